@@ -1,0 +1,70 @@
+"""Every exception of sparts, in one place.
+
+Two families matter to whoever meets one: a `UsageError` is wrong use (the command line, the
+configuration, a name that cannot be resolved, a cycle in ``DEPS``); the process ends with exit status 2
+and no traceback. Every other error ends it with status 1, or 70 when a deadline has passed.
+"""
+
+from __future__ import annotations
+
+
+class SpartsError(Exception):
+    """Base of every error that sparts itself raises."""
+
+
+class UsageError(SpartsError):
+    """Wrong use: shown without a traceback, exit status 2."""
+
+
+class OptionError(UsageError):
+    """An option's value, source or declaration is wrong; the message names the source."""
+
+
+class PluginError(UsageError):
+    """A plugin cannot be used: it fails to import, implements no hook, or contradicts another."""
+
+
+class TaskNotFoundError(UsageError, LookupError):
+    """Nobody provides a task of that name; the message suggests the nearest one."""
+
+
+class TaskLoadError(PluginError):
+    """A task's entry point cannot be imported or is not a task type."""
+
+
+class AmbiguousTaskError(PluginError):
+    """Two distributions provide a task of one name."""
+
+
+class DependencyCycleError(UsageError):
+    """Tasks depend on each other in a circle; the message shows it."""
+
+
+class StartError(SpartsError):
+    """A task or the service could not start; the message names it. Exit status 1."""
+
+
+class TaskFailedError(SpartsError):
+    """A task crashed while the service ran. Exit status 1."""
+
+
+class StopTimeoutError(SpartsError):
+    """Something did not stop in time; the message names it. Exit status 70."""
+
+
+class SkipTask(Exception):  # noqa: N818 - the established name
+    """Raised in `VTask.initTask`: leave this task, and what depends on it, out of the service."""
+
+
+class TryLater(Exception):  # noqa: N818 - the established name
+    """Raised in a queue or periodic task's ``execute``: run this again later.
+
+    Args:
+        message: why, for the log.
+        after: seconds to wait before the next attempt; None leaves it to the task.
+    """
+
+    def __init__(self, message: str | None = None, after: float | None = None) -> None:
+        super().__init__(message or "")
+        self.message = message
+        self.after = after
