@@ -1,5 +1,65 @@
-VENV = .venv
+# What one does with this checkout. `make` lists it; README.md tells the two commands to start with.
+# PYTHON=python3.12 chooses an interpreter, and gives it a virtual environment of its own.
 
-.PHONY: bench
-bench: ## Run the benchmarks (one of them: ONLY=counters)
-	$(VENV)/bin/python -m tests.bench.run $(ONLY)
+ifdef PYTHON
+VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+export PYTHON
+else
+VENV := .venv
+endif
+READY := $(VENV)/.ready
+BIN := $(VENV)/bin
+PROJECTS := $(wildcard sparts-*/pyproject.toml)
+CODE = $(shell find sparts-*/src tests examples scripts -name '*.py' -not -path '*/.*')
+
+PORT ?= 8000
+JOBS ?= 2
+ARGS ?=
+ONLY ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup serve test system-packages check format bench dist lock changelog clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
+
+setup: $(READY) ## Make the virtual environment (quick when nothing has changed)
+
+$(READY): pyproject.toml $(PROJECTS) requirements.lock scripts/setup
+	@scripts/setup $(VENV)
+
+serve: $(READY) ## Run the HTTP service of examples/ on port 8000 (another: PORT=8080)
+	$(BIN)/python examples/http_by_name.py --http-port $(PORT)
+
+test: $(READY) system-packages ## Run the tests (some of them: ARGS="tests/core -k name")
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
+
+system-packages: $(READY) ## Install the system packages that tests need, or say what is missing
+	$(BIN)/python -m scripts.system_packages
+
+check: $(READY) ## Run the static checks: ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --python-version $$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])') $(CODE)
+
+format: $(READY) ## Format the code and mend what can be mended by machine
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY) ## Run the benchmarks (one of them: ONLY=counters)
+	$(BIN)/python -m tests.bench.run $(ONLY)
+
+dist: $(READY) ## Build the wheels and sdists of all five into dist/
+	$(BIN)/python -m scripts.build_distributions dist
+
+lock: $(READY) ## Choose the newest versions anew, into requirements.lock
+	UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --no-annotate \
+	  $(foreach name,$(PROJECTS:/pyproject.toml=),--no-emit-package $(name)) \
+	  --group dev --group bench --output-file requirements.lock $(PROJECTS)
+
+changelog: $(READY) ## Show the changelog's next section, made of changes/
+	$(BIN)/towncrier build --draft --version next
+
+clean: ## Remove what was built (not the virtual environments)
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

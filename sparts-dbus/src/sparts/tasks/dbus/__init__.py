@@ -1,0 +1,1 @@
+"""Tasks that offer and call objects on D-Bus. None yet."""

@@ -1,0 +1,1 @@
+"""Tasks that serve a thrift interface. None yet."""

@@ -1,0 +1,1 @@
+"""Thrift over HTTP, through sparts-tornado. Not there yet."""

@@ -1,0 +1,1 @@
+"""Thrift without a service: a client, and a compiler for interface files. Not there yet."""

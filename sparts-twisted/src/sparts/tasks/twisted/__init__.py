@@ -1,0 +1,1 @@
+"""Tasks that live on a Twisted reactor. None yet."""

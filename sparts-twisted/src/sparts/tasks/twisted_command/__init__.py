@@ -1,0 +1,1 @@
+"""A task that runs commands and watches what they say. Not there yet."""
