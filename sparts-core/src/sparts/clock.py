@@ -1,0 +1,35 @@
+"""Where time comes from: one small object that a test can replace.
+
+A task reads the time from, and waits by, its attribute ``clock``. `SYSTEM` is the real one;
+`sparts.testing.clock.TurnableClock` stands still until a test turns it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+
+class Clock:
+    """The machine's clock. All methods may be called from any thread."""
+
+    # The functions themselves, and not methods that call them: `samples` asks with every value.
+    monotonic: Callable[[], float] = staticmethod(time.monotonic)
+    """Seconds since some fixed point; never goes back, whatever happens to the date."""
+
+    time: Callable[[], float] = staticmethod(time.time)
+    """Seconds since the epoch (UTC): the date, which may be set forward or back."""
+
+    def wait(self, condition: threading.Condition, timeout: float | None = None) -> bool:
+        """Wait, with ``condition`` held, until it is notified or ``timeout`` seconds have passed.
+
+        None waits for the notification alone. False when the time ran out. As with
+        `threading.Condition.wait`, look at what was waited for again afterwards.
+        """
+        if timeout is not None and timeout > threading.TIMEOUT_MAX:
+            timeout = threading.TIMEOUT_MAX
+        return condition.wait(timeout)
+
+
+SYSTEM = Clock()
