@@ -1,0 +1,224 @@
+"""The command line: every option as a flag, grouped by task, on any argparse parser.
+
+The parser may be one that somebody else made. What is added works with its own ``parse_args`` too (command
+line and defaults, typed), and with `sparts.config.parse_options` in full.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from enum import Enum
+from typing import Any
+
+from sparts.errors import OptionError
+from sparts.option_binding import STATE, Binding, State
+
+CONFIG, SHOW, WRITE = "config", "show_config", "write_config"
+
+
+def add_groups(
+    parser: argparse.ArgumentParser, service: type, groups: Sequence[tuple[type, list[Binding]]]
+) -> None:
+    """Add the options of a service and its tasks to ``parser``, a group for each, in this order.
+
+    Args:
+        parser: where they go; its own arguments stay.
+        service: the service's class.
+        groups: each class with its options, the service's first.
+
+    Raises:
+        OptionError: two of them have one flag, or a flag is the parser's own.
+    """
+    bindings: dict[str, Binding] = {}
+    for owner, bound in groups:
+        if not bound and owner is not service:
+            continue
+        title = "options of the service" if owner is service else owner.__name__
+        group = parser.add_argument_group(title, _summary(owner, service))
+        for binding in bound:
+            _check_names(binding, bindings.values())
+            _add(parser, group, binding)
+            bindings[binding.dest] = binding
+        if owner is service:
+            _add_config_flags(parser, group)
+    if parser.usage is None and not parser._get_positional_actions():
+        parser.usage = "%(prog)s [options]"
+    parser.set_defaults(**{STATE: State(service, bindings, {}, {})})
+
+
+def _check_names(new: Binding, others: Iterable[Binding]) -> None:
+    """Raise if another option has the flag or the variable of ``new`` already."""
+    for other in others:
+        for what in ("flag", "dest", "env"):
+            name = getattr(new, what)
+            if name != getattr(other, what):
+                continue
+            first, second = other.owner.__name__, new.owner.__name__
+            if first == second:
+                raise OptionError(f"{first} declares {new.flag} twice: give one another name.")
+            name = new.flag if what == "dest" else name
+            raise OptionError(
+                f"{first} and {second} both have the option {name}: give one of them another "
+                f"OPT_PREFIX, or another name in TASKS, such as 'other={second}'."
+            )
+
+
+def _add(parser: argparse.ArgumentParser, group: Any, binding: Binding) -> None:
+    """Add one flag."""
+    option = binding.option
+    settings: dict[str, Any] = {
+        "dest": binding.dest,
+        "default": binding.default,
+        "help": _help(binding),
+        "required": option.required,
+    }
+    if binding.switch and option.action is None:
+        settings["action"] = Switch
+    elif option.action in ("store_true", "store_false", "count"):
+        settings["action"] = option.action
+    else:
+        settings["type"] = _Argument(binding)
+        settings["metavar"] = option.metavar or _metavar(binding)
+        settings.update(
+            {
+                name: value
+                for name in ("action", "nargs", "choices")
+                if (value := getattr(option, name)) is not None
+            }
+        )
+    try:
+        group.add_argument(binding.flag, **settings)
+    except argparse.ArgumentError as exc:
+        message = f"{binding.owner.__name__} cannot have the option {binding.flag}: the parser"
+        raise OptionError(f"{message} has one of that name ({exc}).") from exc
+    except (TypeError, ValueError) as exc:
+        raise OptionError(
+            f"{binding.owner.__name__}: the declaration of {binding.flag} is wrong: {exc}"
+        ) from exc
+
+
+class _Argument:
+    """The ``type`` that argparse calls: our conversion, with our message."""
+
+    def __init__(self, binding: Binding) -> None:
+        self.binding = binding
+        self.__name__ = binding.option.name
+
+    def __call__(self, value: str) -> Any:
+        if (
+            value is self.binding.default
+        ):  # argparse converts a text that is the default; it is typed
+            return value
+        return self.binding.argument(value)
+
+
+class Switch(argparse.Action):
+    """The action of a boolean option: ``--NAME`` sets it, ``--no-NAME`` clears it."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **settings: Any) -> None:
+        flags = [*option_strings, *("--no-" + flag[2:] for flag in option_strings)]
+        super().__init__(flags, dest, nargs=0, **settings)
+        self.on = frozenset(option_strings)
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        """Set the value (called by argparse)."""
+        setattr(namespace, self.dest, option_string in self.on)
+
+    def format_usage(self) -> str:
+        """Both flags, as argparse shows them in the usage line."""
+        return " | ".join(self.option_strings)
+
+
+def _add_config_flags(parser: argparse.ArgumentParser, group: Any) -> None:
+    """Add ``--config`` and its company, except those that the service or the parser has itself."""
+    flags: dict[str, dict[str, Any]] = {
+        CONFIG: {
+            "action": "append",
+            "metavar": "FILE",
+            "help": "read options from this TOML file; may be repeated, later files win",
+        },
+        SHOW: {
+            "action": "store_true",
+            "default": False,
+            "help": "print every option's value and where it came from, and exit",
+        },
+        WRITE: {
+            "action": "store_true",
+            "default": False,
+            "help": "print a commented configuration file of all options, and exit",
+        },
+    }
+    for dest, settings in flags.items():
+        flag = "--" + dest.replace("_", "-")
+        if flag not in parser._option_string_actions:
+            group.add_argument(flag, dest=dest, **settings)
+
+
+def _metavar(binding: Binding) -> str | None:
+    """What stands for the value in ``-h``; None leaves it to argparse, which shows the choices."""
+    option = binding.option
+    if option.choices is not None:
+        return None
+    if isinstance(option.type, type) and issubclass(option.type, Enum):
+        return "{" + ",".join(member.name for member in option.type) + "}"
+    return option.name.replace("-", "_").upper()
+
+
+def _help(binding: Binding) -> str:
+    """The help of one flag, with its default and its variable, ready for argparse's ``%``."""
+    option = binding.option
+    notes = []
+    if option.required:
+        notes.append("required")
+    elif option.secret:
+        notes.append("secret")
+    elif binding.default is not None and "%(default)s" not in (option.help or ""):
+        notes.append(f"default: {display(binding.default)}")
+    notes.append(f"env: {binding.env}")
+    return f"{_percent_safe(option.help)} [{_escape('; '.join(notes))}]".lstrip()
+
+
+def display(value: object) -> str:
+    """A value as ``-h`` shows it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+        return ",".join(map(display, value)) or "none"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(getattr(value, "pattern", value))
+
+
+def _percent_safe(text: str | None) -> str:
+    """``text`` as argparse can expand it: a ``%`` that is none of its own is escaped."""
+    if not text or "%" not in text:
+        return text or ""
+    try:
+        text % {name: "" for name in ("prog", "default", "dest", "metavar", "type", "choices")}
+    except (KeyError, TypeError, ValueError):
+        return _escape(text)
+    return text
+
+
+def _escape(text: str) -> str:
+    """``text`` with every ``%`` doubled."""
+    return text.replace("%", "%%")
+
+
+def _summary(owner: type, service: type) -> str | None:
+    """The first line of a task's docstring (of the nearest base that has one)."""
+    if owner is service:
+        return None
+    for cls in owner.__mro__[:-1]:
+        if cls.__doc__:
+            return _escape(cls.__doc__.strip().partition("\n")[0])
+    return None

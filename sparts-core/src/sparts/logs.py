@@ -1,0 +1,167 @@
+"""Where log lines go and what they look like: handlers, formats, levels, secrets kept out.
+
+`configure` sets up logging for one service and gives a `Logging` that undoes it. The service's own loggers,
+its package's and sparts' follow ``--level``; those of libraries tell warnings and worse, unless
+``--log-level-for`` says otherwise. An application that gave the root logger handlers of its own is left
+alone, but for the filter that keeps secrets out.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable
+from os import PathLike, fspath
+from os.path import abspath
+
+from sparts.log_formats import make_formatter
+from sparts.log_handlers import LogFileHandler, StderrHandler
+from sparts.log_secrets import SecretFilter, hide_secret
+from sparts.option_types import Expected
+
+__all__ = [
+    "FORMATS",
+    "Logging",
+    "SecretFilter",
+    "configure",
+    "hide_secret",
+    "level_for",
+    "level_name",
+]
+
+FORMATS = ("text", "json")
+_OURS: dict[
+    tuple[str | None, str], tuple[logging.Handler, int]
+] = {}  # shared by services; how many
+_lock = threading.Lock()
+
+
+def level_name(text: str) -> str:
+    """A level of the standard library by its name in any case, or by its number; gives the name."""
+    word = text.strip().upper()
+    if word.isascii() and word.isdigit() and len(word) < 4:
+        word = logging.getLevelName(int(word))
+    if word in logging.getLevelNamesMapping() or word.startswith("LEVEL "):
+        return word
+    raise Expected("a log level (DEBUG, INFO, WARNING, ERROR, CRITICAL)")
+
+
+def level_for(text: str) -> tuple[str, str]:
+    """A logger's name and its level, from ``NAME=LEVEL``."""
+    name, equals, level = text.partition("=")
+    if not equals or not name.strip():
+        raise Expected("NAME=LEVEL, such as tornado.access=INFO")
+    return name.strip(), level_name(level)
+
+
+def _number(level: str | int) -> int:
+    """The number of a level's name."""
+    if isinstance(level, int):
+        return level
+    return (
+        int(level_name(level).removeprefix("LEVEL "))
+        if level.startswith("Level")
+        else (logging.getLevelNamesMapping()[level_name(level)])
+    )
+
+
+class Logging:
+    """The logging of one service, from `configure` to `close`.
+
+    Attributes:
+        handler: what writes; None if the application configured logging itself.
+    """
+
+    def __init__(self) -> None:
+        self.handler: logging.Handler | None = None
+        self._key: tuple[str | None, str] | None = None
+        self._levels: dict[logging.Logger, int] = {}
+        self._filtered: list[logging.Handler] = []
+        self._filter = SecretFilter()
+
+    def set_levels(self, levels: Iterable[tuple[str | None, str | int]]) -> None:
+        """Set the levels of loggers by name (None: the root's); `close` sets back what they were."""
+        for name, level in levels:
+            logger = logging.getLogger(name)
+            self._levels.setdefault(logger, logger.level)
+            logger.setLevel(_number(level))
+
+    def reopen(self) -> None:
+        """Open the log file again by its path, after a rotation; nothing to do for stderr."""
+        if isinstance(self.handler, LogFileHandler):
+            self.handler.reopen()
+
+    def close(self) -> None:
+        """Undo `configure`: handlers, filters and levels are as they were. May be called twice."""
+        for logger, level in self._levels.items():
+            logger.setLevel(level)
+        self._levels.clear()
+        for handler in self._filtered:
+            handler.removeFilter(self._filter)
+        self._filtered.clear()
+        if self._key is not None:
+            _release(self._key)
+        self.handler = self._key = None
+
+
+def configure(
+    name: str,
+    *,
+    level: str | int = "DEBUG",
+    logfile: str | PathLike[str] | None = None,
+    format: str = "text",
+    levels: Iterable[tuple[str, str]] = (),
+    package: str | None = None,
+) -> Logging:
+    """Set up logging for a service; called by `VService.initLogging`.
+
+    Args:
+        name: the service's name, which its loggers begin with.
+        level: the least level shown of the service's loggers.
+        logfile: a file to append to; None is stderr.
+        format: "text" (``LEVEL:Logger:message``) or "json" (an object a line).
+        levels: pairs of a logger's name and its level, which count before all others.
+        package: the module of the service's class; the loggers of its top package follow ``level`` too.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    setup = Logging()
+    root = logging.getLogger()
+    ours = [handler for handler, _ in _OURS.values()]
+    if any(handler not in ours for handler in root.handlers):
+        for handler in root.handlers:
+            handler.addFilter(setup._filter)
+            setup._filtered.append(handler)
+        return setup
+    path = None if logfile is None else abspath(fspath(logfile))
+    setup._key = (path, f"{format} {name}" if format == "json" else format)
+    setup.handler = _acquire(setup._key, name)
+    libraries = max(_number(level), logging.WARNING)
+    own = [name, "sparts", *([package.partition(".")[0]] if package else [])]
+    setup.set_levels([(None, libraries), *((logger, level) for logger in own), *levels])
+    return setup
+
+
+def _acquire(key: tuple[str | None, str], name: str) -> logging.Handler:
+    """The root logger's handler for this target and form, made if no service has it yet."""
+    with _lock:
+        handler, users = _OURS.get(key, (None, 0))
+        if handler is None:
+            handler = StderrHandler() if key[0] is None else LogFileHandler(key[0])
+            handler.setFormatter(make_formatter(key[1].partition(" ")[0], name, key[0] is None))
+            handler.addFilter(SecretFilter())
+            logging.getLogger().addHandler(handler)
+        _OURS[key] = (handler, users + 1)
+        return handler
+
+
+def _release(key: tuple[str | None, str]) -> None:
+    """Take the handler away when its last service has ended."""
+    with _lock:
+        handler, users = _OURS.pop(key)
+        if users > 1:
+            _OURS[key] = (handler, users - 1)
+            return
+        logging.getLogger().removeHandler(handler)
+    handler.close()
