@@ -21,15 +21,15 @@ class Clock:
     time: Callable[[], float] = staticmethod(time.time)
     """Seconds since the epoch (UTC): the date, which may be set forward or back."""
 
-    def wait(self, condition: threading.Condition, timeout: float | None = None) -> bool:
-        """Wait, with ``condition`` held, until it is notified or ``timeout`` seconds have passed.
+    def wait(self, condition: threading.Condition, until: float | None = None) -> bool:
+        """Wait, with ``condition`` held, until it is notified or `monotonic` reaches ``until``.
 
         None waits for the notification alone. False when the time ran out. As with
         `threading.Condition.wait`, look at what was waited for again afterwards.
         """
-        if timeout is not None and timeout > threading.TIMEOUT_MAX:
-            timeout = threading.TIMEOUT_MAX
-        return condition.wait(timeout)
+        if until is None:
+            return condition.wait()
+        return condition.wait(min(until - self.monotonic(), threading.TIMEOUT_MAX))
 
 
 SYSTEM = Clock()

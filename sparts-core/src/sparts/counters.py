@@ -195,6 +195,7 @@ class CallbackCounter(Metric):
         help: str = "",
         unit: str = "",
     ) -> None:
+        """Declare a counter that ``fn`` knows; see the class."""
         self._fn = fn
         self._read: Callable[[], float] = fn
         self._failing = False

@@ -23,6 +23,7 @@ class Labelled(Generic[M]):
     """
 
     def __init__(self, metric: M, names: tuple[str, ...], limit: int = 1000) -> None:
+        """Make a family; `labelled` is the usual way."""
         self.metric = metric
         self.names = names
         self.limit = limit
@@ -97,9 +98,11 @@ class Labelled(Generic[M]):
         return new
 
     def __set_name__(self, owner: type, name: str) -> None:
+        """Take the attribute's name, unless another was given."""
         self.metric.__set_name__(owner, name)
 
     def __get__(self, obj: object | None, owner: type | None = None) -> Self:
+        """Give the instance's own family; on the class, the declaration."""
         return self if obj is None else own(obj, self)
 
 

@@ -43,6 +43,7 @@ class Metric:
     kind = "gauge"
 
     def __init__(self, *, name: str | None = None, help: str = "", unit: str = "") -> None:
+        """Declare a metric; see the class."""
         self.name = name or ""
         self.help = help
         self.unit = unit
@@ -57,12 +58,15 @@ class Metric:
         raise NotImplementedError
 
     def __int__(self) -> int:
+        """Give the value now, without its fraction."""
         return int(self())
 
     def __float__(self) -> float:
+        """Give the value now."""
         return float(self())
 
     def __repr__(self) -> str:
+        """Show the type and the name."""
         return f"<{type(self).__name__} {self.name or '(no name)'}>"
 
     def values(self) -> Iterator[tuple[str, Callable[[], float]]]:
@@ -84,6 +88,7 @@ class Metric:
         Metric.__init__(self, name=declared.name, help=declared.help, unit=declared.unit)
 
     def __set_name__(self, owner: type, name: str) -> None:
+        """Take the attribute's name, unless another was given."""
         self.name = self.name or name
 
     @overload
@@ -91,6 +96,7 @@ class Metric:
     @overload
     def __get__(self, obj: object, owner: type | None = None) -> Self: ...
     def __get__(self, obj: object | None, owner: type | None = None) -> Self:
+        """Give the instance's own metric; on the class, the declaration."""
         if obj is None:
             return self
         return own(obj, self)

@@ -77,6 +77,7 @@ class Samples(Metric):
         unit: str = "",
         clock: Clock | None = None,
     ) -> None:
+        """Declare samples; see the class."""
         self.types = tuple(types or (SampleType.AVG,))
         self.windows = tuple(sorted(windows or (60, 3600)))
         for window in self.windows:
@@ -160,7 +161,7 @@ class Samples(Metric):
             if span.start >= oldest and span.start // _MINUTE * _MINUTE not in covered:
                 merged.merge(span)
         merged.merge(current)
-        return merged, min(window, max(1.0, now - self._born))
+        return merged, max(1.0, now - max(oldest, self._born))
 
     def read(self, kind: SampleType, window: int) -> float:
         """What ``kind`` says of the last ``window`` seconds, 0.0 if nothing was added in them."""

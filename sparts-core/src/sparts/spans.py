@@ -21,6 +21,7 @@ class Span:
     __slots__ = ("bins", "count", "end", "high", "low", "packed", "start", "total")
 
     def __init__(self, start: int, length: int, with_bins: bool) -> None:
+        """Begin an empty span of ``length`` seconds at ``start``."""
         self.start = start
         self.end = start + length
         self.count = 0

@@ -1,0 +1,288 @@
+"""Counters: per instance, exact under threads, and what transports see of them."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+from sparts.counters import (
+    Average,
+    CallbackCounter,
+    Count,
+    Max,
+    Min,
+    Reading,
+    Sum,
+    counter,
+    counters_of,
+    gauge,
+    labelled,
+    metrics_of,
+    read_counters,
+    samples,
+)
+from sparts.samples import SampleType
+
+
+class Mailer:
+    """Something that counts."""
+
+    sent = counter(help="mails sent", unit="mails")
+    depth = gauge()
+    by_host = labelled(counter(help="by host"), "host", "ok")
+    size = samples(types=[SampleType.MAX, SampleType.COUNT], windows=[60, 600], unit="bytes")
+
+    def __init__(self) -> None:
+        self.waiting = 3
+
+    @CallbackCounter
+    def backlog(self) -> float:
+        """Mails that wait."""
+        return self.waiting
+
+
+@pytest.fixture
+def fast_switches() -> Iterator[None]:
+    """Let the interpreter change threads as often as it can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def in_threads(count: int, work: Callable[[], object]) -> None:
+    """Run ``work`` in ``count`` threads that begin together."""
+    barrier = threading.Barrier(count)
+
+    def begin() -> None:
+        barrier.wait()
+        work()
+
+    threads = [threading.Thread(target=begin) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_counter_is_a_sum() -> None:
+    total = counter()
+    total.increment()
+    total.incrementBy(4)
+    total.add(0.5)
+    assert isinstance(total, Sum)
+    assert (total(), int(total), float(total)) == (5.5, 5, 5.5)
+    total.reset()
+    assert total() == 0
+
+
+def test_count_counts_calls_and_not_values() -> None:
+    calls = Count()
+    calls.add(100)
+    calls.incrementBy(100)
+    calls.increment()
+    assert calls() == 3
+
+
+def test_average_max_and_min_of_nothing_are_zero() -> None:
+    for kind in (Average, Max, Min):
+        assert kind()() == 0.0
+
+
+def test_average_max_and_min_tell_of_negative_values_too() -> None:
+    average, largest, smallest = Average(), Max(), Min()
+    for value in (-7, -1, -4):
+        for metric in (average, largest, smallest):
+            metric.add(value)
+    assert (average(), largest(), smallest()) == (-4, -1, -7)
+    for metric in (average, largest, smallest):
+        metric.reset()
+    assert (average(), largest(), smallest()) == (0, 0, 0)
+
+
+def test_gauge_goes_up_and_down() -> None:
+    level = gauge()
+    level.set(10)
+    level.decrement()
+    level.add(-2)
+    level.increment()
+    assert level() == 8
+
+
+def test_each_instance_counts_by_itself() -> None:
+    first, second = Mailer(), Mailer()
+    first.sent.increment()
+    first.size.add(10)
+    first.by_host.labels("a", True).increment()
+    assert (first.sent(), second.sent()) == (1, 0)
+    assert second.size.getCounter("size.count.60") == 0
+    assert second.by_host.labels("a", True)() == 0
+    assert Mailer.sent() == 0
+
+
+def test_subclass_and_base_count_apart_and_may_redefine() -> None:
+    class Loud(Mailer):
+        sent = Count()
+
+    loud = Loud()
+    loud.sent.add(5)
+    assert (loud.sent(), Mailer().sent()) == (1, 0)
+    assert counters_of(loud)["sent"]() == 1
+
+
+def test_class_without_dict_is_told_what_is_missing() -> None:
+    class Slotted:
+        __slots__ = ()
+        hits = counter()
+
+    with pytest.raises(TypeError, match=r"Slotted\.hits counts per instance"):
+        _ = Slotted().hits
+
+
+def test_first_access_by_many_threads_makes_one_counter(fast_switches: None) -> None:
+    for _ in range(50):
+        mailer = Mailer()
+        in_threads(8, lambda mailer=mailer: mailer.sent.increment())  # type: ignore[misc]
+        assert mailer.sent() == 8
+
+
+def test_exact_with_32_threads_adding(fast_switches: None) -> None:
+    mailer = Mailer()
+    average = Average()
+    rounds = 2000
+
+    def work() -> None:
+        for value in range(rounds):
+            mailer.sent.increment()
+            mailer.depth.add(2)
+            mailer.by_host.labels("a", 1).increment()
+            mailer.size.add(value)
+            average.add(value)
+
+    in_threads(32, work)
+    assert mailer.sent() == 32 * rounds
+    assert mailer.depth() == 64 * rounds
+    assert mailer.by_host.labels("a", 1)() == 32 * rounds
+    assert mailer.size.totals() == (32 * rounds, 32 * sum(range(rounds)))
+    assert average() == sum(range(rounds)) / rounds
+
+
+def test_counters_of_gives_flat_names_in_the_order_of_declaration() -> None:
+    mailer = Mailer()
+    mailer.by_host.labels(ok="yes", host='a"b\\c').increment()
+    mailer.backlog  # noqa: B018 - the first access must not change the order
+    assert read_counters(counters_of(mailer)) == {
+        "sent": 0,
+        "depth": 0,
+        'by_host{host="a\\"b\\\\c",ok="yes"}': 1,
+        "size.max.60": 0,
+        "size.max.600": 0,
+        "size.count.60": 0,
+        "size.count.600": 0,
+        "backlog": 3,
+    }
+    assert list(counters_of(mailer))[:2] == ["sent", "depth"]
+
+
+def test_counters_that_an_instance_sets_on_itself_are_found() -> None:
+    mailer = Mailer()
+    mailer.extra = CallbackCounter(lambda: 7)  # type: ignore[attr-defined]
+    assert counters_of(mailer)["extra"]() == 7
+
+
+def test_a_given_name_replaces_that_of_the_attribute() -> None:
+    class Named:
+        hits = counter(name="requests")
+
+    named = Named()
+    named.hits.increment()
+    assert {name: fn() for name, fn in counters_of(named).items()} == {"requests": 1}
+
+
+def test_labelled_samples_keep_the_family_name_first() -> None:
+    class Server:
+        latency = labelled(samples(types=[SampleType.MAX], windows=[60], unit="ms"), "route")
+
+    server = Server()
+    server.latency.labels("/").add(4)
+    assert read_counters(counters_of(server)) == {'latency{route="/"}.max.60': 4}
+    labels = {"route": "/", "type": "max", "window": "60"}
+    assert list(metrics_of(server)) == [Reading("latency", "summary", "", "ms", labels, 4)]
+
+
+@pytest.mark.parametrize(
+    ("values", "named"), [(("a",), {}), ((), {"host": "a"}), (("a",), {"ok": 1}), ((), {})]
+)
+def test_wrong_labels_are_an_error_that_names_the_right_ones(
+    values: tuple[str, ...], named: dict[str, object]
+) -> None:
+    with pytest.raises(TypeError, match="'by_host' has the labels host, ok"):
+        Mailer().by_host.labels(*values, **named)
+
+
+def test_labelled_needs_labels() -> None:
+    with pytest.raises(TypeError, match="names of the labels"):
+        labelled(counter())
+
+
+def test_combinations_of_labels_are_bounded(caplog: pytest.LogCaptureFixture) -> None:
+    class Site:
+        hits = labelled(counter(), "path", limit=10)
+
+    site = Site()
+    for number in range(100):
+        site.hits.labels(number).increment()
+    values = read_counters(counters_of(site))
+    assert len(values) == 11
+    assert values['hits{path="other"}'] == 90
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_walk_gives_type_help_unit_labels_and_value() -> None:
+    mailer = Mailer()
+    mailer.sent.increment()
+    mailer.by_host.labels("a", "no").increment()
+    found = list(metrics_of(mailer))
+    assert found[0] == Reading("sent", "counter", "mails sent", "mails", {}, 1)
+    assert found[1].kind == "gauge"
+    assert found[2] == Reading("by_host", "counter", "by host", "", {"host": "a", "ok": "no"}, 1)
+    assert found[-1] == Reading("backlog", "gauge", "Mails that wait.", "", {}, 3)
+
+
+def test_callback_counter_on_a_class_may_ignore_the_instance() -> None:
+    class Fixed:
+        answer = CallbackCounter(lambda: 42)
+
+    assert Fixed().answer() == 42
+
+
+def test_callback_that_raises_is_logged_once_a_streak_and_left_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.ERROR)
+    mailer = Mailer()
+    counters = counters_of(mailer)
+    del mailer.waiting
+    for _ in range(3):
+        assert "backlog" not in read_counters(counters)
+        assert "backlog" not in [reading.name for reading in metrics_of(mailer)]
+        assert read_counters(counters)["sent"] == 0
+    assert len(caplog.records) == 1
+    assert "'backlog'" in caplog.text
+    assert "AttributeError" in caplog.text
+    with pytest.raises(AttributeError):
+        counters["backlog"]()
+    mailer.waiting = 5
+    assert read_counters(counters)["backlog"] == 5
+    del mailer.waiting
+    read_counters(counters)
+    assert len(caplog.records) == 2
+
+
+def test_callback_that_gives_no_number_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    broken = CallbackCounter(lambda: "many", name="broken")  # type: ignore[arg-type,return-value]
+    assert read_counters({"broken": broken}) == {}
+    assert "broken" in caplog.text

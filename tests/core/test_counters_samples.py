@@ -1,0 +1,267 @@
+"""`samples`: windows, percentiles, bounded memory, and a clock that tests turn."""
+
+from __future__ import annotations
+
+import math
+import random
+import tracemalloc
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sparts.counters import SampleType, samples
+from sparts.spans import Span
+from sparts.testing.clock import TurnableClock
+
+ALL = list(SampleType)
+finite = st.floats(allow_nan=False, allow_infinity=False, width=64)
+
+
+def tell(given: samples, kind: str, window: int = 60) -> float:
+    """Read one of its counters."""
+    return given.getCounter(f"{given.name}.{kind}.{window}")
+
+
+def test_counter_is_named_by_name_type_and_window() -> None:
+    recorded = samples(name="x", types=[SampleType.MAX], windows=[60])
+    recorded.add(3)
+    recorded.add(2)
+    assert recorded.getCounter("x.max.60") == 3
+    assert list(recorded.getCounters()) == ["x.max.60"]
+    assert recorded() == 3
+
+
+def test_unknown_counter_is_an_error_that_names_those_there_are() -> None:
+    recorded = samples(name="x", types=[SampleType.MAX], windows=[60])
+    with pytest.raises(KeyError, match=r"'x\.min\.60'. There are: x\.max\.60"):
+        recorded.getCounter("x.min.60")
+
+
+@pytest.mark.parametrize("window", [0, -1, 0.5])
+def test_window_must_be_whole_seconds(window: float) -> None:
+    with pytest.raises(ValueError, match="whole number of seconds"):
+        samples(windows=[window])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_value_that_is_not_finite_is_refused_and_leaves_no_trace(value: float) -> None:
+    recorded = samples(name="x", types=ALL)
+    with pytest.raises(ValueError, match="finite"):
+        recorded.add(value)
+    assert recorded.totals() == (0, 0)
+
+
+def test_each_type_tells_of_its_window() -> None:
+    clock = TurnableClock()
+    recorded = samples(types=ALL, windows=[60, 600], name="x", clock=clock)
+    for value in (1, 2, 3, 6):
+        recorded.add(value)
+    clock.turn(100)
+    recorded.add(10)
+    assert [tell(recorded, kind) for kind in ("count", "sum", "avg", "max", "min")] == [
+        1, 10, 10, 10, 10,
+    ]  # fmt: skip
+    assert [tell(recorded, kind, 600) for kind in ("count", "sum", "avg", "max", "min")] == [
+        5, 22, 4.4, 10, 1,
+    ]  # fmt: skip
+    assert tell(recorded, "p50", 600) == pytest.approx(3, rel=0.01)
+    assert tell(recorded, "p99.9", 600) == pytest.approx(10, rel=0.01)
+
+
+def test_empty_window_is_zero() -> None:
+    clock = TurnableClock()
+    recorded = samples(types=ALL, windows=[60], name="x", clock=clock)
+    recorded.add(5)
+    clock.turn(61)
+    assert {fn() for fn in recorded.getCounters().values()} == {0.0}
+
+
+def test_rate_is_of_the_time_since_the_start_until_the_window_is_full() -> None:
+    clock = TurnableClock()
+    recorded = samples(types=[SampleType.RATE], windows=[60], name="x", clock=clock)
+    for _ in range(20):
+        recorded.add(1)
+        clock.turn(0.5)
+    assert recorded() == pytest.approx(2.0)
+    for _ in range(300):
+        recorded.add(1)
+        clock.turn(0.5)
+    assert recorded() == pytest.approx(2.0, rel=0.01)
+
+
+@pytest.mark.parametrize("window", [1, 5, 60, 61, 119, 600, 3600])
+@pytest.mark.parametrize("offset", [0.0, 0.3, 0.999])
+def test_value_leaves_its_window_within_one_second(window: int, offset: float) -> None:
+    clock = TurnableClock(start=1000 + offset)
+    recorded = samples(types=[SampleType.COUNT], windows=[window], name="x", clock=clock)
+    recorded.add(1)
+    clock.turn(window - 1)
+    assert recorded() == 1
+    clock.turn(1)
+    assert recorded() == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    steps=st.lists(st.tuples(st.floats(0, 90), st.floats(-1e6, 1e6)), min_size=1, max_size=80),
+    window=st.sampled_from([1, 10, 60, 100, 600, 1000]),
+)
+def test_windows_equal_what_a_careful_list_says(
+    steps: list[tuple[float, float]], window: int
+) -> None:
+    clock = TurnableClock()
+    recorded = samples(types=ALL, windows=[window, 1000], name="x", clock=clock)
+    kept: list[tuple[float, float]] = []
+    for pause, value in steps:
+        clock.turn(pause)
+        recorded.add(value)
+        kept.append((clock.monotonic(), value))
+        now = math.floor(clock.monotonic())
+        inside = sorted(value for when, value in kept if math.floor(when) > now - window)
+        assert tell(recorded, "count", window) == len(inside)
+        assert tell(recorded, "max", window) == inside[-1]
+        assert tell(recorded, "min", window) == inside[0]
+        assert tell(recorded, "sum", window) == pytest.approx(math.fsum(inside), abs=1e-3)
+        middle = inside[math.ceil(len(inside) / 2) - 1]
+        assert tell(recorded, "p50", window) == pytest.approx(middle, rel=0.01)
+
+
+@settings(max_examples=200, deadline=None)
+@given(values=st.lists(finite, min_size=1, max_size=300))
+def test_percentiles_are_within_one_percent_of_any_values(values: list[float]) -> None:
+    clock = TurnableClock()
+    recorded = samples(types=ALL, windows=[60], name="x", clock=clock)
+    for value in values:
+        recorded.add(value)
+    values.sort()
+    for name, permille in (("p50", 500), ("p90", 900), ("p99", 990), ("p99.9", 999)):
+        true = values[-(-len(values) * permille // 1000) - 1]
+        assert abs(tell(recorded, name) - true) <= 0.01 * abs(true)
+
+
+@pytest.mark.parametrize("shape", ["lognormal", "exponential", "uniform", "pareto"])
+def test_percentiles_of_many_values_over_many_seconds_are_within_one_percent(shape: str) -> None:
+    dice = random.Random(7)  # noqa: S311 - repeatable
+    draw: Callable[[], float] = {
+        "lognormal": lambda: dice.lognormvariate(0, 2),
+        "exponential": lambda: dice.expovariate(5),
+        "uniform": lambda: dice.uniform(-100, 100),
+        "pareto": lambda: dice.paretovariate(1.1),
+    }[shape]
+    clock = TurnableClock()
+    recorded = samples(types=ALL, windows=[600], name="x", clock=clock)
+    values = [draw() for _ in range(20_000)]
+    for value in values:
+        recorded.add(value)
+        clock.turn(0.025)
+    values.sort()
+    for name, permille in (("p50", 500), ("p90", 900), ("p99", 990), ("p99.9", 999)):
+        true = values[-(-len(values) * permille // 1000) - 1]
+        assert tell(recorded, name, 600) == pytest.approx(true, rel=0.01)
+
+
+def test_memory_does_not_grow_with_the_number_of_values() -> None:
+    clock = TurnableClock()
+    recorded = samples(types=ALL, windows=[60], name="x", clock=clock)
+    dice = random.Random(7)  # noqa: S311 - repeatable
+    values = [dice.lognormvariate(0, 1) for _ in range(500)]
+
+    def minutes(count: int, per_second: int) -> None:
+        for _ in range(count * 60):
+            for value in values[:per_second]:
+                recorded.add(value)
+            clock.turn(1)
+
+    minutes(2, 500)
+    tracemalloc.start()
+    try:
+        minutes(3, 500)
+        grown = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert grown < 500_000  # three minutes hold what one does; 90,000 floats would be 2 MB
+    assert len(recorded._seconds) <= 60
+    assert len(recorded._minutes) <= 2
+    bins_a_second = len(recorded._seconds[-1].packed[0])  # type: ignore[index]
+    for _ in range(20):
+        minutes(0, 0)
+        for value in values:
+            recorded.add(value)
+    assert len(recorded._within.bins or ()) == bins_a_second
+
+
+def test_values_of_every_size_share_a_bounded_number_of_bins() -> None:
+    clock = TurnableClock()
+    recorded = samples(types=ALL, windows=[60], name="x", clock=clock)
+    for exponent in range(-300_000, 300_000, 40):
+        recorded.add(10.0 ** (exponent / 1000))
+    clock.turn(1)
+    recorded.add(1)
+    packed = recorded._seconds[-1].packed
+    assert packed is not None
+    assert len(packed[0]) == 4096
+    assert sum(packed[1]) == 15_000
+    assert tell(recorded, "p90") == pytest.approx(1e240, rel=0.1)
+
+
+def test_reading_costs_the_same_whatever_was_added(monkeypatch: pytest.MonkeyPatch) -> None:
+    merged = 0
+
+    class CountingSpan(Span):
+        __slots__ = ()
+
+        def merge(self, other: Span) -> None:
+            nonlocal merged
+            merged += 1 + len(list(other.pairs()))
+            super().merge(other)
+
+    def work_of_a_read(adds: int) -> int:
+        nonlocal merged
+        clock = TurnableClock()
+        recorded = samples(types=ALL, windows=[3600], name="x", clock=clock)
+        for _ in range(3600):
+            for number in range(adds):
+                recorded.add(number % 3)
+            clock.turn(1)
+        recorded.add(1)
+        merged = 0
+        tell(recorded, "p99", 3600)
+        return merged
+
+    monkeypatch.setattr("sparts.samples.Span", CountingSpan)
+    few, many = work_of_a_read(3), work_of_a_read(30)
+    assert few == many
+    assert many < 1000
+
+
+def test_reset_forgets_everything() -> None:
+    recorded = samples(types=[SampleType.COUNT, SampleType.P99], windows=[60], name="x")
+    recorded.add(1)
+    recorded.reset()
+    assert [fn() for fn in recorded.getCounters().values()] == [0, 0]
+    assert recorded.totals() == (0, 0)
+
+
+def test_totals_remember_what_has_left_the_windows() -> None:
+    clock = TurnableClock()
+    recorded = samples(types=[SampleType.COUNT], windows=[1], name="x", clock=clock)
+    for _ in range(10):
+        recorded.add(2)
+        clock.turn(5)
+    assert recorded() == 0
+    assert recorded.totals() == (10, 20)
+
+
+def test_samples_on_a_class_take_the_clock_of_the_instance() -> None:
+    class Task:
+        took = samples(types=[SampleType.COUNT], windows=[60])
+
+        def __init__(self, clock: TurnableClock) -> None:
+            self.clock = clock
+
+    clock = TurnableClock()
+    task = Task(clock)
+    task.took.add(1)
+    clock.turn(61)
+    assert task.took() == 0
