@@ -1,0 +1,92 @@
+"""Every example in the README files and in docs/ works, and every link leads somewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scripts.build_distributions import ROOT
+from tests.ecosystem.documentation import (
+    Block,
+    find_blocks,
+    find_links,
+    find_pages,
+    run_block,
+    write_files,
+)
+
+PAGES = find_pages()
+
+
+def collect_blocks() -> list[object]:
+    """Collect the blocks of all pages, marked with the system packages that they need."""
+    collected: list[object] = []
+    for page in PAGES:
+        for block in find_blocks(page, page.read_text(encoding="utf-8")):
+            marks = [pytest.mark.needs("curl")] if "$ curl" in block.code else []
+            name = f"{page.relative_to(ROOT)}:{block.line}"
+            collected.append(pytest.param(block, id=name, marks=marks))
+    return collected
+
+
+@pytest.mark.parametrize("block", collect_blocks())
+def test_the_example_works(block: Block, tmp_path: Path) -> None:
+    write_files(block.page, tmp_path)
+    run_block(block, tmp_path)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_to_a_file(page: Path) -> None:
+    links = find_links(page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_first_readme_has_blocks_of_every_kind_it_should() -> None:
+    readme = ROOT / "README.md"
+    kinds = [block.kind for block in find_blocks(readme, readme.read_text(encoding="utf-8"))]
+    assert kinds[0] == "python"
+    assert kinds[1:3] == ["console", "console"]
+
+
+SERVICE = "from sparts.vservice import VService\nVService.initFromCLI()\n"
+
+
+@pytest.mark.parametrize(
+    ("info", "code"),
+    [
+        ("", "make test\n"),
+        ("bash", "make test\n"),
+        ("python", "raise SystemExit(3)\n"),
+        ("python", "initFromCLI = print\ninitFromCLI('never starts')\n"),
+        ("python fails=2", "print('well')\n"),
+        ("python whatever=1", "print('well')\n"),
+        ("python", f"import atexit, os\natexit.register(os._exit, 9)\n{SERVICE}"),
+        ("console", "$ make no-such-target\n"),
+        ("console", "$ rm -rf somewhere\n"),
+        ("console", "$ pip install no-such-distribution\n"),
+        ("console", "$ python missing.py\n"),
+        ("console", "output of nothing\n"),
+    ],
+)
+def test_an_example_that_does_not_hold_is_found_out(info: str, code: str, tmp_path: Path) -> None:
+    block = Block(ROOT / "README.md", 1, info, code)
+    with pytest.raises(AssertionError):
+        run_block(block, tmp_path)
+
+
+def test_broken_toml_is_found_out(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="line 1"):
+        run_block(Block(ROOT / "README.md", 1, "toml", "a = = 1\n"), tmp_path)
+
+
+def test_fixed_ports_of_a_page_give_way_to_free_ones(tmp_path: Path) -> None:
+    code = "DEFAULT_PORT=8000\nassert DEFAULT_PORT == 0\n"
+    run_block(Block(ROOT / "README.md", 1, "python", code), tmp_path)
+
+
+def test_a_blocks_files_are_there_for_the_others_of_its_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("```python file=jobs.py\nANSWER = 42\n```\n", encoding="utf-8")
+    write_files(page, tmp_path)
+    run_block(Block(page, 5, "python", "from jobs import ANSWER\nassert ANSWER\n"), tmp_path)

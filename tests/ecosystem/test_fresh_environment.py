@@ -1,0 +1,107 @@
+"""The wheels as users get them: in virtual environments that know nothing of the checkout."""
+
+from __future__ import annotations
+
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from scripts.build_distributions import ROOT
+from tests.ecosystem.conftest import Environment, make_environment
+from tests.processes import ServiceProcess
+
+pytestmark = pytest.mark.xdist_group("wheels")
+
+BY_NAME = """
+from sparts.vservice import VService
+
+class MyService(VService):
+    TASKS = ["AcmeGreeter"]
+
+MyService.initFromCLI()
+"""
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """Give an environment without even pip."""
+    return make_environment(tmp_path_factory.mktemp("fresh"), ["--without-pip"])
+
+
+def test_core_alone_runs_a_service_and_a_plugin_adds_tasks_by_name(
+    environment: Environment, wheels: dict[str, Path]
+) -> None:
+    environment.uv_install(wheels["sparts-core"])
+    assert environment.installed() == {"sparts-core", "pluggy"}
+    first = [environment.python, str(ROOT / "examples" / "simple.py")]
+    with ServiceProcess(first, cwd=environment.work) as service:
+        service.read_until_started()
+        assert service.stop() == 0, service.output
+        assert "INFO:MyService:Instance shut down gracefully" in service.lines
+
+    third = [environment.python, str(ROOT / "examples" / "http_by_name.py"), "--http-port", "0"]
+    with ServiceProcess(third, cwd=environment.work) as service:
+        assert service.finish() == 2, service.output
+        assert "pip install sparts-tornado" in service.output
+        assert "Traceback" not in service.output
+
+    environment.uv_install(wheels["sparts-tornado"])
+    assert environment.installed() == {"sparts-core", "pluggy", "sparts-tornado", "tornado"}
+    with ServiceProcess(third, cwd=environment.work) as service:
+        port = service.listening_port("TornadoHTTPTask")
+        service.read_until_started()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/") as response:
+            assert response.read().decode().strip() == "Hello, world"
+        assert service.stop() == 0, service.output
+
+
+def test_all_five_install_together_and_import(wheels: dict[str, Path], tmp_path: Path) -> None:
+    environment = make_environment(tmp_path, ["--without-pip"])
+    environment.uv_install(*wheels.values())
+    assert set(wheels) <= environment.installed()
+    environment.run(
+        "-c",
+        "import sparts.vservice, sparts.thrift, sparts.tasks.tornado, sparts.tasks.thrift\n"
+        "import sparts.tasks.fb303, sparts.tasks.tornado_thrift, sparts.tasks.twisted\n"
+        "import sparts.tasks.twisted_command, sparts.tasks.dbus",
+    )
+
+
+@pytest.fixture(scope="module")
+def acme_environment(
+    tmp_path_factory: pytest.TempPathFactory, wheels: dict[str, Path], acme_wheel: Path
+) -> Environment:
+    """Give an environment where pip has installed a third party's wheel beside ours."""
+    environment = make_environment(tmp_path_factory.mktemp("third"))
+    ours = [wheels["sparts-core"], wheels["sparts-tornado"]]
+    environment.run("-m", "pip", "install", "--quiet", *ours, acme_wheel)
+    (environment.work / "service.py").write_text(BY_NAME, encoding="utf-8")
+    return environment
+
+
+def test_a_third_partys_task_runs_by_name(acme_environment: Environment) -> None:
+    command = [acme_environment.python, "service.py", "--acme-greeting", "Good morning"]
+    with ServiceProcess(command, cwd=acme_environment.work) as service:
+        service.read_until("INFO:MyService.AcmeGreeter:Good morning from Acme")
+        assert service.stop() == 0, service.output
+
+
+def test_a_third_partys_hooks_are_called_in_a_service_that_names_only_classes(
+    acme_environment: Environment,
+) -> None:
+    command = [acme_environment.python, str(ROOT / "examples" / "simple.py")]
+    with ServiceProcess(command, cwd=acme_environment.work) as service:
+        service.read_until("INFO:MyService:Acme sees the service ALIVE")
+        assert service.stop() == 0, service.output
+        assert "INFO:MyService:Acme sees the service STOPPED" in service.lines
+
+
+def test_a_third_partys_task_and_ours_run_in_one_service(acme_environment: Environment) -> None:
+    both = BY_NAME.replace('["AcmeGreeter"]', '["AcmeGreeter@acme-jobs", "TornadoHTTPTask"]')
+    (acme_environment.work / "both.py").write_text(both, encoding="utf-8")
+    command = [acme_environment.python, "both.py", "--http-port", "0"]
+    with ServiceProcess(command, cwd=acme_environment.work) as service:
+        service.read_until_started()
+        assert service.stop() == 0, service.output
+        assert any("Hello from Acme" in line for line in service.lines)
