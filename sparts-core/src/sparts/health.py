@@ -1,0 +1,147 @@
+"""Where a service is in its life: its status, whether it is ready, and who is told of changes.
+
+`Health` is the part of `sparts.vservice.VService` that keeps them. A change is recorded at once,
+by whoever makes it; hooks hear of it in order, one at a time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from sparts import systemd
+from sparts.introspection import Introspection
+from sparts.lifecycle import Message
+from sparts.states import ServiceStatus, TaskState
+
+if TYPE_CHECKING:
+    import logging
+    import queue
+
+    from sparts.plugins import Hooks
+    from sparts.vtask import VTask
+
+
+class Health(Introspection):
+    """The status and the readiness of a service. Safe for threads."""
+
+    if TYPE_CHECKING:
+        hooks: Hooks
+        inbox: queue.SimpleQueue[Message]
+
+        @property
+        def logger(self) -> logging.Logger: ...  # noqa: D102
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.changing = threading.RLock()
+        """Held while hooks are told of a change, so that they hear of one at a time, in order."""
+        self.ended = threading.Event()
+        """Set when this instance has ended."""
+        self._readiness = threading.Condition(self.changing)
+        self._was_ready = False
+        self._recording = threading.Lock()  # never held while anything of others is called
+        self._phase = self._recorded = ServiceStatus.NEW
+        self._untold: deque[tuple[ServiceStatus, ServiceStatus]] = deque()
+        self._degradations: dict[str, int] = {}
+
+    # -- to read -----------------------------------------------------------------------------------
+
+    @property
+    def status(self) -> ServiceStatus:
+        """Where the service is in its life; WARNING when alive with a warning or a degraded
+        task."""
+        if self._phase is ServiceStatus.ALIVE:
+            degraded = any(task.state is TaskState.DEGRADED for task in self.instances())
+            if degraded or self.getWarnings():
+                return ServiceStatus.WARNING
+        return self._phase
+
+    @property
+    def healthy(self) -> bool:
+        """Whether every task has started and none is lost."""
+        alive = self._phase is ServiceStatus.ALIVE
+        return alive and not any(task.state is TaskState.DEAD for task in self.instances())
+
+    @property
+    def ready(self) -> bool:
+        """Whether the service does its work: every task is ready, and no stop was asked for."""
+        alive = self._phase is ServiceStatus.ALIVE
+        return alive and all(task.ready for task in self.instances())
+
+    def wait_ready(self, timeout: float | None = None) -> bool:
+        """Wait until the service is ready; False if it is not within ``timeout`` seconds, or
+        ended."""
+        with self._readiness:
+            self._readiness.wait_for(lambda: self.ready or self.ended.is_set(), timeout)
+            return self.ready
+
+    # -- to change, by the lifecycle, the tasks and their supervisors ------------------------------
+
+    def record_status(self, phase: ServiceStatus | None = None) -> None:
+        """Enter a phase of life (None: look whether warnings changed the status). Never blocks."""
+        with self._recording:
+            if phase is ServiceStatus.ALIVE and self._phase is not ServiceStatus.STARTING:
+                return  # a stop was asked for meanwhile
+            self._phase = phase or self._phase
+            new = self.status
+            if new is not self._recorded:
+                self._untold.append((self._recorded, new))
+                self._recorded = new
+
+    def tell_statuses(self) -> None:
+        """Tell the hooks of all changes that they have not heard of, and who waits for
+        readiness."""
+        with self.changing:
+            while self._untold:
+                old, new = self._untold.popleft()
+                systemd.notify(f"STATUS={new}: {self.status_details()}".rstrip(": "))
+                self.tell("sparts_service_change", service=self, old=old, new=new)
+            self.readiness_changed()
+
+    def readiness_changed(self) -> None:
+        """Wake who waits for readiness; tell systemd when the service becomes ready."""
+        with self._readiness:
+            ready = self.ready
+            if ready and not self._was_ready:
+                systemd.notify("READY=1")
+            self._was_ready = ready
+            self._readiness.notify_all()
+
+    def warnings_changed(self) -> None:
+        """Take the present warnings into the status."""
+        self.record_status()
+        self.tell_statuses()
+
+    def task_changed(self, task: VTask, old: TaskState, new: TaskState) -> None:
+        """Tell of a change in a task's state."""
+        self.tell("sparts_task_change", task=task, old=old, new=new)
+        if TaskState.DEGRADED in (old, new):
+            self.record_status()
+            self.tell_statuses()
+        elif self._phase is ServiceStatus.ALIVE:
+            self.readiness_changed()
+
+    def degraded(self, task: VTask, error: BaseException, seconds: float) -> None:
+        """Warn of a task that failed and is restarted, until ``seconds`` have passed without
+        another."""
+        message = f"{task.name} failed and is restarted: {type(error).__name__}: {error}"
+        with self.changing:
+            before = self._degradations.pop(task.name, 0)
+            self._degradations[task.name] = warning = self.registerWarning(message)
+            self.clearWarning(before)
+        clear = (f"warning of {task.name}", seconds, lambda: self.clearWarning(warning))
+        self.inbox.put(Message("later", self, clear))
+
+    def worker_left(self, task: VTask, error: BaseException) -> None:
+        """Note what left a worker of a task for good."""
+        self.inbox.put(Message("left", self, (task, error)))
+
+    def tell(self, hook: str, **arguments: Any) -> None:
+        """Call a hook that only observes; what it raises is logged."""
+        with self.changing:
+            try:
+                self.hooks.call(hook, **arguments)
+            except Exception:
+                self.logger.exception("A plugin failed in the hook %s", hook)

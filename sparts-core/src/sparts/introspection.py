@@ -1,0 +1,212 @@
+"""What a running service tells of itself, the same to every transport.
+
+`Introspection` is the part of `sparts.vservice.VService` that holds warnings and exported values,
+reads counters, and describes the whole in one plain structure. A transport (HTTP, thrift, D-Bus)
+shows these; none computes its own.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from sparts import plugins
+from sparts.counters import counters_of, read_counters
+from sparts.options import declared_options
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterable
+
+    from sparts.states import ServiceStatus, TaskState
+    from sparts.taskset import Tasks
+    from sparts.vtask import VTask
+
+
+class Introspection:
+    """Warnings, exported values, counters and the description of a service. Safe for threads."""
+
+    if TYPE_CHECKING:
+        VERSION: str
+        name: str
+        options: argparse.Namespace
+        tasks: Tasks
+
+        @property
+        def status(self) -> ServiceStatus: ...  # noqa: D102
+        @property
+        def ready(self) -> bool: ...  # noqa: D102
+        def warnings_changed(self) -> None: ...  # noqa: D102
+        def instances(self) -> list[VTask]: ...  # noqa: D102
+
+    def __init__(self) -> None:
+        self.start_time = time.time()
+        """When this instance was made, in seconds since the epoch."""
+        self._facts = threading.Lock()
+        self._warnings: dict[int, str] = {}
+        self._warning_ids = itertools.count(1)
+        self._exported: dict[str, str] = {}
+
+    # -- warnings ----------------------------------------------------------------------------------
+
+    def registerWarning(self, message: str) -> int:  # noqa: N802
+        """Add a warning, which turns the status to WARNING, and return its id."""
+        warning = next(self._warning_ids)
+        with self._facts:
+            self._warnings[warning] = message
+        self.warnings_changed()
+        return warning
+
+    def getWarnings(self) -> dict[int, str]:  # noqa: N802
+        """Return the messages of the present warnings by id, oldest first."""
+        with self._facts:
+            return dict(self._warnings)
+
+    def clearWarning(self, warning: int) -> bool:  # noqa: N802
+        """Remove a warning; True if there was one of that id."""
+        with self._facts:
+            existed = self._warnings.pop(warning, None) is not None
+        self.warnings_changed()
+        return existed
+
+    def clearWarnings(self) -> None:  # noqa: N802
+        """Remove all warnings."""
+        with self._facts:
+            self._warnings.clear()
+        self.warnings_changed()
+
+    # -- exported values ---------------------------------------------------------------------------
+
+    def setExportedValue(self, name: str, value: str | None) -> None:  # noqa: N802
+        """Show a value under a name to whoever asks; None removes it."""
+        with self._facts:
+            if value is None:
+                self._exported.pop(name, None)
+            else:
+                self._exported[name] = value
+
+    def getExportedValue(self, name: str) -> str:  # noqa: N802
+        """Return the exported value of a name, or ``""``."""
+        return self.getExportedValues().get(name, "")
+
+    def getExportedValues(self) -> dict[str, str]:  # noqa: N802
+        """Return all exported values by name."""
+        with self._facts:
+            return dict(self._exported)
+
+    def getSelectedExportedValues(self, names: Iterable[str]) -> dict[str, str]:  # noqa: N802
+        """Return the exported values of those of the names that there are."""
+        values = self.getExportedValues()
+        return {name: values[name] for name in names if name in values}
+
+    def getRegexExportedValues(self, regex: str) -> dict[str, str]:  # noqa: N802
+        """Return the exported values whose names a regular expression matches from their start on.
+
+        Raises:
+            re.error: the expression is not valid.
+        """
+        matches = re.compile(regex).match
+        return {name: value for name, value in self.getExportedValues().items() if matches(name)}
+
+    # -- counters ----------------------------------------------------------------------------------
+
+    def _counters(self) -> dict[str, Callable[[], float]]:
+        found = dict(counters_of(self))
+        for task in self.instances():
+            found.update({f"{task.name}.{name}": c for name, c in counters_of(task).items()})
+        return found
+
+    def getCounters(self) -> dict[str, float]:  # noqa: N802
+        """Return the values of all counters of the service and (as ``Task.counter``) of its tasks.
+
+        One that cannot be read, such as a callback that raises, is left out.
+        """
+        return read_counters(self._counters())
+
+    def getCounter(self, name: str) -> float | None:  # noqa: N802
+        """Return the value of one counter, as ``getCounter("Task.counter")``.
+
+        Raises:
+            KeyError: there is none of that name.
+        """
+        counters = self._counters()
+        if name not in counters:
+            raise KeyError(
+                f"No counter is named {name!r}. There are: {', '.join(sorted(counters))}."
+            )
+        return read_counters({name: counters[name]}).get(name)
+
+    def getChildren(self) -> dict[str, VTask]:  # noqa: N802
+        """Return the tasks by name, in start order."""
+        return {task.name: task for task in self.instances()}
+
+    # -- all of it ---------------------------------------------------------------------------------
+
+    def describe(self) -> dict[str, Any]:
+        """Return what there is to know of this service, as plain values that JSON can carry.
+
+        Times are in seconds. Options that are declared secret are masked.
+        """
+        tasks = self.instances()
+        states: dict[str, TaskState] = {task.name: task.state for task in tasks}
+        return {
+            "name": self.name,
+            "version": self.VERSION,
+            "status": str(self.status),
+            "status_details": self.status_details(),
+            "ready": self.ready,
+            "start_time": self.start_time,
+            "uptime": time.time() - self.start_time,
+            "tasks": [
+                {
+                    "name": task.name,
+                    "state": str(states[task.name]),
+                    "ready": task.ready,
+                    "depends_on": [need.name for need in self.tasks.dependencies(task)],
+                    "threads": [thread.name for thread in task.threads if thread.is_alive()],
+                }
+                for task in tasks
+            ],
+            "threads": [thread.name for thread in threading.enumerate()],
+            "counters": self.getCounters(),
+            "options": self.describe_options(),
+            "warnings": {str(key): message for key, message in self.getWarnings().items()},
+            "exported_values": self.getExportedValues(),
+            "plugins": [
+                {"name": entry.name, "distribution": entry.distribution, "version": entry.version}
+                for entry in plugins.find(plugins.PLUGINS)
+            ],
+        }
+
+    def status_details(self) -> str:
+        """Return why the status is what it is, in a sentence for a person; ``""`` when all is
+        well."""
+        degraded = [f"{task.name} is {task.state}" for task in self.instances() if task.failed]
+        waiting = [f"{task.name} is not ready" for task in self.instances() if not task.ready]
+        return "; ".join(
+            [*degraded, *self.getWarnings().values(), *([] if self.ready else waiting)]
+        )
+
+    def describe_options(self) -> dict[str, Any]:
+        """Return the values of all options by their names in the namespace, secret ones masked."""
+        found: dict[str, Any] = {}
+        for owner in [type(self), *(type(task) for task in self.instances())]:
+            prefix = owner.option_prefix()  # type: ignore[attr-defined]
+            for option in declared_options(owner):
+                dest = option.dest(prefix)
+                value = getattr(self.options, dest, None)
+                found[dest] = "***" if option.secret and value is not None else _plain(value)
+        return found
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return str(value)

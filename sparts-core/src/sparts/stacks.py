@@ -1,0 +1,46 @@
+"""Where threads and coroutines are just now, as text for the log."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import traceback
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
+
+
+def format_thread(thread: threading.Thread) -> str:
+    """Return the stack of a thread, innermost call last; empty when it has ended."""
+    frame = sys._current_frames().get(thread.ident or -1)
+    if frame is None:
+        return ""
+    return f"Thread {thread.name}:\n{''.join(traceback.format_stack(frame))}"
+
+
+def format_threads() -> str:
+    """Return the stacks of all threads of this process."""
+    return "".join(map(format_thread, threading.enumerate()))
+
+
+def format_coroutines(loop: asyncio.AbstractEventLoop) -> str:
+    """Return where each asyncio task of a loop waits; from any thread."""
+    import asyncio
+
+    for _ in range(10):  # the set of tasks may change while it is copied
+        try:
+            tasks = asyncio.all_tasks(loop)
+            break
+        except RuntimeError:
+            continue
+    else:
+        return ""
+    return "".join(map(_format_coroutine, tasks))
+
+
+def _format_coroutine(task: asyncio.Task[Any]) -> str:
+    lines = [f"Coroutine {task.get_name()} ({getattr(task.get_coro(), '__qualname__', '?')}):\n"]
+    for frame in task.get_stack():
+        lines.extend(traceback.format_list(traceback.extract_stack(frame, limit=1)))
+    return "".join(lines)

@@ -1,0 +1,164 @@
+"""What happens when a task fails: restart, back-off, the end of the service.
+
+| what leaves a worker | outcome |
+|---|---|
+| nothing (it returns) | the worker is done; the service goes on (``RESTART = "always"``: it is
+restarted) |
+| an `Exception` | restarted if the task's ``RESTART`` says so, else the service ends with status 1
+|
+| `MemoryError` | never restarted: the service ends with status 1 |
+| `SystemExit` | the service shuts down in order and exits with its code |
+| `KeyboardInterrupt` | the service shuts down in order, as by ^C |
+| any of them after the stop began | logged; the stop goes on; status 1 (`SystemExit`: its code) |
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import deque
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple
+
+from sparts.errors import UsageError
+from sparts.states import TaskState
+
+if TYPE_CHECKING:
+    from sparts.vtask import VTask
+
+
+class RestartPolicy(NamedTuple):
+    """When, how soon and how often a failed worker is restarted."""
+
+    mode: str = "never"
+    """``"never"``, ``"on-failure"`` or ``"always"`` (also when it returns by itself)."""
+    first_wait: float = 0.1
+    """Seconds before the first restart; it doubles with each failure within the window."""
+    max_wait: float = 5.0
+    """Seconds that a wait grows to at most."""
+    jitter: float = 0.1
+    """The share of the wait that is random, so that services do not restart in step."""
+    limit: int = 5
+    """Failures within the window that are borne; one more ends the service."""
+    window: float = 30.0
+    """Seconds that a failure counts for."""
+
+    @classmethod
+    def of(cls, task: VTask) -> RestartPolicy:
+        """Return the policy that a task's ``RESTART`` means: a policy, or just its mode.
+
+        Raises:
+            UsageError: it is neither.
+        """
+        policy = task.RESTART if isinstance(task.RESTART, cls) else cls(str(task.RESTART))
+        if policy.mode not in ("never", "on-failure", "always"):
+            raise UsageError(
+                f"{task.name}.RESTART is {task.RESTART!r}: use 'never', 'on-failure', 'always' or a
+                " f"sparts.supervision.RestartPolicy."
+            )
+        return policy
+
+
+class Supervisor:
+    """Runs the workers of one task, and decides what their failures lead to. Safe for threads."""
+
+    def __init__(self, task: VTask) -> None:
+        self.task = task
+        self.policy = RestartPolicy.of(task)
+        self._lock = threading.Lock()
+        self._failures: deque[float] = deque(maxlen=self.policy.limit + 1)
+        self._running = 0
+        self._waiting = 0
+
+    def start_worker(self, name: str) -> threading.Thread:
+        """Start one worker thread; a `RuntimeError` means that the system allows no more
+        threads."""
+        thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._count(running=1)
+        try:
+            thread.start()
+        except BaseException:
+            self._count(running=-1)
+            raise
+        return thread
+
+    def _work(self) -> None:
+        task = self.task
+        while True:
+            error = self._run_once()
+            delay = self._delay(error)
+            if error is not None:
+                self._report(error, delay)
+            if delay is None:
+                break
+            self._count(waiting=1)
+            self.settle()
+            stopped = task.stop_event.wait(delay)
+            self._count(waiting=-1)
+            self.settle()
+            if stopped:
+                break
+            task.n_restarts.increment()
+            task.restarted()
+        self._count(running=-1)
+        self.settle()
+
+    def _run_once(self) -> BaseException | None:
+        try:
+            self.task.initTaskThread()
+            self.task._runloop()
+        except BaseException as error:  # nothing ends unseen
+            return error
+        return None
+
+    def _delay(self, error: BaseException | None) -> float | None:
+        """Return the seconds to wait before the worker runs again, or None if it shall not."""
+        policy, again = self.policy, ("on-failure", "always")
+        restartable = isinstance(error, Exception) and not isinstance(error, MemoryError)
+        wanted = policy.mode == "always" if error is None else restartable and policy.mode in again
+        if not wanted or not self.task.running:
+            return None
+        now = monotonic()
+        with self._lock:
+            self._failures.append(now)
+            recent = sum(1 for when in self._failures if now - when <= policy.window)
+        if error is not None and recent > policy.limit:
+            return None
+        wait = min(policy.max_wait, policy.first_wait * 2.0 ** (recent - 1))
+        return wait * (1 - policy.jitter * random.random())  # noqa: S311 - spreads load, hides
+        nothing
+
+    def _report(self, error: BaseException, delay: float | None) -> None:
+        task = self.task
+        task.n_failures.increment()
+        if isinstance(error, SystemExit | KeyboardInterrupt):
+            task.service.worker_left(task, error)
+            return
+        if delay is None:
+            tail = "the service ends" if task.running else "while it was being stopped"
+        else:
+            tail = f"restarted in {delay:.3g} s"
+        task.logger.error("%s failed: %s: %s; %s", task.name, type(error).__name__, error, tail,
+                          exc_info=error)  # fmt: skip
+        task.service.tell("sparts_task_failure", task=task, error=error, delay=delay)
+        if delay is None:
+            task.failed = error
+            task.service.worker_left(task, error)
+        else:
+            task.service.degraded(task, error, self.policy.window)
+
+    def _count(self, running: int = 0, waiting: int = 0) -> None:
+        with self._lock:
+            self._running += running
+            self._waiting += waiting
+
+    def settle(self) -> None:
+        """Set the state of the started task by what its workers do."""
+        task = self.task
+        with task.service.changing:
+            if task.state not in (TaskState.ALIVE, TaskState.DEGRADED):
+                return
+            if not self._running:
+                task.state = TaskState.DEAD if task.failed else TaskState.DONE
+            else:
+                task.state = TaskState.DEGRADED if self._waiting else TaskState.ALIVE

@@ -1,0 +1,57 @@
+"""What systemd and a service tell each other: notifications, the watchdog, inherited sockets.
+
+Sources: the manual pages sd_notify(3), sd_watchdog_enabled(3) and sd_listen_fds(3).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+
+
+def notify(message: str) -> None:
+    """Send a notification (``READY=1``, ``STATUS=...``) to the socket named by ``NOTIFY_SOCKET``.
+
+    Does nothing without that variable. Never blocks and never raises: a service does not depend on
+    who watches it.
+    """
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address[:1] not in ("/", "@"):
+        return
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+            sender.setblocking(False)
+            sender.connect("\0" + address[1:] if address[0] == "@" else address)
+            sender.send(message.encode())
+    except OSError:
+        return
+
+
+def watchdog_interval() -> float | None:
+    """Return the seconds within which systemd wants a ``WATCHDOG=1``, or None if it wants none."""
+    try:
+        if int(os.environ.get("WATCHDOG_PID", os.getpid())) != os.getpid():
+            return None
+        return int(os.environ["WATCHDOG_USEC"]) / 1_000_000 or None
+    except (KeyError, ValueError):
+        return None
+
+
+def inherited_sockets() -> dict[str, list[int]]:
+    """Return the descriptors that systemd passed (``LISTEN_FDS``), by their names, and forget them.
+
+    Names come from ``LISTEN_FDNAMES``; a socket without one is named ``unknown``, as in
+    sd_listen_fds(3). The descriptors are set close-on-exec, and the variables removed, so that
+    children do not take them for theirs.
+    """
+    pid, count = os.environ.pop("LISTEN_PID", ""), os.environ.pop("LISTEN_FDS", "")
+    names = os.environ.pop("LISTEN_FDNAMES", "").split(":")
+    if pid != str(os.getpid()) or not count.isdigit():
+        return {}
+    found: dict[str, list[int]] = {}
+    for index in range(int(count)):
+        descriptor = 3 + index
+        os.set_inheritable(descriptor, False)
+        name = names[index] if index < len(names) and names[index] else "unknown"
+        found.setdefault(name, []).append(descriptor)
+    return found

@@ -1,0 +1,234 @@
+"""VTask: one unit of work of a service, and its worker threads."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sparts import taskset
+from sparts.counters import counter
+from sparts.errors import SkipTask, TryLater
+from sparts.stacks import format_thread
+from sparts.states import TaskState
+from sparts.supervision import RestartPolicy, Supervisor
+from sparts.taskset import Tasks
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from sparts.taskset import TaskReference
+    from sparts.vservice import VService
+
+__all__ = ["RestartPolicy", "SkipTask", "Tasks", "TryLater", "VTask"]
+
+
+class VTask:
+    """One unit of work of a service.
+
+    A service makes an instance of each of its task classes, and calls, in its lifecycle thread and
+    in the order of ``DEPS``, `initTask` of all and then `start` of all; at the end, in reverse,
+    `stop` and `join` of each. `start` makes ``workers`` threads that run `initTaskThread` and then
+    `_runloop`.
+
+    An exception that leaves a worker ends the service unless ``RESTART`` says otherwise; see
+    `sparts.supervision`.
+    """
+
+    OPT_PREFIX: ClassVar[str | None] = None
+    """The prefix of the task's options (``"http"``: ``--http-port``); None: the name of the
+    class."""
+    LOOPLESS: ClassVar[bool] = False
+    """True: the task has no threads of its own."""
+    DEPS: ClassVar[Sequence[TaskReference]] = ()
+    """The tasks that this one needs: they come along, start before it and stop after it."""
+    RESTART: ClassVar[str | RestartPolicy] = "never"
+    """Whether a failed worker is restarted: ``"never"``, ``"on-failure"``, ``"always"``, or a
+    policy."""
+    STOP_TIMEOUT: ClassVar[float | None] = None
+    """Seconds that this task may take to stop; None: as long as the whole service may."""
+
+    workers: int = 1
+    """How many threads run `_runloop`."""
+
+    n_failures = counter(help="Failures of this task's workers.")
+    n_restarts = counter(help="Restarts of this task's workers after a failure.")
+
+    def __init__(self, service: VService) -> None:
+        """Make the task for a service; called by the service. Do the work in `initTask`."""
+        self.service = service
+        self.name = type(self).__name__
+        self.logger = logging.getLogger(f"{service.name}.{self.name}")
+        self.threads: list[threading.Thread] = []
+        self.stop_event = threading.Event()
+        """Set when the task shall stop; wait on it instead of sleeping."""
+        self.failed: BaseException | None = None
+        """What ended this task, if a failure did."""
+        self._state = TaskState.NEW
+        self._ready = True
+        self._supervisor = Supervisor(self)
+
+    # -- to override -------------------------------------------------------------------------------
+
+    def initTask(self) -> None:  # noqa: N802
+        """Prepare: read options, open files. Called once, in the lifecycle thread, before any
+        start.
+
+        The tasks in ``DEPS`` are initialised already. The default does nothing. `SkipTask` leaves
+        the task out; any other exception fails the start, and what was initialised is stopped in
+        reverse.
+        """
+
+    def initTaskThread(self) -> None:  # noqa: N802
+        """Prepare a worker; called in each worker thread before `_runloop`, also at its restart.
+
+        The default does nothing. An exception counts as one of `_runloop`.
+        """
+
+    def _runloop(self) -> None:
+        """Do the work, until `running` is False or the work is done; called in each worker
+        thread."""
+        raise NotImplementedError(
+            f"{self.name} has no _runloop: write one, or set LOOPLESS = True."
+        )
+
+    def start(self) -> None:
+        """Begin to work, without waiting for it; called in the lifecycle thread after every
+        `initTask`.
+
+        The default starts the worker threads. An exception fails the start of the service.
+        """
+        if self.LOOPLESS:
+            return
+        for index in range(self.workers):
+            suffix = f"-{index}" if self.workers > 1 else ""
+            self.threads.append(self._supervisor.start_worker(self.logger.name + suffix))
+
+    def stop(self) -> None:
+        """Tell the workers to end, without waiting for it; called in the lifecycle thread.
+
+        Called once for every task whose `initTask` was called and did not raise, started or not.
+        The default sets `stop_event`. An exception is logged, the stop goes on, and the service
+        ends with status 1.
+        """
+        self.stop_event.set()
+
+    def join(self) -> None:
+        """Wait until the task has ended; called in the lifecycle thread after `stop`.
+
+        The default joins the worker threads. It may block: the service watches the deadline.
+        """
+        for thread in self.threads:
+            thread.join()
+
+    def reload(self) -> None:
+        """Take in changed files and options (SIGHUP); called in the lifecycle thread.
+
+        The default does nothing. An exception is logged and becomes a warning of the service.
+        """
+
+    def on_dependency_restarted(self, task: VTask) -> None:
+        """Learn that a task in ``DEPS`` failed and is running again; called in that task's worker
+        thread.
+
+        The default does nothing. An exception is logged.
+        """
+
+    @classmethod
+    def dependencies(cls) -> Sequence[TaskReference]:
+        """Return what this task depends on: ``DEPS``, and whatever a base class adds."""
+        return cls.DEPS
+
+    def format_stacks(self) -> str:
+        """Return where each thread (and coroutine, in a loop task) of this task is now, as text."""
+        return "".join(map(format_thread, self.threads))
+
+    # -- to use ------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> TaskState:
+        """Where the task is in its life. Setting it tells the hooks."""
+        return self._state
+
+    @state.setter
+    def state(self, new: TaskState) -> None:
+        with self.service.changing:
+            old, self._state = self._state, new
+            if old is not new:
+                self.service.task_changed(self, old, new)
+
+    @property
+    def running(self) -> bool:
+        """True from the start of the task until it is told to stop."""
+        return self._state is not TaskState.NEW and not self.stop_event.is_set()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the task does its work now; the service is ready when every task is.
+
+        True from the end of `start` on. A task that becomes ready later sets it to False in
+        `initTask`, and to True when it is, from any thread.
+        """
+        return self._ready and self._state in (TaskState.ALIVE, TaskState.DEGRADED, TaskState.DONE)
+
+    @ready.setter
+    def ready(self, ready: bool) -> None:
+        with self.service.changing:
+            self._ready = ready
+            self.service.readiness_changed()
+
+    @property
+    def options(self) -> argparse.Namespace:
+        """The options of the service, in which this task's have its prefix."""
+        return self.service.options
+
+    @classmethod
+    def option_prefix(cls) -> str:
+        """Return the prefix of this task's options."""
+        return cls.OPT_PREFIX or cls.__name__
+
+    def getTaskOption(self, name: str, default: Any = None) -> Any:  # noqa: N802
+        """Return the value of this task's option of a name without its prefix."""
+        value = self.service.getOption(self._dest(name), default)
+        return default if value is None else value
+
+    def setTaskOption(self, name: str, value: Any) -> None:  # noqa: N802
+        """Set this task's option of a name without its prefix."""
+        self.service.setOption(self._dest(name), value)
+
+    def _dest(self, name: str) -> str:
+        return f"{self.option_prefix()}_{name}".replace("-", "_")
+
+    @classmethod
+    def register(cls) -> type[VTask]:
+        """Add this task to every service of this process that is started from now on."""
+        if cls not in taskset.registered:
+            taskset.registered.append(cls)
+        return cls
+
+    # -- called by the service and the supervisor --------------------------------------------------
+
+    def started(self) -> None:
+        """Note that `start` has returned."""
+        with self.service.changing:
+            if self._state is TaskState.STARTING:
+                self.state = TaskState.ALIVE
+                if self.threads:
+                    self._supervisor.settle()
+
+    def stopping(self) -> None:
+        """Note that the task shall stop, so that `running` is False before `stop` is called."""
+        self.state = TaskState.STOPPING
+        self.stop_event.set()
+
+    def restarted(self) -> None:
+        """Tell the tasks that depend on this one that its worker runs again after a failure."""
+        for task in self.service.tasks.dependants(self):
+            try:
+                task.on_dependency_restarted(self)
+            except Exception:
+                task.logger.exception("%s could not take the restart of %s", task.name, self.name)
+
+    def __repr__(self) -> str:
+        return f"<{self.logger.name} {self._state}>"
