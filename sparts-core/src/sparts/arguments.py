@@ -1,7 +1,7 @@
 """The command line: every option as a flag, grouped by task, on any argparse parser.
 
-The parser may be one that somebody else made. What is added works with its own ``parse_args`` too (command
-line and defaults, typed), and with `sparts.config.parse_options` in full.
+The parser may be one that somebody else made. What is added works with its own ``parse_args`` too
+(command line and defaults, typed), and with `sparts.config.parse_options` in full.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 from sparts.errors import OptionError
 from sparts.option_binding import STATE, Binding, State
 
+_EXPANDED = ("prog", "default", "dest", "metavar", "type", "choices")
 CONFIG, SHOW, WRITE = "config", "show_config", "write_config"
 
 
@@ -35,7 +36,7 @@ def add_groups(
         if not bound and owner is not service:
             continue
         title = "options of the service" if owner is service else owner.__name__
-        group = parser.add_argument_group(title, _summary(owner, service))
+        group = parser.add_argument_group(title, summary(owner, service))
         for binding in bound:
             _check_names(binding, bindings.values())
             _add(parser, group, binding)
@@ -203,7 +204,7 @@ def _percent_safe(text: str | None) -> str:
     if not text or "%" not in text:
         return text or ""
     try:
-        text % {name: "" for name in ("prog", "default", "dest", "metavar", "type", "choices")}
+        text % dict.fromkeys(_EXPANDED, "")
     except (KeyError, TypeError, ValueError):
         return _escape(text)
     return text
@@ -214,7 +215,7 @@ def _escape(text: str) -> str:
     return text.replace("%", "%%")
 
 
-def _summary(owner: type, service: type) -> str | None:
+def summary(owner: type, service: type) -> str | None:
     """The first line of a task's docstring (of the nearest base that has one)."""
     if owner is service:
         return None

@@ -5,18 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from sparts.arguments import CONFIG, SHOW, WRITE
 from sparts.errors import OptionError
 from sparts.logs import hide_secret
-from sparts.option_binding import STATE, Binding, Source, State, env_prefix
+from sparts.option_binding import STATE, Binding, Layer, Source, State, env_prefix
 
 _UNSET: Any = object()
-Layer = dict[
-    str, tuple[Any, Source]
-]  # by the name in the namespace: the typed value and its source
 
 
 def parse_options(
@@ -24,8 +21,8 @@ def parse_options(
 ) -> argparse.Namespace:
     """The namespace of a service: the final, typed value of every option of `add_options`.
 
-    The command line counts before the environment, that before the files, those before the defaults.
-    ``--show-config`` and ``--write-config`` print and exit with status 0.
+    The command line counts before the environment, that before the files, those before the
+    defaults. ``--show-config`` and ``--write-config`` print and exit with status 0.
 
     Args:
         parser: a parser that went through `add_options`.
@@ -47,7 +44,7 @@ def parse_options(
         _print_and_exit(written_config(state))
     values, sources = layered(state)
     vars(ns).update(values)
-    state = state._replace(sources=sources)
+    state = state._replace(sources=sources, layered=values)
     setattr(ns, STATE, state)
     _hide_secrets(state, values)
     if getattr(ns, SHOW, False) is True:
@@ -75,31 +72,33 @@ def layered(state: State) -> tuple[dict[str, Any], dict[str, Source]]:
     return {d: v for d, (v, _) in layers.items()}, {d: s for d, (_, s) in layers.items()}
 
 
-def reload_values(
-    ns: argparse.Namespace,
-) -> tuple[dict[str, Any], dict[str, Source], list[str]]:
-    """What the files and the environment change in ``ns``, which stays as it is.
+def reload_values(state: State) -> tuple[State, dict[str, Any], list[str]]:
+    """What the sources give now; nothing is changed.
 
     Returns:
-        The new values that differ, their sources, and the flags of those that may not change.
+        The state after the reload, the values that changed, and the flags of those that may not
+        change.
 
     Raises:
         OptionError: a file or a value is wrong, or a required one is gone.
     """
-    state: State | None = getattr(ns, STATE, None)
-    if state is None:
-        return {}, {}, []
+    if not state.sources:  # argparse alone made the namespace: there is no file to read again
+        return state, {}, []
     values, sources = layered(state)
-    now = Source("run time")
-    kept = {dest for dest, source in state.sources.items() if source == now}
-    fresh = {d: v for d, v in values.items() if d not in kept}
-    _check_required(state, fresh)
-    changed = {d: v for d, v in fresh.items() if v != getattr(ns, d, None)}
-    refused = [d for d in changed if not state.bindings[d].option.reloadable]
-    for dest in refused:
-        del changed[dest]
-    flags = [state.bindings[dest].flag for dest in refused]
-    return changed, {d: sources[d] for d in changed}, flags
+    _check_required(state, values)
+    fixed = {d for d, binding in state.bindings.items() if not binding.option.reloadable}
+    refused = [state.bindings[d].flag for d in fixed if values[d] != state.layered[d]]
+    for dest in values:
+        if state.sources[dest].kind == "run time" or dest in fixed:
+            sources[dest] = state.sources[dest]
+        if dest in fixed:
+            values[dest] = state.layered[dest]
+    changed = {
+        d: value
+        for d, value in values.items()
+        if value != state.layered[d] and sources[d].kind != "run time"
+    }
+    return state._replace(sources=sources, layered=values), changed, sorted(refused)
 
 
 def _parse_command_line(
@@ -131,7 +130,7 @@ def _parse_command_line(
 
 
 def _raise(message: str) -> NoReturn:
-    """What a parser's ``error`` does here: the caller says it, without the usage of every option."""
+    """What a parser's ``error`` does here: the caller says it, without the usage."""
     raise OptionError(message.removeprefix("argument "))
 
 
@@ -139,9 +138,9 @@ def _files(ns: argparse.Namespace, service: type) -> tuple[str, ...]:
     """The configuration files: those of the command line, or those of ``PREFIX_CONFIG``."""
     given = getattr(ns, CONFIG, None)
     if isinstance(given, list) and given:
-        return tuple(map(str, given))
+        return tuple(os.path.abspath(file) for file in given)
     from_env = os.environ.get(env_prefix(service) + "CONFIG", "")
-    return tuple(filter(None, from_env.split(os.pathsep)))
+    return tuple(os.path.abspath(file) for file in from_env.split(os.pathsep) if file)
 
 
 def _environment(state: State) -> Layer:
@@ -151,7 +150,7 @@ def _environment(state: State) -> Layer:
         name: str = binding.env
         raw = os.environ.get(name)
         if binding.option.secret:
-            from sparts.secret_files import secret_from_file
+            from sparts.config_files import secret_from_file
 
             name, raw = secret_from_file(binding, raw)
         if raw is not None:

@@ -94,9 +94,9 @@ def priority(level: int) -> int:
 class JSONFormatter(logging.Formatter):
     """One JSON object a line, of ASCII alone.
 
-    Keys: ``time`` (ISO 8601, UTC), ``level``, ``logger``, ``message``, ``service``, ``task`` (of a task's
-    logger), ``thread``, ``exception`` (``type``, ``message``, ``traceback``), ``stack``, and whatever the
-    call gave as ``extra``; an extra field of one of those names goes under ``extra``.
+    Keys: ``time`` (ISO 8601, UTC), ``level``, ``logger``, ``message``, ``service``, ``task`` (of a
+    task's logger), ``thread``, ``exception`` (``type``, ``message``, ``traceback``), ``stack``, and
+    whatever the call gave as ``extra``; an extra field of one of those names goes under ``extra``.
 
     Args:
         service: the service's name.

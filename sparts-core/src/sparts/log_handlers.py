@@ -9,7 +9,7 @@ from typing import TextIO
 
 
 class StderrHandler(logging.Handler):
-    """Writes to whatever `sys.stderr` is when a record comes: redirections and daemons change it."""
+    """Writes to what `sys.stderr` is when a record comes: redirections and daemons change it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record (called by logging, under the handler's lock)."""
@@ -28,8 +28,9 @@ class StderrHandler(logging.Handler):
 class LogFileHandler(logging.Handler):
     """Appends to a file, and notices when a rotation has moved it away.
 
-    Before each record the path is looked up (a microsecond); if it names another file than the open one, it
-    is opened again. Should that fail, records go on to the old file and stderr is told once.
+    Before each record the path is looked up (a microsecond); if it names another file than the open
+    one, it is opened again. Should that fail, records go on to the old file and stderr is told
+    once.
 
     Args:
         path: the file, made if it does not exist.

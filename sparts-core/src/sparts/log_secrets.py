@@ -1,18 +1,126 @@
-"""Keeps the values of secret options out of every log record: message, exception and extra fields."""
+"""Keeps the values of secret options out of every log record: message, exception and extra fields.
+
+The values are the process's: once a secret has been read it stays out of the logs until the process
+ends, also after it has changed. While there are none, the filter costs one look.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
+import re
+import threading
+import traceback
 from typing import Any
+
+_MASK = "********"
+_lock = threading.Lock()
+_values: frozenset[str] = frozenset()
+_pattern: re.Pattern[str] | None = None
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 def hide_secret(value: object) -> None:
-    pass
+    """Keep ``value`` out of all log lines from now on; any thread may call this.
+
+    Args:
+        value: a text, anything whose text is the secret, or a list of those. None and "" hide
+            nothing.
+    """
+    global _pattern, _values
+    if isinstance(value, (list, tuple, set, frozenset)):
+        for part in value:
+            hide_secret(part)
+        return
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    text = "" if value is None or isinstance(value, bool) else str(value)
+    with _lock:
+        if text and text not in _values:
+            _values = _values | {text}
+            spellings = {form for known in _values for form in _spellings(known)}
+            longest_first = sorted(spellings, key=lambda form: (-len(form), form))
+            _pattern = re.compile("|".join(map(re.escape, longest_first)))
 
 
-def masked(v: Any) -> Any:
-    return v
+def _spellings(secret: str) -> set[str]:
+    """How a secret is written in a log: as it is, within quotes of Python, and of JSON."""
+    quoted = {
+        repr(secret)[1:-1],
+        ascii(secret)[1:-1],
+        repr(secret.encode("utf-8", "replace"))[2:-1],
+    }
+    return {secret, json.dumps(secret)[1:-1], *quoted, *(line for line in _lines(secret))}
+
+
+def _lines(secret: str) -> list[str]:
+    """The lines of a secret of several (a key in PEM), but those that say nothing by themselves."""
+    lines = secret.splitlines()
+    return [line for line in lines if len(line) >= 8 and not line.startswith("-----")]
+
+
+def masked(value: Any) -> Any:
+    """``value`` with every secret in it written ``********``: a text, or what holds texts."""
+    pattern = _pattern
+    return value if pattern is None else _masked(value, pattern, 0)
+
+
+def _masked(value: Any, pattern: re.Pattern[str], depth: int) -> Any:
+    """`masked`, to a depth at which a circle would show."""
+    if isinstance(value, str):
+        return pattern.sub(_MASK, value)
+    if value is None or isinstance(value, bool):
+        return value
+    if depth < 20 and isinstance(value, dict):
+        return {
+            _masked(name, pattern, depth + 1): _masked(part, pattern, depth + 1)
+            for name, part in value.items()
+        }
+    if depth < 20 and type(value) in (list, tuple, set, frozenset):
+        return [_masked(part, pattern, depth + 1) for part in value]
+    text = str(value)
+    return _mask_text(text, pattern) if pattern.search(text) else value
+
+
+def _mask_text(text: str, pattern: re.Pattern[str]) -> str:
+    """A text without its secrets."""
+    return pattern.sub(_MASK, text)
 
 
 class SecretFilter(logging.Filter):
-    pass
+    """Put this on a handler of your own, and no secret passes it; ours have it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Mask one record where it holds a secret (called by logging)."""
+        pattern = _pattern
+        if pattern is None:
+            return True
+        self._mask_message(record, pattern)
+        if record.exc_info and record.exc_info[1] is not None and not record.exc_text:
+            text = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
+            if pattern.search(text):
+                record.exc_text = text
+        for name in ("exc_text", "stack_info"):
+            if text := getattr(record, name):
+                setattr(record, name, pattern.sub(_MASK, text))
+        fields = vars(record)
+        for name in fields.keys() - _STANDARD:
+            fields[name] = _masked(fields[name], pattern, 0)
+        return True
+
+    @staticmethod
+    def _mask_message(record: logging.LogRecord, pattern: re.Pattern[str]) -> None:
+        """Mask the message, or its parts if they do not fit together (logging reports that)."""
+        try:
+            message = record.getMessage()
+        except Exception:
+            record.msg = _masked(record.msg, pattern, 0)
+            args = record.args
+            record.args = (
+                tuple(_masked(arg, pattern, 0) for arg in args)
+                if isinstance(args, tuple)
+                else {name: _masked(arg, pattern, 0) for name, arg in (args or {}).items()}
+            )
+            return
+        if pattern.search(message):
+            record.msg, record.args = pattern.sub(_MASK, message), ()

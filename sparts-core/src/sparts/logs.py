@@ -1,9 +1,9 @@
 """Where log lines go and what they look like: handlers, formats, levels, secrets kept out.
 
-`configure` sets up logging for one service and gives a `Logging` that undoes it. The service's own loggers,
-its package's and sparts' follow ``--level``; those of libraries tell warnings and worse, unless
-``--log-level-for`` says otherwise. An application that gave the root logger handlers of its own is left
-alone, but for the filter that keeps secrets out.
+`configure` sets up logging for one service and gives a `Logging` that undoes it. The service's own
+loggers, its package's and sparts' follow ``--level``; those of libraries tell warnings and worse,
+unless ``--log-level-for`` says otherwise. An application that gave the root logger handlers of its
+own is left alone, but for the filter that keeps secrets out.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ _lock = threading.Lock()
 
 
 def level_name(text: str) -> str:
-    """A level of the standard library by its name in any case, or by its number; gives the name."""
+    """A level of the standard library by its name in any case, or by its number."""
     word = text.strip().upper()
     if word.isascii() and word.isdigit() and len(word) < 4:
         word = logging.getLevelName(int(word))
-    if word in logging.getLevelNamesMapping() or word.startswith("LEVEL "):
+    if word in logging.getLevelNamesMapping():
         return word
     raise Expected("a log level (DEBUG, INFO, WARNING, ERROR, CRITICAL)")
 
@@ -56,13 +56,7 @@ def level_for(text: str) -> tuple[str, str]:
 
 def _number(level: str | int) -> int:
     """The number of a level's name."""
-    if isinstance(level, int):
-        return level
-    return (
-        int(level_name(level).removeprefix("LEVEL "))
-        if level.startswith("Level")
-        else (logging.getLevelNamesMapping()[level_name(level)])
-    )
+    return level if isinstance(level, int) else logging.getLevelNamesMapping()[level_name(level)]
 
 
 class Logging:
@@ -80,7 +74,7 @@ class Logging:
         self._filter = SecretFilter()
 
     def set_levels(self, levels: Iterable[tuple[str | None, str | int]]) -> None:
-        """Set the levels of loggers by name (None: the root's); `close` sets back what they were."""
+        """Set levels by a logger's name (None: the root's); `close` sets back what they were."""
         for name, level in levels:
             logger = logging.getLogger(name)
             self._levels.setdefault(logger, logger.level)
@@ -121,7 +115,8 @@ def configure(
         logfile: a file to append to; None is stderr.
         format: "text" (``LEVEL:Logger:message``) or "json" (an object a line).
         levels: pairs of a logger's name and its level, which count before all others.
-        package: the module of the service's class; the loggers of its top package follow ``level`` too.
+        package: the module of the service's class; the loggers of its top package follow ``level``
+            too.
 
     Raises:
         OSError: the file cannot be written.

@@ -1,8 +1,9 @@
 """An option where it is used: bound to a task (or the service) of one service, by all of its names.
 
-The same `Option` object serves every class that inherits it; only with the class does it have a flag, a
-variable, keys of a file and a default. `State` keeps a service's bindings together with where each value
-came from, in one private attribute of the namespace, so that a namespace is all that a reload needs.
+The same `Option` object serves every class that inherits it; only with the class does it have a
+flag, a variable, keys of a file and a default. `State` keeps a service's bindings together with
+where each value came from, in one private attribute of the namespace, so that a namespace is all
+that a reload needs.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ class Source(NamedTuple):
     Attributes:
         kind: "command line", "environment", "file", "run time", "service class", "task class" or
             "default" (the declaration's own).
-        name: the flag, variable, ``file: [section] key``, or class and attribute; "" for a declaration.
+        name: the flag, variable, ``file: [section] key``, or class and attribute; "" for a
+            declaration.
     """
 
     kind: str
@@ -36,7 +38,7 @@ class Source(NamedTuple):
 
     @property
     def explicit(self) -> bool:
-        """Whether somebody gave the value, on the command line, in a variable, a file or at run time."""
+        """Whether somebody gave the value: command line, environment, file or at run time."""
         return self.kind in ("command line", "environment", "file", "run time")
 
     def __str__(self) -> str:
@@ -49,9 +51,11 @@ class State(NamedTuple):
     Attributes:
         service: the service's class.
         bindings: every option by its name in the namespace, the service's first, then task by task.
-        sources: where each value came from, by the name in the namespace; empty until they are layered.
+        sources: where each value came from, by the name in the namespace; empty until they are
+            layered.
         given: the values of the command line, as they were given.
         files: the configuration files of the command line or the environment, in order.
+        layered: the values as the sources last gave them, whatever code has set since.
     """
 
     service: type
@@ -59,6 +63,12 @@ class State(NamedTuple):
     sources: Mapping[str, Source]
     given: Mapping[str, Any]
     files: tuple[str, ...] = ()
+    layered: Mapping[str, Any] = {}
+
+
+Layer = dict[
+    str, tuple[Any, Source]
+]  # by the name in the namespace: the typed value and its source
 
 
 class Binding:
@@ -178,9 +188,10 @@ class Binding:
 class ClassView:
     """A task's class as an option's default function sees it.
 
-    An attribute that the user's service class defines stands in for the task's of the same name, so that
-    ``DEFAULT_PORT = 8000`` on a service moves its HTTP task. Only the classes that the user wrote count,
-    those above `VService` in the order of resolution and not its own; a dunder name never does.
+    An attribute that the user's service class defines stands in for the task's of the same name, so
+    that ``DEFAULT_PORT = 8000`` on a service moves its HTTP task. Only the classes that the user
+    wrote count, those above `VService` in the order of resolution and not its own; a dunder name
+    never does.
     """
 
     def __init__(self, owner: type, service: type) -> None:
@@ -208,7 +219,7 @@ def _user_classes(service: type) -> list[type]:
 
 
 def env_prefix(service: type) -> str:
-    """What a service's environment variables begin with: ``ENV_PREFIX`` of the class or ``NAME_``."""
+    """What a service's variables begin with: ``ENV_PREFIX`` of the class or ``NAME_``."""
     given = getattr(service, "ENV_PREFIX", None)
     return re.sub(r"\W", "_", service.__name__).upper() + "_" if given is None else str(given)
 
@@ -221,8 +232,8 @@ def state_of(ns: argparse.Namespace) -> State | None:
 def source_of(ns: argparse.Namespace, dest: str) -> Source:
     """Where the value of ``dest`` in ``ns`` came from.
 
-    For a namespace that argparse alone made, a value that is not the default was given on the command
-    line; what nobody declared has the source "default".
+    For a namespace that argparse alone made, a value that is not the default was given on the
+    command line; what nobody declared has the source "default".
     """
     state = state_of(ns)
     if state is None or dest not in state.bindings:

@@ -1,8 +1,9 @@
-"""What an option's ``type`` may be, beyond what argparse takes: durations, sizes, endpoints and so on.
+"""What an option's ``type`` may be, beyond what argparse takes: durations, sizes, endpoints and so
+on.
 
 A converter is a function of one text. It returns the value or raises `Expected` with a phrase that
-says what would have been right ("a port from 0 to 65535"); whoever knows where the text came from makes
-the whole sentence of it.
+says what would have been right ("a port from 0 to 65535"); whoever knows where the text came from
+makes the whole sentence of it.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def boolean(value: str) -> bool:
 
 
 def duration(value: str) -> float:
-    """A length of time in seconds, from ``250ms``, ``5s``, ``2m``, ``1h``, ``1h30m`` or plain seconds."""
+    """Seconds, from ``250ms``, ``5s``, ``2m``, ``1h``, ``1h30m`` or a plain number of seconds."""
     word = value.strip()
     if _NUMBER.fullmatch(word):
         seconds = float(word)
@@ -97,7 +98,7 @@ def size(value: str) -> int:
     unit = found[3].lower()
     power = _POWERS[unit.rstrip("b").rstrip("i")]
     base = 1000 if unit.endswith("b") and "i" not in unit else 1024
-    factor: int = base**power
+    factor = int(base**power)
     fraction = found[2] or ""
     whole, rest = divmod(int(found[1] + fraction) * factor, 10 ** len(fraction))
     if rest:
@@ -158,11 +159,12 @@ class listof(Generic[T]):  # noqa: N801 - used like the functions beside it
         self.__name__ = f"listof({getattr(item, '__name__', item)})"
 
     def __call__(self, value: str) -> list[T]:
+        """The list of a text."""
         return [convert(self.item, part) for part in split(value)]
 
 
 def split(value: str) -> list[str]:
-    """The texts between the commas of ``value``, without the spaces around them; none of an empty one."""
+    """The texts between the commas, without the spaces around them; none of an empty text."""
     return [part.strip() for part in value.split(",")] if value.strip() else []
 
 
@@ -235,7 +237,8 @@ def convert(kind: Any, raw: object) -> Any:
 
     Args:
         kind: an option's ``type``; None is text.
-        raw: a text, or a value as TOML or code has it (number, boolean, list, date, the value itself).
+        raw: a text, or a value as TOML or code has it (number, boolean, list, date, the value
+            itself).
 
     Raises:
         Expected: ``raw`` is nothing that ``kind`` takes.

@@ -1,9 +1,9 @@
 """`option()`: one declaration, four sources (command line, environment, file, default).
 
-An option is a class attribute of a service or a task. It becomes a flag, an environment variable, a key of
-the configuration file and a typed attribute, all by the same rules. The neighbours do the work:
-`option_types` converts, `option_binding` names an option in a service, `arguments` makes the command line
-and `config` layers the sources.
+An option is a class attribute of a service or a task. It becomes a flag, an environment variable, a
+key of the configuration file and a typed attribute, all by the same rules. The neighbours do the
+work: `option_types` converts, `option_binding` names an option in a service, `arguments` makes the
+command line and `config` layers the sources.
 """
 
 from __future__ import annotations
@@ -270,9 +270,9 @@ def option(
 
     Args:
         name: its name without prefix; None takes the attribute's.
-        type: as in argparse, a function of a text: a class (``bool`` gives ``--no-NAME`` too, an `Enum`
-            its members), one of `sparts.option_types`, or your own. None is the default's type if that
-            is a number, a boolean, a path or an enumeration, and text otherwise.
+        type: as in argparse, a function of a text: a class (``bool`` gives ``--no-NAME`` too, an
+            `Enum` its members), one of `sparts.option_types`, or your own. None is the default's
+            type if that is a number, a boolean, a path or an enumeration, and text otherwise.
         default: the value if nobody gives one, or a function of the class. A text is converted.
         help: one line or a few for ``-h``.
         action: as in argparse.
@@ -280,8 +280,8 @@ def option(
         required: whether one of the sources must give it.
         choices: the values allowed.
         nargs: as in argparse; makes a list, except ``"?"``.
-        secret: never shown by help, ``--show-config``, logs or any transport; a file that ``NAME_FILE``
-            names and systemd's credentials give it too.
+        secret: never shown by help, ``--show-config``, logs or any transport; a file that
+            ``NAME_FILE`` names and systemd's credentials give it too.
         reloadable: whether it may change at run time.
     """
     return Option(
@@ -292,7 +292,8 @@ def option(
 def declared_options(cls: type) -> list[Option[Any]]:
     """The options of a class and its bases, in the order of declaration, bases first.
 
-    What a class declares again takes the place of its base's; what it sets to anything else is gone.
+    What a class declares again takes the place of its base's; what it sets to anything else is
+    gone.
     """
     found: dict[str, Option[Any]] = {}
     for base in reversed(cls.__mro__):
@@ -313,7 +314,8 @@ def add_options(parser: argparse.ArgumentParser, service: type, tasks: Iterable[
         tasks: the task classes, in the order in which the service names them.
 
     Raises:
-        OptionError: two of them have one flag, a flag is the parser's own, or a declaration is wrong.
+        OptionError: two of them have one flag, a flag is the parser's own, or a declaration is
+            wrong.
     """
     groups = [
         (owner, [Binding(declared, owner, service) for declared in declared_options(owner)])
@@ -325,12 +327,14 @@ def add_options(parser: argparse.ArgumentParser, service: type, tasks: Iterable[
 def set_option(owner: object, name: str, value: object) -> None:
     """Set an option of a running service, by the rules of every other source.
 
-    Readers see the old value or the new one: the service gets a changed copy of its namespace, so that
-    whoever keeps ``service.options`` in a variable reads one consistent state. Any thread may call this.
+    Readers see the old value or the new one: the service gets a changed copy of its namespace, so
+    that whoever keeps ``service.options`` in a variable reads one consistent state. Any thread may
+    call this.
 
     Args:
         owner: the service, or the task whose prefix ``name`` lacks.
-        name: the option's name, as in the namespace or as in the flag: ``http_port``, ``http-port``.
+        name: the option's name, as in the namespace or as in the flag: ``http_port``,
+            ``http-port``.
         value: the typed value or its text; None for none.
 
     Raises:
@@ -346,8 +350,9 @@ def set_option(owner: object, name: str, value: object) -> None:
 def reload_options(owner: object) -> frozenset[str]:
     """Read the configuration files and the environment again, and take over what changed.
 
-    Everything is checked before anything changes; then all changes are seen at once. What the command line
-    gave or `set_option` set stays. An option that is not reloadable stays too, with a warning in the log.
+    Everything is checked before anything changes; then all changes are seen at once. What the
+    command line gave or `set_option` set stays. An option that is not reloadable stays too, with a
+    warning in the log.
 
     Returns:
         The names, as in the namespace, of what changed.
@@ -356,11 +361,17 @@ def reload_options(owner: object) -> frozenset[str]:
         OptionError: a file or a value is wrong; nothing has changed.
     """
     holder = _holder(owner)
+    state = state_of(holder.options)
+    if state is None:
+        return frozenset()
     with _write_lock:
-        values, sources, refused = reload_values(holder.options)
-        _swap(holder, values, sources)
-    for name in refused:
-        holder.logger.warning("%s changed and needs a restart to take effect", name)
+        state, values, refused = reload_values(state)
+        for dest in values:
+            if state.bindings[dest].option.secret:
+                hide_secret(values[dest])
+        holder.options = argparse.Namespace(**{**vars(holder.options), **values, STATE: state})
+    for flag in refused:
+        holder.logger.warning("%s changed: it takes effect at the next start.", flag)
     return frozenset(values)
 
 
@@ -381,9 +392,9 @@ def _holder(owner: Any) -> Any:
     return getattr(owner, "service", owner)
 
 
-def _binding(owner: object, holder: Any, name: str) -> Binding:
+def _binding(owner: Any, holder: Any, name: str) -> Binding:
     """The option of ``owner`` with this name."""
-    prefix = "" if owner is holder else type(owner).option_prefix() + "_"  # type: ignore[attr-defined]
+    prefix = "" if owner is holder else owner.option_prefix() + "_"
     dest = (prefix + name).replace("-", "_")
     state = state_of(holder.options)
     if state is not None and dest in state.bindings:
@@ -405,20 +416,12 @@ def _assign(owner: object, binding: Binding, value: object) -> None:
     typed = binding.convert(value, f"setting {binding.flag}")
     if typed is None and binding.option.required:
         raise OptionError(f"setting {binding.flag}: a value is required")
+    if binding.option.secret:
+        hide_secret(typed)
     holder = _holder(owner)
     with _write_lock:
-        _swap(holder, {binding.dest: typed}, {binding.dest: Source("run time")}, binding)
-
-
-def _swap(
-    holder: Any, values: Mapping[str, Any], sources: Mapping[str, Source], *changed: Binding
-) -> None:
-    """Give ``holder`` a copy of its namespace with these values."""
-    state = state_of(holder.options)
-    new = argparse.Namespace(**{**vars(holder.options), **values})
-    if state is not None:
-        setattr(new, STATE, state._replace(sources={**state.sources, **sources}))
-    for binding in changed or (state.bindings[dest] for dest in values if state):
-        if binding.option.secret:
-            hide_secret(values[binding.dest])
-    holder.options = new
+        values = {**vars(holder.options), binding.dest: typed}
+        if (state := state_of(holder.options)) is not None:
+            sources = {**state.sources, binding.dest: Source("run time")}
+            values[STATE] = state._replace(sources=sources)
+        holder.options = argparse.Namespace(**values)
