@@ -57,7 +57,7 @@ def install(names: Sequence[str]) -> None:
     options = ["--yes", "--quiet", "--no-install-recommends"]
     for command in (["apt-get", "update", "--quiet"], ["apt-get", "install", *options, *names]):
         print(f"system packages: {' '.join(command)}", flush=True)
-        subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False)  # noqa: S603
+        subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False)
 
 
 def main() -> None:

@@ -1,0 +1,56 @@
+"""From spawn to ready, from SIGTERM to the end, and wake-ups at rest: a service that does nothing.
+
+It is the first example, against a process that waits on a bare event, cotyledon and aiomisc.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from tests.bench.harness import Report, interleave
+from tests.bench.processes import live_once, wakeups
+
+SCRIPTS = Path(__file__).with_name("lifecycle")
+PEERS = {"threading.Event": "bare_event", "cotyledon": "on_cotyledon", "aiomisc": "on_aiomisc"}
+IDLE = 10.0
+
+
+def measure_lives(report: Report) -> None:
+    """Compare the times of whole lives."""
+    scripts = {"sparts": "on_sparts", **PEERS}
+    contenders = {
+        name: partial(live_once, SCRIPTS / f"{script}.py") for name, script in scripts.items()
+    }
+    lives = interleave(contenders, rounds=21, warmup=2)
+    ready = {name: [life.ready for life in found] for name, found in lives.items()}
+    gone = {name: [life.exit for life in found] for name, found in lives.items()}
+    for peer in PEERS:
+        limit = 0.8 if peer == "cotyledon" else None
+        report.ratio("spawn to ready", ready["sparts"], ready[peer], peer=peer, at_most=limit)
+        report.ratio("SIGTERM to exit", gone["sparts"], gone[peer], peer=peer, at_most=limit)
+    for name, found in lives.items():
+        ends = [life.end * 1e3 for life in found]
+        limit = 2.0 if name == "sparts" else None
+        report.value(f"SIGTERM to the service's end, {name}", ends, unit="ms", at_most=limit)
+
+
+def measure_rest(report: Report) -> None:
+    """Count what wakes up in ten seconds at rest, all contenders at the same time."""
+    scripts = {"sparts": "on_sparts", **PEERS}
+    with ThreadPoolExecutor(len(scripts)) as pool:
+        counting = {
+            name: pool.submit(wakeups, SCRIPTS / f"{script}.py", IDLE)
+            for name, script in scripts.items()
+        }
+        for name, future in counting.items():
+            limit = 0 if name == "sparts" else None
+            label = f"wake-ups in {IDLE:g} s at rest, {name}"
+            report.value(label, [future.result()], unit="switches", at_most=limit)
+
+
+if __name__ == "__main__":
+    with Report("lifecycle") as report:
+        measure_lives(report)
+        measure_rest(report)
