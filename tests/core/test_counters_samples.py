@@ -185,10 +185,11 @@ def test_memory_does_not_grow_with_the_number_of_values() -> None:
     assert len(recorded._minutes) <= 2
     bins_a_second = len(recorded._seconds[-1].packed[0])  # type: ignore[index]
     for _ in range(20):
-        minutes(0, 0)
         for value in values:
             recorded.add(value)
+    assert recorded.read(SampleType.COUNT, 60) == 59 * 500 + 20 * 500
     assert len(recorded._within.bins or ()) == bins_a_second
+    assert not recorded._pending
 
 
 def test_values_of_every_size_share_a_bounded_number_of_bins() -> None:

@@ -7,37 +7,34 @@ of the values and not on how many there are. Bins of different seconds add up wi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from math import exp, log
 
 ERROR = 0.0099
 """Largest relative error of a percentile; a little below 1 % for rounding."""
 
 _GAMMA = (1 + ERROR) / (1 - ERROR)
-SCALE = 1 / log(_GAMMA)
-SHIFT = 40_000
+_SCALE = 1 / log(_GAMMA)
+_SHIFT = 40_000
 """Added to a bin's number; larger than that of any float, so that numbers of bins are positive."""
 
 
-def bin_of(value: float) -> int:
-    """The number of the bin of a finite ``value``: 0 for zero, negative for negative values."""
-    if value > 0:
-        return int(log(value) * SCALE + SHIFT)
-    return -int(log(-value) * SCALE + SHIFT) if value else 0
+def bins_of(values: list[float]) -> list[int]:
+    """The numbers of the bins of finite ``values``: 0 for zero, negative for negative values."""
+    if min(values) > 0:
+        return [int(size * _SCALE + _SHIFT) for size in map(log, values)]
+    return [
+        (1 if value > 0 else -1) * int(log(abs(value)) * _SCALE + _SHIFT) if value else 0
+        for value in values
+    ]
 
 
 def middle_of(number: int) -> float:
     """The value that stands for all of a bin."""
     if number == 0:
         return 0.0
-    size = exp((abs(number) - SHIFT) / SCALE) * (2 * _GAMMA / (1 + _GAMMA))
+    size = exp((abs(number) - _SHIFT) / _SCALE) * (2 * _GAMMA / (1 + _GAMMA))
     return size if number > 0 else -size
-
-
-def merge(into: dict[int, int], bins: Iterable[tuple[int, int]]) -> None:
-    """Add ``bins`` (pairs of number and count) to ``into``."""
-    for number, count in bins:
-        into[number] = into.get(number, 0) + count
 
 
 def percentile(bins: Mapping[int, int], permille: int) -> float:

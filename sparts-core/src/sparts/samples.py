@@ -11,15 +11,17 @@ import enum
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from math import floor, log
+from math import floor, isfinite
 from typing import Self
 
 from sparts.clock import SYSTEM, Clock
 from sparts.metric import Metric, Reading
-from sparts.percentiles import SCALE, SHIFT, percentile
+from sparts.percentiles import percentile
 from sparts.spans import Span
 
 _MINUTE = 60
+_BATCH = 512
+"""Values that are kept at most before they are counted."""
 
 
 class SampleType(enum.Enum):
@@ -61,7 +63,8 @@ class Samples(Metric):
     """
 
     __slots__ = (
-        "_before", "_born", "_clock", "_minutes", "_monotonic", "_seconds", "_with_bins", "_within",
+        "_before", "_born", "_clock", "_end", "_minutes", "_monotonic", "_pending", "_seconds",
+        "_with_bins", "_within",
         "types", "windows",
     )  # fmt: skip
 
@@ -92,6 +95,7 @@ class Samples(Metric):
     def _prepare(self, clock: Clock) -> None:
         self._within: Span
         self._before: tuple[int, float]
+        self._end: float
         self._with_bins = any(kind in _PERMILLE for kind in self.types)
         self._monotonic = clock.monotonic
 
@@ -104,28 +108,31 @@ class Samples(Metric):
 
     def add(self, value: float) -> None:
         """Add one value, in whatever unit was declared; ValueError unless it is finite."""
-        if value - value != 0:
+        if not isfinite(value):
             raise ValueError(f"samples {self.name!r} takes finite numbers, not {value!r}.")
-        with self._lock:
-            now = self._monotonic()
-            second = self._within
-            if now >= second.end:
-                second = self._roll(now)
-            second.count += 1
-            second.total += value
-            if value > second.high:
-                second.high = value
-            if value < second.low:
-                second.low = value
-            bins = second.bins
-            if bins is not None:  # `percentiles.bin_of`, written out for speed
-                if value > 0:
-                    number = int(log(value) * SCALE + SHIFT)
-                else:
-                    number = -int(log(-value) * SCALE + SHIFT) if value else 0
-                bins[number] = bins.get(number, 0) + 1
+        if self._monotonic() >= self._end:
+            self._up_to_now()
+        # A list's append is exact between threads without the lock; what it collects is counted at
+        # C speed, many at once.
+        pending = self._pending
+        pending.append(value)
+        if len(pending) >= _BATCH:
+            self._up_to_now()
 
-    def _roll(self, now: float) -> Span:
+    def _up_to_now(self) -> float:
+        """Count what is pending, close the second if it has passed, and give the time."""
+        with self._lock:
+            pending = self._pending
+            values = list(map(float, pending[:]))
+            del pending[: len(values)]
+            if values:
+                self._within.take(values)
+            now = self._monotonic()
+            if now >= self._end:
+                self._roll(now)
+            return now
+
+    def _roll(self, now: float) -> None:
         """Close the current second and open that of ``now``; called with the lock held."""
         done, largest = self._within, self.windows[-1]
         if done.count:
@@ -141,14 +148,12 @@ class Samples(Metric):
         for spans in (self._seconds, self._minutes):
             while spans and spans[0].start < oldest:
                 spans.popleft()
-        return self._within
+        self._end = self._within.end
 
     def _window(self, window: int) -> tuple[Span, float]:
         """What lies in ``window``, and the seconds that it covers."""
+        now = self._up_to_now()
         with self._lock:
-            now = self._monotonic()
-            if now >= self._within.end:
-                self._roll(now)
             current = self._within.copy()
             seconds, minutes = list(self._seconds), list(self._minutes)[:-1]
         oldest = current.end - window
@@ -219,6 +224,7 @@ class Samples(Metric):
 
     def totals(self) -> tuple[int, float]:
         """Count and sum of everything that was ever added."""
+        self._up_to_now()
         with self._lock:
             count, total = self._before
             return count + self._within.count, total + self._within.total
@@ -231,6 +237,8 @@ class Samples(Metric):
             self._seconds: deque[Span] = deque()
             self._minutes: deque[Span] = deque()
             self._within = Span(floor(self._born), 1, self._with_bins)
+            self._end = self._within.end
+            self._pending: list[float] = []
 
 
 samples = Samples

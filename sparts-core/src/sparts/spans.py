@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterable
 from math import inf
 from typing import Final
+
+from sparts.percentiles import bins_of
 
 MOST_BINS: Final = 4096
 """Bins kept of one finished second; past it (35 orders of magnitude) the smallest share one."""
@@ -28,8 +31,17 @@ class Span:
         self.total: float = 0
         self.low: float = inf
         self.high: float = -inf
-        self.bins: dict[int, int] | None = {} if with_bins else None
+        self.bins: Counter[int] | None = Counter() if with_bins else None
         self.packed: tuple[array[int], array[int]] | None = None
+
+    def take(self, values: list[float]) -> None:
+        """Count ``values``, of which there is at least one."""
+        self.count += len(values)
+        self.total += sum(values)
+        self.low = min(self.low, min(values))
+        self.high = max(self.high, max(values))
+        if self.bins is not None:
+            self.bins.update(bins_of(values))
 
     def merge(self, other: Span) -> None:
         """Take over what ``other`` holds."""
@@ -40,7 +52,7 @@ class Span:
         bins = self.bins
         if bins is not None:
             for number, count in other.pairs():
-                bins[number] = bins.get(number, 0) + count
+                bins[number] += count
 
     def pairs(self) -> Iterable[tuple[int, int]]:
         """The bins as pairs of number and count, packed or not."""
