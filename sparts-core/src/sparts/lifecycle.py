@@ -32,8 +32,8 @@ EXIT_FAILURE = 1
 EXIT_USAGE = 2
 EXIT_DEADLINE = 70
 
-#: Seconds past its deadline after which a process whose interpreter is stuck is ended from outside
-of it. GUARD_GRACE = 2.0
+#: Seconds past its deadline after which a process is ended whose interpreter is stuck.
+GUARD_GRACE = 2.0
 
 
 class Message(NamedTuple):

@@ -57,15 +57,29 @@ class Listening:
     BACKLOG: ClassVar[int] = 1024
     """How many connections may wait to be accepted; the system's own limit counts too."""
 
-    host = option(type=str, metavar="HOST", default=lambda cls: cls.DEFAULT_HOST,
-                  help="address to listen on; several are separated by commas")  # fmt: skip
-    port = option(type=port_number, metavar="PORT", default=lambda cls: cls.DEFAULT_PORT,
-                  help="port to listen on; 0 takes a free one")  # fmt: skip
-    sock = option(type=str, metavar="PATH", default=lambda cls: cls.DEFAULT_SOCK,
-                  help="path of a Unix socket to listen on instead")  # fmt: skip
-    sock_group = option(type=str, metavar="GROUP",
-                        help="group that may use the Unix socket (default: its owner alone)")  #
-                        fmt: skip
+    host = option(
+        type=str,
+        metavar="HOST",
+        default=lambda cls: cls.DEFAULT_HOST,
+        help="address to listen on; several are separated by commas",
+    )
+    port = option(
+        type=port_number,
+        metavar="PORT",
+        default=lambda cls: cls.DEFAULT_PORT,
+        help="port to listen on; 0 takes a free one",
+    )
+    sock = option(
+        type=str,
+        metavar="PATH",
+        default=lambda cls: cls.DEFAULT_SOCK,
+        help="path of a Unix socket to listen on instead",
+    )
+    sock_group = option(
+        type=str,
+        metavar="GROUP",
+        help="group that may use the Unix socket (without it: its owner alone)",
+    )
 
     if TYPE_CHECKING:
         name: str
@@ -155,8 +169,7 @@ class Listeners:
             names = ", ".join(sorted(self._inherited))
             raise StartError(
                 f"No task is named or prefixed like the inherited socket(s) {names}. Set "
-                f"FileDescriptorName={address.prefix} (or another task's prefix) in the socket
-                unit."
+                f"FileDescriptorName={address.prefix} (or another task's prefix) in the socket unit."
             )
         passed, self._inherited = self._inherited, {}
         return [socket.socket(fileno=fd) for fds in passed.values() for fd in fds]
@@ -183,8 +196,8 @@ def _check_distinct(addresses: list[Address]) -> None:
             if other is not address and (address.path or address.port):
                 what = "sock" if address.path else "port"
                 raise StartError(
-                    f"{other.owner} and {address.owner} are both to listen on {address}. Give one
-                    of " f"them another with --{other.prefix}-{what} or --{address.prefix}-{what}."
+                    f"{other.owner} and {address.owner} are both to listen on {address}. Give one "
+                    f"of them another with --{other.prefix}-{what} or --{address.prefix}-{what}."
                 )
 
 
@@ -285,8 +298,8 @@ def _remove_stale(address: Address) -> None:
             if error.errno != errno.EAGAIN:  # EAGAIN: somebody listens, and many wait
                 raise
     raise StartError(
-        f"--{address.prefix}-sock: another process is listening on {address.path}. Stop it, or
-        choose " f"another path."
+        f"--{address.prefix}-sock: another process is listening on {address.path}. Stop it, or "
+        f"choose another path."
     )
 
 

@@ -200,8 +200,9 @@ def _load_checked(entry: EntryPoint) -> type[Any]:
         raise TaskLoadError(f"Task {entry} is not a class but {task!r}.")
     if task.__name__ != entry.name:
         raise TaskLoadError(
-            f"Task {entry} is a class named {task.__name__!r}. The entry point and its class must
-            have " f"one name: correct the entry point in the distribution, or rename the class."
+            f"Task {entry} is a class named {task.__name__!r}. The entry point and its "
+            f"class must have one name: correct the entry point in the distribution, or rename the "
+            f"class."
         )
     return task
 
@@ -288,7 +289,6 @@ class Hooks:
     @staticmethod
     def _make_manager() -> Any:
         import pluggy
-
         from sparts import hookspecs
 
         manager = pluggy.PluginManager("sparts")

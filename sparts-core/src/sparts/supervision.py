@@ -53,8 +53,8 @@ class RestartPolicy(NamedTuple):
         policy = task.RESTART if isinstance(task.RESTART, cls) else cls(str(task.RESTART))
         if policy.mode not in ("never", "on-failure", "always"):
             raise UsageError(
-                f"{task.name}.RESTART is {task.RESTART!r}: use 'never', 'on-failure', 'always' or a
-                " f"sparts.supervision.RestartPolicy."
+                f"{task.name}.RESTART is {task.RESTART!r}: use 'never', 'on-failure', 'always' or "
+                f"a sparts.supervision.RestartPolicy."
             )
         return policy
 
@@ -125,8 +125,7 @@ class Supervisor:
         if error is not None and recent > policy.limit:
             return None
         wait = min(policy.max_wait, policy.first_wait * 2.0 ** (recent - 1))
-        return wait * (1 - policy.jitter * random.random())  # noqa: S311 - spreads load, hides
-        nothing
+        return wait * (1 - policy.jitter * random.random())  # noqa: S311 - no secret
 
     def _report(self, error: BaseException, delay: float | None) -> None:
         task = self.task

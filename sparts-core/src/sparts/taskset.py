@@ -67,12 +67,18 @@ def _import(target: str) -> Any:
     return found
 
 
-@functools.cache  # so that a service and its parser mean the same class
 def _alias(name: str, task: Any) -> type[VTask]:
     if not name.isidentifier():
         raise UsageError(f"{name!r} cannot name a task: use letters, digits and underscores.")
+    known = _aliases.get((name, task))
+    if known is not None:
+        return known
     body = {"OPT_PREFIX": name, "__module__": task.__module__, "__doc__": task.__doc__}
-    return type(name, (task,), body)
+    _aliases[name, task] = made = type(name, (task,), body)
+    return made
+
+
+_aliases: dict[tuple[str, Any], type[VTask]] = {}  # so that a service and its parser mean one class
 
 
 def resolve_all(references: Iterable[TaskReference]) -> list[type[VTask]]:
@@ -107,8 +113,8 @@ def _add(chosen: dict[str, type[VTask]], task: type[VTask]) -> None:
     if known is not task:
         raise UsageError(
             f"Two tasks are named {task.__name__!r}: {known.__module__}.{known.__qualname__} and "
-            f"{task.__module__}.{task.__qualname__}. Give one a name of its own:
-            'other={task.__name__}'."
+            f"{task.__module__}.{task.__qualname__}. Give one a name "
+            f"of its own: 'other={task.__name__}'."
         )
 
 

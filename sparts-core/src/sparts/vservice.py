@@ -43,21 +43,39 @@ class VService(Health):
     REGISTER_SIGNAL_HANDLERS: ClassVar[bool] = True
     """False: SIGTERM, SIGINT, SIGHUP and SIGUSR1 are left to the application."""
 
-    level = option(type=logs.level_name, default=lambda cls: cls.DEFAULT_LOGLEVEL, metavar="LEVEL",
-                   help="how much to log: DEBUG, INFO, WARNING, ERROR or CRITICAL")  # fmt: skip
-    logfile = option(type=str, default=lambda cls: cls.DEFAULT_LOGFILE, metavar="FILE",
-                     help="log to this file instead of standard error")  # fmt: skip
-    selected_tasks = option("tasks", nargs="*", metavar="NAME",
-                            help="run only these tasks and what they need; no name: list the
-                            tasks")  # fmt: skip
-    start_timeout = option(type=duration, metavar="DURATION",
-                           help="how long the start may take before it fails")  # fmt: skip
-    stop_timeout = option(type=duration, default=25.0, metavar="DURATION",
-                          help="how long the stop may take before the process ends with status 70")
-                           # fmt: skip
-    drain_time = option(type=duration, default=0.0, metavar="DURATION",
-                        help="how long to go on serving, not ready any more, before the stop")  #
-                        fmt: skip
+    level = option(
+        type=logs.level_name,
+        default=lambda cls: cls.DEFAULT_LOGLEVEL,
+        metavar="LEVEL",
+        help="how much to log: DEBUG, INFO, WARNING, ERROR or CRITICAL",
+    )
+    logfile = option(
+        type=str,
+        default=lambda cls: cls.DEFAULT_LOGFILE,
+        metavar="FILE",
+        help="log to this file instead of standard error",
+    )
+    selected_tasks = option(
+        "tasks",
+        nargs="*",
+        metavar="NAME",
+        help="run only these tasks and what they need; no name: list the tasks",
+    )
+    start_timeout = option(
+        type=duration, metavar="DURATION", help="how long the start may take before it fails"
+    )
+    stop_timeout = option(
+        type=duration,
+        default=25.0,
+        metavar="DURATION",
+        help="how long the stop may take before the process ends with status 70",
+    )
+    drain_time = option(
+        type=duration,
+        default=0.0,
+        metavar="DURATION",
+        help="how long to go on serving, not ready any more, before the stop",
+    )
 
     def __init__(self, ns: argparse.Namespace) -> None:
         """Make an instance from parsed options, with its task classes resolved; nothing starts yet.
