@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts import taskset
+from sparts.context import ExecuteContext
 from sparts.counters import counter
 from sparts.errors import SkipTask, TryLater
 from sparts.stacks import format_thread
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from sparts.taskset import TaskReference
     from sparts.vservice import VService
 
-__all__ = ["RestartPolicy", "SkipTask", "Tasks", "TryLater", "VTask"]
+__all__ = ["ExecuteContext", "RestartPolicy", "SkipTask", "Tasks", "TryLater", "VTask"]
 
 
 class VTask:
