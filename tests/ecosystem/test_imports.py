@@ -1,0 +1,36 @@
+"""Nothing is imported before it is needed: what a service that does nothing has not imported."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tests.processes import run_to_end
+
+NEEDLESS = {
+    *("asyncio", "concurrent.futures", "difflib", "email", "http", "importlib.metadata"),
+    *("inspect", "ipaddress", "json", "multiprocessing", "pathlib", "random", "socket", "ssl"),
+    *("subprocess", "tempfile", "tomllib", "tornado", "urllib", "zipfile"),
+}
+
+SCRIPT = """
+import sys
+from sparts.vservice import VService
+
+class MyService(VService):
+    def initService(self):
+        self.shutdown()
+
+try:
+    MyService.initFromCLI()
+finally:
+    print("imported:", *sys.modules)
+"""
+
+
+def test_a_service_without_tasks_imports_nothing_that_it_does_not_need(tmp_path: Path) -> None:
+    (tmp_path / "service.py").write_text(SCRIPT, encoding="utf-8")
+    status, output = run_to_end([sys.executable, "service.py"], cwd=tmp_path)
+    assert status == 0, output
+    (line,) = [line for line in output.splitlines() if line.startswith("imported:")]
+    assert sorted(NEEDLESS & set(line.split())) == []

@@ -1,0 +1,188 @@
+"""The checkout: its setup, its system packages, its lock, its changelog, its licence."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from scripts import system_packages
+from scripts.build_distributions import ROOT, find_projects
+from scripts.system_packages import SystemPackage
+from tests.needs import require
+
+HERE = SystemPackage("here", sys.executable, "nothing")
+MISSING = SystemPackage("missing", "/no/such/file", "a good deal")
+TABLE = {"here": HERE, "missing": MISSING}
+
+
+def test_a_test_whose_system_package_is_there_runs() -> None:
+    require(["here"], TABLE)
+
+
+def test_a_missing_system_package_skips_the_test_and_names_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("SPARTS_REQUIRE_ALL", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="needs the system package missing"):
+        require(["here", "missing"], TABLE)
+
+
+def test_a_missing_system_package_fails_the_test_where_all_are_required(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SPARTS_REQUIRE_ALL", "1")
+    with pytest.raises(pytest.fail.Exception, match="allows no skip"):
+        require(["missing"], TABLE)
+
+
+def test_a_system_package_that_the_table_lacks_fails_the_test() -> None:
+    with pytest.raises(pytest.fail.Exception, match=r"not in scripts/system_packages\.toml"):
+        require(["missing"], {})
+
+
+def test_every_system_package_that_a_test_needs_is_in_the_table() -> None:
+    named = set()
+    for path in (ROOT / "tests").rglob("*.py"):
+        for found in re.findall(r"mark\.needs\(([^)]*)\)", path.read_text(encoding="utf-8")):
+            named |= set(re.findall(r'"([^"]+)"', found))
+    assert named <= set(system_packages.read_table())
+
+
+def test_what_may_not_be_installed_is_said_to_be_missing_with_what_that_skips(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(system_packages, "read_table", lambda: TABLE)
+    monkeypatch.setenv("SPARTS_INSTALL_PACKAGES", "0")
+    system_packages.main()
+    said = capsys.readouterr().out
+    assert "missing is missing (SPARTS_INSTALL_PACKAGES=0 forbids it)" in said
+    assert "skipped: a good deal" in said
+    assert "here" not in said
+
+
+def test_root_with_apt_get_installs_what_is_missing_and_only_that(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    apt_get = tmp_path / "apt-get"
+    apt_get.write_text(f'#!/bin/sh\necho "$@" >> {log}\n', encoding="utf-8")
+    apt_get.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.delenv("SPARTS_INSTALL_PACKAGES", raising=False)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(system_packages, "read_table", lambda: TABLE)
+    system_packages.main()
+    update, install = log.read_text(encoding="utf-8").splitlines()
+    assert update.split()[0] == "update"
+    assert install.split()[0] == "install"
+    assert install.split()[-1] == "missing"
+    assert "here" not in install
+
+
+def run_setup(tmp_path: Path, **variables: str) -> tuple[int, str]:
+    """Run the setup for a new environment, where `sh` and the like are all that is on PATH."""
+    for tool in ("sh", "sed", "touch", "env"):
+        found = shutil.which(tool)
+        assert found is not None
+        (tmp_path / tool).symlink_to(found)
+    done = subprocess.run(
+        [str(tmp_path / "sh"), "scripts/setup", str(tmp_path / "venv")],
+        cwd=ROOT,
+        env={"PATH": str(tmp_path), **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
+def test_setup_without_any_python_says_what_to_install(tmp_path: Path) -> None:
+    status, said = run_setup(tmp_path)
+    assert status == 1
+    assert "no Python 3.11 or later is on PATH" in said
+    assert "apt-get install python3 python3-venv" in said
+
+
+def test_setup_with_a_python_that_does_not_start_says_so(tmp_path: Path) -> None:
+    status, said = run_setup(tmp_path, PYTHON="python3.99")
+    assert status == 1
+    assert "PYTHON=python3.99 does not start" in said
+
+
+def test_setup_with_a_python_that_has_no_venv_says_what_to_install(tmp_path: Path) -> None:
+    python = tmp_path / "python3"
+    python.write_text(
+        f'#!/bin/sh\ncase "$*" in *ensurepip*) exit 1;; esac\nexec {sys.executable} "$@"\n',
+        encoding="utf-8",
+    )
+    python.chmod(0o755)
+    status, said = run_setup(tmp_path)
+    assert status == 1
+    assert "apt-get install python3-venv" in said
+
+
+def test_the_lock_pins_all_that_is_asked_for_in_versions_that_are_asked_for() -> None:
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    pinned = {
+        canonicalize_name(name): version
+        for name, version in re.findall(r"^([\w.-]+)==([^\s;]+)", lock, re.MULTILINE)
+    }
+    ours = {project.name for project in find_projects()}
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    asked = [line for group in groups.values() for line in group]
+    for project in find_projects():
+        settings = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
+        asked += settings["project"]["dependencies"]
+    for requirement in map(Requirement, asked):
+        if requirement.name not in ours:
+            version = pinned.get(canonicalize_name(requirement.name))
+            assert version is not None, f"{requirement} is not locked: make lock"
+            assert requirement.specifier.contains(version), f"{requirement}, {version}: make lock"
+
+
+def test_the_lock_names_no_index() -> None:
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    assert "://" not in lock
+    assert "--index" not in lock
+    assert "--find-links" not in lock
+
+
+def test_all_five_have_one_version_and_the_licence_of_the_whole() -> None:
+    versions = set()
+    for project in find_projects():
+        settings = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
+        versions.add(settings["project"]["version"])
+        assert (project / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+    assert len(versions) == 1
+
+
+def test_every_change_is_told_in_a_file_that_the_changelog_takes() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    kinds = {kind["directory"] for kind in settings["tool"]["towncrier"]["type"]}
+    for path in (ROOT / "changes").glob("*.md"):
+        if path.name != "README.md":
+            assert re.fullmatch(rf"(\d+|\+[\w-]+)\.({'|'.join(sorted(kinds))})\.md", path.name)
+            assert path.read_text(encoding="utf-8").strip(), path
+    done = subprocess.run(
+        [sys.executable, "-m", "towncrier", "build", "--draft", "--version", "next"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_make_without_a_target_lists_what_can_be_made() -> None:
+    done = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for target in ("setup", "serve", "test", "check", "bench", "dist"):
+        assert re.search(rf"^{target} +\S", done.stdout, re.MULTILINE), target
