@@ -37,7 +37,8 @@ def written_config(state: State) -> str:
         lines.extend(_heading(owner, state))
         for binding in bindings:
             lines.append("")
-            lines.extend(_comment(_description(binding)))
+            for paragraph in _description(binding):
+                lines.extend(_comment(paragraph))
             default = None if binding.option.secret else binding.default
             lines.append("#" + assignment(binding.key, default).lstrip("#"))
     return "\n".join(lines) + "\n"
@@ -56,7 +57,7 @@ def _heading(owner: type, state: State) -> list[str]:
     return ["", *_comment(summary(owner, state.service) or ""), f"[{_key(owner.__name__)}]"]
 
 
-def _description(binding: Binding) -> str:
+def _description(binding: Binding) -> list[str]:
     """What a key is for, what it takes and which variable does the same."""
     option = binding.option
     fill = dict.fromkeys(("prog", "default", "dest", "metavar", "type", "choices"), "")
@@ -70,7 +71,7 @@ def _description(binding: Binding) -> str:
         parts.append("Required.")
     if option.secret:
         parts.append(f"Secret: better in the file that {binding.env}_FILE names.")
-    return " ".join(filter(None, [*parts, f"[env: {binding.env}]"]))
+    return [*parts, f"Variable: {binding.env}"]
 
 
 def _comment(text: str) -> list[str]:

@@ -66,19 +66,35 @@ class Logging:
         handler: what writes; None if the application configured logging itself.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, own: Iterable[str] = ()) -> None:
         self.handler: logging.Handler | None = None
+        self._own = tuple(own)
         self._key: tuple[str | None, str] | None = None
         self._levels: dict[logging.Logger, int] = {}
         self._filtered: list[logging.Handler] = []
         self._filter = SecretFilter()
 
-    def set_levels(self, levels: Iterable[tuple[str | None, str | int]]) -> None:
-        """Set levels by a logger's name (None: the root's); `close` sets back what they were."""
-        for name, level in levels:
+    def set_levels(self, level: str | int, levels: Iterable[tuple[str, str]]) -> None:
+        """Set the service's level and those of single loggers, in place of all set before.
+
+        Args:
+            level: that of the service's own loggers; those of libraries tell warnings and worse.
+            levels: pairs of a logger's name and its level.
+        """
+        self._restore_levels()
+        if self.handler is None:
+            return
+        libraries = max(_number(level), logging.WARNING)
+        for name, value in [(None, libraries), *((own, level) for own in self._own), *levels]:
             logger = logging.getLogger(name)
             self._levels.setdefault(logger, logger.level)
-            logger.setLevel(_number(level))
+            logger.setLevel(_number(value))
+
+    def _restore_levels(self) -> None:
+        """Give every logger the level that it had."""
+        for logger, level in self._levels.items():
+            logger.setLevel(level)
+        self._levels.clear()
 
     def reopen(self) -> None:
         """Open the log file again by its path, after a rotation; nothing to do for stderr."""
@@ -87,9 +103,7 @@ class Logging:
 
     def close(self) -> None:
         """Undo `configure`: handlers, filters and levels are as they were. May be called twice."""
-        for logger, level in self._levels.items():
-            logger.setLevel(level)
-        self._levels.clear()
+        self._restore_levels()
         for handler in self._filtered:
             handler.removeFilter(self._filter)
         self._filtered.clear()
@@ -121,7 +135,8 @@ def configure(
     Raises:
         OSError: the file cannot be written.
     """
-    setup = Logging()
+    package_names = [package.partition(".")[0]] if package else []
+    setup = Logging([name, "sparts", *package_names])
     root = logging.getLogger()
     ours = [handler for handler, _ in _OURS.values()]
     if any(handler not in ours for handler in root.handlers):
@@ -132,9 +147,7 @@ def configure(
     path = None if logfile is None else abspath(fspath(logfile))
     setup._key = (path, f"{format} {name}" if format == "json" else format)
     setup.handler = _acquire(setup._key, name)
-    libraries = max(_number(level), logging.WARNING)
-    own = [name, "sparts", *([package.partition(".")[0]] if package else [])]
-    setup.set_levels([(None, libraries), *((logger, level) for logger in own), *levels])
+    setup.set_levels(level, levels)
     return setup
 
 

@@ -370,6 +370,8 @@ def reload_options(owner: object) -> frozenset[str]:
             if state.bindings[dest].option.secret:
                 hide_secret(values[dest])
         holder.options = argparse.Namespace(**{**vars(holder.options), **values, STATE: state})
+    if values:
+        _tell(holder, frozenset(values))
     for flag in refused:
         holder.logger.warning("%s changed: it takes effect at the next start.", flag)
     return frozenset(values)
@@ -425,3 +427,10 @@ def _assign(owner: object, binding: Binding, value: object) -> None:
             sources = {**state.sources, binding.dest: Source("run time")}
             values[STATE] = state._replace(sources=sources)
         holder.options = argparse.Namespace(**values)
+    _tell(holder, frozenset((binding.dest,)))
+
+
+def _tell(holder: Any, names: frozenset[str]) -> None:
+    """Tell the service, which tells its tasks."""
+    if (tell := getattr(holder, "options_changed", None)) is not None:
+        tell(names)

@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from sparts import logs, options, plugins, taskset
+from sparts.dryrun import dry_run
 from sparts.errors import UsageError
 from sparts.health import Health
 from sparts.lifecycle import EXIT_CLEAN, EXIT_USAGE, Message
@@ -40,6 +41,8 @@ class VService(Health):
     VERSION: str = ""
     DEFAULT_LOGLEVEL: ClassVar[str] = "DEBUG"
     DEFAULT_LOGFILE: ClassVar[str | None] = None
+    ENV_PREFIX: ClassVar[str | None] = None
+    """What the options' environment variables begin with; None: ``NAME_`` of the class."""
     REGISTER_SIGNAL_HANDLERS: ClassVar[bool] = True
     """False: SIGTERM, SIGINT, SIGHUP and SIGUSR1 are left to the application."""
 
@@ -54,12 +57,32 @@ class VService(Health):
         default=lambda cls: cls.DEFAULT_LOGFILE,
         metavar="FILE",
         help="log to this file instead of standard error",
+        reloadable=False,
+    )
+    log_format = option(
+        default="text",
+        choices=logs.FORMATS,
+        help="what a log line is: text or a JSON object",
+        reloadable=False,
+    )
+    log_level_for = option(
+        type=logs.level_for,
+        action="append",
+        metavar="NAME=LEVEL",
+        help="the level of one logger, such as tornado.access=INFO; may be repeated",
     )
     selected_tasks = option(
         "tasks",
         nargs="*",
         metavar="NAME",
         help="run only these tasks and what they need; no name: list the tasks",
+        reloadable=False,
+    )
+    dryrun = option(
+        action="store_true",
+        default=False,
+        help="check options, tasks and what they need, print what would run, and exit",
+        reloadable=False,
     )
     start_timeout = option(
         type=duration, metavar="DURATION", help="how long the start may take before it fails"
@@ -121,10 +144,24 @@ class VService(Health):
 
         Called in the thread that runs the service, for each instance.
         """
-        package = type(self).__module__
         self._logging = logs.configure(
-            self.name, level=self.level, logfile=self.logfile, package=package
+            self.name,
+            level=self.level,
+            logfile=self.logfile,
+            format=self.log_format,
+            levels=self.log_level_for or (),
+            package=type(self).__module__,
         )
+
+    def check(self) -> None:
+        """Raise if the service could not run as it is configured; called for ``--dryrun`` alone.
+
+        Called in the main thread before any task's `VTask.check`. The default does nothing. The
+        exception's message is printed, and the exit status is 1.
+        """
+
+    def on_options_changed(self, names: frozenset[str]) -> None:
+        """Learn that options changed at run time; see `VTask.on_options_changed`, told after it."""
 
     @classmethod
     def _makeArgumentParser(cls) -> argparse.ArgumentParser:  # noqa: N802
@@ -165,6 +202,8 @@ class VService(Health):
         """
         try:
             ns = options.parse_options(cls._buildArgumentParser())
+            if ns.dryrun:
+                sys.exit(dry_run(cls, ns, name))
             runner = cls._run(ns, name, guard=True)
         except UsageError as error:
             sys.stderr.write(f"{os.path.basename(sys.argv[0])}: error: {error}\n")
@@ -183,6 +222,8 @@ class VService(Health):
         Raises:
             UsageError: a task or an option is wrong; nothing was started.
         """
+        if getattr(ns, "dryrun", False):
+            return dry_run(cls, ns, name)
         runner = cls._run(ns, name, guard=False)
         return runner.status if runner else EXIT_CLEAN
 
@@ -261,8 +302,11 @@ class VService(Health):
     def setOption(self, name: str, value: Any) -> None:  # noqa: N802
         """Set an option by its name in the namespace; whoever reads it next gets the new value.
 
+        Tasks learn of it (`VTask.on_options_changed`) in the calling thread, before this returns.
+
         Raises:
-            OptionError: there is no such option, or the value is not one for it.
+            OptionError: there is no such option, the value is not one for it, or it may not change
+                at run time.
         """
         options.set_option(self, name.replace("-", "_"), value)
 
@@ -302,6 +346,21 @@ class VService(Health):
         thread."""
         if self._logging is not None:
             self._logging.reopen()
+        try:
+            options.reload_options(self)
+        except UsageError as error:
+            self.logger.error("The options stay as they were: %s", error)
+
+    def options_changed(self, names: frozenset[str]) -> None:
+        """Act on options that changed, then tell the tasks that run and the service."""
+        if self._logging is not None and names & {"level", "log_level_for"}:
+            self._logging.set_levels(self.level, self.log_level_for or ())
+        owners: list[Any] = [task for task in self.instances() if task.running]
+        for owner in (*owners, self):
+            try:
+                owner.on_options_changed(names)
+            except Exception:
+                owner.logger.exception("%s could not take its changed options", owner.name)
 
     def successor(self) -> Self:
         """Return a new instance from the same options, which takes over what is the process's."""

@@ -129,6 +129,24 @@ class VTask:
         The default does nothing. An exception is logged and becomes a warning of the service.
         """
 
+    def on_options_changed(self, names: frozenset[str]) -> None:
+        """Learn that options changed at run time; only while the task runs.
+
+        Called in the thread that set them, or in the lifecycle thread at a reload, after every
+        reader sees the new values. The default does nothing. An exception is logged.
+
+        Args:
+            names: what changed of the whole service, as in the namespace: ``http_port``.
+        """
+
+    def check(self) -> None:
+        """Raise if the task could not run as it is configured; called for ``--dryrun`` alone.
+
+        Called in the main thread on a task that is neither initialised nor started. What server
+        tasks listen on is checked without this. The default does nothing. The exception's message
+        is printed, and the exit status is 1.
+        """
+
     def on_dependency_restarted(self, task: VTask) -> None:
         """Learn that a task in ``DEPS`` failed and is running again; called in that task's worker
         thread.

@@ -1,0 +1,80 @@
+"""``--dryrun``: all that can be known before a start, without starting anything."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, TextIO
+
+from sparts.errors import SpartsError, UsageError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from sparts.vservice import VService
+
+
+def dry_run(
+    service_class: type[VService],
+    ns: argparse.Namespace,
+    name: str | None = None,
+    out: TextIO | None = None,
+) -> int:
+    """Check what a service needs, and print what would run.
+
+    The options have been read, the plugins and tasks are resolved and made, the addresses bound and
+    let go again, and every ``check()`` is called, in the calling thread. Nothing is initialised or
+    started.
+
+    Args:
+        service_class: the service.
+        ns: its options.
+        name: the name of the service; None is the class's.
+        out: where to print; None is stdout.
+
+    Returns:
+        The exit status: 0 if it would start, 1 if something is wrong.
+
+    Raises:
+        UsageError: a task or a plugin cannot be resolved, or an option is wrong.
+    """
+    out = sys.stdout if out is None else out
+    service = service_class(ns)
+    service.name = name or service.name
+    service.preprocessOptions()
+    print(f"{service.name} would run, in this order:", file=out)
+    wrong: list[str] = []
+    for task in service.tasks.task_classes:
+        needs = [each if isinstance(each, str) else each.__name__ for each in task.dependencies()]
+        print(f"  {task.__name__}" + (f" (needs {', '.join(needs)})" if needs else ""), file=out)
+    if not service.tasks.task_classes:
+        print("  no tasks", file=out)
+    try:
+        service.tasks.create(service)
+    except Exception as error:
+        wrong.append(_sentence("making the tasks", error))
+    else:
+        owners: list[Any] = [service, *service.instances()]
+        for owner in owners:
+            _attempt(owner.name, owner.check, wrong)
+        _attempt("listening", lambda: service.listeners.open(service.instances()), wrong)
+        service.listeners.close()
+    for problem in wrong:
+        print(f"Wrong: {problem}", file=out)
+    return 1 if wrong else 0
+
+
+def _attempt(what: str, check: Callable[[], Any], wrong: list[str]) -> None:
+    """Call ``check`` and note what it finds wrong."""
+    try:
+        check()
+    except UsageError:
+        raise
+    except Exception as error:
+        wrong.append(_sentence(what, error))
+
+
+def _sentence(what: str, error: Exception) -> str:
+    """What is wrong, with the kind of error if its message alone says little."""
+    known = isinstance(error, (SpartsError, OSError))
+    return f"{what}: {error}" if known else f"{what}: {type(error).__name__}: {error}"
