@@ -90,3 +90,40 @@ def test_a_blocks_files_are_there_for_the_others_of_its_page(tmp_path: Path) -> 
     page.write_text("```python file=jobs.py\nANSWER = 42\n```\n", encoding="utf-8")
     write_files(page, tmp_path)
     run_block(Block(page, 5, "python", "from jobs import ANSWER\nassert ANSWER\n"), tmp_path)
+
+
+WEB = """
+import http.server, sys
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"Hello\\n")
+
+server = http.server.HTTPServer(("127.0.0.1", int(sys.argv[2])), Handler)
+print(f"INFO:Web:Web Server Started on 127.0.0.1:{server.server_port}")
+print("All tasks started")
+try:
+    server.serve_forever()
+except KeyboardInterrupt:
+    server.server_close()
+"""
+SESSION = """
+$ python web.py --web-port 8000 &
+INFO:Web:Web Server Started on 127.0.0.1:8000
+$ curl localhost:8000
+"""
+
+
+@pytest.mark.needs("curl")
+def test_a_console_session_starts_a_service_and_calls_it_on_its_real_port(tmp_path: Path) -> None:
+    (tmp_path / "web.py").write_text(WEB, encoding="utf-8")
+    run_block(Block(ROOT / "README.md", 1, "console", f"{SESSION}Hello\n"), tmp_path)
+
+
+@pytest.mark.needs("curl")
+def test_a_console_session_that_shows_other_output_is_found_out(tmp_path: Path) -> None:
+    (tmp_path / "web.py").write_text(WEB, encoding="utf-8")
+    with pytest.raises(AssertionError, match="curl localhost"):
+        run_block(Block(ROOT / "README.md", 1, "console", f"{SESSION}Good bye\n"), tmp_path)

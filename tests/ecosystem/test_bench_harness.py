@@ -1,0 +1,113 @@
+"""The benchmarks' harness: turns, ratios, verdicts, and what it writes. No test of speed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.bench import harness, run
+from tests.bench.harness import Report, compare_calls, interleave, per_call
+from tests.bench.machine import find_versions
+
+
+@pytest.fixture(autouse=True)
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let results go to a folder of the test's own, which is given."""
+    monkeypatch.delenv("BENCH_ROUNDS", raising=False)
+    for module in (harness, run):
+        monkeypatch.setattr(module, "RESULTS", tmp_path / "bench")
+    return tmp_path / "bench"
+
+
+def test_contenders_run_in_turns_and_the_order_turns_round_every_time() -> None:
+    calls: list[str] = []
+    contenders = {name: lambda name=name: calls.append(name) for name in "AB"}
+    found = interleave(contenders, rounds=2, warmup=1)
+    assert "".join(calls) == "ABBAAB"
+    assert [len(found[name]) for name in "AB"] == [2, 2]
+
+
+def test_a_quick_look_measures_fewer_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_ROUNDS", "3")
+    assert interleave({"A": lambda: 1}, rounds=50)["A"] == [1, 1, 1]
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    report = Report("topic")
+    result = report.ratio("ready", [1.0, 2.0, 9.0], [2.0, 4.0, 6.0], peer="other", at_most=0.5)
+    assert (result.median, result.min, result.max) == (0.5, 0.5, 1.5)
+    assert (result.ours, result.theirs, result.verdict) == (2.0, 4.0, "PASS")
+
+
+@pytest.mark.parametrize(
+    ("at_most", "at_least", "verdict"),
+    [(0.9, None, "SLOWER"), (1.0, None, "PASS"), (None, 1.1, "SLOWER"), (None, 1.0, "PASS")],
+)
+def test_a_target_is_met_or_reported_as_missed(
+    at_most: float | None, at_least: float | None, verdict: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = Report("topic")
+    report.ratio("x", [3.0], [3.0], peer="other", at_most=at_most, at_least=at_least)
+    assert capsys.readouterr().out.startswith(verdict)
+
+
+def test_a_line_without_a_target_only_informs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert Report("topic").value("wake-ups", [0, 1, 5], unit="switches").verdict == "info"
+    assert "1 switches [0..5]" in capsys.readouterr().out
+
+
+def test_calls_are_compared_with_every_peer_and_written_down(results: Path) -> None:
+    with Report("calls") as report:
+        times = compare_calls(
+            *(report, "nothing"),
+            ours=lambda: None,
+            peers={"pytest": lambda: None, "a dict": dict},
+            rounds=3,
+            seconds=0.001,
+        )
+    assert {name: len(rounds) for name, rounds in times.items()} == {
+        "sparts": 3,
+        "pytest": 3,
+        "a dict": 3,
+    }
+    written = json.loads((results / "calls.json").read_text(encoding="utf-8"))
+    assert [result["peer"] for result in written["results"]] == ["pytest", "a dict"]
+    assert written["versions"]["pytest"] == pytest.__version__
+    assert "a dict" not in written["versions"]
+    assert written["machine"]["cores"] > 0
+
+
+def test_a_single_call_gets_a_time() -> None:
+    measured = per_call(lambda: None, seconds=0.001)()
+    assert measured > 0
+
+
+def test_a_benchmark_that_breaks_leaves_no_results(results: Path) -> None:
+    with pytest.raises(RuntimeError), Report("broken"):
+        raise RuntimeError
+    assert not results.exists()
+
+
+def test_the_summary_names_every_missed_target() -> None:
+    with Report("one") as report:
+        report.ratio("slow", [2.0], [1.0], peer="other", at_most=1.0)
+        report.value("quick", [1.0], unit="ms", at_most=2.0)
+    said = run.sum_up(["one"])
+    assert "1 of 2 targets met" in said
+    assert "one: slow / other 2 x, not at most 1 x" in said
+    assert "quick" not in said
+
+
+def test_a_benchmark_that_does_not_exist_is_named_with_those_that_do(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run.main(["lifecycles"]) == 2
+    said = capsys.readouterr().out
+    assert "No benchmark is named lifecycles" in said
+    assert "lifecycle" in said
+
+
+def test_versions_are_found_of_what_is_installed() -> None:
+    assert list(find_versions(["pluggy", "no-such-distribution"])) == ["pluggy"]
