@@ -69,3 +69,7 @@ class TryLater(Exception):  # noqa: N818 - the established name
         super().__init__(message or "")
         self.message = message
         self.after = after
+
+
+class LoopStoppedError(SpartsError):
+    """An event loop has ended, so that a call into it cannot run or end any more."""

@@ -1,0 +1,6 @@
+from sparts.vservice import VService
+
+class MyService(VService):
+    TASKS = ["TornadoHTTPTask"]
+
+MyService.initFromCLI()

@@ -1,0 +1,5 @@
+from sparts.vservice import VService
+class MyService(VService):
+    pass
+
+MyService.initFromCLI()

@@ -1,0 +1,80 @@
+"""An HTTP server as a task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sparts.counters import counter
+from sparts.listeners import Listening
+from sparts.tasks.tornado.ioloop import TornadoTask
+
+from tornado.httpserver import HTTPServer
+from tornado.web import Application, RequestHandler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class HelloWorldHandler(RequestHandler):
+    """Answers ``Hello, world``."""
+
+    def get(self) -> None:
+        """Answer a GET."""
+        self.write("Hello, world")
+
+
+class _CountingApplication(Application):
+    """An application that counts its requests."""
+
+    def __init__(self, routes: list[Any], count: Callable[[], object], **settings: Any) -> None:
+        super().__init__(routes, **settings)
+        self._count = count
+
+    def start_request(self, server_conn: object, request_conn: Any) -> Any:
+        """Begin with a request; called by the server when its first byte is there."""
+        self._count()
+        return super().start_request(server_conn, request_conn)
+
+
+class TornadoHTTPTask(Listening, TornadoTask):
+    """Serves HTTP. Override `getApplicationConfig` to say what; without that, ``/`` answers a
+    greeting.
+    """
+
+    OPT_PREFIX = "http"
+    APPLICATION_SETTINGS: ClassVar[dict[str, Any]] = {}
+    """Settings of the `tornado.web.Application`."""
+
+    requests = counter(help="HTTP requests that were begun.")
+
+    application: Application
+    """The Tornado application, from `initTask` on."""
+    server: HTTPServer
+    """The Tornado server, from the start on."""
+
+    def getApplicationConfig(self) -> list[Any]:  # noqa: N802
+        """Return the routes: what `tornado.web.Application` takes. Called once, in `initTask`."""
+        return [("/", HelloWorldHandler)]
+
+    def initTask(self) -> None:  # noqa: N802
+        """Make the application."""
+        super().initTask()
+        self.application = _CountingApplication(
+            self.getApplicationConfig(), self.requests.increment, **self.APPLICATION_SETTINGS
+        )
+
+    def start_in_loop(self) -> None:
+        """Begin to accept connections."""
+        self.server = HTTPServer(self.application)
+        self.server.add_sockets(self.take_sockets())
+        self.log_started()
+
+    async def stop_in_loop(self) -> None:
+        """Accept no more connections, and close those that there are."""
+        self.server.stop()
+        await self.server.close_all_connections()
+
+    def join(self) -> None:
+        """Wait for the end of the server; its sockets are closed even when the loop has crashed."""
+        super().join()
+        self.close_sockets()
