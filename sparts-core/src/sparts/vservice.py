@@ -151,6 +151,7 @@ class VService(Health):
             format=self.log_format,
             levels=self.log_level_for or (),
             package=type(self).__module__,
+            source=options.source_of(self.options, "logfile").name,
         )
 
     def check(self) -> None:
