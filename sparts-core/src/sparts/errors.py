@@ -73,3 +73,7 @@ class TryLater(Exception):  # noqa: N818 - the established name
 
 class LoopStoppedError(SpartsError):
     """An event loop has ended, so that a call into it cannot run or end any more."""
+
+
+class TaskStoppedError(SpartsError):
+    """The task has stopped: it takes nothing more, and what it was waited for will not come."""
