@@ -7,15 +7,16 @@ The parser may be one that somebody else made. What is added works with its own 
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import Any
 
 from sparts.errors import OptionError
-from sparts.option_binding import STATE, Binding, State
+from sparts.option_binding import MASK, STATE, Binding, State
 
 _EXPANDED = ("prog", "default", "dest", "metavar", "type", "choices")
-CONFIG, SHOW, WRITE = "config", "show_config", "write_config"
+CONFIG, SHOW, WRITE = "_sparts_config", "_sparts_show_config", "_sparts_write_config"
 
 
 def add_groups(
@@ -157,7 +158,7 @@ def _add_config_flags(parser: argparse.ArgumentParser, group: Any) -> None:
         },
     }
     for dest, settings in flags.items():
-        flag = "--" + dest.replace("_", "-")
+        flag = "--" + dest.removeprefix("_sparts_").replace("_", "-")
         if flag not in parser._option_string_actions:
             group.add_argument(flag, dest=dest, **settings)
 
@@ -183,7 +184,8 @@ def _help(binding: Binding) -> str:
     elif binding.default is not None and "%(default)s" not in (option.help or ""):
         notes.append(f"default: {display(binding.default)}")
     notes.append(f"env: {binding.env}")
-    return f"{_percent_safe(option.help)} [{_escape('; '.join(notes))}]".lstrip()
+    text = re.sub(r"%\(default\)\w", MASK, option.help or "") if option.secret else option.help
+    return f"{_percent_safe(text)} [{_escape('; '.join(notes))}]".lstrip()
 
 
 def display(value: object) -> str:

@@ -10,7 +10,6 @@ from typing import Any, NoReturn
 
 from sparts.arguments import CONFIG, SHOW, WRITE
 from sparts.errors import OptionError
-from sparts.logs import hide_secret
 from sparts.option_binding import STATE, Binding, Layer, Source, State, env_prefix
 
 _UNSET: Any = object()
@@ -46,7 +45,6 @@ def parse_options(
     vars(ns).update(values)
     state = state._replace(sources=sources, layered=values)
     setattr(ns, STATE, state)
-    _hide_secrets(state, values)
     if getattr(ns, SHOW, False) is True:
         from sparts.config_text import shown_config
 
@@ -137,9 +135,9 @@ def _raise(message: str) -> NoReturn:
 def _files(ns: argparse.Namespace, service: type) -> tuple[str, ...]:
     """The configuration files: those of the command line, or those of ``PREFIX_CONFIG``."""
     given = getattr(ns, CONFIG, None)
-    if isinstance(given, list) and given:
+    if given:
         return tuple(os.path.abspath(file) for file in given)
-    from_env = os.environ.get(env_prefix(service) + "CONFIG", "")
+    from_env = "" if "config" in vars(ns) else os.environ.get(env_prefix(service) + "CONFIG", "")
     return tuple(os.path.abspath(file) for file in from_env.split(os.pathsep) if file)
 
 
@@ -153,7 +151,7 @@ def _environment(state: State) -> Layer:
             from sparts.config_files import secret_from_file
 
             name, raw = secret_from_file(binding, raw)
-        if raw is not None:
+        if raw or (raw is not None and binding.kind in (None, str) and not binding.many):
             found[dest] = (binding.convert(raw, name), Source("environment", name))
     return found
 
@@ -170,17 +168,12 @@ def _check_required(state: State, values: Mapping[str, Any]) -> None:
             )
 
 
-def _hide_secrets(state: State, values: Mapping[str, Any]) -> None:
-    """Keep the values of secret options out of every log from now on."""
-    for dest, binding in state.bindings.items():
-        if binding.option.secret:
-            hide_secret(values[dest])
-
-
 def _complete(parser: argparse.ArgumentParser) -> None:
     """Answer the shell's completion, if argcomplete is installed."""
+    import importlib
+
     try:
-        import argcomplete
+        argcomplete: Any = importlib.import_module("argcomplete")
     except ImportError:
         return
     argcomplete.autocomplete(parser)

@@ -62,7 +62,9 @@ def _description(binding: Binding) -> list[str]:
     option = binding.option
     fill = dict.fromkeys(("prog", "default", "dest", "metavar", "type", "choices"), "")
     try:
-        parts = [(option.help or "") % {**fill, "default": binding.default}]
+        parts = [
+            (option.help or "") % {**fill, "default": MASK if option.secret else binding.default}
+        ]
     except (KeyError, TypeError, ValueError):
         parts = [option.help or ""]
     if option.choices is not None:

@@ -40,10 +40,10 @@ class LogFileHandler(logging.Handler):
     """
 
     def __init__(self, path: str) -> None:
-        super().__init__()
         self.path = path
         self._told = False
-        self._open()
+        self._open()  # before logging knows of this handler
+        super().__init__()
 
     def _open(self) -> None:
         """Open the path and remember which file it is."""

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from os import PathLike, fspath
 from os.path import abspath
 
+from sparts.errors import OptionError
 from sparts.log_formats import make_formatter
 from sparts.log_handlers import LogFileHandler, StderrHandler
 from sparts.log_secrets import SecretFilter, hide_secret
@@ -120,6 +121,7 @@ def configure(
     format: str = "text",
     levels: Iterable[tuple[str, str]] = (),
     package: str | None = None,
+    source: str = "--logfile",
 ) -> Logging:
     """Set up logging for a service; called by `VService.initLogging`.
 
@@ -132,8 +134,10 @@ def configure(
         package: the module of the service's class; the loggers of its top package follow ``level``
             too.
 
+        source: what named the file, for messages.
+
     Raises:
-        OSError: the file cannot be written.
+        OptionError: the file cannot be written.
     """
     package_names = [package.partition(".")[0]] if package else []
     setup = Logging([name, "sparts", *package_names])
@@ -145,8 +149,12 @@ def configure(
             setup._filtered.append(handler)
         return setup
     path = None if logfile is None else abspath(fspath(logfile))
-    setup._key = (path, f"{format} {name}" if format == "json" else format)
-    setup.handler = _acquire(setup._key, name)
+    key = (path, f"{format} {name}" if format == "json" else format)
+    try:
+        setup.handler = _acquire(key, name)
+    except OSError as exc:
+        raise OptionError(f"{source}: cannot log to {path}: {exc.strerror}.") from exc
+    setup._key = key
     setup.set_levels(level, levels)
     return setup
 

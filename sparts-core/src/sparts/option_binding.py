@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sparts.errors import OptionError
+from sparts.log_secrets import hide_secret
 from sparts.option_types import Expected, convert, expectation, split
 
 if TYPE_CHECKING:
@@ -154,7 +155,9 @@ class Binding:
             raise argparse.ArgumentTypeError(f"expected {exc}, got {_shown(raw)}") from exc
 
     def _one(self, raw: object) -> Any:
-        """One value, converted and among the choices."""
+        """One value, converted and among the choices; a secret is out of all logs from here on."""
+        if self.option.secret:
+            hide_secret(raw)
         value = convert(self.kind, raw)
         choices = self.option.choices
         if choices is not None and value not in choices:

@@ -100,7 +100,7 @@ def size(value: str) -> int:
     base = 1000 if unit.endswith("b") and "i" not in unit else 1024
     factor = int(base**power)
     fraction = found[2] or ""
-    whole, rest = divmod(int(found[1] + fraction) * factor, 10 ** len(fraction))
+    whole, rest = divmod(int(found[1] + fraction) * factor, int(10 ** len(fraction)))
     if rest:
         raise Expected(f"{_PHRASES[size]} that is a whole number of bytes")
     return whole
@@ -217,9 +217,10 @@ def converter(kind: Any) -> Callable[[str], Any]:
     if isinstance(kind, type) and issubclass(kind, Enum):
         return _OneOf(kind)
     try:
-        return _CONVERTERS.get(kind, kind)
+        found: Callable[[str], Any] = _CONVERTERS.get(kind, kind)
     except TypeError:  # not hashable, so none of ours
-        return kind  # type: ignore[no-any-return]
+        found = kind
+    return found
 
 
 def expectation(kind: Any) -> str:

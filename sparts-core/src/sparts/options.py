@@ -3,35 +3,32 @@
 An option is a class attribute of a service or a task. It becomes a flag, an environment variable, a
 key of the configuration file and a typed attribute, all by the same rules. The neighbours do the
 work: `option_types` converts, `option_binding` names an option in a service, `arguments` makes the
-command line and `config` layers the sources.
+command line, `config` layers the sources and `option_changes` sets values at run time.
 """
 
 from __future__ import annotations
 
 import argparse
-import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar, overload
 
 from sparts.arguments import add_groups
-from sparts.config import parse_options, reload_values
+from sparts.config import parse_options
 from sparts.errors import OptionError
-from sparts.logs import hide_secret
-from sparts.option_binding import MASK, STATE, Binding, Source, source_of, state_of
+from sparts.option_binding import Binding, Source, source_of, state_of
+from sparts.option_changes import assign, holder_of, reload_options
 
 if TYPE_CHECKING:
     from typing import Unpack
 
 __all__ = [
-    "MASK",
     "Option",
     "Source",
     "add_options",
     "declared_options",
     "option",
-    "option_values",
     "parse_options",
     "reload_options",
     "set_option",
@@ -40,53 +37,35 @@ __all__ = [
 
 T = TypeVar("T")
 _Default = Callable[[Any], Any]
-_Action = type[argparse.Action]
-_write_lock = threading.Lock()  # one writer at a time; readers need none, they see whole namespaces
-
-
-class _Rest(TypedDict, total=False):
-    """The arguments of `option` that say nothing of the value's type."""
-
-    help: str | None
-    metavar: str | tuple[str, ...] | None
-    required: bool
-    choices: Iterable[Any] | None
-    secret: bool
-    reloadable: bool
+_MISSING: Any = object()
 
 
 class Option(Generic[T]):
     """A declared option: a data descriptor that reads and sets the typed value of its owner.
 
-    Attributes are the arguments of `option`. Reading takes the value from the owner's ``options``;
-    setting converts and checks it first (`OptionError`), then lets every thread see it at once.
+    The attributes are the arguments of `option`. Reading takes the value from the owner's
+    ``options``; setting converts and checks it first (`OptionError`), then lets every thread see it
+    at once.
     """
 
-    def __init__(
-        self,
-        name: str | None,
-        type: Any,
-        default: Any,
-        help: str | None,
-        action: Any,
-        metavar: Any,
-        required: bool,
-        choices: Iterable[Any] | None,
-        nargs: int | str | None,
-        secret: bool,
-        reloadable: bool,
-    ) -> None:
-        self.name = name or ""
-        self.type = _type_of(default) if type is None and action is None else type
-        self.default = default
-        self.help = help
-        self.action = action
-        self.metavar = metavar
-        self.required = required
-        self.choices = None if choices is None else list(choices)
-        self.nargs = nargs
-        self.secret = secret
-        self.reloadable = reloadable
+    name: str
+    type: Any
+    default: Any
+    help: str | None
+    action: Any
+    metavar: Any
+    required: bool
+    choices: Iterable[Any] | None
+    nargs: int | str | None
+    secret: bool
+    reloadable: bool
+
+    def __init__(self, **settings: Any) -> None:
+        vars(self).update(settings)
+        self.name = self.name or ""
+        self.choices = None if self.choices is None else list(self.choices)
+        if self.type is None and isinstance(self.default, (bool, int, float, Path, Enum)):
+            self.type = type(self.default) if self.action is None else None
         self._dests: dict[str, str] = {}
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -97,7 +76,7 @@ class Option(Generic[T]):
 
     def flag(self, prefix: str = "") -> str:
         """The flag for an owner of this prefix: ``--http-port``; no prefix gives ``--port``."""
-        return "--" + "-".join(filter(None, (prefix, self.name))).replace("_", "-")
+        return "--" + self.dest(prefix).replace("_", "-")
 
     def dest(self, prefix: str = "") -> str:
         """The name in the namespace for an owner of this prefix: ``http_port``."""
@@ -113,37 +92,29 @@ class Option(Generic[T]):
     @overload
     def __get__(self, obj: object, owner: type | None = None) -> T: ...
 
-    def __get__(self, obj: Any, owner: type | None = None) -> Option[T] | T:
+    def __get__(self, obj: Any, owner: Any = None) -> Any:
         if obj is None:
             return self
-        dest = self.dest(type(obj).option_prefix())
-        value = getattr(obj.options, dest, _MISSING)
-        if value is _MISSING or (type(value) is str and self._unconverted):
-            return _read_by_hand(self, obj, value)  # type: ignore[no-any-return]
-        return value  # type: ignore[no-any-return]
+        value = getattr(obj.options, self.dest(type(obj).option_prefix()), _MISSING)
+        if value is _MISSING:  # a namespace that was made by hand
+            return _binding(obj, self.name).default
+        if type(value) is str and self.type in (int, float, bool, Path):  # set in it by hand
+            return _binding(obj, self.name).convert(value, self.name)
+        return value
 
     def __set__(self, obj: object, value: T) -> None:
-        _assign(obj, Binding(self, type(obj), type(_holder(obj))), value)
-
-    @property
-    def _unconverted(self) -> bool:
-        """Whether a text in the namespace was put there by hand, as this type is none."""
-        return self.type in (int, float, bool, Path)
+        assign(obj, _binding(obj, self.name), value)
 
 
-_MISSING: Any = object()
+class _Rest(TypedDict, total=False):
+    """The arguments of `option` that say nothing of the value's type."""
 
-
-def _read_by_hand(option: Option[Any], obj: Any, value: Any) -> Any:
-    """The value of a namespace that was made by hand: converted, or the default if it has none."""
-    binding = Binding(option, type(obj), type(_holder(obj)))
-    return binding.default if value is _MISSING else binding.convert(value, binding.flag)
-
-
-def _type_of(default: object) -> Any:
-    """The type that a default speaks for when none was declared; None is text."""
-    known = (bool, int, float, Path, Enum)
-    return type(default) if isinstance(default, known) else None
+    help: str | None
+    metavar: str | tuple[str, ...] | None
+    required: bool
+    choices: Iterable[Any] | None
+    secret: bool
+    reloadable: bool
 
 
 @overload
@@ -160,20 +131,9 @@ def option(
 def option(
     name: str | None = ...,
     *,
-    action: Literal["count"],
-    default: int | _Default | None = ...,
-    **rest: Unpack[_Rest],
-) -> Option[int]: ...
-
-
-@overload
-def option(
-    name: str | None = ...,
-    *,
     type: Callable[[str], T],
-    action: Literal["append", "extend"],
+    action: Literal["append"],
     default: Iterable[T] | str | _Default | None = ...,
-    nargs: int | str | None = ...,
     **rest: Unpack[_Rest],
 ) -> Option[list[T]]: ...
 
@@ -187,27 +147,6 @@ def option(
     default: Iterable[T] | str | _Default | None = ...,
     **rest: Unpack[_Rest],
 ) -> Option[list[T]]: ...
-
-
-@overload
-def option(
-    name: str | None = ...,
-    *,
-    action: Literal["append", "extend"],
-    default: Iterable[str] | _Default | None = ...,
-    nargs: int | str | None = ...,
-    **rest: Unpack[_Rest],
-) -> Option[list[str]]: ...
-
-
-@overload
-def option(
-    name: str | None = ...,
-    *,
-    nargs: Literal["*", "+"] | int,
-    default: Iterable[str] | _Default | None = ...,
-    **rest: Unpack[_Rest],
-) -> Option[list[str]]: ...
 
 
 @overload
@@ -223,11 +162,7 @@ def option(
 
 @overload
 def option(
-    name: str | None = ...,
-    *,
-    default: str | _Default | None = ...,
-    nargs: Literal["?"] | None = ...,
-    **rest: Unpack[_Rest],
+    name: str | None = ..., *, default: str | _Default | None = ..., **rest: Unpack[_Rest]
 ) -> Option[str]: ...
 
 
@@ -241,7 +176,7 @@ def option(
     type: Callable[[str], Any] | None = ...,
     default: Any = ...,
     help: str | None = ...,
-    action: str | _Action | None = ...,
+    action: Any = ...,
     metavar: str | tuple[str, ...] | None = ...,
     required: bool = ...,
     choices: Iterable[Any] | None = ...,
@@ -284,9 +219,7 @@ def option(
             ``NAME_FILE`` names and systemd's credentials give it too.
         reloadable: whether it may change at run time.
     """
-    return Option(
-        name, type, default, help, action, metavar, required, choices, nargs, secret, reloadable
-    )
+    return Option(**locals())
 
 
 def declared_options(cls: type) -> list[Option[Any]]:
@@ -324,7 +257,7 @@ def add_options(parser: argparse.ArgumentParser, service: type, tasks: Iterable[
     add_groups(parser, service, groups)
 
 
-def set_option(owner: object, name: str, value: object) -> None:
+def set_option(owner: Any, name: str, value: object) -> None:
     """Set an option of a running service, by the rules of every other source.
 
     Readers see the old value or the new one: the service gets a changed copy of its namespace, so
@@ -333,104 +266,32 @@ def set_option(owner: object, name: str, value: object) -> None:
 
     Args:
         owner: the service, or the task whose prefix ``name`` lacks.
-        name: the option's name, as in the namespace or as in the flag: ``http_port``,
-            ``http-port``.
+        name: as in the namespace or in the flag: ``http_port``, ``http-port``.
         value: the typed value or its text; None for none.
 
     Raises:
         OptionError: there is no such option, it may not change at run time, or the value is wrong.
     """
-    holder = _holder(owner)
-    binding = _binding(owner, holder, name)
+    binding = _binding(owner, name)
     if not binding.option.reloadable:
         raise OptionError(f"{binding.flag} cannot change while the service runs: restart it.")
-    _assign(owner, binding, value)
+    assign(owner, binding, value)
 
 
-def reload_options(owner: object) -> frozenset[str]:
-    """Read the configuration files and the environment again, and take over what changed.
-
-    Everything is checked before anything changes; then all changes are seen at once. What the
-    command line gave or `set_option` set stays. An option that is not reloadable stays too, with a
-    warning in the log.
-
-    Returns:
-        The names, as in the namespace, of what changed.
-
-    Raises:
-        OptionError: a file or a value is wrong; nothing has changed.
-    """
-    holder = _holder(owner)
-    state = state_of(holder.options)
-    if state is None:
-        return frozenset()
-    with _write_lock:
-        state, values, refused = reload_values(state)
-        for dest in values:
-            if state.bindings[dest].option.secret:
-                hide_secret(values[dest])
-        holder.options = argparse.Namespace(**{**vars(holder.options), **values, STATE: state})
-    if values:
-        _tell(holder, frozenset(values))
-    for flag in refused:
-        holder.logger.warning("%s changed: it takes effect at the next start.", flag)
-    return frozenset(values)
-
-
-def option_values(ns: argparse.Namespace) -> dict[str, Any]:
-    """Every option's value by its name in the namespace; secrets that are set read ``********``."""
-    state = state_of(ns)
-    bindings: Mapping[str, Binding] = state.bindings if state else {}
-    secrets = {dest for dest, binding in bindings.items() if binding.option.secret}
-    return {
-        dest: MASK if dest in secrets and value is not None else value
-        for dest, value in vars(ns).items()
-        if dest != STATE
-    }
-
-
-def _holder(owner: Any) -> Any:
-    """The service that holds the namespace of ``owner``, which is a task or that service."""
-    return getattr(owner, "service", owner)
-
-
-def _binding(owner: Any, holder: Any, name: str) -> Binding:
+def _binding(owner: Any, name: str) -> Binding:
     """The option of ``owner`` with this name."""
+    holder = holder_of(owner)
     prefix = "" if owner is holder else owner.option_prefix() + "_"
     dest = (prefix + name).replace("-", "_")
     state = state_of(holder.options)
-    if state is not None and dest in state.bindings:
-        return state.bindings[dest]
-    bound = [Binding(opt, type(owner), type(holder)) for opt in declared_options(type(owner))]
-    for binding in bound:
-        if binding.dest == dest:
-            return binding
+    known = dict(state.bindings) if state else {}
+    if dest not in known:  # a namespace that was made by hand, or a task that came by itself
+        own = (Binding(each, type(owner), type(holder)) for each in declared_options(type(owner)))
+        known.update((binding.dest, binding) for binding in own)
+    if dest in known:
+        return known[dest]
     from difflib import get_close_matches
 
-    known = [*(state.bindings if state else ()), *(binding.dest for binding in bound)]
     near = get_close_matches(dest, known, 1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     raise OptionError(f"No option is named '{dest}'.{hint}")
-
-
-def _assign(owner: object, binding: Binding, value: object) -> None:
-    """Convert, check and set one value."""
-    typed = binding.convert(value, f"setting {binding.flag}")
-    if typed is None and binding.option.required:
-        raise OptionError(f"setting {binding.flag}: a value is required")
-    if binding.option.secret:
-        hide_secret(typed)
-    holder = _holder(owner)
-    with _write_lock:
-        values = {**vars(holder.options), binding.dest: typed}
-        if (state := state_of(holder.options)) is not None:
-            sources = {**state.sources, binding.dest: Source("run time")}
-            values[STATE] = state._replace(sources=sources)
-        holder.options = argparse.Namespace(**values)
-    _tell(holder, frozenset((binding.dest,)))
-
-
-def _tell(holder: Any, names: frozenset[str]) -> None:
-    """Tell the service, which tells its tasks."""
-    if (tell := getattr(holder, "options_changed", None)) is not None:
-        tell(names)
