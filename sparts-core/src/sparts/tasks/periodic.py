@@ -1,0 +1,141 @@
+"""PeriodicTask: work that is done again and again, at an interval or by a cron expression."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sparts.counters import counter
+from sparts.errors import OptionError
+from sparts.option_types import duration
+from sparts.options import option
+from sparts.tasks.event import EventTask, ExecuteContext, TryLater
+from sparts.tasks.schedules import Cron, Every, Schedule
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from sparts.vservice import VService
+
+__all__ = ["ExecuteContext", "PeriodicTask", "TryLater"]
+
+
+def _seconds(value: float | str | timedelta | None) -> float | None:
+    if isinstance(value, str):
+        return duration(value)
+    return value if value is None or isinstance(value, int | float) else value.total_seconds()
+
+
+class PeriodicTask(EventTask):
+    """Calls `execute` at ``start + n x interval``, by the monotonic clock: it does not drift.
+
+    A run that takes longer than the interval delays the next; the times that it has missed are made
+    up for by one run (``n_missed`` counts the others), and the schedule stays where it was. Runs
+    that `trigger` and `execute_async` ask for come at once, between those of the schedule. After
+    ``TryLater(after=s)`` nothing but these comes before ``s`` seconds have passed; after a plain
+    `TryLater` the next attempt is the next run of the schedule.
+    """
+
+    INTERVAL: float | str | timedelta | None = None
+    """Time between two runs: seconds, a text such as ``"5m"``, or a timedelta."""
+    JITTER: float | str | timedelta = 0.0
+    """Each run but that at the start is delayed at random by up to this; delays do not add up."""
+    RUN_AT_START: bool = True
+    """Whether the first run is at the start or one interval later; ``CRON`` ignores it."""
+    CRON: str | None = None
+    """A cron expression instead of an interval (needs ``sparts-core[cron]``); a run that is missed
+    because the previous one still works is made up for as above."""
+    TIMEZONE: str = "UTC"
+    """The time zone of ``CRON``."""
+
+    interval = option(
+        type=duration,
+        default=lambda cls: _seconds(cls.INTERVAL),
+        metavar="DURATION",
+        help="time between two runs",
+    )
+    jitter = option(
+        type=duration,
+        default=lambda cls: _seconds(cls.JITTER),
+        metavar="DURATION",
+        help="delay each run at random by up to this",
+    )
+    run_at_start = option(
+        type=bool, default=lambda cls: cls.RUN_AT_START, help="run at the start, too"
+    )
+    cron = option(
+        default=lambda cls: cls.CRON,
+        metavar="EXPRESSION",
+        help="when to run instead of an interval: minute, hour, day, month, weekday",
+    )
+    timezone = option(
+        default=lambda cls: cls.TIMEZONE,
+        metavar="ZONE",
+        help="the time zone of the cron expression",
+    )
+
+    n_slow_iterations = counter(help="Runs that took longer than the interval.")
+    n_missed = counter(help="Runs that were left out because earlier ones took too long.")
+
+    def __init__(self, service: VService) -> None:
+        """Make the task for a service; called by the service."""
+        super().__init__(service)
+        self._schedule: Schedule | None = None
+
+    def initTask(self) -> None:  # noqa: N802
+        """Check the schedule.
+
+        OptionError: there is none, or it is none. UsageError: the ``cron`` extra is missing.
+        """
+        super().initTask()
+        self._make_schedule()
+
+    def on_options_changed(self, names: frozenset[str]) -> None:
+        """Take in a new interval at once; a new cron expression with the next start."""
+        super().on_options_changed(names)
+        with self._wakeup:
+            self._wakeup.notify_all()
+
+    def execute(self, context: ExecuteContext | None = None) -> Any:
+        """Do the work of one run; see `EventTask.execute`."""
+        return super().execute(context)
+
+    def _make_schedule(self) -> Schedule | None:
+        """Make the schedule, from now on; None for a task that has none."""
+        if self.cron:
+            return Cron(self.clock, self.cron, self.timezone, self.jitter or 0.0, self.name)
+        self._interval()
+        return Every(self.clock, self._interval, self.jitter or 0.0, self.run_at_start)
+
+    def _interval(self) -> float:
+        interval: float | None = self.interval
+        if interval is None or interval <= 0:
+            problem = "no interval" if interval is None else f"an interval of {interval:g} s"
+            raise OptionError(
+                f"{self.name} has {problem}: set {type(self).__name__}.INTERVAL, or give "
+                f"--{self.option_prefix().replace('_', '-')}-interval, longer than 0."
+            )
+        return interval
+
+    def _runloop(self) -> None:
+        self._schedule = self._make_schedule()
+        super()._runloop()
+
+    def _next_due(self) -> float | None:
+        retry = super()._next_due()
+        if retry is not None or self._schedule is None:
+            return retry
+        return self._schedule.due()
+
+    def _passed(self, now: float) -> None:
+        if self._schedule is not None and now >= self._schedule.due():
+            missed = self._schedule.passed()
+            if missed:
+                self.n_missed.incrementBy(missed)
+
+    def _count(self, seconds: float) -> None:
+        super()._count(seconds)
+        if not self.cron and self.interval and seconds > self.interval:
+            self.n_slow_iterations.increment()
+
+    def _retry_after(self) -> float | None:
+        return None if self._schedule is not None else super()._retry_after()
