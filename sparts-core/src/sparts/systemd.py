@@ -6,7 +6,6 @@ Sources: the manual pages sd_notify(3), sd_watchdog_enabled(3) and sd_listen_fds
 from __future__ import annotations
 
 import os
-import socket
 
 
 def notify(message: str) -> None:
@@ -18,6 +17,8 @@ def notify(message: str) -> None:
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address[:1] not in ("/", "@"):
         return
+    import socket  # needed only under systemd
+
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
             sender.setblocking(False)
