@@ -42,7 +42,7 @@ class Contender:
         self.began = time.monotonic_ns()
         self.process = subprocess.Popen(
             [sys.executable, str(script)],
-            env={**os.environ, "BENCH_FD": str(write)},
+            env={**_environment(), "BENCH_FD": str(write)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -96,6 +96,11 @@ def wakeups(script: Path, seconds: float) -> int:
         before = contender.switches()
         time.sleep(seconds)
         return contender.switches() - before
+
+
+def _environment() -> dict[str, str]:
+    """Give the environment without Python's own settings: all start alike, and from bytecode."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
 
 def _family(pid: int) -> list[int]:

@@ -33,4 +33,5 @@ def test_a_service_without_tasks_imports_nothing_that_it_does_not_need(tmp_path:
     status, output = run_to_end([sys.executable, "service.py"], cwd=tmp_path)
     assert status == 0, output
     (line,) = [line for line in output.splitlines() if line.startswith("imported:")]
-    assert sorted(NEEDLESS & set(line.split())) == []
+    found = sorted(NEEDLESS & set(line.split()))
+    assert not found, f"imported without need: {found}"
