@@ -6,7 +6,6 @@ ends, also after it has changed. While there are none, the filter costs one look
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import threading
@@ -50,6 +49,8 @@ def _spellings(secret: str) -> set[str]:
         ascii(secret)[1:-1],
         repr(secret.encode("utf-8", "replace"))[2:-1],
     }
+    import json  # here, as few services have secrets and all import this
+
     return {secret, json.dumps(secret)[1:-1], *quoted, *(line for line in _lines(secret))}
 
 

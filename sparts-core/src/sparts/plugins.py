@@ -132,7 +132,7 @@ def _scan_by_metadata(seen: set[str], path: list[str] | None) -> Iterator[EntryP
 
     for found in metadata.distributions(path=sys.path if path is None else path):
         name = normalized(found.metadata["Name"] or "")
-        if name not in seen:
+        if name and name not in seen:
             seen.add(name)
             for entry in found.entry_points:
                 if entry.group in (TASKS, PLUGINS, COMMANDS):

@@ -1,0 +1,348 @@
+"""Entry points are found without importing anything; hooks are called or refused."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sparts import plugins
+from sparts.errors import PluginError
+from sparts.hookspecs import hookimpl
+from sparts.testing.distributions import make_distribution
+from sparts.testing.running import make_service, running
+from sparts.vservice import VService
+from sparts.vtask import VTask
+
+from tests.processes import ServiceProcess, clean_environment, run_to_end
+
+ROOT = Path(__file__).parents[2]
+HOOKS = """
+from sparts.hookspecs import hookimpl
+@hookimpl
+def sparts_service_change(service, old, new):
+    print(f"hook: {old} to {new}", flush=True)
+"""
+
+
+def entry(name: str) -> dict[str, dict[str, str]]:
+    return {"sparts.tasks": {name: f"{name.lower()}_module:{name}"}}
+
+
+def found(name: str) -> list[tuple[str, str, str]]:
+    entries = plugins.find(plugins.TASKS)
+    return [(e.value, e.distribution, e.version) for e in entries if e.name == name]
+
+
+def test_distributions_in_a_folder_are_read_directly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_distribution(tmp_path, "Acme_Jobs", "2.0", entry_points=entry("Job"))
+    monkeypatch.syspath_prepend(tmp_path)
+    assert found("Job") == [("job_module:Job", "acme-jobs", "2.0")]
+
+
+def test_first_distribution_of_a_name_on_the_path_hides_later_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_distribution(tmp_path / "old", "acme-jobs", "1.0", entry_points=entry("Job"))
+    make_distribution(tmp_path / "new", "acme.jobs", "2.0", entry_points=entry("Job"))
+    monkeypatch.syspath_prepend(tmp_path / "old")
+    monkeypatch.syspath_prepend(tmp_path / "new")
+    assert found("Job") == [("job_module:Job", "acme-jobs", "2.0")]
+
+
+def test_development_install_tells_its_version_in_pkg_info(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = tmp_path / "acme_jobs.egg-info"
+    info.mkdir()
+    (info / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: acme-jobs\nVersion: 3.1\n")
+    (info / "entry_points.txt").write_text("[sparts.tasks]\nJob = job_module:Job\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert found("Job") == [("job_module:Job", "acme-jobs", "3.1")]
+
+
+def test_zip_file_on_the_path_is_left_to_importlib_metadata(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_distribution(tmp_path / "f", "zipped-jobs", "1.1", entry_points=entry("Job"))
+    with zipfile.ZipFile(tmp_path / "jobs.zip", "w") as archive:
+        for path in folder.rglob("*"):
+            archive.write(path, path.relative_to(folder))
+    monkeypatch.syspath_prepend(tmp_path / "jobs.zip")
+    assert found("Job") == [("job_module:Job", "zipped-jobs", "1.1")]
+
+
+def test_finder_of_another_kind_is_left_to_importlib_metadata(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from importlib import metadata
+
+    make_distribution(tmp_path, "hidden-jobs", "1.0", entry_points=entry("Job"))
+
+    class Finder:
+        @staticmethod
+        def find_spec(*_: object) -> None:
+            return None
+
+        @staticmethod
+        def find_distributions(context: Any = None) -> Any:
+            return metadata.MetadataPathFinder.find_distributions(
+                metadata.DistributionFinder.Context(path=[str(tmp_path)])
+            )
+
+    monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
+    monkeypatch.setattr(plugins, "_scanned", {})
+    assert found("Job") == [("job_module:Job", "hidden-jobs", "1.0")]
+    plugins._scanned.clear()
+
+
+def test_scan_agrees_with_importlib_metadata_on_this_environment() -> None:
+    from importlib import metadata
+
+    ours = {(e.name, e.value) for e in plugins.find(plugins.TASKS)}
+    assert ours == {(e.name, e.value) for e in metadata.entry_points(group="sparts.tasks")}
+    assert ("TornadoHTTPTask", "sparts.tasks.tornado:TornadoHTTPTask") in ours
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "left"),
+    [
+        ("SPARTS_DISABLE_PLUGINS", "acme-jobs", ["Other"]),
+        ("SPARTS_DISABLE_PLUGINS", "Acme_Jobs", ["Other"]),
+        ("SPARTS_DISABLE_PLUGINS", "Other", ["Job"]),
+        ("SPARTS_LOAD_PLUGINS", "acme-jobs", ["Job"]),
+        ("SPARTS_LOAD_PLUGINS", "", []),
+    ],
+)
+def test_environment_blocks_by_distribution_or_name(
+    variable: str, value: str, left: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_distribution(tmp_path, "acme-jobs", entry_points=entry("Job"))
+    make_distribution(tmp_path, "beta-jobs", entry_points=entry("Other"))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv(variable, value)
+    assert [name for name in ("Job", "Other") if found(name)] == left
+
+
+def test_garbage_in_entry_points_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [b"\xff\xfe sparts.", b"[sparts.tasks\n=x\nJob", b"[sparts.tasks]\n#a=b"]
+    for number, text in enumerate(texts):
+        info = tmp_path / f"garbage{number}-1.0.dist-info"
+        info.mkdir()
+        (info / "entry_points.txt").write_bytes(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert found("#a") == found("Job") == []
+
+
+class Recorder:
+    """A hook plugin that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    @hookimpl
+    def sparts_service_create(self, service: VService) -> None:
+        self.calls.append("create")
+
+    @hookimpl
+    def sparts_service_change(self, service: VService, old: str, new: str) -> None:
+        self.calls.append(f"service {old} {new}")
+
+    @hookimpl
+    def sparts_task_change(self, task: VTask, old: str, new: str) -> None:
+        self.calls.append(f"{task.name} {old} {new}")
+
+    @hookimpl(wrapper=True)
+    def sparts_task_init(self, task: VTask) -> Any:
+        self.calls.append("before init")
+        result = yield
+        self.calls.append("after init")
+        return result
+
+    @hookimpl(wrapper=True)
+    def sparts_task_start(self, task: VTask) -> Any:
+        self.calls.append("before start")
+        result = yield
+        self.calls.append("after start")
+        return result
+
+    @hookimpl(wrapper=True)
+    def sparts_task_stop(self, task: VTask) -> Any:
+        self.calls.append("before stop")
+        result = yield
+        self.calls.append("after stop")
+        return result
+
+
+class Quiet(VTask):
+    LOOPLESS = True
+
+
+class Service(VService):
+    TASKS = [Quiet]
+
+
+@pytest.fixture
+def plug(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], None]:
+    """Install an object as the only hook plugin of every service."""
+
+    def install(plugin: object) -> None:
+        def load() -> plugins.Hooks:
+            hooks = plugins.Hooks()
+            hooks.register(plugin, "the test's")
+            return hooks
+
+        monkeypatch.setattr(plugins, "load_hooks", load)
+
+    return install
+
+
+def test_hooks_hear_of_the_whole_life_in_order(plug: Callable[[object], None]) -> None:
+    recorder = Recorder()
+    plug(recorder)
+    with running(Service):
+        pass
+    assert recorder.calls == [
+        "service NEW STARTING",
+        "create",
+        "Quiet NEW STARTING",
+        "before init",
+        "after init",
+        "before start",
+        "after start",
+        "Quiet STARTING ALIVE",
+        "service STARTING ALIVE",
+        "service ALIVE STOPPING",
+        "Quiet ALIVE STOPPING",
+        "before stop",
+        "after stop",
+        "Quiet STOPPING STOPPED",
+        "service STOPPING STOPPED",
+    ]
+
+
+def test_plugin_contributes_tasks(plug: Callable[[object], None]) -> None:
+    class Extra(VTask):
+        LOOPLESS = True
+
+    class Plugin:
+        @hookimpl
+        def sparts_service_tasks(self, service_class: type[VService]) -> list[type[VTask]]:
+            return [Extra]
+
+    plug(Plugin())
+    assert [cls.__name__ for cls in make_service(Service).tasks] == ["Quiet", "Extra"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1 / 0", "could not be imported: ZeroDivisionError"),
+        ("x = 1", "implements no hook"),
+        (
+            "from sparts.hookspecs import hookimpl\n@hookimpl\ndef sparts_service_chance(): pass",
+            "unknown hook 'sparts_service_chance'",
+        ),
+        (
+            "from sparts.hookspecs import hookimpl\n@hookimpl\ndef sparts_service_change(x): pass",
+            "Argument(s) {'x'}",
+        ),
+    ],
+)
+def test_wrong_hook_plugin_fails_the_start_and_is_named(
+    text: str, message: str, tmp_path: Path
+) -> None:
+    points = {"sparts.plugins": {"watcher": "watcher_hooks"}}
+    make_distribution(
+        tmp_path, "watcher", "4.2", entry_points=points, modules={"watcher_hooks": text}
+    )
+    with ServiceProcess(
+        [sys.executable, str(ROOT / "examples" / "simple.py")],
+        cwd=tmp_path,
+        env=clean_environment(PYTHONPATH=str(tmp_path)),
+    ) as service:
+        assert service.finish() == 2
+    assert "'watcher' of watcher 4.2 (watcher_hooks)" in service.output
+    assert message in service.output
+    assert "Traceback" not in service.output
+
+
+def test_installed_hook_plugin_is_found_by_a_service_that_names_only_classes(
+    tmp_path: Path,
+) -> None:
+    points = {"sparts.plugins": {"watcher": "watcher_hooks"}}
+    make_distribution(tmp_path, "watcher", entry_points=points, modules={"watcher_hooks": HOOKS})
+    with ServiceProcess(
+        [sys.executable, str(ROOT / "examples" / "simple.py")],
+        cwd=tmp_path,
+        env=clean_environment(PYTHONPATH=str(tmp_path)),
+    ) as service:
+        service.read_until("hook: STARTING to ALIVE")
+        assert service.stop() == 0
+    assert "hook: STOPPING to STOPPED" in service.lines
+
+
+def test_nothing_is_imported_before_it_is_needed(tmp_path: Path) -> None:
+    script = (
+        "import sys\n"
+        "from sparts.vservice import VService\n"
+        "class S(VService):\n"
+        "    def initService(self):\n"
+        "        print(sorted(sys.modules), flush=True)\n"
+        "        self.shutdown()\n"
+        "S.initFromCLI()\n"
+    )
+    status, output = run_to_end([sys.executable, "-c", script], cwd=tmp_path)
+    assert status == 0
+    modules = next(line for line in output.splitlines() if line.startswith("["))
+    unwanted = ("pluggy", "importlib.metadata", "tornado", "asyncio", "tomllib", "json", "difflib",
+                "concurrent.futures", "inspect", "subprocess", "dataclasses")  # fmt: skip
+    assert [name for name in unwanted if f"'{name}'" in modules] == []
+
+
+def test_failing_hook_is_logged_and_the_service_goes_on(
+    plug: Callable[[object], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Plugin:
+        @hookimpl
+        def sparts_service_change(self, service: VService) -> None:
+            raise ValueError("broken watcher")
+
+    plug(Plugin())
+    with running(Service):
+        pass
+    assert "A plugin failed in the hook sparts_service_change" in caplog.text
+    assert "broken watcher" in caplog.text
+
+
+def test_command_line_of_python_module_search_is_not_run(tmp_path: Path) -> None:
+    """Finding imports nothing: a plugin whose module would fail is still listed."""
+    make_distribution(
+        tmp_path,
+        "broken",
+        entry_points={"sparts.tasks": {"Boom": "boom_module:Boom"}},
+        modules={"boom_module": "raise SystemExit('imported')"},
+    )
+    script = "from sparts import plugins; print([e.name for e in plugins.find(plugins.TASKS)])"
+    result = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "'Boom'" in result.stdout
+
+
+def test_hook_plugin_error_is_a_plugin_error() -> None:
+    with pytest.raises(PluginError, match="implements no hook"):
+        plugins.Hooks().register(object(), "empty")
