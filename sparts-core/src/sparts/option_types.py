@@ -9,11 +9,14 @@ makes the whole sentence of it.
 from __future__ import annotations
 
 import re
+import sys
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from enum import Enum
-from pathlib import Path
-from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, TypeVar
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 T = TypeVar("T")
 
@@ -129,6 +132,8 @@ def path(value: str) -> Path:
     """A path of the file system; a leading ``~`` is the home directory."""
     if not value or "\0" in value:
         raise Expected(_PHRASES[path])
+    from pathlib import Path
+
     found = Path(value)
     try:
         return found.expanduser()
@@ -190,7 +195,6 @@ _CONVERTERS: dict[Any, Callable[[str], Any]] = {
     int: integer,
     float: number,
     bool: boolean,
-    Path: path,
     re.compile: regex,
     re.Pattern: regex,
 }
@@ -207,15 +211,23 @@ _PHRASES: dict[Any, str] = {
     regex: "a regular expression",
 }
 # What these converters make, so that code may set such a value as it is.
-_RESULTS: dict[Any, type] = {endpoint: Endpoint, regex: re.Pattern, path: Path}
+_RESULTS: dict[Any, type] = {endpoint: Endpoint, regex: re.Pattern}
 # These take text alone: a number in a file is a mistake there, not a path named 5.
 _TEXT_ONLY = (text, path, regex, endpoint)
+
+
+def is_path(kind: Any) -> bool:
+    """Whether ``kind`` is a class of pathlib, found out without importing it for every service."""
+    pathlib = sys.modules.get("pathlib")  # whoever names such a class has imported it
+    return pathlib is not None and isinstance(kind, type) and issubclass(kind, pathlib.Path)
 
 
 def converter(kind: Any) -> Callable[[str], Any]:
     """The function of one text that makes a value of ``kind`` (an option's ``type``)."""
     if isinstance(kind, type) and issubclass(kind, Enum):
         return _OneOf(kind)
+    if is_path(kind):
+        return path
     try:
         found: Callable[[str], Any] = _CONVERTERS.get(kind, kind)
     except TypeError:  # not hashable, so none of ours
@@ -267,7 +279,7 @@ def _convert_value(kind: Any, make: Callable[[Any], Any], raw: object) -> Any:
         if kind is bool:
             return raw
         return _refuse(kind) if make in _PHRASES or isinstance(kind, listof) else make(_word(raw))
-    if result is not None and isinstance(raw, result):
+    if (result is not None and isinstance(raw, result)) or (make is path and is_path(type(raw))):
         return raw
     if isinstance(kind, listof):
         if not isinstance(raw, (list, tuple)):

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterable
 from enum import Enum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar, overload
 
 from sparts.arguments import add_groups
@@ -19,6 +18,7 @@ from sparts.config import parse_options
 from sparts.errors import OptionError
 from sparts.option_binding import Binding, Source, source_of, state_of
 from sparts.option_changes import assign, holder_of, reload_options
+from sparts.option_types import is_path
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -64,7 +64,9 @@ class Option(Generic[T]):
         vars(self).update(settings)
         self.name = self.name or ""
         self.choices = None if self.choices is None else list(self.choices)
-        if self.type is None and isinstance(self.default, (bool, int, float, Path, Enum)):
+        if self.type is None and (
+            isinstance(self.default, (bool, int, float, Enum)) or is_path(type(self.default))
+        ):
             self.type = type(self.default) if self.action is None else None
         self._dests: dict[str, str] = {}
 
@@ -98,7 +100,9 @@ class Option(Generic[T]):
         value = getattr(obj.options, self.dest(type(obj).option_prefix()), _MISSING)
         if value is _MISSING:  # a namespace that was made by hand
             return _binding(obj, self.name).default
-        if type(value) is str and self.type in (int, float, bool, Path):  # set in it by hand
+        if type(value) is str and (
+            self.type in (int, float, bool) or is_path(self.type)
+        ):  # set in it by hand
             return _binding(obj, self.name).convert(value, self.name)
         return value
 

@@ -14,7 +14,6 @@ restarted) |
 
 from __future__ import annotations
 
-import random
 import threading
 from collections import deque
 from time import monotonic
@@ -124,6 +123,8 @@ class Supervisor:
             recent = sum(1 for when in self._failures if now - when <= policy.window)
         if error is not None and recent > policy.limit:
             return None
+        import random  # needed only after a failure
+
         wait = min(policy.max_wait, policy.first_wait * 2.0 ** (recent - 1))
         return wait * (1 - policy.jitter * random.random())  # noqa: S311 - no secret
 
