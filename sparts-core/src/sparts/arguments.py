@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
 from sparts.errors import OptionError
 from sparts.option_binding import MASK, STATE, Binding, State
 
-_EXPANDED = ("prog", "default", "dest", "metavar", "type", "choices")
+# A "%" of a help text that argparse does not expand, and the one that is escaped already.
+_STRAY_PERCENT = re.compile(r"%%|%(?!\((?:prog|default|dest|metavar|type|choices)\)s)")
 CONFIG, SHOW, WRITE = "_sparts_config", "_sparts_show_config", "_sparts_write_config"
 
 
@@ -33,13 +34,14 @@ def add_groups(
         OptionError: two of them have one flag, or a flag is the parser's own.
     """
     bindings: dict[str, Binding] = {}
+    taken: dict[tuple[str, str], Binding] = {}
     for owner, bound in groups:
         if not bound and owner is not service:
             continue
         title = "options of the service" if owner is service else owner.__name__
         group = parser.add_argument_group(title, summary(owner, service))
         for binding in bound:
-            _check_names(binding, bindings.values())
+            _check_names(binding, taken)
             _add(parser, group, binding)
             bindings[binding.dest] = binding
         if owner is service:
@@ -49,21 +51,20 @@ def add_groups(
     parser.set_defaults(**{STATE: State(service, bindings, {}, {})})
 
 
-def _check_names(new: Binding, others: Iterable[Binding]) -> None:
-    """Raise if another option has the flag or the variable of ``new`` already."""
-    for other in others:
-        for what in ("flag", "dest", "env"):
-            name = getattr(new, what)
-            if name != getattr(other, what):
-                continue
-            first, second = other.owner.__name__, new.owner.__name__
-            if first == second:
-                raise OptionError(f"{first} declares {new.flag} twice: give one another name.")
-            name = new.flag if what == "dest" else name
-            raise OptionError(
-                f"{first} and {second} both have the option {name}: give one of them another "
-                f"OPT_PREFIX, or another name in TASKS, such as 'other={second}'."
-            )
+def _check_names(new: Binding, taken: dict[tuple[str, str], Binding]) -> None:
+    """Raise if another option has the flag or variable of ``new``; note that ``new`` has them."""
+    for what in ("flag", "env"):
+        name = getattr(new, what)
+        other = taken.setdefault((what, name), new)
+        if other is new:
+            continue
+        first, second = other.owner.__name__, new.owner.__name__
+        if first == second:
+            raise OptionError(f"{first} declares {name} twice: give one of them another name.")
+        raise OptionError(
+            f"{first} and {second} both have the option {name}: give one of them another "
+            f"OPT_PREFIX, or another name in TASKS, such as 'other={second}'."
+        )
 
 
 def _add(parser: argparse.ArgumentParser, group: Any, binding: Binding) -> None:
@@ -108,11 +109,8 @@ class _Argument:
         self.__name__ = binding.option.name
 
     def __call__(self, value: str) -> Any:
-        if (
-            value is self.binding.default
-        ):  # argparse converts a text that is the default; it is typed
-            return value
-        return self.binding.argument(value)
+        # argparse converts a default that is a text, but ours is what it should be already
+        return value if value is self.binding.default else self.binding.argument(value)
 
 
 class Switch(argparse.Action):
@@ -185,7 +183,8 @@ def _help(binding: Binding) -> str:
         notes.append(f"default: {display(binding.default)}")
     notes.append(f"env: {binding.env}")
     text = re.sub(r"%\(default\)\w", MASK, option.help or "") if option.secret else option.help
-    return f"{_percent_safe(text)} [{_escape('; '.join(notes))}]".lstrip()
+    text = _STRAY_PERCENT.sub("%%", text or "")
+    return f"{text} [{_escape('; '.join(notes))}]".lstrip()
 
 
 def display(value: object) -> str:
@@ -199,17 +198,6 @@ def display(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(getattr(value, "pattern", value))
-
-
-def _percent_safe(text: str | None) -> str:
-    """``text`` as argparse can expand it: a ``%`` that is none of its own is escaped."""
-    if not text or "%" not in text:
-        return text or ""
-    try:
-        text % dict.fromkeys(_EXPANDED, "")
-    except (KeyError, TypeError, ValueError):
-        return _escape(text)
-    return text
 
 
 def _escape(text: str) -> str:

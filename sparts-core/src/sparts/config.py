@@ -116,6 +116,8 @@ def _parse_command_line(
         for action in required:
             action.required = False
         parser.parse_args(argv, ns)
+    except argparse.ArgumentError as exc:  # of a parser with exit_on_error=False
+        _raise(str(exc))
     finally:
         for action in required:
             action.required = True

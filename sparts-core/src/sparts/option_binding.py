@@ -206,19 +206,20 @@ class ClassView:
         get = object.__getattribute__
         owner, service = get(self, "owner"), get(self, "service")
         dunder = name.startswith("__") and name.endswith("__")
-        if not dunder and any(name in vars(cls) for cls in _user_classes(service)):
+        definer = next((cls for cls in service.__mro__ if name in vars(cls)), object)
+        if not dunder and definer not in _our_classes(service):
             get(self, "stood_in").append(name)
             return getattr(service, name)
         return getattr(owner, name)
 
 
-def _user_classes(service: type) -> list[type]:
-    """The classes of a service that are the user's: all but VService and what it is made of."""
+def _our_classes(service: type) -> set[type]:
+    """The classes of a service that its author did not write: VService and what it is made of."""
     ours: set[type] = {object}
     for cls in service.__mro__:
         if cls.__module__ == "sparts.vservice" and cls.__name__ == "VService":
             ours.update(cls.__mro__)
-    return [cls for cls in service.__mro__ if cls not in ours]
+    return ours
 
 
 def env_prefix(service: type) -> str:

@@ -158,7 +158,7 @@ def option(
     name: str | None = ...,
     *,
     type: Callable[[str], T],
-    default: T | str | _Default | None = ...,
+    default: object = ...,
     nargs: Literal["?"] | None = ...,
     **rest: Unpack[_Rest],
 ) -> Option[T]: ...

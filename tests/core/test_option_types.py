@@ -1,0 +1,200 @@
+"""The converters: what they take, what they refuse, and that arbitrary text is one or the other."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sparts import logs
+from sparts.option_types import (
+    Endpoint,
+    Expected,
+    boolean,
+    convert,
+    duration,
+    endpoint,
+    listof,
+    path,
+    port,
+    regex,
+    size,
+)
+
+
+class Colour(Enum):
+    RED = "#f00"
+    Green = "#0f0"
+
+
+KINDS: list[Any] = [
+    None, str, int, float, bool, Path, Colour, re.compile, duration, size, port, endpoint, path, regex,
+    listof(int), listof(Colour), logs.level_name, logs.level_for, Decimal, complex,
+    datetime.date.fromisoformat, bytes.fromhex,
+]  # fmt: skip
+TEXT_LIKE = st.one_of(
+    st.text(),
+    st.text(alphabet="0123456789.,:[]=-+eE _kKmMgGiIbBshdu"),
+    st.from_regex(r"[0-9]{1,30}(\.[0-9]{0,5})?(ms|s|m|h|KiB|MB)?", fullmatch=True),
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT_LIKE | st.dates() | st.times(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("250ms", 0.25), ("5s", 5.0), ("2m", 120.0), ("1h", 3600.0), ("1h30m", 5400.0), ("1.5h", 5400.0),
+     ("1d", 86400.0), ("10us", 1e-5), ("7", 7.0), ("0.5", 0.5), (" 3s ", 3.0)],
+)  # fmt: skip
+def test_duration_is_seconds(text: str, seconds: float) -> None:
+    assert duration(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "s", "-1s", "1 s", "5S", "1w", "nan", "inf", "9" * 400, "1e5"]
+)
+def test_duration_refuses(text: str) -> None:
+    with pytest.raises(Expected, match="a duration such as 250ms, 5s, 2m or 1h"):
+        duration(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("4096", 4096), ("64KiB", 65536), ("64kib", 65536), ("64K", 65536), ("64kB", 64000), ("1.5MiB", 1572864),
+     ("2G", 2 << 30), ("1TB", 10**12), ("10 MB", 10**7), ("5B", 5), ("0", 0)],
+)  # fmt: skip
+def test_size_is_bytes(text: str, count: int) -> None:
+    assert size(text) == count
+
+
+@pytest.mark.parametrize(
+    "text", ["", "KiB", "-1", "1.5B", "0.1KiB", "64Ki B", "1EiB", "i", "5i", "5ib"]
+)
+def test_size_refuses(text: str) -> None:
+    with pytest.raises(Expected, match="a size such as"):
+        size(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("db:5432", Endpoint("db", 5432)), ("[::1]:80", Endpoint("::1", 80)), (":80", Endpoint("", 80)),
+     ("10.0.0.1:0", Endpoint("10.0.0.1", 0))],
+)  # fmt: skip
+def test_endpoint_is_host_and_port_and_its_text_reads_back(text: str, found: Endpoint) -> None:
+    assert endpoint(text) == found
+    assert endpoint(str(found)) == found
+
+
+@pytest.mark.parametrize(
+    "text", ["", "db", "db:", "::1:80", "db:65536", "http://x:80", "a b:1", "u@h:1"]
+)
+def test_endpoint_refuses(text: str) -> None:
+    with pytest.raises(Expected, match="host:port"):
+        endpoint(text)
+
+
+@pytest.mark.parametrize("text", ["-1", "65536", "http", "", "1.0", "٣", "8_0", " 80"])
+def test_port_refuses(text: str) -> None:
+    with pytest.raises(Expected, match="a port from 0 to 65535"):
+        port(text)
+
+
+def test_port_takes_both_ends_of_its_range() -> None:
+    assert (port("0"), port("65535")) == (0, 65535)
+
+
+def test_regex_compiles_or_says_where_it_is_wrong() -> None:
+    assert regex("a+").match("aa")
+    with pytest.raises(Expected, match=r"a regular expression \(.* at position 0\)"):
+        regex("(a")
+
+
+@pytest.mark.parametrize(("text", "value"), [("yes", True), ("ON", True), ("1", True), ("0", False),
+                                             ("False", False), ("off", False)])  # fmt: skip
+def test_boolean_takes_the_usual_words(text: str, value: bool) -> None:
+    assert boolean(text) is value
+
+
+def test_path_expands_the_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert path("~/x") == Path("/home/me/x")
+    with pytest.raises(Expected):
+        path("a\0b")
+
+
+@pytest.mark.parametrize("text", ["RED", "red", "#f00", "#F00"])
+def test_enumeration_takes_name_or_value_in_any_case(text: str) -> None:
+    assert convert(Colour, text) is Colour.RED
+
+
+def test_enumeration_names_its_members_when_it_refuses() -> None:
+    with pytest.raises(Expected, match="one of RED, Green"):
+        convert(Colour, "blue")
+
+
+def test_list_is_split_at_commas_and_each_item_is_converted() -> None:
+    assert convert(listof(int), "1, 2,3") == [1, 2, 3]
+    assert convert(listof(port), [1, "2"]) == [1, 2]
+    assert convert(listof(int), "") == []
+    with pytest.raises(Expected, match="a whole number"):
+        convert(listof(int), "1,x")
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw", "value"),
+    [(int, 5, 5), (float, 5, 5.0), (duration, 5, 5.0), (duration, 0.5, 0.5), (bool, True, True),
+     (size, 4096, 4096), (port, 80, 80), (Path, "x", Path("x")), (str, "x", "x"), (Decimal, 1.5, Decimal("1.5")),
+     (datetime.date.fromisoformat, datetime.date(2026, 1, 2), datetime.date(2026, 1, 2)),
+     (Colour, Colour.RED, Colour.RED), (endpoint, Endpoint("a", 1), Endpoint("a", 1))],
+)  # fmt: skip
+def test_value_of_a_file_or_of_code_is_taken_as_what_it_is(kind: Any, raw: Any, value: Any) -> None:
+    found = convert(kind, raw)
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw"),
+    [(int, True), (int, 1.5), (int, [1]), (str, 5), (None, True), (Path, 5), (float, False), (bool, 1.5),
+     (port, 65536), (duration, -1), (duration, float("nan")), (listof(int), 5), (endpoint, 80), (regex, 5),
+     (int, {"a": 1}), (duration, datetime.time(1, 2))],
+)  # fmt: skip
+def test_value_of_another_type_is_refused(kind: Any, raw: Any) -> None:
+    with pytest.raises(Expected):
+        convert(kind, raw)
+
+
+def test_whatever_a_type_of_ones_own_raises_is_a_refusal_that_keeps_its_reason() -> None:
+    def fussy(text: str) -> int:
+        raise KeyError("no such planet")
+
+    with pytest.raises(Expected, match=r"a value that fussy takes \('no such planet'\)"):
+        convert(fussy, "x")
+
+
+@given(kind=st.sampled_from(KINDS), raw=VALUES)
+def test_anything_at_all_is_a_value_or_a_clear_refusal(kind: Any, raw: Any) -> None:
+    try:
+        convert(kind, raw)
+    except Expected as refusal:
+        assert str(refusal)
+
+
+@given(st.integers(min_value=0, max_value=10**9))
+def test_duration_in_milliseconds_reads_back(count: int) -> None:
+    assert duration(f"{count}ms") == pytest.approx(count / 1000)
+
+
+@given(st.text(alphabet=st.characters(exclude_characters=",", exclude_categories=["Zs", "Cc", "Zl", "Zp"]),
+               min_size=1))  # fmt: skip
+def test_any_text_without_a_comma_is_one_item_of_a_list(text: str) -> None:
+    assert convert(listof(str), text) == [text]
