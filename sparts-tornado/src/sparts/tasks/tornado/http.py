@@ -14,6 +14,8 @@ from tornado.web import Application, RequestHandler
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tornado.httputil import HTTPServerRequest
+
 
 class HelloWorldHandler(RequestHandler):
     """Answers ``Hello, world``."""
@@ -30,10 +32,10 @@ class _CountingApplication(Application):
         super().__init__(routes, **settings)
         self._count = count
 
-    def start_request(self, server_conn: object, request_conn: Any) -> Any:
-        """Begin with a request; called by the server when its first byte is there."""
+    def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
+        """Choose who answers a request; called by Tornado once for each."""
         self._count()
-        return super().start_request(server_conn, request_conn)
+        return super().find_handler(request, **kwargs)
 
 
 class TornadoHTTPTask(Listening, TornadoTask):
@@ -45,7 +47,7 @@ class TornadoHTTPTask(Listening, TornadoTask):
     APPLICATION_SETTINGS: ClassVar[dict[str, Any]] = {}
     """Settings of the `tornado.web.Application`."""
 
-    requests = counter(help="HTTP requests that were begun.")
+    requests = counter(help="HTTP requests.")
 
     application: Application
     """The Tornado application, from `initTask` on."""

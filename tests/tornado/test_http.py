@@ -1,0 +1,209 @@
+"""TornadoHTTPTask: the examples as real processes, and what a service promises of its ports."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import runpy
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sparts import taskset
+from sparts.errors import StartError
+from sparts.tasks.tornado import TornadoHTTPTask, TornadoIOLoopTask, TornadoTask
+from sparts.testing.running import make_service, running
+from sparts.vservice import VService
+
+from tests.processes import ServiceProcess
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def get(port: int, path: str = "/") -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def port_of(task: TornadoHTTPTask) -> int:
+    port: int = task.bound_addrs[0][1]
+    return port
+
+
+@pytest.mark.needs("curl")
+@pytest.mark.parametrize("example", ["http_by_class.py", "http_by_name.py"])
+def test_http_example_says_where_it_listens_and_answers_curl(example: str, tmp_path: Path) -> None:
+    command = [sys.executable, str(EXAMPLES / example), "--http-port", "0"]
+    with ServiceProcess(command, cwd=tmp_path) as service:
+        port = service.listening_port("TornadoHTTPTask")
+        service.read_until_started()
+        answer = subprocess.check_output(["curl", "-s", f"localhost:{port}"])
+        assert answer == b"Hello, world"
+        assert service.stop() == 0
+    assert re.fullmatch(
+        rf"INFO:MyService\.TornadoHTTPTask:TornadoHTTPTask Server Started on 0\.0\.0\.0:{port}",
+        service.lines[0],
+    )
+    assert service.lines[1:] == [
+        "DEBUG:MyService:All tasks started",
+        "INFO:MyService:KeyboardInterrupt Received!  Stopping Tasks...",
+        "INFO:MyService:Instance shut down gracefully",
+    ]
+
+
+def test_globally_registered_task_runs_in_a_bare_service(tmp_path: Path) -> None:
+    script = (
+        "from sparts.tasks.tornado import TornadoHTTPTask\n"
+        "from sparts.vservice import VService\n"
+        "TornadoHTTPTask.register(); VService.initFromCLI()\n"
+    )
+    command = [sys.executable, "-c", script, "--http-port", "0"]
+    with ServiceProcess(command, cwd=tmp_path) as service:
+        assert get(service.listening_port()) == (200, b"Hello, world")
+        assert service.stop() == 0
+
+
+def test_port_of_the_service_class_counts_without_an_option(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    classes: dict[str, Any] = {}
+
+    def note(cls: type[VService], name: str | None = None) -> None:
+        classes["MyService"] = cls
+
+    monkeypatch.setattr(VService, "initFromCLI", classmethod(note))
+    runpy.run_path(str(EXAMPLES / "http_by_class.py"))
+    service_class = classes["MyService"]
+    assert make_service(service_class).options.http_port == 8000
+    assert make_service(service_class, "--http-port", "81").options.http_port == 81
+
+
+def test_loop_comes_along_and_starts_before_the_server() -> None:
+    class Service(VService):
+        TASKS = ["TornadoHTTPTask"]
+        DEFAULT_HOST = "127.0.0.1"
+
+    with running(Service) as service:
+        assert [type(task) for task in service.tasks] == [TornadoIOLoopTask, TornadoHTTPTask]
+
+
+def test_second_server_has_a_name_options_and_port_of_its_own() -> None:
+    class Service(VService):
+        TASKS = ["TornadoHTTPTask", "admin=TornadoHTTPTask"]
+
+    argv = ("--http-host", "127.0.0.1", "--admin-host", "127.0.0.1")
+    with running(Service, *argv) as service:
+        ports = [port_of(service.requireTask(name)) for name in ("TornadoHTTPTask", "admin")]
+        assert len(set(ports)) == 2
+        assert [get(port) for port in ports] == [(200, b"Hello, world")] * 2
+        assert service.requireTask(TornadoHTTPTask).name == "TornadoHTTPTask"
+
+
+def test_two_servers_on_one_port_are_an_error_that_names_both_options() -> None:
+    class Service(VService):
+        TASKS = ["TornadoHTTPTask", "admin=TornadoHTTPTask"]
+        DEFAULT_PORT = 8000
+        DEFAULT_HOST = "127.0.0.1"
+
+    with pytest.raises(StartError) as caught:
+        make_service(Service).startBG()
+    assert str(caught.value) == (
+        "TornadoHTTPTask and admin are both to listen on 127.0.0.1:8000. Give one of them another "
+        "with --http-port or --admin-port."
+    )
+
+
+def test_port_in_use_is_a_start_error_that_names_the_option(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, str(EXAMPLES / "http_by_name.py")]
+        command += ["--http-host", "127.0.0.1", "--http-port", port]
+        with ServiceProcess(command, cwd=tmp_path) as service:
+            assert service.finish() == 1
+    assert f"--http-port: 127.0.0.1:{port} is in use by another process." in service.output
+    assert "Traceback" not in service.output
+
+
+def test_routes_of_a_subclass_are_served_and_requests_counted() -> None:
+    from tornado.web import RequestHandler
+
+    class Pong(RequestHandler):
+        def get(self) -> None:
+            self.write("pong")
+
+    class Http(TornadoHTTPTask):
+        DEFAULT_HOST = "127.0.0.1"
+
+        def getApplicationConfig(self) -> list[Any]:  # noqa: N802
+            return [("/ping", Pong)]
+
+    class Service(VService):
+        TASKS = [Http]
+
+    with running(Service) as service:
+        task = service.requireTask(Http)
+        assert get(port_of(task), "/ping") == (200, b"pong")
+        assert get(port_of(task), "/")[0] == 404
+        assert service.getCounter("Http.requests") == 2
+
+
+def test_unix_socket_is_served_and_its_file_removed_at_the_end(tmp_path: Path) -> None:
+    class Service(VService):
+        TASKS = ["TornadoHTTPTask"]
+
+    path = tmp_path / "http.sock"
+    with running(Service, "--http-sock", str(path)):
+        assert path.stat().st_mode & 0o777 == 0o600
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            with client.makefile("rb") as answer:
+                assert answer.read().endswith(b"Hello, world")
+    assert not path.exists()
+
+
+def test_several_addresses_are_told_one_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+
+    class Service(VService):
+        TASKS = ["TornadoHTTPTask"]
+
+    with running(Service, "--http-host", "127.0.0.1,127.0.0.2") as service:
+        addresses = service.requireTask("TornadoHTTPTask").bound_addrs
+        assert [host for host, _ in addresses] == ["127.0.0.1", "127.0.0.2"]
+        assert len({port for _, port in addresses}) == 1
+    lines = [r.getMessage() for r in caplog.records if "Server Started" in r.getMessage()]
+    assert lines == [f"TornadoHTTPTask Server Started on {h}:{p}" for h, p in addresses]
+
+
+def test_task_on_the_loop_starts_and_stops_in_its_thread() -> None:
+    import threading
+
+    class Bound(TornadoTask):
+        def start_in_loop(self) -> None:
+            self.began = threading.current_thread()
+
+        async def stop_in_loop(self) -> None:
+            self.ended = threading.current_thread()
+
+    class Service(VService):
+        TASKS = [Bound]
+
+    with running(Service) as service:
+        task = service.requireTask(Bound)
+        thread = service.requireTask(TornadoIOLoopTask).threads[0]
+        assert task.ioloop is service.requireTask(TornadoIOLoopTask).ioloop
+    assert task.began is thread
+    assert task.ended is thread
+
+
+def test_registered_list_is_left_as_it_was() -> None:
+    assert TornadoHTTPTask not in taskset.registered
