@@ -1,0 +1,279 @@
+"""EventTask: runs when triggered, once for all triggers that arrive meanwhile; futures end."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from concurrent.futures import CancelledError, Future
+from typing import Any
+
+import pytest
+from sparts.errors import SpartsError
+from sparts.states import TaskState
+from sparts.tasks.event import EventTask, ExecuteContext, TryLater
+from sparts.testing.clock import TurnableClock
+
+from tests.core.running import make_service, running
+
+SOON = 10
+"""Seconds that something which happens at once may take on a busy machine."""
+
+
+class Gated(EventTask):
+    """A task whose runs wait until the test lets them go on."""
+
+    def initTask(self) -> None:  # noqa: N802
+        super().initTask()
+        self.began: queue.SimpleQueue[ExecuteContext] = queue.SimpleQueue()
+        self.gate: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def execute(self, context: ExecuteContext | None = None) -> Any:
+        assert context is not None
+        self.began.put(context)
+        outcome = self.gate.get()
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+
+class Echo(EventTask):
+    """A task that gives the number of its runs."""
+
+    def execute(self, context: ExecuteContext | None = None) -> int:
+        return int(self.n_iterations())
+
+
+def test_trigger_from_any_thread_runs_it() -> None:
+    with running(Gated) as service:
+        task = service.requireTask(Gated)
+        thread = threading.Thread(target=task.trigger)
+        thread.start()
+        thread.join()
+        assert task.began.get(timeout=SOON).attempt == 1
+        task.gate.put(None)
+
+
+def test_execute_runs_in_the_worker_and_never_twice_at_a_time() -> None:
+    seen: list[int] = []
+
+    class Careful(EventTask):
+        def execute(self, context: ExecuteContext | None = None) -> None:
+            seen.append(threading.get_ident())
+
+    with running(Careful) as service:
+        task = service.requireTask(Careful)
+        for _ in range(20):
+            task.execute_async().result(SOON)
+        assert set(seen) == {task.threads[0].ident}
+
+
+def test_triggers_that_arrive_during_a_run_coalesce_into_one_more() -> None:
+    with running(Gated) as service:
+        task = service.requireTask(Gated)
+        task.trigger()
+        task.began.get(timeout=SOON)
+        for _ in range(1000):
+            task.trigger()
+        task.gate.put(None)
+        task.began.get(timeout=SOON)
+        task.gate.put(None)
+        after = task.execute_async()
+        task.began.get(timeout=SOON)
+        task.gate.put(None)
+        after.result(SOON)
+        assert task.n_iterations() == 3
+        assert task.began.empty()
+
+
+def test_trigger_before_the_start_is_not_lost() -> None:
+    class Early(Gated):
+        def initTask(self) -> None:  # noqa: N802
+            super().initTask()
+            self.trigger()
+
+    service = make_service(Early)
+    thread = service.startBG()
+    task = service.requireTask(Early)
+    task.began.get(timeout=SOON)
+    task.gate.put(None)
+    service.shutdown()
+    thread.join()
+
+
+def test_future_is_of_a_run_that_begins_after_it_was_asked_for() -> None:
+    with running(Gated) as service:
+        task = service.requireTask(Gated)
+        first = task.execute_async()
+        task.began.get(timeout=SOON)
+        assert not task.has_pending()
+        second, third = task.execute_async(), task.execute_async()
+        assert task.has_pending()
+        task.gate.put("one")
+        context = task.began.get(timeout=SOON)
+        assert first.result(SOON) == "one"
+        assert context.future is second
+        task.gate.put("two")
+        assert second.result(SOON) == third.result(SOON) == "two"
+        assert not task.has_pending()
+
+
+def test_counters_tell_of_a_run_once_its_future_has_ended() -> None:
+    with running(Echo) as service:
+        task = service.requireTask(Echo)
+        assert [task.execute_async().result(SOON) for _ in range(3)] == [0, 1, 2]
+        assert service.getCounter("Echo.n_iterations") == 3
+        assert task.execute_duration_ms.totals()[0] == 3
+
+
+def test_run_that_everybody_cancelled_does_not_happen() -> None:
+    with running(Gated) as service:
+        task = service.requireTask(Gated)
+        task.trigger()
+        task.began.get(timeout=SOON)
+        unwanted = task.execute_async()
+        assert unwanted.cancel()
+        task.gate.put(None)
+        wanted = task.execute_async()
+        task.began.get(timeout=SOON)
+        task.gate.put(None)
+        wanted.result(SOON)
+        assert task.n_iterations() == 2
+
+
+def test_stop_lets_the_run_end_and_cancels_those_that_wait() -> None:
+    with running(Gated) as service:
+        task = service.requireTask(Gated)
+        under_way = task.execute_async()
+        task.began.get(timeout=SOON)
+        waiting = [task.execute_async() for _ in range(5)]
+        service.shutdown()
+        for future in waiting:
+            with pytest.raises(CancelledError):
+                future.result(SOON)
+        task.gate.put("done")
+        assert under_way.result(SOON) == "done"
+    assert task.execute_async().cancelled()
+    assert task.n_iterations() == 1
+
+
+def test_crash_reaches_its_future_and_ends_the_service_and_the_others() -> None:
+    service = make_service(Gated)
+    thread = service.startBG()
+    task = service.requireTask(Gated)
+    crashed = task.execute_async()
+    task.began.get(timeout=SOON)
+    waiting = task.execute_async()
+    task.gate.put(ZeroDivisionError("boom"))
+    with pytest.raises(ZeroDivisionError, match="boom"):
+        crashed.result(SOON)
+    with pytest.raises(CancelledError):
+        waiting.result(SOON)
+    with pytest.raises(SpartsError, match="boom"):
+        thread.join()
+    assert task.execute_async().cancelled()
+
+
+def test_restarted_worker_serves_what_was_asked_for_before_the_crash() -> None:
+    class Restarted(Gated):
+        RESTART = "on-failure"
+
+    with running(Restarted) as service:
+        task = service.requireTask(Restarted)
+        crashed = task.execute_async()
+        task.began.get(timeout=SOON)
+        waiting = task.execute_async()
+        task.gate.put(ZeroDivisionError("boom"))
+        task.gate.put("fine")
+        assert isinstance(crashed.exception(SOON), ZeroDivisionError)
+        assert waiting.result(SOON) == "fine"
+
+
+def test_try_later_attempts_again_after_its_time_and_the_future_waits_on() -> None:
+    class Patient(Gated):
+        clock = TurnableClock()
+
+    with running(Patient) as service:
+        task = service.requireTask(Patient)
+        future = task.execute_async()
+        assert task.began.get(timeout=SOON).attempt == 1
+        task.gate.put(TryLater("not yet", after=30))
+        assert Patient.clock.wait_for_waiters() == [1030]
+        assert task.has_pending()
+        assert not future.done()
+        Patient.clock.turn(30)
+        assert task.began.get(timeout=SOON).attempt == 2
+        task.gate.put(TryLater())
+        assert Patient.clock.wait_for_waiters() == [1031]
+        Patient.clock.turn(1)
+        assert task.began.get(timeout=SOON).attempt == 3
+        task.gate.put("at last")
+        assert future.result(SOON) == "at last"
+        assert task.n_try_later() == 2
+        assert task.n_iterations() == 3
+
+
+def test_trigger_does_not_wait_for_the_time_of_try_later() -> None:
+    class Patient(Gated):
+        clock = TurnableClock()
+
+    with running(Patient) as service:
+        task = service.requireTask(Patient)
+        first = task.execute_async()
+        task.began.get(timeout=SOON)
+        task.gate.put(TryLater(after=30))
+        Patient.clock.wait_for_waiters()
+        second = task.execute_async()
+        assert task.began.get(timeout=SOON).attempt == 2
+        task.gate.put("now")
+        assert first.result(SOON) == second.result(SOON) == "now"
+
+
+@pytest.mark.parametrize("when", ["waiting", "in the run"])
+def test_future_that_was_put_off_ends_with_the_task(when: str) -> None:
+    with running(Gated) as service:
+        task = service.requireTask(Gated)
+        future = task.execute_async()
+        task.began.get(timeout=SOON)
+        if when == "waiting":
+            task.gate.put(TryLater(after=3600))
+            service.shutdown()
+        else:
+            service.shutdown()
+            task.stop_event.wait(SOON)
+            task.gate.put(TryLater(after=3600))
+        with pytest.raises(CancelledError):
+            future.result(SOON)
+
+
+def test_task_ends_its_own_schedule_and_the_service_goes_on() -> None:
+    class Once(EventTask):
+        def execute(self, context: ExecuteContext | None = None) -> str:
+            self.end_schedule()
+            return "only"
+
+    with running(Once, Echo) as service:
+        task = service.requireTask(Once)
+        assert task.execute_async().result(SOON) == "only"
+        task.threads[0].join(SOON)
+        assert task.state is TaskState.DONE
+        task.trigger()
+        assert task.execute_async().cancelled()
+        assert service.requireTask(Echo).execute_async().result(SOON) == 0
+
+
+def test_idle_task_waits_for_notification_alone() -> None:
+    class Idle(Echo):
+        clock = TurnableClock()
+
+    with running(Idle):
+        assert Idle.clock.wait_for_waiters() == [None]
+
+
+def test_task_without_execute_says_what_to_write() -> None:
+    service = make_service(EventTask)
+    thread = service.startBG()
+    future: Future[Any] = service.requireTask("EventTask").execute_async()
+    with pytest.raises(NotImplementedError, match="write its execute"):
+        future.result(SOON)
+    with pytest.raises(SpartsError):
+        thread.join()
