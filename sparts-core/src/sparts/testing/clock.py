@@ -13,6 +13,7 @@ ten times.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from sparts.clock import Clock
 
@@ -74,10 +75,22 @@ class TurnableClock(Clock):
         These are times of `monotonic`, None for those who wait for a notification alone.
         TimeoutError, after ``timeout`` real seconds, says how many do.
         """
+        self._wait_for(lambda: len(self._waiters) >= count, f"{count} threads to wait", timeout)
+        return [until for _, until in self._waiters.copy().values()]
+
+    def wait_for_waiter_until(self, until: float, timeout: float = 10.0) -> None:
+        """Block until a thread waits by this clock until just this time of `monotonic`.
+
+        TimeoutError, after ``timeout`` real seconds, says what is waited for instead.
+        """
+
+        def found() -> bool:
+            return any(until == waited for _, waited in self._waiters.values())
+
+        self._wait_for(found, f"a thread to wait until {until:g}", timeout)
+
+    def _wait_for(self, come: Callable[[], bool], what: str, timeout: float) -> None:
         with self._changed:
-            if not self._changed.wait_for(lambda: len(self._waiters) >= count, timeout):
-                raise TimeoutError(
-                    f"Waited {timeout:g} s for {count} threads to wait by this clock; "
-                    f"{len(self._waiters)} do."
-                )
-            return [until for _, until in self._waiters.values()]
+            if not self._changed.wait_for(come, timeout):
+                times = [until for _, until in self._waiters.values()]
+                raise TimeoutError(f"Waited {timeout:g} s for {what} by this clock; now: {times}.")

@@ -1,0 +1,301 @@
+"""PeriodicTask: on time without drift, overruns, retries, and the end of its schedule."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sparts.errors import OptionError, SpartsError
+from sparts.states import TaskState
+from sparts.tasks.periodic import ExecuteContext, PeriodicTask, TryLater
+from sparts.tasks.schedules import Every
+from sparts.testing.clock import TurnableClock
+
+from tests.core.running import make_service, running
+
+SOON = 10
+"""Seconds that something which happens at once may take on a busy machine."""
+START = 1000.0
+"""Where the tests' clock stands when the service starts."""
+
+
+class Ticking(PeriodicTask):
+    """A task that notes when it ran, and does in each run what the test has prepared."""
+
+    INTERVAL: Any = 10
+    clock: TurnableClock
+
+    def initTask(self) -> None:  # noqa: N802
+        super().initTask()
+        self.ran: queue.SimpleQueue[float] = queue.SimpleQueue()
+        self.work: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+
+    def execute(self, context: ExecuteContext | None = None) -> Any:
+        self.ran.put(self.clock.monotonic() - START)
+        return self.work.get()() if not self.work.empty() else None
+
+    def next_run(self) -> float:
+        """Turn the clock to when the task is due, and give when it ran since the start."""
+        [until] = self.clock.wait_for_waiters()
+        assert until is not None
+        self.clock.turn(until - self.clock.monotonic())
+        return self.ran.get(timeout=SOON)
+
+    def waits_until(self) -> float:
+        """When the waiting task wakes, in seconds since the start."""
+        [until] = self.clock.wait_for_waiters()
+        assert until is not None
+        return until - START
+
+
+def ticking(**attributes: Any) -> type[Ticking]:
+    """Make a task type with a clock of its own."""
+    return type("Ticker", (Ticking,), {"clock": TurnableClock(START), **attributes})
+
+
+def test_first_run_is_at_the_start() -> None:
+    with running(ticking()) as service:
+        assert service.requireTask("Ticker").ran.get(timeout=SOON) == 0
+
+
+def test_first_run_is_one_interval_later_without_run_at_start() -> None:
+    with running(ticking(RUN_AT_START=False)) as service:
+        assert service.requireTask("Ticker").next_run() == 10
+    with running(ticking(), argv=["--no-Ticker-run-at-start"]) as service:
+        assert service.requireTask("Ticker").next_run() == 10
+
+
+def test_runs_are_due_at_start_plus_n_intervals_whatever_they_take() -> None:
+    with running(ticking()) as service:
+        task = service.requireTask("Ticker")
+        for _ in range(20):
+            task.work.put(lambda: task.clock.turn(3.7))
+        assert [task.ran.get(timeout=SOON), *(task.next_run() for _ in range(19))] == [
+            number * 10 for number in range(20)
+        ]
+        task.waits_until()
+        assert task.n_iterations() == 20
+        assert task.n_slow_iterations() == task.n_missed() == 0
+        assert task.execute_duration_ms.getCounter("execute_duration_ms.max.60") == (
+            pytest.approx(3700)
+        )
+
+
+def test_late_wake_up_does_not_move_the_schedule() -> None:
+    with running(ticking()) as service:
+        task = service.requireTask("Ticker")
+        task.ran.get(timeout=SOON)
+        task.waits_until()
+        task.clock.turn(14)
+        assert task.ran.get(timeout=SOON) == 14
+        assert task.waits_until() == 20
+
+
+def test_overrun_is_made_up_for_by_one_run_and_counted() -> None:
+    with running(ticking()) as service:
+        task = service.requireTask("Ticker")
+        task.ran.get(timeout=SOON)
+        task.work.put(lambda: task.clock.turn(35))
+        assert task.next_run() == 10
+        assert task.ran.get(timeout=SOON) == 45
+        assert task.waits_until() == 50
+        assert task.n_missed() == 2
+        assert task.n_slow_iterations() == 1
+        assert task.n_iterations() == 3
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    interval=st.floats(0.001, 1000),
+    waits=st.lists(st.floats(0, 5000), max_size=40),
+)
+def test_schedule_never_leaves_its_grid_and_accounts_for_every_time(
+    interval: float, waits: list[float]
+) -> None:
+    clock = TurnableClock(0.0)
+    schedule = Every(clock, lambda: interval, 0.0, at_start=True)
+    number = 0
+    for wait in waits:
+        assert schedule.due() == number * interval
+        clock.turn(wait)
+        if schedule.due() <= clock.monotonic():
+            number += 1 + schedule.passed()
+            assert schedule.due() > clock.monotonic()
+            assert (number - 1) * interval <= clock.monotonic()
+
+
+def test_jitter_delays_each_run_within_its_bounds_and_does_not_add_up() -> None:
+    clock = TurnableClock(0.0)
+    schedule = Every(clock, lambda: 10.0, 4.0, at_start=False)
+    delays = []
+    for number in range(1, 500):
+        due = schedule.due()
+        assert schedule.due() == due
+        delays.append(due - number * 10)
+        clock.turn(due - clock.monotonic())
+        assert schedule.passed() == 0
+    assert 0 <= min(delays) < 1
+    assert 3 < max(delays) <= 4
+    assert 1 < sum(delays) / len(delays) < 3
+
+
+def test_jitter_of_a_task_is_an_option() -> None:
+    with running(ticking(RUN_AT_START=False), argv=["--Ticker-jitter", "5s"]) as service:
+        assert 10 < service.requireTask("Ticker").waits_until() < 15
+
+
+@pytest.mark.parametrize("interval", ["90s", "1m30s", 90, 90.0, timedelta(seconds=90)])
+def test_interval_is_seconds_or_a_duration(interval: Any) -> None:
+    with running(ticking(INTERVAL=interval)) as service:
+        assert service.requireTask("Ticker").waits_until() == 90
+
+
+def test_interval_is_an_option() -> None:
+    with running(ticking(), argv=["--Ticker-interval", "2m"]) as service:
+        assert service.requireTask("Ticker").waits_until() == 120
+
+
+@pytest.mark.parametrize(
+    ("interval", "problem"), [(None, "no interval"), (0, "an interval of 0 s")]
+)
+def test_task_without_a_usable_interval_fails_the_start_and_says_what_to_give(
+    interval: float | None, problem: str
+) -> None:
+    service = make_service(ticking(INTERVAL=interval))
+    with pytest.raises(OptionError, match=rf"Ticker has {problem}: .* --Ticker-interval"):
+        service.startBG()
+
+
+def test_interval_that_changes_at_run_time_counts_from_the_last_run() -> None:
+    with running(ticking()) as service:
+        task = service.requireTask("Ticker")
+        assert [task.ran.get(timeout=SOON), task.next_run(), task.next_run()] == [0, 10, 20]
+        task.waits_until()
+        task.interval = 3
+        task.clock.wait_for_waiter_until(START + 23)
+        assert [task.next_run(), task.next_run()] == [23, 26]
+        task.waits_until()
+        service.setOption("Ticker_interval", "1h")
+        task.clock.wait_for_waiter_until(START + 26 + 3600)
+        assert task.next_run() == 26 + 3600
+
+
+def test_future_of_execute_async_is_of_a_run_now_and_the_schedule_stays() -> None:
+    with running(ticking()) as service:
+        task = service.requireTask("Ticker")
+        task.ran.get(timeout=SOON)
+        task.waits_until()
+        task.clock.turn(4)
+        task.work.put(lambda: "extra")
+        assert task.execute_async().result(SOON) == "extra"
+        assert task.ran.get(timeout=SOON) == 4
+        assert task.next_run() == 10
+
+
+def test_try_later_with_a_time_comes_then_and_nothing_before() -> None:
+    def refuse() -> None:
+        raise TryLater("later", after=25)
+
+    with running(ticking()) as service:
+        task = service.requireTask("Ticker")
+        task.ran.get(timeout=SOON)
+        task.work.put(refuse)
+        assert task.next_run() == 10
+        assert task.waits_until() == 35
+        assert task.has_pending()
+        assert task.next_run() == 35
+        assert task.waits_until() == 40
+        assert (task.n_try_later(), task.n_iterations(), task.n_missed()) == (1, 3, 1)
+
+
+def test_plain_try_later_comes_with_the_next_run_and_its_future_waits_on() -> None:
+    def refuse() -> None:
+        raise TryLater
+
+    with running(ticking()) as service:
+        task = service.requireTask("Ticker")
+        task.ran.get(timeout=SOON)
+        task.waits_until()
+        task.work.put(refuse)
+        future = task.execute_async()
+        task.ran.get(timeout=SOON)
+        assert task.waits_until() == 10
+        task.work.put(lambda: "then")
+        assert task.next_run() == 10
+        assert future.result(SOON) == "then"
+
+
+def test_futures_end_when_the_task_stops() -> None:
+    with running(ticking()) as service:
+        task = service.requireTask("Ticker")
+        task.ran.get(timeout=SOON)
+        gate: queue.SimpleQueue[str] = queue.SimpleQueue()
+        task.work.put(gate.get)
+        under_way = task.execute_async()
+        task.ran.get(timeout=SOON)
+        waiting = task.execute_async()
+        service.shutdown()
+        with pytest.raises(CancelledError):
+            waiting.result(SOON)
+        gate.put("done")
+        assert under_way.result(SOON) == "done"
+
+
+def test_futures_end_when_the_task_crashes() -> None:
+    service = make_service(ticking())
+    thread = service.startBG()
+    task = service.requireTask("Ticker")
+    task.ran.get(timeout=SOON)
+    task.waits_until()
+    task.work.put(lambda: 1 / 0)
+    future = task.execute_async()
+    with pytest.raises(ZeroDivisionError):
+        future.result(SOON)
+    with pytest.raises(SpartsError, match="division by zero"):
+        thread.join()
+    assert task.execute_async().cancelled()
+
+
+def test_restarted_task_begins_a_new_schedule() -> None:
+    with running(ticking(RESTART="on-failure")) as service:
+        task = service.requireTask("Ticker")
+        task.ran.get(timeout=SOON)
+        task.waits_until()
+        task.clock.turn(4)
+        task.work.put(lambda: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            task.execute_async().result(SOON)
+        task.ran.get(timeout=SOON)
+        assert task.ran.get(timeout=SOON) == 4
+        assert task.waits_until() == 14
+
+
+def test_task_ends_its_own_schedule_and_the_service_goes_on() -> None:
+    with running(ticking()) as service:
+        task = service.requireTask("Ticker")
+        task.ran.get(timeout=SOON)
+        task.work.put(task.end_schedule)
+        task.next_run()
+        task.threads[0].join(SOON)
+        assert task.state is TaskState.DONE
+        assert task.execute_async().cancelled()
+
+
+def test_runs_on_the_real_clock_without_one_of_its_own() -> None:
+    ran: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    class Quick(PeriodicTask):
+        INTERVAL = 0.001
+
+        def execute(self, context: ExecuteContext | None = None) -> None:
+            ran.put(1)
+
+    with running(Quick):
+        for _ in range(20):
+            ran.get(timeout=SOON)

@@ -1,0 +1,141 @@
+"""PollerTask: tells of changes, and gives the last value to whoever asks."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import Any
+
+from sparts.errors import TaskStoppedError
+from sparts.tasks.poller import PollerTask, TryLater
+from sparts.testing.clock import TurnableClock
+
+from tests.core.running import running
+
+SOON = 10
+
+
+class Poller(PollerTask):
+    """A poller of what the test puts into a queue."""
+
+    INTERVAL = 60
+
+    def initTask(self) -> None:  # noqa: N802
+        super().initTask()
+        self.source: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.told: queue.SimpleQueue[tuple[Any, Any, Any]] = queue.SimpleQueue()
+
+    def fetch(self) -> Any:
+        value = self.source.get()
+        if isinstance(value, BaseException):
+            raise value
+        return value
+
+    def onValueChanged(self, old: Any, new: Any) -> None:  # noqa: N802
+        self.told.put((old, new, self.getValue()))
+
+
+def test_changes_are_told_with_the_old_and_the_new_value() -> None:
+    with running(Poller) as service:
+        task = service.requireTask(Poller)
+        for value in (1, 1, 2, 2, 2, 1):
+            task.source.put(value)
+        for _ in range(5):
+            task.execute_async().result(SOON)
+        assert [task.told.get(timeout=SOON) for _ in range(3)] == [
+            (None, 1, 1),
+            (1, 2, 2),
+            (2, 1, 1),
+        ]
+        assert task.told.empty()
+
+
+def test_get_value_blocks_for_the_first_value_alone() -> None:
+    with running(Poller) as service:
+        task = service.requireTask(Poller)
+        found: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        waiting = threading.Thread(target=lambda: found.put(task.getValue()))
+        waiting.start()
+        task.source.put("first")
+        assert found.get(timeout=SOON) == "first"
+        waiting.join()
+        assert task.getValue(timeout=0) == "first"
+
+
+def test_first_value_may_be_none() -> None:
+    with running(Poller) as service:
+        task = service.requireTask(Poller)
+        task.source.put(None)
+        assert task.getValue(SOON) is None
+        assert task.told.empty()
+
+
+def test_get_value_gives_up_after_its_timeout() -> None:
+    class Slow(Poller):
+        clock = TurnableClock()
+        RUN_AT_START = False
+
+    with running(Slow) as service:
+        task = service.requireTask(Slow)
+        Slow.clock.wait_for_waiters(1)
+        found: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
+
+        def ask() -> None:
+            try:
+                task.getValue(timeout=5)
+            except TimeoutError as error:
+                found.put(error)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        Slow.clock.wait_for_waiters(2)
+        Slow.clock.turn(5)
+        assert "Slow has fetched no value within 5 s" in str(found.get(timeout=SOON))
+        asking.join()
+
+
+def test_get_value_ends_with_the_task() -> None:
+    class Never(Poller):
+        RUN_AT_START = False
+
+    with running(Never) as service:
+        task = service.requireTask(Never)
+        found: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
+
+        def ask() -> None:
+            try:
+                task.getValue()
+            except TaskStoppedError as error:
+                found.put(error)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        service.shutdown()
+        assert "Never ended before it had fetched a value" in str(found.get(timeout=SOON))
+        asking.join()
+
+
+def test_try_later_in_fetch_keeps_the_value() -> None:
+    class Flaky(Poller):
+        clock = TurnableClock()
+
+    with running(Flaky) as service:
+        task = service.requireTask(Flaky)
+        task.source.put("old")
+        assert task.getValue(SOON) == "old"
+        Flaky.clock.wait_for_waiters()
+        task.source.put(TryLater(after=5))
+        future = task.execute_async()
+        Flaky.clock.wait_for_waiter_until(1005)
+        assert task.getValue() == "old"
+        task.source.put("new")
+        Flaky.clock.turn(5)
+        assert future.result(SOON) == task.getValue() == "new"
+
+
+def test_stop_after_a_value_leaves_the_value() -> None:
+    with running(Poller) as service:
+        task = service.requireTask(Poller)
+        task.source.put("kept")
+        task.getValue(SOON)
+    assert task.getValue() == "kept"
