@@ -73,7 +73,7 @@ class Supervisor:
         """Start one worker thread; a `RuntimeError` means that the system allows no more
         threads."""
         thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self._count(running=1)
+        self.joined()
         try:
             thread.start()
         except BaseException:
@@ -82,25 +82,44 @@ class Supervisor:
         return thread
 
     def _work(self) -> None:
-        task = self.task
-        while True:
-            error = self._run_once()
-            delay = self._delay(error)
-            if error is not None:
-                self._report(error, delay)
-            if delay is None:
-                break
+        delay = self.after(self._run_once())
+        while delay is not None and self.again(stopped=self.task.stop_event.wait(delay)):
+            delay = self.after(self._run_once())
+        self.left()
+
+    # What decides for every kind of worker: a thread here, a coroutine in `sparts.tasks.asyncio`.
+
+    def after(self, error: BaseException | None) -> float | None:
+        """Note what left a worker (None: it returned), and return the seconds to wait before it
+        runs again, or None if it shall not.
+        """
+        delay = self._delay(error)
+        if error is not None:
+            self._report(error, delay)
+        if delay is not None:
             self._count(waiting=1)
             self.settle()
-            stopped = task.stop_event.wait(delay)
-            self._count(waiting=-1)
-            self.settle()
-            if stopped:
-                break
-            task.n_restarts.increment()
-            task.restarted()
+        return delay
+
+    def again(self, stopped: bool) -> bool:
+        """Note that the wait is over, and return whether the worker runs again: not when stopped."""
+        self._count(waiting=-1)
+        self.settle()
+        if not stopped:
+            self.task.n_restarts.increment()
+            self.task.restarted()
+        return not stopped
+
+    def joined(self) -> None:
+        """Note one more worker."""
+        self._count(running=1)
+
+    def left(self) -> None:
+        """Note that a worker has left for good."""
         self._count(running=-1)
         self.settle()
+        if not self._running:
+            self.task.workers_left()
 
     def _run_once(self) -> BaseException | None:
         try:

@@ -241,6 +241,9 @@ class VTask:
         self.state = TaskState.STOPPING
         self.stop_event.set()
 
+    def workers_left(self) -> None:
+        """Note that the last worker has left for good; called by it."""
+
     def restarted(self) -> None:
         """Tell the tasks that depend on this one that its worker runs again after a failure."""
         for task in self.service.tasks.dependants(self):
