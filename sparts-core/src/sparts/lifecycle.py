@@ -294,8 +294,13 @@ class Lifecycle:
 
     def _reload(self) -> None:
         self._reload_waits = False
-        if not self._cancelled.is_set():
-            self.service.reload()
+        if self._cancelled.is_set():
+            return
+        systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={int(monotonic() * 1e6)}")
+        self._step = "reload"
+        self.service.reload()
+        self._step = ""
+        systemd.notify("READY=1")
 
     def _stop(self) -> None:
         service = self.service

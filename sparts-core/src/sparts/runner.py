@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
+import os
+import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from sparts.lifecycle import EXIT_CLEAN, EXIT_FAILURE, Lifecycle, Message, Outcome
+from sparts.lifecycle import (
+    EXIT_CLEAN,
+    EXIT_DEADLINE,
+    EXIT_FAILURE,
+    Lifecycle,
+    Message,
+    Outcome,
+)
 from sparts.signals import SignalHandlers
+from sparts.stacks import format_thread
 
 if TYPE_CHECKING:
     import signal
@@ -99,7 +109,40 @@ def run_in_this_thread(service: VService, guard: bool) -> ServiceThread:
 
     runner = ServiceThread(service, guard)
     main = threading.current_thread() is threading.main_thread()
-    handlers = main and service.REGISTER_SIGNAL_HANDLERS
-    with SignalHandlers(put) if handlers else contextlib.nullcontext():
+    if not (main and service.REGISTER_SIGNAL_HANDLERS):
         runner.run()
+        return runner
+    with SignalHandlers(put) as handlers:
+        runner.run()
+        if guard:
+            handlers.exit_with(runner.status)
     return runner
+
+
+def end_process(runner: ServiceThread) -> NoReturn:
+    """Exit with the status of a service that has ended.
+
+    What hangs is not waited for. Threads of others that are no daemons are, as Python does, but not
+    for longer than a stop may take: then their stacks are logged and the status is 70.
+
+    Raises:
+        SystemExit: always, if the process is not ended at once.
+    """
+    if runner.hung:
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(runner.status)
+    others = [t for t in threading.enumerate() if not t.daemon and t is not threading.main_thread()]
+    if others and (timeout := runner.service.stop_timeout):
+        threading.Thread(target=_end_late, args=(timeout, others), daemon=True).start()
+    sys.exit(runner.status)
+
+
+def _end_late(timeout: float, threads: list[threading.Thread]) -> None:
+    """End a process that does not end by itself."""
+    threading.Event().wait(timeout)
+    late = [thread for thread in threads if thread.is_alive()]
+    names = ", ".join(thread.name for thread in late)
+    sys.stderr.write(f"Not ended within {timeout:g} s after the service: {names}\n")
+    sys.stderr.write("".join(map(format_thread, late)))
+    os._exit(EXIT_DEADLINE)

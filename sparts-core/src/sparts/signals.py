@@ -6,6 +6,7 @@ it must not take one. ``SimpleQueue.put`` is made for that; ``Event.set`` is not
 
 from __future__ import annotations
 
+import os
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -23,17 +24,30 @@ class SignalHandlers:
     def __init__(self, put: Callable[[signal.Signals], None]) -> None:
         self._put = put
         self._before: dict[signal.Signals, Any] = {}
+        self._exit_status: int | None = None
 
     def __enter__(self) -> SignalHandlers:
         for number in (*STOP, RELOAD, STACKS):
             self._before[number] = signal.signal(number, self._handle)
         return self
 
+    def exit_with(self, status: int) -> None:
+        """From now on, also when left, SIGTERM and SIGINT end the process at once with a status.
+
+        For a process whose service has ended, and which exits with that status anyway.
+        """
+        self._exit_status = status
+
     def __exit__(self, *_: object) -> None:
+        if self._exit_status is not None:
+            return
         for number, handler in self._before.items():
             # None: the handler was not set from Python, and cannot be put back from it.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._before.clear()
 
     def _handle(self, number: int, _frame: object) -> None:
-        self._put(signal.Signals(number))
+        if self._exit_status is None:
+            self._put(signal.Signals(number))
+        elif number in STOP:
+            os._exit(self._exit_status)

@@ -8,15 +8,14 @@ import queue
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from sparts import logs, options, plugins, taskset
+from sparts import options, plugins, taskset
 from sparts.dryrun import dry_run
 from sparts.errors import UsageError
 from sparts.health import Health
 from sparts.lifecycle import EXIT_CLEAN, EXIT_USAGE, Message
 from sparts.listeners import Listeners
-from sparts.option_types import duration
-from sparts.options import option
-from sparts.runner import ServiceThread, run_in_this_thread
+from sparts.runner import ServiceThread, end_process, run_in_this_thread
+from sparts.service_options import ServiceOptions
 from sparts.taskset import TaskReference, Tasks
 from sparts.vtask import VTask
 
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["ServiceThread", "VService", "VTask"]
 
 
-class VService(Health):
+class VService(ServiceOptions, Health):
     """A long-running service: a process that runs tasks until it is told to stop.
 
     Name the tasks in ``TASKS`` and call `initFromCLI`.
@@ -39,66 +38,8 @@ class VService(Health):
     ALL_TASKS: ClassVar[Sequence[TaskReference]] = ()
     """Read as ``TASKS`` is; both may be given."""
     VERSION: str = ""
-    DEFAULT_LOGLEVEL: ClassVar[str] = "DEBUG"
-    DEFAULT_LOGFILE: ClassVar[str | None] = None
-    ENV_PREFIX: ClassVar[str | None] = None
-    """What the options' environment variables begin with; None: ``NAME_`` of the class."""
     REGISTER_SIGNAL_HANDLERS: ClassVar[bool] = True
     """False: SIGTERM, SIGINT, SIGHUP and SIGUSR1 are left to the application."""
-
-    level = option(
-        type=logs.level_name,
-        default=lambda cls: cls.DEFAULT_LOGLEVEL,
-        metavar="LEVEL",
-        help="how much to log: DEBUG, INFO, WARNING, ERROR or CRITICAL",
-    )
-    logfile = option(
-        type=str,
-        default=lambda cls: cls.DEFAULT_LOGFILE,
-        metavar="FILE",
-        help="log to this file instead of standard error",
-        reloadable=False,
-    )
-    log_format = option(
-        default="text",
-        choices=logs.FORMATS,
-        help="what a log line is: text or a JSON object",
-        reloadable=False,
-    )
-    log_level_for = option(
-        type=logs.level_for,
-        action="append",
-        metavar="NAME=LEVEL",
-        help="the level of one logger, such as tornado.access=INFO; may be repeated",
-    )
-    selected_tasks = option(
-        "tasks",
-        nargs="*",
-        metavar="NAME",
-        help="run only these tasks and what they need; no name: list the tasks",
-        reloadable=False,
-    )
-    dryrun = option(
-        action="store_true",
-        default=False,
-        help="check options, tasks and what they need, print what would run, and exit",
-        reloadable=False,
-    )
-    start_timeout = option(
-        type=duration, metavar="DURATION", help="how long the start may take before it fails"
-    )
-    stop_timeout = option(
-        type=duration,
-        default=25.0,
-        metavar="DURATION",
-        help="how long the stop may take before the process ends with status 70",
-    )
-    drain_time = option(
-        type=duration,
-        default=0.0,
-        metavar="DURATION",
-        help="how long to go on serving, not ready any more, before the stop",
-    )
 
     def __init__(self, ns: argparse.Namespace) -> None:
         """Make an instance from parsed options, with its task classes resolved; nothing starts yet.
@@ -117,7 +58,6 @@ class VService(Health):
         """Whether the service is being stopped to be started anew."""
         self.error: BaseException | None = None
         """Why this instance ended otherwise than in order."""
-        self._logging: logs.Logging | None = None
         self.hooks = plugins.load_hooks()
         classes = self.resolve_tasks(self.hooks)
         self.tasks = Tasks(_selected(classes, getattr(ns, "tasks", None)))
@@ -139,30 +79,12 @@ class VService(Health):
         process: a `UsageError` with status 2.
         """
 
-    def initLogging(self) -> None:  # noqa: N802
-        """Set up logging by the options; override it to bring one's own.
-
-        Called in the thread that runs the service, for each instance.
-        """
-        self._logging = logs.configure(
-            self.name,
-            level=self.level,
-            logfile=self.logfile,
-            format=self.log_format,
-            levels=self.log_level_for or (),
-            package=type(self).__module__,
-            source=options.source_of(self.options, "logfile").name,
-        )
-
     def check(self) -> None:
         """Raise if the service could not run as it is configured; called for ``--dryrun`` alone.
 
         Called in the main thread before any task's `VTask.check`. The default does nothing. The
         exception's message is printed, and the exit status is 1.
         """
-
-    def on_options_changed(self, names: frozenset[str]) -> None:
-        """Learn that options changed at run time; see `VTask.on_options_changed`, told after it."""
 
     @classmethod
     def _makeArgumentParser(cls) -> argparse.ArgumentParser:  # noqa: N802
@@ -209,10 +131,9 @@ class VService(Health):
         except UsageError as error:
             sys.stderr.write(f"{os.path.basename(sys.argv[0])}: error: {error}\n")
             sys.exit(EXIT_USAGE)
-        if runner is not None and runner.hung:
-            logging.shutdown()
-            os._exit(runner.status)
-        sys.exit(runner.status if runner else EXIT_CLEAN)
+        if runner is None:
+            sys.exit(EXIT_CLEAN)
+        end_process(runner)
 
     @classmethod
     def initFromOptions(cls, ns: argparse.Namespace, name: str | None = None) -> int:  # noqa: N802
@@ -255,8 +176,11 @@ class VService(Health):
         return thread
 
     def shutdown(self) -> None:
-        """Ask the service to stop, and return at once. From any thread, in any state."""
-        self.inbox.put(Message("stop", self))
+        """Ask the service to stop, and return at once. From any thread, in any state.
+
+        Whichever instance of the service lives stops: one that replaced this in a restart, too.
+        """
+        self.inbox.put(Message("stop"))
 
     def stop(self) -> None:
         """Ask the service to stop, and return at once; the same as `shutdown`."""
@@ -265,7 +189,7 @@ class VService(Health):
     def restart(self) -> None:
         """Ask for this instance to be stopped and a new one started from the same options; return
         at once."""
-        self.inbox.put(Message("restart", self))
+        self.inbox.put(Message("restart"))
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until this instance has ended; False if it has not within ``timeout`` seconds.
@@ -279,41 +203,12 @@ class VService(Health):
             raise self.error
         return True
 
-    # -- identity and options ----------------------------------------------------------------------
+    # -- identity ----------------------------------------------------------------------
 
     @property
     def logger(self) -> logging.Logger:
         """The logger of the service's name."""
         return logging.getLogger(self.name)
-
-    @property
-    def loglevel(self) -> int:
-        """The level that is logged from, as a number of the logging module."""
-        return int(logging.getLevelName(self.level))
-
-    @classmethod
-    def option_prefix(cls) -> str:
-        """Return ``""``: the service's own options have no prefix."""
-        return ""
-
-    def getOption(self, name: str, default: Any = None) -> Any:  # noqa: N802
-        """Return an option's value by its name in the namespace (``http_port``), or ``default``."""
-        return getattr(self.options, name.replace("-", "_"), default)
-
-    def setOption(self, name: str, value: Any) -> None:  # noqa: N802
-        """Set an option by its name in the namespace; whoever reads it next gets the new value.
-
-        Tasks learn of it (`VTask.on_options_changed`) in the calling thread, before this returns.
-
-        Raises:
-            OptionError: there is no such option, the value is not one for it, or it may not change
-                at run time.
-        """
-        options.set_option(self, name.replace("-", "_"), value)
-
-    def getOptions(self) -> dict[str, Any]:  # noqa: N802
-        """Return the values of all options by name, secret ones masked."""
-        return self.describe_options()
 
     # -- tasks -------------------------------------------------------------------------------------
 
@@ -342,27 +237,6 @@ class VService(Health):
         self.initService()
         self.listeners.open(self.instances())
 
-    def reload(self) -> None:
-        """Reopen the log file, read the configuration again, tell the tasks; in the lifecycle
-        thread."""
-        if self._logging is not None:
-            self._logging.reopen()
-        try:
-            options.reload_options(self)
-        except UsageError as error:
-            self.logger.error("The options stay as they were: %s", error)
-
-    def options_changed(self, names: frozenset[str]) -> None:
-        """Act on options that changed, then tell the tasks that run and the service."""
-        if self._logging is not None and names & {"level", "log_level_for"}:
-            self._logging.set_levels(self.level, self.log_level_for or ())
-        owners: list[Any] = [task for task in self.instances() if task.running]
-        for owner in (*owners, self):
-            try:
-                owner.on_options_changed(names)
-            except Exception:
-                owner.logger.exception("%s could not take its changed options", owner.name)
-
     def successor(self) -> Self:
         """Return a new instance from the same options, which takes over what is the process's."""
         new = type(self)(self.options)
@@ -372,8 +246,7 @@ class VService(Health):
     def finish(self, error: BaseException | None) -> None:
         """Note that this instance has ended, with an error or in order."""
         self.error = error
-        if self._logging is not None:
-            self._logging.close()
+        self.close_logging()
         self.ended.set()
         self.readiness_changed()
 

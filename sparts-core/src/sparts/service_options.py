@@ -1,0 +1,193 @@
+"""The options that every service has, and how it takes in that options change."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sparts import logs, options
+from sparts.errors import UsageError
+from sparts.option_types import duration
+from sparts.options import option
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from sparts.vtask import VTask
+
+
+class ServiceOptions:
+    """The built-in options of `sparts.vservice.VService`, its logging, and its reload."""
+
+    if TYPE_CHECKING:
+        name: str
+        options: argparse.Namespace
+
+        @property
+        def logger(self) -> logging.Logger: ...  # noqa: D102
+        def describe_options(self) -> dict[str, Any]: ...  # noqa: D102
+        def instances(self) -> list[VTask]: ...  # noqa: D102
+        def registerWarning(self, message: str) -> int: ...  # noqa: D102, N802
+        def clearWarning(self, warning: int) -> bool: ...  # noqa: D102, N802
+
+    DEFAULT_LOGLEVEL: ClassVar[str] = "DEBUG"
+    DEFAULT_LOGFILE: ClassVar[str | None] = None
+    ENV_PREFIX: ClassVar[str | None] = None
+    """What the options' environment variables begin with; None: ``NAME_`` of the class."""
+
+    level = option(
+        type=logs.level_name,
+        default=lambda cls: cls.DEFAULT_LOGLEVEL,
+        metavar="LEVEL",
+        help="how much to log: DEBUG, INFO, WARNING, ERROR or CRITICAL",
+    )
+    logfile = option(
+        type=str,
+        default=lambda cls: cls.DEFAULT_LOGFILE,
+        metavar="FILE",
+        help="log to this file instead of standard error",
+        reloadable=False,
+    )
+    log_format = option(
+        default="text",
+        choices=logs.FORMATS,
+        help="what a log line is: text or a JSON object",
+        reloadable=False,
+    )
+    log_level_for = option(
+        type=logs.level_for,
+        action="append",
+        metavar="NAME=LEVEL",
+        help="the level of one logger, such as tornado.access=INFO; may be repeated",
+    )
+    selected_tasks = option(
+        "tasks",
+        nargs="*",
+        metavar="NAME",
+        help="run only these tasks and what they need; no name: list the tasks",
+        reloadable=False,
+    )
+    dryrun = option(
+        action="store_true",
+        default=False,
+        help="check options, tasks and what they need, print what would run, and exit",
+        reloadable=False,
+    )
+    start_timeout = option(
+        type=duration, metavar="DURATION", help="how long the start may take before it fails"
+    )
+    stop_timeout = option(
+        type=duration,
+        default=25.0,
+        metavar="DURATION",
+        help="how long the stop may take before the process ends with status 70",
+    )
+    drain_time = option(
+        type=duration,
+        default=0.0,
+        metavar="DURATION",
+        help="how long to go on serving, not ready any more, before the stop",
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._logging: logs.Logging | None = None
+        self._reload_warnings: list[int] = []
+
+    # -- logging -----------------------------------------------------------------------------------
+
+    def initLogging(self) -> None:  # noqa: N802
+        """Set up logging by the options; override it to bring one's own.
+
+        Called in the thread that runs the service, for each instance.
+        """
+        self._logging = logs.configure(
+            self.name,
+            level=self.level,
+            logfile=self.logfile,
+            format=self.log_format,
+            levels=self.log_level_for or (),
+            package=type(self).__module__,
+            source=options.source_of(self.options, "logfile").name,
+        )
+
+    def close_logging(self) -> None:
+        """Undo `initLogging`."""
+        if self._logging is not None:
+            self._logging.close()
+
+    # -- options -----------------------------------------------------------------------------------
+
+    @property
+    def loglevel(self) -> int:
+        """The level that is logged from, as a number of the logging module."""
+        return int(logging.getLevelName(self.level))
+
+    @classmethod
+    def option_prefix(cls) -> str:
+        """Return ``""``: the service's own options have no prefix."""
+        return ""
+
+    def getOption(self, name: str, default: Any = None) -> Any:  # noqa: N802
+        """Return an option's value by its name in the namespace (``http_port``), or ``default``."""
+        return getattr(self.options, name.replace("-", "_"), default)
+
+    def setOption(self, name: str, value: Any) -> None:  # noqa: N802
+        """Set an option by its name in the namespace; whoever reads it next gets the new value.
+
+        Tasks learn of it (`VTask.on_options_changed`) in the calling thread, before this returns.
+
+        Raises:
+            OptionError: there is no such option, the value is not one for it, or it may not change
+                at run time.
+        """
+        options.set_option(self, name.replace("-", "_"), value)
+
+    def getOptions(self) -> dict[str, Any]:  # noqa: N802
+        """Return the values of all options by name, secret ones masked."""
+        return self.describe_options()
+
+    # -- changes -----------------------------------------------------------------------------------
+
+    def on_options_changed(self, names: frozenset[str]) -> None:
+        """Learn that options changed at run time; see `VTask.on_options_changed`, told after it."""
+
+    def reload(self) -> None:
+        """Reopen the log file, read the configuration again, tell the tasks; in the lifecycle
+        thread (SIGHUP).
+
+        What fails is logged and becomes a warning until the next reload; the rest goes on.
+        """
+        for warning in self._reload_warnings:
+            self.clearWarning(warning)
+        self._reload_warnings.clear()
+        if self._logging is not None:
+            self._attempt("log file", self._logging.reopen)
+        self._attempt("options", lambda: options.reload_options(self))
+        for task in self.instances():
+            if task.running:
+                self._attempt(task.name, task.reload)
+        self.logger.info("Reloaded")
+
+    def _attempt(self, what: str, reload: Callable[[], object]) -> None:
+        try:
+            reload()
+        except Exception as error:
+            plain = isinstance(error, UsageError | OSError)  # their messages say it all
+            self.logger.error(
+                "Reload of %s failed: %s", what, error, exc_info=None if plain else error
+            )
+            message = f"Reload of {what} failed: {error}"
+            self._reload_warnings.append(self.registerWarning(message))
+
+    def options_changed(self, names: frozenset[str]) -> None:
+        """Act on options that changed, then tell the tasks that run and the service."""
+        if self._logging is not None and names & {"level", "log_level_for"}:
+            self._logging.set_levels(self.level, self.log_level_for or ())
+        owners: list[Any] = [task for task in self.instances() if task.running]
+        for owner in (*owners, self):
+            try:
+                owner.on_options_changed(names)
+            except Exception:
+                owner.logger.exception("%s could not take its changed options", owner.name)
