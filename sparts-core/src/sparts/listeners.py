@@ -7,11 +7,7 @@ that waits in one is reset.
 
 from __future__ import annotations
 
-import errno
-import grp
 import os
-import socket
-import stat
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from sparts import systemd
@@ -21,6 +17,7 @@ from sparts.options import option
 
 if TYPE_CHECKING:
     import logging
+    import socket
     from collections.abc import Iterable
 
     from sparts.vservice import VService
@@ -137,13 +134,17 @@ class Listeners:
             StartError: an address cannot be used; the message names the option and the reason.
         """
         servers = [task for task in tasks if isinstance(task, Listening)]
+        if not servers and not self._open:
+            return
+        from sparts import sockets  # not before something listens: it costs time to import
+
         wanted = [task.address() for task in servers]
         _check_distinct(wanted)
         for address in [address for address in self._open if address not in wanted]:
             self.close(address.owner)
         for address in wanted:
             if address not in self._open:
-                self._open[address] = self._adopt(address, len(servers)) or _bind(address)
+                self._open[address] = self._adopt(address, len(servers)) or sockets.bind(address)
 
     def duplicates(self, address: Address) -> list[socket.socket]:
         """Return duplicates of the sockets that are open for an address."""
@@ -152,27 +153,35 @@ class Listeners:
     def close(self, owner: str | None = None) -> None:
         """Close the sockets of one task, or all; Unix sockets of ours are removed from the file
         system."""
-        for address in [a for a in self._open if owner in (None, a.owner)]:
+        closing = [address for address in self._open if owner in (None, address.owner)]
+        if not closing:
+            return
+        from sparts import sockets
+
+        for address in closing:
             for sock in self._open.pop(address):
-                _close(sock, address)
+                sockets.close(sock, address)
 
     def _adopt(self, address: Address, servers: int) -> list[socket.socket]:
         """Return the sockets that systemd passed for a task, or none."""
+        from sparts import sockets
+
         if self._inherited is None:
             self._inherited = systemd.inherited_sockets()
         for name in (address.owner, address.prefix):
             if name in self._inherited:
-                return [socket.socket(fileno=fd) for fd in self._inherited.pop(name)]
+                return sockets.adopt(self._inherited.pop(name))
         if not self._inherited:
             return []
         if servers > 1:
             names = ", ".join(sorted(self._inherited))
             raise StartError(
                 f"No task is named or prefixed like the inherited socket(s) {names}. Set "
-                f"FileDescriptorName={address.prefix} (or another task's prefix) in the socket unit."
+                f"FileDescriptorName={address.prefix} (or another task's prefix) in the socket "
+                f"unit."
             )
         passed, self._inherited = self._inherited, {}
-        return [socket.socket(fileno=fd) for fds in passed.values() for fd in fds]
+        return sockets.adopt([fd for fds in passed.values() for fd in fds])
 
 
 def format_address(address: Any) -> str:
@@ -199,132 +208,3 @@ def _check_distinct(addresses: list[Address]) -> None:
                     f"{other.owner} and {address.owner} are both to listen on {address}. Give one "
                     f"of them another with --{other.prefix}-{what} or --{address.prefix}-{what}."
                 )
-
-
-def _bind(address: Address) -> list[socket.socket]:
-    if address.path:
-        return [_bind_unix(address)]
-    for _ in range(10):  # a port that is free on one address may be taken on the next
-        opened: list[socket.socket] = []
-        try:
-            for family, sockaddr in _resolve(address):
-                port = opened[0].getsockname()[1] if opened and not address.port else sockaddr[1]
-                opened.append(
-                    _bind_tcp(family, (sockaddr[0], port, *sockaddr[2:]), address.backlog)
-                )
-        except OSError as error:
-            _close_all(opened)
-            if opened and not address.port and error.errno == errno.EADDRINUSE:
-                continue
-            raise StartError(_explain(address, error)) from error
-        return opened
-    raise StartError(f"--{address.prefix}-port: no port is free on all of {address}.")
-
-
-def _resolve(address: Address) -> list[tuple[int, Any]]:
-    found: dict[tuple[int, Any], None] = {}
-    for host in address.hosts:
-        flags = socket.AI_PASSIVE
-        try:
-            infos = socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM, flags=flags)
-        except (socket.gaierror, UnicodeError) as error:
-            raise StartError(
-                f"--{address.prefix}-host: {host!r} is not an address of this host: {error}."
-            ) from error
-        found.update({(info[0], info[4]): None for info in infos})
-    return list(found)
-
-
-def _bind_tcp(family: int, sockaddr: Any, backlog: int) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.setblocking(False)
-        sock.bind(sockaddr)
-        sock.listen(backlog)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _bind_unix(address: Address) -> socket.socket:
-    path, sock = address.path, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        group = grp.getgrnam(address.group).gr_gid if address.group else -1
-        _remove_stale(address)
-        umask = os.umask(0o177)  # nobody else may connect before the group is set
-        try:
-            sock.bind(path)
-        finally:
-            os.umask(umask)
-        if address.group:
-            os.chown(path, -1, group)
-            os.chmod(path, 0o660)
-        sock.setblocking(False)
-        sock.listen(address.backlog)
-    except KeyError as error:
-        sock.close()
-        raise StartError(
-            f"--{address.prefix}-sock-group: no group is named {address.group!r}."
-        ) from error
-    except OSError as error:
-        sock.close()
-        raise StartError(_explain(address, error)) from error
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _remove_stale(address: Address) -> None:
-    """Remove a socket file that nobody listens on any more."""
-    try:
-        mode = os.stat(address.path).st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise StartError(f"--{address.prefix}-sock: {address.path} exists and is not a socket.")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(address.path)
-        except ConnectionRefusedError:
-            os.unlink(address.path)
-            return
-        except OSError as error:
-            if error.errno != errno.EAGAIN:  # EAGAIN: somebody listens, and many wait
-                raise
-    raise StartError(
-        f"--{address.prefix}-sock: another process is listening on {address.path}. Stop it, or "
-        f"choose another path."
-    )
-
-
-def _explain(address: Address, error: OSError) -> str:
-    what = f"--{address.prefix}-sock" if address.path else f"--{address.prefix}-port"
-    match error.errno:
-        case errno.EADDRINUSE:
-            return f"{what}: {address} is in use by another process. Stop it, or choose another."
-        case errno.EACCES | errno.EPERM:
-            low = " Ports below 1024 need root or CAP_NET_BIND_SERVICE." if not address.path else ""
-            return f"{what}: no permission to listen on {address}.{low}"
-        case errno.EADDRNOTAVAIL:
-            return f"--{address.prefix}-host: {address} is not an address of this host."
-    return f"{what}: cannot listen on {address}: {error.strerror or error}."
-
-
-def _close(sock: socket.socket, address: Address) -> None:
-    try:
-        if address.path and sock.getsockname() == address.path:
-            os.unlink(address.path)
-    except OSError:
-        pass  # somebody removed it before us
-    sock.close()
-
-
-def _close_all(sockets: list[socket.socket]) -> None:
-    for sock in sockets:
-        sock.close()
