@@ -10,6 +10,7 @@ endif
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 PROJECTS := $(wildcard sparts-*/pyproject.toml)
+VERSION = $(shell $(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 CODE = $(shell find sparts-*/src tests examples scripts -name '*.py' -not -path '*/.*')
 
 PORT ?= 8000
@@ -38,9 +39,11 @@ system-packages: $(READY) ## Install the system packages that tests need, or say
 	$(BIN)/python -m scripts.system_packages
 
 check: $(READY) ## Run the static checks: ruff and mypy --strict
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy --python-version $$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])') $(CODE)
+	@status=0; set -x; \
+	$(BIN)/ruff check . || status=1; \
+	$(BIN)/ruff format --check . || status=1; \
+	$(BIN)/mypy --python-version $(VERSION) $(CODE) || status=1; \
+	exit $$status
 
 format: $(READY) ## Format the code and mend what can be mended by machine
 	$(BIN)/ruff format .
