@@ -92,9 +92,11 @@ def test_actions_of_argparse_work() -> None:
             setattr(ns, self.dest, values.upper())
 
     service = service_of(
-        verbose=option(action="count", default=0), quiet=option(action="store_true", default=False),
-        loud=option(action="store_false", default=True), word=option(action=Upper),
-    )  # fmt: skip
+        verbose=option(action="count", default=0),
+        quiet=option(action="store_true", default=False),
+        loud=option(action="store_false", default=True),
+        word=option(action=Upper),
+    )
     ns = parsed(service, "--verbose", "--verbose", "--quiet", "--loud", "--word", "x")
     assert (ns.verbose, ns.quiet, ns.loud, ns.word) == (2, True, False, "X")
     ns = parsed(service)
@@ -169,7 +171,7 @@ def test_declarations_come_bases_first_and_a_subclass_may_replace_or_remove_one(
 
     class Derived(Base):
         d = option()
-        a = option(type=int)
+        a = option(type=int)  # type: ignore[assignment]
         b = None  # type: ignore[assignment]
 
     assert [each.name for each in declared_options(Derived)] == ["a", "c", "d"]
@@ -259,6 +261,9 @@ class T(VTask):
     bare = option()
     count = option(default=3)
     path = option(type=Path)
+    words = option("words", nargs="+")
+    level = option(action="count", default=0)
+    old = option("old", int, 80)
 
 def check(t: T) -> None:
     assert_type(t.port, int)
@@ -274,6 +279,7 @@ def check(t: T) -> None:
     assert_type(t.bare, str)
     assert_type(t.count, int)
     assert_type(t.path, Path)
+    assert_type(t.words, list[str])
     assert_type(T.port, Option[int])
     t.port = "x"
 """

@@ -168,7 +168,7 @@ def _metavar(binding: Binding) -> str | None:
         return None
     if isinstance(option.type, type) and issubclass(option.type, Enum):
         return "{" + ",".join(member.name for member in option.type) + "}"
-    return option.name.replace("-", "_").upper()
+    return option.name.replace("-", "_").rpartition("_")[2].upper()
 
 
 def _help(binding: Binding) -> str:
@@ -211,5 +211,5 @@ def summary(owner: type, service: type) -> str | None:
         return None
     for cls in owner.__mro__[:-1]:
         if cls.__doc__:
-            return _escape(cls.__doc__.strip().partition("\n")[0])
+            return cls.__doc__.strip().partition("\n")[0]
     return None

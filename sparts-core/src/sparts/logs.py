@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterable
 from os import PathLike, fspath
 from os.path import abspath
+from typing import NamedTuple
 
 from sparts.errors import OptionError
 from sparts.log_formats import make_formatter
@@ -47,12 +48,22 @@ def level_name(text: str) -> str:
     raise Expected("a log level (DEBUG, INFO, WARNING, ERROR, CRITICAL)")
 
 
-def level_for(text: str) -> tuple[str, str]:
+class LoggerLevel(NamedTuple):
+    """A logger's name and the level that it is to have."""
+
+    name: str
+    level: str
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.level}"
+
+
+def level_for(text: str) -> LoggerLevel:
     """A logger's name and its level, from ``NAME=LEVEL``."""
     name, equals, level = text.partition("=")
     if not equals or not name.strip():
         raise Expected("NAME=LEVEL, such as tornado.access=INFO")
-    return name.strip(), level_name(level)
+    return LoggerLevel(name.strip(), level_name(level))
 
 
 def _number(level: str | int) -> int:

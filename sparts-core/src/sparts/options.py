@@ -9,6 +9,7 @@ command line, `config` layers the sources and `option_changes` sets values at ru
 from __future__ import annotations
 
 import argparse
+import builtins
 from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar, overload
@@ -177,17 +178,32 @@ def option(name: str | None = ..., *, default: T, **rest: Unpack[_Rest]) -> Opti
 @overload
 def option(
     name: str | None = ...,
-    type: Callable[[str], Any] | None = ...,
-    default: Any = ...,
-    help: str | None = ...,
-    action: Any = ...,
-    metavar: str | tuple[str, ...] | None = ...,
-    required: bool = ...,
-    choices: Iterable[Any] | None = ...,
-    nargs: int | str | None = ...,
     *,
-    secret: bool = ...,
-    reloadable: bool = ...,
+    nargs: Literal["*", "+"] | int,
+    default: Iterable[str] | _Default | None = ...,
+    **rest: Unpack[_Rest],
+) -> Option[list[str]]: ...
+
+
+@overload
+def option(
+    name: str | None = ...,
+    *,
+    action: str | builtins.type[argparse.Action],
+    type: Callable[[str], Any] | None = ...,
+    default: object = ...,
+    nargs: int | str | None = ...,
+    **rest: Unpack[_Rest],
+) -> Option[Any]: ...
+
+
+@overload
+def option(
+    name: str | None,
+    type: Callable[[str], Any] | None,
+    /,
+    default: object = ...,
+    **rest: Unpack[_Rest],
 ) -> Option[Any]: ...
 
 

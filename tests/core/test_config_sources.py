@@ -1,0 +1,481 @@
+"""The four sources: which counts, how each names an option, and what is said of bad input."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sparts.errors import OptionError
+from sparts.option_types import duration, listof, port, regex
+from sparts.options import option, parse_options, source_of
+from sparts.vservice import VService
+
+from tests.core.option_owners import environment, made, parsed, service_of, task_of
+
+TASK = task_of(
+    "TornadoHTTPTask",
+    DEFAULT_PORT=1,
+    port=option(type=port, default=lambda cls: cls.DEFAULT_PORT),
+    sock_group=option(),
+    hosts=option(nargs="*"),
+    fast=option(type=bool, default=False),
+)
+SERVICE = service_of(
+    TASK,
+    limit=option(type=int, default=10),
+    pause=option(type=duration),
+    tags=option(type=listof(int)),
+)
+
+
+def write(folder: Path, text: str, name: str = "service.toml") -> str:
+    """The path of a file with this text."""
+    (folder / name).write_text(text, encoding="utf-8")
+    return str(folder / name)
+
+
+def test_each_source_counts_before_those_after_it(tmp_path: Path) -> None:
+    service = service_of(TASK, DEFAULT_PORT=2)
+    file = write(tmp_path, "[http]\nport = 3\n")
+    found = [parsed(service_of(TASK)), parsed(service), parsed(service, "--config", file)]
+    with environment(MYSERVICE_HTTP_PORT="4"):
+        found.append(parsed(service, "--config", file))
+        found.append(parsed(service, "--config", file, "--http-port", "5"))
+    assert [(ns.http_port, str(source_of(ns, "http_port"))) for ns in found] == [
+        (1, "task class: TornadoHTTPTask"),
+        (2, "service class: MyService.DEFAULT_PORT"),
+        (3, f"file: {file}: [http] port"),
+        (4, "environment: MYSERVICE_HTTP_PORT"),
+        (5, "command line: --http-port"),
+    ]
+    assert [source_of(ns, "http_port").explicit for ns in found] == [False, False, True, True, True]
+
+
+def test_flag_that_gives_the_default_counts_before_the_environment() -> None:
+    with environment(MYSERVICE_LIMIT="4", MYSERVICE_HTTP_FAST="yes"):
+        ns = parsed(SERVICE, "--limit", "10", "--no-http-fast")
+    assert (ns.limit, ns.http_fast) == (10, False)
+
+
+def test_repeated_config_files_later_wins_key_by_key(tmp_path: Path) -> None:
+    first = write(tmp_path, "limit = 1\npause = '1s'\n", "a.toml")
+    second = write(tmp_path, "limit = 2\n", "b.toml")
+    ns = parsed(SERVICE, "--config", first, "--config", second)
+    assert (ns.limit, ns.pause) == (2, 1.0)
+
+
+@pytest.mark.parametrize("section", ["TornadoHTTPTask", "http"])
+@pytest.mark.parametrize("key", ["sock_group", "sock-group"])
+def test_section_is_the_task_or_its_prefix_and_key_takes_dash_or_underscore(
+    tmp_path: Path, section: str, key: str
+) -> None:
+    file = write(tmp_path, f"[{section}]\n{key} = 'www'\n")
+    assert parsed(SERVICE, "--config", file).http_sock_group == "www"
+
+
+def test_sections_of_two_tasks_with_one_prefix_are_one(tmp_path: Path) -> None:
+    service = service_of(task_of("A", a=option(type=int)), task_of("B", b=option(type=int)))
+    ns = parsed(service, "--config", write(tmp_path, "[http]\na = 1\nb = 2\n"))
+    assert (ns.http_a, ns.http_b) == (1, 2)
+
+
+def test_values_of_a_file_have_tomls_types(tmp_path: Path) -> None:
+    file = write(
+        tmp_path, "limit = 5\npause = 1.5\ntags = [1, 2]\n[http]\nfast = true\nhosts = ['a', 'b']\n"
+    )
+    ns = parsed(SERVICE, "--config", file)
+    assert (ns.limit, ns.pause, ns.tags, ns.http_fast, ns.http_hosts) == (
+        5,
+        1.5,
+        [1, 2],
+        True,
+        ["a", "b"],
+    )
+
+
+def test_lists_and_booleans_have_a_form_in_the_environment() -> None:
+    with environment(MYSERVICE_TAGS="1, 2", MYSERVICE_HTTP_HOSTS="a,b", MYSERVICE_HTTP_FAST="yes"):
+        ns = parsed(SERVICE)
+    assert (ns.tags, ns.http_hosts, ns.http_fast) == ([1, 2], ["a", "b"], True)
+
+
+def test_empty_variable_is_an_empty_text_and_unset_for_every_other_type() -> None:
+    with environment(MYSERVICE_LIMIT="", MYSERVICE_HTTP_SOCK_GROUP="", MYSERVICE_HTTP_HOSTS=""):
+        ns = parsed(SERVICE)
+    assert (ns.limit, ns.http_sock_group, ns.http_hosts) == (10, "", None)
+
+
+def test_prefix_of_the_environment_can_be_set() -> None:
+    with environment(APP_LIMIT="4", LIMIT="5", MYSERVICE_LIMIT="6"):
+        assert parsed(service_of(limit=option(type=int), ENV_PREFIX="APP_")).limit == 4
+        assert parsed(service_of(limit=option(type=int), ENV_PREFIX="")).limit == 5
+
+
+def test_config_files_can_be_named_in_the_environment_and_the_flag_replaces_them(
+    tmp_path: Path,
+) -> None:
+    first, second = (
+        write(tmp_path, "limit = 1\n", "a.toml"),
+        write(tmp_path, "pause = 2\n", "b.toml"),
+    )
+    with environment(MYSERVICE_CONFIG=f"{first}{os.pathsep}{second}"):
+        assert (parsed(SERVICE).limit, parsed(SERVICE).pause) == (1, 2.0)
+        assert parsed(SERVICE, "--config", second).limit == 10
+
+
+def test_option_of_the_service_named_config_takes_the_place_of_ours() -> None:
+    service = service_of(config=option(type=int))
+    with environment(MYSERVICE_CONFIG="7"):
+        assert parsed(service).config == 7
+    assert parsed(service, "--config", "8").config == 8
+
+
+def test_unknown_variables_are_nobodys_business() -> None:
+    with environment(MYSERVICE_PORT_80_TCP="tcp://10.0.0.1:80", MYSERVICE_HTTP_PROT="x"):
+        parsed(SERVICE)
+
+
+NEAR = "Did you mean"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[http]\nprot = 1\n", f"{{file}}: [http] prot: no such key. {NEAR} 'port'?"),
+        ("limitt = 1\n", f"{{file}}: limitt: no such key. {NEAR} 'limit'?"),
+        ("[htpp]\nport = 1\n", f"{{file}}: [htpp]: no such section. {NEAR} 'http'?"),
+        (
+            "http_port = 1",
+            "{file}: http_port: no such key. It goes into [TornadoHTTPTask] as 'port'.",
+        ),
+        ("[http]\nport = 'x'\n", "{file}: [http] port: expected a port from 0 to 65535, got 'x'"),
+        ("[http]\nport = 70000", "{file}: [http] port: expected a port from 0 to 65535, got 70000"),
+        ("limit = true\n", "{file}: limit: expected a whole number, got True"),
+        ("limit = 1.5\n", "{file}: limit: expected a whole number, got 1.5"),
+        ("[http]\nhosts = 'a'\n", None),
+        ("[http]\nhosts = [1]\n", "{file}: [http] hosts: expected a text, got [1]"),
+        ("[http]\nhosts = {{}}\n", "{file}: [http] hosts: expected a list, each of it a text"),
+        ("http = 5\n", "{file}: http: no such key."),
+        (
+            "[http]\nport = 1\n[TornadoHTTPTask]\nport = 2\n",
+            "{file}: [TornadoHTTPTask] port: given",
+        ),
+        ("limit = 1\n\nlimit = = 2\n", "{file}: line 3: not valid TOML: Invalid value."),
+        ("limit = 1\nlimit = 2\n", "{file}: line 2: not valid TOML: Cannot overwrite a value."),
+        ("limit = [1,\n", "{file}: line 2: not valid TOML:"),
+        ("limit = " + "9" * 5000, "{file}: not valid TOML: Exceeds the limit"),
+    ],
+)
+def test_bad_file_is_told_with_file_section_and_key(
+    tmp_path: Path, text: str, message: str | None
+) -> None:
+    file = write(tmp_path, text.replace("{{", "{").replace("}}", "}"))
+    if message is None:
+        parsed(SERVICE, "--config", file)
+        return
+    with pytest.raises(OptionError) as error:
+        parsed(SERVICE, "--config", file)
+    assert str(error.value).startswith(message.format(file=file))
+
+
+def test_file_that_cannot_be_read_is_told_with_the_reason(tmp_path: Path) -> None:
+    for file, reason in [
+        (tmp_path / "absent.toml", "cannot be read: No such file or directory."),
+        (tmp_path, "cannot be read: Is a directory."),
+        (tmp_path / "a\0b", "cannot be read: embedded null byte."),
+    ]:
+        with pytest.raises(OptionError) as error:
+            parsed(SERVICE, "--config", str(file))
+        assert str(error.value) == f"{file}: {reason}"
+
+
+def test_file_that_is_not_utf8_is_told_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_bytes(b"limit = 1\n# \xff\n")
+    with pytest.raises(OptionError, match=r"x\.toml: line 2: not UTF-8"):
+        parsed(SERVICE, "--config", str(tmp_path / "x.toml"))
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--limit", "x"], "--limit: expected a whole number, got 'x'"),
+        (["--http-port", "65536"], "--http-port: expected a port from 0 to 65535, got '65536'"),
+        (
+            ["--pause", "soon"],
+            "--pause: expected a duration such as 250ms, 5s, 2m or 1h, got 'soon'",
+        ),
+        (["--limit"], "--limit: expected one argument"),
+        (["--nothing"], "unrecognized arguments: --nothing"),
+        (["--mode", "c"], "--mode: expected one of a, b, got 'c'"),
+        (["--match", "("], "--match: expected a regular expression ("),
+    ],
+)
+def test_bad_flag_is_told_with_what_was_expected(argv: list[str], message: str) -> None:
+    service = service_of(
+        TASK,
+        limit=option(type=int),
+        pause=option(type=duration),
+        mode=option(choices=["a", "b"]),
+        match=option(type=regex),
+    )
+    with pytest.raises(OptionError) as error:
+        parsed(service, *argv)
+    assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"MYSERVICE_LIMIT": "x"}, "MYSERVICE_LIMIT: expected a whole number, got 'x'"),
+        (
+            {"MYSERVICE_HTTP_FAST": "maybe"},
+            "MYSERVICE_HTTP_FAST: expected true or false, got 'maybe'",
+        ),
+        ({"MYSERVICE_TAGS": "1,x"}, "MYSERVICE_TAGS: expected a whole number, got '1,x'"),
+    ],
+)
+def test_bad_variable_is_told_with_its_name(variables: dict[str, str], message: str) -> None:
+    with environment(**variables), pytest.raises(OptionError) as error:
+        parsed(SERVICE)
+    assert str(error.value) == message
+
+
+def test_bad_value_is_told_even_if_another_source_overrides_it() -> None:
+    with environment(MYSERVICE_LIMIT="x"), pytest.raises(OptionError, match="MYSERVICE_LIMIT"):
+        parsed(SERVICE, "--limit", "1")
+
+
+def test_default_that_its_own_type_refuses_is_told_with_the_flag() -> None:
+    with pytest.raises(
+        OptionError, match="the default of --limit: expected a whole number, got 'x'"
+    ):
+        parsed(service_of(limit=option(type=int, default="x")))
+
+
+def test_required_option_may_come_from_any_source_and_missing_names_them_all(
+    tmp_path: Path,
+) -> None:
+    service = service_of(task_of(key=option(type=int, required=True)))
+    file = write(tmp_path, "[http]\nkey = 3\n")
+    assert parsed(service, "--http-key", "1").http_key == 1
+    assert parsed(service, "--config", file).http_key == 3
+    with environment(MYSERVICE_HTTP_KEY="2"):
+        assert parsed(service).http_key == 2
+    with pytest.raises(OptionError) as error:
+        parsed(service)
+    assert str(error.value) == (
+        "--http-key is required: give the flag, the variable MYSERVICE_HTTP_KEY, or 'key' of "
+        "[http] in a file for --config."
+    )
+
+
+def test_lists_are_checked_for_their_length(tmp_path: Path) -> None:
+    service = service_of(pair=option(type=int, nargs=2), some=option(nargs="+"))
+    for text, expected in [("pair = [1]", "2 values"), ("some = []", "at least one value")]:
+        with pytest.raises(OptionError, match=f"expected {expected}, got"):
+            parsed(service, "--config", write(tmp_path, text))
+
+
+def test_parsers_error_is_its_own_again_afterwards() -> None:
+    parser = SERVICE._buildArgumentParser()
+    with pytest.raises(OptionError):
+        parse_options(parser, ["--limit", "x"])
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--limit", "x"])
+
+
+# -- secrets from files ----------------------------------------------------------------------------
+
+VAULT = service_of(task_of(token=option(secret=True)))
+
+
+def test_secret_comes_from_the_file_that_its_variable_names(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("s3cr3t-from-file\n")
+    with environment(MYSERVICE_HTTP_TOKEN_FILE=str(tmp_path / "token")):
+        ns = parsed(VAULT)
+    assert ns.http_token == "s3cr3t-from-file"
+    assert str(source_of(ns, "http_token")) == "environment: MYSERVICE_HTTP_TOKEN_FILE"
+
+
+@pytest.mark.parametrize("name", ["http_token", "http-token"])
+def test_secret_comes_from_systemds_credentials_after_the_environment(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_text("s3cr3t-credential")
+    with environment(CREDENTIALS_DIRECTORY=str(tmp_path)):
+        assert parsed(VAULT).http_token == "s3cr3t-credential"
+        with environment(MYSERVICE_HTTP_TOKEN="s3cr3t-variable"):
+            assert parsed(VAULT).http_token == "s3cr3t-variable"
+
+
+def test_option_that_is_no_secret_has_no_file_variable(tmp_path: Path) -> None:
+    with environment(
+        MYSERVICE_LIMIT_FILE=str(tmp_path / "absent"), CREDENTIALS_DIRECTORY=str(tmp_path)
+    ):
+        (tmp_path / "limit").write_text("5")
+        assert parsed(SERVICE).limit == 10
+
+
+def test_variable_and_file_variable_together_are_an_error(tmp_path: Path) -> None:
+    with (
+        environment(MYSERVICE_HTTP_TOKEN="a-secret-1", MYSERVICE_HTTP_TOKEN_FILE=str(tmp_path)),
+        pytest.raises(
+            OptionError, match="MYSERVICE_HTTP_TOKEN and MYSERVICE_HTTP_TOKEN_FILE are both set"
+        ),
+    ):
+        parsed(VAULT)
+
+
+def test_secret_file_that_cannot_be_read_is_told_with_its_variable(tmp_path: Path) -> None:
+    with (
+        environment(MYSERVICE_HTTP_TOKEN_FILE=str(tmp_path / "absent")),
+        pytest.raises(
+            OptionError, match="MYSERVICE_HTTP_TOKEN_FILE: .*absent: cannot be read: No such"
+        ),
+    ):
+        parsed(VAULT)
+
+
+def test_message_about_a_bad_secret_does_not_show_it(tmp_path: Path) -> None:
+    service = service_of(
+        pin=option(type=int, secret=True), kind=option(choices=["a-choice"], secret=True)
+    )
+    file = write(tmp_path, "pin = 'hunter-two'\n")
+    for argv in [["--config", file], ["--pin", "hunter-two"], ["--kind", "hunter-two"]]:
+        with pytest.raises(OptionError, match="secret") as error:
+            parsed(service, *argv)
+        assert "hunter-two" not in str(error.value)
+        assert error.value.__cause__ is None
+    with environment(MYSERVICE_PIN="hunter-two"), pytest.raises(OptionError) as error:
+        parsed(service)
+    assert "hunter-two" not in str(error.value)
+
+
+# -- arbitrary text --------------------------------------------------------------------------------
+
+EVERY = service_of(
+    task_of(
+        port=option(type=port),
+        fast=option(type=bool),
+        hosts=option(nargs="+"),
+        pin=option(secret=True),
+    ),
+    limit=option(type=int),
+    pause=option(type=duration),
+    tags=option(type=listof(int)),
+    match=option(type=regex),
+    mode=option(choices=["a", "b"]),
+    verbose=option(action="count"),
+    title=option(),
+    ratio=option(type=float),
+)
+PARSER = EVERY._buildArgumentParser()
+KEYS = [
+    "limit",
+    "pause",
+    "tags",
+    "match",
+    "mode",
+    "verbose",
+    "title",
+    "ratio",
+    "http",
+    "HTTP",
+    "port",
+    "pin",
+]
+TOML_LIKE = st.lists(
+    st.sampled_from(
+        [
+            *KEYS,
+            "=",
+            " = ",
+            "\n",
+            "[",
+            "]",
+            "[[",
+            "{",
+            "}",
+            ",",
+            ".",
+            "#",
+            "'",
+            '"',
+            '"""',
+            "1",
+            "-1",
+            "1e400",
+            "nan",
+            "true",
+            "2026-01-01",
+            "07:00:00",
+            "\\u00",
+            "\0",
+            "é",
+            "\r",
+        ]
+    )
+    | st.text(max_size=3),
+    max_size=14,
+).map("".join)
+VARIABLE = st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
+
+
+def value_or_error(*argv: str) -> None:
+    """Parse; an `OptionError` that says something is right, any other exception fails the test."""
+    try:
+        parse_options(PARSER, argv)
+    except OptionError as error:
+        said = str(error)
+    else:
+        said = "values"
+    assert said
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("arbitrary")
+
+
+@given(text=st.text() | TOML_LIKE)
+def test_arbitrary_text_as_a_file_is_values_or_a_clear_error(folder: Path, text: str) -> None:
+    (folder / "any.toml").write_text(text, encoding="utf-8", errors="replace", newline="")
+    value_or_error("--config", str(folder / "any.toml"))
+
+
+@given(data=st.binary())
+def test_arbitrary_bytes_as_a_file_are_values_or_a_clear_error(folder: Path, data: bytes) -> None:
+    (folder / "any.toml").write_bytes(data)
+    value_or_error("--config", str(folder / "any.toml"))
+
+
+@given(key=st.sampled_from(KEYS), value=VARIABLE)
+def test_arbitrary_text_in_the_environment_is_a_value_or_a_clear_error(
+    key: str, value: str
+) -> None:
+    names: dict[str, Any] = {
+        f"MYSERVICE_{key.upper()}": value,
+        f"MYSERVICE_HTTP_{key.upper()}": value,
+    }
+    with environment(**names):
+        value_or_error()
+
+
+@given(st.lists(st.sampled_from([f"--{key}" for key in KEYS]) | VARIABLE, max_size=5))
+def test_arbitrary_command_lines_are_values_or_a_clear_error(argv: list[str]) -> None:
+    if not {"-h", "--help"} & set(argv):
+        try:
+            value_or_error(*argv)
+        except SystemExit as end:  # an abbreviation of --help or --show-config
+            if end.code:
+                raise
+
+
+def test_instances_read_what_was_parsed() -> None:
+    with environment(MYSERVICE_HTTP_PORT="4"):
+        service: VService = made(SERVICE)
+    assert service.requireTask(TASK).port == 4
