@@ -39,6 +39,8 @@ class Health(Introspection):
         """Held while hooks are told of a change, so that they hear of one at a time, in order."""
         self.ended = threading.Event()
         """Set when this instance has ended."""
+        self.stop_deadline: float | None = None
+        """When this instance shall have stopped, by `time.monotonic`; set when the stop begins."""
         self._readiness = threading.Condition(self.changing)
         self._was_ready = False
         self._recording = threading.Lock()  # never held while anything of others is called

@@ -208,6 +208,7 @@ class Lifecycle:
         self.service.record_status(ServiceStatus.STOPPING)
         systemd.notify("STOPPING=1")
         if timeout:
+            self.service.stop_deadline = monotonic() + timeout
             self._set_timer("stop", timeout, lambda: self._expire(f"{timeout:g} s have passed"))
         self._worker.put(self.service.tell_statuses)
         self._phase = "draining"
@@ -245,6 +246,8 @@ class Lifecycle:
         service.restarting = False
         service.record_status(ServiceStatus.DEAD)
         teller = _Worker(service.name)
+        for task in late:
+            teller.put(task.abandoned)
         teller.put(service.tell_statuses)
         teller.end(wait=True, timeout=1.0)  # a hook may be what hangs
         self._phase = "ended"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts import taskset
@@ -64,6 +65,8 @@ class VTask:
         self.threads: list[threading.Thread] = []
         self.stop_event = threading.Event()
         """Set when the task shall stop; wait on it instead of sleeping."""
+        self.stop_deadline: float | None = None
+        """When the task shall have stopped, by `time.monotonic`; None: not told to, or no limit."""
         self.failed: BaseException | None = None
         """What ended this task, if a failure did."""
         self._state = TaskState.NEW
@@ -239,7 +242,18 @@ class VTask:
     def stopping(self) -> None:
         """Note that the task shall stop, so that `running` is False before `stop` is called."""
         self.state = TaskState.STOPPING
+        limits = [self.service.stop_deadline]
+        if self.STOP_TIMEOUT is not None:
+            limits.append(monotonic() + self.STOP_TIMEOUT)
+        self.stop_deadline = min((limit for limit in limits if limit is not None), default=None)
         self.stop_event.set()
+
+    def abandoned(self) -> None:
+        """Save what can be saved: the task has not stopped in time, and is waited for no longer.
+
+        Called in a thread of its own, for about a second at most, before the process ends. The
+        default does nothing. It must not raise.
+        """
 
     def workers_left(self) -> None:
         """Note that the last worker has left for good; called by it."""
