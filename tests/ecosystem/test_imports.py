@@ -9,7 +9,17 @@ from tests.processes import run_to_end
 
 NEEDLESS = {
     *("asyncio", "concurrent.futures", "difflib", "email", "http", "importlib.metadata"),
-    *("inspect", "ipaddress", "json", "multiprocessing", "pathlib", "random", "socket", "ssl"),
+    *(
+        "inspect",
+        "ipaddress",
+        "json",
+        "multiprocessing",
+        "pathlib",
+        "random",
+        "shutil",
+        "socket",
+        "ssl",
+    ),
     *("subprocess", "tempfile", "tomllib", "tornado", "urllib", "zipfile"),
 }
 

@@ -7,6 +7,7 @@ The parser may be one that somebody else made. What is added works with its own 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Sequence
 from enum import Enum
@@ -18,6 +19,24 @@ from sparts.option_binding import MASK, STATE, Binding, State
 # A "%" of a help text that argparse does not expand, and the one that is escaped already.
 _STRAY_PERCENT = re.compile(r"%%|%(?!\((?:prog|default|dest|metavar|type|choices)\)s)")
 CONFIG, SHOW, WRITE = "_sparts_config", "_sparts_show_config", "_sparts_write_config"
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """argparse's own, but finds the width without shutil, which every service would import."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_columns() - 2)
+
+
+def _columns() -> int:
+    """The width of the terminal: ``COLUMNS``, or what it says itself, or 80."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns) > 0:
+        return int(columns)
+    try:
+        return os.get_terminal_size().columns or 80
+    except OSError:  # standard output is not a terminal
+        return 80
 
 
 def add_groups(

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar, overload
 
-from sparts.arguments import add_groups
+from sparts.arguments import HelpFormatter, add_groups
 from sparts.config import parse_options
 from sparts.errors import OptionError
 from sparts.option_binding import Binding, Source, source_of, state_of
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
 __all__ = [
+    "HelpFormatter",
     "Option",
     "Source",
     "add_options",

@@ -58,6 +58,11 @@ class VService(ServiceOptions, Health):
         """Whether the service is being stopped to be started anew."""
         self.error: BaseException | None = None
         """Why this instance ended otherwise than in order."""
+        if self.stop_timeout and self.drain_time >= self.stop_timeout:
+            raise UsageError(
+                f"--drain-time ({self.drain_time:g} s) must be shorter than --stop-timeout "
+                f"({self.stop_timeout:g} s), which counts for the drain and the stop together."
+            )
         self.hooks = plugins.load_hooks()
         classes = self.resolve_tasks(self.hooks)
         self.tasks = Tasks(_selected(classes, getattr(ns, "tasks", None)))
@@ -91,7 +96,10 @@ class VService(ServiceOptions, Health):
         """Return an empty parser for the command line; override it to bring one's own."""
         import argparse
 
-        return argparse.ArgumentParser(description=cls.__doc__ if "__doc__" in vars(cls) else None)
+        return argparse.ArgumentParser(
+            description=cls.__doc__ if "__doc__" in vars(cls) else None,
+            formatter_class=options.HelpFormatter,
+        )
 
     @classmethod
     def _buildArgumentParser(cls) -> argparse.ArgumentParser:  # noqa: N802
