@@ -37,8 +37,9 @@ class Ticking(PeriodicTask):
         self.work: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
 
     def execute(self, context: ExecuteContext | None = None) -> Any:
+        work = self.work.get() if not self.work.empty() else lambda: None
         self.ran.put(self.clock.monotonic() - START)
-        return self.work.get()() if not self.work.empty() else None
+        return work()
 
     def next_run(self) -> float:
         """Turn the clock to when the task is due, and give when it ran since the start."""
