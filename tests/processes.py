@@ -75,6 +75,12 @@ class ServiceProcess:
         """Read until a server task says where it listens, and give the port."""
         return int(self.read_until(rf"{task} Server Started on \S+:(\d+)")[1])
 
+    def read_line(self, pattern: str) -> str:
+        """Give the line among those read so far that holds the regular expression `pattern`."""
+        found = [line for line in self.lines if re.search(pattern, line)]
+        assert found, f"no line holds {pattern!r}:\n{self.output}"
+        return found[0]
+
     @property
     def output(self) -> str:
         """Everything read so far."""

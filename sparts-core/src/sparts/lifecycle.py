@@ -142,8 +142,8 @@ class Lifecycle:
     def _on_stop(self, _: object) -> None:
         self.service.restarting = False
         if self._phase in ("starting", "alive"):
-            drain = self.service.drain_time if self._phase == "alive" else 0
-            self._begin_stop(drain or 0)
+            serves = self.service.status in (ServiceStatus.ALIVE, ServiceStatus.WARNING)
+            self._begin_stop(self.service.drain_time if serves else 0.0)
 
     def _on_restart(self, _: object) -> None:
         if self._phase in ("starting", "alive"):

@@ -1,0 +1,60 @@
+"""Services of a test's own, run as real processes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from textwrap import dedent
+
+from tests.processes import ServiceProcess, clean_environment
+
+HEAD = """
+import os, signal, sys, threading, time
+from sparts.vservice import VService
+from sparts.vtask import VTask, SkipTask
+
+def say(*words):
+    print(*words, flush=True)
+
+class Idle(VTask):
+    LOOPLESS = True
+    def initTask(self):
+        say(self.name, "init")
+    def start(self):
+        say(self.name, "start")
+        super().start()
+    def stop(self):
+        say(self.name, "stop")
+        super().stop()
+    def join(self):
+        super().join()
+        say(self.name, "joined")
+
+class Worker(VTask):
+    def _runloop(self):
+        self.stop_event.wait()
+
+stopping = threading.Event()
+
+class TellsOfItsStop(VService):
+    def record_status(self, phase=None):
+        super().record_status(phase)
+        if phase == "STOPPING":
+            stopping.set()
+"""
+
+
+def service(
+    folder: Path,
+    body: str,
+    *argv: str,
+    python: Sequence[str] = (sys.executable,),
+    **variables: str,
+) -> ServiceProcess:
+    """Run a service that is written out: ``body`` after `HEAD`, then ``S.initFromCLI()``."""
+    path = folder / "service.py"
+    path.write_text(f"{HEAD}\n{dedent(body)}\n\nS.initFromCLI()\n")
+    return ServiceProcess(
+        [*python, str(path), *argv], cwd=folder, env=clean_environment(**variables)
+    )

@@ -1,0 +1,364 @@
+"""Faults while a service runs: rows of docs/reliability.md, each a test of the same name."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from sparts.errors import TaskFailedError
+from sparts.supervision import RestartPolicy
+from sparts.testing.running import make_service, running
+from sparts.vservice import VService
+from sparts.vtask import VTask
+
+from tests.core.scripts import service
+
+AT_ONCE = RestartPolicy("on-failure", first_wait=0.0)
+
+
+def test_exception_in_a_worker(tmp_path: Path) -> None:
+    body = """
+class A(Idle):
+    pass
+class B(VTask):
+    DEPS = [A]
+    def _runloop(self):
+        raise ValueError("lost the plot")
+class S(VService):
+    TASKS = [B]
+"""
+    with service(tmp_path, body) as process:
+        assert process.finish() == 1
+    assert "ERROR:S.B:B failed: ValueError: lost the plot; the service ends" in process.lines
+    assert "A stop" in process.lines
+    assert process.lines[-1].startswith("ERROR:S:Instance ended with status 1: B failed")
+
+
+def test_worker_that_returns(tmp_path: Path) -> None:
+    body = """
+class A(VTask):
+    def _runloop(self):
+        say("done")
+class S(VService):
+    TASKS = [A]
+"""
+    with service(tmp_path, body) as process:
+        process.read_until_started()
+        if "done" not in process.lines:
+            process.read_until("done")
+        assert process.stop() == 0
+
+
+def test_worker_that_returns_is_done_and_the_service_stays_ready() -> None:
+    class Brief(VTask):
+        def _runloop(self) -> None:
+            pass
+
+    class Service(VService):
+        TASKS = [Brief]
+
+    with running(Service) as instance:
+        task = instance.requireTask(Brief)
+        task.threads[0].join()
+        assert task.state == "DONE"
+        assert instance.status == "ALIVE"
+        assert instance.ready
+
+
+@pytest.mark.parametrize(("code", "status"), [("3", 3), ("0", 0), ("None", 0), ("'sorry'", 1)])
+def test_system_exit_in_a_worker(code: str, status: int, tmp_path: Path) -> None:
+    body = f"""
+class A(VTask):
+    RESTART = "always"
+    def _runloop(self):
+        raise SystemExit({code})
+class S(VService):
+    TASKS = [A]
+"""
+    with service(tmp_path, body) as process:
+        assert process.finish() == status
+    assert "A asks for the exit of the process" in process.output
+
+
+def test_keyboard_interrupt_in_a_worker(tmp_path: Path) -> None:
+    body = """
+class A(VTask):
+    RESTART = "always"
+    def _runloop(self):
+        raise KeyboardInterrupt
+class S(VService):
+    TASKS = [A]
+"""
+    with service(tmp_path, body) as process:
+        assert process.finish() == 0
+    assert "INFO:S.A:KeyboardInterrupt Received!  Stopping Tasks..." in process.lines
+
+
+def test_memory_error_in_a_worker(tmp_path: Path) -> None:
+    body = """
+class A(VTask):
+    RESTART = "always"
+    def _runloop(self):
+        raise MemoryError
+class S(VService):
+    TASKS = [A]
+"""
+    with service(tmp_path, body) as process:
+        assert process.finish() == 1
+    assert process.output.count("A failed: MemoryError") == 2  # when it happened, and at the end
+
+
+class Flaky(VTask):
+    """Fails as often as it is told, then waits for the stop."""
+
+    RESTART = AT_ONCE
+    failures = 1
+
+    def initTask(self) -> None:  # noqa: N802
+        self.runs = 0
+        self.begin = threading.Event()
+        self.settled = threading.Event()
+
+    def _runloop(self) -> None:
+        self.begin.wait()
+        self.runs += 1
+        if self.runs <= self.failures:
+            raise ValueError(f"failure {self.runs}")
+        self.settled.set()
+        self.stop_event.wait()
+
+
+def test_failed_worker_is_restarted() -> None:
+    class Service(VService):
+        TASKS = [Flaky]
+
+    with running(Service) as instance:
+        task = instance.requireTask(Flaky)
+        task.begin.set()
+        task.settled.wait()
+        assert task.runs == 2
+        assert task.state == "ALIVE"
+        assert instance.getCounter("Flaky.n_failures") == 1
+        assert instance.getCounter("Flaky.n_restarts") == 1
+
+
+def test_fifth_failure_in_the_window_is_borne_and_the_sixth_ends_the_service() -> None:
+    class Five(Flaky):
+        failures = 5
+
+    class Six(Flaky):
+        failures = 6
+
+    class Good(VService):
+        TASKS = [Five]
+
+    class Bad(VService):
+        TASKS = [Six]
+
+    with running(Good) as instance:
+        instance.requireTask(Five).begin.set()
+        instance.requireTask(Five).settled.wait()
+    thread = make_service(Bad).startBG()
+    thread.service.requireTask(Six).begin.set()
+    with pytest.raises(TaskFailedError, match="Six failed: ValueError: failure 6"):
+        thread.join()
+    assert thread.status == 1
+
+
+def test_restart_waits_double_up_to_a_limit() -> None:
+    class Task(VTask):
+        RESTART = RestartPolicy("on-failure", jitter=0.0, limit=10)
+
+        def _runloop(self) -> None:
+            self.stop_event.wait()
+
+    class Service(VService):
+        TASKS = [Task]
+
+    with running(Service) as instance:
+        supervisor = instance.requireTask(Task)._supervisor
+        waits = [supervisor._delay(ValueError()) for _ in range(8)]
+    assert waits == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0])
+
+
+def test_jitter_spreads_the_restart_waits() -> None:
+    class Task(VTask):
+        RESTART = "on-failure"
+
+        def _runloop(self) -> None:
+            self.stop_event.wait()
+
+    class Service(VService):
+        TASKS = [Task]
+
+    with running(Service) as instance:
+        first = instance.requireTask(Task)._supervisor._delay(ValueError())
+    assert first is not None
+    assert 0.09 <= first <= 0.1
+
+
+def test_one_worker_of_several_is_restarted_alone() -> None:
+    class Several(VTask):
+        RESTART = AT_ONCE
+        workers = 3
+
+        def initTask(self) -> None:  # noqa: N802
+            self.begun: list[str] = []
+            self.all_there = threading.Barrier(4)
+            self.fail_once = threading.Semaphore(1)
+            self.again = threading.Event()
+
+        def _runloop(self) -> None:
+            name = threading.current_thread().name
+            self.begun.append(name)
+            if len(self.begun) > 3:
+                self.again.set()
+                self.stop_event.wait()
+                return
+            self.all_there.wait()
+            if self.fail_once.acquire(blocking=False):
+                raise ValueError("one of three")
+            self.stop_event.wait()
+
+    class Service(VService):
+        TASKS = [Several]
+
+    with running(Service) as instance:
+        task = instance.requireTask(Several)
+        task.all_there.wait()
+        task.again.wait()
+        assert len(task.begun) == 4
+        assert len(set(task.begun)) == 3
+        assert sorted({thread.name for thread in task.threads}) == sorted(set(task.begun))
+        assert instance.getCounter("Several.n_restarts") == 1
+
+
+def test_degraded_task_turns_the_status_to_warning() -> None:
+    class Waits(VTask):
+        RESTART = RestartPolicy("on-failure", first_wait=3600.0, max_wait=3600.0)
+
+        def _runloop(self) -> None:
+            raise ValueError("down")
+
+    class Service(VService):
+        TASKS = [Waits]
+
+    with running(Service) as instance:
+        task = instance.requireTask(Waits)
+        with instance._readiness:
+            instance._readiness.wait_for(
+                lambda: task.state == "DEGRADED" and instance.getWarnings()
+            )
+        assert instance.status == "WARNING"
+        assert instance.ready  # what is degraded may serve still; a task says itself when it cannot
+        assert list(instance.getWarnings().values()) == [
+            "Waits failed and is restarted: ValueError: down"
+        ]
+
+
+def test_warning_of_a_restart_goes_when_its_window_has_passed() -> None:
+    class Brief(Flaky):
+        RESTART = RestartPolicy("on-failure", first_wait=0.0, window=0.05)
+
+    class Service(VService):
+        TASKS = [Brief]
+
+    with running(Service) as instance:
+        instance.requireTask(Brief).begin.set()
+        instance.requireTask(Brief).settled.wait()
+        with instance._readiness:
+            instance._readiness.wait_for(lambda: not instance.getWarnings())
+        assert instance.status == "ALIVE"
+
+
+def test_dependants_are_told_of_a_restart() -> None:
+    told: list[str] = []
+
+    class Dependant(VTask):
+        LOOPLESS = True
+        DEPS = [Flaky]
+
+        def on_dependency_restarted(self, task: VTask) -> None:
+            told.append(task.name)
+
+    class Service(VService):
+        TASKS = [Dependant]
+
+    with running(Service) as instance:
+        instance.requireTask(Flaky).begin.set()
+        instance.requireTask(Flaky).settled.wait()
+    assert told == ["Flaky"]
+
+
+def test_worker_that_shall_always_run_is_restarted_when_it_returns() -> None:
+    class Again(Flaky):
+        RESTART = RestartPolicy("always", first_wait=0.0)
+
+        def _runloop(self) -> None:
+            self.begin.wait()
+            self.runs += 1
+            if self.runs == 3:
+                self.settled.set()
+                self.stop_event.wait()
+
+    class Service(VService):
+        TASKS = [Again]
+
+    with running(Service) as instance:
+        instance.requireTask(Again).begin.set()
+        instance.requireTask(Again).settled.wait()
+        assert instance.getCounter("Again.n_failures") == 0
+
+
+def test_stop_during_the_wait_for_a_restart_is_not_held_up() -> None:
+    class Waits(VTask):
+        RESTART = RestartPolicy("on-failure", first_wait=3600.0, max_wait=3600.0)
+
+        def _runloop(self) -> None:
+            raise ValueError("down")
+
+    class Service(VService):
+        TASKS = [Waits]
+
+    with running(Service) as instance:
+        task = instance.requireTask(Waits)
+        with instance._readiness:
+            instance._readiness.wait_for(lambda: task.state == "DEGRADED")
+    assert task.state == "STOPPED"
+
+
+def test_exception_in_an_asyncio_callback(caplog: pytest.LogCaptureFixture) -> None:
+    class Service(VService):
+        TASKS = ["AsyncioLoopTask"]
+
+    with running(Service) as instance:
+        task = instance.requireTask("AsyncioLoopTask")
+
+        def broken() -> None:
+            raise ValueError("in a callback")
+
+        task.loop.call_soon_threadsafe(broken)
+        assert task.call(lambda: 1).result() == 1
+        assert instance.getCounter("AsyncioLoopTask.n_callback_errors") == 1
+    assert "in a callback" in caplog.text
+
+
+def test_task_that_becomes_ready_later() -> None:
+    class Slow(VTask):
+        LOOPLESS = True
+
+        def initTask(self) -> None:  # noqa: N802
+            self.ready = False
+
+    class Service(VService):
+        TASKS = [Slow]
+
+    with running(Service) as instance:
+        assert instance.status == "ALIVE"
+        assert not instance.ready
+        assert not instance.wait_ready(timeout=0)
+        instance.requireTask(Slow).ready = True
+        assert instance.wait_ready()
+    assert not instance.ready
+    assert not instance.wait_ready()

@@ -1,0 +1,200 @@
+"""Faults while a service starts: rows of docs/reliability.md, each a test of the same name."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+from tests.core.scripts import service
+
+TWO = """
+class A(Idle):
+    pass
+class B(Idle):
+    DEPS = [A]
+"""
+
+
+def test_task_that_fails_to_initialise(tmp_path: Path) -> None:
+    body = f"""{TWO}
+class C(Idle):
+    def initTask(self):
+        raise ValueError("no such table")
+class S(VService):
+    TASKS = [B, C]
+"""
+    with service(tmp_path, body) as process:
+        assert process.finish() == 1
+    assert "ERROR:S:initTask of C failed: ValueError: no such table" in process.lines
+    stops = [line for line in process.lines if line.endswith(("stop", "joined"))]
+    assert stops == ["B stop", "B joined", "A stop", "A joined"]
+    assert "A start" not in process.lines
+
+
+def test_task_that_fails_to_start(tmp_path: Path) -> None:
+    body = f"""{TWO}
+class C(Idle):
+    def start(self):
+        raise OSError("no room")
+class D(Idle):
+    pass
+class S(VService):
+    TASKS = [B, C, D]
+"""
+    with service(tmp_path, body) as process:
+        assert process.finish() == 1
+    assert "ERROR:S:start of C failed: OSError: no room" in process.lines
+    assert "B start" in process.lines
+    assert "D start" not in process.lines
+    stops = [line for line in process.lines if line.endswith("stop")]
+    assert stops == ["D stop", "C stop", "B stop", "A stop"]
+
+
+def test_service_that_fails_in_init_service(tmp_path: Path) -> None:
+    body = """
+class S(VService):
+    def initService(self):
+        raise RuntimeError("no licence")
+"""
+    with service(tmp_path, body) as process:
+        assert process.finish() == 1
+    assert "ERROR:S:The start failed: RuntimeError: no licence" in process.lines
+
+
+def test_worker_that_fails_in_init_task_thread(tmp_path: Path) -> None:
+    body = """
+class C(Worker):
+    def initTaskThread(self):
+        raise ValueError("no connection")
+class S(VService):
+    TASKS = [C]
+"""
+    with service(tmp_path, body) as process:
+        assert process.finish() == 1
+    assert "ERROR:S.C:C failed: ValueError: no connection; the service ends" in process.lines
+
+
+def test_worker_that_crashes_while_others_still_start(tmp_path: Path) -> None:
+    body = """
+class A(VTask):
+    def _runloop(self):
+        raise ValueError("at once")
+class B(Idle):
+    DEPS = [A]
+    def start(self):
+        stopping.wait()
+        super().start()
+class C(Idle):
+    DEPS = [B]
+class S(TellsOfItsStop):
+    TASKS = [C]
+"""
+    with service(tmp_path, body) as process:
+        assert process.finish() == 1
+    assert "DEBUG:S:All tasks started" not in process.lines
+    assert "ERROR:S:Instance ended with status 1: A failed: ValueError: at once" in process.lines
+
+
+def test_start_that_hangs_past_its_timeout(tmp_path: Path) -> None:
+    body = f"""{TWO}
+class C(Idle):
+    def initTask(self):
+        threading.Event().wait()
+class S(VService):
+    TASKS = [B, C]
+"""
+    with service(tmp_path, body, "--start-timeout", "200ms") as process:
+        assert process.finish() == 1
+    assert "ERROR:S:initTask of C did not end within 0.2 s (--start-timeout)" in process.lines
+    assert "in initTask" in process.output
+    stops = [line for line in process.lines if line.endswith("stop")]
+    assert stops == ["B stop", "A stop"]
+
+
+def test_stop_during_start_starts_nothing_further(tmp_path: Path) -> None:
+    body = """
+class A(Idle):
+    pass
+class B(Idle):
+    def start(self):
+        say("B starts")
+        stopping.wait()
+class C(Idle):
+    pass
+class S(TellsOfItsStop):
+    TASKS = [A, B, C]
+"""
+    with service(tmp_path, body) as process:
+        process.read_until("B starts")
+        assert process.stop(signal.SIGTERM) == 0
+    assert "C start" not in process.lines
+    assert "DEBUG:S:All tasks started" not in process.lines
+    stops = [line for line in process.lines if line.endswith("stop")]
+    assert stops == ["C stop", "B stop", "A stop"]
+    assert "INFO:S:Instance shut down gracefully" in process.lines
+
+
+def test_stop_during_a_hung_start_ends_at_the_deadline(tmp_path: Path) -> None:
+    body = """
+class C(VTask):
+    def initTask(self):
+        say("hangs")
+        threading.Event().wait()
+class S(VService):
+    TASKS = [C]
+"""
+    with service(tmp_path, body, "--stop-timeout", "200ms") as process:
+        process.read_until("hangs")
+        assert process.stop(signal.SIGTERM) == 70
+    assert "CRITICAL:S:Not stopped, although 0.2 s have passed: C" in process.lines
+    assert "in initTask" in process.output
+
+
+def test_second_signal_ends_a_hung_start_at_once(tmp_path: Path) -> None:
+    body = """
+class C(VTask):
+    def initTask(self):
+        say("hangs")
+        threading.Event().wait()
+class S(VService):
+    TASKS = [C]
+"""
+    with service(tmp_path, body, "--stop-timeout", "1h") as process:
+        process.read_until("hangs")
+        process.process.send_signal(signal.SIGTERM)
+        process.read_until("SIGTERM Received!")
+        assert process.stop(signal.SIGTERM) == 70
+    assert "CRITICAL:S:Not stopped, although a second SIGTERM came: C" in process.lines
+
+
+def test_task_that_skips_itself_takes_its_dependants_along(tmp_path: Path) -> None:
+    body = """
+class A(Idle):
+    def initTask(self):
+        raise SkipTask("not configured")
+class B(Idle):
+    DEPS = [A]
+class C(Idle):
+    pass
+class S(VService):
+    TASKS = [B, C]
+"""
+    with service(tmp_path, body) as process:
+        process.read_until_started()
+        assert process.stop() == 0
+    assert "INFO:S.A:A is left out: not configured" in process.lines
+    assert "INFO:S.B:B is left out: it depends on A, which was left out" in process.lines
+    assert [line for line in process.lines if line.endswith("start")] == ["C start"]
+
+
+def test_unknown_restart_policy_ends_with_status_2(tmp_path: Path) -> None:
+    body = """
+class A(Worker):
+    RESTART = "sometimes"
+class S(VService):
+    TASKS = [A]
+"""
+    with service(tmp_path, body) as process:
+        assert process.finish() == 2
+    assert "A.RESTART is 'sometimes': use 'never', 'on-failure'" in process.output
+    assert "Traceback" not in process.output

@@ -1,0 +1,389 @@
+"""Faults while a service stops: rows of docs/reliability.md, each a test of the same name."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sparts.errors import StopTimeoutError, TaskFailedError
+from sparts.runner import ServiceThread
+from sparts.testing.running import make_service, running
+from sparts.vservice import VService
+from sparts.vtask import VTask
+
+from tests.core.scripts import service
+
+HANGS = """
+class Hangs(VTask):
+    def _runloop(self):
+        threading.Event().wait()
+class S(VService):
+    TASKS = [Hangs]
+"""
+
+
+def test_dependants_stop_and_end_before_what_they_depend_on(tmp_path: Path) -> None:
+    body = """
+class A(Idle):
+    pass
+class B(Idle):
+    DEPS = [A]
+class C(Idle):
+    pass
+class D(Idle):
+    DEPS = [B]
+class S(VService):
+    TASKS = [C, D]
+"""
+    with service(tmp_path, body) as process:
+        process.read_until_started()
+        assert process.stop(signal.SIGTERM) == 0
+    starts = [line.split()[0] for line in process.lines if line.endswith("start")]
+    assert starts == ["C", "A", "B", "D"]
+    ends = [line for line in process.lines if line.endswith(("stop", "joined"))]
+    for dependant, need in (("D", "B"), ("B", "A")):
+        assert ends.index(f"{dependant} joined") < ends.index(f"{need} stop")
+    stops = [line.split()[0] for line in ends if line.endswith("stop")]
+    assert stops == list(reversed(starts))
+
+
+def test_exception_in_stop(tmp_path: Path) -> None:
+    body = """
+class A(Idle):
+    pass
+class B(Idle):
+    DEPS = [A]
+    def stop(self):
+        raise ValueError("will not")
+class S(VService):
+    TASKS = [B]
+"""
+    with service(tmp_path, body) as process:
+        process.read_until_started()
+        assert process.stop() == 1
+    assert "ERROR:S.B:B failed while stopping" in process.lines
+    assert "ValueError: will not" in process.lines
+    assert process.lines.index("B joined") < process.lines.index("A joined")
+
+
+def test_exception_in_join(tmp_path: Path) -> None:
+    body = """
+class A(Idle):
+    pass
+class B(Idle):
+    DEPS = [A]
+    def join(self):
+        raise ValueError("no end")
+class S(VService):
+    TASKS = [B]
+"""
+    with service(tmp_path, body) as process:
+        process.read_until_started()
+        assert process.stop() == 1
+    assert "ERROR:S.B:B failed while stopping" in process.lines
+    assert "A joined" in process.lines
+
+
+def test_exception_in_a_worker_that_is_being_stopped(tmp_path: Path) -> None:
+    body = """
+class A(VTask):
+    def _runloop(self):
+        self.stop_event.wait()
+        raise ValueError("on the way out")
+class S(VService):
+    TASKS = [A]
+"""
+    with service(tmp_path, body) as process:
+        process.read_until_started()
+        assert process.stop() == 1
+    text = "ERROR:S.A:A failed: ValueError: on the way out; while it was being stopped"
+    assert text in process.lines
+
+
+def test_worker_that_never_returns(tmp_path: Path) -> None:
+    with service(tmp_path, HANGS, "--stop-timeout", "200ms") as process:
+        process.read_until_started()
+        assert process.stop(signal.SIGTERM) == 70
+    assert "CRITICAL:S:Not stopped, although 0.2 s have passed: Hangs" in process.lines
+    assert "Thread S.Hangs:" in process.lines
+    assert "threading.Event().wait()" in process.output
+
+
+def test_second_sigterm_ends_a_hung_stop_at_once(tmp_path: Path) -> None:
+    with service(tmp_path, HANGS, "--stop-timeout", "1h") as process:
+        process.read_until_started()
+        process.process.send_signal(signal.SIGTERM)
+        process.read_until("SIGTERM Received!")
+        assert process.stop(signal.SIGTERM) == 70
+    assert "CRITICAL:S:Not stopped, although a second SIGTERM came: Hangs" in process.lines
+
+
+def test_second_interrupt_ends_a_hung_stop_at_once(tmp_path: Path) -> None:
+    with service(tmp_path, HANGS, "--stop-timeout", "1h") as process:
+        process.read_until_started()
+        process.process.send_signal(signal.SIGINT)
+        process.read_until("KeyboardInterrupt Received!")
+        assert process.stop(signal.SIGINT) == 70
+
+
+def test_task_that_overruns_its_own_stop_timeout(tmp_path: Path) -> None:
+    body = """
+class Slow(VTask):
+    STOP_TIMEOUT = 0.2
+    def _runloop(self):
+        threading.Event().wait()
+class S(VService):
+    TASKS = [Slow]
+"""
+    with service(tmp_path, body, "--stop-timeout", "1h") as process:
+        process.read_until_started()
+        assert process.stop() == 70
+    text = "CRITICAL:S:Not stopped, although STOP_TIMEOUT of Slow, 0.2 s, has passed: Slow"
+    assert text in process.lines
+
+
+def test_stop_method_that_never_returns(tmp_path: Path) -> None:
+    body = """
+class A(Idle):
+    pass
+class B(Idle):
+    DEPS = [A]
+    def stop(self):
+        threading.Event().wait()
+class S(VService):
+    TASKS = [B]
+"""
+    with service(tmp_path, body, "--stop-timeout", "200ms") as process:
+        process.read_until_started()
+        assert process.stop() == 70
+    assert "CRITICAL:S:Not stopped, although 0.2 s have passed: A, B" in process.lines
+    assert "Thread S lifecycle:" in process.lines
+
+
+def test_coroutine_that_never_ends_is_named_with_its_stack(tmp_path: Path) -> None:
+    body = """
+import asyncio
+from sparts.loops import LoopBoundTask
+from sparts.tasks.asyncio import AsyncioLoopTask
+class Stubborn(LoopBoundTask):
+    LOOP = AsyncioLoopTask
+    async def stop_in_loop(self):
+        await asyncio.get_running_loop().create_future()
+class S(VService):
+    TASKS = [Stubborn]
+"""
+    with service(tmp_path, body, "--stop-timeout", "200ms") as process:
+        process.read_until_started()
+        assert process.stop() == 70
+    assert "Stubborn" in process.read_line("CRITICAL:S:Not stopped, although 0.2 s have passed")
+    assert "stop_in_loop" in process.output
+
+
+def test_thread_that_holds_the_interpreter_lock(tmp_path: Path) -> None:
+    body = """
+import ctypes, sparts.lifecycle
+sparts.lifecycle.GUARD_GRACE = 0.1
+class Selfish(VTask):
+    def _runloop(self):
+        self.stop_event.wait()
+        ctypes.PyDLL(None).sleep(3600)  # PyDLL keeps the lock while it calls
+class S(VService):
+    TASKS = [Selfish]
+"""
+    with service(tmp_path, body, "--stop-timeout", "200ms") as process:
+        process.read_until_started()
+        assert process.stop() == 1  # the watchdog's own status: no Python code can run any more
+    assert "Timeout (0:00:00.30000" in process.output
+
+
+def test_thread_of_others_that_never_ends(tmp_path: Path) -> None:
+    body = """
+class S(VService):
+    def initService(self):
+        wait = threading.Event().wait
+        threading.Thread(target=wait, name="stray", daemon=False).start()
+"""
+    with service(tmp_path, body, "--stop-timeout", "200ms") as process:
+        process.read_until_started()
+        assert process.stop() == 70
+    assert "Not ended within 0.2 s after the service: stray" in process.lines
+
+
+def test_sigterm_after_the_service_has_ended_does_not_spoil_its_status(tmp_path: Path) -> None:
+    body = """
+import atexit
+class S(VService):
+    pass
+@atexit.register
+def late():
+    os.kill(os.getpid(), signal.SIGTERM)
+    say("not reached")
+"""
+    with service(tmp_path, body) as process:
+        process.read_until_started()
+        assert process.stop() == 0
+    assert "not reached" not in process.lines
+
+
+def test_drain_keeps_serving_though_not_ready(tmp_path: Path) -> None:
+    class Service(VService):
+        pass
+
+    instance = make_service(Service, "--drain-time", "100ms")
+    stopped: list[bool] = []
+    drained = threading.Event()
+    original = instance.record_status
+
+    def record(phase: object = None) -> None:
+        original(phase)  # type: ignore[arg-type]
+        if phase == "STOPPING":
+            stopped.append(instance.ready)
+            drained.set()
+
+    instance.record_status = record  # type: ignore[method-assign]
+    thread = instance.startBG()
+    instance.shutdown()
+    drained.wait()
+    assert stopped == [False]
+    assert instance.status == "STOPPING"
+    thread.join()
+    assert instance.status == "STOPPED"
+
+
+def test_second_signal_cuts_a_drain_short(tmp_path: Path) -> None:
+    body = """
+class A(Idle):
+    pass
+class S(VService):
+    TASKS = [A]
+"""
+    argv = ("--drain-time", "50m", "--stop-timeout", "1h")
+    with service(tmp_path, body, *argv) as process:
+        process.read_until_started()
+        process.process.send_signal(signal.SIGTERM)
+        process.read_until("Draining for 3000 s")
+        assert "A stop" not in process.lines
+        assert process.stop(signal.SIGTERM) == 0
+    assert "INFO:S:SIGTERM Received!  Not draining any longer" in process.lines
+    assert "A joined" in process.lines
+
+
+def test_drain_that_is_longer_than_the_stop_may_take(tmp_path: Path) -> None:
+    body = "class S(VService): pass"
+    with service(tmp_path, body, "--drain-time", "30s") as process:
+        assert process.finish() == 2
+    assert "--drain-time (30 s) must be shorter than --stop-timeout (25 s)" in process.output
+
+
+def test_crash_while_draining(tmp_path: Path) -> None:
+    body = """
+class A(VTask):
+    def _runloop(self):
+        stopping.wait()
+        raise ValueError("no use")
+class S(TellsOfItsStop):
+    TASKS = [A]
+"""
+    argv = ("--drain-time", "50m", "--stop-timeout", "1h")
+    with service(tmp_path, body, *argv) as process:
+        process.read_until_started()
+        assert process.stop(signal.SIGTERM) == 1
+    assert "Instance ended with status 1: A failed: ValueError: no use" in process.output
+
+
+@pytest.fixture
+def released() -> Iterator[threading.Event]:
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def test_hung_stop_in_the_background_is_raised_to_who_joins(released: threading.Event) -> None:
+    class Hangs(VTask):
+        def _runloop(self) -> None:
+            released.wait()
+
+    class Service(VService):
+        TASKS = [Hangs]
+
+    thread = make_service(Service, "--stop-timeout", "100ms").startBG()
+    instance = thread.service
+    instance.shutdown()
+    with pytest.raises(StopTimeoutError, match="Not stopped, although 0.1 s have passed: Hangs"):
+        thread.join()
+    with pytest.raises(StopTimeoutError):
+        instance.join()
+    assert instance.status == "DEAD"
+    assert thread.status == 70
+    released.set()
+    instance.requireTask(Hangs).threads[0].join()
+
+
+def test_crash_in_the_background_is_raised_to_who_joins() -> None:
+    crash = threading.Event()
+
+    class Crashes(VTask):
+        def _runloop(self) -> None:
+            crash.wait()
+            raise ValueError("lost")
+
+    class Service(VService):
+        TASKS = [Crashes]
+
+    thread = make_service(Service).startBG()
+    crash.set()
+    with pytest.raises(TaskFailedError, match="Crashes failed: ValueError: lost") as caught:
+        thread.join()
+    assert isinstance(caught.value.__cause__, ValueError)
+    assert thread.service.status == "DEAD"
+
+
+def test_requests_to_stop_never_block_and_may_be_many() -> None:
+    class Service(VService):
+        pass
+
+    with running(Service) as instance:
+        for _ in range(100):
+            instance.shutdown()
+            instance.stop()
+    assert instance.status == "STOPPED"
+    instance.shutdown()
+
+
+def test_stop_asked_for_before_the_start() -> None:
+    class Service(VService):
+        pass
+
+    instance = make_service(Service)
+    instance.shutdown()
+    assert instance.inbox.qsize() == 1
+    thread = ServiceThread(instance)
+    thread.start()
+    thread.join()
+    assert instance.status == "STOPPED"
+
+
+@pytest.mark.needs("util-linux")
+def test_service_that_runs_as_pid_1(tmp_path: Path) -> None:
+    body = """
+class S(VService):
+    def initService(self):
+        say("pid", os.getpid())
+"""
+    inner = ["unshare", "--pid", "--fork", "--kill-child", sys.executable]
+    if os.geteuid() != 0:
+        inner[1:1] = ["--user", "--map-root-user"]
+    with service(tmp_path, body, python=inner) as process:
+        process.read_until("pid 1$")
+        process.read_until_started()
+        children = Path(f"/proc/{process.process.pid}/task/{process.process.pid}/children")
+        child = children.read_text().split()[0]
+        subprocess.run(["kill", "-TERM", child], check=True)
+        assert process.finish() == 0
+    assert "INFO:S:Instance shut down gracefully" in process.lines
