@@ -179,19 +179,21 @@ class DirectoryWatcherTask(PeriodicTask):
 
     def _handle(self, events: Iterable[Event]) -> None:
         """Look at the files that events name, each once, in order; moves in their place."""
-        dirty: dict[str, None] = {}
+        dirty: dict[str, bool] = {}
         for event in events:
             if isinstance(event, Moved):
                 self._look_at_all(dirty)
                 dirty = {}
                 self._move(event)
             elif event is not None:
-                dirty[event] = None
+                dirty[event.name] = event.gone or dirty.get(event.name, False)
         self._look_at_all(dirty)
 
-    def _look_at_all(self, names: Iterable[str]) -> None:
-        for name in names:
-            self._look_at(name, self._stat(name))
+    def _look_at_all(self, dirty: dict[str, bool]) -> None:
+        for name, gone in dirty.items():
+            stat = self._stat(name)
+            if stat is not None or gone:  # else the event that says where it went is still to come
+                self._look_at(name, stat)
 
     def _look_at(self, name: str, new: os.stat_result | None) -> None:
         old = self._known.pop(name, None)
@@ -211,7 +213,7 @@ class DirectoryWatcherTask(PeriodicTask):
         old, new = self._known.get(event.old), self._stat(event.new)
         known = event.new in self._known
         if known or old is None or new is None or old.st_ino != new.st_ino:
-            self._look_at_all((event.old, event.new))
+            self._look_at_all({event.old: True, event.new: False})
             return
         del self._known[event.old]
         self._known[event.new] = new

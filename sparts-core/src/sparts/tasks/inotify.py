@@ -12,6 +12,13 @@ if TYPE_CHECKING:
     from watchdog.observers.api import ObservedWatch
 
 
+class Touched(NamedTuple):
+    """Something happened to a file; ``gone``: it was deleted, or moved out of the directory."""
+
+    name: str
+    gone: bool
+
+
 class Moved(NamedTuple):
     """A file of the directory has a new name in it."""
 
@@ -19,8 +26,8 @@ class Moved(NamedTuple):
     new: str
 
 
-Event = str | Moved | None
-"""The name of a file to look at, a move, or None: look at the whole directory."""
+Event = Touched | Moved | None
+"""What happened to one file, or None: look at the whole directory."""
 
 
 def _matters(record: logging.LogRecord) -> bool:
@@ -126,7 +133,8 @@ class Watcher:
             self._lost()
         elif not event.is_directory:
             name = os.path.basename(source)
-            self._tell(Moved(name, os.path.basename(target)) if target else name)
+            gone = event.event_type == "deleted"
+            self._tell(Moved(name, os.path.basename(target)) if target else Touched(name, gone))
 
     def _on_other(self, event: FileSystemEvent) -> None:
         for path in (event.src_path, event.dest_path):
