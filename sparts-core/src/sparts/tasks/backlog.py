@@ -1,0 +1,255 @@
+"""Backlog: the items of a queue task, from when they are put in to when they are done."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from heapq import heappop, heappush
+from itertools import count
+from math import inf
+from queue import Full
+from threading import get_ident
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from sparts.clock import SYSTEM
+from sparts.context import ExecuteContext
+from sparts.errors import TaskStoppedError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from sparts.clock import Clock
+
+
+class Backlog:
+    """Items in order of arrival: waiting, put off, being worked on. Safe for threads.
+
+    What a `queue.Queue` has too is for everybody; the other methods are the task's.
+
+    Args:
+        name: the task's, for errors.
+        maxsize: how many items may wait; 0: any number.
+        workers: the task's worker threads; the list may grow.
+    """
+
+    def __init__(self, name: str, maxsize: int, workers: list[threading.Thread]) -> None:
+        self.name = name
+        self.maxsize = maxsize
+        self.clock: Clock = SYSTEM
+        self._workers = workers
+        self._lock = threading.Lock()  # guards what follows
+        self._work = threading.Condition(self._lock)
+        self._room = threading.Condition(self._lock)
+        self._quiet = threading.Condition(self._lock)
+        self._ready: Any = deque()
+        self._later: list[tuple[float, int, ExecuteContext]] = []
+        self._running: dict[int, ExecuteContext] = {}  # by worker
+        self._numbers = count()
+        self._idle = 0  # workers that wait
+        self._bells: list[threading.Lock] = []  # what wakes those of them that wait for no time
+        self._waking = False  # one of them was woken, and has not looked yet
+        self._alarm = inf  # when one of them wakes by itself, for what was put off
+        self._blocked: set[int] = set()  # threads that wait for room
+        self._closed = False
+        self._drain_until = -inf
+
+    # -- as queue.Queue has it ---------------------------------------------------------------------
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        """Add an item (or an `ExecuteContext`, whose future or deferred gets the outcome).
+
+        While as many items wait as may, this waits, at most ``timeout`` seconds.
+
+        Raises:
+            queue.Full: there is no room, and shall be no waiting, or was none in time; or every
+                worker of the task would wait for room that only they can make.
+            TaskStoppedError: the task is stopping, or has stopped.
+        """
+        self.add(item if type(item) is ExecuteContext else ExecuteContext(1, item), block, timeout)
+
+    def put_nowait(self, item: Any) -> None:
+        """Add an item at once; ``queue.Full`` if there is no room."""
+        self.put(item, block=False)
+
+    def qsize(self) -> int:
+        """How many items wait, those that were put off among them."""
+        return len(self._ready) + len(self._later)
+
+    def empty(self) -> bool:
+        """Whether no item waits."""
+        return not self.qsize()
+
+    def full(self) -> bool:
+        """Whether there is no room for another item."""
+        return 0 < self.maxsize <= self.qsize()
+
+    def join(self) -> None:
+        """Wait until no item waits or is worked on."""
+        with self._lock:
+            while self._ready or self._later or self._running:
+                self._quiet.wait()
+
+    # -- for the task ------------------------------------------------------------------------------
+
+    def add(
+        self, context: ExecuteContext, block: bool = True, timeout: float | None = None
+    ) -> Future[Any] | None:
+        """Add an item as `put` does, and return the future that gets its outcome, if one does."""
+        with self._lock:
+            if self._closed or self.maxsize:
+                self._wait_for_room(block, timeout)
+            self._push(context)
+            if self._idle and not self._waking:
+                self._wake()
+        return context.future
+
+    def take(self) -> ExecuteContext | None:
+        """Wait for an item and mark it as worked on; None when the worker shall end."""
+        with self._lock:
+            while True:
+                if self._later:
+                    self._promote()
+                if self._ready and (not self._closed or self._drain_until > -inf):
+                    context = self._pop()
+                    if self._blocked:
+                        self._room.notify()
+                    if not _begins(context):
+                        self._forget(context)
+                        continue
+                    self._running[get_ident()] = context
+                    if self._idle and not self._waking and self._is_due():
+                        self._wake()
+                    return context
+                if not self._running:
+                    self._quiet.notify_all()
+                if self._closed and not (self._later and self._later[0][0] < self._drain_until):
+                    return None
+                self._rest()
+
+    def done(self, context: ExecuteContext) -> None:
+        """Note that the calling worker is done with its item."""
+        self._running.pop(get_ident(), None)
+
+    def put_back(self, context: ExecuteContext, seconds: float) -> bool:
+        """Have the calling worker's item wait again, for ``seconds``; False if it was given up."""
+        with self._lock:
+            if self._running.pop(get_ident(), None) is None:
+                return False
+            due = self.clock.monotonic() + seconds
+            heappush(self._later, (due, next(self._numbers), context))
+            if self._idle and not self._waking and due < self._alarm:
+                self._wake()
+        return True
+
+    def worker_left(self) -> None:
+        """Note that the calling worker ends by a failure, or pauses for it."""
+        with self._lock:
+            self._quiet.notify_all()
+            if self._idle and not self._waking and self._is_due():
+                self._wake()
+
+    def close(self, drain: float | None) -> None:
+        """Take no more items. Those that there are may still be taken, for ``drain`` seconds.
+
+        ``inf`` is for any time, None not at all.
+        """
+        with self._lock:
+            self._closed = True
+            if drain is not None:
+                self._drain_until = self.clock.monotonic() + drain
+            self._wake_all()
+
+    def give_up(self) -> list[ExecuteContext]:
+        """End it all, and return what is not done: being worked on, waiting, put off."""
+        with self._lock:
+            self._closed, self._drain_until = True, -inf
+            left = list(self._running.values())
+            while self._ready:
+                left.append(self._pop())
+            left += [context for _, _, context in sorted(self._later, key=lambda entry: entry[:2])]
+            self._later.clear()
+            self._running.clear()
+            self._wake_all()
+            self._quiet.notify_all()
+        return left
+
+    # -- with the lock held ------------------------------------------------------------------------
+
+    def _push(self, context: ExecuteContext) -> None:
+        self._ready.append(context)
+
+    def _pop(self) -> ExecuteContext:
+        return self._ready.popleft()  # type: ignore[no-any-return]
+
+    def _forget(self, context: ExecuteContext) -> None:
+        """Note that an item will not be worked on, because it was cancelled."""
+
+    def _is_due(self) -> bool:
+        """Whether an idle worker has something to do, or a time to keep that none keeps."""
+        return bool(self._ready) or (bool(self._later) and self._later[0][0] < self._alarm)
+
+    def _wake(self) -> None:
+        """Wake the worker that has waited least; it wakes the next if there is more to do."""
+        self._waking = True
+        if self._bells:
+            self._bells.pop().release()
+        else:
+            self._work.notify()
+
+    def _wake_all(self) -> None:
+        while self._bells:
+            self._bells.pop().release()
+        self._work.notify_all()
+        self._room.notify_all()
+
+    def _rest(self) -> None:
+        """Wait to be woken; one of those who wait keeps the time for what was put off."""
+        self._idle += 1
+        if self._later and self._later[0][0] < self._alarm:
+            alarm = self._alarm = self._later[0][0]
+            self.clock.wait(self._work, alarm)
+            if alarm == self._alarm:
+                self._alarm = inf
+        else:  # a bare lock: a condition costs more than all the rest of an item
+            bell = threading.Lock()
+            bell.acquire()
+            self._bells.append(bell)
+            self._lock.release()
+            bell.acquire()
+            self._lock.acquire()
+        self._idle -= 1
+        self._waking = False
+
+    def _promote(self) -> None:
+        """Make ready what was put off until now."""
+        now = self.clock.monotonic()
+        while self._later and self._later[0][0] <= now:
+            self._push(heappop(self._later)[2])
+
+    def _wait_for_room(self, block: bool, timeout: float | None) -> None:
+        deadline = None if timeout is None else monotonic() + timeout
+        me = get_ident()
+        while not self._closed and self.full():
+            left = None if deadline is None else deadline - monotonic()
+            if not block or (left is not None and left <= 0):
+                raise Full(f"{self.name} has no room: {self.qsize()} items wait.")
+            self._blocked.add(me)
+            try:
+                workers = {thread.ident for thread in self._workers if thread.is_alive()}
+                if left is None and me in workers and workers <= self._blocked:
+                    raise Full(f"{self.name} has no room, and all of its workers wait for some.")
+                self._room.wait(left)
+            finally:
+                self._blocked.discard(me)
+        if self._closed:
+            raise TaskStoppedError(
+                f"{self.name} takes no more items: it is stopping. What is put to it now would "
+                f"never be worked on."
+            )
+
+
+def _begins(context: ExecuteContext) -> bool:
+    """Note in its future that the item begins; False: it was cancelled."""
+    future = context.future
+    return future is None or context.attempt > 1 or future.set_running_or_notify_cancel()

@@ -1,0 +1,93 @@
+"""Submission: a future that is light enough to make one for each of a hundred thousand items."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import CancelledError, Future, InvalidStateError
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from sparts.context import ExecuteContext
+
+_changing = threading.Lock()
+
+
+class Submission(Future[Any]):
+    """The future of a submitted item, which a coroutine may ``await``, too.
+
+    A `concurrent.futures.Future` in every respect. But its lock and its lists, which are most of
+    what a future costs, are made when somebody waits for it, cancels it or adds a callback; most
+    are done before. Until then one lock for all of them guards their states.
+    """
+
+    # What `concurrent.futures` itself uses of a future: ``_state``, ``_result``, ``_exception``,
+    # and, with ``_condition`` held, ``_waiters`` and ``_done_callbacks``.
+    _result = None
+    _exception = None
+
+    def __init__(self) -> None:
+        self._state = "PENDING"
+        self._own: threading.Condition | None = None
+
+    @property
+    def _condition(self) -> threading.Condition:  # type: ignore[override]
+        with _changing:
+            if self._own is None:
+                self._waiters: list[Any] = []
+                self._done_callbacks: list[Any] = []
+                self._own = threading.Condition()
+            return self._own
+
+    def set_running_or_notify_cancel(self) -> bool:
+        """Note that the work begins; False: it was cancelled before."""
+        with _changing:
+            if self._own is None and self._state == "PENDING":
+                self._state = "RUNNING"
+                return True
+        return super().set_running_or_notify_cancel()
+
+    def set_result(self, result: Any) -> None:
+        """End with a result; `InvalidStateError` if it has ended already."""
+        with _changing:
+            if self._own is None and self._state == "RUNNING":
+                self._result = result
+                self._state = "FINISHED"
+                return
+        super().set_result(result)
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the outcome and return the result; as every future does."""
+        if self._state == "FINISHED" and self._exception is None:
+            return self._result
+        return super().result(timeout)
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        import asyncio
+
+        return asyncio.wrap_future(self).__await__()
+
+
+def deliver(
+    context: ExecuteContext, result: Any = None, error: BaseException | None = None
+) -> None:
+    """End who waits for an item's outcome, its future and its deferred, if they have not ended.
+
+    Raises:
+        Exception: what the deferred's own callbacks let through.
+    """
+    future, deferred = context.future, context.deferred
+    if future is not None:
+        try:
+            if error is None:
+                future.set_result(result)
+            elif not isinstance(error, CancelledError) or not future.cancel():
+                future.set_exception(error)
+        except InvalidStateError:  # cancelled, or ended when the task was stopped
+            pass
+    if deferred is not None and not getattr(deferred, "called", False):
+        if error is None:
+            deferred.callback(result)
+        else:
+            deferred.errback(error)
