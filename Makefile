@@ -33,7 +33,7 @@ serve: $(READY) ## Run the HTTP service of examples/ on port 8000 (another: PORT
 	$(BIN)/python examples/http_by_name.py --http-port $(PORT)
 
 test: $(READY) system-packages ## Run the tests (some of them: ARGS="tests/core -k name")
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 system-packages: $(READY) ## Install the system packages that tests need, or say what is missing
 	$(BIN)/python -m scripts.system_packages

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +22,16 @@ class Environment:
     """A virtual environment of its own, and a folder to run things in."""
 
     folder: Path
-    work: Path
 
     @property
     def python(self) -> str:
         """The path of the interpreter."""
-        return str(self.folder / "bin" / "python")
+        return str(self.folder / "venv" / "bin" / "python")
+
+    @property
+    def work(self) -> Path:
+        """The folder to run things in."""
+        return self.folder / "work"
 
     def run(self, *command: str | Path) -> str:
         """Run the interpreter with arguments, from outside the checkout, and give its output."""
@@ -64,32 +71,66 @@ class Environment:
 
 def make_environment(folder: Path, options: Sequence[str] = ()) -> Environment:
     """Make a fresh virtual environment of this Python in `folder`."""
-    work = folder / "work"
-    work.mkdir(parents=True)
+    (folder / "work").mkdir()
     command = [sys.executable, "-m", "venv", *options, str(folder / "venv")]
     subprocess.run(command, env=clean_environment(), check=True)
-    return Environment(folder / "venv", work)
+    return Environment(folder)
 
 
-def build_all(folder: Path) -> dict[str, Path]:
-    """Build everything into `folder`, and give the wheels by their distribution's name."""
-    for project in find_projects():
+def build_all(sources: Path, folder: Path) -> None:
+    """Build all of `sources` into `folder`."""
+    for project in sorted(sources.glob("sparts-*")):
         build(project, folder)
+
+
+def find_wheels(folder: Path) -> dict[str, Path]:
+    """Give the wheels in `folder` by their distribution's name."""
     wheels = {path.name.split("-")[0].replace("_", "-"): path for path in folder.glob("*.whl")}
     assert len(wheels) == 5
     return wheels
 
 
+def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Give the folder `name`, which `make` filled once for all processes of this test run."""
+    base = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    folder, finished = base / name, base / f"{name}.finished"
+    with (base / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not finished.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            finished.touch()
+    return folder
+
+
+def copy_sources(folder: Path) -> None:
+    """Copy the five's folders, without what Python puts beside the sources."""
+    ignore = shutil.ignore_patterns("__pycache__")
+    for project in find_projects():
+        shutil.copytree(project, folder / project.name, ignore=ignore)
+    shutil.copy(ROOT / ".gitignore", folder)
+
+
 @pytest.fixture(scope="session")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a copy of the five's folders, in which nobody works meanwhile."""
+    return make_once(tmp_path_factory, "sources", copy_sources)
+
+
+@pytest.fixture(scope="session")
+def wheels(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Give the five wheels, by name; the sdists lie beside them."""
-    return build_all(tmp_path_factory.mktemp("dist"))
+    folder = make_once(tmp_path_factory, "dist", lambda folder: build_all(sources, folder))
+    return find_wheels(folder)
 
 
 @pytest.fixture(scope="session")
 def acme_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give the wheel of a third party's distribution."""
-    folder = tmp_path_factory.mktemp("acme")
-    build(Path(__file__).with_name("fixtures") / "acme_jobs", folder)
+    project = Path(__file__).with_name("fixtures") / "acme_jobs"
+    folder = make_once(tmp_path_factory, "acme", lambda folder: build(project, folder))
     (wheel,) = folder.glob("*.whl")
     return wheel

@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 
 from scripts.build_distributions import ROOT
-from tests.ecosystem.conftest import Environment, make_environment
+from tests.ecosystem.conftest import Environment, make_environment, make_once
 from tests.processes import ServiceProcess
-
-pytestmark = pytest.mark.xdist_group("wheels")
 
 BY_NAME = """
 from sparts.vservice import VService
@@ -23,15 +21,10 @@ MyService.initFromCLI()
 """
 
 
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """Give an environment without even pip."""
-    return make_environment(tmp_path_factory.mktemp("fresh"), ["--without-pip"])
-
-
 def test_core_alone_runs_a_service_and_a_plugin_adds_tasks_by_name(
-    environment: Environment, wheels: dict[str, Path]
+    wheels: dict[str, Path], tmp_path: Path
 ) -> None:
+    environment = make_environment(tmp_path, ["--without-pip"])
     environment.uv_install(wheels["sparts-core"])
     assert environment.installed() == {"sparts-core", "pluggy"}
     first = [environment.python, str(ROOT / "examples" / "simple.py")]
@@ -68,21 +61,24 @@ def test_all_five_install_together_and_import(wheels: dict[str, Path], tmp_path:
     )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def acme_environment(
     tmp_path_factory: pytest.TempPathFactory, wheels: dict[str, Path], acme_wheel: Path
 ) -> Environment:
     """Give an environment where pip has installed a third party's wheel beside ours."""
-    environment = make_environment(tmp_path_factory.mktemp("third"))
-    ours = [wheels["sparts-core"], wheels["sparts-tornado"]]
-    environment.run("-m", "pip", "install", "--quiet", *ours, acme_wheel)
-    (environment.work / "service.py").write_text(BY_NAME, encoding="utf-8")
-    return environment
+
+    def make(folder: Path) -> None:
+        environment = make_environment(folder, [])
+        ours = [wheels["sparts-core"], wheels["sparts-tornado"]]
+        environment.run("-m", "pip", "install", "--quiet", *ours, acme_wheel)
+
+    return Environment(make_once(tmp_path_factory, "third_party", make))
 
 
-def test_a_third_partys_task_runs_by_name(acme_environment: Environment) -> None:
+def test_a_third_partys_task_runs_by_name(acme_environment: Environment, tmp_path: Path) -> None:
+    (tmp_path / "service.py").write_text(BY_NAME, encoding="utf-8")
     command = [acme_environment.python, "service.py", "--acme-greeting", "Good morning"]
-    with ServiceProcess(command, cwd=acme_environment.work) as service:
+    with ServiceProcess(command, cwd=tmp_path) as service:
         service.read_until("INFO:MyService.AcmeGreeter:Good morning from Acme")
         assert service.stop() == 0, service.output
 
@@ -97,11 +93,13 @@ def test_a_third_partys_hooks_are_called_in_a_service_that_names_only_classes(
         assert "INFO:MyService:Acme sees the service STOPPED" in service.lines
 
 
-def test_a_third_partys_task_and_ours_run_in_one_service(acme_environment: Environment) -> None:
+def test_a_third_partys_task_and_ours_run_in_one_service(
+    acme_environment: Environment, tmp_path: Path
+) -> None:
     both = BY_NAME.replace('["AcmeGreeter"]', '["AcmeGreeter@acme-jobs", "TornadoHTTPTask"]')
-    (acme_environment.work / "both.py").write_text(both, encoding="utf-8")
+    (tmp_path / "both.py").write_text(both, encoding="utf-8")
     command = [acme_environment.python, "both.py", "--http-port", "0"]
-    with ServiceProcess(command, cwd=acme_environment.work) as service:
+    with ServiceProcess(command, cwd=tmp_path) as service:
         service.read_until_started()
         assert service.stop() == 0, service.output
         assert any("Hello from Acme" in line for line in service.lines)
