@@ -104,7 +104,7 @@ def test_help_fits_80_columns_with_long_names_and_texts() -> None:
         prefix=None,
         a_long_option_name=option(help="word " * 60),
         fast=option(type=bool, default=False, help="word " * 30),
-        __doc__="Its docstring is a line longer than the eighty columns of a terminal, and so it wraps.",
+        __doc__="This docstring is longer than the eighty columns of a terminal, and so it wraps.",
     )
     text = help_of(service_of(long))
     assert max(map(len, text.splitlines())) <= 80

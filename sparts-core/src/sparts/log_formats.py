@@ -14,16 +14,16 @@ from sparts.log_secrets import masked
 _COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 
 
-def make_formatter(format: str, service: str, to_stderr: bool) -> logging.Formatter:
+def make_formatter(format: str, services: list[str], to_stderr: bool) -> logging.Formatter:
     """The formatter for a form, and for stderr what it is connected to.
 
     Args:
         format: "text" or "json".
-        service: the service's name.
+        services: the names of the services that log through it.
         to_stderr: whether the lines go to stderr, which may be a terminal or the journal.
     """
     inner: logging.Formatter = (
-        JSONFormatter(service) if format == "json" else logging.Formatter(logging.BASIC_FORMAT)
+        JSONFormatter(services) if format == "json" else logging.Formatter(logging.BASIC_FORMAT)
     )
     if to_stderr and under_journald(os.environ):
         return PriorityFormatter(inner)
@@ -99,13 +99,12 @@ class JSONFormatter(logging.Formatter):
     whatever the call gave as ``extra``; an extra field of one of those names goes under ``extra``.
 
     Args:
-        service: the service's name.
+        services: the names of the services that log through it; the list may change.
     """
 
-    def __init__(self, service: str) -> None:
+    def __init__(self, services: list[str]) -> None:
         super().__init__()
-        self.service = service
-        self.task_prefix = service + "."
+        self.services = services
 
     def format(self, record: logging.LogRecord) -> str:
         """The line of a record."""
@@ -116,11 +115,9 @@ class JSONFormatter(logging.Formatter):
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
-            "service": self.service,
+            **self._owner(record.name),
+            "thread": record.threadName,
         }
-        if record.name.startswith(self.task_prefix):
-            fields["task"] = record.name[len(self.task_prefix) :].partition(".")[0]
-        fields["thread"] = record.threadName
         if (exception := self._exception(record)) is not None:
             fields["exception"] = exception
         if record.stack_info:
@@ -130,6 +127,14 @@ class JSONFormatter(logging.Formatter):
             return json.dumps(fields, default=_plain, allow_nan=False)
         except (TypeError, ValueError, RecursionError):  # a key that is no text, NaN, a circle
             return json.dumps({name: _or_repr(value) for name, value in fields.items()})
+
+    def _owner(self, logger: str) -> dict[str, str]:
+        """The service and the task that a logger's name speaks for."""
+        for service in self.services:
+            if f"{logger}.".startswith(f"{service}."):
+                task = logger[len(service) + 1 :].partition(".")[0]
+                return {"service": service, "task": task} if task else {"service": service}
+        return {"service": self.services[0]} if len(set(self.services)) == 1 else {}
 
     def _exception(self, record: logging.LogRecord) -> dict[str, str] | None:
         """The exception of a record."""

@@ -80,12 +80,7 @@ def _masked(value: Any, pattern: re.Pattern[str], depth: int) -> Any:
     if depth < 20 and type(value) in (list, tuple, set, frozenset):
         return [_masked(part, pattern, depth + 1) for part in value]
     text = str(value)
-    return _mask_text(text, pattern) if pattern.search(text) else value
-
-
-def _mask_text(text: str, pattern: re.Pattern[str]) -> str:
-    """A text without its secrets."""
-    return pattern.sub(_MASK, text)
+    return pattern.sub(_MASK, text) if pattern.search(text) else value
 
 
 class SecretFilter(logging.Filter):
@@ -106,7 +101,8 @@ class SecretFilter(logging.Filter):
                 setattr(record, name, pattern.sub(_MASK, text))
         fields = vars(record)
         for name in fields.keys() - _STANDARD:
-            fields[name] = _masked(fields[name], pattern, 0)
+            value = _masked(fields.pop(name), pattern, 0)
+            fields[pattern.sub(_MASK, name)] = value
         return True
 
     @staticmethod

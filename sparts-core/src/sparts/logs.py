@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from os import PathLike, fspath
 from os.path import abspath
 from typing import NamedTuple
@@ -32,9 +32,8 @@ __all__ = [
 ]
 
 FORMATS = ("text", "json")
-_OURS: dict[
-    tuple[str | None, str], tuple[logging.Handler, int]
-] = {}  # shared by services; how many
+# The handlers in use, by file and format, with the names of the services that share each.
+_OURS: dict[tuple[str | None, str], tuple[logging.Handler, list[str]]] = {}
 _lock = threading.Lock()
 
 
@@ -78,9 +77,9 @@ class Logging:
         handler: what writes; None if the application configured logging itself.
     """
 
-    def __init__(self, own: Iterable[str] = ()) -> None:
+    def __init__(self, own: Sequence[str]) -> None:
         self.handler: logging.Handler | None = None
-        self._own = tuple(own)
+        self._own = own  # the service's name first
         self._key: tuple[str | None, str] | None = None
         self._levels: dict[logging.Logger, int] = {}
         self._filtered: list[logging.Handler] = []
@@ -120,7 +119,7 @@ class Logging:
             handler.removeFilter(self._filter)
         self._filtered.clear()
         if self._key is not None:
-            _release(self._key)
+            _release(self._key, self._own[0])
         self.handler = self._key = None
 
 
@@ -160,7 +159,7 @@ def configure(
             setup._filtered.append(handler)
         return setup
     path = None if logfile is None else abspath(fspath(logfile))
-    key = (path, f"{format} {name}" if format == "json" else format)
+    key = (path, format)
     try:
         setup.handler = _acquire(key, name)
     except OSError as exc:
@@ -172,23 +171,26 @@ def configure(
 
 def _acquire(key: tuple[str | None, str], name: str) -> logging.Handler:
     """The root logger's handler for this target and form, made if no service has it yet."""
+    path, format = key
     with _lock:
-        handler, users = _OURS.get(key, (None, 0))
-        if handler is None:
-            handler = StderrHandler() if key[0] is None else LogFileHandler(key[0])
-            handler.setFormatter(make_formatter(key[1].partition(" ")[0], name, key[0] is None))
+        if key not in _OURS:
+            handler = StderrHandler() if path is None else LogFileHandler(path)
+            services: list[str] = []
+            handler.setFormatter(make_formatter(format, services, path is None))
             handler.addFilter(SecretFilter())
             logging.getLogger().addHandler(handler)
-        _OURS[key] = (handler, users + 1)
-        return handler
+            _OURS[key] = handler, services
+        _OURS[key][1].append(name)
+        return _OURS[key][0]
 
 
-def _release(key: tuple[str | None, str]) -> None:
+def _release(key: tuple[str | None, str], name: str) -> None:
     """Take the handler away when its last service has ended."""
     with _lock:
-        handler, users = _OURS.pop(key)
-        if users > 1:
-            _OURS[key] = (handler, users - 1)
+        handler, services = _OURS[key]
+        services.remove(name)
+        if services:
             return
+        del _OURS[key]
         logging.getLogger().removeHandler(handler)
     handler.close()

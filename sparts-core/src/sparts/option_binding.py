@@ -159,6 +159,8 @@ class Binding:
         if self.option.secret:
             hide_secret(raw)
         value = convert(self.kind, raw)
+        if self.option.secret:
+            hide_secret(value)
         choices = self.option.choices
         if choices is not None and value not in choices:
             raise Expected("one of " + ", ".join(map(str, choices)))

@@ -1,0 +1,35 @@
+"""Logging and a stderr without pytest's hands on them, for tests that ask for `bare_logging`."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from tests.core.log_helpers import FakeStderr, bare_root, no_secrets
+
+
+@pytest.fixture
+def bare_logging(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logging as at the start of a process: no handlers, no secrets, no journal."""
+    no_secrets(monkeypatch)
+    monkeypatch.delenv("JOURNAL_STREAM", raising=False)
+
+
+@pytest.fixture
+def stderr(bare_logging: None) -> FakeStderr:
+    """What `sys.stderr` is while the test runs."""
+    return FakeStderr()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Take pytest's handlers and stderr away around the call itself: it sets them just before."""
+    if "bare_logging" not in pyfuncitem.fixturenames:
+        return (yield)
+    fake: Any = pyfuncitem.funcargs.get("stderr", sys.stderr)
+    with bare_root(), contextlib.redirect_stderr(fake):
+        return (yield)

@@ -1,0 +1,234 @@
+"""What a log line looks like: JSON, colour, journald."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sparts import logs
+from sparts.log_formats import JSONFormatter, colour_wanted, priority, under_journald
+
+from tests.core.log_helpers import FakeStderr
+
+pytestmark = pytest.mark.usefixtures("stderr")
+
+
+def json_lines(stderr: FakeStderr) -> list[dict[str, Any]]:
+    """The objects that were written, one a line."""
+    return [json.loads(line) for line in stderr.getvalue().splitlines()]
+
+
+def test_json_line_has_service_task_thread_and_extra_fields(stderr: FakeStderr) -> None:
+    setup = logs.configure("Svc", format="json")
+    logging.getLogger("Svc.Task").info("took %d ms", 5, extra={"item": {"id": 7}, "tags": ["a"]})
+    logging.getLogger("library").warning("é\n2")
+    setup.close()
+    first, second = json_lines(stderr)
+    assert first.pop("time").endswith("Z")
+    assert first == {
+        "level": "INFO",
+        "logger": "Svc.Task",
+        "message": "took 5 ms",
+        "service": "Svc",
+        "task": "Task",
+        "thread": threading.current_thread().name,
+        "item": {"id": 7},
+        "tags": ["a"],
+    }
+    assert (second["message"], second["service"], second.get("task")) == ("é\n2", "Svc", None)
+
+
+def test_json_line_has_the_exception_and_the_stack(stderr: FakeStderr) -> None:
+    setup = logs.configure("Svc", format="json")
+    try:
+        raise KeyError("gone")
+    except KeyError:
+        logging.getLogger("Svc").exception("failed", stack_info=True)
+    setup.close()
+    (line,) = json_lines(stderr)
+    assert (line["exception"]["type"], line["exception"]["message"]) == ("KeyError", "'gone'")
+    assert "test_log_formats.py" in line["exception"]["traceback"]
+    assert line["stack"].startswith("Stack (most recent call last)")
+
+
+def test_time_is_utc_with_milliseconds() -> None:
+    record = logging.makeLogRecord({"created": 1_700_000_000.9996, "name": "Svc", "msg": "x"})
+    assert json.loads(JSONFormatter(["Svc"]).format(record))["time"] == "2023-11-14T22:13:20.999Z"
+
+
+def test_extra_field_of_a_standard_name_goes_under_extra() -> None:
+    record = logging.makeLogRecord({"name": "Svc", "msg": "x", "task": 5, "service": "other"})
+    fields = json.loads(JSONFormatter(["Svc"]).format(record))
+    assert fields["service"] == "Svc"
+    assert fields["extra"] == {"service": "other"}
+    assert fields["task"] == 5
+
+
+def test_two_services_with_json_are_told_apart_and_each_line_comes_once(stderr: FakeStderr) -> None:
+    first, second = logs.configure("One", format="json"), logs.configure("Two", format="json")
+    for name in ("One.A", "Two.B"):
+        logging.getLogger(name).info("x")
+    logging.getLogger("library").warning("whose?")
+    second.close()
+    logging.getLogger("library").warning("of the one that is left")
+    first.close()
+    found = [(line.get("service"), line.get("task")) for line in json_lines(stderr)]
+    assert found == [("One", "A"), ("Two", "B"), (None, None), ("One", None)]
+
+
+class Odd:
+    def __repr__(self) -> str:
+        return "<odd>"
+
+
+CIRCLE: list[Any] = []
+CIRCLE.append(CIRCLE)
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.binary()
+    | st.builds(Odd)
+    | st.just(CIRCLE)
+    | st.characters(categories=["Cs"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text() | st.tuples(st.integers()), inner, max_size=3)
+        | st.sets(st.integers())
+    ),
+    max_leaves=5,
+)
+
+
+@given(message=ANYTHING, extra=ANYTHING)
+def test_whatever_is_logged_is_one_line_of_json(message: Any, extra: Any) -> None:
+    record = logging.makeLogRecord({"name": "Svc.T", "msg": message, "extra_field": extra})
+    line = JSONFormatter(["Svc"]).format(record)
+    assert line.isascii()
+    assert "\n" not in line
+
+    def no_constants(name: str) -> None:
+        raise AssertionError(f"{name} is not JSON")
+
+    assert "extra_field" in json.loads(line, parse_constant=no_constants)
+
+
+# -- colour ----------------------------------------------------------------------------------------
+
+
+def test_level_is_coloured_on_a_terminal(
+    stderr: FakeStderr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    stderr.terminal = True
+    setup = logs.configure("Svc")
+    logging.getLogger("Svc").error("x")
+    setup.close()
+    assert stderr.getvalue() == "\x1b[31mERROR\x1b[0m:Svc:x\n"
+
+
+@pytest.mark.parametrize(
+    ("terminal", "environ", "wanted"),
+    [
+        (True, {"TERM": "xterm"}, True),
+        (True, {"TERM": "xterm", "NO_COLOR": ""}, True),
+        (True, {"TERM": "xterm", "NO_COLOR": "1"}, False),
+        (True, {"TERM": "dumb"}, False),
+        (True, {}, False),
+        (False, {"TERM": "xterm"}, False),
+    ],
+)
+def test_colour_is_for_terminals_that_nobody_said_no_on(
+    stderr: FakeStderr, terminal: bool, environ: dict[str, str], wanted: bool
+) -> None:
+    stderr.terminal = terminal
+    assert colour_wanted(environ) is wanted
+
+
+def test_json_and_files_are_never_coloured(
+    stderr: FakeStderr, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    stderr.terminal = True
+    for setup in (
+        logs.configure("Svc", format="json"),
+        logs.configure("Svc", logfile=tmp_path / "log"),
+    ):
+        logging.getLogger("Svc").error("x")
+        setup.close()
+    assert "\x1b" not in stderr.getvalue() + (tmp_path / "log").read_text()
+
+
+# -- journald --------------------------------------------------------------------------------------
+
+
+def journal_of(descriptor: int) -> str:
+    """What systemd would set ``JOURNAL_STREAM`` to for this descriptor."""
+    found = os.fstat(descriptor)
+    return f"{found.st_dev}:{found.st_ino}"
+
+
+@pytest.fixture
+def journal(stderr: FakeStderr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeStderr:
+    """A stderr that is the journal's."""
+    stderr.descriptor = os.open(tmp_path / "stream", os.O_CREAT | os.O_WRONLY)
+    monkeypatch.setenv("JOURNAL_STREAM", journal_of(stderr.descriptor))
+    return stderr
+
+
+def test_every_line_has_its_priority_under_journald(journal: FakeStderr) -> None:
+    setup = logs.configure("Svc")
+    logging.getLogger("Svc").info("one\ntwo")
+    logging.getLogger("Svc").critical("end")
+    setup.close()
+    os.close(journal.descriptor or -1)
+    assert journal.getvalue() == "<6>INFO:Svc:one\n<6>two\n<2>CRITICAL:Svc:end\n"
+
+
+def test_json_has_its_priority_too_under_journald(journal: FakeStderr) -> None:
+    setup = logs.configure("Svc", format="json")
+    logging.getLogger("Svc").warning("x")
+    setup.close()
+    os.close(journal.descriptor or -1)
+    assert json.loads(journal.getvalue().removeprefix("<4>"))["message"] == "x"
+
+
+def test_redirected_stderr_is_not_the_journal(journal: FakeStderr, tmp_path: Path) -> None:
+    environ = {"JOURNAL_STREAM": journal_of(journal.descriptor or -1)}
+    assert under_journald(environ)
+    os.close(journal.descriptor or -1)
+    journal.descriptor = os.open(tmp_path / "other", os.O_CREAT | os.O_WRONLY)
+    assert not under_journald(environ)
+    assert not under_journald({})
+    os.close(journal.descriptor)
+
+
+def test_stderr_without_descriptor_is_not_the_journal(stderr: FakeStderr) -> None:
+    assert not under_journald({"JOURNAL_STREAM": "1:2"})
+    assert sys.stderr is stderr
+
+
+def test_priorities_are_syslogs() -> None:
+    assert [priority(level) for level in (5, 10, 15, 20, 30, 35, 40, 50, 60)] == [
+        7,
+        7,
+        7,
+        6,
+        4,
+        4,
+        3,
+        2,
+        2,
+    ]

@@ -1,0 +1,228 @@
+"""No secret reaches a log: message, arguments, exceptions, extra fields, other spellings."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sparts import log_secrets, logs
+from sparts.log_secrets import SecretFilter, hide_secret
+from sparts.options import option, reload_options
+
+from tests.core.log_helpers import FakeStderr
+from tests.core.option_owners import environment, made, service_of, task_of
+
+pytestmark = pytest.mark.usefixtures("stderr")
+SECRET = 'p"ss\nwörd \\ 1'
+
+
+class Holder:
+    def __repr__(self) -> str:
+        return f"Holder({SECRET!r})"
+
+
+def log_everywhere(logger: logging.Logger) -> None:
+    """Log the secret in every place that a record has."""
+    logger.info("in the text: %s", SECRET)
+    logger.info(f"formatted: {SECRET}")
+    logger.info("quoted: %r and %r", SECRET, {"password": SECRET})
+    logger.info("as bytes: %r", SECRET.encode())
+    logger.info("by name: %(pw)s", {"pw": SECRET})
+    logger.info("as JSON: %s", json.dumps({"pw": SECRET}))
+    logger.info("an object: %s", Holder())
+    logger.info(
+        "extra",
+        extra={"pw": SECRET, "deep": {"list": [SECRET, (SECRET,)]}, "held": Holder(), SECRET: 1},
+    )
+    try:
+        try:
+            raise ValueError(SECRET)
+        except ValueError as cause:
+            raise KeyError("outer") from cause
+    except KeyError:
+        logger.exception("failed")
+    logger.info("stack", stack_info=True)
+
+
+def assert_no_secret(text: str) -> None:
+    for part in ('p"ss', 'p\\"ss', "wörd", "w\\u00f6rd", "w\\xf6rd", "w\\xc3"):
+        assert part not in text
+    assert "********" in text
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_secret_is_masked_in_every_place_of_a_record(stderr: FakeStderr, form: str) -> None:
+    hide_secret(SECRET)
+    setup = logs.configure("Svc", format=form)
+    log_everywhere(logging.getLogger("Svc"))
+    setup.close()
+    assert_no_secret(stderr.getvalue())
+    if form == "json":
+        assert len([json.loads(line) for line in stderr.getvalue().splitlines()]) == 10
+
+
+def test_secret_is_masked_in_a_log_file(tmp_path: Path) -> None:
+    hide_secret(SECRET)
+    setup = logs.configure("Svc", logfile=tmp_path / "log")
+    log_everywhere(logging.getLogger("Svc.Task"))
+    setup.close()
+    assert_no_secret((tmp_path / "log").read_text())
+
+
+def test_secret_is_masked_in_the_handlers_of_an_application_that_configured_logging(
+    stderr: FakeStderr,
+) -> None:
+    hide_secret(SECRET)
+    handler = logging.StreamHandler(stderr)
+    logging.getLogger().addHandler(handler)
+    logging.getLogger("Svc").setLevel(logging.INFO)
+    setup = logs.configure("Svc")
+    log_everywhere(logging.getLogger("Svc"))
+    setup.close()
+    logging.getLogger("Svc").setLevel(logging.NOTSET)
+    assert_no_secret(stderr.getvalue())
+
+
+def test_filter_can_be_put_on_a_handler_of_ones_own(stderr: FakeStderr) -> None:
+    hide_secret(SECRET)
+    handler = logging.StreamHandler(stderr)
+    handler.addFilter(SecretFilter())
+    logging.getLogger().addHandler(handler)
+    logging.getLogger("x").warning("%s", SECRET)
+    assert stderr.getvalue() == "********\n"
+
+
+def test_message_whose_arguments_do_not_fit_is_reported_without_the_secret(
+    stderr: FakeStderr,
+) -> None:
+    hide_secret(SECRET)
+    setup = logs.configure("Svc")
+    logging.getLogger("Svc").info("%d things", SECRET)
+    logging.getLogger("Svc").info("%s %s", SECRET)
+    logging.getLogger("Svc").info("%(absent)s", {"pw": SECRET})
+    setup.close()
+    assert "Logging error" in stderr.getvalue()
+    assert 'p"ss' not in stderr.getvalue()
+    assert "wörd" not in stderr.getvalue()
+
+
+def test_lines_of_a_secret_of_many_lines_are_masked_one_by_one(stderr: FakeStderr) -> None:
+    hide_secret("-----BEGIN KEY-----\nMIIEvgIBADANBg\nkqhkiG9w0BAQ\n-----END KEY-----\n")
+    setup = logs.configure("Svc")
+    logging.getLogger("Svc").info("first line: MIIEvgIBADANBg")
+    setup.close()
+    assert stderr.getvalue() == "INFO:Svc:first line: ********\n"
+
+
+def test_secret_that_contains_another_is_masked_whole(stderr: FakeStderr) -> None:
+    hide_secret(["abc-123", "abc-123-456", b"bytes-secret", None, "", 987654])
+    setup = logs.configure("Svc", format="json")
+    logging.getLogger("Svc").info("abc-123-456 abc-123 bytes-secret", extra={"pin": 987654, "n": 5})
+    setup.close()
+    (line,) = map(json.loads, stderr.getvalue().splitlines())
+    assert line["message"] == "******** ******** ********"
+    assert (line["pin"], line["n"]) == ("********", 5)
+
+
+def test_records_are_untouched_while_there_is_no_secret() -> None:
+    record = logging.makeLogRecord({"msg": "%s", "args": ("x",), "extra_field": [1]})
+    before = dict(vars(record))
+    assert SecretFilter().filter(record) is True
+    assert vars(record) == before
+
+
+@given(secret=st.text(min_size=1), around=st.tuples(st.text(), st.text()))
+def test_any_secret_is_masked_in_any_message(secret: str, around: tuple[str, str]) -> None:
+    patch = pytest.MonkeyPatch()
+    try:
+        patch.setattr(log_secrets, "_values", frozenset())
+        patch.setattr(log_secrets, "_pattern", None)
+        hide_secret(secret)
+        message = around[0] + secret + around[1]
+        record = logging.makeLogRecord({"msg": "%s", "args": (message,), "field": [message]})
+        SecretFilter().filter(record)
+        found = (record.getMessage(), vars(record)["field"][0])
+        if not set(secret) <= {"*"}:
+            assert all(
+                secret not in text.replace("********", "") or secret in "".join(around)
+                for text in found
+            )
+            assert all("********" in text for text in found)
+    finally:
+        patch.undo()
+
+
+# -- from options ----------------------------------------------------------------------------------
+
+VAULT = service_of(
+    task_of(token=option(secret=True, default="token-default-1"), pin=option(type=int, secret=True))
+)
+
+
+def logged(stderr: FakeStderr, *texts: Any) -> str:
+    """What these become in the log."""
+    setup = logs.configure("MyService")
+    for text in texts:
+        logging.getLogger("MyService").info("%s", text)
+    setup.close()
+    found = stderr.getvalue()
+    stderr.truncate(0)
+    stderr.seek(0)
+    return found
+
+
+def test_secret_option_is_masked_from_the_moment_it_is_read(
+    stderr: FakeStderr, tmp_path: Path
+) -> None:
+    (tmp_path / "x.toml").write_text("[http]\ntoken = 'token-file-1'\n")
+    made(VAULT, "--config", str(tmp_path / "x.toml"))
+    made(VAULT, "--http-token", "token-flag-1", "--http-pin", "0012345")
+    with environment(MYSERVICE_HTTP_TOKEN="token-env-1"):
+        made(VAULT)
+    VAULT(VAULT._buildArgumentParser().parse_args(["--http-token", "token-plain-1"]))
+    text = logged(
+        stderr,
+        "token-default-1",
+        "token-file-1",
+        "token-flag-1",
+        "token-env-1",
+        "token-plain-1",
+        "0012345",
+        12345,
+    )
+    assert text == "INFO:MyService:********\n" * 7
+
+
+def test_secret_set_or_reloaded_at_run_time_is_masked_and_the_old_one_stays_so(
+    stderr: FakeStderr, tmp_path: Path
+) -> None:
+    file = tmp_path / "x.toml"
+    file.write_text("[http]\ntoken = 'token-first-1'\n")
+    service = made(VAULT, "--config", str(file))
+    file.write_text("[http]\ntoken = 'token-second-2'\n")
+    reload_options(service)
+    service.setOption("http_token", "token-third-3")
+    service.requireTask("HTTP").token = "token-fourth-4"
+    text = logged(
+        stderr,
+        "token-first-1",
+        "token-second-2",
+        "token-third-3",
+        "token-fourth-4",
+        service.options,
+    )
+    assert "token-" not in text
+
+
+def test_transports_get_secrets_masked() -> None:
+    service = made(VAULT, "--http-token", "token-flag-1")
+    shown = json.dumps(service.describe(), default=str)
+    assert "token-flag-1" not in shown
+    assert "token-flag-1" not in str(service.getOptions())
+    assert sys.getsizeof(shown) > 100

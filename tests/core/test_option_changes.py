@@ -1,0 +1,247 @@
+"""Options that change while the service runs: validated, told, whole."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sparts.errors import OptionError
+from sparts.option_types import listof, port
+from sparts.options import option, reload_options, set_option, source_of
+
+from tests.core.option_owners import environment, made, service_of, task_of
+
+
+def noting(name: str = "Web") -> Any:
+    """A task that notes which options it was told of, and can pretend to run."""
+
+    def on_options_changed(self: Any, names: frozenset[str]) -> None:
+        self.told.append((names, self.port, threading.current_thread()))
+
+    task = task_of(
+        name,
+        prefix=name.lower(),
+        port=option(type=port, default=80, choices=[80, 81, 82]),
+        fixed=option(type=int, default=1, reloadable=False),
+        need=option(type=int, default=1, required=True),
+        on_options_changed=on_options_changed,
+        running=True,
+    )
+    task.told = []
+    return task
+
+
+def test_set_option_converts_and_readers_see_it_at_once() -> None:
+    task = noting()
+    service = made(service_of(task))
+    service.setOption("web-port", "81")
+    assert service.getOption("web_port") == 81
+    assert service.requireTask(task).port == 81
+    service.requireTask(task).setTaskOption("port", 82)
+    assert service.getOption("web_port") == 82
+    assert str(source_of(service.options, "web_port")) == "run time"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("web_port", "x", "setting --web-port: expected a port from 0 to 65535, got 'x'"),
+        ("web_port", 83, "setting --web-port: expected one of 80, 81, 82, got 83"),
+        ("web_port", True, "setting --web-port: expected a port from 0 to 65535, got True"),
+        ("web_need", None, "setting --web-need: a value is required"),
+        ("web_fixed", 2, "--web-fixed cannot change while the service runs: restart it."),
+        ("web_prot", 2, "No option is named 'web_prot'. Did you mean 'web_port'?"),
+        ("logfile", "x", "--logfile cannot change while the service runs: restart it."),
+        ("level", "LOUD", "setting --level: expected a log level"),
+    ],
+)
+def test_set_option_refuses_by_the_rules_of_every_source(
+    name: str, value: Any, message: str
+) -> None:
+    service = made(service_of(noting()))
+    before = service.options
+    with pytest.raises(OptionError) as error:
+        service.setOption(name, value)
+    assert str(error.value).startswith(message)
+    assert service.options is before
+
+
+def test_running_tasks_and_the_service_are_told_after_the_change_in_the_setting_thread() -> None:
+    web, idle = noting("Web"), noting("Idle")
+    idle.running = False
+    told: list[Any] = []
+    service = made(service_of(web, idle, on_options_changed=lambda self, names: told.append(names)))
+    service.setOption("web_port", 81)
+    assert web.told == [(frozenset({"web_port"}), 81, threading.current_thread())]
+    assert told == [frozenset({"web_port"})]
+    assert idle.told == []
+
+
+def test_task_that_fails_to_take_a_change_keeps_the_others_informed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(self: Any, names: frozenset[str]) -> None:
+        raise ValueError("cannot")
+
+    bad, good = task_of("Bad", prefix=None, on_options_changed=fail, running=True), noting()
+    service = made(service_of(bad, good))
+    service.setOption("web_port", 81)
+    assert len(good.told) == 1
+    assert "Bad could not take its changed options" in caplog.text
+
+
+def test_whoever_keeps_the_namespace_reads_one_state(tmp_path: Path) -> None:
+    """A reader never sees one option of a reload without the other."""
+    file = tmp_path / "x.toml"
+    file.write_text("a = 0\nb = 0\n")
+    service = made(service_of(a=option(type=int), b=option(type=int)), "--config", str(file))
+    mixed: list[tuple[int, int]] = []
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            options = service.options
+            if options.a != options.b:
+                mixed.append((options.a, options.b))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for value in range(1, 40):
+        file.write_text(f"a = {value}\nb = {value}\n")
+        reload_options(service)
+    done.set()
+    reader.join()
+    assert mixed == []
+    assert (service.options.a, service.options.b) == (39, 39)
+
+
+def test_concurrent_setters_lose_nothing() -> None:
+    names = [f"o{number}" for number in range(8)]
+    declared: dict[str, Any] = {name: option(type=int, default=0) for name in names}
+    service = made(service_of(**declared))
+
+    def count(name: str) -> None:
+        for value in range(200):
+            set_option(service, name, value)
+
+    threads = [threading.Thread(target=count, args=[name]) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [service.getOption(name) for name in names] == [199] * len(names)
+
+
+# -- reload ----------------------------------------------------------------------------------------
+
+
+def test_reload_reads_files_and_environment_again_and_names_what_changed(tmp_path: Path) -> None:
+    task = noting()
+    file = tmp_path / "x.toml"
+    file.write_text("[web]\nport = 81\n")
+    service = made(service_of(task, a=option(type=int, default=1)), "--config", str(file))
+    file.write_text("[web]\nport = 82\n")
+    with environment(MYSERVICE_A="2"):
+        assert reload_options(service) == {"web_port", "a"}
+        assert reload_options(service) == frozenset()
+    assert (service.getOption("web_port"), service.getOption("a")) == (82, 2)
+    assert str(source_of(service.options, "a")) == "environment: MYSERVICE_A"
+    assert [names for names, _, _ in task.told] == [{"web_port", "a"}]
+    file.write_text("")
+    assert reload_options(service) == {"web_port", "a"}
+    assert service.getOption("web_port") == 80
+
+
+def test_command_line_and_what_was_set_at_run_time_outlive_a_reload(tmp_path: Path) -> None:
+    file = tmp_path / "x.toml"
+    file.write_text("a = 1\nb = 1\n")
+    service = made(
+        service_of(a=option(type=int), b=option(type=int)), "--config", str(file), "--a", "5"
+    )
+    service.setOption("b", 6)
+    file.write_text("a = 2\nb = 2\n")
+    assert reload_options(service) == frozenset()
+    assert (service.getOption("a"), service.getOption("b")) == (5, 6)
+
+
+def test_value_that_code_put_into_the_namespace_outlives_a_reload(tmp_path: Path) -> None:
+    service = made(service_of(a=option(type=int, default=1)))
+    service.options.a = 7  # as preprocessOptions may
+    assert reload_options(service) == frozenset()
+    assert service.getOption("a") == 7
+
+
+@pytest.mark.parametrize("text", ["a = 'x'\nb = 2\n", "a = 2\nc = 1\n", "a = = 1", "b = 2\n"])
+def test_bad_file_leaves_every_value_as_it_was(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "x.toml"
+    file.write_text("a = 1\nb = 1\n")
+    service = made(
+        service_of(a=option(type=int, required=True), b=option(type=int)), "--config", str(file)
+    )
+    file.write_text(text)
+    before = service.options
+    with pytest.raises(OptionError):
+        reload_options(service)
+    assert service.options is before
+    assert (service.options.a, service.options.b) == (1, 1)
+
+
+def test_missing_file_at_a_reload_leaves_the_old_values(tmp_path: Path) -> None:
+    file = tmp_path / "x.toml"
+    file.write_text("a = 1\n")
+    service = made(service_of(a=option(type=int)), "--config", str(file))
+    file.unlink()
+    with pytest.raises(OptionError, match="cannot be read"):
+        reload_options(service)
+    assert service.getOption("a") == 1
+
+
+def test_reload_leaves_what_may_not_change_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "x.toml"
+    file.write_text("[web]\nfixed = 2\n")
+    service = made(service_of(noting()), "--config", str(file))
+    file.write_text("[web]\nfixed = 3\nport = 81\n")
+    assert reload_options(service) == {"web_port"}
+    assert service.getOption("web_fixed") == 2
+    assert "--web-fixed changed: it takes effect at the next start." in caplog.text
+
+
+def test_relative_config_file_is_read_again_from_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x.toml").write_text("a = 1\n")
+    monkeypatch.chdir(tmp_path)
+    service = made(service_of(a=option(type=int)), "--config", "x.toml")
+    monkeypatch.chdir("/")
+    (tmp_path / "x.toml").write_text("a = 2\n")
+    assert reload_options(service) == {"a"}
+
+
+def test_namespace_that_argparse_alone_made_is_not_reloaded() -> None:
+    service = service_of(a=option(type=int, default=1))
+    instance = service(service._buildArgumentParser().parse_args(["--a", "5"]))
+    assert reload_options(instance) == frozenset()
+    assert instance.getOption("a") == 5
+    assert reload_options(service(argparse.Namespace(a=3, tasks=None))) == frozenset()
+
+
+def test_services_reload_reads_the_options_and_logs_a_bad_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "x.toml"
+    file.write_text("a = [1]\n")
+    service = made(service_of(a=option(type=listof(int))), "--config", str(file))
+    file.write_text("a = [1, 2]\n")
+    service.reload()
+    assert service.getOption("a") == [1, 2]
+    file.write_text("a = [")
+    with caplog.at_level(logging.ERROR):
+        service.reload()
+    assert service.getOption("a") == [1, 2]
+    assert f"Reload of options failed: {file}: line 1: not valid TOML" in caplog.text

@@ -1,0 +1,268 @@
+"""Options and logging of services that run as processes: status 2, no traceback, one sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.processes import ServiceProcess, clean_environment, run_to_end
+
+SCRIPT = '''
+import logging
+from sparts.options import option
+from sparts.option_types import duration, port, regex
+from sparts.vservice import VService
+from sparts.vtask import VTask
+
+class Web(VTask):
+    """Serves."""
+    OPT_PREFIX = "web"
+    LOOPLESS = True
+    port = option(type=port, default=80)
+    match = option(type=regex)
+    token = option(secret=True)
+
+    def start(self):
+        logging.getLogger("asyncio").debug("Using selector")
+        logging.getLogger("library").warning("the token is %s", self.token)
+
+    def on_options_changed(self, names):
+        self.logger.info("told of %s: %s", ", ".join(sorted(names)), self.port)
+
+    def check(self):
+        if self.port == 13:
+            raise ValueError("13 is no good port")
+
+class Other(VTask):
+    OPT_PREFIX = @prefix@
+    LOOPLESS = True
+    port = option(type=port, default=81)
+    def initTask(self):
+        self.logger.info("INITIALISED")
+
+class MyService(VService):
+    """My service."""
+    TASKS = [Web, Other]
+    pause = option(type=duration, required=@required@)
+    mode = option(choices=["fast", "slow"], default="fast")
+
+MyService.initFromCLI()
+'''
+
+
+def script(folder: Path, prefix: str = "other", required: bool = False) -> list[str]:
+    """The command that runs the service."""
+    text = SCRIPT.replace("@prefix@", repr(prefix)).replace("@required@", str(required))
+    (folder / "myservice.py").write_text(text)
+    return [sys.executable, str(folder / "myservice.py")]
+
+
+def assert_refused(status: int, output: str, *parts: str) -> None:
+    """The process ended with status 2 after one sentence, without a traceback."""
+    assert status == 2, output
+    assert output.startswith("myservice.py: error: ")
+    assert len(output.splitlines()) == 1
+    for part in parts:
+        assert part in output
+
+
+@pytest.mark.parametrize(
+    ("argv", "parts"),
+    [
+        (["--web-port", "http"], ["--web-port: expected a port from 0 to 65535, got 'http'"]),
+        (["--web-port", "65536"], ["--web-port: expected a port from 0 to 65535"]),
+        (["--web-match", "(a"], ["--web-match: expected a regular expression", "position 0"]),
+        (["--mode", "medium"], ["--mode: expected one of fast, slow, got 'medium'"]),
+        (["--pause", "soon"], ["--pause: expected a duration"]),
+        (["--prot", "1"], ["unrecognized arguments: --prot 1"]),
+        (["--level", "LOUD"], ["--level: expected a log level (DEBUG, INFO,"]),
+        (["--log-format", "xml"], ["--log-format: expected one of text, json"]),
+        (["--log-level-for", "x"], ["--log-level-for: expected NAME=LEVEL"]),
+        (["--config", "absent.toml"], ["absent.toml: cannot be read: No such file or directory."]),
+        (["--logfile", "absent/log"], ["--logfile: cannot log to", "No such file or directory"]),
+    ],
+)
+def test_bad_command_line_ends_with_status_2_and_one_sentence(
+    tmp_path: Path, argv: list[str], parts: list[str]
+) -> None:
+    assert_refused(*run_to_end([*script(tmp_path), *argv], cwd=tmp_path), *parts)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("[web]\nprot = 1\n", ["x.toml: [web] prot: no such key. Did you mean 'port'?"]),
+        ("[web]\nport = 'x'\n", ["x.toml: [web] port: expected a port from 0 to 65535, got 'x'"]),
+        ("mode = 'medium'\n", ["x.toml: mode: expected one of fast, slow"]),
+        ("[web]\nmatch = '('\n", ["x.toml: [web] match: expected a regular expression"]),
+        ("a = 1\nb = = 2\n", ["x.toml: line 2: not valid TOML"]),
+        ("logfile = '/absent/log'\n", ["x.toml: logfile: cannot log to /absent/log: No such file"]),
+    ],
+)
+def test_bad_file_ends_with_status_2_and_one_sentence(
+    tmp_path: Path, text: str, parts: list[str]
+) -> None:
+    (tmp_path / "x.toml").write_text(text)
+    command = [*script(tmp_path), "--config", "x.toml"]
+    assert_refused(*run_to_end(command, cwd=tmp_path), str(tmp_path), *parts)
+
+
+def test_bad_variable_ends_with_status_2_and_one_sentence(tmp_path: Path) -> None:
+    environment = clean_environment(MYSERVICE_WEB_PORT="http")
+    with ServiceProcess(script(tmp_path), cwd=tmp_path, env=environment) as process:
+        assert_refused(process.finish(), process.output, "MYSERVICE_WEB_PORT: expected a port")
+
+
+def test_missing_required_option_ends_with_status_2(tmp_path: Path) -> None:
+    command = script(tmp_path, required=True)
+    assert_refused(*run_to_end(command, cwd=tmp_path), "--pause is required", "MYSERVICE_PAUSE")
+
+
+def test_two_tasks_with_one_flag_end_with_status_2(tmp_path: Path) -> None:
+    command = script(tmp_path, prefix="web")
+    assert_refused(
+        *run_to_end(command, cwd=tmp_path), "Web and Other both have the option --web-port"
+    )
+
+
+def test_show_and_write_config_end_with_status_0(tmp_path: Path) -> None:
+    status, text = run_to_end([*script(tmp_path, required=True), "--write-config"], cwd=tmp_path)
+    assert status == 0
+    (tmp_path / "x.toml").write_text(text.replace("#pause =", "pause = '2s'"))
+    command = [*script(tmp_path), "--config", "x.toml", "--web-token", "t0ken-1", "--show-config"]
+    status, text = run_to_end(command, cwd=tmp_path)
+    assert status == 0
+    assert f"pause = 2.0  # file: {tmp_path}/x.toml: pause" in text
+    assert 'token = "********"  # command line: --web-token' in text
+    assert "t0ken-1" not in text
+
+
+# -- dry run ---------------------------------------------------------------------------------------
+
+
+def test_dry_run_prints_what_would_run_and_starts_nothing(tmp_path: Path) -> None:
+    status, output = run_to_end([*script(tmp_path), "--dryrun"], cwd=tmp_path)
+    assert (status, output) == (0, "MyService would run, in this order:\n  Web\n  Other")
+
+
+def test_dry_run_with_a_check_that_fails_ends_with_status_1(tmp_path: Path) -> None:
+    status, output = run_to_end([*script(tmp_path), "--dryrun", "--web-port", "13"], cwd=tmp_path)
+    assert status == 1
+    assert "Wrong: Web: ValueError: 13 is no good port" in output
+    assert "Traceback" not in output
+
+
+def test_dry_run_refuses_wrong_use_with_status_2(tmp_path: Path) -> None:
+    status, output = run_to_end([*script(tmp_path), "--dryrun", "--web-port", "x"], cwd=tmp_path)
+    assert_refused(status, output, "--web-port")
+
+
+# -- logging ---------------------------------------------------------------------------------------
+
+
+def test_libraries_warn_and_do_not_chatter_and_secrets_are_masked(tmp_path: Path) -> None:
+    command = [*script(tmp_path), "--web-token", "t0ken-1"]
+    with ServiceProcess(command, cwd=tmp_path) as service:
+        service.read_until_started()
+        assert service.stop(signal.SIGTERM) == 0
+    assert service.lines[:3] == [
+        "INFO:MyService.Other:INITIALISED",
+        "WARNING:library:the token is ********",
+        "DEBUG:MyService:All tasks started",
+    ]
+
+
+def test_json_log_of_a_process_is_json_to_its_last_line(tmp_path: Path) -> None:
+    command = [*script(tmp_path), "--log-format", "json", "--log-level-for", "asyncio=DEBUG"]
+    with ServiceProcess(command, cwd=tmp_path) as service:
+        service.read_until_started()
+        assert service.stop(signal.SIGTERM) == 0
+    lines = [json.loads(line) for line in service.lines]
+    assert {line["service"] for line in lines} == {"MyService"}
+    assert "Using selector" in [line["message"] for line in lines]
+    assert lines[-1]["message"] == "Instance shut down gracefully"
+
+
+def test_sighup_reloads_options_and_reopens_the_log_and_a_bad_file_changes_nothing(
+    tmp_path: Path,
+) -> None:
+    config, log = tmp_path / "x.toml", tmp_path / "log"
+    config.write_text("[web]\nport = 1\n")
+    os.mkfifo(log)  # a log that a test can wait for
+    command = [*script(tmp_path), "--config", str(config), "--logfile", str(log)]
+    with ServiceProcess(command, cwd=tmp_path) as service, log.open() as lines:
+
+        def read_until(text: str) -> str:
+            return next(line for line in lines if text in line)
+
+        read_until("All tasks started")
+        config.write_text("[web]\nport = 2\n")
+        service.process.send_signal(signal.SIGHUP)
+        assert read_until("told of") == "INFO:MyService.Web:told of web_port: 2\n"
+        read_until("Reloaded")
+        config.write_text("[web]\nport = 'x'\n")
+        service.process.send_signal(signal.SIGHUP)
+        assert f"{config}: [web] port: expected a port" in read_until("ERROR")
+        read_until("Reloaded")
+        assert service.stop(signal.SIGTERM) == 0
+        assert "shut down gracefully" in read_until("gracefully")
+
+
+def test_log_moved_by_logrotate_goes_on_in_the_new_file_after_sighup(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.touch()
+    command = [*script(tmp_path), "--logfile", str(log)]
+    follow = ["tail", "-n", "+1", "-F", str(log)]
+    with (
+        ServiceProcess(command, cwd=tmp_path) as service,
+        ServiceProcess(follow, cwd=tmp_path) as tail,
+    ):
+        tail.read_until("All tasks started")
+        log.rename(tmp_path / "log.1")
+        service.process.send_signal(signal.SIGHUP)
+        tail.read_until("Reloaded")
+        assert service.stop(signal.SIGTERM) == 0
+        assert service.lines == []
+    assert "All tasks started" in (tmp_path / "log.1").read_text()
+    assert log.read_text().splitlines()[-1] == "INFO:MyService:Instance shut down gracefully"
+
+
+# -- completion ------------------------------------------------------------------------------------
+
+
+def complete(command: list[str], line: str, folder: Path, **variables: str) -> list[str]:
+    """What the shell is offered for a command line, through argcomplete's protocol."""
+    answers = folder / "answers"
+    environment = clean_environment(
+        _ARGCOMPLETE="1",
+        _ARGCOMPLETE_SUPPRESS_SPACE="1",
+        _ARGCOMPLETE_STDOUT_FILENAME=str(answers),
+        COMP_LINE=line,
+        COMP_POINT=str(len(line)),
+        _ARGCOMPLETE_IFS="\n",
+        **variables,
+    )
+    process = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    return answers.read_text().split()
+
+
+def test_shell_completes_flags_and_choices_through_argcomplete(tmp_path: Path) -> None:
+    command = script(tmp_path)
+    assert complete(command, "myservice.py --web-p", tmp_path) == ["--web-port"]
+    assert sorted(complete(command, "myservice.py --mode ", tmp_path)) == ["fast", "slow"]
+
+
+def test_completion_without_argcomplete_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "argcomplete.py").write_text("raise ImportError('not installed')\n")
+    command = [*script(tmp_path), "--show-config"]
+    environment = clean_environment(_ARGCOMPLETE="1", COMP_LINE="myservice.py ", COMP_POINT="13")
+    with ServiceProcess(command, cwd=tmp_path, env=environment) as process:
+        assert process.finish() == 0
+    assert process.lines[0] == "# The options of MyService, and where each value came from."
