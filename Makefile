@@ -59,7 +59,7 @@ lock: $(READY) ## Choose the newest versions anew, into requirements.lock
 	UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --no-annotate \
 	  $(foreach name,$(PROJECTS:/pyproject.toml=),--no-emit-package $(name)) \
-	  --group dev --group bench --output-file requirements.lock $(PROJECTS)
+	  --all-extras --group dev --group bench --output-file requirements.lock $(PROJECTS)
 
 changelog: $(READY) ## Show the changelog's next section, made of changes/
 	$(BIN)/towncrier build --draft --version next

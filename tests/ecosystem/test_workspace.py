@@ -142,11 +142,25 @@ def test_the_lock_pins_all_that_is_asked_for_in_versions_that_are_asked_for() ->
     for project in find_projects():
         settings = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
         asked += settings["project"]["dependencies"]
+        for extra in settings["project"].get("optional-dependencies", {}).values():
+            asked += extra
     for requirement in map(Requirement, asked):
         if requirement.name not in ours:
             version = pinned.get(canonicalize_name(requirement.name))
             assert version is not None, f"{requirement} is not locked: make lock"
             assert requirement.specifier.contains(version), f"{requirement}, {version}: make lock"
+
+
+def test_every_extra_that_a_message_or_page_names_exists() -> None:
+    known = set()
+    for project in find_projects():
+        settings = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
+        extras = settings["project"].get("optional-dependencies", {})
+        known |= {f"{project.name}[{extra}]" for extra in extras}
+    for path in [*ROOT.glob("sparts-*/src/**/*.py"), *ROOT.glob("docs/**/*.md")]:
+        text = path.read_text(encoding="utf-8")
+        named = set(re.findall(r"sparts-\w+\[[\w-]+\]", text))
+        assert named <= known, path
 
 
 def test_the_lock_names_no_index() -> None:
