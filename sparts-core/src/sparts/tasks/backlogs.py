@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from concurrent.futures import CancelledError
 from heapq import heappop, heappush
-from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from sparts.context import ExecuteContext
@@ -46,8 +45,8 @@ class PriorityBacklog(Backlog):
     def _push(self, context: ExecuteContext) -> None:
         heappush(self._ready, _Ranked(context, next(self._numbers)))
 
-    def _pop(self) -> ExecuteContext:
-        return heappop(self._ready).context
+    def _pop(self) -> ExecuteContext | None:
+        return heappop(self._ready).context if self._ready else None
 
 
 class UniqueBacklog(Backlog):
@@ -82,7 +81,8 @@ class UniqueBacklog(Backlog):
     def done(self, context: ExecuteContext) -> None:
         """Note that the calling worker is done with its item; equal ones are new from now on."""
         with self._lock:
-            if self._running.pop(get_ident(), None) is not None:
+            super().done(context)
+            if self._known.get(context.item) is context:
                 self._forget(context)
 
     def give_up(self) -> list[ExecuteContext]:

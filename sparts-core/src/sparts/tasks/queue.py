@@ -14,7 +14,7 @@ from sparts.counters import CallbackCounter, SampleType, counter, samples
 from sparts.errors import TryLater, UsageError
 from sparts.option_types import Expected, integer
 from sparts.options import option
-from sparts.tasks.backlog import Backlog
+from sparts.tasks.backlog import ArrivalBacklog, Backlog
 from sparts.tasks.backlogs import PriorityBacklog, UniqueBacklog
 from sparts.tasks.mapping import OrderedResults
 from sparts.tasks.submission import Submission, deliver
@@ -69,7 +69,7 @@ class QueueTask(VTask):
     """Whether the items that wait at a stop are worked off, as far as there is time for it."""
     clock: Clock = SYSTEM
     """Where time comes from; a test puts its own here, on the class or before the start."""
-    backlog_class: ClassVar[type[Backlog]] = Backlog
+    backlog_class: ClassVar[type[Backlog]] = ArrivalBacklog
     """The type of `queue`."""
 
     workers = option(

@@ -11,15 +11,13 @@ if TYPE_CHECKING:
 
     from sparts.context import ExecuteContext
 
-_changing = threading.Lock()
-
 
 class Submission(Future[Any]):
     """The future of a submitted item, which a coroutine may ``await``, too.
 
-    A `concurrent.futures.Future` in every respect. But its lock and its lists, which are most of
-    what a future costs, are made when somebody waits for it, cancels it or adds a callback; most
-    are done before. Until then one lock for all of them guards their states.
+    A `concurrent.futures.Future` in every respect. But its condition and its lists, which are most
+    of what a future costs, are made when somebody waits for it, cancels it or adds a callback; most
+    are done before. Until then a bare lock guards its state.
     """
 
     # What `concurrent.futures` itself uses of a future: ``_state``, ``_result``, ``_exception``,
@@ -29,11 +27,12 @@ class Submission(Future[Any]):
 
     def __init__(self) -> None:
         self._state = "PENDING"
+        self._changing = threading.Lock()
         self._own: threading.Condition | None = None
 
     @property
     def _condition(self) -> threading.Condition:  # type: ignore[override]
-        with _changing:
+        with self._changing:
             if self._own is None:
                 self._waiters: list[Any] = []
                 self._done_callbacks: list[Any] = []
@@ -42,7 +41,7 @@ class Submission(Future[Any]):
 
     def set_running_or_notify_cancel(self) -> bool:
         """Note that the work begins; False: it was cancelled before."""
-        with _changing:
+        with self._changing:
             if self._own is None and self._state == "PENDING":
                 self._state = "RUNNING"
                 return True
@@ -50,7 +49,7 @@ class Submission(Future[Any]):
 
     def set_result(self, result: Any) -> None:
         """End with a result; `InvalidStateError` if it has ended already."""
-        with _changing:
+        with self._changing:
             if self._own is None and self._state == "RUNNING":
                 self._result = result
                 self._state = "FINISHED"

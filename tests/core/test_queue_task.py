@@ -1,0 +1,356 @@
+"""QueueTask: what becomes of an item while the task runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+from sparts.errors import StartError, TaskFailedError, TaskStoppedError, UsageError
+from sparts.tasks.queue import ExecuteContext, QueueTask
+
+from tests.core.queue_tasks import SOON, Deferred, Echo, Gated
+from tests.core.running import make_service, running
+
+
+class Logging(Echo):
+    ON_ERROR = "log"
+
+
+def test_items_are_worked_on_in_order_of_arrival() -> None:
+    with running(Gated) as service:
+        task = service.requireTask(Gated)
+        for item in "abc":
+            task.queue.put(item)
+        for item in "abc":
+            assert task.begun() == item
+            task.gate.put(None)
+        task.queue.join()
+        assert task.n_completed() == 3
+
+
+def test_items_put_before_the_start_are_worked_on() -> None:
+    service = make_service(Echo)
+    service.tasks.create(service)
+    task = service.requireTask(Echo)
+    future = task.submit(1)
+    assert task.queue.qsize() == 1
+    task.initTask()
+    task.start()
+    assert future.result(SOON) == 1
+    task.stop_event.set()
+    task.stop()
+    task.join()
+
+
+def test_execute_is_told_the_item_and_its_context() -> None:
+    with running(Gated) as service:
+        task = service.requireTask(Gated)
+        future = task.submit("item")
+        context = task.began.get(timeout=SOON)
+        assert (context.item, context.attempt, context.deferred) == ("item", 1, None)
+        assert context.future is future
+        assert context.running.is_set()
+        assert future.running()
+        task.gate.put("done")
+        assert future.result(SOON) == "done"
+
+
+def test_as_many_items_are_worked_on_at_once_as_there_are_workers() -> None:
+    together = threading.Barrier(4)
+
+    class Together(QueueTask):
+        WORKERS = 4
+
+        def execute(self, item: Any, context: ExecuteContext) -> int:
+            return together.wait(SOON)
+
+    with running(Together) as service:
+        task = service.requireTask(Together)
+        assert len(task.threads) == 4
+        assert sorted(task.map(range(4), SOON)) == [0, 1, 2, 3]
+
+
+def test_workers_and_max_items_are_options() -> None:
+    argv = ["--Echo-workers", "3", "--Echo-max-items", "7", "--Echo-max-attempts", "2"]
+    with running(Echo, argv=argv) as service:
+        task = service.requireTask(Echo)
+        assert (len(task.threads), task.queue.maxsize, task.max_attempts) == (3, 7, 2)
+
+
+def test_task_without_workers_is_wrong_use() -> None:
+    with pytest.raises(UsageError, match="from 1 up"):
+        make_service(Echo, argv=["--Echo-workers", "0"])
+
+
+def test_item_counts_as_completed_before_its_future_ends() -> None:
+    with running(Echo) as service:
+        task = service.requireTask(Echo)
+        for number in range(1, 500):
+            task.submit(number).result(SOON)
+            assert task.n_completed() == number
+
+
+def test_counters_are_exact_with_many_workers() -> None:
+    with running(Echo, argv=["--Echo-workers", "8"]) as service:
+        task = service.requireTask(Echo)
+        threads = [
+            threading.Thread(target=lambda: [task.queue.put(n) for n in range(2000)])
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        task.queue.join()
+        assert task.n_completed() == 8000
+        assert service.getCounter("Echo.n_completed") == 8000
+        assert task.execute_duration_ms.totals()[0] == 8000
+        assert task.queue_depth() == 0
+
+
+def test_queue_depth_counts_what_waits() -> None:
+    with running(Gated) as service:
+        task = service.requireTask(Gated)
+        for item in range(4):
+            task.queue.put(item)
+        assert task.begun() == 0
+        assert task.queue_depth() == task.queue.qsize() == 3
+        assert not task.queue.empty()
+        for _ in range(4):
+            task.gate.put(None)
+        task.queue.join()
+        assert task.queue.empty()
+
+
+def test_exception_goes_to_the_future_and_is_counted_and_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with running(Echo) as service:
+        task = service.requireTask(Echo)
+        with pytest.raises(ValueError, match="broken"):
+            task.submit(ValueError("broken")).result(SOON)
+        assert task.n_unhandled() == 1
+        assert task.n_completed() == 0
+        assert task.submit("next").result(SOON) == "next"
+    [record] = [r for r in caplog.records if r.levelno == logging.ERROR]
+    assert "ValueError: broken" in record.getMessage()
+    assert record.exc_info
+
+
+def test_outcome_goes_to_a_deferred() -> None:
+    with running(Echo) as service:
+        task = service.requireTask(Echo)
+        good, bad = Deferred(), Deferred()
+        error = ValueError("broken")
+        task.queue.put(ExecuteContext(item=5, deferred=good))
+        task.queue.put(ExecuteContext(item=error, deferred=bad))
+        assert good.outcome() == 5
+        assert bad.outcome() is error
+
+
+def test_outcome_goes_to_the_future_of_a_context_that_is_put() -> None:
+    with running(Echo) as service:
+        future: Future[int] = Future()
+        service.requireTask(Echo).queue.put(ExecuteContext(item=5, future=future))
+        assert future.result(SOON) == 5
+
+
+def test_deferred_that_raises_is_logged_and_the_task_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Broken(Deferred):
+        def callback(self, result: Any) -> None:
+            raise RuntimeError("callback broken")
+
+    with running(Echo) as service:
+        task = service.requireTask(Echo)
+        task.queue.put(ExecuteContext(item=5, deferred=Broken()))
+        assert task.submit(6).result(SOON) == 6
+    assert "could not be delivered" in caplog.text
+
+
+def test_exception_nobody_waits_for_ends_the_service_by_default() -> None:
+    service = make_service(Gated)
+    thread = service.startBG()
+    task = service.requireTask(Gated)
+    task.queue.put("item")
+    task.begun()
+    task.gate.put(ValueError("broken"))
+    with pytest.raises(TaskFailedError, match="Gated failed: ValueError: broken"):
+        thread.join()
+    assert thread.status == 1
+    assert [item for item, _ in task.dead] == ["item"]
+
+
+def test_task_that_only_logs_goes_on_with_the_next_item(caplog: pytest.LogCaptureFixture) -> None:
+    with running(Logging) as service:
+        task = service.requireTask(Logging)
+        task.queue.put(ValueError("broken"))
+        assert task.submit("next").result(SOON) == "next"
+        assert (task.n_unhandled(), task.n_dead_letters()) == (1, 1)
+    assert "ValueError: broken" in caplog.text
+
+
+def test_unknown_choice_for_errors_is_wrong_use() -> None:
+    class Misspelt(Echo):
+        ON_ERROR = "ignore"
+
+    with pytest.raises((UsageError, StartError), match="use 'shutdown' or 'log'"):
+        make_service(Misspelt).startBG()
+
+
+def test_system_exit_ends_the_future_and_the_service() -> None:
+    service = make_service(Echo)
+    thread = service.startBG()
+    future = service.requireTask(Echo).submit(SystemExit(3))
+    assert isinstance(future.exception(SOON), SystemExit)
+    thread.join()
+    assert thread.status == 3
+
+
+def test_memory_error_ends_the_future_and_the_service_even_where_errors_are_logged() -> None:
+    service = make_service(Logging)
+    thread = service.startBG()
+    future = service.requireTask(Logging).submit(MemoryError())
+    assert isinstance(future.exception(SOON), MemoryError)
+    with pytest.raises(TaskFailedError):
+        thread.join()
+
+
+def test_cancelled_item_is_not_worked_on() -> None:
+    with running(Gated) as service:
+        task = service.requireTask(Gated)
+        first, second, third = (task.submit(item) for item in (1, 2, 3))
+        assert task.begun() == 1
+        assert second.cancel()
+        task.gate.put(None)
+        assert task.begun() == 3
+        task.gate.put(None)
+        task.queue.join()
+        assert (first.done(), third.done(), task.n_completed()) == (True, True, 2)
+
+
+def test_coroutine_awaits_a_submission() -> None:
+    async def ask(task: Echo) -> list[Any]:
+        with pytest.raises(ValueError, match="broken"):
+            await task.submit(ValueError("broken"))
+        return await asyncio.gather(*(task.submit(number) for number in range(100)))
+
+    with running(Echo) as service:
+        assert asyncio.run(ask(service.requireTask(Echo))) == list(range(100))
+
+
+# -- a full queue ----------------------------------------------------------------------------------
+
+
+class Full(Gated):
+    """Has room for one item beside the one that is worked on."""
+
+    MAX_ITEMS = 1
+
+    def fill(self) -> None:
+        """Fill it."""
+        self.queue.put("running")
+        assert self.begun() == "running"
+        self.queue.put("waiting")
+
+
+def test_full_queue_blocks_put_until_there_is_room() -> None:
+    with running(Full) as service:
+        task = service.requireTask(Full)
+        task.fill()
+        assert task.queue.full()
+        thread = threading.Thread(target=task.queue.put, args=("late",))
+        thread.start()
+        task.gate.put(None)
+        assert task.begun() == "waiting"
+        thread.join(SOON)
+        assert not thread.is_alive()
+        assert task.queue.qsize() == 1
+        task.gate.put(None)
+        assert task.begun() == "late"
+        task.gate.put(None)
+
+
+def test_full_queue_raises_without_waiting_or_when_the_time_is_over() -> None:
+    with running(Full) as service:
+        task = service.requireTask(Full)
+        task.fill()
+        for attempt in (
+            lambda: task.queue.put("late", timeout=0.01),
+            lambda: task.queue.put("late", block=False),
+            lambda: task.queue.put_nowait("late"),
+            lambda: task.submit("late", timeout=0),
+        ):
+            with pytest.raises(queue.Full, match="Full has no room: 1 items wait"):
+                attempt()
+        task.gate.put(None)
+        task.gate.put(None)
+
+
+def test_bounded_queue_never_holds_more_than_it_may() -> None:
+    depths: list[int] = []
+
+    class Bounded(QueueTask):
+        MAX_ITEMS = 5
+        WORKERS = 2
+
+        def execute(self, item: Any, context: ExecuteContext) -> None:
+            depths.append(self.queue.qsize())
+
+    with running(Bounded) as service:
+        task = service.requireTask(Bounded)
+        threads = [
+            threading.Thread(target=lambda: [task.queue.put(n) for n in range(500)])
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        task.queue.join()
+        assert task.n_completed() == 2000
+    assert max(depths) <= 5
+
+
+def test_worker_that_would_wait_for_itself_gets_an_error_instead() -> None:
+    class Crawler(QueueTask):
+        MAX_ITEMS = 1
+
+        def execute(self, item: int, context: ExecuteContext) -> None:
+            for number in range(item):
+                self.queue.put(number)
+
+    with running(Crawler) as service:
+        error = service.requireTask(Crawler).submit(2).exception(SOON)
+        assert isinstance(error, queue.Full)
+        assert "all of its workers wait" in str(error)
+
+
+def test_stop_releases_who_waits_for_room() -> None:
+    errors: queue.SimpleQueue[Exception] = queue.SimpleQueue()
+
+    def put(task: Full) -> None:
+        try:
+            task.queue.put("late")
+        except TaskStoppedError as error:
+            errors.put(error)
+
+    with running(Full) as service:
+        task = service.requireTask(Full)
+        task.fill()
+        threads = [threading.Thread(target=put, args=(task,)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        service.shutdown()
+        messages = {str(errors.get(timeout=SOON)) for _ in threads}
+        task.gate.put(None)
+        task.gate.put(None)
+    assert messages == {
+        "Full takes no more items: it is stopping. What is put to it now would never be worked on."
+    }
