@@ -15,7 +15,8 @@ from sparts.vservice import VService
 from sparts.vtask import VTask, SkipTask
 
 def say(*words):
-    print(*words, flush=True)
+    sys.stdout.write(" ".join(map(str, words)) + "\\n")  # one write: lines stay whole
+    sys.stdout.flush()
 
 class Idle(VTask):
     LOOPLESS = True

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 from sparts import plugins
 from sparts.counters import counters_of, read_counters
 from sparts.options import declared_options
+from sparts.states import ServiceStatus
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterable
 
-    from sparts.states import ServiceStatus, TaskState
+    from sparts.states import TaskState
     from sparts.taskset import Tasks
     from sparts.vtask import VTask
 
@@ -184,11 +185,11 @@ class Introspection:
     def status_details(self) -> str:
         """Return why the status is what it is, in a sentence for a person; ``""`` when all is
         well."""
-        degraded = [f"{task.name} is {task.state}" for task in self.instances() if task.failed]
-        waiting = [f"{task.name} is not ready" for task in self.instances() if not task.ready]
-        return "; ".join(
-            [*degraded, *self.getWarnings().values(), *([] if self.ready else waiting)]
-        )
+        tasks = self.instances()
+        failed = [f"{task.name} is {task.state}" for task in tasks if task.failed]
+        alive = self.status in (ServiceStatus.ALIVE, ServiceStatus.WARNING)
+        waiting = [f"{task.name} is not ready" for task in tasks if alive and not task.ready]
+        return "; ".join([*failed, *self.getWarnings().values(), *waiting])
 
     def describe_options(self) -> dict[str, Any]:
         """Return the values of all options by their names in the namespace, secret ones masked."""

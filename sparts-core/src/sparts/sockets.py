@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
 
 def adopt(descriptors: list[int]) -> list[socket.socket]:
-    """Return the sockets of inherited descriptors."""
-    return [socket.socket(fileno=descriptor) for descriptor in descriptors]
+    """Return the sockets of inherited descriptors, made non-blocking as event loops need them."""
+    sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+    for sock in sockets:
+        sock.setblocking(False)
+    return sockets
 
 
 def bind(address: Address) -> list[socket.socket]:

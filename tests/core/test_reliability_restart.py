@@ -1,0 +1,298 @@
+"""Faults around restart and reload: rows of docs/reliability.md, each a test of the same name."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import threading
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from sparts.errors import StartError
+from sparts.testing.running import make_service, running
+from sparts.vservice import VService
+from sparts.vtask import VTask
+
+from tests.core.scripts import service
+
+RESTARTS = """
+class A(Worker):
+    def initTask(self):
+        say("A init")
+class S(VService):
+    TASKS = [A]
+    count = 0
+    def initService(self):
+        S.count += 1
+        if S.count < 3:
+            self.restart()
+        say("made", S.count)
+"""
+
+
+class Waits(VTask):
+    def _runloop(self) -> None:
+        self.stop_event.wait()
+
+
+def test_restart_makes_a_new_instance_from_the_same_options() -> None:
+    made: list[VService] = []
+
+    class Service(VService):
+        TASKS = [Waits]
+        third = threading.Event()
+
+        def initService(self) -> None:  # noqa: N802
+            made.append(self)
+            if len(made) == 3:
+                self.third.set()
+
+    thread = make_service(Service, "--stop-timeout", "11s").startBG()
+    thread.service.restart()
+    while len(made) < 2:
+        made[0].join()
+        made[-1].wait_ready()
+    made[1].wait_ready()
+    made[1].restart()
+    Service.third.wait()
+    assert made[0].status == made[1].status == "STOPPED"
+    assert {instance.stop_timeout for instance in made} == {11.0}
+    made[0].shutdown()  # whoever holds the first instance stops the service that lives
+    thread.join()
+    assert made[2].status == "STOPPED"
+
+
+def test_restart_asked_for_during_the_start(tmp_path: Path) -> None:
+    with service(tmp_path, RESTARTS) as process:
+        process.read_until("made 3")
+        process.read_until_started()
+        assert process.stop() == 0
+    assert process.output.count("Instance shut down gracefully") == 3
+
+
+def test_restart_whose_new_start_fails(tmp_path: Path) -> None:
+    body = """
+class S(VService):
+    count = 0
+    def initService(self):
+        S.count += 1
+        if S.count == 2:
+            raise ValueError("not again")
+        self.restart()
+"""
+    with service(tmp_path, body) as process:
+        assert process.finish() == 1
+    assert "ERROR:S:The start failed: ValueError: not again" in process.lines
+
+
+def test_signal_while_a_restart_stops_the_tasks(tmp_path: Path) -> None:
+    body = """
+class A(Idle):
+    def stop(self):
+        say("A stops")
+        release.acquire()
+class B(VTask):
+    DEPS = [A]
+    def _runloop(self):
+        self.service.wait_ready()
+        self.service.restart()
+release = threading.Semaphore(0)
+class S(VService):
+    TASKS = [B]
+    def initService(self):
+        say("made")
+signal.signal(signal.SIGUSR2, lambda *_: release.release())
+"""
+    with service(tmp_path, body) as process:
+        process.read_until("A stops")
+        process.process.send_signal(signal.SIGTERM)
+        process.read_until("SIGTERM Received!")
+        process.process.send_signal(signal.SIGUSR2)
+        assert process.finish() == 0
+    assert process.lines.count("made") == 1
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_five_hundred_starts_and_stops_leave_nothing_behind() -> None:
+    class Service(VService):
+        TASKS = [Waits, "AsyncioLoopTask"]
+
+    def cycle(count: int) -> None:
+        for _ in range(count):
+            with running(Service):
+                pass
+
+    cycle(20)
+    _expect_no_growth(lambda: cycle(500))
+
+
+def test_five_hundred_restarts_leave_nothing_behind() -> None:
+    class Service(VService):
+        TASKS = [Waits, "AsyncioLoopTask"]
+
+    def cycle(count: int) -> None:
+        thread = make_service(Service).startBG()
+        for _ in range(count):
+            instance = thread.service
+            instance.restart()
+            instance.join()
+            while thread.service is instance:
+                pass
+            thread.service.wait_ready()
+        thread.service.shutdown()
+        thread.join()
+
+    cycle(20)
+    _expect_no_growth(lambda: cycle(500))
+
+
+def _expect_no_growth(run: object) -> None:
+    gc.collect()
+    before = (threading.active_count(), descriptors())
+    tracemalloc.start()
+    try:
+        size = tracemalloc.get_traced_memory()[0]
+        run()  # type: ignore[operator]
+        gc.collect()
+        grown = tracemalloc.get_traced_memory()[0] - size
+    finally:
+        tracemalloc.stop()
+    assert (threading.active_count(), descriptors()) == before
+    assert grown < 500 * 200  # bytes: not one object a cycle
+
+
+def test_reload_reads_the_configuration_and_tells_the_tasks(tmp_path: Path) -> None:
+    config = tmp_path / "service.toml"
+    config.write_text("[A]\nsize = 1\n")
+    body = """
+from sparts.options import option
+class A(Worker):
+    size = option(type=int, default=0)
+    def reload(self):
+        say("size is", self.size)
+class S(VService):
+    TASKS = [A]
+"""
+    with service(tmp_path, body, "--config", str(config)) as process:
+        process.read_until_started()
+        config.write_text("[A]\nsize = 2\n")
+        process.process.send_signal(signal.SIGHUP)
+        process.read_until("size is 2")
+        assert process.stop() == 0
+
+
+def test_reload_of_a_broken_file_keeps_the_old_values(tmp_path: Path) -> None:
+    config = tmp_path / "service.toml"
+    config.write_text("[A]\nsize = 1\n")
+    body = """
+from sparts.options import option
+class A(Worker):
+    size = option(type=int, default=0)
+    def reload(self):
+        say("size is", self.size, self.service.status, self.service.getWarnings())
+class S(VService):
+    TASKS = [A]
+"""
+    with service(tmp_path, body, "--config", str(config)) as process:
+        process.read_until_started()
+        config.write_text("[A]\nsize = many\n")
+        process.process.send_signal(signal.SIGHUP)
+        process.read_until("size is 1 WARNING .*Reload of options failed")
+        config.write_text("[A]\nsize = 3\n")
+        process.process.send_signal(signal.SIGHUP)
+        process.read_until("size is 3 ALIVE {}")
+        assert process.stop() == 0
+
+
+def test_task_whose_reload_fails(caplog: pytest.LogCaptureFixture) -> None:
+    class Refuses(Waits):
+        def reload(self) -> None:
+            raise ValueError("not now")
+
+    class After(Waits):
+        reloaded = threading.Event()
+
+        def reload(self) -> None:
+            self.reloaded.set()
+
+    class Service(VService):
+        TASKS = [Refuses, After]
+
+    with running(Service) as instance:
+        instance.reload()
+        assert After.reloaded.is_set()
+        assert list(instance.getWarnings().values()) == ["Reload of Refuses failed: not now"]
+        assert instance.status == "WARNING"
+    assert "ValueError: not now" in caplog.text
+
+
+def test_stop_during_a_hung_reload(tmp_path: Path) -> None:
+    body = """
+class A(Worker):
+    def reload(self):
+        say("hangs")
+        threading.Event().wait()
+class S(VService):
+    TASKS = [A]
+"""
+    with service(tmp_path, body, "--stop-timeout", "200ms") as process:
+        process.read_until_started()
+        process.process.send_signal(signal.SIGHUP)
+        process.read_until("hangs")
+        assert process.stop(signal.SIGTERM) == 70
+    assert "in reload" in process.output
+
+
+def test_reload_during_the_start_comes_after_it(tmp_path: Path) -> None:
+    body = """
+class A(Worker):
+    def initTask(self):
+        os.kill(os.getpid(), signal.SIGHUP)
+    def reload(self):
+        say("reload while", self.service.status)
+class S(VService):
+    TASKS = [A]
+"""
+    with service(tmp_path, body) as process:
+        process.read_until("reload while ALIVE")
+        assert process.stop() == 0
+
+
+def test_reload_during_the_stop_is_left_out(tmp_path: Path) -> None:
+    body = """
+class A(Worker):
+    def stop(self):
+        os.kill(os.getpid(), signal.SIGHUP)
+        super().stop()
+    def reload(self):
+        say("reload")
+class S(VService):
+    TASKS = [A]
+"""
+    with service(tmp_path, body) as process:
+        process.read_until_started()
+        assert process.stop() == 0
+    assert "reload" not in process.lines
+
+
+def test_start_that_fails_in_the_background_is_raised_to_who_started_it() -> None:
+    class Fails(VTask):
+        LOOPLESS = True
+
+        def initTask(self) -> None:  # noqa: N802
+            raise ValueError("no such table")
+
+    class Service(VService):
+        TASKS = [Waits, Fails]
+
+    before = threading.active_count()
+    instance = make_service(Service)
+    with pytest.raises(StartError, match="initTask of Fails failed: ValueError: no such table"):
+        instance.startBG()
+    assert instance.status == "DEAD"
+    assert threading.active_count() == before

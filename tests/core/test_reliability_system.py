@@ -1,0 +1,284 @@
+"""A service and the system around it: rows of docs/reliability.md, each a test of the same name."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from sparts.testing.running import running
+from sparts.vservice import VService
+from sparts.vtask import VTask
+
+from tests.core.scripts import service
+from tests.processes import ServiceProcess, clean_environment
+
+
+def test_sigusr1_logs_the_stacks_of_threads_and_coroutines(tmp_path: Path) -> None:
+    body = """
+import asyncio
+from sparts.loops import LoopBoundTask
+from sparts.tasks.asyncio import AsyncioLoopTask
+async def sleeper():
+    await asyncio.get_running_loop().create_future()
+class Bound(LoopBoundTask):
+    LOOP = AsyncioLoopTask
+    def start_in_loop(self):
+        self.kept = asyncio.ensure_future(sleeper())
+class S(VService):
+    TASKS = [Worker, Bound]
+"""
+    with service(tmp_path, body) as process:
+        process.read_until_started()
+        process.process.send_signal(signal.SIGUSR1)
+        process.read_until("WARNING:S:Stacks of all threads:")
+        process.read_until("Coroutine .* [(]sleeper[)]:")
+        assert process.stop() == 0
+    assert "Thread S.Worker:" in process.lines
+    assert "Thread MainThread:" in process.lines
+
+
+def test_service_in_a_thread_installs_no_signal_handlers() -> None:
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+    before = [signal.getsignal(number) for number in numbers]
+    with running(VService):
+        assert [signal.getsignal(number) for number in numbers] == before
+
+
+def test_service_that_leaves_signals_to_the_application(tmp_path: Path) -> None:
+    body = """
+class S(VService):
+    REGISTER_SIGNAL_HANDLERS = False
+"""
+    with service(tmp_path, body) as process:
+        process.read_until_started()
+        assert process.stop(signal.SIGINT) == 0
+    assert "INFO:S:KeyboardInterrupt Received!  Stopping Tasks..." in process.lines
+    with service(tmp_path, body) as process:
+        process.read_until_started()
+        assert process.stop(signal.SIGTERM) == -signal.SIGTERM
+
+
+def test_storm_of_signals_is_survived(tmp_path: Path) -> None:
+    body = """
+class S(VService):
+    TASKS = [Worker]
+"""
+    with service(tmp_path, body, "--level", "INFO") as process:
+        process.process.send_signal(signal.SIGCONT)
+        _wait_for_handlers(process)
+        reader = threading.Thread(target=process.read_until, args=("Stopping Tasks",))
+        reader.start()
+        for _ in range(300):
+            process.process.send_signal(signal.SIGHUP)
+            process.process.send_signal(signal.SIGUSR1)
+        process.process.send_signal(signal.SIGTERM)
+        reader.join()
+        assert process.finish() == 0
+
+
+def _wait_for_handlers(process: ServiceProcess) -> None:
+    process.process.send_signal(signal.SIGCONT)
+    status = Path(f"/proc/{process.process.pid}/status")
+    while not int(status.read_text().split("SigCgt:")[1].split()[0], 16) & 1 << signal.SIGHUP - 1:
+        os.sched_yield()
+
+
+def test_systemd_is_told_of_readiness_reload_and_stop(tmp_path: Path) -> None:
+    body = """
+class A(Worker):
+    def reload(self):
+        self.service.registerWarning("disk is nearly full")
+class S(VService):
+    TASKS = [A]
+"""
+    address = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(address))
+        with service(tmp_path, body, NOTIFY_SOCKET=str(address)) as process:
+            told = _read_until(manager, "READY=1")
+            assert told[0] == "STATUS=STARTING"
+            assert "STATUS=ALIVE" in told
+            process.process.send_signal(signal.SIGHUP)
+            told = _read_until(manager, "READY=1")
+            assert told[0].startswith("RELOADING=1\nMONOTONIC_USEC=")
+            assert "STATUS=WARNING: disk is nearly full" in told
+            process.process.send_signal(signal.SIGTERM)
+            told = _read_until(manager, "STATUS=STOPPED: disk is nearly full")
+            assert told[0] == "STOPPING=1"
+            assert process.finish() == 0
+
+
+def test_systemd_in_the_abstract_namespace_is_told_too(tmp_path: Path) -> None:
+    name = f"sparts-test-{os.getpid()}-{threading.get_ident()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(f"\0{name}")
+        with service(tmp_path, "class S(VService): pass", NOTIFY_SOCKET=f"@{name}") as process:
+            _read_until(manager, "READY=1")
+            assert process.stop() == 0
+
+
+def test_watchdog_is_fed_while_the_service_is_healthy(tmp_path: Path) -> None:
+    body = """
+class Dies(VTask):
+    def _runloop(self):
+        pass
+class S(VService):
+    TASKS = [Worker]
+"""
+    address = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(address))
+        variables = {"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "20000"}
+        with service(tmp_path, body, **variables) as process:
+            told = _read_until(manager, "WATCHDOG=1")
+            assert "READY=1" in told  # not before it is ready
+            _read_until(manager, "WATCHDOG=1")
+            process.process.send_signal(signal.SIGTERM)
+            _read_until(manager, "STOPPING=1")
+            assert _read_until(manager, "STATUS=STOPPED")[-1] == "STATUS=STOPPED"
+            assert process.finish() == 0
+
+
+def test_watchdog_of_another_process_is_left_alone(tmp_path: Path) -> None:
+    from sparts import systemd
+
+    os.environ.update(WATCHDOG_USEC="20000", WATCHDOG_PID="1")
+    try:
+        assert systemd.watchdog_interval() is None
+        os.environ["WATCHDOG_PID"] = str(os.getpid())
+        assert systemd.watchdog_interval() == 0.02
+        os.environ["WATCHDOG_USEC"] = "garbage"
+        assert systemd.watchdog_interval() is None
+    finally:
+        del os.environ["WATCHDOG_USEC"], os.environ["WATCHDOG_PID"]
+
+
+def test_manager_that_is_gone_does_not_disturb(tmp_path: Path) -> None:
+    for address in (str(tmp_path / "nobody"), "garbage", "@nobody-there", "/" + "x" * 200):
+        with service(tmp_path, "class S(VService): pass", NOTIFY_SOCKET=address) as process:
+            process.read_until_started()
+            assert process.stop() == 0
+
+
+def _read_until(manager: socket.socket, wanted: str) -> list[str]:
+    told: list[str] = []
+    while wanted not in told:
+        told.append(manager.recv(65536).decode())
+    return told
+
+
+def test_development_mode_shows_no_warning(tmp_path: Path) -> None:
+    body = """
+class S(VService):
+    TASKS = [Worker, "AsyncioLoopTask", Idle]
+    count = 0
+    def initService(self):
+        S.count += 1
+        if S.count < 3:
+            self.restart()
+"""
+    python = (sys.executable, "-X", "dev", "-W", "error")
+    with service(tmp_path, body, python=python) as process:
+        for _ in range(2):
+            process.read_until("gracefully")
+        process.read_until_started()
+        assert process.stop() == 0
+    assert "Warning" not in process.output
+
+
+def test_idle_service_never_wakes_up(tmp_path: Path) -> None:
+    body = """
+class Other(Worker):
+    workers = 3
+class S(VService):
+    TASKS = [Worker, Other, "AsyncioLoopTask"]
+"""
+    with service(tmp_path, body) as process:
+        process.read_until_started()
+        settled, later = _switches_over(process.process.pid, quiet=0.5)
+        assert later == settled
+        assert process.stop() == 0
+
+
+def _switches_over(pid: int, quiet: float) -> tuple[int, int]:
+    """Give the number of context switches when it has come to rest, and ``quiet`` seconds later."""
+    before = -1
+    while (now := _switches(pid)) != before:
+        before = now
+        _pass_time(0.05)
+    _pass_time(quiet)
+    return now, _switches(pid)
+
+
+def _pass_time(seconds: float) -> None:
+    """Let time pass: what is measured is what happens in it."""
+    threading.Event().wait(seconds)
+
+
+def _switches(pid: int) -> int:
+    total = 0
+    for status in Path(f"/proc/{pid}/task").glob("*/status"):
+        lines = status.read_text().splitlines()
+        total += sum(int(line.split()[1]) for line in lines if "ctxt_switches" in line)
+    return total
+
+
+def test_thousand_tasks_start_and_stop() -> None:
+    classes = [type(f"T{index}", (VTask,), {"LOOPLESS": True}) for index in range(900)]
+    threads = [
+        type(f"W{index}", (VTask,), {"_runloop": lambda self: self.stop_event.wait()})
+        for index in range(100)
+    ]
+
+    class Service(VService):
+        TASKS = [*classes, *threads]
+
+    with running(Service) as instance:
+        assert len(instance.tasks) == 1000
+        assert instance.ready
+    assert {task.state for task in instance.tasks} == {"STOPPED"}
+
+
+def test_inherited_socket_is_served(tmp_path: Path) -> None:
+    body = """
+class S(VService):
+    TASKS = ["TornadoHTTPTask"]
+"""
+    (tmp_path / "service.py").write_text(
+        "from sparts.vservice import VService\n" + body + "S.initFromCLI()\n"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        # As systemd does: the socket is descriptor 3, and the process that execs knows its own id.
+        start = (
+            f"import os; os.dup2({listener.fileno()}, 3)\n"
+            f"os.environ['LISTEN_PID'] = str(os.getpid())\n"
+            f"os.execv({sys.executable!r}, [{sys.executable!r}, 'service.py'])\n"
+        )
+        env = clean_environment(LISTEN_FDS="1", LISTEN_FDNAMES="http")
+        process = subprocess.Popen(
+            [sys.executable, "-c", start],
+            cwd=tmp_path,
+            env=env,
+            pass_fds=[listener.fileno()],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert process.stdout is not None
+        with process.stdout as output:
+            first = output.readline()
+            assert first.endswith(f"TornadoHTTPTask Server Started on 127.0.0.1:{port}\n")
+            listener.close()
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                with client.makefile("rb") as answer:
+                    assert answer.read().endswith(b"Hello, world")
+            process.terminate()
+            assert "gracefully" in output.read()
+        assert process.wait() == 0
