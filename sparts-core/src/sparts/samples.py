@@ -20,7 +20,7 @@ from sparts.percentiles import percentile
 from sparts.spans import Span
 
 _MINUTE = 60
-_BATCH = 512
+_BATCH = 256
 """Values that are kept at most before they are counted."""
 
 
@@ -63,7 +63,7 @@ class Samples(Metric):
     """
 
     __slots__ = (
-        "_before", "_born", "_clock", "_end", "_minutes", "_monotonic", "_pending", "_seconds",
+        "_before", "_born", "_clock", "_minutes", "_monotonic", "_pending", "_seconds",
         "_with_bins", "_within",
         "types", "windows",
     )  # fmt: skip
@@ -95,7 +95,6 @@ class Samples(Metric):
     def _prepare(self, clock: Clock) -> None:
         self._within: Span
         self._before: tuple[int, float]
-        self._end: float
         self._with_bins = any(kind in _PERMILLE for kind in self.types)
         self._monotonic = clock.monotonic
 
@@ -110,30 +109,35 @@ class Samples(Metric):
         """Add one value, in whatever unit was declared; ValueError unless it is finite."""
         if not isfinite(value):
             raise ValueError(f"samples {self.name!r} takes finite numbers, not {value!r}.")
-        if self._monotonic() >= self._end:
-            self._up_to_now()
-        # A list's append is exact between threads without the lock; what it collects is counted at
-        # C speed, many at once.
+        # A list's append is exact between threads without the lock. What it collects is sorted into
+        # seconds many at once, which costs less where there are many and where there are few.
         pending = self._pending
-        pending.append(value)
+        pending.append((self._monotonic(), value))
         if len(pending) >= _BATCH:
             self._up_to_now()
 
     def _up_to_now(self) -> float:
-        """Count what is pending, close the second if it has passed, and give the time."""
+        """Count what is pending, close the seconds that have passed, and give the time."""
         with self._lock:
-            pending = self._pending
-            values = list(map(float, pending[:]))
-            del pending[: len(values)]
-            if values:
-                self._within.take(values)
+            batch = self._pending[:]
+            del self._pending[: len(batch)]
+            if batch and batch[-1][0] < self._within.end:
+                self._within.take([float(value) for _, value in batch])
+            elif batch:
+                seconds: dict[int, list[float]] = {}
+                for when, value in batch:
+                    seconds.setdefault(floor(when), []).append(float(value))
+                for second in sorted(seconds):
+                    if second >= self._within.end:
+                        self._roll(second)
+                    self._within.take(seconds[second])
             now = self._monotonic()
-            if now >= self._end:
-                self._roll(now)
+            if now >= self._within.end:
+                self._roll(floor(now))
             return now
 
-    def _roll(self, now: float) -> None:
-        """Close the current second and open that of ``now``; called with the lock held."""
+    def _roll(self, second: int) -> None:
+        """Close the current second and open a later one; called with the lock held."""
         done, largest = self._within, self.windows[-1]
         if done.count:
             self._before = (self._before[0] + done.count, self._before[1] + done.total)
@@ -143,12 +147,11 @@ class Samples(Metric):
             if not minutes or done.start >= minutes[-1].end:
                 minutes.append(Span(done.start // _MINUTE * _MINUTE, _MINUTE, self._with_bins))
             minutes[-1].merge(done)
-        self._within = Span(floor(now), 1, self._with_bins)
+        self._within = Span(second, 1, self._with_bins)
         oldest = self._within.end - largest
         for spans in (self._seconds, self._minutes):
             while spans and spans[0].start < oldest:
                 spans.popleft()
-        self._end = self._within.end
 
     def _window(self, window: int) -> tuple[Span, float]:
         """What lies in ``window``, and the seconds that it covers."""
@@ -237,8 +240,7 @@ class Samples(Metric):
             self._seconds: deque[Span] = deque()
             self._minutes: deque[Span] = deque()
             self._within = Span(floor(self._born), 1, self._with_bins)
-            self._end = self._within.end
-            self._pending: list[float] = []
+            self._pending: list[tuple[float, float]] = []
 
 
 samples = Samples

@@ -14,8 +14,6 @@ from sparts.tasks.schedules import Cron, Every, Schedule
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from sparts.vservice import VService
-
 __all__ = ["ExecuteContext", "PeriodicTask", "TryLater"]
 
 
@@ -76,11 +74,6 @@ class PeriodicTask(EventTask):
     n_slow_iterations = counter(help="Runs that took longer than the interval.")
     n_missed = counter(help="Runs that were left out because earlier ones took too long.")
 
-    def __init__(self, service: VService) -> None:
-        """Make the task for a service; called by the service."""
-        super().__init__(service)
-        self._schedule: Schedule | None = None
-
     def initTask(self) -> None:  # noqa: N802
         """Check the schedule.
 
@@ -90,10 +83,12 @@ class PeriodicTask(EventTask):
         self._make_schedule()
 
     def on_options_changed(self, names: frozenset[str]) -> None:
-        """Take in a new interval at once; a new cron expression with the next start."""
+        """Take in a new interval at once; anything else with the next start."""
         super().on_options_changed(names)
-        with self._wakeup:
-            self._wakeup.notify_all()
+        with self._runs.wakeup:
+            if isinstance(self._runs.schedule, Every):
+                self._runs.schedule.change(self._interval())
+            self._runs.wakeup.notify_all()
 
     def execute(self, context: ExecuteContext | None = None) -> Any:
         """Do the work of one run; see `EventTask.execute`."""
@@ -103,8 +98,7 @@ class PeriodicTask(EventTask):
         """Make the schedule, from now on; None for a task that has none."""
         if self.cron:
             return Cron(self.clock, self.cron, self.timezone, self.jitter or 0.0, self.name)
-        self._interval()
-        return Every(self.clock, self._interval, self.jitter or 0.0, self.run_at_start)
+        return Every(self.clock, self._interval(), self.jitter or 0.0, self.run_at_start)
 
     def _interval(self) -> float:
         interval: float | None = self.interval
@@ -117,25 +111,10 @@ class PeriodicTask(EventTask):
         return interval
 
     def _runloop(self) -> None:
-        self._schedule = self._make_schedule()
+        self._runs.schedule = self._make_schedule()
         super()._runloop()
 
-    def _next_due(self) -> float | None:
-        retry = super()._next_due()
-        if retry is not None or self._schedule is None:
-            return retry
-        return self._schedule.due()
-
-    def _passed(self, now: float) -> None:
-        if self._schedule is not None and now >= self._schedule.due():
-            missed = self._schedule.passed()
-            if missed:
-                self.n_missed.incrementBy(missed)
-
-    def _count(self, seconds: float) -> None:
-        super()._count(seconds)
-        if not self.cron and self.interval and seconds > self.interval:
+    def _late(self, missed: int, slow: bool) -> None:
+        self.n_missed.incrementBy(missed)
+        if slow:
             self.n_slow_iterations.increment()
-
-    def _retry_after(self) -> float | None:
-        return None if self._schedule is not None else super()._retry_after()

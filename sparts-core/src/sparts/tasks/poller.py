@@ -45,22 +45,22 @@ class PollerTask(PeriodicTask):
             TaskStoppedError: the task ended before there was one.
         """
         until = None if timeout is None else self.clock.monotonic() + timeout
-        with self._wakeup:
+        with self._runs.wakeup:
             while not self._fetched:
-                if self._over:
+                if self._runs.over:
                     raise TaskStoppedError(f"{self.name} ended before it had fetched a value.")
                 if until is not None and self.clock.monotonic() >= until:
                     raise TimeoutError(f"{self.name} has fetched no value within {timeout:g} s.")
-                self.clock.wait(self._wakeup, until)
+                self.clock.wait(self._runs.wakeup, until)
             return self._value
 
     def execute(self, context: ExecuteContext | None = None) -> Any:
         """Fetch the value, tell if it has changed, and return it."""
         new = self.fetch()
-        with self._wakeup:
+        with self._runs.wakeup:
             old, self._value = self._value, new
             self._fetched = True
-            self._wakeup.notify_all()
+            self._runs.wakeup.notify_all()
         if old != new:
             self.onValueChanged(old, new)
         return new

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 from sparts.errors import OptionError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
 
     from sparts.clock import Clock
@@ -16,11 +16,14 @@ if TYPE_CHECKING:
 class Schedule(Protocol):
     """A row of times at which something is due."""
 
+    interval: float
+    """How long a run may take, in seconds, without being slow."""
+
     def due(self) -> float:
         """The next time, by the monotonic clock in seconds, with its jitter."""
 
-    def passed(self) -> int:
-        """Go on to the first time that is yet to come; how many others were passed over."""
+    def passed(self, now: float) -> int:
+        """Go on to the first time after ``now``; return how many others were passed over."""
 
 
 def spread(jitter: float) -> float:
@@ -37,37 +40,34 @@ class Every:
 
     Args:
         clock: where time comes from.
-        interval: gives the seconds between two times; asked each time, so that it may change. From
-            the change on, times are counted from the last one.
+        interval: seconds between two times.
         jitter: seconds that a time is delayed by at most; the delays do not add up.
         at_start: whether the start is a time, too.
     """
 
-    def __init__(
-        self, clock: Clock, interval: Callable[[], float], jitter: float, at_start: bool
-    ) -> None:
+    def __init__(self, clock: Clock, interval: float, jitter: float, at_start: bool) -> None:
         """Start now."""
-        self._clock = clock
-        self._ask = interval
-        self._interval = interval()
+        self.interval = interval
         self._jitter = jitter
         self._start = clock.monotonic()
         self._number = 0 if at_start else 1
         self._delay = 0.0 if at_start else spread(jitter)
 
+    def change(self, interval: float) -> None:
+        """From the last time on, count with another interval."""
+        if interval != self.interval:
+            self._start += (self._number - 1) * self.interval
+            self._number, self.interval = 1, interval
+
     def due(self) -> float:
         """See `Schedule`."""
-        interval = self._ask()
-        if interval != self._interval:
-            self._start += (self._number - 1) * self._interval
-            self._number, self._interval = 1, interval
-        return self._start + self._number * self._interval + self._delay
+        return self._start + self._number * self.interval + self._delay
 
-    def passed(self) -> int:
+    def passed(self, now: float) -> int:
         """See `Schedule`."""
-        now, number = self._clock.monotonic(), self._number
-        self._number = max(number, int((now - self._start) / self._interval)) + 1
-        while self._start + self._number * self._interval <= now:  # the division was rounded down
+        number = self._number
+        self._number = max(number, int((now - self._start) / self.interval)) + 1
+        while self._start + self._number * self.interval <= now:  # the division was rounded down
             self._number += 1
         self._delay = spread(self._jitter)
         return self._number - number - 1
@@ -110,6 +110,7 @@ class Cron:
                 f"{task} has the time zone {zone!r}, which this system does not know; names are "
                 f"such as Europe/Berlin or UTC."
             ) from None
+        self.interval = inf
         self._clock = clock
         self._jitter = jitter
         now = datetime.fromtimestamp(clock.time(), self._zone)
@@ -132,11 +133,11 @@ class Cron:
         """See `Schedule`."""
         return self._clock.monotonic() + self._next + self._delay - self._clock.time()
 
-    def passed(self) -> int:
+    def passed(self, now: float) -> int:
         """See `Schedule`."""
         missed = -1
-        now = self._clock.time()
-        while self._next <= now:
+        date = self._clock.time() + now - self._clock.monotonic()
+        while self._next <= date:
             self._next = self._advance()
             missed += 1
         self._delay = spread(self._jitter)
