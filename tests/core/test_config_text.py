@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sparts import logs
 from sparts.config_text import toml
@@ -135,6 +135,7 @@ def test_written_config_needs_no_required_option(capsys: pytest.CaptureFixture[s
 @given(
     st.text() | st.lists(st.text()) | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats()
 )
+@example("\x7f\x80\u2028")
 def test_any_value_is_written_as_toml_that_reads_back(value: Any) -> None:
     found = tomllib.loads(f"x = {toml(value)}")["x"]
     assert repr(found) == repr(value)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sparts import logs
 from sparts.log_formats import JSONFormatter, colour_wanted, priority, under_journald
@@ -111,6 +111,10 @@ ANYTHING = st.recursive(
 
 
 @given(message=ANYTHING, extra=ANYTHING)
+@example(message="x", extra=float("nan"))
+@example(message=float("inf"), extra=[{"deep": float("-inf")}, Odd()])
+@example(message="x", extra=CIRCLE)
+@example(message="x", extra={(1,): 2})
 def test_whatever_is_logged_is_one_line_of_json(message: Any, extra: Any) -> None:
     record = logging.makeLogRecord({"name": "Svc.T", "msg": message, "extra_field": extra})
     line = JSONFormatter(["Svc"]).format(record)

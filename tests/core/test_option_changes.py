@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,15 @@ def test_task_that_fails_to_take_a_change_keeps_the_others_informed(
     assert "Bad could not take its changed options" in caplog.text
 
 
+@pytest.fixture
+def often_switching() -> Iterator[None]:
+    """Threads take turns as often as the interpreter can."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
 def test_whoever_keeps_the_namespace_reads_one_state(tmp_path: Path) -> None:
     """A reader never sees one option of a reload without the other."""
     file = tmp_path / "x.toml"
@@ -119,7 +130,7 @@ def test_whoever_keeps_the_namespace_reads_one_state(tmp_path: Path) -> None:
     assert (service.options.a, service.options.b) == (39, 39)
 
 
-def test_concurrent_setters_lose_nothing() -> None:
+def test_concurrent_setters_lose_nothing(often_switching: None) -> None:
     names = [f"o{number}" for number in range(8)]
     declared: dict[str, Any] = {name: option(type=int, default=0) for name in names}
     service = made(service_of(**declared))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sparts.errors import OptionError
 from sparts.option_types import duration
-from sparts.options import Option, declared_options, option, source_of
+from sparts.options import Option, declared_options, option, parse_options, source_of
 from sparts.vservice import VService
 
 from tests.core.option_owners import made, parsed, service_of, task_of
@@ -128,6 +128,25 @@ def test_parser_of_ones_own_keeps_its_arguments() -> None:
     assert (ns.extra, ns.limit, ns.show_config) == ("positional", 2, "x")
 
 
+def test_parser_of_ones_own_that_does_not_exit_on_error_gives_our_error() -> None:
+    class Own(VService):
+        limit = option(type=int, required=True)
+
+        @classmethod
+        def _makeArgumentParser(cls) -> argparse.ArgumentParser:  # noqa: N802
+            return argparse.ArgumentParser(exit_on_error=False)
+
+    with pytest.raises(OptionError, match="--limit: expected a whole number, got 'x'"):
+        parsed(Own, "--limit", "x")
+
+
+def test_parser_that_has_parsed_still_requires_what_is_required() -> None:
+    parser = service_of(key=option(required=True))._buildArgumentParser()
+    parse_options(parser, ["--key", "x"])
+    with pytest.raises(SystemExit):
+        parser.parse_args([])
+
+
 def test_flag_that_the_parser_has_already_is_an_error_that_names_both() -> None:
     service = service_of(help=option())
     with pytest.raises(
@@ -188,12 +207,13 @@ def test_default_function_sees_the_service_in_place_of_the_task() -> None:
 
 def test_service_stands_in_only_with_what_its_author_wrote() -> None:
     task = task_of(
+        __doc__="The task.",
         VERSION="7",
         version=option(default=lambda cls: cls.VERSION),
-        title=option(default=lambda cls: cls.__name__),
+        title=option(default=lambda cls: f"{cls.__name__} {cls.__doc__}"),
     )
-    ns = parsed(service_of(task))
-    assert (ns.http_version, ns.http_title) == ("7", "HTTP")
+    ns = parsed(service_of(task, __doc__="The service."))
+    assert (ns.http_version, ns.http_title) == ("7", "HTTP The task.")
     mixin = type("Mixin", (), {"VERSION": "8"})
     service = type("S", (VService, mixin), {"TASKS": [task]})
     # For Python, too, VService.VERSION comes before the mixin's.

@@ -164,7 +164,7 @@ def _add_extra(fields: dict[str, Any], record: logging.LogRecord) -> None:
 
 def _plain(value: object) -> Any:
     """What JSON has no form for, as text."""
-    return masked(str(value))
+    return str(value)
 
 
 def _or_repr(value: object) -> Any:
