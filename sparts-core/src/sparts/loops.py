@@ -1,12 +1,16 @@
 """Loops: `LoopTask` owns one event loop in one thread; `LoopBoundTask` lives on such a loop.
 
 `LoopTask.call` is the one way into a loop from outside. Every loop keeps this contract, whatever
-its make:
+its make (`sparts.testing.loops` tests it):
 
 * ``call(fn, *args)`` runs ``fn`` in the loop's thread, from any thread, and gives a future of its
   result; what an ``fn`` returns that can be awaited is awaited there.
-* Calls run in the order in which one thread made them. Calls made before the loop runs wait for it.
+* Calls run in the order in which one thread made them. Calls made before the loop runs, or between
+  its failure and its restart, wait for it.
 * Every future ends: when the loop ends first, with `LoopStoppedError`.
+* What a call raises goes to its future and nowhere else, but `SystemExit` and `KeyboardInterrupt`
+  also end the service in order. An exception that nothing but the loop catches is logged and
+  counted. The loop goes on after each of them.
 """
 
 from __future__ import annotations
@@ -17,7 +21,6 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, overload
 
 from sparts.errors import LoopStoppedError, StartError
-from sparts.states import TaskState
 from sparts.vtask import VTask
 
 if TYPE_CHECKING:
@@ -27,24 +30,30 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_ENDED = (TaskState.STOPPED, TaskState.DEAD, TaskState.DONE, TaskState.SKIPPED)
 
 
 class LoopTask(VTask):
     """Owns one event loop, which runs in the task's one worker thread.
 
-    An implementation overrides `_runloop` to run its loop until `stop`, between `loop_opened` and
-    `loop_ended`; `_post`; and `_settle` if its loop has awaitables of its own.
+    An implementation overrides `_post`, `_settle` if its loop has awaitables of its own, and
+    `_runloop`: to run its loop until `stop`, with `loop_opened` when it is about to run,
+    `loop_closing` when it winds down and `loop_ended` at the end, also when it fails.
     """
 
     def __init__(self, service: Any) -> None:
         super().__init__(service)
-        self._calls = threading.Lock()
+        self._calls = threading.Lock()  # guards what follows
         self._open = False
-        self._early: list[Callable[[], None]] = []
+        self._over = False
+        self._early: dict[Future[Any], Callable[[], None]] = {}
         self._unfinished: set[Future[Any]] = set()
 
     # -- to use ------------------------------------------------------------------------------------
+
+    @property
+    def open(self) -> bool:
+        """Whether the loop runs: calls do not wait for its start or restart."""
+        return self._open
 
     @overload
     def call(
@@ -56,7 +65,8 @@ class LoopTask(VTask):
         """Run a function in the loop's thread, from any thread, and return a future of its result.
 
         What it returns is awaited if it can be. Do not wait for the future in the loop's own
-        thread. The future ends with `LoopStoppedError` when the loop ends before the call does.
+        thread. Cancelling the future keeps the function from being called, or cancels what is
+        awaited. The future ends with `LoopStoppedError` when the loop ends before the call does.
 
         Raises:
             LoopStoppedError: the loop has ended for good.
@@ -64,26 +74,24 @@ class LoopTask(VTask):
         future: Future[Any] = Future()
 
         def run() -> None:
-            if future.cancelled():
-                return
-            try:
-                result = fn(*args, **kwargs)
-            except BaseException as error:
-                settle(future, error=error)
-                if not isinstance(error, Exception):
-                    raise
+            if not self._open:
+                self.end_call(future, error=self._stopped_error())
+            elif future.cancelled():
+                self.end_call(future)
             else:
-                self._settle(future, result)
+                try:
+                    self._settle(future, fn(*args, **kwargs))
+                except BaseException as error:
+                    self._settle_error(future, error)
 
         with self._calls:
-            if self.state in _ENDED and not self._open:
-                raise LoopStoppedError(f"The loop of {self.name} has ended.")
+            if self._over:
+                raise self._stopped_error()
             self._unfinished.add(future)
             if self._open:
                 self._post(run)
             else:
-                self._early.append(run)
-        future.add_done_callback(self._finished)
+                self._early[future] = run
         return future
 
     def start(self) -> None:
@@ -99,61 +107,85 @@ class LoopTask(VTask):
             raise StartError(f"The loop of {self.name} ended while it was started.") from error
 
     def join(self) -> None:
-        """Wait for the end of the loop's thread, then end the calls that came too late for it."""
+        """Wait for the end of the loop's thread; after this, a call raises."""
         super().join()
-        self.loop_ended()
+        self.workers_left()
 
     # -- for implementations -----------------------------------------------------------------------
 
     @abstractmethod
-    def _post(self, callback: Callable[[], None]) -> None:
+    def _post(self, callback: Callable[[], object]) -> None:
         """Have the running loop call ``callback`` in its thread; called from any thread, never
         blocks.
         """
 
     def _settle(self, future: Future[Any], result: Any) -> None:
         """End a call's future with what its function returned; called in the loop's thread."""
-        settle(future, result)
+        self.end_call(future, result)
 
-    def loop_opened(self) -> None:
-        """Let calls in; call it in the loop's thread when the loop is about to run."""
+    def _settle_error(self, future: Future[Any], error: BaseException) -> None:
+        """End a call's future with what its function raised; called in the loop's thread."""
+        self.end_call(future, error=error)
+        if isinstance(error, SystemExit | KeyboardInterrupt):
+            self.exit_asked(error)
+
+    def end_call(
+        self, future: Future[Any], result: Any = None, error: BaseException | None = None
+    ) -> None:
+        """End a call's future, unless it has ended; from any thread."""
         with self._calls:
-            self._open = True
-            for callback in self._early:
-                self._post(callback)
-            self._early.clear()
-
-    def loop_ended(self) -> None:
-        """Keep calls out, and end those that the loop did not get to; call it when the loop has
-        ended.
-        """
-        with self._calls:
-            self._open = False
-            self._early.clear()
-            unfinished = list(self._unfinished)
-        for future in unfinished:
-            settle(
-                future,
-                error=LoopStoppedError(f"The loop of {self.name} ended before the call did."),
-            )
-
-    def _finished(self, future: Future[Any]) -> None:
-        with self._calls:
-            self._unfinished.discard(future)
-
-
-def settle(future: Future[Any], result: Any = None, error: BaseException | None = None) -> None:
-    """End a future with a result or an error, unless it has ended already. From any thread."""
-    try:
-        if not future.running() and not future.set_running_or_notify_cancel():
+            if future not in self._unfinished:
+                return
+            self._unfinished.remove(future)
+        if not future.set_running_or_notify_cancel():
             return
         if error is not None:
             future.set_exception(error)
         else:
             future.set_result(result)
-    except Exception:
-        if not future.done():
-            raise
+
+    def exit_asked(self, error: BaseException) -> None:
+        """End the service in order as a `SystemExit` or `KeyboardInterrupt` in the loop asks."""
+        self.service.worker_left(self, error)
+
+    def loop_opened(self) -> None:
+        """Let calls in; call it in the loop's thread when the loop is about to run."""
+        with self._calls:
+            self._open = True
+            for callback in self._early.values():
+                self._post(callback)
+            self._early.clear()
+
+    def loop_closing(self) -> None:
+        """Begin no more calls; call it in the loop's thread when the loop winds down."""
+        with self._calls:
+            self._open = False
+
+    def loop_ended(self) -> None:
+        """End the calls that the loop did not get to the end of; call it when the loop has
+        ended. Those that came after `loop_closing` wait for its restart.
+        """
+        with self._calls:
+            left = self._unfinished - self._early.keys()
+        for future in left:
+            self.end_call(future, error=self._stopped_error())
+
+    def post_if_open(self, callback: Callable[[], object]) -> None:
+        """Have the loop call ``callback`` in its thread if it runs; from any thread."""
+        with self._calls:
+            if self._open:
+                self._post(callback)
+
+    def workers_left(self) -> None:
+        """End all calls: the loop has ended for good."""
+        super().workers_left()
+        with self._calls:
+            self._over, self._open = True, False
+            self._early.clear()
+        self.loop_ended()
+
+    def _stopped_error(self) -> LoopStoppedError:
+        return LoopStoppedError(f"The loop of {self.name} has ended.")
 
 
 class LoopBoundTask(VTask):
@@ -166,6 +198,7 @@ class LoopBoundTask(VTask):
     LOOP: ClassVar[TaskReference]
     """The loop task that this task lives on: its class or a name."""
 
+    _begun = False  # used in the loop's thread, or while the loop does not run
     _stopped: Future[Any] | None = None
 
     @classmethod
@@ -187,23 +220,34 @@ class LoopBoundTask(VTask):
         """
 
     def stop_in_loop(self) -> Any:
-        """End the work; called in the loop's thread. May be ``async``: the service waits for it.
+        """End the work; called in the loop's thread if `start_in_loop` was, even if that raised.
 
-        Not called when the loop itself has crashed. The default does nothing. An exception is
-        logged, the stop goes on, and the service ends with status 1.
+        May be ``async``: the service waits for it. Not called when the loop itself has failed since
+        then. The default does nothing. An exception is logged, the stop goes on, and the service
+        ends with status 1.
         """
 
     def start(self) -> None:
         """Run `start_in_loop` in the loop, and return when it has ended."""
-        self.loop_task.call(self.start_in_loop).result()
+        self.loop_task.call(self._begin).result()
+
+    def _begin(self) -> Any:
+        if not self.running:
+            return None
+        self._begun = True
+        return self.start_in_loop()
 
     def stop(self) -> None:
         """Have `stop_in_loop` run in the loop; `join` waits for its end."""
         super().stop()
-        try:
-            self._stopped = self.loop_task.call(self.stop_in_loop)
-        except LoopStoppedError:  # it crashed: nothing of ours runs there any more
-            self._stopped = None
+        if self.loop_task.open:  # else nothing of ours runs there, nor will: see `_begin`
+            try:
+                self._stopped = self.loop_task.call(self._end)
+            except LoopStoppedError:  # it has failed since
+                self._stopped = None
+
+    def _end(self) -> Any:
+        return self.stop_in_loop() if self._begun else None
 
     def join(self) -> None:
         """Wait for the end of `stop_in_loop`."""
@@ -216,10 +260,13 @@ class LoopBoundTask(VTask):
     def on_dependency_restarted(self, task: VTask) -> None:
         """Start anew in the loop that runs again."""
         if task is self.loop_task:
-            self.loop_task.call(self.start_in_loop).add_done_callback(self._started_again)
+            self._begun = False
+            self.loop_task.call(self._begin).add_done_callback(self._started_again)
 
     def _started_again(self, future: Future[Any]) -> None:
-        error = None if future.cancelled() else future.exception()
-        if error is not None and self.running:
-            self.failed = error
-            self.service.worker_left(self, error)
+        try:
+            future.result()
+        except BaseException as error:
+            # The loop's own supervision acts on its failure, and the call on what is no Exception.
+            if isinstance(error, Exception) and not isinstance(error, LoopStoppedError):
+                self._supervisor.fail(error)

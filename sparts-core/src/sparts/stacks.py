@@ -36,11 +36,16 @@ def format_coroutines(loop: asyncio.AbstractEventLoop) -> str:
             continue
     else:
         return ""
-    return "".join(map(_format_coroutine, tasks))
+    return "".join(map(format_coroutine, tasks))
 
 
-def _format_coroutine(task: asyncio.Task[Any]) -> str:
-    lines = [f"Coroutine {task.get_name()} ({getattr(task.get_coro(), '__qualname__', '?')}):\n"]
-    for frame in task.get_stack():
-        lines.extend(traceback.format_list(traceback.extract_stack(frame, limit=1)))
+def format_coroutine(task: asyncio.Task[Any]) -> str:
+    """Return where an asyncio task waits: what it awaits, what that awaits, and so on."""
+    waits: Any = task.get_coro()
+    lines = [f"Coroutine {task.get_name()} ({getattr(waits, '__qualname__', '?')}):\n"]
+    while waits is not None:
+        frame = getattr(waits, "cr_frame", None) or getattr(waits, "gi_frame", None)
+        if frame is not None:
+            lines.extend(traceback.format_list(traceback.extract_stack(frame, limit=1)))
+        waits = getattr(waits, "cr_await", None) or getattr(waits, "gi_yieldfrom", None)
     return "".join(lines)

@@ -97,18 +97,31 @@ class Supervisor:
         if error is not None:
             self._report(error, delay)
         if delay is not None:
-            self._count(waiting=1)
-            self.settle()
+            self.pause()
         return delay
 
     def again(self, stopped: bool) -> bool:
-        """Note that the wait is over, and return whether the worker runs again: not when stopped."""
-        self._count(waiting=-1)
-        self.settle()
+        """Note that the wait is over, and return whether the worker runs again."""
+        self.resume()
         if not stopped:
             self.task.n_restarts.increment()
             self.task.restarted()
         return not stopped
+
+    def pause(self) -> None:
+        """Note that a worker waits to run again."""
+        self._count(waiting=1)
+        self.settle()
+
+    def resume(self) -> None:
+        """Note that a worker waits no more."""
+        self._count(waiting=-1)
+        self.settle()
+
+    def fail(self, error: BaseException) -> None:
+        """End the service for what failed outside of any worker."""
+        self._report(error, None)
+        self.settle()
 
     def joined(self) -> None:
         """Note one more worker."""

@@ -1,4 +1,4 @@
-"""Asyncio: an asyncio loop as a task, and tasks that live on it."""
+"""Asyncio: an asyncio loop as a task, and coroutines that live on it as tasks."""
 
 from __future__ import annotations
 
@@ -6,52 +6,120 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from sparts.counters import counter
-from sparts.loops import LoopTask, settle
-from sparts.stacks import format_coroutines
+from sparts.errors import TaskFailedError
+from sparts.loops import LoopBoundTask, LoopTask
+from sparts.option_types import duration
+from sparts.options import option
+from sparts.stacks import format_coroutine, format_coroutines, format_thread
+from sparts.tasks.asyncio_loops import asyncio_loop, uvloop_loop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from concurrent.futures import Future
+
+    from sparts.loop_watch import LoopWatch
+
+#: Seconds that coroutines may take to end after the loop itself has failed.
+CRASH_GRACE = 5.0
 
 
 class AsyncioLoopTask(LoopTask):
     """Runs an asyncio event loop in a thread of its own.
 
-    An exception in a callback of the loop is logged and counted, and the loop goes on, as asyncio
-    has it. At the stop, coroutines that still run are cancelled and waited for.
+    An exception in a callback of the loop is logged and counted, and the loop goes on; `SystemExit`
+    and `KeyboardInterrupt` end the service in order, and the loop goes on until then. At the stop,
+    coroutines that still run are cancelled and waited for.
     """
 
     OPT_PREFIX = "asyncio"
 
+    uvloop = option(
+        default=False,
+        reloadable=False,
+        help="run uvloop's event loop (needs sparts-core[uvloop])",
+    )
+    slow_callback = option(
+        type=duration,
+        default=1.0,
+        metavar="DURATION",
+        reloadable=False,
+        help="warn when the loop is blocked for longer, and show where; 0: never",
+    )
+
     n_callback_errors = counter(help="Exceptions that nothing but the event loop caught.")
+    n_slow_callbacks = counter(help="Warnings that the event loop was blocked.")
 
     _loop: asyncio.AbstractEventLoop | None = None
+    _watch: LoopWatch | None = None
     _end: asyncio.Future[None] | None = None
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The event loop, from `initTask` on; a new one after a restart of the task."""
+        """The event loop, from `initTask` on; a new one after a restart of the task.
+
+        RuntimeError: it has ended, and none has taken its place.
+        """
         if self._loop is None:
-            self._loop = self.new_loop()
-            self._loop.set_exception_handler(self._report)
+            raise RuntimeError(f"{self.name} has no event loop now: it has ended.")
         return self._loop
 
     def new_loop(self) -> asyncio.AbstractEventLoop:
-        """Make the event loop; override it to bring another kind. Called before each (re)start."""
-        return asyncio.new_event_loop()
+        """Make the event loop; called in `initTask`, and in the loop's thread at a restart.
+
+        Override it to bring another kind, which is not watched for callbacks that block it.
+        """
+        threshold = self.slow_callback or 0.0
+        if self.uvloop:
+            flag = f"--{self.option_prefix()}-uvloop"
+            loop, self._watch = uvloop_loop(threshold, self._blocked, flag)
+        else:
+            loop, self._watch = asyncio_loop(threshold, self._blocked)
+        return loop
+
+    def close_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close the event loop; called in its thread at its end, or where it never ran."""
+        loop.close()
 
     def initTask(self) -> None:  # noqa: N802
         """Make the loop, so that tasks which live on it can refer to it before it runs."""
         super().initTask()
-        self.loop  # noqa: B018 - made when first read
+        self._make_loop()
+
+    def _make_loop(self) -> asyncio.AbstractEventLoop:
+        self._loop = self.new_loop()
+        self._loop.set_exception_handler(self._report)
+        return self._loop
+
+    # -- the loop's thread -------------------------------------------------------------------------
 
     def _runloop(self) -> None:
+        loop = self._loop or self._make_loop()
+        watch = self._watch
+        grace: float | None = CRASH_GRACE
         try:
-            with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
-                runner.run(self._serve())
+            if watch is not None:
+                watch.start(f"{self.logger.name} watch")
+            self._complete(loop, self._serve())
+            grace = None
         finally:
-            self._loop = self._end = None
-            self.loop_ended()
+            try:
+                self.loop_closing()
+                self._complete(loop, _wind_up(grace))
+            finally:
+                if watch is not None:
+                    watch.stop()
+                self._loop = self._end = None
+                self.close_loop(loop)
+                self.loop_ended()
+
+    def _complete(self, loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, None]) -> None:
+        """Run the loop until ``main`` ends, whatever its callbacks raise."""
+        task = loop.create_task(main, name=f"{self.logger.name} main")
+        while not task.done():
+            try:
+                loop.run_until_complete(task)
+            except (SystemExit, KeyboardInterrupt) as error:
+                self.exit_asked(error)
 
     async def _serve(self) -> None:
         self._end = asyncio.get_running_loop().create_future()
@@ -59,56 +127,168 @@ class AsyncioLoopTask(LoopTask):
         if self.running:
             await self._end
 
-    def stop(self) -> None:
-        """Have the loop end."""
-        super().stop()
-        loop = self._loop
-        if loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(self._finish)
-
     def _finish(self) -> None:
         if self._end is not None and not self._end.done():
             self._end.set_result(None)
 
-    def join(self) -> None:
-        """Wait for the end of the loop, and close it if it never ran."""
-        super().join()
-        if self._loop is not None:
-            self._loop.close()
-            self._loop = None
-
-    def _post(self, callback: Callable[[], None]) -> None:
+    def _post(self, callback: Callable[[], object]) -> None:
         self.loop.call_soon_threadsafe(callback)
 
     def _settle(self, future: Future[Any], result: Any) -> None:
         if not hasattr(result, "__await__"):
-            settle(future, result)
+            self.end_call(future, result)
             return
-        task = asyncio.ensure_future(result)
-        loop = asyncio.get_running_loop()
+        task = asyncio.ensure_future(result, loop=asyncio.get_running_loop())
 
         def ended(task: asyncio.Future[Any]) -> None:
-            if task.cancelled():
-                future.cancel()
-                settle(future, error=asyncio.CancelledError())
-            elif (error := task.exception()) is not None:
-                settle(future, error=error)
-            else:
-                settle(future, task.result())
+            try:
+                self.end_call(future, task.result())
+            except asyncio.CancelledError as error:
+                self._settle_error(future, error if self._open else self._stopped_error())
+            except BaseException as error:  # SystemExit, too: it has met the loop already
+                self.end_call(future, error=error)
 
         def cancelled(future: Future[Any]) -> None:
-            if future.cancelled() and not loop.is_closed():
-                loop.call_soon_threadsafe(task.cancel)
+            if future.cancelled() and not task.done():
+                self.post_if_open(task.cancel)
 
         task.add_done_callback(ended)
         future.add_done_callback(cancelled)
 
+    def _settle_error(self, future: Future[Any], error: BaseException) -> None:
+        if isinstance(error, asyncio.CancelledError):
+            future.cancel()
+            self.end_call(future)
+        else:
+            super()._settle_error(future, error)
+
     def _report(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self.n_callback_errors.increment()
-        error = context.get("exception")
-        self.logger.error("%s", context.get("message", "Error in the event loop"), exc_info=error)
+        details = "".join(
+            f"\n{key}: {context[key]!r}"
+            for key in ("task", "future", "handle", "transport", "asyncgen")
+            if key in context
+        )
+        message = context.get("message", "Error in the event loop")
+        self.logger.error("%s%s", message, details, exc_info=context.get("exception"))
+
+    # -- other threads -----------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Have the loop end."""
+        super().stop()
+        self.post_if_open(self._finish)
+
+    def join(self) -> None:
+        """Wait for the end of the loop, and close it if it never ran."""
+        super().join()
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            self.close_loop(loop)
+
+    def _blocked(self, seconds: float) -> None:
+        self.n_slow_callbacks.increment()
+        stack = "".join(map(format_thread, self.threads))
+        self.logger.warning("The event loop has been blocked for %.3g s by\n%s", seconds, stack)
 
     def format_stacks(self) -> str:
         """Return where the loop's thread and each of its coroutines are now."""
         loop = self._loop
         return super().format_stacks() + (format_coroutines(loop) if loop else "")
+
+
+async def _wind_up(grace: float | None) -> None:
+    """Cancel what still runs on the loop and wait for its end; at most ``grace`` seconds."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    if left:
+        await asyncio.wait(left, timeout=grace)
+    loop = asyncio.get_running_loop()
+    await loop.shutdown_asyncgens()
+    if grace is None:
+        await loop.shutdown_default_executor()
+
+
+class AsyncioTask(LoopBoundTask):
+    """A coroutine as a worker: `run` lives on the loop of an `AsyncioLoopTask`.
+
+    It is supervised as a worker thread is, by ``RESTART``; see `sparts.supervision`. When the
+    loop has failed and runs again, so does `run`.
+    """
+
+    LOOP = AsyncioLoopTask
+
+    _main: asyncio.Task[None] | None = None
+    _interrupted = False
+
+    async def run(self) -> None:
+        """Do the work; called in the loop, after `start` and at each restart.
+
+        When it returns, the task is done. It is cancelled at the stop, and may then take as long
+        as the service may to stop. What it raises counts as an exception of a worker; so does a
+        cancellation that has another cause.
+        """
+        raise NotImplementedError(f"{self.name} has nothing to do: write its run().")
+
+    def start_in_loop(self) -> None:
+        """Start `run`, without waiting for it."""
+        if self._interrupted:
+            self._interrupted = False
+            self._supervisor.resume()
+        elif self._main is None:
+            self._supervisor.joined()
+        elif self._main.done():
+            return  # and stays so, although the loop runs again
+        loop = asyncio.get_running_loop()
+        self._main = loop.create_task(self._supervise(), name=self.logger.name)
+        self._main.add_done_callback(self._left)
+
+    async def stop_in_loop(self) -> None:
+        """Cancel `run`, and wait for its end."""
+        if self._main is not None:
+            self._main.cancel()
+            await asyncio.wait([self._main])
+
+    async def _supervise(self) -> None:
+        supervisor = self._supervisor
+        delay = supervisor.after(await self._run_once())
+        while delay is not None and supervisor.again(stopped=await self._stopped_within(delay)):
+            delay = supervisor.after(await self._run_once())
+
+    async def _run_once(self) -> BaseException | None:
+        try:
+            await self.run()
+        except asyncio.CancelledError as error:
+            if not self.loop_task.open:  # the loop has failed, and run() did not
+                raise
+            if self.running:
+                failure = TaskFailedError("run() was cancelled, and not by the stop of the task")
+                failure.__cause__ = error
+                return failure
+        except BaseException as error:  # nothing ends unseen
+            return error
+        return None
+
+    async def _stopped_within(self, seconds: float) -> bool:
+        try:
+            await asyncio.sleep(seconds)
+        except asyncio.CancelledError:
+            if not self.loop_task.open:
+                self._supervisor.resume()
+                raise
+        return not self.running
+
+    def _left(self, main: asyncio.Task[None]) -> None:
+        if not main.cancelled() or not self.running:
+            self._supervisor.left()
+        elif self.loop_task.open:
+            self._supervisor.fail(TaskFailedError("run() was cancelled before it began"))
+            self._supervisor.left()
+        else:
+            self._interrupted = True
+            self._supervisor.pause()
+
+    def format_stacks(self) -> str:
+        """Return where `run` is now."""
+        return "" if self._main is None or self._main.done() else format_coroutine(self._main)

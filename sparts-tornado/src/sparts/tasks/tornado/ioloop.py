@@ -27,14 +27,21 @@ class TornadoIOLoopTask(AsyncioLoopTask):
         self._ioloop = AsyncIOLoop(asyncio_loop=loop, make_current=False)
         return loop
 
+    def close_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close the asyncio loop by way of Tornado's view of it, which forgets it so."""
+        ioloop, self._ioloop = self._ioloop, None
+        if ioloop is not None:
+            ioloop.close()
+
     @property
     def ioloop(self) -> IOLoop:
         """Tornado's view of the loop, from `initTask` on; ``IOLoop.current()`` in the loop's
         thread.
+
+        RuntimeError: it has ended, and none has taken its place.
         """
-        self.loop  # noqa: B018 - made when first read
         if self._ioloop is None:
-            raise RuntimeError(f"The loop of {self.name} has ended.")
+            raise RuntimeError(f"{self.name} has no event loop now: it has ended.")
         return self._ioloop
 
 

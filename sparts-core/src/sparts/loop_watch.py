@@ -1,0 +1,111 @@
+"""LoopWatch: notices that an event loop is blocked, and costs nothing while it is idle."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from time import monotonic
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class LoopWatch:
+    """Reports, from a thread of its own, that a loop is busy with one thing for too long.
+
+    The loop says `busy` and `idle` at each turn. If it cannot, it says `stir` when there is
+    something to do, and ``probe`` has it call `idle` from its own thread as soon as it can.
+    The thread looks once every ``threshold`` seconds while the loop works, and sleeps with it. It
+    cannot look while other code holds the interpreter's lock.
+
+    Args:
+        threshold: seconds; a block is reported when it is one to two times as long.
+        report: called in the watch's thread with the seconds, again whenever these have doubled.
+        probe: posts `idle` to the loop from another thread.
+    """
+
+    def __init__(
+        self,
+        threshold: float,
+        report: Callable[[float], None],
+        probe: Callable[[], None] | None = None,
+    ) -> None:
+        self._threshold = threshold
+        self._report = report
+        self._probe = probe
+        self._since: float | None = None  # when the loop began with what it does now
+        self._stirred = False
+        self._asleep = False
+        self._ended = False
+        self._wakeups: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    # -- called in the loop's thread, at every turn: as short as can be ----------------------------
+
+    def busy(self) -> None:
+        """Note that the loop begins to work."""
+        self._since = monotonic()
+        if self._asleep:
+            self._wake()
+
+    def idle(self) -> None:
+        """Note that the loop is done with what it had to do."""
+        self._since = None
+
+    def stir(self) -> None:
+        """Note that the loop works, or will; for a loop with a ``probe``."""
+        self._stirred = True
+        if self._asleep:
+            self._wake()
+
+    # -- its life ----------------------------------------------------------------------------------
+
+    def start(self, name: str) -> None:
+        """Begin to watch, in a thread of this name."""
+        thread = threading.Thread(target=self._run, name=name, daemon=True)
+        thread.start()
+        self._thread = thread
+
+    def stop(self) -> None:
+        """End, and return when the thread has."""
+        self._ended = True
+        self._wake()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _wake(self) -> None:
+        self._asleep = False
+        self._wakeups.put(None)
+
+    def _run(self) -> None:
+        reported: float | None = None
+        patience = self._threshold
+        while not self._ended:
+            since = self._since
+            if since is None or since != reported:
+                patience = self._threshold
+            if since is None:
+                if self._probe is not None and self._stirred:
+                    self._stirred, self._since = False, monotonic()
+                    self._probe()
+                else:
+                    self._sleep()
+                continue
+            blocked = monotonic() - since
+            if blocked >= patience and self._since == since:
+                self._report(blocked)
+                reported, patience = since, 2 * blocked
+            self._pause(min(patience - blocked, self._threshold))
+
+    def _sleep(self) -> None:
+        """Wait until the loop works again."""
+        self._asleep = True
+        if self._since is None and not self._stirred and not self._ended:
+            self._wakeups.get()
+        self._asleep = False
+
+    def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(queue.Empty):
+            self._wakeups.get(timeout=max(seconds, 0.0))

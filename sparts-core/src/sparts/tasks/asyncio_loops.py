@@ -1,0 +1,92 @@
+"""The event loops that `sparts.tasks.asyncio` runs: asyncio's own and uvloop's, watched or not."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from typing import TYPE_CHECKING, Any
+
+from sparts.errors import UsageError
+from sparts.loop_watch import LoopWatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def asyncio_loop(
+    threshold: float, report: Callable[[float], None]
+) -> tuple[asyncio.AbstractEventLoop, LoopWatch | None]:
+    """Make asyncio's own loop, and its watch unless the threshold is 0; see `LoopWatch`."""
+    if not threshold:
+        return asyncio.new_event_loop(), None
+    watch = LoopWatch(threshold, report)
+    return asyncio.SelectorEventLoop(_WatchedSelector(watch)), watch
+
+
+class _WatchedSelector(selectors.DefaultSelector):
+    """Tells the watch that the loop waits for events, and that it has some."""
+
+    def __init__(self, watch: LoopWatch) -> None:
+        super().__init__()
+        self._idle = watch.idle
+        self._busy = watch.busy
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait for events, as the selectors of the standard library do."""
+        self._idle()
+        events = super().select(timeout)
+        self._busy()
+        return events
+
+
+def uvloop_loop(
+    threshold: float, report: Callable[[float], None], flag: str
+) -> tuple[asyncio.AbstractEventLoop, LoopWatch | None]:
+    """Make uvloop's loop, and its watch unless the threshold is 0.
+
+    It does not say when it waits. So the watch has it answer, once it was given something to do.
+    Code that a transport calls directly is seen when it schedules anything.
+
+    Args:
+        threshold: see `LoopWatch`.
+        report: see `LoopWatch`.
+        flag: what asked for uvloop, for the error.
+
+    Raises:
+        UsageError: uvloop is not installed.
+    """
+    try:
+        import uvloop
+    except ImportError:
+        raise UsageError(
+            f"{flag} needs an extra that is not installed: pip install 'sparts-core[uvloop]'"
+        ) from None
+    if not threshold:
+        return uvloop.new_event_loop(), None
+
+    def now(method: Any) -> Any:
+        def schedule(self: Any, *args: Any, **context: Any) -> Any:
+            stir()
+            return method(self, *args, **context)
+
+        return schedule
+
+    def later(method: Any) -> Any:
+        def schedule(self: Any, what: Any, callback: Any, *args: Any, **context: Any) -> Any:
+            return method(self, what, stir_and_call, callback, *args, **context)
+
+        return schedule
+
+    def stir_and_call(callback: Any, *args: Any) -> None:
+        stir()
+        callback(*args)
+
+    plain: Any = uvloop.Loop
+    body = {name: now(getattr(plain, name)) for name in ("call_soon", "call_soon_threadsafe")}
+    for name in ("call_later", "call_at", "add_reader", "add_writer"):
+        body[name] = later(getattr(plain, name))
+    loop: asyncio.AbstractEventLoop = type("WatchedLoop", (plain,), body)()
+    # Posted past the method above: to ask whether the loop is blocked must not stir the watch.
+    watch = LoopWatch(threshold, report, lambda: plain.call_soon_threadsafe(loop, watch.idle))
+    stir = watch.stir
+    return loop, watch

@@ -1,0 +1,294 @@
+"""AsyncioLoopTask keeps the contract of loop tasks, with asyncio's loop and with uvloop's."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+
+import pytest
+import uvloop
+from sparts.errors import UsageError
+from sparts.loop_watch import LoopWatch
+from sparts.supervision import RestartPolicy
+from sparts.tasks import asyncio as asyncio_tasks
+from sparts.tasks.asyncio import AsyncioLoopTask
+from sparts.testing.loops import WAIT, AsyncioLoopContract, errors_of
+from sparts.testing.running import make_service, running
+from sparts.vservice import VService
+
+
+class TestAsyncioLoop(AsyncioLoopContract):
+    loop_task = AsyncioLoopTask
+
+
+class TestUvloop(AsyncioLoopContract):
+    loop_task = AsyncioLoopTask
+    argv = ("--asyncio-uvloop",)
+
+
+class TestUnwatchedLoop(AsyncioLoopContract):
+    loop_task = AsyncioLoopTask
+    argv = ("--asyncio-slow-callback", "0")
+    cycles = 2
+
+
+class Service(VService):
+    TASKS = (AsyncioLoopTask,)
+
+
+@contextmanager
+def loop_of(*argv: str) -> Iterator[AsyncioLoopTask]:
+    with running(Service, *argv) as service:
+        yield service.requireTask(AsyncioLoopTask)
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def quick_to_warn(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """The command line of a loop that is watched closely."""
+    more = ("--asyncio-uvloop",) if request.param == "uvloop" else ()
+    return ("--asyncio-slow-callback", "20ms", *more)
+
+
+def test_the_uvloop_option_runs_uvloop() -> None:
+    with loop_of("--asyncio-uvloop") as task:
+        assert isinstance(task.loop, uvloop.Loop)
+    with loop_of() as task:
+        assert not isinstance(task.loop, uvloop.Loop)
+
+
+def test_the_uvloop_option_without_uvloop_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    with pytest.raises(UsageError, match=r"--asyncio-uvloop needs .*'sparts-core\[uvloop\]'"):
+        make_service(Service, "--asyncio-uvloop").startBG()
+
+
+# -- a blocked loop --------------------------------------------------------------------------------
+
+
+def by_a_call(task: AsyncioLoopTask, block: Callable[[], None]) -> None:
+    task.call(block)
+
+
+def by_a_coroutine(task: AsyncioLoopTask, block: Callable[[], None]) -> None:
+    async def work() -> None:
+        await asyncio.sleep(0.001)
+        block()
+
+    task.call(work)
+
+
+def by_a_timer(task: AsyncioLoopTask, block: Callable[[], None]) -> None:
+    task.call(lambda: task.loop.call_later(0.001, block))
+
+
+def by_a_reader(task: AsyncioLoopTask, block: Callable[[], None]) -> None:
+    read, write = os.pipe()
+
+    def readable() -> None:
+        task.loop.remove_reader(read)
+        block()
+        os.close(read)
+        os.close(write)
+
+    task.call(task.loop.add_reader, read, readable)
+    os.write(write, b"x")
+
+
+@pytest.mark.parametrize("way", [by_a_call, by_a_coroutine, by_a_timer, by_a_reader])
+def test_a_blocked_loop_is_warned_about_with_the_stack_that_blocks_it(
+    way: Callable[[AsyncioLoopTask, Callable[[], None]], None], quick_to_warn: tuple[str, ...]
+) -> None:
+    release, ended = threading.Event(), threading.Event()
+
+    def hold_the_loop() -> None:
+        release.wait(WAIT)
+        ended.set()
+
+    with loop_of(*quick_to_warn) as task, errors_of(task.logger) as warnings:
+        for number in (1, 2):
+            way(task, hold_the_loop)
+            record = warnings.get(timeout=WAIT)
+            release.set()
+            assert ended.wait(WAIT)
+            assert record.levelname == "WARNING"
+            assert "has been blocked for 0.0" in record.getMessage()
+            assert "in hold_the_loop" in record.getMessage()
+            assert task.n_slow_callbacks() >= number
+            release.clear()
+            ended.clear()
+        assert task.call(int, "1").result(WAIT) == 1
+
+
+def test_a_block_that_lasts_is_told_again_when_it_is_twice_as_long(
+    quick_to_warn: tuple[str, ...],
+) -> None:
+    release = threading.Event()
+    with loop_of(*quick_to_warn) as task, errors_of(task.logger) as warnings:
+        task.call(release.wait, WAIT)
+        lengths = [warnings.get(timeout=WAIT).args for _ in range(3)]
+        release.set()
+    seconds = [args[0] for args in lengths if isinstance(args, tuple)]
+    assert 2 * float(str(seconds[0])) <= float(str(seconds[1]))
+    assert 2 * float(str(seconds[1])) <= float(str(seconds[2]))
+
+
+def test_a_loop_that_works_much_but_never_long_is_not_warned_about() -> None:
+    reports: list[float] = []
+    watch = LoopWatch(1.0, reports.append)
+    watch.start("watch")
+    pause = threading.Event()
+    for _ in range(12):  # together longer than the threshold
+        watch.busy()
+        pause.wait(0.1)
+        watch.idle()
+    watch.stop()
+    assert not reports
+
+
+def test_a_threshold_of_0_means_no_watch() -> None:
+    with loop_of("--asyncio-slow-callback", "0"):
+        assert not [thread for thread in threading.enumerate() if "watch" in thread.name]
+    with loop_of():
+        assert [thread for thread in threading.enumerate() if "watch" in thread.name]
+
+
+# -- asyncio's own errors --------------------------------------------------------------------------
+
+
+def test_a_call_that_raises_cancelled_error_gives_a_cancelled_future() -> None:
+    def raise_it() -> None:
+        raise asyncio.CancelledError
+
+    async def cancel_itself() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+
+    with loop_of() as task:
+        for call in (raise_it, cancel_itself):
+            future = task.call(call)
+            with pytest.raises(CancelledError):
+                future.result(WAIT)
+            assert future.cancelled()
+        assert task.n_callback_errors() == 0
+
+
+def test_an_awaitable_of_another_loop_fails_its_call() -> None:
+    other = asyncio.new_event_loop()
+    alien = other.create_future()
+    with loop_of() as task:
+
+        async def wait() -> None:
+            await alien
+
+        assert isinstance(task.call(wait).exception(WAIT), RuntimeError)
+        assert isinstance(task.call(lambda: alien).exception(WAIT), ValueError | RuntimeError)
+    other.close()
+
+
+def test_an_exception_in_a_callback_is_counted_and_logged_with_where_it_came_from() -> None:
+    def broken_callback() -> None:
+        raise ValueError("nobody waits")
+
+    with loop_of() as task, errors_of(task.logger) as errors:
+        task.call(task.loop.call_soon, broken_callback).result(WAIT)
+        record = errors.get(timeout=WAIT)
+        assert "broken_callback" in record.getMessage()
+        assert record.exc_info is not None
+        assert str(record.exc_info[1]) == "nobody waits"
+        assert task.n_callback_errors() == 1
+
+
+# -- the end ---------------------------------------------------------------------------------------
+
+
+def test_coroutines_that_still_run_at_the_stop_are_cancelled_and_waited_for() -> None:
+    seen: list[str] = []
+    kept: list[object] = []
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.001)
+            seen.append("cleaned up")
+
+    with loop_of() as task:
+        kept.append(task.call(lambda: [task.loop.create_task(work())]).result(WAIT))
+        task.call(asyncio.sleep, 0).result(WAIT)
+    assert seen == ["cleaned up"]
+
+
+def test_async_generators_and_the_executor_are_ended_with_the_loop() -> None:
+    seen: list[str] = []
+
+    async def numbers() -> Iterator[int]:  # type: ignore[misc]
+        try:
+            while True:
+                yield 1
+        finally:
+            seen.append("closed")
+
+    kept = numbers()
+
+    async def work() -> None:
+        await anext(kept)  # type: ignore[call-overload]
+        await asyncio.to_thread(seen.append, "thread")
+
+    with loop_of() as task:
+        task.call(work).result(WAIT)
+    assert seen == ["thread", "closed"]
+    assert not [thread for thread in threading.enumerate() if "asyncio_" in thread.name]
+
+
+def test_a_coroutine_that_ignores_the_failure_of_its_loop_does_not_hold_the_restart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(asyncio_tasks, "CRASH_GRACE", 0.01)
+    ignored = threading.Event()
+
+    class Restarted(AsyncioLoopTask):
+        RESTART = RestartPolicy("on-failure", first_wait=0.001)
+
+    class Stubborn(VService):
+        TASKS = (Restarted,)
+
+    async def ignore() -> None:
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                ignored.set()
+
+    with running(Stubborn) as service:
+        task = service.requireTask(Restarted)
+        task.call(ignore)
+        task.call(task.loop.stop)
+        assert ignored.wait(WAIT)
+        assert task.call(int, "1").result(WAIT) == 1
+        assert task.n_restarts() == 1
+
+
+def test_the_stacks_of_a_loop_show_what_its_coroutines_wait_for() -> None:
+    began = threading.Event()
+
+    async def innermost() -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    async def outermost() -> None:
+        await innermost()
+
+    with loop_of() as task:
+        task.call(outermost)
+        assert began.wait(WAIT)
+        stacks = task.format_stacks()
+    assert "in outermost" in stacks
+    assert "in innermost" in stacks
+    assert stacks.index("in outermost") < stacks.index("in innermost")

@@ -1,0 +1,57 @@
+"""TornadoIOLoopTask keeps the contract of loop tasks, on asyncio's loop and on uvloop's."""
+
+from __future__ import annotations
+
+import threading
+
+import uvloop
+from sparts.tasks.tornado import TornadoIOLoopTask, TornadoTask
+from sparts.testing.loops import WAIT, AsyncioLoopContract
+from sparts.testing.running import running
+from sparts.vservice import VService
+from tornado.ioloop import IOLoop
+
+
+class TestTornadoIOLoop(AsyncioLoopContract):
+    loop_task = TornadoIOLoopTask
+
+
+class TestTornadoIOLoopOnUvloop(AsyncioLoopContract):
+    loop_task = TornadoIOLoopTask
+    argv = ("--ioloop-uvloop",)
+
+
+class Ticker(TornadoTask):
+    """Uses what Tornado's own code uses: the loop that is current."""
+
+    def initTask(self) -> None:  # noqa: N802
+        super().initTask()
+        self.known = self.ioloop
+        self.ticked = threading.Event()
+
+    def start_in_loop(self) -> None:
+        assert IOLoop.current() is self.known
+        IOLoop.current().call_later(0.001, self.ticked.set)
+
+
+class Service(VService):
+    TASKS = (Ticker,)
+
+
+def test_a_tornado_task_finds_its_loop_from_init_on_and_as_the_current_one() -> None:
+    with running(Service) as service:
+        assert service.requireTask(Ticker).ticked.wait(WAIT)
+
+
+def test_tornado_runs_on_uvloop() -> None:
+    with running(Service, "--ioloop-uvloop") as service:
+        assert isinstance(service.requireTask(TornadoIOLoopTask).loop, uvloop.Loop)
+        assert service.requireTask(Ticker).ticked.wait(WAIT)
+
+
+def test_tornado_forgets_a_loop_that_has_ended() -> None:
+    before = len(IOLoop._ioloop_for_asyncio)
+    for _ in range(3):
+        with running(Service):
+            pass
+    assert len(IOLoop._ioloop_for_asyncio) == before
