@@ -12,7 +12,6 @@ from hypothesis import settings
 
 from tests.core.log_helpers import FakeStderr, bare_root, no_secrets
 
-
 # A machine that is busy is no failure: no test asserts on time.
 settings.register_profile("without deadline", deadline=None)
 settings.load_profile("without deadline")
