@@ -281,7 +281,7 @@ class Tasks:
             errors.extend(_attempt(task, task.join))
             waiting.pop(task, None)
             step("joined", task)
-            task.state = TaskState.DEAD if task.state is TaskState.DEAD else TaskState.STOPPED
+            task.state = TaskState.DEAD if task.failed else TaskState.STOPPED
 
         for task in reversed(self._initialised):
             for dependant in dependants.get(task, ()):

@@ -246,9 +246,14 @@ class AsyncioTask(LoopBoundTask):
 
     async def stop_in_loop(self) -> None:
         """Cancel `run`, and wait for its end."""
-        if self._main is not None:
+        if self._main is not None and not self._main.done():
             self._main.cancel()
             await asyncio.wait([self._main])
+
+    def started(self) -> None:
+        """See `VTask.started`; `run` may have ended meanwhile."""
+        super().started()
+        self._supervisor.settle()
 
     async def _supervise(self) -> None:
         supervisor = self._supervisor
