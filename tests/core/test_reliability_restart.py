@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from sparts.errors import StartError
+from sparts.inbox import Message
 from sparts.testing.running import make_service, running
 from sparts.vservice import VService
 from sparts.vtask import VTask
@@ -296,3 +297,19 @@ def test_start_that_fails_in_the_background_is_raised_to_who_started_it() -> Non
         instance.startBG()
     assert instance.status == "DEAD"
     assert threading.active_count() == before
+
+
+def test_reload_that_wants_the_process_to_exit(caplog: pytest.LogCaptureFixture) -> None:
+    class Exits(Waits):
+        def reload(self) -> None:
+            raise SystemExit(3)
+
+    class Service(VService):
+        TASKS = [Exits]
+
+    with running(Service) as instance:
+        instance.inbox.put(Message("signal", None, signal.SIGHUP))
+        with instance._readiness:
+            instance._readiness.wait_for(instance.getWarnings)
+        assert instance.status == "WARNING"
+    assert instance.status == "STOPPED"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from sparts.errors import TaskFailedError
+from sparts.hookspecs import hookimpl
 from sparts.supervision import RestartPolicy
 from sparts.testing.running import make_service, running
 from sparts.vservice import VService
@@ -362,3 +363,23 @@ def test_task_that_becomes_ready_later() -> None:
         assert instance.wait_ready()
     assert not instance.ready
     assert not instance.wait_ready()
+
+
+def test_hook_that_fails(caplog: pytest.LogCaptureFixture) -> None:
+    class Plugin:
+        @hookimpl
+        def sparts_task_change(self, task: VTask) -> None:
+            raise SystemExit("a hook must not decide")
+
+    class Service(VService):
+        TASKS = [Flaky]
+
+    instance = make_service(Service)
+    instance.hooks.register(Plugin(), "failing plugin")
+    thread = instance.startBG()
+    instance.requireTask(Flaky).begin.set()
+    instance.requireTask(Flaky).settled.wait()
+    instance.shutdown()
+    thread.join()
+    assert instance.status == "STOPPED"
+    assert "A plugin failed in the hook sparts_task_change" in caplog.text

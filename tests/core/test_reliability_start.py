@@ -198,3 +198,14 @@ class S(VService):
         assert process.finish() == 2
     assert "A.RESTART is 'sometimes': use 'never', 'on-failure'" in process.output
     assert "Traceback" not in process.output
+
+
+def test_preparation_that_fails_before_anything_starts(tmp_path: Path) -> None:
+    body = """
+class S(VService):
+    def preprocessOptions(self):
+        raise ValueError("cannot be")
+"""
+    with service(tmp_path, body) as process:
+        assert process.finish() == 1
+    assert "ValueError: cannot be" in process.lines

@@ -362,7 +362,7 @@ def test_stop_asked_for_before_the_start() -> None:
 
     instance = make_service(Service)
     instance.shutdown()
-    assert instance.inbox.qsize() == 1
+    assert len(instance.inbox) == 1
     thread = ServiceThread(instance)
     thread.start()
     thread.join()
@@ -387,3 +387,37 @@ class S(VService):
         subprocess.run(["kill", "-TERM", child], check=True)
         assert process.finish() == 0
     assert "INFO:S:Instance shut down gracefully" in process.lines
+
+
+def test_hook_that_hangs(tmp_path: Path) -> None:
+    body = """
+from sparts import plugins
+from sparts.hookspecs import hookimpl
+class Plugin:
+    @hookimpl
+    def sparts_task_change(self, task, new):
+        if new == "STOPPING":
+            threading.Event().wait()
+class S(VService):
+    TASKS = [Worker]
+    def initService(self):
+        self.hooks.register(Plugin(), "hanging plugin")
+"""
+    with service(tmp_path, body, "--stop-timeout", "200ms") as process:
+        process.read_until_started()
+        assert process.stop() == 70
+    assert "CRITICAL:S:Not stopped, although 0.2 s have passed: Worker" in process.lines
+    assert "in sparts_task_change" in process.output
+
+
+def test_interrupt_while_handlers_are_the_applications(tmp_path: Path) -> None:
+    body = """
+class S(VService):
+    REGISTER_SIGNAL_HANDLERS = False
+    TASKS = [Idle]
+"""
+    with service(tmp_path, body) as process:
+        process.read_until_started()
+        process.process.send_signal(signal.SIGINT)
+        assert process.finish() == 0
+    assert "Idle joined" in process.lines

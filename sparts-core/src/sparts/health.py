@@ -11,13 +11,12 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from sparts import systemd
+from sparts.inbox import Inbox, Message
 from sparts.introspection import Introspection
-from sparts.lifecycle import Message
 from sparts.states import ServiceStatus, TaskState
 
 if TYPE_CHECKING:
     import logging
-    import queue
 
     from sparts.plugins import Hooks
     from sparts.vtask import VTask
@@ -28,7 +27,7 @@ class Health(Introspection):
 
     if TYPE_CHECKING:
         hooks: Hooks
-        inbox: queue.SimpleQueue[Message]
+        inbox: Inbox
 
         @property
         def logger(self) -> logging.Logger: ...  # noqa: D102
@@ -145,5 +144,5 @@ class Health(Introspection):
         with self.changing:
             try:
                 self.hooks.call(hook, **arguments)
-            except Exception:
+            except BaseException:  # whoever observes must not decide
                 self.logger.exception("A plugin failed in the hook %s", hook)

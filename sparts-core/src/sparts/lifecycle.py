@@ -13,10 +13,11 @@ import queue
 import signal
 import threading
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sparts import systemd
 from sparts.errors import SpartsError, StartError, StopTimeoutError, TaskFailedError
+from sparts.inbox import Message
 from sparts.signals import RELOAD, STACKS
 from sparts.stacks import format_thread, format_threads
 from sparts.states import ServiceStatus, TaskState
@@ -34,15 +35,6 @@ EXIT_DEADLINE = 70
 
 #: Seconds past its deadline after which a process is ended whose interpreter is stuck.
 GUARD_GRACE = 2.0
-
-
-class Message(NamedTuple):
-    """Something for the supervising thread to act on."""
-
-    kind: str
-    about: Any = None
-    """The service that it concerns; None (a signal): whichever lives."""
-    value: Any = None
 
 
 class Outcome(NamedTuple):
@@ -84,7 +76,7 @@ class Lifecycle:
         self._step = ""
         self._signalled = False
         self._reload_waits = False
-        self._worker = _Worker(service.name)
+        self._worker = _Worker(service.name, self._broke)
 
     def run(self) -> Outcome:
         """Start the service, wait for its end, and tell how it ended."""
@@ -92,7 +84,10 @@ class Lifecycle:
         if timeout := self.service.start_timeout:
             self._set_timer("start", timeout, self._start_timed_out)
         while self._phase != "ended":
-            self._act(self._next_message())
+            try:
+                self._act(self._next_message())
+            except KeyboardInterrupt:  # no handlers are installed
+                self.service.inbox.put(Message("signal", None, signal.SIGINT))
         self._worker.end(wait=not self.hung)
         if self._guard:
             faulthandler.cancel_dump_traceback_later()
@@ -104,16 +99,11 @@ class Lifecycle:
         """Wait for a message; run the timers that are due meanwhile, and return None after one."""
         now = monotonic()
         due = next((name for name, (when, _) in self._timers.items() if when <= now), None)
-        try:
-            if due is not None:
-                self._timers.pop(due)[1]()
-                return None
-            next_due = min((when for when, _ in self._timers.values()), default=None)
-            return self.service.inbox.get(timeout=None if next_due is None else next_due - now)
-        except queue.Empty:
+        if due is not None:
+            self._timers.pop(due)[1]()
             return None
-        except KeyboardInterrupt:  # no handlers are installed
-            return Message("signal", None, signal.SIGINT)
+        next_due = min((when for when, _ in self._timers.values()), default=None)
+        return self.service.inbox.get(None if next_due is None else next_due - now)
 
     def _set_timer(self, name: str, seconds: float, action: Callable[[], None]) -> None:
         self._timers[name] = (monotonic() + seconds, action)
@@ -187,6 +177,15 @@ class Lifecycle:
         if self._phase != "ended":
             self._phase = "ended"
 
+    def _on_broke(self, error: BaseException) -> None:
+        """Act on an error that no step of the lifecycle thread accounts for."""
+        self._fail(error, error.__cause__)
+        self.service.restarting = False
+        if self._phase in ("starting", "alive"):
+            self._begin_stop()
+        else:
+            self._phase = "ended"
+
     def _on_reload(self, _: object) -> None:
         if self._phase in ("starting", "alive") and not self._reload_waits:
             self._reload_waits = True
@@ -230,7 +229,7 @@ class Lifecycle:
         self._fail(error, None)
         self.hung = True
         self._worker.end(wait=False)  # what hangs there is given up; another thread stops the rest
-        self._worker = _Worker(self.service.name)
+        self._worker = _Worker(self.service.name, self._broke)
         self._begin_stop()
 
     def _expire(self, why: str) -> None:
@@ -245,7 +244,7 @@ class Lifecycle:
         self.status, self.error, self.hung = EXIT_DEADLINE, error, True
         service.restarting = False
         service.record_status(ServiceStatus.DEAD)
-        teller = _Worker(service.name)
+        teller = _Worker(service.name, lambda error: None)
         for task in late:
             teller.put(task.abandoned)
         teller.put(service.tell_statuses)
@@ -264,6 +263,10 @@ class Lifecycle:
         if self.service.healthy:
             systemd.notify("WATCHDOG=1")
         self._set_timer("watchdog", interval, lambda: self._pet_watchdog(interval))
+
+    def _broke(self, error: BaseException) -> None:
+        self.service.logger.critical("The lifecycle failed in %s", self._step, exc_info=error)
+        self.service.inbox.put(Message("broke", self.service, error))
 
     # -- the lifecycle thread ----------------------------------------------------------------------
 
@@ -333,7 +336,8 @@ class Lifecycle:
 class _Worker:
     """A lifecycle thread: runs the jobs that are put to it, one after the other."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, broke: Callable[[BaseException], None]) -> None:
+        self._broke = broke
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self.put = self._jobs.put
         self.thread = threading.Thread(target=self._run, name=f"{name} lifecycle", daemon=True)
@@ -341,7 +345,10 @@ class _Worker:
 
     def _run(self) -> None:
         for job in iter(self._jobs.get, None):
-            job()
+            try:
+                job()
+            except BaseException as error:  # nobody would see this thread end
+                self._broke(error)
 
     def end(self, wait: bool, timeout: float | None = None) -> None:
         """End after the jobs that wait; if ``wait``, return only then, or after ``timeout``

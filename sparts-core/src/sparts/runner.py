@@ -8,12 +8,13 @@ import sys
 import threading
 from typing import TYPE_CHECKING, NoReturn
 
+from sparts.errors import UsageError
+from sparts.inbox import Message
 from sparts.lifecycle import (
     EXIT_CLEAN,
     EXIT_DEADLINE,
     EXIT_FAILURE,
     Lifecycle,
-    Message,
     Outcome,
 )
 from sparts.signals import SignalHandlers
@@ -48,12 +49,20 @@ class ServiceThread(threading.Thread):
         self._settled = threading.Event()
 
     def run(self) -> None:
-        """Run instances until one ends that is not to be restarted."""
+        """Be the body of the thread: run the service until it ends."""
+        self.service.inbox.open()
+        self.drive()
+        self.service.inbox.close()
+
+    def drive(self) -> None:
+        """Run instances, in the current thread, until one ends that is not to be restarted."""
         try:
             while self._run_instance().restart:
                 self.service = self.service.successor()
         except BaseException as error:
             self.status, self.error = self.status or EXIT_FAILURE, error
+            if not isinstance(error, UsageError):
+                self.service.logger.critical("%s failed", self.service.name, exc_info=error)
             self.service.finish(error)
         finally:
             self.service.listeners.close()
@@ -105,17 +114,20 @@ def run_in_this_thread(service: VService, guard: bool) -> ServiceThread:
     inbox = service.inbox
 
     def put(number: signal.Signals) -> None:
-        inbox.put(Message("signal", None, number))
+        inbox.put_from_signal(Message("signal", None, number))
 
     runner = ServiceThread(service, guard)
     main = threading.current_thread() is threading.main_thread()
     if not (main and service.REGISTER_SIGNAL_HANDLERS):
         runner.run()
         return runner
-    with SignalHandlers(put) as handlers:
-        runner.run()
-        if guard:
+    inbox.open()
+    with SignalHandlers(put, inbox.wakeup) as handlers:
+        runner.drive()
+        if guard:  # signals may come until the process has ended: they find the inbox open
             handlers.exit_with(runner.status)
+    if not guard:
+        inbox.close()
     return runner
 
 

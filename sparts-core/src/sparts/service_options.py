@@ -173,7 +173,7 @@ class ServiceOptions:
     def _attempt(self, what: str, reload: Callable[[], object]) -> None:
         try:
             reload()
-        except Exception as error:
+        except BaseException as error:  # a reload asks for no exit
             plain = isinstance(error, UsageError | OSError)  # their messages say it all
             self.logger.error(
                 "Reload of %s failed: %s", what, error, exc_info=None if plain else error

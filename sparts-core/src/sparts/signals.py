@@ -19,14 +19,23 @@ STACKS = signal.SIGUSR1
 
 
 class SignalHandlers:
-    """The handlers of a service's process, while it is entered; in the main thread only."""
+    """The handlers of a service's process, while it is entered; in the main thread only.
 
-    def __init__(self, put: Callable[[signal.Signals], None]) -> None:
+    Args:
+        put: what a handler does with its signal; it must not take a lock.
+        wakeup: a descriptor to which the system writes when a signal comes, which wakes who waits
+        there.
+    """
+
+    def __init__(self, put: Callable[[signal.Signals], None], wakeup: int) -> None:
         self._put = put
+        self._wakeup = wakeup
+        self._wakeup_before = -1
         self._before: dict[signal.Signals, Any] = {}
         self._exit_status: int | None = None
 
     def __enter__(self) -> SignalHandlers:
+        self._wakeup_before = signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
         for number in (*STOP, RELOAD, STACKS):
             self._before[number] = signal.signal(number, self._handle)
         return self
@@ -41,6 +50,7 @@ class SignalHandlers:
     def __exit__(self, *_: object) -> None:
         if self._exit_status is not None:
             return
+        signal.set_wakeup_fd(self._wakeup_before)
         for number, handler in self._before.items():
             # None: the handler was not set from Python, and cannot be put back from it.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)

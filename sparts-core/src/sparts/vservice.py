@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import queue
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
@@ -12,7 +11,8 @@ from sparts import options, plugins, taskset
 from sparts.dryrun import dry_run
 from sparts.errors import UsageError
 from sparts.health import Health
-from sparts.lifecycle import EXIT_CLEAN, EXIT_USAGE, Message
+from sparts.inbox import Inbox, Message
+from sparts.lifecycle import EXIT_CLEAN, EXIT_USAGE
 from sparts.listeners import Listeners
 from sparts.runner import ServiceThread, end_process, run_in_this_thread
 from sparts.service_options import ServiceOptions
@@ -52,7 +52,7 @@ class VService(ServiceOptions, Health):
         self.name = type(self).__name__
         """The name of the service, for its loggers and threads; the name of the class by
         default."""
-        self.inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self.inbox = Inbox()
         self.listeners = Listeners()
         self.restarting = False
         """Whether the service is being stopped to be started anew."""
@@ -256,7 +256,9 @@ class VService(ServiceOptions, Health):
         self.error = error
         self.close_logging()
         self.ended.set()
-        self.readiness_changed()
+        if self.changing.acquire(timeout=1.0):  # a hook that hangs may hold it
+            self.readiness_changed()
+            self.changing.release()
 
 
 def _selected(classes: list[type[VTask]], names: Iterable[str] | None) -> list[type[VTask]]:

@@ -1,0 +1,87 @@
+"""The inbox of a service: where its supervising thread waits for whatever happens."""
+
+from __future__ import annotations
+
+import os
+import queue
+import select
+import threading
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+
+class Message(NamedTuple):
+    """Something for the supervising thread to act on."""
+
+    kind: str
+    about: Any = None
+    """The instance that it concerns; None: whichever lives."""
+    value: Any = None
+
+
+class Inbox:
+    """A queue of messages whose reader waits on a descriptor.
+
+    Why not on a lock: a signal that comes just before its thread goes to sleep on one is acted on
+    only when something else wakes it. `wakeup` is for ``signal.set_wakeup_fd``, which wakes a
+    reader of the descriptor always.
+    """
+
+    def __init__(self) -> None:
+        self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._pipe: tuple[int, int] | None = None
+        self.put_from_signal = self._messages.put
+        """Put a message from a signal handler of Python's, whose signal has woken the reader."""
+
+    def open(self) -> None:
+        """Make the descriptors; called by the reader, before `get`."""
+        with self._lock:
+            if self._pipe is None:
+                self._pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        """Close the descriptors; what is put from then on is not read."""
+        with self._lock:
+            if self._pipe is not None:
+                os.close(self._pipe[0])
+                os.close(self._pipe[1])
+                self._pipe = None
+
+    @property
+    def wakeup(self) -> int:
+        """The descriptor that wakes the reader when something is written to it."""
+        if self._pipe is None:
+            raise RuntimeError("The inbox is not open.")
+        return self._pipe[1]
+
+    def put(self, message: Message) -> None:
+        """Put a message, from any thread, open or not. Never blocks."""
+        self._messages.put(message)
+        with self._lock:
+            if self._pipe is not None:
+                with suppress(BlockingIOError):  # full: the reader is awake anyway
+                    os.write(self._pipe[1], b"\0")
+
+    def get(self, timeout: float | None = None) -> Message | None:
+        """Wait for the next message; None if there is none within ``timeout`` seconds."""
+        if self._pipe is None:
+            raise RuntimeError("The inbox is not open.")
+        reader = self._pipe[0]
+        poll = select.poll()
+        poll.register(reader, select.POLLIN)
+        wait = None if timeout is None else max(0.0, timeout) * 1000 + 1  # ms, never too early
+        while True:
+            try:
+                return self._messages.get_nowait()
+            except queue.Empty:
+                pass
+            if not poll.poll(wait):
+                return None
+            try:
+                os.read(reader, 65536)
+            except BlockingIOError:
+                continue
+
+    def __len__(self) -> int:
+        return self._messages.qsize()

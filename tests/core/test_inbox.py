@@ -1,0 +1,99 @@
+"""The inbox: messages from threads and signals wake its reader, and none is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from sparts.inbox import Inbox, Message
+
+from tests.processes import run_to_end
+
+
+@pytest.fixture
+def inbox() -> Inbox:
+    made = Inbox()
+    made.open()
+    return made
+
+
+def test_messages_come_in_order_from_before_and_after_the_opening() -> None:
+    inbox = Inbox()
+    inbox.put(Message("first"))
+    inbox.open()
+    inbox.put(Message("second"))
+    assert [inbox.get(), inbox.get()] == [Message("first"), Message("second")]
+    assert inbox.get(timeout=0) is None
+    inbox.close()
+
+
+def test_reader_waits_for_a_message_of_another_thread(inbox: Inbox) -> None:
+    thread = threading.Thread(target=inbox.put, args=(Message("late"),))
+    thread.start()
+    assert inbox.get() == Message("late")
+    thread.join()
+    inbox.close()
+
+
+def test_more_messages_than_the_pipe_holds_are_all_read(inbox: Inbox) -> None:
+    for number in range(100_000):
+        inbox.put(Message("many", value=number))
+    values = [message.value for _ in range(100_000) if (message := inbox.get()) is not None]
+    assert values == list(range(100_000))
+    inbox.close()
+
+
+def test_closing_leaves_no_descriptor_and_putting_is_still_allowed() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    inbox = Inbox()
+    inbox.open()
+    inbox.open()
+    inbox.close()
+    inbox.close()
+    inbox.put(Message("late"))
+    assert len(os.listdir("/proc/self/fd")) == before
+    with pytest.raises(RuntimeError, match="not open"):
+        inbox.get()
+
+
+STORM = """
+import os, signal, threading
+from sparts.inbox import Inbox, Message
+from sparts.signals import SignalHandlers
+inbox = Inbox()
+inbox.open()
+seen = threading.Semaphore(0)
+def send():
+    for _ in range(3000):
+        os.kill(os.getpid(), signal.SIGUSR1)
+        seen.acquire()  # the next one comes when the reader is about to wait again
+thread = threading.Thread(target=send)
+with SignalHandlers(lambda n: inbox.put_from_signal(Message("signal", None, n)), inbox.wakeup):
+    thread.start()
+    for _ in range(3000):
+        assert inbox.get().value == signal.SIGUSR1
+        seen.release()
+    thread.join()
+print("all")
+"""
+
+
+def test_signal_that_comes_just_before_the_wait_is_not_slept_through(tmp_path: Path) -> None:
+    assert run_to_end([sys.executable, "-c", STORM], cwd=tmp_path) == (0, "all")
+
+
+def test_handlers_and_wakeup_are_put_back() -> None:
+    from sparts.signals import SignalHandlers
+
+    before = signal.getsignal(signal.SIGTERM)
+    inbox = Inbox()
+    inbox.open()
+    with SignalHandlers(lambda number: None, inbox.wakeup):
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.set_wakeup_fd(-1) == -1
+    inbox.close()
