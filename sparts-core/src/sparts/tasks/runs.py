@@ -123,13 +123,13 @@ class Runs:
             return None
         self._triggered = False
         self.missed = 0
-        schedule = self.schedule
-        if on_time and schedule is not None and now >= schedule.due():
+        schedule, again = self.schedule, self._again
+        if on_time and schedule is not None and (again is None or now >= schedule.due()):
             self.missed = schedule.passed(now)
-        again, self._again = self._again, None
-        if again is not None:
-            return Run(again.context, again.futures + futures)
-        return Run(ExecuteContext(future=futures[0] if futures else None), futures)
+        if again is None:
+            return Run(ExecuteContext(future=futures[0] if futures else None), futures)
+        self._again = None
+        return Run(again.context, again.futures + futures)
 
     def put_off(self, run: Run, until: float | None) -> None:
         """Have the run attempted again at a monotonic time; None: at the schedule's next."""
