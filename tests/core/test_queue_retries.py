@@ -1,0 +1,262 @@
+"""QueueTask: items that are tried again, and those that are given up."""
+
+from __future__ import annotations
+
+import queue
+from typing import Any
+
+import pytest
+from sparts.supervision import RestartPolicy
+from sparts.tasks.queue import ExecuteContext, QueueTask, TryLater
+from sparts.testing.clock import TurnableClock
+from sparts.vservice import VService
+
+from tests.core.queue_tasks import SOON, Gated
+from tests.core.running import make_service, running
+
+AT_ONCE = RestartPolicy("on-failure", first_wait=0.0)
+
+
+def timed(base: type[Gated], **attributes: Any) -> type[Gated]:
+    """Make a task class with a clock of its own."""
+    return type("Timed", (base,), {"clock": TurnableClock(), **attributes})
+
+
+class Stubborn(QueueTask):
+    """Says "later" as often as an item says, and remembers the attempts."""
+
+    RETRY_WAIT = 0.0
+
+    def execute(self, item: int, context: ExecuteContext) -> int:
+        """Work at the last of so many attempts."""
+        if context.attempt < item:
+            raise TryLater("not yet")
+        return context.attempt
+
+
+def test_try_later_puts_the_item_back_with_one_more_attempt() -> None:
+    with running(Stubborn) as service:
+        task = service.requireTask(Stubborn)
+        assert task.submit(4).result(SOON) == 4
+        assert task.n_trylater() == 3
+        assert task.n_completed() == 1
+        assert task.n_unhandled() == 0
+
+
+def test_item_that_waits_for_its_next_attempt_holds_no_worker() -> None:
+    cls = timed(Gated)
+    clock = cls.clock
+    assert isinstance(clock, TurnableClock)
+    with running(cls) as service:
+        task = service.requireTask(cls)
+        future = task.submit("later")
+        assert task.begun() == "later"
+        task.gate.put(TryLater(after=60))
+        task.queue.put("other")
+        assert task.begun() == "other"
+        task.gate.put(None)
+        assert clock.wait_for_waiters() == [clock.monotonic() + 60]
+        assert task.queue_depth() == 1
+        clock.turn(59)
+        assert task.began.empty()
+        assert clock.wait_for_waiters() == [clock.monotonic() + 1]
+        clock.turn(1)
+        context = task.began.get(timeout=SOON)
+        assert (context.item, context.attempt) == ("later", 2)
+        assert not future.done()
+        task.gate.put("done")
+        assert future.result(SOON) == "done"
+
+
+def test_items_come_back_when_they_are_due_not_in_order_of_arrival() -> None:
+    cls = timed(Gated)
+    clock = cls.clock
+    assert isinstance(clock, TurnableClock)
+    with running(cls) as service:
+        task = service.requireTask(cls)
+        for item, after in (("last", 30), ("first", 10), ("second", 20)):
+            task.queue.put(item)
+            assert task.begun() == item
+            task.gate.put(TryLater(after=after))
+            clock.wait_for_waiters()
+        for item in ("first", "second", "last"):
+            clock.wait_for_waiters()
+            assert task.began.empty()
+            clock.turn(10)
+            assert task.begun() == item
+            task.gate.put(None)
+        task.queue.join()
+
+
+def test_earlier_time_is_kept_although_a_worker_waits_for_a_later_one() -> None:
+    cls = timed(Gated, WORKERS=2)
+    clock = cls.clock
+    assert isinstance(clock, TurnableClock)
+    with running(cls) as service:
+        task = service.requireTask(cls)
+        for number, (item, after) in enumerate((("later", 60), ("sooner", 10)), 1):
+            task.queue.put(item)
+            assert task.begun() == item
+            task.gate.put(TryLater(after=after))
+            clock.wait_for_waiters(number)
+        for item, seconds in (("sooner", 10), ("later", 50)):
+            clock.turn(seconds)
+            assert task.begun() == item
+            task.gate.put(None)
+        task.queue.join()
+
+
+def test_worker_that_keeps_the_time_hands_it_on_when_it_gets_work() -> None:
+    cls = timed(Gated, WORKERS=2)
+    clock = cls.clock
+    assert isinstance(clock, TurnableClock)
+    with running(cls) as service:
+        task = service.requireTask(cls)
+        task.queue.put("later")
+        assert task.begun() == "later"
+        task.gate.put(TryLater(after=60))
+        clock.wait_for_waiters()
+        task.queue.put("one")
+        task.queue.put("two")
+        assert {task.begun(), task.begun()} == {"one", "two"}  # so nobody keeps the time
+        task.gate.put(None)
+        assert clock.wait_for_waiters() == [clock.monotonic() + 60]
+        clock.turn(60)
+        assert task.begun() == "later"
+        task.gate.put(None)
+        task.gate.put(None)
+
+
+def test_wait_between_attempts_grows_to_a_limit_with_jitter() -> None:
+    service = make_service(Gated)
+    service.tasks.create(service)
+    task = service.requireTask(Gated)
+    for attempt, longest in ((1, 0.1), (2, 0.2), (3, 0.4), (10, 51.2), (11, 60.0), (5000, 60.0)):
+        waits = {task.retry_after(ExecuteContext(attempt)) for _ in range(100)}
+        assert len(waits) > 50
+        assert longest * 0.9 <= min(waits) <= max(waits) <= longest
+
+
+def test_item_is_given_up_after_its_last_attempt(caplog: pytest.LogCaptureFixture) -> None:
+    class Limited(Gated):
+        MAX_ATTEMPTS = 2
+        RETRY_WAIT = 0.0
+
+    with running(Limited) as service:
+        task = service.requireTask(Limited)
+        awaited = task.submit("awaited")
+        error = TryLater("never")
+        for _ in range(2):
+            assert task.begun() == "awaited"
+            task.gate.put(error)
+        assert awaited.exception(SOON) is error
+        task.queue.put("nobody waits")
+        for _ in range(2):
+            task.begun()
+            task.gate.put(error)
+        task.queue.join()
+        assert task.dead == [("awaited", error), ("nobody waits", error)]
+        assert (task.n_dead_letters(), task.n_trylater(), task.n_unhandled()) == (2, 4, 0)
+        assert task.running
+    assert "Gave up 'awaited' at attempt 2: TryLater: never" in caplog.text
+
+
+def test_dead_letter_is_told_before_the_future_ends() -> None:
+    ended: queue.SimpleQueue[bool] = queue.SimpleQueue()
+
+    class Watching(Gated):
+        def on_dead_letter(self, context: ExecuteContext, error: BaseException) -> None:
+            assert context.future is not None
+            ended.put(context.future.done())
+
+    with running(Watching) as service:
+        task = service.requireTask(Watching)
+        future = task.submit(1)
+        task.gate.put(ValueError())
+        assert isinstance(future.exception(SOON), ValueError)
+        assert ended.get(timeout=SOON) is False
+
+
+def test_dead_letter_hook_that_fails_is_logged_and_the_future_ends(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Broken(Gated):
+        def on_dead_letter(self, context: ExecuteContext, error: BaseException) -> None:
+            raise RuntimeError("hook broken")
+
+    with running(Broken) as service:
+        task = service.requireTask(Broken)
+        future = task.submit(1)
+        task.gate.put(ValueError())
+        assert isinstance(future.exception(SOON), ValueError)
+        task.gate.put(2)
+        assert task.submit(2).result(SOON) == 2
+    assert "hook broken" in caplog.text
+
+
+def test_worker_that_is_restarted_does_not_lose_its_item() -> None:
+    class Restarted(Gated):
+        RESTART = AT_ONCE
+        RETRY_WAIT = 0.0
+
+    with running(Restarted) as service:
+        task = service.requireTask(Restarted)
+        task.queue.put("item")
+        assert task.begun() == "item"
+        task.gate.put(ValueError("broken"))
+        context = task.began.get(timeout=SOON)
+        assert (context.item, context.attempt) == ("item", 2)
+        task.gate.put(None)
+        task.queue.join()
+        assert (task.n_completed(), task.n_restarts(), task.n_failures()) == (1, 1, 1)
+        assert task.dead == task.dropped == []
+
+
+def test_restarted_worker_gives_up_an_item_after_its_last_attempt() -> None:
+    class Restarted(Gated):
+        RESTART = AT_ONCE
+        MAX_ATTEMPTS = 1
+
+    with running(Restarted) as service:
+        task = service.requireTask(Restarted)
+        error = ValueError("broken")
+        task.queue.put("poison")
+        task.gate.put(error)
+        task.gate.put("fine")
+        assert task.submit("next").result(SOON) == "fine"
+        assert task.dead == [("poison", error)]
+
+
+def test_other_workers_take_over_what_a_failed_one_put_back() -> None:
+    class Two(Gated):
+        WORKERS = 2
+        RESTART = RestartPolicy("on-failure", first_wait=3600, max_wait=3600)
+        RETRY_WAIT = 0.0
+
+    with running(Two) as service:
+        task = service.requireTask(Two)
+        task.queue.put("item")
+        assert task.begun() == "item"
+        task.gate.put(ValueError("broken"))
+        assert task.begun() == "item"
+        task.gate.put(None)
+        task.queue.join()
+
+
+def test_service_that_ends_by_crash_loop_hands_over_the_poison() -> None:
+    class Poisoned(Gated):
+        RESTART = RestartPolicy("on-failure", first_wait=0.0, limit=2)
+        RETRY_WAIT = 0.0
+
+    service = make_service(Poisoned)
+    assert isinstance(service, VService)
+    thread = service.startBG()
+    task = service.requireTask(Poisoned)
+    task.queue.put("poison")
+    for _ in range(3):
+        task.begun()
+        task.gate.put(ValueError("broken"))
+    with pytest.raises(Exception, match="Poisoned failed"):
+        thread.join()
+    assert task.dropped == ["poison"]
+    assert task.n_dropped() == 1

@@ -1,0 +1,327 @@
+"""QueueTask at a stop: intake closes, what waits is worked off, nothing is lost without a trace."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import CancelledError
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sparts.errors import StopTimeoutError, TaskFailedError, TaskStoppedError
+from sparts.tasks.queue import (
+    ExecuteContext,
+    PriorityQueueTask,
+    QueueTask,
+    TryLater,
+    UniqueQueueTask,
+)
+from sparts.testing.clock import TurnableClock
+
+from tests.core.queue_tasks import SOON, Deferred, Echo, Gated
+from tests.core.running import make_service, running
+from tests.core.scripts import service as script
+
+
+class NotDraining(Gated):
+    DRAIN = False
+
+
+class HandsOver(Gated):
+    """Works on its first item until what is left has been handed over."""
+
+    STOP_TIMEOUT = 0.5
+
+    def on_dropped(self, items: Sequence[Any]) -> None:
+        super().on_dropped(items)
+        self.gate.put("late")
+
+
+def test_late_put_is_an_error_that_says_why() -> None:
+    with running(Echo) as service:
+        task = service.requireTask(Echo)
+    with pytest.raises(TaskStoppedError, match="Echo takes no more items: it is stopping"):
+        task.queue.put(1)
+    with pytest.raises(TaskStoppedError, match="Echo takes no more items"):
+        task.submit(1)
+    with pytest.raises(TaskStoppedError, match="Echo takes no more items"):
+        task.map([1])
+
+
+def test_what_is_queued_is_finished_at_a_stop() -> None:
+    with running(Gated) as service:
+        task = service.requireTask(Gated)
+        futures = [task.submit(item) for item in range(5)]
+        assert task.begun() == 0
+        service.shutdown()
+        assert task.stop_event.wait(SOON)
+        for item in range(5):
+            task.gate.put(item)
+    assert [future.result(0) for future in futures] == list(range(5))
+    assert task.dropped == []
+    assert task.n_completed() == 5
+
+
+def test_retry_that_is_due_before_the_deadline_is_waited_for() -> None:
+    class Once(QueueTask):
+        def execute(self, item: Any, context: ExecuteContext) -> int:
+            if context.attempt == 1:
+                self.service.shutdown()
+                self.stop_event.wait()
+                raise TryLater(after=0.01)
+            return context.attempt
+
+    with running(Once) as service:
+        future = service.requireTask(Once).submit("item")
+    assert future.result(0) == 2
+
+
+def test_retry_that_is_due_after_the_deadline_is_dropped_at_once() -> None:
+    class Later(Gated):
+        clock = TurnableClock()
+
+    with running(Later) as service:
+        task = service.requireTask(Later)
+        future = task.submit("later")
+        task.gate.put(TryLater(after=3600))
+        task.clock.wait_for_waiters()
+    assert task.dropped == ["later"]
+    with pytest.raises(CancelledError):
+        future.result(0)
+
+
+def test_task_that_does_not_drain_drops_what_waits_in_order(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with running(NotDraining) as service:
+        task = service.requireTask(NotDraining)
+        futures = [task.submit(item) for item in range(4)]
+        deferred = Deferred()
+        task.queue.put(ExecuteContext(item=4, deferred=deferred))
+        task.queue.put(5)
+        assert task.begun() == 0
+        service.shutdown()
+        assert task.stop_event.wait(SOON)
+        task.gate.put("done")
+    assert futures[0].result(0) == "done"
+    assert all(future.cancelled() for future in futures[1:])
+    assert isinstance(deferred.outcome(), CancelledError)
+    assert task.dropped == [1, 2, 3, 4, 5]
+    assert task.n_dropped() == 5
+    assert "5 items were left when NotDraining had stopped; the first: 1" in caplog.text
+
+
+def test_what_was_cancelled_before_is_not_dropped() -> None:
+    with running(NotDraining) as service:
+        task = service.requireTask(NotDraining)
+        futures = [task.submit(item) for item in range(3)]
+        assert task.begun() == 0
+        futures[1].cancel()
+        service.shutdown()
+        assert task.stop_event.wait(SOON)
+        task.gate.put(None)
+    assert task.dropped == [2]
+
+
+def test_what_is_left_at_the_deadline_is_handed_over_before_the_service_gives_up() -> None:
+    with running(HandsOver) as service:
+        task = service.requireTask(HandsOver)
+        futures = [task.submit(item) for item in range(3)]
+        assert task.begun() == 0
+    assert task.dropped == [0, 1, 2]
+    assert isinstance(futures[0].exception(0), CancelledError)
+    assert futures[1].cancelled()
+    assert futures[2].cancelled()
+
+
+def test_deadline_of_the_whole_service_counts_too() -> None:
+    class AsLongAsTheService(HandsOver):
+        STOP_TIMEOUT = None
+
+    with running(AsLongAsTheService, argv=["--stop-timeout", "500ms"]) as service:
+        task = service.requireTask(AsLongAsTheService)
+        task.queue.put(0)
+        task.queue.put(1)
+        assert task.begun() == 0
+    assert task.dropped == [0, 1]
+
+
+def test_worker_that_never_ends_is_told_and_its_item_handed_over() -> None:
+    class Hung(Gated):
+        STOP_TIMEOUT = 0.3
+
+    service = make_service(Hung)
+    thread = service.startBG()
+    task = service.requireTask(Hung)
+    futures = [task.submit(item) for item in range(2)]
+    assert task.begun() == 0
+    service.shutdown()
+    with pytest.raises(StopTimeoutError, match="Hung"):
+        thread.join()
+    assert task.dropped == [0, 1]
+    assert all(isinstance(_error(future), CancelledError) for future in futures)
+    task.gate.put("very late")  # does no harm
+    for worker in task.threads:
+        worker.join(SOON)
+
+
+def _error(future: Any) -> BaseException | None:
+    try:
+        error: BaseException | None = future.exception(0)
+    except CancelledError as cancelled:
+        return cancelled
+    return error
+
+
+def test_second_signal_does_not_lose_what_is_queued(tmp_path: Path) -> None:
+    body = """
+from sparts.tasks.queue import QueueTask
+class Hung(QueueTask):
+    def execute(self, item, context):
+        print("began", item, flush=True)
+        threading.Event().wait()
+    def stop(self):
+        super().stop()
+        print("stopping", flush=True)
+    def on_dropped(self, items):
+        print("dropped", items, flush=True)
+class S(VService):
+    TASKS = [Hung]
+    def initService(self):
+        for item in range(3):
+            self.requireTask("Hung").queue.put(item)
+"""
+    with script(tmp_path, body) as process:
+        process.read_until("began 0")
+        process.process.send_signal(signal.SIGTERM)
+        process.read_until("stopping")
+        assert process.stop(signal.SIGTERM) == 70
+    assert "dropped [0, 1, 2]" in process.output
+
+
+def test_error_during_the_drain_does_not_keep_others_from_being_done() -> None:
+    service = make_service(Gated)
+    thread = service.startBG()
+    task = service.requireTask(Gated)
+    for item in range(3):
+        task.queue.put(item)
+    assert task.begun() == 0
+    service.shutdown()
+    assert task.stop_event.wait(SOON)
+    for outcome in (ValueError("broken"), None, None):
+        task.gate.put(outcome)
+    with pytest.raises(TaskFailedError, match="broken"):
+        thread.join()
+    assert thread.status == 1
+    assert task.n_completed() == 2
+    assert [item for item, _ in task.dead] == [0]
+
+
+def test_on_dropped_that_fails_is_told_and_futures_end_all_the_same() -> None:
+    class Broken(NotDraining):
+        def on_dropped(self, items: Sequence[Any]) -> None:
+            raise RuntimeError("nowhere to keep them")
+
+    service = make_service(Broken)
+    thread = service.startBG()
+    task = service.requireTask(Broken)
+    futures = [task.submit(item) for item in range(2)]
+    task.begun()
+    service.shutdown()
+    assert task.stop_event.wait(SOON)
+    task.gate.put(None)
+    with pytest.raises(TaskFailedError, match="nowhere to keep them"):
+        thread.join()
+    assert futures[1].cancelled()
+
+
+def test_queue_of_a_service_whose_start_fails_is_handed_over() -> None:
+    class Fails(Echo):
+        DEPS = (Gated,)
+
+        def start(self) -> None:
+            raise RuntimeError("no start")
+
+    class Unstarted(Gated):
+        def start(self) -> None:
+            self.queue.put("early")
+
+    service = make_service(Unstarted, type("Fails", (Fails,), {"DEPS": (Unstarted,)}))
+    with pytest.raises(Exception, match="no start"):
+        service.startBG()
+    assert service.requireTask(Unstarted).dropped == ["early"]
+
+
+@pytest.mark.parametrize("kind", [QueueTask, PriorityQueueTask, UniqueQueueTask])
+@pytest.mark.parametrize("max_items", [0, 3])
+@pytest.mark.parametrize("drain", [True, False])
+def test_every_item_is_done_or_given_up_or_dropped_whenever_the_stop_comes(
+    kind: type[QueueTask], max_items: int, drain: bool
+) -> None:
+    dice = random.Random(f"{kind}{max_items}{drain}")
+    ends: Counter[int] = Counter()
+    counting = threading.Lock()
+    reached, when = threading.Event(), [0]
+
+    def count(*items: int) -> None:
+        with counting:
+            ends.update(items)
+            if len(ends) >= when[0]:
+                reached.set()
+
+    class Accountable(kind):  # type: ignore[misc, valid-type]
+        WORKERS = 3
+        MAX_ITEMS = max_items
+        MAX_ATTEMPTS = 2
+        RETRY_WAIT = 0.0001
+        ON_ERROR = "log"
+        DRAIN = drain
+
+        def execute(self, item: int, context: ExecuteContext) -> None:
+            if item % 7 == 0:
+                raise TryLater
+            if item % 11 == 0:
+                raise ValueError(item)
+            count(item)
+
+        def on_dead_letter(self, context: ExecuteContext, error: BaseException) -> None:
+            count(context.item)
+
+        def on_dropped(self, items: Sequence[int]) -> None:
+            count(*items)
+
+    taken: list[int] = []
+    futures: list[Any] = []
+
+    def feed(task: QueueTask, items: range) -> None:
+        for item in items:
+            try:
+                if item % 2:
+                    futures.append(task.submit(item))
+                else:
+                    task.queue.put(item)
+            except TaskStoppedError:
+                return
+            taken.append(item)
+
+    for _ in range(5):
+        ends.clear(), taken.clear(), futures.clear(), reached.clear()
+        when[0] = dice.randrange(1, 200)
+        with running(Accountable) as service:
+            task = service.requireTask(Accountable)
+            task.logger.disabled = True
+            feeders = [
+                threading.Thread(target=feed, args=(task, range(n * 400, (n + 1) * 400)))
+                for n in range(3)
+            ]
+            for feeder in feeders:
+                feeder.start()
+            assert reached.wait(SOON)
+        for feeder in feeders:
+            feeder.join()
+        assert ends == Counter(taken)
+        assert all(future.done() for future in futures)
