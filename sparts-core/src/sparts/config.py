@@ -37,95 +37,83 @@ def parse_options(
     ns = _parse_command_line(parser, argv, state.bindings)
     given = {d: v for d, v in vars(ns).items() if d in state.bindings and v is not _UNSET}
     state = state._replace(given=given, files=_files(ns, state.service))
-    if getattr(ns, WRITE, False) is True:
+    if getattr(ns, WRITE, False):
         from sparts.config_text import written_config
 
         _print_and_exit(written_config(state))
-    values, sources = layered(state)
-    vars(ns).update(values)
+    values, sources = _layered(state)
     state = state._replace(sources=sources, layered=values)
-    setattr(ns, STATE, state)
-    if getattr(ns, SHOW, False) is True:
+    if getattr(ns, SHOW, False):
         from sparts.config_text import shown_config
 
-        _print_and_exit(shown_config(state, values))
-    _check_required(state, values)
+        _print_and_exit(shown_config(state))
+    _check_required(state)
+    vars(ns).update(values)
+    setattr(ns, STATE, state)
     return ns
 
 
-def layered(state: State) -> tuple[dict[str, Any], dict[str, Source]]:
-    """The value and the source of every option, from all sources as they are now.
+def reload_values(old: State) -> tuple[State, dict[str, Any], list[str]]:
+    """What the sources give now; nothing is changed.
+
+    Returns:
+        The state after the reload, the values that changed, and the flags of those that may not.
 
     Raises:
-        OptionError: a file or a variable is wrong.
+        OptionError: a file or a value is wrong, or a required one is gone.
     """
+    if not old.sources:  # argparse alone made the namespace: there is no file to read again
+        return old, {}, []
+    values, sources = _layered(old)
+    new = old._replace(sources=sources, layered=values)
+    _check_required(new)
+    changed = {d: value for d, value in values.items() if value != old.layered[d]}
+    refused = [d for d in changed if not old.bindings[d].option.reloadable]
+    for dest in refused:
+        values[dest] = old.layered[dest]
+    for dest, source in old.sources.items():
+        if source.kind == "run time" or dest in refused:
+            sources[dest] = source
+            changed.pop(dest, None)
+    return new, changed, sorted(old.bindings[dest].flag for dest in refused)
+
+
+def _layered(state: State) -> tuple[dict[str, Any], dict[str, Source]]:
+    """The value and the source of every option, from all sources as they are now."""
     layers: Layer = {d: (b.default, b.default_source) for d, b in state.bindings.items()}
     if state.files:
         from sparts.config_files import read_files
 
-        layers.update(read_files(state.files, state))
+        layers.update(read_files(state))
     layers.update(_environment(state))
     for dest, value in state.given.items():
         layers[dest] = (value, Source("command line", state.bindings[dest].flag))
     return {d: v for d, (v, _) in layers.items()}, {d: s for d, (_, s) in layers.items()}
 
 
-def reload_values(state: State) -> tuple[State, dict[str, Any], list[str]]:
-    """What the sources give now; nothing is changed.
-
-    Returns:
-        The state after the reload, the values that changed, and the flags of those that may not
-        change.
-
-    Raises:
-        OptionError: a file or a value is wrong, or a required one is gone.
-    """
-    if not state.sources:  # argparse alone made the namespace: there is no file to read again
-        return state, {}, []
-    values, sources = layered(state)
-    _check_required(state, values)
-    fixed = {d for d, binding in state.bindings.items() if not binding.option.reloadable}
-    refused = [state.bindings[d].flag for d in fixed if values[d] != state.layered[d]]
-    for dest in values:
-        if state.sources[dest].kind == "run time" or dest in fixed:
-            sources[dest] = state.sources[dest]
-        if dest in fixed:
-            values[dest] = state.layered[dest]
-    changed = {
-        d: value
-        for d, value in values.items()
-        if value != state.layered[d] and sources[d].kind != "run time"
-    }
-    return state._replace(sources=sources, layered=values), changed, sorted(refused)
-
-
 def _parse_command_line(
     parser: argparse.ArgumentParser, argv: Sequence[str] | None, bindings: Mapping[str, Binding]
 ) -> argparse.Namespace:
     """Parse the command line alone: what it does not give is `_UNSET`."""
-    actions = {a.dest: a for a in parser._actions if a.dest in bindings}
     plain = (None, "store", "store_true", "store_false")  # the rest builds on what was there: None
-    ns = argparse.Namespace(
-        **{d: _UNSET if bindings[d].option.action in plain else None for d in actions}
-    )
-    error = vars(parser).get("error", _UNSET)
-    required = [action for action in actions.values() if action.required]
-    if type(parser).error is argparse.ArgumentParser.error and error is _UNSET:
-        vars(parser)["error"] = _raise
+    builds = {d for d, binding in bindings.items() if binding.option.action not in plain}
+    ns = argparse.Namespace(**{d: None if d in builds else _UNSET for d in bindings})
+    required = [a for a in parser._actions if a.dest in bindings and a.required]
+    ours = type(parser).error is argparse.ArgumentParser.error and "error" not in vars(parser)
     try:
-        for action in required:
+        for action in required:  # any source may give it
             action.required = False
+        if ours:
+            vars(parser)["error"] = _raise
         parser.parse_args(argv, ns)
     except argparse.ArgumentError as exc:  # of a parser with exit_on_error=False
         _raise(str(exc))
     finally:
         for action in required:
             action.required = True
-        if error is _UNSET:
-            vars(parser).pop("error", None)
-    for dest in actions:
-        if bindings[dest].option.action not in plain and getattr(ns, dest) is None:
-            setattr(ns, dest, _UNSET)
+        if ours:
+            del vars(parser)["error"]
+    vars(ns).update({d: _UNSET for d in builds if getattr(ns, d) is None})
     return ns
 
 
@@ -136,19 +124,16 @@ def _raise(message: str) -> NoReturn:
 
 def _files(ns: argparse.Namespace, service: type) -> tuple[str, ...]:
     """The configuration files: those of the command line, or those of ``PREFIX_CONFIG``."""
-    given = getattr(ns, CONFIG, None)
-    if given:
-        return tuple(os.path.abspath(file) for file in given)
-    from_env = "" if "config" in vars(ns) else os.environ.get(env_prefix(service) + "CONFIG", "")
-    return tuple(os.path.abspath(file) for file in from_env.split(os.pathsep) if file)
+    files = getattr(ns, CONFIG, None)
+    if not files and "config" not in vars(ns):
+        files = os.environ.get(env_prefix(service) + "CONFIG", "").split(os.pathsep)
+    return tuple(os.path.abspath(file) for file in files or () if file)
 
 
 def _environment(state: State) -> Layer:
-    """The values that the environment gives."""
     found: Layer = {}
     for dest, binding in state.bindings.items():
-        name: str = binding.env
-        raw = os.environ.get(name)
+        name, raw = binding.env, os.environ.get(binding.env)
         if binding.option.secret:
             from sparts.config_files import secret_from_file
 
@@ -158,11 +143,9 @@ def _environment(state: State) -> Layer:
     return found
 
 
-def _check_required(state: State, values: Mapping[str, Any]) -> None:
-    """Raise if a required option has no value."""
-    for dest, value in values.items():
-        binding = state.bindings[dest]
-        if binding.option.required and value is None:
+def _check_required(state: State) -> None:
+    for dest, binding in state.bindings.items():
+        if binding.option.required and state.layered[dest] is None:
             section = "" if binding.owner is state.service else f" of [{binding.prefix}]"
             raise OptionError(
                 f"{binding.flag} is required: give the flag, the variable {binding.env}, or "
@@ -182,7 +165,5 @@ def _complete(parser: argparse.ArgumentParser) -> None:
 
 
 def _print_and_exit(text: str) -> NoReturn:
-    """Print and end the process with status 0."""
     sys.stdout.write(text)
-    sys.stdout.flush()
     sys.exit(0)

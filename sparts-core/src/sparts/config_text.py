@@ -5,22 +5,21 @@ from __future__ import annotations
 import json
 import re
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from enum import Enum
 from itertools import groupby
-from typing import Any
 
 from sparts.arguments import summary
 from sparts.option_binding import MASK, Binding, State
 
 
-def shown_config(state: State, values: Mapping[str, Any]) -> str:
+def shown_config(state: State) -> str:
     """Every option's value and where it came from; a secret that is set is masked."""
     lines = [f"# The options of {state.service.__name__}, and where each value came from."]
     for owner, bindings in _by_owner(state):
         lines.extend(_heading(owner, state))
         for binding in bindings:
-            value = values[binding.dest]
+            value = state.layered[binding.dest]
             secret = binding.option.secret and value is not None
             line = assignment(binding.key, MASK if secret else value)
             lines.append(f"{line}  # {_one_line(str(state.sources[binding.dest]))}")

@@ -2,14 +2,12 @@
 
 The same `Option` object serves every class that inherits it; only with the class does it have a
 flag, a variable, keys of a file and a default. `State` keeps a service's bindings together with
-where each value came from, in one private attribute of the namespace, so that a namespace is all
-that a reload needs.
+where each value came from, in one private attribute of the namespace: that is all a reload needs.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,8 +28,7 @@ class Source(NamedTuple):
     Attributes:
         kind: "command line", "environment", "file", "run time", "service class", "task class" or
             "default" (the declaration's own).
-        name: the flag, variable, ``file: [section] key``, or class and attribute; "" for a
-            declaration.
+        name: the flag, variable, ``file: [section] key``, or class and attribute.
     """
 
     kind: str
@@ -51,11 +48,10 @@ class State(NamedTuple):
 
     Attributes:
         service: the service's class.
-        bindings: every option by its name in the namespace, the service's first, then task by task.
-        sources: where each value came from, by the name in the namespace; empty until they are
-            layered.
-        given: the values of the command line, as they were given.
-        files: the configuration files of the command line or the environment, in order.
+        bindings: every option by its name in the namespace, the service's first, then by task.
+        sources: where each value came from, by the name in the namespace; empty until layered.
+        given: the values of the command line.
+        files: the configuration files, in order.
         layered: the values as the sources last gave them, whatever code has set since.
     """
 
@@ -67,21 +63,11 @@ class State(NamedTuple):
     layered: Mapping[str, Any] = {}
 
 
-Layer = dict[
-    str, tuple[Any, Source]
-]  # by the name in the namespace: the typed value and its source
+Layer = dict[str, tuple[Any, Source]]  # typed values and their sources by name in the namespace
 
 
 class Binding:
-    """One option of one class, in one service.
-
-    Args:
-        option: the declaration.
-        owner: the task class, or the service's.
-        service: the service's class.
-    """
-
-    __slots__ = ("default", "default_source", "dest", "env", "flag", "option", "owner", "prefix")
+    """One option of one class (``owner``: a task's, or the service's) in one service."""
 
     def __init__(self, option: Option[Any], owner: type, service: type) -> None:
         self.option = option
@@ -89,28 +75,17 @@ class Binding:
         self.prefix: str = owner.option_prefix()  # type: ignore[attr-defined]
         self.flag = option.flag(self.prefix)
         self.dest = option.dest(self.prefix)
-        self.env = env_prefix(service) + re.sub(r"\W", "_", self.dest).upper()
-        self.default, self.default_source = self._resolve_default(service)
-
-    @property
-    def many(self) -> bool:
-        """Whether the value is a list because the option may be given several values."""
-        option = self.option
-        return option.action in ("append", "extend") or option.nargs not in (None, "?")
-
-    @property
-    def switch(self) -> bool:
-        """Whether the flag takes no value and the option is true or false."""
-        return self.option.action in ("store_true", "store_false") or (
-            self.option.type is bool and self.option.action is None and self.option.nargs is None
+        self.env = env_prefix(service) + _variable(self.dest)
+        action, nargs = option.action, option.nargs
+        self.switch = action in ("store_true", "store_false") or (
+            option.type is bool and action is None and nargs is None
         )
-
-    @property
-    def kind(self) -> Any:
+        """Whether the flag takes no value and the option is true or false."""
+        self.many = action in ("append", "extend") or nargs not in (None, "?")
+        """Whether the value is a list because the option may be given several values."""
+        self.kind = bool if self.switch else int if action == "count" else option.type
         """The type of one value."""
-        if self.switch:
-            return bool
-        return int if self.option.action == "count" else self.option.type
+        self.default, self.default_source = self._resolve_default(service)
 
     @property
     def key(self) -> str:
@@ -118,65 +93,53 @@ class Binding:
         return self.option.dest("")
 
     def convert(self, raw: object, source: str) -> Any:
-        """The typed value of ``raw``, checked; None stays None.
+        """Return the typed value of ``raw`` (a text, or a value as TOML or code has it), checked.
 
-        Args:
-            raw: a text, or a value as TOML or code has it.
-            source: where it came from, for the message.
+        None stays None. ``source`` is where it came from, for the message.
 
         Raises:
-            OptionError: it is nothing that the option takes; the message names the source.
+            OptionError: it is nothing that the option takes.
         """
-        if raw is None:
-            return None
         try:
-            if not self.many:
-                return self._one(raw)
-            values = split(raw) if isinstance(raw, str) else raw
-            if not isinstance(values, (list, tuple)):
-                raise Expected(f"a list, each of it {expectation(self.kind)}")
-            return self._counted([self._one(value) for value in values])
+            return None if raw is None else self._list(raw) if self.many else self._one(raw)
         except Expected as exc:
-            if self.option.secret:
-                message = (
-                    f"{source}: expected {expectation(self.kind)}, got something else (a secret)"
-                )
-                raise OptionError(message) from None
-            raise OptionError(f"{source}: expected {exc}, got {_shown(raw)}") from exc
+            cause = None if self.option.secret else exc
+            raise OptionError(f"{source}: {self._complaint(exc, raw)}") from cause
 
     def argument(self, raw: str) -> Any:
-        """One value of the command line; its error is argparse's, who names the flag."""
+        """Return one value of the command line; the error is argparse's, which names the flag."""
         try:
             return self._one(raw)
         except Expected as exc:
-            if self.option.secret:
-                message = f"expected {expectation(self.kind)}, got something else (a secret)"
-                raise argparse.ArgumentTypeError(message) from None
-            raise argparse.ArgumentTypeError(f"expected {exc}, got {_shown(raw)}") from exc
+            raise argparse.ArgumentTypeError(self._complaint(exc, raw)) from None
+
+    def _complaint(self, exc: Expected, raw: object) -> str:
+        if self.option.secret:
+            return f"expected {expectation(self.kind)}, got something else (a secret)"
+        shown = repr(raw)
+        return f"expected {exc}, got {shown if len(shown) <= 120 else shown[:117] + '...'}"
 
     def _one(self, raw: object) -> Any:
-        """One value, converted and among the choices; a secret is out of all logs from here on."""
-        if self.option.secret:
-            hide_secret(raw)
         value = convert(self.kind, raw)
-        if self.option.secret:
-            hide_secret(value)
+        if self.option.secret:  # out of all logs from here on
+            hide_secret([raw, value])
         choices = self.option.choices
         if choices is not None and value not in choices:
             raise Expected("one of " + ", ".join(map(str, choices)))
         return value
 
-    def _counted(self, values: list[Any]) -> list[Any]:
-        """The list, as many as ``nargs`` says."""
+    def _list(self, raw: object) -> list[Any]:
+        values = split(raw) if isinstance(raw, str) else raw
+        if not isinstance(values, list | tuple):
+            raise Expected(f"a list, each of it {expectation(self.kind)}")
         nargs = self.option.nargs
         if nargs == "+" and not values:
             raise Expected("at least one value")
         if isinstance(nargs, int) and self.option.action is None and len(values) != nargs:
             raise Expected(f"{nargs} values")
-        return values
+        return [self._one(value) for value in values]
 
     def _resolve_default(self, service: type) -> tuple[Any, Source]:
-        """The default for this class in this service, typed, and what it came from."""
         raw = self.option.default
         kind = "default" if self.owner is service else "task class"
         source = Source(kind, self.owner.__name__)
@@ -187,16 +150,15 @@ class Binding:
                 source = Source("service class", f"{service.__name__}.{names[-1]}")
         if isinstance(raw, str):
             return self.convert(raw, f"the default of {self.flag}"), source
-        return (list(raw) if isinstance(raw, (list, tuple)) and self.many else raw), source
+        return (list(raw) if isinstance(raw, list | tuple) and self.many else raw), source
 
 
 class ClassView:
     """A task's class as an option's default function sees it.
 
     An attribute that the user's service class defines stands in for the task's of the same name, so
-    that ``DEFAULT_PORT = 8000`` on a service moves its HTTP task. Only the classes that the user
-    wrote count, those above `VService` in the order of resolution and not its own; a dunder name
-    never does.
+    that ``DEFAULT_PORT = 8000`` on a service moves its HTTP task. What `VService` itself defines
+    does not, nor does a dunder name.
     """
 
     def __init__(self, owner: type, service: type) -> None:
@@ -207,11 +169,11 @@ class ClassView:
     def __getattribute__(self, name: str) -> Any:
         get = object.__getattribute__
         owner, service = get(self, "owner"), get(self, "service")
-        dunder = name.startswith("__") and name.endswith("__")
-        definer = next((cls for cls in service.__mro__ if name in vars(cls)), object)
-        if not dunder and definer not in _our_classes(service):
-            get(self, "stood_in").append(name)
-            return getattr(service, name)
+        if not (name.startswith("__") and name.endswith("__")):
+            definer = next((cls for cls in service.__mro__ if name in vars(cls)), object)
+            if definer not in _our_classes(service):
+                get(self, "stood_in").append(name)
+                return getattr(service, name)
         return getattr(owner, name)
 
 
@@ -227,7 +189,11 @@ def _our_classes(service: type) -> set[type]:
 def env_prefix(service: type) -> str:
     """What a service's variables begin with: ``ENV_PREFIX`` of the class or ``NAME_``."""
     given = getattr(service, "ENV_PREFIX", None)
-    return re.sub(r"\W", "_", service.__name__).upper() + "_" if given is None else str(given)
+    return _variable(service.__name__) + "_" if given is None else str(given)
+
+
+def _variable(name: str) -> str:
+    return "".join(c if c.isalnum() else "_" for c in name).upper()
 
 
 def state_of(ns: argparse.Namespace) -> State | None:
@@ -244,15 +210,7 @@ def source_of(ns: argparse.Namespace, dest: str) -> Source:
     state = state_of(ns)
     if state is None or dest not in state.bindings:
         return Source("default")
-    if dest in state.sources:
-        return state.sources[dest]
     binding = state.bindings[dest]
-    if getattr(ns, dest, binding.default) != binding.default:
-        return Source("command line", binding.flag)
-    return binding.default_source
-
-
-def _shown(raw: object) -> str:
-    """A value in a message, of a length that can be read."""
-    shown = repr(raw)
-    return shown if len(shown) <= 120 else shown[:117] + "..."
+    same = getattr(ns, dest, binding.default) == binding.default
+    guess = binding.default_source if same else Source("command line", binding.flag)
+    return state.sources.get(dest, guess)

@@ -1,5 +1,4 @@
-"""What an option's ``type`` may be, beyond what argparse takes: durations, sizes, endpoints and so
-on.
+"""What an option's ``type`` may be beyond what argparse takes: durations, sizes, endpoints, lists.
 
 A converter is a function of one text. It returns the value or raises `Expected` with a phrase that
 says what would have been right ("a port from 0 to 65535"); whoever knows where the text came from
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 T = TypeVar("T")
+_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 
 
 class Expected(ValueError):  # noqa: N818 - reads as the start of its message
@@ -26,12 +27,7 @@ class Expected(ValueError):  # noqa: N818 - reads as the start of its message
 
 
 class Endpoint(NamedTuple):
-    """A host and a port, as `endpoint` reads them.
-
-    Attributes:
-        host: a name or address without brackets; "" for every address.
-        port: 0 to 65535.
-    """
+    """A host (without brackets; "" is every address) and a port, as `endpoint` reads them."""
 
     host: str
     port: int
@@ -40,128 +36,81 @@ class Endpoint(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:us|ms|s|m|h|d))+")
-_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(us|ms|s|m|h|d)")
-_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
-_SIZE = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,9}))? ?([kmgtp]?i?b?)", re.IGNORECASE)
-_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
-
-
-def text(value: str) -> str:
-    """The text itself."""
-    return value
-
-
-def integer(value: str) -> int:
-    """A whole number, in decimal."""
-    try:
-        return int(value)
-    except ValueError:
-        raise Expected("a whole number") from None
-
-
-def number(value: str) -> float:
-    """A number, whole or not."""
-    try:
-        return float(value)
-    except ValueError:
-        raise Expected("a number") from None
-
-
 def boolean(value: str) -> bool:
     """True or false, in any of the usual spellings."""
     word = value.strip().lower()
     if word in ("true", "yes", "on", "1"):
         return True
-    if word in ("false", "no", "off", "0"):
-        return False
-    raise Expected("true or false")
+    return False if word in ("false", "no", "off", "0") else _refuse(bool)
 
 
 def duration(value: str) -> float:
     """Seconds, from ``250ms``, ``5s``, ``2m``, ``1h``, ``1h30m`` or a plain number of seconds."""
     word = value.strip()
-    if _NUMBER.fullmatch(word):
-        seconds = float(word)
-    elif _DURATION.fullmatch(word):
-        seconds = sum(float(n) * _SECONDS[unit] for n, unit in _DURATION_PART.findall(word))
-    else:
-        raise Expected(_PHRASES[duration])
-    if seconds == float("inf"):
-        raise Expected(_PHRASES[duration])
-    return seconds
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", word):
+        word += "s"
+    if not re.fullmatch(r"([0-9]+(\.[0-9]+)?(us|ms|s|m|h|d))+", word):
+        _refuse(duration)
+    parts = re.findall(r"([0-9.]+)([a-z]+)", word)
+    seconds = sum(float(count) * _SECONDS[unit] for count, unit in parts)
+    return seconds if seconds < float("inf") else _refuse(duration)
 
 
 def size(value: str) -> int:
     """A number of bytes, from ``4096``, ``64KiB`` (1024), ``64kB`` (1000) or ``64K`` (1024)."""
-    found = _SIZE.fullmatch(value.strip())
-    if found is None or found[3].lower() == "i" or found[3].lower() == "ib":
-        raise Expected(_PHRASES[size])
-    unit = found[3].lower()
-    power = _POWERS[unit.rstrip("b").rstrip("i")]
-    base = 1000 if unit.endswith("b") and "i" not in unit else 1024
-    factor = int(base**power)
-    fraction = found[2] or ""
-    whole, rest = divmod(int(found[1] + fraction) * factor, int(10 ** len(fraction)))
-    if rest:
-        raise Expected(f"{_PHRASES[size]} that is a whole number of bytes")
-    return whole
+    pattern = r"([0-9]{1,18})(?:\.([0-9]{1,9}))? ?(?:([kmgtp])(i?)(b?)|b)?"
+    found = re.fullmatch(pattern, value.strip().lower())
+    if found is None:
+        _refuse(size)
+    whole, fraction, power, binary, byte = (part or "" for part in found.groups())
+    factor = int((1000 if byte and not binary else 1024) ** _POWERS[power])
+    count, rest = divmod(int(whole + fraction) * factor, int(10 ** len(fraction)))
+    return _refuse(size) if rest else count
 
 
 def port(value: str) -> int:
     """A TCP or UDP port, 0 to 65535; 0 lets the system choose one."""
-    if not (value.isascii() and value.isdigit() and len(value) <= 5 and int(value) <= 65535):
-        raise Expected(_PHRASES[port])
-    return int(value)
+    right = value.isascii() and value.isdigit() and len(value) <= 5 and int(value) <= 65535
+    return int(value) if right else _refuse(port)
 
 
 def endpoint(value: str) -> Endpoint:
     """A host and a port, from ``db.example:5432``, ``[::1]:80`` or ``:80`` (every address)."""
-    host, colon, number_ = value.strip().rpartition(":")
+    host, colon, number = value.strip().rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
-    if not colon or (":" in host and not bracketed) or any(c.isspace() or c in "/@" for c in host):
-        raise Expected(_PHRASES[endpoint])
+    if not colon or (":" in host and not bracketed) or re.search(r"[\s/@]", host):
+        _refuse(endpoint)
     try:
-        return Endpoint(host[1:-1] if bracketed else host, port(number_))
+        return Endpoint(host[1:-1] if bracketed else host, port(number))
     except Expected:
-        raise Expected(_PHRASES[endpoint]) from None
+        _refuse(endpoint)
 
 
 def path(value: str) -> Path:
     """A path of the file system; a leading ``~`` is the home directory."""
     if not value or "\0" in value:
-        raise Expected(_PHRASES[path])
+        _refuse(path)
     from pathlib import Path
 
-    found = Path(value)
     try:
-        return found.expanduser()
+        return Path(value).expanduser()
     except RuntimeError:  # no such user: then it is a file whose name begins with a tilde
-        return found
+        return Path(value)
 
 
 def regex(value: str) -> re.Pattern[str]:
     """A regular expression, compiled."""
     try:
         return re.compile(value)
-    except re.error as exc:
-        where = "" if exc.pos is None else f" at position {exc.pos}"
-        raise Expected(f"a regular expression ({exc.msg}{where})") from None
-    except (OverflowError, RecursionError) as exc:
+    except (re.error, OverflowError, RecursionError) as exc:
         raise Expected(f"a regular expression ({exc})") from None
 
 
 class listof(Generic[T]):  # noqa: N801 - used like the functions beside it
-    """A converter to a list of ``item``, from values between commas or an array of a file.
-
-    Args:
-        item: what each value is: any type that an option takes.
-    """
+    """A converter to a list of ``item`` (any type), from texts between commas or a file's array."""
 
     def __init__(self, item: Callable[[str], T]) -> None:
         self.item = item
-        self.__name__ = f"listof({getattr(item, '__name__', item)})"
 
     def __call__(self, value: str) -> list[T]:
         """The list of a text."""
@@ -180,28 +129,16 @@ class _OneOf:
         self.members = members
 
     def __call__(self, value: str) -> Enum:
-        for member in self.members:
-            if value in (member.name, str(member.value)):
-                return member
-        for member in self.members:
-            if value.lower() in (member.name.lower(), str(member.value).lower()):
-                return member
-        raise Expected(expectation(self.members))
+        exact = {text: m for m in self.members for text in (str(m.value), m.name)}
+        found = exact.get(value) or {t.lower(): m for t, m in exact.items()}.get(value.lower())
+        return found or _refuse(self.members)
 
 
-_CONVERTERS: dict[Any, Callable[[str], Any]] = {
-    None: text,
-    str: text,
-    int: integer,
-    float: number,
-    bool: boolean,
-    re.compile: regex,
-    re.Pattern: regex,
-}
+_CONVERTERS: dict[Any, Any] = {None: str, bool: boolean, re.compile: regex, re.Pattern: regex}
 _PHRASES: dict[Any, str] = {
-    text: "a text",
-    integer: "a whole number",
-    number: "a number",
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
     boolean: "true or false",
     duration: "a duration such as 250ms, 5s, 2m or 1h",
     size: "a size such as 4096, 64KiB or 10MB",
@@ -210,10 +147,8 @@ _PHRASES: dict[Any, str] = {
     path: "a path",
     regex: "a regular expression",
 }
-# What these converters make, so that code may set such a value as it is.
-_RESULTS: dict[Any, type] = {endpoint: Endpoint, regex: re.Pattern}
 # These take text alone: a number in a file is a mistake there, not a path named 5.
-_TEXT_ONLY = (text, path, regex, endpoint)
+_TEXT_ONLY = (str, path, regex, endpoint)
 
 
 def is_path(kind: Any) -> bool:
@@ -222,17 +157,13 @@ def is_path(kind: Any) -> bool:
     return pathlib is not None and isinstance(kind, type) and issubclass(kind, pathlib.Path)
 
 
-def converter(kind: Any) -> Callable[[str], Any]:
+def _converter(kind: Any) -> Any:
     """The function of one text that makes a value of ``kind`` (an option's ``type``)."""
     if isinstance(kind, type) and issubclass(kind, Enum):
         return _OneOf(kind)
     if is_path(kind):
         return path
-    try:
-        found: Callable[[str], Any] = _CONVERTERS.get(kind, kind)
-    except TypeError:  # not hashable, so none of ours
-        found = kind
-    return found
+    return _CONVERTERS.get(kind, kind)
 
 
 def expectation(kind: Any) -> str:
@@ -241,8 +172,11 @@ def expectation(kind: Any) -> str:
         return "one of " + ", ".join(member.name for member in kind)
     if isinstance(kind, listof):
         return f"a list, each of it {expectation(kind.item)}"
-    phrase = _PHRASES.get(converter(kind))
-    return phrase or f"a value that {getattr(kind, '__name__', kind)} takes"
+    return _PHRASES.get(_converter(kind), f"a value that {getattr(kind, '__name__', kind)} takes")
+
+
+def _refuse(kind: Any) -> NoReturn:
+    raise Expected(expectation(kind))
 
 
 def convert(kind: Any, raw: object) -> Any:
@@ -256,47 +190,30 @@ def convert(kind: Any, raw: object) -> Any:
     Raises:
         Expected: ``raw`` is nothing that ``kind`` takes.
     """
-    make = converter(kind)
     try:
-        if isinstance(raw, str):
-            return raw if isinstance(kind, type) and type(raw) is kind else make(raw)
-        return _convert_value(kind, make, raw)
+        make = _converter(kind)
+        return make(raw) if isinstance(raw, str) else _convert_value(kind, make, raw)
     except Expected:
         raise
-    except ArgumentTypeError as exc:
-        raise Expected(f"{expectation(kind)} ({exc})") from exc
-    except (
-        Exception
-    ) as exc:  # a type is anybody's function: whatever it raises, the value was wrong
-        reason = f" ({exc})" if str(exc) else f" ({type(exc).__name__})"
-        raise Expected(expectation(kind) + reason) from exc
+    except Exception as exc:  # a type is anybody's function: whatever it raises, the value is wrong
+        known = kind in (int, float)
+        if isinstance(exc, ArgumentTypeError) or (str(exc) and not known):
+            raise Expected(f"{expectation(kind)} ({exc})") from exc
+        raise Expected(expectation(kind) + ("" if known else f" ({type(exc).__name__})")) from exc
 
 
-def _convert_value(kind: Any, make: Callable[[Any], Any], raw: object) -> Any:
+def _convert_value(kind: Any, make: Any, raw: object) -> Any:
     """What `convert` does for a value that is not a text."""
-    result = kind if isinstance(kind, type) else _RESULTS.get(make)
-    if isinstance(raw, bool):
-        if kind is bool:
-            return raw
-        return _refuse(kind) if make in _PHRASES or isinstance(kind, listof) else make(_word(raw))
-    if (result is not None and isinstance(raw, result)) or (make is path and is_path(type(raw))):
+    ours = make in _PHRASES or isinstance(make, listof | _OneOf)
+    if isinstance(raw, bool) and kind is not bool:
+        return _refuse(kind) if ours else make("true" if raw else "false")
+    made = {endpoint: Endpoint, regex: re.Pattern}.get(make, kind)
+    if (isinstance(made, type) and isinstance(raw, made)) or (make is path and is_path(type(raw))):
         return raw
-    if isinstance(kind, listof):
-        if not isinstance(raw, (list, tuple)):
-            return _refuse(kind)
-        return [convert(kind.item, part) for part in raw]
-    if isinstance(raw, (int, float)):
-        return _refuse(kind) if make in _TEXT_ONLY else make(repr(raw))
-    if make in _PHRASES or isinstance(make, _OneOf):
-        return _refuse(kind)
+    if isinstance(make, listof) and isinstance(raw, list | tuple):
+        return [convert(make.item, part) for part in raw]
+    if isinstance(raw, int | float) and make not in _TEXT_ONLY and not isinstance(make, listof):
+        return make(repr(raw))
+    if ours:
+        _refuse(kind)
     return make(str(raw) if hasattr(raw, "isoformat") else raw)
-
-
-def _refuse(kind: Any) -> NoReturn:
-    """Raise that ``kind`` takes something else."""
-    raise Expected(expectation(kind))
-
-
-def _word(raw: object) -> str:
-    """A boolean as it is written in a file."""
-    return "true" if raw else "false"

@@ -66,10 +66,10 @@ class Option(Generic[T]):
         vars(self).update(settings)
         self.name = self.name or ""
         self.choices = None if self.choices is None else list(self.choices)
-        if self.type is None and (
-            isinstance(self.default, (bool, int, float, Enum)) or is_path(type(self.default))
-        ):
-            self.type = type(self.default) if self.action is None else None
+        tells = isinstance(self.default, bool | int | float | Enum) or is_path(type(self.default))
+        if self.type is None and self.action is None and tells:
+            self.type = type(self.default)
+        self._text_is_raw = self.type in (int, float, bool) or is_path(self.type)
         self._dests: dict[str, str] = {}
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -92,19 +92,15 @@ class Option(Generic[T]):
 
     @overload
     def __get__(self, obj: None, owner: type) -> Option[T]: ...
-
     @overload
     def __get__(self, obj: object, owner: type | None = None) -> T: ...
-
     def __get__(self, obj: Any, owner: Any = None) -> Any:
         if obj is None:
             return self
         value = getattr(obj.options, self.dest(type(obj).option_prefix()), _MISSING)
         if value is _MISSING:  # a namespace that was made by hand
             return _binding(obj, self.name).default
-        if type(value) is str and (
-            self.type in (int, float, bool) or is_path(self.type)
-        ):  # set in it by hand
+        if type(value) is str and self._text_is_raw:  # set in it by hand
             return _binding(obj, self.name).convert(value, self.name)
         return value
 
@@ -123,91 +119,36 @@ class _Rest(TypedDict, total=False):
     reloadable: bool
 
 
+# What the declaration says of the attribute's type, for mypy.
+# fmt: off
 @overload
-def option(
-    name: str | None = ...,
-    *,
-    action: Literal["store_true", "store_false"],
-    default: bool | _Default | None = ...,
-    **rest: Unpack[_Rest],
-) -> Option[bool]: ...
-
-
+def option(name: str | None = ..., *, action: Literal["store_true", "store_false"],
+           default: bool | _Default | None = ..., **rest: Unpack[_Rest]) -> Option[bool]: ...
 @overload
-def option(
-    name: str | None = ...,
-    *,
-    type: Callable[[str], T],
-    action: Literal["append"],
-    default: Iterable[T] | str | _Default | None = ...,
-    **rest: Unpack[_Rest],
-) -> Option[list[T]]: ...
-
-
+def option(name: str | None = ..., *, type: Callable[[str], T], action: Literal["append"],
+           default: object = ..., **rest: Unpack[_Rest]) -> Option[list[T]]: ...
 @overload
-def option(
-    name: str | None = ...,
-    *,
-    type: Callable[[str], T],
-    nargs: Literal["*", "+"] | int,
-    default: Iterable[T] | str | _Default | None = ...,
-    **rest: Unpack[_Rest],
-) -> Option[list[T]]: ...
-
-
+def option(name: str | None = ..., *, type: Callable[[str], T], nargs: Literal["*", "+"] | int,
+           default: object = ..., **rest: Unpack[_Rest]) -> Option[list[T]]: ...
 @overload
-def option(
-    name: str | None = ...,
-    *,
-    type: Callable[[str], T],
-    default: object = ...,
-    nargs: Literal["?"] | None = ...,
-    **rest: Unpack[_Rest],
-) -> Option[T]: ...
-
-
+def option(name: str | None = ..., *, type: Callable[[str], T], default: object = ...,
+           nargs: Literal["?"] | None = ..., **rest: Unpack[_Rest]) -> Option[T]: ...
 @overload
-def option(
-    name: str | None = ..., *, default: str | _Default | None = ..., **rest: Unpack[_Rest]
-) -> Option[str]: ...
-
-
+def option(name: str | None = ..., *, default: str | _Default | None = ...,
+           **rest: Unpack[_Rest]) -> Option[str]: ...
 @overload
 def option(name: str | None = ..., *, default: T, **rest: Unpack[_Rest]) -> Option[T]: ...
-
-
 @overload
-def option(
-    name: str | None = ...,
-    *,
-    nargs: Literal["*", "+"] | int,
-    default: Iterable[str] | _Default | None = ...,
-    **rest: Unpack[_Rest],
-) -> Option[list[str]]: ...
-
-
+def option(name: str | None = ..., *, nargs: Literal["*", "+"] | int, default: object = ...,
+           **rest: Unpack[_Rest]) -> Option[list[str]]: ...
 @overload
-def option(
-    name: str | None = ...,
-    *,
-    action: str | builtins.type[argparse.Action],
-    type: Callable[[str], Any] | None = ...,
-    default: object = ...,
-    nargs: int | str | None = ...,
-    **rest: Unpack[_Rest],
-) -> Option[Any]: ...
-
-
+def option(name: str | None = ..., *, action: str | builtins.type[argparse.Action],
+           type: Callable[[str], Any] | None = ..., default: object = ...,
+           nargs: int | str | None = ..., **rest: Unpack[_Rest]) -> Option[Any]: ...
 @overload
-def option(
-    name: str | None,
-    type: Callable[[str], Any] | None,
-    /,
-    default: object = ...,
-    **rest: Unpack[_Rest],
-) -> Option[Any]: ...
-
-
+def option(name: str | None, type: Callable[[str], Any] | None, /, default: object = ...,
+           **rest: Unpack[_Rest]) -> Option[Any]: ...
+# fmt: on
 def option(
     name: str | None = None,
     type: Any = None,
