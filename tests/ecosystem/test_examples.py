@@ -1,0 +1,24 @@
+"""Every example starts, and ends well on ^C."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts.build_distributions import ROOT
+from tests.processes import ServiceProcess
+
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+OPTIONS = {"http_by_class": ["--http-port", "0"], "http_by_name": ["--http-port", "0"]}
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_example_starts_and_ends_in_order(example: Path, tmp_path: Path) -> None:
+    command = [sys.executable, str(example), *OPTIONS.get(example.stem, [])]
+    with ServiceProcess(command, cwd=tmp_path) as service:
+        service.read_until_started()
+        assert service.stop() == 0, service.output
+        assert "Instance shut down gracefully" in service.output
+        assert "Traceback" not in service.output
