@@ -14,15 +14,18 @@ Every method of every counter may be called from any thread.
 
 from __future__ import annotations
 
+import importlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from threading import get_ident
 from types import MethodType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from sparts.labels import Labelled, labelled
 from sparts.metric import Metric, Reading
-from sparts.samples import SampleType, samples
+
+if TYPE_CHECKING:
+    from sparts.labels import Labelled, labelled
+    from sparts.samples import SampleType, samples
 
 __all__ = [
     "Average",
@@ -46,6 +49,14 @@ __all__ = [
 ]
 
 _log = logging.getLogger("sparts.counters")
+_LATER = {"Labelled": "labels", "labelled": "labels", "SampleType": "samples", "samples": "samples"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what not every service uses when it is first asked for."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"sparts.{_LATER[name]}"), name)
 
 
 class Sum(Metric):
@@ -245,13 +256,13 @@ def _wants_owner(fn: Callable[..., float]) -> bool:
 
 def _metrics(obj: object) -> Iterator[Metric | Labelled[Any]]:
     """The object's metrics: those its class declares, in that order, then those set on itself."""
-    found: dict[str, object] = {}
+    found: dict[str, Any] = {}
     for base in reversed(type(obj).__mro__):
         found.update(vars(base))
     declared = set(found)
     found.update(vars(obj).copy())
     for name, value in found.items():
-        if isinstance(value, Metric | Labelled):
+        if hasattr(type(value), "readings"):  # a metric, or a family of them by labels
             value.name = value.name or name
             yield getattr(obj, name) if name in declared else value
 

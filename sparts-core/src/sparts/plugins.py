@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import re
 import sys
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -141,7 +140,8 @@ def _scan_by_metadata(seen: set[str], path: list[str] | None) -> Iterator[EntryP
 
 def normalized(distribution: str) -> str:
     """Return a distribution's name as the packaging standard compares it (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", distribution).lower()
+    words = distribution.lower().replace("_", "-").replace(".", "-").split("-")
+    return "-".join(filter(None, words))
 
 
 # -- block -----------------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ import sys
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from sparts import options, plugins, taskset
-from sparts.dryrun import dry_run
 from sparts.errors import UsageError
 from sparts.health import Health
 from sparts.inbox import Inbox, Message
@@ -133,15 +132,13 @@ class VService(ServiceOptions, Health):
         """
         try:
             ns = options.parse_options(cls._buildArgumentParser())
-            if ns.dryrun:
-                sys.exit(dry_run(cls, ns, name))
-            runner = cls._run(ns, name, guard=True)
+            ended = cls._run(ns, name, guard=True)
         except UsageError as error:
             sys.stderr.write(f"{os.path.basename(sys.argv[0])}: error: {error}\n")
             sys.exit(EXIT_USAGE)
-        if runner is None:
-            sys.exit(EXIT_CLEAN)
-        end_process(runner)
+        if isinstance(ended, int):
+            sys.exit(ended)
+        end_process(ended)
 
     @classmethod
     def initFromOptions(cls, ns: argparse.Namespace, name: str | None = None) -> int:  # noqa: N802
@@ -152,18 +149,21 @@ class VService(ServiceOptions, Health):
         Raises:
             UsageError: a task or an option is wrong; nothing was started.
         """
-        if getattr(ns, "dryrun", False):
-            return dry_run(cls, ns, name)
-        runner = cls._run(ns, name, guard=False)
-        return runner.status if runner else EXIT_CLEAN
+        ended = cls._run(ns, name, guard=False)
+        return ended if isinstance(ended, int) else ended.status
 
     @classmethod
-    def _run(cls, ns: argparse.Namespace, name: str | None, guard: bool) -> ServiceThread | None:
+    def _run(cls, ns: argparse.Namespace, name: str | None, guard: bool) -> ServiceThread | int:
+        """Do what the options ask for; return how the service ended, or a status if none ran."""
+        if getattr(ns, "dryrun", False):
+            from sparts.dryrun import dry_run
+
+            return dry_run(cls, ns, name)
         service = cls(ns)
         service.name = name or service.name
         if getattr(ns, "tasks", None) == []:
             print("\n".join(task.__name__ for task in service.tasks))
-            return None
+            return EXIT_CLEAN
         runner = run_in_this_thread(service, guard)
         if isinstance(runner.error, UsageError):
             raise runner.error
