@@ -17,6 +17,7 @@ from sparts.context import ExecuteContext
 from sparts.errors import TaskStoppedError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from concurrent.futures import Future
 
     from sparts.clock import Clock
@@ -37,6 +38,9 @@ class Backlog:
         workers: the task's worker threads; the list may grow.
     """
 
+    _worker: Callable[[], Any] = staticmethod(get_ident)
+    """Tells workers apart: what it returns is the calling one's own."""
+
     def __init__(self, name: str, maxsize: int, workers: list[threading.Thread]) -> None:
         self.name = name
         self.maxsize = maxsize
@@ -48,7 +52,7 @@ class Backlog:
         self._quiet = threading.Condition(self._lock)
         self._ready: Any = deque()
         self._later: list[tuple[float, int, ExecuteContext]] = []
-        self._running: dict[int, ExecuteContext] = {}  # by worker
+        self._running: dict[Any, ExecuteContext] = {}  # by worker
         self._numbers = count()
         self._idle = 0  # workers that wait
         self._bells: list[threading.Lock] = []  # what wakes those of them that wait for no time
@@ -111,39 +115,20 @@ class Backlog:
 
     def take(self) -> ExecuteContext | None:
         """Wait for an item and mark it as worked on; None when the worker shall end."""
-        me = get_ident()
+        me = self._worker()
         with self._lock:
-            while True:
-                if self._later:
-                    self._promote()
-                if self._ready and (not self._closed or self._drain_until > -inf):
-                    context = self._pop()
-                    if context is None:
-                        continue
-                    if self._blocked:
-                        self._room.notify()
-                    if not _begins(context):
-                        self._forget(context)
-                        continue
-                    self._running[me] = context
-                    if self._idle and not self._waking and self._is_due():
-                        self._wake()
-                    return context
-                self._running.pop(me, None)
-                if not self._running:
-                    self._quiet.notify_all()
-                if self._closed and not (self._later and self._later[0][0] < self._drain_until):
-                    return None
+            while (context := self._next(me)) is _BETWEEN:
                 self._rest()
+        return context
 
     def done(self, context: ExecuteContext) -> None:
         """Note that the calling worker is done with its item."""
-        self._running[get_ident()] = _BETWEEN
+        self._running[self._worker()] = _BETWEEN
 
     def put_back(self, context: ExecuteContext, seconds: float) -> bool:
         """Have the calling worker's item wait again, for ``seconds``; False if it was given up."""
         with self._lock:
-            if self._running.pop(get_ident(), None) is None:
+            if self._running.pop(self._worker(), None) is None:
                 return False
             due = self.clock.monotonic() + seconds
             heappush(self._later, (due, next(self._numbers), context))
@@ -152,7 +137,7 @@ class Backlog:
     def worker_left(self) -> None:
         """Note that the calling worker ends by a failure, or pauses for it."""
         with self._lock:
-            self._running.pop(get_ident(), None)
+            self._running.pop(self._worker(), None)
             self._quiet.notify_all()
             if self._idle and not self._waking and self._is_due():
                 self._wake()
@@ -184,6 +169,32 @@ class Backlog:
         return left
 
     # -- with the lock held ------------------------------------------------------------------------
+
+    def _next(self, me: Any) -> ExecuteContext | None:
+        """Take an item; None when the worker shall end, `_BETWEEN` when there is none to take."""
+        while True:
+            if self._later:
+                self._promote()
+            if not self._ready or (self._closed and self._drain_until == -inf):
+                break
+            context = self._pop()
+            if context is None:
+                continue
+            if self._blocked:
+                self._room.notify()
+            if not _begins(context):
+                self._forget(context)
+                continue
+            self._running[me] = context
+            if self._idle and not self._waking and self._is_due():
+                self._wake()
+            return context
+        self._running.pop(me, None)
+        if not self._running:
+            self._quiet.notify_all()
+        if self._closed and not (self._later and self._later[0][0] < self._drain_until):
+            return None
+        return _BETWEEN
 
     def _push(self, context: ExecuteContext) -> None:
         self._ready.append(context)
