@@ -15,7 +15,7 @@ import uvloop
 from sparts.errors import UsageError
 from sparts.loop_watch import LoopWatch
 from sparts.supervision import RestartPolicy
-from sparts.tasks import asyncio as asyncio_tasks
+from sparts.tasks import asyncio_loop
 from sparts.tasks.asyncio import AsyncioLoopTask
 from sparts.testing.loops import WAIT, AsyncioLoopContract, errors_of
 from sparts.testing.running import make_service, running
@@ -250,7 +250,7 @@ def test_async_generators_and_the_executor_are_ended_with_the_loop() -> None:
 def test_a_coroutine_that_ignores_the_failure_of_its_loop_does_not_hold_the_restart(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(asyncio_tasks, "CRASH_GRACE", 0.01)
+    monkeypatch.setattr(asyncio_loop, "CRASH_GRACE", 0.01)
     ignored = threading.Event()
 
     class Restarted(AsyncioLoopTask):

@@ -215,8 +215,7 @@ def test_a_cancellation_before_run_begins_ends_the_service() -> None:
     class Cancelled(AsyncioTask):
         def start_in_loop(self) -> None:
             super().start_in_loop()
-            assert self._main is not None
-            self._main.cancel()
+            self._coroutines[0].cancel()
 
     thread = run_to_end(Cancelled)
     assert thread.status == 1
@@ -328,3 +327,15 @@ def test_a_task_without_run_says_so() -> None:
     thread = run_to_end(AsyncioTask)
     assert isinstance(thread.error, TaskFailedError)
     assert "AsyncioTask has nothing to do: write its run()" in str(thread.error)
+
+
+def test_each_of_several_workers_is_restarted_for_itself() -> None:
+    cls = scripted("return", ValueError("no way"), workers=3, RESTART=SOON)
+    with running(service_of(cls)) as service:
+        task = service.requireTask(cls)
+        events = [task.next_event() for _ in range(5)]
+        assert sorted(events) == ["began"] * 4 + ["ended"]
+        assert task.n_restarts() == 1
+        assert task.state is TaskState.ALIVE
+        assert task.format_stacks().count("in run") == 2
+    assert [task.next_event(), task.next_event()] == ["ended"] * 2

@@ -1,257 +1,84 @@
-"""Asyncio: an asyncio loop as a task, and coroutines that live on it as tasks."""
+"""Asyncio: coroutines as the workers of tasks, on a loop that is a task."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sparts.counters import counter
 from sparts.errors import TaskFailedError
-from sparts.loops import LoopBoundTask, LoopTask
-from sparts.option_types import duration
-from sparts.options import option
-from sparts.stacks import format_coroutine, format_coroutines, format_thread
-from sparts.tasks.asyncio_loops import asyncio_loop, uvloop_loop
+from sparts.loops import LoopBoundTask
+from sparts.stacks import format_coroutine
+from sparts.tasks.asyncio_loop import AsyncioLoopTask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-    from concurrent.futures import Future
+    from collections.abc import Iterable
 
-    from sparts.loop_watch import LoopWatch
+    from sparts.vservice import VService
 
-#: Seconds that coroutines may take to end after the loop itself has failed.
-CRASH_GRACE = 5.0
-
-
-class AsyncioLoopTask(LoopTask):
-    """Runs an asyncio event loop in a thread of its own.
-
-    An exception in a callback of the loop is logged and counted, and the loop goes on; `SystemExit`
-    and `KeyboardInterrupt` end the service in order, and the loop goes on until then. At the stop,
-    coroutines that still run are cancelled and waited for.
-    """
-
-    OPT_PREFIX = "asyncio"
-
-    uvloop = option(
-        default=False,
-        reloadable=False,
-        help="run uvloop's event loop (needs sparts-core[uvloop])",
-    )
-    slow_callback = option(
-        type=duration,
-        default=1.0,
-        metavar="DURATION",
-        reloadable=False,
-        help="warn when the loop is blocked for longer, and show where; 0: never",
-    )
-
-    n_callback_errors = counter(help="Exceptions that nothing but the event loop caught.")
-    n_slow_callbacks = counter(help="Warnings that the event loop was blocked.")
-
-    _loop: asyncio.AbstractEventLoop | None = None
-    _watch: LoopWatch | None = None
-    _end: asyncio.Future[None] | None = None
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The event loop, from `initTask` on; a new one after a restart of the task.
-
-        RuntimeError: it has ended, and none has taken its place.
-        """
-        if self._loop is None:
-            raise RuntimeError(f"{self.name} has no event loop now: it has ended.")
-        return self._loop
-
-    def new_loop(self) -> asyncio.AbstractEventLoop:
-        """Make the event loop; called in `initTask`, and in the loop's thread at a restart.
-
-        Override it to bring another kind, which is not watched for callbacks that block it.
-        """
-        threshold = self.slow_callback or 0.0
-        if self.uvloop:
-            flag = f"--{self.option_prefix()}-uvloop"
-            loop, self._watch = uvloop_loop(threshold, self._blocked, flag)
-        else:
-            loop, self._watch = asyncio_loop(threshold, self._blocked)
-        return loop
-
-    def close_loop(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Close the event loop; called in its thread at its end, or where it never ran."""
-        loop.close()
-
-    def initTask(self) -> None:  # noqa: N802
-        """Make the loop, so that tasks which live on it can refer to it before it runs."""
-        super().initTask()
-        self._make_loop()
-
-    def _make_loop(self) -> asyncio.AbstractEventLoop:
-        self._loop = self.new_loop()
-        self._loop.set_exception_handler(self._report)
-        return self._loop
-
-    # -- the loop's thread -------------------------------------------------------------------------
-
-    def _runloop(self) -> None:
-        loop = self._loop or self._make_loop()
-        watch = self._watch
-        grace: float | None = CRASH_GRACE
-        try:
-            if watch is not None:
-                watch.start(f"{self.logger.name} watch")
-            self._complete(loop, self._serve())
-            grace = None
-        finally:
-            try:
-                self.loop_closing()
-                self._complete(loop, _wind_up(grace))
-            finally:
-                if watch is not None:
-                    watch.stop()
-                self._loop = self._end = None
-                self.close_loop(loop)
-                self.loop_ended()
-
-    def _complete(self, loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, None]) -> None:
-        """Run the loop until ``main`` ends, whatever its callbacks raise."""
-        task = loop.create_task(main, name=f"{self.logger.name} main")
-        while not task.done():
-            try:
-                loop.run_until_complete(task)
-            except (SystemExit, KeyboardInterrupt) as error:
-                self.exit_asked(error)
-
-    async def _serve(self) -> None:
-        self._end = asyncio.get_running_loop().create_future()
-        self.loop_opened()
-        if self.running:
-            await self._end
-
-    def _finish(self) -> None:
-        if self._end is not None and not self._end.done():
-            self._end.set_result(None)
-
-    def _post(self, callback: Callable[[], object]) -> None:
-        self.loop.call_soon_threadsafe(callback)
-
-    def _settle(self, future: Future[Any], result: Any) -> None:
-        if not hasattr(result, "__await__"):
-            self.end_call(future, result)
-            return
-        task = asyncio.ensure_future(result, loop=asyncio.get_running_loop())
-
-        def ended(task: asyncio.Future[Any]) -> None:
-            try:
-                self.end_call(future, task.result())
-            except asyncio.CancelledError as error:
-                self._settle_error(future, error if self._open else self._stopped_error())
-            except BaseException as error:  # SystemExit, too: it has met the loop already
-                self.end_call(future, error=error)
-
-        def cancelled(future: Future[Any]) -> None:
-            if future.cancelled() and not task.done():
-                self.post_if_open(task.cancel)
-
-        task.add_done_callback(ended)
-        future.add_done_callback(cancelled)
-
-    def _settle_error(self, future: Future[Any], error: BaseException) -> None:
-        if isinstance(error, asyncio.CancelledError):
-            future.cancel()
-            self.end_call(future)
-        else:
-            super()._settle_error(future, error)
-
-    def _report(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        self.n_callback_errors.increment()
-        details = "".join(
-            f"\n{key}: {context[key]!r}"
-            for key in ("task", "future", "handle", "transport", "asyncgen")
-            if key in context
-        )
-        message = context.get("message", "Error in the event loop")
-        self.logger.error("%s%s", message, details, exc_info=context.get("exception"))
-
-    # -- other threads -----------------------------------------------------------------------------
-
-    def stop(self) -> None:
-        """Have the loop end."""
-        super().stop()
-        self.post_if_open(self._finish)
-
-    def join(self) -> None:
-        """Wait for the end of the loop, and close it if it never ran."""
-        super().join()
-        loop, self._loop = self._loop, None
-        if loop is not None:
-            self.close_loop(loop)
-
-    def _blocked(self, seconds: float) -> None:
-        self.n_slow_callbacks.increment()
-        stack = "".join(map(format_thread, self.threads))
-        self.logger.warning("The event loop has been blocked for %.3g s by\n%s", seconds, stack)
-
-    def format_stacks(self) -> str:
-        """Return where the loop's thread and each of its coroutines are now."""
-        loop = self._loop
-        return super().format_stacks() + (format_coroutines(loop) if loop else "")
-
-
-async def _wind_up(grace: float | None) -> None:
-    """Cancel what still runs on the loop and wait for its end; at most ``grace`` seconds."""
-    left = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in left:
-        task.cancel()
-    if left:
-        await asyncio.wait(left, timeout=grace)
-    loop = asyncio.get_running_loop()
-    await loop.shutdown_asyncgens()
-    if grace is None:
-        await loop.shutdown_default_executor()
+__all__ = ["AsyncioLoopTask", "AsyncioTask"]
 
 
 class AsyncioTask(LoopBoundTask):
-    """A coroutine as a worker: `run` lives on the loop of an `AsyncioLoopTask`.
+    """Coroutines as workers: `run` lives on the loop of an `AsyncioLoopTask`.
 
-    It is supervised as a worker thread is, by ``RESTART``; see `sparts.supervision`. When the
-    loop has failed and runs again, so does `run`.
+    Each is supervised as a worker thread is, by ``RESTART``; see `sparts.supervision`. When the
+    loop has failed and runs again, so do they. ``workers`` says how many of them there are.
     """
 
     LOOP = AsyncioLoopTask
 
-    _main: asyncio.Task[None] | None = None
-    _interrupted = False
+    def __init__(self, service: VService) -> None:
+        """Make the task for a service; called by the service."""
+        super().__init__(service)
+        self._coroutines: list[asyncio.Task[None]] = []
+        self._interrupted: set[asyncio.Task[None]] = set()  # by a failure of the loop
 
     async def run(self) -> None:
         """Do the work; called in the loop, after `start` and at each restart.
 
-        When it returns, the task is done. It is cancelled at the stop, and may then take as long
+        When it returns, the worker is done. It is cancelled at the stop, and may then take as long
         as the service may to stop. What it raises counts as an exception of a worker; so does a
         cancellation that has another cause.
         """
         raise NotImplementedError(f"{self.name} has nothing to do: write its run().")
 
     def start_in_loop(self) -> None:
-        """Start `run`, without waiting for it."""
-        if self._interrupted:
-            self._interrupted = False
-            self._supervisor.resume()
-        elif self._main is None:
-            self._supervisor.joined()
-        elif self._main.done():
-            return  # and stays so, although the loop runs again
-        loop = asyncio.get_running_loop()
-        self._main = loop.create_task(self._supervise(), name=self.logger.name)
-        self._main.add_done_callback(self._left)
+        """Start the workers, without waiting for them."""
+        if not self._coroutines:
+            for index in range(self.workers):
+                self._supervisor.joined()
+                self._coroutines.append(self._start_worker(index))
+            return
+        for index, before in enumerate(self._coroutines):  # the loop was restarted
+            if before in self._interrupted:
+                self._supervisor.resume()
+            elif before.done():
+                continue  # and stays so
+            self._coroutines[index] = self._start_worker(index)
+        self._interrupted.clear()
+
+    def _start_worker(self, index: int) -> asyncio.Task[None]:
+        name = f"{self.logger.name}-{index}" if self.workers > 1 else self.logger.name
+        worker = asyncio.get_running_loop().create_task(self._supervise(), name=name)
+        worker.add_done_callback(self._left)
+        return worker
 
     async def stop_in_loop(self) -> None:
-        """Cancel `run`, and wait for its end."""
-        if self._main is not None and not self._main.done():
-            self._main.cancel()
-            await asyncio.wait([self._main])
+        """Cancel the workers, and wait for their end."""
+        await self._end_workers(0.0)
+
+    async def _end_workers(self, seconds: float | None) -> None:
+        """Wait for the end of the workers; cancel those that have not ended after ``seconds``."""
+        left: Iterable[asyncio.Task[None]] = [w for w in self._coroutines if not w.done()]
+        if left and seconds != 0:
+            left = (await asyncio.wait(left, timeout=seconds))[1]
+        for worker in left:
+            worker.cancel()
+        if left:
+            await asyncio.wait(left)
 
     def started(self) -> None:
-        """See `VTask.started`; `run` may have ended meanwhile."""
+        """See `VTask.started`; the workers may have ended meanwhile."""
         super().started()
         self._supervisor.settle()
 
@@ -284,16 +111,16 @@ class AsyncioTask(LoopBoundTask):
                 raise
         return not self.running
 
-    def _left(self, main: asyncio.Task[None]) -> None:
-        if not main.cancelled() or not self.running:
+    def _left(self, worker: asyncio.Task[None]) -> None:
+        if not worker.cancelled() or not self.running:
             self._supervisor.left()
         elif self.loop_task.open:
             self._supervisor.fail(TaskFailedError("run() was cancelled before it began"))
             self._supervisor.left()
         else:
-            self._interrupted = True
+            self._interrupted.add(worker)
             self._supervisor.pause()
 
     def format_stacks(self) -> str:
-        """Return where `run` is now."""
-        return "" if self._main is None or self._main.done() else format_coroutine(self._main)
+        """Return where the workers are now."""
+        return "".join(format_coroutine(w) for w in self._coroutines if not w.done())

@@ -12,7 +12,7 @@ from sparts.clock import SYSTEM, Clock
 from sparts.context import ExecuteContext
 from sparts.counters import CallbackCounter, SampleType, counter, samples
 from sparts.errors import TryLater, UsageError
-from sparts.option_types import Expected, integer
+from sparts.option_types import Expected
 from sparts.options import option
 from sparts.tasks.backlog import ArrivalBacklog, Backlog
 from sparts.tasks.backlogs import PriorityBacklog, UniqueBacklog
@@ -29,10 +29,9 @@ __all__ = ["ExecuteContext", "PriorityQueueTask", "QueueTask", "TryLater", "Uniq
 
 
 def _from_one(text: str) -> int:
-    number = integer(text)
-    if number < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise Expected("a whole number from 1 up")
-    return number
+    return int(text)
 
 
 class QueueTask(VTask):

@@ -1,4 +1,4 @@
-"""The event loops that `sparts.tasks.asyncio` runs: asyncio's own and uvloop's, watched or not."""
+"""Event loops that are watched for what blocks them: asyncio's own, and uvloop's."""
 
 from __future__ import annotations
 

@@ -1,0 +1,209 @@
+"""AsyncioLoopTask: an asyncio event loop as a task."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from sparts.counters import counter
+from sparts.loops import LoopTask
+from sparts.option_types import duration
+from sparts.options import option
+from sparts.stacks import format_coroutines, format_thread
+from sparts.tasks.watched_loops import asyncio_loop, uvloop_loop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from concurrent.futures import Future
+
+    from sparts.loop_watch import LoopWatch
+
+#: Seconds that coroutines may take to end after the loop itself has failed.
+CRASH_GRACE = 5.0
+
+
+class AsyncioLoopTask(LoopTask):
+    """Runs an asyncio event loop in a thread of its own.
+
+    An exception in a callback of the loop is logged and counted, and the loop goes on; `SystemExit`
+    and `KeyboardInterrupt` end the service in order, and the loop goes on until then. At the stop,
+    coroutines that still run are cancelled and waited for.
+    """
+
+    OPT_PREFIX = "asyncio"
+
+    uvloop = option(
+        default=False,
+        reloadable=False,
+        help="run uvloop's event loop (needs sparts-core[uvloop])",
+    )
+    slow_callback = option(
+        type=duration,
+        default=1.0,
+        metavar="DURATION",
+        reloadable=False,
+        help="warn when the loop is blocked for longer, and show where; 0: never",
+    )
+
+    n_callback_errors = counter(help="Exceptions that nothing but the event loop caught.")
+    n_slow_callbacks = counter(help="Warnings that the event loop was blocked.")
+
+    _loop: asyncio.AbstractEventLoop | None = None
+    _watch: LoopWatch | None = None
+    _end: asyncio.Future[None] | None = None
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop, from `initTask` on; a new one after a restart of the task.
+
+        RuntimeError: it has ended, and none has taken its place.
+        """
+        if self._loop is None:
+            raise RuntimeError(f"{self.name} has no event loop now: it has ended.")
+        return self._loop
+
+    def new_loop(self) -> asyncio.AbstractEventLoop:
+        """Make the event loop; called in `initTask`, and in the loop's thread at a restart.
+
+        Override it to bring another kind, which is not watched for callbacks that block it.
+        """
+        threshold = self.slow_callback or 0.0
+        if self.uvloop:
+            flag = f"--{self.option_prefix()}-uvloop"
+            loop, self._watch = uvloop_loop(threshold, self._blocked, flag)
+        else:
+            loop, self._watch = asyncio_loop(threshold, self._blocked)
+        return loop
+
+    def close_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close the event loop; called in its thread at its end, or where it never ran."""
+        loop.close()
+
+    def initTask(self) -> None:  # noqa: N802
+        """Make the loop, so that tasks which live on it can refer to it before it runs."""
+        super().initTask()
+        self._make_loop()
+
+    def _make_loop(self) -> asyncio.AbstractEventLoop:
+        self._loop = self.new_loop()
+        self._loop.set_exception_handler(self._report)
+        return self._loop
+
+    # -- the loop's thread -------------------------------------------------------------------------
+
+    def _runloop(self) -> None:
+        loop = self._loop or self._make_loop()
+        watch = self._watch
+        grace: float | None = CRASH_GRACE
+        try:
+            if watch is not None:
+                watch.start(f"{self.logger.name} watch")
+            self._complete(loop, self._serve())
+            grace = None
+        finally:
+            try:
+                self.loop_closing()
+                self._complete(loop, _wind_up(grace))
+            finally:
+                if watch is not None:
+                    watch.stop()
+                self._loop = self._end = None
+                self.close_loop(loop)
+                self.loop_ended()
+
+    def _complete(self, loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, None]) -> None:
+        """Run the loop until ``main`` ends, whatever its callbacks raise."""
+        task = loop.create_task(main, name=f"{self.logger.name} main")
+        while not task.done():
+            try:
+                loop.run_until_complete(task)
+            except (SystemExit, KeyboardInterrupt) as error:
+                self.exit_asked(error)
+
+    async def _serve(self) -> None:
+        self._end = asyncio.get_running_loop().create_future()
+        self.loop_opened()
+        if self.running:
+            await self._end
+
+    def _finish(self) -> None:
+        if self._end is not None and not self._end.done():
+            self._end.set_result(None)
+
+    def _post(self, callback: Callable[[], object]) -> None:
+        self.loop.call_soon_threadsafe(callback)
+
+    def _settle(self, future: Future[Any], result: Any) -> None:
+        if not hasattr(result, "__await__"):
+            self.end_call(future, result)
+            return
+        task = asyncio.ensure_future(result, loop=asyncio.get_running_loop())
+
+        def ended(task: asyncio.Future[Any]) -> None:
+            try:
+                self.end_call(future, task.result())
+            except asyncio.CancelledError as error:
+                self._settle_error(future, error if self._open else self._stopped_error())
+            except BaseException as error:  # SystemExit, too: it has met the loop already
+                self.end_call(future, error=error)
+
+        def cancelled(future: Future[Any]) -> None:
+            if future.cancelled() and not task.done():
+                self.post_if_open(task.cancel)
+
+        task.add_done_callback(ended)
+        future.add_done_callback(cancelled)
+
+    def _settle_error(self, future: Future[Any], error: BaseException) -> None:
+        if isinstance(error, asyncio.CancelledError):
+            future.cancel()
+            self.end_call(future)
+        else:
+            super()._settle_error(future, error)
+
+    def _report(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self.n_callback_errors.increment()
+        details = "".join(
+            f"\n{key}: {context[key]!r}"
+            for key in ("task", "future", "handle", "transport", "asyncgen")
+            if key in context
+        )
+        message = context.get("message", "Error in the event loop")
+        self.logger.error("%s%s", message, details, exc_info=context.get("exception"))
+
+    # -- other threads -----------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Have the loop end."""
+        super().stop()
+        self.post_if_open(self._finish)
+
+    def join(self) -> None:
+        """Wait for the end of the loop, and close it if it never ran."""
+        super().join()
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            self.close_loop(loop)
+
+    def _blocked(self, seconds: float) -> None:
+        self.n_slow_callbacks.increment()
+        stack = "".join(map(format_thread, self.threads))
+        self.logger.warning("The event loop has been blocked for %.3g s by\n%s", seconds, stack)
+
+    def format_stacks(self) -> str:
+        """Return where the loop's thread and each of its coroutines are now."""
+        loop = self._loop
+        return super().format_stacks() + (format_coroutines(loop) if loop else "")
+
+
+async def _wind_up(grace: float | None) -> None:
+    """Cancel what still runs on the loop and wait for its end; at most ``grace`` seconds."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    if left:
+        await asyncio.wait(left, timeout=grace)
+    loop = asyncio.get_running_loop()
+    await loop.shutdown_asyncgens()
+    if grace is None:
+        await loop.shutdown_default_executor()
