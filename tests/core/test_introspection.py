@@ -1,0 +1,171 @@
+"""What a service tells of itself: warnings, exported values, counters, and the whole."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+
+import pytest
+from sparts.counters import CallbackCounter, counter
+from sparts.options import option
+from sparts.testing.running import make_service, running
+from sparts.vservice import VService
+from sparts.vtask import VTask
+
+
+class Mailer(VTask):
+    OPT_PREFIX = "mail"
+    server = option(default="localhost")
+    password = option(type=str, secret=True)
+    sent = counter()
+    broken = CallbackCounter(lambda: 1 / 0)
+
+    def _runloop(self) -> None:
+        self.stop_event.wait()
+
+
+class Reader(VTask):
+    LOOPLESS = True
+    DEPS = [Mailer]
+
+
+class Service(VService):
+    VERSION = "4.5"
+    TASKS = [Reader]
+    restarts = counter()
+
+
+def test_warning_is_registered_shown_and_cleared() -> None:
+    with running(Service) as service:
+        first = service.registerWarning("disk is nearly full")
+        second = service.registerWarning("clock is off")
+        assert service.getWarnings() == {first: "disk is nearly full", second: "clock is off"}
+        assert service.status == "WARNING"
+        assert service.clearWarning(first) is True
+        assert service.clearWarning(first) is False
+        assert service.status == "WARNING"
+        service.clearWarnings()
+        assert service.getWarnings() == {}
+        assert service.status == "ALIVE"
+
+
+def test_exported_values_are_set_selected_and_removed() -> None:
+    with running(Service) as service:
+        service.setExportedValue("build", "abc")
+        service.setExportedValue("built_at", "today")
+        assert service.getExportedValue("build") == "abc"
+        assert service.getExportedValue("other") == ""
+        assert service.getExportedValues() == {"build": "abc", "built_at": "today"}
+        assert service.getRegexExportedValues("built") == {"built_at": "today"}
+        assert service.getSelectedExportedValues(["build", "other"]) == {"build": "abc"}
+        service.setExportedValue("build", None)
+        service.setExportedValue("build", None)
+        assert service.getExportedValues() == {"built_at": "today"}
+        with pytest.raises(re.error):
+            service.getRegexExportedValues("(")
+
+
+def test_counters_of_service_and_tasks_are_read_by_name() -> None:
+    with running(Service) as service:
+        service.requireTask(Mailer).sent.add(3)
+        service.restarts.increment()
+        assert service.getCounter("Mailer.sent") == 3
+        assert service.getCounter("restarts") == 1
+        counters = service.getCounters()
+        assert counters["Mailer.sent"] == 3
+        assert counters["Mailer.n_failures"] == 0
+        assert "Mailer.broken" not in counters
+        with pytest.raises(KeyError, match=r"No counter is named 'Mailer\.received'"):
+            service.getCounter("Mailer.received")
+
+
+def test_counters_are_those_of_the_instance() -> None:
+    with running(Service) as one, running(Service) as other:
+        one.requireTask(Mailer).sent.increment()
+        assert (one.getCounter("Mailer.sent"), other.getCounter("Mailer.sent")) == (1, 0)
+
+
+def test_children_are_the_tasks_by_name() -> None:
+    with running(Service) as service:
+        assert list(service.getChildren()) == ["Mailer", "Reader"]
+
+
+def test_description_holds_everything_and_no_secret() -> None:
+    with running(Service, "--mail-password", "hunter2", "--mail-server", "mx") as service:
+        service.setExportedValue("build", "abc")
+        warning = service.registerWarning("disk is nearly full")
+        found = json.loads(json.dumps(service.describe()))
+    assert found["name"] == "Service"
+    assert found["version"] == "4.5"
+    assert found["status"] == "WARNING"
+    assert found["status_details"] == "disk is nearly full"
+    assert found["ready"] is True
+    assert found["uptime"] >= 0
+    assert found["tasks"] == [
+        {
+            "name": "Mailer",
+            "state": "ALIVE",
+            "ready": True,
+            "depends_on": [],
+            "threads": ["Service.Mailer"],
+        },
+        {
+            "name": "Reader",
+            "state": "ALIVE",
+            "ready": True,
+            "depends_on": ["Mailer"],
+            "threads": [],
+        },
+    ]
+    assert "Service.Mailer" in found["threads"]
+    assert found["counters"]["Mailer.sent"] == 0
+    assert found["options"]["mail_server"] == "mx"
+    assert found["options"]["mail_password"] == "***"
+    assert found["options"]["stop_timeout"] == 25.0
+    assert "hunter2" not in json.dumps(found)
+    assert found["warnings"] == {str(warning): "disk is nearly full"}
+    assert found["exported_values"] == {"build": "abc"}
+    assert isinstance(found["plugins"], list)
+
+
+def test_description_is_there_at_every_moment_of_life() -> None:
+    service = make_service(Service)
+    assert service.describe()["status"] == "NEW"
+    thread = service.startBG()
+    service.shutdown()
+    thread.join()
+    found = service.describe()
+    assert found["status"] == "STOPPED"
+    assert found["ready"] is False
+    assert [task["state"] for task in found["tasks"]] == ["STOPPED", "STOPPED"]
+
+
+def test_details_name_the_tasks_that_are_not_ready() -> None:
+    class Slow(VTask):
+        LOOPLESS = True
+
+        def initTask(self) -> None:  # noqa: N802
+            self.ready = False
+
+    class Waiting(VService):
+        TASKS = [Slow]
+
+    with running(Waiting) as service:
+        assert service.status_details() == "Slow is not ready"
+
+
+def test_warnings_of_many_threads_are_all_kept() -> None:
+    with running(Service) as service:
+
+        def warn() -> None:
+            for _ in range(100):
+                service.clearWarning(service.registerWarning("passing"))
+                service.registerWarning("staying")
+
+        threads = [threading.Thread(target=warn) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert list(service.getWarnings().values()) == ["staying"] * 800

@@ -1,0 +1,77 @@
+"""Listening sockets belong to the process: a restart resets nobody who waits in them."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import pytest
+from sparts.tasks.tornado import TornadoHTTPTask
+from sparts.testing.running import make_service
+from sparts.vservice import VService
+from sparts.vtask import VTask
+
+from tests.tornado.test_http import get, port_of
+
+
+def test_connection_that_waits_during_a_restart_is_answered_by_the_next_instance() -> None:
+    stopped, go_on = threading.Event(), threading.Event()
+
+    class Gate(VTask):
+        """Ends last, and holds up the first stop until the test has connected."""
+
+        LOOPLESS = True
+
+        def stop(self) -> None:
+            stopped.set()
+            go_on.wait()
+
+    class Http(TornadoHTTPTask):
+        DEPS = [Gate]
+        DEFAULT_HOST = "127.0.0.1"
+
+    class Service(VService):
+        TASKS = [Http]
+
+    thread = make_service(Service).startBG()
+    first = thread.service
+    port = port_of(first.requireTask(Http))
+    assert get(port) == (200, b"Hello, world")
+    first.restart()
+    stopped.wait()  # the HTTP server has ended, and the next one has not begun
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        go_on.set()
+        with client.makefile("rb") as answer:
+            assert answer.read().endswith(b"Hello, world")
+    first.join()
+    thread.service.shutdown()
+    thread.join()
+    with pytest.raises(ConnectionRefusedError):
+        get(port)
+
+
+def test_port_0_stays_the_same_port_over_restarts() -> None:
+    class Service(VService):
+        TASKS = ["TornadoHTTPTask"]
+        DEFAULT_HOST = "127.0.0.1"
+        seen: list[int] = []
+        third = threading.Event()
+
+    class Notes(VTask):
+        DEPS = ["TornadoHTTPTask"]
+
+        def _runloop(self) -> None:
+            Service.seen.append(port_of(self.service.requireTask("TornadoHTTPTask")))
+            if len(Service.seen) < 3:
+                self.service.restart()
+            else:
+                Service.third.set()
+
+    Service.TASKS = [Notes]
+    thread = make_service(Service).startBG()
+    Service.third.wait()
+    thread.service.shutdown()
+    thread.join()
+    assert len(Service.seen) == 3
+    assert len(set(Service.seen)) == 1
