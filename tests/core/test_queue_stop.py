@@ -182,13 +182,13 @@ def test_second_signal_does_not_lose_what_is_queued(tmp_path: Path) -> None:
 from sparts.tasks.queue import QueueTask
 class Hung(QueueTask):
     def execute(self, item, context):
-        print("began", item, flush=True)
+        say("began", item)
         threading.Event().wait()
     def stop(self):
         super().stop()
-        print("stopping", flush=True)
+        say("stopping")
     def on_dropped(self, items):
-        print("dropped", items, flush=True)
+        say("dropped", items)
 class S(VService):
     TASKS = [Hung]
     def initService(self):

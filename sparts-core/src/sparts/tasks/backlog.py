@@ -193,6 +193,7 @@ class Backlog:
         if not self._running:
             self._quiet.notify_all()
         if self._closed and not (self._later and self._later[0][0] < self._drain_until):
+            self._wake_all()  # those who waited for what this worker did last may end, too
             return None
         return _BETWEEN
 

@@ -1,0 +1,259 @@
+"""PriorityQueueTask and UniqueQueueTask: which item comes next, and which is not added."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import threading
+from concurrent.futures import CancelledError, Future
+from typing import Any
+
+import pytest
+from sparts.tasks.queue import ExecuteContext, PriorityQueueTask, TryLater, UniqueQueueTask
+
+from tests.core.queue_tasks import SOON, Deferred, Gated
+from tests.core.running import running
+
+
+class Ranked(Gated, PriorityQueueTask):
+    """Takes the smallest item first."""
+
+    backlog_class = PriorityQueueTask.backlog_class
+
+
+class Unique(Gated, UniqueQueueTask):
+    """Takes no item twice."""
+
+    backlog_class = UniqueQueueTask.backlog_class
+
+
+def order(items: list[Any]) -> list[Any]:
+    """Give the order in which items are worked on that wait at the same time."""
+    with running(Ranked) as service:
+        task = service.requireTask(Ranked)
+        task.queue.put((-1,))
+        task.begun()
+        for item in items:
+            task.queue.put(item)
+        for _ in range(len(items) + 1):
+            task.gate.put(None)
+        return [task.begun() for _ in items]
+
+
+def test_smallest_item_comes_first() -> None:
+    items = [(number,) for number in range(200)]
+    shuffled = random.Random(5).sample(items, len(items))
+    assert order(shuffled) == items
+
+
+def test_equal_items_come_in_order_of_arrival() -> None:
+    assert order([1.0, 1, True]) == [1.0, 1, True]
+    assert [type(item) for item in order([True, 1.0, 1])] == [bool, float, int]
+
+
+def test_priorities_with_incomparable_items_work() -> None:
+    low, first, second = (2, {"job": "c"}), (1, {"job": "b"}), (1, {"job": "a"})
+    assert order([low, first, second]) == [first, second, low]
+
+
+def test_items_of_all_kinds_are_worked_on() -> None:
+    class Hostile:
+        def __lt__(self, other: object) -> bool:
+            raise RuntimeError("never compare me")
+
+    items = [5, "text", None, Hostile(), (1, 2), 3, object()]
+    done = order(items)
+    assert sorted(map(id, done)) == sorted(map(id, items))
+
+
+def test_item_that_is_tried_again_takes_its_place_by_priority() -> None:
+    class NoWait(Ranked):
+        RETRY_WAIT = 0.0
+
+    with running(NoWait) as service:
+        task = service.requireTask(NoWait)
+        task.queue.put(1)
+        assert task.begun() == 1
+        task.queue.put(2)
+        task.gate.put(TryLater())
+        assert task.begun() == 1
+        task.gate.put(None)
+        assert task.begun() == 2
+        task.gate.put(None)
+
+
+def test_item_equal_to_one_that_waits_is_not_added() -> None:
+    with running(Unique) as service:
+        task = service.requireTask(Unique)
+        task.queue.put("running")
+        task.begun()
+        waiting = task.submit((1, "a"))
+        task.queue.put((1, "a"))
+        assert task.submit((1, "a")) is waiting
+        assert task.queue.qsize() == 1
+        task.gate.put(None)
+        task.gate.put("once")
+        assert waiting.result(SOON) == "once"
+        task.queue.join()
+        assert task.n_completed() == 2
+
+
+def test_item_equal_to_one_that_is_worked_on_is_not_added() -> None:
+    with running(Unique) as service:
+        task = service.requireTask(Unique)
+        first = task.submit("item")
+        assert task.begun() == "item"
+        assert task.submit("item") is first
+        assert task.queue.empty()
+        task.gate.put("once")
+        assert first.result(SOON) == "once"
+
+
+def test_item_equal_to_one_that_waits_for_its_next_attempt_is_not_added() -> None:
+    with running(Unique) as service:
+        task = service.requireTask(Unique)
+        task.queue.put("item")
+        task.begun()
+        task.gate.put(TryLater(after=0.001))
+        future = task.submit("item")
+        task.gate.put("twice")
+        assert future.result(SOON) == "twice"
+        assert task.n_completed() == 1
+
+
+def test_item_is_new_again_when_its_future_has_ended() -> None:
+    with running(Unique) as service:
+        task = service.requireTask(Unique)
+        for outcome in (1, ValueError("broken"), 3):
+            future = task.submit("item")
+            task.gate.put(outcome)
+            error = future.exception(SOON)
+            assert error is outcome if isinstance(outcome, ValueError) else error is None
+        assert task.n_completed() == 2
+
+
+def test_future_joins_an_item_that_nobody_waited_for() -> None:
+    with running(Unique) as service:
+        task = service.requireTask(Unique)
+        task.queue.put("item")
+        assert task.begun() == "item"
+        future = task.submit("item")
+        assert future.running()
+        task.gate.put("done")
+        assert future.result(SOON) == "done"
+
+
+def test_item_whose_future_was_cancelled_can_be_submitted_again() -> None:
+    with running(Unique) as service:
+        task = service.requireTask(Unique)
+        task.queue.put("running")
+        task.begun()
+        first = task.submit("item")
+        assert first.cancel()
+        second = task.submit("item")
+        assert second is not first
+        assert task.queue.qsize() == 1
+        third = task.submit("other")
+        assert third.cancel()
+        for outcome in (None, "done"):
+            task.gate.put(outcome)
+        assert second.result(SOON) == "done"
+        task.queue.join()
+        fourth = task.submit("other")
+        task.gate.put("other done")
+        assert fourth.result(SOON) == "other done"
+
+
+def test_others_who_wait_for_an_equal_item_get_its_outcome() -> None:
+    with running(Unique) as service:
+        task = service.requireTask(Unique)
+        for outcome in ("done", ValueError("broken")):
+            future: Future[Any] = Future()
+            first, second = Deferred(), Deferred()
+            task.queue.put(ExecuteContext(item="item", deferred=first))
+            assert task.begun() == "item"
+            task.queue.put(ExecuteContext(item="item", deferred=second))
+            task.queue.put(ExecuteContext(item="item", future=future))
+            task.gate.put(outcome)
+            assert first.outcome() is outcome
+            assert second.outcome() is outcome
+            assert (future.exception(SOON) or future.result(SOON)) is outcome
+
+
+def test_equal_item_needs_no_room() -> None:
+    class Small(Unique):
+        MAX_ITEMS = 1
+
+    with running(Small) as service:
+        task = service.requireTask(Small)
+        task.queue.put("running")
+        task.begun()
+        task.queue.put("item")
+        task.queue.put("item", block=False)
+        for _ in range(2):
+            task.gate.put(None)
+
+
+def test_item_without_a_hash_is_a_clear_error() -> None:
+    with running(Unique) as service:
+        with pytest.raises(TypeError, match="Unique knows equal items by their hash, and dict"):
+            service.requireTask(Unique).queue.put({"a": 1})
+
+
+def test_items_of_a_class_are_equal_as_the_class_says() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Job:
+        name: str
+        urgency: int = dataclasses.field(compare=False)
+
+    with running(Unique) as service:
+        task = service.requireTask(Unique)
+        assert task.submit(Job("a", 1)) is task.submit(Job("a", 2))
+        task.gate.put(None)
+
+
+def test_many_threads_add_an_item_once_at_a_time() -> None:
+    overlaps: list[int] = []
+    working: set[int] = set()
+
+    class Exclusive(UniqueQueueTask):
+        WORKERS = 4
+
+        def execute(self, item: int, context: ExecuteContext) -> int:
+            if item in working:
+                overlaps.append(item)
+            working.add(item)
+            working.discard(item)
+            return item
+
+    with running(Exclusive) as service:
+        task = service.requireTask(Exclusive)
+
+        def feed() -> None:
+            for number in range(2000):
+                assert task.submit(number % 3).result(SOON) == number % 3
+
+        threads = [threading.Thread(target=feed) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert overlaps == []
+
+
+def test_dropped_item_of_several_waiters_ends_for_all() -> None:
+    class NotDraining(Unique):
+        DRAIN = False
+
+    with running(NotDraining) as service:
+        task = service.requireTask(NotDraining)
+        task.queue.put("running")
+        task.begun()
+        future, deferred = task.submit("item"), Deferred()
+        task.queue.put(ExecuteContext(item="item", deferred=deferred))
+        service.shutdown()
+        assert task.stop_event.wait(SOON)
+        task.gate.put(None)
+        assert isinstance(deferred.outcome(), CancelledError)
+    assert future.cancelled()
+    assert task.dropped == ["item"]

@@ -1,0 +1,129 @@
+"""QueueTask.map: results in order, lazily, within a time, with progress."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sparts.tasks.queue import ExecuteContext, QueueTask
+
+from tests.core.queue_tasks import SOON, Echo, Gated
+from tests.core.running import running
+
+
+def test_results_come_in_the_order_of_the_items() -> None:
+    turn = [threading.Event() for _ in range(4)]
+
+    class Backwards(QueueTask):
+        WORKERS = 4
+
+        def execute(self, item: int, context: ExecuteContext) -> int:
+            if item < 3:
+                assert turn[item + 1].wait(SOON)
+            turn[item].set()
+            return item * 10
+
+    with running(Backwards) as service:
+        assert list(service.requireTask(Backwards).map(range(4))) == [0, 10, 20, 30]
+
+
+@pytest.mark.parametrize(
+    "items", [[], [1, 2], (1, 2), {1: "a", 2: "b"}, iter([1, 2]), (n for n in (1, 2)), "ab"]
+)
+def test_any_iterable_will_do(items: Any) -> None:
+    items, copy = itertools.tee(items) if isinstance(items, Iterator) else (items, items)
+    with running(Echo) as service:
+        assert list(service.requireTask(Echo).map(items)) == list(copy)
+
+
+def test_items_without_end_are_taken_a_bounded_number_ahead() -> None:
+    drawn: list[int] = []
+
+    def without_end() -> Iterator[int]:
+        for number in itertools.count():
+            drawn.append(number)
+            yield number
+
+    with running(Echo) as service:
+        results = service.requireTask(Echo).map(without_end(), ahead=10)
+        assert len(drawn) == 10
+        assert list(itertools.islice(results, 500)) == list(range(500))
+        assert len(drawn) == 510
+
+
+def test_items_are_submitted_before_anybody_reads_the_results() -> None:
+    with running(Gated) as service:
+        task = service.requireTask(Gated)
+        results = task.map(["item"])
+        assert task.begun() == "item"
+        task.gate.put(1)
+        assert next(results) == 1
+
+
+def test_more_items_than_the_queue_takes_are_mapped() -> None:
+    with running(Echo, argv=["--Echo-max-items", "3"]) as service:
+        assert list(service.requireTask(Echo).map(range(2000), SOON)) == list(range(2000))
+
+
+def test_time_is_for_the_whole_and_what_has_not_begun_is_cancelled() -> None:
+    with running(Gated) as service:
+        task = service.requireTask(Gated)
+        results = task.map(["stuck", "waiting"], timeout=0.05)
+        assert task.begun() == "stuck"
+        with pytest.raises(TimeoutError):
+            next(results)
+        with pytest.raises(StopIteration):
+            next(results)
+        task.gate.put(None)
+        task.queue.join()
+        assert task.n_completed() == 1
+
+
+def test_exception_of_an_item_is_raised_in_its_place_and_cancels_the_rest() -> None:
+    with running(Gated) as service:
+        task = service.requireTask(Gated)
+        results = task.map("abcd")
+        task.gate.put(1)
+        assert task.begun() == "a"
+        assert next(results) == 1
+        assert task.begun() == "b"
+        task.gate.put(ValueError("broken"))
+        assert task.begun() == "c"
+        with pytest.raises(ValueError, match="broken"):
+            next(results)
+        task.gate.put(None)
+        task.queue.join()
+        assert task.began.empty()
+
+
+def test_exception_of_the_iterable_reaches_the_caller() -> None:
+    def broken() -> Iterator[int]:
+        yield 1
+        raise KeyError("source")
+
+    with running(Echo) as service:
+        with pytest.raises(KeyError, match="source"):
+            service.requireTask(Echo).map(broken())
+
+
+def test_results_that_nobody_wants_any_more_are_cancelled() -> None:
+    with running(Gated) as service:
+        task = service.requireTask(Gated)
+        results = task.map(range(100))
+        assert task.begun() == 0
+        del results
+        task.gate.put(None)
+        task.queue.join()
+        assert task.n_completed() == 1
+
+
+def test_progress_tells_how_many_of_how_many() -> None:
+    seen: list[tuple[int, int | None]] = []
+    with running(Echo) as service:
+        task = service.requireTask(Echo)
+        list(task.map("abc", progress=lambda done, total: seen.append((done, total))))
+        list(task.map(iter("ab"), progress=lambda done, total: seen.append((done, total))))
+    assert seen == [(1, 3), (2, 3), (3, 3), (1, None), (2, None)]
