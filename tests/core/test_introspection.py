@@ -101,6 +101,7 @@ def test_description_holds_everything_and_no_secret() -> None:
     assert found["status"] == "WARNING"
     assert found["status_details"] == "disk is nearly full"
     assert found["ready"] is True
+    assert found["healthy"] is True
     assert found["uptime"] >= 0
     assert found["tasks"] == [
         {

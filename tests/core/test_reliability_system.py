@@ -10,6 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
+import pytest
 from sparts.testing.running import running
 from sparts.vservice import VService
 from sparts.vtask import VTask
@@ -124,11 +125,13 @@ def test_systemd_in_the_abstract_namespace_is_told_too(tmp_path: Path) -> None:
 
 def test_watchdog_is_fed_while_the_service_is_healthy(tmp_path: Path) -> None:
     body = """
-class Dies(VTask):
-    def _runloop(self):
-        pass
+class A(Worker):
+    healthy = True
+    def reload(self):
+        self.__class__.healthy = not self.healthy
+        say("healthy", self.healthy)
 class S(VService):
-    TASKS = [Worker]
+    TASKS = [A]
 """
     address = tmp_path / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
@@ -137,6 +140,18 @@ class S(VService):
         with service(tmp_path, body, **variables) as process:
             told = _read_until(manager, "WATCHDOG=1")
             assert "READY=1" in told  # not before it is ready
+            _read_until(manager, "WATCHDOG=1")
+            process.process.send_signal(signal.SIGHUP)
+            process.read_until("healthy False")
+            _read_until(manager, "READY=1")  # the reload has ended
+            manager.settimeout(0.2)  # twenty times as long as between two
+            told = []
+            with pytest.raises(TimeoutError):
+                while True:
+                    told.append(manager.recv(65536).decode())
+            assert told in ([], ["WATCHDOG=1"])  # one may have been on its way
+            manager.settimeout(None)
+            process.process.send_signal(signal.SIGHUP)
             _read_until(manager, "WATCHDOG=1")
             process.process.send_signal(signal.SIGTERM)
             _read_until(manager, "STOPPING=1")

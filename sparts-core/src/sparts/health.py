@@ -61,9 +61,13 @@ class Health(Introspection):
 
     @property
     def healthy(self) -> bool:
-        """Whether every task has started and none is lost."""
-        alive = self._phase is ServiceStatus.ALIVE
-        return alive and not any(task.state is TaskState.DEAD for task in self.instances())
+        """Whether every task has started and says that it is healthy."""
+        try:
+            alive = self._phase is ServiceStatus.ALIVE
+            return alive and all(task.healthy for task in self.instances())
+        except Exception:
+            self.logger.exception("A task could not say whether it is healthy")
+            return False
 
     @property
     def ready(self) -> bool:

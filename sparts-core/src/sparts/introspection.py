@@ -40,6 +40,8 @@ class Introspection:
         def status(self) -> ServiceStatus: ...  # noqa: D102
         @property
         def ready(self) -> bool: ...  # noqa: D102
+        @property
+        def healthy(self) -> bool: ...  # noqa: D102
         def warnings_changed(self) -> None: ...  # noqa: D102
         def instances(self) -> list[VTask]: ...  # noqa: D102
 
@@ -159,6 +161,7 @@ class Introspection:
             "status": str(self.status),
             "status_details": self.status_details(),
             "ready": self.ready,
+            "healthy": self.healthy,
             "start_time": self.start_time,
             "uptime": time.time() - self.start_time,
             "tasks": [

@@ -201,6 +201,15 @@ class VTask:
             self.service.readiness_changed()
 
     @property
+    def healthy(self) -> bool:
+        """Whether the task is able to work; override it to look closer.
+
+        Asked in any thread, by systemd's watchdog and by health checks. It must not block. The
+        default is True until the task has failed for good; an exception counts as False.
+        """
+        return self._state is not TaskState.DEAD
+
+    @property
     def options(self) -> argparse.Namespace:
         """The options of the service, in which this task's have its prefix."""
         return self.service.options
