@@ -1,0 +1,19 @@
+"""docs/reliability.md and the tests of its rows are in step."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+HERE = Path(__file__).parent
+PAGE = HERE.parents[1] / "docs" / "reliability.md"
+
+
+def test_every_row_has_its_test_and_every_test_its_row() -> None:
+    rows = re.findall(r"^\|[^|]+\|[^|]+\| `(\w+)` \|$", PAGE.read_text(), re.MULTILINE)
+    tests: list[str] = []
+    for path in HERE.glob("test_reliability_*.py"):
+        if path.name != Path(__file__).name:
+            tests += re.findall(r"^def test_(\w+)\(", path.read_text(), re.MULTILINE)
+    assert sorted(rows) == sorted(tests)
+    assert len(rows) >= 30
