@@ -51,8 +51,7 @@ class Health(Introspection):
 
     @property
     def status(self) -> ServiceStatus:
-        """Where the service is in its life; WARNING when alive with a warning or a degraded
-        task."""
+        """Where the service is in its life; alive with a warning or a degraded task is WARNING."""
         if self._phase is ServiceStatus.ALIVE:
             degraded = any(task.state is TaskState.DEGRADED for task in self.instances())
             if degraded or self.getWarnings():
@@ -76,8 +75,7 @@ class Health(Introspection):
         return alive and all(task.ready for task in self.instances())
 
     def wait_ready(self, timeout: float | None = None) -> bool:
-        """Wait until the service is ready; False if it is not within ``timeout`` seconds, or
-        ended."""
+        """Wait until the service is ready; False after ``timeout`` seconds, or when it has ended."""
         with self._readiness:
             self._readiness.wait_for(lambda: self.ready or self.ended.is_set(), timeout)
             return self.ready
@@ -96,8 +94,7 @@ class Health(Introspection):
                 self._recorded = new
 
     def tell_statuses(self) -> None:
-        """Tell the hooks of all changes that they have not heard of, and who waits for
-        readiness."""
+        """Tell the hooks of the changes that they have not heard of, and who waits to be ready."""
         with self.changing:
             while self._untold:
                 old, new = self._untold.popleft()
@@ -129,8 +126,7 @@ class Health(Introspection):
             self.readiness_changed()
 
     def degraded(self, task: VTask, error: BaseException, seconds: float) -> None:
-        """Warn of a task that failed and is restarted, until ``seconds`` have passed without
-        another."""
+        """Warn of a task that was restarted, for ``seconds`` from its last failure on."""
         message = f"{task.name} failed and is restarted: {type(error).__name__}: {error}"
         with self.changing:
             before = self._degradations.pop(task.name, 0)

@@ -186,8 +186,7 @@ class Introspection:
         }
 
     def status_details(self) -> str:
-        """Return why the status is what it is, in a sentence for a person; ``""`` when all is
-        well."""
+        """Return why the status is what it is, for a person; ``""`` when all is well."""
         tasks = self.instances()
         failed = [f"{task.name} is {task.state}" for task in tasks if task.failed]
         alive = self.status in (ServiceStatus.ALIVE, ServiceStatus.WARNING)

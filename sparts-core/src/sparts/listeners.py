@@ -110,8 +110,7 @@ class Listening:
             self.logger.info("%s Server Started on %s", self.name, format_address(address))
 
     def close_sockets(self) -> None:
-        """Close the duplicates; when the service does not restart, the process's own sockets
-        too."""
+        """Close the duplicates and, unless the service restarts, the process's own sockets."""
         for sock in getattr(self, "_sockets", ()):
             sock.close()
         self._sockets = []
@@ -151,8 +150,7 @@ class Listeners:
         return [sock.dup() for sock in self._open[address]]
 
     def close(self, owner: str | None = None) -> None:
-        """Close the sockets of one task, or all; Unix sockets of ours are removed from the file
-        system."""
+        """Close the sockets of one task, or all; remove the files of our Unix sockets."""
         closing = [address for address in self._open if owner in (None, address.owner)]
         if not closing:
             return

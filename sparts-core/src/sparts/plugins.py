@@ -174,8 +174,9 @@ def load_task(name: str, distribution: str | None = None) -> type[Any]:
 
     Raises:
         TaskNotFoundError: nobody provides it; the message suggests what was meant or what to
-        install. AmbiguousTaskError: several distributions provide it; the message says how to
-        choose. TaskLoadError: its import failed, or it is not a class of that name.
+            install.
+        AmbiguousTaskError: several distributions provide it; the message says how to choose.
+        TaskLoadError: its import failed, or it is not a class of that name.
     """
     everything = find(TASKS)
     found = [entry for entry in everything if entry.name == name]

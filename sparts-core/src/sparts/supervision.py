@@ -70,8 +70,7 @@ class Supervisor:
         self._waiting = 0
 
     def start_worker(self, name: str) -> threading.Thread:
-        """Start one worker thread; a `RuntimeError` means that the system allows no more
-        threads."""
+        """Start one worker thread; `RuntimeError` if the system allows no more threads."""
         thread = threading.Thread(target=self._work, name=name, daemon=True)
         self.joined()
         try:

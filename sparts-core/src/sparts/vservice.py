@@ -49,8 +49,7 @@ class VService(ServiceOptions, Health):
         super().__init__()
         self.options = ns
         self.name = type(self).__name__
-        """The name of the service, for its loggers and threads; the name of the class by
-        default."""
+        """The name of the service, for loggers and threads; by default that of the class."""
         self.inbox = Inbox()
         self.listeners = Listeners()
         self.restarting = False
@@ -195,8 +194,7 @@ class VService(ServiceOptions, Health):
         self.shutdown()
 
     def restart(self) -> None:
-        """Ask for this instance to be stopped and a new one started from the same options; return
-        at once."""
+        """Ask for a stop and a new instance from the same options, and return at once."""
         self.inbox.put(Message("restart"))
 
     def join(self, timeout: float | None = None) -> bool:

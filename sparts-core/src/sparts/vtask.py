@@ -39,15 +39,13 @@ class VTask:
     """
 
     OPT_PREFIX: ClassVar[str | None] = None
-    """The prefix of the task's options (``"http"``: ``--http-port``); None: the name of the
-    class."""
+    """The prefix of the task's options (``"http"``: ``--http-port``); None: the class's name."""
     LOOPLESS: ClassVar[bool] = False
     """True: the task has no threads of its own."""
     DEPS: ClassVar[Sequence[TaskReference]] = ()
     """The tasks that this one needs: they come along, start before it and stop after it."""
     RESTART: ClassVar[str | RestartPolicy] = "never"
-    """Whether a failed worker is restarted: ``"never"``, ``"on-failure"``, ``"always"``, or a
-    policy."""
+    """When a failed worker is restarted: ``"never"``, ``"on-failure"``, ``"always"``, or a policy."""
     STOP_TIMEOUT: ClassVar[float | None] = None
     """Seconds that this task may take to stop; None: as long as the whole service may."""
 
@@ -91,8 +89,7 @@ class VTask:
         """
 
     def _runloop(self) -> None:
-        """Do the work, until `running` is False or the work is done; called in each worker
-        thread."""
+        """Do the work until it is done or `running` is False; called in each worker thread."""
         raise NotImplementedError(
             f"{self.name} has no _runloop: write one, or set LOOPLESS = True."
         )
