@@ -75,7 +75,7 @@ class Health(Introspection):
         return alive and all(task.ready for task in self.instances())
 
     def wait_ready(self, timeout: float | None = None) -> bool:
-        """Wait until the service is ready; False after ``timeout`` seconds, or when it has ended."""
+        """Wait until the service is ready; False after ``timeout`` seconds, or if it has ended."""
         with self._readiness:
             self._readiness.wait_for(lambda: self.ready or self.ended.is_set(), timeout)
             return self.ready

@@ -45,7 +45,7 @@ class VTask:
     DEPS: ClassVar[Sequence[TaskReference]] = ()
     """The tasks that this one needs: they come along, start before it and stop after it."""
     RESTART: ClassVar[str | RestartPolicy] = "never"
-    """When a failed worker is restarted: ``"never"``, ``"on-failure"``, ``"always"``, or a policy."""
+    """When a failed worker runs again: ``"never"``, ``"on-failure"``, ``"always"``, or a policy."""
     STOP_TIMEOUT: ClassVar[float | None] = None
     """Seconds that this task may take to stop; None: as long as the whole service may."""
 
