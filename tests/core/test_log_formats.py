@@ -64,11 +64,11 @@ def test_time_is_utc_with_milliseconds() -> None:
     assert json.loads(JSONFormatter(["Svc"]).format(record))["time"] == "2023-11-14T22:13:20.999Z"
 
 
-def test_extra_field_of_a_standard_name_goes_under_extra() -> None:
+def test_extra_field_of_a_standard_name_gets_another() -> None:
     record = logging.makeLogRecord({"name": "Svc", "msg": "x", "task": 5, "service": "other"})
     fields = json.loads(JSONFormatter(["Svc"]).format(record))
     assert fields["service"] == "Svc"
-    assert fields["extra"] == {"service": "other"}
+    assert fields["extra.service"] == "other"
     assert fields["task"] == 5
 
 

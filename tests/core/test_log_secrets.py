@@ -38,7 +38,12 @@ def log_everywhere(logger: logging.Logger) -> None:
     logger.info("an object: %s", Holder())
     logger.info(
         "extra",
-        extra={"pw": SECRET, "deep": {"list": [SECRET, (SECRET,)]}, "held": Holder(), SECRET: 1},
+        extra={
+            "pw": SECRET,
+            "deep": {"list": [SECRET, (SECRET,)], (SECRET,): {SECRET}},
+            "held": Holder(),
+            SECRET: 1,
+        },
     )
     try:
         try:

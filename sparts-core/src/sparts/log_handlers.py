@@ -8,24 +8,17 @@ import sys
 from typing import TextIO
 
 
-class StderrHandler(logging.Handler):
+class StderrHandler(logging.StreamHandler[TextIO]):
     """Writes to what `sys.stderr` is when a record comes: redirections and daemons change it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record (called by logging, under the handler's lock)."""
-        stream = sys.stderr
-        if stream is None:
-            return
-        try:
-            stream.write(self.format(record) + "\n")
-            stream.flush()
-        except RecursionError:
-            raise
-        except Exception:
-            self.handleError(record)
+        if sys.stderr is not None:
+            self.stream = sys.stderr
+            super().emit(record)
 
 
-class LogFileHandler(logging.Handler):
+class LogFileHandler(logging.StreamHandler[TextIO]):
     """Appends to a file, and notices when a rotation has moved it away.
 
     Before each record the path is looked up (a microsecond); if it names another file than the open
@@ -42,57 +35,35 @@ class LogFileHandler(logging.Handler):
     def __init__(self, path: str) -> None:
         self.path = path
         self._told = False
-        self._open()  # before logging knows of this handler
-        super().__init__()
+        super().__init__(self._open())  # which can fail, before logging knows of this handler
 
-    def _open(self) -> None:
-        """Open the path and remember which file it is."""
-        self._stream: TextIO = open(  # noqa: SIM115 - open for as long as the handler
-            self.path, "a", encoding="utf-8", errors="backslashreplace"
-        )
-        self._file = _identity(os.fstat(self._stream.fileno()))
+    def _open(self) -> TextIO:
+        return open(self.path, "a", encoding="utf-8", errors="backslashreplace")
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record (called by logging, under the handler's lock)."""
         try:
-            if self._moved():
-                self.reopen()
-            self._stream.write(self.format(record) + "\n")
-            self._stream.flush()
-        except RecursionError:
-            raise
-        except Exception:
-            self.handleError(record)
-
-    def _moved(self) -> bool:
-        """Whether the path no longer names the open file."""
-        try:
-            return _identity(os.stat(self.path)) != self._file
+            moved = not os.path.samestat(os.stat(self.path), os.fstat(self.stream.fileno()))
         except OSError:
-            return True
+            moved = True
+        if moved:
+            self.reopen()
+        super().emit(record)
 
     def reopen(self) -> None:
         """Open the file by its path again (after SIGHUP); keep the old one if that cannot be."""
-        self.acquire()
         try:
-            old = self._stream
-            self._open()
+            new = self._open()
         except OSError as exc:
             if not self._told and sys.stderr is not None:
                 sys.stderr.write(f"Cannot open the log file again, keeping the old one: {exc}\n")
             self._told = True
-        else:
-            self._told = False
+            return
+        self._told = False
+        if (old := self.setStream(new)) is not None:
             old.close()
-        finally:
-            self.release()
 
     def close(self) -> None:
         """Close the file."""
-        self._stream.close()
+        self.stream.close()
         super().close()
-
-
-def _identity(found: os.stat_result) -> tuple[int, int]:
-    """What tells one file from another."""
-    return found.st_dev, found.st_ino

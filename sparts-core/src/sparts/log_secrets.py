@@ -27,7 +27,7 @@ def hide_secret(value: object) -> None:
             nothing.
     """
     global _pattern, _values
-    if isinstance(value, (list, tuple, set, frozenset)):
+    if isinstance(value, list | tuple | set | frozenset):
         for part in value:
             hide_secret(part)
         return
@@ -43,42 +43,34 @@ def hide_secret(value: object) -> None:
 
 
 def _spellings(secret: str) -> set[str]:
-    """How a secret is written in a log: as it is, within quotes of Python, and of JSON."""
-    quoted = {
-        repr(secret)[1:-1],
-        ascii(secret)[1:-1],
-        repr(secret.encode("utf-8", "replace"))[2:-1],
-    }
+    """How a secret is written in a log: itself, quoted by Python and JSON, line by line (PEM)."""
     import json  # here, as few services have secrets and all import this
 
-    return {secret, json.dumps(secret)[1:-1], *quoted, *(line for line in _lines(secret))}
-
-
-def _lines(secret: str) -> list[str]:
-    """The lines of a secret of several (a key in PEM), but those that say nothing by themselves."""
-    lines = secret.splitlines()
-    return [line for line in lines if len(line) >= 8 and not line.startswith("-----")]
+    quoted = {repr(secret), ascii(secret), json.dumps(secret)}
+    in_bytes = repr(secret.encode("utf-8", "replace"))[2:-1]
+    lines = {line for line in secret.splitlines() if len(line) >= 8 and line[:5] != "-----"}
+    return {secret, in_bytes, *lines, *(form[1:-1] for form in quoted)}
 
 
 def masked(value: Any) -> Any:
     """``value`` with every secret in it written ``********``: a text, or what holds texts."""
-    pattern = _pattern
-    return value if pattern is None else _masked(value, pattern, 0)
+    return value if _pattern is None else _masked(value, _pattern, 0)
 
 
 def _masked(value: Any, pattern: re.Pattern[str], depth: int) -> Any:
     """`masked`, to a depth at which a circle would show."""
-    if isinstance(value, str):
-        return pattern.sub(_MASK, value)
     if value is None or isinstance(value, bool):
         return value
     if depth < 20 and isinstance(value, dict):
-        return {
-            _masked(name, pattern, depth + 1): _masked(part, pattern, depth + 1)
-            for name, part in value.items()
-        }
+        parts = (_masked(part, pattern, depth + 1) for part in value.values())
+        return dict(zip((_in_text(name, pattern) for name in value), parts, strict=True))
     if depth < 20 and type(value) in (list, tuple, set, frozenset):
         return [_masked(part, pattern, depth + 1) for part in value]
+    return _in_text(value, pattern)
+
+
+def _in_text(value: Any, pattern: re.Pattern[str]) -> Any:
+    """``value``, or its text without secrets if that has any."""
     text = str(value)
     return pattern.sub(_MASK, text) if pattern.search(text) else value
 
@@ -91,33 +83,21 @@ class SecretFilter(logging.Filter):
         pattern = _pattern
         if pattern is None:
             return True
-        self._mask_message(record, pattern)
+        try:
+            message = record.getMessage()
+        except Exception:  # they do not fit together, which logging reports: mask them one by one
+            record.msg, args = _masked(record.msg, pattern, 0), _masked(record.args, pattern, 0)
+            record.args = tuple(args) if isinstance(args, list) else args
+        else:
+            if pattern.search(message):
+                record.msg, record.args = pattern.sub(_MASK, message), ()
         if record.exc_info and record.exc_info[1] is not None and not record.exc_text:
             text = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
-            if pattern.search(text):
-                record.exc_text = text
-        for name in ("exc_text", "stack_info"):
-            if text := getattr(record, name):
-                setattr(record, name, pattern.sub(_MASK, text))
+            record.exc_text = text if pattern.search(text) else None
         fields = vars(record)
+        for name in ("exc_text", "stack_info"):
+            fields[name] = _masked(fields[name], pattern, 0)
         for name in fields.keys() - _STANDARD:
             value = _masked(fields.pop(name), pattern, 0)
             fields[pattern.sub(_MASK, name)] = value
         return True
-
-    @staticmethod
-    def _mask_message(record: logging.LogRecord, pattern: re.Pattern[str]) -> None:
-        """Mask the message, or its parts if they do not fit together (logging reports that)."""
-        try:
-            message = record.getMessage()
-        except Exception:
-            record.msg = _masked(record.msg, pattern, 0)
-            args = record.args
-            record.args = (
-                tuple(_masked(arg, pattern, 0) for arg in args)
-                if isinstance(args, tuple)
-                else {name: _masked(arg, pattern, 0) for name, arg in (args or {}).items()}
-            )
-            return
-        if pattern.search(message):
-            record.msg, record.args = pattern.sub(_MASK, message), ()

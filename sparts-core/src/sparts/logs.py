@@ -79,7 +79,7 @@ class Logging:
 
     def __init__(self, own: Sequence[str]) -> None:
         self.handler: logging.Handler | None = None
-        self._own = own  # the service's name first
+        self._own = own  # whose level is the service's; its name first
         self._key: tuple[str | None, str] | None = None
         self._levels: dict[logging.Logger, int] = {}
         self._filtered: list[logging.Handler] = []
@@ -102,7 +102,6 @@ class Logging:
             logger.setLevel(_number(value))
 
     def _restore_levels(self) -> None:
-        """Give every logger the level that it had."""
         for logger, level in self._levels.items():
             logger.setLevel(level)
         self._levels.clear()
@@ -115,9 +114,8 @@ class Logging:
     def close(self) -> None:
         """Undo `configure`: handlers, filters and levels are as they were. May be called twice."""
         self._restore_levels()
-        for handler in self._filtered:
-            handler.removeFilter(self._filter)
-        self._filtered.clear()
+        while self._filtered:
+            self._filtered.pop().removeFilter(self._filter)
         if self._key is not None:
             _release(self._key, self._own[0])
         self.handler = self._key = None
@@ -130,7 +128,7 @@ def configure(
     logfile: str | PathLike[str] | None = None,
     format: str = "text",
     levels: Iterable[tuple[str, str]] = (),
-    package: str | None = None,
+    package: str = "",
     source: str = "--logfile",
 ) -> Logging:
     """Set up logging for a service; called by `VService.initLogging`.
@@ -141,29 +139,25 @@ def configure(
         logfile: a file to append to; None is stderr.
         format: "text" (``LEVEL:Logger:message``) or "json" (an object a line).
         levels: pairs of a logger's name and its level, which count before all others.
-        package: the module of the service's class; the loggers of its top package follow ``level``
-            too.
-
+        package: the module of the service's class; its top package's loggers follow ``level`` too.
         source: what named the file, for messages.
 
     Raises:
         OptionError: the file cannot be written.
     """
-    package_names = [package.partition(".")[0]] if package else []
-    setup = Logging([name, "sparts", *package_names])
-    root = logging.getLogger()
+    setup = Logging([name, "sparts", *filter(None, [package.partition(".")[0]])])
     ours = [handler for handler, _ in _OURS.values()]
-    if any(handler not in ours for handler in root.handlers):
-        for handler in root.handlers:
+    others = [handler for handler in logging.getLogger().handlers if handler not in ours]
+    if others:  # the application configured logging
+        for handler in others:
             handler.addFilter(setup._filter)
-            setup._filtered.append(handler)
+        setup._filtered = others
         return setup
-    path = None if logfile is None else abspath(fspath(logfile))
-    key = (path, format)
+    key = (None if logfile is None else abspath(fspath(logfile)), format)
     try:
         setup.handler = _acquire(key, name)
     except OSError as exc:
-        raise OptionError(f"{source}: cannot log to {path}: {exc.strerror}.") from exc
+        raise OptionError(f"{source}: cannot log to {key[0]}: {exc.strerror}.") from exc
     setup._key = key
     setup.set_levels(level, levels)
     return setup
@@ -189,8 +183,7 @@ def _release(key: tuple[str | None, str], name: str) -> None:
     with _lock:
         handler, services = _OURS[key]
         services.remove(name)
-        if services:
-            return
-        del _OURS[key]
-        logging.getLogger().removeHandler(handler)
-    handler.close()
+        if not services:
+            del _OURS[key]
+            logging.getLogger().removeHandler(handler)
+            handler.close()
