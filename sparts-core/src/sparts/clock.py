@@ -9,6 +9,23 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
+
+
+class CallingCondition(threading.Condition):
+    """A condition that calls a function, too, whenever it is notified; the lock is held then."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        super().__init__()
+        self._call = call
+
+    def notify(self, n: int = 1) -> None:
+        """Wake ``n`` threads that wait, and call the function."""
+        super().notify(n)
+        self._call()
 
 
 class Clock:
@@ -30,6 +47,22 @@ class Clock:
         if until is None:
             return condition.wait()
         return condition.wait(min(until - self.monotonic(), threading.TIMEOUT_MAX))
+
+    async def wait_async(self, event: asyncio.Event, until: float | None = None) -> None:
+        """Wait, in a coroutine, until ``event`` is set; it is when `monotonic` reaches ``until``.
+
+        None waits for the event alone.
+        """
+        if until is None:
+            await event.wait()
+            return
+        from asyncio import get_running_loop
+
+        timer = get_running_loop().call_later(until - self.monotonic(), event.set)
+        try:
+            await event.wait()
+        finally:
+            timer.cancel()
 
 
 SYSTEM = Clock()

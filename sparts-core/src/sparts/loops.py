@@ -229,9 +229,9 @@ class LoopBoundTask(VTask):
 
     def start(self) -> None:
         """Run `start_in_loop` in the loop, and return when it has ended."""
-        self.loop_task.call(self._begin).result()
+        self.loop_task.call(self._begin_in_loop).result()
 
-    def _begin(self) -> Any:
+    def _begin_in_loop(self) -> Any:
         if not self.running:
             return None
         self._begun = True
@@ -240,13 +240,13 @@ class LoopBoundTask(VTask):
     def stop(self) -> None:
         """Have `stop_in_loop` run in the loop; `join` waits for its end."""
         super().stop()
-        if self.loop_task.open:  # else nothing of ours runs there, nor will: see `_begin`
+        if self.loop_task.open:  # else nothing of ours runs there, nor will: see `_begin_in_loop`
             try:
-                self._stopped = self.loop_task.call(self._end)
+                self._stopped = self.loop_task.call(self._end_in_loop)
             except LoopStoppedError:  # it has failed since
                 self._stopped = None
 
-    def _end(self) -> Any:
+    def _end_in_loop(self) -> Any:
         return self.stop_in_loop() if self._begun else None
 
     def join(self) -> None:
@@ -261,7 +261,7 @@ class LoopBoundTask(VTask):
         """Start anew in the loop that runs again."""
         if task is self.loop_task:
             self._begun = False
-            self.loop_task.call(self._begin).add_done_callback(self._started_again)
+            self.loop_task.call(self._begin_in_loop).add_done_callback(self._started_again)
 
     def _started_again(self, future: Future[Any]) -> None:
         try:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 #: Stands for the item of a worker that is about to take one, or has just done one.
-_BETWEEN = ExecuteContext()
+BETWEEN = ExecuteContext()
 
 
 class Backlog:
@@ -55,7 +55,7 @@ class Backlog:
         self._running: dict[Any, ExecuteContext] = {}  # by worker
         self._numbers = count()
         self._idle = 0  # workers that wait
-        self._bells: list[threading.Lock] = []  # what wakes those of them that wait for no time
+        self._bells: list[Any] = []  # what wakes those of them that wait for no time
         self._waking = False  # one of them was woken, and has not looked yet
         self._alarm = inf  # when one of them wakes by itself, for what was put off
         self._blocked: set[int] = set()  # threads that wait for room
@@ -117,13 +117,13 @@ class Backlog:
         """Wait for an item and mark it as worked on; None when the worker shall end."""
         me = self._worker()
         with self._lock:
-            while (context := self._next(me)) is _BETWEEN:
+            while (context := self._next(me)) is BETWEEN:
                 self._rest()
         return context
 
     def done(self, context: ExecuteContext) -> None:
         """Note that the calling worker is done with its item."""
-        self._running[self._worker()] = _BETWEEN
+        self._running[self._worker()] = BETWEEN
 
     def put_back(self, context: ExecuteContext, seconds: float) -> bool:
         """Have the calling worker's item wait again, for ``seconds``; False if it was given up."""
@@ -158,7 +158,7 @@ class Backlog:
         with self._lock:
             self._closed = self._given_up = True
             self._drain_until = -inf
-            left = [context for context in self._running.values() if context is not _BETWEEN]
+            left = [context for context in self._running.values() if context is not BETWEEN]
             while (waiting := self._pop()) is not None:
                 left.append(waiting)
             left += [context for _, _, context in sorted(self._later, key=lambda entry: entry[:2])]
@@ -171,7 +171,7 @@ class Backlog:
     # -- with the lock held ------------------------------------------------------------------------
 
     def _next(self, me: Any) -> ExecuteContext | None:
-        """Take an item; None when the worker shall end, `_BETWEEN` when there is none to take."""
+        """Take an item; None when the worker shall end, `BETWEEN` when there is none to take."""
         while True:
             if self._later:
                 self._promote()
@@ -195,7 +195,7 @@ class Backlog:
         if self._closed and not (self._later and self._later[0][0] < self._drain_until):
             self._wake_all()  # those who waited for what this worker did last may end, too
             return None
-        return _BETWEEN
+        return BETWEEN
 
     def _push(self, context: ExecuteContext) -> None:
         self._ready.append(context)
@@ -306,7 +306,7 @@ class ArrivalBacklog(Backlog):
         if self._closed or self._later or self.maxsize:
             return super().take()
         running, me = self._running, get_ident()
-        running[me] = _BETWEEN  # before an item is taken: else none would know of it for a moment
+        running[me] = BETWEEN  # before an item is taken: else none would know of it for a moment
         try:
             context: ExecuteContext = self._ready.popleft()
         except IndexError:

@@ -14,8 +14,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from sparts.clock import Clock
+from sparts.clock import CallingCondition, Clock
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class TurnableClock(Clock):
@@ -68,6 +72,23 @@ class TurnableClock(Clock):
             with self._changed:
                 self._waiters.pop(me, None)
         return until is None or self._now < until
+
+    async def wait_async(self, event: asyncio.Event, until: float | None = None) -> None:
+        """Wait, in a coroutine, until ``event`` is set; it is when the clock is turned so far."""
+        from asyncio import get_running_loop
+
+        loop = get_running_loop()
+        wake = CallingCondition(lambda: loop.call_soon_threadsafe(event.set))
+        with self._changed:
+            if until is not None and until <= self._now:
+                event.set()
+            self._waiters[id(wake)] = (wake, until)
+            self._changed.notify_all()
+        try:
+            await event.wait()
+        finally:
+            with self._changed:
+                self._waiters.pop(id(wake), None)
 
     def wait_for_waiters(self, count: int = 1, timeout: float = 10.0) -> list[float | None]:
         """Block until at least ``count`` threads wait by this clock; give what they wait for.

@@ -1,0 +1,68 @@
+"""AsyncBacklog: a backlog whose workers are coroutines."""
+
+from __future__ import annotations
+
+import asyncio
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from sparts.tasks.backlog import BETWEEN, Backlog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sparts.context import ExecuteContext
+    from sparts.loops import LoopTask
+
+
+class AsyncBacklog(Backlog):
+    """Items in order of arrival, which any thread puts in and coroutines of one loop take."""
+
+    _worker = staticmethod(asyncio.current_task)
+    _post: Callable[[Callable[[], object]], None]
+
+    def live_on(self, loop_task: LoopTask) -> None:
+        """Say on which loop the workers live; before any takes an item."""
+        self._workers = loop_task.threads  # who must not wait for room
+        self._post = loop_task.post_if_open
+
+    @property
+    def given_up(self) -> bool:
+        """Whether what is not done by now is not waited for any more."""
+        return self._given_up
+
+    async def take_async(self) -> ExecuteContext | None:
+        """Wait for an item and mark it as worked on; None when the worker shall end."""
+        me = self._worker()
+        while True:
+            with self._lock:
+                context = self._next(me)
+                if context is not BETWEEN:
+                    return context
+                bell, until = _Bell(self._post), None
+                if self._later and self._later[0][0] < self._alarm:
+                    until = self._alarm = self._later[0][0]
+                self._bells.append(bell)
+                self._idle += 1
+            try:
+                await self.clock.wait_async(bell.rung, until)
+            finally:
+                with self._lock:
+                    if bell in self._bells:
+                        self._bells.remove(bell)
+                    if until == self._alarm:
+                        self._alarm = inf
+                    self._idle -= 1
+                    self._waking = False
+
+
+class _Bell:
+    """Wakes one coroutine; what a lock is to the workers of other backlogs."""
+
+    def __init__(self, post: Callable[[Callable[[], object]], Any]) -> None:
+        self.rung = asyncio.Event()
+        self._post = post
+
+    def release(self) -> None:
+        """Ring; from any thread."""
+        self._post(self.rung.set)

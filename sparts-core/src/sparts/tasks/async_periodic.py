@@ -1,0 +1,121 @@
+"""AsyncPeriodicTask: a coroutine that runs again and again."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from sparts.clock import CallingCondition
+from sparts.tasks.asyncio import AsyncioTask
+from sparts.tasks.periodic import ExecuteContext, PeriodicTask, TryLater
+from sparts.tasks.runs import Runs
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
+    from sparts.clock import Clock
+    from sparts.tasks.runs import Run
+    from sparts.vservice import VService
+
+__all__ = ["AsyncPeriodicTask", "ExecuteContext", "TryLater"]
+
+
+class AsyncPeriodicTask(AsyncioTask, PeriodicTask):
+    """Awaits `execute` at ``start + n x interval``; all that `PeriodicTask` says holds for it.
+
+    One run at a time. At the stop, the run that is under way goes on to its end, and is cancelled
+    shortly before the time for the stop is over.
+    """
+
+    def __init__(self, service: VService) -> None:
+        """Make the task for a service; called by the service."""
+        super().__init__(service)
+        self._runs: _AsyncRuns = _AsyncRuns(self.name, self.stop_event, self._post)
+
+    async def execute(self, context: ExecuteContext | None = None) -> Any:
+        """Do the work of one run; called in the loop, never twice at a time.
+
+        What it returns is the result of the futures of `execute_async`. `TryLater` has it called
+        again later, with the same context and one more attempt; futures wait on. Any other
+        exception goes to the futures and then leaves the worker: by default the service ends.
+        """
+        raise NotImplementedError(f"{self.name} has nothing to do: write its execute().")
+
+    async def run(self) -> None:
+        """Call `execute` when it is due or asked for."""
+        runs = self._runs
+        runs.schedule = self._make_schedule()
+        while (run := await runs.next_async(self.clock)) is not None:
+            await self._attempt(run)
+
+    async def _attempt(self, run: Run) -> None:
+        began = self.clock.monotonic()
+        run.context.begin()
+        try:
+            try:
+                result = await self.execute(run.context)
+            finally:
+                self._took(self.clock.monotonic() - began)
+        except TryLater as later:
+            self._put_off(run, later)
+        except asyncio.CancelledError:
+            self._runs.give_up(run)
+            raise
+        except BaseException as error:
+            for future in run.futures:
+                future.set_exception(error)
+            raise
+        else:
+            for future in run.futures:
+                future.set_result(result)
+
+    def _took(self, seconds: float) -> None:
+        self.n_iterations.increment()
+        self.execute_duration_ms.add(seconds * 1000)
+        schedule = self._runs.schedule
+        self._late(self._runs.missed, schedule is not None and seconds > schedule.interval)
+
+    def _post(self, callback: Callable[[], object]) -> None:
+        self.loop_task.post_if_open(callback)
+
+    async def stop_in_loop(self) -> None:
+        """Wait for the run that is under way, and cancel it if there is no more time for it."""
+        await self._end_workers(self._seconds_to_end())
+
+
+class _AsyncRuns(Runs):
+    """Runs that a coroutine takes; ``post`` has a function called in its loop."""
+
+    def __init__(
+        self,
+        name: str,
+        stop_event: threading.Event,
+        post: Callable[[Callable[[], object]], object],
+    ) -> None:
+        super().__init__(name, stop_event)
+        self.wakeup = CallingCondition(lambda: post(self._wake))
+        self._woken: asyncio.Event | None = None
+
+    def _wake(self) -> None:
+        if self._woken is not None:
+            self._woken.set()
+
+    async def next_async(self, clock: Clock) -> Run | None:
+        """Wait for something to do, and take it; None when it is over. See `Runs.next`."""
+        self._woken = woken = asyncio.Event()
+        while not self.over:
+            woken.clear()
+            with self.wakeup:
+                due, now = self._due(), clock.monotonic()
+                on_time = due is not None and now >= due
+                run = self._take(on_time, now)
+            if run is not None:
+                return run
+            await clock.wait_async(woken, due)
+        self.cancel()
+        return None
+
+    def give_up(self, run: Run) -> None:
+        """Cancel the futures of a run that was cancelled."""
+        self._cancel(run.futures)

@@ -1,0 +1,106 @@
+"""AsyncQueueTask: coroutines that work off the items which others put in a queue."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from concurrent.futures import CancelledError, wait
+from typing import Any
+
+from sparts.errors import LoopStoppedError
+from sparts.options import option
+from sparts.tasks.async_backlog import AsyncBacklog
+from sparts.tasks.asyncio import AsyncioTask
+from sparts.tasks.queue import ExecuteContext, QueueTask, TryLater
+
+__all__ = ["AsyncQueueTask", "ExecuteContext", "TryLater"]
+
+
+class AsyncQueueTask(AsyncioTask, QueueTask):
+    """Awaits `execute` for the items of its queue, for up to ``WORKERS`` of them at a time.
+
+    All that `QueueTask` says of items holds for it. Two things differ. A coroutine cannot wait for
+    room: where a full queue blocks others, who calls from the loop gets ``queue.Full``. And what is
+    left in work at the end of a stop is cancelled, after `on_dropped` was told of it.
+
+    An item whose work the failure of the loop has interrupted is tried again.
+    """
+
+    WORKERS: int = 100
+    """How many items are worked on at a time at most."""
+    backlog_class = AsyncBacklog
+    queue: AsyncBacklog
+
+    workers = option(
+        type=QueueTask.workers.type,
+        default=lambda cls: cls.WORKERS,
+        metavar="NUMBER",
+        help="how many items are worked on at a time",
+        reloadable=False,
+    )
+
+    async def execute(self, item: Any, context: ExecuteContext) -> Any:
+        """Work on an item; called in the loop. See `QueueTask` for what becomes of the item.
+
+        It may still be called after `running` has become False, see ``DRAIN``.
+        """
+        raise NotImplementedError(f"{self.name} has nothing to do: write its execute().")
+
+    def initTask(self) -> None:  # noqa: N802
+        """Check how the class is set up; ``UsageError`` if wrongly."""
+        super().initTask()
+        self.queue.live_on(self.loop_task)
+
+    def start(self) -> None:
+        """Start the workers in the loop."""
+        self.queue.clock = self.clock
+        super().start()
+
+    async def run(self) -> None:
+        """Work on items until the task is told to stop and, if ``DRAIN``, none is left."""
+        queue, execute = self.queue, self.execute
+        late_error: BaseException | None = None
+        try:
+            while (context := await queue.take_async()) is not None:
+                context.begin()
+                try:
+                    result = await execute(context.item, context)
+                except BaseException as error:
+                    self.execute_duration_ms.add(context.elapsed * 1000)
+                    late_error = self._failed(context, self._cause(context, error)) or late_error
+                else:
+                    self.execute_duration_ms.add(context.elapsed * 1000)
+                    self.n_completed.increment()
+                    queue.done(context)
+                    self._end(context, result)
+        finally:
+            queue.worker_left()
+        if late_error is not None:
+            raise late_error
+
+    def _cause(self, context: ExecuteContext, error: BaseException) -> BaseException:
+        """Return what an item failed by; raise a cancellation that does not concern it alone."""
+        if not isinstance(error, asyncio.CancelledError):
+            return error
+        if self.queue.given_up:
+            raise error
+        if not self.loop_task.open:
+            context.attempt += 1
+            self.queue.put_back(context, 0.0)
+            raise error
+        return CancelledError(f"{self.name} was cancelled while it worked on the item.")
+
+    async def stop_in_loop(self) -> None:
+        """Wait for the workers, which end when there is nothing left to do; see `join`."""
+        await self._end_workers(None)
+
+    def join(self) -> None:
+        """Wait for the workers; give up what they have not done in time, and cancel them."""
+        if self._stopped is not None:
+            wait([self._stopped], self._seconds_to_drain())
+        try:
+            self._drop(self.queue.give_up())
+        finally:
+            with contextlib.suppress(LoopStoppedError):
+                self.loop_task.call(self._end_workers, 0.0)
+            super().join()
