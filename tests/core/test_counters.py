@@ -170,6 +170,33 @@ def test_exact_with_32_threads_adding(fast_switches: None) -> None:
     assert average() == sum(range(rounds)) / rounds
 
 
+def test_addition_that_is_interrupted_in_the_middle_loses_nothing() -> None:
+    total = counter()
+    total.add(1)  # each thread has added before, so that the next addition reads what there is
+    in_the_middle, done = threading.Event(), threading.Event()
+
+    class Slow(int):
+        """A number that lets another thread add while it is being added."""
+
+        def __radd__(self, other: int) -> int:
+            in_the_middle.set()
+            done.wait(10)
+            return other + int(self)
+
+    def other() -> None:
+        total.add(10)
+        in_the_middle.wait(10)
+        total.increment()
+        total.add(100)
+        done.set()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    total.add(Slow(1000))
+    thread.join()
+    assert total() == 1112
+
+
 def test_counters_of_gives_flat_names_in_the_order_of_declaration() -> None:
     mailer = Mailer()
     mailer.by_host.labels(ok="yes", host='a"b\\c').increment()

@@ -6,6 +6,7 @@ import math
 import random
 import tracemalloc
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -236,6 +237,24 @@ def test_reading_costs_the_same_whatever_was_added(monkeypatch: pytest.MonkeyPat
     few, many = work_of_a_read(3), work_of_a_read(30)
     assert few == many
     assert many < 1000
+
+
+def test_value_that_arrives_while_others_are_sorted_in_is_counted() -> None:
+    recorded = samples(types=[SampleType.COUNT], windows=[60], name="x", clock=TurnableClock())
+
+    class Busy(list[tuple[float, float]]):
+        """What is pending, to which another thread adds just after it was looked at."""
+
+        def __getitem__(self, key: Any) -> Any:
+            found = super().__getitem__(key)
+            self.append((1000.0, 7.0))
+            return found
+
+    recorded.add(1)
+    recorded._pending = Busy(recorded._pending)
+    assert recorded() == 1
+    assert recorded() == 2
+    assert recorded.totals() == (3, 15)
 
 
 def test_reset_forgets_everything() -> None:

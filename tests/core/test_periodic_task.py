@@ -131,6 +131,14 @@ def test_schedule_never_leaves_its_grid_and_accounts_for_every_time(
             assert (number - 1) * interval <= clock.monotonic()
 
 
+def test_schedule_goes_on_when_a_division_is_rounded_down() -> None:
+    clock = TurnableClock(1000.0)
+    schedule = Every(clock, 8.023, 0.0, at_start=False)
+    clock.turn(65 * 8.023)  # 64.99999999999999 intervals, by division
+    schedule.passed(clock.monotonic())
+    assert schedule.due() > clock.monotonic()
+
+
 def test_jitter_delays_each_run_within_its_bounds_and_does_not_add_up() -> None:
     clock = TurnableClock(0.0)
     schedule = Every(clock, 10.0, 4.0, at_start=False)
