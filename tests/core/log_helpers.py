@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from sparts import log_secrets
+from sparts.logs import secrets as log_secrets
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from sparts.counters import (
     read_counters,
     samples,
 )
-from sparts.samples import SampleType
+from sparts.counters.sampling import SampleType
 
 
 class Mailer:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sparts.counters import SampleType, samples
-from sparts.spans import Span
+from sparts.counters.spans import Span
 from sparts.testing.clock import TurnableClock
 
 ALL = list(SampleType)
@@ -233,7 +233,7 @@ def test_reading_costs_the_same_whatever_was_added(monkeypatch: pytest.MonkeyPat
         tell(recorded, "p99", 3600)
         return merged
 
-    monkeypatch.setattr("sparts.samples.Span", CountingSpan)
+    monkeypatch.setattr("sparts.counters.sampling.Span", CountingSpan)
     few, many = work_of_a_read(3), work_of_a_read(30)
     assert few == many
     assert many < 1000

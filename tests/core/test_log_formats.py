@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from sparts import logs
-from sparts.log_formats import JSONFormatter, colour_wanted, priority, under_journald
+from sparts.logs.formats import JSONFormatter, colour_wanted, priority, under_journald
 
 from tests.core.log_helpers import FakeStderr
 

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sparts import log_secrets, logs
-from sparts.log_secrets import SecretFilter, hide_secret
+from sparts import logs
+from sparts.logs import secrets as log_secrets
+from sparts.logs.secrets import SecretFilter, hide_secret
 from sparts.options import option, reload_options
 
 from tests.core.log_helpers import FakeStderr

@@ -1,0 +1,296 @@
+"""Counters: numbers that threads add to and that transports show.
+
+Declared on a class, counted per instance, exact under threads::
+
+    class Mailer(VTask):
+        sent = counter(help="mails sent")
+        size = samples(types=[SampleType.P99], windows=[60], unit="bytes")
+
+    mailer.sent.increment()
+    counters_of(mailer)["sent"]()  # 1
+
+Every method of every counter may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from threading import get_ident
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Self
+
+from sparts.counters.metric import Metric, Reading
+
+if TYPE_CHECKING:
+    from sparts.counters.labels import Labelled, labelled
+    from sparts.counters.sampling import SampleType, samples
+
+__all__ = [
+    "Average",
+    "CallbackCounter",
+    "Count",
+    "Gauge",
+    "Labelled",
+    "Max",
+    "Metric",
+    "Min",
+    "Reading",
+    "SampleType",
+    "Sum",
+    "counter",
+    "counters_of",
+    "gauge",
+    "labelled",
+    "metrics_of",
+    "read_counters",
+    "samples",
+]
+
+_log = logging.getLogger("sparts.counters")
+_LATER = {
+    "Labelled": "labels",
+    "labelled": "labels",
+    "SampleType": "sampling",
+    "samples": "sampling",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what not every service uses when it is first asked for."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"sparts.counters.{_LATER[name]}"), name)
+
+
+class Sum(Metric):
+    """The sum of what was added; starts at 0."""
+
+    # Each thread adds to a cell of its own, so that no lock is needed: that halves the time. There
+    # are as many cells as there were threads at once: the system gives identities again.
+    __slots__ = ("_cells",)
+
+    kind = "counter"
+    _cells: dict[int, float]
+
+    def add(self, value: float) -> None:
+        """Add ``value``."""
+        cells, me = self._cells, get_ident()
+        try:
+            cells[me] += value
+        except KeyError:
+            cells[me] = value
+
+    def increment(self) -> None:
+        """Add one."""
+        cells, me = self._cells, get_ident()
+        try:
+            cells[me] += 1
+        except KeyError:
+            cells[me] = 1
+
+    incrementBy = add  # noqa: N815 - the established name
+
+    def reset(self) -> None:
+        """Back to 0."""
+        self._cells = {}
+
+    def __call__(self) -> float:
+        """What was added up to now."""
+        return sum(list(self._cells.values()))
+
+
+counter = Sum
+
+
+class Count(Sum):
+    """How often `add` was called, whatever was added."""
+
+    __slots__ = ()
+
+    def add(self, value: float = 1) -> None:
+        """Count one; ``value`` does not matter."""
+        self.increment()
+
+    incrementBy = add  # noqa: N815 - the established name
+
+
+class Gauge(Sum):
+    """A value that goes up and down: a depth, a temperature; starts at 0."""
+
+    __slots__ = ()
+
+    kind = "gauge"
+
+    def set(self, value: float) -> None:
+        """The value is now ``value``."""
+        self._cells = {get_ident(): value}
+
+    def decrement(self) -> None:
+        """Subtract one."""
+        self.add(-1)
+
+
+gauge = Gauge
+
+
+class Average(Metric):
+    """The mean of what was added; 0.0 before anything was."""
+
+    __slots__ = ("_count", "_total")
+
+    _count: int
+    _total: float
+
+    def add(self, value: float) -> None:
+        """Take ``value`` into the mean."""
+        with self._lock:
+            self._total += value
+            self._count += 1
+
+    def reset(self) -> None:
+        """Forget what was added."""
+        with self._lock:
+            self._total = 0.0
+            self._count = 0
+
+    def __call__(self) -> float:
+        """The mean, 0.0 of nothing."""
+        with self._lock:
+            return self._total / self._count if self._count else 0.0
+
+
+class Max(Metric):
+    """The largest value that was added; 0.0 before anything was."""
+
+    __slots__ = ("_value",)
+
+    _value: float | None
+
+    def add(self, value: float) -> None:
+        """Take ``value`` into account."""
+        with self._lock:
+            if self._value is None or value > self._value:
+                self._value = value
+
+    def reset(self) -> None:
+        """Forget what was added."""
+        with self._lock:
+            self._value = None
+
+    def __call__(self) -> float:
+        """The largest, 0.0 of nothing."""
+        value = self._value
+        return 0.0 if value is None else value
+
+
+class Min(Max):
+    """The smallest value that was added; 0.0 before anything was."""
+
+    __slots__ = ()
+
+    def add(self, value: float) -> None:
+        """Take ``value`` into account."""
+        with self._lock:
+            if self._value is None or value < self._value:
+                self._value = value
+
+
+class CallbackCounter(Metric):
+    """A value that a function knows; it is called whenever the counter is read.
+
+    On a class, ``fn`` is called with the instance (a function without parameters: with nothing), so
+    that it also serves as a decorator of a method. Outside of a class it is called with nothing.
+    An exception in ``fn`` reaches who calls the counter; `read_counters` leaves the counter out and
+    logs the first failure of a row of them.
+    """
+
+    __slots__ = ("_failing", "_fn", "_read")
+
+    def __init__(
+        self,
+        fn: Callable[..., float],
+        *,
+        name: str | None = None,
+        help: str = "",
+        unit: str = "",
+    ) -> None:
+        """Declare a counter that ``fn`` knows; see the class."""
+        self._fn = fn
+        self._read: Callable[[], float] = fn
+        self._failing = False
+        super().__init__(name=name, help=help or (fn.__doc__ or "").partition("\n")[0], unit=unit)
+
+    def _configure(self, declared: Self, owner: object) -> None:
+        super()._configure(declared, owner)
+        fn = self._fn = declared._fn
+        self._failing = False
+        self._read = MethodType(fn, owner) if owner is not None and _wants_owner(fn) else fn
+
+    def __call__(self) -> float:
+        """What the function says now; its exception, if it raises one."""
+        value = self._read()
+        return value if type(value) is int else float(value)
+
+    def read(self) -> float | None:
+        """What the function says now, None if it raises; the first failure in a row is logged."""
+        try:
+            value = self()
+        except Exception:
+            if not self._failing:
+                self._failing = True
+                _log.exception("Counter %r left out: its function raised", self.name)
+            return None
+        self._failing = False
+        return value
+
+    def readings(self) -> Iterator[Reading]:
+        """The one number, or nothing while the function raises."""
+        value = self.read()
+        if value is not None:
+            yield Reading(self.name, self.kind, self.help, self.unit, {}, value)
+
+
+def _wants_owner(fn: Callable[..., float]) -> bool:
+    code = getattr(fn, "__code__", None)
+    if code is None or isinstance(fn, MethodType):
+        return False
+    return code.co_argcount > 0 or bool(code.co_flags & 0x04)  # CO_VARARGS
+
+
+def _metrics(obj: object) -> Iterator[Metric | Labelled[Any]]:
+    """The object's metrics: those its class declares, in that order, then those set on itself."""
+    found: dict[str, Any] = {}
+    for base in reversed(type(obj).__mro__):
+        found.update(vars(base))
+    declared = set(found)
+    found.update(vars(obj).copy())
+    for name, value in found.items():
+        if hasattr(type(value), "readings"):  # a metric, or a family of them by labels
+            value.name = value.name or name
+            yield getattr(obj, name) if name in declared else value
+
+
+def counters_of(obj: object) -> dict[str, Callable[[], float]]:
+    """Every counter of ``obj`` by its name, each a function that reads it; any thread.
+
+    Samples give ``NAME.TYPE.WINDOW`` for each pair, labelled counters ``NAME{label="value"}``.
+    """
+    return {name: fn for metric in _metrics(obj) for name, fn in metric.values()}
+
+
+def metrics_of(obj: object) -> Iterator[Reading]:
+    """Every number of ``obj``'s counters with type, help, unit and labels; any thread."""
+    for metric in _metrics(obj):
+        yield from metric.readings()
+
+
+def read_counters(counters: Mapping[str, Callable[[], float]]) -> dict[str, float]:
+    """The values of ``counters``; those whose function raises are reported and left out."""
+    found: dict[str, float] = {}
+    for name, fn in counters.items():
+        value = fn.read() if isinstance(fn, CallbackCounter) else fn()
+        if value is not None:
+            found[name] = value
+    return found

@@ -1,0 +1,137 @@
+"""What every counter is: a declaration on a class, and one value an instance of it.
+
+A metric written in a class body is only a declaration. The first access through an instance makes
+that instance's own copy and leaves it in the instance's ``__dict__``, so that the next access costs
+what any attribute costs. A metric made outside of a class body counts by itself.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, Self, TypeVar, overload
+
+V = TypeVar("V")
+
+
+class Reading(NamedTuple):
+    """One number of one metric, as a transport such as Prometheus wants it.
+
+    ``kind`` is ``"counter"`` (only grows), ``"gauge"`` or ``"summary"`` (of a window: ``labels``
+    hold ``type`` and ``window``, in seconds). ``unit`` is a word such as ``"ms"``, or empty.
+    """
+
+    name: str
+    kind: str
+    help: str
+    unit: str
+    labels: dict[str, str]
+    value: float
+
+
+class Metric:
+    """Base of all counters: a name, a help text, a unit, and a lock for whoever changes it.
+
+    Args:
+        name: its name where it is shown; the attribute's name by default.
+        help: one sentence that says what is counted.
+        unit: what one is, such as ``"ms"`` or ``"bytes"``.
+    """
+
+    __slots__ = ("_lock", "help", "name", "unit")
+
+    kind = "gauge"
+
+    def __init__(self, *, name: str | None = None, help: str = "", unit: str = "") -> None:
+        """Declare a metric; see the class."""
+        self.name = name or ""
+        self.help = help
+        self.unit = unit
+        self._lock = threading.Lock()
+        self.reset()
+
+    def reset(self) -> None:
+        """Start again from nothing; any thread."""
+
+    def __call__(self) -> float:
+        """The value now; any thread."""
+        raise NotImplementedError
+
+    def __int__(self) -> int:
+        """Give the value now, without its fraction."""
+        return int(self())
+
+    def __float__(self) -> float:
+        """Give the value now."""
+        return float(self())
+
+    def __repr__(self) -> str:
+        """Show the type and the name."""
+        return f"<{type(self).__name__} {self.name or '(no name)'}>"
+
+    def values(self) -> Iterator[tuple[str, Callable[[], float]]]:
+        """The flat names of this metric's numbers, each with the function that reads it."""
+        yield self.name, self
+
+    def readings(self) -> Iterator[Reading]:
+        """Every number of this metric with its type, help, unit and labels."""
+        yield Reading(self.name, self.kind, self.help, self.unit, {}, self())
+
+    def fresh(self, owner: object = None) -> Self:
+        """A new metric of the same declaration, at its start; ``owner`` is whose it will be."""
+        new = object.__new__(type(self))
+        new._configure(self, owner)
+        return new
+
+    def _configure(self, declared: Self, owner: object) -> None:
+        """Take over what ``declared`` says; subclasses with more to say extend this."""
+        Metric.__init__(self, name=declared.name, help=declared.help, unit=declared.unit)
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Take the attribute's name, unless another was given."""
+        self.name = self.name or name
+
+    @overload
+    def __get__(self, obj: None, owner: type | None = None) -> Self: ...
+    @overload
+    def __get__(self, obj: object, owner: type | None = None) -> Self: ...
+    def __get__(self, obj: object | None, owner: type | None = None) -> Self:
+        """Give the instance's own metric; on the class, the declaration."""
+        if obj is None:
+            return self
+        return own(obj, self)
+
+
+def own(obj: object, declared: V) -> V:
+    """The copy of ``declared`` that belongs to ``obj``, made now if this is the first access.
+
+    Two threads that come first at once get the same one: `dict.setdefault` settles it.
+    """
+    metric: Any = declared
+    attribute = _attribute_of(type(obj), declared) or metric.name
+    try:
+        mine: dict[str, Any] = obj.__dict__
+    except AttributeError:
+        raise TypeError(
+            f"{type(obj).__name__}.{attribute} counts per instance, and an instance of "
+            f"{type(obj).__name__} has no __dict__ to keep it in; leave out __slots__."
+        ) from None
+    kept: V = mine.setdefault(attribute, metric.fresh(obj))
+    return kept
+
+
+def _attribute_of(cls: type, declared: object) -> str | None:
+    for base in cls.__mro__:
+        for attribute, value in vars(base).items():
+            if value is declared:
+                return attribute
+    return None
+
+
+def label_text(labels: Iterable[tuple[str, str]]) -> str:
+    """Labels as they stand in a flat name: ``{method="GET",status="200"}``."""
+    quoted = (
+        '{}="{}"'.format(key, value.replace("\\", r"\\").replace('"', r"\""))
+        for key, value in labels
+    )
+    return "{" + ",".join(quoted) + "}"

@@ -1,0 +1,246 @@
+"""`samples`: count, sum, mean, extremes, rate and percentiles over sliding windows.
+
+Memory is bounded by the windows and by the spread of the values, never by how many are added: one
+small record for each second and each minute of the largest window. A read merges at most the
+seconds at the window's two edges and the minutes between them.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from math import floor, isfinite
+from typing import Self
+
+from sparts.clock import SYSTEM, Clock
+from sparts.counters.metric import Metric, Reading
+from sparts.counters.percentiles import percentile
+from sparts.counters.spans import Span
+
+_MINUTE = 60
+_BATCH = 256
+"""Values that are kept at most before they are counted."""
+
+
+class SampleType(enum.Enum):
+    """What `samples` can tell of a window; the value stands in the counter's name."""
+
+    COUNT = "count"
+    SUM = "sum"
+    AVG = "avg"
+    MAX = "max"
+    MIN = "min"
+    RATE = "rate"
+    """How many were added a second; of the time since the start while that is shorter."""
+    P50 = "p50"
+    P90 = "p90"
+    P99 = "p99"
+    P999 = "p99.9"
+
+
+_PERMILLE = {
+    SampleType.P50: 500,
+    SampleType.P90: 900,
+    SampleType.P99: 990,
+    SampleType.P999: 999,
+}
+
+
+class Samples(Metric):
+    """Values over sliding windows; each pair of a type and a window is a counter of its own.
+
+    Args:
+        types: what to tell; the mean by default.
+        windows: lengths in whole seconds; a minute and an hour by default. The current second is
+            the last of a window, so that a value leaves it at most a second early.
+        name, help, unit: as for every `Metric`.
+        clock: where time comes from; by default the ``clock`` of the object it is declared on, or
+            the machine's.
+
+    Of an empty window everything is 0.0. Every method may be called from any thread.
+    """
+
+    __slots__ = (
+        "_before", "_born", "_clock", "_minutes", "_monotonic", "_pending", "_seconds",
+        "_with_bins", "_within",
+        "types", "windows",
+    )  # fmt: skip
+
+    kind = "summary"
+
+    def __init__(
+        self,
+        types: Iterable[SampleType] | None = None,
+        windows: Iterable[int] | None = None,
+        name: str | None = None,
+        *,
+        help: str = "",
+        unit: str = "",
+        clock: Clock | None = None,
+    ) -> None:
+        """Declare samples; see the class."""
+        self.types = tuple(types or (SampleType.AVG,))
+        self.windows = tuple(sorted(windows or (60, 3600)))
+        for window in self.windows:
+            if window < 1 or window != int(window):
+                raise ValueError(
+                    f"A window is a whole number of seconds from 1 up, not {window!r}."
+                )
+        self._clock = clock
+        self._prepare(clock or SYSTEM)
+        super().__init__(name=name, help=help, unit=unit)
+
+    def _prepare(self, clock: Clock) -> None:
+        self._within: Span
+        self._before: tuple[int, float]
+        self._with_bins = any(kind in _PERMILLE for kind in self.types)
+        self._monotonic = clock.monotonic
+
+    def _configure(self, declared: Self, owner: object) -> None:
+        self.types = declared.types
+        self.windows = declared.windows
+        self._clock = declared._clock
+        self._prepare(self._clock or getattr(owner, "clock", None) or SYSTEM)
+        super()._configure(declared, owner)
+
+    def add(self, value: float) -> None:
+        """Add one value, in whatever unit was declared; ValueError unless it is finite."""
+        if not isfinite(value):
+            raise ValueError(f"samples {self.name!r} takes finite numbers, not {value!r}.")
+        # A list's append is exact between threads without the lock. What it collects is sorted into
+        # seconds many at once, which costs less where there are many and where there are few.
+        pending = self._pending
+        pending.append((self._monotonic(), value))
+        if len(pending) >= _BATCH:
+            self._up_to_now()
+
+    def _up_to_now(self) -> float:
+        """Count what is pending, close the seconds that have passed, and give the time."""
+        with self._lock:
+            batch = self._pending[:]
+            del self._pending[: len(batch)]
+            if batch and batch[-1][0] < self._within.end:
+                self._within.take([float(value) for _, value in batch])
+            elif batch:
+                seconds: dict[int, list[float]] = {}
+                for when, value in batch:
+                    seconds.setdefault(floor(when), []).append(float(value))
+                for second in sorted(seconds):
+                    if second >= self._within.end:
+                        self._roll(second)
+                    self._within.take(seconds[second])
+            now = self._monotonic()
+            if now >= self._within.end:
+                self._roll(floor(now))
+            return now
+
+    def _roll(self, second: int) -> None:
+        """Close the current second and open a later one; called with the lock held."""
+        done, largest = self._within, self.windows[-1]
+        if done.count:
+            self._before = (self._before[0] + done.count, self._before[1] + done.total)
+            done.pack()
+            self._seconds.append(done)
+            minutes = self._minutes
+            if not minutes or done.start >= minutes[-1].end:
+                minutes.append(Span(done.start // _MINUTE * _MINUTE, _MINUTE, self._with_bins))
+            minutes[-1].merge(done)
+        self._within = Span(second, 1, self._with_bins)
+        oldest = self._within.end - largest
+        for spans in (self._seconds, self._minutes):
+            while spans and spans[0].start < oldest:
+                spans.popleft()
+
+    def _window(self, window: int) -> tuple[Span, float]:
+        """What lies in ``window``, and the seconds that it covers."""
+        now = self._up_to_now()
+        with self._lock:
+            current = self._within.copy()
+            seconds, minutes = list(self._seconds), list(self._minutes)[:-1]
+        oldest = current.end - window
+        merged = Span(oldest, window, self._with_bins)
+        whole = [minute for minute in minutes if minute.start >= oldest]
+        covered = {minute.start for minute in whole}
+        for span in whole:
+            merged.merge(span)
+        for span in seconds:
+            if span.start >= oldest and span.start // _MINUTE * _MINUTE not in covered:
+                merged.merge(span)
+        merged.merge(current)
+        return merged, max(1.0, now - max(oldest, self._born))
+
+    def read(self, kind: SampleType, window: int) -> float:
+        """What ``kind`` says of the last ``window`` seconds, 0.0 if nothing was added in them."""
+        return self._tell(kind, *self._window(window))
+
+    @staticmethod
+    def _tell(kind: SampleType, span: Span, seconds: float) -> float:
+        if not span.count:
+            return 0.0
+        match kind:
+            case SampleType.COUNT:
+                return span.count
+            case SampleType.SUM:
+                return span.total
+            case SampleType.AVG:
+                return span.total / span.count
+            case SampleType.MAX:
+                return span.high
+            case SampleType.MIN:
+                return span.low
+            case SampleType.RATE:
+                return span.count / seconds
+        found = percentile(dict(span.pairs()), _PERMILLE[kind])
+        return min(max(found, span.low), span.high)
+
+    def getCounters(self) -> dict[str, Callable[[], float]]:  # noqa: N802 - the established name
+        """``NAME.TYPE.WINDOW`` of each pair, each with the function that reads it."""
+        return dict(self.values())
+
+    def getCounter(self, name: str) -> float:  # noqa: N802 - the established name
+        """The value of ``NAME.TYPE.WINDOW``; KeyError naming what there is."""
+        known = self.getCounters()
+        if name not in known:
+            raise KeyError(f"No counter is named {name!r}. There are: {', '.join(known)}.")
+        return known[name]()
+
+    def __call__(self) -> float:
+        """The first type over the smallest window."""
+        return self.read(self.types[0], self.windows[0])
+
+    def values(self) -> Iterator[tuple[str, Callable[[], float]]]:
+        """The flat name of each pair of a type and a window, with the function that reads it."""
+        for kind in self.types:
+            for window in self.windows:
+                yield f"{self.name}.{kind.value}.{window}", partial(self.read, kind, window)
+
+    def readings(self) -> Iterator[Reading]:
+        """Each pair, with ``type`` and ``window`` as labels; each window is merged once."""
+        for window in self.windows:
+            span, seconds = self._window(window)
+            for kind in self.types:
+                labels = {"type": kind.value, "window": str(window)}
+                value = self._tell(kind, span, seconds)
+                yield Reading(self.name, self.kind, self.help, self.unit, labels, value)
+
+    def totals(self) -> tuple[int, float]:
+        """Count and sum of everything that was ever added."""
+        self._up_to_now()
+        with self._lock:
+            count, total = self._before
+            return count + self._within.count, total + self._within.total
+
+    def reset(self) -> None:
+        """Forget what was added."""
+        with self._lock:
+            self._born = self._monotonic()
+            self._before = (0, 0)
+            self._seconds: deque[Span] = deque()
+            self._minutes: deque[Span] = deque()
+            self._within = Span(floor(self._born), 1, self._with_bins)
+            self._pending: list[tuple[float, float]] = []
+
+
+samples = Samples

@@ -1,0 +1,147 @@
+"""What a log line looks like: text, text with colour, with journald's priority, JSON."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from sparts.logs.secrets import masked
+
+_COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def make_formatter(format: str, services: list[str], to_stderr: bool) -> logging.Formatter:
+    """The formatter for a form, and for stderr what it is connected to.
+
+    Args:
+        format: "text" or "json".
+        services: the names of the services that log through it.
+        to_stderr: whether the lines go to stderr, which may be a terminal or the journal.
+    """
+    inner = JSONFormatter(services) if format == "json" else logging.Formatter(logging.BASIC_FORMAT)
+    if to_stderr and under_journald(os.environ):
+        return PriorityFormatter(inner)
+    if to_stderr and format == "text" and colour_wanted(os.environ):
+        return ColourFormatter(logging.BASIC_FORMAT)
+    return inner
+
+
+def under_journald(environ: Mapping[str, str]) -> bool:
+    """Whether stderr is the journal's: ``JOURNAL_STREAM`` names its device and inode."""
+    if not environ.get("JOURNAL_STREAM"):
+        return False
+    try:
+        found = os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError, AttributeError):
+        return False
+    return environ["JOURNAL_STREAM"] == f"{found.st_dev}:{found.st_ino}"
+
+
+def colour_wanted(environ: Mapping[str, str]) -> bool:
+    """Whether stderr is a terminal that shows colour and nobody said no (``NO_COLOR``)."""
+    if environ.get("NO_COLOR") or environ.get("TERM", "dumb") == "dumb":
+        return False
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+class ColourFormatter(logging.Formatter):
+    """``LEVEL:Logger:message`` with the level in colour."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of a record."""
+        level = record.levelname
+        colour = f"\x1b[{_COLOURS.get(level, '0')}m{level}\x1b[0m"
+        return colour + super().format(record).removeprefix(level)
+
+
+class PriorityFormatter(logging.Formatter):
+    """Puts the journal's priority (``<6>``) before every line of another formatter's text."""
+
+    def __init__(self, inner: logging.Formatter) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The lines of a record."""
+        prefix = f"<{priority(record.levelno)}>"
+        return prefix + self.inner.format(record).replace("\n", "\n" + prefix)
+
+
+def priority(level: int) -> int:
+    """The syslog priority of a level."""
+    if level >= logging.WARNING:
+        return 2 if level >= logging.CRITICAL else 3 if level >= logging.ERROR else 4
+    return 6 if level >= logging.INFO else 7
+
+
+class JSONFormatter(logging.Formatter):
+    """One JSON object a line, of ASCII alone; by the standard library, as structlog costs 94 ms.
+
+    Keys: ``time`` (ISO 8601, UTC), ``level``, ``logger``, ``message``, ``service``, ``task`` (of a
+    task's logger), ``thread``, ``exception`` (``type``, ``message``, ``traceback``), ``stack``, and
+    what the call gave as ``extra``; an extra field of one of these names is called ``extra.NAME``.
+
+    Args:
+        services: the names of the services that log through it; the list may change.
+    """
+
+    def __init__(self, services: list[str]) -> None:
+        super().__init__()
+        self.services = services
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of a record."""
+        import json
+
+        whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        fields: dict[str, Any] = {
+            "time": f"{whole}.{int(record.created * 1000) % 1000:03d}Z",
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **self._owner(record.name),
+            "thread": record.threadName,
+            **self._exception(record),
+        }
+        for name, value in vars(record).items():
+            if name not in _STANDARD:
+                fields[f"extra.{name}" if name in fields else name] = value
+        try:
+            return json.dumps(fields, default=str, allow_nan=False)
+        except (TypeError, ValueError, RecursionError):  # a key that is no text, NaN, a circle
+            return json.dumps({name: _sayable(value) for name, value in fields.items()})
+
+    def _owner(self, logger: str) -> dict[str, str]:
+        """The service and the task that a logger's name speaks for."""
+        for service in self.services:
+            if f"{logger}.".startswith(f"{service}."):
+                task = logger[len(service) + 1 :].partition(".")[0]
+                return {"service": service, "task": task} if task else {"service": service}
+        return {"service": self.services[0]} if len(set(self.services)) == 1 else {}
+
+    def _exception(self, record: logging.LogRecord) -> dict[str, Any]:
+        found: dict[str, Any] = {"stack": record.stack_info} if record.stack_info else {}
+        error = record.exc_info[1] if record.exc_info else None
+        if record.exc_info and error is not None:
+            found["exception"] = {
+                "type": type(error).__qualname__,
+                "message": masked(str(error)),
+                "traceback": record.exc_text or self.formatException(record.exc_info),
+            }
+        return found
+
+
+def _sayable(value: object) -> object:
+    """``value`` if JSON can say it, or its text."""
+    import json
+
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return masked(repr(value))
+    return value

@@ -1,0 +1,259 @@
+"""`option()`: one declaration, four sources (command line, environment, file, default).
+
+An option is a class attribute of a service or a task. It becomes a flag, an environment variable, a
+key of the configuration file and a typed attribute, all by the same rules. The neighbours do the
+work: `option_types` converts, `option_binding` names an option in a service, `arguments` makes the
+command line, `config` layers the sources and `option_changes` sets values at run time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import builtins
+from collections.abc import Callable, Iterable
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar, overload
+
+from sparts.errors import OptionError
+from sparts.option_types import is_path
+from sparts.options.arguments import HelpFormatter, add_groups
+from sparts.options.binding import Binding, Source, source_of, state_of
+from sparts.options.changes import assign, holder_of, reload_options
+from sparts.options.sources import parse_options
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+__all__ = [
+    "HelpFormatter",
+    "Option",
+    "Source",
+    "add_options",
+    "declared_options",
+    "option",
+    "parse_options",
+    "reload_options",
+    "set_option",
+    "source_of",
+]
+
+T = TypeVar("T")
+_Default = Callable[[Any], Any]
+_MISSING: Any = object()
+
+
+class Option(Generic[T]):
+    """A declared option: a data descriptor that reads and sets the typed value of its owner.
+
+    The attributes are the arguments of `option`. Reading takes the value from the owner's
+    ``options``; setting converts and checks it first (`OptionError`), then lets every thread see it
+    at once.
+    """
+
+    name: str
+    type: Any
+    default: Any
+    help: str | None
+    action: Any
+    metavar: Any
+    required: bool
+    choices: Iterable[Any] | None
+    nargs: int | str | None
+    secret: bool
+    reloadable: bool
+
+    def __init__(self, **settings: Any) -> None:
+        vars(self).update(settings)
+        self.name = self.name or ""
+        self.choices = None if self.choices is None else list(self.choices)
+        tells = isinstance(self.default, bool | int | float | Enum) or is_path(type(self.default))
+        if self.type is None and self.action is None and tells:
+            self.type = type(self.default)
+        self._text_is_raw = self.type in (int, float, bool) or is_path(self.type)
+        self._dests: dict[str, str] = {}
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = self.name or name
+
+    def __repr__(self) -> str:
+        return f"<option {self.name!r}>"
+
+    def flag(self, prefix: str = "") -> str:
+        """The flag for an owner of this prefix: ``--http-port``; no prefix gives ``--port``."""
+        return "--" + self.dest(prefix).replace("_", "-")
+
+    def dest(self, prefix: str = "") -> str:
+        """The name in the namespace for an owner of this prefix: ``http_port``."""
+        found = self._dests.get(prefix)
+        if found is None:
+            found = "_".join(filter(None, (prefix, self.name))).replace("-", "_")
+            self._dests[prefix] = found
+        return found
+
+    @overload
+    def __get__(self, obj: None, owner: type) -> Option[T]: ...
+    @overload
+    def __get__(self, obj: object, owner: type | None = None) -> T: ...
+    def __get__(self, obj: Any, owner: Any = None) -> Any:
+        if obj is None:
+            return self
+        value = getattr(obj.options, self.dest(type(obj).option_prefix()), _MISSING)
+        if value is _MISSING:  # a namespace that was made by hand
+            return _binding(obj, self.name).default
+        if type(value) is str and self._text_is_raw:  # set in it by hand
+            return _binding(obj, self.name).convert(value, self.name)
+        return value
+
+    def __set__(self, obj: object, value: T) -> None:
+        assign(obj, _binding(obj, self.name), value)
+
+
+class _Rest(TypedDict, total=False):
+    """The arguments of `option` that say nothing of the value's type."""
+
+    help: str | None
+    metavar: str | tuple[str, ...] | None
+    required: bool
+    choices: Iterable[Any] | None
+    secret: bool
+    reloadable: bool
+
+
+# What the declaration says of the attribute's type, for mypy.
+# fmt: off
+@overload
+def option(name: str | None = ..., *, action: Literal["store_true", "store_false"],
+           default: bool | _Default | None = ..., **rest: Unpack[_Rest]) -> Option[bool]: ...
+@overload
+def option(name: str | None = ..., *, type: Callable[[str], T], action: Literal["append"],
+           default: object = ..., **rest: Unpack[_Rest]) -> Option[list[T]]: ...
+@overload
+def option(name: str | None = ..., *, type: Callable[[str], T], nargs: Literal["*", "+"] | int,
+           default: object = ..., **rest: Unpack[_Rest]) -> Option[list[T]]: ...
+@overload
+def option(name: str | None = ..., *, type: Callable[[str], T], default: object = ...,
+           nargs: Literal["?"] | None = ..., **rest: Unpack[_Rest]) -> Option[T]: ...
+@overload
+def option(name: str | None = ..., *, default: str | _Default | None = ...,
+           **rest: Unpack[_Rest]) -> Option[str]: ...
+@overload
+def option(name: str | None = ..., *, default: T, **rest: Unpack[_Rest]) -> Option[T]: ...
+@overload
+def option(name: str | None = ..., *, nargs: Literal["*", "+"] | int, default: object = ...,
+           **rest: Unpack[_Rest]) -> Option[list[str]]: ...
+@overload
+def option(name: str | None = ..., *, action: str | builtins.type[argparse.Action],
+           type: Callable[[str], Any] | None = ..., default: object = ...,
+           nargs: int | str | None = ..., **rest: Unpack[_Rest]) -> Option[Any]: ...
+@overload
+def option(name: str | None, type: Callable[[str], Any] | None, /, default: object = ...,
+           **rest: Unpack[_Rest]) -> Option[Any]: ...
+# fmt: on
+def option(
+    name: str | None = None,
+    type: Any = None,
+    default: Any = None,
+    help: str | None = None,
+    action: Any = None,
+    metavar: str | tuple[str, ...] | None = None,
+    required: bool = False,
+    choices: Iterable[Any] | None = None,
+    nargs: int | str | None = None,
+    *,
+    secret: bool = False,
+    reloadable: bool = True,
+) -> Option[Any]:
+    """Declare an option, as a class attribute of a service or a task.
+
+    Args:
+        name: its name without prefix; None takes the attribute's.
+        type: as in argparse, a function of a text: a class (``bool`` gives ``--no-NAME`` too, an
+            `Enum` its members), one of `sparts.option_types`, or your own. None is the default's
+            type if that is a number, a boolean, a path or an enumeration, and text otherwise.
+        default: the value if nobody gives one, or a function of the class. A text is converted.
+        help: one line or a few for ``-h``.
+        action: as in argparse.
+        metavar: what ``-h`` shows for the value.
+        required: whether one of the sources must give it.
+        choices: the values allowed.
+        nargs: as in argparse; makes a list, except ``"?"``.
+        secret: never shown by help, ``--show-config``, logs or any transport; a file that
+            ``NAME_FILE`` names and systemd's credentials give it too.
+        reloadable: whether it may change at run time.
+    """
+    return Option(**locals())
+
+
+def declared_options(cls: type) -> list[Option[Any]]:
+    """The options of a class and its bases, in the order of declaration, bases first.
+
+    What a class declares again takes the place of its base's; what it sets to anything else is
+    gone.
+    """
+    found: dict[str, Option[Any]] = {}
+    for base in reversed(cls.__mro__):
+        for attribute, value in vars(base).items():
+            if isinstance(value, Option):
+                found[attribute] = value
+            else:
+                found.pop(attribute, None)
+    return list(found.values())
+
+
+def add_options(parser: argparse.ArgumentParser, service: type, tasks: Iterable[type]) -> None:
+    """Add every option of a service and its tasks to ``parser``, a group for each, in their order.
+
+    Args:
+        parser: where they go; its own arguments stay.
+        service: the service's class.
+        tasks: the task classes, in the order in which the service names them.
+
+    Raises:
+        OptionError: two of them have one flag, a flag is the parser's own, or a declaration is
+            wrong.
+    """
+    groups = [
+        (owner, [Binding(declared, owner, service) for declared in declared_options(owner)])
+        for owner in dict.fromkeys((service, *tasks))
+    ]
+    add_groups(parser, service, groups)
+
+
+def set_option(owner: Any, name: str, value: object) -> None:
+    """Set an option of a running service, by the rules of every other source.
+
+    Readers see the old value or the new one: the service gets a changed copy of its namespace, so
+    that whoever keeps ``service.options`` in a variable reads one consistent state. Any thread may
+    call this.
+
+    Args:
+        owner: the service, or the task whose prefix ``name`` lacks.
+        name: as in the namespace or in the flag: ``http_port``, ``http-port``.
+        value: the typed value or its text; None for none.
+
+    Raises:
+        OptionError: there is no such option, it may not change at run time, or the value is wrong.
+    """
+    binding = _binding(owner, name)
+    if not binding.option.reloadable:
+        raise OptionError(f"{binding.flag} cannot change while the service runs: restart it.")
+    assign(owner, binding, value)
+
+
+def _binding(owner: Any, name: str) -> Binding:
+    """The option of ``owner`` with this name."""
+    holder = holder_of(owner)
+    prefix = "" if owner is holder else owner.option_prefix() + "_"
+    dest = (prefix + name).replace("-", "_")
+    state = state_of(holder.options)
+    known = dict(state.bindings) if state else {}
+    if dest not in known:  # a namespace that was made by hand, or a task that came by itself
+        own = (Binding(each, type(owner), type(holder)) for each in declared_options(type(owner)))
+        known.update((binding.dest, binding) for binding in own)
+    if dest in known:
+        return known[dest]
+    from difflib import get_close_matches
+
+    near = get_close_matches(dest, known, 1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    raise OptionError(f"No option is named '{dest}'.{hint}")

@@ -1,0 +1,200 @@
+"""The command line: every option as a flag, grouped by task, on any argparse parser.
+
+The parser may be one that somebody else made. What is added works with its own ``parse_args`` too
+(command line and defaults, typed), and with `sparts.options.sources.parse_options` in full.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any
+
+from sparts.errors import OptionError
+from sparts.options.binding import MASK, STATE, Binding, State
+
+# A "%" of a help text that argparse does not expand, and the one that is escaped already.
+_STRAY_PERCENT = r"%%|%(?!\((?:prog|default|dest|metavar|type|choices)\)s)"
+CONFIG, SHOW, WRITE = "_sparts_config", "_sparts_show_config", "_sparts_write_config"
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """argparse's own, but finds the width without shutil, which every service would import."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_columns() - 2)
+
+
+def _columns() -> int:
+    """The width of the terminal: ``COLUMNS``, or what it says itself, or 80."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns) > 0:
+        return int(columns)
+    try:
+        return os.get_terminal_size().columns or 80
+    except OSError:  # standard output is not a terminal
+        return 80
+
+
+def add_groups(
+    parser: argparse.ArgumentParser, service: type, groups: Sequence[tuple[type, list[Binding]]]
+) -> None:
+    """Add the options of a service and its tasks to ``parser``, a group for each, in this order.
+
+    Args:
+        parser: where they go; its own arguments stay.
+        service: the service's class.
+        groups: each class with its options, the service's first.
+
+    Raises:
+        OptionError: two of them have one flag, or a flag is the parser's own.
+    """
+    bindings: dict[str, Binding] = {}
+    taken: dict[str, Binding] = {}
+    for owner, bound in groups:
+        if not bound and owner is not service:
+            continue
+        title = "options of the service" if owner is service else owner.__name__
+        group = parser.add_argument_group(title, summary(owner, service))
+        for binding in bound:
+            _check_names(binding, taken)
+            _add(group, binding)
+            bindings[binding.dest] = binding
+        if owner is service:
+            _add_config_flags(parser, group)
+    if parser.usage is None and not parser._get_positional_actions():
+        parser.usage = "%(prog)s [options]"
+    parser.set_defaults(**{STATE: State(service, bindings, {}, {})})
+
+
+def _check_names(new: Binding, taken: dict[str, Binding]) -> None:
+    """Raise if another option has the flag or variable of ``new``; note that ``new`` has them."""
+    for name in (new.flag, new.env):
+        other = taken.setdefault(name, new)
+        first, second = other.owner.__name__, new.owner.__name__
+        if other is not new and first == second:
+            raise OptionError(f"{first} declares {name} twice: give one of them another name.")
+        if other is not new:
+            raise OptionError(
+                f"{first} and {second} both have the option {name}: give one of them another "
+                f"OPT_PREFIX, or another name in TASKS, such as 'other={second}'."
+            )
+
+
+def _add(group: Any, binding: Binding) -> None:
+    option, owner = binding.option, binding.owner.__name__
+    settings: dict[str, Any] = {"default": binding.default, "help": _help(binding)}
+    if binding.switch and option.action is None:
+        settings["action"] = Switch
+    elif option.action in ("store_true", "store_false", "count"):
+        settings["action"] = option.action
+    else:
+        settings |= {"type": _Argument(binding), "metavar": option.metavar or _metavar(binding)}
+        names = ("action", "nargs", "choices")
+        settings |= {n: getattr(option, n) for n in names if getattr(option, n) is not None}
+    try:
+        group.add_argument(binding.flag, dest=binding.dest, required=option.required, **settings)
+    except argparse.ArgumentError as exc:
+        message = f"{owner} cannot have the option {binding.flag}: the parser has one of that name"
+        raise OptionError(f"{message} ({exc}).") from exc
+    except (TypeError, ValueError) as exc:
+        raise OptionError(f"{owner}: the declaration of {binding.flag} is wrong: {exc}") from exc
+
+
+class _Argument:
+    """The ``type`` that argparse calls: our conversion, with our message."""
+
+    def __init__(self, binding: Binding) -> None:
+        self.binding = binding
+        self.__name__ = binding.option.name
+
+    def __call__(self, value: str) -> Any:
+        # argparse converts a default that is a text, but ours is what it should be already
+        return value if value is self.binding.default else self.binding.argument(value)
+
+
+class Switch(argparse.Action):
+    """The action of a boolean option: ``--NAME`` sets it, ``--no-NAME`` clears it."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **settings: Any) -> None:
+        flags = [*option_strings, *("--no-" + flag[2:] for flag in option_strings)]
+        super().__init__(flags, dest, nargs=0, **settings)
+        self.on = frozenset(option_strings)
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        """Set the value (called by argparse)."""
+        setattr(namespace, self.dest, option_string in self.on)
+
+    def format_usage(self) -> str:
+        """Both flags, as argparse shows them in the usage line."""
+        return " | ".join(self.option_strings)
+
+
+def _add_config_flags(parser: argparse.ArgumentParser, group: Any) -> None:
+    """Add ``--config`` and its company, except those that the service or the parser has itself."""
+    for dest, action, text in (
+        (CONFIG, "append", "read options from this TOML file; may be repeated, later files win"),
+        (SHOW, "store_true", "print every option's value and where it came from, and exit"),
+        (WRITE, "store_true", "print a commented configuration file of all options, and exit"),
+    ):
+        flag = "--" + dest.removeprefix("_sparts_").replace("_", "-")
+        if flag not in parser._option_string_actions:
+            metavar = {"metavar": "FILE"} if dest == CONFIG else {}
+            group.add_argument(flag, dest=dest, action=action, help=text, **metavar)
+
+
+def _metavar(binding: Binding) -> str | None:
+    """What stands for the value in ``-h``; None leaves it to argparse, which shows the choices."""
+    option = binding.option
+    if option.choices is not None:
+        return None
+    if isinstance(option.type, type) and issubclass(option.type, Enum):
+        return "{" + ",".join(member.name for member in option.type) + "}"
+    return option.name.replace("-", "_").rpartition("_")[2].upper()
+
+
+def _help(binding: Binding) -> str:
+    """The help of one flag, with its default and its variable, ready for argparse's ``%``."""
+    option, text = binding.option, binding.option.help or ""
+    notes = f"env: {binding.env}"
+    if option.required or option.secret:
+        notes = f"{'required' if option.required else 'secret'}; {notes}"
+    elif binding.default is not None and "%(default)s" not in text:
+        notes = f"default: {display(binding.default)}; {notes}"
+    if "%" in text:
+        if option.secret:
+            text = re.sub(r"%\(default\)\w", MASK, text)
+        text = re.sub(_STRAY_PERCENT, "%%", text)
+    return f"{text} [{notes.replace('%', '%%')}]".lstrip()
+
+
+def display(value: object) -> str:
+    """A value as ``-h`` shows it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
+        return ",".join(map(display, value)) or "none"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(getattr(value, "pattern", value))
+
+
+def summary(owner: type, service: type) -> str | None:
+    """The first line of a task's docstring (of the nearest base that has one)."""
+    if owner is service:
+        return None
+    for cls in owner.__mro__[:-1]:
+        if cls.__doc__:
+            return cls.__doc__.strip().partition("\n")[0]
+    return None

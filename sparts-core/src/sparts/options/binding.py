@@ -1,0 +1,216 @@
+"""An option where it is used: bound to a task (or the service) of one service, by all of its names.
+
+The same `Option` object serves every class that inherits it; only with the class does it have a
+flag, a variable, keys of a file and a default. `State` keeps a service's bindings together with
+where each value came from, in one private attribute of the namespace: that is all a reload needs.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sparts.errors import OptionError
+from sparts.logs.secrets import hide_secret
+from sparts.option_types import Expected, convert, expectation, split
+
+if TYPE_CHECKING:
+    from sparts.options import Option
+
+STATE = "_sparts_state"
+MASK = "********"
+
+
+class Source(NamedTuple):
+    """Where a value came from.
+
+    Attributes:
+        kind: "command line", "environment", "file", "run time", "service class", "task class" or
+            "default" (the declaration's own).
+        name: the flag, variable, ``file: [section] key``, or class and attribute.
+    """
+
+    kind: str
+    name: str = ""
+
+    @property
+    def explicit(self) -> bool:
+        """Whether somebody gave the value: command line, environment, file or at run time."""
+        return self.kind in ("command line", "environment", "file", "run time")
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.name}" if self.name else self.kind
+
+
+class State(NamedTuple):
+    """All that is known of a service's options beside their values.
+
+    Attributes:
+        service: the service's class.
+        bindings: every option by its name in the namespace, the service's first, then by task.
+        sources: where each value came from, by the name in the namespace; empty until layered.
+        given: the values of the command line.
+        files: the configuration files, in order.
+        layered: the values as the sources last gave them, whatever code has set since.
+    """
+
+    service: type
+    bindings: Mapping[str, Binding]
+    sources: Mapping[str, Source]
+    given: Mapping[str, Any]
+    files: tuple[str, ...] = ()
+    layered: Mapping[str, Any] = {}
+
+
+Layer = dict[str, tuple[Any, Source]]  # typed values and their sources by name in the namespace
+
+
+class Binding:
+    """One option of one class (``owner``: a task's, or the service's) in one service."""
+
+    def __init__(self, option: Option[Any], owner: type, service: type) -> None:
+        self.option = option
+        self.owner = owner
+        self.prefix: str = owner.option_prefix()  # type: ignore[attr-defined]
+        self.flag = option.flag(self.prefix)
+        self.dest = option.dest(self.prefix)
+        self.env = env_prefix(service) + _variable(self.dest)
+        action, nargs = option.action, option.nargs
+        self.switch = action in ("store_true", "store_false") or (
+            option.type is bool and action is None and nargs is None
+        )
+        """Whether the flag takes no value and the option is true or false."""
+        self.many = action in ("append", "extend") or nargs not in (None, "?")
+        """Whether the value is a list because the option may be given several values."""
+        self.kind = bool if self.switch else int if action == "count" else option.type
+        """The type of one value."""
+        self.default, self.default_source = self._resolve_default(service)
+
+    @property
+    def key(self) -> str:
+        """The key of a configuration file."""
+        return self.option.dest("")
+
+    def convert(self, raw: object, source: str) -> Any:
+        """Return the typed value of ``raw`` (a text, or a value as TOML or code has it), checked.
+
+        None stays None. ``source`` is where it came from, for the message.
+
+        Raises:
+            OptionError: it is nothing that the option takes.
+        """
+        try:
+            return None if raw is None else self._list(raw) if self.many else self._one(raw)
+        except Expected as exc:
+            cause = None if self.option.secret else exc
+            raise OptionError(f"{source}: {self._complaint(exc, raw)}") from cause
+
+    def argument(self, raw: str) -> Any:
+        """Return one value of the command line; the error is argparse's, which names the flag."""
+        try:
+            return self._one(raw)
+        except Expected as exc:
+            raise argparse.ArgumentTypeError(self._complaint(exc, raw)) from None
+
+    def _complaint(self, exc: Expected, raw: object) -> str:
+        if self.option.secret:
+            return f"expected {expectation(self.kind)}, got something else (a secret)"
+        shown = repr(raw)
+        return f"expected {exc}, got {shown if len(shown) <= 120 else shown[:117] + '...'}"
+
+    def _one(self, raw: object) -> Any:
+        value = convert(self.kind, raw)
+        if self.option.secret:  # out of all logs from here on
+            hide_secret([raw, value])
+        choices = self.option.choices
+        if choices is not None and value not in choices:
+            raise Expected("one of " + ", ".join(map(str, choices)))
+        return value
+
+    def _list(self, raw: object) -> list[Any]:
+        values = split(raw) if isinstance(raw, str) else raw
+        if not isinstance(values, list | tuple):
+            raise Expected(f"a list, each of it {expectation(self.kind)}")
+        nargs = self.option.nargs
+        if nargs == "+" and not values:
+            raise Expected("at least one value")
+        if isinstance(nargs, int) and self.option.action is None and len(values) != nargs:
+            raise Expected(f"{nargs} values")
+        return [self._one(value) for value in values]
+
+    def _resolve_default(self, service: type) -> tuple[Any, Source]:
+        raw = self.option.default
+        kind = "default" if self.owner is service else "task class"
+        source = Source(kind, self.owner.__name__)
+        if callable(raw) and not isinstance(raw, type):
+            view = ClassView(self.owner, service)
+            raw = raw(view)
+            if names := object.__getattribute__(view, "stood_in"):
+                source = Source("service class", f"{service.__name__}.{names[-1]}")
+        if isinstance(raw, str):
+            return self.convert(raw, f"the default of {self.flag}"), source
+        return (list(raw) if isinstance(raw, list | tuple) and self.many else raw), source
+
+
+class ClassView:
+    """A task's class as an option's default function sees it.
+
+    An attribute that the user's service class defines stands in for the task's of the same name, so
+    that ``DEFAULT_PORT = 8000`` on a service moves its HTTP task. What `VService` itself defines
+    does not, nor does a dunder name.
+    """
+
+    def __init__(self, owner: type, service: type) -> None:
+        self.owner = owner
+        self.service = service
+        self.stood_in: list[str] = []
+
+    def __getattribute__(self, name: str) -> Any:
+        get = object.__getattribute__
+        owner, service = get(self, "owner"), get(self, "service")
+        if not (name.startswith("__") and name.endswith("__")):
+            definer = next((cls for cls in service.__mro__ if name in vars(cls)), object)
+            if definer not in _our_classes(service):
+                get(self, "stood_in").append(name)
+                return getattr(service, name)
+        return getattr(owner, name)
+
+
+def _our_classes(service: type) -> set[type]:
+    """The classes of a service that its author did not write: VService and what it is made of."""
+    ours: set[type] = {object}
+    for cls in service.__mro__:
+        if cls.__module__ == "sparts.vservice" and cls.__name__ == "VService":
+            ours.update(cls.__mro__)
+    return ours
+
+
+def env_prefix(service: type) -> str:
+    """What a service's variables begin with: ``ENV_PREFIX`` of the class or ``NAME_``."""
+    given = getattr(service, "ENV_PREFIX", None)
+    return _variable(service.__name__) + "_" if given is None else str(given)
+
+
+def _variable(name: str) -> str:
+    return "".join(c if c.isalnum() else "_" for c in name).upper()
+
+
+def state_of(ns: argparse.Namespace) -> State | None:
+    """What is known of a namespace's options; None for one that was made by hand."""
+    return getattr(ns, STATE, None)
+
+
+def source_of(ns: argparse.Namespace, dest: str) -> Source:
+    """Where the value of ``dest`` in ``ns`` came from.
+
+    For a namespace that argparse alone made, a value that is not the default was given on the
+    command line; what nobody declared has the source "default".
+    """
+    state = state_of(ns)
+    if state is None or dest not in state.bindings:
+        return Source("default")
+    binding = state.bindings[dest]
+    same = getattr(ns, dest, binding.default) == binding.default
+    guess = binding.default_source if same else Source("command line", binding.flag)
+    return state.sources.get(dest, guess)

@@ -1,0 +1,70 @@
+"""Options that change while the service runs: set one by one, or read again from their sources."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from sparts.errors import OptionError
+from sparts.options.binding import STATE, Binding, Source, state_of
+from sparts.options.sources import reload_values
+
+_write_lock = threading.Lock()  # one writer at a time; readers need none, they see whole namespaces
+
+
+def holder_of(owner: Any) -> Any:
+    """The service that holds the namespace of ``owner``, which is a task or that service."""
+    return getattr(owner, "service", owner)
+
+
+def assign(owner: Any, binding: Binding, value: object) -> None:
+    """Convert and check a value, set it, and tell the service and its tasks.
+
+    Raises:
+        OptionError: the value is not one for this option.
+    """
+    typed = binding.convert(value, f"setting {binding.flag}")
+    if typed is None and binding.option.required:
+        raise OptionError(f"setting {binding.flag}: a value is required")
+    holder = holder_of(owner)
+    with _write_lock:
+        values = {**vars(holder.options), binding.dest: typed}
+        if (state := state_of(holder.options)) is not None:
+            sources = {**state.sources, binding.dest: Source("run time")}
+            values[STATE] = state._replace(sources=sources)
+        holder.options = argparse.Namespace(**values)
+    _tell(holder, {binding.dest: typed})
+
+
+def reload_options(owner: Any) -> frozenset[str]:
+    """Read the configuration files and the environment again, and take over what changed.
+
+    Everything is checked before anything changes; then all changes are seen at once. What the
+    command line gave or code set at run time stays. An option that is not reloadable stays too,
+    with a warning in the log.
+
+    Returns:
+        The names, as in the namespace, of what changed.
+
+    Raises:
+        OptionError: a file or a value is wrong; nothing has changed.
+    """
+    holder = holder_of(owner)
+    with _write_lock:
+        state = state_of(holder.options)
+        if state is None:
+            return frozenset()
+        state, values, refused = reload_values(state)
+        holder.options = argparse.Namespace(**{**vars(holder.options), **values, STATE: state})
+    for flag in refused:
+        holder.logger.warning("%s changed: it takes effect at the next start.", flag)
+    _tell(holder, values)
+    return frozenset(values)
+
+
+def _tell(holder: Any, values: Mapping[str, Any]) -> None:
+    """Tell the service, which tells its tasks."""
+    if values and (tell := getattr(holder, "options_changed", None)) is not None:
+        tell(frozenset(values))

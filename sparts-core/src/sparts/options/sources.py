@@ -1,0 +1,169 @@
+"""The four sources of an option's value, layered: command line, environment, file, class."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+from sparts.errors import OptionError
+from sparts.options.arguments import CONFIG, SHOW, WRITE
+from sparts.options.binding import STATE, Binding, Layer, Source, State, env_prefix
+
+_UNSET: Any = object()
+
+
+def parse_options(
+    parser: argparse.ArgumentParser, argv: Sequence[str] | None = None
+) -> argparse.Namespace:
+    """The namespace of a service: the final, typed value of every option of `add_options`.
+
+    The command line counts before the environment, that before the files, those before the
+    defaults. ``--show-config`` and ``--write-config`` print and exit with status 0.
+
+    Args:
+        parser: a parser that went through `add_options`.
+        argv: the command line without the program; None is that of the process.
+
+    Raises:
+        OptionError: a flag, variable, file or value is wrong or missing; the message names it.
+        SystemExit: after ``-h``, ``--show-config``, ``--write-config`` and a completion.
+    """
+    state: State = parser.get_default(STATE)
+    if "_ARGCOMPLETE" in os.environ:
+        _complete(parser)
+    ns = _parse_command_line(parser, argv, state.bindings)
+    given = {d: v for d, v in vars(ns).items() if d in state.bindings and v is not _UNSET}
+    state = state._replace(given=given, files=_files(ns, state.service))
+    if getattr(ns, WRITE, False):
+        from sparts.options.text import written_config
+
+        _print_and_exit(written_config(state))
+    values, sources = _layered(state)
+    state = state._replace(sources=sources, layered=values)
+    if getattr(ns, SHOW, False):
+        from sparts.options.text import shown_config
+
+        _print_and_exit(shown_config(state))
+    _check_required(state)
+    vars(ns).update(values)
+    setattr(ns, STATE, state)
+    return ns
+
+
+def reload_values(old: State) -> tuple[State, dict[str, Any], list[str]]:
+    """What the sources give now; nothing is changed.
+
+    Returns:
+        The state after the reload, the values that changed, and the flags of those that may not.
+
+    Raises:
+        OptionError: a file or a value is wrong, or a required one is gone.
+    """
+    if not old.sources:  # argparse alone made the namespace: there is no file to read again
+        return old, {}, []
+    values, sources = _layered(old)
+    new = old._replace(sources=sources, layered=values)
+    _check_required(new)
+    changed = {d: value for d, value in values.items() if value != old.layered[d]}
+    refused = [d for d in changed if not old.bindings[d].option.reloadable]
+    for dest in refused:
+        values[dest] = old.layered[dest]
+    for dest, source in old.sources.items():
+        if source.kind == "run time" or dest in refused:
+            sources[dest] = source
+            changed.pop(dest, None)
+    return new, changed, sorted(old.bindings[dest].flag for dest in refused)
+
+
+def _layered(state: State) -> tuple[dict[str, Any], dict[str, Source]]:
+    """The value and the source of every option, from all sources as they are now."""
+    layers: Layer = {d: (b.default, b.default_source) for d, b in state.bindings.items()}
+    if state.files:
+        from sparts.options.files import read_files
+
+        layers.update(read_files(state))
+    layers.update(_environment(state))
+    for dest, value in state.given.items():
+        layers[dest] = (value, Source("command line", state.bindings[dest].flag))
+    return {d: v for d, (v, _) in layers.items()}, {d: s for d, (_, s) in layers.items()}
+
+
+def _parse_command_line(
+    parser: argparse.ArgumentParser, argv: Sequence[str] | None, bindings: Mapping[str, Binding]
+) -> argparse.Namespace:
+    """Parse the command line alone: what it does not give is `_UNSET`."""
+    plain = (None, "store", "store_true", "store_false")  # the rest builds on what was there: None
+    builds = {d for d, binding in bindings.items() if binding.option.action not in plain}
+    ns = argparse.Namespace(**{d: None if d in builds else _UNSET for d in bindings})
+    required = [a for a in parser._actions if a.dest in bindings and a.required]
+    ours = type(parser).error is argparse.ArgumentParser.error and "error" not in vars(parser)
+    try:
+        for action in required:  # any source may give it
+            action.required = False
+        if ours:
+            vars(parser)["error"] = _raise
+        parser.parse_args(argv, ns)
+    except argparse.ArgumentError as exc:  # of a parser with exit_on_error=False
+        _raise(str(exc))
+    finally:
+        for action in required:
+            action.required = True
+        if ours:
+            del vars(parser)["error"]
+    vars(ns).update({d: _UNSET for d in builds if getattr(ns, d) is None})
+    return ns
+
+
+def _raise(message: str) -> NoReturn:
+    """What a parser's ``error`` does here: the caller says it, without the usage."""
+    raise OptionError(message.removeprefix("argument "))
+
+
+def _files(ns: argparse.Namespace, service: type) -> tuple[str, ...]:
+    """The configuration files: those of the command line, or those of ``PREFIX_CONFIG``."""
+    files = getattr(ns, CONFIG, None)
+    if not files and "config" not in vars(ns):
+        files = os.environ.get(env_prefix(service) + "CONFIG", "").split(os.pathsep)
+    return tuple(os.path.abspath(file) for file in files or () if file)
+
+
+def _environment(state: State) -> Layer:
+    found: Layer = {}
+    for dest, binding in state.bindings.items():
+        name, raw = binding.env, os.environ.get(binding.env)
+        if binding.option.secret:
+            from sparts.options.files import secret_from_file
+
+            name, raw = secret_from_file(binding, raw)
+        if raw or (raw is not None and binding.kind in (None, str) and not binding.many):
+            found[dest] = (binding.convert(raw, name), Source("environment", name))
+    return found
+
+
+def _check_required(state: State) -> None:
+    for dest, binding in state.bindings.items():
+        if binding.option.required and state.layered[dest] is None:
+            section = "" if binding.owner is state.service else f" of [{binding.prefix}]"
+            raise OptionError(
+                f"{binding.flag} is required: give the flag, the variable {binding.env}, or "
+                f"'{binding.key}'{section} in a file for --config."
+            )
+
+
+def _complete(parser: argparse.ArgumentParser) -> None:
+    """Answer the shell's completion, if argcomplete is installed."""
+    import importlib
+
+    try:
+        argcomplete: Any = importlib.import_module("argcomplete")
+    except ImportError:
+        return
+    argcomplete.autocomplete(parser)
+
+
+def _print_and_exit(text: str) -> NoReturn:
+    sys.stdout.write(text)
+    sys.exit(0)

@@ -1,0 +1,112 @@
+"""Options written out: what ``--show-config`` and ``--write-config`` print, both of them TOML."""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from collections.abc import Iterator
+from enum import Enum
+from itertools import groupby
+
+from sparts.options.arguments import summary
+from sparts.options.binding import MASK, Binding, State
+
+
+def shown_config(state: State) -> str:
+    """Every option's value and where it came from; a secret that is set is masked."""
+    lines = [f"# The options of {state.service.__name__}, and where each value came from."]
+    for owner, bindings in _by_owner(state):
+        lines.extend(_heading(owner, state))
+        for binding in bindings:
+            value = state.layered[binding.dest]
+            secret = binding.option.secret and value is not None
+            line = assignment(binding.key, MASK if secret else value)
+            lines.append(f"{line}  # {_one_line(str(state.sources[binding.dest]))}")
+    return "\n".join(lines) + "\n"
+
+
+def written_config(state: State) -> str:
+    """A configuration file of all options: each with its help and its default, commented out."""
+    lines = [
+        f"# Configuration of {state.service.__name__}.",
+        "# A key that is commented out shows the default: remove its '#' to change it.",
+    ]
+    for owner, bindings in _by_owner(state):
+        lines.extend(_heading(owner, state))
+        for binding in bindings:
+            lines.append("")
+            for paragraph in _description(binding):
+                lines.extend(_comment(paragraph))
+            default = None if binding.option.secret else binding.default
+            lines.append("#" + assignment(binding.key, default).lstrip("#"))
+    return "\n".join(lines) + "\n"
+
+
+def _by_owner(state: State) -> Iterator[tuple[type, list[Binding]]]:
+    """The options of the service and of each task that has any."""
+    for owner, bindings in groupby(state.bindings.values(), lambda binding: binding.owner):
+        yield owner, list(bindings)
+
+
+def _heading(owner: type, state: State) -> list[str]:
+    """The table of a task, after what the task does."""
+    if owner is state.service:
+        return []
+    return ["", *_comment(summary(owner, state.service) or ""), f"[{_key(owner.__name__)}]"]
+
+
+def _description(binding: Binding) -> list[str]:
+    """What a key is for, what it takes and which variable does the same."""
+    option = binding.option
+    fill = dict.fromkeys(("prog", "default", "dest", "metavar", "type", "choices"), "")
+    try:
+        parts = [
+            (option.help or "") % {**fill, "default": MASK if option.secret else binding.default}
+        ]
+    except (KeyError, TypeError, ValueError):
+        parts = [option.help or ""]
+    if option.choices is not None:
+        parts.append("One of " + ", ".join(map(str, option.choices)) + ".")
+    if option.required:
+        parts.append("Required.")
+    if option.secret:
+        parts.append(f"Secret: better in the file that {binding.env}_FILE names.")
+    return [*parts, f"Variable: {binding.env}"]
+
+
+def _comment(text: str) -> list[str]:
+    """``text`` as lines of comment."""
+    return [f"# {line}" for line in textwrap.wrap(text, 96)]
+
+
+def assignment(key: str, value: object) -> str:
+    """A line of TOML; commented out and without a value for None, which TOML has no word for."""
+    return f"#{_key(key)} =" if value is None else f"{_key(key)} = {toml(value)}"
+
+
+def _key(name: str) -> str:
+    """A key of TOML, quoted where it has to be."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else toml(name)
+
+
+def toml(value: object) -> str:
+    """A value as TOML writes it; what TOML has no form for is its text."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Enum):
+        return toml(value.name)
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_key(str(k))} = {toml(v)}" for k, v in value.items()) + "}"
+    text = value if isinstance(value, str) else str(getattr(value, "pattern", value))
+    text = text.encode("utf-8", "replace").decode()
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _one_line(text: str) -> str:
+    """``text`` as a comment can hold it."""
+    return "".join(c if c.isprintable() else "?" for c in text)
