@@ -6,18 +6,20 @@ import contextlib
 import queue
 import threading
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+T = TypeVar("T")
 
 
 class LoopWatch:
     """Reports, from a thread of its own, that a loop is busy with one thing for too long.
 
-    The loop says `busy` and `idle` at each turn. If it cannot, it says `stir` when there is
-    something to do, and ``probe`` has it call `idle` from its own thread as soon as it can.
-    The thread looks once every ``threshold`` seconds while the loop works, and sleeps with it. It
+    The loop waits for events by what `around` makes. If it cannot, it says `stir` when there is
+    something to do, and ``probe`` has it call `idle` in its own thread as soon as it can.
+    The watch looks once every ``threshold`` seconds while the loop works, and sleeps with it. It
     cannot look while other code holds the interpreter's lock.
 
     Args:
@@ -44,14 +46,25 @@ class LoopWatch:
 
     # -- called in the loop's thread, at every turn: as short as can be ----------------------------
 
-    def busy(self) -> None:
-        """Note that the loop begins to work."""
-        self._since = monotonic()
-        if self._asleep:
-            self._wake()
+    def around(self, wait: Callable[[float | None], T]) -> Callable[[float | None], T]:
+        """Return a function that waits as ``wait(timeout)`` does, for whose return the loop works.
+
+        A timeout of 0 seconds is no wait.
+        """
+
+        def watched(timeout: float | None = None) -> T:
+            if timeout is None or timeout > 0:
+                self._since = None
+            events = wait(timeout)
+            self._since = monotonic()
+            if self._asleep:
+                self._wake()
+            return events
+
+        return watched
 
     def idle(self) -> None:
-        """Note that the loop is done with what it had to do."""
+        """Note that the loop is done with what it had to do when it was asked."""
         self._since = None
 
     def stir(self) -> None:
@@ -105,6 +118,9 @@ class LoopWatch:
         if self._since is None and not self._stirred and not self._ended:
             self._wakeups.get()
         self._asleep = False
+        if not self._ended:
+            # Or else a loop of many short turns would wake this thread in each of them.
+            self._pause(self._threshold)
 
     def _pause(self, seconds: float) -> None:
         with contextlib.suppress(queue.Empty):

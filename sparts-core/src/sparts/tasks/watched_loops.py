@@ -20,23 +20,9 @@ def asyncio_loop(
     if not threshold:
         return asyncio.new_event_loop(), None
     watch = LoopWatch(threshold, report)
-    return asyncio.SelectorEventLoop(_WatchedSelector(watch)), watch
-
-
-class _WatchedSelector(selectors.DefaultSelector):
-    """Tells the watch that the loop waits for events, and that it has some."""
-
-    def __init__(self, watch: LoopWatch) -> None:
-        super().__init__()
-        self._idle = watch.idle
-        self._busy = watch.busy
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Wait for events, as the selectors of the standard library do."""
-        self._idle()
-        events = super().select(timeout)
-        self._busy()
-        return events
+    selector: Any = selectors.DefaultSelector()
+    selector.select = watch.around(selector.select)
+    return asyncio.SelectorEventLoop(selector), watch
 
 
 def uvloop_loop(
