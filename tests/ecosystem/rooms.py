@@ -12,7 +12,7 @@ CORE = ROOT / "sparts-core" / "src" / "sparts"
 
 
 def rooms() -> list[str]:
-    """Give the rooms of the core as the picture in docs/architecture.md has them, top floor first."""
+    """Give the rooms of the core in the order of docs/architecture.md, top floor first."""
     page = (ROOT / "docs" / "architecture.md").read_text()
     picture = page.split("## The rooms of the core")[1].split("```")[1]
     return re.findall(r"^([a-z_]+)(?:/|\.py)", picture, re.MULTILINE)
