@@ -136,6 +136,15 @@ def test_secret_that_contains_another_is_masked_whole(stderr: FakeStderr) -> Non
     assert (line["pin"], line["n"]) == ("********", 5)
 
 
+def test_keys_and_stacks_are_masked_too() -> None:
+    hide_secret(SECRET)
+    fields = {"held": {SECRET: 1, (SECRET,): 2}, "stack_info": f"Stack:\n{SECRET}"}
+    record = logging.makeLogRecord({"msg": "x", **fields})
+    SecretFilter().filter(record)
+    assert "wörd" not in repr(vars(record))
+    assert list(vars(record)["held"].values()) == [1, 2]
+
+
 def test_records_are_untouched_while_there_is_no_secret() -> None:
     record = logging.makeLogRecord({"msg": "%s", "args": ("x",), "extra_field": [1]})
     before = dict(vars(record))
