@@ -17,7 +17,7 @@ from sparts.loop_watch import LoopWatch
 from sparts.supervision import RestartPolicy
 from sparts.tasks import asyncio_loop
 from sparts.tasks.asyncio import AsyncioLoopTask
-from sparts.testing.loops import WAIT, AsyncioLoopContract, errors_of
+from sparts.testing.loops import WAIT, AsyncioLoopContract, errors_of, switches_of
 from sparts.testing.running import make_service, running
 from sparts.vservice import VService
 
@@ -147,6 +147,18 @@ def test_a_loop_that_works_much_but_never_long_is_not_warned_about() -> None:
         threading.Event().wait(0.1)
     watch.stop()
     assert not reports
+
+
+def test_a_busy_loop_does_not_wake_its_watch_at_every_turn() -> None:
+    async def turn_often() -> None:
+        for _ in range(20_000):
+            await asyncio.sleep(0)
+
+    with loop_of() as task:
+        [watch] = [thread for thread in threading.enumerate() if "watch" in thread.name]
+        before = switches_of(watch)
+        task.call(turn_often).result(WAIT)
+        assert switches_of(watch) - before < 1000
 
 
 def test_a_threshold_of_0_means_no_watch() -> None:

@@ -248,11 +248,12 @@ def errors_of(logger: logging.Logger) -> Iterator[queue.SimpleQueue[logging.LogR
 
 
 def _switches(service: VService) -> dict[str, int]:
-    """How often each thread of a service has gone to sleep."""
-    found = {}
-    for thread in threading.enumerate():
-        if thread.name.startswith(service.name) and thread.native_id is not None:
-            with open(f"/proc/self/task/{thread.native_id}/status", encoding="ascii") as file:
-                lines = dict(line.split(":", 1) for line in file)
-            found[thread.name] = int(lines["voluntary_ctxt_switches"])
-    return found
+    threads = [t for t in threading.enumerate() if t.name.startswith(service.name)]
+    return {thread.name: switches_of(thread) for thread in threads}
+
+
+def switches_of(thread: threading.Thread) -> int:
+    """How often a thread has gone to sleep, as the system counts it."""
+    with open(f"/proc/self/task/{thread.native_id}/status", encoding="ascii") as file:
+        lines = dict(line.split(":", 1) for line in file)
+    return int(lines["voluntary_ctxt_switches"])

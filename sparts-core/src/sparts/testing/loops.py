@@ -20,10 +20,18 @@ from sparts.errors import LoopStoppedError, SpartsError, StartError
 from sparts.loops import LoopTask
 from sparts.states import TaskState
 from sparts.supervision import RestartPolicy
-from sparts.testing.loop_calls import WAIT, Bound, LoopCalls, errors_of
+from sparts.testing.loop_calls import WAIT, Bound, LoopCalls, errors_of, switches_of
 from sparts.vtask import VTask
 
-__all__ = ["WAIT", "AsyncioLoopContract", "Bound", "LoopCalls", "LoopContract", "errors_of"]
+__all__ = [
+    "WAIT",
+    "AsyncioLoopContract",
+    "Bound",
+    "LoopCalls",
+    "LoopContract",
+    "errors_of",
+    "switches_of",
+]
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
