@@ -104,9 +104,8 @@ def test_exception_of_the_iterable_reaches_the_caller() -> None:
         yield 1
         raise KeyError("source")
 
-    with running(Echo) as service:
-        with pytest.raises(KeyError, match="source"):
-            service.requireTask(Echo).map(broken())
+    with running(Echo) as service, pytest.raises(KeyError, match="source"):
+        service.requireTask(Echo).map(broken())
 
 
 def test_results_that_nobody_wants_any_more_are_cancelled() -> None:

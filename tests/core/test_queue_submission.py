@@ -5,7 +5,13 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
-from concurrent.futures import FIRST_COMPLETED, CancelledError, InvalidStateError, as_completed
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    CancelledError,
+    Future,
+    InvalidStateError,
+    as_completed,
+)
 
 import pytest
 from sparts.context import ExecuteContext
@@ -90,13 +96,12 @@ def test_cancelled_future_does_not_begin() -> None:
 
 def test_wait_and_as_completed_take_it() -> None:
     done, later = finished(1), Submission()
-    first = concurrent.futures.wait([done, later], return_when=FIRST_COMPLETED)
+    both: list[Future[int]] = [done, later]
+    first = concurrent.futures.wait(both, return_when=FIRST_COMPLETED)
     assert first.done == {done}
-    thread = threading.Thread(
-        target=lambda: later.set_running_or_notify_cancel() and later.set_result(2)
-    )
+    thread = threading.Thread(target=deliver, args=(ExecuteContext(future=later), 2))
     thread.start()
-    assert {future.result() for future in as_completed([done, later], timeout=10)} == {1, 2}
+    assert {future.result() for future in as_completed(both, timeout=10)} == {1, 2}
     thread.join()
 
 
@@ -150,7 +155,8 @@ def test_coroutine_awaits_a_result_an_exception_and_a_cancellation() -> None:
         cancelled.cancel()
         with pytest.raises(asyncio.CancelledError):
             await cancelled
-        assert await asyncio.gather(finished(1), asyncio.wait_for(finished(2), 10)) == [1, 2]
+        one, two = await asyncio.gather(finished(1), asyncio.wait_for(finished(2), 10))
+        assert (one, two) == (1, 2)
 
     asyncio.run(main())
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import queue
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
@@ -281,12 +282,13 @@ def test_full_queue_raises_without_waiting_or_when_the_time_is_over() -> None:
     with running(Full) as service:
         task = service.requireTask(Full)
         task.fill()
-        for attempt in (
+        attempts: list[Callable[[], object]] = [
             lambda: task.queue.put("late", timeout=0.01),
             lambda: task.queue.put("late", block=False),
             lambda: task.queue.put_nowait("late"),
             lambda: task.submit("late", timeout=0),
-        ):
+        ]
+        for attempt in attempts:
             with pytest.raises(queue.Full, match="Full has no room: 1 items wait"):
                 attempt()
         task.gate.put(None)

@@ -77,3 +77,32 @@ class LoopStoppedError(SpartsError):
 
 class TaskStoppedError(SpartsError):
     """The task has stopped: it takes nothing more, and what it was waited for will not come."""
+
+
+class ProcessFailed(SpartsError):  # noqa: N818 - the established name
+    """A process has ended otherwise than with exit status 0.
+
+    Args:
+        command: what was run, as it was given to Popen.
+        returncode: the exit status; negative: the number of the signal that killed it.
+        stdout: its output, bytes or text as it was asked for; None if it was not read.
+        stderr: what it wrote to its standard error; the same.
+    """
+
+    def __init__(
+        self,
+        command: object,
+        returncode: int,
+        stdout: bytes | str | None = None,
+        stderr: bytes | str | None = None,
+    ) -> None:
+        how = f"ended with status {returncode}"
+        if returncode < 0:
+            how = f"was killed by signal {-returncode}"
+        text = stderr.decode(errors="replace") if isinstance(stderr, bytes) else stderr or ""
+        last = text.rstrip().rpartition("\n")[2]
+        super().__init__(f"{command!r} {how}{': ' if last else ''}{last}")
+        self.command = command
+        self.returncode = returncode
+        self.stdout = stdout
+        self.stderr = stderr

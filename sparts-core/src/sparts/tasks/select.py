@@ -1,0 +1,284 @@
+"""SelectTask: a loop that calls back when a file descriptor is ready or a child process ends."""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import os
+import select
+import selectors
+import threading
+from collections import deque
+from itertools import count
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from sparts.counters import CallbackCounter
+from sparts.errors import LoopStoppedError, ProcessFailed, TaskStoppedError
+from sparts.loops import LoopTask
+from sparts.tasks.processes import ProcessStreamHandler, communicate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol, TypeAlias
+
+    from sparts.tasks.submission import Submission
+    from sparts.vservice import VService
+
+    class HasFileno(Protocol):
+        """What has a file descriptor: a socket, a file, a pipe."""
+
+        def fileno(self) -> int: ...
+
+    FileDescriptor: TypeAlias = int | HasFileno
+    Callback: TypeAlias = Callable[[Any], object]
+
+__all__ = ["ProcessFailed", "ProcessStreamHandler", "SelectTask"]
+
+_NAMES = {selectors.EVENT_READ: "reading", selectors.EVENT_WRITE: "writing"}
+
+
+class SelectTask(LoopTask):
+    """Waits for file descriptors and child processes, in one thread.
+
+    A callback is called in the loop's thread, with what was registered (a number or an object with
+    a ``fileno``), again and again while that is ready. It must not block. An exception in it leaves
+    the worker, so that by default the service ends; after a restart (``RESTART``) everything is
+    still registered.
+
+    At the stop, the processes that the task watches get SIGTERM, and SIGKILL if they do not end.
+    """
+
+    KILL_AFTER: float = 5.0
+    """Seconds from SIGTERM to SIGKILL; fewer at a stop that leaves less time."""
+    LINGER: float = 1.0
+    """Seconds that the output of a process is read after its end, if others keep it open."""
+
+    n_children = CallbackCounter(lambda self: len(self._children), help="Processes that run now.")
+
+    def __init__(self, service: VService) -> None:
+        """Make the task for a service; called by the service."""
+        super().__init__(service)
+        self._registering = threading.RLock()  # guards the selector and what it knows
+        self._excepts: dict[int, tuple[Any, Callback]] = {}
+        self._except_poll: select.epoll | None = None
+        self._children: set[ProcessStreamHandler] = set()
+        self._ending = False
+        self._posted: deque[Callable[[], object]] = deque()
+        self._timers: list[tuple[float, int, Callable[[], object]]] = []
+        self._numbers = count()
+        self._wakeup = -1
+
+    def initTask(self) -> None:  # noqa: N802
+        """Open the selector, so that tasks which depend on this one can register at once."""
+        super().initTask()
+        self._selector = selectors.DefaultSelector()
+        self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.register_read(self._wakeup, self._woken)
+
+    # -- to use, from any thread -------------------------------------------------------------------
+
+    def register_read(self, fd: FileDescriptor, callback: Callback) -> None:
+        """Have ``callback(fd)`` called while there is something to read, or the end.
+
+        It takes the place of an earlier callback for the same. `ValueError` or `OSError`: ``fd`` is
+        closed, or nothing to wait for, such as a file of a disk. Unregister it before you close it.
+        """
+        self._register(fd, selectors.EVENT_READ, callback)
+
+    def register_write(self, fd: FileDescriptor, callback: Callback) -> None:
+        """Have ``callback(fd)`` called while there is room to write; as `register_read`."""
+        self._register(fd, selectors.EVENT_WRITE, callback)
+
+    def register_except(self, fd: FileDescriptor, callback: Callback) -> None:
+        """Have ``callback(fd)`` called in exceptional conditions: urgent data, a changed attribute.
+
+        As `register_read`.
+        """
+        number = fd if isinstance(fd, int) else fd.fileno()
+        with self._registering:
+            if self._except_poll is None:  # selectors knows no such conditions; epoll does
+                self._except_poll = select.epoll()
+                self.register_read(self._except_poll, self._exceptional)
+            if number not in self._excepts:
+                self._except_poll.register(number, select.EPOLLPRI)
+            self._excepts[number] = (fd, callback)
+
+    def unregister_read(self, fd: FileDescriptor) -> None:
+        """Call no callback for reading any more; one that runs in the loop may still end.
+
+        KeyError: it is not registered.
+        """
+        self._unregister(fd, selectors.EVENT_READ)
+
+    def unregister_write(self, fd: FileDescriptor) -> None:
+        """Call no callback for writing any more; as `unregister_read`."""
+        self._unregister(fd, selectors.EVENT_WRITE)
+
+    def unregister_except(self, fd: FileDescriptor) -> None:
+        """Call no callback for exceptional conditions any more; as `unregister_read`."""
+        number = fd if isinstance(fd, int) else fd.fileno()
+        with self._registering:
+            if self._excepts.pop(number, None) is None or self._except_poll is None:
+                raise KeyError(f"{fd!r} is not registered with {self.name} for exceptions.")
+            with contextlib.suppress(OSError):  # closed already
+                self._except_poll.unregister(number)
+
+    def popen_communicate(
+        self, *args: Any, input: bytes | str | None = None, **kwargs: Any
+    ) -> Submission:
+        """Run a process, and return the future of its `subprocess.CompletedProcess`.
+
+        The arguments are those of `subprocess.Popen`. Unless they say otherwise, the standard input
+        is empty, output and errors are read, and the process leads a group of its own. Cancelling
+        the future ends the process; a coroutine may ``await`` it.
+
+        Args:
+            *args: as for Popen.
+            input: what the process reads from its standard input.
+            **kwargs: as for Popen.
+
+        Raises:
+            TaskStoppedError: the task is stopping.
+            OSError: the process could not be started. The future instead ends with `ProcessFailed`
+                if the exit status is not 0.
+        """
+        if self._ending or self.stop_event.is_set():
+            raise self._too_late()
+        return communicate(self, args, kwargs, input)
+
+    # -- the loop ----------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Have the loop end when the processes that it watches have."""
+        super().stop()
+        with contextlib.suppress(LoopStoppedError):
+            self.call(self._end_children)
+
+    def join(self) -> None:
+        """Wait for the end of the loop; end the processes that it could not, and close all."""
+        super().join()
+        self._ending = True
+        for child in list(self._children):
+            child.kill_at_once()
+        with self._registering:
+            if self._wakeup >= 0:
+                self._selector.close()
+                os.close(self._wakeup)
+                self._wakeup = -1
+            if self._except_poll is not None:
+                self._except_poll.close()
+
+    def abandoned(self) -> None:
+        """Kill the processes: the loop did not end in time."""
+        for child in list(self._children):
+            child.kill()
+
+    def _runloop(self) -> None:
+        """Wait and call back until the task is told to stop and no process is left."""
+        self.loop_opened()
+        try:
+            self._run_posted()
+            while not self._ending or self._children:
+                self._turn()
+        finally:
+            self.loop_closing()
+            self.loop_ended()
+
+    def _turn(self) -> None:
+        """Wait once, for a descriptor or a time, and call what is to be called."""
+        timeout = max(0.0, self._timers[0][0] - monotonic()) if self._timers else None
+        for key, mask in self._selector.select(timeout):
+            for event in _NAMES:
+                if mask & event and (callback := self._current(key, event)) is not None:
+                    callback(key.fileobj)
+        while self._timers and self._timers[0][0] <= monotonic():
+            heapq.heappop(self._timers)[2]()
+
+    def _current(self, key: selectors.SelectorKey, event: int) -> Callback | None:
+        """Return the callback of something ready, unless it was unregistered or replaced since."""
+        with self._registering:
+            now = self._selector.get_map().get(key.fd)
+            callback: Callback | None = key.data.get(event)
+            return callback if now is not None and now.data.get(event) is callback else None
+
+    def _exceptional(self, _: object) -> None:
+        assert self._except_poll is not None  # noqa: S101 - it called
+        for number, _event in self._except_poll.poll(0):
+            with self._registering:
+                fd, callback = self._excepts.get(number, (None, None))
+            if callback is not None:
+                callback(fd)
+
+    def _post(self, callback: Callable[[], object]) -> None:
+        self._posted.append(callback)
+        self._wake()
+
+    def _wake(self) -> None:
+        with self._registering:
+            if self._wakeup >= 0:
+                os.eventfd_write(self._wakeup, 1)
+
+    def _woken(self, _: object) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._wakeup)
+        self._run_posted()
+
+    def _run_posted(self) -> None:
+        while self._posted:
+            self._posted.popleft()()
+
+    def _register(self, fd: FileDescriptor, event: int, callback: Callback) -> None:
+        with self._registering:
+            if self._wakeup < 0:
+                raise LoopStoppedError(
+                    f"{self.name} has no loop now: it has not begun, or stopped."
+                )
+            try:
+                key = self._selector.get_key(fd)
+            except KeyError:
+                self._selector.register(fd, event, {event: callback})
+            else:
+                self._selector.modify(fd, key.events | event, {**key.data, event: callback})
+
+    def _unregister(self, fd: FileDescriptor, event: int) -> None:
+        with self._registering:
+            key = (self._selector.get_map() or {}).get(fd)
+            if key is None or event not in key.data:
+                raise KeyError(f"{fd!r} is not registered with {self.name} for {_NAMES[event]}.")
+            if key.events == event:
+                self._selector.unregister(fd)
+            else:
+                rest = {kind: callback for kind, callback in key.data.items() if kind != event}
+                self._selector.modify(fd, key.events & ~event, rest)
+
+    # -- for the processes -------------------------------------------------------------------------
+
+    def adopt(self, child: ProcessStreamHandler) -> None:
+        """Watch over a process until `release`; `TaskStoppedError` when the task ends."""
+        with self._registering:
+            if self._ending:
+                raise self._too_late()
+            self._children.add(child)
+
+    def release(self, child: ProcessStreamHandler) -> None:
+        """Watch over a process no longer."""
+        with self._registering:
+            self._children.discard(child)
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> None:
+        """Call a function in so many seconds; only in the loop's thread."""
+        heapq.heappush(self._timers, (monotonic() + seconds, next(self._numbers), callback))
+
+    def _end_children(self) -> None:
+        with self._registering:
+            self._ending = True
+            children = list(self._children)
+        grace = self.KILL_AFTER
+        if self.stop_deadline is not None:
+            grace = min(grace, max(0.0, self.stop_deadline - monotonic()) / 2)
+        for child in children:
+            child.end(grace)
+
+    def _too_late(self) -> TaskStoppedError:
+        return TaskStoppedError(f"{self.name} starts no more processes: it is stopping.")

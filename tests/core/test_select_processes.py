@@ -1,0 +1,344 @@
+"""popen_communicate and ProcessStreamHandler: output, exit and end of child processes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import CancelledError
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sparts.errors import TaskStoppedError
+from sparts.tasks.select import ProcessFailed, ProcessStreamHandler, SelectTask
+
+from tests.core.running import make_service, running
+
+SOON = 30
+"""Seconds that something which happens at once may take on a busy machine."""
+
+
+@pytest.fixture
+def task() -> Iterator[SelectTask]:
+    with running(SelectTask) as service:
+        yield service.requireTask(SelectTask)
+    assert children() == []
+
+
+def children() -> list[str]:
+    """Give the processes, zombies too, whose parent this process is."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                name, rest = (entry / "stat").read_text().rsplit(")", 1)
+                if int(rest.split()[1]) == os.getpid():
+                    found.append(name)
+    return found
+
+
+def python(code: str) -> list[str]:
+    """Give the command that runs a piece of Python."""
+    return [sys.executable, "-c", code]
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended; a zombie that only its parent has yet to see counts, too."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def await_end(pid: int) -> None:
+    """Wait until a process that need not be our child has ended."""
+    with contextlib.suppress(ProcessLookupError):
+        descriptor = os.pidfd_open(pid)
+        try:
+            import select
+
+            assert select.select([descriptor], [], [], SOON)[0], f"{pid} still runs"
+        finally:
+            os.close(descriptor)
+
+
+def test_result_has_output_errors_and_status(task: SelectTask) -> None:
+    code = "import sys; print('out'); print('err', file=sys.stderr)"
+    done = task.popen_communicate(python(code)).result(SOON)
+    assert (done.stdout, done.stderr, done.returncode) == (b"out\n", b"err\n", 0)
+
+
+def test_text_comes_as_popen_would_give_it(task: SelectTask) -> None:
+    code = "import sys; sys.stdout.buffer.write('ä\\r\\nb'.encode('latin-1'))"
+    done = task.popen_communicate(python(code), encoding="latin-1").result(SOON)
+    assert (done.stdout, done.stderr) == ("ä\nb", "")
+
+
+def test_output_that_is_no_text_is_an_error_of_the_future(task: SelectTask) -> None:
+    code = "import sys; sys.stdout.buffer.write(b'\\xff')"
+    assert isinstance(
+        task.popen_communicate(python(code), encoding="utf-8").exception(SOON), UnicodeDecodeError
+    )
+
+
+def test_other_status_is_process_failed_with_all_that_was_written(task: SelectTask) -> None:
+    code = "import sys; print('out'); print('first\\nlast', file=sys.stderr); sys.exit(3)"
+    with pytest.raises(ProcessFailed, match="ended with status 3: last") as caught:
+        task.popen_communicate(python(code)).result(SOON)
+    error = caught.value
+    assert (error.returncode, error.stdout, error.stderr) == (3, b"out\n", b"first\nlast\n")
+    assert error.command == python(code)
+
+
+def test_process_that_a_signal_killed_has_failed(task: SelectTask) -> None:
+    with pytest.raises(ProcessFailed, match="was killed by signal 9") as caught:
+        task.popen_communicate("kill -9 $$", shell=True).result(SOON)
+    assert caught.value.returncode == -9
+
+
+def test_program_that_does_not_exist_is_an_error_of_the_caller(task: SelectTask) -> None:
+    with pytest.raises(FileNotFoundError):
+        task.popen_communicate(["/no/such/program"])
+
+
+def test_large_outputs_come_whole_on_both_streams(task: SelectTask) -> None:
+    code = "import sys; sys.stdout.write('o' * 20_000_000); sys.stderr.write('e' * 5_000_000)"
+    done = task.popen_communicate(python(code)).result(SOON)
+    assert done.stdout == b"o" * 20_000_000
+    assert done.stderr == b"e" * 5_000_000
+
+
+def test_large_input_goes_in_while_output_comes_out(task: SelectTask) -> None:
+    data = os.urandom(3_000_000)
+    assert task.popen_communicate(["cat"], input=data).result(SOON).stdout == data
+    assert task.popen_communicate(["cat"], input="text", text=True).result(SOON).stdout == "text"
+
+
+def test_process_that_does_not_read_its_input_ends_all_the_same(task: SelectTask) -> None:
+    done = task.popen_communicate(["true"], input=b"x" * 3_000_000).result(SOON)
+    assert done.returncode == 0
+
+
+def test_process_without_input_reads_the_end(task: SelectTask) -> None:
+    assert task.popen_communicate(["cat"]).result(SOON).stdout == b""
+
+
+def test_process_that_closes_its_streams_early_is_waited_for(task: SelectTask) -> None:
+    code = (
+        "import os, sys; print('out', flush=True); os.close(1); os.close(2); input(); sys.exit(4)"
+    )
+    read, write = os.pipe()
+    future = task.popen_communicate(python(code), stdin=read)
+    os.close(read)
+    for _ in range(5):
+        task.call(lambda: None).result(SOON)
+    assert not future.done()
+    os.write(write, b"\n")
+    os.close(write)
+    with pytest.raises(ProcessFailed) as caught:
+        future.result(SOON)
+    assert (caught.value.returncode, caught.value.stdout) == (4, b"out\n")
+
+
+def test_exit_is_reported_although_a_grandchild_keeps_the_pipe_open() -> None:
+    class Impatient(SelectTask):
+        LINGER = 0.01
+
+    with running(Impatient) as service:
+        task = service.requireTask(Impatient)
+        done = task.popen_communicate("sleep 1000 & echo $!", shell=True).result(SOON)
+        grandchild = int(done.stdout)
+        assert not gone(grandchild)
+        os.kill(grandchild, signal.SIGKILL)
+    assert children() == []
+
+
+def test_flood_of_a_grandchild_does_not_hold_up_the_exit() -> None:
+    class Impatient(SelectTask):
+        LINGER = 0.01
+
+    with running(Impatient) as service:
+        task = service.requireTask(Impatient)
+        done = task.popen_communicate("yes & echo $! >&2", shell=True).result(SOON)
+        os.kill(int(done.stderr), signal.SIGKILL)
+
+
+def test_many_processes_at_once_leave_no_zombie(task: SelectTask) -> None:
+    futures = [task.popen_communicate(["echo", str(number)]) for number in range(50)]
+    assert [int(future.result(SOON).stdout) for future in futures] == list(range(50))
+    assert task.n_children() == 0
+    assert children() == []
+
+
+def test_coroutine_awaits_a_process(task: SelectTask) -> None:
+    async def main() -> Any:
+        return await task.popen_communicate(["echo", "hello"])
+
+    assert asyncio.run(main()).stdout == b"hello\n"
+
+
+def test_cancelling_the_future_ends_the_process(task: SelectTask) -> None:
+    future = task.popen_communicate(["sleep", "1000"])
+    [pid] = [child.popen.pid for child in task._children]
+    assert future.cancel()
+    await_end(pid)
+    with pytest.raises(CancelledError):
+        future.result()
+
+
+# -- at the stop -----------------------------------------------------------------------------------
+
+
+def test_processes_get_sigterm_at_the_stop_and_their_futures_end() -> None:
+    with running(SelectTask) as service:
+        future = service.requireTask(SelectTask).popen_communicate(["sleep", "1000"])
+    with pytest.raises(ProcessFailed, match="was killed by signal 15"):
+        future.result(0)
+    assert children() == []
+
+
+def test_process_may_end_itself_in_order_at_the_stop() -> None:
+    code = "trap 'echo bye; exit 0' TERM; echo ready >&2; while :; do sleep 0.01; done"
+    errors: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    output: list[bytes] = []
+    statuses: list[int] = []
+    with running(SelectTask) as service:
+        popen = subprocess.Popen(
+            ["sh", "-c", code], stdout=-1, stderr=-1, process_group=0
+        )  # fmt: skip
+        ProcessStreamHandler(
+            popen, service.requireTask(SelectTask), output.append, errors.put, statuses.append
+        )
+        assert errors.get(timeout=SOON) == b"ready\n"
+    assert (b"".join(output), statuses) == (b"bye\n", [0])
+    assert children() == []
+
+
+def test_process_that_ignores_sigterm_is_killed_with_its_group() -> None:
+    class Impatient(SelectTask):
+        KILL_AFTER = 0.01
+
+    errors: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    statuses: list[int] = []
+    with running(Impatient) as service:
+        popen = subprocess.Popen(
+            "trap '' TERM; (trap '' TERM; sleep 1000) & echo $! >&2; sleep 1000; sleep 1000",
+            shell=True, stdout=-1, stderr=-1, process_group=0,
+        )  # fmt: skip
+        ProcessStreamHandler(
+            popen, service.requireTask(Impatient), None, errors.put, statuses.append
+        )
+        grandchild = int(errors.get(timeout=SOON))
+    assert statuses == [-9]
+    await_end(grandchild)
+    assert children() == []
+
+
+def test_grandchild_that_ignores_sigterm_is_killed_when_its_parent_has_ended() -> None:
+    errors: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    with running(SelectTask) as service:
+        popen = subprocess.Popen(
+            "(trap '' TERM; echo $$ >&2; exec sleep 1000) & echo $! >&2; exec sleep 1000",
+            shell=True, stdout=-1, stderr=-1, process_group=0,
+        )  # fmt: skip
+        ProcessStreamHandler(popen, service.requireTask(SelectTask), None, errors.put)
+        lines = b""
+        while lines.count(b"\n") < 2:
+            lines += errors.get(timeout=SOON)
+    for pid in set(map(int, lines.split())):
+        await_end(pid)
+
+
+def test_less_time_is_left_to_processes_where_the_stop_has_less() -> None:
+    class Hasty(SelectTask):
+        STOP_TIMEOUT = 2.0
+        KILL_AFTER = 1000.0
+
+    errors: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    with running(Hasty) as service:
+        popen = subprocess.Popen(
+            "trap '' TERM; echo ready >&2; sleep 1000; sleep 1000",
+            shell=True, stdout=-1, stderr=-1, process_group=0,
+        )  # fmt: skip
+        ProcessStreamHandler(popen, service.requireTask(Hasty), None, errors.put)
+        assert errors.get(timeout=SOON) == b"ready\n"
+    assert popen.returncode == -9
+
+
+def test_process_is_killed_when_the_loop_has_failed() -> None:
+    service = make_service(SelectTask)
+    thread = service.startBG()
+    task = service.requireTask(SelectTask)
+    future = task.popen_communicate(["sleep", "1000"])
+
+    def broken(fd: object) -> None:
+        raise ValueError("broken callback")
+
+    read, write = os.pipe()
+    task.register_read(read, broken)
+    os.write(write, b"x")
+    with pytest.raises(Exception, match="broken callback"):
+        thread.join()
+    os.close(read)
+    os.close(write)
+    assert isinstance(future.exception(SOON), ProcessFailed)
+    assert children() == []
+
+
+# -- ProcessStreamHandler --------------------------------------------------------------------------
+
+
+def test_handler_tells_of_output_errors_and_exit_in_the_loop(task: SelectTask) -> None:
+    seen: queue.SimpleQueue[tuple[str, Any, threading.Thread]] = queue.SimpleQueue()
+
+    def note(kind: str) -> Any:
+        return lambda value: seen.put((kind, value, threading.current_thread()))
+
+    popen = subprocess.Popen("echo out; echo err >&2; exit 5", shell=True, stdout=-1, stderr=-1)
+    ProcessStreamHandler(popen, task, note("out"), note("err"), note("exit"))
+    events = [seen.get(timeout=SOON) for _ in range(3)]
+    assert {event[:2] for event in events[:2]} == {("out", b"out\n"), ("err", b"err\n")}
+    assert events[2][:2] == ("exit", 5)
+    assert {event[2] for event in events} == {task.threads[0]}
+
+
+def test_output_comes_as_it_is_written_and_nobody_needs_to_listen(task: SelectTask) -> None:
+    output: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    popen = subprocess.Popen(["cat"], stdin=-1, stdout=-1)
+    ProcessStreamHandler(popen, task, on_stdout=output.put)
+    assert popen.stdin is not None
+    for word in (b"one", b"two"):
+        os.write(popen.stdin.fileno(), word)
+        assert output.get(timeout=SOON) == word
+    popen.stdin.close()
+    deaf = subprocess.Popen(["head", "-c", "1000000", "/dev/zero"], stdout=-1)
+    statuses: queue.SimpleQueue[int] = queue.SimpleQueue()
+    ProcessStreamHandler(deaf, task, on_exit=statuses.put)
+    assert statuses.get(timeout=SOON) == 0
+
+
+def test_process_that_has_been_waited_for_already_is_reported(task: SelectTask) -> None:
+    popen = subprocess.Popen("echo out; exit 3", shell=True, stdout=-1)
+    popen.wait()
+    output: list[bytes] = []
+    statuses: queue.SimpleQueue[int] = queue.SimpleQueue()
+    ProcessStreamHandler(popen, task, output.append, on_exit=statuses.put)
+    assert statuses.get(timeout=SOON) == 3
+    assert output == [b"out\n"]
+
+
+def test_process_that_comes_too_late_is_killed(task: SelectTask) -> None:
+    with running(SelectTask) as service:
+        late = service.requireTask(SelectTask)
+    popen = subprocess.Popen(["sleep", "1000"], stdout=-1)
+    with pytest.raises(TaskStoppedError):
+        ProcessStreamHandler(popen, late)
+    assert popen.returncode == -9
+    assert task.running
