@@ -57,8 +57,9 @@ class ServiceProcess:
         raise AssertionError(f"ended with {status} before it said {pattern!r}:\n{self.output}")
 
     def read_until_started(self) -> None:
-        """Read until all tasks have started."""
-        self.read_until(STARTED)
+        """Read until all tasks have started, if nothing read so far has said so already."""
+        if not any(STARTED in line for line in self.lines):
+            self.read_until(STARTED)
 
     def finish(self) -> int:
         """Read to the end, wait for the process and give its exit status."""
