@@ -162,6 +162,9 @@ class AsyncioLoopTask(LoopTask):
             super()._settle_error(future, error)
 
     def _report(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, asyncio.CancelledError) and not self._open:
+            return  # streams of asyncio 3.11 do so for each connection that the end cancels
         self.n_callback_errors.increment()
         details = "".join(
             f"\n{key}: {context[key]!r}"
@@ -169,7 +172,7 @@ class AsyncioLoopTask(LoopTask):
             if key in context
         )
         message = context.get("message", "Error in the event loop")
-        self.logger.error("%s%s", message, details, exc_info=context.get("exception"))
+        self.logger.error("%s%s", message, details, exc_info=error)
 
     # -- other threads -----------------------------------------------------------------------------
 
