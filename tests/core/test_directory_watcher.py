@@ -123,7 +123,9 @@ def test_initial_files_are_ignored_or_told(tmp_path: Path, method: str) -> None:
     with watching(folder, method) as task:
         put(folder / "new", "1")
         task.sees(("created", "new"))
-    with watching(folder, method, IGNORE_INITIAL_FILES=False) as task:
+    kind = type("Watcher", (Watching,), {"PATH": str(folder), "IGNORE_INITIAL_FILES": False})
+    with running(kind, argv=["--Watcher-poll"] if method == "poll" else []) as service:
+        task = service.requireTask("Watcher")
         task.sees(("created", "new"), ("created", "old"))
         assert task.n_files() == 2
 
@@ -291,6 +293,42 @@ def test_events_that_the_kernel_dropped_are_found_by_reading_the_directory(
         task.sees(("created", "unnoticed"))
 
 
+def test_dropped_events_of_a_burst_that_trickles_in_are_found_too(tmp_path: Path) -> None:
+    service = make_service(type("Watcher", (Watching,), {"PATH": str(tmp_path)}))
+    service.tasks.create(service)
+    task = service.requireTask("Watcher")
+    task.initTask()
+    task._watcher.stop()
+    task._watcher.join()
+    (tmp_path / "unnoticed").touch()
+    for number in range(1000):
+        assert task.told.empty()
+        task._events = [inotify.Touched(f"noise{number % 7}", gone=False)]
+        task.execute()
+    task.sees(("created", "unnoticed"))
+
+
+def test_directory_that_is_made_anew_with_the_same_identity_is_watched_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "watched"
+    folder.mkdir()
+    told: queue.SimpleQueue[inotify.Event] = queue.SimpleQueue()
+    monkeypatch.setattr(inotify.Watcher, "_look", lambda self: (1, str(tmp_path)))
+    watcher = inotify.Watcher(str(folder), told.put)
+    try:
+        folder.rmdir()
+        folder.mkdir()
+        assert told.get(timeout=SOON) is None
+        watcher.renew()
+        (folder / "a").touch()
+        while told.get(timeout=SOON) != inotify.Touched("a", gone=False):
+            pass
+    finally:
+        watcher.stop()
+        watcher.join()
+
+
 def test_idle_watcher_sleeps_until_the_kernel_tells(tmp_path: Path) -> None:
     clock = TurnableClock()
     with watching(tmp_path, "inotify", clock=clock):
@@ -332,6 +370,22 @@ def test_without_watches_left_it_polls_and_warns(
         service.requireTask("Watcher").sees(("created", "a"))
     assert "inotify watch limit reached" in caplog.text
     assert threading.active_count() <= before
+
+
+def test_end_of_the_task_is_the_end_of_its_watcher(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined: list[inotify.Watcher] = []
+    real = inotify.Watcher.join
+
+    def join(self: inotify.Watcher) -> None:
+        joined.append(self)
+        real(self)
+
+    monkeypatch.setattr(inotify.Watcher, "join", join)
+    with watching(tmp_path, "inotify") as task:
+        watcher = task._watcher
+    assert joined == [watcher]
 
 
 def test_no_thread_and_no_descriptor_is_left(tmp_path: Path, method: str) -> None:

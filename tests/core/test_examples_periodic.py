@@ -55,7 +55,6 @@ def test_watcher_example_tells_of_files(tmp_path: Path, way: str) -> None:
     argv = [*filter(None, [way]), "--Inbox-interval", "20ms"]
     with start("directory_watcher.py", tmp_path, *argv) as service:
         service.read_until("first is here, 1 bytes")
-        service.read_until_started()
         (tmp_path / "scratch").write_text("22")
         (tmp_path / "scratch").replace(inbox / "second")
         service.read_until("second is here, 2 bytes")
