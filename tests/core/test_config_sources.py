@@ -97,6 +97,15 @@ def test_values_of_a_file_have_tomls_types(tmp_path: Path) -> None:
     )
 
 
+def test_option_of_the_service_may_take_a_whole_table(tmp_path: Path) -> None:
+    def table(value: Any) -> dict[str, Any]:
+        return dict(value)
+
+    service = service_of(TASK, headers=option(type=table))
+    ns = parsed(service, "--config", write(tmp_path, "[headers]\na = 1\nb = 'x'\n"))
+    assert ns.headers == {"a": 1, "b": "x"}
+
+
 def test_lists_and_booleans_have_a_form_in_the_environment() -> None:
     with environment(MYSERVICE_TAGS="1, 2", MYSERVICE_HTTP_HOSTS="a,b", MYSERVICE_HTTP_FAST="yes"):
         ns = parsed(SERVICE)

@@ -53,6 +53,10 @@ def log_everywhere(logger: logging.Logger) -> None:
             raise KeyError("outer") from cause
     except KeyError:
         logger.exception("failed")
+    try:
+        raise ValueError(SECRET)
+    except ValueError:
+        logger.exception("failed")
     logger.info("stack", stack_info=True)
 
 
@@ -70,7 +74,7 @@ def test_secret_is_masked_in_every_place_of_a_record(stderr: FakeStderr, form: s
     setup.close()
     assert_no_secret(stderr.getvalue())
     if form == "json":
-        assert len([json.loads(line) for line in stderr.getvalue().splitlines()]) == 10
+        assert len([json.loads(line) for line in stderr.getvalue().splitlines()]) == 11
 
 
 def test_secret_is_masked_in_a_log_file(tmp_path: Path) -> None:
@@ -143,6 +147,20 @@ def test_keys_and_stacks_are_masked_too() -> None:
     SecretFilter().filter(record)
     assert "wörd" not in repr(vars(record))
     assert list(vars(record)["held"].values()) == [1, 2]
+
+
+def test_object_that_only_its_repr_betrays_is_masked_where_json_needs_the_repr(
+    stderr: FakeStderr,
+) -> None:
+    class Sly(Holder):
+        def __str__(self) -> str:
+            return "nothing to see"
+
+    hide_secret(SECRET)
+    setup = logs.configure("Svc", format="json")
+    logging.getLogger("Svc").info("x", extra={"odd": {(1,): Sly()}})
+    setup.close()
+    assert_no_secret(stderr.getvalue())
 
 
 def test_records_are_untouched_while_there_is_no_secret() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -19,6 +20,11 @@ def eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
 def help_of(service: Any) -> str:
     text: str = service._buildArgumentParser().format_help()
     return text
+
+
+class Hue(Enum):
+    RED = 1
+    BLUE = 2
 
 
 ALPHA = task_of(
@@ -60,13 +66,17 @@ def test_docstring_is_inherited_and_a_task_without_options_has_no_group() -> Non
 def test_each_option_shows_default_and_variable() -> None:
     text = " ".join(help_of(service_of(ALPHA, BETA)).split())
     assert "[default: 3; env: MYSERVICE_ALPHA_SIZE]" in text
-    assert "rest [default: 60; env: MYSERVICE_BETA_PAUSE]" in text
+    assert "rest [default: 60s; env: MYSERVICE_BETA_PAUSE]" in text
     assert "[env: MYSERVICE_LOGFILE]" in text
 
 
 def test_required_and_choices_show() -> None:
     text = " ".join(help_of(service_of(mode=option(choices=["a", "b"], required=True))).split())
     assert "--mode {a,b} [required; env: MYSERVICE_MODE]" in text
+    text = " ".join(help_of(service_of(hue=option(choices=[Hue.RED], default=Hue.RED))).split())
+    assert "--hue {RED} [default: RED; env: MYSERVICE_HUE]" in text
+    text = " ".join(help_of(service_of(hue=option(type=Hue))).split())
+    assert "--hue {RED,BLUE} [env: MYSERVICE_HUE]" in text
 
 
 def test_percent_signs_in_help_are_themselves_unless_argparse_knows_them() -> None:

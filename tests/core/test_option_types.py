@@ -174,6 +174,7 @@ def test_boolean_takes_the_usual_words(text: str, value: bool) -> None:
 def test_path_expands_the_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     assert path("~/x") == Path("/home/me/x")
+    assert path("~no-such-user/x") == Path("~no-such-user/x")
     with pytest.raises(Expected):
         path("a\0b")
 

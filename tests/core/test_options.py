@@ -101,6 +101,8 @@ def test_actions_of_argparse_work() -> None:
     assert (ns.verbose, ns.quiet, ns.loud, ns.word) == (2, True, False, "X")
     ns = parsed(service)
     assert (ns.verbose, ns.quiet, ns.loud, ns.word) == (0, False, True, None)
+    bare = parsed(service_of(on=option(action="store_true"), off=option(action="store_false")))
+    assert (bare.on, bare.off) == (False, True)
 
 
 def test_plain_parse_args_gives_command_line_and_typed_defaults() -> None:
@@ -111,6 +113,18 @@ def test_plain_parse_args_gives_command_line_and_typed_defaults() -> None:
     assert (ns.http_port, ns.pause) == (9, 60.0)
     assert str(source_of(ns, "http_port")) == "command line: --http-port"
     assert not source_of(ns, "pause").explicit
+
+
+def test_plain_parse_args_converts_a_default_once() -> None:
+    service = service_of(word=option(type=lambda text: text + "!", default="a"))
+    assert service._buildArgumentParser().parse_args([]).word == "a!"
+    assert parsed(service).word == "a!"
+
+
+def test_list_that_is_a_default_is_not_shared() -> None:
+    service = service_of(names=option(nargs="*", default=["a"]))
+    parsed(service).names.append("b")
+    assert parsed(service).names == ["a"]
 
 
 def test_parser_of_ones_own_keeps_its_arguments() -> None:

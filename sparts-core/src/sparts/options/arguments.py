@@ -14,7 +14,8 @@ from enum import Enum
 from typing import Any
 
 from sparts.errors import OptionError
-from sparts.options.binding import MASK, STATE, Binding, State
+from sparts.option_types import duration
+from sparts.options.binding import MASK, STATE, Binding, State, display
 
 # A "%" of a help text that argparse does not expand, and the one that is escaped already.
 _STRAY_PERCENT = r"%%|%(?!\((?:prog|default|dest|metavar|type|choices)\)s)"
@@ -152,13 +153,14 @@ def _add_config_flags(parser: argparse.ArgumentParser, group: Any) -> None:
             group.add_argument(flag, dest=dest, action=action, help=text, **metavar)
 
 
-def _metavar(binding: Binding) -> str | None:
-    """What stands for the value in ``-h``; None leaves it to argparse, which shows the choices."""
+def _metavar(binding: Binding) -> str:
+    """What stands for the value in ``-h``: the choices, or the last word of the name."""
     option = binding.option
-    if option.choices is not None:
-        return None
-    if isinstance(option.type, type) and issubclass(option.type, Enum):
-        return "{" + ",".join(member.name for member in option.type) + "}"
+    choices = option.choices
+    if choices is None and isinstance(option.type, type) and issubclass(option.type, Enum):
+        choices = list(option.type)
+    if choices is not None:
+        return "{" + ",".join(map(display, choices)) + "}"
     return option.name.replace("-", "_").rpartition("_")[2].upper()
 
 
@@ -169,25 +171,13 @@ def _help(binding: Binding) -> str:
     if option.required or option.secret:
         notes = f"{'required' if option.required else 'secret'}; {notes}"
     elif binding.default is not None and "%(default)s" not in text:
-        notes = f"default: {display(binding.default)}; {notes}"
+        unit = "s" if binding.kind is duration else ""
+        notes = f"default: {display(binding.default)}{unit}; {notes}"
     if "%" in text:
         if option.secret:
             text = re.sub(r"%\(default\)\w", MASK, text)
         text = re.sub(_STRAY_PERCENT, "%%", text)
     return f"{text} [{notes.replace('%', '%%')}]".lstrip()
-
-
-def display(value: object) -> str:
-    """A value as ``-h`` shows it."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Enum):
-        return value.name
-    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
-        return ",".join(map(display, value)) or "none"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(getattr(value, "pattern", value))
 
 
 def summary(owner: type, service: type) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sparts.errors import OptionError
@@ -125,7 +126,7 @@ class Binding:
             hide_secret([raw, value])
         choices = self.option.choices
         if choices is not None and value not in choices:
-            raise Expected("one of " + ", ".join(map(str, choices)))
+            raise Expected("one of " + ", ".join(map(display, choices)))
         return value
 
     def _list(self, raw: object) -> list[Any]:
@@ -141,6 +142,8 @@ class Binding:
 
     def _resolve_default(self, service: type) -> tuple[Any, Source]:
         raw = self.option.default
+        if raw is None and self.option.action in ("store_true", "store_false"):
+            raw = self.option.action == "store_false"  # as in argparse
         kind = "default" if self.owner is service else "task class"
         source = Source(kind, self.owner.__name__)
         if callable(raw) and not isinstance(raw, type):
@@ -214,3 +217,16 @@ def source_of(ns: argparse.Namespace, dest: str) -> Source:
     same = getattr(ns, dest, binding.default) == binding.default
     guess = binding.default_source if same else Source("command line", binding.flag)
     return state.sources.get(dest, guess)
+
+
+def display(value: object) -> str:
+    """A value as help and messages show it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
+        return ",".join(map(display, value)) or "none"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(getattr(value, "pattern", value))
