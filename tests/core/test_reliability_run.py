@@ -110,6 +110,22 @@ class S(VService):
     assert process.output.count("A failed: MemoryError") == 2  # when it happened, and at the end
 
 
+def test_exception_in_a_thread_that_is_no_tasks(tmp_path: Path) -> None:
+    body = """
+class S(VService):
+    def initService(self):
+        thread = threading.Thread(target=lambda: 1 / 0, name="stray")
+        thread.start()
+        thread.join()
+        self.shutdown()
+"""
+    log = tmp_path / "service.log"
+    with service(tmp_path, body, "--logfile", str(log)) as process:
+        assert process.finish() == 0
+    assert "ERROR:S:Thread stray failed" in log.read_text()
+    assert "ZeroDivisionError" in log.read_text()
+
+
 class Flaky(VTask):
     """Fails as often as it is told, then waits for the stop."""
 

@@ -122,6 +122,8 @@ def run_in_this_thread(service: VService, guard: bool) -> ServiceThread:
         runner.run()
         return runner
     inbox.open()
+    if guard:
+        threading.excepthook = lambda args: _log_end(service, args)
     with SignalHandlers(put, inbox.wakeup) as handlers:
         runner.drive()
         if guard:  # signals may come until the process has ended: they find the inbox open
@@ -129,6 +131,13 @@ def run_in_this_thread(service: VService, guard: bool) -> ServiceThread:
     if not guard:
         inbox.close()
     return runner
+
+
+def _log_end(service: VService, args: threading.ExceptHookArgs) -> None:
+    """Log what ended a thread that is no task's: standard error may not be seen by anybody."""
+    if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
+        name = args.thread.name if args.thread else "of unknown name"
+        service.logger.error("Thread %s failed", name, exc_info=args.exc_value)
 
 
 def end_process(runner: ServiceThread) -> NoReturn:
