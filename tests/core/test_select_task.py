@@ -233,6 +233,7 @@ def test_what_is_registered_outlasts_a_restart_of_the_loop() -> None:
         other.send(b"fine")
         assert called.get(timeout=SOON) == b"fine"
         assert task.call(lambda: 5).result(SOON) == 5
+        task.unregister_read(one)
 
 
 def test_nothing_stays_open_after_the_stop() -> None:
@@ -242,6 +243,7 @@ def test_nothing_stays_open_after_the_stop() -> None:
             task = service.requireTask(SelectTask)
             with pair() as (one, _):
                 task.register_except(one, print)
+                task.unregister_except(one)
     assert os.listdir("/proc/self/fd") == before
 
 

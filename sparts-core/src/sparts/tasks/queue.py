@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from concurrent.futures import CancelledError
 from math import inf
 from time import monotonic
@@ -138,6 +137,8 @@ class QueueTask(VTask):
 
     def retry_after(self, context: ExecuteContext) -> float:
         """Return the seconds until the next attempt when `TryLater` does not say; in a worker."""
+        import random  # here, because few need it and it takes its time
+
         wait = min(self.RETRY_MAX_WAIT, self.RETRY_WAIT * 2.0 ** min(context.attempt - 1, 99))
         return wait * (1 - self.RETRY_JITTER * random.random())  # noqa: S311 - no secret
 
