@@ -1,0 +1,157 @@
+"""The `sparts` command: run tasks without code, see what is installed, find out what is wrong.
+
+`COMMANDS` is the one table of our own subcommands. Plugins add theirs by entry points of the group
+``sparts.commands``. Both name a function that takes the rest of the command line and returns an
+exit status; its module is imported only when the subcommand is called.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+from sparts import plugins
+from sparts.errors import PluginError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+
+class Command(NamedTuple):
+    """A subcommand of ours.
+
+    Attributes:
+        target: ``module:function``, called with the words after the subcommand; it returns the exit
+            status (None: 0). A `UsageError` that it raises is shown without a traceback, with
+            status 2.
+        summary: what it does, for ``sparts --help``; at most 60 characters.
+    """
+
+    target: str
+    summary: str
+
+
+COMMANDS = {
+    "run": Command("sparts.cli.run:main", "run a service, or tasks by their names"),
+    "tasks": Command(
+        "sparts.cli.tasks:main", "list the task types that are installed, or tell of one"
+    ),
+    "plugins": Command(
+        "sparts.cli.listing:main", "list what the installed distributions add to sparts"
+    ),
+    "doctor": Command("sparts.cli.doctor:main", "import everything and tell what is wrong with it"),
+    "graph": Command("sparts.cli.graph:main", "show which task needs which, in start order"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Be the `sparts` command, and return its exit status.
+
+    Args:
+        argv: the words after ``sparts``; None takes those of the process.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not sys.flags.safe_path and "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # as `python -m sparts` has it
+    name = words[0] if words else "--help"
+    try:
+        if name in ("-h", "--help", "help"):
+            sys.stdout.write(help_text())
+            return 0
+        if name == "--version":
+            from importlib.metadata import version
+
+            print("sparts-core", version("sparts-core"))
+            return 0
+        entry = find_command(name)
+        sys.argv = [f"sparts {name}", *words[1:]]
+        return _load(entry)(words[1:]) or 0
+    except UsageError as error:
+        sys.stdout.flush()
+        sys.stderr.write(f"sparts{'' if name.startswith('-') else ' ' + name}: error: {error}\n")
+        return EXIT_USAGE
+    except BrokenPipeError:  # such as `sparts tasks | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+
+
+def our_commands() -> list[plugins.EntryPoint]:
+    """Return our own subcommands as the entry points that they could be."""
+    group = plugins.COMMANDS
+    return [
+        plugins.EntryPoint(group, name, command.target, "sparts-core", "")
+        for name, command in COMMANDS.items()
+    ]
+
+
+def find_command(name: str) -> plugins.EntryPoint:
+    """Return the subcommand of a name; ours come before those of plugins.
+
+    Raises:
+        UsageError: there is none, or several plugins have it.
+    """
+    ours, others = our_commands(), plugins.find(plugins.COMMANDS)
+    found = [entry for entry in ours if entry.name == name]
+    found = found or [entry for entry in others if entry.name == name]
+    if len(found) > 1:
+        who = " and ".join(f"{entry.distribution} {entry.version}" for entry in found)
+        raise UsageError(
+            f"{who} both provide the command {name!r}. Keep one out: "
+            f"SPARTS_DISABLE_PLUGINS={found[-1].distribution}"
+        )
+    if found:
+        return found[0]
+    import difflib
+
+    if name.startswith("-"):
+        raise UsageError(f"No option {name!r}. A command comes first: see `sparts --help`.")
+    near = difflib.get_close_matches(name, [entry.name for entry in (*ours, *others)], n=1)
+    hint = f"Did you mean {near[0]!r}?" if near else "See `sparts --help`."
+    raise UsageError(f"No command is named {name!r}. {hint}")
+
+
+def _load(entry: plugins.EntryPoint) -> Callable[[list[str]], int | None]:
+    try:
+        function = entry.load()
+    except Exception as error:
+        if entry.value.startswith("sparts.cli."):
+            raise
+        cause = f"{type(error).__name__}: {error}"
+        raise PluginError(f"Command {entry} could not be imported: {cause}") from error
+    if not callable(function):
+        raise PluginError(f"Command {entry} is not a function but {function!r}.")
+    return function
+
+
+HEAD = """\
+usage: sparts COMMAND [options]
+
+Run long-running services made of tasks, and see what is installed for them.
+
+commands:
+"""
+FOOT = """
+examples:
+  sparts run PeriodicTask              a service from the name of a task
+  sparts run my_service:MyService -h   all options of a service of your own
+  sparts tasks                         what there is to run
+  sparts tasks TornadoHTTPTask         what one task does, needs and takes
+  sparts doctor                        is everything well?
+
+`sparts COMMAND --help` tells more. SPARTS_DISABLE_PLUGINS=a,b keeps plugins out,
+SPARTS_LOAD_PLUGINS=a lets only those in: by distribution or entry-point name.
+"""
+
+
+def help_text() -> str:
+    """Return what ``sparts --help`` prints. Imports nothing of a plugin's."""
+    lines = [f"  {name:<10} {command.summary}\n" for name, command in COMMANDS.items()]
+    for entry in plugins.find(plugins.COMMANDS):
+        lines.append(f"  {entry.name:<10} (of {entry.distribution} {entry.version})\n")
+    return HEAD + "".join(lines) + FOOT
