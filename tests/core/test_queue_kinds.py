@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import threading
 from concurrent.futures import CancelledError, Future
 from typing import Any
@@ -191,6 +192,25 @@ def test_equal_item_needs_no_room() -> None:
         task.queue.put("item", block=False)
         for _ in range(2):
             task.gate.put(None)
+
+
+def test_room_goes_to_the_next_when_an_equal_item_has_come_meanwhile() -> None:
+    class Small(Unique):
+        MAX_ITEMS = 1
+
+    with running(Small) as service:
+        task = service.requireTask(Small)
+        task.queue.put("running")
+        task.begun()
+        task.queue.put("waiting")
+        for number, item in enumerate(("equal", "equal", "other"), 1):
+            threading.Thread(target=task.queue.put, args=(item,)).start()
+            while len(task.queue._blocked) < number:
+                os.sched_yield()
+        for item in ("waiting", "equal", "other"):
+            task.gate.put(None)
+            assert task.begun() == item
+        task.gate.put(None)
 
 
 def test_item_without_a_hash_is_a_clear_error() -> None:

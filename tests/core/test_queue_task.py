@@ -246,6 +246,26 @@ def test_coroutine_awaits_a_submission() -> None:
         assert asyncio.run(ask(service.requireTask(Echo))) == list(range(100))
 
 
+def test_coroutine_is_told_of_an_exception_that_coroutines_cannot_raise() -> None:
+    async def ask(task: Echo) -> None:
+        with pytest.raises(RuntimeError, match="StopIteration was raised: 5"):
+            await task.submit(StopIteration(5))
+
+    with running(Echo) as service:
+        asyncio.run(asyncio.wait_for(ask(service.requireTask(Echo)), SOON))
+
+
+def test_future_that_somebody_else_ended_does_not_end_the_worker() -> None:
+    future: Future[int] = Future()
+    future.set_result(1)
+    with running(Echo) as service:
+        task = service.requireTask(Echo)
+        task.queue.put(ExecuteContext(item=5, future=future))
+        assert task.submit(6).result(SOON) == 6
+        assert task.n_completed() == 2
+    assert future.result() == 1
+
+
 # -- a full queue ----------------------------------------------------------------------------------
 
 

@@ -20,6 +20,7 @@ from sparts.errors import TaskStoppedError
 from sparts.tasks.select import ProcessFailed, ProcessStreamHandler, SelectTask
 
 from tests.core.running import make_service, running
+from tests.core.scripts import service as script
 
 SOON = 30
 """Seconds that something which happens at once may take on a busy machine."""
@@ -290,6 +291,29 @@ def test_process_is_killed_when_the_loop_has_failed() -> None:
     os.close(write)
     assert isinstance(future.exception(SOON), ProcessFailed)
     assert children() == []
+
+
+def test_processes_do_not_outlive_a_stop_that_a_second_signal_ends(tmp_path: Path) -> None:
+    body = """
+from sparts.tasks.select import SelectTask
+class Patient(SelectTask):
+    KILL_AFTER = 1000.0
+    def initTask(self):
+        super().initTask()
+        self.popen_communicate("trap '' TERM; echo $$ >child; sleep 1000; sleep 1000", shell=True)
+    def _end_children(self):
+        super()._end_children()
+        say("told")
+class S(VService):
+    TASKS = [Patient]
+"""
+    os.mkfifo(tmp_path / "child")
+    with script(tmp_path, body) as process:
+        child = int((tmp_path / "child").read_text())
+        process.process.send_signal(signal.SIGTERM)
+        process.read_until("told")
+        assert process.stop(signal.SIGTERM) == 70
+    await_end(child)
 
 
 # -- ProcessStreamHandler --------------------------------------------------------------------------

@@ -307,11 +307,8 @@ class ArrivalBacklog(Backlog):
             return super().take()
         running, me = self._running, get_ident()
         running[me] = BETWEEN  # before an item is taken: else none would know of it for a moment
-        try:
-            context: ExecuteContext = self._ready.popleft()
-        except IndexError:
-            return super().take()
-        if not _begins(context):
+        context = self._pop()
+        if context is None or not _begins(context):
             return super().take()
         running[me] = context
         if self._ready and self._idle and not self._waking:
@@ -333,4 +330,7 @@ class ArrivalBacklog(Backlog):
 def _begins(context: ExecuteContext) -> bool:
     """Note in its future that the item begins; False: it was cancelled."""
     future = context.future
-    return future is None or context.attempt > 1 or future.set_running_or_notify_cancel()
+    try:
+        return future is None or context.attempt > 1 or future.set_running_or_notify_cancel()
+    except RuntimeError:  # it came with the context, and somebody else runs or has ended it
+        return True

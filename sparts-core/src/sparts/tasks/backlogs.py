@@ -108,6 +108,8 @@ class UniqueBacklog(Backlog):
             known = self._known.setdefault(item, context)
             if known is not context:
                 self._attach(known, context)
+                if self._blocked:
+                    self._room.notify()  # the room that this thread may have waited for is free
                 return known
             self._push(context)
             if self._idle and not self._waking:

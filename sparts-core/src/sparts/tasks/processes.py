@@ -139,7 +139,8 @@ class ProcessStreamHandler:
                 if not self._readable(stream):
                     break
         if self._outputs:
-            self.task.call_later(self.task.LINGER, self._finish)
+            linger = self.task.LINGER
+            self.task.call_later(min(linger, 0.1) if self._ending else linger, self._finish)
         else:
             self._finish()
 

@@ -77,6 +77,9 @@ def deliver(
         Exception: what the deferred's own callbacks let through.
     """
     future, deferred = context.future, context.deferred
+    if isinstance(error, StopIteration):  # a coroutine cannot be told of one, and would wait on
+        error, cause = RuntimeError(f"StopIteration was raised: {error}"), error
+        error.__cause__ = cause
     if future is not None:
         try:
             if error is None:
