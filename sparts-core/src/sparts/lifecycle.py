@@ -110,7 +110,7 @@ class Lifecycle:
 
     def _act(self, message: Message | None) -> None:
         if message is not None and message.about in (None, self.service):
-            getattr(self, f"_on_{message.kind}")(message.value)
+            _ACTIONS[message.kind](self, message.value)
 
     # -- the supervising thread: acting ------------------------------------------------------------
 
@@ -331,6 +331,13 @@ class Lifecycle:
             inbox.put(Message("later", self.service, (timer, timeout, lambda: self._expire(why))))
         elif what == "joined":
             inbox.put(Message("cancel", self.service, timer))
+
+
+_ACTIONS = {
+    name.removeprefix("_on_"): action
+    for name, action in vars(Lifecycle).items()
+    if name.startswith("_on_") and name != "_on_start_succeeded"
+}
 
 
 class _Worker:
