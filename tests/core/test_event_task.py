@@ -261,6 +261,27 @@ def test_task_ends_its_own_schedule_and_the_service_goes_on() -> None:
         assert service.requireTask(Echo).execute_async().result(SOON) == 0
 
 
+def test_runs_of_several_workers_overlap_and_lose_no_future() -> None:
+    class Several(Gated):
+        workers = 2
+        clock = TurnableClock()
+
+    with running(Several) as service:
+        task = service.requireTask(Several)
+        futures = [task.execute_async()]
+        task.began.get(timeout=SOON)
+        futures.append(task.execute_async())
+        task.began.get(timeout=SOON)
+        task.gate.put(TryLater(after=3600))
+        task.clock.wait_for_waiter_until(4600)
+        task.gate.put(TryLater(after=3600))
+        task.clock.wait_for_waiters(2)
+        service.shutdown()
+        for future in futures:
+            with pytest.raises(CancelledError):
+                future.result(SOON)
+
+
 def test_idle_task_waits_for_notification_alone() -> None:
     class Idle(Echo):
         clock = TurnableClock()

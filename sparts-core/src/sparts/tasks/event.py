@@ -23,6 +23,7 @@ class EventTask(VTask):
     """Calls `execute` in its worker thread whenever `trigger` was called, from any thread.
 
     One run at a time: triggers that arrive during a run, or before it, are answered by one more.
+    (With more than one of ``workers``, runs may overlap.)
     An exception in `execute` reaches those who wait for that run, and then leaves the worker; see
     `sparts.supervision`.
     """
@@ -102,10 +103,9 @@ class EventTask(VTask):
                     seconds = clock.monotonic() - began
                     count()
                     took(seconds * 1000)
-                    if runs.schedule is not None and (
-                        runs.missed or seconds > runs.schedule.interval
-                    ):
-                        self._late(runs.missed, seconds > runs.schedule.interval)
+                    slow = runs.schedule is not None and seconds > runs.schedule.interval
+                    if slow or run.missed:
+                        self._late(run.missed, slow)
             except TryLater as later:
                 self._put_off(run, later)
             except BaseException as error:

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 
 class Run(NamedTuple):
-    """One run, with all its attempts: its context, and who waits for it."""
+    """One run, with all its attempts: its context, who waits for it, how many it makes up for."""
 
     context: ExecuteContext
     futures: list[Future[Any]]
+    missed: int = 0
 
 
 class Runs:
@@ -36,8 +37,6 @@ class Runs:
         self.name = name
         self.schedule: Schedule | None = None
         """When to run without being asked; None: never."""
-        self.missed = 0
-        """How many times of the schedule were passed over by the last run."""
         self.wakeup = threading.Condition()  # guards what follows
         self._stop_event = stop_event
         self._triggered = False
@@ -122,20 +121,20 @@ class Runs:
         if not (futures or self._triggered or on_time):
             return None
         self._triggered = False
-        self.missed = 0
-        schedule, again = self.schedule, self._again
+        schedule, again, missed = self.schedule, self._again, 0
         if on_time and schedule is not None and (again is None or now >= schedule.due()):
-            self.missed = schedule.passed(now)
+            missed = schedule.passed(now)
         if again is None:
-            return Run(ExecuteContext(future=futures[0] if futures else None), futures)
+            return Run(ExecuteContext(future=futures[0] if futures else None), futures, missed)
         self._again = None
-        return Run(again.context, again.futures + futures)
+        return Run(again.context, again.futures + futures, missed)
 
     def put_off(self, run: Run, until: float | None) -> None:
         """Have the run attempted again at a monotonic time; None: at the schedule's next."""
         run.context.attempt += 1
         with self.wakeup:
             if not self.over:
-                self._again, self._again_at = run, until
+                others = self._again.futures if self._again is not None else []
+                self._again, self._again_at = Run(run.context, others + run.futures), until
                 return
         self._cancel(run.futures)
