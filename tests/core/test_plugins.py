@@ -14,6 +14,7 @@ import pytest
 from sparts import plugins
 from sparts.errors import PluginError
 from sparts.hookspecs import hookimpl
+from sparts.plugins.hooks import PluginHooks
 from sparts.testing.distributions import make_distribution
 from sparts.testing.running import make_service, running
 from sparts.vservice import VService
@@ -196,8 +197,8 @@ def plug(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], None]:
     """Install an object as the only hook plugin of every service."""
 
     def install(plugin: object) -> None:
-        def load() -> plugins.Hooks:
-            hooks = plugins.Hooks()
+        def load(tolerant: bool = False) -> plugins.Hooks:
+            hooks = PluginHooks()
             hooks.register(plugin, "the test's")
             return hooks
 
@@ -236,7 +237,7 @@ def test_plugin_contributes_tasks(plug: Callable[[object], None]) -> None:
 
     class Plugin:
         @hookimpl
-        def sparts_service_tasks(self, service_class: type[VService]) -> list[type[VTask]]:
+        def sparts_tasks_add(self, service_class: type[VService]) -> list[type[VTask]]:
             return [Extra]
 
     plug(Plugin())
@@ -345,4 +346,4 @@ def test_command_line_of_python_module_search_is_not_run(tmp_path: Path) -> None
 
 def test_hook_plugin_error_is_a_plugin_error() -> None:
     with pytest.raises(PluginError, match="implements no hook"):
-        plugins.Hooks().register(object(), "empty")
+        PluginHooks().register(object(), "empty")

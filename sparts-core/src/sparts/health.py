@@ -60,10 +60,11 @@ class Health(Introspection):
 
     @property
     def healthy(self) -> bool:
-        """Whether every task has started and says that it is healthy."""
+        """Whether every task has started and is healthy, as is all that plugins check."""
         try:
             alive = self._phase is ServiceStatus.ALIVE
-            return alive and all(task.healthy for task in self.instances())
+            well = alive and all(task.healthy for task in self.instances())
+            return well and not self.failing_checks()
         except Exception:
             self.logger.exception("A task could not say whether it is healthy")
             return False

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from sparts.options import OptionGroup
     from sparts.states import ServiceStatus, TaskState
     from sparts.taskset import TaskReference
     from sparts.vservice import VService
@@ -29,11 +30,47 @@ hookimpl = pluggy.HookimplMarker("sparts")
 
 
 @hookspec
-def sparts_service_tasks(service_class: type[VService]) -> Sequence[TaskReference]:
+def sparts_options_add(
+    service_class: type[VService],
+) -> type[OptionGroup] | Sequence[type[OptionGroup]]:
+    """Add options to every service: classes derived from `sparts.options.OptionGroup`.
+
+    Called when the parser of the command line is built, in the thread that does so: the main
+    thread, as a rule. An exception ends the process with status 2 and names the plugin; ``-h``
+    shows it and goes on.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def sparts_tasks_add(service_class: type[VService]) -> TaskReference | Sequence[TaskReference]:
     """Contribute tasks to every service: classes or any form of name that ``TASKS`` takes.
 
-    Called when a service's tasks are resolved, before its command line is read. An exception ends
-    the process with status 2.
+    Called when a service's tasks are resolved, before its command line is read and again for each
+    instance, in that thread. An exception ends the process with status 2 and names the plugin;
+    ``-h`` shows it and goes on.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def sparts_counters_add(service: VService) -> Mapping[str, Callable[[], float]]:
+    """Add counters to the service's own: functions by name, each of which reads a number.
+
+    Called once an instance, in the lifecycle thread, when the tasks are made. The functions are
+    called in any thread that asks for counters; one that raises is left out of the answer. An
+    exception of the hook, or a name that is taken, fails the start with status 2.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def sparts_checks_add(service: VService) -> Mapping[str, Callable[[], object]]:
+    """Add health checks: functions by name that return False or raise when something is wrong.
+
+    Called as `sparts_counters_add` is. The functions are called in any thread that asks whether
+    the service is healthy (the watchdog of systemd, transports), and must not block. What they
+    raise is the reason shown. Anything but False is well.
     """
     raise NotImplementedError
 
@@ -42,7 +79,8 @@ def sparts_service_tasks(service_class: type[VService]) -> Sequence[TaskReferenc
 def sparts_service_create(service: VService) -> None:
     """Tell of a new instance, its options known, its tasks not yet made.
 
-    Called once an instance, so again at a restart. An exception fails the start.
+    Called once an instance, so again at a restart, in the lifecycle thread. An exception fails the
+    start with status 2 and names the plugin.
     """
 
 

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from sparts import plugins
 from sparts.counters import counters_of, read_counters
-from sparts.options import declared_options
+from sparts.errors import UsageError
+from sparts.options import OptionGroup, declared_options
+from sparts.options.binding import state_of
 from sparts.states import ServiceStatus
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ class Introspection:
         def ready(self) -> bool: ...  # noqa: D102
         @property
         def healthy(self) -> bool: ...  # noqa: D102
+        @property
+        def hooks(self) -> plugins.Hooks: ...  # noqa: D102
         def warnings_changed(self) -> None: ...  # noqa: D102
         def instances(self) -> list[VTask]: ...  # noqa: D102
 
@@ -52,6 +56,30 @@ class Introspection:
         self._warnings: dict[int, str] = {}
         self._warning_ids = itertools.count(1)
         self._exported: dict[str, str] = {}
+        self._more_counters: dict[str, Callable[[], float]] = {}
+        self._checks: dict[str, Callable[[], object]] = {}
+
+    def take_contributions(self) -> None:
+        """Take in the counters and health checks that plugins add; in the lifecycle thread.
+
+        Raises:
+            PluginError: a plugin failed to give them, or a name is taken; the message names it.
+        """
+        for hook, known, taken in (
+            ("sparts_counters_add", self._more_counters, self._counters()),
+            ("sparts_checks_add", self._checks, {}),
+        ):
+            known.clear()
+
+            def take(pair: tuple[str, Any], known: Any = known, taken: Any = taken) -> None:
+                name, function = pair
+                if name in known or name in taken:
+                    raise UsageError(f"the name {name!r} is taken; begin it with the plugin's.")
+                if not callable(function):
+                    raise UsageError(f"{name!r} is not a function but {function!r}.")
+                known[name] = function
+
+            self.hooks.collect(hook, take, service=self)
 
     # -- warnings ----------------------------------------------------------------------------------
 
@@ -117,13 +145,14 @@ class Introspection:
     # -- counters ----------------------------------------------------------------------------------
 
     def _counters(self) -> dict[str, Callable[[], float]]:
-        found = dict(counters_of(self))
+        found = {**self._more_counters, **counters_of(self)}
         for task in self.instances():
             found.update({f"{task.name}.{name}": c for name, c in counters_of(task).items()})
         return found
 
     def getCounters(self) -> dict[str, float]:  # noqa: N802
-        """Return the values of all counters of the service and (as ``Task.counter``) of its tasks.
+        """Return the values of all counters of the service, of plugins and (as ``Task.counter``) of
+        its tasks.
 
         One that cannot be read, such as a callback that raises, is left out.
         """
@@ -146,6 +175,19 @@ class Introspection:
         """Return the tasks by name, in start order."""
         return {task.name: task for task in self.instances()}
 
+    # -- health ------------------------------------------------------------------------------------
+
+    def failing_checks(self) -> dict[str, str]:
+        """Ask the health checks that plugins added; return why each that fails does, by name."""
+        found: dict[str, str] = {}
+        for name, check in self._checks.items():
+            try:
+                if check() is False:
+                    found[name] = "it says so"
+            except Exception as error:
+                found[name] = f"{type(error).__name__}: {error}"
+        return found
+
     # -- all of it ---------------------------------------------------------------------------------
 
     def describe(self) -> dict[str, Any]:
@@ -162,6 +204,7 @@ class Introspection:
             "status_details": self.status_details(),
             "ready": self.ready,
             "healthy": self.healthy,
+            "checks": dict.fromkeys(self._checks, "") | self.failing_checks(),
             "start_time": self.start_time,
             "uptime": time.time() - self.start_time,
             "tasks": [
@@ -191,13 +234,18 @@ class Introspection:
         failed = [f"{task.name} is {task.state}" for task in tasks if task.failed]
         alive = self.status in (ServiceStatus.ALIVE, ServiceStatus.WARNING)
         waiting = [f"{task.name} is not ready" for task in tasks if alive and not task.ready]
-        return "; ".join([*failed, *self.getWarnings().values(), *waiting])
+        checks = [f"{name} is unhealthy: {why}" for name, why in self.failing_checks().items()]
+        return "; ".join([*failed, *self.getWarnings().values(), *waiting, *checks])
 
     def describe_options(self) -> dict[str, Any]:
         """Return the values of all options by their names in the namespace, secret ones masked."""
         found: dict[str, Any] = {}
-        for owner in [type(self), *(type(task) for task in self.instances())]:
-            prefix = owner.option_prefix()  # type: ignore[attr-defined]
+        state = state_of(self.options)
+        bound = {binding.owner for binding in state.bindings.values()} if state else set()
+        groups = [owner for owner in bound if issubclass(owner, OptionGroup)]
+        owners: list[Any] = [type(self), *(type(task) for task in self.instances()), *groups]
+        for owner in owners:
+            prefix = owner.option_prefix()
             for option in declared_options(owner):
                 dest = option.dest(prefix)
                 value = getattr(self.options, dest, None)

@@ -103,7 +103,10 @@ class VService(ServiceOptions, Health):
     def _buildArgumentParser(cls) -> argparse.ArgumentParser:  # noqa: N802
         """Return the parser with all options of the service and of its tasks."""
         parser = cls._makeArgumentParser()
-        options.add_options(parser, cls, cls.resolve_tasks(plugins.load_hooks()))
+        hooks = plugins.load_hooks(tolerant=True)
+        groups = hooks.collect("sparts_options_add", options.checked_group, service_class=cls)
+        options.add_options(parser, cls, [*cls.resolve_tasks(hooks), *groups])
+        options.refuse_all_but_help(parser, hooks.broken)
         return parser
 
     @classmethod
@@ -113,8 +116,7 @@ class VService(ServiceOptions, Health):
         Raises:
             UsageError: a task cannot be resolved; see `sparts.taskset.resolve_all`.
         """
-        more = hooks.call("sparts_service_tasks", service_class=cls)
-        contributed = [task for tasks in more for task in tasks]
+        contributed = hooks.collect("sparts_tasks_add", taskset.resolve, service_class=cls)
         return taskset.resolve_all(
             dict.fromkeys([*cls.ALL_TASKS, *cls.TASKS, *contributed, *taskset.registered])
         )
@@ -130,6 +132,7 @@ class VService(ServiceOptions, Health):
                 wrong use. A stop that takes too long ends the process with 70 at once.
         """
         try:
+            plugins.keep_out(plugins.named_in(sys.argv[1:]))
             ns = options.parse_options(cls._buildArgumentParser())
             ended = cls._run(ns, name, guard=True)
         except UsageError as error:
@@ -238,8 +241,9 @@ class VService(ServiceOptions, Health):
 
     def create_tasks(self) -> None:
         """Make the tasks and open what they listen on; in the lifecycle thread."""
-        self.hooks.call("sparts_service_create", service=self)
+        self.hooks.collect("sparts_service_create", service=self)
         self.tasks.create(self)
+        self.take_contributions()
         self.initService()
         self.listeners.open(self.instances())
 

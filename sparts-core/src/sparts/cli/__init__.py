@@ -69,7 +69,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         entry = find_command(name)
         sys.argv = [f"sparts {name}", *words[1:]]
-        return _load(entry)(words[1:]) or 0
+        status = _load(entry)(words[1:]) or 0
+        sys.stdout.flush()
+        return status
     except UsageError as error:
         sys.stdout.flush()
         sys.stderr.write(f"sparts{'' if name.startswith('-') else ' ' + name}: error: {error}\n")
@@ -100,7 +102,7 @@ def find_command(name: str) -> plugins.EntryPoint:
     found = [entry for entry in ours if entry.name == name]
     found = found or [entry for entry in others if entry.name == name]
     if len(found) > 1:
-        who = " and ".join(f"{entry.distribution} {entry.version}" for entry in found)
+        who = " and ".join(entry.owner for entry in found)
         raise UsageError(
             f"{who} both provide the command {name!r}. Keep one out: "
             f"SPARTS_DISABLE_PLUGINS={found[-1].distribution}"
@@ -118,7 +120,7 @@ def find_command(name: str) -> plugins.EntryPoint:
 
 def _load(entry: plugins.EntryPoint) -> Callable[[list[str]], int | None]:
     try:
-        function = entry.load()
+        function: Callable[[list[str]], int | None] = entry.load()
     except Exception as error:
         if entry.value.startswith("sparts.cli."):
             raise
@@ -144,14 +146,14 @@ examples:
   sparts tasks TornadoHTTPTask         what one task does, needs and takes
   sparts doctor                        is everything well?
 
-`sparts COMMAND --help` tells more. SPARTS_DISABLE_PLUGINS=a,b keeps plugins out,
-SPARTS_LOAD_PLUGINS=a lets only those in: by distribution or entry-point name.
+`sparts COMMAND --help` tells more. SPARTS_DISABLE_PLUGINS=a,b keeps plugins
+out, SPARTS_LOAD_PLUGINS=a lets only those in: by distribution or entry point.
 """
 
 
 def help_text() -> str:
     """Return what ``sparts --help`` prints. Imports nothing of a plugin's."""
     lines = [f"  {name:<10} {command.summary}\n" for name, command in COMMANDS.items()]
-    for entry in plugins.find(plugins.COMMANDS):
-        lines.append(f"  {entry.name:<10} (of {entry.distribution} {entry.version})\n")
+    others = plugins.find(plugins.COMMANDS)
+    lines += [f"  {entry.name:<10} (of {entry.owner})\n" for entry in others]
     return HEAD + "".join(lines) + FOOT

@@ -13,14 +13,14 @@ import argparse
 import builtins
 from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypedDict, TypeVar, overload
 
 from sparts.errors import OptionError
 from sparts.option_types import is_path
 from sparts.options.arguments import HelpFormatter, add_groups
 from sparts.options.binding import Binding, Source, source_of, state_of
 from sparts.options.changes import assign, holder_of, reload_options
-from sparts.options.sources import parse_options
+from sparts.options.sources import parse_options, refuse_all_but_help
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -28,11 +28,14 @@ if TYPE_CHECKING:
 __all__ = [
     "HelpFormatter",
     "Option",
+    "OptionGroup",
     "Source",
     "add_options",
+    "checked_group",
     "declared_options",
     "option",
     "parse_options",
+    "refuse_all_but_help",
     "reload_options",
     "set_option",
     "source_of",
@@ -185,6 +188,41 @@ def option(
     return Option(**locals())
 
 
+class OptionGroup:
+    """Options that a plugin adds to every service, by the hook `sparts_options_add`.
+
+    Derive from it and declare them; read them through an instance: ``Mine(service).interval``. Its
+    docstring's first line is the heading of the group in ``-h``.
+    """
+
+    OPT_PREFIX: ClassVar[str | None] = None
+    """The prefix of the options (``"metrics"``: ``--metrics-port``); None: the class's name."""
+
+    def __init__(self, service: Any) -> None:
+        self.service = service
+
+    @property
+    def options(self) -> argparse.Namespace:
+        """The options of the service, in which this group's have its prefix."""
+        return self.service.options  # type: ignore[no-any-return]
+
+    @classmethod
+    def option_prefix(cls) -> str:
+        """Return the prefix of this group's options."""
+        return cls.OPT_PREFIX or cls.__name__
+
+
+def checked_group(found: Any) -> type[OptionGroup]:
+    """Return what a plugin contributed as options.
+
+    Raises:
+        OptionError: it is not a class derived from `OptionGroup`.
+    """
+    if isinstance(found, type) and issubclass(found, OptionGroup):
+        return found
+    raise OptionError(f"{found!r} is not a class derived from sparts.options.OptionGroup.")
+
+
 def declared_options(cls: type) -> list[Option[Any]]:
     """The options of a class and its bases, in the order of declaration, bases first.
 
@@ -207,7 +245,8 @@ def add_options(parser: argparse.ArgumentParser, service: type, tasks: Iterable[
     Args:
         parser: where they go; its own arguments stay.
         service: the service's class.
-        tasks: the task classes, in the order in which the service names them.
+        tasks: the task classes, in the order in which the service names them; then those classes
+            derived from `OptionGroup` that plugins contribute.
 
     Raises:
         OptionError: two of them have one flag, a flag is the parser's own, or a declaration is

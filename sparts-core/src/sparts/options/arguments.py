@@ -13,13 +13,15 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
-from sparts.errors import OptionError
+from sparts import plugins
+from sparts.errors import OptionError, UsageError
 from sparts.option_types import duration
 from sparts.options.binding import MASK, STATE, Binding, State, display
 
 # A "%" of a help text that argparse does not expand, and the one that is escaped already.
 _STRAY_PERCENT = r"%%|%(?!\((?:prog|default|dest|metavar|type|choices)\)s)"
 CONFIG, SHOW, WRITE = "_sparts_config", "_sparts_show_config", "_sparts_write_config"
+NO_PLUGIN = "_sparts_no_plugin"
 
 
 class HelpFormatter(argparse.HelpFormatter):
@@ -146,11 +148,20 @@ def _add_config_flags(parser: argparse.ArgumentParser, group: Any) -> None:
         (CONFIG, "append", "read options from this TOML file; may be repeated, later files win"),
         (SHOW, "store_true", "print every option's value and where it came from, and exit"),
         (WRITE, "store_true", "print a commented configuration file of all options, and exit"),
+        (NO_PLUGIN, "append", "keep out a plugin, by its own or its distribution's name"),
     ):
         flag = "--" + dest.removeprefix("_sparts_").replace("_", "-")
         if flag not in parser._option_string_actions:
-            metavar = {"metavar": "FILE"} if dest == CONFIG else {}
-            group.add_argument(flag, dest=dest, action=action, help=text, **metavar)
+            more = {CONFIG: {"metavar": "FILE"}, NO_PLUGIN: {"metavar": "NAME", "type": _kept_out}}
+            group.add_argument(flag, dest=dest, action=action, help=text, **more.get(dest, {}))
+
+
+def _kept_out(name: str) -> str:
+    """The ``type`` of ``--no-plugin``, which was obeyed before there was a parser."""
+    try:
+        return plugins.kept_out(name)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _metavar(binding: Binding) -> str:

@@ -8,11 +8,24 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from sparts.errors import OptionError
+from sparts.errors import OptionError, UsageError
 from sparts.options.arguments import CONFIG, SHOW, WRITE
 from sparts.options.binding import STATE, Binding, Layer, Source, State, env_prefix
 
 _UNSET: Any = object()
+_BROKEN = "_sparts_broken"
+
+
+def refuse_all_but_help(parser: argparse.ArgumentParser, broken: Sequence[UsageError]) -> None:
+    """Let `parse_options` raise the first of these errors, unless ``-h`` is asked, which shows it.
+
+    Args:
+        parser: a parser that went through `add_options`, from which what is broken is missing.
+        broken: what is wrong with plugins; empty changes nothing.
+    """
+    if broken:
+        parser.set_defaults(**{_BROKEN: broken[0]})
+        parser.epilog = f"This service cannot start. {broken[0]}".replace("%", "%%")
 
 
 def parse_options(
@@ -29,12 +42,19 @@ def parse_options(
 
     Raises:
         OptionError: a flag, variable, file or value is wrong or missing; the message names it.
+        PluginError: a plugin is broken; see `refuse_all_but_help`.
         SystemExit: after ``-h``, ``--show-config``, ``--write-config`` and a completion.
     """
     state: State = parser.get_default(STATE)
     if "_ARGCOMPLETE" in os.environ:
         _complete(parser)
-    ns = _parse_command_line(parser, argv, state.bindings)
+    broken: UsageError | None = parser.get_default(_BROKEN)
+    try:
+        ns = _parse_command_line(parser, argv, state.bindings)
+    except OptionError as wrong:  # perhaps only for want of a plugin's options
+        raise broken or wrong from None
+    if broken is not None:
+        raise broken
     given = {d: v for d, v in vars(ns).items() if d in state.bindings and v is not _UNSET}
     state = state._replace(given=given, files=_files(ns, state.service))
     if getattr(ns, WRITE, False):

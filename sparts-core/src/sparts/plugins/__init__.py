@@ -1,5 +1,8 @@
 """Entry points and the pluggy manager: find, check, block, load.
 
+Here is what every service needs; `hooks` calls hook plugins where there are any, `extras` tells
+which extra a task lacks.
+
 Finding reads ``entry_points.txt`` of every installed distribution, where a path entry is a folder,
 by itself (https://packaging.python.org/en/latest/specifications/entry-points/): importlib.metadata
 alone costs more time to import than a whole service needs to start. What is not a folder is left
@@ -14,10 +17,10 @@ import sys
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sparts.errors import AmbiguousTaskError, PluginError, TaskLoadError, TaskNotFoundError
+from sparts.errors import AmbiguousTaskError, TaskLoadError, TaskNotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 TASKS = "sparts.tasks"
 PLUGINS = "sparts.plugins"
@@ -47,8 +50,13 @@ class EntryPoint(NamedTuple):
             found = getattr(found, attribute)
         return found
 
+    @property
+    def owner(self) -> str:
+        """The distribution and its version, as messages show them."""
+        return f"{self.distribution} {self.version}"
+
     def __str__(self) -> str:
-        return f"{self.name!r} of {self.distribution} {self.version} ({self.value})"
+        return f"{self.name!r} of {self.owner} ({self.value})"
 
 
 # -- find ------------------------------------------------------------------------------------------
@@ -57,14 +65,21 @@ class EntryPoint(NamedTuple):
 def find(group: str) -> list[EntryPoint]:
     """Return the entry points of one of our groups, sorted by name, blocked ones left out.
 
-    Scans the installed distributions once for each state of ``sys.path``. Imports nothing of
-    theirs.
+    Scans the installed distributions once for each state of ``sys.path``, and not at all when every
+    plugin is blocked. Imports nothing of theirs.
     """
+    if os.environ.get("SPARTS_LOAD_PLUGINS", "all").strip(" ,") == "":
+        return []
+    return [entry for entry in installed() if entry.group == group and not blocked(entry)]
+
+
+def installed() -> list[EntryPoint]:
+    """Return the entry points of all our groups, sorted by group and name, blocked ones too."""
     path = tuple(sys.path)
     if path not in _scanned:
         _scanned.clear()
         _scanned[path] = sorted(_scan(path))
-    return [entry for entry in _scanned[path] if entry.group == group and not blocked(entry)]
+    return _scanned[path]
 
 
 _scanned: dict[tuple[str, ...], list[EntryPoint]] = {}
@@ -147,18 +162,49 @@ def normalized(distribution: str) -> str:
 # -- block -----------------------------------------------------------------------------------------
 
 
-def blocked(entry: EntryPoint) -> bool:
-    """Tell whether the environment keeps an entry point out.
+_kept_out: set[str] = set()
 
-    ``SPARTS_DISABLE_PLUGINS=a,b`` keeps those out; ``SPARTS_LOAD_PLUGINS=a`` lets only those in
-    (empty:
-    none); both by distribution or by entry-point name.
+
+def keep_out(names: Iterable[str]) -> None:
+    """Block plugins for the rest of this process, as ``SPARTS_DISABLE_PLUGINS`` does; any thread.
+
+    What has been imported already stays. A name that nobody has is passed over.
+    """
+    _kept_out.update(_listed(",".join(names)))
+
+
+def kept_out(name: str) -> str:
+    """Return the name of a plugin that `keep_out` blocked.
+
+    Raises:
+        UsageError: it was not.
+    """
+    if not _kept_out >= _listed(name):
+        raise UsageError(
+            f"{name!r} comes too late, plugins are loaded already. Write the flag in full, or set "
+            f"SPARTS_DISABLE_PLUGINS={name}"
+        )
+    return name
+
+
+def named_in(argv: Sequence[str], flag: str = "--no-plugin") -> list[str]:
+    """Return the values of a flag in a command line that no parser has read yet."""
+    own = list(argv[: argv.index("--")] if "--" in argv else argv)
+    after = [own[at + 1] for at, word in enumerate(own[:-1]) if word == flag]
+    return after + [word[len(flag) + 1 :] for word in own if word.startswith(flag + "=")]
+
+
+def blocked(entry: EntryPoint) -> bool:
+    """Tell whether an entry point is kept out.
+
+    ``SPARTS_DISABLE_PLUGINS=a,b`` and ``--no-plugin a`` keep those out; ``SPARTS_LOAD_PLUGINS=a``
+    lets only those in (empty: none); all by distribution or by entry-point name.
     """
     names = {entry.name, entry.distribution}
     only = os.environ.get("SPARTS_LOAD_PLUGINS")
     if only is not None and not names & _listed(only):
         return True
-    return bool(names & _listed(os.environ.get("SPARTS_DISABLE_PLUGINS", "")))
+    return bool(names & (_kept_out | _listed(os.environ.get("SPARTS_DISABLE_PLUGINS", ""))))
 
 
 def _listed(text: str) -> set[str]:
@@ -185,18 +231,28 @@ def load_task(name: str, distribution: str | None = None) -> type[Any]:
     if not found:
         raise TaskNotFoundError(_not_found(name, distribution, everything))
     if len(found) > 1:
-        who = " and ".join(f"{entry.distribution} {entry.version}" for entry in found)
+        who = " and ".join(entry.owner for entry in found)
         choices = " or ".join(repr(f"{name}@{entry.distribution}") for entry in found)
         raise AmbiguousTaskError(f"{who} both provide a task named {name!r}. Name it as {choices}.")
-    return _load_checked(found[0])
+    return load_checked(found[0])
 
 
-def _load_checked(entry: EntryPoint) -> type[Any]:
+def load_checked(entry: EntryPoint) -> type[Any]:
+    """Import the task type that an entry point names.
+
+    Raises:
+        TaskLoadError: its import failed, or it is not a class of that name.
+    """
     try:
         task = entry.load()
-    except Exception as error:
-        cause = f"{type(error).__name__}: {error}"
-        raise TaskLoadError(f"Task {entry} could not be imported: {cause}") from error
+    except (Exception, SystemExit) as error:
+        message = f"Task {entry} could not be imported: {type(error).__name__}: {error}"
+        if isinstance(error, ImportError):
+            from sparts.plugins.extras import missing_extra
+
+            if extra := missing_extra(entry, error):
+                message += f". It needs {extra}: pip install '{extra}'"
+        raise TaskLoadError(message) from error
     if not isinstance(task, type):
         raise TaskLoadError(f"Task {entry} is not a class but {task!r}.")
     if task.__name__ != entry.name:
@@ -254,64 +310,45 @@ class _Defaults:
 
 
 class Hooks:
-    """Calls hooks by name. Imports pluggy only when there is a plugin to call."""
+    """Calls hooks by name, where no plugin implements any: see `sparts.plugins.hooks` for those."""
 
-    def __init__(self, entries: Iterable[EntryPoint] = ()) -> None:
-        self.manager: Any = None
-        for entry in entries:
-            try:
-                module = entry.load()
-            except Exception as error:
-                cause = f"{type(error).__name__}: {error}"
-                raise PluginError(f"Hook plugin {entry} could not be imported: {cause}") from error
-            self.register(module, str(entry))
-
-    def register(self, plugin: object, name: str) -> None:
-        """Add a plugin: a module or object with functions marked by `sparts.hookspecs.hookimpl`.
-
-        Raises:
-            PluginError: it implements no hook, or one that does not exist or has other parameters.
-        """
-        import pluggy
-
-        if self.manager is None:
-            self.manager = self._make_manager()
-        try:
-            self.manager.register(plugin, name)
-            self.manager.check_pending()
-        except pluggy.PluginValidationError as error:
-            raise PluginError(f"Hook plugin {name} is wrong: {error}") from error
-        if not self.manager.get_hookcallers(plugin):
-            raise PluginError(
-                f"Hook plugin {name} implements no hook. Mark its functions with "
-                f"`from sparts.hookspecs import hookimpl`, and name them as in sparts.hookspecs."
-            )
-
-    @staticmethod
-    def _make_manager() -> Any:
-        import pluggy
-        from sparts import hookspecs
-
-        manager = pluggy.PluginManager("sparts")
-        manager.add_hookspecs(hookspecs)
-        for name in vars(_Defaults):
-            if name.startswith("sparts_"):
-                hookspecs.hookimpl(trylast=True)(getattr(_Defaults, name))
-        manager.register(_Defaults, "sparts")
-        return manager
+    def __init__(self) -> None:
+        self.broken: list[UsageError] = []
+        """What is wrong with plugins that were left out; only `load_hooks` for ``-h`` does that."""
 
     def call(self, hook: str, /, **arguments: Any) -> Any:
         """Call a hook; returns its results, or its first result where the specification says so."""
-        if self.manager is not None:
-            return getattr(self.manager.hook, hook)(**arguments)
         default = getattr(_Defaults, hook, None)
         return default(**arguments) if default else []
 
+    def collect(
+        self, hook: str, convert: Callable[[Any], Any] | None = None, /, **arguments: Any
+    ) -> list[Any]:
+        """Return what all plugins contribute by a hook: items of a list, or pairs of a mapping.
 
-def load_hooks() -> Hooks:
+        Args:
+            hook: the name of the hook.
+            convert: called with each item, whose result is returned in its place.
+            arguments: those of the hook.
+
+        Raises:
+            PluginError: a plugin or ``convert`` raised; the message names the plugin.
+        """
+        return []
+
+
+def load_hooks(tolerant: bool = False) -> Hooks:
     """Import every hook plugin that is installed and not blocked.
+
+    Args:
+        tolerant: leave out what is broken, and note it in `Hooks.broken`: for ``-h``.
 
     Raises:
         PluginError: one fails to import or implements no valid hook; the message names it.
     """
-    return Hooks(find(PLUGINS))
+    entries = find(PLUGINS)
+    if not entries:
+        return Hooks()
+    from sparts.plugins.hooks import PluginHooks
+
+    return PluginHooks.load(entries, tolerant)

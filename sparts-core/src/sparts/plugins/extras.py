@@ -1,0 +1,65 @@
+"""Which extra of its distribution a task lacks, when its import finds a module missing.
+
+An entry point may name its extra itself, ``Task = "module:Task [glib]"``. Otherwise it is the extra
+that requires a distribution of the missing module's name, or else the only extra of which something
+is not installed.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from sparts.plugins import normalized
+
+if TYPE_CHECKING:
+    from sparts.plugins import EntryPoint
+
+_EXTRA = re.compile(r"""extra\s*==\s*["']([^"']+)["']""")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def missing_extra(entry: EntryPoint, error: ImportError) -> str | None:
+    """Return the extra that would bring a missing module, as ``sparts-core[cron]``.
+
+    None if no extra explains the error: then something is broken.
+    """
+    module = (error.name or "").partition(".")[0]
+    if not module or module == entry.value.partition(".")[0].partition(":")[0].strip():
+        return None
+    lacking = _lacking(entry.distribution)
+    named = re.search(r"\[([^\]]+)\]", entry.value)
+    if named:
+        extras = [normalized(extra) for extra in named[1].split(",")]
+        return _shown(entry, extras) if set(extras) & lacking.keys() else None
+    same = [extra for extra, names in lacking.items() if normalized(module) in names]
+    if same or len(lacking) == 1:
+        return _shown(entry, (same or list(lacking))[:1])
+    return None
+
+
+def _lacking(distribution: str) -> dict[str, set[str]]:
+    """Return the extras of which something is not installed, each with what is not."""
+    try:
+        requires = metadata.requires(distribution) or []
+    except metadata.PackageNotFoundError:
+        return {}
+    found: dict[str, set[str]] = {}
+    for line in requires:
+        extra, name = _EXTRA.search(line), _NAME.match(line)
+        if extra and name and not _is_installed(name[0]):
+            found.setdefault(normalized(extra[1]), set()).add(normalized(name[0]))
+    return found
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        metadata.distribution(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _shown(entry: EntryPoint, extras: list[str]) -> str:
+    return f"{entry.distribution}[{','.join(extras)}]"
