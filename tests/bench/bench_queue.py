@@ -108,7 +108,7 @@ def measure(report: Report, task: EmptyTask) -> None:
     workers = f"{task.workers} worker{'s' if task.workers > 1 else ''}"
     by_hand = ByHand()
     with ThreadPoolExecutor(1) as pool:
-        theirs: Callable[[int], Future[Any]] = lambda item: pool.submit(nothing, item)
+        theirs = partial(pool.submit, nothing)
         for number in ITEMS:
             rounds = interleave(
                 {
