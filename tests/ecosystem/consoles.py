@@ -5,9 +5,10 @@
     $ curl localhost:8000
     Hello, world
 
-A service that was started runs until its block ends, and must then end well on ^C. Its ports are
-free ones, and what follows (commands and expected output) is understood to mean those. The expected
-lines must come in that order; other lines may come between them.
+A service that was started with `&` runs until its block ends, and must then end well on ^C. Its
+ports are free ones, and what follows (commands and expected output) is understood to mean those.
+The expected lines must come in that order, each within a line of the output, where `...` stands for
+anything; other lines may come between them. Commands may begin with variables (`NAME=value`).
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from scripts.build_distributions import ROOT, find_projects
-from tests.processes import ServiceProcess
+from tests.processes import ServiceProcess, clean_environment
 
 PORT = re.compile(r"(--(?:\S+-)?port[ =])(\d+)")
+VARIABLE = re.compile(r"([A-Z][A-Z0-9_]*)=(\S*)\s+")
 
 
 @dataclass
@@ -32,6 +34,10 @@ class Session:
     """What one console block has come to."""
 
     folder: Path
+    status: int = 0
+    """What every command that is not a service must end with."""
+    python: str = sys.executable
+    """What `python` means."""
     services: list[ServiceProcess] = field(default_factory=list)
     ports: dict[str, str] = field(default_factory=dict)
     """The port that is meant by each port of the page."""
@@ -42,16 +48,27 @@ class Session:
         return re.sub(r"(?<=:)\d+", lambda found: self.ports.get(found[0], found[0]), text)
 
 
-def run_console(code: str, folder: Path) -> None:
-    """Run a console block in `folder`; AssertionError if something in it does not hold."""
-    session = Session(folder)
+Run = Callable[[Session, str, list[str]], None]
+
+
+def run_console(code: str, folder: Path, status: int = 0) -> None:
+    """Run a console block in `folder`; AssertionError if something in it does not hold.
+
+    `status` is what its commands must end with, if they are no services.
+    """
+    run_commands(Session(folder, status), code, COMMANDS)
+
+
+def run_commands(session: Session, code: str, commands: Mapping[str, Run]) -> None:
+    """Run the commands of a block in a session, then end the services that they started."""
     with session.stack:
         for command, expected in split_commands(code):
-            program = command.split()[0]
-            assert program in COMMANDS, f"nobody knows how to run {command!r} of a console block"
-            COMMANDS[program](session, command, expected)
+            program = VARIABLE.sub("", command).split()[0]
+            assert program in commands, f"nobody knows how to run {command!r} of a console block"
+            commands[program](session, command, expected)
         for service in session.services:
             assert service.stop() == 0, service.output
+        session.services.clear()
 
 
 def split_commands(code: str) -> Iterator[tuple[str, list[str]]]:
@@ -87,21 +104,43 @@ def check_pip(_session: Session, command: str, _expected: list[str]) -> None:
         assert known, f"{word!r} of {command!r} is neither ours nor in requirements.lock"
 
 
-def start_python(session: Session, command: str, expected: list[str]) -> None:
-    """Start a service and wait for the expected lines, or else until it has started."""
-    wanted = [found[1] for found in PORT.findall(command)]
-    words = shlex.split(PORT.sub(r"\g<1>0", command).removesuffix("&"))
-    service = ServiceProcess([sys.executable, *words[1:]], cwd=session.folder)
-    session.services.append(session.stack.enter_context(service))
-    for port in wanted:
+def run_python(session: Session, command: str, expected: list[str]) -> None:
+    """Run a program to its end, or start a service and wait until it has started."""
+    background = command.endswith("&")
+    wanted = PORT.findall(command)
+    variables = dict(VARIABLE.findall(command))
+    words = shlex.split(PORT.sub(r"\g<1>0", VARIABLE.sub("", command)).removesuffix("&"))
+    service = ServiceProcess(
+        [session.python, *words[1:]], cwd=session.folder, env=clean_environment(**variables)
+    )
+    session.stack.enter_context(service)
+    if not background:
+        status = service.finish()
+        assert status == session.status, f"{command!r} ended with {status}:\n{service.output}"
+        check_lines(expected, service.lines, command)
+        return
+    session.services.append(service)
+    for _, port in wanted:
         session.ports[port] = str(service.listening_port())
-    seen = "\n".join(service.lines)
     for line in expected:
-        real = session.translate(line)
-        if real not in seen:
-            service.read_until(re.escape(real))
+        pattern = as_pattern(session.translate(line))
+        if not any(re.search(pattern, seen) for seen in service.lines):
+            service.read_until(pattern)
     if not any("All tasks started" in line for line in service.lines):
         service.read_until_started()
+
+
+def as_pattern(line: str) -> str:
+    """Give the regular expression of an expected line, in which `...` stands for anything."""
+    return ".*".join(re.escape(part) for part in line.split("..."))
+
+
+def check_lines(expected: list[str], lines: list[str], command: str) -> None:
+    """Check that the expected lines come in this order, each within a line of the output."""
+    left = iter(lines)
+    for line in expected:
+        found = any(re.search(as_pattern(line), seen) for seen in left)
+        assert found, f"{command!r} does not say {line!r} (there):\n" + "\n".join(lines)
 
 
 def run_curl(session: Session, command: str, expected: list[str]) -> None:
@@ -112,9 +151,9 @@ def run_curl(session: Session, command: str, expected: list[str]) -> None:
     assert done.stdout.splitlines() == expected, command
 
 
-COMMANDS: dict[str, Callable[[Session, str, list[str]], None]] = {
+COMMANDS: dict[str, Run] = {
     "make": check_make,
     "pip": check_pip,
-    "python": start_python,
+    "python": run_python,
     "curl": run_curl,
 }

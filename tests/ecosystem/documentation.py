@@ -4,17 +4,22 @@ What is done with a block is told by the first word after its fence:
 
 - `python`: a service if it calls `initFromCLI` (it runs until all tasks have started, and ^C must
   end it with 0), else a script that must end with 0. Fixed ports give way to free ones. Marks:
-  `file=NAME` keeps it under that name for the page's other blocks, `args="--some option"` gives it
-  a command line, `fails=STATUS` says that it ends by itself, with that status.
+  `args="--some option"` gives it a command line, `fails=STATUS` says that it ends by itself, with
+  that status. `pytest` has pytest run it, and at least one test must pass.
 - `console`: lines that start with `$ ` are commands (see consoles.py), the others their output.
-- `toml`, `json`: must parse.
-- `text`, `mermaid`: nothing to run.
+  `status=STATUS` says what its commands end with that are no services.
+- `toml`, `json`: must parse. `config=FILE.py` on TOML: that service of the page must take it.
+- `ini`: must parse as a unit of systemd.
+- `text`: nothing to run.
 
-Any other block is an error: an example that nobody runs goes stale.
+`file=NAME` on any of them keeps it under that name for the page's other blocks. The pages of the
+tutorial are run as a whole, each from an empty folder, by walkthrough.py. Any other block is an
+error: an example that nobody runs goes stale.
 """
 
 from __future__ import annotations
 
+import configparser
 import json
 import re
 import shlex
@@ -31,7 +36,8 @@ from tests.processes import ServiceProcess, run_to_end
 FENCE = re.compile(r"^(`{3,}|~{3,})([^\n]*)\n(.*?)^\1[ \t]*$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)\s#]+)")
 FIXED_PORT = re.compile(r"(\b\w*PORT\w*\s*=\s*)\d+")
-MARKS = {"file", "args", "fails"}
+MARKS = {"file", "args", "fails", "status", "pytest", "config"}
+TUTORIAL = ROOT / "docs" / "tutorial"
 
 
 @dataclass(frozen=True)
@@ -79,17 +85,50 @@ def find_links(text: str) -> list[str]:
 
 def run_block(block: Block, folder: Path) -> None:
     """Run a block in `folder`, where its page's files lie; AssertionError if it does not hold."""
+    marks = block.marks
     if block.kind == "python":
-        run_python(block, folder)
+        (run_tests if "pytest" in marks else run_python)(block, folder)
     elif block.kind == "console":
-        run_console(block.code, folder)
+        run_console(block.code, folder, int(marks.get("status", 0)))
     elif block.kind == "toml":
         tomllib.loads(block.code)
+        if "config" in marks:
+            give_config(block, folder)
     elif block.kind == "json":
         json.loads(block.code)
+    elif block.kind == "ini":
+        read_unit(block.code)
     else:
-        known = block.kind in {"text", "mermaid"}
-        assert known, f"{block}: nobody knows how to run a block of {block.info!r}"
+        assert block.kind == "text", f"{block}: nobody knows how to run a block of {block.info!r}"
+
+
+def run_tests(block: Block, folder: Path) -> None:
+    """Run a block's tests with pytest, as its reader would."""
+    name = block.marks.get("file", "test_example.py")
+    write_file(block, folder, name)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", name]
+    status, output = run_to_end(command, cwd=folder)
+    assert status == 0, f"{block} ended with {status}:\n{output}"
+
+
+def give_config(block: Block, folder: Path) -> None:
+    """Have the service that `config=FILE.py` names read a block as its configuration."""
+    (folder / "example.toml").write_text(block.code, encoding="utf-8")
+    service = [sys.executable, block.marks["config"], "--config", "example.toml", "--show-config"]
+    status, output = run_to_end(service, cwd=folder)
+    assert status == 0, f"{block} ended with {status}:\n{output}"
+    assert "# file: " in output, f"{block} sets nothing:\n{output}"
+
+
+def read_unit(text: str) -> dict[str, dict[str, str]]:
+    """Read a unit file of systemd whose keys are all different; ValueError if it is malformed."""
+    parser = configparser.RawConfigParser(delimiters=("=",), comment_prefixes=("#", ";"))
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    try:
+        parser.read_string(text)
+    except configparser.Error as error:
+        raise ValueError(str(error)) from error
+    return {name: dict(parser[name]) for name in parser.sections()}
 
 
 def run_python(block: Block, folder: Path) -> None:
@@ -112,12 +151,13 @@ def write_file(block: Block, folder: Path, name: str) -> None:
     """Write a block's code as a file, its ports made free ones."""
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(FIXED_PORT.sub(r"\g<1>0", block.code), encoding="utf-8")
+    code = FIXED_PORT.sub(r"\g<1>0", block.code) if block.kind == "python" else block.code
+    path.write_text(code, encoding="utf-8")
 
 
 def write_files(page: Path, folder: Path) -> None:
     """Write the files of a page (`file=NAME`), the first of each name, into `folder`."""
     for block in find_blocks(page, page.read_text(encoding="utf-8")):
-        name = block.marks.get("file") if block.kind == "python" else None
+        name = block.marks.get("file")
         if name and not (folder / name).exists():
             write_file(block, folder, name)

@@ -8,6 +8,7 @@ import pytest
 
 from scripts.build_distributions import ROOT
 from tests.ecosystem.documentation import (
+    TUTORIAL,
     Block,
     find_blocks,
     find_links,
@@ -23,6 +24,8 @@ def collect_blocks() -> list[object]:
     """Collect the blocks of all pages, marked with the system packages that they need."""
     collected: list[object] = []
     for page in PAGES:
+        if page.parent == TUTORIAL:
+            continue
         for block in find_blocks(page, page.read_text(encoding="utf-8")):
             marks = [pytest.mark.needs("curl")] if "$ curl" in block.code else []
             name = f"{page.relative_to(ROOT)}:{block.line}"

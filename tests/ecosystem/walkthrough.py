@@ -1,0 +1,91 @@
+"""A page of the tutorial, done as its reader does it: from an empty folder, from top to bottom.
+
+Blocks with `file=NAME` are written where they say. The commands of a console block are those of
+consoles.py and, in virtual environments that know nothing of the checkout:
+
+- `python3 -m venv NAME` and `. NAME/bin/activate`
+- `pip install ...`: ours come from wheels of the checkout, others in the versions of the lock
+- `cd FOLDER`
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.build_distributions import ROOT
+from tests.ecosystem.consoles import COMMANDS, Session, run_commands
+from tests.ecosystem.documentation import find_blocks, write_file
+from tests.processes import clean_environment
+
+
+@dataclass
+class Walk(Session):
+    """How far one page was walked through."""
+
+    python: str = ""
+    wheels: Path = Path()
+    """Where our wheels lie."""
+
+
+def walk_through(page: Path, folder: Path, wheels: Path) -> None:
+    """Do what a page says, in an empty `folder`; AssertionError where that cannot be done."""
+    walk = Walk(folder, wheels=wheels)
+    for block in find_blocks(page, page.read_text(encoding="utf-8")):
+        name = block.marks.get("file")
+        if name:
+            assert not (folder / name).exists(), f"{block}: {name} is there already"
+            write_file(block, folder, name)
+        if block.kind == "console":
+            walk.status = int(block.marks.get("status", 0))
+            run_commands(walk, block.code, WALKING)
+        else:
+            assert name or block.kind == "text", f"{block}: what becomes of it?"
+
+
+def make_environment(walk: Session, command: str, _expected: list[str]) -> None:
+    """Make a virtual environment; without pip, which uv stands in for."""
+    words = shlex.split(command)
+    assert words[:3] == ["python3", "-m", "venv"], command
+    make = [sys.executable, "-m", "venv", "--without-pip", words[3]]
+    subprocess.run(make, cwd=walk.folder, env=clean_environment(), check=True)
+
+
+def activate(walk: Session, command: str, _expected: list[str]) -> None:
+    """Let `python` and `pip` be those of an environment."""
+    script = walk.folder / shlex.split(command)[1]
+    assert script.is_file(), f"{command!r}: there is no {script}"
+    walk.python = str(script.with_name("python"))
+
+
+def change_folder(walk: Session, command: str, _expected: list[str]) -> None:
+    """Go to another folder."""
+    walk.folder = (walk.folder / shlex.split(command)[1]).resolve()
+    assert walk.folder.is_dir(), f"{command!r}: there is no such folder"
+
+
+def install(walk: Session, command: str, _expected: list[str]) -> None:
+    """Install into the environment that is active, as pip would, only faster."""
+    assert isinstance(walk, Walk)
+    assert walk.python, f"{command!r}: no virtual environment is active"
+    words = shlex.split(command)
+    assert words[1] == "install", command
+    run = [str(Path(sys.executable).with_name("uv")), *words, "--quiet", "--python", walk.python]
+    run += ["--find-links", str(walk.wheels), "--constraint", str(ROOT / "requirements.lock")]
+    done = subprocess.run(
+        run, cwd=walk.folder, env=clean_environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{command!r}:\n{done.stderr}"
+
+
+WALKING = {
+    "python": COMMANDS["python"],
+    "curl": COMMANDS["curl"],
+    "python3": make_environment,
+    ".": activate,
+    "cd": change_folder,
+    "pip": install,
+}
