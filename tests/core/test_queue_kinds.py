@@ -203,13 +203,22 @@ def test_room_goes_to_the_next_when_an_equal_item_has_come_meanwhile() -> None:
         task.queue.put("running")
         task.begun()
         task.queue.put("waiting")
-        for number, item in enumerate(("equal", "equal", "other"), 1):
-            threading.Thread(target=task.queue.put, args=(item,)).start()
+        threads = [
+            threading.Thread(target=task.queue.put, args=(item,))
+            for item in ("equal", "equal", "other")
+        ]
+        for number, thread in enumerate(threads, 1):
+            thread.start()
             while len(task.queue._blocked) < number:
                 os.sched_yield()
-        for item in ("waiting", "equal", "other"):
+        for item in ("waiting", "equal"):
             task.gate.put(None)
             assert task.begun() == item
+        for thread in threads:
+            thread.join(SOON)
+            assert not thread.is_alive()
+        task.gate.put(None)
+        assert task.begun() == "other"
         task.gate.put(None)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import os
+import queue
 import threading
 from concurrent.futures import (
     FIRST_COMPLETED,
@@ -62,11 +64,45 @@ def test_exception_is_raised_to_who_asks_for_the_result() -> None:
 
 def test_timeout_leaves_the_future_as_it_was() -> None:
     future = Submission()
-    with pytest.raises(TimeoutError):
-        future.result(0)
+    for timeout in (0, 0.01, -1):
+        with pytest.raises(TimeoutError):
+            future.result(timeout)
+    assert future._bells == ()
     future.set_running_or_notify_cancel()
     future.set_result(1)
     assert future.result(0) == 1
+
+
+@pytest.mark.parametrize("how", ["result", "exception", "cancel", "callback first"])
+def test_who_waits_is_woken_however_it_ends(how: str) -> None:
+    future = Submission()
+    got: queue.SimpleQueue[object] = queue.SimpleQueue()
+
+    def wait(timeout: float | None) -> None:
+        try:
+            got.put(future.result(timeout))
+        except (ValueError, CancelledError) as error:
+            got.put(type(error))
+
+    waiters = [threading.Thread(target=wait, args=(timeout,)) for timeout in (None, 10, None)]
+    for number, waiter in enumerate(waiters, 1):
+        waiter.start()
+        while len(future._bells) < number:
+            os.sched_yield()
+    if how == "cancel":
+        future.cancel()
+    else:
+        future.set_running_or_notify_cancel()
+        if how == "callback first":
+            future.add_done_callback(lambda _: None)
+        if how == "exception":
+            future.set_exception(ValueError())
+        else:
+            future.set_result(5)
+    wanted = {"exception": ValueError, "cancel": CancelledError}.get(how, 5)
+    assert [got.get(timeout=10) for _ in waiters] == [wanted] * 3
+    for waiter in waiters:
+        waiter.join()
 
 
 def test_callbacks_are_called_whether_they_come_before_or_after_the_end() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import CancelledError, Future, InvalidStateError
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,19 +17,21 @@ class Submission(Future[Any]):
     """The future of a submitted item, which a coroutine may ``await``, too.
 
     A `concurrent.futures.Future` in every respect. But its condition and its lists, which are most
-    of what a future costs, are made when somebody waits for it, cancels it or adds a callback; most
-    are done before. Until then a bare lock guards its state.
+    of what a future costs, are made when somebody cancels it, adds a callback or waits for it by
+    other means than `result`; with most, nobody does. Until then a bare lock guards its state, and
+    bare locks wake who waits.
     """
 
     # What `concurrent.futures` itself uses of a future: ``_state``, ``_result``, ``_exception``,
     # and, with ``_condition`` held, ``_waiters`` and ``_done_callbacks``.
     _result = None
     _exception = None
+    _own: threading.Condition | None = None
+    _bells: tuple[threading.Lock, ...] = ()
 
     def __init__(self) -> None:
         self._state = "PENDING"
         self._changing = threading.Lock()
-        self._own: threading.Condition | None = None
 
     @property
     def _condition(self) -> threading.Condition:  # type: ignore[override]
@@ -37,6 +40,7 @@ class Submission(Future[Any]):
                 self._waiters: list[Any] = []
                 self._done_callbacks: list[Any] = []
                 self._own = threading.Condition()
+                self._ring()  # who waits lightly shall wait by the condition from now on
             return self._own
 
     def set_running_or_notify_cancel(self) -> bool:
@@ -53,14 +57,39 @@ class Submission(Future[Any]):
             if self._own is None and self._state == "RUNNING":
                 self._result = result
                 self._state = "FINISHED"
+                self._ring()
                 return
         super().set_result(result)
 
     def result(self, timeout: float | None = None) -> Any:
         """Wait for the outcome and return the result; as every future does."""
+        if self._state != "FINISHED":
+            timeout = self._wait_lightly(timeout)
         if self._state == "FINISHED" and self._exception is None:
             return self._result
         return super().result(timeout)
+
+    def _wait_lightly(self, timeout: float | None) -> float | None:
+        """Wait for the end, or until there is a condition to wait by; return the seconds left."""
+        bell = threading.Lock()
+        bell.acquire()
+        with self._changing:
+            if self._own is not None or self._state == "FINISHED":
+                return timeout
+            self._bells = (*self._bells, bell)
+        if timeout is None:
+            bell.acquire()
+            return None
+        began = monotonic()
+        if not bell.acquire(timeout=max(0.0, timeout)):
+            with self._changing:
+                self._bells = tuple(other for other in self._bells if other is not bell)
+        return max(0.0, timeout - (monotonic() - began))
+
+    def _ring(self) -> None:
+        for bell in self._bells:
+            bell.release()
+        self._bells = ()
 
     def __await__(self) -> Generator[Any, None, Any]:
         import asyncio
