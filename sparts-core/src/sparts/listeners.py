@@ -50,7 +50,7 @@ class Listening:
 
     DEFAULT_HOST: ClassVar[str] = "0.0.0.0"  # noqa: S104 - a server is there to be reached
     DEFAULT_PORT: ClassVar[int] = 0
-    DEFAULT_SOCK: ClassVar[str] = ""
+    DEFAULT_SOCK: ClassVar[str | None] = None
     BACKLOG: ClassVar[int] = 1024
     """How many connections may wait to be accepted; the system's own limit counts too."""
 

@@ -39,9 +39,7 @@ class _CountingApplication(Application):
 
 
 class TornadoHTTPTask(Listening, TornadoTask):
-    """Serves HTTP. Override `getApplicationConfig` to say what; without that, ``/`` answers a
-    greeting.
-    """
+    """Serves HTTP: what `getApplicationConfig` says, and a greeting unless it is overridden."""
 
     OPT_PREFIX = "http"
     APPLICATION_SETTINGS: ClassVar[dict[str, Any]] = {}
