@@ -108,7 +108,10 @@ def measure(report: Report, task: EmptyTask) -> None:
     workers = f"{task.workers} worker{'s' if task.workers > 1 else ''}"
     by_hand = ByHand()
     with ThreadPoolExecutor(1) as pool:
-        theirs = partial(pool.submit, nothing)
+
+        def theirs(item: int) -> Future[Any]:
+            return pool.submit(nothing, item)
+
         for number in ITEMS:
             rounds = interleave(
                 {
