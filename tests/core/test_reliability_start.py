@@ -209,3 +209,28 @@ class S(VService):
     with service(tmp_path, body) as process:
         assert process.finish() == 1
     assert "ValueError: cannot be" in process.lines
+
+
+def test_hook_that_fails_around_a_start(tmp_path: Path) -> None:
+    body = """
+from sparts.hookspecs import hookimpl
+class Plugin:
+    @hookimpl(wrapper=True)
+    def sparts_task_start(self, task):
+        result = yield
+        if task.name == "B":
+            raise ValueError("not like this")
+        return result
+class A(Idle):
+    pass
+class B(Idle):
+    DEPS = [A]
+class S(VService):
+    TASKS = [B]
+    def initService(self):
+        self.hooks.register(Plugin(), "particular plugin")
+"""
+    with service(tmp_path, body) as process:
+        assert process.finish() == 1
+    assert "ERROR:S:start of B failed: ValueError: not like this" in process.lines
+    assert [line for line in process.lines if line.endswith("stop")] == ["B stop", "A stop"]

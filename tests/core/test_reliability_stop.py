@@ -421,3 +421,23 @@ class S(VService):
         process.process.send_signal(signal.SIGINT)
         assert process.finish() == 0
     assert "Idle joined" in process.lines
+
+
+def test_hook_that_fails_around_a_stop(tmp_path: Path) -> None:
+    body = """
+from sparts.hookspecs import hookimpl
+class Plugin:
+    @hookimpl(wrapper=True)
+    def sparts_task_stop(self, task):
+        yield
+        raise ValueError("one more thing")
+class S(VService):
+    TASKS = [Idle]
+    def initService(self):
+        self.hooks.register(Plugin(), "particular plugin")
+"""
+    with service(tmp_path, body) as process:
+        process.read_until_started()
+        assert process.stop() == 1
+    assert "ERROR:S.Idle:Idle failed while stopping" in process.lines
+    assert "Idle joined" in process.lines
