@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sparts.errors import OptionError, SpartsError
 from sparts.states import TaskState
@@ -116,6 +116,7 @@ def test_overrun_is_made_up_for_by_one_run_and_counted() -> None:
     interval=st.floats(0.001, 1000),
     waits=st.lists(st.floats(0, 5000), max_size=40),
 )
+@example(interval=0.001, waits=[0.001, 59.0])  # 59,001 intervals by division, 59,000 by product
 def test_schedule_never_leaves_its_grid_and_accounts_for_every_time(
     interval: float, waits: list[float]
 ) -> None:

@@ -66,8 +66,9 @@ class Every:
     def passed(self, now: float) -> int:
         """See `Schedule`."""
         number = self._number
-        self._number = max(number, int((now - self._start) / self.interval)) + 1
-        while self._start + self._number * self.interval <= now:  # the division was rounded down
+        # One less than the division says, which may be rounded either way.
+        self._number = max(number, int((now - self._start) / self.interval) - 1)
+        while self._start + self._number * self.interval <= now:
             self._number += 1
         self._delay = spread(self._jitter)
         return self._number - number - 1
