@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, InvalidStateError
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -248,10 +248,11 @@ class QueueTask(VTask):
     def _runloop(self) -> None:
         """Work on items until the task is told to stop and, if ``DRAIN``, none is left."""
         queue, execute = self.queue, self.execute
+        take, done = queue.take, queue.done
         completed, took = self.n_completed.increment, self.execute_duration_ms.add
         late_error: BaseException | None = None
         try:
-            while (context := queue.take()) is not None:
+            while (context := take()) is not None:
                 context.begin()
                 try:
                     result = execute(context.item, context)
@@ -261,9 +262,14 @@ class QueueTask(VTask):
                 else:
                     took(context.elapsed * 1000)
                     completed()
-                    queue.done(context)
-                    if context.future is not None or context.deferred is not None:
+                    done(context)
+                    if context.deferred is not None:
                         self._end(context, result)
+                    elif (future := context.future) is not None:
+                        try:  # noqa: SIM105 - as `_end` does, but most items come here
+                            future.set_result(result)
+                        except InvalidStateError:
+                            pass
         finally:
             queue.worker_left()
         if late_error is not None:
