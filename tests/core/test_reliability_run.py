@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sparts.errors import TaskFailedError
 from sparts.hookspecs import hookimpl
+from sparts.plugins.hooks import PluginHooks
 from sparts.supervision import RestartPolicy
 from sparts.testing.running import make_service, running
 from sparts.vservice import VService
@@ -391,7 +392,8 @@ def test_hook_that_fails(caplog: pytest.LogCaptureFixture) -> None:
         TASKS = [Flaky]
 
     instance = make_service(Service)
-    instance.hooks.register(Plugin(), "failing plugin")
+    instance.hooks = hooks = PluginHooks()
+    hooks.register(Plugin(), "failing plugin")
     thread = instance.startBG()
     instance.requireTask(Flaky).begin.set()
     instance.requireTask(Flaky).settled.wait()

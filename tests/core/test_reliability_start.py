@@ -214,6 +214,7 @@ class S(VService):
 def test_hook_that_fails_around_a_start(tmp_path: Path) -> None:
     body = """
 from sparts.hookspecs import hookimpl
+from sparts.plugins.hooks import PluginHooks
 class Plugin:
     @hookimpl(wrapper=True)
     def sparts_task_start(self, task):
@@ -228,6 +229,7 @@ class B(Idle):
 class S(VService):
     TASKS = [B]
     def initService(self):
+        self.hooks = PluginHooks()
         self.hooks.register(Plugin(), "particular plugin")
 """
     with service(tmp_path, body) as process:

@@ -393,6 +393,7 @@ def test_hook_that_hangs(tmp_path: Path) -> None:
     body = """
 from sparts import plugins
 from sparts.hookspecs import hookimpl
+from sparts.plugins.hooks import PluginHooks
 class Plugin:
     @hookimpl
     def sparts_task_change(self, task, new):
@@ -401,6 +402,7 @@ class Plugin:
 class S(VService):
     TASKS = [Worker]
     def initService(self):
+        self.hooks = PluginHooks()
         self.hooks.register(Plugin(), "hanging plugin")
 """
     with service(tmp_path, body, "--stop-timeout", "200ms") as process:
@@ -426,6 +428,7 @@ class S(VService):
 def test_hook_that_fails_around_a_stop(tmp_path: Path) -> None:
     body = """
 from sparts.hookspecs import hookimpl
+from sparts.plugins.hooks import PluginHooks
 class Plugin:
     @hookimpl(wrapper=True)
     def sparts_task_stop(self, task):
@@ -434,6 +437,7 @@ class Plugin:
 class S(VService):
     TASKS = [Idle]
     def initService(self):
+        self.hooks = PluginHooks()
         self.hooks.register(Plugin(), "particular plugin")
 """
     with service(tmp_path, body) as process:
