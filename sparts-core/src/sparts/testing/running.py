@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sparts.options import parse_options
+from sparts.testing.leftovers import Leftovers
+from sparts.testing.waiting import WAIT, not_come, wait_ready
+from sparts.vservice import ServiceThread, VService
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sparts.vservice import VService
+    from sparts.taskset import TaskReference
 
 S = TypeVar("S", bound="VService")
+
+
+def service_of(*tasks: TaskReference, **attributes: Any) -> type[VService]:
+    """Return a service class named ``Service`` of these tasks, with other class attributes too."""
+    cls = type("Service", (VService,), {"TASKS": list(tasks), **attributes})
+    if not issubclass(cls, VService):  # pragma: no cover - for the type checker
+        raise TypeError(cls)
+    return cls
 
 
 def make_service(service_class: type[S], *argv: str) -> S:
@@ -38,3 +49,85 @@ def running(service_class: type[S], *argv: str) -> Iterator[S]:
     finally:
         thread.service.shutdown()
         thread.join()
+
+
+class ServiceFactory:
+    """Makes services that run in this process until `close`, which looks at what they leave behind.
+
+    For pytest it is the fixture ``service_factory``, for unittest `sparts.testing.cases` uses it.
+    """
+
+    def __init__(self) -> None:
+        self._runners: list[tuple[ServiceThread, bool]] = []
+        self._leftovers: Leftovers | None = None
+
+    def __call__(
+        self,
+        service_class: type[S],
+        *argv: str,
+        may_fail: bool = False,
+        ready_timeout: float = WAIT,
+    ) -> S:
+        """Run a service by its class and a command line, and return it when it is ready.
+
+        Args:
+            service_class: the service; see `service_of` for one of given tasks.
+            argv: its command line.
+            may_fail: whether it may end otherwise than in order without failing the test.
+            ready_timeout: seconds that it may take to be ready.
+
+        Raises:
+            UsageError: the command line is wrong.
+            SpartsError: the start failed.
+            AssertionError: it was not ready in time.
+        """
+        if self._leftovers is None:
+            self._leftovers = Leftovers()
+        service = make_service(service_class, *argv)
+        thread = service.startBG()
+        self._runners.append((thread, may_fail))
+        wait_ready(service, ready_timeout)
+        return service
+
+    def stop(self, service: VService) -> None:
+        """Stop one of the services now, whichever instance of it lives.
+
+        Raises:
+            SpartsError: it ended otherwise than in order.
+            AssertionError: it did not end.
+        """
+        (found,) = (runner for runner in self._runners if runner[0].service.inbox is service.inbox)
+        self._runners.remove(found)
+        _end(found[0])
+
+    def close(self) -> None:
+        """Stop all services, the last one first, and check that nothing of them is left.
+
+        Raises:
+            AssertionError: one of them did not end in order, or left something behind.
+        """
+        problems: list[str] = []
+        while self._runners:
+            thread, may_fail = self._runners.pop()
+            try:
+                _end(thread)
+            except AssertionError as error:
+                problems.append(str(error))
+            except Exception as error:
+                if not may_fail:
+                    what = f"{type(error).__name__}: {error}"
+                    problems.append(f"{thread.service.name} did not end in order: {what}")
+        leftovers, self._leftovers = self._leftovers, None
+        if leftovers is not None and not problems:
+            leftovers.check("What ran in the test")
+        if problems:
+            raise AssertionError("\n".join(problems))
+
+
+def _end(thread: ServiceThread) -> None:
+    """Stop a service and wait for it, a little longer than it says that it takes at most."""
+    thread.service.shutdown()
+    timeout = WAIT + (thread.service.stop_timeout or 0.0)
+    thread.join(timeout)
+    if thread.is_alive():
+        raise not_come(f"the end of {thread.service.name}", timeout, thread.service)

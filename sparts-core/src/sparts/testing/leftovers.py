@@ -1,0 +1,76 @@
+"""What a service that has ended left behind: threads, descriptors, unfinished coroutines."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import threading
+import weakref
+from time import monotonic
+from typing import Any
+
+PATIENCE = 5.0
+"""Seconds that threads may take to end after the service has."""
+
+exempt_descriptors: set[int] = set()
+"""Descriptors of the test kit's own."""
+exempt_threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+"""Threads of the test kit's own."""
+
+
+class Leftovers:
+    """What there is before something begins; `find` tells what is there in addition after it."""
+
+    def __init__(self) -> None:
+        self._threads = set(threading.enumerate())
+        self._descriptors = _descriptors()
+        self._coroutines = weakref.WeakSet(_unfinished())
+
+    def find(self, patience: float = PATIENCE) -> list[str]:
+        """Return a line for each thing that was left behind.
+
+        A thread that is about to end is waited for, up to ``patience`` seconds in all.
+        """
+        until = monotonic() + patience
+        threads = [t for t in threading.enumerate() if t not in self._threads | {*exempt_threads}]
+        threads = [t for t in threads if not isinstance(t, threading._DummyThread)]
+        for thread in threads:
+            thread.join(max(0.0, until - monotonic()))
+        found = [f"the thread {thread.name!r}" for thread in threads if thread.is_alive()]
+        descriptors = self._new_descriptors()
+        if descriptors:  # of what nobody holds any more, the collector may close some
+            gc.collect()
+            descriptors = self._new_descriptors()
+        found += [f"the descriptor {number} ({what})" for number, what in descriptors]
+        coroutines = [c for c in _unfinished() if c not in self._coroutines]
+        found += [f"the unfinished {coroutine!r}" for coroutine in coroutines]
+        return found
+
+    def check(self, what: str = "The service", patience: float = PATIENCE) -> None:
+        """Raise AssertionError if anything was left behind, with all of it."""
+        if found := self.find(patience):
+            raise AssertionError(f"{what} left behind: {'; '.join(found)}.")
+
+    def _new_descriptors(self) -> list[tuple[int, str]]:
+        now = _descriptors() - self._descriptors
+        return sorted(item for item in now if item[0] not in exempt_descriptors)
+
+
+def _descriptors() -> set[tuple[int, str]]:
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found.add((int(name), os.readlink(f"/proc/self/fd/{name}")))
+        except FileNotFoundError:  # such as that of the listing itself
+            continue
+    return found
+
+
+def _unfinished() -> list[Any]:
+    """Return asyncio's tasks that have not ended and whose loop does not run any more."""
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None:
+        return []
+    tasks = [thing for thing in gc.get_objects() if type(thing) is asyncio.Task]
+    return [task for task in tasks if not task.done() and not task.get_loop().is_running()]

@@ -1,0 +1,335 @@
+"""Services as processes of their own: ready by event, log lines, signals, exit status.
+
+Nothing is looked at in steps. A thread waits for output, for the notification ``READY=1`` (as
+systemd does) and for the end of the process, and wakes whoever waits for one of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import os
+import re
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from sparts.testing import leftovers
+from sparts.testing.waiting import WAIT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+
+class ServiceProcess:
+    """A service that runs as a process; as a context manager, it leaves no process behind.
+
+    Every method that waits raises an AssertionError with the whole output if what it waits for does
+    not come: at once when the process has ended, else after ``timeout`` seconds.
+
+    Args:
+        command: the words of the command line.
+        cwd: the folder that it runs in.
+        env: variables that it has in addition to those of this process.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        cwd: Path | str | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self._changed = threading.Condition()
+        self._lines: list[str] = []
+        self._notified: list[str] = []
+        self._status: int | None = None
+        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._notify.bind("")  # an abstract name that the system chooses
+        name = "@" + self._notify.getsockname()[1:].decode()
+        inherited = {k: v for k, v in os.environ.items() if k not in ("JOURNAL_STREAM",)}
+        ours = {"PYTHONUNBUFFERED": "1", "NOTIFY_SOCKET": name}
+        try:
+            self.process = subprocess.Popen(  # noqa: S603 - that is what it is for
+                list(command),
+                cwd=cwd,
+                env={**inherited, **ours, **(env or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
+        except BaseException:
+            self._notify.close()
+            raise
+        self._pid = os.pidfd_open(self.process.pid)
+        self._selector = selectors.DefaultSelector()
+        ours_now = {self._notify.fileno(), self._pid, self._output_descriptor}
+        self._descriptors = {*ours_now, self._selector.fileno()}
+        leftovers.exempt_descriptors.update(self._descriptors)
+        self._reader = threading.Thread(target=self._read, name="sparts.testing", daemon=True)
+        leftovers.exempt_threads.add(self._reader)
+        self._reader.start()
+
+    # -- to read -----------------------------------------------------------------------------------
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self.process.pid
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines of standard output and error so far, without their ends."""
+        with self._changed:
+            return list(self._lines)
+
+    @property
+    def output(self) -> str:
+        """All output so far."""
+        return "\n".join(self.lines)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process has ended."""
+        return self._status is not None
+
+    # -- to wait for -------------------------------------------------------------------------------
+
+    def wait_ready(self, timeout: float = WAIT) -> None:
+        """Wait until the service says that it is ready."""
+        self._wait(lambda: "READY=1" in self._notified, "the service to be ready", timeout)
+
+    def wait_for_notification(self, text: str, timeout: float = WAIT) -> None:
+        """Wait until the service has told systemd (whose place this takes) a line: STOPPING=1."""
+        self._wait(lambda: text in self._notified, f"the notification {text!r}", timeout)
+
+    def wait_for_line(self, pattern: str, count: int = 1, timeout: float = WAIT) -> re.Match[str]:
+        """Wait until ``count`` lines, from the first on, hold a regular expression; return the last
+        of these matches.
+        """
+        found: list[re.Match[str]] = []
+        unseen = 0
+
+        def come() -> bool:
+            nonlocal unseen
+            lines, unseen = self._lines[unseen:], len(self._lines)
+            found.extend(filter(None, (re.search(pattern, line) for line in lines)))
+            return len(found) >= count
+
+        what = f"the line {pattern!r}" + (f", {count} times" if count > 1 else "")
+        self._wait(come, what, timeout)
+        return found[count - 1]
+
+    def wait_for_port(self, task: str = r"\w+", timeout: float = WAIT) -> int:
+        """Wait until a server task says where it listens; return the port."""
+        return int(self.wait_for_line(rf"{task} Server Started on \S+:(\d+)$", 1, timeout)[1])
+
+    def wait(self, timeout: float = WAIT) -> int:
+        """Wait for the end of the process; return its exit status (negative: a signal's number)."""
+        self._wait(lambda: self.ended, "the end of the process", timeout)
+        assert self._status is not None  # noqa: S101 - that was waited for
+        return self._status
+
+    # -- to do -------------------------------------------------------------------------------------
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal; AssertionError if the process has ended."""
+        if self.ended:
+            raise AssertionError(f"It ended with {self._status} before it got {number.name}.")
+        signal.pidfd_send_signal(self._pid, number)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, timeout: float = WAIT) -> int:
+        """Send a signal, wait for the end of the process, and return its exit status."""
+        self.send(number)
+        return self.wait(timeout)
+
+    def close(self) -> None:
+        """Kill the process if it still runs, and let go of everything."""
+        if not self.ended:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pid, signal.SIGKILL)
+        self._reader.join()
+        leftovers.exempt_descriptors.difference_update(self._descriptors)
+        self._selector.close()
+        self._notify.close()
+        os.close(self._pid)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    # -- the thread that reads ---------------------------------------------------------------------
+
+    @property
+    def _output_descriptor(self) -> int:
+        return self.process.stdout.fileno() if self.process.stdout is not None else -1
+
+    def _read(self) -> None:
+        """Take in output and notifications until the process has ended."""
+        self._selector.register(self._notify, selectors.EVENT_READ)
+        self._selector.register(self._pid, selectors.EVENT_READ)
+        self._selector.register(self._output_descriptor, selectors.EVENT_READ)
+        os.set_blocking(self._output_descriptor, False)
+        rest, ended = b"", False
+        while not ended:
+            ended = any(key.fd == self._pid for key, _ in self._selector.select())
+            rest = self._take(rest)
+        status = self.process.wait()
+        with self._changed:
+            if rest:
+                self._lines.append(rest.decode(errors="replace"))
+            self._status = status
+            self._changed.notify_all()
+
+    def _take(self, rest: bytes) -> bytes:
+        """Take in what there is; ``rest`` is a line that was not whole, and so is the result."""
+        said: list[str] = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                said += self._notify.recv(65536).decode(errors="replace").splitlines()
+        with contextlib.suppress(BlockingIOError):
+            while chunk := os.read(self._output_descriptor, 65536):
+                rest += chunk
+            with contextlib.suppress(KeyError):  # its end: nothing more comes
+                self._selector.unregister(self._output_descriptor)
+        *lines, rest = rest.split(b"\n")
+        with self._changed:
+            self._notified += said
+            self._lines += [line.decode(errors="replace") for line in lines]
+            self._changed.notify_all()
+        return rest
+
+    def _wait(self, come: Callable[[], bool], what: str, timeout: float) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: come() or self.ended, timeout)
+            if come():
+                return
+        why = f"Waited {timeout:g} s for {what}; it still runs."
+        if self.ended:
+            why = f"It ended with {self._status}, and did not come: {what}."
+        raise AssertionError(f"{why} Its output:\n{self.output}")
+
+
+class ProcessFactory:
+    """Makes `ServiceProcess`es until `close`; for pytest it is the fixture ``service_process``.
+
+    Args:
+        cwd: the folder that they run in if nothing else is said.
+    """
+
+    def __init__(self, cwd: Path | str | None = None) -> None:
+        self._cwd = cwd
+        self._processes: list[ServiceProcess] = []
+
+    def __call__(
+        self,
+        target: Any,
+        *argv: str,
+        cwd: Path | str | None = None,
+        env: Mapping[str, str] | None = None,
+        wait_ready: bool = True,
+        ready_timeout: float = WAIT,
+    ) -> ServiceProcess:
+        """Run a service as a process, and return it when it is ready.
+
+        Args:
+            target: the path of a script, a service class that its module has at its top,
+                ``"module:Class"``, or a sequence: a whole command.
+            argv: what follows on the command line.
+            cwd: the folder that it runs in.
+            env: variables that it has in addition to those of this process.
+            wait_ready: False returns at once, such as for a start that is to fail.
+            ready_timeout: seconds that it may take to be ready.
+        """
+        command = [*command_for(target), *argv]
+        process = ServiceProcess(command, cwd=cwd or self._cwd, env=env)
+        self._processes.append(process)
+        if wait_ready:
+            process.wait_ready(ready_timeout)
+        return process
+
+    def close(self) -> None:
+        """End all processes, the last one first.
+
+        Raises:
+            AssertionError: one that still ran did not end with status 0 on SIGTERM.
+        """
+        problems: list[str] = []
+        while self._processes:
+            with self._processes.pop() as process:
+                try:
+                    status = 0 if process.ended else process.stop()
+                    if status:
+                        problems.append(f"SIGTERM ended it with {status}:\n{process.output}")
+                except AssertionError as error:
+                    problems.append(str(error))
+        if problems:
+            raise AssertionError("\n".join(problems))
+
+
+def command_for(target: Any) -> list[str]:
+    """Return the command that runs a service: see `ProcessFactory.__call__`.
+
+    Raises:
+        ValueError: a class that no other process can import.
+    """
+    if isinstance(target, type):
+        if "<locals>" in target.__qualname__:
+            raise ValueError(
+                f"{target.__qualname__} is defined inside of a function, where another process "
+                f"cannot find it: define it at the top of a module."
+            )
+        file = getattr(sys.modules.get(target.__module__), "__file__", None) or ""
+        return _python(target.__module__, target.__qualname__, os.path.abspath(file))
+    if isinstance(target, Path) or (isinstance(target, str) and target.endswith(".py")):
+        return [sys.executable, str(Path(target).absolute())]
+    if isinstance(target, str):
+        module, colon, name = target.partition(":")
+        if not colon:
+            raise ValueError(f"{target!r} is neither the path of a script nor 'module:Class'.")
+        return _python(module, name, "")
+    return list(target)
+
+
+def _python(module: str, name: str, file: str) -> list[str]:
+    code = (
+        f"from sparts.testing.processes import run_class; run_class{sys.path, module, name, file}"
+    )
+    return [sys.executable, "-c", code]
+
+
+def run_class(path: list[str], module: str, name: str, file: str) -> None:
+    """Be a process: run a service class. Called in the new process, by the command for a class.
+
+    Args:
+        path: what ``sys.path`` is to be.
+        module: the name of the class's module.
+        name: the qualified name of the class.
+        file: where the module is if it cannot be imported by its name.
+    """
+    sys.path[:] = path
+    found: Any = None
+    with contextlib.suppress(ImportError):
+        found = importlib.import_module(module)
+    if file and (found is None or os.path.abspath(found.__file__ or "") != file):
+        spec = importlib.util.spec_from_file_location(module, file)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"{file} is not a module.")
+        found = importlib.util.module_from_spec(spec)
+        sys.modules[module] = found
+        spec.loader.exec_module(found)
+    if found is None:
+        found = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    found.initFromCLI()

@@ -1,0 +1,243 @@
+"""Waiting for what a service does, without looking in steps.
+
+What does not come in time is an `AssertionError` that says what was waited for, and what the
+service was doing instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import re
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from sparts.plugins import Hooks
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from sparts.states import ServiceStatus, TaskState
+    from sparts.vservice import VService
+    from sparts.vtask import VTask
+
+S = TypeVar("S", bound="VService")
+T = TypeVar("T")
+
+WAIT = 30.0
+"""Seconds after which something that should happen soon is taken never to happen."""
+
+
+def state_of(service: VService | None) -> str:
+    """Return what a service is doing, for a person; see `VService.describe`."""
+    if service is None:
+        return ""
+    facts = service.describe()
+    ready = "ready" if facts["ready"] else "not ready"
+    lines = [f"{facts['name']} is {facts['status']}, {ready}: {facts['status_details'] or 'well'}"]
+    for task in facts["tasks"]:
+        ready = "ready" if task["ready"] else "not ready"
+        threads = ", ".join(task["threads"]) or "none"
+        lines.append(f"  {task['name']} is {task['state']}, {ready}; its threads: {threads}")
+    counted = [f"{name} = {value:g}" for name, value in facts["counters"].items() if value]
+    lines.append(f"  counters: {', '.join(counted) or 'all 0'}")
+    lines.append(f"  threads: {', '.join(facts['threads'])}")
+    return "\n".join(lines)
+
+
+def not_come(what: str, timeout: float, service: VService | None = None) -> AssertionError:
+    """Return the error of having waited for something in vain."""
+    return AssertionError(f"Waited {timeout:g} s for {what}.\n{state_of(service)}".rstrip())
+
+
+# -- the service and its tasks ---------------------------------------------------------------------
+
+
+def wait_ready(service: VService, timeout: float = WAIT) -> None:
+    """Wait until a service is ready; AssertionError after ``timeout`` seconds or if it ends."""
+    if not service.wait_ready(timeout):
+        if service.ended.is_set():
+            raise AssertionError(f"It ended before it was ready.\n{state_of(service)}")
+        raise not_come("the service to be ready", timeout, service)
+
+
+def wait_status(service: VService, *statuses: ServiceStatus, timeout: float = WAIT) -> None:
+    """Wait until a service is in one of these statuses; AssertionError after ``timeout`` seconds,
+    or if it ends in another.
+    """
+    what = f"{service.name} to be {' or '.join(statuses)}"
+    _wait_for(service, lambda: service.status in statuses, what, timeout)
+
+
+def wait_state(task: VTask, *states: TaskState, timeout: float = WAIT) -> None:
+    """Wait until a task is in one of these states; AssertionError after ``timeout`` seconds, or if
+    the service ends before.
+    """
+    what = f"{task.name} to be {' or '.join(states)}"
+    _wait_for(task.service, lambda: task.state in states, what, timeout)
+
+
+def wait_ended(service: VService, timeout: float = WAIT) -> BaseException | None:
+    """Wait until this instance of a service has ended, and return what ended it badly, if anything
+    did; AssertionError after ``timeout`` seconds.
+    """
+    if not service.ended.wait(timeout):
+        raise not_come(f"the end of {service.name}", timeout, service)
+    return service.error
+
+
+def restart(service: S, timeout: float = WAIT) -> S:
+    """Restart a service that runs in this process; return its new instance when that is ready.
+
+    AssertionError: there was none, or it was not ready, within ``timeout`` seconds.
+    """
+    made: queue.SimpleQueue[S] = queue.SimpleQueue()
+    successor = service.successor
+
+    def note() -> S:
+        new = successor()
+        made.put(new)
+        return new
+
+    service.successor = note  # type: ignore[method-assign]
+    service.restart()
+    try:
+        new = made.get(timeout=timeout)
+    except queue.Empty:
+        raise not_come("a new instance", timeout, service) from None
+    wait_ready(new, timeout)
+    return new
+
+
+class _Watched(Hooks):
+    """Hooks of a service that wake, after every change of it or its tasks, whoever waits."""
+
+    def __init__(self, hooks: Hooks, changed: threading.Condition) -> None:
+        super().__init__()
+        self._hooks = hooks
+        self._changed = changed
+        self.broken = hooks.broken
+        self.collect = hooks.collect  # type: ignore[method-assign]
+
+    def call(self, hook: str, /, **arguments: Any) -> Any:
+        """Call a hook, then wake."""
+        try:
+            return self._hooks.call(hook, **arguments)
+        finally:
+            if hook.endswith("_change"):  # the service holds its lock then
+                self._changed.notify_all()
+
+
+def _wait_for(service: VService, come: Callable[[], bool], what: str, timeout: float) -> None:
+    changed = service._readiness
+    with service.changing:
+        if not isinstance(service.hooks, _Watched):
+            service.hooks = _Watched(service.hooks, changed)
+        changed.wait_for(lambda: come() or service.ended.is_set(), timeout)
+        if come():
+            return
+    if service.ended.is_set():
+        raise AssertionError(f"It ended, and did not come: {what}.\n{state_of(service)}")
+    raise not_come(what, timeout, service)
+
+
+# -- anything else ---------------------------------------------------------------------------------
+
+
+def wait_for_event(
+    event: threading.Event, what: str, service: VService | None = None, timeout: float = WAIT
+) -> None:
+    """Wait until an event is set; AssertionError after ``timeout`` seconds."""
+    if not event.wait(timeout):
+        raise not_come(what, timeout, service)
+
+
+def wait_for_result(
+    future: Future[T], what: str, service: VService | None = None, timeout: float = WAIT
+) -> T:
+    """Return the result of a future, or raise what it raises; AssertionError after ``timeout``
+    seconds.
+    """
+    from concurrent.futures import wait
+
+    if not wait([future], timeout).done:
+        raise not_come(what, timeout, service)
+    return future.result()
+
+
+class Recorder(Generic[T]):
+    """Notes what happens, in any thread, and waits for it. Call it to note something.
+
+    Args:
+        service: whose state is shown when what is waited for does not come.
+    """
+
+    def __init__(self, service: VService | None = None) -> None:
+        self.service = service
+        self._items: list[T] = []
+        self._noted = threading.Condition()
+
+    def __call__(self, item: T) -> None:
+        """Note something; from any thread."""
+        with self._noted:
+            self._items.append(item)
+            self._noted.notify_all()
+
+    @property
+    def items(self) -> list[T]:
+        """What was noted so far, oldest first."""
+        with self._noted:
+            return list(self._items)
+
+    def wait(self, count: int = 1, timeout: float = WAIT) -> list[T]:
+        """Wait until at least ``count`` things were noted; return all."""
+        with self._noted:
+            if not self._noted.wait_for(lambda: len(self._items) >= count, timeout):
+                raise self._missing(f"{count} things to be noted", timeout)
+            return list(self._items)
+
+    def wait_for(self, wanted: Callable[[T], object], what: str, timeout: float = WAIT) -> T:
+        """Wait until something that is ``wanted`` was noted; return the first of it."""
+        with self._noted:
+            found = self._noted.wait_for(lambda: any(map(wanted, self._items)), timeout)
+            if not found:
+                raise self._missing(what, timeout)
+            return next(item for item in self._items if wanted(item))
+
+    def _missing(self, what: str, timeout: float) -> AssertionError:
+        noted = "".join(f"\n  {item!r}" for item in self._items) or " nothing"
+        error = not_come(what, timeout, self.service)
+        return AssertionError(f"{error}\nNoted so far:{noted}")
+
+
+class LogRecorder(Recorder[str]):
+    """The lines that a logger and those below it log, as ``LEVEL:Logger:message``."""
+
+    def wait_for_line(self, pattern: str, timeout: float = WAIT) -> re.Match[str]:
+        """Wait for a line that holds a regular expression; return the match."""
+        line = self.wait_for(re.compile(pattern).search, f"the line {pattern!r}", timeout)
+        found = re.search(pattern, line)
+        if found is None:  # pragma: no cover - it was found just now
+            raise AssertionError(line)
+        return found
+
+
+@contextlib.contextmanager
+def log_of(service: VService, level: int = logging.DEBUG) -> Iterator[LogRecorder]:
+    """Give the lines that a service and its tasks log meanwhile, from a level on."""
+    lines = LogRecorder(service)
+    handler = logging.Handler(level)
+    handler.setFormatter(logging.Formatter("%(levelname)s:%(name)s:%(message)s"))
+    handler.emit = lambda record: lines(handler.format(record))  # type: ignore[method-assign]
+    logger = service.logger
+    before = logger.level
+    logger.addHandler(handler)
+    if logger.getEffectiveLevel() > level:
+        logger.setLevel(level)
+    try:
+        yield lines
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
