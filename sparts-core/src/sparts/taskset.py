@@ -91,6 +91,11 @@ def resolve_all(references: Iterable[TaskReference]) -> list[type[VTask]]:
         UsageError: a reference cannot be resolved, or two tasks have one name.
         DependencyCycleError: tasks depend on each other in a circle.
     """
+    return list(resolve_needs(references))
+
+
+def resolve_needs(references: Iterable[TaskReference]) -> dict[type[VTask], list[type[VTask]]]:
+    """Return what `resolve_all` does, each class with those that it depends on directly."""
     chosen: dict[str, type[VTask]] = {}
     for reference in references:
         _add(chosen, resolve(reference))
@@ -105,7 +110,7 @@ def resolve_all(references: Iterable[TaskReference]) -> list[type[VTask]]:
                 _add(chosen, met)
                 pending.append(met)
             needs[task].append(met)
-    return _ordered(needs)
+    return {task: needs[task] for task in _ordered(needs)}
 
 
 def _add(chosen: dict[str, type[VTask]], task: type[VTask]) -> None:

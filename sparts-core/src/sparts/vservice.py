@@ -102,8 +102,16 @@ class VService(ServiceOptions, Health):
     @classmethod
     def _buildArgumentParser(cls) -> argparse.ArgumentParser:  # noqa: N802
         """Return the parser with all options of the service and of its tasks."""
+        return cls.build_parser(plugins.load_hooks(tolerant=True))
+
+    @classmethod
+    def build_parser(cls, hooks: plugins.Hooks) -> argparse.ArgumentParser:
+        """Return the parser with all options of the service, its tasks and these plugins.
+
+        Raises:
+            UsageError: a task cannot be resolved, or options contradict each other.
+        """
         parser = cls._makeArgumentParser()
-        hooks = plugins.load_hooks(tolerant=True)
         groups = hooks.collect("sparts_options_add", options.checked_group, service_class=cls)
         options.add_options(parser, cls, [*cls.resolve_tasks(hooks), *groups])
         options.refuse_all_but_help(parser, hooks.broken)

@@ -41,7 +41,7 @@ COMMANDS = {
         "sparts.cli.tasks:main", "list the task types that are installed, or tell of one"
     ),
     "plugins": Command(
-        "sparts.cli.listing:main", "list what the installed distributions add to sparts"
+        "sparts.cli.plugins:main", "list what the installed distributions add to sparts"
     ),
     "doctor": Command("sparts.cli.doctor:main", "import everything and tell what is wrong with it"),
     "graph": Command("sparts.cli.graph:main", "show which task needs which, in start order"),
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         entry = find_command(name)
         sys.argv = [f"sparts {name}", *words[1:]]
-        status = _load(entry)(words[1:]) or 0
+        status = load_command(entry)(words[1:]) or 0
         sys.stdout.flush()
         return status
     except UsageError as error:
@@ -118,10 +118,15 @@ def find_command(name: str) -> plugins.EntryPoint:
     raise UsageError(f"No command is named {name!r}. {hint}")
 
 
-def _load(entry: plugins.EntryPoint) -> Callable[[list[str]], int | None]:
+def load_command(entry: plugins.EntryPoint) -> Callable[[list[str]], int | None]:
+    """Import a subcommand and return its function.
+
+    Raises:
+        PluginError: it is a plugin's, and cannot be imported or is no function.
+    """
     try:
         function: Callable[[list[str]], int | None] = entry.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if entry.value.startswith("sparts.cli."):
             raise
         cause = f"{type(error).__name__}: {error}"
@@ -140,7 +145,7 @@ commands:
 """
 FOOT = """
 examples:
-  sparts run PeriodicTask              a service from the name of a task
+  sparts run TornadoHTTPTask           a service from the name of a task
   sparts run my_service:MyService -h   all options of a service of your own
   sparts tasks                         what there is to run
   sparts tasks TornadoHTTPTask         what one task does, needs and takes

@@ -1,0 +1,213 @@
+"""``sparts doctor``: imports everything that is installed for sparts, and tells what is wrong."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections import Counter
+from importlib import metadata
+from typing import TYPE_CHECKING, NamedTuple
+
+from sparts import plugins
+from sparts.cli.columns import wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sparts.cli import inspection
+
+
+class Finding(NamedTuple):
+    """Something to tell.
+
+    Attributes:
+        text: sentences for a person.
+        todo: what to do about it.
+        wrong: False for what is good to know and nothing wrong.
+    """
+
+    text: str
+    todo: str = ""
+    wrong: bool = True
+
+
+def main(argv: list[str]) -> int:
+    """Examine what is installed; status 1 if anything is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="sparts doctor",
+        description="Import every task type, hook module and subcommand that is installed, and "
+        "tell what is wrong with them and with how they were installed. A task whose extra is not "
+        "installed is told as such and is nothing wrong.",
+        epilog="Exit status: 0 if all is well, 1 if something is wrong. What is blocked "
+        "(SPARTS_DISABLE_PLUGINS, SPARTS_LOAD_PLUGINS) is not imported.",
+    )
+    parser.parse_args(argv)
+    wrong = 0
+    for finding in examine():
+        wrong += finding.wrong
+        print("\n".join(wrapped(finding.text, "WRONG: " if finding.wrong else "Note:  ", " " * 7)))
+        if finding.todo:
+            print("\n".join(wrapped(finding.todo, "       To do: ", " " * 14)))
+    kinds = Counter(entry.group for entry in plugins.installed())
+    owners = {entry.distribution for entry in plugins.installed()}
+    print(
+        f"Examined {kinds[plugins.TASKS]} tasks, {kinds[plugins.PLUGINS]} hook modules and "
+        f"{kinds[plugins.COMMANDS]} commands of {len(owners)} distributions: "
+        + (f"{wrong} wrong." if wrong else "all is well.")
+    )
+    return 1 if wrong else 0
+
+
+def examine() -> Iterator[Finding]:
+    """Look at everything; what comes first may be the cause of what comes later."""
+    yield from examine_namespace()
+    yield from examine_requirements()
+    yield from examine_blocks()
+    try:
+        from sparts.cli import inspection
+    except Exception as error:
+        yield Finding(
+            f"sparts itself cannot be imported: {type(error).__name__}: {error}",
+            "pip install --force-reinstall --no-deps sparts-core",
+        )
+        return
+    entries = plugins.find(plugins.TASKS)
+    yield from examine_names("task", entries)
+    yield from examine_tasks([inspection.inspect_task(entry) for entry in entries])
+    yield from examine_hooks()
+    yield from examine_commands()
+
+
+def examine_namespace() -> Iterator[Finding]:
+    """Find what damages the packages that the distributions share."""
+    from sparts_command import find_strays, stray_message
+
+    for file in find_strays():
+        text, _, todo = stray_message(file).partition(". ")
+        yield Finding(f"{text}.", todo)
+    for found in metadata.distributions():
+        if plugins.normalized(found.metadata["Name"] or "") == "sparts":
+            yield Finding(
+                f"sparts {found.version}, of which sparts-core is the successor, is installed "
+                f"beside it; both have files of the same names.",
+                "pip uninstall sparts, then pip install --force-reinstall --no-deps sparts-core",
+            )
+
+
+def examine_requirements() -> Iterator[Finding]:
+    """Compare what distributions require with what is installed, if `packaging` is."""
+    try:
+        from packaging.requirements import InvalidRequirement, Requirement
+    except ImportError:
+        text = "Versions that distributions require were not examined: that needs packaging."
+        yield Finding(text, "pip install packaging", wrong=False)
+        return
+    for owner in sorted({"sparts-core", *(entry.distribution for entry in plugins.installed())}):
+        try:
+            found = metadata.distribution(owner)
+        except metadata.PackageNotFoundError:
+            continue
+        for line in found.requires or ():
+            try:
+                required = Requirement(line)
+            except InvalidRequirement as error:
+                yield Finding(f"{owner} {found.version} requires {line!r}: {error}")
+                continue
+            asked = required.marker is None or required.marker.evaluate({"extra": ""})
+            extras = found.metadata.get_all("Provides-Extra") or ()
+            optional = any(
+                required.marker.evaluate({"extra": e}) for e in extras if required.marker
+            )
+            if not asked and not optional:
+                continue
+            todo = f"pip install '{required.name}{required.specifier}'"
+            try:
+                version = metadata.version(required.name)
+            except metadata.PackageNotFoundError:
+                if asked:
+                    text = f"{owner} {found.version} requires {required.name}, which is missing."
+                    yield Finding(text, todo)
+                continue
+            if not required.specifier.contains(version, prereleases=True):
+                yield Finding(
+                    f"{owner} {found.version} requires {required.name}{required.specifier}; "
+                    f"installed is {version}.",
+                    todo,
+                )
+
+
+def examine_blocks() -> Iterator[Finding]:
+    """Tell of plugins that the environment keeps out, and of names that nobody has."""
+    known = {name for entry in plugins.installed() for name in (entry.name, entry.distribution)}
+    for variable in ("SPARTS_DISABLE_PLUGINS", "SPARTS_LOAD_PLUGINS"):
+        names = [each.strip() for each in os.environ.get(variable, "").split(",") if each.strip()]
+        for name in names:
+            if not known & {name, plugins.normalized(name)}:
+                yield Finding(
+                    f"{variable} names {name!r}, which is nothing that is installed.", wrong=False
+                )
+    blocked = [str(entry) for entry in plugins.installed() if plugins.blocked(entry)]
+    if blocked:
+        yield Finding(f"Blocked, so not examined: {', '.join(blocked)}.", wrong=False)
+
+
+def examine_names(kind: str, entries: list[plugins.EntryPoint]) -> Iterator[Finding]:
+    """Find names that several have."""
+    for name, count in Counter(entry.name for entry in entries).items():
+        if count > 1:
+            own = [entry for entry in entries if entry.name == name]
+            text = f"{' and '.join(entry.owner for entry in own)} both provide a {kind} {name!r}."
+            choices = " or ".join(repr(f"{name}@{entry.distribution}") for entry in own)
+            choose = f"Name it {choices}, or keep one out: " if kind == "task" else "Keep one out: "
+            yield Finding(text, f"{choose}SPARTS_DISABLE_PLUGINS={own[-1].distribution}")
+
+
+def examine_tasks(tasks: list[inspection.Inspected]) -> Iterator[Finding]:
+    """Tell which tasks cannot be imported or are not what their entry point says."""
+    for found in tasks:
+        if found.needs:
+            text = f"Task {found.entry} needs {found.needs}."
+            yield Finding(text, f"To use it: pip install '{found.needs}'", wrong=False)
+        elif found.problem:
+            yield Finding(found.problem, _ask_or_block(found.entry))
+
+
+def examine_hooks() -> Iterator[Finding]:
+    """Import hook modules, hold them to the specifications, and ask what they add to a service."""
+    from sparts.cli.inspection import Sparts
+    from sparts.errors import UsageError
+
+    hooks = plugins.load_hooks(tolerant=True)
+    problems: list[UsageError] = []
+    for add in (Sparts.resolve_tasks, Sparts.build_parser):
+        try:
+            add(hooks)
+        except UsageError as error:
+            problems.append(error)
+    for problem in dict.fromkeys(map(str, [*hooks.broken, *problems])):
+        own = [entry for entry in plugins.find(plugins.PLUGINS) if str(entry) in problem]
+        yield Finding(problem, _ask_or_block(own[0]) if own else "")
+
+
+def examine_commands() -> Iterator[Finding]:
+    """Import the subcommands of plugins."""
+    from sparts.cli import COMMANDS, load_command
+    from sparts.errors import PluginError
+
+    entries = plugins.find(plugins.COMMANDS)
+    yield from examine_names("command", entries)
+    for entry in entries:
+        if entry.name in COMMANDS:
+            text = f"Command {entry} is never called: `sparts {entry.name}` is a command of ours."
+            yield Finding(text, _ask_or_block(entry))
+        try:
+            load_command(entry)
+        except PluginError as error:
+            yield Finding(str(error), _ask_or_block(entry))
+
+
+def _ask_or_block(entry: plugins.EntryPoint) -> str:
+    return (
+        f"Install it anew or another version, tell its authors, or keep it out: "
+        f"SPARTS_DISABLE_PLUGINS={entry.distribution}"
+    )

@@ -1,0 +1,100 @@
+"""What is known of one installed task type, after an import that may fail."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sparts import plugins, taskset
+from sparts.errors import UsageError
+from sparts.plugins.extras import missing_extra
+from sparts.vservice import VService
+
+if TYPE_CHECKING:
+    from sparts.options.binding import Binding
+    from sparts.vtask import VTask
+
+
+class Sparts(VService):
+    """The service that `sparts run` makes, for the names of options and variables."""
+
+
+class Inspected(NamedTuple):
+    """An entry point of a task, and what came of importing it.
+
+    Attributes:
+        entry: the entry point.
+        task: the class; None if it was not or could not be imported.
+        blocked: whether the environment keeps it out; then it is not imported.
+        needs: the extra that it lacks, as ``sparts-core[cron]``.
+        problem: what is wrong with it, as a sentence; ``""`` for nothing, or if it needs an extra.
+        cause: the same without what it is wrong with.
+    """
+
+    entry: plugins.EntryPoint
+    task: type[VTask] | None = None
+    blocked: bool = False
+    needs: str | None = None
+    problem: str = ""
+    cause: str = ""
+
+    @property
+    def state(self) -> str:
+        """One line: what it does, or why it does nothing."""
+        if self.blocked:
+            return "BLOCKED by SPARTS_DISABLE_PLUGINS or SPARTS_LOAD_PLUGINS"
+        if self.needs:
+            return f"needs {self.needs}"
+        return f"BROKEN: {self.cause}" if self.task is None else description(self.task)
+
+
+def inspect_task(entry: plugins.EntryPoint) -> Inspected:
+    """Import the task of an entry point, unless it is blocked; raises nothing."""
+    if plugins.blocked(entry):
+        return Inspected(entry, blocked=True)
+    try:
+        return Inspected(entry, taskset.resolve(plugins.load_checked(entry)))
+    except UsageError as error:
+        cause = error.__cause__
+        if isinstance(cause, ImportError) and (extra := missing_extra(entry, cause)):
+            return Inspected(entry, needs=extra)
+        short = f"{type(cause).__name__}: {cause}" if cause else str(error)
+        return Inspected(entry, problem=str(error), cause=short)
+
+
+def description(task: type[VTask]) -> str:
+    """Return the first line of a task's docstring, ``""`` if it has none."""
+    return (inspect.getdoc(task) or "").partition("\n")[0]
+
+
+def needs_of(task: type[VTask]) -> list[str]:
+    """Return the names of what a task depends on directly, as it names them."""
+    return [each if isinstance(each, str) else each.__name__ for each in task.dependencies()]
+
+
+def bindings_of(task: type[VTask]) -> list[Binding]:
+    """Return the options of a task, as `sparts run` knows them.
+
+    Raises:
+        OptionError: a default is wrong.
+    """
+    from sparts.options import declared_options
+    from sparts.options.binding import Binding
+
+    return [Binding(option, task, Sparts) for option in declared_options(task)]
+
+
+def describe(found: Inspected) -> dict[str, Any]:
+    """Return what is known of a task, without its options, as plain values for JSON."""
+    entry, task = found.entry, found.task
+    return {
+        "name": entry.name,
+        "distribution": entry.distribution,
+        "version": entry.version,
+        "target": entry.value,
+        "description": description(task) if task else None,
+        "depends_on": needs_of(task) if task else None,
+        "blocked": found.blocked,
+        "needs": found.needs,
+        "broken": found.problem or None,
+    }

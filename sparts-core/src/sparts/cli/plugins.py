@@ -1,0 +1,64 @@
+"""``sparts plugins``: what the installed distributions add to sparts, from their metadata alone."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from typing import Any
+
+from sparts import plugins
+from sparts.cli.columns import rows
+
+KINDS = {plugins.TASKS: "tasks", plugins.PLUGINS: "hooks", plugins.COMMANDS: "commands"}
+
+
+def main(argv: list[str]) -> int:
+    """List the distributions that have entry points for sparts; imports nothing of theirs."""
+    parser = argparse.ArgumentParser(
+        prog="sparts plugins",
+        description="List the distributions that add something to sparts: task types, hook modules "
+        "and subcommands. Nothing of theirs is imported.",
+        epilog="SPARTS_DISABLE_PLUGINS=a,b keeps plugins out and SPARTS_LOAD_PLUGINS=a lets only "
+        "those in (empty: none), by distribution or by the names listed here.",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    args = parser.parse_args(argv)
+    entries = sorted(plugins.installed(), key=lambda entry: (entry.distribution, entry))
+    found = [
+        _describe(list(own))
+        for _, own in itertools.groupby(entries, lambda each: each.distribution)
+    ]
+    if args.json:
+        print(json.dumps(found, indent=2))
+    else:
+        print("\n".join(map(_text, found)) or "No plugins are installed.")
+    return 0
+
+
+def _describe(entries: list[plugins.EntryPoint]) -> dict[str, Any]:
+    kinds: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS.values()}
+    for entry in entries:
+        each = {"name": entry.name, "target": entry.value, "blocked": plugins.blocked(entry)}
+        kinds[KINDS[entry.group]].append(each)
+    return {
+        "distribution": entries[0].distribution,
+        "version": entries[0].version,
+        **kinds,
+        "blocked": all(plugins.blocked(entry) for entry in entries),
+    }
+
+
+def _text(found: dict[str, Any]) -> str:
+    head = f"{found['distribution']} {found['version']}"
+    lines = [
+        (kind, ", ".join(_shown(each, kind, found["blocked"]) for each in found[kind]))
+        for kind in KINDS.values()
+        if found[kind]
+    ]
+    return "\n".join([head + (" (blocked)" if found["blocked"] else ""), *rows(lines)])
+
+
+def _shown(each: dict[str, Any], kind: str, all_blocked: bool) -> str:
+    text = f"{each['name']} ({each['target']})" if kind == "hooks" else str(each["name"])
+    return f"{text} (blocked)" if each["blocked"] and not all_blocked else text

@@ -1,0 +1,78 @@
+"""What the words after a subcommand mean: tasks by name, or one service as ``module:Class``."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from sparts.errors import UsageError
+from sparts.vservice import VService
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+def find_service(names: Sequence[str]) -> type[VService]:
+    """Return the service that is named, or one that is made of the tasks that are.
+
+    Args:
+        names: ``module:Class`` of a service, or tasks in any form of name that ``TASKS`` takes.
+
+    Raises:
+        UsageError: a module cannot be imported, or a service stands beside something else.
+    """
+    for name in names:
+        alias, _, target = name.rpartition("=")
+        if ":" not in target:
+            continue
+        found = import_object(target)  # also when it is a task: from the current folder, unstarted
+        if isinstance(found, type) and issubclass(found, VService):
+            if alias or len(names) > 1:
+                raise UsageError(f"{target!r} is a service, not a task: name it alone.")
+            return found
+    doc = f"A service of {', '.join(names)}, put together by `sparts run`."
+    return type("Sparts", (VService,), {"TASKS": tuple(names), "__doc__": doc})
+
+
+def import_object(target: str) -> Any:
+    """Import what ``module:name`` means, without starting the service that the module may start.
+
+    Raises:
+        UsageError: the module cannot be imported or has no such name.
+    """
+    module_name, _, attributes = target.strip().partition(":")
+    try:
+        with _initFromCLI_doing_nothing():
+            found: Any = importlib.import_module(module_name)
+    except (Exception, SystemExit) as error:
+        cause = f"{type(error).__name__}: {error}"
+        missing = isinstance(error, ModuleNotFoundError) and error.name == module_name
+        hint = " in the current folder, nor installed" if missing else ""
+        raise UsageError(f"{target!r} could not be imported: {cause}{hint}.") from error
+    module = found
+    for attribute in attributes.split("."):
+        try:
+            found = getattr(found, attribute)
+        except AttributeError:
+            raise UsageError(f"{target!r}: no {attribute!r} there. {_classes_of(module)}") from None
+    return found
+
+
+@contextlib.contextmanager
+def _initFromCLI_doing_nothing() -> Iterator[None]:  # noqa: N802
+    """Make scripts that end with ``MyService.initFromCLI()`` importable."""
+    original = vars(VService)["initFromCLI"]
+    setattr(VService, "initFromCLI", classmethod(lambda cls, name=None: None))  # noqa: B010
+    try:
+        yield
+    finally:
+        setattr(VService, "initFromCLI", original)  # noqa: B010
+
+
+def _classes_of(module: Any) -> str:
+    """A hint at the services of a module."""
+    own = [value for value in vars(module).values() if isinstance(value, type)]
+    names = [cls.__name__ for cls in own if issubclass(cls, VService) and cls is not VService]
+    start = f"{module.__name__}:"
+    return f"Its services: {', '.join(start + name for name in names) or 'none'}."

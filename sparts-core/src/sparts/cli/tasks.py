@@ -1,0 +1,137 @@
+"""``sparts tasks``: every task type that is installed, or all that is known of one."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import itertools
+import json
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from sparts import plugins, taskset
+from sparts.cli import inspection
+from sparts.cli.columns import rows, wrapped
+from sparts.errors import PluginError
+from sparts.options import HelpFormatter
+from sparts.options.arguments import add_groups
+from sparts.options.binding import MASK
+
+if TYPE_CHECKING:
+    from sparts.options.binding import Binding
+    from sparts.vtask import VTask
+
+
+def main(argv: list[str]) -> int:
+    """List the installed task types, or tell of those that are named.
+
+    Raises:
+        UsageError: no task of a name is installed, or it cannot be imported.
+    """
+    parser = argparse.ArgumentParser(
+        prog="sparts tasks",
+        description="List the task types that are installed, with what each does. One that cannot "
+        "be imported is shown with the reason; `sparts doctor` tells more.",
+        epilog="With names: what each needs, and its options. `sparts run NAME` runs it.",
+    )
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="a task, in any form that `sparts run` takes"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    args = parser.parse_args(argv)
+    if args.names:
+        found = [_load(name) for name in args.names]
+        if args.json:
+            _print_json([_describe_all(each) for each in found])
+        else:
+            print("\n".join(map(_text, found)))
+        return 0
+    entries = [entry for entry in plugins.installed() if entry.group == plugins.TASKS]
+    inspected = [inspection.inspect_task(entry) for entry in entries]
+    if args.json:
+        _print_json([inspection.describe(each) for each in inspected])
+    else:
+        print(_listing(inspected))
+    return 0
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, default=str))
+
+
+def _listing(inspected: list[inspection.Inspected]) -> str:
+    lines: list[str] = []
+    inspected.sort(key=lambda each: (each.entry.distribution, each.entry.name))
+    for owner, each in itertools.groupby(inspected, lambda found: found.entry.owner):
+        lines.append(owner)
+        lines += rows([(found.entry.name, found.state) for found in each])
+    return "\n".join(lines) or "No task types are installed."
+
+
+def _load(name: str) -> inspection.Inspected:
+    """Import the task of a name, an alias left out."""
+    target = name.rpartition("=")[2]
+    if ":" in target:
+        from sparts.cli.targets import import_object
+
+        task = taskset.resolve(import_object(target))
+        module = task.__module__.partition(".")[0]
+        entry = plugins.EntryPoint(plugins.TASKS, task.__name__, target, module, "")
+        return inspection.Inspected(entry, task)
+    own, _, distribution = target.partition("@")
+    known = [
+        entry
+        for entry in plugins.installed()
+        if (entry.group, entry.name) == (plugins.TASKS, own)
+        and (not distribution or entry.distribution == plugins.normalized(distribution))
+    ]
+    if len(known) != 1:
+        plugins.load_task(own, distribution or None)  # says what is wrong
+    found = inspection.inspect_task(known[0])
+    if found.task is None:
+        what = found.problem or f"Task {found.entry} is not to be had: {found.state}."
+        raise PluginError(what)
+    return found
+
+
+def _task_of(found: inspection.Inspected) -> type[VTask]:
+    if found.task is None:
+        raise PluginError(found.problem)
+    return found.task
+
+
+def _text(found: inspection.Inspected) -> str:
+    task = _task_of(found)
+    parser = argparse.ArgumentParser(
+        add_help=False, usage=argparse.SUPPRESS, formatter_class=HelpFormatter
+    )
+    add_groups(parser, inspection.Sparts, [(task, inspection.bindings_of(task))])
+    lines = [f"{task.__name__}, of {found.entry.owner.strip()}", ""]
+    for paragraph in (inspect.getdoc(task) or "").split("\n\n"):
+        plain = not any(line.startswith((" ", "- ")) for line in paragraph.splitlines())
+        shown = wrapped(paragraph, "  ") if plain else textwrap.indent(paragraph, "  ").splitlines()
+        lines += [*shown, ""]
+    needs = ", ".join(inspection.needs_of(task)) or "no other task"
+    lines += wrapped(f"needs {needs}", "", " " * 6)
+    options = parser.format_help().partition("\n\n")[2] or "  none\n"
+    return "\n".join([*lines, "", "options:", options])
+
+
+def _describe_all(found: inspection.Inspected) -> dict[str, Any]:
+    task = _task_of(found)
+    options = [_describe_option(binding) for binding in inspection.bindings_of(task)]
+    doc = inspect.getdoc(task)
+    return {**inspection.describe(found), "documentation": doc, "options": options}
+
+
+def _describe_option(binding: Binding) -> dict[str, Any]:
+    option, default = binding.option, binding.default
+    secret = option.secret and default is not None
+    return {
+        "flag": binding.flag,
+        "environment": binding.env,
+        "default": MASK if secret else default,
+        "required": option.required,
+        "choices": option.choices,
+        "help": option.help,
+    }
