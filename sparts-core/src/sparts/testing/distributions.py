@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 
@@ -16,6 +16,8 @@ def make_distribution(
     *,
     entry_points: Mapping[str, Mapping[str, str]] | None = None,
     modules: Mapping[str, str] | None = None,
+    requires: Sequence[str] = (),
+    extras: Sequence[str] = (),
 ) -> Path:
     """Write a distribution as an installer would leave it, and return the folder for ``sys.path``.
 
@@ -25,10 +27,14 @@ def make_distribution(
         version: its version.
         entry_points: by group, the names and their targets (``module:attribute``).
         modules: the texts of modules by dotted name.
+        requires: what it requires, as ``tornado>=6.5`` or ``gi>=3; extra == 'glib'``.
+        extras: the names of its extras.
     """
     info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
     info.mkdir(parents=True)
     metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    metadata += "".join(f"Provides-Extra: {extra}\n" for extra in extras)
+    metadata += "".join(f"Requires-Dist: {line}\n" for line in requires)
     (info / "METADATA").write_text(metadata, encoding="utf-8")
     lines: list[str] = []
     for group, entries in (entry_points or {}).items():
