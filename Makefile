@@ -19,7 +19,7 @@ ARGS ?=
 ONLY ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test system-packages check format bench dist lock changelog clean
+.PHONY: help setup serve test system-packages check docs format bench dist lock changelog clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -45,6 +45,10 @@ check: $(READY) ## Run the static checks: ruff and mypy --strict
 	$(BIN)/mypy --python-version $(VERSION) $(CODE) || status=1; \
 	exit $$status
 
+docs: $(READY) ## Build the documentation into build/site; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	$(BIN)/python -m scripts.check_site build/site
+
 format: $(READY) ## Format the code and mend what can be mended by machine
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -59,7 +63,7 @@ lock: $(READY) ## Choose the newest versions anew, into requirements.lock
 	UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --no-annotate \
 	  $(foreach name,$(PROJECTS:/pyproject.toml=),--no-emit-package $(name)) \
-	  --all-extras --group dev --group bench --output-file requirements.lock $(PROJECTS)
+	  --all-extras --group dev --group bench --group docs --output-file requirements.lock $(PROJECTS)
 
 changelog: $(READY) ## Show the changelog's next section, made of changes/
 	$(BIN)/towncrier build --draft --version next
