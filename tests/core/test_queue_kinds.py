@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import queue
 import threading
 from concurrent.futures import CancelledError, Future
 from typing import Any
@@ -54,6 +55,8 @@ def test_equal_items_come_in_order_of_arrival() -> None:
 def test_priorities_with_incomparable_items_work() -> None:
     low, first, second = (2, {"job": "c"}), (1, {"job": "b"}), (1, {"job": "a"})
     assert order([low, first, second]) == [first, second, low]
+    many = [(1, {"job": number}) for number in range(50)]
+    assert order(many) == many
 
 
 def test_items_of_all_kinds_are_worked_on() -> None:
@@ -130,6 +133,20 @@ def test_item_is_new_again_when_its_future_has_ended() -> None:
             error = future.exception(SOON)
             assert error is outcome if isinstance(outcome, ValueError) else error is None
         assert task.n_completed() == 2
+
+
+@pytest.mark.parametrize("outcome", ["done", ValueError("broken")])
+def test_item_is_new_again_for_who_is_called_when_its_future_ends(outcome: Any) -> None:
+    again: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
+    with running(Unique) as service:
+        task = service.requireTask(Unique)
+        first = task.submit("item")
+        first.add_done_callback(lambda _: again.put(task.submit("item")))
+        task.gate.put(outcome)
+        second = again.get(timeout=SOON)
+        assert second is not first
+        task.gate.put("again")
+        assert second.result(SOON) == "again"
 
 
 def test_future_joins_an_item_that_nobody_waited_for() -> None:
