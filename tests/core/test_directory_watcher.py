@@ -7,10 +7,7 @@ import queue
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sparts.errors import OptionError
@@ -19,85 +16,13 @@ from sparts.tasks.file import DirectoryWatcherTask
 from sparts.testing.clock import TurnableClock
 
 from tests.core.running import make_service, running
-
-SOON = 30
-"""Seconds that something which happens at once may take on a busy machine."""
-
-
-class Watching(DirectoryWatcherTask):
-    """A task that puts what it is told of into a queue."""
-
-    def __init__(self, service: Any) -> None:
-        super().__init__(service)
-        self.told: queue.SimpleQueue[tuple[str, ...]] = queue.SimpleQueue()
-
-    def onFileCreated(self, name: str, stat: os.stat_result) -> None:  # noqa: N802
-        self.told.put(("created", name))
-
-    def onFileDeleted(self, name: str, old_stat: os.stat_result) -> None:  # noqa: N802
-        self.told.put(("deleted", name))
-
-    def onFileChanged(  # noqa: N802
-        self, name: str, old_stat: os.stat_result, new_stat: os.stat_result
-    ) -> None:
-        self.told.put(("changed", name, str(new_stat.st_size)))
-
-    def onDirectoryDeleted(self) -> None:  # noqa: N802
-        self.told.put(("gone",))
-
-    def onDirectoryCreated(self) -> None:  # noqa: N802
-        self.told.put(("back",))
-
-    def wait_for(self, wanted: Callable[[list[tuple[str, ...]]], bool]) -> list[tuple[str, ...]]:
-        """Collect what it is told until that is what was ``wanted``."""
-        found: list[tuple[str, ...]] = []
-        while not wanted(found):
-            try:
-                found.append(self.told.get(timeout=SOON))
-            except queue.Empty:
-                raise AssertionError(f"told only of {found}") from None
-        return found
-
-    def sees(self, *wanted: tuple[str, ...]) -> None:
-        """Wait for just these."""
-        found = self.wait_for(lambda found: len(found) >= len(wanted))
-        assert found == list(wanted)
-
-
-class Moving(Watching):
-    """A task that wants to know of moves, too."""
-
-    def onFileMoved(  # noqa: N802
-        self, old_name: str, new_name: str, old_stat: os.stat_result, new_stat: os.stat_result
-    ) -> None:
-        self.told.put(("moved", old_name, new_name))
+from tests.core.watching import SOON, Moving, Watching, put, watching
 
 
 @pytest.fixture(params=["inotify", "poll"])
 def method(request: pytest.FixtureRequest) -> str:
     """Each of the two ways to watch."""
     return str(request.param)
-
-
-@contextmanager
-def watching(
-    path: Path, method: str, kind: type[Watching] = Watching, **attributes: Any
-) -> Iterator[Any]:
-    """Run a task that watches ``path``."""
-    cls = type("Watcher", (kind,), {"PATH": str(path), "INTERVAL": 0.02, **attributes})
-    argv = ["--Watcher-poll"] if method == "poll" else []
-    with running(cls, argv=argv) as service:
-        task = service.requireTask("Watcher")
-        assert (task._watcher is None) == (method == "poll")
-        task.execute_async().result(SOON)
-        yield task
-
-
-def put(path: Path, text: str) -> None:
-    """Give a file its contents in one step, so that no half of it can be seen."""
-    scratch = path.parent.with_name(path.parent.name + ".scratch")
-    scratch.write_text(text)
-    scratch.replace(path)
 
 
 def test_created_changed_and_deleted_are_told(tmp_path: Path, method: str) -> None:
@@ -231,81 +156,6 @@ def test_move_onto_a_file_changes_it(tmp_path: Path) -> None:
         task.wait_for(lambda found: ("changed", "a", "6") in found)
         (tmp_path / "a").replace(tmp_path / "b")
         task.sees(("deleted", "a"), ("changed", "b", "6"))
-
-
-def test_ten_thousand_files_come_and_go(tmp_path: Path, method: str) -> None:
-    folder = tmp_path / "watched"
-    folder.mkdir()
-    names = {f"file{number}" for number in range(10_000)}
-    with watching(folder, method) as task:
-        for name in names:
-            (folder / name).touch()
-        created = task.wait_for(lambda found: len(found) == len(names))
-        assert set(created) == {("created", name) for name in names}
-        shutil.rmtree(folder)
-        deleted = task.wait_for(lambda found: found[-1:] == [("gone",)])
-        assert set(deleted) == {("deleted", name) for name in names} | {("gone",)}
-
-
-def test_burst_of_50_000_events_ends_in_the_true_state(tmp_path: Path, method: str) -> None:
-    folder = tmp_path / "watched"
-    folder.mkdir()
-    sizes: dict[str, int] = {}
-    with watching(folder, method) as task:
-        for number in range(25_000):  # to write and to close are two events
-            name = f"file{number * 7919 % 5_000}"
-            with (folder / name).open("a") as file:
-                file.write("x")
-            sizes[name] = sizes.get(name, 0) + 1
-        told: dict[str, int] = {}
-
-        def complete(found: list[tuple[str, ...]]) -> bool:
-            if found:
-                kind, name, *size = found.pop()
-                told[name] = int(size[0]) if kind == "changed" else 1
-            return told == sizes
-
-        (folder / "last").touch()
-        sizes["last"] = 1
-        try:
-            task.wait_for(complete)
-        finally:
-            known = {name: stat.st_size for name, stat in task._known.items()}
-        sizes["last"] = 0
-        assert known == sizes
-
-
-def test_events_that_the_kernel_dropped_are_found_by_reading_the_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told: list[Callable[[inotify.Event], None]] = []
-    real = inotify.Watcher.__init__
-
-    def forgetful(self: inotify.Watcher, path: str, tell: Callable[[inotify.Event], None]) -> None:
-        told.append(tell)
-        real(self, path, lambda event: None)
-
-    monkeypatch.setattr(inotify.Watcher, "__init__", forgetful)
-    with watching(tmp_path, "inotify") as task:
-        (tmp_path / "unnoticed").touch()
-        for number in range(1000):
-            told[0](inotify.Touched(f"noise{number % 7}", gone=False))
-        task.sees(("created", "unnoticed"))
-
-
-def test_dropped_events_of_a_burst_that_trickles_in_are_found_too(tmp_path: Path) -> None:
-    service = make_service(type("Watcher", (Watching,), {"PATH": str(tmp_path)}))
-    service.tasks.create(service)
-    task = service.requireTask("Watcher")
-    task.initTask()
-    task._watcher.stop()
-    task._watcher.join()
-    (tmp_path / "unnoticed").touch()
-    for number in range(1000):
-        assert task.told.empty()
-        task._events = [inotify.Touched(f"noise{number % 7}", gone=False)]
-        task.execute()
-    task.sees(("created", "unnoticed"))
 
 
 def test_directory_that_is_made_anew_with_the_same_identity_is_watched_anew(
