@@ -50,11 +50,11 @@ def main(argv: list[str]) -> int:
             print("\n".join(wrapped(finding.todo, "       To do: ", " " * 14)))
     kinds = Counter(entry.group for entry in plugins.installed())
     owners = {entry.distribution for entry in plugins.installed()}
-    print(
+    text = (
         f"Examined {kinds[plugins.TASKS]} tasks, {kinds[plugins.PLUGINS]} hook modules and "
         f"{kinds[plugins.COMMANDS]} commands of {len(owners)} distributions: "
-        + (f"{wrong} wrong." if wrong else "all is well.")
     )
+    print("\n".join(wrapped(text + (f"{wrong} wrong." if wrong else "all is well."), rest="")))
     return 1 if wrong else 0
 
 

@@ -1,0 +1,171 @@
+"""The `sparts` command itself: its subcommands, ours and those of plugins, and its errors."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from sparts.cli import COMMANDS
+
+from tests.core.commands import MODULE, SCRIPT, make_plugin, make_task, sparts
+from tests.processes import clean_environment
+
+GREET = "def main(argv):\n    print('greetings', *argv)\n    return 3\n"
+
+
+@pytest.mark.parametrize("by", [MODULE, SCRIPT], ids=["python -m sparts", "sparts"])
+@pytest.mark.parametrize("words", [(), ("-h",), ("--help",)], ids=str)
+def test_help_names_every_command(by: list[str], words: tuple[str, ...], tmp_path: Path) -> None:
+    done = sparts(*words, by=by, cwd=tmp_path)
+    assert done.status == 0
+    for name, command in COMMANDS.items():
+        assert f"  {name:<10} {command.summary}\n" in done.out
+    assert "SPARTS_DISABLE_PLUGINS" in done.out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_every_command_teaches_and_fits_80_columns(name: str, tmp_path: Path) -> None:
+    done = sparts(name, "--help", cwd=tmp_path)
+    assert done.status == 0, done.err
+    assert done.out.startswith(f"usage: sparts {name}")
+    assert len(done.out.splitlines()) > 6
+    assert max(map(len, done.out.splitlines())) <= 80
+    assert len(COMMANDS[name].summary) <= 60
+
+
+def test_version_is_that_of_the_core(tmp_path: Path) -> None:
+    from importlib.metadata import version
+
+    assert sparts("--version", cwd=tmp_path).out == f"sparts-core {version('sparts-core')}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["rnu"], "No command is named 'rnu'. Did you mean 'run'?"),
+        (["xyzzy"], "See `sparts --help`."),
+        (["--wrong"], "A command comes first"),
+        (["run"], "Name tasks or a service first"),
+        (["run", "--level", "INFO"], "Name tasks or a service first"),
+        (["run", "TornadoHTTTask"], "Did you mean 'TornadoHTTPTask'?"),
+        (["run", "TornadoHTTPTask", "--http-prot", "1"], "--http-prot"),
+        (["run", "nowhere:Service"], "No module named 'nowhere' in the current folder"),
+        (["run", "broken:Service"], "'broken:Service' could not be imported: ZeroDivisionError"),
+        (["run", "leaves:Service"], "'leaves:Service' could not be imported: SystemExit: 7"),
+        (["run", "mine:Servise"], "no 'Servise' there. Its services: mine:Ring, mine:MyService."),
+        (["run", "mine:MyService", "TornadoHTTPTask"], "is a service, not a task: name it alone"),
+        (["run", "mine:number"], "is not a task type"),
+        (["tasks", "Nothing"], "No task is named 'Nothing'"),
+        (["graph"], "the following arguments are required: NAME"),
+        (["graph", "mine:Ring"], "Tasks depend on each other: A -> B -> A."),
+        (["plugins", "surplus"], "unrecognized arguments: surplus"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_use_ends_with_status_2_and_no_traceback(
+    words: list[str], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.py").write_text("1 / 0\n")
+    (tmp_path / "leaves.py").write_text("raise SystemExit(7)\n")
+    (tmp_path / "mine.py").write_text(
+        "from sparts.vservice import VService\n"
+        "from sparts.vtask import VTask\n"
+        "number = 3\n"
+        "class A(VTask): DEPS = ['mine:B']\n"
+        "class B(VTask): DEPS = [A]\n"
+        "class Ring(VService): TASKS = [A]\n"
+        "class MyService(VService): pass\n"
+    )
+    done = sparts(*words, cwd=tmp_path)
+    assert done.status == 2
+    assert message in " ".join(done.err.split())
+    assert "Traceback" not in done.err
+
+
+def test_command_of_a_plugin_is_called_with_its_words(tmp_path: Path) -> None:
+    make_plugin(tmp_path, "greet", GREET, "sparts.commands")
+    done = sparts("greet", "-h", "you", cwd=tmp_path, path=tmp_path)
+    assert (done.status, done.out) == (3, "greetings -h you\n")
+    assert "  greet      (of greet 4.2)\n" in sparts("-h", cwd=tmp_path, path=tmp_path).out
+
+
+def test_command_of_a_plugin_is_imported_only_when_called(tmp_path: Path) -> None:
+    make_plugin(tmp_path, "loud", "print('imported')\nmain = print\n", "sparts.commands")
+    for words in (["-h"], ["plugins"], ["tasks"], ["graph", "PeriodicTask"]):
+        done = sparts(*words, cwd=tmp_path, path=tmp_path)
+        assert done.status == 0, done.err
+        assert "imported" not in done.out
+    assert "imported" in sparts("loud", cwd=tmp_path, path=tmp_path).out
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1 / 0", "could not be imported: ZeroDivisionError: division by zero"),
+        ("main = 5", "is not a function but 5"),
+    ],
+)
+def test_broken_command_of_a_plugin_is_named(text: str, message: str, tmp_path: Path) -> None:
+    make_plugin(tmp_path, "greet", text, "sparts.commands")
+    done = sparts("greet", cwd=tmp_path, path=tmp_path)
+    assert done.status == 2
+    assert f"Command 'greet' of greet 4.2 (greet_module:main) {message}" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_command_that_two_plugins_have_is_refused_until_one_is_kept_out(tmp_path: Path) -> None:
+    for owner in ("one", "two"):
+        make_plugin(tmp_path, owner, GREET, "sparts.commands")
+        info = tmp_path / f"{owner}-4.2.dist-info" / "entry_points.txt"
+        info.write_text(f"[sparts.commands]\ngreet = {owner}_module:main\n")
+    done = sparts("greet", cwd=tmp_path, path=tmp_path)
+    assert done.status == 2
+    assert "one 4.2 and two 4.2 both provide the command 'greet'" in done.err
+    assert "SPARTS_DISABLE_PLUGINS=two" in done.err
+    left = sparts("greet", cwd=tmp_path, path=tmp_path, SPARTS_DISABLE_PLUGINS="two")
+    assert left.out == "greetings\n"
+
+
+def test_our_own_command_is_not_taken_by_a_plugin(tmp_path: Path) -> None:
+    make_plugin(tmp_path, "plugins", GREET, "sparts.commands")
+    assert "greetings" not in sparts("plugins", cwd=tmp_path, path=tmp_path).out
+
+
+def test_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    for number in range(40):
+        make_task(tmp_path / "site", f"Task{number}", f"owner-{number}")
+    done = subprocess.run(
+        ["bash", "-c", f"{MODULE[0]} -m sparts tasks --json | head -n 1; exit ${{PIPESTATUS[0]}}"],
+        cwd=tmp_path,
+        env=clean_environment(PYTHONPATH=str(tmp_path / "site")),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "[\n"
+    assert done.stderr == ""
+
+
+def test_current_folder_is_left_alone_where_python_is_told_to(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("from sparts.vservice import VService as MyService\n")
+    for by in (MODULE, SCRIPT):
+        assert sparts("graph", "mine:MyService", cwd=tmp_path, by=by).out == "No tasks.\n"
+    done = sparts("graph", "mine:MyService", cwd=tmp_path, by=SCRIPT, PYTHONSAFEPATH="1")
+    assert done.status == 2
+
+
+def test_a_service_imports_nothing_of_the_command(tmp_path: Path) -> None:
+    script = (
+        "import sys\nfrom sparts.vservice import VService\n"
+        "class S(VService):\n"
+        "    def initService(self):\n"
+        "        print(*(m for m in sys.modules if m.startswith('sparts.')))\n"
+        "        self.shutdown()\n"
+        "S.initFromCLI()\n"
+    )
+    done = sparts("-c", script, cwd=tmp_path, by=MODULE[:1])
+    imported = done.out.split()
+    assert "sparts.vservice" in imported
+    assert not [name for name in imported if name.startswith(("sparts.cli", "sparts.testing"))]
+    assert not {"sparts.plugins.hooks", "sparts.plugins.extras", "sparts.hookspecs"} & {*imported}

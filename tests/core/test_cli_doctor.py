@@ -1,0 +1,237 @@
+"""`sparts doctor` finds each thing that can be wrong, says what to do, and ends with status 1."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sparts.testing.distributions import make_distribution
+
+from tests.core.commands import SCRIPT, Done, make_plugin, make_task, sparts
+
+HOOKIMPL = "from sparts.hookspecs import hookimpl\n@hookimpl\n"
+
+
+def doctor(folder: Path, **variables: str) -> Done:
+    """Let the doctor examine what lies in `folder`; its words on one line."""
+    done = sparts("doctor", cwd=folder, path=folder, by=SCRIPT, **variables)
+    assert "Traceback" not in done.err
+    assert all(len(line) <= 80 or "/" in line for line in done.out.splitlines())
+    return Done(done.status, " ".join(done.out.split()), done.err)
+
+
+def test_all_is_well_in_this_environment(tmp_path: Path) -> None:
+    done = doctor(tmp_path)
+    assert (done.status, done.err) == (0, "")
+    assert "all is well." in done.out
+    assert "WRONG" not in done.out
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1 / 0", "could not be imported: ZeroDivisionError: division by zero"),
+        ("raise SystemExit(3)", "could not be imported: SystemExit: 3"),
+        ("import no_such_module", "could not be imported: ModuleNotFoundError"),
+        ("Boom = 5", "is not a class but 5"),
+        ("class Bang: pass\nBoom = Bang", "is a class named 'Bang'. The entry point and its class"),
+        ("class Boom: pass", "is not a task type"),
+    ],
+)
+def test_broken_task_is_wrong(text: str, message: str, tmp_path: Path) -> None:
+    make_task(tmp_path, "Boom", text=text)
+    done = doctor(tmp_path)
+    assert done.status == 1
+    assert message in done.out
+    assert "To do:" in done.out
+    assert "SPARTS_DISABLE_PLUGINS=acme-jobs" in done.out
+    assert "1 wrong." in done.out
+
+
+def test_task_whose_extra_is_not_installed_is_nothing_wrong(tmp_path: Path) -> None:
+    make_task(
+        tmp_path,
+        "Mailer",
+        text="import smtp_of_tomorrow",
+        requires=["smtp-of-tomorrow>=2; extra == 'mail'"],
+        extras=["mail"],
+    )
+    done = doctor(tmp_path)
+    assert done.status == 0
+    assert "Task 'Mailer' of acme-jobs 1.0 (acme_jobs_mailer:Mailer) needs acme-jobs[mail]." in (
+        done.out
+    )
+    assert "pip install 'acme-jobs[mail]'" in done.out
+
+
+def test_extra_that_the_entry_point_names_is_told_whatever_its_module_is_called(
+    tmp_path: Path,
+) -> None:
+    make_distribution(
+        tmp_path,
+        "acme-glib",
+        entry_points={"sparts.tasks": {"Loop": "acme_glib:Loop [glib]"}},
+        modules={"acme_glib": "import gi_of_tomorrow"},
+        requires=["PyGObject-of-tomorrow; extra == 'glib'", "what-else; extra == 'other'"],
+        extras=["glib", "other"],
+    )
+    done = doctor(tmp_path)
+    assert done.status == 0
+    assert "needs acme-glib[glib]" in done.out
+
+
+def test_missing_module_that_no_extra_brings_is_wrong(tmp_path: Path) -> None:
+    make_task(
+        tmp_path,
+        "Mailer",
+        text="import acme_other_module",
+        requires=["first-thing; extra == 'one'", "second-thing; extra == 'two'"],
+        extras=["one", "two"],
+    )
+    done = doctor(tmp_path)
+    assert done.status == 1
+    assert "No module named 'acme_other_module'" in done.out
+
+
+def test_two_distributions_with_one_task_are_wrong(tmp_path: Path) -> None:
+    make_task(tmp_path, "Greeter", "one-jobs")
+    make_task(tmp_path, "Greeter", "two-jobs")
+    done = doctor(tmp_path)
+    assert done.status == 1
+    assert "one-jobs 1.0 and two-jobs 1.0 both provide a task 'Greeter'." in done.out
+    assert "'Greeter@one-jobs' or 'Greeter@two-jobs'" in done.out
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1 / 0", "could not be imported: ZeroDivisionError"),
+        ("x = 1", "implements no hook"),
+        (HOOKIMPL + "def sparts_service_chance(): pass", "unknown hook 'sparts_service_chance'"),
+        (HOOKIMPL + "def sparts_task_change(x): pass", "Argument(s) {'x'}"),
+        (HOOKIMPL + "def sparts_tasks_add(): return 'Nobody'", "No task is named 'Nobody'"),
+        (HOOKIMPL + "def sparts_options_add(): return 7", "TypeError"),
+        (HOOKIMPL + "def sparts_options_add(): return int", "not a class derived from"),
+    ],
+)
+def test_broken_hook_plugin_is_wrong_and_hides_nothing_else(
+    text: str, message: str, tmp_path: Path
+) -> None:
+    make_plugin(tmp_path, "watcher", text)
+    make_plugin(tmp_path, "second", "raise KeyError('too')")
+    done = doctor(tmp_path)
+    assert done.status == 1
+    assert "Hook plugin 'watcher' of watcher 4.2 (watcher_module)" in done.out
+    assert message in done.out
+    assert "KeyError: 'too'" in done.out
+    assert "2 wrong." in done.out
+
+
+def test_plugins_whose_options_have_one_flag_are_wrong(tmp_path: Path) -> None:
+    text = (
+        "from sparts.options import OptionGroup, option\n"
+        "class {name}(OptionGroup):\n"
+        "    OPT_PREFIX = 'metrics'\n"
+        "    port = option(type=int)\n" + HOOKIMPL + "def sparts_options_add(): return {name}\n"
+    )
+    make_plugin(tmp_path, "one", text.format(name="One"))
+    make_plugin(tmp_path, "two", text.format(name="Two"))
+    done = doctor(tmp_path)
+    assert done.status == 1
+    assert "Two and One both have the option --metrics-port" in done.out
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("1 / 0", "ZeroDivisionError"), ("main = 5", "is not a function but 5")]
+)
+def test_broken_command_is_wrong(text: str, message: str, tmp_path: Path) -> None:
+    make_plugin(tmp_path, "greet", text, "sparts.commands")
+    done = doctor(tmp_path)
+    assert done.status == 1
+    assert "Command 'greet' of greet 4.2 (greet_module:main)" in done.out
+    assert message in done.out
+
+
+def test_command_of_a_name_of_ours_is_wrong(tmp_path: Path) -> None:
+    make_plugin(tmp_path, "tasks", "def main(argv): pass", "sparts.commands")
+    done = doctor(tmp_path)
+    assert done.status == 1
+    assert "`sparts tasks` is a command of ours" in done.out
+
+
+@pytest.mark.parametrize(
+    ("requires", "message", "todo"),
+    [
+        ("pluggy>=99", "requires pluggy>=99; installed is ", "pip install 'pluggy>=99'"),
+        ("thing-of-tomorrow>1", "requires thing-of-tomorrow, which is missing", "'thing-of-tom"),
+        ("pluggy>=99; extra == 'fast'", "requires pluggy>=99; installed is ", "pip install"),
+        ("pluggy>=", "requires 'pluggy>='", ""),
+    ],
+)
+def test_requirement_that_is_not_met_is_wrong(
+    requires: str, message: str, todo: str, tmp_path: Path
+) -> None:
+    make_task(tmp_path, "Greeter", requires=[requires], extras=["fast"])
+    done = doctor(tmp_path)
+    assert done.status == 1
+    assert f"acme-jobs 1.0 {message}" in done.out
+    assert todo in done.out
+
+
+@pytest.mark.parametrize(
+    "requires",
+    [
+        "pluggy>=1",
+        "thing-of-tomorrow; python_version < '3'",
+        "thing-of-tomorrow; extra == 'fast'",
+        "pluggy>=99; python_version < '3'",
+    ],
+)
+def test_requirement_that_is_met_or_not_asked_for_is_well(requires: str, tmp_path: Path) -> None:
+    make_task(tmp_path, "Greeter", requires=[requires], extras=["fast"])
+    assert doctor(tmp_path).status == 0
+
+
+def test_without_packaging_the_doctor_says_what_it_did_not_examine(tmp_path: Path) -> None:
+    hidden = "raise ImportError('hidden by the test')"
+    make_distribution(tmp_path, "hider", modules={"packaging.__init__": hidden})
+    make_task(tmp_path, "Greeter", requires=["pluggy>=99"])
+    done = doctor(tmp_path)
+    assert done.status == 0
+    assert "were not examined: that needs packaging." in done.out
+
+
+@pytest.mark.parametrize("package", ["sparts", "sparts/tasks"])
+@pytest.mark.parametrize("words", [["doctor"], ["tasks"]], ids=" ".join)
+def test_stray_init_file_is_named_though_it_hides_everything(
+    words: list[str], package: str, tmp_path: Path
+) -> None:
+    stray = tmp_path / package / "__init__.py"
+    stray.parent.mkdir(parents=True)
+    stray.touch()
+    done = sparts(*words, cwd=tmp_path, path=tmp_path, by=SCRIPT)
+    if package == "sparts":  # nothing of ours can be imported
+        assert done.status == (1 if words == ["doctor"] else 2)
+        assert f"{stray} makes 'sparts' an ordinary package" in done.err
+        assert "Traceback" not in done.err
+    elif words == ["doctor"]:
+        assert done.status == 1
+        text = "".join(done.out.split())
+        assert f"{stray}makes'sparts.tasks'anordinarypackage" in text
+        assert "Deleteit." in text
+
+
+def test_old_sparts_beside_ours_is_wrong(tmp_path: Path) -> None:
+    make_distribution(tmp_path, "sparts", "0.7.3")
+    done = doctor(tmp_path)
+    assert done.status == 1
+    assert "sparts 0.7.3, of which sparts-core is the successor, is installed" in done.out
+    assert "pip uninstall sparts" in done.out
+
+
+def test_what_is_blocked_is_told_and_not_imported(tmp_path: Path) -> None:
+    make_task(tmp_path, "Boom", text="raise RuntimeError")
+    done = doctor(tmp_path, SPARTS_DISABLE_PLUGINS="Boom, nobdy")
+    assert done.status == 0
+    assert "Blocked, so not examined: 'Boom' of acme-jobs 1.0 (acme_jobs_boom:Boom)." in done.out
+    assert "SPARTS_DISABLE_PLUGINS names 'nobdy', which is nothing that is installed." in done.out
