@@ -327,3 +327,40 @@ def test_reload_that_wants_the_process_to_exit(caplog: pytest.LogCaptureFixture)
             instance._readiness.wait_for(instance.getWarnings)
         assert instance.status == "WARNING"
     assert instance.status == "STOPPED"
+
+
+def test_reload_and_stop_during_the_start(tmp_path: Path) -> None:
+    body = """
+class A(Idle):
+    def initTask(self):
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGTERM)
+        stopping.wait()
+    def reload(self):
+        say("reload")
+class S(TellsOfItsStop):
+    TASKS = [A]
+"""
+    with service(tmp_path, body) as process:
+        assert process.finish() == 0
+    assert "reload" not in process.lines
+
+
+def test_start_that_hangs_in_the_background_and_ends_late() -> None:
+    release = threading.Event()
+
+    class Hangs(VTask):
+        LOOPLESS = True
+
+        def initTask(self) -> None:  # noqa: N802
+            release.wait()
+
+    class Service(VService):
+        TASKS = [Waits, Hangs]
+
+    before = set(threading.enumerate())
+    with pytest.raises(StartError, match="initTask of Hangs did not end within 0.1 s"):
+        make_service(Service, "--start-timeout", "100ms").startBG()
+    (left,) = set(threading.enumerate()) - before
+    release.set()
+    left.join()

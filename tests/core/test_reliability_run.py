@@ -275,6 +275,21 @@ def test_degraded_task_turns_the_status_to_warning() -> None:
         ]
 
 
+def test_several_failures_are_one_warning() -> None:
+    class Three(Flaky):
+        failures = 3
+
+    class Service(VService):
+        TASKS = [Three]
+
+    with running(Service) as instance:
+        instance.requireTask(Three).begin.set()
+        instance.requireTask(Three).settled.wait()
+        assert list(instance.getWarnings().values()) == [
+            "Three failed and is restarted: ValueError: failure 3"
+        ]
+
+
 def test_warning_of_a_restart_goes_when_its_window_has_passed() -> None:
     class Brief(Flaky):
         RESTART = RestartPolicy("on-failure", first_wait=0.0, window=0.05)

@@ -5,6 +5,10 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+from sparts.states import ServiceStatus
+from sparts.testing.running import make_service
+from sparts.vservice import VService
+
 from tests.core.scripts import service
 
 TWO = """
@@ -165,6 +169,14 @@ class S(VService):
         process.read_until("SIGTERM Received!")
         assert process.stop(signal.SIGTERM) == 70
     assert "CRITICAL:S:Not stopped, although a second SIGTERM came: C" in process.lines
+
+
+def test_stop_at_the_very_end_of_the_start() -> None:
+    instance = make_service(VService)
+    instance.record_status(ServiceStatus.STARTING)
+    instance.record_status(ServiceStatus.STOPPING)
+    instance.record_status(ServiceStatus.ALIVE)  # the start comes to its end all the same
+    assert instance.status == "STOPPING"
 
 
 def test_task_that_skips_itself_takes_its_dependants_along(tmp_path: Path) -> None:

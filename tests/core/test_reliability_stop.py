@@ -90,9 +90,11 @@ class S(VService):
     assert "A joined" in process.lines
 
 
-def test_exception_in_a_worker_that_is_being_stopped(tmp_path: Path) -> None:
-    body = """
+@pytest.mark.parametrize("restart", ["never", "always"])
+def test_exception_in_a_worker_that_is_being_stopped(restart: str, tmp_path: Path) -> None:
+    body = f"""
 class A(VTask):
+    RESTART = "{restart}"
     def _runloop(self):
         self.stop_event.wait()
         raise ValueError("on the way out")

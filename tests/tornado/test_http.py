@@ -17,6 +17,7 @@ from sparts.errors import StartError
 from sparts.tasks.tornado import TornadoHTTPTask, TornadoIOLoopTask, TornadoTask
 from sparts.testing.running import make_service, running
 from sparts.vservice import VService
+from sparts.vtask import SkipTask
 
 from tests.processes import ServiceProcess
 
@@ -130,6 +131,40 @@ def test_port_in_use_is_a_start_error_that_names_the_option(tmp_path: Path) -> N
             assert service.finish() == 1
     assert f"--http-port: 127.0.0.1:{port} is in use by another process." in service.output
     assert "Traceback" not in service.output
+
+
+def test_start_that_fails_closes_what_it_had_opened() -> None:
+    class Service(VService):
+        TASKS = ["TornadoHTTPTask", "admin=TornadoHTTPTask"]
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        free = socket.create_server(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        argv = ["--http-host", "127.0.0.1", "--http-port", str(port)]
+        argv += ["--admin-host", "127.0.0.1", "--admin-port", str(taken.getsockname()[1])]
+        with pytest.raises(StartError, match="--admin-port: .* is in use"):
+            make_service(Service, *argv).startBG()
+        with pytest.raises(ConnectionRefusedError):
+            get(port)
+
+
+def test_server_that_skips_itself_listens_no_more() -> None:
+    class Skips(TornadoHTTPTask):
+        DEFAULT_HOST = "127.0.0.1"
+
+        def initTask(self) -> None:  # noqa: N802
+            (sock,) = self.service.listeners.duplicates(self.address())
+            ports.append(sock.getsockname()[1])
+            sock.close()
+            raise SkipTask
+
+    class Service(VService):
+        TASKS = [Skips]
+
+    ports: list[int] = []
+    with running(Service), pytest.raises(ConnectionRefusedError):
+        get(ports[0])
 
 
 def test_routes_of_a_subclass_are_served_and_requests_counted() -> None:

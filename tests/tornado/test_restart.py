@@ -75,3 +75,34 @@ def test_port_0_stays_the_same_port_over_restarts() -> None:
     thread.join()
     assert len(Service.seen) == 3
     assert len(set(Service.seen)) == 1
+
+
+def test_hundred_restarts_under_load_fail_no_request() -> None:
+    class Service(VService):
+        TASKS = ["TornadoHTTPTask"]
+        DEFAULT_HOST = "127.0.0.1"
+
+    thread = make_service(Service).startBG()
+    port = port_of(thread.service.requireTask("TornadoHTTPTask"))
+    enough = threading.Event()
+    answers: list[tuple[int, bytes]] = []
+
+    def ask() -> None:
+        while not enough.is_set():
+            answers.append(get(port))
+
+    clients = [threading.Thread(target=ask) for _ in range(2)]
+    for client in clients:
+        client.start()
+    for _ in range(100):
+        instance = thread.service
+        instance.wait_ready()
+        instance.restart()
+        instance.join()
+    enough.set()
+    for client in clients:
+        client.join()
+    thread.service.shutdown()
+    thread.join()
+    assert answers
+    assert set(answers) == {(200, b"Hello, world")}

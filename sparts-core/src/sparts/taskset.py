@@ -167,16 +167,17 @@ class Tasks:
         self.task_classes: list[type[VTask]] = resolve_all(references)
         self._tasks: dict[str, VTask] = {}
         self._initialised: list[VTask] = []
+        self._created = False  # with every task left out, there are still no classes to give
 
     def register(self, reference: TaskReference) -> None:
         """Add one more task, and what it depends on; before `create`."""
         self.task_classes = resolve_all([*self.task_classes, reference])
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(list(self._tasks.values()) if self._tasks else list(self.task_classes))
+        return iter(list(self._tasks.values()) if self._created else list(self.task_classes))
 
     def __len__(self) -> int:
-        return len(self._tasks or self.task_classes)
+        return len(self._tasks if self._created else self.task_classes)
 
     def __contains__(self, task: object) -> bool:
         return isinstance(task, str | type) and self.get(task) is not None
@@ -236,6 +237,7 @@ class Tasks:
 
     def create(self, service: VService) -> None:
         """Make an instance of every class, in start order."""
+        self._created = True
         for cls in self.task_classes:
             self._tasks[cls.__name__] = cls(service)
 
@@ -257,6 +259,7 @@ class Tasks:
             except SkipTask as reason:
                 task.logger.info("%s is left out: %s", task.name, str(reason) or "SkipTask")
                 task.state = TaskState.SKIPPED
+                task.service.listeners.close(task.name)
                 del self._tasks[task.name]
                 continue
             self._initialised.append(task)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.counters import counter
 from sparts.listeners import Listening
 from sparts.tasks.tornado.ioloop import TornadoTask
+from sparts.tasks.tornado.server import GracefulHTTPServer
 
-from tornado.httpserver import HTTPServer
 from tornado.web import Application, RequestHandler
 
 if TYPE_CHECKING:
@@ -45,11 +46,15 @@ class TornadoHTTPTask(Listening, TornadoTask):
     APPLICATION_SETTINGS: ClassVar[dict[str, Any]] = {}
     """Settings of the `tornado.web.Application`."""
 
+    FIRST_REQUEST_GRACE: ClassVar[float] = 1.0
+    """Seconds that a client which has just connected has to send its request when the task stops.
+    """
+
     requests = counter(help="HTTP requests.")
 
     application: Application
     """The Tornado application, from `initTask` on."""
-    server: HTTPServer
+    server: GracefulHTTPServer
     """The Tornado server, from the start on."""
 
     def getApplicationConfig(self) -> list[Any]:  # noqa: N802
@@ -65,14 +70,21 @@ class TornadoHTTPTask(Listening, TornadoTask):
 
     def start_in_loop(self) -> None:
         """Begin to accept connections."""
-        self.server = HTTPServer(self.application)
+        self.server = GracefulHTTPServer(self.application)
         self.server.add_sockets(self.take_sockets())
         self.log_started()
 
     async def stop_in_loop(self) -> None:
-        """Accept no more connections, and close those that there are."""
-        self.server.stop()
-        await self.server.close_all_connections()
+        """Accept no more connections, and let the requests finish that have begun.
+
+        What has not finished one second before the deadline of the stop is cut off, and logged.
+        """
+        limit = None
+        if self.stop_deadline is not None:
+            limit = max(0.0, self.stop_deadline - monotonic() - 1.0)
+        cut = await self.server.end(self.FIRST_REQUEST_GRACE, limit)
+        if cut:
+            self.logger.warning("%d requests were cut off: they took too long to finish", cut)
 
     def join(self) -> None:
         """Wait for the end of the server; its sockets are closed even when the loop has crashed."""
