@@ -56,7 +56,7 @@ class AsyncPeriodicTask(AsyncioTask, PeriodicTask):
             try:
                 result = await self.execute(run.context)
             finally:
-                self._took(self.clock.monotonic() - began)
+                self._took(run, self.clock.monotonic() - began)
         except TryLater as later:
             self._put_off(run, later)
         except asyncio.CancelledError:
@@ -70,11 +70,11 @@ class AsyncPeriodicTask(AsyncioTask, PeriodicTask):
             for future in run.futures:
                 future.set_result(result)
 
-    def _took(self, seconds: float) -> None:
+    def _took(self, run: Run, seconds: float) -> None:
         self.n_iterations.increment()
         self.execute_duration_ms.add(seconds * 1000)
         schedule = self._runs.schedule
-        self._late(self._runs.missed, schedule is not None and seconds > schedule.interval)
+        self._late(run.missed, schedule is not None and seconds > schedule.interval)
 
     def _post(self, callback: Callable[[], object]) -> None:
         self.loop_task.post_if_open(callback)
