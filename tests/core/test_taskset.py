@@ -312,6 +312,21 @@ def test_skipped_task_goes_with_its_dependants() -> None:
         assert [task.name for task in service.tasks] == ["A"]
 
 
+def test_a_service_whose_every_task_is_left_out_runs_without_any() -> None:
+    class Skipped(VTask):
+        LOOPLESS = True
+
+        def initTask(self) -> None:  # noqa: N802
+            raise SkipTask("not configured")
+
+    class Service(VService):
+        TASKS = [Skipped]
+
+    with running(Service) as service:
+        assert len(service.tasks) == 0
+        assert service.getTask(Skipped) is None
+
+
 def test_both_lists_are_read_and_a_registered_task_joins_every_service(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -167,17 +167,22 @@ class Tasks:
         self.task_classes: list[type[VTask]] = resolve_all(references)
         self._tasks: dict[str, VTask] = {}
         self._initialised: list[VTask] = []
-        self._created = False  # with every task left out, there are still no classes to give
+        self._created = False
 
     def register(self, reference: TaskReference) -> None:
         """Add one more task, and what it depends on; before `create`."""
         self.task_classes = resolve_all([*self.task_classes, reference])
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(list(self._tasks.values()) if self._created else list(self.task_classes))
+        return iter(self._by_name().values())
 
     def __len__(self) -> int:
-        return len(self._tasks if self._created else self.task_classes)
+        return len(self._by_name())
+
+    def _by_name(self) -> dict[str, Any]:
+        if self._created:  # also when every task was left out
+            return dict(self._tasks)
+        return {task.__name__: task for task in self.task_classes}
 
     def __contains__(self, task: object) -> bool:
         return isinstance(task, str | type) and self.get(task) is not None
@@ -199,7 +204,7 @@ class Tasks:
     def get(self, task: str) -> Any: ...
     def get(self, task: str | type[VTask]) -> Any:
         """Return the task of a name or class (or else the first of a subclass), or None."""
-        everything: dict[str, Any] = dict(self._tasks) or {t.__name__: t for t in self.task_classes}
+        everything = self._by_name()
         if isinstance(task, str):
             return everything.get(task)
         found = everything.get(task.__name__)
@@ -220,7 +225,7 @@ class Tasks:
         found = self.get(task)
         if found is None:
             name = task if isinstance(task, str) else task.__name__
-            here = ", ".join(self._tasks or [t.__name__ for t in self.task_classes]) or "none"
+            here = ", ".join(self._by_name()) or "none"
             raise KeyError(f"This service has no task {name!r}. Its tasks: {here}.")
         return found
 
