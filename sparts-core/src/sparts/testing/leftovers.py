@@ -27,27 +27,27 @@ class Leftovers:
         self._descriptors = _descriptors()
         self._coroutines = weakref.WeakSet(_unfinished())
 
-    def find(self, patience: float = PATIENCE) -> list[str]:
+    def find(self, patience: float | None = None) -> list[str]:
         """Return a line for each thing that was left behind.
 
-        A thread that is about to end is waited for, up to ``patience`` seconds in all.
+        A thread that is about to end is waited for, up to ``patience`` seconds in all (`PATIENCE`).
         """
-        until = monotonic() + patience
+        until = monotonic() + (PATIENCE if patience is None else patience)
         threads = [t for t in threading.enumerate() if t not in self._threads | {*exempt_threads}]
         threads = [t for t in threads if not isinstance(t, threading._DummyThread)]
         for thread in threads:
             thread.join(max(0.0, until - monotonic()))
         found = [f"the thread {thread.name!r}" for thread in threads if thread.is_alive()]
+        coroutines = [c for c in _unfinished() if c not in self._coroutines]
+        found += [f"the unfinished {coroutine!r}" for coroutine in coroutines]
         descriptors = self._new_descriptors()
         if descriptors:  # of what nobody holds any more, the collector may close some
             gc.collect()
             descriptors = self._new_descriptors()
         found += [f"the descriptor {number} ({what})" for number, what in descriptors]
-        coroutines = [c for c in _unfinished() if c not in self._coroutines]
-        found += [f"the unfinished {coroutine!r}" for coroutine in coroutines]
         return found
 
-    def check(self, what: str = "The service", patience: float = PATIENCE) -> None:
+    def check(self, what: str = "The service", patience: float | None = None) -> None:
         """Raise AssertionError if anything was left behind, with all of it."""
         if found := self.find(patience):
             raise AssertionError(f"{what} left behind: {'; '.join(found)}.")

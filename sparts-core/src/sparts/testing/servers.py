@@ -1,0 +1,212 @@
+"""The contract of server tasks, as tests that the tests of any server inherit.
+
+    class TestMyServer(ServerContract):
+        server_task = MyServerTask
+
+        def ask(self, connection: socket.socket) -> None:
+            connection.sendall(b"ping")
+            assert connection.recv(4) == b"pong"
+
+pytest runs the methods; so does unittest, with `unittest.TestCase` as a further base.
+"""
+
+# ruff: noqa: S101 - the assertions of tests
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import socket
+import stat
+import tempfile
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sparts.errors import StartError
+from sparts.listeners import format_address
+from sparts.testing.conformance import check_task
+from sparts.testing.leftovers import Leftovers
+from sparts.testing.running import ServiceFactory, make_service, service_of
+from sparts.testing.waiting import WAIT, log_of, wait_ready
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sparts.vservice import VService
+    from sparts.vtask import VTask
+
+LOCAL = "127.0.0.1"
+
+
+class ServerContract:
+    """What holds for every task that derives from `sparts.listeners.Listening`.
+
+    Override `server_task` and `ask`.
+    """
+
+    server_task: ClassVar[type[VTask]]
+    """The server task under test."""
+    argv: Sequence[str] = ()
+    """What the services' command lines hold in addition."""
+
+    @abstractmethod
+    def ask(self, connection: socket.socket) -> None:
+        """Ask the server something over a new connection, and fail if it does not answer well.
+
+        Called in the thread of the test; the connection has a time limit and is closed afterwards.
+        """
+
+    # -- helpers -----------------------------------------------------------------------------------
+
+    def flag(self, name: str) -> str:
+        """Return the flag of one of the server's options."""
+        return f"--{self.server_task.option_prefix().replace('_', '-')}-{name}"
+
+    def here(self, port: int = 0) -> list[str]:
+        """Return the command line that has the server listen on a port of this host alone."""
+        return [self.flag("host"), LOCAL, self.flag("port"), str(port), *self.argv]
+
+    @contextlib.contextmanager
+    def running(self, *argv: str) -> Iterator[VService]:
+        """Run a service of the server, which ends in order and leaves nothing behind."""
+        factory = ServiceFactory()
+        try:
+            yield factory(service_of(self.server_task), *(argv or self.here()))
+        finally:
+            factory.close()
+
+    def server(self, service: VService) -> Any:
+        """Return the server task of a service."""
+        return service.requireTask(self.server_task)
+
+    @contextlib.contextmanager
+    def connected(self, address: Any) -> Iterator[socket.socket]:
+        """Give a new connection to an address as `socket.getsockname` tells it."""
+        family = socket.AF_UNIX if isinstance(address, str | bytes) else socket.AF_INET
+        with socket.socket(family) as connection:
+            connection.settimeout(WAIT)
+            connection.connect(address)
+            yield connection
+
+    def ask_at(self, address: Any) -> None:
+        """Ask the server over a new connection."""
+        with self.connected(address) as connection:
+            self.ask(connection)
+
+    # -- the contract ------------------------------------------------------------------------------
+
+    def test_it_does_what_every_task_must(self) -> None:
+        """See `check_task`."""
+        check_task(self.server_task, *self.here())
+
+    def test_port_0_takes_a_free_port_and_bound_addrs_tells_it(self) -> None:
+        """And it is served there."""
+        with self.running() as service:
+            ((host, port),) = self.server(service).bound_addrs
+            assert host == LOCAL
+            assert port > 0
+            self.ask_at((host, port))
+
+    def test_every_address_of_several_hosts_is_served_on_one_port(self) -> None:
+        """Separated by commas."""
+        hosts = [self.flag("host"), f"{LOCAL},127.0.0.2", self.flag("port"), "0", *self.argv]
+        with self.running(*hosts) as service:
+            addresses = self.server(service).bound_addrs
+            assert [host for host, _ in addresses] == [LOCAL, "127.0.0.2"]
+            assert len({port for _, port in addresses}) == 1
+            for address in addresses:
+                self.ask_at(address)
+
+    def test_one_line_an_address_is_logged_before_all_tasks_have_started(self) -> None:
+        """``NAME Server Started on HOST:PORT``."""
+        service = make_service(service_of(self.server_task), *self.here())
+        with log_of(service) as log:
+            thread = service.startBG()
+            try:
+                wait_ready(service)
+                (address,) = self.server(service).bound_addrs
+            finally:
+                service.shutdown()
+                thread.join()
+        name = self.server_task.__name__
+        line = f"INFO:Service.{name}:{name} Server Started on {format_address(address)}"
+        assert line in log.items, log.items
+        assert log.items.index(line) < log.items.index("DEBUG:Service:All tasks started")
+
+    def test_a_port_in_use_fails_the_start_and_names_the_option(self) -> None:
+        """Nothing is left of that start."""
+        with socket.create_server((LOCAL, 0)) as taken:
+            port = taken.getsockname()[1]
+            before = Leftovers()
+            try:
+                make_service(service_of(self.server_task), *self.here(port)).startBG()
+            except StartError as error:
+                message = str(error)
+            else:
+                raise AssertionError(f"It started, although port {port} was taken.")
+            before.check("The start that failed")
+        assert message.startswith(f"{self.flag('port')}: {LOCAL}:{port} is in use"), message
+
+    def test_a_unix_socket_is_served_to_its_owner_alone_and_removed_at_the_end(self) -> None:
+        """``--PREFIX-sock PATH``."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "socket")
+            with self.running(self.flag("sock"), path, *self.argv) as service:
+                assert self.server(service).bound_addrs == [path]
+                assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+                self.ask_at(path)
+            assert os.listdir(folder) == []
+
+    def test_a_restart_keeps_the_port_and_resets_no_connection_that_waits(self) -> None:
+        """Also where the port was taken freely."""
+        early: list[socket.socket] = []
+        made: queue.SimpleQueue[VService] = queue.SimpleQueue()
+        with self.running() as service, contextlib.ExitStack() as stack:
+            (address,) = self.server(service).bound_addrs
+            successor = service.successor
+
+            def note() -> VService:  # between two instances: nobody accepts just now
+                early.append(stack.enter_context(self.connected(address)))
+                made.put(new := successor())
+                return new
+
+            service.successor = note  # type: ignore[method-assign]
+            service.restart()
+            new = made.get(timeout=WAIT)
+            wait_ready(new)
+            assert self.server(new) is not self.server(service)
+            assert self.server(new).bound_addrs == [address]
+            self.ask(early[0])
+            self.ask_at(address)
+
+    def test_a_stop_closes_the_port_and_the_connections(self) -> None:
+        """A client that waits learns of it; another is refused."""
+        with contextlib.ExitStack() as stack:
+            with self.running() as service:
+                (address,) = self.server(service).bound_addrs
+                self.ask_at(address)
+                idle = stack.enter_context(self.connected(address))
+                self.ask_at(address)  # `idle` came before: it has been accepted
+            with contextlib.suppress(ConnectionError):
+                assert idle.recv(65536) == b""
+            try:
+                with socket.create_connection(address, WAIT):
+                    raise AssertionError(f"{address} still takes connections.")
+            except ConnectionRefusedError:
+                return
+
+    def test_two_of_them_in_one_service_have_ports_of_their_own(self) -> None:
+        """The second has a name and a prefix of its own."""
+        other: Any = type("second", (self.server_task,), {"OPT_PREFIX": "second"})
+        factory = ServiceFactory()
+        try:
+            argv = [*self.here(), "--second-host", LOCAL, "--second-port", "0"]
+            service = factory(service_of(self.server_task, other), *argv)
+            addresses = {task.bound_addrs[0] for task in map(service.getTask, ("second",))}
+            addresses.add(service.requireTask(self.server_task.__name__).bound_addrs[0])
+            assert len(addresses) == 2
+            for address in addresses:
+                self.ask_at(address)
+        finally:
+            factory.close()

@@ -1,0 +1,317 @@
+"""check_task: every task type of the core keeps its contract, and what breaks it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from sparts import plugins
+from sparts.errors import SkipTask
+from sparts.options import option
+from sparts.tasks.asyncio import AsyncioTask
+from sparts.testing.conformance import check_task, find_problems
+from sparts.vtask import VTask
+
+
+async def _wait(self: Any, *arguments: Any) -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+async def _nothing_async(self: Any, *arguments: Any) -> None:
+    pass
+
+
+def _nothing(self: Any, *arguments: Any) -> None:
+    pass
+
+
+#: What a subclass has to add to each task type of the core before it can run at all.
+BODIES: Mapping[str, Mapping[str, Any]] = {
+    "AsyncPeriodicTask": {"execute": _nothing_async, "INTERVAL": 0.001},
+    "AsyncQueueTask": {"execute": _nothing_async},
+    "AsyncioLoopTask": {},
+    "AsyncioTask": {"run": _wait},
+    "DirectoryWatcherTask": {},
+    "EventTask": {"execute": _nothing},
+    "PeriodicTask": {"execute": _nothing, "INTERVAL": 0.001},
+    "PollerTask": {"fetch": lambda self: 1, "INTERVAL": 0.001},
+    "PriorityQueueTask": {"execute": _nothing},
+    "QueueTask": {"execute": _nothing, "WORKERS": 3},
+    "SelectTask": {},
+    "UniqueQueueTask": {"execute": _nothing},
+}
+
+
+@pytest.mark.parametrize("name", [e.name for e in plugins.find("sparts.tasks")
+                                  if e.distribution == "sparts-core"])  # fmt: skip
+def test_every_task_type_of_the_core_does_what_every_task_must(name: str, tmp_path: Path) -> None:
+    task: Any = plugins.load_task(name, "sparts-core")
+    attributes = dict(BODIES[name])
+    if name == "DirectoryWatcherTask":
+        attributes["PATH"] = str(tmp_path)
+    if attributes:
+        task = type(name, (task,), {**attributes, "__doc__": task.__doc__})
+    check_task(task)
+
+
+class Well(VTask):
+    """Waits for the end."""
+
+    def _runloop(self) -> None:
+        self.stop_event.wait()
+
+
+def test_a_task_that_does_all_passes() -> None:
+    assert find_problems(Well, cycles=2) == []
+
+
+def problems_of(task: Any, *argv: str, deadline: float = 30.0) -> str:
+    with pytest.raises(AssertionError) as caught:
+        check_task(task, *argv, cycles=3, deadline=deadline)
+    message = str(caught.value)
+    assert message.startswith(f"{getattr(task, '__name__', task)} does not do what every task must")
+    return message
+
+
+def test_what_is_no_task_is_told() -> None:
+    assert "no subclass of sparts.vtask.VTask" in problems_of(int)
+
+
+class Undocumented(Well):
+    word = option(type=str)
+
+
+class _Hidden(Well):
+    """Waits."""
+
+
+class Spaced(Well):
+    """Waits."""
+
+    OPT_PREFIX = "my prefix"
+
+
+class Greedy(Well):
+    """Waits."""
+
+    @classmethod
+    def option_prefix(cls) -> str:
+        return "greedy"
+
+    word = option(type=str, help="a word")
+
+
+@pytest.mark.parametrize(
+    ("task", "told"),
+    [
+        (Undocumented, "It has no docstring"),
+        (Undocumented, "--Undocumented-word has no help"),
+        (_Hidden, "begins with an underscore"),
+        (Spaced, "'my prefix' makes no good flags"),
+        (Greedy, "do not go together"),
+    ],
+)
+def test_a_declaration_that_is_not_whole_is_told(task: type[VTask], told: str) -> None:
+    assert told in problems_of(task)
+
+
+class Leaking(Well):
+    """Leaves something behind."""
+
+    left: ClassVar[list[Any]] = []
+
+
+class LeaksThreads(Leaking):
+    """Leaves threads behind."""
+
+    def initTask(self) -> None:  # noqa: N802
+        end = threading.Event()
+        thread = threading.Thread(target=end.wait, name="of mine", daemon=True)
+        thread.start()
+        self.left.append((end, thread))
+
+
+class LeaksDescriptors(Leaking):
+    """Leaves descriptors behind."""
+
+    def initTask(self) -> None:  # noqa: N802
+        self.left.append(open(os.devnull, "rb"))  # noqa: SIM115
+
+
+class LeaksCoroutines(Leaking):
+    """Leaves coroutines behind."""
+
+    LOOPLESS = True
+
+    def initTask(self) -> None:  # noqa: N802
+        loop = asyncio.new_event_loop()
+        self.left.append((loop, loop.create_task(_wait(self))))
+        loop.run_until_complete(asyncio.sleep(0))
+
+
+@pytest.fixture
+def mend() -> Iterator[None]:
+    """Let go of what the leaking tasks left behind."""
+    yield
+    for thing in Leaking.left:
+        if isinstance(thing, tuple) and isinstance(thing[0], threading.Event):
+            thing[0].set()
+            thing[1].join()
+        elif isinstance(thing, tuple):
+            loop, task = thing
+            task.cancel()
+            loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
+            loop.close()
+        else:
+            thing.close()
+    Leaking.left.clear()
+
+
+@pytest.mark.usefixtures("mend")
+@pytest.mark.parametrize(
+    ("task", "told"),
+    [
+        (LeaksThreads, "the thread 'of mine'"),
+        (LeaksDescriptors, f"({os.devnull})"),
+        (LeaksCoroutines, "the unfinished <Task pending"),
+    ],
+)
+def test_what_is_left_behind_is_told(
+    task: type[VTask], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sparts.testing.leftovers.PATIENCE", 0.01)
+    message = problems_of(task)
+    assert told in message
+    assert "When stopped before its start, it left behind" in message
+    assert "When started and stopped 3 times, it left behind" in message
+
+
+class NeedsItsStart(Well):
+    """Stops well only when it was started."""
+
+    def start(self) -> None:
+        self.started_well = True
+        super().start()
+
+    def stop(self) -> None:
+        super().stop()
+        if not self.started_well:
+            raise AssertionError("never")
+
+
+def test_a_stop_that_fails_before_the_start_is_told() -> None:
+    message = problems_of(NeedsItsStart)
+    assert "When stopped before its start, it logged at level ERROR" in message
+    assert "When started" not in message
+
+
+class NeverStops(VTask):
+    """Never stops."""
+
+    gate: ClassVar[threading.Event] = threading.Event()
+
+    def _runloop(self) -> None:
+        self.gate.wait()
+
+
+def test_a_task_that_does_not_stop_is_told_by_its_deadline() -> None:
+    try:
+        message = problems_of(NeverStops, deadline=0.1)
+    finally:
+        NeverStops.gate.set()
+    assert "StopTimeoutError: Not stopped, although 0.1 s have passed: NeverStops" in message
+
+
+class NeverReady(Well):
+    """Never gets ready."""
+
+    def initTask(self) -> None:  # noqa: N802
+        self.ready = False
+
+
+def test_a_task_that_never_gets_ready_is_told_with_its_state() -> None:
+    message = problems_of(NeverReady, deadline=0.05)
+    assert "NeverReady is ALIVE, not ready" in message
+
+
+class Crashes(VTask):
+    """Crashes."""
+
+    def _runloop(self) -> None:
+        raise ValueError("no such host")
+
+
+def test_a_task_that_crashes_is_told() -> None:
+    assert "ValueError: no such host" in problems_of(Crashes)
+
+
+class Skipped(Well):
+    """Leaves itself out."""
+
+    def initTask(self) -> None:  # noqa: N802
+        raise SkipTask("not configured")
+
+
+def test_a_task_that_leaves_itself_out_is_told() -> None:
+    assert "left itself out" in problems_of(Skipped)
+
+
+class CannotReload(Well):
+    """Cannot reload."""
+
+    def reload(self) -> None:
+        raise OSError("no such file")
+
+
+def test_a_reload_that_fails_is_told() -> None:
+    assert "Reload of CannotReload failed: no such file" in problems_of(CannotReload)
+
+
+class Unhealthy(Well):
+    """Is ill."""
+
+    @property
+    def healthy(self) -> bool:
+        return False
+
+
+def test_a_task_that_runs_and_is_not_healthy_is_told() -> None:
+    assert "says that it is not healthy" in problems_of(Unhealthy)
+
+
+class OnlyOnce(Well):
+    """Can run but once."""
+
+    LOOPLESS = True
+    runs: ClassVar[list[int]] = []
+
+    def start(self) -> None:
+        self.runs.append(1)
+        if len(self.runs) > 5:
+            raise OSError("in use")
+
+
+def test_a_task_that_cannot_start_again_is_told() -> None:
+    assert "start of OnlyOnce failed: OSError: in use" in problems_of(OnlyOnce)
+
+
+class StopsWhatNeverBegan(AsyncioTask):
+    """Stops badly on a loop in which it never began."""
+
+    async def run(self) -> None:
+        await _wait(self)
+
+    def stop(self) -> None:
+        super().stop()
+        if self.loop_task.open and not self._begun:
+            raise RuntimeError("nothing to stop")
+
+
+def test_a_stop_that_fails_on_a_loop_that_runs_is_told() -> None:
+    message = problems_of(StopsWhatNeverBegan)
+    assert "stopped before its start, on tasks that run" in message
