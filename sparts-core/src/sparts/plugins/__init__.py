@@ -267,6 +267,13 @@ def load_checked(entry: EntryPoint) -> type[Any]:
 def _not_found(name: str, distribution: str | None, everything: list[EntryPoint]) -> str:
     import difflib
 
+    for entry in installed():
+        mine = distribution is None or entry.distribution == normalized(distribution)
+        if (entry.group, entry.name) == (TASKS, name) and mine and blocked(entry):
+            return (
+                f"Task {entry} is kept out by SPARTS_DISABLE_PLUGINS, SPARTS_LOAD_PLUGINS or "
+                f"--no-plugin."
+            )
     names = sorted({entry.name for entry in everything})
     if distribution is not None:
         providers = [entry.distribution for entry in everything if entry.name == name]
