@@ -171,6 +171,18 @@ class S(VService):
     assert "CRITICAL:S:Not stopped, although a second SIGTERM came: C" in process.lines
 
 
+def test_options_that_are_found_wrong_before_the_start(tmp_path: Path) -> None:
+    body = """
+from sparts.errors import UsageError
+class S(VService):
+    def preprocessOptions(self):
+        raise UsageError("--left and --right exclude each other.")
+"""
+    with service(tmp_path, body) as process:
+        assert process.finish() == 2
+    assert process.lines == ["service.py: error: --left and --right exclude each other."]
+
+
 def test_stop_at_the_very_end_of_the_start() -> None:
     instance = make_service(VService)
     instance.record_status(ServiceStatus.STARTING)
@@ -208,7 +220,8 @@ class S(VService):
 """
     with service(tmp_path, body) as process:
         assert process.finish() == 2
-    assert "A.RESTART is 'sometimes': use 'never', 'on-failure'" in process.output
+    assert "ERROR:S:A.RESTART is 'sometimes': use 'never', 'on-failure'" in process.output
+    assert "Instance ended with status 2: A.RESTART is 'sometimes'" in process.output
     assert "Traceback" not in process.output
 
 

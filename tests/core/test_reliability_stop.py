@@ -69,6 +69,8 @@ class S(VService):
         assert process.stop() == 1
     assert "ERROR:S.B:B failed while stopping" in process.lines
     assert "ValueError: will not" in process.lines
+    text = "ERROR:S:Instance ended with status 1: B failed while stopping: ValueError: will not"
+    assert process.lines[-1] == text
     assert process.lines.index("B joined") < process.lines.index("A joined")
 
 

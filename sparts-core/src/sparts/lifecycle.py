@@ -16,7 +16,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 from sparts import systemd
-from sparts.errors import SpartsError, StartError, StopTimeoutError, TaskFailedError
+from sparts.errors import SpartsError, StartError, StopTimeoutError, TaskFailedError, UsageError
 from sparts.inbox import Message
 from sparts.signals import RELOAD, STACKS
 from sparts.stacks import format_thread, format_threads
@@ -195,7 +195,8 @@ class Lifecycle:
         if self.error is None:
             error.__cause__ = cause
             self.error = error
-        self.status = self.status or EXIT_FAILURE
+        wrong_use = isinstance(error, UsageError)
+        self.status = self.status or (EXIT_USAGE if wrong_use else EXIT_FAILURE)
 
     def _begin_stop(self, drain: float = 0.0) -> None:
         """Take the service out of service; stop its tasks after ``drain`` seconds."""
@@ -310,8 +311,9 @@ class Lifecycle:
 
     def _stop(self) -> None:
         service = self.service
-        for error in service.tasks.stop(self._stop_step):
-            self._fail(TaskFailedError(f"{self._step} failed: {_describe(error)}"), error)
+        for task, error in service.tasks.stop(self._stop_step):
+            text = f"{task.name} failed while stopping: {_describe(error)}"
+            self._fail(TaskFailedError(text), error)
         self._step = ""
         service.record_status(ServiceStatus.DEAD if self.status else ServiceStatus.STOPPED)
         service.tell_statuses()

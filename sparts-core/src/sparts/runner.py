@@ -14,6 +14,7 @@ from sparts.lifecycle import (
     EXIT_CLEAN,
     EXIT_DEADLINE,
     EXIT_FAILURE,
+    EXIT_USAGE,
     Lifecycle,
     Outcome,
 )
@@ -44,6 +45,8 @@ class ServiceThread(threading.Thread):
         """What ended the service otherwise than in order."""
         self.hung = False
         """Whether something did not end in time and was left behind."""
+        self.refused = False
+        """Whether the options or the logging were wrong, so that nothing was started."""
         self._guard = guard
         self._succeeded = False
         self._settled = threading.Event()
@@ -59,10 +62,12 @@ class ServiceThread(threading.Thread):
         try:
             while self._run_instance().restart:
                 self.service = self.service.successor()
+        except UsageError as error:
+            self.status, self.error, self.refused = EXIT_USAGE, error, True
+            self.service.finish(error)
         except BaseException as error:
             self.status, self.error = self.status or EXIT_FAILURE, error
-            if not isinstance(error, UsageError):
-                self.service.logger.critical("%s failed", self.service.name, exc_info=error)
+            self.service.logger.critical("%s failed", self.service.name, exc_info=error)
             self.service.finish(error)
         finally:
             self.service.listeners.close()

@@ -276,13 +276,13 @@ class Tasks:
             task.service.hooks.call("sparts_task_start", task=task)
             task.started()
 
-    def stop(self, step: Step) -> list[BaseException]:
-        """Stop what was initialised, in reverse; return what ``stop()`` and ``join()`` raised.
+    def stop(self, step: Step) -> list[tuple[VTask, BaseException]]:
+        """Stop what was initialised, in reverse; return what each ``stop()`` and ``join()`` raised.
 
         Every task is told in reverse start order, but not before all that depend on it have been
         joined.
         """
-        errors: list[BaseException] = []
+        errors: list[tuple[VTask, BaseException]] = []
         waiting: dict[VTask, None] = {}
         dependants: dict[VTask, list[VTask]] = {}
         for task in self._initialised:
@@ -313,12 +313,12 @@ class Tasks:
         return errors
 
 
-def _attempt(task: VTask, action: Callable[[], object]) -> list[BaseException]:
+def _attempt(task: VTask, action: Callable[[], object]) -> list[tuple[VTask, BaseException]]:
     try:
         action()
     except BaseException as error:
         task.logger.exception("%s failed while stopping", task.name)
-        return [error]
+        return [(task, error)]
     return []
 
 

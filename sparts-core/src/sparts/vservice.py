@@ -175,7 +175,7 @@ class VService(ServiceOptions, Health):
             print("\n".join(task.__name__ for task in service.tasks))
             return EXIT_CLEAN
         runner = run_in_this_thread(service, guard)
-        if isinstance(runner.error, UsageError):
+        if runner.refused and runner.error is not None:
             raise runner.error
         return runner
 
