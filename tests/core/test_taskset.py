@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from sparts import taskset
+from sparts import plugins, taskset
 from sparts.errors import (
     AmbiguousTaskError,
     DependencyCycleError,
@@ -105,7 +105,7 @@ def test_unknown_name_suggests_the_nearest() -> None:
 def test_task_of_a_plugin_that_is_not_installed_tells_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("SPARTS_DISABLE_PLUGINS", "sparts-tornado")
+    monkeypatch.setattr(plugins, "installed", list)
     with pytest.raises(TaskNotFoundError) as caught:
         resolve("TornadoHTTPTask")
     assert str(caught.value) == (
