@@ -27,7 +27,7 @@ from sparts.errors import StartError
 from sparts.listeners import format_address
 from sparts.testing.conformance import check_task
 from sparts.testing.leftovers import Leftovers
-from sparts.testing.running import ServiceFactory, make_service, service_of
+from sparts.testing.running import ServiceFactory, make_service, running, service_of
 from sparts.testing.waiting import WAIT, log_of, wait_ready
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ class ServerContract:
     def test_a_stop_closes_the_port_and_the_connections(self) -> None:
         """A client that waits learns of it; another is refused."""
         with contextlib.ExitStack() as stack:
-            with self.running() as service:
+            with running(service_of(self.server_task), *self.here()) as service:
                 (address,) = self.server(service).bound_addrs
                 self.ask_at(address)
                 idle = stack.enter_context(self.connected(address))

@@ -1,0 +1,35 @@
+"""Sparts-tornado keeps the contracts of the test kit."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+from sparts import plugins
+from sparts.tasks.tornado import TornadoHTTPTask
+from sparts.testing.conformance import check_task
+from sparts.testing.servers import ServerContract
+
+
+@pytest.mark.parametrize("name", [e.name for e in plugins.find("sparts.tasks")
+                                  if e.distribution == "sparts-tornado"])  # fmt: skip
+def test_every_task_type_of_sparts_tornado_does_what_every_task_must(name: str) -> None:
+    task: Any = plugins.load_task(name, "sparts-tornado")
+    argv = ("--http-host", "127.0.0.1") if issubclass(task, TornadoHTTPTask) else ()
+    check_task(task, *argv)
+
+
+class TestTornadoHTTPTask(ServerContract):
+    """TornadoHTTPTask is a server like every other."""
+
+    server_task = TornadoHTTPTask
+
+    def ask(self, connection: socket.socket) -> None:
+        """Get the greeting."""
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        answer = b""
+        while chunk := connection.recv(65536):
+            answer += chunk
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert answer.endswith(b"Hello, world")
