@@ -11,9 +11,9 @@ import os
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from sparts import systemd
-from sparts.errors import StartError
+from sparts.errors import OptionError, StartError
 from sparts.option_types import port as port_number
-from sparts.options import option
+from sparts.options import option, source_of
 
 if TYPE_CHECKING:
     import logging
@@ -91,11 +91,25 @@ class Listening:
     """What the sockets are bound to, as `socket.getsockname` tells it; after `take_sockets`."""
 
     def address(self) -> Address:
-        """Return where this task's options say that it listens."""
-        hosts = tuple(filter(None, (part.strip() for part in (self.host or "").split(","))))
-        prefix = self.option_prefix().replace("_", "-")
-        return Address(self.name, prefix, hosts or ("0.0.0.0",), self.port or 0,  # noqa: S104
-                       self.sock or "", self.sock_group or "", self.BACKLOG)  # fmt: skip
+        """Return where this task's options say that it listens.
+
+        Raises:
+            OptionError: both a port and a Unix socket were given, and not by a default.
+        """
+        sock, port, group, backlog = self.sock or "", self.port or 0, self.sock_group, self.BACKLOG
+        prefix = self.option_prefix()
+        flag = prefix.replace("_", "-")
+        of_port = source_of(self.service.options, f"{prefix}_port")
+        if sock and of_port.explicit:
+            if source_of(self.service.options, f"{prefix}_sock").explicit:
+                raise OptionError(
+                    f"--{flag}-sock and --{flag}-port exclude each other (the port comes from: "
+                    f"{of_port}). Leave one of them out."
+                )
+            sock = ""
+        hosts = tuple(filter(None, map(str.strip, (self.host or "").split(","))))
+        every = ("0.0.0.0",)  # noqa: S104 - a server is there to be reached
+        return Address(self.name, flag, hosts or every, port, sock, group or "", backlog)
 
     def take_sockets(self) -> list[socket.socket]:
         """Return this instance's non-blocking duplicates of its listening sockets, and note
@@ -191,18 +205,21 @@ def format_address(address: Any) -> str:
 
 
 def _check_distinct(addresses: list[Address]) -> None:
-    seen: dict[tuple[str, int], Address] = {}
-    for address in addresses:
-        keys = (
-            [(address.path, 0)]
-            if address.path
-            else [(host, address.port) for host in address.hosts]
-        )
-        for key in keys:
-            other = seen.setdefault(key, address)
-            if other is not address and (address.path or address.port):
+    for number, address in enumerate(addresses):
+        for other in addresses[:number]:
+            if _collide(address, other):
                 what = "sock" if address.path else "port"
                 raise StartError(
                     f"{other.owner} and {address.owner} are both to listen on {address}. Give one "
                     f"of them another with --{other.prefix}-{what} or --{address.prefix}-{what}."
                 )
+
+
+def _collide(one: Address, other: Address) -> bool:
+    """Tell whether two addresses cannot both be bound."""
+    if one.path or other.path:
+        return one.path == other.path
+    if one.port != other.port or not one.port:
+        return False
+    pairs = [(a, b) for a in one.hosts for b in other.hosts if (":" in a) == (":" in b)]
+    return any(a == b or {a, b} & {"0.0.0.0", "::"} for a, b in pairs)  # noqa: S104

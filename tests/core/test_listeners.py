@@ -1,0 +1,292 @@
+"""Listening sockets: where a server task listens, and a clear error for each wrong way."""
+
+from __future__ import annotations
+
+import errno
+import grp
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sparts import sockets
+from sparts.errors import OptionError, StartError
+from sparts.listeners import Listening, format_address
+from sparts.testing.running import make_service, running
+from sparts.vservice import VService
+from sparts.vtask import VTask
+
+
+class Echo(Listening, VTask):
+    """Listens, and answers nothing."""
+
+    OPT_PREFIX = "echo"
+    DEFAULT_HOST = "127.0.0.1"
+    LOOPLESS = True
+
+    def start(self) -> None:
+        self.take_sockets()
+        self.log_started()
+
+    def join(self) -> None:
+        self.close_sockets()
+
+
+class Service(VService):
+    TASKS = [Echo]
+
+
+def echo(service: VService) -> Echo:
+    found: Echo = service.requireTask(Echo)
+    return found
+
+
+def start_error(*argv: str, service_class: type[VService] = Service) -> str:
+    with pytest.raises((StartError, OptionError)) as caught:
+        make_service(service_class, *argv).startBG()
+    return str(caught.value)
+
+
+def test_port_0_takes_a_free_one_and_says_which(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    with running(Service) as service:
+        ((host, port),) = echo(service).bound_addrs
+        assert host == "127.0.0.1"
+        assert port != 0
+        socket.create_connection((host, port)).close()
+    assert f"Echo Server Started on 127.0.0.1:{port}" in caplog.text
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((host, port))
+
+
+def test_ipv6_is_served_and_shown_in_brackets(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    with running(Service, "--echo-host", "::1") as service:
+        address = echo(service).bound_addrs[0]
+        socket.create_connection(address[:2]).close()
+    assert f"Server Started on [::1]:{address[1]}" in caplog.text
+
+
+def test_all_addresses_of_both_kinds_share_one_port() -> None:
+    with running(Service, "--echo-host", "0.0.0.0,::") as service:
+        addresses = echo(service).bound_addrs
+        assert {address[0] for address in addresses} == {"0.0.0.0", "::"}
+        assert len({address[1] for address in addresses}) == 1
+        for host in ("127.0.0.1", "::1"):
+            socket.create_connection((host, addresses[0][1])).close()
+
+
+def test_name_of_a_host_stands_for_all_its_addresses() -> None:
+    with running(Service, "--echo-host", "localhost") as service:
+        assert "127.0.0.1" in {address[0] for address in echo(service).bound_addrs}
+
+
+def test_sockets_do_not_block_and_are_not_inherited_by_children() -> None:
+    with running(Service) as service:
+        (sock,) = echo(service)._sockets
+        assert sock.gettimeout() == 0
+        assert not os.get_inheritable(sock.fileno())
+
+
+def test_address_that_is_not_this_hosts() -> None:
+    message = start_error("--echo-host", "192.0.2.1")
+    assert message == "--echo-host: 192.0.2.1:0 is not an address of this host."
+
+
+def test_name_that_is_no_host() -> None:
+    message = start_error("--echo-host", "no such host.invalid")
+    assert message.startswith(
+        "--echo-host: 'no such host.invalid' is not an address of this host: "
+    )
+
+
+def test_port_in_use() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert start_error("--echo-port", str(port)) == (
+            f"--echo-port: 127.0.0.1:{port} is in use by another process. Stop it, or choose "
+            f"another."
+        )
+
+
+def test_privileged_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> Any:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(sockets, "_bind_tcp", refuse)  # root may use every port
+    assert start_error("--echo-port", "80") == (
+        "--echo-port: no permission to listen on 127.0.0.1:80. Ports below 1024 need root or "
+        "CAP_NET_BIND_SERVICE."
+    )
+
+
+def test_two_tasks_on_one_port() -> None:
+    class Both(VService):
+        TASKS = [Echo, type("Other", (Echo,), {"OPT_PREFIX": "other"})]
+
+    argv = ("--echo-port", "7", "--other-port", "7")
+    assert start_error(*argv, service_class=Both) == (
+        "Echo and Other are both to listen on 127.0.0.1:7. Give one of them another with "
+        "--echo-port or --other-port."
+    )
+
+
+def test_all_addresses_and_one_of_them_on_one_port() -> None:
+    class Both(VService):
+        TASKS = [Echo, type("Other", (Echo,), {"OPT_PREFIX": "other"})]
+
+    argv = ("--echo-port", "7", "--other-port", "7", "--other-host", "0.0.0.0")
+    assert "Echo and Other are both to listen on" in start_error(*argv, service_class=Both)
+
+
+def test_port_0_of_two_tasks_is_two_ports() -> None:
+    class Both(VService):
+        TASKS = [Echo, type("Other", (Echo,), {"OPT_PREFIX": "other"})]
+
+    with running(Both) as service:
+        ports = {service.requireTask(name).bound_addrs[0][1] for name in ("Echo", "Other")}
+        assert len(ports) == 2
+
+
+def test_unix_socket_is_its_owners_alone_and_goes_in_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "echo.sock"
+    with running(Service, "--echo-sock", str(path)) as service:
+        assert echo(service).bound_addrs == [str(path)]
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+    assert not path.exists()
+
+
+def test_unix_socket_may_be_a_groups(tmp_path: Path) -> None:
+    group = grp.getgrgid(os.getgid())
+    path = tmp_path / "echo.sock"
+    with running(Service, "--echo-sock", str(path), "--echo-sock-group", group.gr_name):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660
+        assert path.stat().st_gid == group.gr_gid
+
+
+def test_unknown_group(tmp_path: Path) -> None:
+    path = tmp_path / "echo.sock"
+    message = start_error("--echo-sock", str(path), "--echo-sock-group", "no-such-group")
+    assert message == "--echo-sock-group: no group is named 'no-such-group'."
+    assert not path.exists()
+
+
+def test_stale_unix_socket_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "echo.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    with running(Service, "--echo-sock", str(path)), socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+
+
+def test_live_unix_socket_is_an_error_and_stays(tmp_path: Path) -> None:
+    path = tmp_path / "echo.sock"
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen()
+        assert start_error("--echo-sock", str(path)) == (
+            f"--echo-sock: another process is listening on {path}. Stop it, or choose another path."
+        )
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+
+
+def test_file_that_is_no_socket_is_an_error_and_stays(tmp_path: Path) -> None:
+    path = tmp_path / "precious"
+    path.write_text("data")
+    message = start_error("--echo-sock", str(path))
+    assert message == f"--echo-sock: {path} exists and is not a socket."
+    assert path.read_text() == "data"
+
+
+def test_folder_that_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "no" / "echo.sock"
+    message = start_error("--echo-sock", str(path))
+    assert message == f"--echo-sock: cannot listen on {path}: No such file or directory."
+
+
+def test_path_that_is_too_long(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 200)
+    assert start_error("--echo-sock", str(path)).endswith("AF_UNIX path too long.")
+
+
+def test_unix_socket_together_with_an_explicit_port(tmp_path: Path) -> None:
+    message = start_error("--echo-sock", str(tmp_path / "s"), "--echo-port", "7")
+    assert message == (
+        "--echo-sock and --echo-port exclude each other (the port comes from: command line: "
+        "--echo-port). Leave one of them out."
+    )
+
+
+def test_unix_socket_together_with_a_default_port(tmp_path: Path) -> None:
+    class WithPort(VService):
+        TASKS = [Echo]
+        DEFAULT_PORT = 7
+
+    with running(WithPort, "--echo-sock", str(tmp_path / "s")) as service:
+        assert echo(service).bound_addrs == [str(tmp_path / "s")]
+
+
+@pytest.fixture
+def passed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[socket.socket]]:
+    """Two sockets that the process was given, as if at its start."""
+    given = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    yield given
+    for sock in given:
+        sock.close()
+
+
+def inherit(monkeypatch: pytest.MonkeyPatch, **named: socket.socket) -> None:
+    found = {name: [os.dup(sock.fileno())] for name, sock in named.items()}
+    monkeypatch.setattr("sparts.systemd.inherited_sockets", lambda: found)
+
+
+@pytest.mark.parametrize("name", ["echo", "Echo", "unknown", "my.socket"])
+def test_inherited_socket_goes_to_the_only_server_whatever_its_name(
+    name: str, passed: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inherit(monkeypatch, **{name: passed[0]})
+    with running(Service, "--echo-port", "7") as service:
+        assert echo(service).bound_addrs == [passed[0].getsockname()]
+
+
+def test_inherited_sockets_go_to_the_servers_of_their_names(
+    passed: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Both(VService):
+        TASKS = [Echo, type("Other", (Echo,), {"OPT_PREFIX": "other"})]
+
+    inherit(monkeypatch, other=passed[0], echo=passed[1])
+    with running(Both) as service:
+        assert echo(service).bound_addrs == [passed[1].getsockname()]
+        assert service.requireTask("Other").bound_addrs == [passed[0].getsockname()]
+
+
+def test_inherited_socket_that_nobody_is_named_like(
+    passed: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Both(VService):
+        TASKS = [Echo, type("Other", (Echo,), {"OPT_PREFIX": "other"})]
+
+    inherit(monkeypatch, unknown=passed[0])
+    message = start_error(service_class=Both)
+    assert "No task is named or prefixed like the inherited socket(s) unknown." in message
+    assert "FileDescriptorName=echo" in message
+
+
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [
+        (("127.0.0.1", 80), "127.0.0.1:80"),
+        (("::1", 80, 0, 0), "[::1]:80"),
+        ("/run/x.sock", "/run/x.sock"),
+        (b"\0abstract", "\0abstract"),
+    ],
+)
+def test_addresses_are_shown_as_people_write_them(address: Any, text: str) -> None:
+    assert format_address(address) == text
