@@ -1,0 +1,1 @@
+"""Feels the pulse of every sparts service."""

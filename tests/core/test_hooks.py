@@ -1,0 +1,217 @@
+"""Every hook is documented, implemented by the example plugin, and does what its page says."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sparts import hookspecs
+from sparts.testing.distributions import make_distribution
+
+from tests.core.commands import make_plugin, sparts
+from tests.processes import ServiceProcess, clean_environment
+
+ROOT = Path(__file__).parents[2]
+PLUGIN = ROOT / "examples" / "hook_plugin"
+PAGE = (ROOT / "docs" / "hooks.md").read_text(encoding="utf-8")
+HOOKS: dict[str, Any] = {
+    name: value for name, value in vars(hookspecs).items() if name.startswith("sparts_")
+}
+SERVICE = """
+import json
+from sparts.vservice import VService
+from sparts.vtask import VTask
+
+class Fragile(VTask):
+    RESTART = "on-failure"
+    failed = False
+
+    def _runloop(self):
+        if not Fragile.failed:
+            Fragile.failed = True
+            raise RuntimeError("once")
+        assert self.service.wait_ready(60)
+        print(json.dumps(self.service.describe()), flush=True)
+        self.service.shutdown()
+
+class MyService(VService):
+    TASKS = [Fragile]
+
+MyService.initFromCLI()
+"""
+SEEN = {
+    "sparts_options_add": r'"pulse_max_failures": 3',
+    "sparts_tasks_add": r'"name": "Heartbeat"',
+    "sparts_counters_add": r'"pulse.failures": 1',
+    "sparts_checks_add": r'"checks": {"pulse.failures": ""}',
+    "sparts_service_create": r"INFO:MyService:pulse: MyService is felt",
+    "sparts_service_change": r"INFO:MyService:pulse: \w+ to STOPPING",
+    "sparts_task_init": r'"pulse.start_seconds": [0-9.e-]+',
+    "sparts_task_start": r"INFO:MyService.Fragile:pulse: started",
+    "sparts_task_stop": r"INFO:MyService.Fragile:pulse: told to stop",
+    "sparts_task_change": r"INFO:MyService.Fragile:pulse: NEW to STARTING",
+    "sparts_task_failure": r"pulse: failed with RuntimeError\('once'\), again in 0.\d s",
+}
+"""What each hook of the example plugin leaves in the output of the service above."""
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """Give a folder in which the example plugin is installed as its pyproject.toml says."""
+    project = tomllib.loads((PLUGIN / "pyproject.toml").read_text())["project"]
+    sources = {
+        ".".join(path.relative_to(PLUGIN / "src").with_suffix("").parts): path.read_text()
+        for path in (PLUGIN / "src").rglob("*.py")
+    }
+    return make_distribution(
+        tmp_path / "fakes",
+        project["name"],
+        project["version"],
+        entry_points=project["entry-points"],
+        modules=sources,
+        requires=project["dependencies"],
+    )
+
+
+def run(folder: Path, *argv: str) -> list[str]:
+    """Run the service to its end, with what is installed in `folder`; its lines."""
+    command = [sys.executable, "-c", SERVICE, *argv]
+    environment = clean_environment(PYTHONPATH=str(folder))
+    with ServiceProcess(command, cwd=folder, env=environment) as service:
+        assert service.finish() == 0, service.output
+        return service.lines
+
+
+def description(lines: list[str]) -> dict[str, Any]:
+    """What the service told of itself."""
+    found: dict[str, Any] = json.loads(next(line for line in lines if line.startswith("{")))
+    return found
+
+
+def test_every_hook_is_exercised_by_the_example_plugin(installed: Path) -> None:
+    assert SEEN.keys() == HOOKS.keys()
+    output = "\n".join(run(installed))
+    missing = [name for name, pattern in SEEN.items() if not re.search(pattern, output)]
+    assert missing == [], output
+
+
+def test_every_hook_is_implemented_by_the_example_plugin_by_its_signature() -> None:
+    source = (PLUGIN / "src" / "acme_pulse" / "hooks.py").read_text()
+    for name, hook in HOOKS.items():
+        arguments = ", ".join(inspect.signature(hook).parameters)
+        found = re.search(rf"@hookimpl(\(wrapper=True\))?\ndef {name}\((.*?)\) ->", source, re.S)
+        assert found, name
+        assert ", ".join(re.findall(r"(\w+): ", found[2])) == arguments
+
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_every_hook_is_documented_with_signature_thread_order_and_exceptions(name: str) -> None:
+    sections = dict(re.findall(r"^### `(\w+)`\n(.*?)(?=^##|\Z)", PAGE, re.M | re.S))
+    assert sections.keys() == HOOKS.keys()
+    signature = f"{name}({', '.join(inspect.signature(HOOKS[name]).parameters)})"
+    section = sections[name]
+    assert f"`{signature}`" in section
+    for word in ("Called", "Thread", "Order", "An exception"):
+        assert re.search(rf"^- \*\*{word}\*\*.{{12,}}", section, re.M), word
+    assert HOOKS[name].__doc__
+
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_name_of_every_hook_is_a_noun_and_a_verb(name: str) -> None:
+    assert re.fullmatch(r"sparts_[a-z]+_[a-z]+", name)
+
+
+def test_doctor_finds_nothing_wrong_with_the_example_plugin(installed: Path) -> None:
+    done = sparts("doctor", cwd=installed, path=installed)
+    assert done.status == 0, done.out
+    assert "1 hook modules" in " ".join(done.out.split())
+
+
+def test_options_of_a_plugin_are_like_all_others(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text("[pulse]\nmax_failures = 8\n")
+    by = [sys.executable, "-c", SERVICE]
+    shown = sparts("--help", by=by, cwd=tmp_path, path=installed)
+    assert "What acme-pulse does in this service." in shown.out
+    assert "--pulse-max-failures NUMBER" in shown.out.replace("FAILURES", "NUMBER")
+    shown = sparts("--show-config", "--config", "c.toml", by=by, cwd=tmp_path, path=installed)
+    assert "[PulseOptions]\nmax_failures = 8  # file:" in shown.out
+    shown = sparts(
+        *("--show-config", "--config", "c.toml"),
+        by=by,
+        cwd=tmp_path,
+        path=installed,
+        MYSERVICE_PULSE_MAX_FAILURES="9",
+    )
+    assert "max_failures = 9  # environment: MYSERVICE_PULSE_MAX_FAILURES" in shown.out
+    wrong = sparts("--pulse-max-failures", "x", by=by, cwd=tmp_path, path=installed)
+    assert (wrong.status, "--pulse-max-failures" in wrong.err) == (2, True)
+    written = sparts("--write-config", by=by, cwd=tmp_path, path=installed)
+    assert "# What acme-pulse does in this service.\n[PulseOptions]" in written.out
+
+
+def test_options_of_a_plugin_steer_its_hooks(installed: Path) -> None:
+    lines = run(installed, "--no-pulse-beat", "--pulse-max-failures", "0")
+    told = description(lines)
+    assert [task["name"] for task in told["tasks"]] == ["Fragile"]
+    assert told["options"]["pulse_max_failures"] == 0
+    assert told["healthy"] is False
+    assert told["checks"] == {"pulse.failures": "it says so"}
+    assert "pulse.failures is unhealthy: it says so" in told["status_details"]
+
+
+def test_service_is_healthy_while_the_checks_of_plugins_hold(installed: Path) -> None:
+    told = description(run(installed, "--pulse-max-failures", "1"))
+    assert told["healthy"] is True
+    assert told["counters"]["pulse.failures"] == 1
+
+
+CHECKS = """
+from sparts.hookspecs import hookimpl
+@hookimpl
+def sparts_checks_add(service):
+    def raises():
+        raise OSError("disk full")
+    return {"w.raises": raises, "w.says": lambda: False, "w.none": lambda: None}
+"""
+
+
+def test_check_fails_by_false_or_an_exception_whose_text_is_the_reason(tmp_path: Path) -> None:
+    told = description(run(make_plugin(tmp_path, "watcher", CHECKS)))
+    assert told["healthy"] is False
+    assert told["checks"] == {
+        "w.raises": "OSError: disk full",
+        "w.says": "it says so",
+        "w.none": "",
+    }
+
+
+@pytest.mark.parametrize("name", ["Fragile.n_failures", "twice"])
+def test_counter_of_a_name_that_is_taken_fails_the_start(name: str, tmp_path: Path) -> None:
+    for owner in ("one", "two"):
+        text = "from sparts.hookspecs import hookimpl\n@hookimpl\n"
+        text += f"def sparts_counters_add(service): return {{{name!r}: lambda: 1}}\n"
+        make_plugin(tmp_path, owner, text)
+    by = [sys.executable, "-c", SERVICE]
+    done = sparts(by=by, cwd=tmp_path, path=tmp_path)
+    assert done.status == 2
+    assert f"failed in sparts_counters_add: the name {name!r} is taken" in done.err
+    assert "Hook plugin 'two' of two 4.2" in done.err or name == "twice"
+
+
+def test_plugins_are_called_in_the_reverse_order_of_their_names_unless_they_ask_otherwise(
+    tmp_path: Path,
+) -> None:
+    for owner, mark in (("a", ""), ("b", ""), ("c", "(trylast=True)"), ("d", "")):
+        text = f"from sparts.hookspecs import hookimpl\n@hookimpl{mark}\n"
+        text += f"def sparts_service_create(service): print('order', {owner!r})\n"
+        make_plugin(tmp_path, owner, text)
+    lines = run(tmp_path)
+    assert [line for line in lines if line.startswith("order")] == [
+        *("order d", "order b", "order a", "order c")
+    ]
