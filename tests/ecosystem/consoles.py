@@ -110,8 +110,11 @@ def run_python(session: Session, command: str, expected: list[str]) -> None:
     wanted = PORT.findall(command)
     variables = dict(VARIABLE.findall(command))
     words = shlex.split(PORT.sub(r"\g<1>0", VARIABLE.sub("", command)).removesuffix("&"))
+    program = session.python
+    if words[0] != "python":  # a script beside it
+        program = str(Path(program).with_name(words[0]))
     service = ServiceProcess(
-        [session.python, *words[1:]], cwd=session.folder, env=clean_environment(**variables)
+        [program, *words[1:]], cwd=session.folder, env=clean_environment(**variables)
     )
     session.stack.enter_context(service)
     if not background:
@@ -155,5 +158,6 @@ COMMANDS: dict[str, Run] = {
     "make": check_make,
     "pip": check_pip,
     "python": run_python,
+    "sparts": run_python,
     "curl": run_curl,
 }

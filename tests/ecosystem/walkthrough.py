@@ -83,6 +83,7 @@ def install(walk: Session, command: str, _expected: list[str]) -> None:
 
 WALKING = {
     "python": COMMANDS["python"],
+    "sparts": COMMANDS["sparts"],
     "curl": COMMANDS["curl"],
     "python3": make_environment,
     ".": activate,
