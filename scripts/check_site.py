@@ -43,6 +43,8 @@ class _Fetches(HTMLParser):
         address = values.get(FETCHED.get(tag, ""), "")
         if ELSEWHERE.match(address) and not (tag == "link" and kinds & NOT_FETCHED):
             self.found.append(address)
+        if "mermaid" in values.get("class", "").split():
+            self.found.append("mermaid, to draw a diagram: use a picture of plain text")
         self.found += IN_STYLES.findall(values.get("style", ""))
 
 

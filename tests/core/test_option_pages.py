@@ -30,7 +30,7 @@ def write_files(page: Path, folder: Path) -> None:
     for kind, text in BLOCK.findall(page.read_text()):
         if found := re.search(r"file=(\S+)", kind):
             (folder / found[1]).write_text(text)
-        elif kind == "toml":
+        elif kind.split()[:1] == ["toml"]:
             (folder / text.partition("\n")[0].removeprefix("# ")).write_text(text)
 
 

@@ -65,6 +65,12 @@ SERVICE = "from sparts.vservice import VService\nVService.initFromCLI()\n"
         ("python fails=2", "print('well')\n"),
         ("python whatever=1", "print('well')\n"),
         ("python", f"import atexit, os\natexit.register(os._exit, 9)\n{SERVICE}"),
+        ("python pytest", "def test_it():\n    assert False\n"),
+        ("python pytest", "print('no test at all')\n"),
+        ("mermaid", "graph TD\n"),
+        ("console status=2", "$ python -V\n"),
+        ("console", "$ python -V\nPython 2.7\n"),
+        ("console", "$ python -c 'print(1); print(2)'\n2\n1\n"),
         ("console", "$ make no-such-target\n"),
         ("console", "$ rm -rf somewhere\n"),
         ("console", "$ pip install no-such-distribution\n"),
@@ -76,6 +82,54 @@ def test_an_example_that_does_not_hold_is_found_out(info: str, code: str, tmp_pa
     block = Block(ROOT / "README.md", 1, info, code)
     with pytest.raises(AssertionError):
         run_block(block, tmp_path)
+
+
+CONFIGURED = """```python file=service.py
+from sparts.options import option
+from sparts.vservice import VService
+
+class Service(VService):
+    size = option(type=int, default=1)
+
+Service.initFromCLI()
+```
+"""
+
+
+def give_config(folder: Path, config: str) -> None:
+    page = folder / "page.md"
+    page.write_text(CONFIGURED, encoding="utf-8")
+    write_files(page, folder)
+    run_block(Block(page, 9, "toml config=service.py", config), folder)
+
+
+def test_a_configuration_is_given_to_the_service_of_its_page(tmp_path: Path) -> None:
+    give_config(tmp_path, "size = 2\n")
+
+
+@pytest.mark.parametrize("config", ["sise = 2\n", "size = 'large'\n", "# nothing\n"])
+def test_a_configuration_that_the_service_does_not_take_is_found_out(
+    config: str, tmp_path: Path
+) -> None:
+    with pytest.raises(AssertionError):
+        give_config(tmp_path, config)
+
+
+def test_a_console_session_may_set_variables_and_leave_text_out(tmp_path: Path) -> None:
+    script = 'import os; print(os.environ["GREETING"], 1, 2)'
+    code = f"$ GREETING=hello python -c '{script}'\nhello ... 2\n"
+    run_block(Block(ROOT / "README.md", 1, "console", code), tmp_path)
+
+
+def test_a_console_session_may_end_with_another_status(tmp_path: Path) -> None:
+    code = "$ python -c 'raise SystemExit(3)'\n"
+    run_block(Block(ROOT / "README.md", 1, "console status=3", code), tmp_path)
+
+
+@pytest.mark.parametrize("unit", ["Type=notify\n", "[Unit]\n[Unit]\n", "[Service]\nnothing\n"])
+def test_a_malformed_unit_is_found_out(unit: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"(?i)section|pars"):
+        run_block(Block(ROOT / "README.md", 1, "ini", unit), tmp_path)
 
 
 def test_broken_toml_is_found_out(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ def write_site(folder: Path, page: str, style: str = "") -> None:
         '<img src="http://example.org/a.png">',
         '<p style="background: url(https://example.org/a.png)">',
         "<style>@import 'https://example.org/a.css';</style>",
+        '<pre class="mermaid"><code>graph TD</code></pre>',
     ],
 )
 def test_a_page_that_fetches_from_elsewhere_is_found_out(page: str, tmp_path: Path) -> None:
