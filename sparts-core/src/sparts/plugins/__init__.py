@@ -91,35 +91,45 @@ def _scan(path: Iterable[str]) -> Iterator[EntryPoint]:
         try:
             if entry.endswith(".egg"):
                 raise NotADirectoryError
-            folders = [
-                f for f in os.listdir(entry or ".") if f.endswith((".dist-info", ".egg-info"))
-            ]
+            names = os.listdir(entry or ".")
         except NotADirectoryError:
             yield from _scan_by_metadata(seen, [entry])
             continue
         except OSError:
             continue
-        for folder in folders:
-            yield from _read_folder(seen, os.path.join(entry, folder))
+        for name in names:
+            if name.endswith((".dist-info", ".egg-info")):
+                yield from _read_folder(seen, os.path.join(entry, name), name)
     others = [finder for finder in sys.meta_path if finder is not PathFinder]
     if any(hasattr(finder, "find_distributions") for finder in others):
         yield from _scan_by_metadata(seen, None)
 
 
-def _read_folder(seen: set[str], folder: str) -> Iterator[EntryPoint]:
-    stem = os.path.basename(folder).rpartition(".")[0]
-    name, _, version = stem.partition("-")
+def _read_folder(seen: set[str], folder: str, base: str) -> Iterable[EntryPoint]:
+    name, _, version = base[: base.rindex(".")].partition("-")
     name = normalized(name)
     if name in seen:
-        return
+        return ()
     seen.add(name)
+    try:  # as open() does, but in half of the time: there may be hundreds, nearly all for others
+        descriptor = os.open(folder + "/entry_points.txt", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ()
     try:
-        with open(os.path.join(folder, "entry_points.txt"), encoding="utf-8") as file:
-            text = file.read()
-    except (OSError, UnicodeDecodeError):
-        return
-    if "sparts." in text:
-        yield from _parse(text, name, version.partition("-")[0] or _read_version(folder))
+        data = os.read(descriptor, _READ)
+        while len(data) % _READ == 0 and (more := os.read(descriptor, _READ)):
+            data += more
+    except OSError:
+        return ()
+    finally:
+        os.close(descriptor)
+    if b"sparts." not in data:
+        return ()
+    text = data.decode(errors="replace")
+    return _parse(text, name, version.partition("-")[0] or _read_version(folder))
+
+
+_READ = 1 << 16
 
 
 def _read_version(folder: str) -> str:
@@ -155,8 +165,8 @@ def _scan_by_metadata(seen: set[str], path: list[str] | None) -> Iterator[EntryP
 
 def normalized(distribution: str) -> str:
     """Return a distribution's name as the packaging standard compares it (PEP 503)."""
-    words = distribution.lower().replace("_", "-").replace(".", "-").split("-")
-    return "-".join(filter(None, words))
+    name = distribution.lower().replace("_", "-").replace(".", "-")
+    return name if "--" not in name else "-".join(filter(None, name.split("-")))
 
 
 # -- block -----------------------------------------------------------------------------------------
