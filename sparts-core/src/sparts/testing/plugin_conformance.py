@@ -1,0 +1,167 @@
+"""`check_plugin`: whether an installed distribution keeps what sparts expects of every plugin.
+
+    def test_what_it_tells_of_itself_holds() -> None:
+        check_plugin("acme-jobs")
+
+It imports everything that the distribution's entry points name, and says everything that it finds
+at once.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from sparts import plugins
+from sparts.errors import PluginError
+from sparts.plugins import EntryPoint, normalized
+from sparts.plugins.extras import missing_extra
+from sparts.vtask import VTask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LIGHT = {"pluggy", "sparts"}
+"""What a hook module may import beside its own package and the standard library."""
+
+
+def check_plugin(distribution: str) -> None:
+    """Check that a distribution is a good plugin.
+
+    Its metadata tells what it is and requires; each of its tasks is a task type of just that name,
+    with a docstring, that no other distribution has; its hook modules implement hooks that there
+    are, with their parameters, and import no framework; its subcommands can be called; and it puts
+    nothing into packages that belong to sparts. A task whose extra is not installed is passed over.
+
+    Args:
+        distribution: its name, as pip knows it. It must be installed, editable or not.
+
+    Raises:
+        AssertionError: it is none; the message lists everything that was found.
+    """
+    problems = find_plugin_problems(distribution)
+    if problems:
+        listed = "".join(f"\n- {problem}" for problem in problems)
+        raise AssertionError(f"{distribution} does not do what every plugin must:{listed}")
+
+
+def find_plugin_problems(distribution: str) -> list[str]:
+    """Return what is wrong with a plugin, one sentence each; see `check_plugin`."""
+    try:
+        found = metadata.distribution(distribution)
+    except metadata.PackageNotFoundError:
+        return [f"It is not installed here: python -m pip install -e . (or pip install "
+                f"{distribution})."]  # fmt: skip
+    name = normalized(distribution)
+    entries = [entry for entry in plugins.installed() if entry.distribution == name]
+    problems = [*_find_in_metadata(found, entries), *_find_in_files(found)]
+    for entry in entries:
+        match entry.group:
+            case plugins.TASKS:
+                problems += _find_in_task(entry)
+            case plugins.PLUGINS:
+                problems += _find_in_hooks(entry)
+            case _:
+                problems += _find_in_command(entry)
+    return problems
+
+
+def _find_in_metadata(found: metadata.Distribution, entries: list[EntryPoint]) -> Iterator[str]:
+    fields = found.metadata
+    for field, key in {"Summary": "description", "Requires-Python": "requires-python"}.items():
+        if field not in fields or not fields[field].strip():
+            yield f"Its metadata has no {field}: set {key} in pyproject.toml."
+    required = {_name_of(line) for line in found.requires or () if "extra ==" not in line}
+    if "sparts-core" not in required and normalized(fields["Name"]) != "sparts-core":
+        yield "It does not require sparts-core: add it to the dependencies."
+    if not entries:
+        yield (
+            "It has no entry point of sparts.tasks, sparts.plugins or sparts.commands: no service "
+            "would ever find anything of it. (Install it anew after a change of pyproject.toml.)"
+        )
+
+
+def _name_of(requirement: str) -> str:
+    head = requirement
+    for mark in "<>=!~;[( @":
+        head = head.partition(mark)[0]
+    return normalized(head.strip())
+
+
+def _find_in_files(found: metadata.Distribution) -> Iterator[str]:
+    ours = normalized(found.metadata["Name"]).startswith("sparts-")
+    for file in found.files or ():
+        path = str(file)
+        if path in ("sparts/__init__.py", "sparts/tasks/__init__.py"):
+            yield f"It installs {path}, which hides everything that others have in that package."
+        elif path.startswith("sparts/") and not ours:
+            yield f"It installs {path} into the package of sparts: use a package of your own."
+
+
+def _find_in_task(entry: EntryPoint) -> Iterator[str]:
+    for other in plugins.installed():
+        if other[:2] == entry[:2] and other.distribution != entry.distribution:
+            yield f"Its task {entry.name} has the name of another, of {other.owner}."
+    try:
+        entry.load()
+    except ImportError as error:
+        if missing_extra(entry, error):
+            return
+    except (Exception, SystemExit):  # noqa: S110 - told below
+        pass
+    try:
+        task = plugins.load_checked(entry)
+    except PluginError as error:
+        yield str(error)
+        return
+    if not issubclass(task, VTask):
+        yield f"Its task {entry.name} is no subclass of sparts.vtask.VTask."
+    elif not (task.__doc__ or "").strip():
+        yield f"Its task {entry.name} has no docstring, whose first line `sparts tasks` shows."
+
+
+def _find_in_hooks(entry: EntryPoint) -> Iterator[str]:
+    from sparts.plugins.hooks import PluginHooks
+
+    try:
+        PluginHooks([entry])
+    except PluginError as error:
+        yield str(error)
+        return
+    if heavy := _imported_by(entry.value.partition(":")[0].strip()):
+        yield (
+            f"Its hook module {entry.value} imports {', '.join(heavy)}, in every service, also one "
+            f"that uses nothing of it. Import that inside of the functions that need it."
+        )
+
+
+def _imported_by(module: str) -> list[str]:
+    """Return the packages of others that the import of a module brings into a fresh process."""
+    code = (
+        "import json, sys\n"
+        f"sys.path[:] = {sys.path!r}\n"
+        "import sparts.vservice, sparts.hookspecs\n"
+        "before = set(sys.modules)\n"
+        f"import {module}\n"
+        "new = {name.partition('.')[0] for name in sys.modules.keys() - before}\n"
+        "print(json.dumps(sorted(new)))"
+    )
+    done = subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", code], stdin=subprocess.DEVNULL, capture_output=True, check=True
+    )
+    names: list[str] = json.loads(done.stdout.splitlines()[-1])
+    allowed = LIGHT | sys.stdlib_module_names | {module.partition(".")[0]}
+    return [name for name in names if name not in allowed]
+
+
+def _find_in_command(entry: EntryPoint) -> Iterator[str]:
+    try:
+        command: Any = entry.load()
+    except (Exception, SystemExit) as error:
+        yield f"Command {entry} could not be imported: {type(error).__name__}: {error}"
+        return
+    if not callable(command):
+        yield f"Command {entry} is not a function but {command!r}."

@@ -1,0 +1,197 @@
+"""`sparts new`: whole projects, whose tests, style and types hold at once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from sparts.cli.new import LONGEST, main, render, words_of, write_project
+from sparts.errors import UsageError
+
+from scripts.build_distributions import build
+from tests.ecosystem.conftest import Environment, make_environment, make_once
+from tests.processes import clean_environment
+
+PROJECTS = {"service": "acme-clock", "plugin": "acme-greetings"}
+TOOLS = ["mypy", "pytest", "ruff"]
+
+
+@pytest.fixture(scope="session")
+def projects(tmp_path_factory: pytest.TempPathFactory, wheels: dict[str, Path]) -> Environment:
+    """Give an environment where both projects were written by the installed `sparts`, and then
+    installed beside wheels of ours.
+    """
+
+    def make(folder: Path) -> None:
+        environment = make_environment(folder, ["--without-pip"])
+        environment.uv_install(wheels["sparts-core"], *TOOLS)
+        for kind, name in PROJECTS.items():
+            environment.run("-m", "sparts", "new", kind, name)
+            build(environment.work / name, folder / "dist")
+        environment.uv_install(*sorted((folder / "dist").glob("*.whl")))
+
+    return Environment(make_once(tmp_path_factory, "scaffolds", make))
+
+
+def run_check(project: Path, python: str) -> tuple[int, str]:
+    """Run what the project's CI runs; give its exit status and its output."""
+    path = f"{Path(python).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        [str(project / "check")],
+        env=clean_environment(PATH=path),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout
+
+
+@pytest.mark.parametrize("kind", PROJECTS)
+def test_tests_style_and_types_of_a_new_project_hold_at_once(
+    kind: str, projects: Environment
+) -> None:
+    project = projects.work / PROJECTS[kind]
+    status, output = run_check(project, projects.python)
+    assert status == 0, output
+    assert " passed" in output
+    assert "All checks passed!" in output
+    assert "Success: no issues found" in output
+    assert "run: ./check" in (project / ".github" / "workflows" / "ci.yml").read_text()
+
+
+def test_the_command_of_a_new_service_runs_it(projects: Environment) -> None:
+    command = str(Path(projects.python).with_name(PROJECTS["service"]))
+    shown = subprocess.check_output([command, "--dryrun"], env=clean_environment(), text=True)
+    assert shown.splitlines() == ["AcmeClockService would run, in this order:", "  AcmeClockTask"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("service", {"service.py", "tasks.py", "hooks.py", "__main__.py", "py.typed"}),
+        ("plugin", {"tasks.py", "hooks.py", "py.typed"}),
+    ],
+)
+def test_a_new_project_is_whole(kind: str, expected: set[str], tmp_path: Path) -> None:
+    folder = write_project(kind, "acme-jobs", tmp_path)
+    names = {path.name for path in (folder / "src" / "acme_jobs").iterdir()}
+    assert names == {"__init__.py", *expected}
+    for name in ("README.md", "LICENSE", ".gitignore", "check", ".github/workflows/ci.yml"):
+        assert (folder / name).is_file()
+    assert list((folder / "tests").glob("test_*.py"))
+    with (folder / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)["project"]
+    assert project["name"] == "acme-jobs"
+    assert project["dependencies"] == ["sparts-core>=1.0,<2"]
+    assert project["entry-points"] == {
+        "sparts.tasks": {"AcmeJobsTask": "acme_jobs.tasks:AcmeJobsTask"},
+        "sparts.plugins": {"acme_jobs": "acme_jobs.hooks"},
+    }
+    texts = [path.read_text() for path in folder.rglob("*") if path.is_file()]
+    assert not [text for text in texts if "@@" in text]
+
+
+@pytest.mark.parametrize("kind", PROJECTS)
+def test_the_style_holds_for_the_shortest_and_the_longest_name(kind: str, tmp_path: Path) -> None:
+    ruff = str(Path(sys.executable).with_name("ruff"))
+    for name in ("z", "a" * LONGEST, "-".join("a" * (LONGEST // 2))):
+        folder = write_project(kind, name, tmp_path)
+        for command in (["check", "."], ["format", "--check", "."]):
+            done = subprocess.run(
+                [ruff, *command], cwd=folder, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stdout
+
+
+def test_an_existing_folder_is_never_written_to(tmp_path: Path) -> None:
+    mine = tmp_path / "acme-jobs" / "README.md"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    with pytest.raises(UsageError, match=r"acme-jobs exists already, and is left as it is\."):
+        main(["plugin", "acme-jobs", "--in", str(tmp_path)])
+    assert list(mine.parent.iterdir()) == [mine]
+    assert mine.read_text() == "mine"
+
+
+@pytest.mark.parametrize("existing", ["empty folder", "file", "dangling link"])
+def test_whatever_has_the_name_is_left_alone(existing: str, tmp_path: Path) -> None:
+    path = tmp_path / "acme-jobs"
+    if existing == "empty folder":
+        path.mkdir()
+    elif existing == "file":
+        path.touch()
+    else:
+        path.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UsageError, match="exists already"):
+        write_project("service", "acme-jobs", tmp_path)
+    assert [entry.name for entry in tmp_path.rglob("*")] == ["acme-jobs"]
+
+
+def test_a_parent_that_does_not_exist_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be written: No such file or directory"):
+        write_project("service", "acme-jobs", tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("", "letters and digits"),
+        ("2fast", "a letter first"),
+        ("acme jobs", "letters and digits"),
+        ("acme--jobs", "single dashes"),
+        ("../acme", "letters and digits"),
+        ("acme/jobs", "letters and digits"),
+        ("ümlaut", "letters and digits"),
+        ("acme\n", "letters and digits"),
+        ("acme-", "single dashes"),
+        ("class", "a word of the language"),
+        ("match", "a word of the language"),
+        ("queue", "would hide 'queue'"),
+        ("Json", "would hide 'json'"),
+        ("sparts", "would hide 'sparts'"),
+        ("pytest", "would hide 'pytest'"),
+        ("a" * (LONGEST + 1), f"at most {LONGEST} characters"),
+    ],
+)
+def test_a_bad_name_is_told_and_nothing_written(name: str, why: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        write_project("service", name, tmp_path)
+    assert why in str(caught.value)
+    assert repr(name) in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "service"),
+    [
+        ("acme-jobs", "AcmeJobsTask", "AcmeJobsService"),
+        ("my-service", "MyTask", "MyService"),
+        ("my_plugin", "MyTask", "MyService"),
+        ("MailQueue", "MailQueueTask", "MailQueueService"),
+        ("service", "ServiceTask", "ServiceService"),
+    ],
+)
+def test_classes_are_named_after_the_project(name: str, task: str, service: str) -> None:
+    words = words_of("service", name)
+    assert (words["Task"], words["Service"]) == (task, service)
+
+
+def test_the_wheel_of_sparts_core_has_every_template(wheels: dict[str, Path]) -> None:
+    import zipfile
+
+    with zipfile.ZipFile(wheels["sparts-core"]) as archive:
+        packed = sum("/templates/" in name for name in archive.namelist())
+    templates = Path(__file__).parents[2] / "sparts-core" / "src" / "sparts" / "cli" / "templates"
+    assert packed == sum(path.is_file() for path in templates.rglob("*")) > 15
+
+
+def test_every_kind_has_files_of_its_own() -> None:
+    kinds = [dict(render(kind, words_of(kind, "acme"))) for kind in PROJECTS]
+    assert kinds[0].keys() - kinds[1].keys()
+    assert kinds[1].keys() - kinds[0].keys()
