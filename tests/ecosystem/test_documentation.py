@@ -39,6 +39,17 @@ def test_the_example_works(block: Block, tmp_path: Path) -> None:
     run_block(block, tmp_path)
 
 
+def test_commands_are_shown_in_console_blocks() -> None:
+    """Those in text blocks of two pages are run by tests/core/test_option_pages.py."""
+    shown = {
+        block.page.name
+        for page in PAGES
+        for block in find_blocks(page, page.read_text(encoding="utf-8"))
+        if block.kind == "text" and block.code.startswith("$ ")
+    }
+    assert shown <= {"configure.md", "secrets.md"}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_leads_to_a_file(page: Path) -> None:
     links = find_links(page.read_text(encoding="utf-8"))
