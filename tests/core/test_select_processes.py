@@ -138,8 +138,10 @@ def test_process_that_closes_its_streams_early_is_waited_for(task: SelectTask) -
     read, write = os.pipe()
     future = task.popen_communicate(python(code), stdin=read)
     os.close(read)
-    for _ in range(5):
-        task.call(lambda: None).result(SOON)
+    [child] = task._children
+    while child._outputs:
+        os.sched_yield()
+    assert task.call(lambda: 5).result(SOON) == 5  # the loop does not wait for the process
     assert not future.done()
     os.write(write, b"\n")
     os.close(write)
@@ -169,6 +171,48 @@ def test_flood_of_a_grandchild_does_not_hold_up_the_exit() -> None:
         task = service.requireTask(Impatient)
         done = task.popen_communicate("yes & echo $! >&2", shell=True).result(SOON)
         os.kill(int(done.stderr), signal.SIGKILL)
+
+
+def test_flood_that_never_pauses_is_left_after_a_bounded_number_of_pieces(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Impatient(SelectTask):
+        LINGER = 0.01
+
+    with running(Impatient) as service:
+        task = service.requireTask(Impatient)
+        popen = subprocess.Popen("sleep 1000 & echo $!; read line", shell=True, stdin=-1, stdout=-1)
+        pieces: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        statuses: queue.SimpleQueue[int] = queue.SimpleQueue()
+        ProcessStreamHandler(popen, task, pieces.put, on_exit=statuses.put)
+        grandchild = int(pieces.get(timeout=SOON))
+        assert popen.stdin is not None
+        assert popen.stdout is not None
+        flooded, read = popen.stdout.fileno(), os.read
+        monkeypatch.setattr(
+            os, "read", lambda fd, size: b"x" if fd == flooded else read(fd, size)
+        )  # fmt: skip
+        popen.stdin.close()
+        statuses.get(timeout=SOON)
+        monkeypatch.undo()
+        os.kill(grandchild, signal.SIGKILL)
+
+
+def test_no_zombie_stays_while_others_keep_the_pipe_open() -> None:
+    class Patient(SelectTask):
+        LINGER = 1000.0
+
+    with running(Patient) as service:
+        task = service.requireTask(Patient)
+        future = task.popen_communicate("sleep 1000 & echo $! >&2; exec 2>&-", shell=True)
+        [child] = task._children
+        while child.popen.returncode is None:
+            os.sched_yield()
+        assert children() == []
+        assert not future.done()
+        task.call(os.killpg, child.popen.pid, signal.SIGKILL).result(SOON)
+        grandchild = int(future.result(SOON).stderr)
+        await_end(grandchild)
 
 
 def test_many_processes_at_once_leave_no_zombie(task: SelectTask) -> None:

@@ -13,13 +13,15 @@ from itertools import count
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from sparts.counters import CallbackCounter
+from sparts.counters import CallbackCounter, counter
 from sparts.errors import LoopStoppedError, ProcessFailed, TaskStoppedError
 from sparts.loops import LoopTask
 from sparts.tasks.processes import ProcessStreamHandler, communicate
+from sparts.tasks.steps import Steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
     from typing import Protocol, TypeAlias
 
     from sparts.tasks.submission import Submission
@@ -46,6 +48,9 @@ class SelectTask(LoopTask):
     the worker, so that by default the service ends; after a restart (``RESTART``) everything is
     still registered.
 
+    What `call` calls may be a coroutine function. It can ``await`` what `popen_communicate` and
+    `QueueTask.submit` return; for sockets and timers, use an asyncio loop.
+
     At the stop, the processes that the task watches get SIGTERM, and SIGKILL if they do not end.
     """
 
@@ -55,6 +60,7 @@ class SelectTask(LoopTask):
     """Seconds that the output of a process is read after its end, if others keep it open."""
 
     n_children = CallbackCounter(lambda self: len(self._children), help="Processes that run now.")
+    n_callback_errors = counter(help="Exceptions that nothing but the loop caught.")
 
     def __init__(self, service: VService) -> None:
         """Make the task for a service; called by the service."""
@@ -64,6 +70,8 @@ class SelectTask(LoopTask):
         self._except_poll: select.epoll | None = None
         self._children: set[ProcessStreamHandler] = set()
         self._ending = False
+        self.coroutines: set[Steps] = set()
+        """The coroutines that wait; only for the loop's thread."""
         self._posted: deque[Callable[[], object]] = deque()
         self._timers: list[tuple[float, int, Callable[[], object]]] = []
         self._numbers = count()
@@ -183,6 +191,8 @@ class SelectTask(LoopTask):
                 self._turn()
         finally:
             self.loop_closing()
+            while self.coroutines:
+                self.coroutines.pop().close()
             self.loop_ended()
 
     def _turn(self) -> None:
@@ -214,6 +224,23 @@ class SelectTask(LoopTask):
         self._posted.append(callback)
         self._wake()
 
+    def _settle(self, future: Future[Any], result: Any) -> None:
+        if hasattr(result, "__await__"):
+            steps = Steps(self, future, result)
+            self.coroutines.add(steps)
+            steps.run()
+        else:
+            super()._settle(future, result)
+
+    def coroutine_ended(
+        self, future: Future[Any], result: Any, error: BaseException | None
+    ) -> None:
+        """End the call of a coroutine; called by its steps."""
+        if error is None:
+            super()._settle(future, result)
+        else:
+            self._settle_error(future, error)
+
     def _wake(self) -> None:
         with self._registering:
             if self._wakeup >= 0:
@@ -226,7 +253,13 @@ class SelectTask(LoopTask):
 
     def _run_posted(self) -> None:
         while self._posted:
-            self._posted.popleft()()
+            try:
+                self._posted.popleft()()
+            except (SystemExit, KeyboardInterrupt) as error:
+                self.exit_asked(error)
+            except Exception:
+                self.n_callback_errors.increment()
+                self.logger.exception("Error in the loop")
 
     def _register(self, fd: FileDescriptor, event: int, callback: Callback) -> None:
         with self._registering:

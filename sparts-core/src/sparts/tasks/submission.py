@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from time import monotonic
@@ -92,9 +93,12 @@ class Submission(Future[Any]):
         self._bells = ()
 
     def __await__(self) -> Generator[Any, None, Any]:
-        import asyncio
-
-        return asyncio.wrap_future(self).__await__()
+        asyncio = sys.modules.get("asyncio")
+        if asyncio is not None and asyncio._get_running_loop() is not None:
+            return (yield from asyncio.wrap_future(self).__await__())
+        if not self.done():
+            yield self  # to the loop of a `SelectTask`
+        return self.result()
 
 
 def deliver(

@@ -1,0 +1,56 @@
+"""Coroutines on the loop of a SelectTask: they may await submissions, and one another."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from concurrent.futures import Future
+
+    from sparts.tasks.select import SelectTask
+
+
+class Steps:
+    """Runs what can be awaited, step by step, in the loop's thread: from one wait to the next.
+
+    What it waits for is a future that it yields, as ``await`` of a `Submission` does.
+
+    Args:
+        task: the loop.
+        future: the future of the call, which gets the outcome.
+        awaitable: what to run.
+    """
+
+    def __init__(self, task: SelectTask, future: Future[Any], awaitable: Awaitable[Any]) -> None:
+        self.task = task
+        self.future = future
+        self._steps: Any = awaitable.__await__()
+        future.add_done_callback(lambda _: task.post_if_open(self._cancel_if_wanted))
+
+    def run(self, _: object = None) -> None:
+        """Run to the next wait, or to the end."""
+        try:
+            waited = next(self._steps)
+            resume: Callable[[object], None] = lambda _: self.task.post_if_open(self.run)  # noqa: E731
+            waited.add_done_callback(resume)
+        except StopIteration as end:
+            self._ended(end.value)
+        except BaseException as error:
+            self.close()  # if it was what it waits for that is wrong
+            self._ended(error=error)
+
+    def close(self) -> None:
+        """End it where it waits."""
+        with contextlib.suppress(RuntimeError):  # it does not want to end
+            self._steps.close()
+
+    def _cancel_if_wanted(self) -> None:
+        if self.future.cancelled() and self in self.task.coroutines:
+            self.close()
+            self._ended()
+
+    def _ended(self, result: Any = None, error: BaseException | None = None) -> None:
+        self.task.coroutines.discard(self)
+        self.task.coroutine_ended(self.future, result, error)
