@@ -73,7 +73,7 @@ def measure(report: Report, folder: Path) -> None:
     times = interleave({repr(key): find for key, find in contenders.items()}, rounds=15, warmup=2)
     found = {key: times[repr(key)] for key in contenders}
     for name in CONTENDERS:
-        few, many = found[name, "", FEW], found[name, "", MANY]
+        few, many = found[name, "-scan", FEW], found[name, "-scan", MANY]
         added = [(late - early) * 1e3 for early, late in zip(few, many, strict=True)]
         limit = 10.0 if name == "sparts" else None
         label = f"what {MANY} distributions add over {FEW}, {name}"
