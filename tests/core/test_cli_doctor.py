@@ -216,9 +216,9 @@ def test_stray_init_file_is_named_though_it_hides_everything(
         assert "Traceback" not in done.err
     elif words == ["doctor"]:
         assert done.status == 1
-        text = "".join(done.out.split())
-        assert f"{stray}makes'sparts.tasks'anordinarypackage" in text
-        assert "Deleteit." in text
+        text = " ".join(done.out.split())
+        assert f"{stray} makes 'sparts.tasks' an ordinary package" in text
+        assert "Delete it." in text
 
 
 def test_old_sparts_beside_ours_is_wrong(tmp_path: Path) -> None:

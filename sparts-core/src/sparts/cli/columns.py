@@ -32,6 +32,7 @@ def rows(pairs: Sequence[tuple[str, str]], indent: int = 2) -> list[str]:
             initial_indent=head.ljust(start),
             subsequent_indent=" " * start,
             break_on_hyphens=False,
+            break_long_words=False,
         ) or [head]
     return lines
 
@@ -40,5 +41,10 @@ def wrapped(text: str, first: str = "", rest: str = "  ") -> list[str]:
     """Return a paragraph's lines: what the first begins with, and all others."""
     width = max(40, min(shutil.get_terminal_size((80, 24)).columns, 100)) - 1
     return textwrap.wrap(
-        text, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_on_hyphens=False,
+        break_long_words=False,
     )

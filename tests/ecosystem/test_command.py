@@ -1,0 +1,83 @@
+"""The `sparts` command as installed from wheels, without anything of the checkout."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.ecosystem.conftest import Environment, make_environment
+from tests.processes import clean_environment
+
+
+@pytest.fixture
+def environment(wheels: dict[str, Path], acme_wheel: Path, tmp_path: Path) -> Environment:
+    """Give a fresh environment with the core and a third party's plugin."""
+    made = make_environment(tmp_path, ["--without-pip"])
+    made.uv_install(wheels["sparts-core"], acme_wheel)
+    return made
+
+
+def call(environment: Environment, *words: str) -> tuple[int, str]:
+    """Run the console script; its exit status and its output, spaces made one."""
+    done = subprocess.run(
+        [str(Path(environment.python).with_name("sparts")), *words],
+        cwd=environment.work,
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return done.returncode, " ".join(done.stdout.split())
+
+
+def test_command_works_from_wheels_and_finds_the_plugin(environment: Environment) -> None:
+    assert call(environment, "--version") == (0, "sparts-core 1.0.0")
+    assert "usage: sparts COMMAND" in environment.run("-m", "sparts", "--help")
+    status, listed = call(environment, "plugins")
+    assert (status, "acme-jobs 2.3.0 tasks AcmeGreeter hooks acme (acme_jobs.hooks)" in listed) == (
+        0,
+        True,
+    )
+    status, told = call(environment, "tasks", "AcmeGreeter")
+    assert status == 0
+    assert "--acme-greeting" in told
+    status, shown = call(environment, "run", "AcmeGreeter", "--dryrun")
+    assert (status, "AcmeGreeter" in shown) == (0, True)
+
+
+def test_doctor_is_content_with_a_fresh_environment(environment: Environment) -> None:
+    status, told = call(environment, "doctor")
+    assert status == 0, told
+    assert "that needs packaging" in told  # only pluggy came with the core
+    assert told.endswith("of 2 distributions: all is well.")
+
+
+@pytest.mark.parametrize("package", ["sparts", "sparts/tasks"])
+def test_doctor_names_a_stray_file_beside_the_core(environment: Environment, package: str) -> None:
+    (site,) = (environment.folder / "venv" / "lib").glob("python*/site-packages")
+    stray = site / package / "__init__.py"
+    stray.touch()
+    status, told = call(environment, "doctor")
+    assert status == 1
+    assert f"{stray} makes" in told
+    assert "an ordinary package" in told
+
+
+def test_doctor_survives_an_old_sparts_that_overwrote_files(environment: Environment) -> None:
+    (site,) = (environment.folder / "venv" / "lib").glob("python*/site-packages")
+    (site / "sparts" / "__init__.py").touch()
+    module = site / "sparts" / "vservice.py"
+    module.unlink()  # it may be a link into the installer's cache
+    module.write_text("print 'Python 2'\n")
+    info = site / "sparts-0.7.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: sparts\nVersion: 0.7\n")
+    status, told = call(environment, "doctor")
+    assert status == 1
+    assert "sparts 0.7, of which sparts-core is the successor" in told
+    assert "sparts itself cannot be imported: SyntaxError" in told
+    assert "pip uninstall sparts" in told
+    assert "Traceback" not in told
