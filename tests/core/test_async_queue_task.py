@@ -125,6 +125,11 @@ def test_as_many_items_are_worked_on_at_a_time_as_there_are_workers_and_no_more(
         assert task.begun() == 4
         task.end(4)
         wait_for(futures, WAIT)
+        task.queue.join()
+        task.loop_task.call(asyncio.sleep, 0).result(WAIT)
+        task.queue.put("after all")
+        assert task.begun() == "after all"
+        task.end("after all")
 
 
 def test_submissions_give_the_result_or_the_exception() -> None:
@@ -180,6 +185,7 @@ def test_try_later_waits_without_a_worker() -> None:
             task.clock.turn(10)
         assert future.result(WAIT) == ("later", 3)
         assert task.n_trylater() == 2
+        assert len(task.queue._bells) <= 1
 
 
 def test_an_item_that_has_had_its_last_attempt_is_a_dead_letter() -> None:
@@ -312,6 +318,24 @@ def test_work_without_end_is_handed_over_and_cancelled_before_the_time_is_over()
         with pytest.raises(CancelledError):
             future.result(WAIT)
     assert not task.dead
+
+
+def test_an_exception_during_the_stop_makes_the_status_1_after_what_is_queued_is_done() -> None:
+    cls = variant(Gated, WORKERS=1)
+    thread = make_service(cls).startBG()
+    task = thread.service.requireTask(cls)
+    for number in (1, 2):
+        task.queue.put(number)
+    assert task.begun() == 1
+    thread.service.shutdown()
+    task.stop_event.wait(WAIT)
+    task.end(1, ValueError("no way"))
+    assert task.begun() == 2
+    task.end(2)
+    with pytest.raises(SpartsError, match="no way"):
+        thread.join(WAIT)
+    assert thread.status == 1
+    assert task.n_completed() == 1
 
 
 def test_a_start_that_fails_hands_over_what_was_put_in_early() -> None:

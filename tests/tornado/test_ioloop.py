@@ -50,8 +50,7 @@ def test_tornado_runs_on_uvloop() -> None:
 
 
 def test_tornado_forgets_a_loop_that_has_ended() -> None:
-    before = len(IOLoop._ioloop_for_asyncio)
-    for _ in range(3):
-        with running(Service):
-            pass
-    assert len(IOLoop._ioloop_for_asyncio) == before
+    with running(Service) as service:
+        loop = service.requireTask(TornadoIOLoopTask).loop
+        assert loop in IOLoop._ioloop_for_asyncio
+    assert loop not in IOLoop._ioloop_for_asyncio

@@ -95,24 +95,28 @@ class _AsyncRuns(Runs):
     ) -> None:
         super().__init__(name, stop_event)
         self.wakeup = CallingCondition(lambda: post(self._wake))
-        self._woken: asyncio.Event | None = None
+        self._waiting: set[asyncio.Event] = set()  # one for each worker
 
     def _wake(self) -> None:
-        if self._woken is not None:
-            self._woken.set()
+        for woken in self._waiting:
+            woken.set()
 
     async def next_async(self, clock: Clock) -> Run | None:
         """Wait for something to do, and take it; None when it is over. See `Runs.next`."""
-        self._woken = woken = asyncio.Event()
-        while not self.over:
-            woken.clear()
-            with self.wakeup:
-                due, now = self._due(), clock.monotonic()
-                on_time = due is not None and now >= due
-                run = self._take(on_time, now)
-            if run is not None:
-                return run
-            await clock.wait_async(woken, due)
+        woken = asyncio.Event()
+        self._waiting.add(woken)
+        try:
+            while not self.over:
+                woken.clear()
+                with self.wakeup:
+                    due, now = self._due(), clock.monotonic()
+                    on_time = due is not None and now >= due
+                    run = self._take(on_time, now)
+                if run is not None:
+                    return run
+                await clock.wait_async(woken, due)
+        finally:
+            self._waiting.discard(woken)
         self.cancel()
         return None
 

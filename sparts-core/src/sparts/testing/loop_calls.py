@@ -87,6 +87,10 @@ class LoopCalls:
         with running(_service_class(tasks), *self.argv) as service:
             yield service
 
+    async def wait_forever(self) -> None:
+        """Await what never ends."""
+        await self.never()
+
     # -- calls -------------------------------------------------------------------------------------
 
     def test_call_runs_in_the_thread_of_the_loop_and_gives_the_result(self) -> None:

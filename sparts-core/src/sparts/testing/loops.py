@@ -53,7 +53,22 @@ class LoopContract(LoopCalls):
         with self.running(self.loop_task) as service:
             task = service.requireTask(self.loop_task)
             futures = [task.call(self.never) for _ in range(10)]
+            futures += [task.call(self.wait_forever) for _ in range(10)]
         assert all(isinstance(future.exception(WAIT), LoopStoppedError) for future in futures)
+
+    def test_no_call_begins_once_the_loop_winds_down(self) -> None:
+        """Each that is too late ends with `LoopStoppedError`."""
+        seen: list[bool] = []
+        futures: list[concurrent.futures.Future[None]] = []
+
+        def call_again(task: LoopTask) -> None:
+            seen.append(task.open)
+            futures.append(task.call(call_again, task))
+
+        with self.running(self.loop_task) as service:
+            service.requireTask(self.loop_task).call(call_again, service.tasks[0]).result(WAIT)
+        assert all(seen)
+        assert isinstance(futures[-1].exception(WAIT), LoopStoppedError)
 
     def test_every_call_during_the_stop_ends_or_raises(self) -> None:
         """Whatever the moment: no caller hangs."""
@@ -220,6 +235,29 @@ class LoopContract(LoopCalls):
             assert isinstance(pending.exception(WAIT), LoopStoppedError)
             waiting = task.loop_task.call(int)
         assert isinstance(waiting.exception(WAIT), LoopStoppedError)
+        assert task.next_event() == "start"
+        assert task.events.empty()
+
+    def test_a_bound_task_that_is_stopped_during_a_restart_does_not_start_again(self) -> None:
+        """Nor is it stopped in a loop in which it was not started."""
+
+        class Stopped(Bound):
+            def on_dependency_restarted(self, task: VTask) -> None:
+                super().on_dependency_restarted(task)
+                self.service.shutdown()
+                assert self.stop_event.wait(WAIT)
+
+            def stop(self) -> None:
+                with contextlib.suppress(LoopStoppedError):
+                    self.loop_task.call(int).result(WAIT)  # the loop runs again
+                super().stop()
+
+        policy = RestartPolicy("on-failure", first_wait=0.001)
+        loop_task, bound = self.tasks(Stopped, RESTART=policy)
+        with self.running(loop_task, bound) as service:
+            task: Bound = service.requireTask(bound)
+            task.loop_task.call(self.crash, task.loop_task)
+            assert task.stop_event.wait(WAIT)
         assert task.next_event() == "start"
         assert task.events.empty()
 
