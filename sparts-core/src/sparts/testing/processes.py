@@ -312,12 +312,12 @@ def run_class(path: list[str], module: str, name: str, file: str) -> None:
     """Be a process: run a service class. Called in the new process, by the command for a class.
 
     Args:
-        path: what ``sys.path`` is to be.
+        path: what is on ``sys.path`` where the command was made.
         module: the name of the class's module.
         name: the qualified name of the class.
         file: where the module is if it cannot be imported by its name.
     """
-    sys.path[:] = path
+    sys.path += [entry for entry in path if entry not in sys.path]
     found: Any = None
     with contextlib.suppress(ImportError):
         found = importlib.import_module(module)

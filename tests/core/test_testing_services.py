@@ -1,0 +1,417 @@
+"""The test kit runs services in the test's process, and finds what they leave behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sparts.errors import StartError, UsageError
+from sparts.states import ServiceStatus, TaskState
+from sparts.tasks.queue import QueueTask
+from sparts.testing import (
+    Leftovers,
+    Recorder,
+    ServiceFactory,
+    log_of,
+    restart,
+    service_of,
+    wait_ended,
+    wait_for_event,
+    wait_for_result,
+    wait_ready,
+    wait_state,
+    wait_status,
+)
+from sparts.testing.running import make_service
+from sparts.vservice import VService
+from sparts.vtask import VTask
+
+SOON = 0.01  # a time within which what is waited for in vain is not going to come
+
+
+class Waits(VTask):
+    """Waits for the end."""
+
+    def _runloop(self) -> None:
+        self.stop_event.wait()
+
+
+class Fails(VTask):
+    """Fails when it is told to."""
+
+    def initTask(self) -> None:  # noqa: N802
+        self.told = threading.Event()
+
+    def stop(self) -> None:
+        super().stop()
+        self.told.set()
+
+    def _runloop(self) -> None:
+        self.told.wait()
+        if not self.stop_event.is_set():
+            raise ValueError("no such host")
+
+
+class Echo(QueueTask):
+    """Gives back what it is given."""
+
+    def execute(self, item: Any, context: object) -> Any:
+        self.logger.info("got %s", item)
+        return item
+
+
+class MyService(VService):
+    TASKS = [Waits, Echo]
+
+
+# -- the factory -----------------------------------------------------------------------------------
+
+
+def test_a_service_is_ready_with_the_options_of_its_command_line() -> None:
+    factory = ServiceFactory()
+    service = factory(MyService, "--stop-timeout", "7s")
+    assert service.ready
+    assert service.stop_timeout == 7.0
+    factory.close()
+    assert service.status is ServiceStatus.STOPPED
+
+
+def test_several_services_are_stopped_the_last_one_first() -> None:
+    factory = ServiceFactory()
+    ended: list[str] = []
+
+    class Noting(VService):
+        def finish(self, error: BaseException | None) -> None:
+            ended.append(self.name)
+            super().finish(error)
+
+    for name in ("first", "second"):
+        factory(type(name, (Noting,), {}))
+    factory.close()
+    assert ended == ["second", "first"]
+
+
+def test_a_service_that_is_stopped_within_the_test_is_not_stopped_again() -> None:
+    factory = ServiceFactory()
+    service = factory(MyService)
+    factory.stop(service)
+    assert service.ended.is_set()
+    factory.close()
+
+
+def test_the_instance_that_a_restart_made_is_stopped_too() -> None:
+    factory = ServiceFactory()
+    service = factory(MyService)
+    new = restart(service)
+    assert new is not service
+    assert new.ready
+    factory.close()
+    assert new.status is ServiceStatus.STOPPED
+
+
+def test_wrong_options_and_a_start_that_fails_reach_the_test() -> None:
+    class Broken(VTask):
+        def initTask(self) -> None:  # noqa: N802
+            raise ValueError("no such host")
+
+    factory = ServiceFactory()
+    with pytest.raises(UsageError, match="--no-such"):
+        factory(MyService, "--no-such")
+    with pytest.raises(StartError, match="initTask of Broken failed: ValueError: no such host"):
+        factory(service_of(Broken))
+    factory.close()
+
+
+def crashed(factory: ServiceFactory, may_fail: bool) -> None:
+    service = factory(service_of(Fails), may_fail=may_fail)
+    service.requireTask(Fails).told.set()
+    assert "no such host" in str(wait_ended(service))
+
+
+def test_a_service_that_crashes_fails_the_test_unless_it_may() -> None:
+    factory = ServiceFactory()
+    crashed(factory, may_fail=True)
+    factory.close()
+    crashed(factory, may_fail=False)
+    with pytest.raises(AssertionError, match="Service did not end in order: .*no such host"):
+        factory.close()
+
+
+def test_a_service_that_never_gets_ready_is_told_with_its_state_and_still_stopped() -> None:
+    class Slow(Waits):
+        def initTask(self) -> None:  # noqa: N802
+            self.ready = False
+
+    factory = ServiceFactory()
+    with pytest.raises(AssertionError) as caught:
+        factory(service_of(Slow), ready_timeout=SOON)
+    assert "for the service to be ready" in str(caught.value)
+    assert "Slow is ALIVE, not ready" in str(caught.value)
+    factory.close()
+
+
+# -- what is left behind ---------------------------------------------------------------------------
+
+
+def leave_a_thread() -> Callable[[], object]:
+    end = threading.Event()
+    thread = threading.Thread(target=end.wait, name="of mine")
+    thread.start()
+
+    def stop() -> None:
+        end.set()
+        thread.join()
+
+    return stop
+
+
+def leave_a_descriptor() -> Callable[[], object]:
+    return open(os.devnull, "rb").close
+
+
+def leave_a_coroutine() -> Callable[[], object]:
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(asyncio.Event().wait())
+    loop.run_until_complete(asyncio.sleep(0))
+
+    def end() -> None:
+        task.cancel()
+        loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
+        loop.close()
+
+    return end
+
+
+@pytest.mark.parametrize(
+    ("leave", "told"),
+    [
+        (leave_a_thread, "the thread 'of mine'"),
+        (leave_a_descriptor, f"({os.devnull})"),
+        (leave_a_coroutine, "the unfinished <Task pending"),
+    ],
+)
+def test_what_a_service_leaves_behind_fails_the_test(
+    leave: Callable[[], Callable[[], object]], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sparts.testing.leftovers.PATIENCE", SOON)
+    ends: list[Callable[[], object]] = []
+
+    class Leaves(Waits):
+        def initTask(self) -> None:  # noqa: N802
+            ends.append(leave())
+
+    factory = ServiceFactory()
+    factory(service_of(Leaves))
+    try:
+        with pytest.raises(AssertionError, match="What ran in the test left behind: ") as caught:
+            factory.close()
+        assert told in str(caught.value)
+    finally:
+        ends[0]()
+
+
+def test_what_was_there_before_is_not_left_behind() -> None:
+    ends = [leave_a_thread(), leave_a_descriptor(), leave_a_coroutine()]
+    try:
+        assert Leftovers().find() == []
+    finally:
+        for end in ends:
+            end()
+
+
+def test_a_thread_that_is_about_to_end_is_waited_for() -> None:
+    before, end = Leftovers(), threading.Event()
+    looked = threading.Event()
+
+    class Late(threading.Thread):
+        def join(self, timeout: float | None = None) -> None:
+            looked.set()
+            end.set()
+            super().join(timeout)
+
+    Late(target=end.wait).start()
+    assert before.find() == []
+    assert looked.is_set()
+
+
+# -- waiting ---------------------------------------------------------------------------------------
+
+
+def test_states_are_waited_for_as_they_come() -> None:
+    factory = ServiceFactory()
+    service = factory(MyService)
+    task = service.requireTask(Waits)
+    wait_state(task, TaskState.ALIVE)
+    warning = service.registerWarning("disk nearly full")
+    wait_status(service, ServiceStatus.WARNING)
+    threading.Thread(target=service.clearWarning, args=(warning,)).start()
+    wait_status(service, ServiceStatus.ALIVE)
+    threading.Thread(target=service.shutdown).start()
+    wait_state(task, TaskState.STOPPED)
+    wait_status(service, ServiceStatus.STOPPED)
+    assert wait_ended(service) is None
+    factory.close()
+
+
+def test_several_wait_at_a_time_and_are_all_woken() -> None:
+    factory = ServiceFactory()
+    service = factory(MyService)
+    seen: Recorder[str] = Recorder(service)
+
+    def wait(status: ServiceStatus) -> None:
+        wait_status(service, status)
+        seen(str(status))
+
+    threads = [threading.Thread(target=wait, args=(ServiceStatus.WARNING,)) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    service.registerWarning("disk nearly full")
+    assert seen.wait(5) == ["WARNING"] * 5
+    for thread in threads:
+        thread.join()
+    factory.close()
+
+
+def test_what_does_not_come_is_told_with_the_state_of_the_service() -> None:
+    factory = ServiceFactory()
+    service = factory(MyService)
+    task = service.requireTask(Echo)
+    assert task.submit(1).result(30) == 1
+    waits: dict[str, Callable[[], object]] = {
+        "for MyService to be WARNING or DEAD": lambda: wait_status(
+            service, ServiceStatus.WARNING, ServiceStatus.DEAD, timeout=SOON
+        ),
+        "for Echo to be DONE": lambda: wait_state(task, TaskState.DONE, timeout=SOON),
+        "for the end of MyService": lambda: wait_ended(service, SOON),
+        "for the mail": lambda: wait_for_event(threading.Event(), "the mail", service, SOON),
+        "for the answer": lambda: wait_for_result(_never(), "the answer", service, SOON),
+        "for 3 things to be noted": lambda: Recorder[int](service).wait(3, SOON),
+    }
+    for what, wait in waits.items():
+        with pytest.raises(AssertionError) as caught:
+            wait()
+        message = str(caught.value)
+        assert message.startswith(f"Waited {SOON:g} s {what}")
+        assert "MyService is ALIVE, ready: well" in message
+        assert "Waits is ALIVE, ready; its threads: MyService.Waits" in message
+        assert "Echo.n_completed = 1" in message
+    factory.close()
+
+
+def _never() -> Any:
+    from concurrent.futures import Future
+
+    return Future[int]()
+
+
+def test_a_service_that_ends_is_not_waited_for_any_longer() -> None:
+    factory = ServiceFactory()
+    service = factory(MyService)
+    service.shutdown()
+    with pytest.raises(AssertionError, match="It ended, and did not come: Waits to be DONE"):
+        wait_state(service.requireTask(Waits), TaskState.DONE)
+    with pytest.raises(AssertionError, match="It ended before it was ready"):
+        wait_ready(service)
+    factory.close()
+
+
+def test_the_result_of_a_future_is_given_and_what_it_raises_raised() -> None:
+    factory = ServiceFactory()
+    service = factory(MyService)
+    echo = service.requireTask(Echo)
+    assert wait_for_result(echo.submit(7), "the echo", service) == 7
+    broken = _never()
+    broken.set_exception(ValueError("bad"))
+    with pytest.raises(ValueError, match="bad"):
+        wait_for_result(broken, "the answer")
+    factory.close()
+
+
+def test_lines_of_the_log_are_waited_for() -> None:
+    factory = ServiceFactory()
+    service = factory(MyService, "--level", "DEBUG")
+    with log_of(service) as log:
+        service.requireTask(Echo).submit("a letter")
+        assert log.wait_for_line(r"got (a \w+)")[1] == "a letter"
+        assert log.items == ["INFO:MyService.Echo:got a letter"]
+        with pytest.raises(AssertionError) as caught:
+            log.wait_for_line("got nothing", SOON)
+    assert "for the line 'got nothing'" in str(caught.value)
+    assert "'INFO:MyService.Echo:got a letter'" in str(caught.value)
+    factory.stop(service)
+    assert log.items == ["INFO:MyService.Echo:got a letter"]
+    factory.close()
+
+
+def test_what_is_noted_is_given_in_order_and_found_among_the_rest() -> None:
+    noted: Recorder[int] = Recorder()
+    threading.Thread(target=lambda: list(map(noted, range(5)))).start()
+    assert noted.wait_for(lambda n: n > 2, "3") == 3
+    assert noted.wait(5) == [0, 1, 2, 3, 4]
+
+
+def test_a_service_of_tasks_has_them_and_other_attributes() -> None:
+    service = make_service(service_of(Waits, "second=QueueTask", VERSION="3"))
+    assert [task.__name__ for task in service.tasks] == ["Waits", "second"]
+    assert service.VERSION == "3"
+
+
+# -- as a plugin of pytest -------------------------------------------------------------------------
+
+SUITE = """
+from sparts.testing import service_of
+from sparts.vtask import VTask
+
+pytest_plugins = ["sparts.testing.fixtures"]
+left = []
+
+class Leaves(VTask):
+    LOOPLESS = True
+    def initTask(self):
+        left.append(open("/dev/null"))
+
+def test_well(service_factory):
+    service_factory(service_of())
+
+def test_leaves(service_factory):
+    service_factory(service_of(Leaves))
+
+def test_process(service_process, tmp_path):
+    (tmp_path / "service.py").write_text(
+        "from sparts.vservice import VService\\n"
+        "VService.initFromCLI()\\n"
+    )
+    service_process(tmp_path / "service.py")
+
+def test_process_that_ends_badly(service_process, tmp_path):
+    (tmp_path / "service.py").write_text(
+        "import atexit, os\\n"
+        "from sparts.vservice import VService\\n"
+        "atexit.register(os._exit, 9)\\n"
+        "VService.initFromCLI()\\n"
+    )
+    service_process(tmp_path / "service.py")
+"""
+
+
+def test_the_fixtures_are_there_for_who_asks_and_cost_others_nothing(tmp_path: Path) -> None:
+    (tmp_path / "test_suite.py").write_text(SUITE)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "4 passed, 2 errors" in done.stdout, done.stdout
+    assert "ERROR test_suite.py::test_leaves - AssertionError: What ran in" in done.stdout
+    assert "SIGTERM ended it with 9" in done.stdout
+    (tmp_path / "test_suite.py").write_text(
+        "import sys\n"
+        "def test_nothing_of_ours_is_imported():\n"
+        "    assert not [name for name in sys.modules if name.startswith('sparts')]\n"
+    )
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "1 passed" in done.stdout, done.stdout
