@@ -57,13 +57,15 @@ def find_plugin_problems(distribution: str) -> list[str]:
                 f"{distribution})."]  # fmt: skip
     name = normalized(distribution)
     entries = [entry for entry in plugins.installed() if entry.distribution == name]
+    own = {entry.value.partition(":")[0].partition(".")[0].strip() for entry in entries}
+    own |= {str(file).partition("/")[0].removesuffix(".py") for file in found.files or ()}
     problems = [*_find_in_metadata(found, entries), *_find_in_files(found)]
     for entry in entries:
         match entry.group:
             case plugins.TASKS:
                 problems += _find_in_task(entry)
             case plugins.PLUGINS:
-                problems += _find_in_hooks(entry)
+                problems += _find_in_hooks(entry, own)
             case _:
                 problems += _find_in_command(entry)
     return problems
@@ -123,7 +125,7 @@ def _find_in_task(entry: EntryPoint) -> Iterator[str]:
         yield f"Its task {entry.name} has no docstring, whose first line `sparts tasks` shows."
 
 
-def _find_in_hooks(entry: EntryPoint) -> Iterator[str]:
+def _find_in_hooks(entry: EntryPoint, own: set[str]) -> Iterator[str]:
     from sparts.plugins.hooks import PluginHooks
 
     try:
@@ -131,30 +133,33 @@ def _find_in_hooks(entry: EntryPoint) -> Iterator[str]:
     except PluginError as error:
         yield str(error)
         return
-    if heavy := _imported_by(entry.value.partition(":")[0].strip()):
+    try:
+        imported = _imported_by(entry.value.partition(":")[0].strip())
+    except subprocess.CalledProcessError as error:
+        problem = error.stderr.decode(errors="replace").rstrip().rpartition("\n")[2]
+        yield f"Its hook module {entry.value} cannot be imported by a fresh process: {problem}"
+        return
+    if heavy := sorted(imported - LIGHT - sys.stdlib_module_names - own):
         yield (
             f"Its hook module {entry.value} imports {', '.join(heavy)}, in every service, also one "
             f"that uses nothing of it. Import that inside of the functions that need it."
         )
 
 
-def _imported_by(module: str) -> list[str]:
-    """Return the packages of others that the import of a module brings into a fresh process."""
+def _imported_by(module: str) -> set[str]:
+    """Return the packages that the import of a module brings into a fresh process of a service."""
     code = (
         "import json, sys\n"
         f"sys.path[:] = {sys.path!r}\n"
         "import sparts.vservice, sparts.hookspecs\n"
         "before = set(sys.modules)\n"
         f"import {module}\n"
-        "new = {name.partition('.')[0] for name in sys.modules.keys() - before}\n"
-        "print(json.dumps(sorted(new)))"
+        "print(json.dumps([name.partition('.')[0] for name in sys.modules.keys() - before]))"
     )
     done = subprocess.run(  # noqa: S603 - our own interpreter
         [sys.executable, "-c", code], stdin=subprocess.DEVNULL, capture_output=True, check=True
     )
-    names: list[str] = json.loads(done.stdout.splitlines()[-1])
-    allowed = LIGHT | sys.stdlib_module_names | {module.partition(".")[0]}
-    return [name for name in names if name not in allowed]
+    return set(json.loads(done.stdout.splitlines()[-1]))
 
 
 def _find_in_command(entry: EntryPoint) -> Iterator[str]:
