@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sparts import hookspecs
+from sparts import hookspecs, plugins
+from sparts.plugins.hooks import PluginHooks
+from sparts.tasks.queue import QueueTask
 from sparts.testing.distributions import make_distribution
+from sparts.testing.running import running
+from sparts.vservice import VService
 
 from tests.core.commands import make_plugin, sparts
 from tests.processes import ServiceProcess, clean_environment
@@ -169,6 +173,36 @@ def test_service_is_healthy_while_the_checks_of_plugins_hold(installed: Path) ->
     told = description(run(installed, "--pulse-max-failures", "1"))
     assert told["healthy"] is True
     assert told["counters"]["pulse.failures"] == 1
+
+
+def calls_of_hooks(items: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of all hooks called while a service works through some items."""
+    called: list[str] = []
+    hooks = PluginHooks()
+    hooks.manager.add_hookcall_monitoring(lambda name, *_: called.append(name), lambda *_: None)
+    monkeypatch.setattr(plugins, "load_hooks", lambda tolerant=False: hooks)
+
+    class Worker(QueueTask):
+        done = 0
+
+        def execute(self, item: object, context: object) -> None:
+            self.done += 1
+
+    class Service(VService):
+        TASKS = [Worker]
+
+    with running(Service) as service:
+        worker = service.requireTask(Worker)
+        for future in [worker.submit(item) for item in range(items)]:
+            future.result(60)
+        assert worker.done == items
+    return called
+
+
+def test_no_hook_is_called_per_queue_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = calls_of_hooks(1, monkeypatch)
+    assert "sparts_task_start" in few
+    assert calls_of_hooks(200, monkeypatch) == few
 
 
 CHECKS = """
