@@ -103,14 +103,14 @@ def test_a_distribution_that_is_not_installed_is_told() -> None:
     ],
 )
 def test_what_a_plugin_does_wrong_is_told(
-    entry_points: dict[str, dict[str, str]], problem: str, make: Make
+    entry_points: dict[str, dict[str, str]], problem: str, make: Make, tmp_path: Path
 ) -> None:
     modules = {
         "acme_misspelt": HOOKS.replace("service", "servise"),
         "acme_parameters": HOOKS.replace("(service)", "(of_mine)"),
         "acme_heavy": f"{HOOKS}\nimport framework, json, pluggy, acme_tasks",
-        "framework": "",
     }
+    (tmp_path / "framework.py").touch()  # of another distribution
     message = told(make(entry_points=entry_points, modules=modules))
     assert problem in message
     assert message.count("\n- ") == 1
