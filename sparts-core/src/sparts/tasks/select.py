@@ -252,7 +252,7 @@ class SelectTask(LoopTask):
         self._run_posted()
 
     def _run_posted(self) -> None:
-        while self._posted:
+        for _ in range(len(self._posted)):  # what these post comes in the next turn
             try:
                 self._posted.popleft()()
             except (SystemExit, KeyboardInterrupt) as error:
