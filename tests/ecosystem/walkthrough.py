@@ -10,6 +10,7 @@ consoles.py and, in virtual environments that know nothing of the checkout:
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -81,8 +82,16 @@ def install(walk: Session, command: str, _expected: list[str]) -> None:
     assert done.returncode == 0, f"{command!r}:\n{done.stderr}"
 
 
+def run_python(walk: Session, command: str, expected: list[str]) -> None:
+    """Run Python; where it is to build, uv stands in for pip there too."""
+    if command.startswith("python -m build"):
+        scripts = Path(sys.executable).parent
+        command = f"PATH={scripts}:{os.environ['PATH']} {command} --installer=uv"
+    COMMANDS["python"](walk, command, expected)
+
+
 WALKING = {
-    "python": COMMANDS["python"],
+    "python": run_python,
     "sparts": COMMANDS["sparts"],
     "curl": COMMANDS["curl"],
     "python3": make_environment,
