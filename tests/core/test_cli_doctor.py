@@ -58,9 +58,10 @@ def test_task_whose_extra_is_not_installed_is_nothing_wrong(tmp_path: Path) -> N
     )
     done = doctor(tmp_path)
     assert done.status == 0
-    assert "Task 'Mailer' of acme-jobs 1.0 (acme_jobs_mailer:Mailer) needs acme-jobs[mail]." in (
-        done.out
+    text = (
+        "Task 'Mailer' of acme-jobs 1.0 (acme_jobs_mailer:Mailer) needs acme-jobs[mail]: No module"
     )
+    assert f"{text} named 'smtp_of_tomorrow'." in done.out
     assert "pip install 'acme-jobs[mail]'" in done.out
 
 

@@ -166,7 +166,7 @@ def examine_tasks(tasks: list[inspection.Inspected]) -> Iterator[Finding]:
     """Tell which tasks cannot be imported or are not what their entry point says."""
     for found in tasks:
         if found.needs:
-            text = f"Task {found.entry} needs {found.needs}."
+            text = f"Task {found.entry} needs {found.needs}: {found.cause}."
             yield Finding(text, f"To use it: pip install '{found.needs}'", wrong=False)
         elif found.problem:
             yield Finding(found.problem, _ask_or_block(found.entry))

@@ -28,7 +28,7 @@ class Inspected(NamedTuple):
         blocked: whether the environment keeps it out; then it is not imported.
         needs: the extra that it lacks, as ``sparts-core[cron]``.
         problem: what is wrong with it, as a sentence; ``""`` for nothing, or if it needs an extra.
-        cause: the same without what it is wrong with.
+        cause: the same without what it is wrong with; or which module an extra would bring.
     """
 
     entry: plugins.EntryPoint
@@ -57,7 +57,7 @@ def inspect_task(entry: plugins.EntryPoint) -> Inspected:
     except UsageError as error:
         cause = error.__cause__
         if isinstance(cause, ImportError) and (extra := missing_extra(entry, cause)):
-            return Inspected(entry, needs=extra)
+            return Inspected(entry, needs=extra, cause=str(cause))
         short = f"{type(cause).__name__}: {cause}" if cause else str(error)
         return Inspected(entry, problem=str(error), cause=short)
 
