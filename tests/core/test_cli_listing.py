@@ -75,12 +75,20 @@ def test_json_of_the_tasks_tells_the_same(tmp_path: Path) -> None:
     assert found["TornadoHTTPTask"]["depends_on"] == ["TornadoIOLoopTask"]
 
 
+def test_what_a_module_prints_is_no_part_of_the_answer(tmp_path: Path) -> None:
+    text = "print('imported')\n" + TASK.format(name="Loud", doc="Loud.")
+    make_task(tmp_path, "Loud", text=text)
+    done = sparts("tasks", "--json", cwd=tmp_path, path=tmp_path)
+    assert "Loud" in {each["name"] for each in json.loads(done.out)}
+    assert done.err == "imported\n"
+
+
 def test_blocked_task_is_listed_and_not_imported(tmp_path: Path) -> None:
     make_task(tmp_path, "Loud", text="print('imported')")
     done = sparts("tasks", cwd=tmp_path, path=tmp_path, SPARTS_DISABLE_PLUGINS="acme-jobs")
     assert "Loud" in done.out
     assert "BLOCKED" in done.out
-    assert "imported" not in done.out
+    assert "imported" not in done.out + done.err
     done = sparts("tasks", "Loud", cwd=tmp_path, path=tmp_path, SPARTS_DISABLE_PLUGINS="Loud")
     assert done.status == 2
     assert "BLOCKED" in done.err

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sparts import plugins, taskset
@@ -53,7 +55,8 @@ def inspect_task(entry: plugins.EntryPoint) -> Inspected:
     if plugins.blocked(entry):
         return Inspected(entry, blocked=True)
     try:
-        return Inspected(entry, taskset.resolve(plugins.load_checked(entry)))
+        with contextlib.redirect_stdout(sys.stderr):  # what a module prints is not our answer
+            return Inspected(entry, taskset.resolve(plugins.load_checked(entry)))
     except UsageError as error:
         cause = error.__cause__
         if isinstance(cause, ImportError) and (extra := missing_extra(entry, cause)):
