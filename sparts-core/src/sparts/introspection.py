@@ -241,7 +241,7 @@ class Introspection:
         """Return the values of all options by their names in the namespace, secret ones masked."""
         found: dict[str, Any] = {}
         state = state_of(self.options)
-        bound = {binding.owner for binding in state.bindings.values()} if state else set()
+        bound = dict.fromkeys(binding.owner for binding in state.bindings.values()) if state else ()
         groups = [owner for owner in bound if issubclass(owner, OptionGroup)]
         owners: list[Any] = [type(self), *(type(task) for task in self.instances()), *groups]
         for owner in owners:
