@@ -225,6 +225,17 @@ def test_a_run_without_end_is_cancelled_before_the_time_for_the_stop_is_over() -
     assert task.state is TaskState.STOPPED
 
 
+def test_a_stop_does_not_wait_for_the_restart_of_a_failed_run() -> None:
+    policy = SOON._replace(first_wait=10000.0, max_wait=10000.0)
+    with running(ticking(RESTART=policy), argv=["--stop-timeout", "1h"]) as service:
+        task = service.requireTask("Ticker")
+        task.ran.get(timeout=WAIT)
+        task.work.put(raiser(ValueError("no way")))
+        assert isinstance(task.execute_async().exception(WAIT), ValueError)
+        task.loop_task.call(asyncio.sleep, 0).result(WAIT)
+        assert task.state is TaskState.DEGRADED
+
+
 def test_futures_end_when_the_task_has_failed() -> None:
     cls = ticking(RUN_AT_START=False)
     thread = ServiceThread(make_service(cls))

@@ -229,6 +229,21 @@ def test_an_item_whose_worker_is_restarted_is_tried_again() -> None:
         assert task.n_failures() == task.n_completed() == 1
 
 
+def test_nobody_waits_for_a_worker_that_pauses_after_its_failure() -> None:
+    policy = SOON._replace(first_wait=10000.0, max_wait=10000.0)
+    cls = variant(Gated, RESTART=policy, MAX_ATTEMPTS=1, WORKERS=1)
+    with running(cls) as service:
+        task = service.requireTask(cls)
+        task.queue.put("item")
+        assert task.begun() == "item"
+        task.end("item", ValueError("no way"))
+        joiner = threading.Thread(target=task.queue.join, daemon=True)
+        joiner.start()
+        joiner.join(WAIT)
+        assert not joiner.is_alive()
+        assert [item for item, _ in task.dead] == ["item"]
+
+
 def test_work_that_is_cancelled_by_itself_ends_its_item_and_not_the_worker() -> None:
     class Cancels(AsyncQueueTask):
         WORKERS = 1

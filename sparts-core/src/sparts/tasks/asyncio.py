@@ -33,6 +33,7 @@ class AsyncioTask(LoopBoundTask):
         super().__init__(service)
         self._coroutines: list[asyncio.Task[None]] = []
         self._interrupted: set[asyncio.Task[None]] = set()  # by a failure of the loop
+        self._told_to_stop = asyncio.Event()  # a new one for each loop
 
     async def run(self) -> None:
         """Do the work; called in the loop, after `start` and at each restart.
@@ -45,6 +46,7 @@ class AsyncioTask(LoopBoundTask):
 
     def start_in_loop(self) -> None:
         """Start the workers, without waiting for them."""
+        self._told_to_stop = asyncio.Event()
         if not self._coroutines:
             for index in range(self.workers):
                 self._supervisor.joined()
@@ -70,6 +72,7 @@ class AsyncioTask(LoopBoundTask):
 
     async def _end_workers(self, seconds: float | None) -> None:
         """Wait for the end of the workers; cancel those that have not ended after ``seconds``."""
+        self._told_to_stop.set()
         left: Iterable[asyncio.Task[None]] = [w for w in self._coroutines if not w.done()]
         if left and seconds != 0:
             left = (await asyncio.wait(left, timeout=seconds))[1]
@@ -112,7 +115,10 @@ class AsyncioTask(LoopBoundTask):
 
     async def _stopped_within(self, seconds: float) -> bool:
         try:
-            await asyncio.sleep(seconds)
+            async with asyncio.timeout(seconds):
+                await self._told_to_stop.wait()
+        except TimeoutError:
+            pass
         except asyncio.CancelledError:
             if not self.loop_task.open:
                 self._supervisor.resume()
