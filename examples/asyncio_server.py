@@ -14,10 +14,13 @@ class Echo(AsyncioTask):
     port = option(type=port, default=7777, help="where to listen; 0: the system chooses")
 
     async def run(self):
-        async with await asyncio.start_server(self.serve, "127.0.0.1", self.port) as server:
-            host, port = server.sockets[0].getsockname()
-            self.logger.info("Echo Server Started on %s:%d", host, port)
-            await server.serve_forever()
+        server = await asyncio.start_server(self.serve, "127.0.0.1", self.port)
+        host, port = server.sockets[0].getsockname()
+        self.logger.info("Echo Server Started on %s:%d", host, port)
+        try:
+            await asyncio.Event().wait()  # until the stop cancels it
+        finally:
+            server.close()  # the loop cancels the connections; waiting for clients could take long
 
     async def serve(self, reader, writer):
         while line := await reader.readline():

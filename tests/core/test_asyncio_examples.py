@@ -130,5 +130,5 @@ def test_sigusr1_shows_where_the_coroutines_are(tmp_path: Path) -> None:
         with echo(service.listening_port("Echo")):  # so the coroutine has got to where it waits
             service.process.send_signal(signal.SIGUSR1)
         service.read_until("Coroutine MyService.Echo")
-        service.read_until("in serve_forever")
+        service.read_until("in run")
         assert service.stop() == 0
