@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import threading
 
@@ -36,12 +37,15 @@ class Service(VService):
     restarts = counter()
 
 
-def test_warning_is_registered_shown_and_cleared() -> None:
+def test_warning_is_registered_logged_shown_and_cleared(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     with running(Service) as service:
         first = service.registerWarning("disk is nearly full")
         second = service.registerWarning("clock is off")
         assert service.getWarnings() == {first: "disk is nearly full", second: "clock is off"}
         assert service.status == "WARNING"
+        assert "disk is nearly full" in caplog.text
         assert service.clearWarning(first) is True
         assert service.clearWarning(first) is False
         assert service.status == "WARNING"
@@ -76,6 +80,7 @@ def test_counters_of_service_and_tasks_are_read_by_name() -> None:
         assert counters["Mailer.sent"] == 3
         assert counters["Mailer.n_failures"] == 0
         assert "Mailer.broken" not in counters
+        assert math.isnan(service.getCounter("Mailer.broken"))
         with pytest.raises(KeyError, match=r"No counter is named 'Mailer\.received'"):
             service.getCounter("Mailer.received")
 
@@ -122,7 +127,7 @@ def test_description_holds_everything_and_no_secret() -> None:
     assert "Service.Mailer" in found["threads"]
     assert found["counters"]["Mailer.sent"] == 0
     assert found["options"]["mail_server"] == "mx"
-    assert found["options"]["mail_password"] == "***"
+    assert found["options"]["mail_password"] == "********"
     assert found["options"]["stop_timeout"] == 25.0
     assert "hunter2" not in json.dumps(found)
     assert found["warnings"] == {str(warning): "disk is nearly full"}

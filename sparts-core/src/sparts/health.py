@@ -131,7 +131,7 @@ class Health(Introspection):
         message = f"{task.name} failed and is restarted: {type(error).__name__}: {error}"
         with self.changing:
             before = self._degradations.pop(task.name, 0)
-            self._degradations[task.name] = warning = self.registerWarning(message)
+            self._degradations[task.name] = warning = self.keep_warning(message)
             self.clearWarning(before)
         clear = (f"warning of {task.name}", seconds, lambda: self.clearWarning(warning))
         self.inbox.put(Message("later", self, clear))

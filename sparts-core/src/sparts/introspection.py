@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 from sparts import plugins
 from sparts.counters import counters_of, read_counters
 from sparts.errors import UsageError
-from sparts.options import OptionGroup, declared_options
+from sparts.options import MASK, OptionGroup, declared_options
 from sparts.options.binding import state_of
 from sparts.states import ServiceStatus
 
 if TYPE_CHECKING:
     import argparse
+    import logging
     from collections.abc import Callable, Iterable
 
     from sparts.states import TaskState
@@ -38,6 +39,8 @@ class Introspection:
         options: argparse.Namespace
         tasks: Tasks
 
+        @property
+        def logger(self) -> logging.Logger: ...  # noqa: D102
         @property
         def status(self) -> ServiceStatus: ...  # noqa: D102
         @property
@@ -84,7 +87,12 @@ class Introspection:
     # -- warnings ----------------------------------------------------------------------------------
 
     def registerWarning(self, message: str) -> int:  # noqa: N802
-        """Add a warning, which turns the status to WARNING, and return its id."""
+        """Log and keep a warning, which turns the status to WARNING, and return its id."""
+        self.logger.warning("%s", message)
+        return self.keep_warning(message)
+
+    def keep_warning(self, message: str) -> int:
+        """Keep a warning, as `registerWarning` does, of something that has been logged."""
         warning = next(self._warning_ids)
         with self._facts:
             self._warnings[warning] = message
@@ -158,8 +166,8 @@ class Introspection:
         """
         return read_counters(self._counters())
 
-    def getCounter(self, name: str) -> float | None:  # noqa: N802
-        """Return the value of one counter, as ``getCounter("Task.counter")``.
+    def getCounter(self, name: str) -> float:  # noqa: N802
+        """Return the value of one counter, as ``getCounter("Task.counter")``; NaN if unreadable.
 
         Raises:
             KeyError: there is none of that name.
@@ -169,7 +177,7 @@ class Introspection:
             raise KeyError(
                 f"No counter is named {name!r}. There are: {', '.join(sorted(counters))}."
             )
-        return read_counters({name: counters[name]}).get(name)
+        return read_counters({name: counters[name]}).get(name, float("nan"))
 
     def getChildren(self) -> dict[str, VTask]:  # noqa: N802
         """Return the tasks by name, in start order."""
@@ -249,7 +257,7 @@ class Introspection:
             for option in declared_options(owner):
                 dest = option.dest(prefix)
                 value = getattr(self.options, dest, None)
-                found[dest] = "***" if option.secret and value is not None else _plain(value)
+                found[dest] = MASK if option.secret and value is not None else _plain(value)
         return found
 
 

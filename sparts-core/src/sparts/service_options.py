@@ -28,7 +28,7 @@ class ServiceOptions:
         def logger(self) -> logging.Logger: ...  # noqa: D102
         def describe_options(self) -> dict[str, Any]: ...  # noqa: D102
         def instances(self) -> list[VTask]: ...  # noqa: D102
-        def registerWarning(self, message: str) -> int: ...  # noqa: D102, N802
+        def keep_warning(self, message: str) -> int: ...  # noqa: D102
         def clearWarning(self, warning: int) -> bool: ...  # noqa: D102, N802
 
     DEFAULT_LOGLEVEL: ClassVar[str] = "DEBUG"
@@ -179,7 +179,7 @@ class ServiceOptions:
                 "Reload of %s failed: %s", what, error, exc_info=None if plain else error
             )
             message = f"Reload of {what} failed: {error}"
-            self._reload_warnings.append(self.registerWarning(message))
+            self._reload_warnings.append(self.keep_warning(message))
 
     def options_changed(self, names: frozenset[str]) -> None:
         """Act on options that changed, then tell the tasks that run and the service."""
