@@ -160,6 +160,16 @@ def test_command_of_a_name_of_ours_is_wrong(tmp_path: Path) -> None:
     assert "`sparts tasks` is a command of ours" in done.out
 
 
+def test_two_commands_of_one_name_are_wrong(tmp_path: Path) -> None:
+    for owner in ("one", "two"):
+        points = {"sparts.commands": {"greet": "greet_module:main"}}
+        make_distribution(tmp_path, owner, entry_points=points, modules={"greet_module": "main=id"})
+    done = doctor(tmp_path)
+    assert done.status == 1
+    assert "one 1.0 and two 1.0 both provide a command 'greet'." in done.out
+    assert "Keep one out: SPARTS_DISABLE_PLUGINS=two" in done.out
+
+
 @pytest.mark.parametrize(
     ("requires", "message", "todo"),
     [
