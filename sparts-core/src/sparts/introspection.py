@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from sparts import plugins
 from sparts.counters import counters_of, read_counters
 from sparts.errors import UsageError
-from sparts.options import MASK, OptionGroup, declared_options
-from sparts.options.binding import state_of
+from sparts.options import OptionGroup, declared_options
+from sparts.options.binding import MASK, state_of
 from sparts.states import ServiceStatus
 
 if TYPE_CHECKING:
