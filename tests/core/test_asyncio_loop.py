@@ -70,6 +70,14 @@ def test_the_uvloop_option_without_uvloop_names_the_extra(monkeypatch: pytest.Mo
         make_service(Service, "--asyncio-uvloop").startBG()
 
 
+def test_a_dry_run_says_that_uvloop_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    service = make_service(Service, "--asyncio-uvloop", "--dryrun")
+    assert Service.initFromOptions(service.options) == 0
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    with pytest.raises(UsageError, match=r"sparts-core\[uvloop\]"):
+        Service.initFromOptions(service.options)
+
+
 # -- a blocked loop --------------------------------------------------------------------------------
 
 

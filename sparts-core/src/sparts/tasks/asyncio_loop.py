@@ -84,6 +84,11 @@ class AsyncioLoopTask(LoopTask):
         super().initTask()
         self._make_loop()
 
+    def check(self) -> None:
+        """See whether the event loop can be made."""
+        super().check()
+        self.close_loop(self.new_loop())
+
     def _make_loop(self) -> asyncio.AbstractEventLoop:
         self._loop = self.new_loop()
         self._loop.set_exception_handler(self._report)
