@@ -7,6 +7,8 @@ import pytest
 from tests.core.log_helpers import no_secrets
 from tests.needs import require
 
+pytest_plugins = ["sparts.testing.fixtures"]
+
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip or fail a test whose system packages are missing."""

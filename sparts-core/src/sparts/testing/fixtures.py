@@ -10,6 +10,7 @@ pay for it in every run.)
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +20,10 @@ from sparts.testing.running import ServiceFactory
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+for _name in ("loop_calls", "loops", "servers"):  # whose assertions are those of tests
+    if f"sparts.testing.{_name}" not in sys.modules:
+        pytest.register_assert_rewrite(f"sparts.testing.{_name}")
 
 
 @pytest.fixture

@@ -113,7 +113,8 @@ class ServerContract:
         hosts = [self.flag("host"), f"{LOCAL},127.0.0.2", self.flag("port"), "0", *self.argv]
         with self.running(*hosts) as service:
             addresses = self.server(service).bound_addrs
-            assert [host for host, _ in addresses] == [LOCAL, "127.0.0.2"]
+            hosts_served = [host for host, _ in addresses]
+            assert hosts_served == [LOCAL, "127.0.0.2"], f"It serves {hosts_served} alone."
             assert len({port for _, port in addresses}) == 1
             for address in addresses:
                 self.ask_at(address)
@@ -131,7 +132,7 @@ class ServerContract:
                 thread.join()
         name = self.server_task.__name__
         line = f"INFO:Service.{name}:{name} Server Started on {format_address(address)}"
-        assert line in log.items, log.items
+        assert line in log.items, f"It did not log {line!r}, but: {log.items}"
         assert log.items.index(line) < log.items.index("DEBUG:Service:All tasks started")
 
     def test_a_port_in_use_fails_the_start_and_names_the_option(self) -> None:
@@ -154,9 +155,10 @@ class ServerContract:
             path = os.path.join(folder, "socket")
             with self.running(self.flag("sock"), path, *self.argv) as service:
                 assert self.server(service).bound_addrs == [path]
-                assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+                mode = stat.S_IMODE(os.stat(path).st_mode)
+                assert mode == 0o600, f"{path} has the mode {mode:o}: others can use it."
                 self.ask_at(path)
-            assert os.listdir(folder) == []
+            assert os.listdir(folder) == [], f"{path} is left."
 
     def test_a_restart_keeps_the_port_and_resets_no_connection_that_waits(self) -> None:
         """Also where the port was taken freely."""
@@ -188,8 +190,12 @@ class ServerContract:
                 self.ask_at(address)
                 idle = stack.enter_context(self.connected(address))
                 self.ask_at(address)  # `idle` came before: it has been accepted
-            with contextlib.suppress(ConnectionError):
-                assert idle.recv(65536) == b""
+            try:
+                assert idle.recv(65536) == b"", "It sends something to who has not asked."
+            except TimeoutError:
+                raise AssertionError("A connection stays open after the stop.") from None
+            except ConnectionError:
+                pass
             try:
                 with socket.create_connection(address, WAIT):
                     raise AssertionError(f"{address} still takes connections.")

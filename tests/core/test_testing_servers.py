@@ -1,0 +1,222 @@
+"""The contract of server tasks: a plain server keeps it, and broken ones are found out."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sparts.errors import OptionError
+from sparts.listeners import Listening
+from sparts.testing.servers import ServerContract
+from sparts.vtask import VTask
+
+
+class EchoServer(Listening, VTask):
+    """Gives back every byte that it gets, in one thread."""
+
+    OPT_PREFIX = "echo"
+
+    def initTask(self) -> None:  # noqa: N802
+        self._selector = selectors.DefaultSelector()
+        self._wake, self._woken = socket.socketpair()
+        self._selector.register(self._woken, selectors.EVENT_READ)
+
+    def start(self) -> None:
+        for listener in self.take_sockets():
+            self._selector.register(listener, selectors.EVENT_READ, listener)
+        super().start()
+        self.log_started()
+
+    def _runloop(self) -> None:
+        while self.running:
+            for key, _ in self._selector.select():
+                if key.data is not None:
+                    self._accept(key.data)
+                elif key.fileobj is not self._woken:
+                    self._answer(key.fileobj)
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(BlockingIOError):
+            connection, _ = listener.accept()
+            self._selector.register(connection, selectors.EVENT_READ)
+
+    def _answer(self, connection: Any) -> None:
+        if received := connection.recv(65536):
+            connection.sendall(received)
+        else:
+            self._selector.unregister(connection)
+            connection.close()
+
+    def stop(self) -> None:
+        super().stop()
+        self._wake.close()
+
+    def join(self) -> None:
+        super().join()
+        self.close_connections()
+        self._selector.close()
+        self._woken.close()
+        self.close_sockets()
+
+    def close_connections(self) -> None:
+        for key in list(self._selector.get_map().values()):
+            if key.data is None and isinstance(key.fileobj, socket.socket):
+                key.fileobj.close()
+
+
+class EchoContract(ServerContract):
+    """How to talk to an EchoServer."""
+
+    server_task = EchoServer
+
+    def ask(self, connection: socket.socket) -> None:
+        connection.sendall(b"ping")
+        assert connection.recv(4) == b"ping"
+
+
+class TestEchoServer(EchoContract):
+    """A server of plain sockets keeps the contract."""
+
+
+def named(server: type[EchoServer]) -> type[EchoServer]:
+    server.__name__ = "EchoServer"
+    server.__doc__ = EchoServer.__doc__
+    return server
+
+
+@named
+class Answerless(EchoServer):
+    def _answer(self, connection: Any) -> None:
+        self._selector.unregister(connection)
+        connection.close()
+
+
+@named
+class FirstAddressOnly(EchoServer):
+    def start(self) -> None:
+        super().start()
+        del self.bound_addrs[1:]
+
+
+@named
+class Silent(EchoServer):
+    def log_started(self) -> None: ...
+
+
+@named
+class BindsByItself(EchoServer):
+    """It opens its own sockets, anew for each instance."""
+
+    def take_sockets(self) -> list[socket.socket]:
+        path = self.sock
+        if path:
+            mine = socket.socket(socket.AF_UNIX)
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+            mine.bind(path)
+            mine.listen()
+        else:
+            mine = socket.create_server(("127.0.0.1", 0))
+        mine.setblocking(False)
+        self._sockets = [mine]
+        self.bound_addrs = [mine.getsockname()]
+        return self._sockets
+
+
+@named
+class KeepsTheSocket(EchoServer):
+    kept: list[socket.socket] = []
+
+    def take_sockets(self) -> list[socket.socket]:
+        self.kept += [sock.dup() for sock in super().take_sockets()]
+        return self._sockets
+
+
+@named
+class KeepsConnections(EchoServer):
+    kept: list[Any] = []
+
+    def close_connections(self) -> None:
+        for key in list(self._selector.get_map().values()):
+            if isinstance(key.fileobj, socket.socket) and key.fileobj is not self._woken:
+                self.kept.append(key.fileobj)
+
+
+@named
+class OnePrefix(EchoServer):
+    @classmethod
+    def option_prefix(cls) -> str:
+        return "echo"
+
+
+C = EchoContract
+BROKEN: list[tuple[type[EchoServer], Callable[[Any], None], str]] = [
+    (Answerless, C.test_port_0_takes_a_free_port_and_bound_addrs_tells_it, "Connection reset"),
+    (
+        FirstAddressOnly,
+        C.test_every_address_of_several_hosts_is_served_on_one_port,
+        r"It serves \['127.0.0.1'\] alone",
+    ),
+    (Silent, C.test_one_line_an_address_is_logged_before_all_tasks_have_started, "It did not log"),
+    (
+        BindsByItself,
+        C.test_a_restart_keeps_the_port_and_resets_no_connection_that_waits,
+        "Connection refused",
+    ),
+    (
+        BindsByItself,
+        C.test_a_unix_socket_is_served_to_its_owner_alone_and_removed_at_the_end,
+        "others can use it",
+    ),
+    (KeepsTheSocket, C.test_a_stop_closes_the_port_and_the_connections, "still takes connections"),
+    (
+        KeepsConnections,
+        C.test_a_stop_closes_the_port_and_the_connections,
+        "A connection stays open",
+    ),
+    (
+        OnePrefix,
+        C.test_two_of_them_in_one_service_have_ports_of_their_own,
+        "both have the option --echo-host",
+    ),
+    (OnePrefix, C.test_it_does_what_every_task_must, "do not go together"),
+]
+
+
+@pytest.mark.parametrize(
+    ("server", "test", "told"), BROKEN, ids=[f"{b[0].__qualname__}-{b[1].__name__}" for b in BROKEN]
+)
+def test_a_broken_server_is_found_out(
+    server: type[EchoServer],
+    test: Callable[[Any], None],
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sparts.testing.servers.WAIT", 0.2)
+    contract = type("Contract", (EchoContract,), {"server_task": server})()
+    try:
+        with pytest.raises((AssertionError, OSError, OptionError), match=told):
+            test(contract)
+    finally:
+        for kept in (KeepsTheSocket.kept, KeepsConnections.kept):
+            for sock in kept:
+                sock.close()
+            kept.clear()
+
+
+def test_a_port_in_use_that_is_shared_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that takes any port when its own is taken starts where it should not."""
+
+    @named
+    class TakesAnother(EchoServer):
+        def address(self) -> Any:
+            return super().address()._replace(port=0)
+
+    contract = type("Contract", (EchoContract,), {"server_task": TakesAnother})()
+    with pytest.raises(AssertionError, match="It started, although port"):
+        contract.test_a_port_in_use_fails_the_start_and_names_the_option()
