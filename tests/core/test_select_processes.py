@@ -354,6 +354,7 @@ class S(VService):
     os.mkfifo(tmp_path / "child")
     with script(tmp_path, body) as process:
         child = int((tmp_path / "child").read_text())
+        process.read_until_started()
         process.process.send_signal(signal.SIGTERM)
         process.read_until("told")
         assert process.stop(signal.SIGTERM) == 70
