@@ -321,9 +321,11 @@ class QueueTask(VTask):
     def _lose(self, context: ExecuteContext, error: BaseException) -> None:
         """Give up an item for good."""
         self.n_dead_letters.increment()
+        asked = isinstance(error, TryLater)  # whose message says it all
         self.logger.error(
             "Gave up %.200r at attempt %d: %s: %s",
-            context.item, context.attempt, type(error).__name__, error, exc_info=error,
+            context.item, context.attempt, type(error).__name__, error,
+            exc_info=None if asked else error,
         )  # fmt: skip
         try:
             self.on_dead_letter(context, error)
