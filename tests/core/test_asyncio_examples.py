@@ -94,12 +94,12 @@ def test_each_is_found_by_name(tmp_path: Path) -> None:
 
 
 STUBBORN = """
-import asyncio
+import asyncio, sys
 from sparts.tasks.asyncio import AsyncioTask
 from sparts.vservice import VService
 class Stubborn(AsyncioTask):
     async def run(self):
-        print("runs", flush=True)
+        sys.stdout.write("runs\\n")  # one write: lines stay whole
         while True:
             try:
                 await self.hang()
