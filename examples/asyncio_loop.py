@@ -2,20 +2,20 @@
 import asyncio
 
 from sparts.tasks.asyncio import AsyncioLoopTask
-from sparts.tasks.periodic import PeriodicTask
+from sparts.tasks.periodic import ExecuteContext, PeriodicTask
 from sparts.vservice import VService
 
 
-async def look_up(name):
+async def look_up(name: str) -> str:
     addresses = await asyncio.get_running_loop().getaddrinfo(name, 80)
-    return addresses[0][4][0]
+    return str(addresses[0][4][0])
 
 
 class LookUp(PeriodicTask):
     INTERVAL = "10s"
     DEPS = [AsyncioLoopTask]
 
-    def execute(self, context=None):
+    def execute(self, context: ExecuteContext | None = None) -> None:
         loop = self.service.tasks.AsyncioLoopTask
         self.logger.info("localhost is %s", loop.call(look_up, "localhost").result(timeout=5))
 

@@ -13,7 +13,7 @@ class Echo(AsyncioTask):
 
     port = option(type=port, default=7777, help="where to listen; 0: the system chooses")
 
-    async def run(self):
+    async def run(self) -> None:
         server = await asyncio.start_server(self.serve, "127.0.0.1", self.port)
         host, port = server.sockets[0].getsockname()
         self.logger.info("Echo Server Started on %s:%d", host, port)
@@ -22,7 +22,7 @@ class Echo(AsyncioTask):
         finally:
             server.close()  # the loop cancels the connections; waiting for clients could take long
 
-    async def serve(self, reader, writer):
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while line := await reader.readline():
             writer.write(line)
         writer.close()

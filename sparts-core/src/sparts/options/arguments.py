@@ -152,7 +152,10 @@ def _add_config_flags(parser: argparse.ArgumentParser, group: Any) -> None:
     ):
         flag = "--" + dest.removeprefix("_sparts_").replace("_", "-")
         if flag not in parser._option_string_actions:
-            more = {CONFIG: {"metavar": "FILE"}, NO_PLUGIN: {"metavar": "NAME", "type": _kept_out}}
+            more: dict[str, dict[str, Any]] = {
+                CONFIG: {"metavar": "FILE"},
+                NO_PLUGIN: {"metavar": "NAME", "type": _kept_out},
+            }
             group.add_argument(flag, dest=dest, action=action, help=text, **more.get(dest, {}))
 
 
