@@ -260,6 +260,32 @@ def test_states_are_waited_for_as_they_come() -> None:
     factory.close()
 
 
+def test_a_task_that_has_stopped_is_seen_while_the_service_still_stops() -> None:
+    gate = threading.Event()
+
+    class Base(VTask):
+        LOOPLESS = True
+
+        def join(self) -> None:
+            gate.wait()
+
+    class Above(Waits):
+        DEPS = [Base]
+
+    factory = ServiceFactory()
+    service = factory(service_of(Above))
+    above = service.requireTask(Above)
+    stopper = threading.Thread(target=service.shutdown)
+    stopper.start()
+    try:
+        wait_state(above, TaskState.STOPPED, timeout=10_000)  # it comes at once, or never
+        assert service.status is ServiceStatus.STOPPING
+    finally:
+        gate.set()
+    stopper.join()
+    factory.close()
+
+
 def test_several_wait_at_a_time_and_are_all_woken() -> None:
     factory = ServiceFactory()
     service = factory(MyService)
