@@ -315,3 +315,48 @@ class StopsWhatNeverBegan(AsyncioTask):
 def test_a_stop_that_fails_on_a_loop_that_runs_is_told() -> None:
     message = problems_of(StopsWhatNeverBegan)
     assert "stopped before its start, on tasks that run" in message
+
+
+class FailsItsFourthStop(Well):
+    """Fails when it is stopped right after its start: that is its fourth life."""
+
+    stops: ClassVar[list[int]] = []
+
+    def stop(self) -> None:
+        super().stop()
+        self.stops.append(1)
+        if len(self.stops) == 4:
+            raise OSError("too early")
+
+
+def test_a_stop_that_fails_right_after_the_start_is_told() -> None:
+    message = problems_of(FailsItsFourthStop)
+    assert message.count("\n- ") == 1
+    assert "When stopped right after its start, it logged at level ERROR" in message
+
+
+class NotPlain(Well):
+    """Tells of itself what no transport can show."""
+
+    def initTask(self) -> None:  # noqa: N802
+        self.name: Any = Path("/")
+
+
+def test_what_cannot_be_shown_as_json_is_told() -> None:
+    assert "What the service tells of it is not plain: TypeError" in problems_of(NotPlain)
+
+
+class LeaksAtRestarts(Leaking):
+    """Leaves a descriptor behind when its service restarts."""
+
+    def stop(self) -> None:
+        super().stop()
+        if self.service.restarting:
+            self.left.append(open(os.devnull, "rb"))  # noqa: SIM115
+
+
+@pytest.mark.usefixtures("mend")
+def test_what_a_restart_leaves_behind_is_told() -> None:
+    message = problems_of(LeaksAtRestarts)
+    assert message.count("\n- ") == 1
+    assert "When restarted, it left behind: the descriptor" in message
