@@ -16,7 +16,7 @@ from sparts.vservice import VService
 from sparts.vtask import VTask
 
 from tests.core.scripts import service
-from tests.processes import ServiceProcess, clean_environment
+from tests.processes import clean_environment
 
 
 def test_sigusr1_logs_the_stacks_of_threads_and_coroutines(tmp_path: Path) -> None:
@@ -68,10 +68,11 @@ def test_storm_of_signals_is_survived(tmp_path: Path) -> None:
     body = """
 class S(VService):
     TASKS = [Worker]
+    def initService(self):
+        say("made")
 """
-    with service(tmp_path, body, "--level", "INFO") as process:
-        process.process.send_signal(signal.SIGCONT)
-        _wait_for_handlers(process)
+    with service(tmp_path, body) as process:
+        process.read_until("made")
         reader = threading.Thread(target=process.read_until, args=("Stopping Tasks",))
         reader.start()
         for _ in range(300):
@@ -80,13 +81,6 @@ class S(VService):
         process.process.send_signal(signal.SIGTERM)
         reader.join()
         assert process.finish() == 0
-
-
-def _wait_for_handlers(process: ServiceProcess) -> None:
-    process.process.send_signal(signal.SIGCONT)
-    status = Path(f"/proc/{process.process.pid}/status")
-    while not int(status.read_text().split("SigCgt:")[1].split()[0], 16) & 1 << signal.SIGHUP - 1:
-        os.sched_yield()
 
 
 def test_systemd_is_told_of_readiness_reload_and_stop(tmp_path: Path) -> None:
