@@ -64,6 +64,28 @@ class S(VService):
         assert process.stop(signal.SIGTERM) == -signal.SIGTERM
 
 
+def test_application_that_handles_a_signal_itself(tmp_path: Path) -> None:
+    body = """
+class S(VService):
+    REGISTER_SIGNAL_HANDLERS = False
+    def initService(self):
+        S.instance = self
+handled = []
+def handle(number, frame):
+    handled.append(number)
+    if len(handled) == 300:
+        S.instance.shutdown()
+    say(len(handled))
+signal.signal(signal.SIGUSR2, handle)
+"""
+    with service(tmp_path, body) as process:
+        process.read_until_started()
+        for count in range(1, 301):  # each comes when the main thread is about to wait again
+            process.process.send_signal(signal.SIGUSR2)
+            process.read_until(f"^{count}$")
+        assert process.finish() == 0
+
+
 def test_storm_of_signals_is_survived(tmp_path: Path) -> None:
     body = """
 class S(VService):

@@ -110,7 +110,7 @@ class ServiceThread(threading.Thread):
 def run_in_this_thread(service: VService, guard: bool) -> ServiceThread:
     """Run a service in the current thread until it ends; return how it ended.
 
-    In the main thread, signals are handled unless the service leaves them to the application.
+    In the main thread, signals are handled; only ^C if the service leaves them to the application.
 
     Args:
         service: a new instance.
@@ -123,17 +123,18 @@ def run_in_this_thread(service: VService, guard: bool) -> ServiceThread:
 
     runner = ServiceThread(service, guard)
     main = threading.current_thread() is threading.main_thread()
-    if not (main and service.REGISTER_SIGNAL_HANDLERS):
+    if not main:
         runner.run()
         return runner
     inbox.open()
     if guard:
         threading.excepthook = lambda args: _log_end(service, args)
-    with SignalHandlers(put, inbox.wakeup) as handlers:
+    ours = service.REGISTER_SIGNAL_HANDLERS
+    with SignalHandlers(put, inbox.wakeup, ours) as handlers:
         runner.drive()
-        if guard:  # signals may come until the process has ended: they find the inbox open
+        if guard and ours:  # signals may come until the process has ended: they find the inbox open
             handlers.exit_with(runner.status)
-    if not guard:
+    if not (guard and ours):
         inbox.close()
     return runner
 

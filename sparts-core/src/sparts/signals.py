@@ -23,11 +23,18 @@ class SignalHandlers:
 
     Args:
         put: what a handler does with its signal; it must not take a lock.
-        wakeup: a descriptor to which the system writes when a signal comes, which wakes who waits
-        there.
+        wakeup: a descriptor to which the system writes when a signal comes, whoever handles it, and
+            which wakes who waits there.
+        ours: whether all signals are the service's. If not, only SIGINT is, and that only where the
+            application left it to Python, whose handler would raise in the midst of our work.
     """
 
-    def __init__(self, put: Callable[[signal.Signals], None], wakeup: int) -> None:
+    def __init__(
+        self, put: Callable[[signal.Signals], None], wakeup: int, ours: bool = True
+    ) -> None:
+        left = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        alone = (signal.SIGINT,) if left else ()
+        self._numbers = (*STOP, RELOAD, STACKS) if ours else alone
         self._put = put
         self._wakeup = wakeup
         self._wakeup_before = -1
@@ -36,7 +43,7 @@ class SignalHandlers:
 
     def __enter__(self) -> SignalHandlers:
         self._wakeup_before = signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
-        for number in (*STOP, RELOAD, STACKS):
+        for number in self._numbers:
             self._before[number] = signal.signal(number, self._handle)
         return self
 
