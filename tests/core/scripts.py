@@ -14,6 +14,9 @@ import os, signal, sys, threading, time
 from sparts.vservice import VService
 from sparts.vtask import VTask, SkipTask
 
+# As in a terminal, also where whoever runs the tests has ^C ignored (a job in the background).
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 def say(*words):
     sys.stdout.write(" ".join(map(str, words)) + "\\n")  # one write: lines stay whole
     sys.stdout.flush()
