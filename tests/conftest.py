@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+
 import pytest
 
 from tests.core.log_helpers import no_secrets
 from tests.needs import require
 
 pytest_plugins = ["sparts.testing.fixtures"]
+
+# A job in the background of a script has ^C ignored, and so would every process that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    with contextlib.suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
