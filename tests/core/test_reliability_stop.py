@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from sparts.errors import StopTimeoutError, TaskFailedError
 from sparts.runner import ServiceThread
+from sparts.states import ServiceStatus
 from sparts.testing.running import make_service, running
 from sparts.vservice import VService
 from sparts.vtask import VTask
@@ -299,6 +300,36 @@ class S(TellsOfItsStop):
         process.read_until_started()
         assert process.stop(signal.SIGTERM) == 1
     assert "Instance ended with status 1: A failed: ValueError: no use" in process.output
+
+
+def test_crash_while_draining_leaves_the_deadline_as_it_was() -> None:
+    drained, crash = threading.Event(), threading.Event()
+
+    class Crashes(VTask):
+        def _runloop(self) -> None:
+            crash.wait()
+            raise ValueError("no use")
+
+    class Service(VService):
+        TASKS = [Crashes]
+
+        def record_status(self, phase: ServiceStatus | None = None) -> None:
+            super().record_status(phase)
+            if phase == "STOPPING":
+                drained.set()
+
+        def tell_statuses(self) -> None:
+            deadlines.append(self.stop_deadline)
+            super().tell_statuses()
+
+    deadlines: list[float | None] = []
+    thread = make_service(Service, "--drain-time", "50m", "--stop-timeout", "1h").startBG()
+    thread.service.shutdown()
+    drained.wait()
+    crash.set()
+    with pytest.raises(TaskFailedError, match="no use"):
+        thread.join()
+    assert len({deadline for deadline in deadlines if deadline is not None}) == 1
 
 
 @pytest.fixture

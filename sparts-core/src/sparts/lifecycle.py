@@ -151,9 +151,15 @@ class Lifecycle:
             self.status = self.status or (code if isinstance(code, int) else int(code is not None))
         else:
             self._fail(TaskFailedError(f"{task.name} failed: {_describe(error)}"), error)
+        self._stop_after_failure()
+
+    def _stop_after_failure(self) -> None:
+        """Stop without a drain; the deadline of a stop that has begun stays."""
         self.service.restarting = False
-        if self._phase in ("starting", "alive", "draining"):
+        if self._phase in ("starting", "alive"):
             self._begin_stop()
+        elif self._phase == "draining":
+            self._stop_now()
 
     def _on_later(self, timer: tuple[str, float, Callable[[], None]]) -> None:
         self._set_timer(*timer)
@@ -174,17 +180,14 @@ class Lifecycle:
                 self._pet_watchdog(interval / 2)
 
     def _on_stopped(self, _: object) -> None:
-        if self._phase != "ended":
-            self._phase = "ended"
+        self._phase = "ended"
 
     def _on_broke(self, error: BaseException) -> None:
         """Act on an error that no step of the lifecycle thread accounts for."""
         self._fail(error, error.__cause__)
-        self.service.restarting = False
-        if self._phase in ("starting", "alive"):
-            self._begin_stop()
-        else:
+        if self._phase == "stopping":
             self._phase = "ended"
+        self._stop_after_failure()
 
     def _on_reload(self, _: object) -> None:
         if self._phase in ("starting", "alive") and not self._reload_waits:
