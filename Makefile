@@ -53,7 +53,7 @@ format: $(READY) ## Format the code and mend what can be mended by machine
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY) ## Run the benchmarks (one of them: ONLY=counters)
+bench: $(READY) ## Run the benchmarks (one of them: ONLY=counters); all make docs/performance.md
 	$(BIN)/python -m tests.bench.run $(ONLY)
 
 dist: $(READY) ## Build the wheels and sdists of all five into dist/

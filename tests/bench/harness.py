@@ -58,6 +58,8 @@ class Result:
     at_least: float | None = None
     rounds: int = 0
     note: str = ""
+    why: str = ""
+    """Why it may miss its target, for the page where it does."""
 
     @property
     def target(self) -> str:
@@ -106,11 +108,13 @@ class Report:
         at_least: float | None = None,
         unit: str = "s",
         note: str = "",
+        why: str = "",
     ) -> Result:
         """Judge ours/theirs, taken round by round, and print the line.
 
         Give `at_most` where less is better (times) or `at_least` where more is (throughput), or
-        neither for a line that only informs. `unit` is the unit of the two lists.
+        neither for a line that only informs. `unit` is the unit of the two lists; `why` tells the
+        readers of the page why the target is missed where it is.
         """
         pairs = [mine / other for mine, other in zip(ours, theirs, strict=True)]
         mine, other = statistics.median(ours), statistics.median(theirs)
@@ -128,6 +132,7 @@ class Report:
             at_least=at_least,
             rounds=len(pairs),
             note=f"{both}; {note}" if note else both,
+            why=why,
         )
         return self._add(result)
 
@@ -140,6 +145,7 @@ class Report:
         at_most: float | None = None,
         at_least: float | None = None,
         note: str = "",
+        why: str = "",
     ) -> Result:
         """Judge a number that stands on its own (milliseconds, wake-ups), and print the line."""
         median = statistics.median(samples)
@@ -154,6 +160,7 @@ class Report:
             at_least=at_least,
             rounds=len(samples),
             note=note,
+            why=why,
         )
         return self._add(result)
 

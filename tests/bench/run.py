@@ -1,5 +1,7 @@
 """Run the benchmarks, each in its own process, and sum up: `python -m tests.bench.run [TOPIC ...]`.
 
+Once each has been measured, docs/performance.md is made of all their results.
+
 The exit status tells whether every benchmark could be run (1 if one of them broke, 2 if there is
 none of that name), not whether it met its targets.
 """
@@ -12,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.bench import page
 from tests.bench.harness import RESULTS
 
 HERE = Path(__file__).resolve().parent
@@ -57,6 +60,12 @@ def main(wanted: Sequence[str]) -> int:
     chosen = [topic for topic in topics if not wanted or topic in wanted]
     broken = [topic for topic in chosen if not run_topic(topic)]
     print(sum_up(chosen))
+    unmeasured = [topic for topic in topics if not (RESULTS / f"{topic}.json").exists()]
+    if unmeasured:
+        print(f"docs/performance.md stays as it is: not measured yet: {', '.join(unmeasured)}.")
+    else:
+        page.write([RESULTS / f"{topic}.json" for topic in topics])
+        print("docs/performance.md is written anew.")
     if broken:
         print(f"Broken, so not measured: {', '.join(broken)}.")
     return 1 if broken else 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import harness, run
+from tests.bench import harness, page, run
 from tests.bench.harness import Report, compare_calls, interleave, per_call
 from tests.bench.machine import find_versions
 
@@ -111,3 +111,35 @@ def test_a_benchmark_that_does_not_exist_is_named_with_those_that_do(
 
 def test_versions_are_found_of_what_is_installed() -> None:
     assert list(find_versions(["pluggy", "no-such-distribution"])) == ["pluggy"]
+
+
+def test_the_page_shows_every_result_and_why_a_target_is_missed(results: Path) -> None:
+    with Report("one") as report:
+        report.ratio("slow", [2.0, 4.0], [1.0, 1.0], peer="other", at_most=1.0, why="It waits.")
+        report.value("quick | <1>", [1.0], unit="ms", at_most=2.0)
+        report.value("only told", [5.0], unit="MB")
+    path = results.parent / "performance.md"
+    page.write([results / "one.json"], path)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert "1 of 2 targets are met." in lines
+    assert "- **one: slow / other**: 3 x (2 to 4), not at most 1 x. It waits." in lines
+    assert any(line.startswith("| slow / other | 3 x (2 to 4) | at most 1 x |") for line in lines)
+    assert any(
+        line.startswith(r"| quick \| &lt;1> | 1 ms | at most 2 ms | met |") for line in lines
+    )
+    assert any(line.startswith("| only told | 5 MB |  |  |") for line in lines)
+
+
+@pytest.mark.parametrize(("measured", "written"), [(["one", "two"], True), (["one"], False)])
+def test_the_page_is_written_once_all_is_measured(
+    measured: list[str], written: bool, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for topic in measured:
+        with Report(topic) as report:
+            report.value("quick", [1.0], unit="ms", at_most=2.0)
+    path = results.parent / "performance.md"
+    monkeypatch.setattr(run, "find_topics", lambda: ["one", "two"])
+    monkeypatch.setattr(run, "run_topic", lambda topic: True)
+    monkeypatch.setattr(page, "PAGE", path)
+    assert run.main([]) == 0
+    assert path.exists() is written
