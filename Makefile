@@ -17,9 +17,10 @@ PORT ?= 8000
 JOBS ?= 2
 ARGS ?=
 ONLY ?=
+SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test system-packages check docs format bench dist lock changelog clean
+.PHONY: help setup serve test system-packages check docs format bench soak dist lock changelog clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -55,6 +56,9 @@ format: $(READY) ## Format the code and mend what can be mended by machine
 
 bench: $(READY) ## Run the benchmarks (one of them: ONLY=counters); all make docs/performance.md
 	$(BIN)/python -m tests.bench.run $(ONLY)
+
+soak: $(READY) ## Run a service that does everything for SECONDS=600, with faults; report into docs/reliability.md
+	$(BIN)/python -m tests.soak.run --seconds $(SECONDS) --report
 
 dist: $(READY) ## Build the wheels and sdists of all five into dist/
 	$(BIN)/python -m scripts.build_distributions dist

@@ -1,0 +1,101 @@
+"""Soak a service that does everything: `python -m tests.soak.run [--seconds N] [--report]`.
+
+One process with a task of every type that we ship, clients on every transport, and faults. Status
+0: nothing was lost, nothing failed that should have worked, and memory, descriptors and threads
+stayed flat. ``--report`` writes what was found into docs/reliability.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from sparts.testing.processes import ServiceProcess
+
+from tests.soak import report
+from tests.soak.clients import Client, Http, http_clients
+from tests.soak.faults import Thrower, core_faults
+from tests.soak.measuring import Sampler
+from tests.soak.report import Soak
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@contextlib.contextmanager
+def soaked_service(folder: Path) -> Iterator[ServiceProcess]:
+    """Run the service in a folder of its own."""
+    (folder / "watched").mkdir()
+    (folder / "soak.toml").write_text("", encoding="utf-8")
+    command = [sys.executable, "-X", "dev", "-m", "tests.soak.service", "--level", "INFO"]
+    command += ["--config", str(folder / "soak.toml"), "--folder-path", str(folder / "watched")]
+    with ServiceProcess(command, cwd=ROOT) as process:
+        process.wait_ready()
+        yield process
+
+
+def soak(seconds: float) -> Soak:
+    """Soak for some seconds, and give what was found."""
+    began = time.time()
+    with (
+        tempfile.TemporaryDirectory(prefix="soak-") as name,
+        soaked_service(folder := Path(name)) as process,
+    ):
+        port = process.wait_for_port("Web")
+        clients = http_clients(port, folder / "watched")
+        throwers = [Thrower(fault) for fault in core_faults(process, port, folder / "soak.toml")]
+        sampler = Sampler(process.pid)
+        everybody: list[threading.Thread] = [*clients, *throwers, sampler]
+        for thread in everybody:
+            thread.start()
+        end = time.monotonic() + seconds
+        while not process.ended and (left := end - time.monotonic()) > 0:
+            with contextlib.suppress(AssertionError):  # it did not end: that is what we want
+                process.wait(min(left, 5.0))
+        return _finish(process, port, clients, throwers, sampler, began)
+
+
+def _finish(
+    process: ServiceProcess,
+    port: int,
+    clients: list[Client],
+    throwers: list[Thrower],
+    sampler: Sampler,
+    began: float,
+) -> Soak:
+    for thrower in throwers:
+        thrower.end()
+    for client in clients:
+        client.end()
+    sampler.end()
+    seconds = time.time() - began
+    ledger = {}
+    if not process.ended:
+        with Http(port) as web:
+            ledger = web.json("GET", "/ledger")
+    status = process.wait(0.1) if process.ended else process.stop()
+    return Soak(seconds, began, clients, throwers, sampler.samples, ledger, status, process.lines)
+
+
+def main() -> int:
+    """Soak as the command line says; give the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=600.0, help="how long (default: 600)")
+    parser.add_argument("--report", action="store_true", help="write docs/reliability.md's part")
+    wanted = parser.parse_args()
+    found = soak(wanted.seconds)
+    print(report.text(found))
+    if wanted.report:
+        report.write(found)
+    return 1 if found.problems() else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
