@@ -15,7 +15,7 @@ def rooms() -> list[str]:
     """Give the rooms of the core in the order of docs/architecture.md, top floor first."""
     page = (ROOT / "docs" / "architecture.md").read_text()
     picture = page.split("## The rooms of the core")[1].split("```")[1]
-    return re.findall(r"^([a-z_]+)(?:/|\.py)", picture, re.MULTILINE)
+    return re.findall(r"^([a-z0-9_]+)(?:/|\.py)", picture, re.MULTILINE)
 
 
 def room_of(path: Path) -> str:

@@ -1,0 +1,234 @@
+"""What the fb303 interface tells of a service: its methods, without a transport.
+
+fb303 is the interface by which tools ask thrift services for their status, counters and options.
+Its names, numbers and types are those of ``fb303.thrift`` in Apache Thrift's contrib folder, and of
+``fb303_core.thrift`` in fbthrift for the counters by pattern and the exported values. sparts-thrift
+serves it over thrift and sparts-dbus over D-Bus; every answer comes from the service's own
+introspection.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import math
+import re
+import threading
+from typing import TYPE_CHECKING, Any
+
+from sparts.errors import SpartsError
+from sparts.inbox import Message
+from sparts.states import ServiceStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sparts.vservice import VService
+
+
+class FB303Status(enum.IntEnum):
+    """The status of a service, as the interface numbers it."""
+
+    DEAD = 0
+    STARTING = 1
+    ALIVE = 2
+    STOPPING = 3
+    STOPPED = 4
+    WARNING = 5
+
+
+CONTROLS = frozenset({"setOption", "reinitialize", "shutdown"})
+"""The methods that change something. A transport decides whom it lets call them."""
+I64 = range(-(2**63), 2**63)
+LONGEST_PROFILE = 600
+"""Seconds that a CPU profile may take at most."""
+
+_profiling = threading.Lock()
+
+
+class FB303:
+    """The methods of the interface for one service. Safe for threads.
+
+    Args:
+        service: the service to tell of.
+    """
+
+    def __init__(self, service: VService) -> None:
+        self.service = service
+
+    def getName(self) -> str:  # noqa: N802
+        """Return the name of the service."""
+        return self.service.name
+
+    def getVersion(self) -> str:  # noqa: N802
+        """Return the version of the service; ``""`` if it has none."""
+        return self.service.VERSION
+
+    def getStatus(self) -> FB303Status:  # noqa: N802
+        """Return where the service is in its life. NEW, which fb303 does not know, is STARTING."""
+        status = self.service.status
+        return FB303Status[ServiceStatus.STARTING if status is ServiceStatus.NEW else status]
+
+    def getStatusDetails(self) -> str:  # noqa: N802
+        """Return why the status is what it is, for a person; ``""`` when all is well."""
+        return self.service.status_details()
+
+    def aliveSince(self) -> int:  # noqa: N802
+        """Return when the service was made, in seconds since the epoch."""
+        return int(self.service.start_time)
+
+    # -- counters ----------------------------------------------------------------------------------
+
+    def getCounters(self) -> dict[str, int]:  # noqa: N802
+        """Return all counters that have a value, as whole numbers of 64 bits."""
+        return {
+            name: _whole(value)
+            for name, value in self.service.getCounters().items()
+            if math.isfinite(value)
+        }
+
+    def getCounter(self, key: str) -> int:  # noqa: N802
+        """Return a counter as a whole number of 64 bits; 0 if there is none or it has no value."""
+        try:
+            value = self.service.getCounter(key)
+        except KeyError:
+            return 0
+        return _whole(value) if math.isfinite(value) else 0
+
+    def getSelectedCounters(self, keys: Iterable[str]) -> dict[str, int]:  # noqa: N802
+        """Return those of the counters that there are."""
+        counters = self.getCounters()
+        return {key: counters[key] for key in keys if key in counters}
+
+    def getRegexCounters(self, regex: str) -> dict[str, int]:  # noqa: N802
+        """Return the counters whose names a regular expression matches from their start on.
+
+        Raises:
+            SpartsError: the expression is not valid.
+        """
+        matches = _pattern(regex).match
+        return {key: value for key, value in self.getCounters().items() if matches(key)}
+
+    # -- exported values ---------------------------------------------------------------------------
+
+    def getExportedValues(self) -> dict[str, str]:  # noqa: N802
+        """Return all exported values."""
+        return {key: str(value) for key, value in self.service.getExportedValues().items()}
+
+    def getExportedValue(self, key: str) -> str:  # noqa: N802
+        """Return an exported value; ``""`` if there is none."""
+        return str(self.service.getExportedValue(key))
+
+    def getSelectedExportedValues(self, keys: Iterable[str]) -> dict[str, str]:  # noqa: N802
+        """Return those of the exported values that there are."""
+        values = self.getExportedValues()
+        return {key: values[key] for key in keys if key in values}
+
+    def getRegexExportedValues(self, regex: str) -> dict[str, str]:  # noqa: N802
+        """Return the exported values whose names a regular expression matches from their start on.
+
+        Raises:
+            SpartsError: the expression is not valid.
+        """
+        matches = _pattern(regex).match
+        return {key: value for key, value in self.getExportedValues().items() if matches(key)}
+
+    # -- options -----------------------------------------------------------------------------------
+
+    def getOptions(self) -> dict[str, str]:  # noqa: N802
+        """Return all options as texts by name (``http_port``), secret ones masked."""
+        return {name: _text(value) for name, value in self.service.getOptions().items()}
+
+    def getOption(self, key: str) -> str:  # noqa: N802
+        """Return an option as text, a secret one masked; ``""`` if there is none or it is unset."""
+        return self.getOptions().get(key.replace("-", "_"), "")
+
+    def setOption(self, key: str, value: str) -> None:  # noqa: N802
+        """Set an option from a text, by the rules of the command line.
+
+        Raises:
+            OptionError: there is no such option, the value is not one for it, or it may not change
+                at run time.
+        """
+        self.service.setOption(key, value)
+
+    # -- what else changes or costs something ------------------------------------------------------
+
+    def reinitialize(self) -> None:
+        """Ask for a reload, as SIGHUP does: log file, configuration, tasks. Returns at once."""
+        self.service.inbox.put(Message("reload", self.service))
+
+    def shutdown(self) -> None:
+        """Ask the service to stop, and return at once."""
+        self.service.shutdown()
+
+    def getCpuProfile(  # noqa: N802
+        self,
+        profileDurationInSec: int,  # noqa: N803
+        stop: threading.Event | None = None,
+    ) -> str:
+        """Profile all threads of the process, and return which functions took its CPU time.
+
+        Blocks as long as it profiles. Every call of a function costs more meanwhile.
+
+        Args:
+            profileDurationInSec: how long, in seconds; 1 to 600.
+            stop: ends the profile early when it is set.
+
+        Raises:
+            SpartsError: the time is out of range, another profile is being taken, or yappi, which
+                takes it, is not installed.
+        """
+        if not 1 <= profileDurationInSec <= LONGEST_PROFILE:
+            raise SpartsError(
+                f"A CPU profile takes 1 to {LONGEST_PROFILE} seconds, not {profileDurationInSec}."
+            )
+        try:
+            import yappi
+        except ImportError as error:
+            raise SpartsError(
+                "A CPU profile needs yappi: pip install 'sparts-thrift[profile]'."
+            ) from error
+        if not _profiling.acquire(blocking=False):
+            raise SpartsError("Another CPU profile is being taken. Ask again when it has ended.")
+        try:
+            return _profile(yappi, profileDurationInSec, stop or threading.Event())
+        finally:
+            _profiling.release()
+
+
+def _whole(value: float) -> int:
+    return max(I64.start, min(I64.stop - 1, int(value)))
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _pattern(regex: str) -> re.Pattern[str]:
+    try:
+        return re.compile(regex)
+    except re.error as error:
+        raise SpartsError(f"{regex!r} is not a regular expression: {error}.") from error
+
+
+def _profile(yappi: Any, seconds: int, stop: threading.Event) -> str:
+    import io
+
+    yappi.clear_stats()
+    yappi.set_clock_type("cpu")
+    yappi.start(builtins=True)
+    try:
+        stop.wait(seconds)
+    finally:
+        yappi.stop()
+    try:
+        out = io.StringIO()
+        columns = {0: ("name", 80), 1: ("ncall", 10), 2: ("tsub", 10), 3: ("ttot", 10)}
+        yappi.get_func_stats().sort("tsub").print_all(out, columns)
+        yappi.get_thread_stats().sort("ttot").print_all(out)
+        return out.getvalue()
+    finally:
+        yappi.clear_stats()
