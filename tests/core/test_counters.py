@@ -237,7 +237,11 @@ def test_labelled_samples_keep_the_family_name_first() -> None:
     server.latency.labels("/").add(4)
     assert read_counters(counters_of(server)) == {'latency{route="/"}.max.60': 4}
     labels = {"route": "/", "type": "max", "window": "60"}
-    assert list(metrics_of(server)) == [Reading("latency", "summary", "", "ms", labels, 4)]
+    assert list(metrics_of(server)) == [
+        Reading("latency", "summary", "", "ms", labels, 4),
+        Reading("latency", "summary", "", "ms", {"route": "/", "type": "count"}, 1),
+        Reading("latency", "summary", "", "ms", {"route": "/", "type": "sum"}, 4),
+    ]
 
 
 @pytest.mark.parametrize(

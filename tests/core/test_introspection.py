@@ -10,7 +10,7 @@ import threading
 import pytest
 from sparts.counters import CallbackCounter, counter
 from sparts.options import option
-from sparts.testing.running import make_service, running
+from sparts.testing.running import make_service, running, service_of
 from sparts.vservice import VService
 from sparts.vtask import VTask
 
@@ -113,6 +113,7 @@ def test_description_holds_everything_and_no_secret() -> None:
             "name": "Mailer",
             "state": "ALIVE",
             "ready": True,
+            "problem": "",
             "depends_on": [],
             "threads": ["Service.Mailer"],
         },
@@ -120,6 +121,7 @@ def test_description_holds_everything_and_no_secret() -> None:
             "name": "Reader",
             "state": "ALIVE",
             "ready": True,
+            "problem": "",
             "depends_on": ["Mailer"],
             "threads": [],
         },
@@ -175,3 +177,25 @@ def test_warnings_of_many_threads_are_all_kept() -> None:
         for thread in threads:
             thread.join()
         assert list(service.getWarnings().values()) == ["staying"] * 800
+
+
+def test_counters_are_described_with_their_task_type_help_and_unit() -> None:
+    with running(Service) as service:
+        service.requireTask(Mailer).sent.add(3)
+        found = [(task, r.name, r.kind, r.value) for task, r in service.describe_counters()]
+    assert ("Mailer", "sent", "counter", 3) in found
+    assert ("", "restarts", "counter", 0) in found
+    assert "broken" not in [name for _, name, _, _ in found]
+
+
+def test_description_is_valid_json_whatever_the_numbers_and_masks_secrets_everywhere() -> None:
+    class Odd(VTask):
+        LOOPLESS = True
+        nothing = CallbackCounter(lambda: math.nan)
+
+    with running(service_of(Odd, Mailer), "--mail-password", "hunter2") as service:
+        service.registerWarning("hunter2 was refused")
+        service.setExportedValue("auth", "user:hunter2")
+        text = json.dumps(service.describe(), allow_nan=False)
+    assert json.loads(text)["counters"]["Odd.nothing"] is None
+    assert "hunter2" not in text

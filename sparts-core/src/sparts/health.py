@@ -60,14 +60,26 @@ class Health(Introspection):
 
     @property
     def healthy(self) -> bool:
-        """Whether every task has started and is healthy, as is all that plugins check."""
-        try:
-            alive = self._phase is ServiceStatus.ALIVE
-            well = alive and all(task.healthy for task in self.instances())
-            return well and not self.failing_checks()
-        except Exception:
-            self.logger.exception("A task could not say whether it is healthy")
-            return False
+        """Whether every task has started and is healthy, as is all that vital checks look at."""
+        return self._phase is ServiceStatus.ALIVE and not any(self.liveness().values())
+
+    def liveness(self) -> dict[str, str]:
+        """Return what only a restart would mend, by the names of tasks and vital checks; ``""``
+        where nothing is wrong.
+
+        A service that starts or stops lives.
+        """
+        found = {task.name: _ill(task) for task in self.instances()}
+        return found | self.check_results(vital=True)
+
+    def readiness(self) -> dict[str, str]:
+        """Return why the service should not be sent work now, by the names of tasks and checks,
+        and ``service`` for its own life; ``""`` where nothing is wrong."""
+        alive = self._phase is ServiceStatus.ALIVE
+        found = {"service": "" if alive else f"it is {self._phase}"}
+        for task in self.instances():
+            found[task.name] = "" if task.ready else f"it is {task.state} and not ready"
+        return found | self.check_results()
 
     @property
     def ready(self) -> bool:
@@ -147,3 +159,14 @@ class Health(Introspection):
                 self.hooks.call(hook, **arguments)
             except BaseException:  # whoever observes must not decide
                 self.logger.exception("A plugin failed in the hook %s", hook)
+
+
+def _ill(task: VTask) -> str:
+    """Return why a task is not able to work; ``""`` if it is."""
+    try:
+        if task.healthy:
+            return ""
+    except Exception as error:
+        task.logger.exception("%s could not say whether it is healthy", task.name)
+        return f"{type(error).__name__}: {error}"
+    return f"it is {task.state} and not healthy"

@@ -8,14 +8,17 @@ shows these; none computes its own.
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from math import isfinite
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sparts import plugins
-from sparts.counters import counters_of, read_counters
+from sparts.counters import CallbackCounter, counters_of, metrics_of, read_counters
 from sparts.errors import UsageError
+from sparts.logs.secrets import masked
 from sparts.options import OptionGroup, declared_options
 from sparts.options.binding import MASK, state_of
 from sparts.states import ServiceStatus
@@ -23,11 +26,26 @@ from sparts.states import ServiceStatus
 if TYPE_CHECKING:
     import argparse
     import logging
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Container, Iterable, Iterator
 
-    from sparts.states import TaskState
+    from sparts.counters import Reading
     from sparts.taskset import Tasks
     from sparts.vtask import VTask
+
+
+class Check(NamedTuple):
+    """A function that returns False or raises when something is wrong, and what follows if so."""
+
+    ask: Callable[[], object]
+    vital: bool
+    """Whether a failure makes the service unhealthy, and not just unfit to be sent work."""
+
+    def problem(self) -> str:
+        """Return what is wrong, ``""`` if nothing is."""
+        try:
+            return "it says so" if self.ask() is False else ""
+        except Exception as error:
+            return _told(error)
 
 
 class Introspection:
@@ -59,8 +77,8 @@ class Introspection:
         self._warnings: dict[int, str] = {}
         self._warning_ids = itertools.count(1)
         self._exported: dict[str, str] = {}
-        self._more_counters: dict[str, Callable[[], float]] = {}
-        self._checks: dict[str, Callable[[], object]] = {}
+        self._more_counters: dict[str, CallbackCounter] = {}
+        self._checks: dict[str, Check] = {}
 
     def take_contributions(self) -> None:
         """Take in the counters and health checks that plugins add; in the lifecycle thread.
@@ -68,21 +86,18 @@ class Introspection:
         Raises:
             PluginError: a plugin failed to give them, or a name is taken; the message names it.
         """
-        for hook, known, taken in (
-            ("sparts_counters_add", self._more_counters, self._counters()),
-            ("sparts_checks_add", self._checks, {}),
-        ):
-            known.clear()
+        self._more_counters.clear()
+        taken = self._counters()
 
-            def take(pair: tuple[str, Any], known: Any = known, taken: Any = taken) -> None:
-                name, function = pair
-                if name in known or name in taken:
-                    raise UsageError(f"the name {name!r} is taken; begin it with the plugin's.")
-                if not callable(function):
-                    raise UsageError(f"{name!r} is not a function but {function!r}.")
-                known[name] = function
+        def take_counter(pair: tuple[str, Any]) -> None:
+            name, function = pair
+            _check_free(name, function, {**self._more_counters, **taken})
+            self._more_counters[name] = CallbackCounter(function, name=name)
 
-            self.hooks.collect(hook, take, service=self)
+        self.hooks.collect("sparts_counters_add", take_counter, service=self)
+        self.hooks.collect(
+            "sparts_checks_add", lambda pair: self.add_check(*pair, vital=True), service=self
+        )
 
     # -- warnings ----------------------------------------------------------------------------------
 
@@ -153,7 +168,7 @@ class Introspection:
     # -- counters ----------------------------------------------------------------------------------
 
     def _counters(self) -> dict[str, Callable[[], float]]:
-        found = {**self._more_counters, **counters_of(self)}
+        found: dict[str, Callable[[], float]] = {**self._more_counters, **counters_of(self)}
         for task in self.instances():
             found.update({f"{task.name}.{name}": c for name, c in counters_of(task).items()})
         return found
@@ -179,57 +194,92 @@ class Introspection:
             )
         return read_counters({name: counters[name]}).get(name, float("nan"))
 
+    def describe_counters(self) -> Iterator[tuple[str, Reading]]:
+        """Give every number of every counter with type, help, unit and labels, each after the name
+        of its task; ``""`` for the service's own and those of plugins.
+
+        As `getCounters` does, it leaves out what cannot be read.
+        """
+        for counter in self._more_counters.values():
+            yield from (("", reading) for reading in counter.readings())
+        yield from (("", reading) for reading in metrics_of(self))
+        for task in self.instances():
+            yield from ((task.name, reading) for reading in metrics_of(task))
+
     def getChildren(self) -> dict[str, VTask]:  # noqa: N802
         """Return the tasks by name, in start order."""
         return {task.name: task for task in self.instances()}
 
     # -- health ------------------------------------------------------------------------------------
 
-    def failing_checks(self) -> dict[str, str]:
-        """Ask the health checks that plugins added; return why each that fails does, by name."""
-        found: dict[str, str] = {}
-        for name, check in self._checks.items():
-            try:
-                if check() is False:
-                    found[name] = "it says so"
-            except Exception as error:
-                found[name] = f"{type(error).__name__}: {error}"
-        return found
+    def add_check(self, name: str, check: Callable[[], object], *, vital: bool = False) -> None:
+        """Have transports such as ``/readyz`` ask whether something is well.
+
+        From any thread; as a rule in `VTask.initTask` or `VService.initService`.
+
+        Args:
+            name: what it is shown as.
+            check: returns False or raises when something is wrong, and what it raises is the
+                reason shown. Called in any thread, whenever somebody asks.
+            vital: whether a failure says that only a restart helps. Then it makes the service
+                unhealthy, too, which supervisors (systemd's watchdog, ``/livez``) act on.
+
+        Raises:
+            UsageError: the name is taken, or the check is not a function.
+        """
+        with self._facts:
+            _check_free(name, check, {**self._checks, **self.getChildren()})
+            self._checks[name] = Check(check, vital)
+
+    def failing_checks(self, *, vital: bool = False) -> dict[str, str]:
+        """Ask all checks, or the vital ones alone; return why each that fails does, by name."""
+        found = self.check_results(vital=vital)
+        return {name: problem for name, problem in found.items() if problem}
+
+    def check_results(self, *, vital: bool = False) -> dict[str, str]:
+        """Ask all checks, or the vital ones alone; return what is wrong by name, ``""`` if
+        nothing is."""
+        with self._facts:
+            checks = dict(self._checks)
+        return {name: check.problem() for name, check in checks.items() if check.vital or not vital}
 
     # -- all of it ---------------------------------------------------------------------------------
 
     def describe(self) -> dict[str, Any]:
         """Return what there is to know of this service, as plain values that JSON can carry.
 
-        Times are in seconds. Options that are declared secret are masked.
+        Times are in seconds. Options that are declared secret are masked, and so are their values
+        in whatever is told. What ``checks`` and a task's ``problem`` hold is what is wrong.
         """
         tasks = self.instances()
-        states: dict[str, TaskState] = {task.name: task.state for task in tasks}
+        checks = self.check_results()
         return {
             "name": self.name,
             "version": self.VERSION,
+            "pid": os.getpid(),
             "status": str(self.status),
-            "status_details": self.status_details(),
+            "status_details": masked(self._details(checks)),
             "ready": self.ready,
             "healthy": self.healthy,
-            "checks": dict.fromkeys(self._checks, "") | self.failing_checks(),
+            "checks": masked(checks),
             "start_time": self.start_time,
             "uptime": time.time() - self.start_time,
             "tasks": [
                 {
                     "name": task.name,
-                    "state": str(states[task.name]),
+                    "state": str(task.state),
                     "ready": task.ready,
+                    "problem": masked("" if task.failed is None else _told(task.failed)),
                     "depends_on": [need.name for need in self.tasks.dependencies(task)],
                     "threads": [thread.name for thread in task.threads if thread.is_alive()],
                 }
                 for task in tasks
             ],
             "threads": [thread.name for thread in threading.enumerate()],
-            "counters": self.getCounters(),
+            "counters": {name: _plain(value) for name, value in self.getCounters().items()},
             "options": self.describe_options(),
-            "warnings": {str(key): message for key, message in self.getWarnings().items()},
-            "exported_values": self.getExportedValues(),
+            "warnings": masked({str(key): text for key, text in self.getWarnings().items()}),
+            "exported_values": masked(self.getExportedValues()),
             "plugins": [
                 {"name": entry.name, "distribution": entry.distribution, "version": entry.version}
                 for entry in plugins.find(plugins.PLUGINS)
@@ -238,12 +288,15 @@ class Introspection:
 
     def status_details(self) -> str:
         """Return why the status is what it is, for a person; ``""`` when all is well."""
+        return self._details(self.check_results())
+
+    def _details(self, checks: dict[str, str]) -> str:
         tasks = self.instances()
         failed = [f"{task.name} is {task.state}" for task in tasks if task.failed]
         alive = self.status in (ServiceStatus.ALIVE, ServiceStatus.WARNING)
         waiting = [f"{task.name} is not ready" for task in tasks if alive and not task.ready]
-        checks = [f"{name} is unhealthy: {why}" for name, why in self.failing_checks().items()]
-        return "; ".join([*failed, *self.getWarnings().values(), *waiting, *checks])
+        failing = [f"{name} is unhealthy: {why}" for name, why in checks.items() if why]
+        return "; ".join([*failed, *self.getWarnings().values(), *waiting, *failing])
 
     def describe_options(self) -> dict[str, Any]:
         """Return the values of all options by their names in the namespace, secret ones masked."""
@@ -261,7 +314,20 @@ class Introspection:
         return found
 
 
+def _check_free(name: str, function: object, taken: Container[str]) -> None:
+    if name in taken:
+        raise UsageError(f"the name {name!r} is taken; begin it with your own or your plugin's.")
+    if not callable(function):
+        raise UsageError(f"{name!r} is not a function but {function!r}.")
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
 def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not isfinite(value):
+        return None  # JSON has no such number
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple | set | frozenset):

@@ -46,6 +46,9 @@ class VTask:
     """The tasks that this one needs: they come along, start before it and stop after it."""
     RESTART: ClassVar[str | RestartPolicy] = "never"
     """When a failed worker runs again: ``"never"``, ``"on-failure"``, ``"always"``, or a policy."""
+    SERVICE_DEFAULTS: ClassVar[bool] = True
+    """Whether attributes of the service's class stand in for this task's in the defaults of its
+    options, as ``DEFAULT_PORT`` does."""
     STOP_TIMEOUT: ClassVar[float | None] = None
     """Seconds that this task may take to stop; None: as long as the whole service may."""
 

@@ -18,7 +18,8 @@ class Reading(NamedTuple):
     """One number of one metric, as a transport such as Prometheus wants it.
 
     ``kind`` is ``"counter"`` (only grows), ``"gauge"`` or ``"summary"`` (of a window: ``labels``
-    hold ``type`` and ``window``, in seconds). ``unit`` is a word such as ``"ms"``, or empty.
+    hold ``type`` and ``window``, in seconds; without a window: of everything since the start).
+    ``unit`` is a word such as ``"ms"``, or empty.
     """
 
     name: str

@@ -217,13 +217,18 @@ class Samples(Metric):
                 yield f"{self.name}.{kind.value}.{window}", partial(self.read, kind, window)
 
     def readings(self) -> Iterator[Reading]:
-        """Each pair, with ``type`` and ``window`` as labels; each window is merged once."""
+        """Each pair, with ``type`` and ``window`` as labels; each window is merged once.
+
+        Then count and sum of all that was ever added, without a window.
+        """
         for window in self.windows:
             span, seconds = self._window(window)
             for kind in self.types:
                 labels = {"type": kind.value, "window": str(window)}
                 value = self._tell(kind, span, seconds)
                 yield Reading(self.name, self.kind, self.help, self.unit, labels, value)
+        for kind, total in zip((SampleType.COUNT, SampleType.SUM), self.totals(), strict=True):
+            yield Reading(self.name, self.kind, self.help, self.unit, {"type": kind.value}, total)
 
     def totals(self) -> tuple[int, float]:
         """Count and sum of everything that was ever added."""

@@ -17,13 +17,15 @@ from typing import NamedTuple
 
 from sparts.errors import OptionError
 from sparts.logs.formats import make_formatter
-from sparts.logs.handlers import LogFileHandler, StderrHandler
+from sparts.logs.handlers import LogFileHandler, LogLine, RecentLines, StderrHandler
 from sparts.logs.secrets import SecretFilter, hide_secret
 from sparts.option_types import Expected
 
 __all__ = [
     "FORMATS",
+    "LogLine",
     "Logging",
+    "RecentLines",
     "SecretFilter",
     "configure",
     "hide_secret",
@@ -147,7 +149,11 @@ def configure(
     """
     setup = Logging([name, "sparts", *filter(None, [package.partition(".")[0]])])
     ours = [handler for handler, _ in _OURS.values()]
-    others = [handler for handler in logging.getLogger().handlers if handler not in ours]
+    others = [
+        handler
+        for handler in logging.getLogger().handlers
+        if handler not in ours and not isinstance(handler, RecentLines)
+    ]
     if others:  # the application configured logging
         for handler in others:
             handler.addFilter(setup._filter)

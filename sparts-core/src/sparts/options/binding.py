@@ -147,7 +147,8 @@ class Binding:
         kind = "default" if self.owner is service else "task class"
         source = Source(kind, self.owner.__name__)
         if callable(raw) and not isinstance(raw, type):
-            view = ClassView(self.owner, service)
+            stands_in = getattr(self.owner, "SERVICE_DEFAULTS", True)
+            view = ClassView(self.owner, service if stands_in else object)
             raw = raw(view)
             if names := object.__getattribute__(view, "stood_in"):
                 source = Source("service class", f"{service.__name__}.{names[-1]}")

@@ -1,0 +1,88 @@
+"""Health checks of tasks and services, and what they make of liveness and readiness."""
+
+from __future__ import annotations
+
+import pytest
+from sparts.errors import UsageError
+from sparts.testing.running import make_service, running, service_of
+from sparts.vtask import VTask
+
+
+class Database(VTask):
+    LOOPLESS = True
+    VITAL = False
+    up = True
+
+    def initTask(self) -> None:  # noqa: N802
+        self.service.add_check("database", self.ping, vital=self.VITAL)
+
+    def ping(self) -> None:
+        if not self.up:
+            raise ConnectionError("refused")
+
+
+class VitalDatabase(Database):
+    VITAL = True
+
+
+def test_check_of_a_task_that_fails_makes_the_service_unfit_for_work_but_not_unhealthy() -> None:
+    with running(service_of(Database)) as service:
+        well = {"service": "", "Database": "", "database": ""}
+        assert service.readiness() == well
+        service.requireTask(Database).up = False
+        assert service.readiness() == {**well, "database": "ConnectionError: refused"}
+        assert service.liveness() == {"Database": ""}
+        assert service.healthy
+        assert service.describe()["checks"] == {"database": "ConnectionError: refused"}
+        assert service.status_details() == "database is unhealthy: ConnectionError: refused"
+
+
+def test_vital_check_that_fails_makes_the_service_unhealthy() -> None:
+    with running(service_of(VitalDatabase)) as service:
+        assert service.healthy
+        service.requireTask(VitalDatabase).up = False
+        assert service.liveness()["database"] == "ConnectionError: refused"
+        assert service.readiness()["database"] == "ConnectionError: refused"
+        assert not service.healthy
+
+
+def test_service_that_has_not_started_or_stops_lives_and_is_not_ready() -> None:
+    service = make_service(service_of(Database))
+    assert service.readiness()["service"] == "it is NEW"
+    thread = service.startBG()
+    service.shutdown()
+    thread.join()
+    assert service.readiness()["service"] == "it is STOPPED"
+    assert not any(service.liveness().values())
+    assert not service.healthy
+
+
+def test_task_that_cannot_say_whether_it_is_healthy_is_not_and_the_reason_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Unsure(VTask):
+        LOOPLESS = True
+
+        @property
+        def healthy(self) -> bool:
+            raise OSError("no answer")
+
+    with running(service_of(Unsure)) as service:
+        assert service.liveness() == {"Unsure": "OSError: no answer"}
+        assert not service.healthy
+    assert "Unsure could not say whether it is healthy" in caplog.text
+
+
+def test_check_of_a_name_that_is_taken_or_that_is_no_function_is_refused() -> None:
+    class Twice(Database):
+        def initTask(self) -> None:  # noqa: N802
+            super().initTask()
+            super().initTask()
+
+    with pytest.raises(UsageError, match="the name 'database' is taken"):
+        make_service(service_of(Twice)).startBG()
+    with running(service_of(Database)) as service:
+        with pytest.raises(UsageError, match="the name 'Database' is taken"):
+            service.add_check("Database", bool)
+        with pytest.raises(UsageError, match="'disk' is not a function but 3"):
+            service.add_check("disk", 3)  # type: ignore[arg-type]
