@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import grp
 import os
+import select
 import socket
 import stat
 from collections.abc import Iterator
@@ -230,6 +232,77 @@ def test_unix_socket_together_with_a_default_port(tmp_path: Path) -> None:
 
     with running(WithPort, "--echo-sock", str(tmp_path / "s")) as service:
         assert echo(service).bound_addrs == [str(tmp_path / "s")]
+
+
+class Late(Echo):
+    """Accepts nothing before its stop, and then answers whoever waits."""
+
+    OPT_PREFIX = "late"
+
+    def stop(self) -> None:
+        super().stop()
+        self.late = self.stop_listening()
+        for connection in self.late:
+            assert connection.gettimeout() == 0
+            connection.sendall(b"served")
+            connection.close()
+
+
+class LateService(VService):
+    TASKS = [Late]
+
+
+@pytest.mark.parametrize("kind", ["tcp", "tcp6", "unix"])
+def test_connections_that_wait_at_the_stop_can_be_served(kind: str, tmp_path: Path) -> None:
+    argv = {"tcp": (), "tcp6": ("--late-host", "::1"), "unix": ("--late-sock", str(tmp_path / "s"))}
+    clients: list[socket.socket] = []
+    with running(LateService, *argv[kind]) as service:
+        address = service.requireTask(Late).bound_addrs[0]
+        family = {"tcp": socket.AF_INET, "tcp6": socket.AF_INET6, "unix": socket.AF_UNIX}[kind]
+        for _ in range(20):
+            clients.append(socket.socket(family))
+            clients[-1].connect(address)
+    assert not (tmp_path / "s").exists()
+    for client in clients:
+        with client:
+            assert client.recv(10) == b"served"
+    with (
+        socket.socket(family) as client,
+        pytest.raises((ConnectionRefusedError, FileNotFoundError)),
+    ):
+        client.connect(address)
+
+
+def test_whoever_comes_between_the_last_accept_and_the_close_is_refused_and_not_reset(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    accept_waiting = sockets._accept_waiting
+    with socket.socket() as client:
+
+        def come_after(listener: socket.socket) -> list[socket.socket]:
+            found = accept_waiting(listener)
+            client.setblocking(False)
+            client.connect_ex(listener.getsockname())
+            return found
+
+        monkeypatch.setattr(sockets, "_accept_waiting", come_after)
+        with running(LateService):
+            pass
+        select.select([], [client], [], 30.0)  # until his system has tried again
+        assert client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNREFUSED
+
+
+def test_connections_that_wait_at_a_restart_are_the_next_instances() -> None:
+    thread = make_service(LateService).startBG()
+    first = thread.service
+    with socket.create_connection(first.requireTask(Late).bound_addrs[0]) as client:
+        first.restart()
+        assert first.join(30.0)
+        assert first.requireTask(Late).late == []
+        thread.service.wait_ready(30.0)
+        thread.service.shutdown()
+        thread.join()
+        assert client.recv(10) == b"served"
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import contextlib
 import os
 import selectors
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -42,11 +43,26 @@ class EchoServer(Listening, VTask):
 
     def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(BlockingIOError):
-            connection, _ = listener.accept()
-            self._selector.register(connection, selectors.EVENT_READ)
+            self._begin(listener.accept()[0])
+
+    def _begin(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        if self.ssl_context is not None:
+            connection = self.ssl_context.wrap_socket(
+                connection, server_side=True, do_handshake_on_connect=False
+            )
+        self._selector.register(connection, selectors.EVENT_READ)
 
     def _answer(self, connection: Any) -> None:
-        if received := connection.recv(65536):
+        try:
+            if self.ssl_context is not None:
+                connection.do_handshake()
+            received = connection.recv(65536)
+        except (ssl.SSLWantReadError, BlockingIOError):
+            return
+        except (ssl.SSLError, ConnectionError):
+            received = b""
+        if received:
             connection.sendall(received)
         else:
             self._selector.unregister(connection)
@@ -148,6 +164,25 @@ class KeepsConnections(EchoServer):
 
 
 @named
+class KeepsTheCertificate(EchoServer):
+    """It makes a context of its own, once."""
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext | None:
+        if "context" not in vars(self) and self.tls_cert:
+            self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.context.load_cert_chain(self.tls_cert)
+        return vars(self).get("context")
+
+
+@named
+class Plain(EchoServer):
+    """It does not speak TLS, whatever it was given."""
+
+    ssl_context = None
+
+
+@named
 class OnePrefix(EchoServer):
     @classmethod
     def option_prefix(cls) -> str:
@@ -178,6 +213,17 @@ BROKEN: list[tuple[type[EchoServer], Callable[[Any], None], str]] = [
         KeepsConnections,
         C.test_a_stop_closes_the_port_and_the_connections,
         "A connection stays open",
+    ),
+    (Plain, C.test_tls_is_spoken_with_the_certificate_that_is_given, "answers without TLS"),
+    (
+        KeepsTheCertificate,
+        C.test_a_reload_gives_new_connections_the_new_certificate_and_keeps_the_open_ones,
+        "certificate verify failed",
+    ),
+    (
+        KeepsTheCertificate,
+        C.test_clients_need_a_certificate_if_that_is_asked_for,
+        "answers a client without the certificate",
     ),
     (
         OnePrefix,

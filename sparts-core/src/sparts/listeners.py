@@ -1,4 +1,4 @@
-"""The sockets of server tasks: host, port, unix, inherited; what they are bound to.
+"""The sockets of server tasks: host, port, unix, inherited; TLS; what they are bound to.
 
 Listening sockets are the process's. They are opened before tasks are initialised, each instance of
 the service gets duplicates of them, and they stay open across a restart, so that no connection
@@ -18,8 +18,10 @@ from sparts.options import option, source_of
 if TYPE_CHECKING:
     import logging
     import socket
-    from collections.abc import Iterable
+    import ssl
+    from collections.abc import Callable, Iterable
 
+    from sparts.tls import TLS
     from sparts.vservice import VService
 
 
@@ -41,11 +43,24 @@ class Address(NamedTuple):
         return self.path or ", ".join(format_address((host, self.port)) for host in self.hosts)
 
 
+class TLSFiles(NamedTuple):
+    """What the TLS of a server task is made of, by its options: paths of PEM files."""
+
+    prefix: str
+    """The prefix of its options, for messages."""
+    cert: str
+    key: str
+    """Empty: the key is in the file of the certificate."""
+    ca: str
+    """Empty: clients need no certificate."""
+
+
 class Listening:
     """A mixin for server tasks: the options of their sockets, and the sockets.
 
     The service opens them before any task is initialised. A server takes its own with
-    `take_sockets`, and gives them up with `close_sockets` when it stops.
+    `take_sockets`, speaks TLS on their connections where there is an `ssl_context`, gives them up
+    with `stop_listening` when it stops, and calls `close_sockets` when it has ended.
     """
 
     DEFAULT_HOST: ClassVar[str] = "0.0.0.0"  # noqa: S104 - a server is there to be reached
@@ -76,6 +91,24 @@ class Listening:
         type=str,
         metavar="GROUP",
         help="group that may use the Unix socket (without it: its owner alone)",
+    )
+    tls_cert = option(
+        type=str,
+        metavar="FILE",
+        help="serve TLS with this certificate (PEM, its chain after it); read anew at SIGHUP",
+        reloadable=False,
+    )
+    tls_key = option(
+        type=str,
+        metavar="FILE",
+        help="private key of the certificate, if it is in another file",
+        reloadable=False,
+    )
+    tls_ca = option(
+        type=str,
+        metavar="FILE",
+        help="demand of clients a certificate by one of these authorities",
+        reloadable=False,
     )
 
     if TYPE_CHECKING:
@@ -111,6 +144,28 @@ class Listening:
         every = ("0.0.0.0",)  # noqa: S104 - a server is there to be reached
         return Address(self.name, flag, hosts or every, port, sock, group or "", backlog)
 
+    def tls_files(self) -> TLSFiles | None:
+        """Return what this task's options say of TLS; None: it does without.
+
+        Raises:
+            OptionError: there is no certificate for what else was given.
+        """
+        cert, key, ca = self.tls_cert or "", self.tls_key or "", self.tls_ca or ""
+        flag = self.option_prefix().replace("_", "-")
+        if not cert and (key or ca):
+            given = "key" if key else "ca"
+            raise OptionError(f"--{flag}-tls-{given} needs --{flag}-tls-cert, the certificate.")
+        return TLSFiles(flag, cert, key, ca) if cert else None
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """The TLS of this task's connections, from before `initTask` on; None: they have none.
+
+        One object for the whole life of the task: after a reload (SIGHUP) it gives connections that
+        begin the new certificate. Nothing has to be done for that, and open connections go on.
+        """
+        return self.service.listeners.ssl_context(self.name)
+
     def take_sockets(self) -> list[socket.socket]:
         """Return this instance's non-blocking duplicates of its listening sockets, and note
         `bound_addrs`."""
@@ -123,20 +178,36 @@ class Listening:
         for address in self.bound_addrs:
             self.logger.info("%s Server Started on %s", self.name, format_address(address))
 
+    def stop_listening(self) -> list[socket.socket]:
+        """Close this task's sockets, and return the connections that wait in them, non-blocking.
+
+        Call it at the stop, from any thread that does not accept any more, and serve what it
+        returns: a connection that waits in a socket which closes is reset. At a restart it returns
+        none, since those are the next instance's.
+        """
+        self._close_duplicates()
+        return [] if self.service.restarting else self.service.listeners.close(self.name, take=True)
+
     def close_sockets(self) -> None:
         """Close the duplicates and, unless the service restarts, the process's own sockets."""
-        for sock in getattr(self, "_sockets", ()):
-            sock.close()
-        self._sockets = []
+        self._close_duplicates()
         if not self.service.restarting:
             self.service.listeners.close(self.name)
 
+    def _close_duplicates(self) -> None:
+        for sock in getattr(self, "_sockets", ()):
+            sock.close()
+        self._sockets = []
+
 
 class Listeners:
-    """All listening sockets of a process, handed from one instance of its service to the next."""
+    """All listening sockets of a process and their TLS, handed from one instance of its service to
+    the next.
+    """
 
     def __init__(self) -> None:
         self._open: dict[Address, list[socket.socket]] = {}
+        self._tls: dict[str, TLS] = {}
         self._inherited: dict[str, list[int]] | None = None
 
     def open(self, tasks: Iterable[Any]) -> None:
@@ -144,7 +215,8 @@ class Listeners:
         rest.
 
         Raises:
-            StartError: an address cannot be used; the message names the option and the reason.
+            StartError: an address or a file cannot be used; the message names the option and the
+                reason.
         """
         servers = [task for task in tasks if isinstance(task, Listening)]
         if not servers and not self._open:
@@ -155,24 +227,53 @@ class Listeners:
         _check_distinct(wanted)
         for address in [address for address in self._open if address not in wanted]:
             self.close(address.owner)
+        for task in servers:
+            self._open_tls(task)
         for address in wanted:
             if address not in self._open:
                 self._open[address] = self._adopt(address, len(servers)) or sockets.bind(address)
+
+    def _open_tls(self, task: Any) -> None:
+        files = task.tls_files()
+        if files is None:
+            return
+        from sparts.tls import TLS  # not before it is asked for: it costs time to import
+
+        if task.name not in self._tls:
+            self._tls[task.name] = TLS(files)
+            return
+        try:  # a restart: what can be served goes on
+            self._tls[task.name].reload()
+        except StartError as error:
+            task.service.registerWarning(f"TLS of {task.name} stays as it was: {error}")
+
+    def ssl_context(self, owner: str) -> ssl.SSLContext | None:
+        """Return the TLS of one task; None: it has none."""
+        return self._tls[owner].context if owner in self._tls else None
+
+    def reloads(self) -> list[tuple[str, Callable[[], None]]]:
+        """Return what there is to do at a reload: what it is, and the function, which may raise."""
+        return [(f"TLS of {owner}", tls.reload) for owner, tls in self._tls.items()]
 
     def duplicates(self, address: Address) -> list[socket.socket]:
         """Return duplicates of the sockets that are open for an address."""
         return [sock.dup() for sock in self._open[address]]
 
-    def close(self, owner: str | None = None) -> None:
-        """Close the sockets of one task, or all; remove the files of our Unix sockets."""
+    def close(self, owner: str | None = None, take: bool = False) -> list[socket.socket]:
+        """Close the sockets of one task, or all; remove the files of our Unix sockets.
+
+        Returns:
+            if ``take``, the connections that waited in them, which are reset otherwise.
+        """
         closing = [address for address in self._open if owner in (None, address.owner)]
+        for name in [name for name in self._tls if owner in (None, name)]:
+            del self._tls[name]
         if not closing:
-            return
+            return []
         from sparts import sockets
 
-        for address in closing:
-            for sock in self._open.pop(address):
-                sockets.close(sock, address)
+        pairs = [(sock, address) for address in closing for sock in self._open.pop(address)]
+        return [conn for sock, address in pairs for conn in sockets.close(sock, address, take)]
 
     def _adopt(self, address: Address, servers: int) -> list[socket.socket]:
         """Return the sockets that systemd passed for a task, or none."""

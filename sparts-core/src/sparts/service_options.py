@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts import logs, options
-from sparts.errors import UsageError
+from sparts.errors import SpartsError
 from sparts.option_types import duration
 from sparts.options import option
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
+    from sparts.listeners import Listeners
     from sparts.vtask import VTask
 
 
@@ -23,6 +24,7 @@ class ServiceOptions:
     if TYPE_CHECKING:
         name: str
         options: argparse.Namespace
+        listeners: Listeners
 
         @property
         def logger(self) -> logging.Logger: ...  # noqa: D102
@@ -154,8 +156,8 @@ class ServiceOptions:
         """Learn that options changed at run time; see `VTask.on_options_changed`, told after it."""
 
     def reload(self) -> None:
-        """Reopen the log file, read the configuration again, tell the tasks; in the lifecycle
-        thread (SIGHUP).
+        """Reopen the log file, read configuration and certificates again, tell the tasks; in the
+        lifecycle thread (SIGHUP).
 
         What fails is logged and becomes a warning until the next reload; the rest goes on.
         """
@@ -165,6 +167,8 @@ class ServiceOptions:
         if self._logging is not None:
             self._attempt("log file", self._logging.reopen)
         self._attempt("options", lambda: options.reload_options(self))
+        for what, reload in self.listeners.reloads():
+            self._attempt(what, reload)
         for task in self.instances():
             if task.running:
                 self._attempt(task.name, task.reload)
@@ -174,7 +178,7 @@ class ServiceOptions:
         try:
             reload()
         except BaseException as error:  # a reload asks for no exit
-            plain = isinstance(error, UsageError | OSError)  # their messages say it all
+            plain = isinstance(error, SpartsError | OSError)  # their messages say it all
             self.logger.error(
                 "Reload of %s failed: %s", what, error, exc_info=None if plain else error
             )

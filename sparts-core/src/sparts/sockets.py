@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import grp
 import os
 import socket
 import stat
+import struct
+from array import array
 from typing import TYPE_CHECKING, Any
 
 from sparts.errors import StartError
@@ -143,14 +146,46 @@ def _explain(address: Address, error: OSError) -> str:
     return f"{what}: cannot listen on {address}: {error.strerror or error}."
 
 
-def close(sock: socket.socket, address: Address) -> None:
-    """Close a socket; a Unix socket of ours is removed from the file system too."""
+def close(sock: socket.socket, address: Address, take: bool) -> list[socket.socket]:
+    """Close a socket, and return the connections that waited in it if ``take``.
+
+    A Unix socket of ours is removed from the file system too.
+    """
     try:
         if address.path and sock.getsockname() == address.path:
             os.unlink(address.path)
     except OSError:
         pass  # somebody removed it before us
-    sock.close()
+    with sock:
+        return _accept_waiting(sock) if take else []
+
+
+def _accept_waiting(sock: socket.socket) -> list[socket.socket]:
+    found: list[socket.socket] = []
+    _let_nobody_in(sock)
+    while True:
+        try:
+            connection, _ = sock.accept()
+        except ConnectionAbortedError:  # a client that has given up
+            continue
+        except OSError:  # none is left (or no descriptor is)
+            return found
+        connection.setblocking(False)
+        found.append(connection)
+
+
+def _let_nobody_in(sock: socket.socket) -> None:
+    """Have the kernel drop what comes for a listening TCP socket from now on.
+
+    So nobody connects between the last accept and the close, to be reset. Whoever tries is refused
+    when his system tries again. Source: socket(7), ``SO_ATTACH_FILTER``; the filter returns 0
+    bytes of every packet.
+    """
+    if sock.family != socket.AF_UNIX:
+        program = array("Q", [0x06])  # BPF_RET | BPF_K, 0
+        with contextlib.suppress(OSError):
+            where = struct.pack("HP", 1, program.buffer_info()[0])
+            sock.setsockopt(socket.SOL_SOCKET, 26, where)
 
 
 def _close_all(sockets: list[socket.socket]) -> None:

@@ -25,12 +25,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.errors import StartError
 from sparts.listeners import format_address
+from sparts.testing.certificates import FIRST_CERTIFICATE, SECOND_CERTIFICATE
 from sparts.testing.conformance import check_task
 from sparts.testing.leftovers import Leftovers
 from sparts.testing.running import ServiceFactory, make_service, running, service_of
 from sparts.testing.waiting import WAIT, log_of, wait_ready
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator, Sequence
 
     from sparts.vservice import VService
@@ -93,6 +95,35 @@ class ServerContract:
         """Ask the server over a new connection."""
         with self.connected(address) as connection:
             self.ask(connection)
+
+    @contextlib.contextmanager
+    def running_tls(self, certificate: str, *argv: str) -> Iterator[tuple[VService, str]]:
+        """Run a service of the server that speaks TLS; give it and the path of its certificate."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "server.pem")
+            _write(path, certificate)
+            with self.running(*self.here(), self.flag("tls-cert"), path, *argv) as service:
+                yield service, path
+
+    @contextlib.contextmanager
+    def connected_tls(self, address: Any, trusted: str, own: str = "") -> Iterator[ssl.SSLSocket]:
+        """Give a new TLS connection, the handshake done.
+
+        Args:
+            address: where to.
+            trusted: PEM of the one certificate that the server's has to be.
+            own: path of a certificate to show to the server.
+        """
+        import ssl
+
+        context = ssl.create_default_context(cadata=trusted[trusted.index("-----BEGIN CERT") :])
+        if own:
+            context.load_cert_chain(own)
+        with (
+            self.connected(address) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as connection,
+        ):
+            yield connection
 
     # -- the contract ------------------------------------------------------------------------------
 
@@ -160,6 +191,52 @@ class ServerContract:
                 self.ask_at(path)
             assert os.listdir(folder) == [], f"{path} is left."
 
+    def test_tls_is_spoken_with_the_certificate_that_is_given(self) -> None:
+        """``--PREFIX-tls-cert FILE``; who speaks otherwise gets nothing and disturbs nobody."""
+        with self.running_tls(FIRST_CERTIFICATE) as (service, _):
+            (address,) = self.server(service).bound_addrs
+            for spoken in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\xff\xff" + b"\0" * 70000):
+                with self.connected(address) as plain, contextlib.suppress(ConnectionError):
+                    plain.sendall(spoken)
+                    answer = plain.recv(65536)
+                    assert answer[:1] in (b"", b"\x15"), f"It answers without TLS: {answer!r}"
+            with self.connected_tls(address, FIRST_CERTIFICATE) as connection:
+                assert connection.version() in ("TLSv1.2", "TLSv1.3")
+                self.ask(connection)
+
+    def test_a_reload_gives_new_connections_the_new_certificate_and_keeps_the_open_ones(
+        self,
+    ) -> None:
+        """Also when it is the second, and after one that was broken."""
+        with self.running_tls(FIRST_CERTIFICATE) as (service, path):
+            (address,) = self.server(service).bound_addrs
+            with self.connected_tls(address, FIRST_CERTIFICATE) as before:
+                for content in (SECOND_CERTIFICATE, FIRST_CERTIFICATE, SECOND_CERTIFICATE, ""):
+                    _write(path, content)
+                    service.reload()
+                    with self.connected_tls(address, content or SECOND_CERTIFICATE) as connection:
+                        self.ask(connection)
+                self.ask(before)
+            (warning,) = service.getWarnings().values()
+            assert self.flag("tls-cert") in warning
+
+    def test_clients_need_a_certificate_if_that_is_asked_for(self) -> None:
+        """``--PREFIX-tls-ca FILE``."""
+        import ssl
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "client.pem")
+            _write(path, SECOND_CERTIFICATE)
+            with self.running_tls(FIRST_CERTIFICATE, self.flag("tls-ca"), path) as (service, own):
+                (address,) = self.server(service).bound_addrs
+                for shown in ("", own):
+                    with contextlib.suppress(ssl.SSLError, ConnectionError):
+                        with self.connected_tls(address, FIRST_CERTIFICATE, shown) as connection:
+                            self.ask(connection)
+                        raise AssertionError("It answers a client without the certificate.")
+                with self.connected_tls(address, FIRST_CERTIFICATE, path) as connection:
+                    self.ask(connection)
+
     def test_a_restart_keeps_the_port_and_resets_no_connection_that_waits(self) -> None:
         """Also where the port was taken freely."""
         early: list[socket.socket] = []
@@ -216,3 +293,8 @@ class ServerContract:
                 self.ask_at(address)
         finally:
             factory.close()
+
+
+def _write(path: str, content: str) -> None:
+    with open(path, "w", encoding="ascii") as file:
+        file.write(content)

@@ -70,7 +70,7 @@ class TornadoHTTPTask(Listening, TornadoTask):
 
     def start_in_loop(self) -> None:
         """Begin to accept connections."""
-        self.server = GracefulHTTPServer(self.application)
+        self.server = GracefulHTTPServer(self.application, ssl_options=self.ssl_context)
         self.server.add_sockets(self.take_sockets())
         self.log_started()
 

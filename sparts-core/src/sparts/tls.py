@@ -1,0 +1,100 @@
+"""The TLS of listeners.py: read, checked, and read anew; imported where a task asks for it alone.
+
+Every fault of a file is one error that names its option. Contexts are Python's own for servers,
+from TLS 1.2 on, without renegotiation.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, NoReturn
+
+from sparts.errors import StartError
+
+if TYPE_CHECKING:
+    from sparts.listeners import TLSFiles
+
+
+class TLS:
+    """The TLS of one server task, over all instances of the service.
+
+    Raises:
+        StartError: one of the files cannot be used; the message names its option.
+    """
+
+    def __init__(self, files: TLSFiles) -> None:
+        self.files = files
+        self.context = self._newest = load(files)
+        """The one context that servers hold; what was read last is found in each handshake."""
+
+    def reload(self) -> None:
+        """Read the files anew, for connections that begin from now on.
+
+        What has been read before goes on if one of them cannot be used.
+
+        Raises:
+            StartError: one of them cannot be used.
+        """
+        self._newest = load(self.files)
+        # Not by loading into the context: what it trusts could only grow, and a key that does not
+        # fit would leave it with half of the change.
+        self.context.sni_callback = self._take_newest
+
+    def _take_newest(self, connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+        """Called by OpenSSL in each handshake, whether the client gives a name or not."""
+        connection.context = self._newest
+
+
+def load(files: TLSFiles) -> ssl.SSLContext:
+    """Return a new context made of these files.
+
+    Raises:
+        StartError: one of them cannot be used; the message names its option.
+    """
+    flag, cert, key, ca = f"--{files.prefix}-tls", files.cert, files.key or files.cert, files.ca
+    key_flag = f"{flag}-key" if files.key else f"{flag}-cert"
+    _read_certificates(f"{flag}-cert", cert, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+    _read(key_flag, key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
+
+    def refuse() -> NoReturn:  # OpenSSL would ask the terminal
+        raise StartError(f"{key_flag}: {key} is encrypted. Give a key without a passphrase.")
+
+    try:
+        context.load_cert_chain(cert, key, password=refuse)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise StartError(
+                f"{key_flag}: the private key in {key} is not the one of the certificate in {cert}."
+            ) from error
+        wrong = f"{key_flag}: there is no private key in {key} that OpenSSL can use"
+        hint = "" if files.key else f" (in a file of its own? Give {flag}-key)"
+        raise StartError(f"{wrong}{hint}.") from error
+    if ca:
+        _read_certificates(f"{flag}-ca", ca, context)
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.options |= ssl.OP_NO_TICKET  # each handshake looks at the certificate, also after
+        context.num_tickets = 0  # a reload that trusts fewer
+    return context
+
+
+def _read_certificates(flag: str, path: str, context: ssl.SSLContext) -> None:
+    """Have a context trust the certificates of a file, of which there is at least one."""
+    _read(flag, path)
+    try:
+        context.load_verify_locations(path)
+    except ssl.SSLError as error:
+        raise StartError(
+            f"{flag}: there is no certificate in {path} that OpenSSL can use."
+        ) from error
+
+
+def _read(flag: str, path: str) -> None:
+    """See that a file can be read; OpenSSL does not say of which file it speaks."""
+    try:
+        with open(path, "rb") as file:
+            file.read(1)
+    except OSError as error:
+        raise StartError(f"{flag}: cannot read {path}: {error.strerror or error}.") from error

@@ -1,0 +1,336 @@
+"""TLS of listeners: each fault of its files is one error, and a reload cuts nobody off."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sparts.dryrun import dry_run
+from sparts.errors import OptionError, StartError
+from sparts.listeners import Listening
+from sparts.testing.certificates import FIRST_CERTIFICATE, SECOND_CERTIFICATE
+from sparts.testing.running import make_service, running
+from sparts.vservice import VService
+from sparts.vtask import VTask
+
+from tests.processes import ServiceProcess
+
+WAIT = 30.0
+
+
+class Serial(Listening, VTask):
+    """Speaks TLS, with one connection after the other: sends a line, then what it receives."""
+
+    OPT_PREFIX = "serial"
+    DEFAULT_HOST = "127.0.0.1"
+
+    def initTask(self) -> None:  # noqa: N802
+        assert self.ssl_context is not None
+        self.context_at_init = self.ssl_context
+        self.errors: list[str] = []
+
+    def start(self) -> None:
+        self.take_sockets()
+        super().start()
+        self.log_started()
+
+    def _runloop(self) -> None:
+        (listener,) = self._sockets
+        listener.setblocking(True)
+        while self.running:
+            connection, _ = listener.accept()
+            threading.Thread(target=self._talk, args=(connection,)).start()
+
+    def _talk(self, connection: socket.socket) -> None:
+        try:
+            with self.context_at_init.wrap_socket(connection, server_side=True) as talk:
+                talk.sendall(b"hello\n")
+                while received := talk.recv(100):
+                    talk.sendall(received)
+        except OSError as error:
+            self.errors.append(str(error))
+
+    def stop(self) -> None:
+        super().stop()
+        with contextlib.suppress(OSError):
+            socket.create_connection(self.bound_addrs[0]).close()
+
+    def join(self) -> None:
+        super().join()
+        self.close_sockets()
+
+
+class Service(VService):
+    TASKS = [Serial]
+
+
+@pytest.fixture
+def pems(tmp_path: Path) -> dict[str, str]:
+    """Paths of PEM files, right ones and wrong ones."""
+    first_key, _, first_cert = FIRST_CERTIFICATE.partition("-----BEGIN CERT")
+    second_key, _, second_cert = SECOND_CERTIFICATE.partition("-----BEGIN CERT")
+    contents = {
+        "first": FIRST_CERTIFICATE,
+        "second": SECOND_CERTIFICATE,
+        "first.cert": "-----BEGIN CERT" + first_cert,
+        "first.key": first_key,
+        "second.cert": "-----BEGIN CERT" + second_cert,
+        "second.key": second_key,
+        "garbage": "-----BEGIN CERTIFICATE-----\nMIIgarbage\n-----END CERTIFICATE-----\n",
+        "empty": "",
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_text(content, encoding="ascii")
+    return {name: str(tmp_path / name) for name in (*contents, "missing")}
+
+
+def argv_of(pems: dict[str, str], *named: str) -> list[str]:
+    """``cert=first`` as the option with the path."""
+    pairs = (name.split("=") for name in named)
+    return [part for name, pem in pairs for part in (f"--serial-tls-{name}", pems[pem])]
+
+
+@contextlib.contextmanager
+def connected(task: Any, trusted: str, **settings: Any) -> Iterator[ssl.SSLSocket]:
+    context = ssl.create_default_context(cafile=trusted)
+    for name, value in settings.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of old versions of TLS
+            setattr(context, name, value)
+    with (
+        socket.create_connection(task.bound_addrs[0][:2], WAIT) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as connection,
+    ):
+        yield connection
+
+
+WRONG: list[tuple[list[str], str]] = [
+    (["cert=missing"], "--serial-tls-cert: cannot read {missing}: No such file or directory."),
+    (["cert=garbage"],
+     "--serial-tls-cert: there is no certificate in {garbage} that OpenSSL can use."),
+    (["cert=empty"], "--serial-tls-cert: there is no certificate in {empty} that OpenSSL can use."),
+    (["cert=first.key"],
+     "--serial-tls-cert: there is no certificate in {first.key} that OpenSSL can use."),
+    (["cert=first.cert"],
+     "--serial-tls-cert: there is no private key in {first.cert} that OpenSSL can use (in a file "
+     "of its own? Give --serial-tls-key)."),
+    (["cert=first", "key=missing"],
+     "--serial-tls-key: cannot read {missing}: No such file or directory."),
+    (["cert=first", "key=garbage"],
+     "--serial-tls-key: there is no private key in {garbage} that OpenSSL can use."),
+    (["cert=first.cert", "key=second.key"],
+     "--serial-tls-key: the private key in {second.key} is not the one of the certificate in "
+     "{first.cert}."),
+    (["cert=first", "ca=missing"],
+     "--serial-tls-ca: cannot read {missing}: No such file or directory."),
+    (["cert=first", "ca=garbage"],
+     "--serial-tls-ca: there is no certificate in {garbage} that OpenSSL can use."),
+    (["key=first"], "--serial-tls-key needs --serial-tls-cert, the certificate."),
+    (["ca=first"], "--serial-tls-ca needs --serial-tls-cert, the certificate."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("named", "told"), WRONG, ids=[" ".join(w[0]) for w in WRONG])
+def test_a_wrong_file_is_one_error_that_names_its_option_also_in_a_dry_run(
+    named: list[str], told: str, pems: dict[str, str]
+) -> None:
+    for name, path in pems.items():
+        told = told.replace("{" + name + "}", path)
+    service = make_service(Service, *argv_of(pems, *named))
+    out = io.StringIO()
+    if "needs" in told:  # as every other contradiction between options
+        with pytest.raises(OptionError, match=told):
+            dry_run(Service, service.options, out=out)
+    else:
+        assert dry_run(Service, service.options, out=out) == 1
+        assert f"Wrong: listening: {told}\n" in out.getvalue()
+    with pytest.raises((StartError, OptionError)) as caught:
+        service.startBG()
+    assert str(caught.value) == told
+
+
+def test_right_files_pass_a_dry_run(pems: dict[str, str]) -> None:
+    service = make_service(Service, *argv_of(pems, "cert=first.cert", "key=first.key", "ca=second"))
+    out = io.StringIO()
+    assert dry_run(Service, service.options, out=out) == 0, out.getvalue()
+
+
+@pytest.mark.needs("openssl")
+def test_an_encrypted_key_is_an_error_and_asks_no_terminal(pems: dict[str, str]) -> None:
+    command = ["openssl", "ec", "-in", pems["first.key"], "-aes256", "-passout", "pass:12345"]
+    subprocess.run([*command, "-out", pems["missing"]], check=True, capture_output=True)
+    argv = argv_of(pems, "cert=first.cert", "key=missing")
+    with pytest.raises(StartError) as caught:
+        make_service(Service, *argv).startBG()
+    assert str(caught.value) == (
+        f"--serial-tls-key: {pems['missing']} is encrypted. Give a key without a passphrase."
+    )
+
+
+def test_versions_below_1_2_are_refused(pems: dict[str, str]) -> None:
+    with running(Service, *argv_of(pems, "cert=first")) as service:
+        task = service.requireTask(Serial)
+        assert task.ssl_context.minimum_version is ssl.TLSVersion.TLSv1_2
+        old = {"minimum_version": ssl.TLSVersion.TLSv1, "maximum_version": ssl.TLSVersion.TLSv1_1}
+        with pytest.raises(ssl.SSLError), connected(task, pems["first"], **old):
+            pytest.fail("It speaks TLS 1.1.")
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            with connected(task, pems["first"], maximum_version=version) as connection:
+                assert connection.recv(6) == b"hello\n"
+
+
+@pytest.mark.needs("openssl")
+def test_openssls_own_client_is_served(pems: dict[str, str]) -> None:
+    with running(Service, *argv_of(pems, "cert=first.cert", "key=first.key")) as service:
+        host, port = service.requireTask(Serial).bound_addrs[0]
+        command = ["openssl", "s_client", "-connect", f"{host}:{port}", "-quiet"]
+        command += ["-verify_return_error", "-CAfile", pems["first"], "-servername", "localhost"]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as client:
+            assert client.stdout is not None
+            assert client.stdout.readline() == b"hello\n"
+            client.terminate()
+
+
+def test_a_certificate_authority_that_is_taken_away_by_a_reload_counts_no_more(
+    pems: dict[str, str], tmp_path: Path
+) -> None:
+    """Nor does a session that was begun when it counted."""
+    authority = tmp_path / "authority"
+    authority.write_text(SECOND_CERTIFICATE, encoding="ascii")
+    argv = [*argv_of(pems, "cert=first"), "--serial-tls-ca", str(authority)]
+    with running(Service, *argv) as service:
+        task = service.requireTask(Serial)
+        client = ssl.create_default_context(cafile=pems["first"])
+        client.load_cert_chain(pems["second"])
+
+        def ask(session: ssl.SSLSession | None) -> ssl.SSLSession | None:
+            with (
+                socket.create_connection(task.bound_addrs[0], WAIT) as plain,
+                client.wrap_socket(plain, server_hostname="localhost", session=session) as talk,
+            ):
+                assert talk.recv(6) == b"hello\n"
+                return talk.session
+
+        session = ask(None)
+        authority.write_text(FIRST_CERTIFICATE, encoding="ascii")
+        service.reload()
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            ask(session)
+
+
+def test_a_task_need_not_know_of_the_reload_and_keeps_one_context(pems: dict[str, str]) -> None:
+    class Forgets(Serial):
+        def reload(self) -> None: ...
+
+    class Changed(VService):
+        TASKS = [Forgets]
+
+    with running(Changed, *argv_of(pems, "cert=first")) as service:
+        task = service.requireTask(Forgets)
+        Path(pems["first"]).write_text(SECOND_CERTIFICATE, encoding="ascii")
+        service.reload()
+        assert task.ssl_context is task.context_at_init
+        with connected(task, pems["second"]) as connection:
+            assert connection.recv(6) == b"hello\n"
+
+
+def test_a_broken_certificate_at_a_reload_is_a_warning_until_it_is_mended(
+    pems: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(Service, *argv_of(pems, "cert=first.cert", "key=first.key")) as service:
+        task = service.requireTask(Serial)
+        for broken in ("", SECOND_CERTIFICATE):  # of which the second does not fit the key
+            Path(pems["first.cert"]).write_text(broken, encoding="ascii")
+            service.reload()
+            (warning,) = service.getWarnings().values()
+            assert warning.startswith("Reload of TLS of Serial failed: --serial-tls-")
+            with connected(task, pems["first"]) as connection:
+                assert connection.recv(6) == b"hello\n"
+        assert "Traceback" not in caplog.text
+        Path(pems["first.cert"]).write_text(FIRST_CERTIFICATE, encoding="ascii")
+        service.reload()
+        assert service.getWarnings() == {}
+
+
+def test_a_broken_certificate_at_a_restart_keeps_the_old_one_with_a_warning(
+    pems: dict[str, str],
+) -> None:
+    thread = make_service(Service, *argv_of(pems, "cert=first")).startBG()
+    before = thread.service
+    Path(pems["first"]).write_text("", encoding="ascii")
+    before.restart()
+    assert before.join(WAIT)
+    assert thread.service.wait_ready(WAIT)
+    (warning,) = thread.service.getWarnings().values()
+    assert warning.startswith("TLS of Serial stays as it was: --serial-tls-cert")
+    with connected(thread.service.requireTask(Serial), pems["first.cert"]) as connection:
+        assert connection.recv(6) == b"hello\n"
+    thread.service.shutdown()
+    thread.join()
+
+
+SCRIPT = """
+from sparts.vservice import VService
+from tests.core.test_listeners_tls import Serial
+
+class MyService(VService):
+    TASKS = [Serial]
+
+MyService.initFromCLI()
+"""
+
+
+def test_sighup_gives_new_connections_the_new_certificate_and_keeps_the_open_ones(
+    pems: dict[str, str], tmp_path: Path
+) -> None:
+    root = str(Path(__file__).parents[2])
+    script = f"import sys; sys.path.insert(0, {root!r})\n{SCRIPT}"
+    command = [sys.executable, "-c", script, *argv_of(pems, "cert=first")]
+    with ServiceProcess(command, cwd=tmp_path) as process:
+        port = process.listening_port("Serial")
+        task = type("There", (), {"bound_addrs": [("127.0.0.1", port)]})
+        with connected(task, pems["first.cert"]) as before:
+            assert before.recv(6) == b"hello\n"
+            Path(pems["first"]).write_text(SECOND_CERTIFICATE, encoding="ascii")
+            process.process.send_signal(signal.SIGHUP)
+            process.read_until("Reloaded")
+            with connected(task, pems["second"]) as connection:
+                assert connection.recv(6) == b"hello\n"
+            before.sendall(b"still here")
+            assert before.recv(10) == b"still here"
+        assert process.stop() == 0
+        assert "Traceback" not in process.output
+
+
+def test_tls_is_not_imported_where_nobody_asks_for_it(tmp_path: Path) -> None:
+    script = (
+        "import sys\n"
+        "from sparts.listeners import Listening\n"
+        "from sparts.testing.running import running, service_of\n"
+        "from sparts.vtask import VTask\n"
+        "class Plain(Listening, VTask):\n"
+        "    LOOPLESS = True\n"
+        "    def start(self):\n"
+        "        self.take_sockets()\n"
+        "    def join(self):\n"
+        "        self.close_sockets()\n"
+        "with running(service_of(Plain), '--Plain-host', '127.0.0.1'):\n"
+        "    print('sparts.sockets' in sys.modules, 'ssl' in sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, check=True, text=True
+    )
+    assert done.stdout == "True False\n"
