@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
-from collections.abc import Generator
+import tempfile
+from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,3 +41,11 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     fake: Any = pyfuncitem.funcargs.get("stderr", sys.stderr)
     with bare_root(), contextlib.redirect_stderr(fake):
         return (yield)
+
+
+@pytest.fixture
+def public_folder() -> Iterator[Path]:
+    """Give a new folder that every user may enter, unlike pytest's own."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o755)  # noqa: S103 - that is what it is for
+        yield Path(name)

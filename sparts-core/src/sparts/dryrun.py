@@ -61,6 +61,10 @@ def dry_run(
             return False
         return True
 
+    if service.asks_of_its_process:
+        from sparts.daemon import Process
+
+        Process(service)
     if attempt("making the tasks", lambda: service.tasks.create(service)):
         owners: list[Any] = [service, *service.instances()]
         for owner in owners:

@@ -53,6 +53,11 @@ class StopTimeoutError(SpartsError):
     """Something did not stop in time; the message names it. Exit status 70."""
 
 
+class PidFileError(SpartsError):
+    """A pid file cannot be used: a running process has it, it is another's, or not writable. Exit
+    status 1."""
+
+
 class SkipTask(Exception):  # noqa: N818 - the established name
     """Raised in `VTask.initTask`: leave this task, and what depends on it, out of the service."""
 

@@ -121,8 +121,12 @@ class Health(Introspection):
             ready = self.ready
             if ready and not self._was_ready:
                 systemd.notify("READY=1")
+                self.tell_starter()
             self._was_ready = ready
             self._readiness.notify_all()
+
+    def tell_starter(self) -> None:
+        """Tell whoever started the process that the service is ready."""
 
     def warnings_changed(self) -> None:
         """Take the present warnings into the status."""

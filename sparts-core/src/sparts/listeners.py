@@ -8,6 +8,7 @@ that waits in one is reset.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from sparts import systemd
@@ -274,6 +275,12 @@ class Listeners:
 
         pairs = [(sock, address) for address in closing for sock in self._open.pop(address)]
         return [conn for sock, address in pairs for conn in sockets.close(sock, address, take)]
+
+    def give(self, uid: int) -> None:
+        """Make the files of our Unix sockets another user's."""
+        for address in filter(lambda address: address.path, self._open):
+            with suppress(FileNotFoundError):
+                os.chown(address.path, uid, -1, follow_symlinks=False)
 
     def _adopt(self, address: Address, servers: int) -> list[socket.socket]:
         """Return the sockets that systemd passed for a task, or none."""

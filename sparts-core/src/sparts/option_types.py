@@ -68,6 +68,11 @@ def size(value: str) -> int:
     return _refuse(size) if rest else count
 
 
+def file_mask(value: str) -> int:
+    """A file mode creation mask in octal digits, as umask(1) takes it: ``027``."""
+    return int(value, 8) if re.fullmatch(r"[0-7]{1,4}", value) else _refuse(file_mask)
+
+
 def port(value: str) -> int:
     """A TCP or UDP port, 0 to 65535; 0 lets the system choose one."""
     right = value.isascii() and value.isdigit() and len(value) <= 5 and int(value) <= 65535
@@ -142,13 +147,14 @@ _PHRASES: dict[Any, str] = {
     boolean: "true or false",
     duration: "a duration such as 250ms, 5s, 2m or 1h",
     size: "a size such as 4096, 64KiB or 10MB",
+    file_mask: "an octal file mask such as 027",
     port: "a port from 0 to 65535",
     endpoint: "host:port",
     path: "a path",
     regex: "a regular expression",
 }
 # These take text alone: a number in a file is a mistake there, not a path named 5.
-_TEXT_ONLY = (str, path, regex, endpoint)
+_TEXT_ONLY = (str, path, regex, endpoint, file_mask)
 
 
 def is_path(kind: Any) -> bool:

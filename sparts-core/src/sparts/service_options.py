@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts import logs, options
 from sparts.errors import SpartsError
-from sparts.option_types import duration
+from sparts.option_types import duration, file_mask
 from sparts.options import option
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ class ServiceOptions:
 
     DEFAULT_LOGLEVEL: ClassVar[str] = "DEBUG"
     DEFAULT_LOGFILE: ClassVar[str | None] = None
+    DEFAULT_PID: ClassVar[str | None] = None
+    """The path of the pid file; None: ``NAME.pid`` in ``/var/run`` or, if not root, elsewhere: see
+    `sparts.pidfile.default_path`."""
     ENV_PREFIX: ClassVar[str | None] = None
     """What the options' environment variables begin with; None: ``NAME_`` of the class."""
 
@@ -92,10 +95,76 @@ class ServiceOptions:
         help="how long to go on serving, not ready any more, before the stop",
     )
 
+    daemon = option(
+        action="store_true",
+        default=False,
+        reloadable=False,
+        help="run in the background; return when the service is ready, or has failed to start",
+    )
+    pidfile = option(
+        default=lambda cls: cls.DEFAULT_PID,
+        metavar="FILE",
+        reloadable=False,
+        help="pid file of --daemon, --status and --kill; without it NAME.pid in /var/run (root) or "
+        "$XDG_RUNTIME_DIR",
+    )
+    show_status = option(
+        "status",
+        action="store_true",
+        default=False,
+        reloadable=False,
+        help="tell whether the service runs, by its pid file, and exit with 0 (it does) or 1",
+    )
+    kill = option(
+        action="store_true",
+        default=False,
+        reloadable=False,
+        help="stop the service that runs, by its pid file, wait until it is gone, and exit",
+    )
+    kill_timeout = option(
+        type=duration,
+        default=30.0,
+        metavar="DURATION",
+        reloadable=False,
+        help="how long --kill waits before it gives up with status 1",
+    )
+    run_as_user = option(
+        "user",
+        metavar="USER",
+        reloadable=False,
+        help="user to become, from root, once all sockets are bound",
+    )
+    run_as_group = option(
+        "group",
+        metavar="GROUP",
+        reloadable=False,
+        help="group to become, in place of the user's own",
+    )
+    file_mask = option(
+        "umask",
+        type=file_mask,
+        metavar="OCTAL",
+        reloadable=False,
+        help="mask of the modes of new files, such as 027",
+    )
+    working_folder = option(
+        "chdir",
+        metavar="FOLDER",
+        reloadable=False,
+        help="folder to change to first; relative paths of other options begin there",
+    )
+
     def __init__(self) -> None:
         super().__init__()
         self._logging: logs.Logging | None = None
         self._reload_warnings: list[int] = []
+
+    @property
+    def asks_of_its_process(self) -> bool:
+        """Whether options ask for a daemon, a pid file, another user, folder or file mask."""
+        asked = (self.run_as_user, self.run_as_group, self.working_folder, self.daemon)
+        pid_file = options.source_of(self.options, "pidfile").explicit
+        return any(asked) or self.file_mask is not None or pid_file
 
     # -- logging -----------------------------------------------------------------------------------
 
@@ -118,6 +187,16 @@ class ServiceOptions:
         """Undo `initLogging`."""
         if self._logging is not None:
             self._logging.close()
+
+    def log_takes_output(self) -> bool:
+        """Have the log file take what is written to standard output and error; False: no file."""
+        return self._logging is not None and self._logging.take_output()
+
+    def give_files(self, uid: int, gid: int) -> None:
+        """Make the log file and the files of Unix sockets another user's, before becoming it."""
+        if self._logging is not None:
+            self._logging.give(uid, gid)
+        self.listeners.give(uid)
 
     # -- options -----------------------------------------------------------------------------------
 

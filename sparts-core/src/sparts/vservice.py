@@ -8,10 +8,10 @@ import sys
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from sparts import options, plugins, taskset
-from sparts.errors import UsageError
+from sparts.errors import SpartsError, UsageError
 from sparts.health import Health
 from sparts.inbox import Inbox, Message
-from sparts.lifecycle import EXIT_CLEAN, EXIT_USAGE
+from sparts.lifecycle import EXIT_CLEAN, EXIT_FAILURE, EXIT_USAGE
 from sparts.listeners import Listeners
 from sparts.runner import ServiceThread, end_process, run_in_this_thread
 from sparts.service_options import ServiceOptions
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Sequence
     from typing import Self
+
+    from sparts.daemon import Process
 
 __all__ = ["ServiceThread", "VService", "VTask"]
 
@@ -52,6 +54,8 @@ class VService(ServiceOptions, Health):
         """The name of the service, for loggers and threads; by default that of the class."""
         self.inbox = Inbox()
         self.listeners = Listeners()
+        self.process: Process | None = None
+        """What this does to its process, such as leaving a terminal; None: nothing."""
         self.restarting = False
         """Whether the service is being stopped to be started anew."""
         self.error: BaseException | None = None
@@ -143,9 +147,9 @@ class VService(ServiceOptions, Health):
             plugins.keep_out(plugins.named_in(sys.argv[1:]))
             ns = options.parse_options(cls._buildArgumentParser())
             ended = cls._run(ns, name, guard=True)
-        except UsageError as error:
+        except SpartsError as error:
             sys.stderr.write(f"{os.path.basename(sys.argv[0])}: error: {error}\n")
-            sys.exit(EXIT_USAGE)
+            sys.exit(EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILURE)
         if isinstance(ended, int):
             sys.exit(ended)
         end_process(ended)
@@ -169,12 +173,25 @@ class VService(ServiceOptions, Health):
             from sparts.dryrun import dry_run
 
             return dry_run(cls, ns, name)
+        if getattr(ns, "status", False) or getattr(ns, "kill", False):
+            from sparts.daemon import control
+
+            return control(cls, ns, name)
         service = cls(ns)
         service.name = name or service.name
         if getattr(ns, "tasks", None) == []:
             print("\n".join(task.__name__ for task in service.tasks))
             return EXIT_CLEAN
-        runner = run_in_this_thread(service, guard)
+        runner: ServiceThread | int
+        if service.asks_of_its_process:
+            from sparts.daemon import Process
+
+            service.process = Process(service)
+            runner = service.process.run(lambda: run_in_this_thread(service, guard))
+            if isinstance(runner, int):
+                return runner
+        else:
+            runner = run_in_this_thread(service, guard)
         if runner.refused and runner.error is not None:
             raise runner.error
         return runner
@@ -254,11 +271,19 @@ class VService(ServiceOptions, Health):
         self.take_contributions()
         self.initService()
         self.listeners.open(self.instances())
+        if self.process is not None:
+            self.process.drop_privileges(self)
+
+    def tell_starter(self) -> None:
+        """Tell whoever started the process that the service is ready."""
+        if self.process is not None:
+            self.process.ready(self)
 
     def successor(self) -> Self:
         """Return a new instance from the same options, which takes over what is the process's."""
         new = type(self)(self.options)
         new.name, new.inbox, new.listeners = self.name, self.inbox, self.listeners
+        new.process = self.process
         return new
 
     def finish(self, error: BaseException | None) -> None:

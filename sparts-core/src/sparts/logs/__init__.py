@@ -113,6 +113,18 @@ class Logging:
         if isinstance(self.handler, LogFileHandler):
             self.handler.reopen()
 
+    def take_output(self) -> bool:
+        """Have the log file take standard output and error as well; False: there is no file."""
+        if not isinstance(self.handler, LogFileHandler):
+            return False
+        self.handler.take_output()
+        return True
+
+    def give(self, uid: int, gid: int) -> None:
+        """Make the log file another user's, who is to write to it."""
+        if isinstance(self.handler, LogFileHandler):
+            self.handler.give(uid, gid)
+
     def close(self) -> None:
         """Undo `configure`: handlers, filters and levels are as they were. May be called twice."""
         self._restore_levels()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import sys
 from collections import deque
 from contextlib import nullcontext
@@ -40,6 +41,7 @@ class LogFileHandler(logging.StreamHandler[TextIO]):
     def __init__(self, path: str) -> None:
         self.path = path
         self._told = False
+        self._output_too = False
         super().__init__(self._open())  # which can fail, before logging knows of this handler
 
     def _open(self) -> TextIO:
@@ -67,6 +69,21 @@ class LogFileHandler(logging.StreamHandler[TextIO]):
         self._told = False
         if (old := self.setStream(new)) is not None:
             old.close()
+        if self._output_too:
+            self.take_output()
+
+    def take_output(self) -> None:
+        """Have standard output and error go to the file, from now on, rotations included."""
+        self._output_too = True
+        for descriptor in (1, 2):
+            os.dup2(self.stream.fileno(), descriptor)
+
+    def give(self, uid: int, gid: int) -> None:
+        """Make the file another user's, unless it is no plain file or may have a second name."""
+        found = os.fstat(self.stream.fileno())
+        plain = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+        if plain and os.path.samestat(os.lstat(self.path), found):
+            os.fchown(self.stream.fileno(), uid, gid)
 
     def close(self) -> None:
         """Close the file."""

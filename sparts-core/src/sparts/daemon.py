@@ -1,0 +1,214 @@
+"""A service as a process of its own: in the background, with a pid file, as another user.
+
+`run_as_process` is how a service runs whose options ask for any of that; `control` is ``--status``
+and ``--kill``. The steps are those of daemon(7), but for two: the process stays in its folder, so
+that paths of options go on meaning the same, and whoever started it waits until it is ready.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from sparts.errors import OptionError, SpartsError, UsageError
+from sparts.identity import find_identity
+from sparts.options import source_of
+from sparts.pidfile import PidFile, default_path, find_holder
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from sparts.runner import ServiceThread
+    from sparts.service_options import ServiceOptions
+    from sparts.vservice import VService
+
+
+class Process:
+    """What a service does to its process.
+
+    Args:
+        service: its first instance; nothing happens yet.
+
+    Raises:
+        OptionError: there is no such user or group, or it may not be assumed.
+    """
+
+    def __init__(self, service: VService) -> None:
+        self._identity = find_identity(service.run_as_user, service.run_as_group)
+        self._folder, self._mask = service.working_folder, service.file_mask
+        self._daemon, self._name = bool(service.daemon), service.name
+        self._starter = -1  # where whoever started a daemon is told how that went
+        self._was_ready = False
+        path = path_of(type(service), service.options, service.name)
+        asked = self._daemon or source_of(service.options, "pidfile").explicit
+        self._pid_file = PidFile(path, service.name) if asked else None
+
+    def run(self, run: Callable[[], ServiceThread]) -> ServiceThread | int:
+        """Run the service by ``run``, after all that its options ask of its process.
+
+        Returns:
+            How it ended; in the process that started a daemon, the status to exit with.
+
+        Raises:
+            SpartsError: it could not be prepared.
+        """
+        if self._daemon and (status := self._detach()) is not None:
+            return status
+        status = 1
+        try:
+            self._prepare()
+            runner = run()
+            status = runner.status
+            if self._daemon and not self._was_ready and not runner.refused:
+                why = runner.error or "it ended before it was ready"
+                sys.stderr.write(f"{self._name} is not started: {why}\n")
+            return runner
+        except UsageError:
+            status = 2
+            raise
+        finally:
+            if self._pid_file is not None:
+                self._pid_file.release()
+            self._tell(str(status or 1))
+
+    def _prepare(self) -> None:
+        """Change folder and file mask, then take the pid file."""
+        if self._folder:
+            try:
+                os.chdir(self._folder)
+            except OSError as error:
+                raise OptionError(f"--chdir: {self._folder}: {error.strerror}.") from error
+        if self._mask is not None:
+            os.umask(self._mask)
+        if self._pid_file is not None:
+            self._pid_file.acquire()
+
+    def drop_privileges(self, service: ServiceOptions) -> None:
+        """Become the user and the groups asked for; called when all sockets are bound."""
+        if self._identity is not None:
+            service.give_files(self._identity.uid, self._identity.gid)
+            self._identity.assume()
+            self._identity = None
+
+    def ready(self, service: ServiceOptions) -> None:
+        """Leave the terminal to whoever started the service, which is ready now."""
+        if not self._daemon:
+            return
+        self._was_ready = True
+        if not service.log_takes_output() and self._starter >= 0:
+            service.logger.warning("Ready, pid %d. No --logfile: no log from here on", os.getpid())
+            _open_null(1, 2)
+        self._tell("ready")
+
+    def _detach(self) -> int | None:
+        """Go on in a new process: None there; in the old one the status, when that is known."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        listens = os.environ.get("LISTEN_PID") == str(os.getpid())
+        read, write = os.pipe2(os.O_CLOEXEC)
+        if child := os.fork():
+            os.close(write)
+            os.waitpid(child, 0)
+            return _wait_for_start(read)
+        os.close(read)
+        os.setsid()
+        if os.fork():  # so that no terminal can become its own
+            os._exit(0)
+        self._starter = write
+        os.register_at_fork(after_in_child=self._forget_starter)  # it waits for us alone
+        os.write(write, b"%d\n" % os.getpid())
+        if listens:
+            os.environ["LISTEN_PID"] = str(os.getpid())
+        _open_null(0)
+        return None
+
+    def _tell(self, word: str) -> None:
+        """Tell whoever started a daemon, once; when it is not ready, that one waits for our end."""
+        if self._starter >= 0:
+            with suppress(OSError):  # it did not wait
+                os.write(self._starter, f"{word}\n".encode())
+            if word == "ready":
+                self._forget_starter()
+
+    def _forget_starter(self) -> None:
+        if self._starter >= 0:
+            os.close(self._starter)
+        self._starter = -1
+
+
+def path_of(service_class: type[VService], ns: argparse.Namespace, name: str) -> str:
+    """Return where the pid file of a service is."""
+    return str(getattr(ns, "pidfile", None) or service_class.DEFAULT_PID or default_path(name))
+
+
+def _wait_for_start(pipe: int) -> int:
+    """Wait until a daemon is ready or has ended, and return the status that follows.
+
+    ^C stops it, as it would in the foreground.
+    """
+    heard, pidfd = b"", -1
+    while not heard.endswith(b"ready\n"):
+        try:
+            more = os.read(pipe, 100)
+            heard += more
+            if not more:
+                return int(heard.split()[-1]) if heard.count(b"\n") > 1 else 1
+            with suppress(ProcessLookupError):
+                pidfd = pidfd if pidfd >= 0 else os.pidfd_open(int(heard.split()[0]))
+        except KeyboardInterrupt:
+            _terminate(pidfd)
+    return 0
+
+
+def _terminate(pidfd: int) -> None:
+    """Send SIGTERM to a process, if it lives."""
+    if pidfd >= 0:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+
+
+def _open_null(*descriptors: int) -> None:
+    """Have these descriptors lead nowhere."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in descriptors:
+        os.dup2(null, descriptor)
+    os.close(null)
+
+
+def control(service_class: type[VService], ns: argparse.Namespace, name: str | None) -> int:
+    """Do what ``--status`` or ``--kill`` ask for; return the exit status.
+
+    Raises:
+        SpartsError: the pid file is another's or cannot be read, or the process may not be
+            signalled.
+    """
+    name = name or service_class.__name__
+    path = path_of(service_class, ns, name)
+    kill, timeout = getattr(ns, "kill", False), getattr(ns, "kill_timeout", None)
+    holder = find_holder(path, name)
+    if holder is None:
+        print(f"{name} is not running (nobody holds {path}).")
+        return 0 if kill else 1
+    try:
+        if not kill:
+            since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder.since))
+            print(f"{name} is running: pid {holder.pid}, since {since}.")
+            return 0
+        _terminate(holder.pidfd)
+        waits = select.poll()
+        waits.register(holder.pidfd, select.POLLIN)
+        if not waits.poll(None if timeout is None else timeout * 1000):
+            print(f"{name} still runs {timeout:g} s after SIGTERM: pid {holder.pid}.")
+            return 1
+        print(f"{name} has stopped: pid {holder.pid}.")
+        return 0
+    except PermissionError as error:
+        raise SpartsError(f"--kill: no permission to signal pid {holder.pid}.") from error
+    finally:
+        os.close(holder.pidfd)

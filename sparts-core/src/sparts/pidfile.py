@@ -1,0 +1,189 @@
+"""Pid files: which process is this service, held by a lock that ends with the process.
+
+The lock is a record lock of fcntl(2), of which the kernel tells who holds it (``F_GETLK``). So what
+the file says is believed of nobody: a stale file, a recycled pid or one that somebody wrote there
+never names a process. The file's first line is the pid, for people and for other programs; the
+second tells that the file is ours, and whose.
+
+A process loses such a lock when it closes any descriptor of the file: nothing else in it may open
+its pid file.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import struct
+from contextlib import suppress
+from typing import NamedTuple
+
+from sparts.errors import PidFileError
+
+_FLOCK = "hhqqi4x"  # struct flock of fcntl(2) on Linux: type, whence, start, len, pid
+_LONGEST = 4096
+
+
+class Holder(NamedTuple):
+    """The process that holds a pid file."""
+
+    pid: int
+    pidfd: int
+    """A descriptor of just that process, which never means another."""
+    since: float
+    """When it took the file, in seconds since the epoch."""
+
+
+def default_path(name: str) -> str:
+    """Return where the pid file of a service is by default.
+
+    Root's is in ``/var/run``, that of others in ``$XDG_RUNTIME_DIR``, or ``/run/user/UID``, or
+    failing both in ``$XDG_STATE_HOME`` (``~/.local/state``), which is made.
+    """
+    folder = "/var/run"
+    if os.geteuid() != 0:
+        folder = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
+        if not os.path.isdir(folder):
+            home = os.path.expanduser("~")
+            folder = os.environ.get("XDG_STATE_HOME") or os.path.join(home, ".local", "state")
+            with suppress(OSError):  # whoever opens the file says what is wrong with it
+                os.makedirs(folder, mode=0o700, exist_ok=True)
+    return os.path.join(folder, f"{name.replace('/', '_')}.pid")
+
+
+class PidFile:
+    """The pid file of this process, from `acquire` to `release`.
+
+    Args:
+        path: where it is.
+        name: the name of the service.
+    """
+
+    def __init__(self, path: str, name: str) -> None:
+        self.path = os.path.abspath(path)
+        self.name = name
+        self._descriptor = -1
+
+    def acquire(self) -> None:
+        """Take the file for as long as this process lives, or until `release`.
+
+        Raises:
+            PidFileError: a running process has it, it is not ours, or it cannot be written.
+        """
+        while self._descriptor < 0:
+            descriptor = _open(self.path, os.O_RDWR | os.O_CREAT)
+            try:
+                if self._take(descriptor):
+                    self._descriptor, descriptor = descriptor, -1
+            finally:
+                if descriptor >= 0:
+                    os.close(descriptor)
+
+    def _take(self, descriptor: int) -> bool:
+        """Lock the open file and write to it; False if its owner removed it just now."""
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+            raise PidFileError(f"--pidfile: {self.path} is no plain file. Choose another.")
+        if found.st_uid not in (0, os.geteuid()):
+            raise PidFileError(
+                f"--pidfile: {self.path} belongs to another user ({found.st_uid}), who could put "
+                f"anything there. Remove it, or choose another."
+            )
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            pid = _locked_by(descriptor)
+            who = _owner(descriptor) or self.name
+            raise PidFileError(f"{who} is running already: pid {pid}, {self.path}") from None
+        try:
+            if not os.path.samestat(os.lstat(self.path), found):
+                return False
+        except FileNotFoundError:
+            return False
+        if found.st_size and _owner(descriptor) is None:
+            raise PidFileError(
+                f"--pidfile: {self.path} is not one of ours; another program's, perhaps. Remove it "
+                f"if nobody needs it, or choose another."
+            )
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\nsparts {self.name}\n".encode(), 0)
+        return True
+
+    def release(self) -> None:
+        """Remove the file if it is still ours (or empty it, where it may not be removed)."""
+        if self._descriptor < 0:
+            return
+        descriptor, self._descriptor = self._descriptor, -1
+        try:
+            if os.path.samestat(os.lstat(self.path), os.fstat(descriptor)):
+                os.unlink(self.path)
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(descriptor, 0)
+        os.close(descriptor)
+
+
+def find_holder(path: str, name: str) -> Holder | None:
+    """Return the process that holds a service's pid file, or None. Close its ``pidfd``.
+
+    Raises:
+        PidFileError: the file cannot be read, another service holds it, or its holder lives where
+            it cannot be seen.
+    """
+    try:
+        descriptor = _open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        while pid := _locked_by(descriptor):
+            since, owner = os.fstat(descriptor).st_mtime, _owner(descriptor)
+            try:
+                pidfd = os.pidfd_open(pid)
+            except ProcessLookupError:
+                continue
+            if _locked_by(descriptor) == pid:  # so it was alive when it was opened
+                if owner == name:
+                    return Holder(pid, pidfd, since)
+                os.close(pidfd)
+                whose = f"of {owner}" if owner else "of another program"
+                raise PidFileError(f"{path} is the pid file {whose} (pid {pid}), not of {name}.")
+            os.close(pidfd)
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _open(path: str, flags: int) -> int:
+    """Open a pid file, but no symbolic link and nothing that makes us wait."""
+    try:
+        return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+    except OSError as error:
+        if error.errno == errno.ENOENT and not flags & os.O_CREAT:
+            raise
+        why = {errno.ELOOP: "it is a symbolic link", errno.ENOENT: "its folder does not exist"}
+        reason = why.get(error.errno or 0, error.strerror)
+        raise PidFileError(f"--pidfile: cannot use {path}: {reason}. Choose another.") from error
+
+
+def _locked_by(descriptor: int) -> int | None:
+    """Return the pid of the process that has locked a file, or None.
+
+    Raises:
+        PidFileError: it is in another pid namespace (another container).
+    """
+    asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
+    if kind == fcntl.F_UNLCK:
+        return None
+    if pid <= 0:
+        raise PidFileError("It runs where its pid means nothing here: in another container.")
+    return int(pid)
+
+
+def _owner(descriptor: int) -> str | None:
+    """Return the name of the service that a pid file says it is of; None: it is not ours."""
+    lines = os.pread(descriptor, _LONGEST, 0).decode(errors="replace").splitlines()
+    if len(lines) == 2 and lines[0].isdigit() and lines[1].startswith("sparts "):
+        return lines[1].removeprefix("sparts ")
+    return None

@@ -1,0 +1,368 @@
+"""A service in the background: it is ready when its start returns, and found and stopped again."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.core.daemons import script
+from tests.processes import STARTED
+
+root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+NOBODY = pwd.getpwnam("nobody")
+
+
+def status_of(pid: int, task: str = "self") -> dict[str, str]:
+    """Read what the kernel tells of a process, or of one of its threads."""
+    folder = f"/proc/{pid}" if task == "self" else f"/proc/{pid}/task/{task}"
+    lines = Path(folder, "status").read_text().splitlines()
+    return {
+        key: " ".join(value.split()) for key, _, value in (line.partition(":") for line in lines)
+    }
+
+
+def test_daemon_is_ready_when_its_start_returns_and_is_found_and_stopped(tmp_path: Path) -> None:
+    with script(tmp_path) as service:
+        done = service.run("--daemon")
+        assert done.status == 0
+        pid = service.pid()
+        assert f"WARNING:S:Ready, pid {pid}. No --logfile: no log from here on" in done.err
+        assert service.pid_file.read_text() == f"{pid}\nsparts S\n"
+        assert os.getsid(pid) not in (pid, os.getsid(0))  # no terminal, nor one to come
+        assert {os.readlink(f"/proc/{pid}/fd/{number}") for number in range(3)} == {"/dev/null"}
+        assert os.readlink(f"/proc/{pid}/cwd") == str(tmp_path)
+        service.stop()
+        assert not service.pid_file.exists()
+        nobody = f"S is not running (nobody holds {service.pid_file}).\n"
+        assert service.run("--status") == (1, nobody, "")
+        assert service.run("--kill") == (0, nobody, "")
+
+
+def test_daemon_reloads_and_restarts(tmp_path: Path) -> None:
+    body = """
+class S(VService):
+    TASKS = [Worker]
+    count = 0
+    def initService(self):
+        S.count += 1
+    def reload(self):
+        if S.count < 3:
+            self.restart()
+        super().reload()
+        say("output", S.count)
+"""
+    log = tmp_path / "log"
+    os.mkfifo(log)
+    with script(tmp_path, body) as service, open(os.open(log, os.O_RDWR)) as lines:
+        pid = service.start("--logfile", str(log))
+        for count in (1, 2):
+            os.kill(pid, signal.SIGHUP)  # it comes after the start that is on its way
+            seen: list[str] = []
+            while not seen or STARTED not in seen[-1] or not any("output" in s for s in seen):
+                seen.append(lines.readline())
+            assert f"output {count}\n" in seen
+        assert service.pid() == pid
+        service.stop()
+
+
+@pytest.mark.parametrize("more", [(), ("--logfile", "log")])
+def test_start_that_fails_is_told_on_the_terminal_with_its_status(
+    tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    body = """
+class Broken(Worker):
+    def initTask(self):
+        raise OSError("no disk")
+class S(VService):
+    TASKS = [Broken]
+"""
+    with script(tmp_path, body) as service:
+        done = service.run("--daemon", *more)
+        assert done.status == 1
+        assert done.err.endswith("S is not started: initTask of Broken failed: OSError: no disk\n")
+        assert not service.is_running()
+        assert not service.pid_file.exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "message"),
+    [
+        ("raise UsageError('no such thing')", 2, "service.py: error: no such thing\n"),
+        ("self.shutdown()", 1, "S is not started: it ended before it was ready\n"),
+        ("os.kill(os.getpid(), 9)", 1, ""),
+        ("self.inbox.put(Message('left', self, (self, SystemExit(7))))", 7, "before it was ready"),
+    ],
+)
+def test_start_that_ends_otherwise_is_no_success(
+    tmp_path: Path, body: str, status: int, message: str
+) -> None:
+    head = "from sparts.errors import UsageError\nfrom sparts.inbox import Message\n"
+    text = f"{head}class S(VService):\n    def preprocessOptions(self):\n        {body}\n"
+    with script(tmp_path, text) as service:
+        done = service.run("--daemon", "--level", "CRITICAL")
+        assert done.status == status, done
+        assert message in done.err
+
+
+SLOW = """
+class Slow(Worker):
+    def initTask(self):
+        self.ready = False
+    def _runloop(self):
+        with open("gate") as gate:
+            gate.read()
+        self.ready = True
+        super()._runloop()
+    def stop(self):
+        os.close(os.open("gate", os.O_RDWR))
+        super().stop()
+class S(VService):
+    TASKS = [Slow]
+"""
+
+
+def read_until_started(process: subprocess.Popen[str]) -> None:
+    assert process.stderr is not None
+    while STARTED not in (line := process.stderr.readline()):
+        assert line
+
+
+def test_start_returns_when_the_service_is_ready_and_not_before(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "gate")
+    with script(tmp_path, SLOW) as service:
+        with service.popen("--daemon") as process:
+            read_until_started(process)
+            assert service.pid() > 0
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(0.3)
+            (tmp_path / "gate").write_text("open")
+            assert process.wait() == 0
+        service.stop()
+
+
+def test_interrupt_of_a_start_that_waits_stops_the_service(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "gate")
+    with script(tmp_path, SLOW) as service:
+        with service.popen("--daemon") as process:
+            read_until_started(process)
+            process.send_signal(signal.SIGINT)
+            assert process.wait() == 1
+            assert "it ended before it was ready" in process.communicate()[1]
+        assert not service.is_running()
+
+
+def test_what_is_printed_goes_to_the_log_file_also_after_a_rotation(tmp_path: Path) -> None:
+    body = """
+class S(VService):
+    TASKS = [Worker]
+    def reload(self):
+        super().reload()
+        say("printed")
+        os.write(2, b"written\\n")
+"""
+    log = tmp_path / "log"
+    with script(tmp_path, body) as service:
+        pid = service.start("--logfile", "log")
+        log.rename(tmp_path / "log.1")
+        os.kill(pid, signal.SIGHUP)
+        service.stop()
+        assert "printed\nwritten\n" in log.read_text()
+        assert "Instance shut down gracefully" in log.read_text()
+        assert STARTED in (tmp_path / "log.1").read_text()
+
+
+def test_kill_that_takes_too_long_says_so(tmp_path: Path) -> None:
+    body = """
+class Hung(Worker):
+    def stop(self):
+        threading.Event().wait()
+class S(VService):
+    TASKS = [Hung]
+"""
+    with script(tmp_path, body) as service:
+        pid = service.start()
+        message = f"S still runs 0.2 s after SIGTERM: pid {pid}.\n"
+        assert service.run("--kill", "--kill-timeout", "200ms") == (1, message, "")
+        assert service.pid() == pid
+        assert service.run("--kill").out == f"S has stopped: pid {pid}.\n"  # a second SIGTERM
+        assert not service.pid_file.exists()
+
+
+def test_crash_of_a_task_removes_the_pid_file(tmp_path: Path) -> None:
+    body = """
+class Crashing(VTask):
+    def _runloop(self):
+        with open("gate") as gate:
+            gate.read()
+        raise OSError("no disk")
+class S(VService):
+    TASKS = [Crashing]
+"""
+    os.mkfifo(tmp_path / "gate")
+    with script(tmp_path, body) as service:
+        pidfd = os.pidfd_open(service.start())
+        (tmp_path / "gate").write_text("crash")
+        assert wait_for_end(pidfd)
+        assert not service.pid_file.exists()
+
+
+def wait_for_end(pidfd: int) -> bool:
+    import select
+
+    try:
+        waits = select.poll()
+        waits.register(pidfd, select.POLLIN)
+        return bool(waits.poll(60_000))
+    finally:
+        os.close(pidfd)
+
+
+@root
+def test_user_and_groups_are_dropped_in_every_thread_once_sockets_are_bound(
+    public_folder: Path,
+) -> None:
+    body = """
+from sparts.listeners import Listening
+class Listens(Listening, VTask):
+    DEFAULT_HOST = "127.0.0.1"
+    OPT_PREFIX = "l"
+    def initTask(self):
+        self.take_sockets()
+        self.log_started()
+    def _runloop(self):
+        self.stop_event.wait()
+    def join(self):
+        super().join()
+        self.close_sockets()
+class U(Listens):
+    OPT_PREFIX = "u"
+class S(VService):
+    TASKS = [Listens, U]
+    def reload(self):
+        super().reload()
+        say(os.environ["HOME"], os.environ["USER"])
+        self.restart()
+"""
+    folder = public_folder / "log"
+    folder.mkdir()
+    os.chown(folder, NOBODY.pw_uid, NOBODY.pw_gid)
+    sock, log = folder / "u.sock", folder / "log"
+    argv = ["--user", "nobody", "--umask", "027", "--chdir", str(folder), "--logfile", "log"]
+    argv += ["--l-sock", str(public_folder / "l.sock"), "--u-sock", str(sock)]
+    with script(public_folder, body) as service:
+        pid = service.start(*argv)
+        threads = os.listdir(f"/proc/{pid}/task")
+        assert len(threads) > 3
+        for told in [status_of(pid, task) for task in threads]:
+            assert set(told["Uid"].split()) == {str(NOBODY.pw_uid)}
+            assert set(told["Gid"].split()) == {str(NOBODY.pw_gid)}
+            assert told["Groups"] == str(NOBODY.pw_gid)
+            assert told["Umask"] == "0027"
+            assert int(told["CapEff"], 16) == 0
+        assert os.readlink(f"/proc/{pid}/cwd") == str(folder)
+        assert sock.stat().st_uid == log.stat().st_uid == NOBODY.pw_uid
+        assert log.stat().st_mode & 0o777 == 0o640
+        assert (public_folder / "l.sock").exists()  # where nobody but root may make it
+        log.rename(folder / "log.1")
+        os.kill(pid, signal.SIGHUP)
+        service.stop()
+        assert f"{NOBODY.pw_dir} nobody\n" in log.read_text()
+        assert service.pid_file.read_text() == ""  # in root's folder it may not be removed
+        assert not sock.exists()
+        assert service.start(*argv) > 0
+        service.stop()
+
+
+@root
+@pytest.mark.parametrize(
+    ("argv", "ids"),
+    [
+        (("--group", "nogroup"), "0 nogroup"),
+        (("--user", "nobody", "--group", "0"), "nobody 0"),
+        (("--user", "54321", "--group", "12345"), "54321 12345"),
+        (("--user", "root"), "0 0"),
+    ],
+)
+def test_users_and_groups_by_name_or_number(
+    tmp_path: Path, argv: tuple[str, ...], ids: str
+) -> None:
+    import grp
+
+    user, group = ids.split()
+    uid = NOBODY.pw_uid if user == "nobody" else int(user)
+    gid = grp.getgrnam(group).gr_gid if group == "nogroup" else int(group)
+    with script(tmp_path) as service:
+        told = status_of(service.start(*argv))
+        assert (told["Uid"].split()[0], told["Gid"].split()[0]) == (str(uid), str(gid))
+        assert str(gid) in told["Groups"].split()
+        service.stop()
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (("--user", "no-such-user"), "--user: no user is named 'no-such-user'."),
+        (("--user", "54321"), "--user: 54321 has no entry as a user: give --group too."),
+        (("--group", "no-such-group"), "--group: no group is named 'no-such-group'."),
+        (("--chdir", "missing"), "--chdir: missing: No such file or directory."),
+        (("--umask", "9"), "--umask: expected an octal file mask such as 027, got '9'"),
+    ],
+)
+def test_wrong_user_group_folder_or_mask(
+    tmp_path: Path, argv: tuple[str, ...], message: str
+) -> None:
+    with script(tmp_path) as service:
+        for more in ((), ("--daemon",)):
+            done = service.run(*argv, *more)
+            assert done.status == 2, done
+            assert message in done.err
+
+
+@root
+def test_only_root_may_become_another_user(public_folder: Path) -> None:
+    prefix = ("setpriv", "--reuid=54321", "--regid=54321", "--clear-groups")
+    with script(public_folder) as service:
+        done = service.run("--user", "nobody", "--dryrun", prefix=prefix)
+        message = "service.py: error: --user: only root may become another."
+        assert (done.status, done.err[: len(message)]) == (2, message), done
+
+
+def test_service_in_the_foreground_has_a_pid_file_if_one_is_named(tmp_path: Path) -> None:
+    with script(tmp_path) as service:
+        with service.popen() as process:
+            read_until_started(process)
+            assert service.pid() == process.pid
+            process.terminate()
+            process.communicate()
+        assert not service.pid_file.exists()
+
+
+def test_inherited_socket_is_served_by_a_daemon(tmp_path: Path) -> None:
+    body = """
+os.environ["LISTEN_PID"] = str(os.getpid())
+from sparts.tasks.tornado import TornadoHTTPTask
+class S(VService):
+    TASKS = [TornadoHTTPTask]
+"""
+    with script(tmp_path, body) as service, socket.create_server(("127.0.0.1", 0)) as listener:
+        start = (
+            f"import os, sys; os.dup2({listener.fileno()}, 3); os.execv(sys.argv[1], sys.argv[1:])"
+        )
+        command = service.command("--daemon", "--logfile", "log")
+        done = subprocess.run(
+            [command[0], "-c", start, *command],
+            cwd=tmp_path,
+            env={**os.environ, "LISTEN_FDS": "1", "LISTEN_FDNAMES": "http"},
+            pass_fds=[listener.fileno()],
+            check=False,
+        )
+        assert done.returncode == 0
+        port = listener.getsockname()[1]
+        assert f"Server Started on 127.0.0.1:{port}\n" in (tmp_path / "log").read_text()
+        service.stop()

@@ -1,0 +1,223 @@
+"""Pid files: one process holds one, and none but that is ever signalled."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sparts import pidfile
+
+from tests.core.daemons import Script, script
+
+
+def test_of_many_starts_at_once_one_succeeds(tmp_path: Path) -> None:
+    with script(tmp_path) as service:
+        starts = [service.popen("--daemon") for _ in range(6)]
+        ended = []
+        for process in starts:
+            with process:
+                _, err = process.communicate()
+            ended.append((process.returncode, err))
+        assert sorted(status for status, _ in ended) == [0, 1, 1, 1, 1, 1]
+        pid = service.pid()
+        told = f"service.py: error: S is running already: pid {pid}, {service.pid_file}\n"
+        assert [err for status, err in ended if status] == [told] * 5
+        service.stop()
+
+
+def test_file_of_a_killed_service_is_stale(tmp_path: Path) -> None:
+    with script(tmp_path) as service:
+        pid = service.start()
+        os.kill(pid, signal.SIGKILL)
+        assert service.run("--kill").status == 0
+        assert not service.is_running()
+        assert service.pid_file.exists()
+        assert service.start() != pid
+        service.stop()
+
+
+def test_recycled_pid_is_not_signalled(tmp_path: Path) -> None:
+    with script(tmp_path) as service, subprocess.Popen(["sleep", "1000"]) as innocent:
+        service.pid_file.write_text(f"{innocent.pid}\nsparts S\n")
+        assert not service.is_running()
+        assert service.run("--kill").status == 0
+        service.start()
+        service.stop()
+        assert innocent.poll() is None
+        innocent.kill()
+
+
+def test_file_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    with script(tmp_path) as service:
+        for text in ("1234\n", "garbage \0\xff" * 1000, f"{os.getpid()}\nnginx\n", "\n"):
+            service.pid_file.write_text(text)
+            assert service.run("--kill").status == 0
+            done = service.run("--daemon")
+            assert done.status == 1
+            assert "is not one of ours; another program's, perhaps. Remove it" in done.err
+            assert service.pid_file.read_text() == text
+
+
+LOCKER = """
+import fcntl, sys
+file = open(sys.argv[1], "w")
+fcntl.lockf(file, fcntl.LOCK_EX)
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_file_that_another_program_has_locked(tmp_path: Path) -> None:
+    with script(tmp_path) as service:
+        command = [sys.executable, "-c", LOCKER, str(service.pid_file)]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as other:
+            assert other.stdout is not None
+            assert other.stdout.readline() == "locked\n"
+            for option in ("--kill", "--status"):
+                done = service.run(option)
+                assert done.status == 1
+                assert (
+                    f"is the pid file of another program (pid {other.pid}), not of S." in done.err
+                )
+            assert service.run("--daemon").status == 1
+            other.communicate()
+            assert other.returncode == 0
+
+
+def test_file_of_another_service_is_not_ours_to_kill(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    with script(tmp_path) as service, script(tmp_path / "other") as other:
+        other.path.write_text(other.path.read_text().replace("S.init", "S.__name__ = 'T'\nS.init"))
+        other.pid_file = service.pid_file
+        pid = service.start()
+        done = other.run("--kill")
+        assert (done.status, done.out) == (1, "")
+        assert f"is the pid file of S (pid {pid}), not of T." in done.err
+        assert "S is running already" in other.run("--daemon").err
+        service.stop()
+
+
+def as_link(path: Path) -> None:
+    path.with_name("precious").write_text("")
+    path.symlink_to("precious")
+
+
+def as_second_name(path: Path) -> None:
+    path.with_name("precious").write_text("")
+    path.hardlink_to(path.with_name("precious"))
+
+
+def of_another_user(path: Path) -> None:
+    path.write_text("")
+    os.chown(path, 54321, -1)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        (as_link, "it is a symbolic link"),
+        (as_second_name, "is no plain file"),
+        (os.mkfifo, "is no plain file"),
+        (Path.mkdir, "Is a directory"),
+        (lambda path: path.parent.rmdir(), "its folder does not exist"),
+        pytest.param(
+            of_another_user,
+            "belongs to another user (54321)",
+            marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away"),
+        ),
+    ],
+)
+def test_what_is_no_pid_file_is_refused(
+    tmp_path: Path, prepare: Callable[[Path], object], message: str
+) -> None:
+    with script(tmp_path) as service:
+        folder = tmp_path / "folder"
+        folder.mkdir()
+        service.pid_file = folder / "S.pid"
+        prepare(service.pid_file)
+        done = service.run("--daemon")
+        assert done.status == 1, done
+        assert message in done.err
+        assert str(service.pid_file) in done.err
+        if (folder / "precious").exists():
+            assert (folder / "precious").read_text() == ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a folder that we may not write to is another's")
+def test_folder_that_may_not_be_written(public_folder: Path) -> None:
+    prefix = ("setpriv", "--reuid=54321", "--regid=54321", "--clear-groups")
+    with script(public_folder) as service:
+        done = service.run("--daemon", prefix=prefix)
+        assert done.status == 1
+        assert f"--pidfile: cannot use {service.pid_file}: Permission denied." in done.err
+        pid = service.start()
+        assert service.run("--status", prefix=prefix).status == 0  # anybody may ask
+        done = service.run("--kill", prefix=prefix)
+        assert (done.status, done.out) == (1, "")
+        assert f"--kill: no permission to signal pid {pid}." in done.err
+        service.stop()
+
+
+def test_file_that_was_replaced_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    with script(tmp_path) as service:
+        pidfd = os.pidfd_open(pid := service.start())
+        service.pid_file.unlink()
+        service.pid_file.write_text("another's")
+        os.kill(pid, signal.SIGTERM)
+        from tests.core.test_daemon import wait_for_end
+
+        assert wait_for_end(pidfd)
+        assert service.pid_file.read_text() == "another's"
+
+
+def test_start_that_meets_the_end_of_another_takes_a_new_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "S.pid"
+    opened = pidfile._open
+
+    def removed_just_now(name: str, flags: int) -> int:
+        descriptor = opened(name, flags)
+        if not getattr(monkeypatch, "done", False):
+            vars(monkeypatch)["done"] = True
+            path.unlink()
+        return descriptor
+
+    monkeypatch.setattr(pidfile, "_open", removed_just_now)
+    file = pidfile.PidFile(str(path), "S")
+    file.acquire()
+    assert path.read_text() == f"{os.getpid()}\nsparts S\n"
+    file.release()
+    assert not path.exists()
+
+
+def test_default_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert pidfile.default_path("My/Service") == "/var/run/My_Service.pid"
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    assert pidfile.default_path("S") == str(tmp_path / "S.pid")
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert pidfile.default_path("S") == str(tmp_path / ".local" / "state" / "S.pid")
+    assert (tmp_path / ".local" / "state").is_dir()
+
+
+def test_default_of_a_class(tmp_path: Path) -> None:
+    body = """
+class S(VService):
+    TASKS = [Worker]
+    DEFAULT_PID = "own.pid"
+"""
+    service = Script(tmp_path, body)
+    service.command = lambda *argv: [sys.executable, str(service.path), *argv]  # type: ignore[method-assign]
+    assert service.run("--daemon").status == 0
+    assert (tmp_path / "own.pid").exists()
+    assert service.run("--kill").status == 0
