@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sparts.dryrun import dry_run
+from sparts.cli.dryrun import dry_run
 from sparts.errors import OptionError, StartError
 from sparts.listeners import Listening
 from sparts.testing.certificates import FIRST_CERTIFICATE, SECOND_CERTIFICATE

@@ -37,7 +37,7 @@ class ServiceOptions:
     DEFAULT_LOGFILE: ClassVar[str | None] = None
     DEFAULT_PID: ClassVar[str | None] = None
     """The path of the pid file; None: ``NAME.pid`` in ``/var/run`` or, if not root, elsewhere: see
-    `sparts.pidfile.default_path`."""
+    `sparts.cli.pidfile.default_path`."""
     ENV_PREFIX: ClassVar[str | None] = None
     """What the options' environment variables begin with; None: ``NAME_`` of the class."""
 

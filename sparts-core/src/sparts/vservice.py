@@ -23,9 +23,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Self
 
-    from sparts.daemon import Process
+    from sparts.cli.daemon import Process
 
 __all__ = ["ServiceThread", "VService", "VTask"]
+
+# What lives upstairs, in cli/, is named and not imported: it comes in with the flag that asks.
+INSTEAD = {
+    "dryrun": "sparts.cli.dryrun:dry_run",
+    "status": "sparts.cli.daemon:control",
+    "kill": "sparts.cli.daemon:control",
+}
+"""What flags do instead of running the service: functions of its class, options and name, which
+return the exit status."""
+PROCESS = "sparts.cli.daemon:Process"
+"""What runs a service whose flags ask something of its process."""
 
 
 class VService(ServiceOptions, Health):
@@ -169,14 +180,9 @@ class VService(ServiceOptions, Health):
     @classmethod
     def _run(cls, ns: argparse.Namespace, name: str | None, guard: bool) -> ServiceThread | int:
         """Do what the options ask for; return how the service ended, or a status if none ran."""
-        if getattr(ns, "dryrun", False):
-            from sparts.dryrun import dry_run
-
-            return dry_run(cls, ns, name)
-        if getattr(ns, "status", False) or getattr(ns, "kill", False):
-            from sparts.daemon import control
-
-            return control(cls, ns, name)
+        for target in [target for flag, target in INSTEAD.items() if getattr(ns, flag, False)]:
+            status: int = plugins.load_object(target)(cls, ns, name)
+            return status
         service = cls(ns)
         service.name = name or service.name
         if getattr(ns, "tasks", None) == []:
@@ -184,9 +190,7 @@ class VService(ServiceOptions, Health):
             return EXIT_CLEAN
         runner: ServiceThread | int
         if service.asks_of_its_process:
-            from sparts.daemon import Process
-
-            service.process = Process(service)
+            service.process = plugins.load_object(PROCESS)(service)
             runner = service.process.run(lambda: run_in_this_thread(service, guard))
             if isinstance(runner, int):
                 return runner

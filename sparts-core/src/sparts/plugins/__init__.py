@@ -44,11 +44,7 @@ class EntryPoint(NamedTuple):
 
     def load(self) -> Any:
         """Import and return the object that it names; whatever the import raises passes through."""
-        module, _, attributes = self.value.partition(":")
-        found = importlib.import_module(module.strip())
-        for attribute in filter(None, attributes.partition("[")[0].strip().split(".")):
-            found = getattr(found, attribute)
-        return found
+        return load_object(self.value)
 
     @property
     def owner(self) -> str:
@@ -57,6 +53,15 @@ class EntryPoint(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.name!r} of {self.owner} ({self.value})"
+
+
+def load_object(target: str) -> Any:
+    """Import and return what ``module:name`` means; whatever the import raises passes through."""
+    module, _, attributes = target.partition(":")
+    found = importlib.import_module(module.strip())
+    for attribute in filter(None, attributes.partition("[")[0].strip().split(".")):
+        found = getattr(found, attribute)
+    return found
 
 
 # -- find ------------------------------------------------------------------------------------------

@@ -15,10 +15,10 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from sparts.cli.identity import find_identity
+from sparts.cli.pidfile import PidFile, default_path, find_holder
 from sparts.errors import OptionError, SpartsError, UsageError
-from sparts.identity import find_identity
 from sparts.options import source_of
-from sparts.pidfile import PidFile, default_path, find_holder
 
 if TYPE_CHECKING:
     import argparse

@@ -62,7 +62,7 @@ def dry_run(
         return True
 
     if service.asks_of_its_process:
-        from sparts.daemon import Process
+        from sparts.cli.daemon import Process
 
         Process(service)
     if attempt("making the tasks", lambda: service.tasks.create(service)):
