@@ -88,7 +88,7 @@ class Lifecycle:
                 self._act(self._next_message())
             except KeyboardInterrupt:  # no handlers are installed
                 self.service.inbox.put(Message("signal", None, signal.SIGINT))
-        self._worker.end(wait=not self.hung)
+        self._worker.end(wait=self.status != EXIT_DEADLINE)  # past it, this may be what hangs
         if self._guard:
             faulthandler.cancel_dump_traceback_later()
         return Outcome(self.status, self.error, self.service.restarting, self.hung)
