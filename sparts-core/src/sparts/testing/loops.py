@@ -278,7 +278,7 @@ class LoopContract(LoopCalls):
 
         with self.running(*self.tasks(Careful)) as service:
             task: Bound = service.requireTask("Careful")
-            ident = task.loop_task.threads[0].ident
+            ident = self.ident_of(task.loop_task)
         assert [task.next_event(), task.next_event()] == ["start", "stop"]
         assert task.idents == {ident}
 

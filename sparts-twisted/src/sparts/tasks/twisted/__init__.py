@@ -1,1 +1,10 @@
-"""Tasks that live on a Twisted reactor. None yet."""
+"""Twisted: its reactor, and what lives on it, as tasks of a service.
+
+Import this before anything that imports ``twisted.internet.reactor``.
+"""
+
+from sparts.tasks.twisted import global_reactor  # isort: skip # noqa: F401 - has to come first
+from sparts.tasks.twisted.reactor_task import TwistedReactorTask
+from sparts.tasks.twisted.task import TwistedServiceTask, TwistedTask
+
+__all__ = ["TwistedReactorTask", "TwistedServiceTask", "TwistedTask"]

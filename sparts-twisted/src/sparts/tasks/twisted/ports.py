@@ -1,0 +1,77 @@
+"""Listening ports, and the connections that they have taken."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+from twisted.internet.address import UNIXAddress
+from twisted.internet.defer import maybeDeferred
+
+
+class OpenPort:
+    """A listening port of a reactor that knows its connections. Only for the reactor's thread.
+
+    Args:
+        reactor: where it listens.
+        port: an ``IListeningPort`` that has not taken a connection yet.
+    """
+
+    def __init__(self, reactor: Any, port: Any) -> None:
+        self._reactor = reactor
+        self._port = port
+        self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.address = _address(port)
+        make = getattr(port, "transport", None)  # the class of the connections
+        if make is None:
+            return
+
+        def made(*args: Any) -> Any:
+            connection = make(*args)
+            self._connections.add(connection)
+            return connection
+
+        port.transport = made
+
+    async def stop_listening(self) -> None:
+        """Take no more connections."""
+        await maybeDeferred(self._port.stopListening)
+
+    async def close_connections(self, seconds: float | None) -> int:
+        """Close all connections once they have sent what they have to send.
+
+        Those that have not within so many seconds (None: however long it takes) are cut off. Return
+        how many that were.
+        """
+        for connection in self._connected():
+            _lose(connection)
+        cut: list[Any] = []
+
+        def cut_off() -> None:
+            cut.extend(self._connected())
+            for connection in cut:
+                connection.abortConnection()
+
+        timer = None if seconds is None else self._reactor.callLater(seconds, cut_off)
+        await self._reactor.when(lambda: not self._connected())
+        if timer is not None and timer.active():
+            timer.cancel()
+        return len(cut)
+
+    def _connected(self) -> list[Any]:
+        return [connection for connection in self._connections if connection.connected]
+
+
+def _address(port: Any) -> Any:
+    """Return what a port is bound to, as `socket.getsockname` tells it."""
+    host = port.getHost()
+    if isinstance(host, UNIXAddress):
+        return host.name
+    listening = getattr(port, "socket", None)
+    return (host.host, host.port) if listening is None else listening.getsockname()
+
+
+def _lose(connection: Any) -> None:
+    """Close a connection; through what speaks TLS on it, if something does."""
+    closing = getattr(connection.protocol, "loseConnection", None)
+    (closing or connection.loseConnection)()

@@ -1,0 +1,290 @@
+"""TwistedTask and TwistedServiceTask: their start and stop in the reactor, endpoints, the wait."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sparts.errors import StartError, UsageError
+from sparts.tasks.twisted import TwistedReactorTask, TwistedServiceTask, TwistedTask
+from sparts.testing.conformance import check_task
+from sparts.testing.loops import WAIT
+from sparts.testing.running import ServiceFactory, make_service, running, service_of
+from sparts.testing.waiting import log_of
+from twisted.application.internet import StreamServerEndpointService, TimerService
+from twisted.application.service import MultiService
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.protocol import Factory, Protocol
+
+from tests.processes import ServiceProcess
+
+
+class Echo(Protocol):
+    transport: Any
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+        self.transport.write(data)
+
+
+class EchoTask(TwistedTask):
+    """Echoes what it receives."""
+
+    endpoint = "tcp:0:interface=127.0.0.1"
+
+    def make_factory(self) -> Any:
+        return Factory.forProtocol(Echo)
+
+
+def ask(address: Any, text: bytes = b"ping") -> None:
+    family = socket.AF_UNIX if isinstance(address, str | bytes) else socket.AF_INET
+    with socket.socket(family) as connection:
+        connection.settimeout(WAIT)
+        connection.connect(address)
+        connection.sendall(text)
+        assert connection.recv(len(text)) == text
+
+
+# -- endpoints -------------------------------------------------------------------------------------
+
+
+def test_an_endpoint_is_served_from_the_start_to_the_stop(service_factory: ServiceFactory) -> None:
+    for kind in ("epoll", "asyncio"):
+        service = service_factory(service_of(EchoTask), "--twisted-reactor", kind)
+        [address] = service.requireTask(EchoTask).bound_addrs
+        ask(address)
+        service_factory.stop(service)
+        with pytest.raises(ConnectionRefusedError):
+            ask(address)
+
+
+def test_a_served_address_is_logged_before_all_tasks_have_started() -> None:
+    service = make_service(service_of(EchoTask))
+    with log_of(service) as log:
+        thread = service.startBG()
+        (host, port) = service.requireTask(EchoTask).bound_addrs[0]
+        service.shutdown()
+        thread.join()
+    line = f"INFO:Service.EchoTask:EchoTask Server Started on {host}:{port}"
+    assert log.items.index(line) < log.items.index("DEBUG:Service:All tasks started")
+
+
+def test_a_unix_endpoint_is_served_and_removed(tmp_path: Path) -> None:
+    class OnUnix(EchoTask):
+        endpoint = f"unix:{tmp_path}/socket"
+
+    with running(service_of(OnUnix)) as service:
+        [address] = service.requireTask(OnUnix).bound_addrs
+        ask(address)
+    assert list(tmp_path.glob("socket")) == []
+
+
+def test_an_endpoint_in_use_fails_the_start_and_names_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+
+        class Taken(EchoTask):
+            endpoint = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
+
+        with pytest.raises(StartError, match=r"Taken cannot listen on 'tcp:\d+.*: Address already"):
+            make_service(service_of(Taken)).startBG()
+
+
+def test_what_is_no_endpoint_is_wrong_use() -> None:
+    class Wrong(EchoTask):
+        endpoint = "tpc:0"
+
+    with pytest.raises(UsageError, match=r"Wrong\.endpoint is 'tpc:0'"):
+        make_service(service_of(Wrong)).startBG()
+
+
+def test_open_connections_are_closed_at_the_stop_after_what_they_have_to_send() -> None:
+    class Floods(Protocol):
+        def connectionMade(self) -> None:  # noqa: N802
+            transport: Any = self.transport
+            transport.write(b"x" * 10_000_000)
+
+    class Flood(EchoTask):
+        def make_factory(self) -> Any:
+            return Factory.forProtocol(Floods)
+
+    with running(service_of(Flood)) as service:
+        connection = socket.create_connection(service.requireTask(Flood).bound_addrs[0], WAIT)
+        connection.recv(1, socket.MSG_PEEK)
+        service.shutdown()
+        with connection:
+            received = 0
+            while data := connection.recv(1 << 20):
+                received += len(data)
+    assert received == 10_000_000
+
+
+def test_a_client_that_does_not_read_is_cut_off_before_the_deadline() -> None:
+    class Floods(Protocol):
+        def connectionMade(self) -> None:  # noqa: N802
+            transport: Any = self.transport
+            transport.write(b"x" * 50_000_000)
+
+    class Flood(EchoTask):
+        def make_factory(self) -> Any:
+            return Factory.forProtocol(Floods)
+
+    service = make_service(service_of(Flood), "--stop-timeout", "1.5s")
+    thread = service.startBG()
+    with (
+        log_of(service) as log,
+        socket.create_connection(service.requireTask(Flood).bound_addrs[0], WAIT) as connection,
+    ):
+        connection.recv(1, socket.MSG_PEEK)
+        service.shutdown()
+        thread.join()
+    assert thread.status == 0
+    assert "WARNING:Service.Flood:1 connections were cut off: they took too long" in log.items
+
+
+@pytest.mark.parametrize("task", [EchoTask])
+def test_a_task_with_an_endpoint_does_what_every_task_must(task: Any) -> None:
+    check_task(task)
+
+
+# -- isDoneWithReactor -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["epoll", "poll", "select", "asyncio"])
+def test_the_reactor_runs_until_the_task_is_done_with_it(kind: str) -> None:
+    seen: list[str] = []
+
+    class Busy(TwistedTask):
+        asked = 0
+        work = 3
+
+        def isDoneWithReactor(self) -> bool:  # noqa: N802
+            self.asked += 1
+            return not self.work
+
+        def stop_in_loop(self) -> None:
+            self.reactor.callLater(0.01, self.do)
+
+        def do(self) -> None:
+            assert self.reactor.running
+            seen.append("worked")
+            self.work -= 1
+            self.reactor.callLater(0.01, self.do)
+
+    with running(service_of(Busy), "--twisted-reactor", kind) as service:
+        task = service.requireTask(Busy)
+        assert not task.asked
+    assert seen[:3] == ["worked"] * 3
+    if kind != "poll":  # which turns often before a timer is due
+        assert task.asked <= 20  # as often as something happened, and not in between
+
+
+def test_it_is_asked_again_when_data_comes_or_a_thread_calls() -> None:
+    class UntilTold(EchoTask):
+        told = False
+
+        def make_factory(self) -> Any:
+            task = self
+
+            class Tells(Protocol):
+                def dataReceived(self, data: bytes) -> None:  # noqa: N802
+                    task.told = True
+
+            return Factory.forProtocol(Tells)
+
+        def isDoneWithReactor(self) -> bool:  # noqa: N802
+            asked.set()
+            return self.told
+
+    for kind in ("epoll", "asyncio"):
+        for way in ("data", "thread"):
+            asked = threading.Event()
+            with running(service_of(UntilTold), "--twisted-reactor", kind) as service:
+                task = service.requireTask(UntilTold)
+                with socket.create_connection(task.bound_addrs[0], WAIT) as connection:
+                    connection.sendall(b"")
+                    task.loop_task.call(int).result(WAIT)
+                    service.shutdown()
+                    assert asked.wait(WAIT)
+                    if way == "data":
+                        connection.sendall(b"done")
+                        connection.recv(1)
+                    else:
+                        task.told = True
+                        task.loop_task.call(int)
+                        connection.recv(1)
+
+
+def test_an_error_in_is_done_with_reactor_ends_the_service_with_status_1() -> None:
+    class Broken(TwistedTask):
+        def isDoneWithReactor(self) -> bool:  # noqa: N802
+            raise ValueError("how should I know")
+
+    thread = make_service(service_of(Broken)).startBG()
+    thread.service.shutdown()
+    with pytest.raises(Exception, match="how should I know"):
+        thread.join()
+    assert thread.status == 1
+
+
+@pytest.mark.parametrize("kind", ["epoll", "asyncio"])
+def test_one_that_is_never_done_ends_at_the_deadline_with_its_name(
+    kind: str, tmp_path: Path
+) -> None:
+    script = tmp_path / "service.py"
+    script.write_text(
+        "from sparts.vservice import VService\n"
+        "from sparts.tasks.twisted import TwistedTask\n"
+        "class Stubborn(TwistedTask):\n"
+        "    def isDoneWithReactor(self):\n"
+        "        return False\n"
+        "class MyService(VService):\n"
+        "    TASKS = [Stubborn]\n"
+        "MyService.initFromCLI()\n"
+    )
+    command = [sys.executable, "-X", "dev", str(script), "--stop-timeout", "0.3s"]
+    with ServiceProcess([*command, "--twisted-reactor", kind], cwd=tmp_path) as process:
+        process.read_until_started()
+        assert process.stop() == 70
+        assert (
+            "Not stopped, although 0.3 s have passed: TwistedReactorTask, Stubborn"
+            in process.output
+        )
+
+
+# -- services --------------------------------------------------------------------------------------
+
+
+class Services(TwistedServiceTask):
+    """Runs two services of Twisted's."""
+
+    def make_service(self) -> Any:
+        self.ticked = threading.Event()
+        services = MultiService()
+        TimerService(0.001, self.ticked.set).setServiceParent(services)
+        endpoint = serverFromString(self.reactor, "tcp:0:interface=127.0.0.1")
+        self.echo = StreamServerEndpointService(endpoint, Factory.forProtocol(Echo))
+        self.echo.setServiceParent(services)
+        return services
+
+
+def test_a_service_of_twisteds_runs_from_the_start_to_the_stop() -> None:
+    with running(service_of(Services)) as service:
+        task = service.requireTask(Services)
+        assert task.ticked.wait(WAIT)
+        port = task.loop_task.call(lambda: task.echo._waitingForPort.result.getHost().port)
+        address = ("127.0.0.1", port.result(WAIT))
+        ask(address)
+    assert not task.twisted_service.running
+    with pytest.raises(ConnectionRefusedError):
+        ask(address)
+
+
+def test_a_service_task_does_what_every_task_must() -> None:
+    check_task(Services)
+
+
+def test_a_reactor_task_does_what_every_task_must() -> None:
+    check_task(TwistedReactorTask)
