@@ -13,6 +13,9 @@ PROJECTS := $(wildcard sparts-*/pyproject.toml)
 VERSION = $(shell $(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 CODE = $(shell find sparts-*/src tests examples scripts -name '*.py' -not -path '*/.*')
 
+# What is built from source, with system packages: locked by itself, in requirements-glib.lock.
+BUILT := pygobject pycairo
+
 PORT ?= 8000
 JOBS ?= 2
 ARGS ?=
@@ -20,7 +23,7 @@ ONLY ?=
 SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test system-packages check docs format bench soak dist lock changelog clean
+.PHONY: help setup serve test system-packages glib check docs format bench soak dist lock changelog clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -33,11 +36,14 @@ $(READY): pyproject.toml $(PROJECTS) requirements.lock scripts/setup
 serve: $(READY) ## Run the HTTP service of examples/ on port 8000 (another: PORT=8080)
 	$(BIN)/python examples/http_by_name.py --http-port $(PORT)
 
-test: $(READY) system-packages ## Run the tests (some of them: ARGS="tests/core -k name")
+test: $(READY) glib ## Run the tests (some of them: ARGS="tests/core -k name")
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 system-packages: $(READY) ## Install the system packages that tests need, or say what is missing
 	$(BIN)/python -m scripts.system_packages
+
+glib: system-packages ## Install what the GLib loop needs, where it can be built
+	@scripts/setup_glib $(VENV)
 
 check: $(READY) ## Run the static checks: ruff and mypy --strict
 	@status=0; set -x; \
@@ -67,7 +73,12 @@ lock: $(READY) ## Choose the newest versions anew, into requirements.lock
 	UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --no-annotate \
 	  $(foreach name,$(PROJECTS:/pyproject.toml=),--no-emit-package $(name)) \
+	  $(foreach name,$(BUILT),--no-emit-package $(name)) \
 	  --all-extras --group dev --group bench --group docs --output-file requirements.lock $(PROJECTS)
+	UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --no-annotate \
+	  $(foreach name,$(PROJECTS:/pyproject.toml=) dbus-fast pluggy,--no-emit-package $(name)) \
+	  --extra glib --output-file requirements-glib.lock sparts-dbus/pyproject.toml
 
 changelog: $(READY) ## Show the changelog's next section, made of changes/
 	$(BIN)/towncrier build --draft --version next

@@ -1,4 +1,4 @@
-"""What all tests share: the mark `needs`, and that no test's secrets mask another's log."""
+"""What all tests share: the marks of needs.py, and that no test's secrets mask another's log."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from tests.core.log_helpers import no_secrets
-from tests.needs import require
+from tests.needs import require, require_module
 
 pytest_plugins = ["sparts.testing.fixtures"]
 
@@ -19,9 +19,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip or fail a test whose system packages are missing."""
+    """Skip or fail a test whose system packages or modules are missing."""
     for mark in item.iter_markers("needs"):
         require(mark.args)
+    for mark in item.iter_markers("needs_module"):
+        require_module(mark.args)
 
 
 @pytest.fixture(autouse=True)

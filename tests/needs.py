@@ -1,7 +1,10 @@
-"""The system packages that a test needs, said by `@pytest.mark.needs("curl")`."""
+"""What a test needs: a system package, said by `@pytest.mark.needs("curl")`, or a module that is
+built with such packages, by `@pytest.mark.needs_module("gi")`.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Iterable, Mapping
 
@@ -21,7 +24,18 @@ def require(names: Iterable[str], table: Mapping[str, SystemPackage] | None = No
             pytest.fail(f"{name!r} is not in scripts/system_packages.toml", pytrace=False)
         if table[name].present:
             continue
-        reason = f"needs the system package {name}"
-        if os.environ.get("SPARTS_REQUIRE_ALL") == "1":
-            pytest.fail(f"{reason}, and SPARTS_REQUIRE_ALL=1 allows no skip", pytrace=False)
-        pytest.skip(reason)
+        leave_out(f"needs the system package {name}")
+
+
+def require_module(names: Iterable[str]) -> None:
+    """Skip the test if a module is missing; fail it instead where SPARTS_REQUIRE_ALL=1."""
+    for name in names:
+        if importlib.util.find_spec(name) is None:
+            leave_out(f"needs the module {name}, see `make glib`")
+
+
+def leave_out(reason: str) -> None:
+    """Skip the test; fail it instead where SPARTS_REQUIRE_ALL=1."""
+    if os.environ.get("SPARTS_REQUIRE_ALL") == "1":
+        pytest.fail(f"{reason}, and SPARTS_REQUIRE_ALL=1 allows no skip", pytrace=False)
+    pytest.skip(reason)

@@ -5,7 +5,8 @@ What is done with a block is told by the first word after its fence:
 - `python`: a service if it calls `initFromCLI` (it runs until all tasks have started, and ^C must
   end it with 0), else a script that must end with 0. Fixed ports give way to free ones. Marks:
   `args="--some option"` gives it a command line, `fails=STATUS` says that it ends by itself, with
-  that status. `pytest` has pytest run it, and at least one test must pass.
+  that status. `pytest` has pytest run it, and at least one test must pass. `bus` gives it a session
+  bus of D-Bus, `module=NAME` says which module it needs beyond those that are always there.
 - `console`: lines that start with `$ ` are commands (see consoles.py), the others their output.
   `status=STATUS` says what its commands end with that are no services.
 - `toml`, `json`: must parse. `config=FILE.py` on TOML: that service of the page must take it.
@@ -20,6 +21,7 @@ error: an example that nobody runs goes stale.
 from __future__ import annotations
 
 import configparser
+import contextlib
 import json
 import re
 import shlex
@@ -30,13 +32,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.build_distributions import ROOT
+from tests.dbus.daemons import Daemon
 from tests.ecosystem.consoles import run_console
-from tests.processes import ServiceProcess, run_to_end
+from tests.needs import require, require_module
+from tests.processes import ServiceProcess, clean_environment, run_to_end
 
 FENCE = re.compile(r"^(`{3,}|~{3,})([^\n]*)\n(.*?)^\1[ \t]*$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)\s#]+)")
 FIXED_PORT = re.compile(r"(\b\w*PORT\w*\s*=\s*)\d+")
-MARKS = {"file", "args", "fails", "status", "pytest", "config"}
+MARKS = {"file", "args", "fails", "status", "pytest", "config", "bus", "module"}
 TUTORIAL = ROOT / "docs" / "tutorial"
 
 
@@ -86,6 +90,7 @@ def find_links(text: str) -> list[str]:
 def run_block(block: Block, folder: Path) -> None:
     """Run a block in `folder`, where its page's files lie; AssertionError if it does not hold."""
     marks = block.marks
+    require_module([marks["module"]] if "module" in marks else [])
     if block.kind == "python":
         (run_tests if "pytest" in marks else run_python)(block, folder)
     elif block.kind == "console":
@@ -141,7 +146,13 @@ def run_python(block: Block, folder: Path) -> None:
         status, output = run_to_end(command, cwd=folder)
         assert status == expected, f"{block} ended with {status}:\n{output}"
         return
-    with ServiceProcess(command, cwd=folder) as service:
+    with contextlib.ExitStack() as stack:
+        env = None
+        if "bus" in block.marks:
+            require(["dbus"])
+            bus = stack.enter_context(Daemon(folder / "bus"))
+            env = clean_environment(DBUS_SESSION_BUS_ADDRESS=bus.address)
+        service = stack.enter_context(ServiceProcess(command, cwd=folder, env=env))
         service.read_until_started()
         status = service.stop()
         assert status == 0, f"{block} ended with {status}:\n{service.output}"

@@ -80,6 +80,9 @@ def test_every_task_type_is_in_the_table_and_in_the_reference(task: str) -> None
     assert f"`{task}`" in table
     reference = "".join(path.read_text() for path in (ROOT / "docs" / "reference").glob("*.md"))
     (entry,) = entry_points(group="sparts.tasks", name=task)
-    home = entry.load().__module__
+    try:
+        home = entry.load().__module__
+    except ImportError:  # of what is not installed here
+        home = entry.module
     shown = re.findall(r"^::: (\S+)", reference, re.MULTILINE)
     assert home in shown or f"{home}.{task}" in shown, home

@@ -17,10 +17,11 @@ from packaging.utils import canonicalize_name
 from scripts import system_packages
 from scripts.build_distributions import ROOT, find_projects
 from scripts.system_packages import SystemPackage
-from tests.needs import require
+from tests.needs import require, require_module
 
 HERE = SystemPackage("here", sys.executable, "nothing")
 MISSING = SystemPackage("missing", "/no/such/file", "a good deal")
+LOCKS = [ROOT / "requirements.lock", ROOT / "requirements-glib.lock"]
 TABLE = {"here": HERE, "missing": MISSING}
 
 
@@ -131,7 +132,7 @@ def test_setup_with_a_python_that_has_no_venv_says_what_to_install(tmp_path: Pat
 
 
 def test_the_lock_pins_all_that_is_asked_for_in_versions_that_are_asked_for() -> None:
-    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    lock = "".join(path.read_text(encoding="utf-8") for path in LOCKS)
     pinned = {
         canonicalize_name(name): version
         for name, version in re.findall(r"^([\w.-]+)==([^\s;]+)", lock, re.MULTILINE)
@@ -164,10 +165,47 @@ def test_every_extra_that_a_message_or_page_names_exists() -> None:
 
 
 def test_the_lock_names_no_index() -> None:
-    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
-    assert "://" not in lock
-    assert "--index" not in lock
-    assert "--find-links" not in lock
+    for path in LOCKS:
+        lock = path.read_text(encoding="utf-8")
+        assert "://" not in lock
+        assert "--index" not in lock
+        assert "--find-links" not in lock
+
+
+def test_a_missing_module_skips_the_test_or_fails_it_where_all_are_required(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    require_module(["sys"])
+    monkeypatch.delenv("SPARTS_REQUIRE_ALL", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="needs the module nothing_of_that_name"):
+        require_module(["nothing_of_that_name"])
+    monkeypatch.setenv("SPARTS_REQUIRE_ALL", "1")
+    with pytest.raises(pytest.fail.Exception, match="allows no skip"):
+        require_module(["nothing_of_that_name"])
+
+
+def test_what_is_built_is_not_in_the_lock_that_every_setup_installs() -> None:
+    built = re.findall(r"^([\w.-]+)==", LOCKS[1].read_text(encoding="utf-8"), re.MULTILINE)
+    assert "pygobject" in built
+    everywhere = LOCKS[0].read_text(encoding="utf-8")
+    assert not [name for name in built if f"\n{name}==" in everywhere]
+
+
+def test_setup_of_glib_without_its_system_packages_says_what_is_skipped(tmp_path: Path) -> None:
+    for tool in ("sh", "cmp"):
+        found = shutil.which(tool)
+        assert found is not None
+        (tmp_path / tool).symlink_to(found)
+    done = subprocess.run(
+        [str(tmp_path / "sh"), "scripts/setup_glib", str(tmp_path / "venv")],
+        cwd=ROOT,
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert "libgirepository1.0-dev, libcairo2-dev or pkg-config is missing; skipped" in done.stdout
 
 
 def test_all_five_have_one_version_and_the_licence_of_the_whole() -> None:

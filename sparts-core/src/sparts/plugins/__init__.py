@@ -30,6 +30,11 @@ COMMANDS = "sparts.commands"
 OUR_TASKS = {
     "TornadoIOLoopTask": "sparts-tornado",
     "TornadoHTTPTask": "sparts-tornado",
+    "TwistedReactorTask": "sparts-twisted",
+    "DBusClientTask": "sparts-dbus",
+    "DBusMainLoopTask": "sparts-dbus",
+    "DBusServiceTask": "sparts-dbus",
+    "GLibMainLoopTask": "sparts-dbus",
 }
 
 

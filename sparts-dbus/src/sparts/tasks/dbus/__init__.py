@@ -1,1 +1,22 @@
-"""Tasks that offer and call objects on D-Bus. None yet."""
+"""Tasks that offer and call objects on D-Bus."""
+
+from sparts.tasks.dbus.calls import caller
+from sparts.tasks.dbus.client import DBusClientTask
+from sparts.tasks.dbus.errors import BusError, DBusError
+from sparts.tasks.dbus.exporting import DBusObject, dbus_method, dbus_property, dbus_signal
+from sparts.tasks.dbus.mainloop import DBusMainLoopTask, DBusTask
+from sparts.tasks.dbus.service import DBusServiceTask
+
+__all__ = [
+    "BusError",
+    "DBusClientTask",
+    "DBusError",
+    "DBusMainLoopTask",
+    "DBusObject",
+    "DBusServiceTask",
+    "DBusTask",
+    "caller",
+    "dbus_method",
+    "dbus_property",
+    "dbus_signal",
+]

@@ -1,0 +1,214 @@
+"""A connection to a bus as a task: made at the start, and made again when the bus was lost."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING, ClassVar
+
+from dbus_fast import DBusError
+from sparts.option_types import duration
+from sparts.options import option
+from sparts.tasks.dbus.bus import Bus, session_address, system_address
+from sparts.tasks.dbus.errors import BusError
+from sparts.tasks.dbus.mainloop import DBusTask
+
+if TYPE_CHECKING:
+    from dbus_fast import Message
+    from sparts.vservice import VService
+
+
+class DBusClientTask(DBusTask):
+    """Keeps a connection to a bus, to call what others offer there.
+
+    When the bus is lost (its daemon was restarted), the task is not ready and the service has a
+    warning until it has connected again, which it tries by itself, at growing intervals.
+    """
+
+    OPT_PREFIX = "dbus-client"
+    DEFAULT_BUS: ClassVar[str] = "session"
+    """The bus where no option says otherwise: ``session``, ``system`` or an address."""
+    FIRST_RETRY: ClassVar[float] = 0.2
+    """Seconds before the first attempt to connect again; they double with each that fails."""
+    MAX_RETRY: ClassVar[float] = 30.0
+    """Seconds between attempts at most."""
+
+    system_bus = option(
+        action="store_true",
+        default=lambda cls: cls.DEFAULT_BUS == "system",
+        reloadable=False,
+        help="use the system bus, not that of the session",
+    )
+    address = option(
+        type=str,
+        default=lambda cls: None if cls.DEFAULT_BUS in ("session", "system") else cls.DEFAULT_BUS,
+        metavar="ADDRESS",
+        reloadable=False,
+        help="use the bus at this address, such as unix:path=/run/my_bus",
+    )
+    optional = option(
+        action="store_true",
+        default=False,
+        reloadable=False,
+        help="start without the bus if it cannot be had, warn, and try again later",
+    )
+    timeout = option(
+        type=duration,
+        default=25.0,
+        metavar="DURATION",
+        help="how long calls of others may take; 0: as long as they like",
+    )
+
+    def __init__(self, service: VService) -> None:
+        super().__init__(service)
+        self._bus: Bus | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._trouble: tuple[str, int] | None = None  # the message, the id of the warning
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a bus just now; from any thread."""
+        return self._bus is not None and self._bus.connected
+
+    @property
+    def unique_name(self) -> str | None:
+        """The name that the bus gave this connection, such as ``:1.42``; None: there is no bus."""
+        bus = self._bus
+        return bus.unique_name if bus is not None and bus.connected else None
+
+    def bus_address(self) -> str:
+        """Return the address of the bus that the options ask for.
+
+        Raises:
+            BusError: it is the session's, and there is none.
+        """
+        if self.address:
+            return str(self.address)
+        return system_address() if self.system_bus else session_address()
+
+    def bus_label(self) -> str:
+        """Return what messages call the bus."""
+        if self.address:
+            return f"the bus at {self.address}"
+        return "the system bus" if self.system_bus else "the session bus"
+
+    # -- life, in the loop's thread ----------------------------------------------------------------
+
+    async def start_in_loop(self) -> None:
+        """Connect.
+
+        Raises:
+            BusError: it could not, and ``--PREFIX-optional`` was not given.
+        """
+        try:
+            await self._connect()
+        except BusError as error:
+            if not self.optional:
+                raise
+            self.troubled(str(error), ready=True)
+        self._keeper = asyncio.get_running_loop().create_task(
+            self._keep(), name=f"{self.logger.name} keeper"
+        )
+        self._keeper.add_done_callback(self._left)
+
+    async def stop_in_loop(self) -> None:
+        """Leave the bus."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.wait([self._keeper])
+        if (bus := self._bus) is not None and bus.connected:
+            try:
+                async with asyncio.timeout(1.0):
+                    await self.leaving(bus)
+            except Exception as error:  # a bus that hangs or is lost keeps nobody from leaving it
+                self.logger.debug("Left %s in a hurry: %s", self.bus_label(), error)
+        self._drop()
+        self.well()
+
+    async def joining(self, bus: Bus) -> None:
+        """Do what is to be done on a bus that was just connected to; called in the loop.
+
+        The default does nothing. A `BusError` or DBusError means that the bus is of no use.
+        """
+
+    def joined(self) -> None:
+        """Note that the task works on the bus now; called in the loop after `joining`.
+
+        The default tells everybody that all is well, by `well`.
+        """
+        self.well()
+
+    async def leaving(self, bus: Bus) -> None:
+        """Take leave of the bus, which has a second; called in the loop at the stop."""
+
+    def on_message(self, bus: Bus, message: Message) -> bool:
+        """Act on a message, in the loop; True: it needs nothing more."""
+        return False
+
+    async def _connect(self) -> None:
+        self._bus = bus = await Bus.to(self.bus_address(), self.on_message)
+        try:
+            await self.joining(bus)
+        except BaseException as error:
+            self._drop()
+            if isinstance(error, DBusError):
+                raise BusError(f"{self.bus_label()} is of no use: {error}") from error
+            raise
+        self.logger.info("Connected to %s as %s", self.bus_label(), bus.unique_name)
+        self.joined()
+
+    async def _keep(self) -> None:
+        """Connect again whenever the bus is lost, until cancelled."""
+        wait = self.FIRST_RETRY
+        try:
+            while True:
+                if (bus := self._bus) is not None:
+                    why = await bus.lost()
+                    self._drop()
+                    message = f"{self.name} has lost {self.bus_label()}{_because(why)}"
+                    self.troubled(message, ready=bool(self.optional))
+                    wait = self.FIRST_RETRY
+                await asyncio.sleep(wait * (1 - 0.1 * random.random()))  # noqa: S311 - no secret
+                wait = min(2 * wait, self.MAX_RETRY)
+                try:
+                    await self._connect()
+                except BusError as error:
+                    self.troubled(str(error), ready=bool(self.optional))
+        finally:
+            if not self.loop_task.open:  # the loop has failed: nothing of it may stay
+                self._drop()
+
+    def _left(self, keeper: asyncio.Task[None]) -> None:
+        if not keeper.cancelled() and (error := keeper.exception()) is not None:
+            self._supervisor.fail(error)
+
+    def _drop(self) -> None:
+        bus, self._bus = self._bus, None
+        if bus is not None:
+            bus.close()
+
+    # -- what others see of it ---------------------------------------------------------------------
+
+    def troubled(self, message: str, ready: bool = False) -> None:
+        """Show why the task cannot do its work: as a warning of the service, until `well`.
+
+        Args:
+            message: why, for a person.
+            ready: whether the task counts as ready nonetheless.
+        """
+        self.ready = ready
+        if self._trouble is None or self._trouble[0] != message:
+            before, self._trouble = self._trouble, (message, self.service.registerWarning(message))
+            if before is not None:
+                self.service.clearWarning(before[1])
+
+    def well(self) -> None:
+        """Show that the task does its work."""
+        trouble, self._trouble = self._trouble, None
+        if trouble is not None:
+            self.service.clearWarning(trouble[1])
+        self.ready = True
+
+
+def _because(error: BaseException | None) -> str:
+    return f": {str(error) or type(error).__name__}" if error is not None else "."

@@ -1,0 +1,52 @@
+"""The event loop that tasks on D-Bus live on, and the base of those tasks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from sparts.loops import LoopBoundTask
+from sparts.options import option
+from sparts.tasks.asyncio import AsyncioLoopTask
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class DBusMainLoopTask(AsyncioLoopTask):
+    """Runs the event loop of everything on D-Bus: asyncio's, or GLib's by an option."""
+
+    OPT_PREFIX = "dbus-loop"
+
+    glib = option(
+        default=False,
+        reloadable=False,
+        help="run GLib's main loop, for code that needs it (needs sparts-dbus[glib])",
+    )
+
+    def new_loop(self) -> asyncio.AbstractEventLoop:
+        """Make the loop that the options ask for."""
+        if not self.glib:
+            return super().new_loop()
+        from sparts.tasks.dbus.glib import glib_loop
+
+        return glib_loop()
+
+
+class DBusTask(LoopBoundTask):
+    """A task that lives on the loop of D-Bus: override `start_in_loop` and `stop_in_loop`."""
+
+    LOOP = DBusMainLoopTask
+
+    def asyncRun(self, cb: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:  # noqa: N802
+        """Run a function in the loop's thread, from any thread; the same as ``loop_task.call``.
+
+        Raises:
+            LoopStoppedError: the loop has ended for good.
+        """
+        future: Any = self.loop_task.call(cb, *args, **kwargs)
+        return future  # type: ignore[no-any-return]

@@ -1,0 +1,147 @@
+"""A D-Bus daemon of a test's own, in its temporary folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+CONFIG = """\
+<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>{kind}</type>
+  <listen>unix:path={socket}</listen>
+  <auth>EXTERNAL</auth>
+  {services}
+  <policy context="default">
+    {policy}
+  </policy>
+  {more}
+</busconfig>
+"""
+OPEN = """
+    <allow send_destination="*" eavesdrop="true"/>
+    <allow eavesdrop="true"/>
+    <allow own="*"/>
+"""
+RESTRICTIVE = """
+    <allow user="*"/>
+    <deny own="*"/>
+    <deny send_type="method_call"/>
+    <allow send_type="signal"/>
+    <allow send_requested_reply="true" send_type="method_return"/>
+    <allow send_requested_reply="true" send_type="error"/>
+    <allow receive_type="method_call"/>
+    <allow receive_type="method_return"/>
+    <allow receive_type="error"/>
+    <allow receive_type="signal"/>
+    <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus"/>
+    <deny send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus"
+          send_member="UpdateActivationEnvironment"/>
+"""
+"""What the system bus of every distribution says by default."""
+
+
+class Daemon:
+    """A running daemon; a context manager that leaves no process behind.
+
+    Args:
+        folder: where its socket and its configuration are.
+        policy: the rules for everybody.
+        more: more of the configuration, such as limits or includes.
+        kind: ``session`` or ``system``.
+        services: where it looks for services to activate.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        policy: str = OPEN,
+        more: str = "",
+        kind: str = "session",
+        services: Path | None = None,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.socket = folder / "bus"
+        self.address = f"unix:path={self.socket}"
+        self._config = folder / "bus.conf"
+        found = f"<servicedir>{services}</servicedir>" if services else ""
+        self._config.write_text(
+            CONFIG.format(kind=kind, socket=self.socket, policy=policy, more=more, services=found),
+            encoding="utf-8",
+        )
+        self.process: subprocess.Popen[str] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Start it, and return when it listens."""
+        self.socket.unlink(missing_ok=True)
+        command = ["dbus-daemon", f"--config-file={self._config}", "--nofork", "--print-address"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline(), "dbus-daemon did not start"
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            assert self.process.stdout is not None
+            self.process.stdout.close()
+            self.process = None
+
+    def restart(self) -> None:
+        """End it at once, and start another at the same address."""
+        self.kill()
+        self.start()
+
+    def run(self, command: Sequence[str], check: bool = True) -> str:
+        """Run a client of this bus to its end, and return its output; both streams."""
+        done = subprocess.run(
+            command,
+            env={
+                **os.environ,
+                "DBUS_SESSION_BUS_ADDRESS": self.address,
+                "DBUS_SYSTEM_BUS_ADDRESS": self.address,
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        if check:
+            assert done.returncode == 0, done.stdout
+        return done.stdout.strip()
+
+    def gdbus(self, name: str, path: str, method: str, *args: str, check: bool = True) -> str:
+        """Call a method with gdbus, and return what it prints."""
+        where = ["--address", self.address, "--dest", name, "--object-path", path]
+        return self.run(["gdbus", "call", *where, "--method", method, *args], check)
+
+    def busctl(self, *words: str, check: bool = True) -> str:
+        """Run busctl, and return what it prints."""
+        return self.run(["busctl", f"--address={self.address}", *words], check)
+
+    def dbus_send(self, name: str, path: str, method: str, *args: str, check: bool = True) -> str:
+        """Call a method with dbus-send, and return what it prints."""
+        command = ["dbus-send", f"--bus={self.address}", "--print-reply=literal", f"--dest={name}"]
+        return self.run([*command, path, method, *args], check)
+
+    def __enter__(self) -> Self:
+        """Give the running daemon."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End it."""
+        self.kill()

@@ -1,0 +1,291 @@
+"""DBusServiceTask owns a name on a bus, or says why it does not."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from sparts.errors import SpartsError, UsageError
+from sparts.states import ServiceStatus
+from sparts.testing.waiting import log_of, wait_ended, wait_ready, wait_status
+
+from tests.dbus.daemons import Daemon
+from tests.dbus.services import NAME, PATH, Greeter, make_service, running, service_of
+
+pytestmark = pytest.mark.needs("dbus", "libglib2.0-bin")
+
+Service = service_of(Greeter)
+
+
+def greet(bus: Daemon) -> str:
+    return bus.gdbus(NAME, PATH, f"{NAME}.Greet", "you")
+
+
+def owner(bus: Daemon) -> str:
+    call = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus.GetNameOwner")
+    return bus.dbus_send(*call, f"string:{NAME}")
+
+
+def start_error(*argv: str) -> str:
+    with pytest.raises(SpartsError) as caught:
+        make_service(Service, *argv).startBG()
+    return str(caught.value)
+
+
+def test_a_method_is_called_by_name(session_bus: Daemon) -> None:
+    with running(Service, "--dbus-address", session_bus.address) as service:
+        task = service.requireTask(Greeter)
+        assert task.owns_name
+        assert owner(session_bus) == task.unique_name
+        assert greet(session_bus) == "('Hello, you',)"
+        session_bus.dbus_send(NAME, PATH, f"{NAME}.Greet", "string:you")
+        assert service.getCounter("Greeter.calls") >= 2
+    assert not task.connected
+    assert not task.owns_name
+
+
+def test_the_session_bus_is_found_by_the_environment(
+    session_bus: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", session_bus.address)
+    with running(Service):
+        assert greet(session_bus) == "('Hello, you',)"
+
+
+def test_the_session_bus_is_found_in_the_runtime_directory(
+    session_bus: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(session_bus.socket.parent))
+    with running(Service):
+        assert greet(session_bus) == "('Hello, you',)"
+
+
+def test_the_system_bus_is_used_where_an_option_or_the_class_says_so(
+    session_bus: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class OnSystem(Greeter):
+        DEFAULT_BUS = "system"
+
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", session_bus.address)
+    for service_class, argv in ((Service, ["--dbus-system-bus"]), (service_of(OnSystem), [])):
+        with running(service_class, *argv):
+            assert greet(session_bus) == "('Hello, you',)"
+
+
+def test_a_name_given_by_option_is_used(session_bus: Daemon) -> None:
+    argv = ("--dbus-address", session_bus.address, "--dbus-bus-name", "org.example.Other-1")
+    with running(Service, *argv):
+        found = session_bus.gdbus(
+            "org.example.Other-1", "/org/example/Other_1", f"{NAME}.Greet", "x"
+        )
+        assert found == "('Hello, x',)"
+
+
+@pytest.mark.parametrize("name", ["nodots", ":1.7", "org.exa mple.X", "org..x", "org.1x"])
+def test_what_is_no_name_is_refused_before_anything_starts(session_bus: Daemon, name: str) -> None:
+    argv = ("--dbus-address", session_bus.address, "--dbus-bus-name", name)
+    with pytest.raises(UsageError, match="is no name on a bus"):
+        make_service(Service, *argv).startBG()
+
+
+# -- no bus ----------------------------------------------------------------------------------------
+
+
+def test_no_session_bus_at_all_is_an_error_that_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    assert "DBUS_SESSION_BUS_ADDRESS is not set" in start_error()
+
+
+def test_nobody_at_the_address_is_an_error_that_names_it(tmp_path: Path) -> None:
+    said = start_error("--dbus-address", f"unix:path={tmp_path}/nothing")
+    assert f"There is no bus at unix:path={tmp_path}/nothing: " in said
+    assert "No such file" in said
+
+
+@pytest.mark.parametrize("address", ["nonsense", "carrier-pigeon:nest=7", "unix:", "tcp:port=x"])
+def test_what_is_no_address_is_an_error_that_names_it(address: str) -> None:
+    assert address in start_error("--dbus-address", address)
+
+
+def test_an_optional_bus_that_is_not_there_is_a_warning_and_tried_again(tmp_path: Path) -> None:
+    folder = tmp_path / "late"
+    with running(
+        Service, "--dbus-address", f"unix:path={folder}/bus", "--dbus-optional"
+    ) as service:
+        assert service.status is ServiceStatus.WARNING
+        assert service.ready
+        assert "There is no bus at" in service.status_details()
+        with Daemon(folder) as bus:
+            wait_status(service, ServiceStatus.ALIVE)
+            assert greet(bus) == "('Hello, you',)"
+        wait_status(service, ServiceStatus.WARNING)
+        assert service.ready
+
+
+# -- a name that is taken --------------------------------------------------------------------------
+
+
+def test_a_taken_name_is_an_error_that_names_its_owner(session_bus: Daemon) -> None:
+    argv = ("--dbus-address", session_bus.address)
+    with running(Service, *argv):
+        said = start_error(*argv)
+        assert f"The name {NAME} on the bus at {session_bus.address} is taken, by :1." in said
+        assert "(process " in said
+        assert "--dbus-queue or --dbus-replace" in said
+        assert greet(session_bus) == "('Hello, you',)"
+
+
+def test_a_taken_name_with_optional_is_a_warning_until_it_is_free(session_bus: Daemon) -> None:
+    argv = ("--dbus-address", session_bus.address)
+    with running(Service, *argv) as first:
+        service = make_service(Service, *argv, "--dbus-optional")
+        thread = service.startBG()
+        assert service.status == "WARNING"
+        assert "is taken" in service.status_details()
+        first.shutdown()
+        wait_status(service, ServiceStatus.ALIVE)
+        assert service.requireTask(Greeter).owns_name
+        service.shutdown()
+        thread.join()
+
+
+def test_a_queued_service_is_not_ready_until_the_name_is_its_own(session_bus: Daemon) -> None:
+    argv = ("--dbus-address", session_bus.address, "--dbus-queue")
+    with running(Service, *argv) as first, running(Service, *argv) as second:
+        assert first.ready
+        assert not second.ready
+        assert second.status == "WARNING"
+        assert "waits for the name" in second.status_details()
+        first.shutdown()
+        wait_ready(second)
+        assert second.status == "ALIVE"
+        assert owner(session_bus) == second.requireTask(Greeter).unique_name
+
+
+def test_a_service_that_allows_it_is_replaced_and_ends_in_order(session_bus: Daemon) -> None:
+    argv = ("--dbus-address", session_bus.address)
+    first = make_service(Service, *argv, "--dbus-allow-replacement")
+    thread = first.startBG()
+    with log_of(first) as log, running(Service, *argv, "--dbus-replace") as second:
+        assert wait_ended(first) is None
+        thread.join()
+        assert owner(session_bus) == second.requireTask(Greeter).unique_name
+        assert greet(session_bus) == "('Hello, you',)"
+    log.wait_for_line(f"{NAME} was taken by another; the service ends")
+
+
+def test_a_service_that_does_not_allow_it_is_not_replaced(session_bus: Daemon) -> None:
+    argv = ("--dbus-address", session_bus.address)
+    with running(Service, *argv) as first:
+        said = start_error(*argv, "--dbus-replace")
+        assert "It does not let itself be replaced." in said
+        assert owner(session_bus) == first.requireTask(Greeter).unique_name
+
+
+def test_a_replaced_service_with_queue_waits_and_gets_the_name_back(session_bus: Daemon) -> None:
+    argv = ("--dbus-address", session_bus.address)
+    with running(Service, *argv, "--dbus-allow-replacement", "--dbus-queue") as first:
+        with running(Service, *argv, "--dbus-replace"):
+            wait_status(first, ServiceStatus.WARNING)
+            assert not first.ready
+        wait_ready(first)
+        assert owner(session_bus) == first.requireTask(Greeter).unique_name
+
+
+# -- a policy that refuses -------------------------------------------------------------------------
+
+
+def test_a_policy_that_refuses_the_name_is_an_error_that_says_what_to_do(
+    system_bus: Daemon,
+) -> None:
+    said = start_error("--dbus-address", system_bus.address)
+    assert f"does not let this user own {NAME}" in said
+    assert "sparts dbus-install" in said
+
+
+def test_a_policy_that_refuses_with_optional_is_a_warning_until_it_lets(
+    system_bus: Daemon, tmp_path: Path
+) -> None:
+    with running(Service, "--dbus-address", system_bus.address, "--dbus-optional") as service:
+        assert "does not let this user own" in service.status_details()
+        policy = f'<policy user="root"><allow own="{NAME}"/></policy>'
+        (tmp_path / "system.d" / "greeter.conf").write_text(
+            f"<busconfig>{policy}</busconfig>", encoding="utf-8"
+        )
+        assert system_bus.process is not None
+        system_bus.gdbus("org.freedesktop.DBus", "/", "org.freedesktop.DBus.ReloadConfig")
+        wait_status(service, ServiceStatus.ALIVE)
+        assert service.requireTask(Greeter).owns_name
+
+
+# -- a bus that is lost ----------------------------------------------------------------------------
+
+
+def test_a_restarted_daemon_is_noticed_shown_and_joined_again(session_bus: Daemon) -> None:
+    with running(Service, "--dbus-address", session_bus.address) as service:
+        task = service.requireTask(Greeter)
+        for _ in range(3):
+            session_bus.kill()
+            wait_status(service, ServiceStatus.WARNING)
+            assert not service.ready
+            assert not task.owns_name
+            assert service.status_details() != ""
+            session_bus.start()
+            wait_status(service, ServiceStatus.ALIVE)
+            wait_ready(service)
+            assert task.owns_name
+            assert greet(session_bus) == "('Hello, you',)"
+        assert not service.getWarnings()
+
+
+def test_a_call_that_runs_when_the_daemon_is_killed_ends_and_the_next_is_answered(
+    session_bus: Daemon,
+) -> None:
+    said: list[str] = []
+
+    def call() -> None:
+        said.append(session_bus.gdbus(NAME, PATH, f"{NAME}.Wait", check=False))
+
+    with running(Service, "--dbus-address", session_bus.address) as service:
+        task = service.requireTask(Greeter)
+        caller = threading.Thread(target=call)
+        caller.start()
+        assert task.began.wait(30)
+        session_bus.restart()
+        caller.join(30)
+        assert "Error" in said[0]
+        task.release.set()
+        wait_status(service, ServiceStatus.ALIVE)
+        assert greet(session_bus) == "('Hello, you',)"
+
+
+def test_the_service_stops_while_it_waits_to_try_again(session_bus: Daemon) -> None:
+    class Patient(Greeter):
+        FIRST_RETRY = MAX_RETRY = 10_000.0
+
+    with running(service_of(Patient), "--dbus-address", session_bus.address) as service:
+        session_bus.kill()
+        wait_status(service, ServiceStatus.WARNING)
+
+
+def test_a_call_that_still_runs_at_the_stop_is_waited_for(session_bus: Daemon) -> None:
+    said: list[str] = []
+
+    def call() -> None:
+        said.append(session_bus.gdbus(NAME, PATH, f"{NAME}.Wait"))
+
+    with running(Service, "--dbus-address", session_bus.address) as service:
+        task = service.requireTask(Greeter)
+        caller = threading.Thread(target=call)
+        caller.start()
+        assert task.began.wait(30)
+        service.shutdown()
+        assert task.stop_event.wait(30)
+        task.release.set()
+    caller.join(30)
+    assert said == ["('released',)"]
