@@ -1,0 +1,66 @@
+"""The files of one compilation, in a temporary folder.
+
+Every file lies in a folder of its own, ``NUMBER/NAME.thrift``, and includes the others as
+``../NUMBER/NAME.thrift``. So a file is found at one path whoever includes it, two files of one name
+do not meet, and texts are files like any other.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sparts.thrift.compiler.idl import with_includes
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from sparts.thrift.compiler.sources import Source
+
+_numbers = itertools.count(1)  # of the process: what is made of one file is never taken for another
+
+
+class Layout:
+    """Writes the files of a compilation, and removes them; a context manager."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="sparts-thrift-")
+        self._paths: dict[Source, Path] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._folder.cleanup()
+
+    def write(self, source: Source) -> None:
+        """Write a file and all that it includes."""
+        for each in source.in_order():
+            if each not in self._paths:
+                self._paths[each] = self.new_folder() / f"{each.stem}.thrift"
+                below = {name: self.include(other) for name, other in each.included.items()}
+                text = with_includes(each.text, below)
+                self._paths[each].write_text(text, encoding="utf-8")
+
+    def new_folder(self) -> Path:
+        """Return a new, empty folder."""
+        folder = Path(self._folder.name) / str(next(_numbers))
+        folder.mkdir()
+        return folder
+
+    def path(self, source: Source) -> Path:
+        """Return where a file was written."""
+        return self._paths[source]
+
+    def include(self, source: Source) -> str:
+        """Return how other files include this one."""
+        path = self._paths[source]
+        return f"../{path.parent.name}/{path.name}"
