@@ -1,0 +1,1 @@
+"""An interface with one of everything, and peers of others' that serve it."""

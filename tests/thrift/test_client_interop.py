@@ -1,0 +1,127 @@
+"""Our clients call servers of Apache's and of thriftpy2's: every type, in every protocol."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sparts.thrift.client import AsyncThriftClient, ThriftClient
+from thrift.Thrift import TApplicationException
+from thrift.transport.TTransport import TTransportException
+
+from tests.thrift.interop.peers import exercise, peer
+
+pytestmark = pytest.mark.needs("thrift-compiler")
+ModuleMaker = Callable[[str], Any]
+PeerFactory = Callable[..., int]
+
+APACHE = [
+    ("threaded", "binary"),
+    ("threaded", "compact"),
+    ("pool", "compact"),
+    ("nonblocking", "binary"),
+]
+FRAMED = [
+    *[("apache", *each) for each in APACHE],
+    ("thriftpy2", "threaded", "binary"),
+    ("thriftpy2", "threaded", "compact"),
+]
+HTTP = [("apache", "http", protocol) for protocol in ("binary", "compact", "json")]
+BIG = b"0123456789abcdef" * (15_000_000 // 16)
+
+
+def label(value: object) -> str:
+    return "-".join(value) if isinstance(value, tuple) else str(value)
+
+
+def undeclared(make: str) -> type[Exception]:
+    """What an undeclared exception is to the caller: thriftpy2's servers hang up."""
+    return TApplicationException if make == "apache" else TTransportException
+
+
+@pytest.mark.parametrize("compiler", ["thrift", "thriftpy2"])
+@pytest.mark.parametrize("server", [*FRAMED, *HTTP], ids=label)
+def test_the_client_calls_every_method(
+    server: tuple[str, ...], compiler: str, peers: PeerFactory, interop_by: ModuleMaker
+) -> None:
+    types = interop_by(compiler)
+    path = "/service" if server[1] == "http" else None
+    with ThriftClient.for_hostport(
+        "127.0.0.1", peers(*server), types, service="Interop", protocol=server[2], path=path
+    ) as client:
+        exercise(client.call, types, undeclared(server[0]), infinite=server[2] != "json")
+
+
+@pytest.mark.parametrize("compiler", ["thrift", "thriftpy2"])
+@pytest.mark.parametrize("server", FRAMED, ids=label)
+def test_the_asynchronous_client_calls_every_method(
+    server: tuple[str, ...], compiler: str, peers: PeerFactory, interop_by: ModuleMaker
+) -> None:
+    types = interop_by(compiler)
+
+    async def calls() -> None:
+        loop = asyncio.get_running_loop()
+        async with AsyncThriftClient.for_hostport(
+            "127.0.0.1", peers(*server), types, service="Interop", protocol=server[2]
+        ) as client:
+
+            def call(name: str, *arguments: Any) -> Any:
+                return asyncio.run_coroutine_threadsafe(
+                    client.call(name, *arguments), loop
+                ).result()
+
+            await asyncio.to_thread(exercise, call, types, undeclared(server[0]))
+
+    asyncio.run(calls())
+
+
+@pytest.mark.parametrize("compiler", ["thrift", "thriftpy2"])
+@pytest.mark.parametrize("make", ["apache", "thriftpy2"])
+def test_a_multiplexing_server_is_told_which_service(
+    make: str, compiler: str, peers: PeerFactory, interop_by: ModuleMaker
+) -> None:
+    types, port = interop_by(compiler), peers(make, "threaded", "binary", "multiplexed")
+    with ThriftClient.for_localhost(port, types, multiplex_service="Second") as second:
+        assert second.which() == "second"
+    with ThriftClient.for_localhost(port, types, multiplex_service="Interop") as client:
+        assert client.join("a", second="b") == "a|b"
+
+
+@pytest.mark.parametrize("server", [FRAMED[0], FRAMED[1], FRAMED[4], HTTP[0]], ids=label)
+def test_payloads_of_15_megabytes(
+    server: tuple[str, ...], peers: PeerFactory, interop_by: ModuleMaker
+) -> None:
+    types, port = interop_by("thrift"), peers(*server)
+    path = "/" if server[1] == "http" else None
+    with ThriftClient.for_localhost(
+        port, types, service="Interop", protocol=server[2], path=path
+    ) as client:
+        assert client.echoBinary(BIG) == BIG
+    if path:
+        return
+
+    async def big() -> None:
+        async with AsyncThriftClient.for_localhost(
+            port, types, service="Interop", protocol=server[2]
+        ) as client:
+            assert await client.echoBinary(BIG) == BIG
+
+    asyncio.run(big())
+
+
+def test_a_unix_socket(generated: Path, tmp_path: Path, interop_by: ModuleMaker) -> None:
+    types, path = interop_by("thrift"), str(tmp_path / "s")
+    with peer("apache_server.py", str(generated), "unix", "binary", path) as where:
+        assert where == path
+        with ThriftClient.for_unix(path, types, service="Interop") as client:
+            assert client.join("a", "b") == "a|b"
+            assert repr(client) == f"<ThriftClient of Interop at {path}>"
+
+        async def calls() -> None:
+            async with AsyncThriftClient.for_unix(path, types, service="Interop") as client:
+                assert await client.join("a", "b") == "a|b"
+
+        asyncio.run(calls())
