@@ -45,7 +45,7 @@ def peers(generated: Path) -> Iterator[PeerFactory]:
             key = (make, *arguments)
             if key not in started:
                 folder = [str(generated)] if make == "apache" else []
-                line = stack.enter_context(peer(f"{make}_server.py", *folder, *arguments))
+                line = stack.enter_context(peer(f"{make}_server", *folder, *arguments))
                 started[key] = int(line)
             return started[key]
 

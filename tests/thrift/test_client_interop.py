@@ -39,11 +39,23 @@ def label(value: object) -> str:
 
 def undeclared(make: str) -> type[Exception]:
     """What an undeclared exception is to the caller: thriftpy2's servers hang up."""
-    return TApplicationException if make == "apache" else TTransportException
+    kinds: dict[str, type[Exception]] = {
+        "apache": TApplicationException,
+        "thriftpy2": TTransportException,
+    }
+    return kinds[make]
 
 
-@pytest.mark.parametrize("compiler", ["thrift", "thriftpy2"])
-@pytest.mark.parametrize("server", [*FRAMED, *HTTP], ids=label)
+@pytest.mark.parametrize(
+    ("server", "compiler"),
+    [
+        (server, compiler)
+        for server in (*FRAMED, *HTTP)
+        for compiler in ("thrift", "thriftpy2")
+        if (server[2], compiler) != ("json", "thriftpy2")  # it does not read what Apache's writes
+    ],
+    ids=label,
+)
 def test_the_client_calls_every_method(
     server: tuple[str, ...], compiler: str, peers: PeerFactory, interop_by: ModuleMaker
 ) -> None:
@@ -114,7 +126,7 @@ def test_payloads_of_15_megabytes(
 
 def test_a_unix_socket(generated: Path, tmp_path: Path, interop_by: ModuleMaker) -> None:
     types, path = interop_by("thrift"), str(tmp_path / "s")
-    with peer("apache_server.py", str(generated), "unix", "binary", path) as where:
+    with peer("apache_server", str(generated), "unix", "binary", path) as where:
         assert where == path
         with ThriftClient.for_unix(path, types, service="Interop") as client:
             assert client.join("a", "b") == "a|b"

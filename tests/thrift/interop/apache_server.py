@@ -26,13 +26,14 @@ def protocol_factory(name: str) -> Any:
 def main(generated: str, kind: str, protocol: str, *more: str) -> None:
     """Serve until the process ends."""
     sys.path.insert(0, generated)
-    import handler
-    from interop.included import ttypes as included  # type: ignore[import-not-found]
-    from interop.main import Interop, Second, ttypes  # type: ignore[import-not-found]
     from thrift.server import THttpServer, TNonblockingServer, TServer
     from thrift.TMultiplexedProcessor import TMultiplexedProcessor
     from thrift.transport.TSocket import TServerSocket
     from thrift.transport.TTransport import TFramedTransportFactory
+
+    from interop.included import ttypes as included  # type: ignore[import-not-found]
+    from interop.main import Interop, Second, ttypes  # type: ignore[import-not-found]
+    from tests.thrift.interop import handler
 
     handler.end_with_parent()
     processor: Any = Interop.Processor(handler.Handler(ttypes, included))

@@ -15,6 +15,7 @@ import pytest
 from tests.processes import clean_environment
 
 FOLDER = Path(__file__).parent
+ROOT = FOLDER.parents[2]
 IDL = FOLDER / "interop.thrift"
 UNICODE = "Grüße, 世界 🌍 \x00 end"
 
@@ -29,9 +30,10 @@ def generate(folder: Path) -> Path:
 @contextmanager
 def peer(script: str, *arguments: str) -> Iterator[str]:
     """Run a server of these; give its port (or path) when it listens."""
-    command = [sys.executable, str(FOLDER / script), *arguments]
+    command = [sys.executable, "-m", f"tests.thrift.interop.{script}", *arguments]
     with subprocess.Popen(
         command,
+        cwd=ROOT,
         env=clean_environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -12,12 +12,13 @@ from typing import Any
 
 def main(kind: str, protocol: str, *more: str) -> None:
     """Serve until the process ends."""
-    import handler
     import thriftpy2.http
     import thriftpy2.protocol
     import thriftpy2.server
     import thriftpy2.thrift
     import thriftpy2.transport
+
+    from tests.thrift.interop import handler
 
     handler.end_with_parent()
     types: Any = thriftpy2.load(str(Path(__file__).with_name("interop.thrift")))
@@ -37,7 +38,9 @@ def main(kind: str, protocol: str, *more: str) -> None:
     }
     factory: Any = protocols[protocol]()
 
-    class Socket(thriftpy2.transport.TServerSocket):
+    base: Any = thriftpy2.transport.TServerSocket
+
+    class Socket(base):  # type: ignore[misc]
         def listen(self) -> None:
             self.port = 0  # it takes none when it is made
             super().listen()

@@ -1,1 +1,1 @@
-"""Thrift without a service: a client, and a compiler for interface files. Not there yet."""
+"""Thrift without a service: clients, a compiler for interface files, and what servers share."""
