@@ -1,0 +1,120 @@
+"""The implementation of a thrift service as a task."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sparts.counters import SampleType, counter, labelled, samples
+from sparts.errors import StartError
+from sparts.tasks.asyncio_loop import AsyncioLoopTask
+from sparts.thrift.interfaces import InterfaceError, read_interface
+from sparts.thrift.processor import Processor, bind
+from sparts.vtask import VTask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sparts.taskset import TaskReference
+    from sparts.thrift.interfaces import Interface
+    from sparts.thrift.processor import Method, Outcome
+
+
+class ThriftHandlerTask(VTask):
+    """Implements a thrift service: set ``MODULE``, and write its methods, plain or ``async``.
+
+    A server task of the service calls them: plain ones in its threads, several at a time, and
+    ``async`` ones on the loop of the service's `AsyncioLoopTask`, which comes along. They take what
+    the IDL says, in its order. `sparts.thrift.calls.caller` tells who asks.
+    """
+
+    LOOPLESS = True
+    MODULE: ClassVar[Any] = None
+    """The service: the module that Apache's compiler made of it, or what thriftpy2 loaded."""
+    SERVICE_NAME: ClassVar[str | None] = None
+    """Which service of ``MODULE`` it is, if that holds several; and its name for clients that
+    multiplex. None: that of the IDL."""
+    INLINE: ClassVar[bool] = False
+    """True: no method ever waits for anything, so that the threads which talk to the clients may
+    call them."""
+
+    n_calls = labelled(counter(help="Calls, by method."), "method")
+    n_errors = labelled(counter(help="Calls that ended with an exception, by method."), "method")
+    call_duration_ms = labelled(
+        samples(
+            types=[SampleType.AVG, SampleType.P99],
+            windows=[60, 3600],
+            help="How long the methods took.",
+            unit="ms",
+        ),
+        "method",
+    )
+
+    interface: Interface
+    """The service that it implements, from `initTask` on."""
+    processor: Processor
+    """The methods as a processor of Apache's library, from `initTask` on."""
+
+    @classmethod
+    def find_interface(cls) -> Interface:
+        """Return the service that ``MODULE`` and ``SERVICE_NAME`` mean.
+
+        Raises:
+            StartError: they mean none; the message says what is wrong.
+        """
+        if cls.MODULE is None:
+            raise StartError(
+                f"{cls.__name__} has no MODULE: set it to the module that the thrift compiler made "
+                f"of your service."
+            )
+        try:
+            return read_interface(cls.MODULE, cls.SERVICE_NAME)
+        except InterfaceError as error:
+            raise StartError(f"{cls.__name__}: {error}") from error
+
+    @classmethod
+    def dependencies(cls) -> Sequence[TaskReference]:
+        """Return ``DEPS``, and the asyncio loop if a method needs it."""
+        try:
+            names = cls.find_interface().methods if cls.MODULE is not None else {}
+        except StartError:  # the start says so
+            names = {}
+        if any(inspect.iscoroutinefunction(getattr(cls, name, None)) for name in names):
+            return (*cls.DEPS, AsyncioLoopTask)
+        return cls.DEPS
+
+    def implementation(self, name: str) -> Callable[..., Any] | None:
+        """Return what implements a method of the service, or None; called in `initTask`.
+
+        The default is this task's method of that name. Override it where that name means something
+        else to every task (``stop``, ``join``).
+        """
+        if hasattr(ThriftHandlerTask, name) and getattr(type(self), name, None) is getattr(
+            ThriftHandlerTask, name
+        ):
+            return None
+        found = getattr(self, name, None)
+        return found if callable(found) else None
+
+    def initTask(self) -> None:  # noqa: N802
+        """Read the interface, and check that this task has its methods.
+
+        Raises:
+            StartError: it has not; the message names each that is missing or takes other
+                parameters.
+        """
+        super().initTask()
+        self.interface = self.find_interface()
+        self.processor = Processor(bind(self, self.interface))
+
+    def check(self) -> None:
+        """See whether this task has the methods of its service."""
+        super().check()
+        bind(self, self.find_interface())
+
+    def invoke(self, method: Method, arguments: Any) -> Outcome:
+        """Call a method, wait for its end, and return what came of it; not in the asyncio loop."""
+        if not method.asynchronous:
+            return method.invoke(arguments)
+        loop: AsyncioLoopTask = self.service.requireTask(AsyncioLoopTask)
+        return loop.call(method.invoke_async, arguments).result()

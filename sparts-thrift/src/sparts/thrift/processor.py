@@ -1,0 +1,324 @@
+"""Calls of a handler's methods: from the bytes of a message to those of its answer.
+
+An exception that the IDL declares for a method goes to the client as it is; of any other the client
+learns that there was one, and the log tells the rest.
+"""
+
+from __future__ import annotations
+
+import inspect
+from operator import attrgetter
+from time import monotonic
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sparts.errors import StartError
+from sparts.thrift.wire import (
+    CALL,
+    EXCEPTION,
+    ONEWAY,
+    REPLY,
+    Wire,
+    read_header,
+)
+
+from thrift.Thrift import TApplicationException, TProcessor, TType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from sparts.tasks.thrift.handler import ThriftHandlerTask
+    from sparts.thrift.interfaces import Interface, MethodSpec
+
+_ERROR_SPEC = (
+    None,
+    (1, TType.STRING, "message", "UTF8", None),
+    (2, TType.I32, "type", None, None),
+)
+
+NOTHING = b""
+"""The answer to a call whose caller does not wait for one."""
+
+
+class Outcome(NamedTuple):
+    """What came of a call: a message's kind, and the struct that it holds."""
+
+    kind: int
+    struct: Any
+    spec: Any
+
+
+class RefusedError(Exception):
+    """A message that is not a call of any method, and the answer that says so.
+
+    Args:
+        why: for the log.
+        answer: the whole frame to send.
+    """
+
+    def __init__(self, why: str, answer: bytes) -> None:
+        super().__init__(why)
+        self.answer = answer
+
+
+class Method:
+    """A method of a handler."""
+
+    def __init__(self, handler: ThriftHandlerTask, spec: MethodSpec, function: Any) -> None:
+        self.handler = handler
+        self.spec = spec
+        self.name = spec.name.encode()
+        self.function = function
+        self.inline = handler.INLINE
+        self.asynchronous = inspect.iscoroutinefunction(function)
+        self._pick = _picker(spec.parameters)
+        self._declared = tuple(error for _, error in spec.errors)
+        self._count = handler.n_calls.labels(spec.name).increment
+        self._took = handler.call_duration_ms.labels(spec.name).add
+        self._count_error = handler.n_errors.labels(spec.name).increment
+
+    def invoke(self, arguments: Any) -> Outcome:
+        """Call the method in this thread, and return what came of it."""
+        self._count()
+        began = monotonic()
+        try:
+            value = self.function(*self._pick(arguments))
+        except BaseException as error:
+            return self._failed(error)
+        finally:
+            self._took((monotonic() - began) * 1000.0)
+        return self._succeeded(value)
+
+    async def invoke_async(self, arguments: Any) -> Outcome:
+        """Await the method, and return what came of it."""
+        self._count()
+        began = monotonic()
+        try:
+            value = await self.function(*self._pick(arguments))
+        except Exception as error:
+            return self._failed(error)
+        finally:
+            self._took((monotonic() - began) * 1000.0)
+        return self._succeeded(value)
+
+    def _succeeded(self, value: Any) -> Outcome:
+        spec = self.spec
+        if spec.result is None:
+            return Outcome(REPLY, None, None)
+        result = spec.result()
+        if spec.returns:
+            result.success = value
+        return Outcome(REPLY, result, spec.result_spec)
+
+    def _failed(self, error: BaseException) -> Outcome:
+        self._count_error()
+        if isinstance(error, self._declared):
+            for name, kind in self.spec.errors:
+                if isinstance(error, kind):
+                    return Outcome(
+                        REPLY, self.spec.result(**{name: error}), self.spec.result_spec
+                    )
+        if isinstance(error, TApplicationException):
+            return Outcome(EXCEPTION, error, _ERROR_SPEC)
+        if isinstance(error, SystemExit | KeyboardInterrupt):
+            self.handler.service.worker_left(self.handler, error)
+        else:
+            self.handler.logger.error("%s failed", self.spec.name, exc_info=error)
+        return self.internal_error()
+
+    def internal_error(self) -> Outcome:
+        """Return what a client learns of an exception that its IDL does not declare."""
+        message = f"{self.spec.name} failed: internal error"
+        return failure(TApplicationException.INTERNAL_ERROR, message)
+
+    def write(self, outcome: Outcome, encode: Callable[[Outcome], bytes]) -> bytes:
+        """Encode what came of a call; if that fails, that is an internal error of the method."""
+        try:
+            return encode(outcome)
+        except Exception:
+            self._count_error()
+            self.handler.logger.exception("What %s returned is not of its type", self.spec.name)
+            return encode(self.internal_error())
+
+
+class Call:
+    """A call that was read, and is to be answered."""
+
+    __slots__ = ("_arguments", "_sequence", "_wire", "method")
+
+    def __init__(self, method: Method, wire: Wire, sequence: bytes, arguments: Any) -> None:
+        self.method = method
+        self._wire = wire
+        self._sequence = sequence
+        self._arguments = arguments
+
+    def run(self) -> bytes:
+        """Call the method in this thread, and return the frame to send."""
+        return self._answer(self.method.invoke(self._arguments))
+
+    async def run_async(self) -> bytes:
+        """Await the method, and return the frame to send."""
+        return self._answer(await self.method.invoke_async(self._arguments))
+
+    def failed(self) -> bytes:
+        """Return the frame that says that the call was not made."""
+        return self._answer(self.method.internal_error())
+
+    def _answer(self, outcome: Outcome) -> bytes:
+        if self.method.spec.result is None:
+            return NOTHING
+        try:
+            return self._encode(outcome)
+        except Exception:
+            return self.method.write(outcome, self._encode)
+
+    def _encode(self, outcome: Outcome) -> bytes:
+        body = self._wire.write_struct(outcome.struct, outcome.spec)
+        return self._wire.message(outcome.kind, self.method.name, self._sequence, body)
+
+
+class Router:
+    """Finds out which method a message calls.
+
+    Args:
+        methods: by their names as they stand in messages.
+        services: the names of the services that a multiplexed message may name.
+    """
+
+    def __init__(self, methods: Mapping[bytes, Method], services: Iterable[str] = ()) -> None:
+        self.methods = dict(methods)
+        self.services = tuple(services)
+
+    def read(self, data: bytes, start: int, end: int) -> Call:
+        """Return the call that lies in a message.
+
+        Raises:
+            WireError: it is no message.
+            RefusedError: it calls nothing that there is.
+        """
+        wire, kind, name, sequence, body = read_header(data, start, end)
+        method = self.methods.get(name)
+        if method is None:
+            kind, why = TApplicationException.UNKNOWN_METHOD, self.explain(name)
+        elif kind not in (CALL, ONEWAY):
+            kind, why = TApplicationException.INVALID_MESSAGE_TYPE, f"{kind} is no type of a call"
+        else:
+            try:
+                arguments = wire.read_arguments(method.spec, data[body:end])
+            except Exception as error:
+                kind = TApplicationException.PROTOCOL_ERROR
+                why = f"the arguments of {method.spec.name} cannot be read"
+                why += f" ({type(error).__name__}: {error})"
+            else:
+                return Call(method, wire, sequence, arguments)
+        outcome = failure(kind, why)
+        name = name if method is None else method.name
+        answer = wire.message(
+            EXCEPTION, name, sequence, wire.write_struct(outcome.struct, outcome.spec)
+        )
+        raise RefusedError(why, answer)
+
+    def explain(self, name: bytes) -> str:
+        """Return why no method is found by a name."""
+        text = name.decode(errors="replace")[:200]
+        service, colon, _ = text.partition(":")
+        if not self.services:
+            return f"there is no method {text!r}"
+        there = ", ".join(self.services)
+        if not colon:
+            return f"the call of {text!r} names no service; there are {there}"
+        if service not in self.services:
+            return f"there is no service {service!r}, but {there}"
+        return f"there is no method {text!r}"
+
+
+class Processor(TProcessor):  # type: ignore[misc]
+    """The methods of a handler as a processor of Apache's, for any protocol of Apache's."""
+
+    def __init__(self, methods: Mapping[str, Method]) -> None:
+        self.methods = dict(methods)
+        self.router = Router({method.name: method for method in methods.values()})
+
+    def process(self, iprot: Any, oprot: Any) -> bool:
+        """Read one call, make it in this thread, and write its answer.
+
+        Raises:
+            Exception: what was read is no message.
+        """
+        name, kind, sequence = iprot.readMessageBegin()
+        method = self.methods.get(name)
+        if method is None or kind not in (CALL, ONEWAY):
+            iprot.skip(TType.STRUCT)
+            iprot.readMessageEnd()
+            error = TApplicationException.UNKNOWN_METHOD
+            outcome = failure(error, self.router.explain(name.encode()))
+            _write_to(oprot, name, sequence, outcome)
+            return False
+        arguments = method.spec.arguments()
+        arguments.read(iprot)
+        iprot.readMessageEnd()
+        outcome = method.handler.invoke(method, arguments)
+        if method.spec.result is not None:
+            _write_to(oprot, name, sequence, outcome)
+        return True
+
+
+def _write_to(oprot: Any, name: str, sequence: int, outcome: Outcome) -> None:
+    oprot.writeMessageBegin(name, outcome.kind, sequence)
+    outcome.struct.write(oprot)
+    oprot.writeMessageEnd()
+    oprot.trans.flush()
+
+
+def failure(kind: int, message: str) -> Outcome:
+    """Return the outcome that is an exception of the thrift library's own."""
+    return Outcome(EXCEPTION, TApplicationException(kind, message), _ERROR_SPEC)
+
+
+def bind(handler: ThriftHandlerTask, interface: Interface) -> dict[str, Method]:
+    """Return the methods of an interface as a handler has them.
+
+    Raises:
+        StartError: some are missing or take other parameters; the message names each.
+    """
+    wrong: list[str] = []
+    methods: dict[str, Method] = {}
+    for name, spec in interface.methods.items():
+        wanted = f"{name}({', '.join(spec.parameters)})"
+        function = handler.implementation(name)
+        if function is None or _is_placeholder(function, interface):
+            wrong.append(f"it has no method {wanted}")
+        elif not _takes(function, len(spec.parameters)):
+            wrong.append(f"{name}{inspect.signature(function)} does not take what {wanted} gives")
+        else:
+            methods[name] = Method(handler, spec, function)
+    if wrong:
+        raise StartError(
+            f"{handler.name} does not implement the service {interface.name}: {'; '.join(wrong)}."
+        )
+    return methods
+
+
+def _is_placeholder(function: Any, interface: Interface) -> bool:
+    """Whether it is the empty method of the generated ``Iface`` that the handler derives from."""
+    made_in = getattr(function, "__globals__", {})
+    return f"{getattr(function, '__name__', '')}_args" in made_in and "Iface" in made_in
+
+
+def _takes(function: Any, count: int) -> bool:
+    try:
+        inspect.signature(function).bind(*[None] * count)
+    except TypeError:
+        return False
+    except ValueError:  # it does not tell
+        return True
+    return True
+
+
+def _picker(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    if not names:
+        return lambda arguments: ()
+    if len(names) == 1:
+        (name,) = names
+        get = attrgetter(name)
+        return lambda arguments: (get(arguments),)
+    return attrgetter(*names)

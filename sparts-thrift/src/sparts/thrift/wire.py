@@ -1,0 +1,208 @@
+"""Thrift messages in frames: the binary and the compact protocol, told apart by their first bytes.
+
+The header of a message is read and written here; its struct by the C code of Apache's library. The
+formats are those of ``doc/specs/thrift-binary-protocol.md``, ``thrift-compact-protocol.md`` and
+``thrift-rpc.md`` of Apache Thrift.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+from struct import Struct
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from thrift.protocol import fastbinary
+from thrift.protocol.TBinaryProtocol import TBinaryProtocol
+from thrift.protocol.TCompactProtocol import TCompactProtocol
+from thrift.Thrift import TMessageType
+from thrift.transport.TTransport import TMemoryBuffer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sparts.thrift.interfaces import MethodSpec
+
+CALL, REPLY, EXCEPTION, ONEWAY = (
+    TMessageType.CALL,
+    TMessageType.REPLY,
+    TMessageType.EXCEPTION,
+    TMessageType.ONEWAY,
+)
+
+_LENGTH = Struct(">I")
+_STRICT = Struct(">II")
+_VERSION_1 = 0x80010000
+_COMPACT_ID, _COMPACT_VERSION = 0x82, 1
+
+
+class WireError(Exception):
+    """Bytes that are no message, so that nothing can be answered to them."""
+
+
+class Header(NamedTuple):
+    """The beginning of a message."""
+
+    wire: Wire
+    """The protocol that it is in."""
+    kind: int
+    """A number of `thrift.Thrift.TMessageType`."""
+    name: bytes
+    sequence: bytes
+    """The sequence number, as it stands in the message."""
+    body: int
+    """Where its struct begins."""
+
+
+class _Input:
+    """What Apache's C code reads from: it asks for these names."""
+
+    __slots__ = ("container_length_limit", "cstringio_buf", "string_length_limit", "trans")
+
+    def __init__(self, data: bytes) -> None:
+        self.trans = self
+        self.cstringio_buf = BytesIO(data)
+        # Neither can be longer than what is there, whatever it claims.
+        self.string_length_limit = self.container_length_limit = len(data)
+
+    def cstringio_refill(self, partial: bytes, wanted: int) -> None:
+        """Say that there is no more."""
+        raise EOFError("The message ends too early.")
+
+
+class Wire:
+    """A protocol that messages are in."""
+
+    def __init__(
+        self,
+        name: str,
+        decode: Callable[[Any, Any, list[Any]], Any],
+        encode: Callable[[Any, list[Any]], bytes],
+        protocol: Callable[..., Any],
+    ) -> None:
+        self.name = name
+        self._decode = decode
+        self._encode = encode
+        self._protocol = protocol
+
+    def read_arguments(self, method: MethodSpec, data: bytes) -> Any:
+        """Return the arguments of a call, from the bytes of their struct.
+
+        Raises:
+            Exception: they cannot be read.
+        """
+        arguments = method.arguments()
+        if method.arguments_spec is None:
+            limit = len(data)
+            protocol = self._protocol(
+                TMemoryBuffer(data), string_length_limit=limit, container_length_limit=limit
+            )
+            arguments.read(protocol)
+        else:
+            self._decode(arguments, _Input(data), [method.arguments, method.arguments_spec])
+        return arguments
+
+    def write_struct(self, struct: Any, spec: Any) -> bytes:
+        """Return the bytes of a struct.
+
+        Raises:
+            Exception: it holds a value that is not of its type.
+        """
+        if spec is not None:
+            return self._encode(struct, [type(struct), spec])
+        buffer = TMemoryBuffer()
+        struct.write(self._protocol(buffer))
+        written: bytes = buffer.getvalue()
+        return written
+
+    def message(self, kind: int, name: bytes, sequence: bytes, body: bytes) -> bytes:
+        """Return a whole frame, its length included."""
+        raise NotImplementedError
+
+
+class _Binary(Wire):
+    """The binary protocol, with a version in front (all but the oldest clients)."""
+
+    def message(self, kind: int, name: bytes, sequence: bytes, body: bytes) -> bytes:
+        head = _STRICT.pack(_VERSION_1 | kind, len(name)) + name + sequence
+        return _LENGTH.pack(len(head) + len(body)) + head + body
+
+
+class _OldBinary(Wire):
+    """The binary protocol without a version."""
+
+    def message(self, kind: int, name: bytes, sequence: bytes, body: bytes) -> bytes:
+        head = _LENGTH.pack(len(name)) + name + bytes([kind]) + sequence
+        return _LENGTH.pack(len(head) + len(body)) + head + body
+
+
+class _Compact(Wire):
+    """The compact protocol."""
+
+    def message(self, kind: int, name: bytes, sequence: bytes, body: bytes) -> bytes:
+        head = bytes([_COMPACT_ID, kind << 5 | _COMPACT_VERSION])
+        head += sequence + _varint(len(name)) + name
+        return _LENGTH.pack(len(head) + len(body)) + head + body
+
+
+_binary = (fastbinary.decode_binary, fastbinary.encode_binary, TBinaryProtocol)
+BINARY = _Binary("binary", *_binary)
+OLD_BINARY = _OldBinary("binary", *_binary)
+COMPACT = _Compact(
+    "compact", fastbinary.decode_compact, fastbinary.encode_compact, TCompactProtocol
+)
+
+
+def read_header(data: bytes, start: int, end: int) -> Header:
+    """Return the header of the message that lies from ``start`` to ``end``.
+
+    Raises:
+        WireError: there is none.
+    """
+    first = data[start]
+    if first == 0x80 and end - start >= 12:
+        version, length = _STRICT.unpack_from(data, start)
+        name, body = start + 8, start + 12 + length
+        if version & 0xFFFF0000 == _VERSION_1 and body <= end:
+            sequence = body - 4
+            return Header(
+                BINARY, version & 0xFF, data[name:sequence], data[sequence:body], body
+            )
+    elif first == _COMPACT_ID and end - start >= 4:
+        return _read_compact_header(data, start, end)
+    elif first == 0 and end - start >= 9:
+        (length,) = _LENGTH.unpack_from(data, start)
+        kind = start + 4 + length
+        if kind + 5 <= end:
+            name, sequence = data[start + 4 : kind], data[kind + 1 : kind + 5]
+            return Header(OLD_BINARY, data[kind], name, sequence, kind + 5)
+    raise WireError(f"It is no thrift message: it begins with {data[start : start + 8]!r}")
+
+
+def _read_compact_header(data: bytes, start: int, end: int) -> Header:
+    kind = data[start + 1]
+    if kind & 0x1F == _COMPACT_VERSION:
+        name_length = _end_of_varint(data, start + 2, end)
+        name, length = _end_of_varint(data, name_length, end), 0
+        for byte in reversed(data[name_length:name]):
+            length = length << 7 | byte & 0x7F
+        body = name + length
+        if body <= end:
+            sequence = data[start + 2 : name_length]
+            return Header(COMPACT, kind >> 5 & 0x07, data[name:body], sequence, body)
+    raise WireError(f"It is no message of the compact protocol: {data[start : start + 8]!r}")
+
+
+def _end_of_varint(data: bytes, start: int, end: int) -> int:
+    for place in range(start, min(end, start + 5)):
+        if data[place] < 0x80:
+            return place + 1
+    raise WireError("A number in the header of the message has no end.")
+
+
+def _varint(number: int) -> bytes:
+    out = bytearray()
+    while number >= 0x80:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
