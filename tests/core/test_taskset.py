@@ -16,7 +16,7 @@ from sparts.errors import (
 )
 from sparts.taskset import Tasks, resolve, resolve_all
 from sparts.testing.distributions import make_distribution
-from sparts.testing.running import make_service, running
+from sparts.testing.running import make_service, running, service_of
 from sparts.vservice import VService
 from sparts.vtask import SkipTask, VTask
 
@@ -219,6 +219,36 @@ def test_dependency_is_met_by_a_subclass_that_is_there() -> None:
         pass
 
     assert names(resolve_all([B, BetterA])) == ["BetterA", "B"]
+
+
+def test_task_starts_after_and_stops_before_all_that_it_follows_and_brings_none_along() -> None:
+    life: list[str] = []
+
+    class Noting(VTask):
+        LOOPLESS = True
+
+        def start(self) -> None:
+            life.append(f"+{self.name}")
+
+        def stop(self) -> None:
+            life.append(f"-{self.name}")
+
+    class Handler(Noting): ...
+
+    class One(Handler): ...
+
+    class Two(Handler): ...
+
+    class Server(Noting):
+        @classmethod
+        def follows(cls) -> tuple[type[VTask], ...]:
+            return (Handler,)
+
+    assert resolve_all([Server]) == [Server]
+    assert resolve_all([Server, One, A, Two]) == [One, Two, Server, A]
+    with running(service_of(Server, One, Two)) as service:
+        assert service.tasks.dependants(service.tasks.Two) == [service.tasks.Server]
+    assert life == ["+One", "+Two", "+Server", "-Server", "-Two", "-One"]
 
 
 def test_cycle_is_shown() -> None:

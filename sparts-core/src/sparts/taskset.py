@@ -110,6 +110,10 @@ def resolve_needs(references: Iterable[TaskReference]) -> dict[type[VTask], list
                 _add(chosen, met)
                 pending.append(met)
             needs[task].append(met)
+    for task, met_already in needs.items():
+        followed = tuple(task.follows())
+        also = [t for t in needs if issubclass(t, followed) and t is not task]
+        met_already += [t for t in also if t not in met_already]
     return {task: needs[task] for task in _ordered(needs)}
 
 
@@ -230,9 +234,11 @@ class Tasks:
         return found
 
     def dependencies(self, task: VTask) -> list[VTask]:
-        """Return the tasks of this service that a task depends on directly."""
-        found = (self.get(_name_or_class(need)) for need in type(task).dependencies())
-        return [need for need in found if need is not None]
+        """Return the tasks of this service that a task depends on, or follows, directly."""
+        found = [self.get(_name_or_class(need)) for need in type(task).dependencies()]
+        followed = tuple(type(task).follows())
+        found += [t for t in self if isinstance(t, followed) and t is not task]
+        return [need for need in dict.fromkeys(found) if need is not None]
 
     def dependants(self, task: VTask) -> list[VTask]:
         """Return the tasks of this service that depend on a task directly."""

@@ -162,6 +162,15 @@ class VTask:
         """Return what this task depends on: ``DEPS``, and whatever a base class adds."""
         return cls.DEPS
 
+    @classmethod
+    def follows(cls) -> Sequence[type[VTask]]:
+        """Return the task types of which this one uses whatever is there; none by default.
+
+        Unlike those in ``DEPS`` they do not come along. All tasks of these types that the service
+        has start before this one and stop after it.
+        """
+        return ()
+
     def format_stacks(self) -> str:
         """Return where each thread (and coroutine, in a loop task) of this task is now, as text."""
         return "".join(map(format_thread, self.threads))

@@ -35,6 +35,7 @@ OUR_TASKS = {
     "DBusMainLoopTask": "sparts-dbus",
     "DBusServiceTask": "sparts-dbus",
     "GLibMainLoopTask": "sparts-dbus",
+    "NBServerTask": "sparts-thrift",
 }
 
 

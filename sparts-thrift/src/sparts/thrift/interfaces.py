@@ -1,4 +1,4 @@
-"""What the methods of a thrift service take and give, read from the code made of its IDL.
+"""What the methods of a thrift service take and give: the structs, and what these are made of.
 
 Two makes of code are understood: that of Apache's compiler (a module a service, with ``Iface``,
 ``echo_args``, ``echo_result``), and that of thriftpy2 (a class a service). Both are described in
@@ -8,7 +8,6 @@ the terms of Apache's library, so that its C code reads and writes the structs o
 from __future__ import annotations
 
 import inspect
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sparts.errors import UsageError
@@ -16,11 +15,7 @@ from sparts.errors import UsageError
 from thrift.Thrift import TType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-class InterfaceError(UsageError):
-    """What was given as ``MODULE`` is no thrift service, or one that cannot be served."""
+    from sparts.thrift.services import ThriftService
 
 
 class MethodSpec(NamedTuple):
@@ -43,83 +38,29 @@ class MethodSpec(NamedTuple):
     """Whether it gives a value, that is: is not ``void``."""
 
 
-class Interface(NamedTuple):
-    """A service of an IDL file, with what it inherits."""
-
-    name: str
-    methods: dict[str, MethodSpec]
-    source: Any
-    """What it was read from: a module of Apache's make, a class of thriftpy2's."""
-
-
-def read_interface(module: Any, name: str | None = None) -> Interface:
-    """Return the service that a module is or holds.
-
-    Args:
-        module: the module of a service or the package around such modules, as Apache's compiler
-            makes them; or a module or a service class of thriftpy2's.
-        name: the name of the service; None: that of the module, or of the only one that it holds.
+def describe(service: ThriftService) -> dict[str, MethodSpec]:
+    """Return the methods of a service, by name, those that it inherits included.
 
     Raises:
-        InterfaceError: it is or holds no service, several, or not the one of that name.
+        UsageError: it cannot be served.
     """
-    if _is_apache(module):
-        return Interface(name or _last(module.__name__), _apache_methods(module), module)
-    if _is_thriftpy2(module):
-        return Interface(name or module.__name__, _thriftpy2_methods(module), module)
-    services = dict(_services_in(module)) if isinstance(module, ModuleType) else {}
-    if name is None and len(services) == 1:
-        (name,) = services
-    if name in services:
-        return read_interface(services[name], name)
-    what = getattr(module, "__name__", repr(module))
-    if not services:
-        raise InterfaceError(
-            f"{what} is no thrift service. MODULE takes the module that the thrift compiler made of"
-            f" a service (import it), or a module that thriftpy2 loaded."
-        )
-    wanted = f"no service {name!r}" if name else f"{len(services)} services"
-    raise InterfaceError(
-        f"{what} holds {wanted}: set SERVICE_NAME to one of {', '.join(sorted(services))}."
-    )
-
-
-def _is_apache(thing: Any) -> bool:
-    return isinstance(thing, ModuleType) and isinstance(getattr(thing, "Iface", None), type)
-
-
-def _is_thriftpy2(thing: Any) -> bool:
-    return isinstance(thing, type) and isinstance(getattr(thing, "thrift_services", None), list)
-
-
-def _services_in(module: ModuleType) -> Iterator[tuple[str, Any]]:
-    for name, value in list(vars(module).items()):
-        if _is_apache(value) or _is_thriftpy2(value):
-            yield name, value
-
-
-def _last(dotted: str) -> str:
-    return dotted.rpartition(".")[2]
+    if service.by_thriftpy2:
+        return _thriftpy2_methods(service.target)
+    return _apache_methods(service)
 
 
 # -- Apache's make -----------------------------------------------------------------------------
 
 
-def _apache_methods(module: ModuleType) -> dict[str, MethodSpec]:
+def _apache_methods(service: ThriftService) -> dict[str, MethodSpec]:
     found: dict[str, MethodSpec] = {}
-    for base in reversed(module.Iface.__mro__):
-        for name, function in vars(base).items():
-            # A service may extend one of another module, which need not be imported by name.
-            made = getattr(function, "__globals__", {})
-            if f"{name}_args" in made:
-                parameters = tuple(inspect.signature(function).parameters)[1:]
-                arguments, result = made[f"{name}_args"], made.get(f"{name}_result")
-                found[name] = _method(
-                    name,
-                    parameters,
-                    (arguments, _apache_spec(arguments)),
-                    (result, _apache_spec(result)),
-                )
+    for name, method in service.methods.items():
+        # What it inherits has its structs in another module, which need not be imported by name.
+        made = getattr(service.target.Iface, name).__globals__
+        arguments, result = made[f"{name}_args"], made.get(f"{name}_result")
+        described = (arguments, _apache_spec(arguments))
+        given = (None, ()) if method.oneway else (result, _apache_spec(result))
+        found[name] = _method(name, method.parameters, described, given)
     return found
 
 
@@ -167,7 +108,7 @@ def _described(struct: Any, specs: dict[type, list[Any]]) -> list[Any]:
         fields: list[Any] = [None] * (max(struct.thrift_spec, default=-1) + 1)
         for number, (kind, name, *rest) in struct.thrift_spec.items():
             if number < 0:
-                raise InterfaceError(
+                raise UsageError(
                     f"The field {name} of {struct.__name__} has no number in the IDL: give it one."
                 )
             kind, arguments = _typed((kind, rest[0]) if len(rest) == 2 else kind, specs)

@@ -12,6 +12,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sparts.errors import StartError
+from sparts.thrift.calls import current
+from sparts.thrift.interfaces import describe
 from sparts.thrift.wire import (
     CALL,
     EXCEPTION,
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from sparts.tasks.thrift.handler import ThriftHandlerTask
-    from sparts.thrift.interfaces import Interface, MethodSpec
+    from sparts.thrift.calls import Caller
+    from sparts.thrift.interfaces import MethodSpec
+    from sparts.thrift.services import ThriftService
 
 _ERROR_SPEC = (
     None,
@@ -114,9 +118,7 @@ class Method:
         if isinstance(error, self._declared):
             for name, kind in self.spec.errors:
                 if isinstance(error, kind):
-                    return Outcome(
-                        REPLY, self.spec.result(**{name: error}), self.spec.result_spec
-                    )
+                    return Outcome(REPLY, self.spec.result(**{name: error}), self.spec.result_spec)
         if isinstance(error, TApplicationException):
             return Outcome(EXCEPTION, error, _ERROR_SPEC)
         if isinstance(error, SystemExit | KeyboardInterrupt):
@@ -155,8 +157,9 @@ class Call:
         """Call the method in this thread, and return the frame to send."""
         return self._answer(self.method.invoke(self._arguments))
 
-    async def run_async(self) -> bytes:
+    async def run_async(self, caller: Caller) -> bytes:
         """Await the method, and return the frame to send."""
+        current.set(caller)
         return self._answer(await self.method.invoke_async(self._arguments))
 
     def failed(self) -> bytes:
@@ -274,18 +277,18 @@ def failure(kind: int, message: str) -> Outcome:
     return Outcome(EXCEPTION, TApplicationException(kind, message), _ERROR_SPEC)
 
 
-def bind(handler: ThriftHandlerTask, interface: Interface) -> dict[str, Method]:
-    """Return the methods of an interface as a handler has them.
+def bind(handler: ThriftHandlerTask, service: ThriftService) -> dict[str, Method]:
+    """Return the methods of a service as a handler has them.
 
     Raises:
         StartError: some are missing or take other parameters; the message names each.
     """
     wrong: list[str] = []
     methods: dict[str, Method] = {}
-    for name, spec in interface.methods.items():
+    for name, spec in describe(service).items():
         wanted = f"{name}({', '.join(spec.parameters)})"
         function = handler.implementation(name)
-        if function is None or _is_placeholder(function, interface):
+        if function is None or _is_placeholder(function):
             wrong.append(f"it has no method {wanted}")
         elif not _takes(function, len(spec.parameters)):
             wrong.append(f"{name}{inspect.signature(function)} does not take what {wanted} gives")
@@ -293,12 +296,12 @@ def bind(handler: ThriftHandlerTask, interface: Interface) -> dict[str, Method]:
             methods[name] = Method(handler, spec, function)
     if wrong:
         raise StartError(
-            f"{handler.name} does not implement the service {interface.name}: {'; '.join(wrong)}."
+            f"{handler.name} does not implement the service {service.name}: {'; '.join(wrong)}."
         )
     return methods
 
 
-def _is_placeholder(function: Any, interface: Interface) -> bool:
+def _is_placeholder(function: Any) -> bool:
     """Whether it is the empty method of the generated ``Iface`` that the handler derives from."""
     made_in = getattr(function, "__globals__", {})
     return f"{getattr(function, '__name__', '')}_args" in made_in and "Iface" in made_in

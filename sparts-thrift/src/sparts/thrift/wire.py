@@ -164,17 +164,17 @@ def read_header(data: bytes, start: int, end: int) -> Header:
         name, body = start + 8, start + 12 + length
         if version & 0xFFFF0000 == _VERSION_1 and body <= end:
             sequence = body - 4
-            return Header(
-                BINARY, version & 0xFF, data[name:sequence], data[sequence:body], body
-            )
+            return Header(BINARY, version & 0xFF, data[name:sequence], data[sequence:body], body)
     elif first == _COMPACT_ID and end - start >= 4:
         return _read_compact_header(data, start, end)
     elif first == 0 and end - start >= 9:
         (length,) = _LENGTH.unpack_from(data, start)
         kind = start + 4 + length
         if kind + 5 <= end:
-            name, sequence = data[start + 4 : kind], data[kind + 1 : kind + 5]
-            return Header(OLD_BINARY, data[kind], name, sequence, kind + 5)
+            body = kind + 5
+            return Header(
+                OLD_BINARY, data[kind], data[start + 4 : kind], data[kind + 1 : body], body
+            )
     raise WireError(f"It is no thrift message: it begins with {data[start : start + 8]!r}")
 
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.counters import SampleType, counter, labelled, samples
-from sparts.errors import StartError
+from sparts.errors import StartError, UsageError
 from sparts.tasks.asyncio_loop import AsyncioLoopTask
-from sparts.thrift.interfaces import InterfaceError, read_interface
 from sparts.thrift.processor import Processor, bind
+from sparts.thrift.services import find_service
 from sparts.vtask import VTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sparts.taskset import TaskReference
-    from sparts.thrift.interfaces import Interface
     from sparts.thrift.processor import Method, Outcome
+    from sparts.thrift.services import ThriftService
 
 
 class ThriftHandlerTask(VTask):
@@ -50,13 +51,13 @@ class ThriftHandlerTask(VTask):
         "method",
     )
 
-    interface: Interface
+    thrift_service: ThriftService
     """The service that it implements, from `initTask` on."""
     processor: Processor
     """The methods as a processor of Apache's library, from `initTask` on."""
 
     @classmethod
-    def find_interface(cls) -> Interface:
+    def find_service(cls) -> ThriftService:
         """Return the service that ``MODULE`` and ``SERVICE_NAME`` mean.
 
         Raises:
@@ -64,19 +65,23 @@ class ThriftHandlerTask(VTask):
         """
         if cls.MODULE is None:
             raise StartError(
-                f"{cls.__name__} has no MODULE: set it to the module that the thrift compiler made "
-                f"of your service."
+                f"{cls.__name__} has no MODULE: set it to what the thrift compiler made of your "
+                f"service, such as calculator.Calculator."
             )
         try:
-            return read_interface(cls.MODULE, cls.SERVICE_NAME)
-        except InterfaceError as error:
+            try:
+                found = find_service(cls.MODULE)
+            except UsageError:
+                return find_service(cls.MODULE, cls.SERVICE_NAME)
+        except UsageError as error:
             raise StartError(f"{cls.__name__}: {error}") from error
+        return replace(found, name=cls.SERVICE_NAME or found.name)
 
     @classmethod
     def dependencies(cls) -> Sequence[TaskReference]:
         """Return ``DEPS``, and the asyncio loop if a method needs it."""
         try:
-            names = cls.find_interface().methods if cls.MODULE is not None else {}
+            names = cls.find_service().methods if cls.MODULE is not None else {}
         except StartError:  # the start says so
             names = {}
         if any(inspect.iscoroutinefunction(getattr(cls, name, None)) for name in names):
@@ -97,24 +102,25 @@ class ThriftHandlerTask(VTask):
         return found if callable(found) else None
 
     def initTask(self) -> None:  # noqa: N802
-        """Read the interface, and check that this task has its methods.
+        """Find the service, and check that this task has its methods.
 
         Raises:
             StartError: it has not; the message names each that is missing or takes other
                 parameters.
         """
         super().initTask()
-        self.interface = self.find_interface()
-        self.processor = Processor(bind(self, self.interface))
+        self.thrift_service = self.find_service()
+        self.processor = Processor(bind(self, self.thrift_service))
 
     def check(self) -> None:
         """See whether this task has the methods of its service."""
         super().check()
-        bind(self, self.find_interface())
+        bind(self, self.find_service())
 
     def invoke(self, method: Method, arguments: Any) -> Outcome:
         """Call a method, wait for its end, and return what came of it; not in the asyncio loop."""
         if not method.asynchronous:
             return method.invoke(arguments)
         loop: AsyncioLoopTask = self.service.requireTask(AsyncioLoopTask)
-        return loop.call(method.invoke_async, arguments).result()
+        outcome: Outcome = loop.call(method.invoke_async, arguments).result()
+        return outcome

@@ -1,0 +1,289 @@
+"""One connection of a client: frames come in, are answered one after the other, and go out.
+
+What comes in next is read when what came before has been answered and the answer has been taken.
+So each client has one call under way at a time, however many it has sent, its answers come in
+order, and one that does not read is not read from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from struct import Struct
+from threading import Lock
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from sparts.thrift.calls import Caller, current
+from sparts.thrift.processor import RefusedError
+from sparts.thrift.wire import WireError
+
+if TYPE_CHECKING:
+    import socket
+
+    from sparts.tasks.thrift.engine import Engine
+
+_LENGTH = Struct(">I")
+_CHUNK = 1 << 16
+"""Bytes that are read at once; more for a frame that is known to be larger."""
+_LARGE_CHUNK = 1 << 20
+_TURN = 64
+"""Frames that are answered before the others have their turn."""
+_WOULD_BLOCK = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+class Connection:
+    """A connection, worked on by one thread at a time: the one that holds its ``claim``.
+
+    A thread that comes while another works on it leaves a note (``again``) and goes.
+    """
+
+    __slots__ = (
+        "_complained", "_data", "_partial", "_place", "_receive", "_send", "_unsent", "_wanted",
+        "active", "again", "began", "caller", "claim", "engine", "sock",
+    )  # fmt: skip
+
+    def __init__(self, engine: Engine, sock: socket.socket, address: Any) -> None:
+        self.engine = engine
+        self.sock = sock
+        self.caller = Caller(address)
+        self.claim = Lock()
+        self.again = False
+        self.active = monotonic()
+        """When something was last answered, where that matters."""
+        self.began = 0.0
+        """When the request or answer began that has not come or gone wholly; 0.0: none has."""
+        self._receive = sock.recv
+        self._send = sock.send
+        self._data = b""
+        self._place = 0
+        self._partial: bytearray | None = None
+        self._wanted = 4
+        self._unsent: memoryview | None = None
+        self._complained = False
+
+    # -- whose turn it is --------------------------------------------------------------------------
+
+    def resume(self) -> None:
+        """Go on: something may be there to be read, or there is room to write."""
+        self.again = True
+        if self.claim.acquire(False):
+            self.advance()
+
+    def advance(self) -> None:
+        """Do what there is to do; the claim is held."""
+        current.set(self.caller)
+        while True:
+            self.again = False
+            try:
+                if not self._work():
+                    return
+            except (OSError, WireError) as error:
+                self._end(error)
+                return
+            except Exception:
+                self.engine.logger.exception("%s was closed: it could not be served", self.caller)
+                self.close()
+                return
+            self.claim.release()
+            if not self.again or not self.claim.acquire(False):
+                return
+
+    def answered(self, answer: bytes) -> None:
+        """Send the answer to a call that had to wait, and go on; the claim is held."""
+        try:
+            self._transmit(answer)
+        except OSError as error:
+            self._end(error)
+        else:
+            self.advance()
+
+    def answered_elsewhere(self, answer: bytes) -> None:
+        """Do the same in a thread that shall not make calls."""
+        try:
+            self._transmit(answer)
+        except OSError as error:
+            self._end(error)
+            return
+        more = self._place < len(self._data) or self.engine.draining
+        self.claim.release()
+        if more or self.again:
+            self.engine.requeue(self)
+
+    # -- working; all of it with the claim ---------------------------------------------------------
+
+    def _work(self) -> bool:
+        """Read, call and answer until there is nothing to do; False: the claim is kept."""
+        if self._unsent is not None and not self._flush():
+            return True
+        engine = self.engine
+        for _ in range(_TURN):
+            end = self._find_frame()
+            while end < 0:
+                if not self._read():
+                    return self._nothing_there()
+                end = self._find_frame()
+            start, self._place = self._place, end
+            answer = self._answer(start + 4, end)
+            if answer is None:
+                return False
+            if answer:
+                self._transmit(answer)
+                if self._unsent is not None:
+                    return True
+        engine.requeue(self)
+        return True
+
+    def _answer(self, start: int, end: int) -> bytes | None:
+        """Make the call that lies there, and return its answer; None: it comes later."""
+        engine = self.engine
+        try:
+            call = engine.router.read(self._data, start, end)
+        except RefusedError as refused:
+            engine.n_bad_requests.increment()
+            self._complain("%s: %s", self.caller, refused)
+            return refused.answer
+        method = call.method
+        if method.inline:
+            return call.run()
+        if method.asynchronous:
+            engine.call_async(self, call)
+            return None
+        return engine.call(self, call)
+
+    def _find_frame(self) -> int:
+        """Return where the next frame ends in what was read; -1: it is not there as a whole."""
+        data, place = self._data, self._place
+        have = len(data) - place
+        if have >= 4:
+            (length,) = _LENGTH.unpack_from(data, place)
+            if not 0 < length <= self.engine.max_frame:
+                raise WireError(self._say_length(length))
+            end: int = place + 4 + length
+            if have >= 4 + length:
+                return end
+            self._wanted = 4 + length
+        elif not have:
+            return -1
+        else:
+            self._wanted = 4
+        self._partial = bytearray(data[place:])
+        self._data, self._place = b"", 0
+        self.began = monotonic()
+        self.engine.deadlines.expect(self.began + self.engine.request_timeout)
+        return -1
+
+    def _say_length(self, length: int) -> str:
+        if length & 0x80000000:
+            length -= 1 << 32
+        if length <= 0:
+            return f"a frame cannot be {length} bytes long"
+        flag = self.engine.max_frame_flag
+        return f"a frame of {length} bytes is longer than {flag} {self.engine.max_frame}"
+
+    def _read(self) -> bool:
+        """Read what is there; False: nothing is, for now.
+
+        Raises:
+            EOFError: and nothing will be.
+        """
+        partial = self._partial
+        missing = 0 if partial is None else self._wanted - len(partial)
+        try:
+            chunk = self._receive(_CHUNK if missing <= _CHUNK else min(missing, _LARGE_CHUNK))
+        except _WOULD_BLOCK:
+            return False
+        if not chunk:
+            raise ConnectionResetError
+        if partial is None:
+            self._data, self._place = chunk, 0
+            return True
+        partial += chunk
+        if len(partial) >= self._wanted and self._wanted == 4:
+            (length,) = _LENGTH.unpack_from(partial)
+            if not 0 < length <= self.engine.max_frame:
+                raise WireError(self._say_length(length))
+            self._wanted = 4 + length
+        if len(partial) >= self._wanted:
+            self._data, self._place, self._partial, self.began = bytes(partial), 0, None, 0.0
+        return True
+
+    def _nothing_there(self) -> bool:
+        """Leave it for now, or for good where the server stops."""
+        if self.engine.draining and self._partial is None:
+            self.close()
+            return False
+        return True
+
+    def _transmit(self, answer: bytes) -> None:
+        try:
+            sent = self._send(answer)
+        except _WOULD_BLOCK:
+            sent = 0
+        if sent != len(answer):
+            self._unsent = memoryview(answer)[sent:]
+            self.began = monotonic()
+            self.engine.deadlines.expect(self.began + self.engine.request_timeout)
+        if self.engine.idle_timeout:
+            self.active = monotonic()
+
+    def _flush(self) -> bool:
+        """Send what was not taken before; False: it is not taken now either."""
+        unsent = self._unsent
+        while unsent:
+            try:
+                unsent = self._unsent = unsent[self._send(unsent) :]
+            except _WOULD_BLOCK:
+                return False
+        self._unsent, self.began = None, 0.0
+        return True
+
+    # -- the end -----------------------------------------------------------------------------------
+
+    def _end(self, error: Exception) -> None:
+        if isinstance(error, WireError | ssl.SSLError):
+            self.engine.n_bad_requests.increment()
+            self._complain("%s was closed: %s", self.caller, error)
+        self.close()
+
+    def _complain(self, message: str, *arguments: object) -> None:
+        """Log one line for each connection, however much is wrong with what comes by it."""
+        if not self._complained:
+            self._complained = True
+            self.engine.logger.warning(message, *arguments)
+
+    def close(self) -> None:
+        """Close it; the claim is held, and is never given back."""
+        self.engine.forget(self)
+        self._data, self._partial, self._unsent = b"", None, None
+        self.sock.close()
+
+
+class TLSConnection(Connection):
+    """A connection that speaks TLS, from its handshake on."""
+
+    __slots__ = ("_shaken",)
+
+    sock: ssl.SSLSocket
+
+    def __init__(self, engine: Engine, sock: ssl.SSLSocket, address: Any) -> None:
+        super().__init__(engine, sock, address)
+        self._shaken = False
+        self.began = self.active
+        engine.deadlines.expect(self.began + engine.request_timeout)
+
+    def _work(self) -> bool:
+        if not self._shaken:
+            try:
+                self.sock.do_handshake()
+            except _WOULD_BLOCK:
+                return True
+            self._shaken, self.began = True, 0.0
+        return super()._work()
+
+    def close(self) -> None:
+        """Tell the client that it is the end, and close it."""
+        if self._shaken:
+            with contextlib.suppress(OSError, ValueError):
+                self.sock.unwrap()
+        super().close()

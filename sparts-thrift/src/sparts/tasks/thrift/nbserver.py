@@ -1,0 +1,130 @@
+"""The thrift server for every day: framed, binary or compact, over TCP or a Unix socket."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from sparts.counters import CallbackCounter, counter
+from sparts.listeners import Listening
+from sparts.option_types import duration, size
+from sparts.options import option
+from sparts.tasks.asyncio_loop import AsyncioLoopTask
+from sparts.tasks.thrift.engine import Engine
+from sparts.tasks.thrift.server import ThriftServerTask
+
+if TYPE_CHECKING:
+    from sparts.vservice import VService
+
+
+class NBServerTask(Listening, ThriftServerTask):
+    """Serves thrift: framed, each client in the protocol that it speaks, binary or compact."""
+
+    OPT_PREFIX = "thrift"
+
+    n_threads = option(
+        name="threads",
+        type=int,
+        default=4,
+        metavar="N",
+        reloadable=False,
+        help="calls that may run at a time (those of INLINE handlers and coroutines not counted)",
+    )
+    max_frame = option(
+        type=size,
+        default="16MiB",
+        metavar="SIZE",
+        reloadable=False,
+        help="the longest request that is read; who sends a longer one is disconnected",
+    )
+    idle_timeout = option(
+        type=duration,
+        default=0.0,
+        metavar="DURATION",
+        reloadable=False,
+        help="disconnect a client that has asked nothing for so long; 0: never",
+    )
+    request_timeout = option(
+        type=duration,
+        default=60.0,
+        metavar="DURATION",
+        reloadable=False,
+        help="how long a request may take to arrive, and its answer to be taken; 0: for ever",
+    )
+
+    n_accepted = counter(help="Connections.")
+    n_bad_requests = counter(help="Requests that were no calls of a method that there is.")
+    n_timeouts = counter(help="Connections that were closed because of a timeout.")
+
+    def __init__(self, service: VService) -> None:
+        super().__init__(service)
+        self._engine: Engine | None = None
+
+    @CallbackCounter
+    def n_connections(self) -> float:
+        """Connections just now."""
+        return len(self._engine.connections) if self._engine else 0
+
+    @CallbackCounter
+    def n_waiting(self) -> float:
+        """Calls that wait for one of the threads just now."""
+        return len(self._engine.waiting) if self._engine else 0
+
+    @property
+    def bound_host(self) -> Any:
+        """The host that it listens on, the first if there are several."""
+        return self.bound_addrs[0][0]
+
+    @property
+    def bound_port(self) -> int:
+        """The port that it listens on."""
+        port: int = self.bound_addrs[0][1]
+        return port
+
+    @property
+    def all_inline(self) -> bool:
+        """Whether no call ever waits for anything."""
+        return all(method.inline for method in self.router.methods.values())
+
+    @property
+    def loop_task(self) -> AsyncioLoopTask:
+        """The loop on which coroutines run."""
+        found: AsyncioLoopTask = self.service.requireTask(AsyncioLoopTask)
+        return found
+
+    def start(self) -> None:
+        """Begin to accept connections."""
+        # One more than calls may run at a time, so that one can always talk to the clients.
+        self.workers = 2 if self.all_inline else self.n_threads + 1
+        self._engine = Engine(self)
+        self._engine.listen(self.take_sockets())
+        super().start()
+        self.log_started()
+
+    def _runloop(self) -> None:
+        if self._engine is not None:
+            self._engine.run()
+
+    def stop(self) -> None:
+        """Accept no more connections, and let the calls finish that have come."""
+        super().stop()
+        if self._engine is not None:
+            self._engine.drain(self.stop_listening)
+
+    def join(self) -> None:
+        """Wait until the last call has ended and its answer has been taken.
+
+        What has not ended one second before the deadline of the stop is cut off, and logged.
+        """
+        engine = self._engine
+        if engine is not None:
+            limit = None
+            if self.stop_deadline is not None:
+                limit = max(0.0, self.stop_deadline - monotonic() - 1.0)
+            if not engine.emptied.wait(limit):
+                count = len(engine.connections)
+                self.logger.warning("%d clients were cut off: they took too long", count)
+            engine.finish()
+            super().join()
+            engine.close()
+        self.close_sockets()

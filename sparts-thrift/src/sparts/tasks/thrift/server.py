@@ -1,0 +1,90 @@
+"""What every task that serves thrift has in common: which handlers it serves, under which names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sparts.errors import StartError, UsageError
+from sparts.tasks.thrift.handler import ThriftHandlerTask
+from sparts.thrift.processor import Method, Router
+from sparts.thrift.services import find_service
+from sparts.vtask import VTask
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class ThriftServerTask(VTask):
+    """Serves the handlers of its service; base of the tasks that do so over some transport.
+
+    It starts after all handlers of the service and stops before them.
+    """
+
+    MODULE: ClassVar[Any] = None
+    """The thrift service that it serves; None: that of the service's only handler."""
+    MULTIPLEX: ClassVar[bool] = False
+    """True: it serves all handlers, to clients that name the service in each call (Apache's
+    ``TMultiplexedProtocol``). A call that names none goes to the handler of ``MODULE``, or to the
+    only one."""
+
+    router: Router
+    """Finds the method that a message calls; from `initTask` on."""
+
+    @classmethod
+    def follows(cls) -> Sequence[type[VTask]]:
+        """Return the handlers, whichever there are."""
+        return (*super().follows(), ThriftHandlerTask)
+
+    def initTask(self) -> None:  # noqa: N802
+        """Find the handlers.
+
+        Raises:
+            StartError: there is none for ``MODULE``, or more than one without ``MULTIPLEX``.
+        """
+        super().initTask()
+        self.router = self.make_router()
+
+    def make_router(self) -> Router:
+        """Return a router to the handlers; called in `initTask`.
+
+        Raises:
+            StartError: there is none for ``MODULE``, or more than one without ``MULTIPLEX``.
+        """
+        every = [task for task in self.service.tasks if isinstance(task, ThriftHandlerTask)]
+        chosen = [task for task in every if self.MODULE is None or self._serves(task)]
+        names = ", ".join(task.name for task in every)
+        if not every or (not chosen and not self.MULTIPLEX):
+            there = f"none of {names} does" if every else "no ThriftHandlerTask is there"
+            what = find_service(self.MODULE).name if self.MODULE is not None else "a service"
+            raise StartError(f"{self.name} needs a handler that implements {what}: {there}.")
+        if len(chosen) > 1 and not self.MULTIPLEX:
+            names = ", ".join(task.name for task in chosen)
+            raise StartError(
+                f"{self.name} can serve one handler, and there are {names}. Set MODULE to the "
+                f"service that it is to serve, or MULTIPLEX = True."
+            )
+        table: dict[bytes, Method] = {}
+        if len(chosen) == 1:
+            table.update({m.name: m for m in chosen[0].processor.methods.values()})
+        if not self.MULTIPLEX:
+            return Router(table)
+        services: dict[str, ThriftHandlerTask] = {}
+        for task in every:
+            name = task.thrift_service.name
+            if services.setdefault(name, task) is not task:
+                raise StartError(
+                    f"{services[name].name} and {task.name} both implement the service {name}: "
+                    f"give one of them another SERVICE_NAME."
+                )
+            for method in task.processor.methods.values():
+                table[f"{name}:{method.spec.name}".encode()] = method
+        return Router(table, services)
+
+    def _serves(self, handler: ThriftHandlerTask) -> bool:
+        """Whether a handler implements what ``MODULE`` asks for, or a service that extends it."""
+        try:
+            wanted = find_service(self.MODULE).target
+        except UsageError as error:
+            raise StartError(f"{self.name}: {error}") from error
+        has = handler.thrift_service.target
+        return issubclass(getattr(has, "Iface", has), getattr(wanted, "Iface", wanted))
