@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+from typing import ClassVar
 
 import pytest
 from sparts.testing.servers import ServerContract
+from sparts.vtask import VTask
 
 from tests.thrift.echo import AsyncServer, EchoServer, InlineServer, ask_text
 
@@ -15,7 +17,7 @@ pytestmark = pytest.mark.needs("thrift-compiler")
 class TestNBServerTask(ServerContract):
     """NBServerTask is a server like every other."""
 
-    server_task = EchoServer
+    server_task: ClassVar[type[VTask]] = EchoServer
 
     def ask(self, connection: socket.socket) -> None:
         """Ask for an echo."""
