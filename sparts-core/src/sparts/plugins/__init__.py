@@ -36,7 +36,6 @@ OUR_TASKS = {
     "DBusServiceTask": "sparts-dbus",
     "GLibMainLoopTask": "sparts-dbus",
     "NBServerTask": "sparts-thrift",
-    "TwistedReactorTask": "sparts-twisted",
 }
 
 
