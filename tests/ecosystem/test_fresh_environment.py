@@ -40,7 +40,8 @@ def test_core_alone_runs_a_service_and_a_plugin_adds_tasks_by_name(
         assert "Traceback" not in service.output
 
     environment.uv_install(wheels["sparts-tornado"])
-    assert environment.installed() == {"sparts-core", "pluggy", "sparts-tornado", "tornado"}
+    tornado_and_its_needs = {"sparts-tornado", "tornado", "prometheus_client"}
+    assert environment.installed() == {"sparts-core", "pluggy", *tornado_and_its_needs}
     with ServiceProcess(third, cwd=environment.work) as service:
         port = service.listening_port("TornadoHTTPTask")
         service.read_until_started()

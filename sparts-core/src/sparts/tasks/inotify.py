@@ -87,6 +87,8 @@ class Watcher:
             self.renew()
         except BaseException:
             self._observer.stop()
+            if self._observer.is_alive():
+                self._observer.join()
             raise
 
     def renew(self) -> None:

@@ -172,11 +172,10 @@ class ServerContract:
             port = taken.getsockname()[1]
             before = Leftovers()
             try:
-                make_service(service_of(self.server_task), *self.here(port)).startBG()
+                with running(service_of(self.server_task), *self.here(port)):
+                    raise AssertionError(f"It started, although port {port} was taken.")
             except StartError as error:
                 message = str(error)
-            else:
-                raise AssertionError(f"It started, although port {port} was taken.")
             before.check("The start that failed")
         assert message.startswith(f"{self.flag('port')}: {LOCAL}:{port} is in use"), message
 
@@ -240,19 +239,26 @@ class ServerContract:
     def test_a_restart_keeps_the_port_and_resets_no_connection_that_waits(self) -> None:
         """Also where the port was taken freely."""
         early: list[socket.socket] = []
-        made: queue.SimpleQueue[VService] = queue.SimpleQueue()
+        made: queue.SimpleQueue[VService | BaseException] = queue.SimpleQueue()
         with self.running() as service, contextlib.ExitStack() as stack:
             (address,) = self.server(service).bound_addrs
             successor = service.successor
 
             def note() -> VService:  # between two instances: nobody accepts just now
-                early.append(stack.enter_context(self.connected(address)))
-                made.put(new := successor())
+                try:
+                    early.append(stack.enter_context(self.connected(address)))
+                    new = successor()
+                except BaseException as error:
+                    made.put(error)
+                    raise
+                made.put(new)
                 return new
 
             service.successor = note  # type: ignore[method-assign]
             service.restart()
             new = made.get(timeout=WAIT)
+            if isinstance(new, BaseException):
+                raise new
             wait_ready(new)
             assert self.server(new) is not self.server(service)
             assert self.server(new).bound_addrs == [address]
