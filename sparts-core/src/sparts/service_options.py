@@ -128,6 +128,24 @@ class ServiceOptions:
         reloadable=False,
         help="how long --kill waits before it gives up with status 1",
     )
+    systemd_install = option(
+        action="store_true",
+        default=False,
+        help="write systemd units that run this command line, and exit (--dryrun prints them)",
+        reloadable=False,
+    )
+    runit_install = option(
+        action="store_true",
+        default=False,
+        help="write a runit folder that runs this command line, and exit (--dryrun prints it)",
+        reloadable=False,
+    )
+    install_folder = option(
+        metavar="FOLDER",
+        help="where to write them; without it /etc/systemd/system (not root: "
+        "~/.config/systemd/user), /etc/sv",
+        reloadable=False,
+    )
     run_as_user = option(
         "user",
         metavar="USER",

@@ -29,6 +29,8 @@ __all__ = ["ServiceThread", "VService", "VTask"]
 
 # What lives upstairs, in cli/, is named and not imported: it comes in with the flag that asks.
 INSTEAD = {
+    "systemd_install": "sparts.cli.systemd_units:install",
+    "runit_install": "sparts.cli.runit_folder:install",
     "dryrun": "sparts.cli.dryrun:dry_run",
     "status": "sparts.cli.daemon:control",
     "kill": "sparts.cli.daemon:control",

@@ -1,0 +1,134 @@
+"""What the writers for init systems share: the command line that started us, files to write."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+from sparts.errors import UsageError
+from sparts.listeners import Address, Listening
+from sparts.options.binding import state_of
+
+if TYPE_CHECKING:
+    import argparse
+
+    from sparts.vservice import VService
+
+LEFT_OUT = ("--systemd-install", "--runit-install", "--install-folder", "--dryrun", "--daemon")
+"""Flags that are not part of what an init system shall run."""
+WITH_VALUE = ("--install-folder", "--user", "--group")
+MARK = "Written by sparts"
+
+
+class Installation(NamedTuple):
+    """A service to be run by an init system."""
+
+    name: str
+    """The name of the service, fit for a file."""
+    title: str
+    """One line that says what it is."""
+    words: list[str]
+    """The command line that started us, without what asked for the installation."""
+    folder: str
+    """The folder that it was started in, where relative paths begin."""
+    variables: dict[str, str]
+    """The environment variables that options came from."""
+    secrets: dict[str, str]
+    """Those of secret options, which are not written down: the option's name by variable."""
+    service: VService
+    addresses: list[Address]
+
+
+def read_installation(
+    service_class: type[VService], ns: argparse.Namespace, name: str | None
+) -> Installation:
+    """Return what there is to install.
+
+    Raises:
+        UsageError: the service could not be made as its options are.
+    """
+    service = service_class(ns)
+    service.name = name or service.name
+    service.preprocessOptions()
+    service.tasks.create(service)
+    addresses = [task.address() for task in service.instances() if isinstance(task, Listening)]
+    variables: dict[str, str] = {}
+    secrets: dict[str, str] = {}
+    if state := state_of(ns):
+        for dest, source in state.sources.items():
+            if source.kind == "environment" and source.name in os.environ:
+                binding = state.bindings[dest]
+                if binding.option.secret and source.name == binding.env:
+                    secrets[source.name] = dest
+                else:
+                    variables[source.name] = os.environ[source.name]
+    doc = (service_class.__doc__ or "").strip().partition("\n")[0]
+    return Installation(
+        re.sub(r"[^A-Za-z0-9_.:-]", "_", service.name),
+        doc or service.name,
+        command_line(sys.orig_argv),
+        os.getcwd(),
+        variables,
+        secrets,
+        service,
+        addresses,
+    )
+
+
+def command_line(argv: list[str], also_without: tuple[str, ...] = ()) -> list[str]:
+    """Return a command line with absolute paths, without what asks for an installation.
+
+    Args:
+        argv: the whole of it, from the interpreter on.
+        also_without: further flags to leave out, with their values.
+    """
+    main = getattr(sys.modules.get("__main__"), "__file__", None)
+    words, unwanted = [os.path.abspath(sys.executable)], (*LEFT_OUT, *also_without)
+    rest = iter(argv[1:])
+    for word in rest:
+        flag, equals, _ = word.partition("=")
+        # argparse takes the beginning of a flag for it; "--" alone is none
+        meant = [each for each in unwanted if len(flag) > 3 and each.startswith(flag)]
+        if not meant:
+            same = main is not None and os.path.abspath(word) == os.path.abspath(main)
+            words.append(os.path.abspath(word) if same else word)
+        elif meant[0] in WITH_VALUE and not equals:
+            next(rest, None)
+    return words
+
+
+def write_files(folder: str, files: dict[str, str], dry: bool, executable: tuple[str, ...]) -> None:
+    """Write files into a folder, or print them; what somebody else wrote there is left alone.
+
+    Args:
+        folder: where to; it is made.
+        files: their texts by path within it.
+        dry: print them instead.
+        executable: which of them are to be run.
+
+    Raises:
+        UsageError: a file is another's, or cannot be written; then none was.
+    """
+    paths = {os.path.join(folder, name): text for name, text in files.items()}
+    programs = [os.path.join(folder, name) for name in executable]
+    if dry:
+        for path, text in paths.items():
+            print(f"# {path}\n{text}")
+        return
+    try:
+        for path in filter(os.path.lexists, paths):
+            with open(path, encoding="utf-8", errors="replace") as file:
+                if MARK not in file.read():
+                    raise UsageError(f"{path} is not of our writing, and is left as it is.")
+        for path, text in paths.items():
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            temporary = f"{path}.new"
+            with open(temporary, "w", encoding="utf-8") as file:
+                file.write(text)
+                os.chmod(file.fileno(), 0o755 if path in programs else 0o644)
+            os.replace(temporary, path)
+            print(f"Wrote {path}")
+    except OSError as error:
+        raise UsageError(f"{error.filename}: cannot be written: {error.strerror}.") from error

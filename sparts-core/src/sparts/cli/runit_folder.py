@@ -1,0 +1,71 @@
+"""``--runit-install``: a folder for runit, with run, finish, and log/run.
+
+Sources: runsv(8), svlogd(8), chpst(8).
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import TYPE_CHECKING
+
+from sparts.cli.installation import MARK, Installation, read_installation, write_files
+
+if TYPE_CHECKING:
+    import argparse
+
+    from sparts.vservice import VService
+
+RUN = """\
+#!/bin/sh
+# {mark}: what runsv runs, again whenever it has ended.
+exec 2>&1
+cd {folder} || exit 1
+{variables}exec {command}
+"""
+FINISH = """\
+#!/bin/sh
+# {mark}: called with the exit status after each end of the service.
+if [ "$1" = 2 ]; then
+    echo "{name}: wrong use, not started again until it is corrected: sv up {name}"
+    exec sv d "$(pwd)"
+fi
+"""
+LOG = """\
+#!/bin/sh
+# {mark}: keeps what the service prints, rotated, in main/.
+mkdir -p main && exec svlogd -tt main
+"""
+
+
+def install(service_class: type[VService], ns: argparse.Namespace, name: str | None) -> int:
+    """Write the folder of a service, or print it with ``--dryrun``; return the exit status.
+
+    Raises:
+        UsageError: the options are wrong, or a file cannot be written.
+    """
+    found = read_installation(service_class, ns, name)
+    dry = bool(getattr(ns, "dryrun", False))
+    folder = os.path.join(os.path.abspath(found.service.install_folder or "/etc/sv"), found.name)
+    write_files(folder, files_of(found), dry, ("run", "finish", "log/run"))
+    if not dry:
+        print(f"Next: ln -s {shlex.quote(folder)} /etc/service/")
+        if timeout := found.service.stop_timeout:
+            print(f"Stop it with: sv -w {timeout + 5:g} down {found.name}")
+    return 0
+
+
+def files_of(found: Installation) -> dict[str, str]:
+    """Return the texts of the files by their paths in the folder."""
+    quoted = {key: shlex.quote(value) for key, value in found.variables.items()}
+    variables = "".join(f"export {key}={value}\n" for key, value in quoted.items())
+    for key in found.secrets:
+        variables += f"# {key} is a secret: export {key}_FILE=/path/of/a/file/that/holds/it\n"
+    run = RUN.format(
+        mark=MARK,
+        folder=shlex.quote(found.folder),
+        variables=variables,
+        command=shlex.join(found.words),
+    )
+    finish = FINISH.format(mark=MARK, name=found.name)
+    return {"run": run, "finish": finish, "log/run": LOG.format(mark=MARK)}

@@ -1,0 +1,217 @@
+"""``--systemd-install``: a service unit, and a socket unit for each server task.
+
+Sources: systemd.service(5), systemd.exec(5), systemd.socket(5), systemd.syntax(7).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from typing import TYPE_CHECKING
+
+from sparts.cli.installation import (
+    MARK,
+    Installation,
+    command_line,
+    read_installation,
+    write_files,
+)
+from sparts.listeners import format_address
+
+if TYPE_CHECKING:
+    import argparse
+
+    from sparts.listeners import Address
+    from sparts.vservice import VService
+
+GRACE = 5
+"""Seconds after its own deadline after which systemd kills a service: its guard acts before."""
+WATCHDOG = 30
+
+HARDENING = """\
+NoNewPrivileges=yes
+CapabilityBoundingSet=
+AmbientCapabilities=
+ProtectSystem=strict
+ProtectHome={home}
+PrivateTmp={tmp}
+PrivateDevices=yes
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectProc=invisible
+LockPersonality=yes
+RemoveIPC=yes
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
+SystemCallErrorNumber=EPERM
+UMask={mask:04o}
+"""
+USERS = "NoNewPrivileges=yes\nUMask={mask:04o}\n"
+"""What a manager of a user, who is not root, can grant everywhere."""
+
+
+def install(service_class: type[VService], ns: argparse.Namespace, name: str | None) -> int:
+    """Write the units of a service, or print them with ``--dryrun``; return the exit status.
+
+    Raises:
+        UsageError: the options are wrong, or a file cannot be written.
+    """
+    found = read_installation(service_class, ns, name)
+    system, dry = os.geteuid() == 0, bool(getattr(ns, "dryrun", False))
+    default = "/etc/systemd/system" if system else "~/.config/systemd/user"
+    folder = os.path.abspath(os.path.expanduser(found.service.install_folder or default))
+    units = sockets_of(found, system)
+    files = {f"{found.name}.service": service_unit(found, list(units), system), **units}
+    write_files(folder, files, dry, ())
+    if not dry:
+        ctl = "systemctl" if system else "systemctl --user"
+        what = " ".join([f"{found.name}.service", *units])
+        print(f"Next: {ctl} daemon-reload && {ctl} enable --now {what}")
+    return 0
+
+
+def service_unit(found: Installation, sockets: list[str], system: bool = True) -> str:
+    """Return the text of the service unit.
+
+    Args:
+        found: the service.
+        sockets: the names of its socket units.
+        system: whether it is for the system's manager; else for that of a user.
+    """
+    service = found.service
+    words = command_line(found.words, ("--user", "--group"))
+    who = [f"User={service.run_as_user}"] if service.run_as_user else ["DynamicUser=yes"]
+    who += [f"Group={service.run_as_group}"] if service.run_as_group else []
+    mask = service.getOption("umask")
+    hardening = (HARDENING if system else USERS).format(
+        home="read-only" if _under(found, "/home", "/root", "/run/user") else "yes",
+        tmp="no" if _under(found, "/tmp", "/var/tmp") else "yes",  # noqa: S108
+        mask=0o077 if mask is None else mask,
+    )
+    stop, start = service.stop_timeout, service.start_timeout
+    lines = [
+        f"# {MARK}: {' '.join(map(_quoted, words))} --systemd-install",
+        "[Unit]",
+        f"Description={_raw(found.title)}",
+        "Wants=network-online.target",
+        "After=network-online.target",
+        "",
+        "[Service]",
+        "Type=notify",
+        f"ExecStart={_command(words)}",
+        "ExecReload=/bin/kill -HUP $MAINPID",
+        f"WorkingDirectory={_raw(found.folder)}",
+        *(f"Environment={_quoted(f'{key}={value}')}" for key, value in found.variables.items()),
+        *(
+            f"# {key} is a secret: LoadCredential={dest}:/path/of/a/file/that/holds/it"
+            for key, dest in found.secrets.items()
+        ),
+        *(f"Sockets={name}" for name in sockets),
+        f"WatchdogSec={WATCHDOG}",
+        "Restart=on-failure",
+        "RestartPreventExitStatus=2",
+        "KillMode=mixed",
+        f"TimeoutStopSec={_seconds(stop + GRACE) if stop else 'infinity'}",
+        *([f"TimeoutStartSec={_seconds(start + GRACE)}"] if start else []),
+        "",
+        *(who if system else []),
+        *([f"StateDirectory={found.name}"] if system else []),
+        *(f"ReadWritePaths={_quoted(path)}" for path in _written(found) if system),
+        hardening,
+        "[Install]",
+        f"WantedBy={'multi-user' if system else 'default'}.target",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def sockets_of(found: Installation, system: bool = True) -> dict[str, str]:
+    """Return the socket units of a service by name; a port that is free to choose gets none."""
+    return {
+        f"{found.name}-{address.prefix}.socket": _socket_unit(found, address, system)
+        for address in found.addresses
+        if address.path or address.port
+    }
+
+
+def _socket_unit(found: Installation, address: Address, system: bool) -> str:
+    user = found.service.run_as_user
+    if address.path:
+        listens = [_raw(os.path.abspath(address.path))]
+        more = [f"SocketMode={'0660' if address.group else '0600'}"]
+        more += [f"SocketGroup={address.group}"] if address.group else []
+        more += [f"SocketUser={user}"] if user and system else []
+        more += ["RemoveOnStop=yes"]
+    else:
+        found_addresses = {
+            format_address(info[4][:2])
+            for host in address.hosts
+            for info in socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM)
+        }
+        listens, more = sorted(found_addresses), ["BindIPv6Only=ipv6-only"]
+    lines = [
+        f"# {MARK}: it keeps the connections that wait while the service restarts.",
+        "[Unit]",
+        f"Description={_raw(found.title)}, {address.owner}",
+        "",
+        "[Socket]",
+        *(f"ListenStream={each}" for each in listens),
+        *more,
+        f"Backlog={address.backlog}",
+        f"FileDescriptorName={address.prefix}",
+        f"Service={found.name}.service",
+        "",
+        "[Install]",
+        "WantedBy=sockets.target",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _written(found: Installation) -> list[str]:
+    """The folders that the service writes to, as far as its options tell."""
+    logfile = found.service.logfile
+    files = [os.path.join(found.folder, logfile)] if logfile else []
+    return sorted({os.path.dirname(os.path.abspath(file)) for file in files})
+
+
+def _under(found: Installation, *folders: str) -> bool:
+    """Whether something that the service needs to read lies in one of these folders."""
+    paths = [found.folder, *(word for word in found.words if word.startswith("/"))]
+    return any(
+        path == folder or path.startswith(f"{folder}/") for path in paths for folder in folders
+    )
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:g}"
+
+
+def _raw(text: str) -> str:
+    """A text as the whole rest of a line: specifiers escaped."""
+    return text.replace("%", "%%").replace("\n", " ")
+
+
+def _quoted(word: str) -> str:
+    """A word as systemd.syntax(7) quotes it, specifiers escaped."""
+    word = word.replace("%", "%%")
+    if re.fullmatch(r"[A-Za-z0-9_@%+=:,./-]+", word):
+        return word
+    escapes = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t"}
+    return '"' + "".join(escapes.get(letter, letter) for letter in word) + '"'
+
+
+def _command(words: list[str]) -> str:
+    """A command line, of whose arguments no ``$`` is taken for a variable."""
+    first, *rest = words
+    return " ".join([_quoted(first), *(_quoted(word.replace("$", "$$")) for word in rest)])

@@ -1,0 +1,285 @@
+"""Units for systemd and folders for runit, read and run by systemd's and runit's own programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from tests.core.commands import Done
+from tests.ecosystem.documentation import read_unit
+from tests.processes import clean_environment
+
+SERVICE = '''
+import os, sys
+from sparts.options import option
+from sparts.vservice import VService
+
+class Web(VService):
+    """Serves 100 % of it."""
+    TASKS = ["TornadoHTTPTask", "admin=TornadoHTTPTask"]
+    words = option(nargs="*")
+    token = option(secret=True)
+
+    def preprocessOptions(self):
+        if self.words and "show" in self.words:
+            print("WORDS", self.words, flush=True)
+
+Web.initFromCLI()
+'''
+HARD = ["a b", "$HOME", "%h", 'quo"te', "it's", "back\\slash", "new\nline", "ü", ""]
+
+
+def install(folder: Path, *argv: str, text: str = SERVICE, **variables: str) -> Done:
+    (folder / "web.py").write_text(dedent(text))
+    done = subprocess.run(
+        [sys.executable, "web.py", *argv],
+        cwd=folder,
+        env=clean_environment(**variables),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.needs("systemd")
+def test_units_are_good_to_systemd_and_restrict_the_service_well(tmp_path: Path) -> None:
+    argv = ("--systemd-install", "--install-folder", "units", "--http-port", "80")
+    more = ("--admin-sock", "admin.sock", "--admin-sock-group", "nogroup", "--logfile", "log")
+    done = install(tmp_path, *argv, *more, "--words", *HARD)
+    assert done.status == 0, done
+    assert done.err == ""
+    units = tmp_path / "units"
+    names = ["Web-admin.socket", "Web-http.socket", "Web.service"]
+    assert sorted(os.listdir(units)) == names
+    verify = ["systemd-analyze", "verify", "--man=no", *(str(units / name) for name in names)]
+    verified = subprocess.run(verify, capture_output=True, text=True, check=False)
+    assert (verified.returncode, verified.stderr) == (0, ""), verified
+    level = ["systemd-analyze", "security", "--offline=true", "--threshold=20"]
+    safe = subprocess.run([*level, units / "Web.service"], capture_output=True, check=False)
+    assert safe.returncode == 0, safe.stdout.decode()
+
+
+def test_unit_agrees_with_the_service_and_its_options(tmp_path: Path) -> None:
+    done = install(
+        tmp_path,
+        *("--systemd-install", "--dryrun", "--http-port=8000", "--admin-host", "::1,127.0.0.1"),
+        *("--stop-timeout", "1m", "--user", "nobody", "--umask=027", "--daemon"),
+        WEB_ADMIN_PORT="8001",
+        WEB_TOKEN="not to be seen",
+    )
+    assert done.status == 0, done
+    assert "not to be seen" not in done.out
+    assert "# WEB_TOKEN is a secret: LoadCredential=token:" in done.out
+    texts = dict(part.split("\n", 1) for part in done.out.split("\n# /")[0:] if part)
+    units = {Path(path).name: text for path, text in texts.items()}
+    assert "Sockets=Web-http.socket\nSockets=Web-admin.socket\n" in units["Web.service"]
+    text = units["Web.service"].replace("Sockets=Web-admin.socket\n", "")
+    service = read_unit(text.replace("SystemCallFilter=~", "Without=~"))["Service"]
+    command = f"{sys.executable} {tmp_path}/web.py"
+    options = "--http-port=8000 --admin-host ::1,127.0.0.1 --stop-timeout 1m --umask=027"
+    assert service["ExecStart"] == f"{command} {options}"
+    assert service["Type"] == "notify"
+    assert service["WorkingDirectory"] == str(tmp_path)
+    assert service["Environment"] == "WEB_ADMIN_PORT=8001"
+    assert service["Restart"] == "on-failure"
+    assert service["RestartPreventExitStatus"] == "2"
+    assert service["TimeoutStopSec"] == "65"
+    assert service["WatchdogSec"] == "30"
+    assert (service["User"], service["UMask"]) == ("nobody", "0027")
+    assert "DynamicUser" not in service
+    admin = units["Web-admin.socket"]
+    assert "ListenStream=127.0.0.1:8001\nListenStream=[::1]:8001\n" in admin
+    assert read_unit(units["Web-http.socket"])["Socket"] == {
+        "ListenStream": "0.0.0.0:8000",
+        "BindIPv6Only": "ipv6-only",
+        "Backlog": "1024",
+        "FileDescriptorName": "http",
+        "Service": "Web.service",
+    }
+
+
+@pytest.mark.needs("systemd")
+def test_words_of_the_command_line_come_through_systemd_unchanged(tmp_path: Path) -> None:
+    done = install(tmp_path, "--systemd-install", "--dryrun", "--words", "show", *HARD)
+    command = next(line for line in done.out.splitlines() if line.startswith("ExecStart="))
+    unit = tmp_path / "words.service"
+    unit.write_text(f"[Service]\nType=oneshot\n{command}\n")
+    verified = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, check=False
+    )
+    assert verified.returncode == 0, verified
+    assert parse_as_systemd_does(command.removeprefix("ExecStart="))[3:] == ["show", *HARD]
+
+
+def parse_as_systemd_does(command: str) -> list[str]:
+    """Split a command line by the rules of systemd.syntax(7) that concern us."""
+    words, word, quoted, letters = [], "", False, iter(command)
+    started = False
+    for letter in letters:
+        if letter == "\\" and quoted:
+            following = next(letters)
+            word += {"n": "\n", "t": "\t"}.get(following, following)
+        elif letter == '"':
+            quoted, started = not quoted, True
+        elif letter == " " and not quoted:
+            words.append(word)
+            word, started = "", False
+        else:
+            assert quoted or letter not in "'\\", command
+            word += letter
+    if word or started:
+        words.append(word)
+    return [word.replace("$$", "$").replace("%%", "%") for word in words]
+
+
+@pytest.mark.needs("systemd")
+def test_socket_that_systemd_passes_is_served_and_readiness_told(tmp_path: Path) -> None:
+    (tmp_path / "web.py").write_text(SERVICE)
+    sock, notify = tmp_path / "web.sock", tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(notify))
+        command = ["systemd-socket-activate", "-l", str(sock), "--fdname=http"]
+        command += ["-E", f"NOTIFY_SOCKET={notify}", "-E", f"PATH={os.environ['PATH']}"]
+        with subprocess.Popen(
+            [*command, sys.executable, "web.py"],
+            cwd=tmp_path,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stderr is not None
+            assert "Listening on" in process.stderr.readline()
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(sock))  # starts it
+                client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                while manager.recv(65536) != b"READY=1":
+                    pass
+                with client.makefile("rb") as answer:
+                    assert answer.read().endswith(b"Hello, world")
+            process.terminate()
+            assert f"TornadoHTTPTask Server Started on {sock}" in process.stderr.read()
+        assert process.returncode == 0
+
+
+def test_files_of_others_are_left_alone_and_our_own_written_again(tmp_path: Path) -> None:
+    argv = ("--systemd-install", "--install-folder", str(tmp_path / "units"))
+    assert install(tmp_path, *argv).status == 0
+    assert install(tmp_path, *argv, "--level", "INFO").status == 0
+    unit = tmp_path / "units" / "Web.service"
+    assert "--level INFO\n" in unit.read_text()
+    unit.write_text("[Service]\n")
+    done = install(tmp_path, *argv)
+    assert done.status == 2
+    assert done.err.endswith(f"{unit} is not of our writing, and is left as it is.\n")
+    assert unit.read_text() == "[Service]\n"
+
+
+@pytest.mark.parametrize("option", ["--systemd-install", "--runit-install"])
+def test_folder_that_cannot_be_written(tmp_path: Path, option: str) -> None:
+    done = install(tmp_path, option, "--install-folder", "/proc/nowhere")
+    assert done.status == 2
+    assert "/proc/nowhere" in done.err
+    assert "cannot be written" in done.err
+
+
+def test_tasks_that_the_sparts_command_runs_are_installed_too(tmp_path: Path) -> None:
+    script = Path(sys.executable).with_name("sparts")
+    command = [
+        str(script),
+        "run",
+        "TornadoHTTPTask",
+        "--runit-install",
+        "--dryrun",
+        "--http-port=0",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert f"exec {sys.executable} {script} run TornadoHTTPTask --http-port=0\n" in done.stdout
+
+
+BEATS = """
+import os, sys
+from sparts.vservice import VService
+from sparts.vtask import VTask
+
+class Beats(VTask):
+    def _runloop(self):
+        with open("told", "w") as told:
+            print(os.getpid(), *sys.argv[1:], sep="|", file=told)
+        self.stop_event.wait()
+
+class Beating(VService):
+    TASKS = [Beats]
+
+Beating.initFromCLI()
+"""
+
+
+@contextmanager
+def runsvdir(folder: Path) -> Iterator[None]:
+    """Run runit's supervisor of a folder of services, and end all of them."""
+    with subprocess.Popen(["runsvdir", folder], stderr=subprocess.DEVNULL) as process:
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGHUP)  # it sends SIGTERM to each runsv
+            assert process.wait() == 111
+
+
+@pytest.mark.needs("runit")
+def test_runit_runs_restarts_and_stops_the_service(tmp_path: Path) -> None:
+    (tmp_path / "sv").mkdir()
+    os.mkfifo(tmp_path / "told")
+    words = ["--start-timeout", "1m", "--log-level-for", "a b$HOME'\"=INFO"]
+    argv = ("--runit-install", "--install-folder", str(tmp_path / "sv"), *words)
+    done = install(tmp_path, *argv, text=BEATS)
+    assert done.status == 0, done
+    assert "sv -w 30 down Beating" in done.out
+    folder = tmp_path / "sv" / "Beating"
+
+    def sv(*command: str) -> str:
+        return subprocess.run(
+            ["sv", "-w", "60", *command, folder], capture_output=True, text=True, check=True
+        ).stdout
+
+    def read_start() -> tuple[int, list[str]]:
+        pid, *seen = (tmp_path / "told").read_text().rstrip("\n").split("|")
+        return int(pid), seen
+
+    with runsvdir(tmp_path / "sv"):
+        pid, seen = read_start()
+        assert seen == words
+        os.kill(pid, signal.SIGKILL)
+        again, _ = read_start()
+        assert again != pid
+        assert f"run: {folder}: (pid {again})" in sv("status")
+        assert sv("down").startswith(f"ok: down: {folder}:")
+        sv("start")
+        third, _ = read_start()
+        (folder / "run").write_text("#!/bin/sh\nexit 2\n")
+        os.kill(third, signal.SIGTERM)
+        while not (status := sv("status")).startswith("down") or "want up" in status:
+            threading.Event().wait(0.02)  # runsv tells nobody
+    log = (folder / "log" / "main" / "current").read_text()
+    assert "All tasks started" in log
+    assert log.count("Instance shut down gracefully") == 2
+    assert log.count("Beating: wrong use, not started again until it is corrected") == 1
+
+
+def test_runit_folder_says_nothing_of_secrets(tmp_path: Path) -> None:
+    argv = ("--runit-install", "--dryrun")
+    done = install(tmp_path, *argv, WEB_TOKEN="not to be seen", WEB_HTTP_PORT="8000")
+    assert "not to be seen" not in done.out
+    assert "# WEB_TOKEN is a secret: export WEB_TOKEN_FILE=" in done.out
+    assert "\nexport WEB_HTTP_PORT=8000\n" in done.out
+    assert json.dumps("$1")[1:-1] in done.out
