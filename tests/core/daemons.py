@@ -32,6 +32,15 @@ class Script:
         """Give the command line, with the pid file."""
         return [sys.executable, str(self.path), "--pidfile", str(self.pid_file), *argv]
 
+    @contextmanager
+    def started(self, *argv: str) -> Iterator[subprocess.Popen[str]]:
+        """Start it, its outputs in pipes, and leave it not running."""
+        with self.popen(*argv) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
     def popen(self, *argv: str, prefix: Sequence[str] = ()) -> subprocess.Popen[str]:
         """Start it, its outputs in pipes."""
         return subprocess.Popen(
@@ -47,7 +56,10 @@ class Script:
     def run(self, *argv: str, prefix: Sequence[str] = ()) -> Done:
         """Run it until it returns and nobody holds the terminal any more."""
         with self.popen(*argv, prefix=prefix) as process:
-            out, err = process.communicate()
+            try:
+                out, err = process.communicate()
+            finally:
+                process.kill()
         return Done(process.returncode, out, err)
 
     def start(self, *argv: str) -> int:

@@ -136,7 +136,7 @@ def read_until_started(process: subprocess.Popen[str]) -> None:
 def test_start_returns_when_the_service_is_ready_and_not_before(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "gate")
     with script(tmp_path, SLOW) as service:
-        with service.popen("--daemon") as process:
+        with service.started("--daemon") as process:
             read_until_started(process)
             assert service.pid() > 0
             with pytest.raises(subprocess.TimeoutExpired):
@@ -149,7 +149,7 @@ def test_start_returns_when_the_service_is_ready_and_not_before(tmp_path: Path) 
 def test_interrupt_of_a_start_that_waits_stops_the_service(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "gate")
     with script(tmp_path, SLOW) as service:
-        with service.popen("--daemon") as process:
+        with service.started("--daemon") as process:
             read_until_started(process)
             process.send_signal(signal.SIGINT)
             assert process.wait() == 1
@@ -335,7 +335,7 @@ def test_only_root_may_become_another_user(public_folder: Path) -> None:
 
 def test_service_in_the_foreground_has_a_pid_file_if_one_is_named(tmp_path: Path) -> None:
     with script(tmp_path) as service:
-        with service.popen() as process:
+        with service.started() as process:
             read_until_started(process)
             assert service.pid() == process.pid
             process.terminate()

@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -112,10 +113,12 @@ class Process:
         sys.stderr.flush()
         listens = os.environ.get("LISTEN_PID") == str(os.getpid())
         read, write = os.pipe2(os.O_CLOEXEC)
+        starter = _Starter()
         if child := os.fork():
             os.close(write)
             os.waitpid(child, 0)
-            return _wait_for_start(read)
+            return starter.wait(read)
+        starter.become_daemon()
         os.close(read)
         os.setsid()
         if os.fork():  # so that no terminal can become its own
@@ -147,23 +150,45 @@ def path_of(service_class: type[VService], ns: argparse.Namespace, name: str) ->
     return str(getattr(ns, "pidfile", None) or service_class.DEFAULT_PID or default_path(name))
 
 
-def _wait_for_start(pipe: int) -> int:
-    """Wait until a daemon is ready or has ended, and return the status that follows.
+class _Starter:
+    """Whoever starts a daemon: it waits for it, and passes ^C on to it."""
 
-    ^C stops it, as it would in the foreground.
-    """
-    heard, pidfd = b"", -1
-    while not heard.endswith(b"ready\n"):
-        try:
-            more = os.read(pipe, 100)
-            heard += more
+    def __init__(self) -> None:
+        self._pidfd = -1
+        self._interrupted = False
+        self._ours = (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        )
+        if self._ours:
+            signal.signal(signal.SIGINT, self._interrupt)
+
+    def become_daemon(self) -> None:
+        """Undo it, in the new process."""
+        if self._ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def _interrupt(self, *_: object) -> None:
+        self._interrupted = True
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        if self._interrupted and self._pidfd >= 0:
+            self._interrupted = False
+            _terminate(self._pidfd)
+
+    def wait(self, pipe: int) -> int:
+        """Wait until the daemon is ready or has ended, and return the status that follows."""
+        heard = b""
+        while not heard.endswith(b"ready\n"):
+            heard += (more := os.read(pipe, 100))
             if not more:
                 return int(heard.split()[-1]) if heard.count(b"\n") > 1 else 1
-            with suppress(ProcessLookupError):
-                pidfd = pidfd if pidfd >= 0 else os.pidfd_open(int(heard.split()[0]))
-        except KeyboardInterrupt:
-            _terminate(pidfd)
-    return 0
+            if self._pidfd < 0:
+                with suppress(ProcessLookupError):
+                    self._pidfd = os.pidfd_open(int(heard.split()[0]))
+                self._pass_on()
+        return 0
 
 
 def _terminate(pidfd: int) -> None:
