@@ -36,12 +36,12 @@ class Life:
 class Contender:
     """A script that runs as a process; a context manager that leaves nothing running."""
 
-    def __init__(self, script: Path) -> None:
+    def __init__(self, script: Path, *args: str) -> None:
         read, write = os.pipe()
         self._stamps: BinaryIO = os.fdopen(read, "rb")
         self.began = time.monotonic_ns()
         self.process = subprocess.Popen(
-            [sys.executable, str(script)],
+            [sys.executable, str(script), *args],
             env={**_environment(), "BENCH_FD": str(write)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

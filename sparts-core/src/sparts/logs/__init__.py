@@ -16,6 +16,7 @@ from os.path import abspath
 from typing import NamedTuple
 
 from sparts.errors import OptionError
+from sparts.logs.fields import log_fields
 from sparts.logs.formats import make_formatter
 from sparts.logs.handlers import LogFileHandler, LogLine, RecentLines, StderrHandler
 from sparts.logs.secrets import SecretFilter, hide_secret
@@ -31,6 +32,7 @@ __all__ = [
     "hide_secret",
     "level_for",
     "level_name",
+    "log_fields",
 ]
 
 FORMATS = ("text", "json")

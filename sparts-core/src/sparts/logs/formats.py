@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from sparts.logs.fields import present_fields
 from sparts.logs.secrets import masked
 
 _COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
@@ -23,7 +24,7 @@ def make_formatter(format: str, services: list[str], to_stderr: bool) -> logging
         services: the names of the services that log through it.
         to_stderr: whether the lines go to stderr, which may be a terminal or the journal.
     """
-    inner = JSONFormatter(services) if format == "json" else logging.Formatter(logging.BASIC_FORMAT)
+    inner = JSONFormatter(services) if format == "json" else TextFormatter(logging.BASIC_FORMAT)
     if to_stderr and under_journald(os.environ):
         return PriorityFormatter(inner)
     if to_stderr and format == "text" and colour_wanted(os.environ):
@@ -49,7 +50,18 @@ def colour_wanted(environ: Mapping[str, str]) -> bool:
     return sys.stderr is not None and sys.stderr.isatty()
 
 
-class ColourFormatter(logging.Formatter):
+class TextFormatter(logging.Formatter):
+    """``LEVEL:Logger:message``, and the fields of the context: ``[request_id=7f3a]``."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """The first line of a record (called by `format`)."""
+        line, fields = super().formatMessage(record), present_fields()
+        if not fields:
+            return line
+        return f"{line} [{' '.join(f'{name}={value}' for name, value in fields.items())}]"
+
+
+class ColourFormatter(TextFormatter):
     """``LEVEL:Logger:message`` with the level in colour."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -83,8 +95,9 @@ class JSONFormatter(logging.Formatter):
     """One JSON object a line, of ASCII alone; by the standard library, as structlog costs 94 ms.
 
     Keys: ``time`` (ISO 8601, UTC), ``level``, ``logger``, ``message``, ``service``, ``task`` (of a
-    task's logger), ``thread``, ``exception`` (``type``, ``message``, ``traceback``), ``stack``, and
-    what the call gave as ``extra``; an extra field of one of these names is called ``extra.NAME``.
+    task's logger), ``thread``, ``exception`` (``type``, ``message``, ``traceback``), ``stack``, the
+    fields of the context (`sparts.logs.log_fields`), and what the call gave as ``extra``; an extra
+    field of one of these names is called ``extra.NAME``.
 
     Args:
         services: the names of the services that log through it; the list may change.
@@ -108,6 +121,7 @@ class JSONFormatter(logging.Formatter):
             "thread": record.threadName,
             **self._exception(record),
         }
+        fields = {**present_fields(), **fields}
         for name, value in vars(record).items():
             if name not in _STANDARD:
                 fields[f"extra.{name}" if name in fields else name] = value

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sparts.counters import counter
+from sparts.counters import CallbackCounter, SampleType, counter, labelled, samples
 from sparts.listeners import Listening
+from sparts.logs import level_name
+from sparts.option_types import duration, size
+from sparts.options import option
+from sparts.tasks.tornado.application import CountedApplication
 from sparts.tasks.tornado.ioloop import TornadoTask
 from sparts.tasks.tornado.server import GracefulHTTPServer
 
-from tornado.web import Application, RequestHandler
+from tornado.web import RequestHandler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
-    from tornado.httputil import HTTPServerRequest
+    from sparts.vservice import VService
+
+    from tornado.web import Application
 
 
 class HelloWorldHandler(RequestHandler):
@@ -26,17 +34,9 @@ class HelloWorldHandler(RequestHandler):
         self.write("Hello, world")
 
 
-class _CountingApplication(Application):
-    """An application that counts its requests."""
-
-    def __init__(self, routes: list[Any], count: Callable[[], object], **settings: Any) -> None:
-        super().__init__(routes, **settings)
-        self._count = count
-
-    def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
-        """Choose who answers a request; called by Tornado once for each."""
-        self._count()
-        return super().find_handler(request, **kwargs)
+def access_level_name(text: str) -> str:
+    """A level of the standard library by its name, or OFF."""
+    return "OFF" if text.strip().upper() == "OFF" else level_name(text)
 
 
 class TornadoHTTPTask(Listening, TornadoTask):
@@ -44,18 +44,101 @@ class TornadoHTTPTask(Listening, TornadoTask):
 
     OPT_PREFIX = "http"
     APPLICATION_SETTINGS: ClassVar[dict[str, Any]] = {}
-    """Settings of the `tornado.web.Application`."""
+    """Settings of the `tornado.web.Application`, such as ``static_path``."""
 
     FIRST_REQUEST_GRACE: ClassVar[float] = 1.0
-    """Seconds that a client which has just connected has to send its request when the task stops.
+    """Seconds that a client which has just connected, or got an answer, has to send its next
+    request when the task stops.
     """
+    XHEADERS: ClassVar[bool] = False
+    """Whether to believe a proxy's headers; the default of ``--http-xheaders``."""
+    TRUSTED_DOWNSTREAM: ClassVar[Sequence[str]] = ()
+    """Addresses of proxies that are skipped in ``X-Forwarded-For``, from its end."""
+    MAX_BODY: ClassVar[int] = 10 * 1024 * 1024
+    """Bytes that the body of a request may have; the default of ``--http-max-body``."""
+    MAX_HEADERS: ClassVar[int] = 64 * 1024
+    """Bytes that the headers of a request may have; the default of ``--http-max-headers``."""
+    IDLE_TIMEOUT: ClassVar[float] = 75.0
+    """Seconds; the default of ``--http-idle-timeout``."""
+    READ_TIMEOUT: ClassVar[float] = 30.0
+    """Seconds; the default of ``--http-read-timeout``."""
+
+    xheaders = option(
+        type=bool,
+        default=lambda cls: cls.XHEADERS,
+        help="believe X-Forwarded-For, X-Real-Ip and X-Forwarded-Proto: only behind a proxy that "
+        "sets them",
+        reloadable=False,
+    )
+    max_body = option(
+        type=size,
+        default=lambda cls: cls.MAX_BODY,
+        metavar="SIZE",
+        help="how long the body of a request may be",
+        reloadable=False,
+    )
+    max_headers = option(
+        type=size,
+        default=lambda cls: cls.MAX_HEADERS,
+        metavar="SIZE",
+        help="how long the headers of a request may be",
+        reloadable=False,
+    )
+    idle_timeout = option(
+        type=duration,
+        default=lambda cls: cls.IDLE_TIMEOUT,
+        metavar="DURATION",
+        help="how long a connection may wait for its next request; 0: for ever",
+        reloadable=False,
+    )
+    read_timeout = option(
+        type=duration,
+        default=lambda cls: cls.READ_TIMEOUT,
+        metavar="DURATION",
+        help="how long a client may take for its first headers, and for a body (which has a second "
+        "more for each 1000 bytes); 0: for ever",
+        reloadable=False,
+    )
+    access_log = option(
+        type=access_level_name,
+        default="WARNING",
+        metavar="LEVEL",
+        help="which requests to log: INFO all, WARNING those of status 400 or more, ERROR those of "
+        "500 or more, OFF none",
+    )
 
     requests = counter(help="HTTP requests.")
+    responses = labelled(counter(help="HTTP responses by the class of their status."), "status")
+    request_duration_ms = samples(
+        types=[SampleType.COUNT, SampleType.AVG, SampleType.P50, SampleType.P90, SampleType.P99,
+               SampleType.P999, SampleType.MAX],
+        windows=[60, 3600],
+        help="Time from the headers of a request to the end of its response.",
+        unit="ms",
+    )  # fmt: skip
+    connections = CallbackCounter(
+        lambda task: task.server.n_connections if "server" in vars(task) else 0,
+        help="Open connections, websockets among them.",
+    )
+    timeouts = CallbackCounter(
+        lambda task: task.server.n_timeouts if "server" in vars(task) else 0,
+        help="Connections closed because the client took too long to send its request.",
+    )
 
     application: Application
     """The Tornado application, from `initTask` on."""
     server: GracefulHTTPServer
     """The Tornado server, from the start on."""
+    ending: asyncio.Event
+    """Set in the loop when the task begins to stop, from the start on: responses without an end
+    (streams, server-sent events) wait for it, and end.
+    """
+
+    def __init__(self, service: VService) -> None:
+        """Make the task for a service; called by the service."""
+        super().__init__(service)
+        self.access_logger = logging.getLogger(f"{self.logger.name}.access")
+        self.access_level = logging.WARNING
 
     def getApplicationConfig(self) -> list[Any]:  # noqa: N802
         """Return the routes: what `tornado.web.Application` takes. Called once, in `initTask`."""
@@ -64,25 +147,54 @@ class TornadoHTTPTask(Listening, TornadoTask):
     def initTask(self) -> None:  # noqa: N802
         """Make the application."""
         super().initTask()
-        self.application = _CountingApplication(
-            self.getApplicationConfig(), self.requests.increment, **self.APPLICATION_SETTINGS
+        self._take_access_level()
+        self.application = CountedApplication(
+            self, self.getApplicationConfig(), **self.APPLICATION_SETTINGS
+        )
+
+    def _take_access_level(self) -> None:
+        name = self.access_log or "OFF"
+        off = logging.CRITICAL + 1
+        self.access_level = off if name == "OFF" else logging.getLevelNamesMapping()[name]
+
+    def on_options_changed(self, names: frozenset[str]) -> None:
+        """Take in what requests to log."""
+        super().on_options_changed(names)
+        self._take_access_level()
+
+    def make_server(self) -> GracefulHTTPServer:
+        """Make the server, without sockets; called in the loop, at each start."""
+        return GracefulHTTPServer(
+            self.application,
+            logger=self.logger,
+            ssl_options=self.ssl_context,
+            xheaders=self.xheaders,
+            trusted_downstream=list(self.TRUSTED_DOWNSTREAM),
+            max_body_size=self.max_body,
+            max_header_size=self.max_headers,
+            idle_timeout=self.idle_timeout or 0.0,
+            read_timeout=self.read_timeout or 0.0,
         )
 
     def start_in_loop(self) -> None:
         """Begin to accept connections."""
-        self.server = GracefulHTTPServer(self.application, ssl_options=self.ssl_context)
+        self.ending = asyncio.Event()
+        self.server = self.make_server()
         self.server.add_sockets(self.take_sockets())
         self.log_started()
 
     async def stop_in_loop(self) -> None:
         """Accept no more connections, and let the requests finish that have begun.
 
-        What has not finished one second before the deadline of the stop is cut off, and logged.
+        Whoever waits to be accepted is served too. What has not finished one second before the
+        deadline of the stop is cut off, and logged.
         """
         limit = None
         if self.stop_deadline is not None:
             limit = max(0.0, self.stop_deadline - monotonic() - 1.0)
-        cut = await self.server.end(self.FIRST_REQUEST_GRACE, limit)
+        self.ending.set()
+        self.server.stop()
+        cut = await self.server.end(self.stop_listening(), self.FIRST_REQUEST_GRACE, limit)
         if cut:
             self.logger.warning("%d requests were cut off: they took too long to finish", cut)
 

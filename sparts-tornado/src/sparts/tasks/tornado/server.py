@@ -1,96 +1,318 @@
-"""An HTTP server that ends without cutting off a request."""
+"""An HTTP server that ends without cutting off a request, and that no slow client holds up."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+import logging
+import select
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from tornado.httpserver import HTTPServer
-from tornado.httputil import HTTPMessageDelegate
+from sparts.tasks.tornado.accepting import Acceptor
+
+from tornado.http1connection import HTTP1ServerConnection
+from tornado.httpserver import HTTPServer, _HTTPRequestContext
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    import socket
+    from collections.abc import Iterable
 
-    from tornado.httputil import HTTPHeaders, RequestStartLine, ResponseStartLine
+    from tornado.http1connection import HTTP1Connection
+    from tornado.httputil import HTTPMessageDelegate
+    from tornado.iostream import IOStream
+    from tornado.websocket import WebSocketHandler
 
-FRESH, IDLE, BUSY = "fresh", "idle", "busy"
+#: Websocket's status code for "going away" (RFC 6455, section 7.4.1).
+GOING_AWAY = 1001
+
+
+#: Seconds that handlers have to notice that their connection was cut off.
+CLOSING = 0.5
+
+
+class Connection(HTTP1ServerConnection):
+    """One client's connection, and what it is doing.
+
+    It waits *fresh* until the headers of its first request have come, and *idle* between two
+    requests. Otherwise it is *busy*; while it sends a body, it is *reading* too.
+    """
+
+    exchange: HTTP1Connection | None = None
+    """Tornado's object for the request that is expected or answered now, once there is one."""
+    waits: dict[Connection, None] | None = None
+    """Among which connections it waits; None: it is busy."""
+    since: float = 0.0
+    """Since when it waits or sends a body, by the loop's clock."""
+    received: int = 0
+    """Bytes of the body that have come."""
 
 
 class GracefulHTTPServer(HTTPServer):
     """Tornado's server, which knows what each of its connections is doing.
 
-    A connection is *fresh* until its first request, *busy* while one is read and answered, and
-    *idle* after it. All of this happens in the loop's thread.
+    All of this happens in the loop's thread. What a connection costs here is one timer for all of
+    them, which wakes the loop when the oldest may have to be closed.
     """
 
-    def initialize(self, *args: Any, **kwargs: Any) -> None:
-        """Make the server; the arguments are Tornado's."""
-        super().initialize(*args, **kwargs)
-        self._doing: dict[Any, str] = {}
-        self._emptied: asyncio.Future[None] | None = None
+    MIN_BODY_RATE: ClassVar[int] = 1000
+    """Bytes a second of a body that prolong the time that the client has for it."""
+    STALLED: ClassVar[float] = 3.0
+    """Seconds without progress after which a body is not waited for any more at the stop."""
 
-    async def end(self, grace: float, limit: float | None) -> int:
-        """Accept no more, let what has begun finish, and return how many requests were cut off.
+    def initialize(
+        self,
+        *args: Any,
+        logger: logging.Logger | None = None,
+        idle_timeout: float = 0.0,
+        read_timeout: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        """Make the server.
 
         Args:
-            grace: seconds that a fresh connection has to begin with its request.
-            limit: seconds after which what has not finished is cut off; None: never.
+            args: Tornado's.
+            logger: for what becomes of connections.
+            idle_timeout: seconds that a connection may wait for its next request; 0: for ever.
+            read_timeout: seconds that a client has to send the headers of its first request, and
+                for a body; 0: as long as it likes.
+            kwargs: Tornado's.
         """
-        self.stop()
-        self.conn_params.no_keep_alive = True  # responses from now on say so
-        self._emptied = asyncio.get_running_loop().create_future()
-        self._doing.update(dict.fromkeys(self._connections - self._doing.keys(), FRESH))
-        self._close(IDLE)
-        if FRESH in self._doing.values():
-            await self._wait(grace if limit is None else min(grace, limit))
-            self._close(FRESH)
-        await self._wait(None if limit is None else max(0.0, limit - grace))
-        cut = list(self._doing.values()).count(BUSY)
-        await self.close_all_connections()
-        return cut
+        super().initialize(*args, **kwargs)
+        self.conn_params.header_timeout = None  # it would cost a timer for each request
+        self._logger = logger or logging.getLogger("tornado.general")
+        self._idle_timeout, self._read_timeout = idle_timeout, read_timeout
+        self._fresh: dict[Connection, None] = {}  # in the order of `since`, as is the next
+        self._idle: dict[Connection, None] = {}
+        self._reading: dict[Connection, None] = {}
+        self._websockets: dict[WebSocketHandler, IOStream] = {}
+        self._acceptors: list[Acceptor] = []
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._changed: asyncio.Event | None = None
+        """Set when there is less to wait for; not None: the server ends."""
+        self.n_timeouts = 0
+        """How many connections were closed because the client took too long."""
 
-    def _close(self, doing: str) -> None:
-        for connection in [conn for conn, what in self._doing.items() if what == doing]:
-            connection.stream.close()
+    @property
+    def n_connections(self) -> int:
+        """How many connections are open, websockets among them."""
+        return len(self._connections) + len(self._websockets)
 
-    async def _wait(self, seconds: float | None) -> None:
-        """Wait until there is no connection any more."""
-        if self._doing and self._emptied is not None:
-            await asyncio.wait([self._emptied], timeout=seconds)
+    # -- connections -------------------------------------------------------------------------------
+
+    def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
+        """Accept on these sockets, which stay the caller's."""
+        self._acceptors.append(Acceptor(sockets, self._handle_connection, self._logger))
+
+    def stop(self) -> None:
+        """Accept no more connections."""
+        for acceptor in self._acceptors:
+            acceptor.stop()
+        self._acceptors.clear()
+
+    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
+        """Begin to serve a new connection."""
+        context = _HTTPRequestContext(
+            stream, address, self.protocol, list(self.trusted_downstream or ())
+        )
+        connection = Connection(stream, self.conn_params, context)
+        self._connections.add(connection)
+        self._wait_for_request(connection, self._fresh, self._read_timeout)
+        connection.start_serving(self)
 
     def start_request(self, server_conn: Any, request_conn: Any) -> HTTPMessageDelegate:
         """Begin to wait for a request; called for the first of a connection, and after each."""
-        if self._doing.setdefault(server_conn, FRESH) == BUSY:
-            self._doing[server_conn] = IDLE
-            if self._emptied is not None:
-                asyncio.get_running_loop().call_soon(server_conn.stream.close)
+        if server_conn.exchange is not None:
+            self._wait_for_request(server_conn, self._idle, self._idle_timeout)
+        server_conn.exchange = request_conn
+        return super().start_request(server_conn, request_conn)
 
-        def begun() -> None:
-            self._doing[server_conn] = BUSY
+    def _wait_for_request(
+        self, connection: Connection, waits: dict[Connection, None], timeout: float
+    ) -> None:
+        connection.waits = waits
+        connection.since = now = self._loop.time()
+        waits[connection] = None
+        if timeout and (self._timer is None or now + timeout < self._timer_at):
+            self._set_timer(now + timeout)
 
-        return _Noting(super().start_request(server_conn, request_conn), begun)
+    def begun(self, connection: Connection) -> None:
+        """Note that the headers of a request have come."""
+        if connection.waits is not None:
+            connection.waits.pop(connection, None)
+            connection.waits = None
+            if self._changed is not None:
+                self._changed.set()
 
-    def on_close(self, server_conn: object) -> None:
+    def reads_body(self, connection: Connection) -> None:
+        """Note that a body is to come."""
+        connection.since, connection.received = self._loop.time(), 0
+        self.resume_body(connection, 0.0)
+
+    def resume_body(self, connection: Connection, paused: float) -> None:
+        """Wait for more of a body, after ``paused`` seconds that were not the client's."""
+        connection.since += paused
+        self._reading[connection] = None
+        deadline = self._body_deadline(connection)
+        if self._read_timeout and (self._timer is None or deadline < self._timer_at):
+            self._set_timer(deadline)
+
+    def body_read(self, connection: Connection) -> None:
+        """Note that a body has come, or is not waited for just now."""
+        self._reading.pop(connection, None)
+
+    def _body_deadline(self, connection: Connection) -> float:
+        return connection.since + self._read_timeout + connection.received / self.MIN_BODY_RATE
+
+    def on_close(self, server_conn: Any) -> None:
         """Note that a connection has ended, or was handed on (a websocket)."""
         super().on_close(server_conn)
-        self._doing.pop(server_conn, None)
-        if not self._doing and self._emptied is not None and not self._emptied.done():
-            self._emptied.set_result(None)
+        self.begun(server_conn)
+        self.body_read(server_conn)
+        if not self._connections:
+            self._cancel_timer()
+        if self._changed is not None:
+            self._changed.set()
+
+    def websocket_opened(self, handler: WebSocketHandler) -> None:
+        """Note that a connection is now a websocket's; called when 101 was answered."""
+        closed = handler.on_connection_close
+
+        def on_connection_close() -> None:
+            closed()
+            self._websockets.pop(handler, None)
+            if self._changed is not None:
+                self._changed.set()
+
+        handler.on_connection_close = on_connection_close  # type: ignore[method-assign]
+        connection: Any = handler.request.connection
+        self._websockets[handler] = connection.stream
+        if self._changed is not None:
+            self._loop.call_soon(handler.close, GOING_AWAY)
+
+    # -- clients that take too long ----------------------------------------------------------------
+
+    def _set_timer(self, when: float) -> None:
+        self._cancel_timer()
+        self._timer_at = when
+        self._timer = self._loop.call_at(when, self._close_late)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _close_late(self) -> None:
+        """Close what has taken too long, and set the timer for what may be next."""
+        self._timer, now, following = None, self._loop.time(), []
+        for waits, timeout in ((self._fresh, self._read_timeout), (self._idle, self._idle_timeout)):
+            for connection in list(waits) if timeout else ():
+                if connection.since + timeout > now:
+                    following.append(connection.since + timeout)
+                    break
+                self._close(connection, late=waits is self._fresh)
+        for connection in list(self._reading) if self._read_timeout else ():
+            deadline = self._body_deadline(connection)
+            if deadline <= now:
+                self._close(connection, late=True)
+            else:
+                following.append(deadline)
+        if following:
+            self._set_timer(min(following))
+
+    def _close(self, connection: Connection, late: bool = False) -> None:
+        self.n_timeouts += late
+        connection.stream.close()  # and `on_close` comes soon
+        self.begun(connection)
+        self.body_read(connection)
+
+    # -- the end -----------------------------------------------------------------------------------
+
+    async def end(self, waiting: Iterable[socket.socket], grace: float, limit: float | None) -> int:
+        """Let what has begun finish, and return how many requests were cut off.
+
+        Args:
+            waiting: connections that waited in the listening sockets, which are served too.
+            grace: seconds that a connection has to begin with its request if it is fresh or was
+                just now busy. Whoever sends it gets its answer, which says that it is the last.
+            limit: seconds after which what has not finished is cut off; None: never.
+        """
+        self.stop()
+        began = self._loop.time()
+        self._changed = asyncio.Event()
+        self.conn_params.no_keep_alive = True  # responses from now on say so
+        for connection in self._connections:
+            self._announce_end(connection)
+        for client in waiting:
+            try:
+                self._handle_connection(client, client.getpeername())
+            except OSError:  # it has gone already
+                client.close()
+        for handler in list(self._websockets):
+            handler.close(GOING_AWAY)
+        for connection in list(self._idle):
+            if connection.since < began - grace and not _has_input(connection.stream):
+                self._close(connection)
+        cut = await self._finish(None if limit is None else began + limit, grace)
+        for connection in self._connections:
+            connection.stream.close()
+        for stream in list(self._websockets.values()):
+            stream.close()
+        closed = self._loop.time() + CLOSING
+        while (self._connections or self._websockets) and await self._change(closed):
+            pass
+        self._cancel_timer()
+        return cut
+
+    @staticmethod
+    def _announce_end(connection: Any) -> None:
+        """Have the response that is under way say that it is the last, if that can be said yet."""
+        if connection.waits is None and connection.exchange._response_start_line is None:
+            connection.exchange._disconnect_on_finish = True
+
+    async def _finish(self, until: float | None, grace: float) -> int:
+        """Wait for the end of what is busy; return how many requests were cut off."""
+        cut = 0
+        stalled: dict[Connection, int] = {}
+        look = self._loop.time() + self.STALLED
+        while self._connections or self._websockets:
+            now = self._loop.time()
+            for connection in (*self._fresh, *self._idle):
+                if connection.since + grace <= now:
+                    self._close(connection)
+            if look <= now:
+                for connection, before in stalled.items():
+                    progress = connection.received - before
+                    if connection in self._reading and progress < self.MIN_BODY_RATE * self.STALLED:
+                        self._close(connection)
+                        cut += 1
+                look = now + self.STALLED
+                stalled = {connection: connection.received for connection in self._reading}
+            ends = [connection.since + grace for connection in (*self._fresh, *self._idle)]
+            ends += [look] if self._reading else []
+            ends += [] if until is None else [until]
+            changed = await self._change(min(ends, default=None))
+            if not changed and until is not None and self._loop.time() >= until:
+                break
+        busy: set[Any] = self._connections
+        return cut + sum(connection.waits is None for connection in busy)
+
+    async def _change(self, until: float | None) -> bool:
+        """Wait until there is less to wait for; False: ``until`` has come before."""
+        changed = self._changed or asyncio.Event()
+        try:
+            async with asyncio.timeout_at(until):
+                await changed.wait()
+        except TimeoutError:
+            return False
+        changed.clear()
+        return True
 
 
-class _Noting(HTTPMessageDelegate):
-    """Hands on what comes of a request, and notes when it begins."""
-
-    def __init__(self, delegate: HTTPMessageDelegate, begun: Callable[[], None]) -> None:
-        self._begun = begun
-        self._delegate = delegate
-        self.data_received = delegate.data_received  # type: ignore[method-assign]
-        self.finish = delegate.finish  # type: ignore[method-assign]
-        self.on_connection_close = delegate.on_connection_close  # type: ignore[method-assign]
-
-    def headers_received(
-        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
-    ) -> Awaitable[None] | None:
-        """Note that the request has begun; called when its headers are there."""
-        self._begun()
-        return self._delegate.headers_received(start_line, headers)
+def _has_input(stream: IOStream) -> bool:
+    """Whether something has come that was not read yet."""
+    if stream.closed():
+        return False
+    poller = select.poll()
+    poller.register(stream.fileno(), select.POLLIN)
+    return bool(poller.poll(0))

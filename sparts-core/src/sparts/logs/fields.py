@@ -1,0 +1,23 @@
+"""What every log line of a context says beside its message: which request it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+
+from sparts.logs.secrets import masked
+
+log_fields: ContextVar[Mapping[str, object]] = ContextVar("log_fields")
+"""The fields of log lines from the present context (a coroutine and what it starts, or a thread).
+
+Who serves requests sets it once for each: ``log_fields.set({"request_id": "7f3a"})``. A text line
+then ends with ``[request_id=7f3a]``; a JSON line has the keys.
+"""
+
+_NONE: Mapping[str, object] = {}
+
+
+def present_fields() -> Mapping[str, object]:
+    """Return the fields of the present context, without secrets."""
+    found = log_fields.get(_NONE)
+    return masked(found) if found else _NONE

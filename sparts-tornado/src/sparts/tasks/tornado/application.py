@@ -1,0 +1,176 @@
+"""The application of an HTTP task: Tornado's, which counts, times, names and logs its requests."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from sparts.logs import log_fields
+
+from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
+from tornado.web import Application, OutputTransform
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from sparts.tasks.tornado.http import TornadoHTTPTask
+
+    from tornado.httputil import HTTPHeaders, RequestStartLine, ResponseStartLine
+    from tornado.web import RequestHandler
+
+#: What is taken over from a client: what proxies make, and nothing that could break a log line.
+VALID_ID = re.compile(r"[A-Za-z0-9._~+/=:@-]{1,128}")
+
+_made = itertools.count(1)
+_process = os.urandom(6).hex()
+
+
+def request_id(request: HTTPServerRequest) -> str:
+    """Return the id of a request: its valid ``X-Request-Id``, or one that was made for it."""
+    return request.request_id  # type: ignore[attr-defined, no-any-return]
+
+
+class CountedApplication(Application):
+    """A `tornado.web.Application` whose requests have an id, and are counted, timed and logged."""
+
+    def __init__(self, task: TornadoHTTPTask, routes: list[Any], **settings: Any) -> None:
+        """Make the application of a task; routes and settings are Tornado's."""
+        super().__init__(routes, **settings)
+        self.task = task
+        self.add_transform(RequestIdHeader)
+        self._count = task.requests.increment
+        self._add_duration = task.request_duration_ms.add
+        self._count_class = [
+            task.responses.labels(f"{number}xx" if number else "other").increment
+            for number in range(6)
+        ]
+        self._access = task.access_logger
+
+    def start_request(self, server_conn: Any, request_conn: Any) -> HTTPMessageDelegate:
+        """Return what takes the next request of a connection; called by the server."""
+        return Exchange(self, server_conn, request_conn)
+
+    def begun(self, request: HTTPServerRequest) -> None:
+        """Name and count a request; called when its headers have come."""
+        given = request.headers.get("X-Request-Id")
+        if given is None or not VALID_ID.fullmatch(given):
+            given = f"{_process}-{next(_made):x}"
+        facts = vars(request)
+        facts["request_id"], facts["began"] = given, perf_counter()
+        log_fields.set({"request_id": given})
+        self._count()
+
+    def log_request(self, handler: RequestHandler) -> None:
+        """Count and log a response; called by Tornado when it is finished."""
+        status = handler.get_status()
+        request: Any = handler.request
+        duration = (perf_counter() - request.began) * 1000.0
+        self._count_class[status // 100 if 100 <= status < 600 else 0]()
+        self._add_duration(duration)
+        if status == 101:
+            self.task.server.websocket_opened(handler)  # type: ignore[arg-type]
+        level = 20 if status < 400 else 30 if status < 500 else 40  # INFO, WARNING, ERROR
+        if level >= self.task.access_level and self._access.isEnabledFor(level):
+            self._log(level, status, request, duration)
+        if "log_function" in self.settings:
+            self.settings["log_function"](handler)
+
+    def _log(self, level: int, status: int, request: Any, duration: float) -> None:
+        """Write the line of a request: never what a query, a header or a body holds."""
+        known = log_fields.set({"request_id": request.request_id})
+        try:
+            self._access.log(
+                level,
+                "%d %s %s (%s) %.2f ms",
+                status,
+                request.method,
+                request.path,
+                request.remote_ip,
+                duration,
+                extra={
+                    "status": status,
+                    "method": request.method,
+                    "path": request.path,
+                    "remote_ip": request.remote_ip,
+                    "duration_ms": round(duration, 3),
+                },
+            )
+        finally:
+            log_fields.reset(known)
+
+
+class Exchange(HTTPMessageDelegate):
+    """One request on its way to the handler that answers it."""
+
+    __slots__ = ("_application", "_body", "_connection", "_delegate", "_exchange", "_server")
+
+    def __init__(self, application: CountedApplication, connection: Any, exchange: Any) -> None:
+        self._application = application
+        self._connection = connection
+        self._exchange = exchange
+        self._server = application.task.server
+        self._delegate: Any = None
+        self._body = False
+
+    def headers_received(
+        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
+    ) -> Awaitable[None] | None:
+        """Find the handler; called when the headers have come."""
+        self._server.begun(self._connection)
+        request = HTTPServerRequest(
+            connection=self._exchange,
+            server_connection=self._connection,
+            start_line=start_line,  # type: ignore[arg-type]
+            headers=headers,
+        )
+        self._application.begun(request)
+        self._delegate = self._application.find_handler(request)
+        handled: Awaitable[None] | None = self._delegate.headers_received(start_line, headers)
+        if headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in headers:
+            self._body = True
+            self._server.reads_body(self._connection)
+            return handled and self._handled(handled)
+        return handled
+
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        """Hand on a part of the body."""
+        self._connection.received += len(chunk)
+        handled: Awaitable[None] | None = self._delegate.data_received(chunk)
+        return handled and self._handled(handled)
+
+    async def _handled(self, handled: Awaitable[None]) -> None:
+        """Wait for the handler, for which the client is not to blame."""
+        self._server.body_read(self._connection)
+        began = perf_counter()
+        await handled
+        self._server.resume_body(self._connection, perf_counter() - began)
+
+    def finish(self) -> None:
+        """Have the request answered: all of it has come."""
+        if self._body:
+            self._server.body_read(self._connection)
+        self._delegate.finish()
+
+    def on_connection_close(self) -> None:
+        """Give up: the connection has ended before the request did."""
+        if self._delegate is not None:
+            self._delegate.on_connection_close()
+
+
+class RequestIdHeader(OutputTransform):
+    """Gives each response the id of its request."""
+
+    __slots__ = ("_id",)
+
+    def __init__(self, request: HTTPServerRequest) -> None:
+        self._id = request_id(request)
+
+    def transform_first_chunk(
+        self, status_code: int, headers: HTTPHeaders, chunk: bytes, finishing: bool
+    ) -> tuple[int, HTTPHeaders, bytes]:
+        """Set the header; called before the headers are written."""
+        headers["X-Request-Id"] = self._id
+        return status_code, headers, chunk

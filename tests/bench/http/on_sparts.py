@@ -1,0 +1,39 @@
+"""Hello, world by TornadoHTTPTask as it is: counters, timing, request ids, time limits.
+
+Asyncio's loop; uvloop's with --uvloop.
+"""
+
+import os
+import sys
+import time
+
+from sparts.tasks.tornado import TornadoHTTPTask
+from sparts.vservice import VService
+
+
+def stamp(word: bytes, number: int) -> None:
+    """Tell the benchmark a number."""
+    os.write(int(os.environ["BENCH_FD"]), b"%s %d\n" % (word, number))
+
+
+class Hello(TornadoHTTPTask):
+    """Says where it listens."""
+
+    DEFAULT_HOST = "127.0.0.1"
+
+    def start(self) -> None:
+        """Start, and stamp."""
+        super().start()
+        stamp(b"port", self.bound_addrs[0][1])
+        stamp(b"ready", time.monotonic_ns())
+
+
+class MyService(VService):
+    """Nothing but HTTP."""
+
+    TASKS = [Hello]
+
+
+if "--uvloop" in sys.argv:
+    sys.argv[sys.argv.index("--uvloop")] = "--ioloop-uvloop"
+MyService.initFromCLI()
