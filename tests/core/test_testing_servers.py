@@ -243,7 +243,7 @@ def test_a_broken_server_is_found_out(
     told: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if server is KeepsConnections:  # the one that is found out by waiting in vain
+    if server in (KeepsConnections, BindsByItself):  # which are found out by waiting in vain
         monkeypatch.setattr("sparts.testing.servers.WAIT", 0.2)
     contract = type("Contract", (EchoContract,), {"server_task": server})()
     try:

@@ -1,0 +1,380 @@
+"""What becomes of connections: slow clients, silent ones, websockets, and all of them at a stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sparts.tasks.tornado import TornadoIOLoopTask
+from sparts.tasks.tornado.server import GracefulHTTPServer
+from sparts.testing.certificates import FIRST_CERTIFICATE
+from sparts.testing.running import make_service, running
+from sparts.vservice import ServiceThread, VService
+from tornado.websocket import WebSocketClientConnection, websocket_connect
+
+from tests.tornado.http_services import (
+    WAIT,
+    Gate,
+    Http,
+    Service,
+    Talk,
+    ask,
+    ask_once,
+    connected,
+    port_of,
+    read_answer,
+    settle,
+)
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> None:
+    Gate.begun, Gate.go_on = threading.Event(), threading.Event()
+    Talk.closed.clear()
+
+
+@contextlib.contextmanager
+def stopping(*argv: str, service_class: type[VService] = Service) -> Iterator[ServiceThread]:
+    """A service that the block stops; it has to end in order, and soon."""
+    thread = make_service(service_class, *argv).startBG()
+    try:
+        yield thread
+    finally:
+        thread.service.shutdown()
+        Gate.go_on.set()
+        thread.join(WAIT)
+        assert not thread.is_alive()
+    assert thread.status == 0
+
+
+def told_to_stop(thread: ServiceThread) -> VService:
+    """Ask for the stop, and return when the server has begun with it."""
+    service = thread.service
+    service.shutdown()
+    assert service.requireTask(Http).stop_event.wait(WAIT)
+    settle(service)
+    return service
+
+
+# -- slow clients ----------------------------------------------------------------------------------
+
+QUICK = ("--http-read-timeout", "200ms", "--http-idle-timeout", "300ms")
+PARTS = {
+    "nothing": b"",
+    "half a line": b"GET / HT",
+    "half of the headers": b"GET / HTTP/1.1\r\nHost: x\r\nX-",
+    "half a body": b"POST /echo/ HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf",
+    "half a streamed body": b"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf",
+    "half a chunk": b"POST /echo/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nha",
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_client_that_sends_a_part_and_no_more_is_closed_in_time(part: str) -> None:
+    with running(Service, *QUICK) as service, connected(service) as client:
+        client.sendall(PARTS[part])
+        assert client.recv(1000) == b""
+        settle(service)
+        assert service.getCounter("Http.timeouts") == 1
+        assert ask_once(service)[0] == 200
+
+
+def test_a_client_that_sends_byte_after_byte_is_closed_in_time() -> None:
+    for part in (
+        b"GET / HTTP/1.1\r\nX: ",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\n",
+    ):
+        with running(Service, *QUICK) as service, connected(service) as client:
+            client.sendall(part)
+            with contextlib.suppress(ConnectionError):
+                while True:  # it is ended by the server, or by pytest's time limit
+                    client.sendall(b"x")
+                    time.sleep(0.01)  # the pace of a slow client
+            assert ask_once(service)[0] == 200
+
+
+def test_many_slow_clients_hold_nobody_up() -> None:
+    with running(Service) as service, contextlib.ExitStack() as stack:
+        for part in [*PARTS.values()] * 30:
+            stack.enter_context(connected(service)).sendall(part)
+        assert ask_once(service)[0] == 200
+
+
+def test_a_connection_without_a_next_request_is_closed_in_time() -> None:
+    with running(Service, *QUICK) as service, connected(service) as client:
+        assert ask(client)[0] == 200
+        assert client.recv(1000) == b""
+        assert service.getCounter("Http.timeouts") == 0
+
+
+def test_an_answer_that_takes_longer_than_any_limit_for_clients_comes() -> None:
+    with running(Service, *QUICK) as service, connected(service) as client:
+        client.sendall(b"GET /gate HTTP/1.1\r\nHost: x\r\n\r\n")
+        with connected(service) as other:
+            assert other.recv(1000) == b""  # so the limit has passed
+        Gate.go_on.set()
+        assert read_answer(client)[2] == b"late"
+
+
+def test_a_long_body_has_the_more_time_the_more_of_it_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(GracefulHTTPServer, "MIN_BODY_RATE", 1)
+    begin = b"POST /echo/ HTTP/1.1\r\nHost: x\r\nContent-Length: 101\r\n\r\n" + b"x" * 100
+    with (
+        running(Service, *QUICK) as service,
+        connected(service) as client,
+        connected(service) as other,
+    ):
+        client.sendall(begin)
+        assert other.recv(1000) == b""
+        client.sendall(b"x")
+        assert read_answer(client)[2] == b"101"
+
+
+def test_no_time_limits_at_all_can_be_had() -> None:
+    argv = ("--http-read-timeout", "0", "--http-idle-timeout", "0")
+    with running(Service, *argv) as service, connected(service) as client:
+        ask(client)
+        assert service.requireTask(Http).server._timer is None
+
+
+def test_a_server_without_connections_has_no_timer() -> None:
+    with running(Service) as service:
+        with connected(service) as client:
+            ask(client, Connection="close")
+            assert client.recv(1) == b""
+        settle(service)
+        assert service.requireTask(Http).server._timer is None
+
+
+# -- the stop --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_client_that_sends_a_part_does_not_hold_up_the_stop(
+    part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Http, "FIRST_REQUEST_GRACE", 0.05)
+    monkeypatch.setattr(GracefulHTTPServer, "STALLED", 0.05)
+    with stopping() as thread, connected(thread.service) as client:
+        client.sendall(PARTS[part])
+        ask_once(thread.service)  # so the other has been accepted
+        told_to_stop(thread)
+        assert client.recv(1000) == b""
+
+
+def test_a_body_that_comes_during_the_stop_is_taken_and_answered() -> None:
+    with stopping() as thread, connected(thread.service) as client:
+        client.sendall(b"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n")
+        ask_once(thread.service)
+        told_to_stop(thread)
+        for _ in range(30):
+            client.sendall(b"x" * 10000)
+        assert read_answer(client)[2] == b"300000"
+
+
+def test_an_answer_under_way_says_that_it_is_the_last() -> None:
+    with stopping() as thread, connected(thread.service) as client:
+        client.sendall(b"GET /gate HTTP/1.1\r\nHost: x\r\n\r\n")
+        Gate.begun.wait(WAIT)
+        told_to_stop(thread)
+        Gate.go_on.set()
+        status, headers, body = read_answer(client)
+        assert (status, headers["connection"], body) == (200, "close", b"late")
+        assert client.recv(1) == b""
+
+
+def test_a_connection_that_was_just_now_used_may_send_one_more_request() -> None:
+    with stopping() as thread, connected(thread.service) as client:
+        ask(client)
+        told_to_stop(thread)
+        status, headers, _ = ask(client)
+        assert (status, headers["connection"]) == (200, "close")
+
+
+def test_a_connection_that_has_been_idle_for_long_is_closed_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Http, "FIRST_REQUEST_GRACE", 0.0)
+    with stopping() as thread, connected(thread.service) as client:
+        ask(client)
+        told_to_stop(thread)
+        assert client.recv(1) == b""
+
+
+def test_a_stream_can_end_properly_when_the_task_ends() -> None:
+    with stopping() as thread, connected(thread.service) as client:
+        client.sendall(b"GET /stream HTTP/1.0\r\n\r\n")
+        with client.makefile("rb") as answer:
+            assert answer.readline().startswith(b"HTTP/1.1 200")
+            told_to_stop(thread)
+            assert answer.read().endswith(b"\r\n\r\nbegin end")
+
+
+def test_pipelined_requests_are_answered_up_to_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    with stopping() as thread, connected(thread.service) as client:
+        client.sendall(b"GET /gate HTTP/1.1\r\nHost: x\r\n\r\n")
+        Gate.begun.wait(WAIT)
+        told_to_stop(thread)
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        Gate.go_on.set()
+        assert read_answer(client)[1]["connection"] == "close"  # so the client sends it again
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_connections_that_wait_to_be_accepted_are_served(tls: bool, tmp_path: Path) -> None:
+    import ssl
+
+    pem = tmp_path / "pem"
+    pem.write_text(FIRST_CERTIFICATE, encoding="ascii")
+    argv = ("--http-tls-cert", str(pem)) if tls else ()
+    with stopping(*argv) as thread, contextlib.ExitStack() as stack:
+        service = thread.service
+        blocked, go_on = threading.Event(), threading.Event()
+
+        def block() -> None:
+            blocked.set()
+            go_on.wait(WAIT)
+
+        service.requireTask(TornadoIOLoopTask).call(block)
+        blocked.wait(WAIT)
+        clients: list[socket.socket] = []
+        for _ in range(200):
+            clients.append(stack.enter_context(connected(service)))
+            if not tls:
+                clients[-1].sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        service.shutdown()
+        service.requireTask(Http).stop_event.wait(WAIT)
+        go_on.set()
+        for client in clients:
+            if tls:
+                context = ssl.create_default_context(cafile=str(pem))
+                client = stack.enter_context(
+                    context.wrap_socket(client, server_hostname="localhost")
+                )
+                client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            status, headers, _ = read_answer(client)
+            assert (status, headers["connection"]) == (200, "close")
+
+
+def test_an_answer_that_nobody_reads_is_cut_off_in_time(caplog: pytest.LogCaptureFixture) -> None:
+    class Large(Http):
+        def getApplicationConfig(self) -> list[Any]:  # noqa: N802
+            from tornado.web import RequestHandler
+
+            class Zeros(RequestHandler):
+                async def get(self) -> None:
+                    for _ in range(200):
+                        self.write(bytes(1_000_000))
+                        await self.flush()
+
+            return [("/zeros", Zeros), *super().getApplicationConfig()]
+
+    Large.__name__ = "Http"
+
+    class LargeService(VService):
+        TASKS = [Large]
+
+    with (
+        stopping("--stop-timeout", "1500ms", service_class=LargeService) as thread,
+        connected(thread.service) as client,
+    ):
+        client.sendall(b"GET /zeros HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.recv(1000)
+        thread.service.shutdown()
+        thread.join(WAIT)
+    assert "1 requests were cut off" in caplog.text
+
+
+# -- websockets ------------------------------------------------------------------------------------
+
+
+def talk(service: VService) -> WebSocketClientConnection:
+    """A websocket's client, on the service's own loop."""
+    url = f"ws://127.0.0.1:{port_of(service)}/talk"
+    loop_task: TornadoIOLoopTask = service.requireTask(TornadoIOLoopTask)
+    return loop_task.call(websocket_connect, url).result(WAIT)
+
+
+def test_a_websocket_is_counted_and_echoes() -> None:
+    with running(Service) as service:
+        client = talk(service)
+        loop_task = service.requireTask(TornadoIOLoopTask)
+        loop_task.call(client.write_message, "hello").result(WAIT)
+        assert loop_task.call(client.read_message).result(WAIT) == "hello"
+        assert service.getCounter('Http.responses{status="1xx"}') == 1
+        server = service.requireTask(Http).server
+        assert len(server._websockets) == 1
+        closed = loop_task.call(client.read_message)
+        loop_task.call(client.close, 1000, "done")
+        assert closed.result(WAIT) is None
+        settle(service)
+        assert server._websockets == {}
+    assert Talk.closed == [(1000, "done")]
+
+
+def test_a_stop_closes_websockets_with_going_away() -> None:
+    with stopping() as thread, contextlib.ExitStack() as stack:
+        raw = stack.enter_context(connected(thread.service))
+        raw.sendall(
+            b"GET /talk HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        assert read_answer(raw)[0] == 101
+        told_to_stop(thread)
+        assert raw.recv(4) == b"\x88\x02\x03\xe9"  # a close frame: 2 bytes, 1001
+        mask = b"\1\2\3\4"
+        raw.sendall(
+            b"\x88\x82" + mask + bytes(a ^ b for a, b in zip(b"\x03\xe9", mask, strict=False))
+        )
+        assert raw.recv(1) == b""
+    assert Talk.closed == [(1001, None)]
+
+
+def test_a_websocket_that_never_answers_the_close_is_cut_off_in_time() -> None:
+    with stopping("--stop-timeout", "1300ms") as thread, connected(thread.service) as raw:
+        raw.sendall(
+            b"GET /talk HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        assert read_answer(raw)[0] == 101
+        thread.service.shutdown()
+        assert raw.recv(4) == b"\x88\x02\x03\xe9"
+        assert raw.recv(1) == b""
+
+
+# -- descriptors -----------------------------------------------------------------------------------
+
+
+def test_who_comes_when_no_descriptor_is_left_waits_until_one_is(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    full = threading.Event()
+    accept = socket.socket.accept
+
+    def refuse(self: socket.socket) -> Any:
+        if full.is_set():
+            raise OSError(24, os.strerror(24))
+        return accept(self)
+
+    monkeypatch.setattr("sparts.tasks.tornado.accepting.PAUSE", 0.01)
+    monkeypatch.setattr(socket.socket, "accept", refuse)
+    with running(Service) as service:
+        full.set()
+        with connected(service) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            told = service.requireTask(TornadoIOLoopTask).call(asyncio.sleep, 0.1)
+            told.result(WAIT)
+            full.clear()
+            assert read_answer(client)[0] == 200
+    warnings = [r for r in caplog.records if "No connection can be accepted" in r.getMessage()]
+    assert len(warnings) == 1

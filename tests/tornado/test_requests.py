@@ -1,0 +1,284 @@
+"""What becomes of each request: its id, counters, times, and the line in the access log."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import re
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sparts.errors import OptionError
+from sparts.tasks.tornado import TornadoHTTPTask
+from sparts.testing.running import make_service, running
+from sparts.vservice import VService
+
+from tests.core.log_helpers import bare_root
+from tests.tornado.http_services import Http, Service, ask, ask_once, connected, read_answer
+
+
+def test_a_request_gets_an_id_of_its_own_which_the_response_and_the_handler_have() -> None:
+    with running(Service) as service, connected(service) as client:
+        answers = [ask(client, "/echo/x") for _ in range(3)]
+    ids = [headers["x-request-id"] for _, headers, _ in answers]
+    assert ids == [json.loads(body)["id"] for _, _, body in answers]
+    assert len(set(ids)) == 3
+    assert all(re.fullmatch(r"[0-9a-f]{12}-[0-9a-f]+", found) for found in ids)
+
+
+@pytest.mark.parametrize(
+    "given", ["a", "7f3a-1", "Root=1-67891233-abcdef012345678912345678", "x" * 128]
+)
+def test_a_valid_request_id_is_taken_over(given: str) -> None:
+    with running(Service) as service:
+        assert ask_once(service, X_Request_Id=given)[1]["x-request-id"] == given
+
+
+@pytest.mark.parametrize(
+    "given", ["", "x" * 129, "a b", "a\tb", 'a"b', "a\\b", "<a>", "a;b", "\xe9"]
+)
+def test_an_invalid_request_id_is_replaced(given: str) -> None:
+    with running(Service) as service, connected(service) as client:
+        client.sendall(
+            b"GET / HTTP/1.1\r\nHost: x\r\nX-Request-Id: " + given.encode("latin1") + b"\r\n\r\n"
+        )
+        found = read_answer(client)[1]["x-request-id"]
+    assert re.fullmatch(r"[0-9a-f]{12}-[0-9a-f]+", found)
+
+
+def test_responses_are_counted_by_class_and_timed() -> None:
+    with running(Service) as service:
+        for status in (200, 204, 301, 404, 404, 503):
+            assert ask_once(service, f"/status/{status}")[0] == status
+        counters = service.getCounters()
+        prefix = "Http.request_duration_ms"
+        assert counters["Http.requests"] == 6
+        found = {
+            status: counters[f'Http.responses{{status="{status}"}}']
+            for status in ("2xx", "3xx", "4xx", "5xx")
+        }
+        assert found == {"2xx": 2, "3xx": 1, "4xx": 2, "5xx": 1}
+        assert counters[f"{prefix}.count.60"] == 6
+        assert 0 < counters[f"{prefix}.p50.60"] <= counters[f"{prefix}.p99.60"]
+        assert counters[f"{prefix}.p99.60"] <= counters[f"{prefix}.max.60"]
+
+
+def test_open_connections_are_counted() -> None:
+    with running(Service) as service, connected(service) as one, connected(service) as two:
+        ask(one)
+        ask(two)
+        assert service.getCounter("Http.connections") == 2
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> Any:
+    """The messages of the access log, with their levels, in order."""
+    caplog.set_level(logging.DEBUG)
+
+    def found() -> list[tuple[str, str]]:
+        return [
+            (record.levelname, re.sub(r"[\d.]+ ms", "1 ms", record.getMessage()))
+            for record in caplog.records
+            if record.name == "Service.Http.access"
+        ]
+
+    return found
+
+
+WARNINGS = [("WARNING", "404 GET /status/404 (127.0.0.1) 1 ms")]
+ERRORS = [("ERROR", "503 GET /status/503 (127.0.0.1) 1 ms")]
+INFOS = [("INFO", "200 GET /status/200 (127.0.0.1) 1 ms")]
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        ((), WARNINGS + ERRORS),
+        (("--http-access-log", "INFO"), INFOS + WARNINGS + ERRORS),
+        (("--http-access-log", "error"), ERRORS),
+        (("--http-access-log", "off"), []),
+    ],
+)
+def test_the_access_log_has_the_requests_from_its_level_on(
+    argv: tuple[str, ...], expected: list[tuple[str, str]], lines: Any
+) -> None:
+    with running(Service, *argv) as service:
+        for status in (200, 404, 503):
+            ask_once(service, f"/status/{status}")
+    assert lines() == expected
+
+
+def test_the_access_log_is_switched_on_while_the_service_runs(lines: Any) -> None:
+    with running(Service) as service:
+        service.setOption("http_access_log", "INFO")
+        ask_once(service, "/status/200")
+    assert lines() == INFOS
+
+
+def test_the_access_log_holds_nothing_of_query_headers_and_body(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with running(Service, "--http-access-log", "INFO") as service:
+        for path in ("/status/500?token=s3cret", "/echo/?token=s3cret", "/nowhere?token=s3cret"):
+            ask_once(service, path, Authorization="Bearer s3cret", Cookie="s3cret")
+        ask_once(service, "/echo/", method="POST", body=b"s3cret")
+    assert len([r for r in caplog.records if r.name == "Service.Http.access"]) == 4
+    assert "s3cret" not in caplog.text
+    assert "s3cret" not in repr([vars(record) for record in caplog.records])
+
+
+def test_log_lines_of_a_request_say_which_it_is(
+    tmp_path: Path,
+) -> None:
+    for kind in ("text", "json"):
+        log = tmp_path / kind
+        argv = ("--logfile", str(log), "--log-format", kind, "--http-access-log", "INFO")
+        with bare_root(), running(Service, *argv) as service:
+            ask_once(service, "/logs", X_Request_Id="first")
+            ask_once(service, "/status/200", X_Request_Id="second")
+            service.logger.info("Nobody's")
+    text = (tmp_path / "text").read_text().splitlines()
+    assert "INFO:Service.Http:Answering [request_id=first]" in text
+    assert "INFO:Service:Nobody's" in text
+    pattern = r"INFO:Service\.Http\.access:200 GET /status/200 \(127\.0\.0\.1\) [\d.]+ ms "
+    assert any(re.fullmatch(pattern + r"\[request_id=second\]", line) for line in text)
+    found = [json.loads(line) for line in (tmp_path / "json").read_text().splitlines()]
+    (answering,) = [line for line in found if line["message"] == "Answering"]
+    assert answering["request_id"] == "first"
+    (access,) = [line for line in found if line.get("path") == "/status/200"]
+    expected = {"request_id": "second", "status": 200, "method": "GET", "remote_ip": "127.0.0.1"}
+    assert access.items() >= expected.items()
+    assert access["duration_ms"] > 0
+
+
+def test_a_bug_in_a_handler_is_a_500_with_a_traceback_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with running(Service) as service:
+        status, headers, _ = ask_once(service, "/fails", X_Request_Id="broken")
+        assert (status, headers["x-request-id"]) == (500, "broken")
+        assert service.getCounter('Http.responses{status="5xx"}') == 1
+    assert "ValueError: a bug" in caplog.text
+
+
+@pytest.mark.parametrize(("argv", "ip"), [((), "127.0.0.1"), (("--http-xheaders",), "192.0.2.7")])
+def test_a_proxys_headers_are_believed_where_that_was_asked_for(
+    argv: tuple[str, ...], ip: str
+) -> None:
+    with running(Service, *argv) as service:
+        _, _, body = ask_once(service, "/echo/", X_Forwarded_For="192.0.2.7")
+    assert json.loads(body)["ip"] == ip
+
+
+def test_xheaders_of_the_class_count_and_trusted_proxies_are_skipped() -> None:
+    class Behind(Http):
+        XHEADERS = True
+        TRUSTED_DOWNSTREAM = ("192.0.2.9",)
+
+    class BehindService(VService):
+        TASKS = [Behind]
+
+    with running(BehindService) as service:
+        _, _, body = ask_once(service, "/echo/", X_Forwarded_For="192.0.2.7, 192.0.2.9")
+    assert json.loads(body)["ip"] == "192.0.2.7"
+
+
+@pytest.mark.parametrize("path", ["/echo/", "/upload"])
+def test_a_body_is_taken_up_to_the_limit(path: str) -> None:
+    with running(Service, "--http-max-body", "1000") as service:
+        assert ask_once(service, path, method="POST", body=b"x" * 1000)[2] == b"1000"
+        status, _, _ = ask_once(service, path, method="POST", body=b"x" * 1001)
+        assert status == 400
+        with connected(service) as client:
+            client.sendall(
+                f"POST {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+                + b"3e8\r\n" + b"x" * 1000 + b"\r\n1\r\nx\r\n0\r\n\r\n"
+            )  # fmt: skip
+            assert read_answer(client)[0] == 400
+
+
+def test_headers_are_taken_up_to_the_limit() -> None:
+    with running(Service, "--http-max-headers", "1000") as service:
+        assert ask_once(service, X_Long="x" * 800)[0] == 200
+        with pytest.raises((EOFError, ConnectionError)):
+            ask_once(service, X_Long="x" * 1000)
+
+
+def test_static_files_are_served_and_nothing_beside_them(tmp_path: Path) -> None:
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / "page.html").write_text("<p>hello</p>")
+    (tmp_path / "secret").write_text("s3cret")
+    (files / "link").symlink_to(tmp_path / "secret")
+
+    class Files(TornadoHTTPTask):
+        DEFAULT_HOST = "127.0.0.1"
+        APPLICATION_SETTINGS = {"static_path": str(files), "compress_response": True}
+
+    class FilesService(VService):
+        TASKS = [Files]
+
+    with running(FilesService) as service:
+        address = service.requireTask(Files).bound_addrs[0]
+
+        def get(path: str, **headers: Any) -> tuple[int, dict[str, str], bytes]:
+            with socket.create_connection(address, 30.0) as client:
+                return ask(client, path, **headers)
+
+        status, headers, body = get("/static/page.html")
+        assert (status, body) == (200, b"<p>hello</p>")
+        assert headers["content-type"] == "text/html"
+        assert get("/static/page.html", If_None_Match=headers["etag"])[0] == 304
+        for way in ("../secret", "..%2fsecret", "%2e%2e/secret", "/etc/passwd", "%2fetc%2fpasswd",
+                    "....//secret", "..\\secret", "x/../../secret"):  # fmt: skip
+            status, _, body = get(f"/static/{way}")
+            assert status in (400, 403, 404), way
+            assert b"s3cret" not in body
+
+
+def test_responses_are_compressed_where_the_settings_say_so() -> None:
+    class Compressed(Http):
+        APPLICATION_SETTINGS = {"compress_response": True}
+
+        def getApplicationConfig(self) -> list[Any]:  # noqa: N802
+            from tornado.web import RequestHandler
+
+            class Long(RequestHandler):
+                def get(self) -> None:
+                    self.set_header("Content-Type", "text/plain")
+                    self.write("x" * 5000)
+
+            return [("/", Long)]
+
+    class CompressedService(VService):
+        TASKS = [Compressed]
+
+    with running(CompressedService) as service:
+        _, headers, body = ask_once(service, Accept_Encoding="gzip")
+    assert headers["content-encoding"] == "gzip"
+    assert gzip.decompress(body) == b"x" * 5000
+    assert "x-request-id" in headers
+
+
+def test_a_log_function_of_the_settings_is_called_too() -> None:
+    seen: list[int] = []
+
+    class Own(Http):
+        APPLICATION_SETTINGS = {"log_function": lambda handler: seen.append(handler.get_status())}
+
+    class OwnService(VService):
+        TASKS = [Own]
+
+    with running(OwnService) as service:
+        ask_once(service, "/status/204")
+        assert service.getCounter('Own.responses{status="2xx"}') == 1
+    assert seen == [204]
+
+
+def test_a_wrong_level_of_the_access_log_is_an_error_that_names_the_option() -> None:
+    with pytest.raises(OptionError, match="--http-access-log: expected a log level"):
+        make_service(Service, "--http-access-log", "LOUD")
