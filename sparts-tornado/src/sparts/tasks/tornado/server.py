@@ -89,7 +89,7 @@ class GracefulHTTPServer(HTTPServer):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._changed: asyncio.Event | None = None
-        """Set when there is less to wait for; not None: the server ends."""
+        """Set when what the end waits for has changed; not None: the server ends."""
         self.n_timeouts = 0
         """How many connections were closed because the client took too long."""
 
@@ -133,6 +133,8 @@ class GracefulHTTPServer(HTTPServer):
         connection.waits = waits
         connection.since = now = self._loop.time()
         waits[connection] = None
+        if self._changed is not None:
+            self._changed.set()
         if timeout and (self._timer is None or now + timeout < self._timer_at):
             self._set_timer(now + timeout)
 
@@ -298,7 +300,7 @@ class GracefulHTTPServer(HTTPServer):
         return cut + sum(connection.waits is None for connection in busy)
 
     async def _change(self, until: float | None) -> bool:
-        """Wait until there is less to wait for; False: ``until`` has come before."""
+        """Wait for a change in what is waited for; False: ``until`` has come before."""
         changed = self._changed or asyncio.Event()
         try:
             async with asyncio.timeout_at(until):
