@@ -39,6 +39,21 @@ class Status(RequestHandler):
         self.set_status(int(status))
 
 
+class Slow(RequestHandler):
+    """Takes a while."""
+
+    async def get(self) -> None:
+        await asyncio.sleep(0.01)
+
+
+class Ready(RequestHandler):
+    """Says whether the service is ready, as load balancers ask."""
+
+    def get(self) -> None:
+        ready = self.application.task.service.ready  # type: ignore[attr-defined]
+        self.set_status(200 if ready else 503)
+
+
 class Logs(RequestHandler):
     """Logs a line while it answers."""
 
@@ -111,6 +126,8 @@ class Http(TornadoHTTPTask):
         return [
             (r"/echo/?(.*)", Echo),
             (r"/status/(\d+)", Status),
+            ("/slow", Slow),
+            ("/readyz", Ready),
             ("/logs", Logs),
             ("/fails", Fails),
             ("/gate", Gate),
