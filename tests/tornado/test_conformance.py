@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sparts import plugins
 from sparts.tasks.tornado import TornadoHTTPTask
+from sparts.tasks.tornado.status import StatusHTTPTask
 from sparts.testing.conformance import check_task
 from sparts.testing.servers import ServerContract
 
@@ -16,8 +17,9 @@ from sparts.testing.servers import ServerContract
                                   if e.distribution == "sparts-tornado"])  # fmt: skip
 def test_every_task_type_of_sparts_tornado_does_what_every_task_must(name: str) -> None:
     task: Any = plugins.load_task(name, "sparts-tornado")
-    argv = ("--http-host", "127.0.0.1") if issubclass(task, TornadoHTTPTask) else ()
-    check_task(task, *argv)
+    prefix = f"--{task.option_prefix()}"
+    argv = (f"{prefix}-host", "127.0.0.1", f"{prefix}-port", "0")
+    check_task(task, *(argv if issubclass(task, TornadoHTTPTask) else ()))
 
 
 class TestTornadoHTTPTask(ServerContract):
@@ -33,3 +35,17 @@ class TestTornadoHTTPTask(ServerContract):
             answer += chunk
         assert answer.startswith(b"HTTP/1.1 200 ")
         assert answer.endswith(b"Hello, world")
+
+
+class TestStatusHTTPTask(ServerContract):
+    """StatusHTTPTask is a server like every other."""
+
+    server_task = StatusHTTPTask
+
+    def ask(self, connection: socket.socket) -> None:
+        """Get whether the service is alive."""
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        answer = b""
+        while chunk := connection.recv(65536):
+            answer += chunk
+        assert answer.startswith(b"HTTP/1.1 200 ")

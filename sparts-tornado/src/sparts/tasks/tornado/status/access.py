@@ -1,0 +1,97 @@
+"""Who may ask, and who may act: against pages of other origins, and against guessing.
+
+A browser sends requests to this server for any page that it shows, so where a request comes from
+says nothing of who wants it. What does: the name in ``Host`` (a page whose own name was made to
+point here, DNS rebinding, has that name in it), ``Origin``, a header that other origins may not
+set, and a token that only the person at the page knows.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import socket
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tornado.httputil import HTTPServerRequest
+
+CONTROL_HEADER = "X-Sparts-Control"
+"""The header that every control request carries, with any value."""
+
+
+def wrong_host(request: HTTPServerRequest, allowed: Iterable[str]) -> str:
+    """Return the name in ``Host`` by which a local client must not address us; ``""`` if it may.
+
+    Addresses and ``localhost`` are always right. Clients from elsewhere may use any name.
+    """
+    name = _hostname(request.headers.get("Host", ""))
+    right = not name or _is_address(name) or name == "localhost" or name.endswith(".localhost")
+    if right or name in {_hostname(each) for each in allowed} or not _is_local(request):
+        return ""
+    return name
+
+
+def foreign(request: HTTPServerRequest) -> str:
+    """Return why a control request seems to come from a page of another origin; ``""`` if not."""
+    host, origin = request.headers.get("Host", ""), request.headers.get("Origin")
+    if origin is not None and origin.rpartition("//")[2].lower() != host.lower():
+        return f"it comes from a page of {origin}"
+    site = request.headers.get("Sec-Fetch-Site", "same-origin")
+    if site not in ("same-origin", "none"):
+        return f"it comes from a page elsewhere ({site})"
+    if CONTROL_HEADER not in request.headers:
+        return f"it lacks the header {CONTROL_HEADER}"
+    return ""
+
+
+def over_unix_socket(request: HTTPServerRequest) -> bool:
+    """Tell whether a request came over a Unix socket, whose file says who may use it."""
+    sock = _socket(request)
+    return sock is not None and sock.family == socket.AF_UNIX
+
+
+def token_given(request: HTTPServerRequest) -> str:
+    """Return the token that a request presents; ``""`` for none."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def token_is_right(given: str, wanted: str | None) -> bool:
+    """Compare tokens in a time that tells nothing of them; no token is ever right."""
+    # Tornado reads headers as Latin-1; browsers and curl send UTF-8.
+    sent = given.encode("latin-1", "replace")
+    return bool(wanted) and hmac.compare_digest(sent, (wanted or "").encode())
+
+
+def _hostname(host: str) -> str:
+    """The name in ``name:port`` or ``[address]:port``, in lower case."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0].lower()
+    return host.partition(":")[0].lower().rstrip(".")
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_local(request: HTTPServerRequest) -> bool:
+    sock = _socket(request)
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return False
+    try:
+        return ipaddress.ip_address(sock.getsockname()[0].partition("%")[0]).is_loopback
+    except (OSError, ValueError):
+        return False
+
+
+def _socket(request: HTTPServerRequest) -> socket.socket | None:
+    stream = getattr(request.connection, "stream", None)
+    found: socket.socket | None = getattr(stream, "socket", None)
+    return found

@@ -1,0 +1,150 @@
+"""The controls: setting an option, running a task now, restart, shutdown; for who may.
+
+They exist only with ``--status-control``. Each is a POST of JSON, and none works from a page of
+another origin (see `access`), nor without the token, unless it comes over the Unix socket.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from sparts.errors import OptionError
+from sparts.tasks.event import EventTask
+from sparts.tasks.tornado.status import access
+from sparts.tasks.tornado.status.handlers import Handler, RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sparts.tasks.tornado.status.task import StatusHTTPTask
+
+    from tornado.httputil import HTTPServerRequest
+
+LONGEST = 65536
+"""How many bytes a request may hold."""
+
+
+def guard_of(task: StatusHTTPTask, request: HTTPServerRequest) -> str:
+    """Return what guards the controls for a request: ``token``, ``socket``; ``""``: none exist."""
+    if not task.control:
+        return ""
+    return "socket" if access.over_unix_socket(request) else "token"
+
+
+class Control(Handler):
+    """Does one thing to the service, and tells what it did or why not, as JSON."""
+
+    METHODS = "POST"
+
+    def initialize(self, task: StatusHTTPTask, action: str = "") -> None:
+        """Take what is to be done, too."""
+        super().initialize(task)
+        self.action = action
+
+    def prepare(self) -> None:
+        """Refuse whoever may not act."""
+        super().prepare()
+        if self.request.method != "POST":
+            return
+        problem = access.foreign(self.request)
+        if problem:
+            self._refuse(403, f"Refused: {problem}.")
+        if not access.over_unix_socket(self.request):
+            given = access.token_given(self.request)
+            if not access.token_is_right(given, self.task.token):
+                wrong = "That is not the token." if given else "It takes the token."
+                self._refuse(401, f"{wrong} ({self.task.flag('token')})")
+
+    def _refuse(self, status: int, text: str) -> None:
+        who, what = self.request.remote_ip, self.request.path
+        self.task.logger.warning("Refused %s from %s: %s", what, who or "a Unix socket", text)
+        raise RefusedError(status, text)
+
+    async def post(self) -> None:
+        """Do it."""
+        asked = self._read()
+        self.task.logger.info(
+            "%s, asked for over HTTP by %s", self._spelt(asked), self.request.remote_ip or "a file"
+        )
+        self.tell_json({"ok": True, "message": await getattr(self, f"do_{self.action}")(asked)})
+
+    def _spelt(self, asked: dict[str, Any]) -> str:
+        return " ".join([self.action, *(str(asked[k]) for k in ("name", "task") if k in asked)])
+
+    def _read(self) -> dict[str, Any]:
+        kind = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if kind != "application/json":
+            raise RefusedError(415, "Send a JSON object, as Content-Type: application/json.")
+        if len(self.request.body) > LONGEST:
+            raise RefusedError(413, f"A request holds at most {LONGEST} bytes.")
+        try:
+            found = json.loads(self.request.body or b"{}")
+        except ValueError as error:
+            raise RefusedError(400, f"That is not JSON: {error}.") from error
+        if not isinstance(found, dict):
+            raise RefusedError(400, "Send a JSON object.")
+        return found
+
+    def _text(self, asked: dict[str, Any], key: str) -> str:
+        found = asked.get(key)
+        if not isinstance(found, str) or not found:
+            raise RefusedError(400, f"The object needs a text {key!r}.")
+        return found
+
+    # -- what can be done --------------------------------------------------------------------------
+
+    async def do_verify(self, asked: dict[str, Any]) -> str:
+        """Nothing: whoever gets here may act."""
+        return "The controls are yours."
+
+    async def do_option(self, asked: dict[str, Any]) -> str:
+        """Set an option, as `VService.setOption` does."""
+        name = self._text(asked, "name")
+        if "value" not in asked:
+            raise RefusedError(400, "The object needs a 'value'; null for none.")
+        try:
+            await self._run(lambda: self.task.service.setOption(name, asked["value"]))
+        except OptionError as error:
+            raise RefusedError(400, str(error)) from error
+        return f"{name} is set."
+
+    async def do_run(self, asked: dict[str, Any]) -> str:
+        """Have a periodic or event task run now."""
+        name = self._text(asked, "task")
+        found = self.task.service.getTask(name)
+        if found is None:
+            raise RefusedError(404, f"No task is named {name!r}.")
+        if not isinstance(found, EventTask):
+            raise RefusedError(400, f"{name} does not run when it is asked to.")
+        if not found.running:
+            raise RefusedError(409, f"{name} does not run: it is {found.state}.")
+        await self._run(found.trigger)
+        return f"{name} runs now."
+
+    async def do_restart(self, asked: dict[str, Any]) -> str:
+        """Restart the service."""
+        self.task.service.restart()
+        return "The service restarts."
+
+    async def do_shutdown(self, asked: dict[str, Any]) -> str:
+        """Shut the service down."""
+        self.task.service.shutdown()
+        return "The service shuts down."
+
+    async def _run(self, function: Callable[[], Any]) -> Any:
+        return await self.task.asker.run(function)
+
+    def tell_error(self, text: str) -> None:
+        """Answer with what was wrong, as JSON."""
+        if self.get_status() == 401:
+            self.set_header("WWW-Authenticate", 'Bearer realm="sparts"')
+        self.tell_json({"ok": False, "message": text})
+
+
+ACTIONS = ("verify", "option", "run", "restart", "shutdown")
+
+
+def control_routes(task: StatusHTTPTask) -> list[Any]:
+    """Return the route of each control."""
+    return [(f"/control/{name}", Control, {"task": task, "action": name}) for name in ACTIONS]

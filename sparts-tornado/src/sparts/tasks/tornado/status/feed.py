@@ -1,0 +1,220 @@
+"""Keeps open pages up to date, over server-sent events, while and only while there are any.
+
+Once a `TICK` the service is asked for the sections of the page. Each page gets those that have
+changed since what it got last; one that reads slowly gets fewer updates, never a queue of them. The
+format is that of https://html.spec.whatwg.org/multipage/server-sent-events.html.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from array import array
+from math import nan
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sparts.tasks.tornado.status.control import guard_of
+from sparts.tasks.tornado.status.handlers import Handler, RefusedError
+
+from tornado.iostream import StreamClosedError
+
+if TYPE_CHECKING:
+    from sparts.tasks.tornado.status.task import StatusHTTPTask
+
+WATCHERS = 32
+"""How many pages may be open at once."""
+HISTORY = 300
+"""How many of the last values of each counter are kept, for the plots of a page that opens."""
+
+
+class Section(NamedTuple):
+    """A part of the page as it was sent: as JSON, and since which tick it is so."""
+
+    text: str
+    since: int
+
+
+class History:
+    """The last values of each counter, with their times."""
+
+    def __init__(self) -> None:
+        self._times: array[float] = array("d")
+        self._values: dict[str, array[float]] = {}
+
+    def add(self, now: float, names: list[str], values: list[float | None]) -> None:
+        """Add what the counters are now."""
+        if self._times and now - self._times[-1] > HISTORY:  # older than any plot is long
+            self._times, self._values = array("d"), {}
+        self._times.append(now)
+        length = len(self._times)
+        for name, value in zip(names, values, strict=True):
+            row = self._values.setdefault(name, array("d"))
+            row.extend([nan] * (length - 1 - len(row)))
+            row.append(nan if value is None else value)
+        for name in self._values.keys() - set(names):
+            del self._values[name]
+        if length > HISTORY:
+            for row in (self._times, *self._values.values()):
+                del row[: length - HISTORY]
+
+    def told(self, names: list[str]) -> dict[str, Any]:
+        """Return it as JSON can carry it, in the order of the names."""
+        rows = [self._values.get(name, array("d")) for name in names]
+        plain = [[None if value != value else value for value in row] for row in rows]
+        return {"times": self._times.tolist(), "values": plain}
+
+
+class Feed:
+    """Asks the service once a tick while pages are open. Everything here is in the loop's thread.
+
+    Args:
+        task: whose service it is.
+    """
+
+    def __init__(self, task: StatusHTTPTask) -> None:
+        self._task = task
+        self._pages: set[Events] = set()
+        self._ticking: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()
+        self._sections: dict[str, Section] = {}
+        self._history = History()
+        self._names: list[str] = []
+        self._tick = 0
+        self._closed = False
+
+    @property
+    def ticks(self) -> int:
+        """How many ticks there have been."""
+        return self._tick
+
+    @property
+    def watched(self) -> int:
+        """How many pages are open."""
+        return len(self._pages)
+
+    def join(self, page: Events) -> None:
+        """Take in a page, and begin to tick if it is the first.
+
+        Raises:
+            RefusedError: there are too many already, or the server stops.
+        """
+        if self._closed or len(self._pages) >= WATCHERS:
+            why = "The server stops." if self._closed else f"{WATCHERS} pages are open already."
+            raise RefusedError(503, why)
+        self._pages.add(page)
+        if self._ticking is None:
+            name = f"{self._task.logger.name} feed"
+            self._ticking = asyncio.get_running_loop().create_task(self._run(), name=name)
+
+    def leave(self, page: Events) -> None:
+        """Let a page go, and tick no more if it was the last."""
+        self._pages.discard(page)
+        self._tell()
+        if not self._pages and self._ticking is not None:
+            self._ticking.cancel()
+            self._ticking = None
+
+    def close(self) -> None:
+        """End all pages' connections."""
+        self._closed = True
+        for page in list(self._pages):
+            page.cut()
+            self.leave(page)
+
+    async def after(self, page: Events, tick: int) -> int | None:
+        """Wait for the next tick after one, and return its number; None when the page is gone."""
+        while page in self._pages:
+            if self._tick > tick:
+                return self._tick
+            await self._news.wait()
+        return None
+
+    def message(self, since: int) -> str:
+        """Return what has changed after a tick as one event; 0: everything, with the past."""
+        parts = {name: each.text for name, each in self._sections.items() if each.since > since}
+        if not since:
+            parts["history"] = _json(self._history.told(self._names))
+        body = ",".join(f"{_json(name)}:{text}" for name, text in parts.items())
+        return f"data: {{{body}}}\n\n"
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                self._take(await self._task.asker.ask("page"))
+            except Exception as error:  # one that is told to the person, and passes
+                why = f"{type(error).__name__}: {error}"
+                self._task.logger.warning(
+                    "The status page could not be brought up to date: %s", why
+                )
+            self._tell()
+            await asyncio.sleep(self._task.TICK)
+
+    def _take(self, sections: dict[str, Any]) -> None:
+        counters, values = sections["counters"], sections["values"]
+        self._names = [f"{each['task']}\0{each['name']}" for each in counters]
+        self._history.add(sections["now"], self._names, values)
+        self._tick += 1
+        for name, content in sections.items():
+            text = _json(content)
+            known = self._sections.get(name)
+            if known is None or known.text != text:
+                self._sections[name] = Section(text, self._tick)
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+
+class Events(Handler):
+    """``/events``: the stream that keeps one page up to date."""
+
+    _busy = False
+
+    async def get(self) -> None:
+        """Send what has changed until the page is closed or the server stops."""
+        feed = self.task.feed
+        feed.join(self)
+        try:
+            self.set_header("Content-Type", "text/event-stream; charset=utf-8")
+            guard = _json(guard_of(self.task, self.request))
+            self.write(f"retry: 1000\nevent: guard\ndata: {guard}\n\n")
+            await self._send()
+            await self._watch(feed)
+        except StreamClosedError:
+            pass
+        finally:
+            feed.leave(self)
+
+    async def _watch(self, feed: Any) -> None:
+        seen, line = 0, 0
+        while (tick := await feed.after(self, seen)) is not None:
+            self.write(feed.message(seen))
+            lines = self.task.recent.after(line)
+            if lines:
+                line = lines[-1].number
+                self.write(f"event: log\ndata: {_json([each._asdict() for each in lines])}\n\n")
+            seen = tick
+            await self._send()
+
+    async def _send(self) -> None:
+        self._busy = True
+        await self.flush()
+        self._busy = False
+
+    def head(self, *args: str) -> None:
+        """Answer without a stream."""
+        self.set_header("Content-Type", "text/event-stream; charset=utf-8")
+
+    def cut(self) -> None:
+        """End the connection at once if it waits for a page that does not read."""
+        if self._busy:
+            stream: Any = getattr(self.request.connection, "stream", None)
+            stream.close()
+
+    def on_connection_close(self) -> None:
+        """Let the page go; called by Tornado when it has closed the connection."""
+        self.task.feed.leave(self)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, allow_nan=False, separators=(",", ":"))

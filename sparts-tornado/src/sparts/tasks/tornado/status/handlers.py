@@ -1,0 +1,201 @@
+"""The plain endpoints: probes, metrics, the whole status as JSON, stacks, the page's files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sparts.logs.secrets import masked
+from sparts.stacks import format_threads
+from sparts.tasks.tornado.status.access import wrong_host
+
+from tornado.web import HTTPError, RequestHandler
+
+if TYPE_CHECKING:
+    from sparts.tasks.tornado.status.task import StatusHTTPTask
+
+STATIC = Path(__file__).parent / "static"
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+ENDPOINTS = "/, /livez, /readyz, /metrics, /status.json, /stacks"
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+class RefusedError(HTTPError):
+    """A request that is not answered as it hopes; ``text`` says why."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(status)
+        self.text = text
+
+
+class Handler(RequestHandler):
+    """Answers GET and HEAD, only to whoever may ask, and tells errors in plain text."""
+
+    METHODS: ClassVar[str] = "GET, HEAD"
+
+    def initialize(self, task: StatusHTTPTask) -> None:
+        """Take the task; called by Tornado for each request."""
+        self.task = task
+
+    def set_default_headers(self) -> None:
+        """Nothing is cached, framed, or used by pages of other origins."""
+        self.clear_header("Server")
+        for name, value in HEADERS.items():
+            self.set_header(name, value)
+
+    def compute_etag(self) -> None:
+        """Nothing is cached, so nothing has to be told apart."""
+
+    def prepare(self) -> None:
+        """Refuse a request by a name that is not ours."""
+        name = wrong_host(self.request, self.task.allowed_host or ())
+        if name:
+            raise RefusedError(
+                403,
+                f"This server is not {name}. Address it as localhost, or allow the name with "
+                f"{self.task.flag('allowed-host')} {name}.",
+            )
+
+    def head(self, *args: str) -> Any:
+        """Answer as to GET, without the body."""
+        if "GET" not in self.METHODS:
+            raise RefusedError(405, "")
+        return self.get(*args)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Tell what was wrong."""
+        error = kwargs.get("exc_info", (None, None))[1]
+        text = f"{self._reason}."
+        if status_code == 405:
+            self.set_header("Allow", self.METHODS)
+            text = f"{self.request.path} takes {self.METHODS}, not {self.request.method}."
+        elif isinstance(error, RefusedError):
+            text = error.text
+        elif isinstance(error, TimeoutError):
+            self.set_status(503)
+            text = f"{error}: /stacks and SIGUSR1 tell where it waits."
+        elif status_code == 500 and error is not None:
+            text = f"{type(error).__name__}: {error}"
+        self.tell_error(masked(text))
+
+    def tell_error(self, text: str) -> None:
+        """Answer with what was wrong."""
+        self.tell(text)
+
+    def tell(self, text: str) -> None:
+        """Answer with a line of text."""
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.finish(text.rstrip("\n") + "\n")
+
+    def tell_json(self, found: Any) -> None:
+        """Answer with JSON."""
+        self.set_header("Content-Type", "application/json; charset=utf-8")
+        self.finish(json.dumps(found, indent=1, allow_nan=False) + "\n")
+
+
+class NotFound(Handler):
+    """Any other path."""
+
+    def prepare(self) -> None:
+        """Refuse it, and tell which there are."""
+        super().prepare()
+        if self.request.path.startswith("/control/"):
+            raise RefusedError(404, f"Controls exist only with {self.task.flag('control')}.")
+        raise RefusedError(404, f"There is no {self.request.path} here, but {ENDPOINTS}.")
+
+
+class Probe(Handler):
+    """``/livez`` and ``/readyz``: 200 or 503, and what each check says."""
+
+    def initialize(self, task: StatusHTTPTask, question: str = "") -> None:
+        """Take what is asked, too."""
+        super().initialize(task)
+        self.question = question
+
+    async def get(self) -> None:
+        """Ask the checks."""
+        try:
+            found = masked(await self.task.asker.ask(self.question))
+        except TimeoutError as error:
+            found = {"checks": str(error)}
+        well = not any(found.values())
+        self.set_status(200 if well else 503)
+        checks = {
+            name: {"ok": False, "reason": problem} if problem else {"ok": True}
+            for name, problem in found.items()
+        }
+        self.tell_json({"ok": well, "status": str(self.task.service.status), "checks": checks})
+
+
+class Metrics(Handler):
+    """``/metrics``: for Prometheus, in the format that it asks for."""
+
+    async def get(self) -> None:
+        """Read all counters."""
+        from prometheus_client.exposition import choose_encoder
+
+        encode, kind = choose_encoder(self.request.headers.get("Accept", ""))
+        text = await self.task.asker.run(lambda: encode(self.task.metrics))
+        self.set_header("Content-Type", kind)
+        self.finish(text)
+
+
+class StatusJSON(Handler):
+    """``/status.json``: everything that the service tells of itself."""
+
+    async def get(self) -> None:
+        """Describe the service."""
+        self.tell_json(await self.task.asker.ask("describe"))
+
+
+class Stacks(Handler):
+    """``/stacks``: where each thread and coroutine is now."""
+
+    async def get(self) -> None:
+        """Look at them from a thread of its own, so that the loop's is where it is otherwise."""
+        self.tell(masked(await self.task.asker.ask("stacks")))
+
+
+class Page(Handler):
+    """``/`` and the files that it needs."""
+
+    def initialize(self, task: StatusHTTPTask, file: str = "") -> None:
+        """Take the name of the file, too."""
+        super().initialize(task)
+        self.file = STATIC / file
+
+    def get(self) -> None:
+        """Give the file."""
+        self.set_header("Content-Type", TYPES[self.file.suffix])
+        self.finish(self.file.read_bytes())
+
+
+def page_routes(task: StatusHTTPTask) -> list[Any]:
+    """Return a route for each file of the page, and ``/`` for the page itself."""
+    names = sorted(path.name for path in STATIC.iterdir() if path.suffix in TYPES)
+    files = [(f"/static/{name}", Page, {"task": task, "file": name}) for name in names]
+    return [("/", Page, {"task": task, "file": "index.html"}), *files]
+
+
+def format_stacks(task: StatusHTTPTask) -> str:
+    """Return the stacks of all threads, and of the coroutines of loop tasks."""
+    loops = (each.format_stacks() for each in task.service.instances() if each is not task)
+    return format_threads() + "".join(loops)

@@ -1,0 +1,157 @@
+"""The counters of a service as Prometheus wants them: types, help, units and names that are valid.
+
+Names begin with ``sparts_``, end with the unit, and carry the task as a label, so that one query
+tells of all tasks: ``sparts_n_failures_total{task="Mailer"}``. The formats are those of
+https://prometheus.io/docs/instrumenting/exposition_formats/ and of OpenMetrics 1.0.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client import REGISTRY, Metric
+from prometheus_client.registry import Collector
+from sparts.states import TaskState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from sparts.counters import Reading
+    from sparts.vservice import VService
+
+_QUANTILES = {"p50": "0.5", "p90": "0.9", "p99": "0.99", "p99.9": "0.999"}
+_SUFFIXES = {"counter": ("", "_total"), "gauge": ("",), "summary": ("", "_count", "_sum")}
+
+
+class ServiceCollector(Collector):
+    """Reads a service whenever Prometheus asks, then what the process itself has registered."""
+
+    def __init__(self, service: VService) -> None:
+        self.service = service
+
+    def collect(self) -> Iterator[Metric]:
+        """Give all metrics; in any thread."""
+        yield from self._life()
+        yield from _Families(self.service.describe_counters())
+        yield from REGISTRY.collect()
+
+    def _life(self) -> Iterator[Metric]:
+        service = self.service
+        info = Metric("sparts_service", "The service and its version.", "info")
+        labels = {"service": service.name, "version": service.VERSION}
+        info.add_sample("sparts_service_info", labels, 1)
+        yield info
+        for name, unit, told, value in (
+            ("start_time", "seconds", "When it was started, since the epoch.", service.start_time),
+            ("ready", "", "Whether it does its work.", service.ready),
+            ("healthy", "", "Whether all tasks and vital checks are well.", service.healthy),
+            ("warnings", "", "How many warnings there are.", len(service.getWarnings())),
+        ):
+            gauge = Metric(f"sparts_service_{name}", told, "gauge", unit)
+            gauge.add_sample(gauge.name, {}, float(value))
+            yield gauge
+        checks = Metric("sparts_check_ok", "Whether a check is well.", "gauge")
+        for name, problem in service.check_results().items():
+            checks.add_sample(checks.name, {"check": name}, float(not problem))
+        yield checks
+        states = Metric("sparts_task_state", "1 for the state that a task is in.", "gauge")
+        for task in service.instances():
+            now = task.state
+            for state in TaskState:
+                labels = {"task": task.name, "state": str(state)}
+                states.add_sample(states.name, labels, float(now is state))
+        yield states
+
+
+class _Families:
+    """Sorts readings into metric families: one for each name, whichever task it comes from.
+
+    Counters of one name that cannot be one family, since their types differ, are told apart: the
+    later one's name has its task's in it.
+    """
+
+    def __init__(self, readings: Iterable[tuple[str, Reading]]) -> None:
+        self._families: dict[str, Metric] = {}
+        self._names: dict[str, Metric] = {}  # of samples, by which families must not clash either
+        self._seen: set[tuple[str, tuple[tuple[str, str], ...]]] = set()
+        for task, reading in readings:
+            self._take(task, reading)
+
+    def __iter__(self) -> Iterator[Metric]:
+        """Give the families."""
+        return iter(self._families.values())
+
+    def _take(self, task: str, reading: Reading) -> None:
+        labels = {"task": task} if task else {}
+        for name, value in reading.labels.items():
+            labels[_label(name, labels)] = value
+        if reading.kind != "summary":
+            kind = "counter" if reading.kind == "counter" else "gauge"
+            self._add(task, reading, "", kind, labels, "_total" if kind == "counter" else "")
+            return
+        what, window = labels.pop("type"), labels.get("window")
+        if window is None:
+            self._add(task, reading, "", "summary", labels, f"_{what}")
+        elif what in _QUANTILES:
+            labels["quantile"] = _QUANTILES[what]
+            self._add(task, reading, "", "summary", labels, "")
+        else:
+            unit = reading.unit if what in ("avg", "max", "min", "sum") else ""
+            mine = reading._replace(unit=unit, help=_of_window(reading.help, what))
+            self._add(task, mine, f"_window_{what}", "gauge", labels, "")
+
+    def _add(
+        self, task: str, reading: Reading, more: str, kind: str, labels: Any, suffix: str
+    ) -> None:
+        unit = _valid(reading.unit).strip("_")
+        own = _valid(reading.name).removesuffix("_total" if kind == "counter" else "")
+        end = f"_{unit}" if unit else ""
+        own = own.removesuffix(end) + more + end
+        for prefix in _prefixes(_valid(task)):
+            family = self._family(prefix + own, kind, unit, reading.help or f"{task}.{own}")
+            key = (own + suffix, (("", prefix), *sorted(labels.items())))
+            if family is not None and key not in self._seen:
+                self._seen.add(key)
+                family.add_sample(family.name + suffix, labels, reading.value)
+                return
+
+    def _family(self, name: str, kind: str, unit: str, told: str) -> Metric | None:
+        """The family of a name; None if it is of another kind, or would clash with one."""
+        names = {name + suffix for suffix in _SUFFIXES[kind]}
+        found = self._families.get(name)
+        if found is not None:
+            return found if found.type == kind else None
+        if names & self._names.keys():
+            return None
+        found = self._families[name] = Metric(name, told, kind, unit)
+        self._names.update(dict.fromkeys(names, found))
+        return found
+
+
+def _prefixes(task: str) -> Iterator[str]:
+    yield "sparts_"
+    yield f"sparts_{task}_"
+    yield from (f"sparts_{task}_{number}_" for number in count(2))
+
+
+def _of_window(told: str, what: str) -> str:
+    return f"{what} over a window of seconds: {told}" if told else f"{what} over a window."
+
+
+def _valid(name: str) -> str:
+    """A name of the letters, digits and ``_`` that Prometheus allows."""
+    return re.sub("[^a-zA-Z0-9_]", "_", name)
+
+
+def _label(name: str, taken: dict[str, str]) -> str:
+    """A valid name for a label that is none of ours."""
+    found = _valid(name).lstrip("_")
+    if not found or found[0].isdigit():
+        found = f"label_{found}"
+    if found in ("task", "quantile", "le"):
+        found = f"exported_{found}"
+    while found in taken:
+        found += "_"
+    return found

@@ -1,0 +1,176 @@
+"""What keeps open pages up to date: while they are open, and no longer."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sparts.counters import counter
+from sparts.tasks.tornado.status import StatusHTTPTask, feed
+from sparts.testing.waiting import WAIT
+from sparts.vtask import VTask
+
+from tests.tornado.status_clients import Client, Stream, client_of, serving
+
+
+class Mailer(VTask):
+    LOOPLESS = True
+    OPT_PREFIX = "mail"
+    sent = counter(help="Mails sent.")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let updates come often."""
+    monkeypatch.setattr(StatusHTTPTask, "TICK", 0.02)
+
+
+@pytest.fixture
+def service() -> Iterator[Any]:
+    with serving(Mailer) as service:
+        yield service
+
+
+def test_first_event_tells_everything_and_those_after_it_what_has_changed(service: Any) -> None:
+    stream = Stream(client_of(service))
+    assert stream.answer.getheader("Content-Type") == "text/event-stream; charset=utf-8"
+    assert stream.next("guard") == ""
+    first = stream.next()
+    assert {"service", "tasks", "options", "counters", "values", "warnings", "history"} <= set(
+        first
+    )
+    assert first["service"]["status"] == "ALIVE"
+    while len(found := stream.next()) > 1:
+        pass
+    assert set(found) == {"now"}
+    service.requireTask(Mailer).sent.add(5)
+    while "values" not in (found := stream.next()):
+        pass
+    assert "options" not in found
+    names = [(each["task"], each["name"]) for each in first["counters"]]
+    assert found["values"][names.index(("Mailer", "sent"))] == 5
+    service.registerWarning("disk is nearly full")
+    while "warnings" not in (found := stream.next()):
+        pass
+    assert list(found["warnings"].values()) == ["disk is nearly full"]
+    assert found["service"]["status"] == "WARNING"
+    stream.close()
+
+
+def test_log_lines_come_once_and_secrets_stay_out(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    with serving(Mailer, argv=("--status-token", "hunter2-the-token")) as service:
+        stream = Stream(client_of(service))
+        first = stream.next("log")
+        assert "Server Started on" in "".join(line["text"] for line in first)
+        service.requireTask(Mailer).logger.error("it is hunter2-the-token")
+        (line,) = stream.next("log")
+        assert line["text"] == "it is ********"
+        assert (line["level"], line["logger"]) == ("ERROR", "Service.Mailer")
+        stream.close()
+
+
+def test_page_that_opens_later_gets_the_past_of_the_counters(service: Any) -> None:
+    stream = Stream(client_of(service))
+    for _ in range(3):
+        stream.next()
+    later = Stream(client_of(service))
+    history = later.next()["history"]
+    assert len(history["times"]) >= 3
+    assert {len(row) for row in history["values"]} == {len(history["times"])}
+    stream.close()
+    later.close()
+
+
+def wait_unwatched(service: Any) -> None:
+    """Wait until the server has noticed that the last page is gone."""
+    task = service.requireTask("StatusHTTPTask")
+    loop = service.requireTask("TornadoIOLoopTask")
+    while loop.call(lambda: task.feed.watched).result(WAIT):
+        pass
+
+
+def test_nothing_ticks_while_no_page_is_open(service: Any) -> None:
+    task = service.requireTask("StatusHTTPTask")
+    loop = service.requireTask("TornadoIOLoopTask").loop
+    assert task.feed.ticks == 0
+    stream = Stream(client_of(service))
+    stream.next()
+    stream.close()
+    wait_unwatched(service)
+    before = task.feed.ticks
+    service.requireTask("TornadoIOLoopTask").call(lambda: None).result(WAIT)
+    assert task.feed.ticks == before
+    assert not [each for each in loop._scheduled if not each.cancelled()]
+    again = Stream(client_of(service))
+    assert "service" in again.next()
+    again.close()
+
+
+def test_stop_ends_the_streams_at_once_also_of_a_page_that_does_not_read() -> None:
+    with serving(Mailer) as service:
+        task = service.requireTask("StatusHTTPTask")
+        stream = Stream(client_of(service))
+        stream.next()
+        lazy = socket.create_connection(task.bound_addrs[0])
+        lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        lazy.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        for number in range(500):  # so much that it does not fit into what the system buffers
+            service.setExportedValue(f"{number}", "x" * 20000)
+        loop = service.requireTask("TornadoIOLoopTask")
+        while not loop.call(lambda: any(page._busy for page in task.feed._pages)).result(WAIT):
+            stream.next()
+    while stream.next() is not None:
+        pass
+    stream.close()
+    lazy.close()
+
+
+def test_more_pages_than_there_may_be_are_refused(
+    service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "WATCHERS", 1)
+    stream = Stream(client_of(service))
+    stream.next()
+    answer = client_of(service).ask("/events")
+    assert (answer.status, answer.text) == (503, "1 pages are open already.\n")
+    stream.close()
+
+
+def test_stream_goes_on_after_the_service_could_not_tell(
+    service: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    fails = [True]
+
+    def describe() -> Any:
+        if fails:
+            fails.clear()
+            raise OSError("not now")
+        return type(service).describe(service)
+
+    service.describe = describe
+    stream = Stream(client_of(service))
+    assert stream.next()["service"]["name"] == "Service"
+    assert "could not be brought up to date: OSError: not now" in caplog.text
+    stream.close()
+
+
+def test_history_is_bounded_and_knows_when_counters_came_and_went() -> None:
+    history = feed.History()
+    history.add(0.0, ["a"], [1.0])
+    history.add(1.0, ["a", "b"], [2.0, None])
+    history.add(2.0, ["b"], [3.0])
+    assert history.told(["b"]) == {"times": [0.0, 1.0, 2.0], "values": [[None, None, 3.0]]}
+    for second in range(3, 2 * feed.HISTORY):
+        history.add(float(second), ["b"], [0.0])
+    told = history.told(["b"])
+    assert len(told["times"]) == len(told["values"][0]) == feed.HISTORY
+    history.add(1e9, ["b"], [1.0])
+    assert history.told(["b"]) == {"times": [1e9], "values": [[1.0]]}
+
+
+def test_head_is_answered_without_a_stream(service: Any) -> None:
+    client: Client = client_of(service)
+    assert client.ask("/events", "HEAD").status == 200

@@ -1,0 +1,200 @@
+"""What Prometheus gets: read by its own parsers, for every kind of counter that there is."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import prometheus_client
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+from sparts.counters import (
+    Average,
+    CallbackCounter,
+    Max,
+    Min,
+    SampleType,
+    counter,
+    gauge,
+    labelled,
+    samples,
+)
+from sparts.vtask import VTask
+
+from tests.tornado.status_clients import client_of, serving
+
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+
+
+class Mailer(VTask):
+    LOOPLESS = True
+    sent = counter(help="Mails sent.")
+    traffic = counter(help='What was "sent" \\ in\nall.', unit="bytes")
+    waiting = gauge(help="Mails that wait.")
+    by_host = labelled(counter(help="Mails by host."), "host", "task", "not-valid")
+    size = samples(
+        types=[SampleType.P50, SampleType.P999, SampleType.AVG, SampleType.RATE],
+        windows=[60, 3600],
+        help="Size of mails.",
+        unit="bytes",
+    )
+    took_ms = labelled(samples(types=[SampleType.P99, SampleType.MAX], windows=[60]), "host")
+    mean = Average(help="Mean.")
+    most = Max(help="Most.", unit="%")
+    least = Min(help="Least.")
+    asked = CallbackCounter(lambda: math.nan, help="Asked.")
+    broken = CallbackCounter(lambda: 1 / 0, help="Broken.")
+    silent = counter()
+
+
+class Other(VTask):
+    LOOPLESS = True
+    sent = counter(help="Letters sent.")
+    waiting = counter(help="A counter where Mailer has a gauge.")
+    size_bytes_count = gauge(help="Clashes with the count of Mailer.size.")
+
+
+def count_all(service: Any) -> None:
+    mailer = service.requireTask(Mailer)
+    mailer.sent.add(3)
+    mailer.traffic.add(1024)
+    mailer.waiting.set(-2)
+    mailer.by_host.labels("mx", "a", 'quote " and \\').increment()
+    for value in range(1, 101):
+        mailer.size.add(value)
+    mailer.took_ms.labels("mx").add(5)
+    mailer.most.add(99)
+    service.requireTask(Other).sent.add(4)
+
+
+@pytest.fixture(params=["", OPENMETRICS])
+def found(request: pytest.FixtureRequest) -> Any:
+    """The families by name, as one of the two parsers reads them from one of the two formats."""
+    with serving(Mailer, Other, VERSION="4.5") as service:
+        count_all(service)
+        answer = client_of(service).ask("/metrics", headers={"Accept": request.param})
+    kind = answer.headers["Content-Type"]
+    assert kind.startswith("application/openmetrics-text" if request.param else "text/plain")
+    return parse(answer.text, request.param)
+
+
+def parse(text: str, kind: str) -> dict[str, Any]:
+    """Give the families of a text by name."""
+    read: Any = parse_openmetrics if kind else parse_text
+    return {family.name: family for family in read(text)}
+
+
+def value(families: Any, name: str, **labels: str) -> float:
+    """Give the one sample of a name with these labels."""
+    samples = [sample for family in families.values() for sample in family.samples]
+    (found,) = [each.value for each in samples if each.name == name and each.labels == labels]
+    return float(found)
+
+
+def test_every_kind_of_counter_has_its_type_help_unit_and_value(found: Any) -> None:
+    family = found["sparts_sent"]
+    assert (family.type, family.documentation) == ("counter", "Mails sent.")
+    assert value(found, "sparts_sent_total", task="Mailer") == 3
+    assert value(found, "sparts_sent_total", task="Other") == 4
+    family = found["sparts_traffic_bytes"]
+    assert (family.type, family.documentation) == ("counter", 'What was "sent" \\ in\nall.')
+    assert value(found, "sparts_traffic_bytes_total", task="Mailer") == 1024
+    family = found["sparts_waiting"]
+    assert (family.type, family.documentation) == ("gauge", "Mails that wait.")
+    assert value(found, "sparts_waiting", task="Mailer") == -2
+    for name, kind in (("mean", "gauge"), ("most", "gauge"), ("least", "gauge")):
+        assert found[f"sparts_{name}"].type == kind
+    assert value(found, "sparts_most", task="Mailer") == 99
+    assert math.isnan(value(found, "sparts_asked", task="Mailer"))
+    assert "sparts_broken" not in found
+    assert found["sparts_silent"].documentation == "Mailer.silent"
+
+
+def test_labels_are_valid_and_leave_the_task_in_its_own(found: Any) -> None:
+    labels = {"host": "mx", "exported_task": "a", "not_valid": 'quote " and \\'}
+    assert value(found, "sparts_by_host_total", task="Mailer", **labels) == 1
+
+
+def test_samples_are_a_summary_of_everything_with_quantiles_of_windows(found: Any) -> None:
+    family = found["sparts_size_bytes"]
+    assert (family.type, family.documentation) == ("summary", "Size of mails.")
+    assert value(found, "sparts_size_bytes_count", task="Mailer") == 100
+    assert value(found, "sparts_size_bytes_sum", task="Mailer") == 5050
+    for window in ("60", "3600"):
+        for quantile, about in (("0.5", 50), ("0.999", 100)):
+            labels = {"task": "Mailer", "window": window, "quantile": quantile}
+            assert value(found, "sparts_size_bytes", **labels) == pytest.approx(about, rel=0.05)
+        mine = {"task": "Mailer", "window": window}
+        assert value(found, "sparts_size_window_avg_bytes", **mine) == 50.5
+        assert value(found, "sparts_size_window_rate", **mine) > 0
+    assert found["sparts_size_window_avg_bytes"].type == "gauge"
+    labels = {"task": "Mailer", "host": "mx"}
+    assert value(found, "sparts_took_ms_sum", **labels) == 5
+    assert value(found, "sparts_took_ms_window_max", window="60", **labels) == 5
+
+
+def test_counters_of_one_name_and_two_types_are_told_apart(found: Any) -> None:
+    assert found["sparts_Other_waiting"].type == "counter"
+    assert value(found, "sparts_Other_waiting_total", task="Other") == 0
+    assert found["sparts_Other_size_bytes_count"].type == "gauge"
+
+
+def test_life_of_service_tasks_and_process_is_told_too(found: Any) -> None:
+    labels = {"service": "Service", "version": "4.5"}
+    assert value(found, "sparts_service_info", **labels) == 1
+    assert value(found, "sparts_service_ready") == value(found, "sparts_service_healthy") == 1
+    assert value(found, "sparts_service_start_time_seconds") > 1e9
+    assert value(found, "sparts_service_warnings") == 0
+    assert value(found, "sparts_task_state", task="Mailer", state="ALIVE") == 1
+    assert value(found, "sparts_task_state", task="Mailer", state="DEAD") == 0
+    assert value(found, "process_start_time_seconds") > 1e9
+
+
+def test_units_are_told_where_the_format_has_them() -> None:
+    with serving(Mailer) as service:
+        count_all_of(service)
+        text = client_of(service).ask("/metrics", headers={"Accept": OPENMETRICS}).text
+    assert "# UNIT sparts_size_bytes bytes\n" in text
+    assert "# UNIT sparts_traffic_bytes bytes\n" in text
+
+
+def count_all_of(service: Any) -> None:
+    service.requireTask(Mailer).size.add(1)
+
+
+def test_every_number_of_the_service_is_there() -> None:
+    with serving(Mailer, Other) as service:
+        count_all(service)
+        told = list(service.describe_counters())
+        text = client_of(service).ask("/metrics").text
+    theirs = [line for line in text.splitlines() if line.startswith("sparts_")]
+    life = [line for line in theirs if line.startswith(("sparts_service_", "sparts_task_state"))]
+    assert len(theirs) - len(life) == len(told)
+
+
+def test_names_that_differ_only_in_what_is_not_valid_lose_nothing() -> None:
+    class Odd(VTask):
+        LOOPLESS = True
+        one = counter(name="a.b", help="One.")
+        other = counter(name="a-b", help="Other.")
+        number = gauge(name="1st")
+
+    with serving(Odd) as service:
+        service.requireTask(Odd).other.add(2)
+        text = client_of(service).ask("/metrics", headers={"Accept": OPENMETRICS}).text
+    found = parse(text, OPENMETRICS)
+    assert value(found, "sparts_a_b_total", task="Odd") == 0
+    assert value(found, "sparts_Odd_a_b_total", task="Odd") == 2
+    assert value(found, "sparts_1st", task="Odd") == 0
+
+
+def test_what_the_process_has_registered_with_prometheus_client_is_served_too() -> None:
+    mine = prometheus_client.Gauge("acme_things", "Things of the application.")
+    try:
+        mine.set(7)
+        with serving() as service:
+            text = client_of(service).ask("/metrics").text
+    finally:
+        prometheus_client.REGISTRY.unregister(mine)
+    assert "acme_things 7.0\n" in text
