@@ -11,7 +11,11 @@ from scripts.build_distributions import ROOT
 from tests.processes import ServiceProcess
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-OPTIONS = {"http_by_class": ["--http-port", "0"], "http_by_name": ["--http-port", "0"]}
+OPTIONS = {
+    "http_by_class": ["--http-port", "0"],
+    "http_by_name": ["--http-port", "0"],
+    "status": ["--status-port", "0"],
+}
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)

@@ -184,7 +184,7 @@ def test_refusal_is_logged_and_tells_nothing_of_the_token(
     client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     answer = client.act("shutdown", Authorization="Bearer guessed")
-    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="sparts"'
+    assert answer.headers["Www-Authenticate"] == 'Bearer realm="sparts"'
     assert "Refused /control/shutdown from 127.0.0.1: That is not the token." in caplog.text
     assert TOKEN not in caplog.text + answer.text
 
