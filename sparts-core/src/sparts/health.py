@@ -17,6 +17,7 @@ from sparts.states import ServiceStatus, TaskState
 
 if TYPE_CHECKING:
     import logging
+    from collections.abc import Callable
 
     from sparts.plugins import Hooks
     from sparts.vtask import VTask
@@ -46,6 +47,10 @@ class Health(Introspection):
         self._phase = self._recorded = ServiceStatus.NEW
         self._untold: deque[tuple[ServiceStatus, ServiceStatus]] = deque()
         self._degradations: dict[str, int] = {}
+        self.observers: list[Callable[[str, dict[str, Any]], object]] = []
+        """Called with the name and the arguments of each hook that only observes, after the
+        plugins; in whatever thread makes the change, while `changing` is held. They must not block.
+        """
 
     # -- to read -----------------------------------------------------------------------------------
 
@@ -163,6 +168,11 @@ class Health(Introspection):
                 self.hooks.call(hook, **arguments)
             except BaseException:  # whoever observes must not decide
                 self.logger.exception("A plugin failed in the hook %s", hook)
+            for observer in tuple(self.observers):
+                try:
+                    observer(hook, arguments)
+                except Exception:
+                    self.logger.exception("An observer failed at %s", hook)
 
 
 def _ill(task: VTask) -> str:

@@ -16,6 +16,7 @@ from dbus_fast._private.util import (
     signature_contains_type,
 )
 from dbus_fast.signature import get_signature_tree
+from sparts.errors import SpartsError
 from sparts.tasks.dbus.errors import OURS, STANDARD, error_name
 
 if TYPE_CHECKING:
@@ -123,10 +124,12 @@ class Calls:
         """Call a method, and reply when it has returned."""
         if self.ending:
             refuse(bus, message, OURS + "Stopping", f"{self._task.service.name} stops.")
+            close_fds(message.unix_fds)
             return
         if message.signature != bound.in_signature:
             text = f"{bound.label} takes {bound.in_signature!r}, not {message.signature!r}."
             refuse(bus, message, STANDARD + "InvalidArgs", text)
+            close_fds(message.unix_fds)
             return
         self._task.calls.increment()
         call = Call(bus, message, bound)
@@ -190,6 +193,7 @@ class Calls:
             if bound.moves_fds and signature_contains_type(bound.out, body, "h"):
                 body, given = replace_fds_with_idx(bound.out, body)
                 fds = duplicated(given)
+                hand_over(given)
             bus.send_quietly(
                 Message(
                     message_type=MessageType.METHOD_RETURN,
@@ -215,7 +219,7 @@ class Calls:
         label = call.bound.label
         if isinstance(error, SystemExit | KeyboardInterrupt):
             self._task.loop_task.exit_asked(error)
-        elif isinstance(error, DBusError) or hasattr(error, "dbus_name"):
+        elif isinstance(error, DBusError | SpartsError) or hasattr(error, "dbus_name"):
             self._task.logger.debug("%s raised %s: %s", label, type(error).__name__, error)
         else:
             self._task.logger.error("%s failed", label, exc_info=error)
@@ -291,6 +295,13 @@ def duplicated(files: Sequence[Any]) -> list[int]:
         close_fds(found)
         raise
     return found
+
+
+def hand_over(files: Sequence[Any]) -> None:
+    """Close the file objects among what was duplicated; numbers stay whose they were."""
+    for file in files:
+        if not isinstance(file, int):
+            file.close()
 
 
 def close_fds(fds: Sequence[int]) -> None:

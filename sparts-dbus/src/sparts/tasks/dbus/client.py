@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import TYPE_CHECKING, ClassVar
+import threading
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dbus_fast import DBusError
 from sparts.option_types import duration
@@ -12,8 +13,12 @@ from sparts.options import option
 from sparts.tasks.dbus.bus import Bus, session_address, system_address
 from sparts.tasks.dbus.errors import BusError
 from sparts.tasks.dbus.mainloop import DBusTask
+from sparts.tasks.dbus.proxy import Proxy
+from sparts.tasks.dbus.watches import SignalMatch, Subscription, Watches
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
     from dbus_fast import Message
     from sparts.vservice import VService
 
@@ -64,6 +69,8 @@ class DBusClientTask(DBusTask):
         self._bus: Bus | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._trouble: tuple[str, int] | None = None  # the message, the id of the warning
+        self._watches = Watches(self)
+        self._jobs: set[asyncio.Task[None]] = set()
 
     @property
     def connected(self) -> bool:
@@ -92,6 +99,62 @@ class DBusClientTask(DBusTask):
             return f"the bus at {self.address}"
         return "the system bus" if self.system_bus else "the session bus"
 
+    # -- to use, from any thread -------------------------------------------------------------------
+
+    def proxy(self, name: str, path: str, interface: str | None = None) -> Proxy:
+        """Return an object of another on the bus, to call it; see `Proxy`. Asks nobody yet."""
+        return Proxy(self, name, path, interface)
+
+    def watch_name(self, name: str, callback: Callable[[str], Any]) -> Subscription:
+        """Have a function called, in the loop, whenever a name on the bus gets another owner.
+
+        Its argument is the owner's unique name; ``""`` when there is none any more, also since the
+        bus was lost. If the name has an owner now, it is called at once.
+        """
+        return self.subscribe(name, callback)
+
+    def subscribe(self, what: SignalMatch | str, callback: Callable[..., Any]) -> Subscription:
+        """Listen to signals, or to who owns a name. Outside of the loop, return once the bus was
+        told.
+
+        Raises:
+            DBusError: the bus refuses.
+            LoopStoppedError: the loop has ended for good.
+        """
+        subscription = Subscription(self._watches, what, callback)
+        if threading.current_thread() in self.loop_task.threads:
+            self.spawn(self._watches.add(subscription))
+        else:
+            self.loop_task.call(self._watches.add, subscription).result()
+        return subscription
+
+    def wait_for(self, fn: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+        """Run a coroutine function in the loop, wait for its end and return its result.
+
+        Raises:
+            RuntimeError: in the loop's thread, which would wait for itself.
+        """
+        if threading.current_thread() in self.loop_task.threads:
+            raise RuntimeError("The loop's thread would wait for itself: await it.")
+        return self.loop_task.call(fn, *args).result()
+
+    @property
+    def bus(self) -> Bus | None:
+        """The connection, for use in the loop's thread alone; None: there is none now."""
+        return self._bus
+
+    def spawn(self, job: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine in the loop, which is this thread's; what it raises is logged."""
+        task = asyncio.get_running_loop().create_task(job)
+        self._jobs.add(task)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._jobs.discard(task)
+            if not task.cancelled() and (error := task.exception()) is not None:
+                self.logger.error("%s", error, exc_info=error)
+
+        task.add_done_callback(ended)
+
     # -- life, in the loop's thread ----------------------------------------------------------------
 
     async def start_in_loop(self) -> None:
@@ -116,6 +179,9 @@ class DBusClientTask(DBusTask):
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.wait([self._keeper])
+        self._watches.end()
+        if self._jobs:
+            await asyncio.wait(self._jobs, timeout=1.0)
         if (bus := self._bus) is not None and bus.connected:
             try:
                 async with asyncio.timeout(1.0):
@@ -128,8 +194,10 @@ class DBusClientTask(DBusTask):
     async def joining(self, bus: Bus) -> None:
         """Do what is to be done on a bus that was just connected to; called in the loop.
 
-        The default does nothing. A `BusError` or DBusError means that the bus is of no use.
+        The default asks for all that is listened to. A `BusError` or DBusError means that the bus
+        is of no use.
         """
+        await self._watches.joining(bus)
 
     def joined(self) -> None:
         """Note that the task works on the bus now; called in the loop after `joining`.
@@ -143,6 +211,7 @@ class DBusClientTask(DBusTask):
 
     def on_message(self, bus: Bus, message: Message) -> bool:
         """Act on a message, in the loop; True: it needs nothing more."""
+        self._watches.heard(message)
         return False
 
     async def _connect(self) -> None:
@@ -186,6 +255,7 @@ class DBusClientTask(DBusTask):
         bus, self._bus = self._bus, None
         if bus is not None:
             bus.close()
+            self._watches.lost()
 
     # -- what others see of it ---------------------------------------------------------------------
 

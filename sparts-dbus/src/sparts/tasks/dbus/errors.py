@@ -10,7 +10,7 @@ from sparts.errors import SpartsError, StartError
 if TYPE_CHECKING:
     from dbus_fast import Message
 
-__all__ = ["BusError", "DBusError", "NameTakenError", "error_name"]
+__all__ = ["BusError", "CallTimeoutError", "DBusError", "NameTakenError", "error_name"]
 
 STANDARD = "org.freedesktop.DBus.Error."
 OURS = "org.sparts.Error."

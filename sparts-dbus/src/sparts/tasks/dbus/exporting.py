@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -26,7 +27,7 @@ from typing import (
 )
 
 from dbus_fast import PropertyAccess
-from dbus_fast.validators import is_interface_name_valid, is_member_name_valid
+from dbus_fast.validators import is_interface_name_valid
 from sparts.errors import UsageError
 from sparts.tasks.dbus.types import DBusType, UnsupportedTypeError, dbus_type, fields_of
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from sparts.tasks.dbus.objects import ObjectTree
 
 F = TypeVar("F", bound="Callable[..., Any]")
+MEMBER_NAME = re.compile("[A-Za-z_][A-Za-z0-9_]{0,254}")
 EMITS = ("true", "invalidates", "const", "false")
 
 
@@ -64,7 +66,7 @@ class Member:
         self.doc = inspect.getdoc(fn) or ""
         self.is_async = inspect.iscoroutinefunction(fn)
         where = f"{owner.__name__}.{fn.__name__}"
-        if not is_member_name_valid(mark.name):
+        if not MEMBER_NAME.fullmatch(mark.name):
             raise UsageError(f"{where}: {mark.name!r} is no name for a {mark.kind} on D-Bus.")
         hints = _hints(fn, where)
         self.arguments = list(_arguments(fn, hints, where))
@@ -116,7 +118,7 @@ class Property(property):
         where = f"{owner.__name__}.{self.mark.name}"
         if inspect.iscoroutinefunction(getter):
             raise UsageError(f"{where}: a property cannot be `async`; make it a method.")
-        if not is_member_name_valid(self.mark.name):
+        if not MEMBER_NAME.fullmatch(self.mark.name):
             raise UsageError(f"{where}: {self.mark.name!r} is no name for a property on D-Bus.")
         hints = _hints(getter, where)
         if "return" not in hints:
@@ -199,6 +201,12 @@ def dbus_signal(
     return mark if fn is None else mark(fn)
 
 
+@overload
+def dbus_property(fn: Callable[[Any], Any], /) -> Property: ...
+@overload
+def dbus_property(
+    *, name: str | None = ..., interface: str | None = ..., emits_change: str = ...
+) -> Callable[[Callable[[Any], Any]], Property]: ...
 def dbus_property(
     fn: Callable[[Any], Any] | None = None,
     /,

@@ -14,7 +14,7 @@ from dbus_fast import DBusError, ErrorType, Message, Variant
 from dbus_fast.signature import get_signature_tree
 from dbus_fast.validators import is_object_path_valid
 from sparts.errors import UsageError
-from sparts.tasks.dbus.calls import Bound, refuse
+from sparts.tasks.dbus.calls import Bound, close_fds, refuse
 from sparts.tasks.dbus.exporting import Argument, DBusObject, Interface, Member, interfaces_of
 from sparts.tasks.dbus.introspect import to_xml
 from sparts.tasks.dbus.types import DBusType, UnsupportedTypeError
@@ -142,6 +142,7 @@ class ObjectTree:
                 bound = self._introspection(path)
         if bound is None:
             refuse(bus, message, *self._unknown(message))
+            close_fds(message.unix_fds)
         else:
             self._begin(bus, message, bound)
         return True

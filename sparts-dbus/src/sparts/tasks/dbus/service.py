@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from time import monotonic
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dbus_fast import DBusError, MessageType, NameFlag, RequestNameReply
 from dbus_fast.validators import is_bus_name_valid
@@ -18,6 +19,8 @@ from sparts.tasks.dbus.exporting import DBusObject, interfaces_of
 from sparts.tasks.dbus.objects import ObjectTree
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dbus_fast import Message
     from sparts.vservice import VService
 
@@ -61,6 +64,12 @@ class DBusServiceTask(DBusObject, DBusClientTask):
         reloadable=False,
         help="if the name is taken, start and wait for it, not ready until then",
     )
+    control = option(
+        action="store_true",
+        default=False,
+        reloadable=False,
+        help="let everybody on the bus set options and restart or end the service",
+    )
     threads_for_calls = option(
         "threads",
         type=int,
@@ -81,6 +90,7 @@ class DBusServiceTask(DBusObject, DBusClientTask):
         )
         self._owns_name = False
         self._on_duty = False  # whether `joining` is over
+        self._about: Callable[[str, dict[str, Any]], None] | None = None
 
     # -- to use ------------------------------------------------------------------------------------
 
@@ -138,6 +148,19 @@ class DBusServiceTask(DBusObject, DBusClientTask):
         self._calls_running = Calls(self, self.threads_for_calls)
         self.objects.manager = self.path
         self.export(self.path, self)
+        self._export_service()
+
+    def _export_service(self) -> None:
+        from sparts.tasks.dbus.service_object import FB303Object, ServiceObject
+
+        about = ServiceObject(self)
+        self.export(f"/{self._service_path()}/sparts", about)
+        self.export(f"/{self._service_path()}/fb303", FB303Object(self))
+        self._about = about.changed
+        self.service.observers.append(self._about)
+
+    def _service_path(self) -> str:
+        return re.sub("[^A-Za-z0-9_]", "_", self.service.name)
 
     def check(self) -> None:
         """See whether the name and all that is offered are in order."""
@@ -241,6 +264,8 @@ class DBusServiceTask(DBusObject, DBusClientTask):
     def join(self) -> None:
         """Wait for the end of the calls in threads."""
         super().join()
+        if self._about is not None:
+            self.service.observers.remove(self._about)
         self.objects.clear()
         if hasattr(self, "_calls_running"):
             self._calls_running.close()

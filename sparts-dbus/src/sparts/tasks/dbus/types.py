@@ -48,7 +48,11 @@ UInt64 = DBusUInt64
 ObjectPath = DBusObjectPath
 Signature = DBusSignatureType
 UnixFD = Annotated[Any, DBusSignature("h")]
-"""A file descriptor: a number where it comes in, a number or a file object where it goes out."""
+"""A file descriptor: a number where it comes in, a number or a file object where it goes out.
+
+What comes in is closed after the call; ``os.dup`` it to keep it. What goes out is duplicated: a
+number stays the method's own, a file object is closed.
+"""
 
 Convert = Callable[[Any], Any]
 

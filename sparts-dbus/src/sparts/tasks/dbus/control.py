@@ -1,0 +1,73 @@
+"""Who may change something of a service by D-Bus.
+
+With ``--dbus-control``, everybody whom the bus lets call. Else nobody on a session bus; and on the
+system bus root, the user that the service runs as, and whom polkit lets do `ACTION`.
+https://www.freedesktop.org/software/polkit/docs/latest/eggdbus-interface-org.freedesktop.PolicyKit1.Authority.html
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from dbus_fast import DBusError, Message, MessageFlag, Variant
+from sparts.tasks.dbus.calls import caller
+from sparts.tasks.dbus.errors import STANDARD
+
+if TYPE_CHECKING:
+    from sparts.tasks.dbus.calls import Caller
+    from sparts.tasks.dbus.service import DBusServiceTask
+
+ACTION = "org.sparts.service.control"
+"""The action that polkit is asked for."""
+POLKIT = "org.freedesktop.PolicyKit1"
+ASK_THE_USER = 1
+"""The flag of a check that may show the user a dialog."""
+
+
+async def authorize(task: DBusServiceTask, what: str) -> None:
+    """Return if the caller of the method that runs here may change something of the service.
+
+    Args:
+        task: the task whose method is called.
+        what: the name of the method, for the error.
+
+    Raises:
+        DBusError: ``AccessDenied``; the message says what would help.
+    """
+    if task.control:
+        return
+    flag = f"--{task.option_prefix()}-control"
+    who = caller()
+    if not task.system_bus:
+        raise _denied(f"{what} is not allowed here: the service was not started with {flag}.")
+    (uid,) = await who.bus.ask("GetConnectionUnixUser", "s", who.sender)
+    if uid in (0, os.geteuid()) or await _polkit_agrees(who):
+        task.logger.info("%s was asked for by %s, user %d", what, who.sender, uid)
+        return
+    raise _denied(
+        f"{what} is not allowed to user {uid}: it takes root, user {os.geteuid()}, the action "
+        f"{ACTION} by polkit, or a service that was started with {flag}."
+    )
+
+
+async def _polkit_agrees(who: Caller) -> bool:
+    interactive = who.message.flags & MessageFlag.ALLOW_INTERACTIVE_AUTHORIZATION
+    subject = ["system-bus-name", {"name": Variant("s", who.sender)}]
+    message = Message(
+        POLKIT,
+        "/org/freedesktop/PolicyKit1/Authority",
+        POLKIT + ".Authority",
+        "CheckAuthorization",
+        signature="(sa{sv})sa{ss}us",
+        body=[subject, ACTION, {}, ASK_THE_USER if interactive else 0, ""],
+    )
+    try:
+        ((authorized, _challenge, _details),) = await who.bus.request(message)
+    except DBusError:  # there is no polkit, or it will not say
+        return False
+    return bool(authorized)
+
+
+def _denied(text: str) -> DBusError:
+    return DBusError(STANDARD + "AccessDenied", text)

@@ -1,0 +1,664 @@
+"""What a task offers on the bus, as real clients see it."""
+
+from __future__ import annotations
+
+import enum
+import os
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from dbus_fast import Variant
+from sparts.errors import SpartsError, UsageError
+from sparts.tasks.dbus import (
+    DBusError,
+    DBusObject,
+    DBusServiceTask,
+    caller,
+    dbus_method,
+    dbus_property,
+    dbus_signal,
+)
+from sparts.tasks.dbus.types import Byte, ObjectPath, Signature, UInt16, UInt32, UInt64, UnixFD
+from sparts.testing.waiting import log_of
+
+from tests.dbus.daemons import Daemon
+from tests.dbus.services import make_service, running, service_of
+
+pytestmark = pytest.mark.needs("dbus", "libglib2.0-bin", "systemd")
+
+NAME, PATH = "org.example.Lab", "/org/example/Lab"
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Division(NamedTuple):
+    quotient: int
+    rest: int
+
+
+class Point(NamedTuple):
+    x: float
+    label: str
+
+
+class NoSuchThing(Exception):
+    dbus_name = "org.example.Error.NoSuchThing"
+
+
+class Lab(DBusServiceTask):
+    """A laboratory."""
+
+    BUS_NAME = NAME
+    FIRST_RETRY = 0.01
+
+    def initTask(self) -> None:
+        super().initTask()
+        self.level = 1.5
+        self.idents: list[int] = []
+        self.kept: list[int] = []
+
+    @dbus_method
+    def Echo(self, value: Any) -> Any:
+        return value
+
+    @dbus_method
+    async def EchoVariant(self, value: Variant) -> Variant:
+        return value
+
+    @dbus_method
+    def Numbers(self, y: Byte, q: UInt16, u: UInt32, x: int, t: UInt64) -> list[str]:
+        return [str(number) for number in (y, q, u, x, t)]
+
+    @dbus_method
+    def Edges(self) -> tuple[int, int, UInt64]:
+        return -(2**63), 2**63 - 1, 2**64 - 1
+
+    @dbus_method
+    def TooLarge(self) -> int:
+        return 2**63
+
+    @dbus_method
+    def WrongType(self) -> str:
+        return 7  # type: ignore[return-value]
+
+    @dbus_method
+    async def Divide(self, a: int, b: int) -> Division:
+        """Divide two whole numbers."""
+        return Division(*divmod(a, b))
+
+    @dbus_method
+    def Mirror(self, point: Point, colour: Colour) -> list[tuple[Point, Colour]]:
+        assert isinstance(point, Point)
+        assert colour is Colour.RED
+        return [(Point(-point.x, point.label), Colour.BLUE)]
+
+    @dbus_method
+    def Texts(self, path: ObjectPath, signature: Signature, data: bytes) -> str:
+        return f"{path} {signature} {data!r}"
+
+    @dbus_method
+    def Table(self, table: dict[str, list[int]]) -> dict[int, str]:
+        return {sum(numbers): name for name, numbers in table.items()}
+
+    @dbus_method(name="renamed", interface="org.example.Other")
+    def other(self) -> None:
+        """Do nothing, elsewhere."""
+
+    @dbus_method
+    def Fail(self, how: str) -> None:
+        raise {
+            "named": DBusError("org.example.Error.Named", "by name"),
+            "own": NoSuchThing("not here"),
+            "permission": PermissionError("not you"),
+            "any": LookupError("a look"),
+            "empty": LookupError(),
+        }[how]
+
+    @dbus_method
+    def Where(self) -> bool:
+        self.idents.append(threading.get_ident())
+        return threading.current_thread() in self.loop_task.threads
+
+    @dbus_method
+    async def WhereAsync(self) -> bool:
+        return threading.current_thread() in self.loop_task.threads
+
+    @dbus_method
+    def Who(self) -> list[str]:
+        return [caller().sender, caller().path]
+
+    @dbus_method
+    def ReadAll(self, fd: UnixFD) -> str:
+        self.kept.append(fd)
+        with open(fd, closefd=False) as file:
+            return file.read()
+
+    @dbus_method
+    def Open(self, text: str) -> UnixFD:
+        ours, theirs = socket.socketpair()
+        with ours:
+            ours.sendall(text.encode())
+        return theirs
+
+    @dbus_property
+    def Level(self) -> float:
+        """How full it is."""
+        return self.level
+
+    @Level.setter
+    def Level(self, level: float) -> None:
+        if level < 0:
+            raise ValueError("a level is not below 0")
+        self.level = level
+
+    @dbus_property(emits_change="const")
+    def Serial(self) -> str:
+        return "X1"
+
+    @dbus_property(emits_change="invalidates")
+    def Secret(self) -> list[int]:
+        return [1, 2]
+
+    @dbus_signal
+    def Boiled(self, degrees: float, what: dict[str, Any]) -> None:
+        """Something has boiled."""
+
+
+Service = service_of(Lab)
+
+
+@pytest.fixture
+def lab(session_bus: Daemon) -> Iterator[Lab]:
+    with running(Service, "--dbus-address", session_bus.address) as service:
+        yield service.requireTask(Lab)
+
+
+class Monitor:
+    """What `dbus-monitor` prints of signals on a bus."""
+
+    def __init__(self, bus: Daemon, rule: str) -> None:
+        self.process = subprocess.Popen(
+            ["dbus-monitor", "--address", bus.address, rule], stdout=subprocess.PIPE, text=True
+        )
+        self.read_until("NameLost")  # it is one now
+        self.read_until("string")
+
+    def read_until(self, text: str) -> str:
+        assert self.process.stdout is not None
+        seen = []
+        for line in self.process.stdout:
+            seen.append(line)
+            if text in line:
+                return "".join(seen)
+        raise AssertionError("".join(seen))
+
+    def __enter__(self) -> Monitor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+def call(bus: Daemon, method: str, *args: str, check: bool = True) -> str:
+    return bus.gdbus(NAME, PATH, f"{NAME}.{method}", *args, check=check)
+
+
+# -- types -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "answer"),
+    [
+        ("<true>", "<true>"),
+        ("<int64 -9223372036854775808>", "<int64 -9223372036854775808>"),
+        ("<uint64 18446744073709551615>", "<uint64 18446744073709551615>"),
+        ("<1.5>", "<1.5>"),
+        ("<'text'>", "<'text'>"),
+        ("<b'bytes'>", "<b'bytes'>"),
+        ("<{'a': <[<1>, <'two'>]>, 'b': <{'c': <@as []>}>}>",
+         "<{'a': <[<int64 1>, <'two'>]>, 'b': <{'c': <@av []>}>}>"),
+        ("<<<'deep'>>>", "<'deep'>"),
+        ("<(1, 'x')>", "<(int64 1, 'x')>"),
+    ],
+)  # fmt: skip
+def test_a_variant_is_a_plain_value_in_python(
+    session_bus: Daemon, lab: Lab, given: str, answer: str
+) -> None:
+    assert call(session_bus, "Echo", given) == f"({answer},)"
+
+
+@pytest.mark.parametrize(
+    "value", ["<<<'deep'>>>", "<(1, [<'x'>])>", "<@a{u(sv)} {7: ('a', <@n 3>)}>"]
+)
+def test_a_variant_keeps_its_signature_where_one_is_asked_for(
+    session_bus: Daemon, lab: Lab, value: str
+) -> None:
+    shown = call(session_bus, "EchoVariant", value)
+    assert shown.replace("int16", "@n") == f"({value},)".replace("@a{u(sv)} {7", "{uint32 7")
+
+
+def test_whole_numbers_of_every_width_come_to_their_edges(session_bus: Daemon, lab: Lab) -> None:
+    said = session_bus.busctl(
+        "call", "--", NAME, PATH, NAME, "Numbers", "yquxt",
+        "255", "65535", "4294967295", "-9223372036854775808", "18446744073709551615",
+    )  # fmt: skip
+    assert said == ('as 5 "255" "65535" "4294967295" "-9223372036854775808" "18446744073709551615"')
+    assert call(session_bus, "Edges") == (
+        "(int64 -9223372036854775808, int64 9223372036854775807, uint64 18446744073709551615)"
+    )
+
+
+def test_what_does_not_fit_its_type_is_an_error_to_the_caller(
+    session_bus: Daemon, lab: Lab
+) -> None:
+    for method, kind in (("TooLarge", "'x'"), ("WrongType", "'s'")):
+        with log_of(lab.service) as log:
+            said = call(session_bus, method, check=False)
+        assert "org.freedesktop.DBus.Error.Failed" in said
+        assert f"{NAME}.{method} returned what is not {kind}" in said
+        log.wait_for_line(f"ERROR:.*{method} returned what is not")
+    assert call(session_bus, "Edges")
+
+
+def test_tuples_are_several_results_and_named_tuples_name_them(
+    session_bus: Daemon, lab: Lab
+) -> None:
+    assert call(session_bus, "Divide", "7", "2") == "(int64 3, int64 1)"
+    xml = session_bus.run(["gdbus", "introspect", "--xml", "--address", session_bus.address,
+                           "--dest", NAME, "--object-path", PATH])  # fmt: skip
+    assert '<arg name="quotient" direction="out" type="x" />' in xml
+
+
+def test_structs_enums_arrays_and_dictionaries_are_converted_both_ways(
+    session_bus: Daemon, lab: Lab
+) -> None:
+    assert call(session_bus, "Mirror", "(1.5, 'p')", "red") == "([((-1.5, 'p'), 'blue')],)"
+    assert call(session_bus, "Table", "{'a': [1, 2], 'b': [4]}") == "({int64 3: 'a', 4: 'b'},)"
+    said = call(session_bus, "Texts", "/a/b", "a{sv}", "[byte 1, 2]")
+    assert said == r"""("/a/b a{sv} b'\\x01\\x02'",)"""
+
+
+def test_an_enum_that_gets_none_of_its_values_is_an_error(session_bus: Daemon, lab: Lab) -> None:
+    assert "org.sparts.Error.ValueError" in call(
+        session_bus, "Mirror", "(1.5, 'p')", "green", check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("annotation", "named"),
+    [
+        (int | None, "int | None is no type of D-Bus"),
+        (set[int], r"set\[int\] is no type"),
+        (list, r"Say of what: list\[...\]"),
+        (dict[bytes, int], "keys of a D-Bus dictionary are basic"),
+        (complex, "complex is no type"),
+        (None, "None is no type"),
+    ],
+)
+def test_a_type_that_dbus_does_not_have_is_named_at_the_start(annotation: Any, named: str) -> None:
+    def Broken(self: Any, first: Any, second: Any) -> None: ...
+
+    Broken.__annotations__ = {"first": int, "second": annotation, "return": None}
+    task = type("Bad", (Lab,), {"Broken": dbus_method(Broken)})
+    if annotation is None:
+        Broken.__annotations__ = {"first": int, "second": type(None), "return": None}
+        named = "NoneType is no type"
+    with pytest.raises(UsageError, match=rf"Bad\.Broken: the argument second: .*{named}"):
+        make_service(service_of(task), "--dbus-address", "unix:path=/nowhere").startBG()
+
+
+def test_a_dry_run_finds_a_type_that_dbus_does_not_have() -> None:
+    class Bad(Lab):
+        @dbus_method
+        def Broken(self) -> complex:
+            return 1j
+
+    service_class = service_of(Bad)
+    service = make_service(service_class, "--dryrun")
+    with pytest.raises(UsageError, match=r"Bad\.Broken: what it returns: complex is no type"):
+        service_class.initFromOptions(service.options)
+
+
+def test_a_member_without_a_type_or_with_an_impossible_name_is_named() -> None:
+    class Untyped(DBusObject):
+        INTERFACE = "org.example.X"
+
+        @dbus_method
+        def Take(self, what) -> None:  # type: ignore[no-untyped-def]
+            ...
+
+    class BadName(DBusObject):
+        INTERFACE = "org.example.X"
+
+        @dbus_method(name="no-such")
+        def Take(self) -> None: ...
+
+    class NoInterface(DBusObject):
+        @dbus_method
+        def Take(self) -> None: ...
+
+    class BadInterface(DBusObject):
+        INTERFACE = "nodots"
+
+        @dbus_method
+        def Take(self) -> None: ...
+
+    class AsyncProperty(DBusObject):
+        INTERFACE = "org.example.X"
+
+        @dbus_property
+        async def Size(self) -> int:
+            return 1
+
+    from sparts.tasks.dbus.exporting import interfaces_of
+
+    for thing, said in (
+        (Untyped(), "Untyped.Take: say the type of what"),
+        (BadName(), "'no-such' is no name for a method"),
+        (NoInterface(), "set NoInterface.INTERFACE"),
+        (BadInterface(), "'nodots' is no name of a D-Bus interface"),
+        (AsyncProperty(), "a property cannot be `async`"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            interfaces_of(thing)
+
+
+# -- calls -----------------------------------------------------------------------------------------
+
+
+def test_def_runs_in_a_thread_and_async_def_in_the_loop(session_bus: Daemon, lab: Lab) -> None:
+    assert call(session_bus, "Where") == "(false,)"
+    assert call(session_bus, "WhereAsync") == "(true,)"
+
+
+def test_a_method_knows_who_calls(session_bus: Daemon, lab: Lab) -> None:
+    said = session_bus.busctl("call", NAME, PATH, NAME, "Who")
+    assert said.startswith('as 2 ":1.')
+    assert said.endswith(f'"{PATH}"')
+    with pytest.raises(LookupError):
+        caller()
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("named", "org.example.Error.Named: by name"),
+        ("own", "org.example.Error.NoSuchThing: not here"),
+        ("permission", "org.freedesktop.DBus.Error.AccessDenied: not you"),
+        ("any", "org.sparts.Error.LookupError: a look"),
+        ("empty", "org.sparts.Error.LookupError: LookupError"),
+    ],
+)
+def test_what_a_method_raises_is_a_named_error(
+    session_bus: Daemon, lab: Lab, how: str, said: str
+) -> None:
+    with log_of(lab.service) as log:
+        assert said in call(session_bus, "Fail", how, check=False)
+        logged = [line for line in log.items if line.startswith("ERROR")]
+    assert bool(logged) == (how in ("permission", "any", "empty"))
+    assert lab.errors() == 1
+
+
+def test_what_is_not_there_is_an_error_that_says_what_is_missing(
+    session_bus: Daemon, lab: Lab
+) -> None:
+    def send(path: str, method: str, *args: str) -> str:
+        return session_bus.dbus_send(NAME, path, method, *args, check=False)
+
+    assert "UnknownObject: There is no object at /nowhere" in send("/nowhere", f"{NAME}.Echo")
+    assert f"UnknownInterface: {PATH} has no interface org.x.Y" in send(PATH, "org.x.Y.Z")
+    assert f"UnknownMethod: {NAME} has no method Nothing" in send(PATH, f"{NAME}.Nothing")
+    said = send(PATH, f"{NAME}.Divide", "string:7")
+    assert f"InvalidArgs: {NAME}.Divide takes 'xx', not 's'." in said
+
+
+def test_a_call_without_an_interface_finds_the_method(session_bus: Daemon, lab: Lab) -> None:
+    raw = lab.loop_task.call(lab.bus_request_without_interface).result(30)
+    assert raw == [3, 1]
+
+
+def bus_request_without_interface(self: Lab) -> Any:
+    from dbus_fast import Message
+
+    assert self.bus is not None
+    return self.bus.request(Message(NAME, PATH, None, "Divide", signature="xx", body=[7, 2]))
+
+
+Lab.bus_request_without_interface = bus_request_without_interface  # type: ignore[attr-defined]
+
+
+# -- file descriptors ------------------------------------------------------------------------------
+
+
+def test_file_descriptors_come_in_and_are_closed_after_the_call(
+    session_bus: Daemon, lab: Lab, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("content", encoding="utf-8")
+    ours = lab.proxy(NAME, PATH, NAME)
+    with open(tmp_path / "file", encoding="utf-8") as file:
+        assert ours.ReadAll(file) == "content"
+        file.seek(0)
+        assert ours.ReadAll(file.fileno()) == "content"
+    for fd in lab.kept:
+        assert not (Path("/proc/self/fd") / str(fd)).exists() or os.readlink(
+            f"/proc/self/fd/{fd}"
+        ) != str(tmp_path / "file")
+
+
+def test_file_descriptors_go_out_as_duplicates(session_bus: Daemon, lab: Lab) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(20):
+        fd = lab.proxy(NAME, PATH, NAME).Open(f"number {number}")
+        with open(fd, encoding="utf-8") as file:
+            assert file.read() == f"number {number}"
+    assert len(os.listdir("/proc/self/fd")) <= before + 2
+
+
+def test_descriptors_for_a_method_that_is_not_there_are_closed(
+    session_bus: Daemon, lab: Lab
+) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    proxy = lab.proxy(NAME, PATH, NAME)
+    for _ in range(20):
+        with pytest.raises(DBusError):
+            proxy.call("Nothing", 0, signature="h")
+        with pytest.raises(DBusError):
+            proxy.call("Divide", 0, signature="h")
+    assert len(os.listdir("/proc/self/fd")) <= before + 2
+
+
+# -- properties and signals ------------------------------------------------------------------------
+
+
+def test_properties_are_read_and_set_by_clients(session_bus: Daemon, lab: Lab) -> None:
+    bus = session_bus
+    assert bus.busctl("get-property", NAME, PATH, NAME, "Level", "Serial") == 'd 1.5\ns "X1"'
+    bus.busctl("set-property", NAME, PATH, NAME, "Level", "d", "2.5")
+    assert lab.level == 2.5
+    said = bus.gdbus(NAME, PATH, "org.freedesktop.DBus.Properties.GetAll", NAME)
+    assert said == "({'Level': <2.5>, 'Serial': <'X1'>, 'Secret': <[int64 1, 2]>},)"
+
+
+def test_what_cannot_be_read_or_set_is_an_error_that_says_why(
+    session_bus: Daemon, lab: Lab
+) -> None:
+    def set_property(name: str, value: str) -> str:
+        return session_bus.gdbus(NAME, PATH, "org.freedesktop.DBus.Properties.Set", NAME, name,
+                                 value, check=False)  # fmt: skip
+
+    assert "PropertyReadOnly: Serial can only be read." in set_property("Serial", "<'x'>")
+    assert "UnknownProperty" in set_property("Nothing", "<'x'>")
+    assert "InvalidArgs: Level is 'd', not 's'." in set_property("Level", "<'x'>")
+    assert "org.sparts.Error.ValueError: a level is not below 0" in set_property("Level", "<-1.0>")
+    get = "org.freedesktop.DBus.Properties.GetAll"
+    assert "UnknownInterface" in session_bus.gdbus(NAME, PATH, get, "org.x.Y", check=False)
+
+
+def test_a_changed_property_is_told_by_client_and_by_python(session_bus: Daemon, lab: Lab) -> None:
+    with Monitor(session_bus, "interface='org.freedesktop.DBus.Properties'") as monitor:
+        lab.Level = 3.5
+        seen = monitor.read_until("3.5")
+        assert "member=PropertiesChanged" in seen
+        assert f'string "{NAME}"' in seen
+        session_bus.busctl("set-property", NAME, PATH, NAME, "Level", "d", "4.5")
+        monitor.read_until("double 4.5")
+        lab.properties_changed("Secret", "Serial")
+        monitor.read_until('string "Secret"')
+    with pytest.raises(KeyError, match="no property Nothing"):
+        lab.properties_changed("Nothing")
+
+
+def test_a_signal_is_sent_from_any_thread(session_bus: Daemon, lab: Lab) -> None:
+    with Monitor(session_bus, f"interface='{NAME}'") as monitor:
+        lab.Boiled(99.5, {"what": "tea", "list": [1, 2]})
+        seen = monitor.read_until("double 99.5")
+        assert "member=Boiled" in seen
+        lab.loop_task.call(lab.Boiled, 100.5, {})
+        monitor.read_until("double 100.5")
+
+
+def test_a_signal_that_does_not_fit_its_types_raises_where_it_is_sent(lab: Lab) -> None:
+    with pytest.raises(TypeError, match=r"org\.example\.Lab\.Boiled is 'da\{sv\}'"):
+        lab.Boiled("hot", {})  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="missing a required argument"):
+        lab.Boiled(1.0)  # type: ignore[call-arg]
+
+
+def test_a_signal_without_a_bus_is_no_error(session_bus: Daemon, lab: Lab) -> None:
+    session_bus.kill()
+    lab.Boiled(1.0, {})
+    lab.Level = 9.0
+
+
+# -- introspection and objects ---------------------------------------------------------------------
+
+
+def test_introspection_tells_everything_with_the_docstrings(session_bus: Daemon, lab: Lab) -> None:
+    xml = session_bus.run(["gdbus", "introspect", "--xml", "--address", session_bus.address,
+                           "--dest", NAME, "--object-path", PATH])  # fmt: skip
+    for text in (
+        'value="A laboratory."', 'value="Divide two whole numbers."', 'value="How full it is."',
+        'value="Something has boiled."', '<interface name="org.example.Other">',
+        '<property name="Level" type="d" access="readwrite">',
+        '<property name="Serial" type="s" access="read">',
+        'name="org.freedesktop.DBus.Property.EmitsChangedSignal" value="const"',
+    ):  # fmt: skip
+        assert text in xml
+    assert session_bus.gdbus(NAME, PATH, "org.example.Other.renamed") == "()"
+    assert session_bus.busctl("tree", "--list", NAME).splitlines() == [
+        "/", "/Service", "/Service/fb303", "/Service/sparts", "/org", "/org/example", PATH,
+    ]  # fmt: skip
+
+
+class Sample(DBusObject):
+    """A sample of the laboratory."""
+
+    INTERFACE = "org.example.Lab.Sample"
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @dbus_property
+    def Name(self) -> str:
+        return self._name
+
+    @dbus_signal
+    def Moved(self, to: str) -> None: ...
+
+
+def test_objects_come_and_go_and_the_object_manager_tells(session_bus: Daemon, lab: Lab) -> None:
+    manager = "org.freedesktop.DBus.ObjectManager"
+    sample = Sample("one")
+    with Monitor(session_bus, f"path_namespace='{PATH}'") as monitor:
+        lab.export(f"{PATH}/samples/1", sample)
+        seen = monitor.read_until('string "one"')
+        assert "member=InterfacesAdded" in seen
+        assert f"path={PATH};" in seen
+        said = session_bus.gdbus(NAME, PATH, f"{manager}.GetManagedObjects")
+        expected = "{'org.example.Lab.Sample': {'Name': <'one'>}}"
+        assert said == f"({{objectpath '{PATH}/samples/1': {expected}}},)"
+        sample.Moved("the shelf")
+        assert f"path={PATH}/samples/1;" in monitor.read_until('string "the shelf"')
+        lab.unexport(f"{PATH}/samples/1")
+        monitor.read_until("member=InterfacesRemoved")
+    said = session_bus.gdbus(NAME, PATH, f"{manager}.GetManagedObjects")
+    assert said == "(@a{oa{sa{sv}}} {},)"
+    sample.Moved("nowhere")
+    with pytest.raises(KeyError, match="Nothing is exported"):
+        lab.unexport(f"{PATH}/samples/1")
+
+
+def test_exporting_what_cannot_be_is_an_error_that_says_why(lab: Lab) -> None:
+    lab.export("/one", Sample("one"))
+    with pytest.raises(UsageError, match="Sample is at /one already"):
+        lab.export("/one", Sample("two"))
+    with pytest.raises(UsageError, match="is no object path"):
+        lab.export("one", Sample("two"))
+
+
+def test_what_is_exported_is_there_again_on_the_next_bus(session_bus: Daemon, lab: Lab) -> None:
+    from sparts.states import ServiceStatus
+    from sparts.testing.waiting import wait_status
+
+    lab.export(f"{PATH}/samples/1", Sample("one"))
+    session_bus.kill()
+    wait_status(lab.service, ServiceStatus.WARNING)
+    session_bus.start()
+    wait_status(lab.service, ServiceStatus.ALIVE)
+    said = session_bus.busctl(
+        "get-property", NAME, f"{PATH}/samples/1", "org.example.Lab.Sample", "Name"
+    )
+    assert said == 's "one"'
+
+
+def test_a_slow_method_does_not_hold_up_the_others(session_bus: Daemon) -> None:
+    release = threading.Event()
+
+    class Slow(Lab):
+        @dbus_method
+        def Wait(self) -> None:
+            release.wait(30)
+
+    with running(service_of(Slow), "--dbus-address", session_bus.address) as service:
+        futures = [service.requireTask(Slow).proxy(NAME, PATH, NAME).submit("Wait")]
+        assert call(session_bus, "Divide", "7", "2")
+        assert call(session_bus, "Where")
+        release.set()
+        futures[0].result(30)
+
+
+def test_system_exit_in_a_method_ends_the_service_in_order(session_bus: Daemon) -> None:
+    class Leaving(Lab):
+        @dbus_method
+        def Leave(self) -> None:
+            raise SystemExit(3)
+
+    service = make_service(service_of(Leaving), "--dbus-address", session_bus.address)
+    thread = service.startBG()
+    call(session_bus, "Leave", check=False)
+    thread.join(30)
+    assert thread.status == 3
+
+
+def test_errors_of_sparts_reach_the_caller_without_a_traceback(session_bus: Daemon) -> None:
+    class Refusing(Lab):
+        @dbus_method
+        def Refuse(self) -> None:
+            raise SpartsError("not today")
+
+    with running(service_of(Refusing), "--dbus-address", session_bus.address) as service:
+        with log_of(service) as log:
+            said = call(session_bus, "Refuse", check=False)
+        assert "org.sparts.Error.SpartsError: not today" in said
+        assert not [line for line in log.items if "ERROR" in line]

@@ -1,0 +1,320 @@
+"""The service itself on the bus, and who may change something of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sparts.options import option
+from sparts.tasks.dbus import DBusObject, DBusServiceTask, caller, dbus_method
+from sparts.tasks.dbus.types import UInt32
+from sparts.testing.running import make_service, running, service_of
+from sparts.testing.waiting import wait_ended
+from sparts.vservice import VService
+
+from tests.dbus.daemons import Daemon
+
+pytestmark = pytest.mark.needs("dbus", "libglib2.0-bin", "systemd")
+
+NAME = "org.sparts.Station"
+SPARTS, FB303 = "org.sparts.Service", "com.facebook.fb303.Service"
+
+
+class Station(VService):
+    VERSION = "1.2"
+    TASKS = ["DBusServiceTask"]
+    volume = option(type=int, default=3, help="how loud")
+    password = option(default="hunter2", secret=True, help="a secret")
+
+
+def ask(bus: Daemon, method: str, *args: str, check: bool = True) -> str:
+    return bus.gdbus(NAME, "/Station/sparts", f"{SPARTS}.{method}", *args, check=check)
+
+
+def ask_fb303(bus: Daemon, method: str, *args: str, check: bool = True) -> str:
+    return bus.gdbus(NAME, "/Station/fb303", f"{FB303}.{method}", *args, check=check)
+
+
+def busctl(bus: Daemon, method: str) -> Any:
+    return json.loads(bus.busctl("--json=short", "call", NAME, "/Station/sparts", SPARTS, method))
+
+
+@pytest.fixture
+def station(session_bus: Daemon) -> Iterator[Station]:
+    with running(Station, "--dbus-address", session_bus.address) as service:
+        yield service
+
+
+@pytest.fixture
+def open_station(session_bus: Daemon) -> Iterator[Station]:
+    with running(Station, "--dbus-address", session_bus.address, "--dbus-control") as service:
+        yield service
+
+
+def test_a_service_tells_of_itself_without_a_line_of_code(
+    session_bus: Daemon, station: Station
+) -> None:
+    properties = session_bus.gdbus(
+        NAME, "/Station/sparts", "org.freedesktop.DBus.Properties.GetAll", SPARTS
+    )
+    for text in ("'Name': <'Station'>", "'Version': <'1.2'>", "'Status': <'ALIVE'>",
+                 "'StatusDetails': <''>", "'Ready': <true>"):  # fmt: skip
+        assert text in properties
+    assert ask(session_bus, "listTasks") == "(['DBusMainLoopTask', 'DBusServiceTask'],)"
+    assert float(ask(session_bus, "uptime").strip("(),")) > 0
+    assert "('volume'" not in ask(session_bus, "listOptions")
+    assert "'volume'" in ask(session_bus, "listOptions")
+    tasks = busctl(session_bus, "getTasks")["data"][0]
+    assert [task["name"]["data"] for task in tasks] == ["DBusMainLoopTask", "DBusServiceTask"]
+    assert [task["state"]["data"] for task in tasks] == ["ALIVE", "ALIVE"]
+
+
+def test_options_are_told_and_secrets_are_not(session_bus: Daemon, station: Station) -> None:
+    assert ask(session_bus, "getOption", "volume") == "(<int64 3>,)"
+    assert ask(session_bus, "getOption", "dbus-threads") == "(<int64 8>,)"
+    assert ask(session_bus, "getOption", "logfile") == "(<''>,)"
+    assert "org.sparts.Error.NotFound: No option is named 'nothing'" in ask(
+        session_bus, "getOption", "nothing", check=False
+    )
+    for told in (ask(session_bus, "getOptions"), ask(session_bus, "getOption", "password"),
+                 ask(session_bus, "describe"), ask_fb303(session_bus, "getOptions"),
+                 ask_fb303(session_bus, "getOption", "password")):  # fmt: skip
+        assert "hunter2" not in told
+
+
+def test_counters_values_warnings_and_health_are_those_of_the_service(
+    session_bus: Daemon, station: Station
+) -> None:
+    station.setExportedValue("colour", "green")
+    number = station.registerWarning("The tea is cold.")
+    assert ask(session_bus, "getWarnings") == f"({{int64 {number}: 'The tea is cold.'}},)"
+    assert ask(session_bus, "getExportedValues") == "({'colour': 'green'},)"
+    assert ask(session_bus, "getExportedValue", "colour") == "('green',)"
+    counter = float(ask(session_bus, "getCounter", "DBusServiceTask.calls").strip("(),"))
+    assert counter > 1
+    assert "'DBusServiceTask.errors': 0.0" in ask(session_bus, "getCounters")
+    assert "NotFound" in ask(session_bus, "getCounter", "nothing", check=False)
+    assert ask(session_bus, "getHealth").startswith("(true, true, {")
+    described = busctl(session_bus, "describe")["data"][0]
+    assert described["status"]["data"] == "WARNING"
+    assert described["version"]["data"] == station.VERSION
+    assert described["uptime"]["data"] > 0
+
+
+def test_changes_are_signalled(session_bus: Daemon, station: Station) -> None:
+    monitor = subprocess.Popen(
+        ["gdbus", "monitor", "--address", session_bus.address, "--dest", NAME],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        lines = iter(monitor.stdout or ())
+        assert any("is owned by" in line for line in lines)
+        station.registerWarning("The tea is cold.")
+        assert any("StatusChanged ('ALIVE', 'WARNING')" in line for line in lines)
+        assert any("'Status': <'WARNING'>" in line for line in lines)
+        station.shutdown()
+        assert any("StatusChanged ('WARNING', 'STOPPING')" in line for line in lines)
+        assert any("TaskChanged ('DBusServiceTask', 'ALIVE', 'STOPPING')" in line for line in lines)
+    finally:
+        monitor.kill()
+        monitor.wait()
+        if monitor.stdout is not None:
+            monitor.stdout.close()
+
+
+def test_fb303_is_there_without_thrift(session_bus: Daemon, station: Station) -> None:
+    program = "import sparts.tasks.dbus.service_object, sys; print('thrift' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"
+    station.setExportedValue("colour", "green")
+    bus = session_bus
+    assert ask_fb303(bus, "getName") == "('Station',)"
+    assert ask_fb303(bus, "getVersion") == "('1.2',)"
+    assert ask_fb303(bus, "getStatus") == "(2,)"
+    assert ask_fb303(bus, "getStatusDetails") == "('',)"
+    assert ask_fb303(bus, "aliveSince") == f"(int64 {int(station.start_time)},)"
+    assert "'DBusServiceTask.errors': 0" in ask_fb303(bus, "getRegexCounters", ".*errors")
+    assert ask_fb303(bus, "getSelectedCounters", "['DBusServiceTask.errors', 'x']") == (
+        "({'DBusServiceTask.errors': int64 0},)"
+    )
+    assert ask_fb303(bus, "getCounter", "nothing") == "(int64 0,)"
+    assert "'DBusServiceTask.calls'" in ask_fb303(bus, "getCounters")
+    assert ask_fb303(bus, "getExportedValues") == "({'colour': 'green'},)"
+    assert ask_fb303(bus, "getExportedValue", "colour") == "('green',)"
+    assert ask_fb303(bus, "getSelectedExportedValues", "['colour']") == "({'colour': 'green'},)"
+    assert ask_fb303(bus, "getRegexExportedValues", "col") == "({'colour': 'green'},)"
+    assert ask_fb303(bus, "getOption", "volume") == "('3',)"
+    assert "is not a regular expression" in ask_fb303(bus, "getRegexCounters", "(", check=False)
+
+
+# -- control ---------------------------------------------------------------------------------------
+
+CONTROLS = [
+    ("setOption", "volume", "<5>"), ("clearWarning", "1"), ("clearWarnings",), ("reload",),
+    ("restart",), ("shutdown",),
+]  # fmt: skip
+
+
+def test_nothing_is_changed_on_a_session_bus_without_the_option(
+    session_bus: Daemon, station: Station
+) -> None:
+    for method, *args in CONTROLS:
+        said = ask(session_bus, method, *args, check=False)
+        assert "AccessDenied" in said
+        assert "--dbus-control" in said
+    for method, *args in (("setOption", "volume", "5"), ("reinitialize",), ("shutdown",)):
+        assert "AccessDenied" in ask_fb303(session_bus, method, *args, check=False)
+    assert station.volume == 3
+    assert not station.ended.is_set()
+
+
+def test_with_the_option_clients_change_options_and_warnings(
+    session_bus: Daemon, open_station: Station
+) -> None:
+    station, bus = open_station, session_bus
+    ask(bus, "setOption", "volume", "<5>")
+    assert station.volume == 5
+    ask(bus, "setOption", "volume", "<'7'>")
+    assert station.volume == 7
+    ask_fb303(bus, "setOption", "volume", "9")
+    assert station.volume == 9
+    said = ask(bus, "setOption", "volume", "<'loud'>", check=False)
+    assert "org.sparts.Error.OptionError" in said
+    assert "whole number" in said
+    number = station.registerWarning("The tea is cold.")
+    assert ask(bus, "clearWarning", str(number)) == "(true,)"
+    assert ask(bus, "clearWarning", str(number)) == "(false,)"
+    station.registerWarning("The tea is cold.")
+    ask(bus, "clearWarnings")
+    assert not station.getWarnings()
+
+
+def test_with_the_option_clients_reload_restart_and_end_the_service(session_bus: Daemon) -> None:
+    reloaded = threading.Event()
+
+    class Reloading(Station):
+        def reload(self) -> None:
+            super().reload()
+            reloaded.set()
+
+    Reloading.__name__ = "Station"
+    service = make_service(Reloading, "--dbus-address", session_bus.address, "--dbus-control")
+    thread = service.startBG()
+    ask(session_bus, "reload")
+    assert reloaded.wait(30)
+    reloaded.clear()
+    ask_fb303(session_bus, "reinitialize")
+    assert reloaded.wait(30)
+    ask(session_bus, "restart")
+    assert wait_ended(service) is None
+    session_bus.run(["gdbus", "wait", "--address", session_bus.address, "--timeout", "30", NAME])
+    ask(session_bus, "shutdown")
+    thread.join(30)
+    assert not thread.is_alive()
+    assert thread.status == 0
+
+
+POLICY = f"""\
+<busconfig>
+  <policy user="root">
+    <allow own="{NAME}"/>
+    <allow own="org.freedesktop.PolicyKit1"/>
+  </policy>
+  <policy context="default">
+    <allow send_destination="{NAME}"/>
+    <allow send_destination="org.freedesktop.PolicyKit1"/>
+  </policy>
+</busconfig>
+"""
+
+
+class Authority(DBusObject):
+    """Speaks for polkit, as its interface is documented: polkit itself needs a whole system."""
+
+    INTERFACE = "org.freedesktop.PolicyKit1.Authority"
+
+    def __init__(self) -> None:
+        self.allow = False
+        self.asked: list[tuple[Any, ...]] = []
+
+    @dbus_method
+    def CheckAuthorization(
+        self,
+        subject: tuple[str, dict[str, Any]],
+        action_id: str,
+        details: dict[str, str],
+        flags: UInt32,
+        cancellation_id: str,
+    ) -> tuple[tuple[bool, bool, dict[str, str]]]:
+        self.asked.append((*subject, action_id, flags, caller().sender))
+        return ((self.allow, False, {}),)
+
+
+class Polkit(DBusServiceTask):
+    BUS_NAME = "org.freedesktop.PolicyKit1"
+    OPT_PREFIX = "polkit"
+
+    def initTask(self) -> None:
+        super().initTask()
+        self.authority = Authority()
+        self.export("/org/freedesktop/PolicyKit1/Authority", self.authority)
+
+
+def as_nobody(bus: Daemon, method: str, *args: str) -> str:
+    os.chmod(bus.socket, 0o777)
+    for folder in (bus.socket.parent, *bus.socket.parent.parents):
+        if str(folder) not in ("/", "/tmp"):
+            folder.chmod(folder.stat().st_mode | 0o055)
+    command = ["gdbus", "call", "--address", bus.address, "--dest", NAME, "--object-path",
+               "/Station/sparts", "--method", f"{SPARTS}.{method}", *args]  # fmt: skip
+    return bus.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command], False)
+
+
+@pytest.fixture
+def on_system_bus(
+    system_bus: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Daemon]:
+    """The station runs on a system bus whose policy lets it."""
+    (tmp_path / "system.d" / "station.conf").write_text(POLICY, encoding="utf-8")
+    system_bus.restart()
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", system_bus.address)
+    with running(Station, "--dbus-system-bus"):
+        yield system_bus
+
+
+@pytest.mark.needs("util-linux")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_on_the_system_bus_root_may_change_something_and_others_may_not(
+    on_system_bus: Daemon,
+) -> None:
+    said = as_nobody(on_system_bus, "setOption", "volume", "<5>")
+    assert "AccessDenied" in said
+    assert "not allowed to user 65534" in said
+    assert as_nobody(on_system_bus, "getOption", "volume") == "(<int64 3>,)"
+    ask(on_system_bus, "setOption", "volume", "<6>")
+    assert as_nobody(on_system_bus, "getOption", "volume") == "(<int64 6>,)"
+
+
+@pytest.mark.needs("util-linux")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_on_the_system_bus_polkit_may_let_others(on_system_bus: Daemon) -> None:
+    argv = ("--polkit-address", on_system_bus.address)
+    with running(service_of(Polkit), *argv) as service:
+        authority: Authority = service.requireTask(Polkit).authority
+        assert "AccessDenied" in as_nobody(on_system_bus, "setOption", "volume", "<5>")
+        authority.allow = True
+        assert as_nobody(on_system_bus, "setOption", "volume", "<5>") == "()"
+        assert ask(on_system_bus, "getOption", "volume") == "(<int64 5>,)"
+    kind, name, action, flags, _ = authority.asked[0]
+    assert (kind, action, flags) == ("system-bus-name", "org.sparts.service.control", 0)
+    assert name["name"].startswith(":1.")
