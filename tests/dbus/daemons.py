@@ -145,3 +145,44 @@ class Daemon:
     ) -> None:
         """End it."""
         self.kill()
+
+
+class Monitor:
+    """What `dbus-monitor` prints of signals on a bus; a context manager.
+
+    Args:
+        bus: the bus.
+        rule: which signals, as a match rule.
+    """
+
+    def __init__(self, bus: Daemon, rule: str) -> None:
+        command = ["dbus-monitor", "--address", bus.address, rule]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.read_until("NameLost")  # it is a monitor now
+        self.read_until("string")
+
+    def read_until(self, text: str) -> str:
+        """Read until a line that holds a text, and return what was read."""
+        assert self.process.stdout is not None
+        seen = []
+        for line in self.process.stdout:
+            seen.append(line)
+            if text in line:
+                return "".join(seen)
+        raise AssertionError("".join(seen))
+
+    def __enter__(self) -> Self:
+        """Give the running monitor."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End it."""
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()

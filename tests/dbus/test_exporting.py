@@ -1,24 +1,26 @@
 """What a task offers on the bus, as real clients see it."""
 
+# ruff: noqa: N802, N818 - names as they are on the bus
+
 from __future__ import annotations
 
 import enum
 import os
 import socket
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from dbus_fast import Variant
+from dbus_fast import Message, Variant
 from sparts.errors import SpartsError, UsageError
 from sparts.tasks.dbus import (
     DBusError,
     DBusObject,
     DBusServiceTask,
     caller,
+    dbus_details,
     dbus_method,
     dbus_property,
     dbus_signal,
@@ -26,7 +28,7 @@ from sparts.tasks.dbus import (
 from sparts.tasks.dbus.types import Byte, ObjectPath, Signature, UInt16, UInt32, UInt64, UnixFD
 from sparts.testing.waiting import log_of
 
-from tests.dbus.daemons import Daemon
+from tests.dbus.daemons import Daemon, Monitor
 from tests.dbus.services import make_service, running, service_of
 
 pytestmark = pytest.mark.needs("dbus", "libglib2.0-bin", "systemd")
@@ -159,11 +161,13 @@ class Lab(DBusServiceTask):
             raise ValueError("a level is not below 0")
         self.level = level
 
-    @dbus_property(emits_change="const")
+    @dbus_property
+    @dbus_details(emits_change="const")
     def Serial(self) -> str:
         return "X1"
 
-    @dbus_property(emits_change="invalidates")
+    @dbus_property
+    @dbus_details(emits_change="invalidates")
     def Secret(self) -> list[int]:
         return [1, 2]
 
@@ -179,35 +183,6 @@ Service = service_of(Lab)
 def lab(session_bus: Daemon) -> Iterator[Lab]:
     with running(Service, "--dbus-address", session_bus.address) as service:
         yield service.requireTask(Lab)
-
-
-class Monitor:
-    """What `dbus-monitor` prints of signals on a bus."""
-
-    def __init__(self, bus: Daemon, rule: str) -> None:
-        self.process = subprocess.Popen(
-            ["dbus-monitor", "--address", bus.address, rule], stdout=subprocess.PIPE, text=True
-        )
-        self.read_until("NameLost")  # it is one now
-        self.read_until("string")
-
-    def read_until(self, text: str) -> str:
-        assert self.process.stdout is not None
-        seen = []
-        for line in self.process.stdout:
-            seen.append(line)
-            if text in line:
-                return "".join(seen)
-        raise AssertionError("".join(seen))
-
-    def __enter__(self) -> Monitor:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
 
 
 def call(bus: Daemon, method: str, *args: str, check: bool = True) -> str:
@@ -424,18 +399,13 @@ def test_what_is_not_there_is_an_error_that_says_what_is_missing(
 
 
 def test_a_call_without_an_interface_finds_the_method(session_bus: Daemon, lab: Lab) -> None:
-    raw = lab.loop_task.call(lab.bus_request_without_interface).result(30)
-    assert raw == [3, 1]
+    async def ask() -> list[Any]:
+        assert lab.bus is not None
+        return await lab.bus.request(
+            Message(NAME, PATH, None, "Divide", signature="xx", body=[7, 2])
+        )
 
-
-def bus_request_without_interface(self: Lab) -> Any:
-    from dbus_fast import Message
-
-    assert self.bus is not None
-    return self.bus.request(Message(NAME, PATH, None, "Divide", signature="xx", body=[7, 2]))
-
-
-Lab.bus_request_without_interface = bus_request_without_interface  # type: ignore[attr-defined]
+    assert lab.loop_task.call(ask).result(30) == [3, 1]
 
 
 # -- file descriptors ------------------------------------------------------------------------------
@@ -508,7 +478,7 @@ def test_what_cannot_be_read_or_set_is_an_error_that_says_why(
 def test_a_changed_property_is_told_by_client_and_by_python(session_bus: Daemon, lab: Lab) -> None:
     with Monitor(session_bus, "interface='org.freedesktop.DBus.Properties'") as monitor:
         lab.Level = 3.5
-        seen = monitor.read_until("3.5")
+        seen = monitor.read_until("double 3.5")
         assert "member=PropertiesChanged" in seen
         assert f'string "{NAME}"' in seen
         session_bus.busctl("set-property", NAME, PATH, NAME, "Level", "d", "4.5")

@@ -1,5 +1,7 @@
 """The service itself on the bus, and who may change something of it."""
 
+# ruff: noqa: N802 - names as they are on the bus
+
 from __future__ import annotations
 
 import json
@@ -19,7 +21,7 @@ from sparts.testing.running import make_service, running, service_of
 from sparts.testing.waiting import wait_ended
 from sparts.vservice import VService
 
-from tests.dbus.daemons import Daemon
+from tests.dbus.daemons import Daemon, Monitor
 
 pytestmark = pytest.mark.needs("dbus", "libglib2.0-bin", "systemd")
 
@@ -109,25 +111,16 @@ def test_counters_values_warnings_and_health_are_those_of_the_service(
 
 
 def test_changes_are_signalled(session_bus: Daemon, station: Station) -> None:
-    monitor = subprocess.Popen(
-        ["gdbus", "monitor", "--address", session_bus.address, "--dest", NAME],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        lines = iter(monitor.stdout or ())
-        assert any("is owned by" in line for line in lines)
+    with Monitor(session_bus, "path='/Station/sparts'") as monitor:
         station.registerWarning("The tea is cold.")
-        assert any("StatusChanged ('ALIVE', 'WARNING')" in line for line in lines)
-        assert any("'Status': <'WARNING'>" in line for line in lines)
+        seen = monitor.read_until('variant             string "WARNING"')
+        assert "member=StatusChanged" in seen
+        assert seen.index('string "ALIVE"') < seen.index('string "WARNING"')
+        assert "member=PropertiesChanged" in seen
         station.shutdown()
-        assert any("StatusChanged ('WARNING', 'STOPPING')" in line for line in lines)
-        assert any("TaskChanged ('DBusServiceTask', 'ALIVE', 'STOPPING')" in line for line in lines)
-    finally:
-        monitor.kill()
-        monitor.wait()
-        if monitor.stdout is not None:
-            monitor.stdout.close()
+        seen = monitor.read_until('string "DBusServiceTask"')
+        assert 'string "STOPPING"' in seen
+        assert "member=TaskChanged" in seen
 
 
 def test_fb303_is_there_without_thrift(session_bus: Daemon, station: Station) -> None:

@@ -74,6 +74,7 @@ class Lifecycle:
         self._cancelled = threading.Event()
         self._phase = "starting"  # then: alive, draining, stopping, ended
         self._step = ""
+        self._starting: VTask | None = None
         self._signalled = False
         self._reload_waits = False
         self._worker = _Worker(service.name, self._broke)
@@ -207,6 +208,8 @@ class Lifecycle:
         if self._guard and timeout:
             faulthandler.dump_traceback_later(timeout + GUARD_GRACE, exit=True, file=2)
         self._cancelled.set()
+        if self._starting is not None:
+            self._starting.give_up_start()
         self._timers.clear()
         self.service.record_status(ServiceStatus.STOPPING)
         systemd.notify("STOPPING=1")
@@ -298,6 +301,7 @@ class Lifecycle:
         service.inbox.put(Message("started", service, error))
 
     def _start_step(self, what: str, task: VTask | None) -> None:
+        self._starting = task
         if self._cancelled.is_set():
             raise _StopRequested
         self._step = f"{what} of {task.name}" if task else ""

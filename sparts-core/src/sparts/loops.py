@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import threading
 from abc import abstractmethod
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, overload
 
 from sparts.errors import LoopStoppedError, StartError
@@ -199,6 +199,8 @@ class LoopBoundTask(VTask):
     """The loop task that this task lives on: its class or a name."""
 
     _begun = False  # used in the loop's thread, or while the loop does not run
+    _starting: Future[Any] | None = None
+    _start_given_up = False
     _stopped: Future[Any] | None = None
 
     @classmethod
@@ -228,8 +230,23 @@ class LoopBoundTask(VTask):
         """
 
     def start(self) -> None:
-        """Run `start_in_loop` in the loop, and return when it has ended."""
-        self.loop_task.call(self._begin_in_loop).result()
+        """Run `start_in_loop` in the loop, and return when it has ended; cancel it if the service
+        shall stop meanwhile.
+        """
+        self._starting = self.loop_task.call(self._begin_in_loop)
+        if self._start_given_up:
+            self._starting.cancel()
+        try:
+            self._starting.result()
+        except CancelledError:
+            if not self._start_given_up:
+                raise
+
+    def give_up_start(self) -> None:
+        """Cancel a `start_in_loop` that has not ended."""
+        self._start_given_up = True
+        if self._starting is not None:
+            self._starting.cancel()
 
     def _begin_in_loop(self) -> Any:
         if not self.running:

@@ -266,6 +266,12 @@ class VTask:
         self.stop_deadline = min((limit for limit in limits if limit is not None), default=None)
         self.stop_event.set()
 
+    def give_up_start(self) -> None:
+        """Learn that a stop was asked for while the task is started: wait for nothing any more.
+
+        Called in the supervising thread; it must not block. The default does nothing.
+        """
+
     def abandoned(self) -> None:
         """Save what can be saved: the task has not stopped in time, and is waited for no longer.
 

@@ -297,6 +297,32 @@ class LoopContract(LoopCalls):
         task = service.requireTask(bound)
         assert [task.next_event(), task.next_event()] == ["start", "stop"]
 
+    def test_a_stop_does_not_wait_for_a_bound_task_that_never_starts(self) -> None:
+        """What it awaits is cancelled, and it is stopped."""
+        waits, cancelled = threading.Event(), threading.Event()
+        never = self.never
+
+        class Hanging(Bound):
+            async def start_in_loop(self) -> None:
+                self.note("start")
+                waits.set()
+                try:
+                    await never()
+                finally:
+                    cancelled.set()
+
+        loop_task, bound = self.tasks(Hanging)
+        service = self.make(loop_task, bound)
+        starter = threading.Thread(target=lambda: _error_of(service.startBG))
+        starter.start()
+        assert waits.wait(WAIT)
+        service.shutdown()
+        starter.join(WAIT)
+        assert service.join(WAIT)
+        assert cancelled.wait(WAIT)
+        task = service.requireTask(bound)
+        assert [task.next_event(), task.next_event()] == ["start", "stop"]
+
     def test_a_bound_task_that_fails_to_stop_makes_the_status_1(self) -> None:
         """The loop still ends in order."""
 

@@ -3,7 +3,13 @@
 from sparts.tasks.dbus.calls import caller
 from sparts.tasks.dbus.client import DBusClientTask
 from sparts.tasks.dbus.errors import BusError, CallTimeoutError, DBusError
-from sparts.tasks.dbus.exporting import DBusObject, dbus_method, dbus_property, dbus_signal
+from sparts.tasks.dbus.exporting import (
+    DBusObject,
+    dbus_details,
+    dbus_method,
+    dbus_property,
+    dbus_signal,
+)
 from sparts.tasks.dbus.mainloop import DBusMainLoopTask, DBusTask
 from sparts.tasks.dbus.proxy import Proxy
 from sparts.tasks.dbus.service import DBusServiceTask
@@ -19,6 +25,7 @@ __all__ = [
     "DBusTask",
     "Proxy",
     "caller",
+    "dbus_details",
     "dbus_method",
     "dbus_property",
     "dbus_signal",

@@ -54,6 +54,7 @@ class Mark(NamedTuple):
     kind: str
     name: str
     interface: str | None
+    emits: str = "true"
 
 
 class Member:
@@ -79,29 +80,19 @@ class Member:
 class Property(property):
     """A property on the bus, and in Python; made by `dbus_property`."""
 
-    mark: Mark
-    emits: str = "true"
     kind: DBusType
     doc: str
 
-    def __init__(
-        self,
-        fget: Any = None,
-        fset: Any = None,
-        fdel: Any = None,
-        doc: str | None = None,
-        *,
-        mark: Mark | None = None,
-        emits: str = "true",
-    ) -> None:
-        super().__init__(fget, fset, fdel, doc)
-        self.mark = mark or Mark("property", str(fget.__name__), None)
-        self.emits = emits
+    @property
+    def mark(self) -> Mark:
+        """What `dbus_details` noted, or what goes without saying."""
+        getter: Any = self.fget
+        noted: Mark = getter.__dict__.get("__dbus__") or Mark("property", getter.__name__, None)
+        return noted
 
     def setter(self, fset: Callable[[Any, Any], None]) -> Property:
         """Make the property one that clients may set; setting it tells them of the change."""
-        return Property(self.fget, _telling(fset, self.mark.name), self.fdel, self.__doc__,
-                        mark=self.mark, emits=self.emits)  # fmt: skip
+        return Property(self.fget, _telling(fset, self.mark.name), self.fdel)
 
     @property
     def access(self) -> PropertyAccess:
@@ -201,28 +192,12 @@ def dbus_signal(
     return mark if fn is None else mark(fn)
 
 
-@overload
-def dbus_property(fn: Callable[[Any], Any], /) -> Property: ...
-@overload
-def dbus_property(
-    *, name: str | None = ..., interface: str | None = ..., emits_change: str = ...
-) -> Callable[[Callable[[Any], Any]], Property]: ...
-def dbus_property(
-    fn: Callable[[Any], Any] | None = None,
-    /,
-    *,
-    name: str | None = None,
-    interface: str | None = None,
-    emits_change: str = "true",
-) -> Any:
-    """Offer a property: a getter, which may get a ``setter`` as Python's properties do.
-
-    Getters and setters run in a thread of the task's when a client asks. After it is set, also in
-    Python, ``PropertiesChanged`` tells clients; where the value changes otherwise, call
-    `DBusObject.properties_changed`.
+def dbus_details(
+    *, name: str | None = None, interface: str | None = None, emits_change: str = "true"
+) -> Callable[[F], F]:
+    """Say more of a property; it stands below `dbus_property`.
 
     Args:
-        fn: the getter.
         name: what it is called on the bus; by default as in Python.
         interface: that of which it is part; by default the object's ``INTERFACE``.
         emits_change: what clients are told of a change: ``"true"`` (the new value),
@@ -231,11 +206,25 @@ def dbus_property(
     if emits_change not in EMITS:
         raise UsageError(f"emits_change={emits_change!r}: use one of {', '.join(EMITS)}.")
 
-    def mark(fn: Callable[[Any], Any]) -> Property:
-        noted = Mark("property", name or fn.__name__, interface)
-        return Property(fn, mark=noted, emits=emits_change)
+    def note(fn: F) -> F:
+        fn.__dict__["__dbus__"] = Mark("property", name or fn.__name__, interface, emits_change)
+        return fn
 
-    return mark if fn is None else mark(fn)
+    return note
+
+
+if TYPE_CHECKING:
+    dbus_property = property  # which is what type checkers know of setters
+else:
+
+    def dbus_property(fn: Callable[[Any], Any]) -> Property:
+        """Offer a property: a getter, which may get a ``setter`` as Python's properties do.
+
+        Getters and setters run in a thread of the task's when a client asks. After it is set, also
+        in Python, ``PropertiesChanged`` tells clients; where the value changes otherwise, call
+        `DBusObject.properties_changed`. `dbus_details` says more of it.
+        """
+        return Property(fn)
 
 
 # -- interfaces ------------------------------------------------------------------------------------

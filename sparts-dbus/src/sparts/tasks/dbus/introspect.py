@@ -59,7 +59,7 @@ def _interface(interface: Interface) -> intr.Interface:
                 name,
                 found.kind.signature,
                 found.access,
-                _doc(found.doc) | ({} if found.emits == "true" else {EMITS: found.emits}),
+                _doc(found.doc) | ({} if found.mark.emits == "true" else {EMITS: found.mark.emits}),
             )
             for name, found in interface.properties.items()
         ],

@@ -261,8 +261,8 @@ class ObjectTree:
                 raise KeyError(f"{type(thing).__name__} has no property {missing} on the bus.")
             for interface in exported.interfaces.values():
                 found = {n: interface.properties[n] for n in names if n in interface.properties}
-                told = {n: value_of(thing, p) for n, p in found.items() if p.emits == "true"}
-                gone = [n for n, p in found.items() if p.emits == "invalidates"]
+                told = {n: value_of(thing, p) for n, p in found.items() if p.mark.emits == "true"}
+                gone = [n for n, p in found.items() if p.mark.emits == "invalidates"]
                 if told or gone:
                     self._emit(path, PROPERTIES, "PropertiesChanged", "sa{sv}as",
                                [interface.name, told, gone])  # fmt: skip

@@ -131,7 +131,7 @@ class Proxy:
             reply = await self._bus().exchange(
                 Message(
                     self.name, self.path, interface, member, signature=tree, body=body, unix_fds=fds
-                )  # fmt: skip
+                )
             )
         finally:
             close_all(fds)
@@ -213,9 +213,9 @@ class Proxy:
     async def get_all_in_loop(self) -> dict[str, Any]:
         """Return all properties by name; in the loop."""
         found: dict[str, Any] = {}
-        names = [self.interface] if self.interface else [
-            interface.name for interface in (await self._node()).interfaces if interface.properties
-        ]  # fmt: skip
+        names = [self.interface]
+        if not self.interface:
+            names = [i.name for i in (await self._node()).interfaces if i.properties]
         for name in names:
             found |= await self._properties("GetAll", (name,), "s")
         return found

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sparts.fb303 import FB303
 from sparts.tasks.dbus.control import authorize
 from sparts.tasks.dbus.errors import OURS, DBusError
-from sparts.tasks.dbus.exporting import DBusObject, dbus_method, dbus_property, dbus_signal
+from sparts.tasks.dbus.exporting import (
+    DBusObject,
+    dbus_details,
+    dbus_method,
+    dbus_property,
+    dbus_signal,
+)
 from sparts.tasks.dbus.types import Int32
 
 if TYPE_CHECKING:
@@ -41,17 +47,20 @@ class ServiceObject(DBusObject):
 
     # -- identity and state ------------------------------------------------------------------------
 
-    @dbus_property(emits_change="const")
+    @dbus_property
+    @dbus_details(emits_change="const")
     def Name(self) -> str:  # noqa: N802
         """The name of the service."""
         return str(self._service.name)
 
-    @dbus_property(emits_change="const")
+    @dbus_property
+    @dbus_details(emits_change="const")
     def Version(self) -> str:  # noqa: N802
         """The version of the service; empty if it has none."""
         return str(self._service.VERSION)
 
-    @dbus_property(emits_change="const")
+    @dbus_property
+    @dbus_details(emits_change="const")
     def StartTime(self) -> float:  # noqa: N802
         """When the service was made, in seconds since the epoch."""
         return float(self._service.start_time)
@@ -61,7 +70,8 @@ class ServiceObject(DBusObject):
         """NEW, STARTING, ALIVE, WARNING, STOPPING, STOPPED or DEAD."""
         return str(self._service.status)
 
-    @dbus_property(emits_change="invalidates")
+    @dbus_property
+    @dbus_details(emits_change="invalidates")
     def StatusDetails(self) -> str:  # noqa: N802
         """Why the status is what it is, for a person; empty when all is well."""
         return str(self._service.status_details())

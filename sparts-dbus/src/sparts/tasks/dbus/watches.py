@@ -64,6 +64,7 @@ class Watches:
         self._signals: list[Subscription] = []
         self._names: list[Subscription] = []
         self._owners: dict[str, str] = {}  # of the names that anything here is about
+        self._told: dict[str, int] = {}  # how often the bus told of a name's owner
         self._counts: dict[str, int] = {}  # of match rules
 
     # -- to use ------------------------------------------------------------------------------------
@@ -75,9 +76,9 @@ class Watches:
         what = subscription.what
         if isinstance(what, str):
             self._names.append(subscription)
-            owner = await self._watch_name(what)
-            if owner and subscription in self._names:
-                self._react(subscription, owner)
+            if what in self._owners:
+                self._react(subscription, self._owners[what])
+            await self._watch_name(what)  # which tells of an owner that was not known yet
             return
         self._signals.append(subscription)
         if what.sender is not None and not what.sender.startswith(":"):
@@ -105,8 +106,8 @@ class Watches:
         """Ask the new bus for all that is listened to."""
         for rule in list(self._counts):
             await bus.ask("AddMatch", "s", rule)
-        for name in {*self._watched_names()}:
-            self._moved(name, await _owner(bus, name))
+        for name in self._watched_names():
+            await self._learn_owner(bus, name)
 
     def lost(self) -> None:
         """Tell that no name has an owner any more."""
@@ -120,6 +121,7 @@ class Watches:
         if message.member == "NameOwnerChanged" and message.sender == DAEMON:
             name, _, owner = message.body
             if name in self._watched_names():
+                self._told[name] = self._told.get(name, 0) + 1
                 self._moved(name, owner)
         for subscription in list(self._signals):
             if self._matches(subscription.what, message):
@@ -165,13 +167,17 @@ class Watches:
         named = what.sender is not None and not what.sender.startswith(":")
         return [what.rule(), *([_name_rule(str(what.sender))] if named else [])]
 
-    async def _watch_name(self, name: str) -> str:
+    async def _watch_name(self, name: str) -> None:
         await self._count(_name_rule(name), 1)
         if name not in self._owners and (bus := self.task.bus) is not None:
-            owner = await _owner(bus, name)
-            if owner:
-                self._owners.setdefault(name, owner)
-        return self._owners.get(name, "")
+            await self._learn_owner(bus, name)
+
+    async def _learn_owner(self, bus: Bus, name: str) -> None:
+        """Ask who owns a name; what the bus tells by itself meanwhile is newer than its answer."""
+        told = self._told.get(name, 0)
+        owner = await _owner(bus, name)
+        if self._told.get(name, 0) == told:
+            self._moved(name, owner)
 
     async def _count(self, rule: str, change: int) -> None:
         """Ask the bus for a rule with its first subscription, and no more after its last."""

@@ -1,0 +1,356 @@
+"""Garbage, messages too large, a bus that hangs, and starting and stopping again and again."""
+
+# ruff: noqa: N802 - names as they are on the bus
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from dbus_fast import Message
+from sparts.errors import SpartsError
+from sparts.states import ServiceStatus
+from sparts.tasks.dbus import DBusMainLoopTask, bus, dbus_method
+from sparts.testing.conformance import check_task
+from sparts.testing.leftovers import Leftovers
+from sparts.testing.loops import switches_of
+from sparts.testing.running import make_service, running, service_of
+from sparts.testing.waiting import wait_status
+
+from tests.dbus.daemons import Daemon
+from tests.dbus.services import NAME, PATH, Greeter
+
+pytestmark = pytest.mark.needs("dbus", "libglib2.0-bin")
+
+Service = service_of(Greeter)
+LOOPS = [
+    pytest.param((), id="asyncio"),
+    pytest.param(("--dbus-loop-uvloop",), id="uvloop"),
+    pytest.param(("--dbus-loop-glib",), id="glib", marks=pytest.mark.needs_module("gi")),
+]
+
+
+def greet(daemon: Daemon) -> str:
+    return daemon.gdbus(NAME, PATH, f"{NAME}.Greet", "you")
+
+
+# -- a bus that is none ----------------------------------------------------------------------------
+
+
+@contextmanager
+def false_bus(folder: Path, serve: Callable[[socket.socket], None]) -> Iterator[str]:
+    """Listen as a bus would, and do with each connection as `serve` says."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(folder / "false"))
+    listener.listen()
+    connections: list[socket.socket] = []
+
+    def accept() -> None:
+        while True:
+            try:
+                connection = listener.accept()[0]
+            except OSError:
+                return
+            connections.append(connection)
+            try:
+                serve(connection)
+            except OSError:
+                continue
+
+    thread = threading.Thread(target=accept)
+    thread.start()
+    try:
+        yield f"unix:path={folder}/false"
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        for connection in connections:
+            connection.close()
+        thread.join(30)
+
+
+def greet_client(connection: socket.socket) -> None:
+    """Go through the handshake of a bus, up to its first message."""
+    data = b""
+    while b"AUTH" not in data:
+        data += connection.recv(4096)
+    connection.sendall(b"OK 0123456789abcdef0123456789abcdef\r\n")
+    while b"NEGOTIATE_UNIX_FD\r\n" not in data:
+        data += connection.recv(4096)
+    connection.sendall(b"AGREE_UNIX_FD\r\n")
+    while b"BEGIN\r\n" not in data:
+        data += connection.recv(4096)
+
+
+def garbage(connection: socket.socket) -> None:
+    greet_client(connection)
+    connection.sendall(os.urandom(4096))
+
+
+def too_large(connection: socket.socket) -> None:
+    """Announce a message of 2 GiB."""
+    greet_client(connection)
+    connection.sendall(b"l\x02\x00\x01" + b"\xff\xff\xff\x7f" + b"\x01\x00\x00\x00" * 2)
+
+
+def no_bus(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+
+def refusing(connection: socket.socket) -> None:
+    connection.recv(4096)
+    connection.sendall(b"REJECTED EXTERNAL\r\n")
+
+
+def silent(connection: socket.socket) -> None:
+    connection.recv(1)
+
+
+@pytest.mark.parametrize("serve", [garbage, too_large, no_bus, refusing])
+def test_what_is_no_bus_is_an_error_at_the_start(
+    tmp_path: Path, serve: Callable[[socket.socket], None]
+) -> None:
+    before = Leftovers()
+    with (
+        false_bus(tmp_path, serve) as address,
+        pytest.raises(SpartsError, match=rf"There is no bus at {address}: \S+"),
+    ):
+        make_service(Service, "--dbus-address", address).startBG()
+    before.check()
+
+
+def test_a_bus_that_does_not_answer_is_an_error_after_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus, "CONNECT_TIMEOUT", 0.1)
+    for serve in (silent, greet_client):
+        folder = tmp_path / serve.__name__
+        folder.mkdir()
+        with (
+            false_bus(folder, serve) as address,
+            pytest.raises(SpartsError, match=rf"No answer from the bus at {address} in 0.1 s"),
+        ):
+            make_service(Service, "--dbus-address", address).startBG()
+
+
+def test_a_service_stops_while_it_connects(tmp_path: Path) -> None:
+    connecting = threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        greet_client(connection)
+        connecting.set()
+
+    argv = ("--dbus-address", f"unix:path={tmp_path}/false", "--dbus-optional")
+    with running(Service, *argv), false_bus(tmp_path, serve):  # which comes later
+        assert connecting.wait(30)
+
+
+def test_a_service_stops_while_its_start_waits_for_a_bus_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connecting = threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        greet_client(connection)
+        connecting.set()
+
+    with false_bus(tmp_path, serve) as address:
+        service = make_service(Service, "--dbus-address", address, "--stop-timeout", "20s")
+        starter = threading.Thread(target=lambda: suppressed(service.startBG))
+        starter.start()
+        assert connecting.wait(30)
+        service.shutdown()
+        assert service.join(8)  # sooner than the connecting would take
+        starter.join(30)
+
+
+def suppressed(action: Callable[[], object]) -> None:
+    try:
+        action()
+    except SpartsError:
+        return
+
+
+def test_a_service_stops_although_the_bus_hangs(session_bus: Daemon) -> None:
+    import signal
+
+    with running(Service, "--dbus-address", session_bus.address):
+        assert session_bus.process is not None
+        session_bus.process.send_signal(signal.SIGSTOP)
+    session_bus.process.send_signal(signal.SIGCONT)
+
+
+# -- messages --------------------------------------------------------------------------------------
+
+
+class Large(Greeter):
+    @dbus_method
+    def Grow(self, size: int) -> bytes:
+        return bytes(size)
+
+
+def test_garbage_from_a_client_of_the_bus_harms_nobody(session_bus: Daemon) -> None:
+    with running(Service, "--dbus-address", session_bus.address) as service:
+        for data in (b"\0AUTH EXTERNAL 30\r\nBEGIN\r\n" + os.urandom(4096), os.urandom(4096)):
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(session_bus.socket))
+                try:
+                    client.sendall(data)
+                    while client.recv(4096):
+                        pass
+                except OSError:
+                    continue
+        assert greet(session_bus) == "('Hello, you',)"
+        assert service.status is ServiceStatus.ALIVE
+
+
+def test_large_messages_come_and_go(session_bus: Daemon) -> None:
+    with running(service_of(Large), "--dbus-address", session_bus.address) as service:
+        proxy = service.requireTask(Large).proxy(NAME, PATH, NAME)
+        assert len(proxy.Grow(20_000_000)) == 20_000_000
+        assert proxy.Greet("x" * 1_000_000) == "Hello, " + "x" * 1_000_000
+
+
+def test_a_reply_larger_than_dbus_allows_is_an_error_and_the_service_goes_on(
+    session_bus: Daemon,
+) -> None:
+    with running(service_of(Large), "--dbus-address", session_bus.address) as service:
+        said = session_bus.gdbus(NAME, PATH, f"{NAME}.Grow", str(70_000_000), check=False)
+        assert "org.freedesktop.DBus.Error.Failed" in said
+        assert "67108864" in said
+        assert greet(session_bus) == "('Hello, you',)"
+        assert service.status is ServiceStatus.ALIVE
+
+
+def test_a_reply_larger_than_the_bus_allows_loses_the_bus_and_it_is_joined_again(
+    tmp_path: Path,
+) -> None:
+    limit = '<limit name="max_message_size">1000000</limit>'
+    with (
+        Daemon(tmp_path / "small", more=limit) as small,
+        running(service_of(Large), "--dbus-address", small.address) as service,
+    ):
+        said = small.gdbus(NAME, PATH, f"{NAME}.Grow", "2000000", check=False)
+        assert "Error" in said
+        wait_status(service, ServiceStatus.ALIVE)
+        small.run(["gdbus", "wait", "--address", small.address, "--timeout", "30", NAME])
+        assert greet(small) == "('Hello, you',)"
+
+
+def test_a_call_that_asks_for_no_reply_gets_none(session_bus: Daemon) -> None:
+    with running(Service, "--dbus-address", session_bus.address) as service:
+        task = service.requireTask(Greeter)
+
+        async def send() -> None:
+            from dbus_fast import MessageFlag
+
+            for member, signature, body in (
+                ("Greet", "s", ["x"]), ("Greet", "u", [1]), ("Nothing", "", []),
+            ):  # fmt: skip
+                task.bus.send_quietly(
+                    Message(NAME, PATH, NAME, member, signature=signature, body=body,
+                            flags=MessageFlag.NO_REPLY_EXPECTED)
+                )  # fmt: skip
+
+        task.loop_task.call(send).result(30)
+        assert greet(session_bus) == "('Hello, you',)"
+
+
+# -- again and again -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("argv", LOOPS)
+def test_nothing_stays_behind_after_200_starts_and_stops(
+    session_bus: Daemon, argv: tuple[str, ...]
+) -> None:
+    def once() -> None:
+        with running(Service, "--dbus-address", session_bus.address, *argv) as service:
+            assert service.requireTask(Greeter).owns_name
+
+    once()
+    before = Leftovers()
+    for _ in range(200):
+        once()
+    before.check("200 lives")
+
+
+@pytest.mark.parametrize("argv", LOOPS)
+def test_a_lost_bus_is_joined_again_on_every_loop(
+    session_bus: Daemon, argv: tuple[str, ...]
+) -> None:
+    with running(Service, "--dbus-address", session_bus.address, *argv) as service:
+        assert greet(session_bus) == "('Hello, you',)"
+        session_bus.kill()
+        wait_status(service, ServiceStatus.WARNING)
+        session_bus.start()
+        wait_status(service, ServiceStatus.ALIVE)
+        assert greet(session_bus) == "('Hello, you',)"
+
+
+@pytest.mark.parametrize("argv", LOOPS)
+def test_an_idle_service_never_wakes_up(session_bus: Daemon, argv: tuple[str, ...]) -> None:
+    with running(Service, "--dbus-address", session_bus.address, *argv):
+        assert greet(session_bus) == "('Hello, you',)"
+        threads = [t for t in threading.enumerate() if t.name.startswith("Service.")]
+        assert len(threads) >= 2
+        counts = [[switches_of(thread) for thread in threads]]
+        for _ in range(5):  # after the last call, it may have to go to sleep first
+            threading.Event().wait(1.0)
+            counts.append([switches_of(thread) for thread in threads])
+            if counts[-1] == counts[-2]:
+                break
+        assert counts[-1] == counts[-2]
+
+
+def test_a_loop_that_fails_and_runs_again_joins_the_bus_again(session_bus: Daemon) -> None:
+    from sparts.supervision import RestartPolicy
+
+    class Loop(DBusMainLoopTask):
+        RESTART = RestartPolicy("on-failure", first_wait=0.001)
+
+    class OnIt(Greeter):
+        LOOP = Loop
+
+    before = Leftovers()
+    with running(service_of(OnIt), "--dbus-address", session_bus.address) as service:
+        task = service.requireTask(OnIt)
+        for _ in range(3):
+            name = task.unique_name
+            task.loop_task.call(task.loop_task.loop.stop)
+            session_bus.run(
+                ["gdbus", "wait", "--address", session_bus.address, "--timeout", "30", NAME]
+            )
+            task.loop_task.call(int).result(30)
+            wait_for_name(task, name)
+            assert greet(session_bus) == "('Hello, you',)"
+    before.check()
+
+
+def wait_for_name(task: Greeter, other_than: str | None) -> None:
+    """Wait until the task has the name by another connection."""
+    event = threading.Event()
+    task.watch_name(NAME, lambda owner: event.set() if owner not in ("", other_than) else None)
+    assert event.wait(30)
+
+
+@pytest.mark.parametrize("name", ["DBusServiceTask", "DBusClientTask", "DBusMainLoopTask"])
+def test_every_task_type_of_sparts_dbus_does_what_every_task_must(
+    session_bus: Daemon, name: str
+) -> None:
+    from sparts import plugins
+
+    prefix = {"DBusServiceTask": "dbus", "DBusClientTask": "dbus-client"}.get(name)
+    argv = (f"--{prefix}-address", session_bus.address) if prefix else ()
+    check_task(plugins.load_task(name, "sparts-dbus"), *argv)
+
+
+@pytest.mark.needs_module("gi")
+def test_the_glib_loop_does_what_every_task_must() -> None:
+    from sparts import plugins
+
+    check_task(plugins.load_task("GLibMainLoopTask", "sparts-dbus"))
