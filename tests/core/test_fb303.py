@@ -169,24 +169,25 @@ def test_a_cpu_profile_names_the_functions_that_take_the_time() -> None:
     assert yappi.get_func_stats().empty()
 
 
-def test_one_profile_is_taken_at_a_time_and_a_stop_ends_it() -> None:
-    facts, stop, begun = FB303(make_service(Service)), threading.Event(), threading.Event()
+def test_one_profile_is_taken_at_a_time_and_the_stop_of_the_service_ends_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun = threading.Event()
 
-    class Stop(threading.Event):
-        def wait(self, timeout: float | None = None) -> bool:
+    class Told(Service):
+        def wait_stopping(self, timeout: float | None = None) -> bool:
             begun.set()
-            return stop.wait(timeout)
+            return super().wait_stopping(timeout)
 
     texts: list[str] = []
-    thread = threading.Thread(target=lambda: texts.append(facts.getCpuProfile(600, Stop())))
-    thread.start()
-    try:
+    with running(Told) as service:
+        facts = FB303(service)
+        thread = threading.Thread(target=lambda: texts.append(facts.getCpuProfile(600)))
+        thread.start()
         assert begun.wait(10)
         with pytest.raises(SpartsError, match="Another CPU profile"):
             facts.getCpuProfile(1)
-    finally:
-        stop.set()
-        thread.join()
+    thread.join()
     assert texts
 
 

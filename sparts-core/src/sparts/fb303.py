@@ -21,7 +21,7 @@ from sparts.inbox import Message
 from sparts.states import ServiceStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from sparts.vservice import VService
 
@@ -162,18 +162,14 @@ class FB303:
         """Ask the service to stop, and return at once."""
         self.service.shutdown()
 
-    def getCpuProfile(  # noqa: N802
-        self,
-        profileDurationInSec: int,  # noqa: N803
-        stop: threading.Event | None = None,
-    ) -> str:
+    def getCpuProfile(self, profileDurationInSec: int) -> str:  # noqa: N802, N803
         """Profile all threads of the process, and return which functions took its CPU time.
 
-        Blocks as long as it profiles. Every call of a function costs more meanwhile.
+        Blocks as long as it profiles, but no longer than until the service is told to stop. Every
+        call of a function costs more meanwhile.
 
         Args:
             profileDurationInSec: how long, in seconds; 1 to 600.
-            stop: ends the profile early when it is set.
 
         Raises:
             SpartsError: the time is out of range, another profile is being taken, or yappi, which
@@ -192,7 +188,7 @@ class FB303:
         if not _profiling.acquire(blocking=False):
             raise SpartsError("Another CPU profile is being taken. Ask again when it has ended.")
         try:
-            return _profile(yappi, profileDurationInSec, stop or threading.Event())
+            return _profile(yappi, lambda: self.service.wait_stopping(profileDurationInSec))
         finally:
             _profiling.release()
 
@@ -214,14 +210,14 @@ def _pattern(regex: str) -> re.Pattern[str]:
         raise SpartsError(f"{regex!r} is not a regular expression: {error}.") from error
 
 
-def _profile(yappi: Any, seconds: int, stop: threading.Event) -> str:
+def _profile(yappi: Any, wait: Callable[[], object]) -> str:
     import io
 
     yappi.clear_stats()
     yappi.set_clock_type("cpu")
     yappi.start(builtins=True)
     try:
-        stop.wait(seconds)
+        wait()
     finally:
         yappi.stop()
     try:

@@ -98,6 +98,12 @@ class Health(Introspection):
             self._readiness.wait_for(lambda: self.ready or self.ended.is_set(), timeout)
             return self.ready
 
+    def wait_stopping(self, timeout: float | None = None) -> bool:
+        """Wait until the service is told to stop or has ended; False after ``timeout`` seconds."""
+        going = (ServiceStatus.NEW, ServiceStatus.STARTING, ServiceStatus.ALIVE)
+        with self._readiness:
+            return self._readiness.wait_for(lambda: self._phase not in going, timeout)
+
     # -- to change, by the lifecycle, the tasks and their supervisors ------------------------------
 
     def record_status(self, phase: ServiceStatus | None = None) -> None:
