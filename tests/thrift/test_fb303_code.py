@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sparts.thrift.fb303
@@ -47,7 +48,7 @@ def test_a_method_is_on_the_wire_what_it_always_was(name: str) -> None:
     parameters, returns = WIRE[name]
     spec = getattr(FacebookService, f"{name}_args").thrift_spec or ()
     assert [field[:3] for field in spec if field] == parameters
-    result = getattr(FacebookService, f"{name}_result", None)
+    result: Any = getattr(FacebookService, f"{name}_result", None)
     if returns == "oneway":
         assert result is None
     else:
@@ -56,7 +57,8 @@ def test_a_method_is_on_the_wire_what_it_always_was(name: str) -> None:
 
 
 def test_the_statuses_have_the_numbers_that_the_service_gives() -> None:
-    assert ttypes.fb_status._NAMES_TO_VALUES == {status.name: int(status) for status in FB303Status}
+    numbers = {status.name: int(status) for status in FB303Status}
+    assert numbers == ttypes.fb_status._NAMES_TO_VALUES
 
 
 def test_every_method_of_the_interface_has_its_facts() -> None:

@@ -1,0 +1,79 @@
+"""The handler of the fb303 interface, and of interfaces that extend it."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sparts.errors import SpartsError
+from sparts.fb303 import CONTROLS, FB303
+from sparts.options import option
+from sparts.tasks.thrift import ThriftHandlerTask
+from sparts.thrift.calls import caller
+from sparts.thrift.fb303 import FacebookService
+from thrift.Thrift import TApplicationException
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sparts.vservice import VService
+
+
+class FB303HandlerTask(ThriftHandlerTask):
+    """Answers what fb303 asks, from what the service tells of itself.
+
+    To extend the interface, set ``MODULE`` to a service that extends ``fb303.FacebookService``, and
+    write its other methods; a method of the same name takes the place of one of fb303's.
+
+    ``setOption``, ``reinitialize`` and ``shutdown`` are refused to callers on other machines unless
+    ``--fb303-control`` allows them.
+    """
+
+    OPT_PREFIX = "fb303"
+    MODULE: ClassVar[Any] = FacebookService
+
+    control = option(
+        default=False,
+        help="let callers on other machines set options, reload and stop the service",
+    )
+
+    def __init__(self, service: VService) -> None:
+        super().__init__(service)
+        self.facts = FB303(service)
+        """The methods of the interface, as this service answers them."""
+
+    def implementation(self, name: str) -> Callable[..., Any] | None:
+        """Return this task's method of a name, or else what fb303 has of that name."""
+        own = super().implementation(name)
+        if own is not None or name not in vars(FB303):
+            return own
+        method = getattr(self.facts, name)
+
+        @functools.wraps(method)
+        def answer(*arguments: Any) -> Any:
+            if name in CONTROLS:
+                self._check_control(name)
+            try:
+                return method(*arguments)
+            except SpartsError as error:  # said for the caller
+                raise TApplicationException(
+                    TApplicationException.INTERNAL_ERROR, f"{name}: {error}"
+                ) from error
+
+        return answer
+
+    def _check_control(self, name: str) -> None:
+        """Note who calls a method that changes something.
+
+        Raises:
+            TApplicationException: that caller may not.
+        """
+        who = caller()
+        if not self.control and (who is None or not who.local):
+            self.logger.warning("%s was refused to %s", name, who or "an unknown caller")
+            raise TApplicationException(
+                TApplicationException.UNKNOWN,
+                f"{name} is refused from {who or 'an unknown address'}: --"
+                f"{self.option_prefix()}-control allows it.",
+            )
+        self.logger.info("%s was called from %s", name, who or "an unknown address")

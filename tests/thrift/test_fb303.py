@@ -1,0 +1,249 @@
+"""FB303HandlerTask, asked over sockets by clients."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sparts.options import option
+from sparts.tasks.fb303 import FB303HandlerTask
+from sparts.tasks.thrift import NBServerTask, ThriftHandlerTask
+from sparts.testing import check_task, log_of
+from sparts.testing.running import running
+from sparts.thrift.calls import Caller, current
+from sparts.thrift.client import ThriftClient
+from sparts.thrift.compiler import CompileContext
+from sparts.thrift.fb303 import FacebookService
+from sparts.thrift.fb303.ttypes import fb_status
+from sparts.vservice import VService
+from thrift.Thrift import TApplicationException
+
+LOCAL = ["--thrift-host", "127.0.0.1"]
+
+
+class Monitored(VService):
+    """A service that can be asked."""
+
+    TASKS = [NBServerTask, FB303HandlerTask]
+    VERSION = "1.2.3"
+
+    batch = option(type=int, default=10, help="how many at once")
+    fixed = option(default="x", reloadable=False)
+
+
+@contextmanager
+def asked(*argv: str, **options: Any) -> Iterator[tuple[VService, Any]]:
+    """Run the service; give it, and a client of its fb303 interface."""
+    with running(Monitored, *LOCAL, *argv) as service:
+        task = service.requireTask(NBServerTask)
+        with ThriftClient.for_hostport(
+            "127.0.0.1", task.bound_port, FacebookService, **options
+        ) as client:
+            yield service, client
+
+
+def test_it_does_what_every_task_must() -> None:
+    check_task(FB303HandlerTask)
+
+
+@pytest.mark.parametrize("protocol", ["binary", "compact"])
+def test_a_client_learns_what_the_service_tells_of_itself(protocol: str) -> None:
+    with asked(protocol=protocol) as (service, client):
+        assert client.getName() == "Monitored"
+        assert client.getVersion() == "1.2.3"
+        assert client.getStatus() == fb_status.ALIVE
+        assert client.getStatusDetails() == ""
+        service.registerWarning("disk is nearly full")
+        assert client.getStatus() == fb_status.WARNING
+        assert client.getStatusDetails() == "disk is nearly full"
+        assert client.aliveSince() == int(service.start_time) <= time.time()
+        service.setExportedValue("build", "abc")
+        assert client.getExportedValues() == {"build": "abc"}
+        assert client.getExportedValue("build") == "abc"
+        assert client.getSelectedExportedValues(["build", "none"]) == {"build": "abc"}
+        assert client.getRegexExportedValues("b.*d") == {"build": "abc"}
+
+
+def test_a_client_reads_counters() -> None:
+    with asked() as (_, client):
+        accepted = client.getCounter("NBServerTask.n_accepted")
+        counters = client.getCounters()
+        assert counters["NBServerTask.n_accepted"] == accepted == 1
+        assert client.getSelectedCounters(["NBServerTask.n_accepted", "no.such"]) == {
+            "NBServerTask.n_accepted": 1
+        }
+        assert "NBServerTask.n_connections" in client.getRegexCounters("NBServerTask")
+        assert client.getCounter("no.such") == 0
+        with pytest.raises(TApplicationException, match=r"'\(' is not a regular expression"):
+            client.getRegexCounters("(")
+
+
+def test_a_client_on_this_machine_reads_and_sets_options() -> None:
+    with asked() as (service, client):
+        assert client.getOptions()["batch"] == client.getOption("batch") == "10"
+        client.setOption("batch", "12")
+        assert service.batch == 12  # type: ignore[attr-defined]
+        for name, value, why in (
+            ("batch", "many", "expected"),
+            ("none", "1", "none"),
+            ("fixed", "y", "fixed"),
+        ):
+            with pytest.raises(TApplicationException, match=f"setOption: .*{why}"):
+                client.setOption(name, value)
+
+
+def test_a_client_has_the_service_reload_and_stop() -> None:
+    with asked() as (service, client):
+        with log_of(service) as log:
+            client.reinitialize()
+            log.wait_for_line("reinitialize was called from 127.0.0.1")
+            log.wait_for_line("Reloaded")
+        client.shutdown()
+        assert service.join(30)
+
+
+def test_a_profile_is_taken_of_the_running_service() -> None:
+    with asked() as (_, client):
+        text = client.getCpuProfile(1)
+        assert "ncall" in text
+        assert "ttot" in text
+        with pytest.raises(TApplicationException, match="1 to 600 seconds"):
+            client.getCpuProfile(0)
+
+
+def test_a_stop_does_not_wait_for_a_profile() -> None:
+    begun = threading.Event()
+
+    class Told(Monitored):
+        def wait_stopping(self, timeout: float | None = None) -> bool:
+            begun.set()
+            return super().wait_stopping(timeout)
+
+    texts: list[str] = []
+    with running(Told, *LOCAL) as service:
+        port = service.requireTask(NBServerTask).bound_port
+        client = ThriftClient.for_hostport("127.0.0.1", port, FacebookService, timeout=60)
+        thread = threading.Thread(target=lambda: texts.append(client.getCpuProfile(600)))
+        thread.start()
+        assert begun.wait(30)
+    thread.join(30)
+    client.close()
+    assert "ncall" in texts[0]
+
+
+def test_it_is_served_on_a_unix_socket(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    with running(Monitored, "--thrift-sock", path) as service:
+        with ThriftClient.for_unix(path, FacebookService) as client:
+            client.setOption("batch", "3")
+        assert service.batch == 3
+
+
+@contextmanager
+def called_from(address: Any) -> Iterator[None]:
+    token = current.set(address if address is None else Caller(address))
+    try:
+        yield
+    finally:
+        current.reset(token)
+
+
+@pytest.mark.parametrize(
+    ("address", "local"),
+    [
+        (("127.0.0.1", 5), True),
+        (("127.9.9.9", 5), True),
+        (("::1", 5, 0, 0), True),
+        (("::ffff:127.0.0.1", 5, 0, 0), True),
+        ("", True),
+        (("192.0.2.1", 5), False),
+        (("2001:db8::1", 5, 0, 0), False),
+        (("::ffff:192.0.2.1", 5, 0, 0), False),
+        (None, False),
+    ],
+)
+@pytest.mark.parametrize("allowed", [False, True])
+def test_who_is_elsewhere_controls_nothing_unless_it_is_allowed(
+    address: Any, local: bool, allowed: bool
+) -> None:
+    with running(Monitored, *LOCAL, *(["--fb303-control"] if allowed else [])) as service:
+        methods = service.requireTask(FB303HandlerTask).processor.methods
+        with called_from(address), log_of(service) as log:
+            assert methods["getName"].function() == "Monitored"
+            if local or allowed:
+                methods["setOption"].function("batch", "5")
+                assert service.batch == 5
+                methods["shutdown"].function()
+                assert service.join(30)
+                return
+            for name, arguments in (
+                ("setOption", ("batch", "5")),
+                ("reinitialize", ()),
+                ("shutdown", ()),
+            ):
+                with pytest.raises(TApplicationException, match="--fb303-control allows it"):
+                    methods[name].function(*arguments)
+                log.wait_for_line(f"{name} was refused to")
+            assert service.batch == 10
+            assert service.status == "ALIVE"
+
+
+EXTENDED = """
+include "fb303.thrift"
+service Calculator extends fb303.FacebookService { i64 add(1: i64 a, 2: i64 b) }
+"""
+
+
+def test_an_interface_that_extends_it_is_served_whole() -> None:
+    calculator = CompileContext().importThriftStr(EXTENDED, name="calculator.thrift")
+
+    class CalculatorTask(FB303HandlerTask):
+        MODULE = calculator
+
+        def add(self, a: int, b: int) -> int:
+            return a + b
+
+        def getStatusDetails(self) -> str:  # noqa: N802
+            return "adds well"
+
+    class Service(VService):
+        TASKS = [NBServerTask, CalculatorTask]
+
+    with running(Service, *LOCAL) as service:
+        port = service.requireTask(NBServerTask).bound_port
+        with ThriftClient.for_hostport("127.0.0.1", port, calculator) as client:
+            assert client.add(1, 2**62) == 2**62 + 1
+            assert client.getName() == "Service"
+            assert client.getStatusDetails() == "adds well"
+
+
+def test_it_is_served_beside_others_by_a_server_that_multiplexes() -> None:
+    second = CompileContext().importThriftStr("service Second { string which() }")
+
+    class SecondTask(ThriftHandlerTask):
+        MODULE = second
+
+        def which(self) -> str:
+            return "second"
+
+    class Server(NBServerTask):
+        MULTIPLEX = True
+
+    class Service(VService):
+        TASKS = [Server, SecondTask, FB303HandlerTask]
+
+    with running(Service, *LOCAL) as service:
+        port = service.requireTask(Server).bound_port
+        with ThriftClient.for_hostport(
+            "127.0.0.1", port, FacebookService, multiplex_service="FacebookService"
+        ) as client:
+            assert client.getName() == "Service"
+        with ThriftClient.for_hostport(
+            "127.0.0.1", port, second, multiplex_service="Second"
+        ) as client:
+            assert client.which() == "second"
