@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sparts.tasks.thrift import NBServerTask, ThriftHandlerTask
+from sparts.testing.running import running
 from sparts.thrift.client import AsyncThriftClient, ThriftClient
+from sparts.vservice import VService
 from thrift.Thrift import TApplicationException
 from thrift.transport.TTransport import TTransportException
 
+from tests.thrift.interop.handler import Handler
 from tests.thrift.interop.peers import exercise, peer
 
 pytestmark = pytest.mark.needs("thrift-compiler")
@@ -88,6 +92,62 @@ def test_the_asynchronous_client_calls_every_method(
             await asyncio.to_thread(exercise, call, types, undeclared(server[0]))
 
     asyncio.run(calls())
+
+
+def service_of(types: Any) -> type[VService]:
+    """Make a service of ours that serves the interface."""
+
+    class InteropTask(ThriftHandlerTask):
+        MODULE = types
+        SERVICE_NAME = "Interop"
+
+        def implementation(self, name: str) -> Callable[..., Any] | None:
+            if not hasattr(self, "handler"):
+                self.handler = Handler(types, types.included)
+            found: Callable[..., Any] = getattr(self.handler, name)
+            return found
+
+    class SecondTask(ThriftHandlerTask):
+        MODULE = types
+        SERVICE_NAME = "Second"
+
+        def which(self) -> str:
+            return "second"
+
+    class Server(NBServerTask):
+        MODULE = types.Interop
+        MULTIPLEX = True
+
+    class Service(VService):
+        TASKS = [InteropTask, SecondTask, Server]
+
+    return Service
+
+
+@pytest.mark.parametrize("protocol", ["binary", "compact"])
+@pytest.mark.parametrize("compiler", ["thrift", "thriftpy2"])
+def test_our_clients_and_our_server(compiler: str, protocol: str, interop_by: ModuleMaker) -> None:
+    types = interop_by(compiler)
+    with running(service_of(types), "--thrift-host", "127.0.0.1") as service:
+        port = service.requireTask("Server").bound_port
+        with ThriftClient.for_hostport(
+            "127.0.0.1", port, types, service="Interop", protocol=protocol
+        ) as client:
+            exercise(client.call, types, TApplicationException)
+            assert client.echoBinary(BIG) == BIG
+        with ThriftClient.for_hostport(
+            "127.0.0.1", port, types, multiplex_service="Second", protocol=protocol
+        ) as second:
+            assert second.which() == "second"
+
+        async def calls() -> None:
+            async with AsyncThriftClient.for_hostport(
+                "127.0.0.1", port, types, multiplex_service="Interop", protocol=protocol
+            ) as client:
+                assert await client.join("a", "b") == "a|b"
+                assert await client.echoBinary(BIG) == BIG
+
+        asyncio.run(calls())
 
 
 @pytest.mark.parametrize("compiler", ["thrift", "thriftpy2"])

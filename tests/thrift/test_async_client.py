@@ -1,0 +1,227 @@
+"""AsyncThriftClient: its connections, its deadlines, what it tries again, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import trustme
+from sparts.errors import UsageError
+from sparts.thrift.client import AsyncThriftClient
+from thrift.protocol.TProtocol import TProtocolException
+from thrift.transport.TTransport import TTransportException
+
+from tests.thrift.scripted import Peer, hold
+from tests.thrift.test_client import (
+    client_context,
+    drop,
+    drop_call,
+    free_port,
+    server_context,
+)
+
+pytestmark = pytest.mark.needs("thrift-compiler")
+
+
+@pytest.fixture(scope="module")
+def types(interop_by: Callable[[str], Any]) -> Any:
+    return interop_by("thrift")
+
+
+@pytest.fixture(autouse=True)
+def no_descriptor_left(types: Any) -> Iterator[None]:
+    """Hold after each test that as many descriptors are open as before."""
+    before = len(os.listdir("/proc/self/fd"))
+    yield
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def client_of(peer: Peer | int, types: Any, **options: Any) -> AsyncThriftClient:
+    port = peer if isinstance(peer, int) else peer.port
+    return AsyncThriftClient.for_hostport("127.0.0.1", port, types, service="Interop", **options)
+
+
+async def asked(peer: Peer) -> None:
+    """Wait until the peer has read a call."""
+    assert await asyncio.to_thread(peer.asked.wait, 30)
+
+
+def test_a_connection_is_kept_for_the_next_call(types: Any) -> None:
+    async def calls() -> None:
+        async with client_of(peer, types) as client:
+            assert [await client.served() for _ in range(5)] == [1, 2, 3, 4, 5]
+
+    with Peer(types) as peer:
+        asyncio.run(calls())
+        assert len(peer.connections) == 1
+
+
+def test_coroutines_share_the_connections(types: Any) -> None:
+    async def calls() -> None:
+        async with client_of(peer, types, pool_size=3) as client:
+            answers = await asyncio.gather(*(client.join("a", str(i)) for i in range(50)))
+            assert answers == [f"a|{i}" for i in range(50)]
+
+    with Peer(types) as peer:
+        asyncio.run(calls())
+        assert len(peer.connections) <= 3
+
+
+def test_a_connection_that_was_dropped_meanwhile_is_replaced_before_the_call(types: Any) -> None:
+    gone = threading.Event()
+
+    def once(connection: socket.socket) -> None:
+        peer.serve_one(connection)
+        connection.shutdown(socket.SHUT_RDWR)
+        gone.set()
+
+    async def calls() -> None:
+        async with client_of(peer, types) as client:
+            await client.nothing()
+            await asyncio.to_thread(gone.wait, 30)
+            await client.nothing()
+
+    with Peer(types, once) as peer:
+        asyncio.run(calls())
+        assert len(peer.connections) == 2
+
+
+def test_what_is_not_there_is_named(types: Any) -> None:
+    port = free_port()
+
+    async def calls() -> None:
+        async with AsyncThriftClient.for_localhost(port, types, service="Interop") as client:
+            where = rf"^Cannot connect to localhost:{port}: Connection refused\. Is it running\?$"
+            with pytest.raises(TTransportException, match=where) as caught:
+                await client.nothing()
+            assert caught.value.type == TTransportException.NOT_OPEN
+
+    asyncio.run(calls())
+
+
+def test_only_what_does_no_harm_twice_is_made_again(types: Any) -> None:
+    async def calls() -> None:
+        async with client_of(peer, types, idempotent=["join"]) as client:
+            with pytest.raises(TTransportException, match="closed the connection before it answ"):
+                await client.nothing()
+            assert await client.join("a", "b") == "a|b"
+
+    with Peer(types, drop_call, drop_call, drop) as peer:
+        asyncio.run(calls())
+        assert len(peer.connections) == 4
+
+
+def test_a_call_that_takes_too_long_ends_and_its_connection_with_it(types: Any) -> None:
+    async def calls() -> None:
+        async with client_of(peer, types, timeout=0.2) as client:
+            with pytest.raises(TTransportException, match=r"has not answered hang within 0\.2 s"):
+                await client.hang()
+            assert await client.within(30).join("a", "b") == "a|b"
+
+    with Peer(types, hold) as peer:
+        asyncio.run(calls())
+        assert len(peer.connections) == 2
+
+
+def test_a_call_that_is_cancelled_closes_its_connection(types: Any) -> None:
+    async def calls() -> None:
+        async with client_of(peer, types) as client:
+            call = asyncio.create_task(client.hang())
+            await asked(peer)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+            assert await client.join("a", "b") == "a|b"
+
+    def read_and_hold(connection: socket.socket) -> None:
+        peer.read(connection)
+        hold(connection)
+
+    with Peer(types, read_and_hold) as peer:
+        asyncio.run(calls())
+        assert len(peer.connections) == 2
+
+
+def test_an_answer_that_makes_no_sense_ends_its_connection(types: Any) -> None:
+    def script(connection: socket.socket) -> None:
+        peer.read(connection)
+        connection.sendall(b"\x00\x00\x00\x04oops")
+        hold(connection)
+
+    async def calls() -> None:
+        async with client_of(peer, types) as client:
+            with pytest.raises(TProtocolException, match="makes no sense"):
+                await client.join("a", "b")
+            assert await client.join("a", "b") == "a|b"
+
+    with Peer(types, script) as peer:
+        asyncio.run(calls())
+
+
+def test_closing_ends_the_calls_of_others(types: Any) -> None:
+    def read_and_hold(connection: socket.socket) -> None:
+        peer.read(connection)
+        hold(connection)
+
+    async def calls() -> None:
+        client = client_of(peer, types, timeout=None, idempotent=True)
+        call = asyncio.create_task(client.hang())
+        await asked(peer)
+        await client.close()
+        with pytest.raises(TTransportException, match="This client is closed"):
+            await call
+        with pytest.raises(TTransportException, match="This client is closed"):
+            await client.nothing()
+        await client.close()
+
+    with Peer(types, read_and_hold) as peer:
+        asyncio.run(calls())
+
+
+def test_tls(types: Any) -> None:
+    authority = trustme.CA()
+    tls = client_context(authority)
+
+    async def calls() -> None:
+        async with client_of(peer, types, tls=tls) as client:
+            big = bytes(3_000_000)
+            assert await client.echoBinary(big) == big
+        async with client_of(peer, types, tls=True) as client:
+            with pytest.raises(TTransportException, match="its certificate is not trusted"):
+                await client.nothing()
+
+    with Peer(types, tls=server_context(authority, "127.0.0.1")) as peer:
+        asyncio.run(calls())
+
+
+def test_connections_of_another_loop_are_not_used(types: Any) -> None:
+    with Peer(types) as peer:
+        client = client_of(peer, types)
+        loop = asyncio.new_event_loop()
+        try:
+            loop.run_until_complete(client.nothing())
+            with pytest.raises(RuntimeError, match="connections in another event loop"):
+                asyncio.run(client.nothing())
+        finally:
+            loop.run_until_complete(client.close())
+            loop.close()
+
+
+def test_a_closed_client_leaves_another_loop_alone(types: Any) -> None:
+    async def call() -> None:
+        async with client_of(peer, types) as client:
+            await client.nothing()
+
+    with Peer(types) as peer:
+        asyncio.run(call())
+        asyncio.run(call())
+
+
+def test_http_is_refused(types: Any) -> None:
+    with pytest.raises(UsageError, match="speaks framed thrift only. ThriftClient speaks HTTP"):
+        client_of(1, types, path="/")

@@ -1,0 +1,511 @@
+"""ThriftClient: its connections, its deadlines, what it tries again, and what its errors say."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import socket
+import ssl
+import struct
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from sparts.errors import UsageError
+from sparts.thrift.client import AsyncThriftClient, ThriftClient
+from thrift.protocol.TProtocol import TProtocolException
+from thrift.transport.TTransport import TTransportException
+
+from tests.processes import run_to_end
+from tests.thrift.interop.peers import IDL
+from tests.thrift.scripted import Peer, hold, read_exactly
+
+pytestmark = pytest.mark.needs("thrift-compiler")
+CLIENTS = [ThriftClient, AsyncThriftClient]
+
+
+@pytest.fixture(scope="module")
+def types(interop_by: Callable[[str], Any]) -> Any:
+    return interop_by("thrift")
+
+
+@pytest.fixture(autouse=True)
+def no_descriptor_left(types: Any) -> Iterator[None]:
+    """Hold after each test that as many descriptors are open as before."""
+    before = len(os.listdir("/proc/self/fd"))
+    yield
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def client_of(peer: Peer | int, types: Any, **options: Any) -> ThriftClient:
+    port = peer if isinstance(peer, int) else peer.port
+    return ThriftClient.for_hostport("127.0.0.1", port, types, service="Interop", **options)
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def drop(connection: socket.socket) -> None:
+    """Close the connection before anything is read."""
+
+
+def drop_call(connection: socket.socket) -> None:
+    """Read the beginning of a call, and close the connection."""
+    read_exactly(connection, 4)
+
+
+# -- connecting --------------------------------------------------------------------------------
+
+
+def test_making_a_client_connects_to_nothing_and_a_call_names_what_is_not_there(types: Any) -> None:
+    port = free_port()
+    with client_of(port, types) as client:
+        with pytest.raises(
+            TTransportException, match=rf"^Cannot connect to 127\.0\.0\.1:{port}: Connection refu"
+        ) as caught:
+            client.join("a", "b")
+        assert caught.value.type == TTransportException.NOT_OPEN
+        assert str(caught.value).endswith("Is it running?")
+
+
+def test_a_unix_socket_that_is_not_there_is_named(types: Any, tmp_path: Path) -> None:
+    with (
+        ThriftClient.for_unix(str(tmp_path / "none"), types, service="Interop") as client,
+        pytest.raises(TTransportException, match="Cannot connect to .*/none: No such file or dir"),
+    ):
+        client.nothing()
+
+
+def test_a_host_that_is_not_there_is_named(types: Any) -> None:
+    with (
+        ThriftClient.for_hostport("no.invalid", 9090, types, service="Interop") as client,
+        pytest.raises(TTransportException, match=r"Cannot connect to no\.invalid:9090: "),
+    ):
+        client.nothing()
+
+
+def test_connecting_takes_no_longer_than_it_may(types: Any) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        port = listener.getsockname()[1]
+        waiting = [socket.socket() for _ in range(8)]  # nobody accepts: the queue is full
+        for sock in waiting:
+            sock.setblocking(False)
+            sock.connect_ex(("127.0.0.1", port))
+        try:
+            with (
+                client_of(port, types, connect_timeout=0.2) as client,
+                pytest.raises(TTransportException, match=f"to 127.0.0.1:{port} within 0.2 s"),
+            ):
+                client.nothing()
+        finally:
+            for sock in waiting:
+                sock.close()
+
+
+# -- connections -------------------------------------------------------------------------------
+
+
+def test_a_connection_is_kept_for_the_next_call(types: Any) -> None:
+    with Peer(types) as peer, client_of(peer, types) as client:
+        assert [client.served() for _ in range(5)] == [1, 2, 3, 4, 5]
+        assert len(peer.connections) == 1
+
+
+def test_threads_share_the_connections(types: Any) -> None:
+    with Peer(types) as peer, client_of(peer, types, pool_size=3) as client:
+
+        def work(number: int) -> None:
+            for step in range(20):
+                assert client.join(str(number), second=str(step)) == f"{number}|{step}"
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(work, range(8)))
+        assert len(peer.connections) <= 3
+
+
+def test_a_call_waits_for_a_connection_no_longer_than_it_may(types: Any) -> None:
+    with (
+        Peer(types, hold) as peer,
+        client_of(peer, types, pool_size=1) as client,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        hanging = pool.submit(client.hang)
+        assert peer.connected.wait(30)
+        with pytest.raises(TTransportException, match="has not answered nothing within 0.1 s"):
+            client.within(0.1).nothing()
+        client.close()
+        assert hanging.exception() is not None
+
+
+def test_a_connection_that_was_dropped_meanwhile_is_replaced_before_the_call(types: Any) -> None:
+    with Peer(types) as peer, client_of(peer, types) as client:
+        client.nothing()
+        (old,) = peer.connections
+        old.shutdown(socket.SHUT_RDWR)
+        old.close()
+        client.nothing()
+        assert len(peer.connections) == 2
+
+
+def test_a_connection_in_which_something_came_unasked_is_replaced(types: Any) -> None:
+    sent = threading.Event()
+
+    def noisy(connection: socket.socket) -> None:
+        peer.serve_one(connection)
+        connection.sendall(b"unasked")
+        sent.set()
+        hold(connection)
+
+    with Peer(types, noisy) as peer, client_of(peer, types) as client:
+        client.nothing()
+        assert sent.wait(30)
+        assert client.join("a", "b") == "a|b"
+        assert len(peer.connections) == 2
+
+
+def test_a_forked_child_uses_connections_of_its_own(types: Any, tmp_path: Path) -> None:
+    script = f"""
+import os, sys
+from sparts.thrift.client import ThriftClient
+from sparts.thrift.compiler import CompileContext
+types = CompileContext().importThrift({str(IDL)!r})
+client = ThriftClient.for_hostport("127.0.0.1", int(sys.argv[1]), types, service="Interop")
+assert client.join("a", "b") == "a|b"
+child = os.fork()
+for step in range(50):
+    assert client.join(str(child), str(step)) == f"{{child}}|{{step}}"
+client.close()
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+"""
+    with Peer(types) as peer:
+        command = [sys.executable, "-W", "error", "-c", script, str(peer.port)]
+        status, output = run_to_end(command, cwd=tmp_path)
+        assert status == 0, output
+        assert len(peer.connections) == 2
+
+
+# -- what is tried again -----------------------------------------------------------------------
+
+
+def test_a_call_whose_connection_breaks_is_not_made_twice(types: Any) -> None:
+    with Peer(types, drop_call) as peer, client_of(peer, types) as client:
+        with pytest.raises(
+            TTransportException, match="closed the connection before it ans"
+        ) as lost:
+            client.nothing()
+        assert lost.value.type == TTransportException.END_OF_FILE
+        assert len(peer.connections) == 1
+        client.nothing()
+
+
+@pytest.mark.parametrize("idempotent", [True, ["nothing", "join"], "nothing"])
+def test_a_call_that_does_no_harm_twice_is_made_again(types: Any, idempotent: Any) -> None:
+    with Peer(types, drop_call, drop) as peer:
+        with client_of(peer, types, idempotent=idempotent) as client:
+            client.nothing()
+        assert len(peer.connections) == 3
+
+
+def test_a_call_is_made_again_as_often_as_was_said(types: Any) -> None:
+    with Peer(types, *[drop] * 5) as peer:
+        with (
+            client_of(peer, types, idempotent=True, retries=3) as client,
+            pytest.raises(TTransportException, match="closed the connection"),
+        ):
+            client.nothing()
+        assert len(peer.connections) == 4
+
+
+def test_what_an_exception_ends_is_not_made_again(types: Any) -> None:
+    with Peer(types) as peer, client_of(peer, types, idempotent=True) as client:
+        with pytest.raises(types.included.Declared):
+            client.fail("declared")
+        assert len(peer.frames) == 1
+        client.nothing()
+        assert len(peer.connections) == 1
+
+
+# -- time --------------------------------------------------------------------------------------
+
+
+def test_a_call_that_takes_too_long_ends_and_its_late_answer_is_nobodys(types: Any) -> None:
+    late = threading.Event()
+
+    def slow(connection: socket.socket) -> None:
+        call = peer.read(connection)
+        late.wait(30)
+        connection.sendall(peer.answer(call))
+
+    with Peer(types, slow) as peer, client_of(peer, types, timeout=0.2) as client:
+        where = f"127.0.0.1:{peer.port} has not answered join within 0.2 s"
+        with pytest.raises(TTransportException, match=where) as caught:
+            client.join("late", "answer")
+        assert caught.value.type == TTransportException.TIMED_OUT
+        late.set()
+        assert client.within(30).join("a", "b") == "a|b"
+
+
+def test_the_deadline_is_of_the_whole_call_and_not_of_each_byte(types: Any) -> None:
+    stop = threading.Event()
+
+    def trickle(connection: socket.socket) -> None:
+        peer.read(connection)
+        connection.sendall(struct.pack("!I", 100_000))
+        while not stop.wait(0.02):
+            connection.sendall(b"x")
+
+    with Peer(types, trickle) as peer, client_of(peer, types, timeout=0.3) as client:
+        with pytest.raises(TTransportException, match=r"within 0\.3 s"):
+            client.join("a", "b")
+        stop.set()
+
+
+def test_a_peer_that_reads_nothing_does_not_hold_a_call_for_longer_than_it_may(types: Any) -> None:
+    stop = threading.Event()
+    with (
+        Peer(types, lambda connection: void(stop.wait(30))) as peer,
+        client_of(peer, types, timeout=0.3) as client,
+    ):
+        with pytest.raises(TTransportException, match=r"within 0\.3 s"):
+            client.echoBinary(bytes(32_000_000))
+        stop.set()
+
+
+def void(_: object) -> None:
+    """Give nothing."""
+
+
+def test_retries_end_with_the_time_of_the_call(types: Any) -> None:
+    with (
+        client_of(free_port(), types, idempotent=True, retries=1000, timeout=0.3) as client,
+        pytest.raises(TTransportException, match=r"Connection refused|within 0\.3 s"),
+    ):
+        client.nothing()
+
+
+# -- what makes no sense -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (
+            b"HTTP/1.1 400 Bad Request\r\n\r\n",
+            "it speaks HTTP: give the client the path of its URL",
+        ),
+        (b"\x80\x01\x00\x02\x00\x00\x00\x07nothing", "answers without frames"),
+        (
+            struct.pack("!I", 2001),
+            r"its answer has 2001 bytes, and 2000 are the limit \(max_frame=",
+        ),
+        (b"\xff\xff\xff\xff", "does not speak framed thrift: its answer begins with"),
+        (b"\x00\x00", "closed the connection before it answered"),
+        (struct.pack("!I", 20) + b"short", "closed the connection before it answered"),
+    ],
+)
+def test_a_peer_that_speaks_something_else_is_told(answer: bytes, why: str, types: Any) -> None:
+    def script(connection: socket.socket) -> None:
+        peer.read(connection)
+        connection.sendall(answer)
+
+    with Peer(types, script) as peer, client_of(peer, types, max_frame=2000) as client:
+        with pytest.raises(TTransportException, match=rf"127\.0\.0\.1:{peer.port}:? .*{why}"):
+            client.nothing()
+        client.nothing()
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"", b"\x00", b"garbage" * 10, b"\x80\x01\x00\x02\x7f\xff\xff\xff"]
+)
+def test_an_answer_that_makes_no_sense_ends_its_connection(garbage: bytes, types: Any) -> None:
+    def script(connection: socket.socket) -> None:
+        peer.read(connection)
+        connection.sendall(struct.pack("!I", len(garbage)) + garbage)
+        hold(connection)
+
+    with Peer(types, script) as peer, client_of(peer, types) as client:
+        with pytest.raises(TProtocolException, match="An answer to join makes no sense: "):
+            client.join("a", "b")
+        assert client.join("a", "b") == "a|b"
+        assert len(peer.connections) == 2
+
+
+def test_an_answer_to_another_call_ends_its_connection(types: Any) -> None:
+    def script(connection: socket.socket) -> None:
+        call = bytearray(peer.read(connection))
+        call[12:16] = b"\x7f\x00\x00\x01"  # the number, after the four letters of the name
+        connection.sendall(peer.answer(bytes(call)))
+        hold(connection)
+
+    with Peer(types, script) as peer, client_of(peer, types) as client:
+        with pytest.raises(TProtocolException, match="it has the number 2130706433, and the call"):
+            client.join("a", "b")
+        assert client.join("a", "b") == "a|b"
+
+
+# -- TLS ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def server_context(authority: trustme.CA, *names: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*names).configure_cert(context)
+    return context
+
+
+def client_context(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+def test_tls_and_its_connection_is_kept(types: Any, authority: trustme.CA) -> None:
+    tls = client_context(authority)
+    with Peer(types, tls=server_context(authority, "127.0.0.1")) as peer:
+        with client_of(peer, types, tls=tls) as client:
+            big = bytes(3_000_000)
+            assert client.echoBinary(big) == big
+            assert [client.served() for _ in range(3)] == [1, 2, 3]
+        assert len({id(c) for c in peer.connections if isinstance(c, ssl.SSLSocket)}) == 1
+
+
+def test_a_certificate_that_is_not_trusted_is_told(types: Any, authority: trustme.CA) -> None:
+    with (
+        Peer(types, tls=server_context(authority, "127.0.0.1")) as peer,
+        client_of(peer, types, tls=True) as client,
+        pytest.raises(TTransportException, match="its certificate is not trusted: "),
+    ):
+        client.nothing()
+
+
+def test_a_certificate_of_another_host_is_told_and_another_name_can_be_expected(
+    types: Any, authority: trustme.CA
+) -> None:
+    tls = client_context(authority)
+    with Peer(types, tls=server_context(authority, "calculator.example")) as peer:
+        with (
+            client_of(peer, types, tls=tls) as client,
+            pytest.raises(TTransportException, match="not trusted: IP address mismatch"),
+        ):
+            client.nothing()
+        with client_of(peer, types, tls=tls, server_hostname="calculator.example") as client:
+            client.nothing()
+
+
+def test_tls_with_a_peer_that_has_none_is_told(types: Any) -> None:
+    with (
+        Peer(types, lambda connection: connection.sendall(b"hello, this is no TLS\n")) as peer,
+        client_of(peer, types, tls=True) as client,
+        pytest.raises(TTransportException, match="no TLS with it: "),
+    ):
+        client.nothing()
+
+
+def test_a_tls_handshake_that_hangs_ends_in_time(types: Any) -> None:
+    with (
+        Peer(types, hold) as peer,
+        client_of(peer, types, tls=True, connect_timeout=0.2) as client,
+        pytest.raises(TTransportException, match=r"Cannot connect to .* within 0\.2 s"),
+    ):
+        client.nothing()
+
+
+# -- the end -----------------------------------------------------------------------------------
+
+
+def test_closing_ends_the_calls_of_other_threads(types: Any) -> None:
+    with Peer(types, hold) as peer, ThreadPoolExecutor(1) as pool:
+        client = client_of(peer, types, timeout=None, idempotent=True)
+        hanging = pool.submit(client.hang)
+        assert peer.connected.wait(30)
+        client.close()
+        with pytest.raises(TTransportException, match="This client is closed"):
+            hanging.result(30)
+        with pytest.raises(TTransportException, match="This client is closed"):
+            client.nothing()
+        client.close()
+
+
+# -- use ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cls", CLIENTS)
+def test_methods_are_completed_and_tell_of_themselves(cls: type, types: Any) -> None:
+    client: Any = cls.for_localhost(1, types, service="Interop")  # type: ignore[attr-defined]
+    assert {"echoI64", "join", "call", "within", "close"} <= set(dir(client))
+    assert str(inspect.signature(client.join)) == "(first, second)"
+    assert client.join.__name__ == "join"
+    assert client.join is client.join
+    assert client.echoString.__doc__.startswith("Says the text again.")
+    assert repr(client) == f"<{cls.__name__} of Interop at localhost:1>"
+    with pytest.raises(AttributeError, match="Interop has no method 'jion'. Did you mean 'join'?"):
+        client.jion  # noqa: B018
+    with pytest.raises(AttributeError, match=r"no method 'zzzzzzzz'\. It has: echoBinary, "):
+        client.zzzzzzzz  # noqa: B018
+    assert not hasattr(client, "_nothing")
+
+
+@pytest.mark.parametrize("compiler", ["thrift", "thriftpy2"])
+def test_wrong_arguments_are_told_before_anything_is_sent(
+    compiler: str, interop_by: Callable[[str], Any]
+) -> None:
+    with client_of(1, interop_by(compiler)) as client:
+        with pytest.raises(TypeError, match=r"join\(first, second\): missing a required argument"):
+            client.join("a")
+        with pytest.raises(TypeError, match=r"join\(first, second\): too many positional argument"):
+            client.join("a", "b", "c")
+        with pytest.raises(TypeError, match=r"got an unexpected keyword argument 'third'"):
+            client.join("a", "b", third="c")
+
+
+def test_another_time_limit_shares_the_connections(types: Any) -> None:
+    with Peer(types) as peer, client_of(peer, types) as client:
+        client.nothing()
+        other = client.within(5)
+        assert other.join("a", "b") == "a|b"
+        assert client.join is not other.join
+        assert len(peer.connections) == 1
+        with pytest.raises(UsageError, match="above 0"):
+            client.within(0)
+
+
+@pytest.mark.parametrize("cls", CLIENTS)
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"service": None}, "main has several services: Interop, Second. Name one of them"),
+        ({"service": "Third"}, "main has no service 'Third'. It has: Interop, Second"),
+        ({"module": os}, "os has no thrift service"),
+        ({"protocol": "ascii"}, "No protocol is named 'ascii'. There are: binary, compact, json"),
+        ({"port": 0}, "0 is no port to connect to"),
+        ({"port": 70000}, "70000 is no port to connect to"),
+        ({"host": ""}, "Give a client a host and a port, or the path of a Unix socket"),
+        ({"unix": "/s"}, "Give a client a host and a port, or the path of a Unix socket"),
+        ({"path": "service"}, "begins with '/'"),
+        ({"timeout": 0}, "timeout is a number of seconds above 0, or None; not 0"),
+        ({"connect_timeout": -1}, "connect_timeout is a number"),
+        ({"idempotent": ["jion"]}, "idempotent: Interop has no method 'jion'"),
+        ({"pool_size": 0}, "at least 1"),
+    ],
+)
+def test_wrong_use_is_told(cls: type, changes: dict[str, Any], why: str, types: Any) -> None:
+    right = {"host": "localhost", "port": 1, "module": types, "service": "Interop"}
+    with pytest.raises(UsageError) as caught:
+        cls(**(right | changes))
+    assert why in str(caught.value)
