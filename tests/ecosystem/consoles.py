@@ -107,6 +107,7 @@ def check_pip(_session: Session, command: str, _expected: list[str]) -> None:
 def run_python(session: Session, command: str, expected: list[str]) -> None:
     """Run a program to its end, or start a service and wait until it has started."""
     background = command.endswith("&")
+    command = session.translate(command)
     wanted = PORT.findall(command)
     variables = dict(VARIABLE.findall(command))
     words = shlex.split(PORT.sub(r"\g<1>0", VARIABLE.sub("", command)).removesuffix("&"))

@@ -10,7 +10,10 @@ import pytest
 from scripts.build_distributions import ROOT
 from tests.processes import ServiceProcess
 
-EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+TOOLS = {"fb303_client"}  # no services: the tests of their distributions run them
+EXAMPLES = sorted(
+    set((ROOT / "examples").glob("*.py")) - {ROOT / "examples" / f"{t}.py" for t in TOOLS}
+)
 OPTIONS = {
     "http_by_class": ["--http-port", "0"],
     "http_by_name": ["--http-port", "0"],
