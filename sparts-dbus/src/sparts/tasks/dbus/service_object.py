@@ -314,7 +314,7 @@ class FB303Object(DBusObject):
     @dbus_method
     def getCpuProfile(self, profileDurationInSec: Int32) -> str:  # noqa: N802, N803
         """Profile the process for some seconds, and return what took its CPU time."""
-        return self._facts.getCpuProfile(profileDurationInSec, self._task.stop_event)
+        return self._facts.getCpuProfile(profileDurationInSec)
 
     @dbus_method
     async def reinitialize(self) -> None:
