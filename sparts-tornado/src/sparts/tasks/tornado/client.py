@@ -1,0 +1,223 @@
+"""An HTTP client as a task, for tasks that call others: pooled, with time limits and retries.
+
+Underneath is Tornado's client on libcurl, which keeps connections and uses them again. Tornado's
+own simple client opens one for each request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import ssl
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pycurl
+from sparts.counters import SampleType, counter, gauge, labelled, samples
+from sparts.logs import log_fields
+from sparts.option_types import duration
+from sparts.options import option
+from sparts.tasks.tornado.ioloop import TornadoTask
+
+from tornado.curl_httpclient import CurlAsyncHTTPClient, CurlError
+from tornado.httpclient import HTTPClientError, HTTPRequest, HTTPResponse
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+#: What may be sent again without harm (RFC 9110, section 9.2.2).
+IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))
+
+#: Answers of a server that is busy or away for the moment.
+TRY_AGAIN = frozenset((429, 502, 503, 504))
+
+#: Errors of curl after which the request has not been sent.
+_NOT_SENT = frozenset((pycurl.E_COULDNT_RESOLVE_HOST, pycurl.E_COULDNT_CONNECT))
+
+_SYSTEM_CA = "/etc/ssl/certs/ca-certificates.crt"
+
+
+class TornadoHTTPClientTask(TornadoTask):
+    """Sends HTTP requests: `fetch` in coroutines on the loop, `submit` in any thread.
+
+    Connections are kept and used again. What failed is tried again, with a growing wait, if that
+    does no harm: the method is idempotent, or nothing has been sent.
+    """
+
+    OPT_PREFIX = "http_client"
+
+    RETRY_WAIT: ClassVar[float] = 0.1
+    """Seconds before the first retry, doubled for each more; a random part is left out."""
+    MAX_WAIT: ClassVar[float] = 10.0
+    """Seconds before a retry at most, also where a server asks for more (``Retry-After``)."""
+
+    connect_timeout = option(
+        type=duration,
+        default=5.0,
+        metavar="DURATION",
+        help="how long to connect may take",
+    )
+    request_timeout = option(
+        type=duration,
+        default=20.0,
+        metavar="DURATION",
+        help="how long an attempt may take, from connecting to the end of the response",
+    )
+    retries = option(type=int, default=2, metavar="N", help="how often to try again what failed")
+    max_connections = option(
+        type=int,
+        default=100,
+        metavar="N",
+        help="how many requests may be under way; the others wait their turn",
+        reloadable=False,
+    )
+    tls_ca = option(
+        type=str,
+        metavar="FILE",
+        help="trust these authorities (PEM) and not the system's",
+        reloadable=False,
+    )
+
+    requests = counter(help="Requests sent, retries among them.")
+    retried = counter(help="Requests sent again after a failure.")
+    failures = counter(help="Requests without a response: no connection, too late, cut off.")
+    responses = labelled(counter(help="Responses by the class of their status."), "status")
+    in_flight = gauge(help="Calls that have not ended.")
+    request_duration_ms = samples(
+        types=[SampleType.COUNT, SampleType.AVG, SampleType.P50, SampleType.P99, SampleType.MAX],
+        windows=[60, 3600],
+        help="Time from a request to the end of its response.",
+        unit="ms",
+    )
+
+    client: CurlAsyncHTTPClient
+    """Tornado's client, from the start on; to be used on the loop alone."""
+
+    def start_in_loop(self) -> None:
+        """Make the client."""
+        self._calls: set[asyncio.Task[Any]] = set()
+        self.client = CurlAsyncHTTPClient(
+            force_instance=True,
+            max_clients=self.max_connections,
+            defaults={"user_agent": self.service.name, "ca_certs": self.tls_ca or _system_ca()},
+        )
+
+    async def stop_in_loop(self) -> None:
+        """Let calls end; cancel those that have not one second before the deadline of the stop."""
+        calls = set(vars(self).get("_calls", ()))
+        if calls:
+            deadline = self.stop_deadline
+            limit = None if deadline is None else max(0.0, deadline - monotonic() - 1.0)
+            for call in (await asyncio.wait(calls, timeout=limit))[1]:
+                call.cancel()
+        if "client" in vars(self):
+            self.client.close()
+
+    def submit(self, request: str | HTTPRequest, /, **settings: Any) -> Future[HTTPResponse]:
+        """Send a request, from any thread, and return the future of its response.
+
+        The arguments are those of `fetch`, which also tells how the future ends. Cancelling it
+        cancels the request.
+
+        Raises:
+            LoopStoppedError: the loop has ended.
+        """
+        return self.loop_task.call(self.fetch, request, **settings)
+
+    async def fetch(
+        self,
+        request: str | HTTPRequest,
+        *,
+        raise_error: bool = True,
+        retries: int | None = None,
+        idempotent: bool | None = None,
+        **settings: Any,
+    ) -> HTTPResponse:
+        """Send a request, and return its response; on the loop, in its thread.
+
+        Args:
+            request: a URL, or a `tornado.httpclient.HTTPRequest`.
+            raise_error: whether a status of 400 or more raises.
+            retries: how often to try again; None: as the option says.
+            idempotent: whether the request may be sent again although it may have been received;
+                None: if its method says so (GET, HEAD, OPTIONS, TRACE, PUT, DELETE).
+            settings: of the request, as `tornado.httpclient.HTTPRequest` takes them, such as
+                ``method``, ``body``, ``headers``, ``request_timeout`` (seconds).
+
+        Raises:
+            tornado.httpclient.HTTPClientError: there was no response (its code is 599), or one of
+                status 400 or more.
+        """
+        if isinstance(request, str):
+            settings = {
+                "connect_timeout": self.connect_timeout,
+                "request_timeout": self.request_timeout,
+                **settings,
+            }
+            request = HTTPRequest(request, **settings)
+        elif settings:
+            raise TypeError(f"These belong into the HTTPRequest: {', '.join(settings)}")
+        known = log_fields.get({}).get("request_id")
+        if known and "X-Request-Id" not in request.headers:
+            request.headers["X-Request-Id"] = str(known)
+        again = request.method in IDEMPOTENT if idempotent is None else idempotent
+        call: Any = asyncio.current_task()
+        self._calls.add(call)
+        self.in_flight.increment()
+        try:
+            return await self._attempts(
+                request, self.retries if retries is None else retries, again, raise_error
+            )
+        finally:
+            self.in_flight.decrement()
+            self._calls.discard(call)
+
+    async def _attempts(
+        self, request: HTTPRequest, retries: int, again: bool, raise_error: bool
+    ) -> HTTPResponse:
+        response = await self._attempt(request)
+        for attempt in range(retries):
+            if not _worth_a_retry(response, again):
+                break
+            self.retried.increment()
+            await asyncio.sleep(self._wait_after(response, attempt))
+            response = await self._attempt(request)
+        if raise_error or response.code == 599:
+            response.rethrow()
+        return response
+
+    async def _attempt(self, request: HTTPRequest) -> HTTPResponse:
+        self.requests.increment()
+        began = perf_counter()
+        try:
+            response = await self.client.fetch(request, raise_error=False)
+        except HTTPClientError as error:
+            response = error.response or HTTPResponse(request, error.code, error=error)
+        self.request_duration_ms.add((perf_counter() - began) * 1000.0)
+        if response.code == 599:
+            self.failures.increment()
+        else:
+            self.responses.labels(f"{response.code // 100}xx").increment()
+        return response
+
+    def _wait_after(self, response: HTTPResponse, attempt: int) -> float:
+        """Return how many seconds to wait before the next attempt."""
+        wait: float = self.RETRY_WAIT * 2**attempt * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+        asked = response.headers.get("Retry-After", "")
+        if asked.isascii() and asked.isdigit():
+            wait = max(wait, float(asked))
+        return min(wait, self.MAX_WAIT)
+
+
+def _worth_a_retry(response: HTTPResponse, again: bool) -> bool:
+    if response.code == 599:
+        error = response.error
+        return again or (isinstance(error, CurlError) and error.errno in _NOT_SENT)
+    return again and response.code in TRY_AGAIN
+
+
+def _system_ca() -> str | None:
+    """Return the file of the system's authorities: a libcurl from a wheel does not know it."""
+    found = ssl.get_default_verify_paths().cafile
+    return found or (_SYSTEM_CA if os.path.exists(_SYSTEM_CA) else None)
