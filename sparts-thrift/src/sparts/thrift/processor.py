@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from operator import attrgetter
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sparts.errors import StartError
 from sparts.thrift.calls import current
@@ -33,22 +33,21 @@ if TYPE_CHECKING:
     from sparts.thrift.interfaces import MethodSpec
     from sparts.thrift.services import ThriftService
 
-_ERROR_SPEC = (
-    None,
-    (1, TType.STRING, "message", "UTF8", None),
-    (2, TType.I32, "type", None, None),
-)
+_ERROR_SPEC = [
+    TApplicationException,
+    (
+        None,
+        (1, TType.STRING, "message", "UTF8", None),
+        (2, TType.I32, "type", None, None),
+    ),
+]
 
 NOTHING = b""
 """The answer to a call whose caller does not wait for one."""
 
 
-class Outcome(NamedTuple):
-    """What came of a call: a message's kind, and the struct that it holds."""
-
-    kind: int
-    struct: Any
-    spec: Any
+Outcome: TypeAlias = tuple[int, Any, Any]
+"""What came of a call: a message's kind, the struct that it holds, and what that is made of."""
 
 
 class RefusedError(Exception):
@@ -74,6 +73,9 @@ class Method:
         self.function = function
         self.inline = handler.INLINE
         self.asynchronous = inspect.iscoroutinefunction(function)
+        self.oneway = spec.result is None
+        self.new_arguments, self.arguments_spec = _light(spec.arguments, spec.arguments_spec)
+        self._new_result, self._result_spec = _light(spec.result, spec.result_spec)
         self._pick = _picker(spec.parameters)
         self._declared = tuple(error for _, error in spec.errors)
         self._count = handler.n_calls.labels(spec.name).increment
@@ -90,7 +92,9 @@ class Method:
             return self._failed(error)
         finally:
             self._took((monotonic() - began) * 1000.0)
-        return self._succeeded(value)
+        result = self._new_result()
+        result.success = value
+        return REPLY, result, self._result_spec
 
     async def invoke_async(self, arguments: Any) -> Outcome:
         """Await the method, and return what came of it."""
@@ -102,25 +106,19 @@ class Method:
             return self._failed(error)
         finally:
             self._took((monotonic() - began) * 1000.0)
-        return self._succeeded(value)
-
-    def _succeeded(self, value: Any) -> Outcome:
-        spec = self.spec
-        if spec.result is None:
-            return Outcome(REPLY, None, None)
-        result = spec.result()
-        if spec.returns:
-            result.success = value
-        return Outcome(REPLY, result, spec.result_spec)
+        result = self._new_result()
+        result.success = value
+        return REPLY, result, self._result_spec
 
     def _failed(self, error: BaseException) -> Outcome:
         self._count_error()
-        if isinstance(error, self._declared):
-            for name, kind in self.spec.errors:
-                if isinstance(error, kind):
-                    return Outcome(REPLY, self.spec.result(**{name: error}), self.spec.result_spec)
+        for name, kind in self.spec.errors:
+            if isinstance(error, kind):
+                result = self._new_result()
+                setattr(result, name, error)
+                return REPLY, result, self._result_spec
         if isinstance(error, TApplicationException):
-            return Outcome(EXCEPTION, error, _ERROR_SPEC)
+            return EXCEPTION, error, _ERROR_SPEC
         if isinstance(error, SystemExit | KeyboardInterrupt):
             self.handler.service.worker_left(self.handler, error)
         else:
@@ -132,14 +130,13 @@ class Method:
         message = f"{self.spec.name} failed: internal error"
         return failure(TApplicationException.INTERNAL_ERROR, message)
 
-    def write(self, outcome: Outcome, encode: Callable[[Outcome], bytes]) -> bytes:
-        """Encode what came of a call; if that fails, that is an internal error of the method."""
-        try:
-            return encode(outcome)
-        except Exception:
-            self._count_error()
-            self.handler.logger.exception("What %s returned is not of its type", self.spec.name)
-            return encode(self.internal_error())
+    def cannot_write(self, error: Exception) -> Outcome:
+        """Return what a client learns when what was returned is not what the IDL says."""
+        self._count_error()
+        self.handler.logger.error(
+            "%s returned what is not of its type", self.spec.name, exc_info=error
+        )
+        return self.internal_error()
 
 
 class Call:
@@ -167,16 +164,15 @@ class Call:
         return self._answer(self.method.internal_error())
 
     def _answer(self, outcome: Outcome) -> bytes:
-        if self.method.spec.result is None:
+        method = self.method
+        if method.oneway:
             return NOTHING
+        kind, struct, spec = outcome
         try:
-            return self._encode(outcome)
-        except Exception:
-            return self.method.write(outcome, self._encode)
-
-    def _encode(self, outcome: Outcome) -> bytes:
-        body = self._wire.write_struct(outcome.struct, outcome.spec)
-        return self._wire.message(outcome.kind, self.method.name, self._sequence, body)
+            return self._wire.message(kind, method.name, self._sequence, struct, spec)
+        except Exception as error:
+            kind, struct, spec = method.cannot_write(error)
+            return self._wire.message(kind, method.name, self._sequence, struct, spec)
 
 
 class Router:
@@ -205,20 +201,18 @@ class Router:
         elif kind not in (CALL, ONEWAY):
             kind, why = TApplicationException.INVALID_MESSAGE_TYPE, f"{kind} is no type of a call"
         else:
+            arguments = method.new_arguments()
             try:
-                arguments = wire.read_arguments(method.spec, data[body:end])
+                wire.read_struct(arguments, method.arguments_spec, data[body:end])
             except Exception as error:
                 kind = TApplicationException.PROTOCOL_ERROR
                 why = f"the arguments of {method.spec.name} cannot be read"
                 why += f" ({type(error).__name__}: {error})"
             else:
                 return Call(method, wire, sequence, arguments)
-        outcome = failure(kind, why)
+        _, struct, spec = failure(kind, why)
         name = name if method is None else method.name
-        answer = wire.message(
-            EXCEPTION, name, sequence, wire.write_struct(outcome.struct, outcome.spec)
-        )
-        raise RefusedError(why, answer)
+        raise RefusedError(why, wire.message(EXCEPTION, name, sequence, struct, spec))
 
     def explain(self, name: bytes) -> str:
         """Return why no method is found by a name."""
@@ -260,21 +254,29 @@ class Processor(TProcessor):  # type: ignore[misc]
         arguments.read(iprot)
         iprot.readMessageEnd()
         outcome = method.handler.invoke(method, arguments)
-        if method.spec.result is not None:
-            _write_to(oprot, name, sequence, outcome)
+        if not method.oneway:
+            _write_to(oprot, name, sequence, outcome, method)
         return True
 
 
-def _write_to(oprot: Any, name: str, sequence: int, outcome: Outcome) -> None:
-    oprot.writeMessageBegin(name, outcome.kind, sequence)
-    outcome.struct.write(oprot)
+def _write_to(
+    oprot: Any, name: str, sequence: int, outcome: Outcome, method: Method | None = None
+) -> None:
+    kind, struct, _ = outcome
+    if kind == REPLY and method is not None:  # into what can write itself
+        fields = {name for name, _ in method.spec.errors} | ({"success"} & vars(struct).keys())
+        if not method.spec.returns:
+            fields.discard("success")
+        struct = method.spec.result(**{name: getattr(struct, name) for name in fields})
+    oprot.writeMessageBegin(name, kind, sequence)
+    struct.write(oprot)
     oprot.writeMessageEnd()
     oprot.trans.flush()
 
 
 def failure(kind: int, message: str) -> Outcome:
     """Return the outcome that is an exception of the thrift library's own."""
-    return Outcome(EXCEPTION, TApplicationException(kind, message), _ERROR_SPEC)
+    return EXCEPTION, TApplicationException(kind, message), _ERROR_SPEC
 
 
 def bind(handler: ThriftHandlerTask, service: ThriftService) -> dict[str, Method]:
@@ -315,6 +317,26 @@ def _takes(function: Any, count: int) -> bool:
     except ValueError:  # it does not tell
         return True
     return True
+
+
+def _light(struct: Any, spec: Any) -> tuple[Callable[[], Any], Any]:
+    """Return what makes a struct, and what Apache's C code has to know of it.
+
+    That code takes any object with the right attributes. One that has only these is made faster.
+    """
+    if struct is None:
+        return _Nothing, None
+    if spec is None:
+        return struct, None
+    fields = {field[2]: field[4] for field in spec if field is not None}
+    if any(default is not None for default in fields.values()):
+        return struct, [struct, spec]
+    light = type(struct.__name__, (), fields)
+    return light, [light, spec]
+
+
+class _Nothing:
+    """The result of what gives none."""
 
 
 def _picker(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:

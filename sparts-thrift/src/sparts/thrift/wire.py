@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from io import BytesIO
 from struct import Struct
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from thrift.protocol import fastbinary
 from thrift.protocol.TBinaryProtocol import TBinaryProtocol
@@ -20,8 +20,6 @@ from thrift.transport.TTransport import TMemoryBuffer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sparts.thrift.interfaces import MethodSpec
-
 CALL, REPLY, EXCEPTION, ONEWAY = (
     TMessageType.CALL,
     TMessageType.REPLY,
@@ -31,6 +29,7 @@ CALL, REPLY, EXCEPTION, ONEWAY = (
 
 _LENGTH = Struct(">I")
 _STRICT = Struct(">II")
+_FRAMED = Struct(">III")
 _VERSION_1 = 0x80010000
 _COMPACT_ID, _COMPACT_VERSION = 0x82, 1
 
@@ -39,34 +38,22 @@ class WireError(Exception):
     """Bytes that are no message, so that nothing can be answered to them."""
 
 
-class Header(NamedTuple):
-    """The beginning of a message."""
-
-    wire: Wire
-    """The protocol that it is in."""
-    kind: int
-    """A number of `thrift.Thrift.TMessageType`."""
-    name: bytes
-    sequence: bytes
-    """The sequence number, as it stands in the message."""
-    body: int
-    """Where its struct begins."""
-
-
-class _Input:
+class _Source:
     """What Apache's C code reads from: it asks for these names."""
 
     __slots__ = ("container_length_limit", "cstringio_buf", "string_length_limit", "trans")
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self) -> None:
         self.trans = self
-        self.cstringio_buf = BytesIO(data)
-        # Neither can be longer than what is there, whatever it claims.
-        self.string_length_limit = self.container_length_limit = len(data)
+        self.cstringio_buf = BytesIO()
+        self.string_length_limit = self.container_length_limit = 0
 
     def cstringio_refill(self, partial: bytes, wanted: int) -> None:
         """Say that there is no more."""
-        raise EOFError("The message ends too early.")
+        raise EOFError("it ends too early")
+
+
+_sources: list[_Source] = []  # those not in use: each refers to itself, so they are used again
 
 
 class Wire:
@@ -84,53 +71,63 @@ class Wire:
         self._encode = encode
         self._protocol = protocol
 
-    def read_arguments(self, method: MethodSpec, data: bytes) -> Any:
-        """Return the arguments of a call, from the bytes of their struct.
+    def read_struct(self, struct: Any, spec: Any, data: bytes) -> None:
+        """Fill a struct from its bytes.
+
+        Args:
+            struct: a new one.
+            spec: its class and its ``thrift_spec``, in a list; None: it has to read itself.
+            data: its bytes.
 
         Raises:
             Exception: they cannot be read.
         """
-        arguments = method.arguments()
-        if method.arguments_spec is None:
-            limit = len(data)
-            protocol = self._protocol(
-                TMemoryBuffer(data), string_length_limit=limit, container_length_limit=limit
-            )
-            arguments.read(protocol)
-        else:
-            self._decode(arguments, _Input(data), [method.arguments, method.arguments_spec])
-        return arguments
+        limit = len(data)  # nothing can be longer than what is there, whatever it claims
+        if spec is None:
+            buffer = TMemoryBuffer(data)
+            limits = {"string_length_limit": limit, "container_length_limit": limit}
+            struct.read(self._protocol(buffer, **limits))
+            return
+        try:
+            source = _sources.pop()
+        except IndexError:
+            source = _Source()
+        source.cstringio_buf = BytesIO(data)
+        source.string_length_limit = source.container_length_limit = limit
+        self._decode(struct, source, spec)
+        _sources.append(source)  # if it could be read: else a traceback may hold it
 
-    def write_struct(self, struct: Any, spec: Any) -> bytes:
-        """Return the bytes of a struct.
+    def message(self, kind: int, name: bytes, sequence: bytes, struct: Any, spec: Any) -> bytes:
+        """Return a whole frame, its length included; the rest as for `read_struct`.
 
         Raises:
-            Exception: it holds a value that is not of its type.
+            Exception: the struct holds a value that is not of its type.
         """
-        if spec is not None:
-            return self._encode(struct, [type(struct), spec])
-        buffer = TMemoryBuffer()
-        struct.write(self._protocol(buffer))
-        written: bytes = buffer.getvalue()
-        return written
+        if spec is None:
+            buffer = TMemoryBuffer()
+            struct.write(self._protocol(buffer))
+            body = buffer.getvalue()
+        else:
+            body = self._encode(struct, spec)
+        return self._frame(kind, name, sequence, body)
 
-    def message(self, kind: int, name: bytes, sequence: bytes, body: bytes) -> bytes:
-        """Return a whole frame, its length included."""
+    def _frame(self, kind: int, name: bytes, sequence: bytes, body: bytes) -> bytes:
         raise NotImplementedError
 
 
 class _Binary(Wire):
     """The binary protocol, with a version in front (all but the oldest clients)."""
 
-    def message(self, kind: int, name: bytes, sequence: bytes, body: bytes) -> bytes:
-        head = _STRICT.pack(_VERSION_1 | kind, len(name)) + name + sequence
-        return _LENGTH.pack(len(head) + len(body)) + head + body
+    def _frame(self, kind: int, name: bytes, sequence: bytes, body: bytes) -> bytes:
+        length = 12 + len(name) + len(body)
+        head = _FRAMED.pack(length, _VERSION_1 | kind, len(name))
+        return b"".join((head, name, sequence, body))
 
 
 class _OldBinary(Wire):
     """The binary protocol without a version."""
 
-    def message(self, kind: int, name: bytes, sequence: bytes, body: bytes) -> bytes:
+    def _frame(self, kind: int, name: bytes, sequence: bytes, body: bytes) -> bytes:
         head = _LENGTH.pack(len(name)) + name + bytes([kind]) + sequence
         return _LENGTH.pack(len(head) + len(body)) + head + body
 
@@ -138,7 +135,7 @@ class _OldBinary(Wire):
 class _Compact(Wire):
     """The compact protocol."""
 
-    def message(self, kind: int, name: bytes, sequence: bytes, body: bytes) -> bytes:
+    def _frame(self, kind: int, name: bytes, sequence: bytes, body: bytes) -> bytes:
         head = bytes([_COMPACT_ID, kind << 5 | _COMPACT_VERSION])
         head += sequence + _varint(len(name)) + name
         return _LENGTH.pack(len(head) + len(body)) + head + body
@@ -150,6 +147,11 @@ OLD_BINARY = _OldBinary("binary", *_binary)
 COMPACT = _Compact(
     "compact", fastbinary.decode_compact, fastbinary.encode_compact, TCompactProtocol
 )
+
+
+Header: TypeAlias = tuple[Wire, int, bytes, bytes, int]
+"""The beginning of a message: its protocol, its kind (of `thrift.Thrift.TMessageType`), the name of
+the method, the sequence number as it stands there, and where the struct begins."""
 
 
 def read_header(data: bytes, start: int, end: int) -> Header:
@@ -164,7 +166,7 @@ def read_header(data: bytes, start: int, end: int) -> Header:
         name, body = start + 8, start + 12 + length
         if version & 0xFFFF0000 == _VERSION_1 and body <= end:
             sequence = body - 4
-            return Header(BINARY, version & 0xFF, data[name:sequence], data[sequence:body], body)
+            return BINARY, version & 0xFF, data[name:sequence], data[sequence:body], body
     elif first == _COMPACT_ID and end - start >= 4:
         return _read_compact_header(data, start, end)
     elif first == 0 and end - start >= 9:
@@ -172,9 +174,7 @@ def read_header(data: bytes, start: int, end: int) -> Header:
         kind = start + 4 + length
         if kind + 5 <= end:
             body = kind + 5
-            return Header(
-                OLD_BINARY, data[kind], data[start + 4 : kind], data[kind + 1 : body], body
-            )
+            return OLD_BINARY, data[kind], data[start + 4 : kind], data[kind + 1 : body], body
     raise WireError(f"It is no thrift message: it begins with {data[start : start + 8]!r}")
 
 
@@ -188,7 +188,7 @@ def _read_compact_header(data: bytes, start: int, end: int) -> Header:
         body = name + length
         if body <= end:
             sequence = data[start + 2 : name_length]
-            return Header(COMPACT, kind >> 5 & 0x07, data[name:body], sequence, body)
+            return COMPACT, kind >> 5 & 0x07, data[name:body], sequence, body
     raise WireError(f"It is no message of the compact protocol: {data[start : start + 8]!r}")
 
 

@@ -8,6 +8,7 @@ order, and one that does not read is not read from.
 from __future__ import annotations
 
 import contextlib
+import select
 import ssl
 from struct import Struct
 from threading import Lock
@@ -29,6 +30,7 @@ _CHUNK = 1 << 16
 _LARGE_CHUNK = 1 << 20
 _TURN = 64
 """Frames that are answered before the others have their turn."""
+_GOING = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _WOULD_BLOCK = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -39,7 +41,8 @@ class Connection:
     """
 
     __slots__ = (
-        "_complained", "_data", "_partial", "_place", "_receive", "_send", "_unsent", "_wanted",
+        "_complained", "_data", "_drained", "_going", "_partial", "_place", "_receive", "_send",
+        "_unsent", "_wanted",
         "active", "again", "began", "caller", "claim", "engine", "sock",
     )  # fmt: skip
 
@@ -61,12 +64,16 @@ class Connection:
         self._wanted = 4
         self._unsent: memoryview | None = None
         self._complained = False
+        self._drained = False
+        self._going = False
 
     # -- whose turn it is --------------------------------------------------------------------------
 
-    def resume(self) -> None:
+    def resume(self, events: int) -> None:
         """Go on: something may be there to be read, or there is room to write."""
         self.again = True
+        if events & _GOING:
+            self._going = True
         if self.claim.acquire(False):
             self.advance()
 
@@ -116,15 +123,23 @@ class Connection:
         """Read, call and answer until there is nothing to do; False: the claim is kept."""
         if self._unsent is not None and not self._flush():
             return True
-        engine = self.engine
+        engine, longest, end = self.engine, self.engine.max_frame, 0
+        self._drained = False
         for _ in range(_TURN):
-            end = self._find_frame()
-            while end < 0:
-                if not self._read():
+            while True:
+                data, place = self._data, self._place
+                start = place + 4
+                if start <= len(data):
+                    length: int = _LENGTH.unpack_from(data, place)[0]
+                    end = start + length
+                    if end <= len(data) and 0 < length <= longest:
+                        break
+                if place < len(data):
+                    self._keep_rest()
+                if self._drained or not self._read():
                     return self._nothing_there()
-                end = self._find_frame()
-            start, self._place = self._place, end
-            answer = self._answer(start + 4, end)
+            self._place = end
+            answer = self._answer(start, end)
             if answer is None:
                 return False
             if answer:
@@ -151,27 +166,26 @@ class Connection:
             return None
         return engine.call(self, call)
 
-    def _find_frame(self) -> int:
-        """Return where the next frame ends in what was read; -1: it is not there as a whole."""
-        data, place = self._data, self._place
-        have = len(data) - place
-        if have >= 4:
-            (length,) = _LENGTH.unpack_from(data, place)
-            if not 0 < length <= self.engine.max_frame:
-                raise WireError(self._say_length(length))
-            end: int = place + 4 + length
-            if have >= 4 + length:
-                return end
-            self._wanted = 4 + length
-        elif not have:
-            return -1
-        else:
-            self._wanted = 4
-        self._partial = bytearray(data[place:])
+    def _keep_rest(self) -> None:
+        """Keep the beginning of a frame, the rest of which has not come yet."""
+        self._partial, self._wanted = bytearray(self._data[self._place :]), 4
         self._data, self._place = b"", 0
         self.began = monotonic()
         self.engine.deadlines.expect(self.began + self.engine.request_timeout)
-        return -1
+        self._look_at_length()
+
+    def _look_at_length(self) -> None:
+        """Find out how long the frame is that has begun to come, when that much of it is there.
+
+        Raises:
+            WireError: longer than is allowed.
+        """
+        partial = self._partial
+        if self._wanted == 4 and partial is not None and len(partial) >= 4:
+            (length,) = _LENGTH.unpack_from(partial)
+            if not 0 < length <= self.engine.max_frame:
+                raise WireError(self._say_length(length))
+            self._wanted = 4 + length
 
     def _say_length(self, length: int) -> str:
         if length & 0x80000000:
@@ -190,21 +204,20 @@ class Connection:
         partial = self._partial
         missing = 0 if partial is None else self._wanted - len(partial)
         try:
-            chunk = self._receive(_CHUNK if missing <= _CHUNK else min(missing, _LARGE_CHUNK))
+            size = _CHUNK if missing <= _CHUNK else min(missing, _LARGE_CHUNK)
+            chunk = self._receive(size)
         except _WOULD_BLOCK:
             return False
         if not chunk:
             raise ConnectionResetError
+        # Then there was no more, and of what comes now epoll will tell: of its end, it has told.
+        self._drained = len(chunk) < size and not self._going
         if partial is None:
             self._data, self._place = chunk, 0
             return True
         partial += chunk
-        if len(partial) >= self._wanted and self._wanted == 4:
-            (length,) = _LENGTH.unpack_from(partial)
-            if not 0 < length <= self.engine.max_frame:
-                raise WireError(self._say_length(length))
-            self._wanted = 4 + length
-        if len(partial) >= self._wanted:
+        self._look_at_length()
+        if len(partial) >= self._wanted > 4:
             self._data, self._place, self._partial, self.began = bytes(partial), 0, None, 0.0
         return True
 
@@ -269,6 +282,7 @@ class TLSConnection(Connection):
     def __init__(self, engine: Engine, sock: ssl.SSLSocket, address: Any) -> None:
         super().__init__(engine, sock, address)
         self._shaken = False
+        self._going = True  # what it reads tells nothing of what there is
         self.began = self.active
         engine.deadlines.expect(self.began + engine.request_timeout)
 

@@ -116,10 +116,10 @@ class Engine:
         """Serve until the end; the body of each thread."""
         poll, connections, waiting = self._epoll.poll, self.connections, self.waiting
         while not self._over:
-            for descriptor, _ in poll(None, self._batch):
+            for descriptor, events in poll(None, self._batch):
                 connection = connections.get(descriptor)
                 if connection is not None:
-                    connection.resume()
+                    connection.resume(events)
                 elif descriptor in self._listeners:
                     self._accept(descriptor)
             if waiting:
