@@ -82,30 +82,72 @@ class Method:
         self._took = handler.call_duration_ms.labels(spec.name).add
         self._count_error = handler.n_errors.labels(spec.name).increment
 
-    def invoke(self, arguments: Any) -> Outcome:
-        """Call the method in this thread, and return what came of it."""
+    def run(self, wire: Wire, sequence: bytes, arguments: Any) -> bytes:
+        """Call the method in this thread, and return the frame to send."""
         self._count()
         began = monotonic()
         try:
             value = self.function(*self._pick(arguments))
         except BaseException as error:
+            return self._answer(wire, sequence, self._failed(error))
+        finally:
+            self._took((monotonic() - began) * 1000.0)
+        if self.oneway:
+            return NOTHING
+        result = self._new_result()
+        result.success = value
+        try:
+            body = wire.write_struct(result, self._result_spec)
+        except Exception as error:
+            return self._answer(wire, sequence, self._cannot_write(error))
+        return wire.frame(REPLY, self.name, sequence, body)
+
+    async def run_async(
+        self, wire: Wire, sequence: bytes, arguments: Any, caller: Caller | None
+    ) -> bytes:
+        """Await the method, and return the frame to send."""
+        current.set(caller)
+        outcome = await self.invoke_async(arguments)
+        return self._answer(wire, sequence, outcome)
+
+    def failed(self, wire: Wire, sequence: bytes) -> bytes:
+        """Return the frame that says that the call was not made."""
+        return self._answer(wire, sequence, self.internal_error())
+
+    def _answer(self, wire: Wire, sequence: bytes, outcome: Outcome) -> bytes:
+        if self.oneway:
+            return NOTHING
+        kind, struct, spec = outcome
+        try:
+            body = wire.write_struct(struct, spec)
+        except Exception as error:
+            kind, struct, spec = self._cannot_write(error)
+            body = wire.write_struct(struct, spec)
+        return wire.frame(kind, self.name, sequence, body)
+
+    def invoke(self, arguments: Any) -> Outcome:
+        """Call the method in this thread, and return what came of it."""
+        self._count()
+        began = monotonic()
+        try:
+            return self._succeeded(self.function(*self._pick(arguments)))
+        except BaseException as error:
             return self._failed(error)
         finally:
             self._took((monotonic() - began) * 1000.0)
-        result = self._new_result()
-        result.success = value
-        return REPLY, result, self._result_spec
 
     async def invoke_async(self, arguments: Any) -> Outcome:
         """Await the method, and return what came of it."""
         self._count()
         began = monotonic()
         try:
-            value = await self.function(*self._pick(arguments))
+            return self._succeeded(await self.function(*self._pick(arguments)))
         except Exception as error:
             return self._failed(error)
         finally:
             self._took((monotonic() - began) * 1000.0)
+
+    def _succeeded(self, value: Any) -> Outcome:
         result = self._new_result()
         result.success = value
         return REPLY, result, self._result_spec
@@ -130,7 +172,7 @@ class Method:
         message = f"{self.spec.name} failed: internal error"
         return failure(TApplicationException.INTERNAL_ERROR, message)
 
-    def cannot_write(self, error: Exception) -> Outcome:
+    def _cannot_write(self, error: Exception) -> Outcome:
         """Return what a client learns when what was returned is not what the IDL says."""
         self._count_error()
         self.handler.logger.error(
@@ -139,40 +181,8 @@ class Method:
         return self.internal_error()
 
 
-class Call:
-    """A call that was read, and is to be answered."""
-
-    __slots__ = ("_arguments", "_sequence", "_wire", "method")
-
-    def __init__(self, method: Method, wire: Wire, sequence: bytes, arguments: Any) -> None:
-        self.method = method
-        self._wire = wire
-        self._sequence = sequence
-        self._arguments = arguments
-
-    def run(self) -> bytes:
-        """Call the method in this thread, and return the frame to send."""
-        return self._answer(self.method.invoke(self._arguments))
-
-    async def run_async(self, caller: Caller) -> bytes:
-        """Await the method, and return the frame to send."""
-        current.set(caller)
-        return self._answer(await self.method.invoke_async(self._arguments))
-
-    def failed(self) -> bytes:
-        """Return the frame that says that the call was not made."""
-        return self._answer(self.method.internal_error())
-
-    def _answer(self, outcome: Outcome) -> bytes:
-        method = self.method
-        if method.oneway:
-            return NOTHING
-        kind, struct, spec = outcome
-        try:
-            return self._wire.message(kind, method.name, self._sequence, struct, spec)
-        except Exception as error:
-            kind, struct, spec = method.cannot_write(error)
-            return self._wire.message(kind, method.name, self._sequence, struct, spec)
+Call: TypeAlias = tuple[Method, Wire, bytes, Any]
+"""A call that was read: its method, and the arguments of `Method.run`."""
 
 
 class Router:
@@ -209,10 +219,11 @@ class Router:
                 why = f"the arguments of {method.spec.name} cannot be read"
                 why += f" ({type(error).__name__}: {error})"
             else:
-                return Call(method, wire, sequence, arguments)
+                return method, wire, sequence, arguments
         _, struct, spec = failure(kind, why)
         name = name if method is None else method.name
-        raise RefusedError(why, wire.message(EXCEPTION, name, sequence, struct, spec))
+        body_of_answer = wire.write_struct(struct, spec)
+        raise RefusedError(why, wire.frame(EXCEPTION, name, sequence, body_of_answer))
 
     def explain(self, name: bytes) -> str:
         """Return why no method is found by a name."""

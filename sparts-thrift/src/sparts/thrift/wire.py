@@ -97,28 +97,28 @@ class Wire:
         self._decode(struct, source, spec)
         _sources.append(source)  # if it could be read: else a traceback may hold it
 
-    def message(self, kind: int, name: bytes, sequence: bytes, struct: Any, spec: Any) -> bytes:
-        """Return a whole frame, its length included; the rest as for `read_struct`.
+    def write_struct(self, struct: Any, spec: Any) -> bytes:
+        """Return the bytes of a struct; ``spec`` as for `read_struct`.
 
         Raises:
-            Exception: the struct holds a value that is not of its type.
+            Exception: it holds a value that is not of its type.
         """
-        if spec is None:
-            buffer = TMemoryBuffer()
-            struct.write(self._protocol(buffer))
-            body = buffer.getvalue()
-        else:
-            body = self._encode(struct, spec)
-        return self._frame(kind, name, sequence, body)
+        if spec is not None:
+            return self._encode(struct, spec)
+        buffer = TMemoryBuffer()
+        struct.write(self._protocol(buffer))
+        written: bytes = buffer.getvalue()
+        return written
 
-    def _frame(self, kind: int, name: bytes, sequence: bytes, body: bytes) -> bytes:
+    def frame(self, kind: int, name: bytes, sequence: bytes, body: bytes) -> bytes:
+        """Return a whole frame, its length included."""
         raise NotImplementedError
 
 
 class _Binary(Wire):
     """The binary protocol, with a version in front (all but the oldest clients)."""
 
-    def _frame(self, kind: int, name: bytes, sequence: bytes, body: bytes) -> bytes:
+    def frame(self, kind: int, name: bytes, sequence: bytes, body: bytes) -> bytes:
         length = 12 + len(name) + len(body)
         head = _FRAMED.pack(length, _VERSION_1 | kind, len(name))
         return b"".join((head, name, sequence, body))
@@ -127,7 +127,7 @@ class _Binary(Wire):
 class _OldBinary(Wire):
     """The binary protocol without a version."""
 
-    def _frame(self, kind: int, name: bytes, sequence: bytes, body: bytes) -> bytes:
+    def frame(self, kind: int, name: bytes, sequence: bytes, body: bytes) -> bytes:
         head = _LENGTH.pack(len(name)) + name + bytes([kind]) + sequence
         return _LENGTH.pack(len(head) + len(body)) + head + body
 
@@ -135,7 +135,7 @@ class _OldBinary(Wire):
 class _Compact(Wire):
     """The compact protocol."""
 
-    def _frame(self, kind: int, name: bytes, sequence: bytes, body: bytes) -> bytes:
+    def frame(self, kind: int, name: bytes, sequence: bytes, body: bytes) -> bytes:
         head = bytes([_COMPACT_ID, kind << 5 | _COMPACT_VERSION])
         head += sequence + _varint(len(name)) + name
         return _LENGTH.pack(len(head) + len(body)) + head + body

@@ -123,7 +123,8 @@ class Connection:
         """Read, call and answer until there is nothing to do; False: the claim is kept."""
         if self._unsent is not None and not self._flush():
             return True
-        engine, longest, end = self.engine, self.engine.max_frame, 0
+        engine = self.engine
+        read, longest, end = engine.read, engine.max_frame, 0
         self._drained = False
         for _ in range(_TURN):
             while True:
@@ -139,7 +140,16 @@ class Connection:
                 if self._drained or not self._read():
                     return self._nothing_there()
             self._place = end
-            answer = self._answer(start, end)
+            try:
+                call = read(data, start, end)
+            except RefusedError as refused:
+                answer: bytes | None = self._refuse(refused)
+            else:
+                method, wire, sequence, arguments = call
+                if method.inline:
+                    answer = method.run(wire, sequence, arguments)
+                else:
+                    answer = engine.call(self, call)
             if answer is None:
                 return False
             if answer:
@@ -149,22 +159,11 @@ class Connection:
         engine.requeue(self)
         return True
 
-    def _answer(self, start: int, end: int) -> bytes | None:
-        """Make the call that lies there, and return its answer; None: it comes later."""
-        engine = self.engine
-        try:
-            call = engine.router.read(self._data, start, end)
-        except RefusedError as refused:
-            engine.n_bad_requests.increment()
-            self._complain("%s: %s", self.caller, refused)
-            return refused.answer
-        method = call.method
-        if method.inline:
-            return call.run()
-        if method.asynchronous:
-            engine.call_async(self, call)
-            return None
-        return engine.call(self, call)
+    def _refuse(self, refused: RefusedError) -> bytes:
+        """Return the answer to what is not a call of anything that there is."""
+        self.engine.n_bad_requests.increment()
+        self._complain("%s: %s", self.caller, refused)
+        return refused.answer
 
     def _keep_rest(self) -> None:
         """Keep the beginning of a frame, the rest of which has not come yet."""
@@ -223,6 +222,8 @@ class Connection:
 
     def _nothing_there(self) -> bool:
         """Leave it for now, or for good where the server stops."""
+        if self._place == len(self._data):
+            self._data, self._place = b"", 0
         if self.engine.draining and self._partial is None:
             self.close()
             return False

@@ -49,7 +49,7 @@ class Engine:
     def __init__(self, task: NBServerTask) -> None:
         self.task = task
         self.logger = task.logger
-        self.router = task.router
+        self.read = task.router.read
         self.max_frame: int = task.max_frame
         self.max_frame_flag = f"--{task.option_prefix().replace('_', '-')}-max-frame"
         self.idle_timeout: float = task.idle_timeout or 0.0
@@ -187,14 +187,18 @@ class Engine:
     # -- calls -------------------------------------------------------------------------------------
 
     def call(self, connection: Connection, call: Call) -> bytes | None:
-        """Make a call if there is room, and return its answer; else let it wait."""
+        """Make a call if there is room, and return its answer; None: it comes later."""
+        method, wire, sequence, arguments = call
+        if method.asynchronous:
+            self._call_async(connection, call)
+            return None
         try:
             self._room.pop()
         except IndexError:
             self.waiting.append((connection, call))
             return None
         try:
-            return call.run()
+            return method.run(wire, sequence, arguments)
         finally:
             self._room.append(None)
 
@@ -211,25 +215,29 @@ class Engine:
                 self._room.append(None)
                 continue
             try:
-                answer = call.run()
+                method, wire, sequence, arguments = call
+                answer = method.run(wire, sequence, arguments)
             finally:
                 self._room.append(None)
             connection.answered(answer)
 
-    def call_async(self, connection: Connection, call: Call) -> None:
+    def _call_async(self, connection: Connection, call: Call) -> None:
         """Have a coroutine begin on the asyncio loop."""
+        method, wire, sequence, arguments = call
 
         def ended(future: Future[bytes]) -> None:
             try:
                 answer = future.result()
             except BaseException:  # the loop has ended, or somebody cancelled it
-                answer = call.failed()
+                answer = method.failed(wire, sequence)
             connection.answered_elsewhere(answer)
 
         try:
-            future = self.task.loop_task.call(call.run_async, connection.caller)
+            future = self.task.loop_task.call(
+                method.run_async, wire, sequence, arguments, connection.caller
+            )
         except LoopStoppedError:
-            connection.answered_elsewhere(call.failed())
+            connection.answered_elsewhere(method.failed(wire, sequence))
         else:
             future.add_done_callback(ended)
 
