@@ -36,6 +36,7 @@ OUR_TASKS = {
     "DBusServiceTask": "sparts-dbus",
     "GLibMainLoopTask": "sparts-dbus",
     "NBServerTask": "sparts-thrift",
+    "ThriftHTTPTask": "sparts-thrift",
 }
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from sparts.errors import StartError
 from sparts.thrift.calls import current
 from sparts.thrift.interfaces import describe
+from sparts.thrift.protocols import process
 from sparts.thrift.wire import (
     CALL,
     EXCEPTION,
@@ -99,7 +100,7 @@ class Method:
         try:
             body = wire.write_struct(result, self._result_spec)
         except Exception as error:
-            return self._answer(wire, sequence, self._cannot_write(error))
+            return self._answer(wire, sequence, self.cannot_write(error))
         return wire.frame(REPLY, self.name, sequence, body)
 
     async def run_async(
@@ -121,7 +122,7 @@ class Method:
         try:
             body = wire.write_struct(struct, spec)
         except Exception as error:
-            kind, struct, spec = self._cannot_write(error)
+            kind, struct, spec = self.cannot_write(error)
             body = wire.write_struct(struct, spec)
         return wire.frame(kind, self.name, sequence, body)
 
@@ -172,7 +173,7 @@ class Method:
         message = f"{self.spec.name} failed: internal error"
         return failure(TApplicationException.INTERNAL_ERROR, message)
 
-    def _cannot_write(self, error: Exception) -> Outcome:
+    def cannot_write(self, error: Exception) -> Outcome:
         """Return what a client learns when what was returned is not what the IDL says."""
         self._count_error()
         self.handler.logger.error(
@@ -252,37 +253,7 @@ class Processor(TProcessor):  # type: ignore[misc]
         Raises:
             Exception: what was read is no message.
         """
-        name, kind, sequence = iprot.readMessageBegin()
-        method = self.methods.get(name)
-        if method is None or kind not in (CALL, ONEWAY):
-            iprot.skip(TType.STRUCT)
-            iprot.readMessageEnd()
-            error = TApplicationException.UNKNOWN_METHOD
-            outcome = failure(error, self.router.explain(name.encode()))
-            _write_to(oprot, name, sequence, outcome)
-            return False
-        arguments = method.spec.arguments()
-        arguments.read(iprot)
-        iprot.readMessageEnd()
-        outcome = method.handler.invoke(method, arguments)
-        if not method.oneway:
-            _write_to(oprot, name, sequence, outcome, method)
-        return True
-
-
-def _write_to(
-    oprot: Any, name: str, sequence: int, outcome: Outcome, method: Method | None = None
-) -> None:
-    kind, struct, _ = outcome
-    if kind == REPLY and method is not None:  # into what can write itself
-        fields = {name for name, _ in method.spec.errors} | ({"success"} & vars(struct).keys())
-        if not method.spec.returns:
-            fields.discard("success")
-        struct = method.spec.result(**{name: getattr(struct, name) for name in fields})
-    oprot.writeMessageBegin(name, kind, sequence)
-    struct.write(oprot)
-    oprot.writeMessageEnd()
-    oprot.trans.flush()
+        return process(self.router, iprot, oprot)
 
 
 def failure(kind: int, message: str) -> Outcome:

@@ -233,7 +233,7 @@ class Engine:
             connection.answered_elsewhere(answer)
 
         try:
-            future = self.task.loop_task.call(
+            future = method.handler.loop_task.call(
                 method.run_async, wire, sequence, arguments, connection.caller
             )
         except LoopStoppedError:

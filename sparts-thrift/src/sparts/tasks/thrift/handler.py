@@ -117,10 +117,15 @@ class ThriftHandlerTask(VTask):
         super().check()
         bind(self, self.find_service())
 
+    @property
+    def loop_task(self) -> AsyncioLoopTask:
+        """The loop on which its coroutines run."""
+        found: AsyncioLoopTask = self.service.requireTask(AsyncioLoopTask)
+        return found
+
     def invoke(self, method: Method, arguments: Any) -> Outcome:
         """Call a method, wait for its end, and return what came of it; not in the asyncio loop."""
         if not method.asynchronous:
             return method.invoke(arguments)
-        loop: AsyncioLoopTask = self.service.requireTask(AsyncioLoopTask)
-        outcome: Outcome = loop.call(method.invoke_async, arguments).result()
+        outcome: Outcome = self.loop_task.call(method.invoke_async, arguments).result()
         return outcome

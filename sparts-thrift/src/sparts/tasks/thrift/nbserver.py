@@ -9,7 +9,6 @@ from sparts.counters import CallbackCounter, counter
 from sparts.listeners import Listening
 from sparts.option_types import duration, size
 from sparts.options import option
-from sparts.tasks.asyncio_loop import AsyncioLoopTask
 from sparts.tasks.thrift.engine import Engine
 from sparts.tasks.thrift.server import ThriftServerTask
 
@@ -85,12 +84,6 @@ class NBServerTask(Listening, ThriftServerTask):
     def all_inline(self) -> bool:
         """Whether no call ever waits for anything."""
         return all(method.inline for method in self.router.methods.values())
-
-    @property
-    def loop_task(self) -> AsyncioLoopTask:
-        """The loop on which coroutines run."""
-        found: AsyncioLoopTask = self.service.requireTask(AsyncioLoopTask)
-        return found
 
     def start(self) -> None:
         """Begin to accept connections."""

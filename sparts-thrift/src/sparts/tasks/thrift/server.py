@@ -41,8 +41,8 @@ class ThriftServerTask(VTask):
         Raises:
             StartError: there is none for ``MODULE``, or more than one without ``MULTIPLEX``.
         """
-        super().initTask()
         self.router = self.make_router()
+        super().initTask()
 
     def make_router(self) -> Router:
         """Return a router to the handlers; called in `initTask`.

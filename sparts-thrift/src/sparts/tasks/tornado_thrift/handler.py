@@ -1,0 +1,166 @@
+"""A request handler of Tornado's that answers thrift calls."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from sparts.tasks.thrift.handler import ThriftHandlerTask
+from sparts.thrift.calls import Caller, current
+from sparts.thrift.processor import NOTHING, RefusedError, Router
+from sparts.thrift.protocols import ByProtocol, WrongMessageError
+from sparts.thrift.wire import BINARY, COMPACT, WireError, read_header
+from thrift.protocol.TBinaryProtocol import TBinaryProtocol
+from thrift.protocol.TCompactProtocol import TCompactProtocol
+from thrift.protocol.TJSONProtocol import TJSONProtocol
+from tornado.web import HTTPError, RequestHandler, stream_request_body
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+UNSAID = "application/x-thrift"
+"""The content type of Apache's clients, whatever protocol they speak."""
+_TYPES = {
+    "application/vnd.apache.thrift.binary": TBinaryProtocol,
+    "application/vnd.apache.thrift.compact": TCompactProtocol,
+    "application/vnd.apache.thrift.json": TJSONProtocol,
+    "application/json": TJSONProtocol,
+    UNSAID: None,
+    "": None,
+}
+_FRAME_LENGTH = 4
+_log = logging.getLogger("sparts.thrift")
+_16_MIB = 1 << 24
+
+
+@stream_request_body
+class TornadoThriftHandler(RequestHandler):
+    """Answers thrift calls that come by POST, one in each request.
+
+    The protocol is that of the content type: ``application/vnd.apache.thrift.binary``,
+    ``.compact`` or ``.json``. With ``application/x-thrift``, which Apache's clients send, the
+    first byte tells.
+
+    Its arguments in a route are ``processor``: a `ThriftHandlerTask`, a `Router`, or a processor of
+    Apache's library (which is called in a thread); and ``max_frame``, the bytes that a request may
+    have (16 MiB).
+    """
+
+    def initialize(self, processor: Any, max_frame: int = _16_MIB) -> None:
+        """Take the arguments of the route; called by Tornado for each request."""
+        self._processor = processor
+        self._max_frame = max_frame
+        self._chunks: list[bytes] = []
+
+    def prepare(self) -> None:
+        """Refuse what cannot be a call before it is read; called by Tornado."""
+        if self.request.method != "POST":
+            return
+        length = self.request.headers.get("Content-Length", "0")
+        if length.isdigit() and int(length) > self._max_frame:
+            raise HTTPError(413, f"more than {self._max_frame} bytes")
+        connection: Any = self.request.connection
+        connection.set_max_body_size(self._max_frame)
+        if self._content_type() not in _TYPES:
+            raise HTTPError(415, f"not thrift: {self._content_type()}")
+
+    def data_received(self, chunk: bytes) -> None:
+        """Keep a part of the body; called by Tornado."""
+        self._chunks.append(chunk)
+
+    def _content_type(self) -> str:
+        said = self.request.headers.get("Content-Type", "")
+        # Apache's client adds one that it is given to its own, and both come as one.
+        return said.rpartition(",")[2].partition(";")[0].strip().lower()
+
+    async def post(self) -> None:
+        """Make the call that the body holds."""
+        body, self._chunks = b"".join(self._chunks), []
+        named = _TYPES[self._content_type()]
+        protocol = named or _guess(body)
+        try:
+            answer = await self._answer(body, protocol)
+        except (WireError, WrongMessageError) as error:
+            raise HTTPError(400, f"no thrift message: {error}") from error
+        self.set_header("Content-Type", self._content_type() or UNSAID)
+        self.finish(answer)
+
+    async def _answer(self, body: bytes, protocol: Any) -> bytes:
+        processor = self._processor
+        if isinstance(processor, ThriftHandlerTask):
+            processor = processor.processor.router
+        if not isinstance(processor, Router):
+            message = ByProtocol(protocol, body)
+            answer: bytes = await self._in_thread(lambda: message.process(processor))
+            return answer
+        if protocol is TJSONProtocol:
+            return await self._answer_json(processor, body)
+        return await self._answer_bytes(processor, body, protocol)
+
+    async def _answer_bytes(self, router: Router, body: bytes, protocol: Any) -> bytes:
+        if not body:
+            raise WireError("it is empty")
+        wire = read_header(body, 0, len(body))[0]
+        if (protocol is TCompactProtocol) != (wire is COMPACT):
+            said = COMPACT if protocol is TCompactProtocol else BINARY
+            raise WireError(f"it is not in the {said.name} protocol")
+        try:
+            method, wire, sequence, arguments = router.read(body, 0, len(body))
+        except RefusedError as refused:
+            self._log_refused(refused)
+            return refused.answer[_FRAME_LENGTH:]
+        call = (wire, sequence, arguments)
+        if method.asynchronous:
+            begun = method.handler.loop_task.call(method.run_async, *call, self._caller())
+            try:
+                answer: bytes = await asyncio.wrap_future(begun)
+            except Exception:  # the loop has ended
+                answer = method.failed(wire, sequence)
+        elif method.inline:
+            current.set(self._caller())
+            answer = method.run(*call)
+        else:
+            answer = await self._in_thread(lambda: method.run(*call))
+        return answer[_FRAME_LENGTH:] if answer is not NOTHING else NOTHING
+
+    async def _answer_json(self, router: Router, body: bytes) -> bytes:
+        message = ByProtocol(TJSONProtocol, body)
+        found = message.read(router)
+        if found is None:
+            self._log_refused(message.why)
+            return message.written()
+        method, arguments = found
+        if method.asynchronous:
+            current.set(self._caller())
+            begun = method.handler.loop_task.call(method.invoke_async, arguments)
+            outcome = await asyncio.wrap_future(begun)
+        elif method.inline:
+            current.set(self._caller())
+            outcome = method.invoke(arguments)
+        else:
+            outcome = await self._in_thread(lambda: method.invoke(arguments))
+        return message.write(method, outcome)
+
+    def _log_refused(self, why: object) -> None:
+        _log.warning("%s: %s", self._caller(), why)
+
+    def _caller(self) -> Caller:
+        connection: Any = self.request.connection
+        return Caller(connection.context.address or "")
+
+    async def _in_thread(self, function: Callable[[], Any]) -> Any:
+        caller = self._caller()
+
+        def run() -> Any:
+            current.set(caller)
+            return function()
+
+        return await asyncio.get_running_loop().run_in_executor(None, run)
+
+
+def _guess(body: bytes) -> Any:
+    """Return the protocol that a message begins like."""
+    if body[:1] == b"[":
+        return TJSONProtocol
+    return TCompactProtocol if body[:1] == b"\x82" else TBinaryProtocol

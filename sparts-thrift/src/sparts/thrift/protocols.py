@@ -1,0 +1,144 @@
+"""Single messages in any protocol of Apache's library, such as JSON, and its own processors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sparts.thrift.wire import CALL, EXCEPTION, ONEWAY, REPLY
+
+from thrift.Thrift import TApplicationException, TType
+from thrift.transport.TTransport import TMemoryBuffer
+
+if TYPE_CHECKING:
+    from sparts.thrift.processor import Method, Outcome, Router
+
+
+class WrongMessageError(Exception):
+    """Bytes that are no message of the protocol."""
+
+
+class ByProtocol:
+    """One message that was received, and the answer to it.
+
+    Args:
+        protocol: a protocol class of Apache's.
+        data: the message.
+    """
+
+    def __init__(self, protocol: Any, data: bytes) -> None:
+        self._in = protocol(TMemoryBuffer(data))
+        self._buffer = TMemoryBuffer()
+        self._out = protocol(self._buffer)
+        self._name = ""
+        self._sequence = 0
+        self.why = ""
+        """Why `read` gave None."""
+
+    def read(self, router: Router) -> tuple[Method, Any] | None:
+        """Return the method that it calls, and the arguments; None: the answer says why not.
+
+        Raises:
+            WrongMessageError: it is no message.
+        """
+        try:
+            self._name, kind, self._sequence = self._in.readMessageBegin()
+        except Exception as error:
+            raise WrongMessageError(f"{type(error).__name__}: {error}") from error
+        method = router.methods.get(self._name.encode())
+        if method is None:
+            why = router.explain(self._name.encode())
+            self._refuse(TApplicationException.UNKNOWN_METHOD, why)
+            return None
+        self._name = method.spec.name
+        if kind not in (CALL, ONEWAY):
+            self._refuse(TApplicationException.INVALID_MESSAGE_TYPE, f"{kind} is no type of a call")
+            return None
+        try:
+            arguments = method.spec.arguments()
+            arguments.read(self._in)
+            self._in.readMessageEnd()
+        except Exception as error:
+            why = f"the arguments of {self._name} cannot be read ({type(error).__name__}: {error})"
+            self._refuse(TApplicationException.PROTOCOL_ERROR, why)
+            return None
+        return method, arguments
+
+    def _refuse(self, kind: int, why: str) -> None:
+        self.why = why
+        self._write(EXCEPTION, TApplicationException(kind, why))
+
+    def write(self, method: Method, outcome: Outcome) -> bytes:
+        """Return the answer to a call; nothing if the caller waits for none."""
+        if method.oneway:
+            return b""
+        try:
+            kind, struct = writable(method, outcome)
+            self._write(kind, struct)
+        except Exception as error:
+            self._buffer = TMemoryBuffer()
+            self._out = type(self._out)(self._buffer)
+            self._write(*method.cannot_write(error)[:2])
+        return self.written()
+
+    def _write(self, kind: int, struct: Any) -> None:
+        _write_message(self._out, self._name, kind, self._sequence, struct)
+
+    def written(self) -> bytes:
+        """Return the answer."""
+        answer: bytes = self._buffer.getvalue()
+        return answer
+
+    def process(self, processor: Any) -> bytes:
+        """Have a processor of Apache's answer, in this thread.
+
+        Raises:
+            WrongMessageError: it cannot.
+        """
+        try:
+            processor.process(self._in, self._out)
+        except Exception as error:
+            raise WrongMessageError(f"{type(error).__name__}: {error}") from error
+        return self.written()
+
+
+def process(router: Router, iprot: Any, oprot: Any) -> bool:
+    """Read one call from a protocol of Apache's, make it in this thread, and write the answer.
+
+    Raises:
+        Exception: what was read is no message.
+    """
+    name, kind, sequence = iprot.readMessageBegin()
+    method = router.methods.get(name.encode())
+    if method is None or kind not in (CALL, ONEWAY):
+        iprot.skip(TType.STRUCT)
+        iprot.readMessageEnd()
+        why = router.explain(name.encode())
+        error = TApplicationException(TApplicationException.UNKNOWN_METHOD, why)
+        _write_message(oprot, name, EXCEPTION, sequence, error)
+        return False
+    arguments = method.spec.arguments()
+    arguments.read(iprot)
+    iprot.readMessageEnd()
+    outcome = method.handler.invoke(method, arguments)
+    if not method.oneway:
+        kind, struct = writable(method, outcome)
+        _write_message(oprot, method.spec.name, kind, sequence, struct)
+    return True
+
+
+def _write_message(oprot: Any, name: str, kind: int, sequence: int, struct: Any) -> None:
+    oprot.writeMessageBegin(name, kind, sequence)
+    struct.write(oprot)
+    oprot.writeMessageEnd()
+    oprot.trans.flush()
+
+
+def writable(method: Method, outcome: Outcome) -> tuple[int, Any]:
+    """Return what came of a call as a struct that can write itself."""
+    kind, struct, _ = outcome
+    if kind != REPLY:
+        return kind, struct
+    fields = [name for name, _ in method.spec.errors]
+    if method.spec.returns:
+        fields.append("success")
+    return kind, method.spec.result(**{name: getattr(struct, name, None) for name in fields})

@@ -1,0 +1,223 @@
+"""ThriftHTTPTask: calls by POST, binary, compact and JSON, with Apache's client."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import pytest
+from sparts.tasks.thrift import ThriftHandlerTask
+from sparts.tasks.tornado import TornadoHTTPTask
+from sparts.tasks.tornado_thrift import ThriftHTTPTask, TornadoThriftHandler
+from sparts.testing.running import ServiceFactory, service_of
+from sparts.testing.servers import ServerContract
+from sparts.testing.waiting import log_of
+from sparts.vservice import VService
+from sparts.vtask import VTask
+from thrift.protocol.TBinaryProtocol import TBinaryProtocol
+from thrift.protocol.TCompactProtocol import TCompactProtocol
+from thrift.protocol.TJSONProtocol import TJSONProtocol
+from thrift.protocol.TMultiplexedProtocol import TMultiplexedProtocol
+from thrift.Thrift import TApplicationException
+from thrift.transport.THttpClient import THttpClient
+
+from tests.thrift.echo import (
+    AsyncHandler,
+    Echo,
+    EchoHandler,
+    InlineHandler,
+    Other,
+    OtherHandler,
+    request,
+    ttypes,
+)
+from tests.thrift.values import everything
+
+HERE = ("--thrift-http-host", "127.0.0.1", "--thrift-http-port", "0")
+TYPES = {
+    "application/vnd.apache.thrift.binary": TBinaryProtocol,
+    "application/vnd.apache.thrift.compact": TCompactProtocol,
+    "application/vnd.apache.thrift.json": TJSONProtocol,
+}
+
+
+class EchoOverHTTP(ThriftHTTPTask):
+    """Serves an EchoHandler over HTTP."""
+
+    OPT_PREFIX = "thrift_http"
+    DEPS = (EchoHandler,)
+
+
+class TestThriftHTTPTask(ServerContract):
+    """ThriftHTTPTask is a server like every other."""
+
+    server_task: ClassVar[type[VTask]] = EchoOverHTTP
+
+    def ask(self, connection: socket.socket) -> None:
+        """Ask for an echo."""
+        body = request(lambda client: client.send_text("hello"))[4:]
+        head = f"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+        head += "Content-Type: application/x-thrift\r\nConnection: close\r\n\r\n"
+        connection.sendall(head.encode() + body)
+        answer = b""
+        while chunk := connection.recv(65536):
+            answer += chunk
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert b"hello" in answer
+
+
+@contextmanager
+def client(
+    service: VService, protocol: Any = TBinaryProtocol, kind: str = "", made: Any = Echo
+) -> Iterator[Any]:
+    port = service.requireTask(TornadoHTTPTask).bound_addrs[0][1]
+    transport = THttpClient(f"http://127.0.0.1:{port}/any/path")
+    if kind:
+        transport.setCustomHeaders({"Content-Type": kind})
+    transport.open()
+    try:
+        yield made.Client(protocol(transport))
+    finally:
+        transport.close()
+
+
+def post(service: VService, body: bytes, kind: str = "application/x-thrift") -> tuple[int, bytes]:
+    port = service.requireTask(TornadoHTTPTask).bound_addrs[0][1]
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request("POST", "/", body, {"Content-Type": kind})
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("handler", [EchoHandler, InlineHandler, AsyncHandler])
+@pytest.mark.parametrize(
+    ("kind", "protocol"), [*TYPES.items(), *(("", protocol) for protocol in TYPES.values())]
+)
+def test_apaches_client_is_answered_in_its_protocol(
+    kind: str, protocol: Any, handler: type[ThriftHandlerTask], service_factory: ServiceFactory
+) -> None:
+    service = service_factory(service_of(ThriftHTTPTask, handler), *HERE)
+    with client(service, protocol, kind) as asking:
+        assert asking.text("héllo") == "héllo"
+        sent = everything()
+        if protocol is TJSONProtocol:  # which cannot read its own infinity
+            sent.grid = [[0.5]]
+        assert asking.everything(sent) == sent
+        assert asking.ping() is None
+        asking.tell("once")
+        task = service.requireTask(handler)
+        assert task.was_told.wait(30)
+        assert task.told == ["once"]
+        assert asking.who().startswith("127.0.0.1:")
+        with pytest.raises(ttypes.Refused) as refused:
+            asking.fail("refused")
+        assert (refused.value.why, refused.value.code) == ("because", 403)
+        with log_of(service) as log, pytest.raises(TApplicationException) as failed:
+            asking.fail("otherwise")
+        assert failed.value.type == TApplicationException.INTERNAL_ERROR
+        assert "secret" not in failed.value.message
+        assert any("secret otherwise" in line for line in log.items)
+
+
+def test_calls_of_unknown_methods_are_told_so_in_every_protocol(
+    service_factory: ServiceFactory,
+) -> None:
+    service = service_factory(service_of(ThriftHTTPTask, EchoHandler), *HERE)
+    for protocol in TYPES.values():
+        with client(service, protocol, made=Other) as asking:
+            with pytest.raises(TApplicationException) as unknown:
+                asking.answer()
+            assert unknown.value.type == TApplicationException.UNKNOWN_METHOD
+
+
+def test_multiplexed_calls_find_their_service_over_http(service_factory: ServiceFactory) -> None:
+    class Both(ThriftHTTPTask):
+        MULTIPLEX = True
+
+    service = service_factory(
+        service_of(Both, EchoHandler, OtherHandler),
+        *("--thrift-http-host", "127.0.0.1", "--thrift-http-port", "0"),
+    )
+    for protocol in TYPES.values():
+        for made, name, expected in ((Echo, "Echo", "a"), (Other, "Other", "A")):
+
+            def named(transport: Any, protocol: Any = protocol, name: str = name) -> Any:
+                return TMultiplexedProtocol(protocol(transport), name)
+
+            with client(service, named, made=made) as asking:
+                assert asking.text("a") == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        (b"garbage", "application/x-thrift", 400),
+        (b"", "application/x-thrift", 400),
+        (b"", "application/json", 400),
+        (b"[1,", "application/vnd.apache.thrift.json", 400),
+        (b"\x82\x21", "application/vnd.apache.thrift.compact", 400),
+        (b"\x80\x01\x00\x01\x00\x00\x00\xff", "application/vnd.apache.thrift.binary", 400),
+        (b"a=1", "application/x-www-form-urlencoded", 415),
+        (b"x" * 5000, "application/x-thrift", 413),
+    ],
+)
+def test_what_is_no_call_gets_a_status_that_says_so(
+    body: bytes, kind: str, status: int, service_factory: ServiceFactory
+) -> None:
+    limit = ("--thrift-http-max-frame", "4KiB")
+    service = service_factory(service_of(ThriftHTTPTask, EchoHandler), *HERE, *limit)
+    assert post(service, body, kind)[0] == status
+    ping = request(lambda client: client.send_ping())[4:]
+    assert post(service, ping)[0] == 200
+
+
+def test_a_content_type_that_does_not_fit_the_message_is_refused(
+    service_factory: ServiceFactory,
+) -> None:
+    service = service_factory(service_of(ThriftHTTPTask, EchoHandler), *HERE)
+    ping = request(lambda client: client.send_ping())[4:]
+    assert post(service, ping, "application/vnd.apache.thrift.compact")[0] == 400
+
+
+@pytest.mark.parametrize("given", ["processor", "handler", "apache"])
+def test_a_route_takes_a_processor_or_a_handler_task(
+    given: str, service_factory: ServiceFactory
+) -> None:
+    class Mixed(TornadoHTTPTask):
+        DEPS = (EchoHandler,)
+
+        def getApplicationConfig(self) -> list[Any]:  # noqa: N802
+            handler = self.service.requireTask(EchoHandler)
+            processors = {
+                "processor": handler.processor,
+                "handler": handler,
+                "apache": Echo.Processor(handler),
+            }
+            return [("/any/path", TornadoThriftHandler, {"processor": processors[given]})]
+
+    service = service_factory(service_of(Mixed), "--http-host", "127.0.0.1", "--http-port", "0")
+    for protocol in TYPES.values():
+        with client(service, protocol) as asking:
+            assert asking.add(40, 2) == 42
+
+
+def test_a_stop_finishes_the_call_that_runs(service_factory: ServiceFactory) -> None:
+    service = service_factory(service_of(ThriftHTTPTask, EchoHandler), *HERE)
+    answers: list[str] = []
+    with client(service) as asking:
+        thread = threading.Thread(target=lambda: answers.append(asking.slowly("late")))
+        thread.start()
+        handler = service.requireTask(EchoHandler)
+        assert handler.entered.acquire(timeout=30)
+        service.shutdown()
+        assert service.requireTask(ThriftHTTPTask).stop_event.wait(30)
+        handler.go_on.set()
+        thread.join()
+    assert answers == ["late"]
