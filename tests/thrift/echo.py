@@ -5,13 +5,19 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sparts.tasks.thrift import NBServerTask, ThriftHandlerTask
 from sparts.thrift.calls import caller
-from thrift.protocol.TBinaryProtocol import TBinaryProtocolAccelerated
+from sparts.vservice import VService
+from thrift.protocol.TBinaryProtocol import TBinaryProtocol, TBinaryProtocolAccelerated
+from thrift.protocol.TCompactProtocol import TCompactProtocol, TCompactProtocolAccelerated
+from thrift.protocol.TMultiplexedProtocol import TMultiplexedProtocol
 from thrift.Thrift import TApplicationException
-from thrift.transport.TTransport import TMemoryBuffer
+from thrift.transport.TSocket import TSocket
+from thrift.transport.TTransport import TFramedTransport, TMemoryBuffer
 
 from tests.thrift.generated import generated
 
@@ -178,3 +184,37 @@ def ask_text(connection: socket.socket, text: str) -> None:
     connection.sendall(request(lambda client: client.send_text(text)))
     client = Echo.Client(TBinaryProtocolAccelerated(TMemoryBuffer(read_frame(connection))))
     assert client.recv_text() == text
+
+
+PROTOCOLS: dict[str, Any] = {
+    "binary": TBinaryProtocolAccelerated,
+    "compact": TCompactProtocolAccelerated,
+    "plain binary": TBinaryProtocol,
+    "plain compact": TCompactProtocol,
+    "old binary": lambda transport: TBinaryProtocol(transport, strictWrite=False),
+}
+
+
+@contextmanager
+def apache_client(
+    service: VService, protocol: str = "binary", made: Any = Echo, multiplex: str = ""
+) -> Iterator[Any]:
+    """Give a client of Apache's of the service's server."""
+    address = service.requireTask(NBServerTask).bound_addrs[0]
+    sock = TSocket(unix_socket=address) if isinstance(address, str) else TSocket(*address)
+    sock.setTimeout(30_000)
+    transport = TFramedTransport(sock)
+    transport.open()
+    try:
+        spoken = PROTOCOLS[protocol](transport)
+        if multiplex:
+            spoken = TMultiplexedProtocol(spoken, multiplex)
+        yield made.Client(spoken)
+    finally:
+        transport.close()
+
+
+def connect(service: VService) -> socket.socket:
+    """Connect to the service's server."""
+    host, port = service.requireTask(NBServerTask).bound_addrs[0]
+    return socket.create_connection((host, port), timeout=30)

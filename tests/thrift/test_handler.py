@@ -1,0 +1,341 @@
+"""ThriftHandlerTask: what fails its start, what its callers learn, and what it counts."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import thriftpy2
+from sparts.counters import counters_of
+from sparts.errors import StartError
+from sparts.options import parse_options
+from sparts.tasks.asyncio import AsyncioLoopTask
+from sparts.tasks.thrift import NBServerTask, ThriftHandlerTask
+from sparts.testing.conformance import check_task
+from sparts.testing.running import ServiceFactory, running, service_of
+from sparts.testing.waiting import log_of, wait_ended
+from sparts.thrift.calls import Caller, caller
+from sparts.vservice import VService
+from thrift.protocol.TBinaryProtocol import TBinaryProtocol
+from thrift.protocol.TJSONProtocol import TJSONProtocol
+from thrift.Thrift import TApplicationException
+from thrift.transport.TTransport import TMemoryBuffer
+
+from tests.thrift.echo import (
+    HERE,
+    AsyncHandler,
+    Echo,
+    EchoHandler,
+    InlineHandler,
+    Other,
+    OtherHandler,
+    apache_client,
+    interop,
+    ttypes,
+)
+from tests.thrift.generated import IDL
+
+
+def start_error(handler: type[ThriftHandlerTask]) -> str:
+    with pytest.raises(StartError) as failed, running(service_of(handler, NBServerTask), *HERE):
+        pass
+    return str(failed.value)
+
+
+def test_every_missing_method_is_named_at_the_start() -> None:
+    class Half(ThriftHandlerTask):
+        MODULE = Other
+
+        def answer(self) -> int:
+            return 42
+
+    class None_(ThriftHandlerTask):  # noqa: N801 - a name for a test
+        MODULE = Other
+
+    assert start_error(Half) == (
+        "Half does not implement the service Other: it has no method text(text)."
+    )
+    both = "it has no method answer(); it has no method text(text)."
+    assert start_error(None_).endswith(both)
+
+
+def test_a_method_of_the_generated_interface_does_not_count_as_written() -> None:
+    class Derived(ThriftHandlerTask, Other.Iface):  # type: ignore[misc]
+        MODULE = Other
+
+        def answer(self) -> int:
+            return 42
+
+    assert "it has no method text(text)" in start_error(Derived)
+
+
+@pytest.mark.parametrize(
+    ("method", "told"),
+    [
+        (lambda self: 42, "text() does not take what text(text) gives"),
+        (lambda self, a, b: 42, "text(a, b) does not take what text(text) gives"),
+        (lambda self, *, text: 42, "text(*, text) does not take what text(text) gives"),
+        ("no function", "it has no method text(text)"),
+    ],
+)
+def test_a_method_with_other_parameters_is_named_at_the_start(method: Any, told: str) -> None:
+    class Wrong(OtherHandler):
+        text = method
+
+    assert start_error(Wrong) == f"Wrong does not implement the service Other: {told}."
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        lambda self, other_name: other_name.upper(),
+        lambda self, *args: args[0].upper(),
+        lambda self, text, more=1: text.upper(),
+    ],
+)
+def test_names_of_parameters_are_the_handlers_own(
+    method: Any, service_factory: ServiceFactory
+) -> None:
+    class Free(OtherHandler):
+        text = method
+
+    service = service_factory(service_of(Free, NBServerTask), *HERE)
+    with apache_client(service, made=Other) as asking:
+        assert asking.text("a") == "A"
+
+
+def test_a_method_that_is_named_like_one_of_every_task_is_missing() -> None:
+    made = thriftpy2.load(str(IDL / "stops.thrift"), "stops_thrift")
+
+    class Stops(ThriftHandlerTask):
+        MODULE = made
+
+    assert "it has no method stop(); it has no method join(other)" in start_error(Stops)
+
+    class Told(Stops):
+        def implementation(self, name: str) -> Any:
+            return getattr(self, f"do_{name}", None)
+
+        def do_stop(self) -> str:
+            return "stopped"
+
+        def do_join(self, other: str) -> str:
+            return other
+
+    with running(service_of(Told)) as service:
+        methods = service.requireTask(Told).processor.methods
+        assert methods["stop"].function() == "stopped"
+
+
+def test_a_dry_run_finds_what_is_missing() -> None:
+    class Half(ThriftHandlerTask):
+        MODULE = Other
+
+    service = service_of(Half)(parse_options(service_of(Half)._buildArgumentParser(), []))
+    service.tasks.create(service)
+    with pytest.raises(StartError, match="it has no method answer"):
+        service.requireTask(Half).check()
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "told"),
+    [
+        (None, None, "has no MODULE: set it to what the thrift compiler made of your service"),
+        (sys, None, "sys has no thrift service"),
+        (interop, None, "has several services: Base, Echo, Other"),
+        (interop, "Echoo", "has no service 'Echoo'. It has: Base, Echo, Other"),
+    ],
+)
+def test_a_module_that_is_no_service_is_told(module: Any, name: str | None, told: str) -> None:
+    class Wrong(ThriftHandlerTask):
+        MODULE = module
+        SERVICE_NAME = name
+
+    message = start_error(Wrong)
+    assert message.startswith("Wrong")
+    assert told in message
+
+
+def test_a_package_of_services_is_told_apart_by_name(service_factory: ServiceFactory) -> None:
+    class Named(OtherHandler):
+        MODULE = interop
+        SERVICE_NAME = "Other"
+
+    service = service_factory(service_of(Named, NBServerTask), *HERE)
+    with apache_client(service, made=Other) as asking:
+        assert asking.answer() == 42
+
+
+@pytest.mark.parametrize("handler", [EchoHandler, InlineHandler, AsyncHandler])
+def test_declared_exceptions_reach_the_client_and_others_stay_in_the_log(
+    handler: type[ThriftHandlerTask], service_factory: ServiceFactory
+) -> None:
+    service = service_factory(service_of(handler, NBServerTask), *HERE)
+    with apache_client(service) as asking:
+        with log_of(service) as log:
+            with pytest.raises(ttypes.Refused) as refused:
+                asking.fail("refused")
+            with pytest.raises(ttypes.Gone, match="it"):
+                asking.fail("gone")
+            with pytest.raises(TApplicationException) as own:
+                asking.fail("application")
+        assert (refused.value.why, refused.value.code) == ("because", 403)
+        assert own.value.type == TApplicationException.INVALID_TRANSFORM
+        assert own.value.message == "by ourselves"
+        assert log.items == []
+        with log_of(service) as log, pytest.raises(TApplicationException) as failed:
+            asking.fail("reason")
+        assert failed.value.type == TApplicationException.INTERNAL_ERROR
+        assert failed.value.message == "fail failed: internal error"
+        (line,) = log.items
+        assert line.startswith(f"ERROR:Service.{handler.__name__}:fail failed\nTraceback")
+        assert line.endswith("ValueError: secret reason")
+        assert asking.text("goes on") == "goes on"
+
+
+def test_a_result_that_is_not_of_its_type_is_an_internal_error(
+    service_factory: ServiceFactory,
+) -> None:
+    class Wrong(OtherHandler):
+        def answer(self) -> Any:
+            return "42"
+
+        def text(self, text: str) -> Any:
+            return 2**70
+
+    service = service_factory(service_of(Wrong, NBServerTask), *HERE)
+    for protocol in ("binary", "compact"):
+        with apache_client(service, protocol, Other) as asking, log_of(service) as log:
+            for call in (asking.answer, lambda asking=asking: asking.text("a")):
+                with pytest.raises(TApplicationException) as failed:
+                    call()
+                assert failed.value.type == TApplicationException.INTERNAL_ERROR
+        assert [line.splitlines()[0] for line in log.items] == [
+            "ERROR:Service.Wrong:answer returned what is not of its type",
+            "ERROR:Service.Wrong:text returned what is not of its type",
+        ]
+
+
+def test_system_exit_in_a_method_ends_the_service_in_order(
+    service_factory: ServiceFactory,
+) -> None:
+    class Leaving(OtherHandler):
+        def answer(self) -> int:
+            raise SystemExit
+
+    service = service_factory(service_of(Leaving, NBServerTask), *HERE)
+    with apache_client(service, made=Other) as asking, pytest.raises(TApplicationException):
+        asking.answer()
+    assert wait_ended(service) is None
+
+
+@pytest.mark.parametrize("handler", [EchoHandler, InlineHandler, AsyncHandler])
+def test_calls_errors_and_durations_are_counted_by_method(
+    handler: type[ThriftHandlerTask], service_factory: ServiceFactory
+) -> None:
+    service = service_factory(service_of(handler, NBServerTask), *HERE)
+    with apache_client(service) as asking:
+        for _ in range(3):
+            asking.text("a")
+        with pytest.raises(TApplicationException):
+            asking.fail("reason")
+    counted = {name: read() for name, read in counters_of(service.requireTask(handler)).items()}
+    assert counted['n_calls{method="text"}'] == 3
+    assert counted['n_calls{method="fail"}'] == 1
+    assert counted['n_errors{method="fail"}'] == 1
+    assert counted['n_errors{method="text"}'] == 0
+    assert counted['call_duration_ms{method="text"}.avg.60'] > 0
+    assert counted['call_duration_ms{method="text"}.p99.60'] > 0
+
+
+@pytest.mark.parametrize("handler", [EchoHandler, InlineHandler, AsyncHandler])
+def test_a_method_can_ask_who_calls(
+    handler: type[ThriftHandlerTask], service_factory: ServiceFactory
+) -> None:
+    service = service_factory(service_of(handler, NBServerTask), *HERE)
+    with apache_client(service) as one, apache_client(service) as other:
+        assert one.who().startswith("127.0.0.1:")
+        assert one.who() != other.who()
+    assert caller() is None
+
+
+@pytest.mark.parametrize(
+    ("address", "local"),
+    [
+        (("127.0.0.1", 1), True),
+        (("::1", 1, 0, 0), True),
+        (("::ffff:127.0.0.1", 1, 0, 0), True),
+        ("", True),
+        (b"\0abstract", True),
+        (("10.0.0.1", 1), False),
+        (("fe80::1%eth0", 1, 0, 2), False),
+        (("::ffff:10.0.0.1", 1, 0, 0), False),
+    ],
+)
+def test_a_caller_is_local_by_loopback_or_a_unix_socket(address: Any, local: bool) -> None:
+    assert Caller(address).local is local
+
+
+def test_the_asyncio_loop_comes_along_for_coroutines_alone() -> None:
+    assert AsyncioLoopTask not in EchoHandler.dependencies()
+    assert AsyncioLoopTask in AsyncHandler.dependencies()
+
+
+@pytest.mark.parametrize("handler", [EchoHandler, AsyncHandler])
+def test_the_processor_works_with_apaches_protocols(
+    handler: type[ThriftHandlerTask], service_factory: ServiceFactory
+) -> None:
+    service = service_factory(service_of(handler))
+    processor = service.requireTask(handler).processor
+    for protocol in (TBinaryProtocol, TJSONProtocol):
+
+        def ask(send: Any, receive: Any, made: Any = Echo, protocol: Any = protocol) -> Any:
+            sent, answered = TMemoryBuffer(), TMemoryBuffer()
+            send(made.Client(protocol(sent)))
+            processor.process(protocol(TMemoryBuffer(sent.getvalue())), protocol(answered))
+            return receive(made.Client(protocol(TMemoryBuffer(answered.getvalue()))))
+
+        assert ask(lambda c: c.send_text("a"), lambda c: c.recv_text()) == "a"
+        assert ask(lambda c: c.send_ping(), lambda c: c.recv_ping()) is None
+        with pytest.raises(ttypes.Refused):
+            ask(lambda c: c.send_fail("refused"), lambda c: c.recv_fail())
+        with pytest.raises(TApplicationException) as unknown:
+            ask(lambda c: c.send_answer(), lambda c: c.recv_answer(), Other)
+        assert unknown.value.type == TApplicationException.UNKNOWN_METHOD
+
+
+@pytest.mark.parametrize("handler", [EchoHandler, AsyncHandler])
+def test_a_handler_does_what_every_task_must(handler: type[ThriftHandlerTask]) -> None:
+    check_task(handler)
+
+
+def test_a_field_without_a_number_is_served_as_well(
+    service_factory: ServiceFactory, tmp_path: Path
+) -> None:
+    """Though Apache's C code cannot read it."""
+    from tests.thrift.generated import generated
+
+    numberless: ModuleType = generated("numberless")
+
+    class Handler(ThriftHandlerTask):
+        MODULE = numberless.Numberless
+
+        def join_texts(self, one: str, other: str) -> str:
+            return one + other
+
+    service = service_factory(service_of(Handler, NBServerTask), *HERE)
+    for protocol in ("plain binary", "plain compact"):
+        with apache_client(service, protocol, numberless.Numberless) as asking:
+            assert asking.join_texts("a", "b") == "ab"
+
+
+def test_the_service_of_the_handler_is_a_plain_service() -> None:
+    class MyService(VService):
+        TASKS = [NBServerTask, OtherHandler]
+
+    names = [task.__name__ for task in MyService.resolve_tasks(MyService(parse_options(
+        MyService._buildArgumentParser(), [])).hooks)]  # fmt: skip
+    assert names == ["OtherHandler", "NBServerTask"]

@@ -1,0 +1,312 @@
+"""Hostile frames: who sends them gets an error or is disconnected, and nobody else notices.
+
+The server is a process of its own: what crashes Apache's C code would crash it.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from thrift.protocol.TCompactProtocol import TCompactProtocolAccelerated
+
+from tests.processes import clean_environment
+from tests.thrift.echo import ask_text, read_frame, request, ttypes
+from tests.thrift.values import everything
+
+ROOT = Path(__file__).parents[2]
+LIMIT = 1 << 20
+DEEP = 10_000
+
+
+class Server:
+    """The process of the echo service, whose log is read as it comes."""
+
+    def __init__(self, *argv: str) -> None:
+        command = [sys.executable, "-m", "tests.thrift.echo_service", "--thrift-host", "127.0.0.1"]
+        self.process = subprocess.Popen(
+            [*command, "--thrift-port", "0", "--thrift-max-frame", str(LIMIT), *argv],
+            cwd=ROOT,
+            env=clean_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.lines: list[str] = []
+        self._changed = threading.Condition()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+        self.wait_for("All tasks started")
+        self.port = int(re.search(r"Server Started on \S+:(\d+)", "\n".join(self.lines))[1])  # type: ignore[index]
+        self.other = self.connect()  # one that does nothing wrong
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            with self._changed:
+                self.lines.append(line.rstrip("\n"))
+                self._changed.notify_all()
+
+    def wait_for(self, text: str) -> None:
+        with self._changed:
+            came = self._changed.wait_for(lambda: any(text in line for line in self.lines), 60)
+        assert came, f"{text!r} did not come: {self.lines}"
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
+
+    def memory(self) -> int:
+        """Give the resident memory of the process, in MB."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) // 1024  # type: ignore[index]
+
+    def check(self) -> None:
+        """See that others are served, on an old connection and on a new one."""
+        ask_text(self.other, "still there")
+        with self.connect() as fresh:
+            ask_text(fresh, "there as well")
+
+    def told_about(self, port: int) -> str:
+        """Give the one line that tells of a client at this port."""
+        self.wait_for(f"127.0.0.1:{port}")
+        self.check()
+        (line,) = (line for line in self.lines if f"127.0.0.1:{port}" in line)
+        return line
+
+    def close(self) -> None:
+        self.other.close()
+        self.process.terminate()
+        assert self.process.wait(60) == 0, "\n".join(self.lines)
+        self._reader.join()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+@pytest.fixture(scope="module", params=["threads", "inline"])
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    server = Server(*(["--inline"] if request.param == "inline" else []))
+    yield server
+    server.close()
+
+
+def framed(content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + content
+
+
+def binary(method: bytes, body: bytes, kind: int = 1) -> bytes:
+    head = struct.pack(">II", 0x80010000 | kind, len(method)) + method + b"\0\0\0\1"
+    return framed(head + body)
+
+
+def compact(method: bytes, body: bytes) -> bytes:
+    return framed(b"\x82\x21\x01" + bytes([len(method)]) + method + body)
+
+
+HUGE = b"\x7f\xff\xff\xff"  # 2^31 - 1, as the binary protocol has it
+HUGE_VARINT = b"\xff\xff\xff\xff\x07"
+ENDS = b"\0" * (DEEP + 2)
+
+REFUSED = {
+    "a list that claims 2^31": binary(b"everything", b"\x0c\0\1\x0f\0\x0c\x0a" + HUGE + b"\0" * 50),
+    "a set that claims 2^31": binary(b"everything", b"\x0c\0\1\x0e\0\x0d\x0b" + HUGE + b"\0" * 50),
+    "a map that claims 2^31": binary(
+        b"everything", b"\x0c\0\1\x0d\0\x0e\x0b\x0f" + HUGE + b"\0" * 50
+    ),
+    "a list of less than nothing": binary(b"everything", b"\x0c\0\1\x0f\0\x0c\x0a" + b"\xff" * 8),
+    "an unknown list that claims 2^31": binary(b"text", b"\x0f\0\x09\x0c" + HUGE + b"\0" * 50),
+    "a text that claims 2^31": binary(b"text", b"\x0b\0\1" + HUGE + b"\0" * 50),
+    "a text of less than nothing": binary(b"text", b"\x0b\0\1" + b"\xff" * 8),
+    "compact: a list that claims 2^31": compact(b"everything", b"\x1c\xb9\xf6" + HUGE_VARINT),
+    "compact: a map that claims 2^31": compact(b"everything", b"\x1c\xdb" + HUGE_VARINT + b"\x8c"),
+    "compact: a text that claims 2^31": compact(b"text", b"\x18" + HUGE_VARINT),
+    "compact: a number without an end": compact(b"text", b"\x18" + b"\xff" * 50),
+    "structs 10,000 deep": binary(b"tree", b"\x0c\0\1" + b"\x0f\0\2\x0c\0\0\0\1" * DEEP + ENDS),
+    "unions 10,000 deep": binary(b"shape", b"\x0c\0\1" + b"\x0f\0\3\x0c\0\0\0\1" * DEEP + ENDS),
+    "unknown structs 10,000 deep": binary(b"text", b"\x0c\0\x09" * DEEP + ENDS),
+    "unknown lists 10,000 deep": binary(b"text", b"\x0f\0\x09" + b"\x0f\0\0\0\1" * DEEP + ENDS),
+    "unknown maps 10,000 deep": binary(b"text", b"\x0d\0\x09" + b"\x0d\x0d\0\0\0\1" * DEEP + ENDS),
+    "compact: structs 10,000 deep": compact(b"tree", b"\x1c" + b"\x29\x1c" * DEEP + ENDS),
+    "compact: unknown structs 10,000 deep": compact(b"text", b"\x9c" * DEEP + ENDS),
+    "compact: unknown lists 10,000 deep": compact(b"text", b"\x99" + b"\x19" * DEEP + ENDS),
+    "a type that there is not": binary(b"text", b"\x63\0\1\0\0\0\0"),
+    "arguments that end too early": binary(b"text", b"\x0b\0\1\0\0\0\7short"),
+    "no arguments at all": binary(b"text", b""),
+    "an unknown method": binary(b"nothing", b"\0"),
+    "an unknown service": binary(b"Nothing:text", b"\0"),
+    "a method of 100,000 letters": binary(b"x" * 100_000, b"\0"),
+    "a method that is no text": binary(b"\xff\xfe\n\r\0", b"\0"),
+    "an answer": binary(b"text", b"\0", kind=2),
+    "an exception": binary(b"text", b"\0", kind=3),
+    "a kind that there is not": binary(b"text", b"\0", kind=77),
+}
+
+
+@pytest.mark.parametrize("frame", REFUSED.values(), ids=REFUSED)
+def test_who_asks_what_cannot_be_answered_is_told_so(server: Server, frame: bytes) -> None:
+    with server.connect() as connection:
+        port = connection.getsockname()[1]
+        for _ in range(3):
+            connection.sendall(frame)
+            answer = read_frame(connection)
+            assert answer[:4] in (b"\x80\1\0\3", b"\x82\x61\x01" + answer[3:4])  # an exception
+        ask_text(connection, "it goes on")
+    line = server.told_about(port)
+    assert re.match(r"WARNING:EchoService.\w+:127.0.0.1:\d+: ", line)
+    assert len(line) < 500
+
+
+CLOSED = {
+    "a frame of length 0": b"\0\0\0\0",
+    "a frame of a negative length": b"\xff\xff\xff\xff" + b"x" * 100,
+    "a frame of 2 GB": HUGE + b"x" * 100,
+    "a frame just over the limit": struct.pack(">I", LIMIT + 1) + b"x",
+    "garbage in a frame": framed(b"garbage without any meaning"),
+    "garbage": b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x5a" * 512,
+    "a frame of one byte": framed(b"\x80"),
+    "a name that is longer than its frame": framed(b"\x80\1\0\1\x7f\xff\xff\xffx"),
+    "a version that there is not": framed(b"\x80\2\0\1\0\0\0\4text\0\0\0\1\0"),
+    "compact: a version that there is not": framed(b"\x82\x22\x01\x04text\0"),
+    "compact: a name without a length": framed(b"\x82\x21" + b"\xff" * 20),
+    "an old message whose name is too long": framed(b"\0\0\1\0text\1\0\0\0\1\0"),
+}
+
+
+@pytest.mark.parametrize("data", CLOSED.values(), ids=CLOSED)
+def test_who_does_not_speak_thrift_is_disconnected(server: Server, data: bytes) -> None:
+    with server.connect() as connection:
+        port = connection.getsockname()[1]
+        connection.sendall(data)
+        with suppress(ConnectionResetError):
+            assert connection.recv(1) == b""
+    line = server.told_about(port)
+    assert re.match(r"WARNING:EchoService.\w+:127.0.0.1:\d+ was closed: ", line)
+
+
+def test_a_frame_of_exactly_the_limit_is_served(server: Server) -> None:
+    frame = request(lambda client: client.send_text(""))
+    text = "x" * (LIMIT - (len(frame) - 4))
+    assert len(request(lambda client: client.send_text(text))) == LIMIT + 4
+    ask_text(server.other, text)
+
+
+@pytest.mark.parametrize("segment", [8192, 16384, 65536, 131072])
+@pytest.mark.parametrize("protocol", ["binary", "compact"])
+def test_a_first_segment_of_a_round_length_is_not_taken_for_the_end(
+    server: Server, segment: int, protocol: str
+) -> None:
+    text = "x" * (2 * segment)
+    with server.connect() as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if protocol == "binary":
+            frame = request(lambda client: client.send_text(text))
+        else:
+            frame = request(lambda client: client.send_text(text), TCompactProtocolAccelerated)
+        connection.sendall(frame[:segment])
+        server.check()  # so that it has been read by itself
+        connection.sendall(frame[segment:])
+        assert text.encode() in read_frame(connection)
+
+
+def test_one_byte_at_a_time_is_put_together(server: Server) -> None:
+    with server.connect() as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        frame = request(lambda client: client.send_text("bit by bit"))
+        for place in range(len(frame)):
+            connection.sendall(frame[place : place + 1])
+        assert b"bit by bit" in read_frame(connection)
+
+
+def test_a_client_that_sends_and_never_reads_is_not_read_from(server: Server) -> None:
+    server.check()
+    before = server.memory()
+    frame = request(lambda client: client.send_text("x" * 100_000))
+    with server.connect() as connection:
+        connection.settimeout(1.0)  # by then the sockets are full; it costs nothing if they were
+        sent = 0
+        with suppress(TimeoutError):
+            while sent < 100_000_000:
+                sent += connection.send(frame)
+        assert sent < 50_000_000, "It reads from a client that does not read."
+        assert server.memory() < before + 30
+        server.check()
+    server.check()
+    assert server.memory() < before + 30
+
+
+def test_memory_comes_back_from_frames_that_never_end(server: Server) -> None:
+    server.check()
+    before = server.memory()
+    connections = [server.connect() for _ in range(50)]
+    for connection in connections:
+        connection.sendall(struct.pack(">I", LIMIT) + b"x" * (LIMIT - 1))
+    server.check()
+    for connection in connections:
+        connection.close()
+    ask_text(server.other, "x" * 100_000)
+    for _ in range(20):
+        server.check()
+    assert server.memory() < before + 40
+
+
+TREE = ttypes.Tree(value=1, children=[ttypes.Tree(value=2, children=[])])
+VALID = [
+    request(lambda client: client.send_text("text")),
+    request(lambda client: client.send_everything(everything())),
+    request(lambda client: client.send_everything(everything()), TCompactProtocolAccelerated),
+    request(lambda client: client.send_tree(TREE)),
+    request(lambda client: client.send_ping()),
+]
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> bytes:
+    """Give a message of which some bytes were changed, taken out or put in."""
+    content = bytearray(draw(st.sampled_from(VALID))[4:])
+    for _ in range(draw(st.integers(1, 8))):
+        place = draw(st.integers(0, max(0, len(content) - 1)))
+        what = draw(st.sampled_from(["change", "cut", "put", "end"]))
+        if what == "change" and content:
+            content[place] = draw(st.integers(0, 255))
+        elif what == "cut":
+            del content[place : place + draw(st.integers(1, 16))]
+        elif what == "put":
+            content[place:place] = draw(st.binary(min_size=1, max_size=16))
+        else:
+            del content[place:]
+    return framed(bytes(content))
+
+
+@settings(
+    max_examples=100,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(
+    frames=st.lists(st.one_of(st.binary(max_size=200), mutated()), min_size=1, max_size=5),
+    split=st.integers(1, 5000),
+)
+def test_whatever_is_sent_others_are_served(
+    server: Server, frames: list[bytes], split: int
+) -> None:
+    data = b"".join(frames)
+    before = len(server.lines)
+    with server.connect() as connection, suppress(OSError):
+        for start in range(0, len(data), split):
+            connection.sendall(data[start : start + split])
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(65536):
+            pass
+    server.check()
+    assert [x for x in server.lines[before:] if not x.startswith("WARNING:EchoService.")] == []
+    assert server.process.poll() is None

@@ -1,0 +1,456 @@
+"""NBServerTask: whom it serves, in which order, within which limits, and how it ends."""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+import threading
+import time
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from sparts.errors import StartError
+from sparts.tasks.thrift import NBServerTask, ThriftHandlerTask
+from sparts.testing.certificates import FIRST_CERTIFICATE
+from sparts.testing.running import ServiceFactory, running, service_of
+from sparts.testing.waiting import log_of, restart
+from thrift.Thrift import TApplicationException
+
+from tests.thrift.echo import (
+    HERE,
+    PROTOCOLS,
+    AsyncHandler,
+    Echo,
+    EchoHandler,
+    InlineHandler,
+    Other,
+    OtherHandler,
+    apache_client,
+    ask_text,
+    connect,
+    interop,
+    read_frame,
+    request,
+)
+
+HANDLERS = [EchoHandler, InlineHandler, AsyncHandler]
+
+
+class Multiplexed(NBServerTask):
+    """Serves all handlers."""
+
+    MULTIPLEX = True
+
+
+def start_error(*tasks: Any) -> str:
+    with pytest.raises(StartError) as failed, running(service_of(*tasks), *HERE):
+        pass
+    return str(failed.value)
+
+
+def texts(connection: socket.socket, count: int) -> list[str]:
+    """Read the answers to so many calls, and give what stands in angle brackets in each."""
+    found = [re.search(rb"<(.*)>", read_frame(connection)) for _ in range(count)]
+    return [match[1].decode() for match in found if match is not None]
+
+
+# -- whom it serves --------------------------------------------------------------------------------
+
+
+def test_the_only_handler_is_served_after_it_has_started() -> None:
+    order: list[str] = []
+
+    class Handler(OtherHandler):
+        def start(self) -> None:
+            order.append("handler started")
+
+        def stop(self) -> None:
+            order.append("handler stops")
+
+    class Server(NBServerTask):
+        def start(self) -> None:
+            order.append("server starts")
+            super().start()
+
+        def join(self) -> None:
+            super().join()
+            order.append("server ended")
+
+    with (
+        running(service_of(Server, Handler), *HERE) as service,
+        apache_client(service, made=Other) as asking,
+    ):
+        assert asking.answer() == 42
+    assert order == ["handler started", "server starts", "server ended", "handler stops"]
+
+
+def test_a_server_without_a_handler_or_with_two_says_so() -> None:
+    assert start_error(NBServerTask) == (
+        "NBServerTask needs a handler that implements a service: no ThriftHandlerTask is there."
+    )
+    assert start_error(NBServerTask, EchoHandler, OtherHandler) == (
+        "NBServerTask can serve one handler, and there are EchoHandler, OtherHandler. Set MODULE to"
+        " the service that it is to serve, or MULTIPLEX = True."
+    )
+
+
+def test_module_chooses_the_handler(service_factory: ServiceFactory) -> None:
+    class OtherServer(NBServerTask):
+        MODULE = Other
+
+    service = service_factory(service_of(OtherServer, EchoHandler, OtherHandler), *HERE)
+    with apache_client(service, made=Other) as asking:
+        assert asking.text("a") == "A"
+    message = start_error(OtherServer, EchoHandler)
+    assert message.endswith("needs a handler that implements Other: none of EchoHandler does.")
+
+
+def test_a_handler_of_a_service_that_extends_the_module_is_served(
+    service_factory: ServiceFactory,
+) -> None:
+    class BaseServer(NBServerTask):
+        MODULE = interop.Base
+
+    service = service_factory(service_of(BaseServer, EchoHandler, OtherHandler), *HERE)
+    with apache_client(service) as asking:
+        assert asking.ping() is None
+        assert asking.text("a") == "a"
+
+
+@pytest.mark.parametrize("protocol", ["binary", "compact", "plain binary", "plain compact"])
+def test_multiplexed_calls_find_their_service(
+    protocol: str, service_factory: ServiceFactory
+) -> None:
+    service = service_factory(service_of(Multiplexed, EchoHandler, OtherHandler), *HERE)
+    with apache_client(service, protocol, Echo, "Echo") as asking:
+        assert asking.text("a") == "a"
+        assert asking.ping() is None
+    with apache_client(service, protocol, Other, "Other") as asking:
+        assert asking.text("a") == "A"
+    elsewhere = apache_client(service, protocol, Other, "Elsewhere")
+    with elsewhere as asking, pytest.raises(TApplicationException) as unknown:
+        asking.text("a")
+    assert unknown.value.type == TApplicationException.UNKNOWN_METHOD
+    assert unknown.value.message == "there is no service 'Elsewhere', but Echo, Other"
+    with (
+        apache_client(service, protocol, Other) as asking,
+        pytest.raises(TApplicationException, match="names no service; there are Echo, Other"),
+    ):
+        asking.text("a")
+
+
+def test_a_call_that_names_no_service_goes_to_the_one_of_module_or_the_only_one(
+    service_factory: ServiceFactory,
+) -> None:
+    class Default(Multiplexed):
+        MODULE = Other
+
+    service = service_factory(service_of(Default, EchoHandler, OtherHandler), *HERE)
+    with apache_client(service, made=Other) as asking:
+        assert asking.text("a") == "A"
+    with apache_client(service, made=Echo, multiplex="Echo") as asking:
+        assert asking.text("a") == "a"
+    service_factory.stop(service)
+    service = service_factory(service_of(Multiplexed, OtherHandler), *HERE)
+    with apache_client(service, made=Other) as asking:
+        assert asking.text("a") == "A"
+
+
+def test_two_handlers_of_one_service_need_names() -> None:
+    class Second(OtherHandler): ...
+
+    class Named(OtherHandler):
+        SERVICE_NAME = "Named"
+
+    assert start_error(Multiplexed, OtherHandler, Second) == (
+        "OtherHandler and Second both implement the service Other: give one of them another "
+        "SERVICE_NAME."
+    )
+    with running(service_of(Multiplexed, OtherHandler, Named), *HERE) as service:
+        for name in ("Other", "Named"):
+            with apache_client(service, made=Other, multiplex=name) as asking:
+                assert asking.answer() == 42
+
+
+# -- how it answers --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_client_is_answered_in_the_protocol_that_it_speaks(
+    protocol: str, service_factory: ServiceFactory
+) -> None:
+    service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)
+    with apache_client(service, protocol) as asking:
+        assert asking.text("héllo") == "héllo"
+        assert asking.ping() is None
+        asking.tell("once")  # nobody answers; the next answer is that of the next call
+        assert asking.add(1, 2) == 3
+        assert service.requireTask(EchoHandler).told == ["once"]
+
+
+@pytest.mark.parametrize("handler", HANDLERS)
+def test_pipelined_requests_are_answered_in_their_order(
+    handler: type[ThriftHandlerTask], service_factory: ServiceFactory
+) -> None:
+    service = service_factory(service_of(NBServerTask, handler), *HERE)
+    numbers = [str(number) for number in range(1000)]
+    with connect(service) as connection:
+        sent = b"".join(
+            request(lambda client, number=number: client.send_text(f"<{number}>"))
+            for number in numbers
+        )
+        sender = threading.Thread(target=connection.sendall, args=(sent,))
+        sender.start()
+        assert texts(connection, len(numbers)) == numbers
+        sender.join()
+
+
+def test_calls_of_several_clients_run_at_a_time(service_factory: ServiceFactory) -> None:
+    service = service_factory(service_of(NBServerTask, EchoHandler), *HERE, "--thrift-threads", "3")
+    handler = service.requireTask(EchoHandler)
+    server = service.requireTask(NBServerTask)
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connect(service)) for _ in range(5)]
+        for number, connection in enumerate(clients):
+            call = request(lambda client, number=number: client.send_slowly(f"<{number}>"))
+            connection.sendall(call)
+        for _ in range(3):
+            assert handler.entered.acquire(timeout=30)
+        while server.n_waiting() < 2:  # until the engine has read both: it tells nobody
+            time.sleep(0.001)
+        assert not handler.entered.acquire(blocking=False)
+        handler.go_on.set()
+        for number, connection in enumerate(clients):
+            assert texts(connection, 1) == [str(number)]
+        assert server.n_waiting() == 0
+
+
+def test_inline_handlers_answer_while_all_threads_are_busy(
+    service_factory: ServiceFactory,
+) -> None:
+    class Quick(OtherHandler):
+        INLINE = True
+
+    service = service_factory(
+        service_of(Multiplexed, EchoHandler, Quick), *HERE, "--thrift-threads", "1"
+    )
+    handler = service.requireTask(EchoHandler)
+    with connect(service) as one, connect(service) as two:
+        for connection in (one, two):
+            connection.sendall(_multiplexed(request(lambda client: client.send_slowly("<a>"))))
+        assert handler.entered.acquire(timeout=30)
+        with apache_client(service, made=Other, multiplex="Other") as asking:
+            assert asking.answer() == 42
+        handler.go_on.set()
+        assert texts(one, 1) == texts(two, 1) == ["a"]
+
+
+def _multiplexed(frame: bytes, service: bytes = b"Echo:") -> bytes:
+    """Name a service in a request of the binary protocol."""
+    length = int.from_bytes(frame[8:12]) + len(service)
+    content = frame[4:8] + length.to_bytes(4) + service + frame[12:]
+    return len(content).to_bytes(4) + content
+
+
+def test_coroutines_of_several_clients_run_at_a_time(service_factory: ServiceFactory) -> None:
+    class Waiting(OtherHandler):
+        def initTask(self) -> None:  # noqa: N802
+            super().initTask()
+            self.inside = 0
+
+        async def text(self, text: str) -> str:  # type: ignore[override]
+            import asyncio
+
+            self.inside += 1
+            while self.inside < 8:
+                await asyncio.sleep(0)
+            return text
+
+    service = service_factory(service_of(NBServerTask, Waiting), *HERE, "--thrift-threads", "1")
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connect(service)) for _ in range(8)]
+        for connection in clients:
+            connection.sendall(request(lambda c: c.send_text("<a>"), service=Other))
+        for connection in clients:
+            assert texts(connection, 1) == ["a"]
+
+
+def test_it_speaks_over_a_unix_socket(service_factory: ServiceFactory, tmp_path: Any) -> None:
+    path = str(tmp_path / "thrift.sock")
+    service = service_factory(service_of(NBServerTask, EchoHandler), "--thrift-sock", path)
+    with apache_client(service) as asking:
+        assert asking.text("a") == "a"
+        assert asking.who() == "a Unix socket"
+
+
+def test_large_frames_and_pipelined_ones_go_over_tls(
+    service_factory: ServiceFactory, tmp_path: Any
+) -> None:
+    certificate = tmp_path / "server.pem"
+    certificate.write_text(FIRST_CERTIFICATE)
+    service = service_factory(
+        service_of(NBServerTask, EchoHandler), *HERE, "--thrift-tls-cert", str(certificate)
+    )
+    context = ssl.create_default_context(
+        cadata=FIRST_CERTIFICATE[FIRST_CERTIFICATE.index("-----BEGIN CERT") :]
+    )
+    with (
+        connect(service) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as connection,
+    ):
+        for size in (1, 16_000, 65_536, 3_000_000):
+            ask_text(connection, "x" * size)
+        connection.sendall(request(lambda client: client.send_text("<a>")) * 100)
+        assert texts(connection, 100) == ["a"] * 100
+
+
+# -- its limits ------------------------------------------------------------------------------------
+
+
+def test_a_client_that_is_idle_is_disconnected(service_factory: ServiceFactory) -> None:
+    service = service_factory(
+        service_of(NBServerTask, EchoHandler), *HERE, "--thrift-idle-timeout", "50ms"
+    )
+    with connect(service) as fresh, connect(service) as used:
+        ask_text(used, "a")
+        assert fresh.recv(1) == b""
+        assert used.recv(1) == b""
+    assert service.requireTask(NBServerTask).n_timeouts() == 2
+
+
+def test_a_call_that_takes_long_is_not_idle(service_factory: ServiceFactory) -> None:
+    service = service_factory(
+        service_of(NBServerTask, EchoHandler), *HERE, "--thrift-idle-timeout", "50ms",
+        "--thrift-request-timeout", "50ms",
+    )  # fmt: skip
+    handler = service.requireTask(EchoHandler)
+    with connect(service) as busy, connect(service) as idle:
+        busy.sendall(request(lambda client: client.send_slowly("<a>")))
+        assert idle.recv(1) == b""  # so the time has passed
+        handler.go_on.set()
+        assert texts(busy, 1) == ["a"]
+
+
+@pytest.mark.parametrize("part", [1, 3, 4, 5, 20])
+def test_a_request_that_does_not_come_to_its_end_is_disconnected_and_logged(
+    part: int, service_factory: ServiceFactory
+) -> None:
+    service = service_factory(
+        service_of(NBServerTask, EchoHandler), *HERE, "--thrift-request-timeout", "50ms"
+    )
+    with connect(service) as connection, log_of(service) as log:
+        connection.sendall(request(lambda client: client.send_text("a"))[:part])
+        assert connection.recv(1) == b""
+        (line,) = log.wait()
+    assert re.fullmatch(
+        r"WARNING:Service.NBServerTask:127.0.0.1:\d+ was closed: a request or its answer was under "
+        r"way for longer than 0.05 s",
+        line,
+    )
+
+
+def test_an_answer_that_is_not_taken_is_given_up(service_factory: ServiceFactory) -> None:
+    service = service_factory(
+        service_of(NBServerTask, EchoHandler), *HERE, "--thrift-request-timeout", "100ms"
+    )
+    with connect(service) as connection, log_of(service) as log:
+        connection.sendall(request(lambda client: client.send_text("x" * 12_000_000)))
+        log.wait_for_line("was closed: a request or its answer was under way")
+    assert service.requireTask(NBServerTask).n_timeouts() == 1
+
+
+# -- its end ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("handler", [EchoHandler])
+def test_a_stop_finishes_calls_that_run_and_requests_that_have_come(
+    handler: type[EchoHandler], service_factory: ServiceFactory
+) -> None:
+    service = service_factory(service_of(NBServerTask, handler), *HERE, "--thrift-threads", "1")
+    task, server = service.requireTask(handler), service.requireTask(NBServerTask)
+    with connect(service) as running_, connect(service) as waiting, connect(service) as idle:
+        ask_text(idle, "a")
+        running_.sendall(request(lambda client: client.send_slowly("<one>")) * 2)
+        assert task.entered.acquire(timeout=30)
+        waiting.sendall(request(lambda client: client.send_slowly("<two>")))
+        while server.n_waiting() < 1:
+            time.sleep(0.001)
+        service.shutdown()
+        assert idle.recv(1) == b""
+        assert not service.ended.is_set()
+        task.go_on.set()
+        assert texts(running_, 2) == ["one", "one"]
+        assert texts(waiting, 1) == ["two"]
+        assert running_.recv(1) == waiting.recv(1) == b""
+    assert service.join(30)
+
+
+def test_a_stop_finishes_coroutines(service_factory: ServiceFactory) -> None:
+    class Slow(OtherHandler):
+        async def text(self, text: str) -> str:  # type: ignore[override]
+            import asyncio
+
+            await asyncio.to_thread(self.inside.set)
+            await asyncio.to_thread(self.go_on.wait, 30)
+            return text
+
+        inside, go_on = threading.Event(), threading.Event()
+
+    service = service_factory(service_of(NBServerTask, Slow), *HERE)
+    with connect(service) as connection:
+        connection.sendall(request(lambda client: client.send_text("<a>"), service=Other))
+        assert Slow.inside.wait(30)
+        service.shutdown()
+        assert service.requireTask(NBServerTask).stop_event.wait(30)
+        Slow.go_on.set()
+        assert texts(connection, 1) == ["a"]
+
+
+def test_what_takes_too_long_at_the_stop_is_cut_off_and_logged(
+    service_factory: ServiceFactory,
+) -> None:
+    service = service_factory(
+        service_of(NBServerTask, EchoHandler), *HERE, "--stop-timeout", "1.2s"
+    )
+    with connect(service) as connection, log_of(service) as log:
+        connection.sendall(request(lambda client: client.send_text("a"))[:10])
+        while service.requireTask(NBServerTask).n_connections() < 1:
+            time.sleep(0.001)
+        ask = request(lambda client: client.send_text("<b>"))
+        with connect(service) as other:
+            other.sendall(ask)
+            assert texts(other, 1) == ["b"]
+        service.shutdown()
+        assert service.join(30)
+        log.wait_for_line("1 clients were cut off: they took too long")
+        assert connection.recv(1) == b""
+
+
+def test_a_restart_keeps_the_port_and_serves_whom_the_last_instance_did_not(
+    service_factory: ServiceFactory,
+) -> None:
+    service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)
+    port = service.requireTask(NBServerTask).bound_port
+    for _ in range(3):
+        with connect(service) as before:
+            ask_text(before, "a")
+            service = restart(service)
+            assert service.requireTask(NBServerTask).bound_port == port
+            assert before.recv(1) == b""
+        with connect(service) as after:
+            ask_text(after, "b")
+
+
+def test_connections_are_counted(service_factory: ServiceFactory) -> None:
+    service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)
+    server = service.requireTask(NBServerTask)
+    with connect(service) as one, connect(service) as other:
+        ask_text(one, "a")
+        ask_text(other, "a")
+        assert (server.n_connections(), server.n_accepted()) == (2, 2)
+    with connect(service) as last:
+        ask_text(last, "a")
+        assert server.n_accepted() == 3
+        assert server.bound_host == "127.0.0.1"
