@@ -110,10 +110,9 @@ def resolve_needs(references: Iterable[TaskReference]) -> dict[type[VTask], list
                 _add(chosen, met)
                 pending.append(met)
             needs[task].append(met)
-    for task, met_already in needs.items():
-        followed = tuple(task.follows())
-        also = [t for t in needs if issubclass(t, followed) and t is not task]
-        met_already += [t for t in also if t not in met_already]
+    for task, known in needs.items():
+        if followed := tuple(task.follows()):
+            known += [t for t in needs if issubclass(t, followed) and t not in (task, *known)]
     return {task: needs[task] for task in _ordered(needs)}
 
 
