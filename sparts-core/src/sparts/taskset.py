@@ -235,8 +235,8 @@ class Tasks:
     def dependencies(self, task: VTask) -> list[VTask]:
         """Return the tasks of this service that a task depends on, or follows, directly."""
         found = [self.get(_name_or_class(need)) for need in type(task).dependencies()]
-        followed = tuple(type(task).follows())
-        found += [t for t in self if isinstance(t, followed) and t is not task]
+        if followed := tuple(type(task).follows()):
+            found += [t for t in self if isinstance(t, followed) and t is not task]
         return [need for need in dict.fromkeys(found) if need is not None]
 
     def dependants(self, task: VTask) -> list[VTask]:

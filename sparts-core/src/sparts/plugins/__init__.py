@@ -28,15 +28,14 @@ COMMANDS = "sparts.commands"
 
 #: The tasks of our own plugins, so that a missing one can be told with the command that brings it.
 OUR_TASKS = {
-    "TornadoIOLoopTask": "sparts-tornado",
-    "TornadoHTTPTask": "sparts-tornado",
-    "TwistedReactorTask": "sparts-twisted",
-    "DBusClientTask": "sparts-dbus",
-    "DBusMainLoopTask": "sparts-dbus",
-    "DBusServiceTask": "sparts-dbus",
-    "GLibMainLoopTask": "sparts-dbus",
-    "NBServerTask": "sparts-thrift",
-    "ThriftHTTPTask": "sparts-thrift",
+    task: distribution
+    for distribution, tasks in {
+        "sparts-dbus": "DBusClientTask DBusMainLoopTask DBusServiceTask GLibMainLoopTask",
+        "sparts-thrift": "NBServerTask ThriftHTTPTask",
+        "sparts-tornado": "StatusHTTPTask TornadoHTTPTask TornadoIOLoopTask",
+        "sparts-twisted": "TwistedReactorTask",
+    }.items()
+    for task in tasks.split()
 }
 
 
