@@ -31,7 +31,7 @@ OUR_TASKS = {
     task: distribution
     for distribution, tasks in {
         "sparts-dbus": "DBusClientTask DBusMainLoopTask DBusServiceTask GLibMainLoopTask",
-        "sparts-thrift": "NBServerTask ThriftHTTPTask",
+        "sparts-thrift": "FB303HandlerTask NBServerTask ThriftHTTPTask",
         "sparts-tornado": "StatusHTTPTask TornadoHTTPTask TornadoIOLoopTask",
         "sparts-twisted": "TwistedReactorTask",
     }.items()
