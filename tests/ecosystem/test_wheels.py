@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.build_distributions import ROOT
 from tests.ecosystem.conftest import build_all, find_wheels
 
 PLUGINS = ("tornado", "thrift", "twisted", "dbus")
@@ -76,6 +77,13 @@ def test_each_package_of_a_plugin_says_that_it_is_typed(
     name = f"sparts-{plugin}"
     typed = {f"{package}/py.typed" for package in OWNED[name]}
     assert typed <= set(names_in(wheels[name]))
+
+
+def test_files_of_the_status_page_are_in_the_wheel(wheels: dict[str, Path]) -> None:
+    folder = ROOT / "sparts-tornado/src/sparts/tasks/tornado/status/static"
+    files = {f"sparts/tasks/tornado/status/static/{path.name}" for path in folder.iterdir()}
+    assert "sparts/tasks/tornado/status/static/index.html" in files
+    assert files <= set(names_in(wheels["sparts-tornado"]))
 
 
 def test_core_alone_has_modules_in_the_namespaces_themselves(wheels: dict[str, Path]) -> None:

@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families as parse
+from sparts.tasks.tornado.status import StatusHTTPTask
 
+from tests.core.test_reliability_system import _pass_time, _switches
 from tests.processes import ServiceProcess, clean_environment
-from tests.tornado.status_clients import TOKEN, Client
+from tests.tornado.status_clients import TOKEN, Client, Stream
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "status.py"
 
@@ -50,3 +52,21 @@ def test_status_example_ends_in_order_while_a_page_is_open(tmp_path: Path) -> No
             assert service.stop(signal.SIGTERM) == 0
             answer.read()
     assert "cut off" not in service.output
+
+
+SCRIPT = "from sparts.vservice import VService as S; S.TASKS = ['StatusHTTPTask']; S.initFromCLI()"
+
+
+def test_service_comes_to_rest_when_the_page_has_been_closed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SCRIPT, "--status-port", "0"]
+    with ServiceProcess(command, cwd=tmp_path) as service:
+        client = Client(service.listening_port("StatusHTTPTask"))
+        service.read_until_started()
+        stream = Stream(client)
+        assert "service" in stream.next()
+        stream.close()
+        before = -1
+        while (now := _switches(service.process.pid)) != before:  # never the same, if it ticks on
+            before = now
+            _pass_time(2 * StatusHTTPTask.TICK)
+        assert service.stop() == 0

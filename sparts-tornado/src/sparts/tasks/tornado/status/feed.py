@@ -151,7 +151,7 @@ class Feed:
 
     def _take(self, sections: dict[str, Any]) -> None:
         counters, values = sections["counters"], sections["values"]
-        self._names = [f"{each['task']}\0{each['name']}" for each in counters]
+        self._names = [f"{each['task']}\0{each['name']}\0{each['part']}" for each in counters]
         self._history.add(sections["now"], self._names, values)
         self._tick += 1
         for name, content in sections.items():

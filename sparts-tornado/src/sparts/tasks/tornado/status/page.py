@@ -47,19 +47,19 @@ def describe_page(task: StatusHTTPTask) -> dict[str, Any]:
 
 
 def _counter(owner: str, reading: Reading) -> dict[str, Any]:
-    """What one number is, for a person."""
+    """What one number is, for a person: of which counter, and which part of that."""
     labels = dict(reading.labels)
-    name, grows, unit = reading.name, reading.kind == "counter", reading.unit
+    part, grows, unit = "", reading.kind == "counter", reading.unit
     if reading.kind == "summary":
         what, window = labels.pop("type"), labels.pop("window", None)
-        name += f" {what}" + (f" of {window} s" if window else ", in all")
+        part = f"{what} of {window} s" if window else f"{what}, in all"
         grows = window is None
         unit = {"count": "", "rate": "/s"}.get(what, unit)
-    if labels:
-        name += " " + label_text(labels.items())
+    name = reading.name + (" " + label_text(labels.items()) if labels else "")
     return {
         "task": owner,
         "name": name,
+        "part": part,
         "grows": grows,
         "help": reading.help,
         "unit": unit,

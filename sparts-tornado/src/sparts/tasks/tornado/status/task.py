@@ -9,7 +9,7 @@ from sparts.logs import RecentLines
 from sparts.options import option
 from sparts.options.binding import env_prefix
 from sparts.stacks import format_thread
-from sparts.tasks.tornado.http import TornadoHTTPTask
+from sparts.tasks.tornado.http import TornadoHTTPTask, access_level_name
 from sparts.tasks.tornado.status import handlers
 from sparts.tasks.tornado.status.asking import Asker
 from sparts.tasks.tornado.status.control import control_routes
@@ -33,6 +33,7 @@ class StatusHTTPTask(TornadoHTTPTask):
     SERVICE_DEFAULTS = False
     DEFAULT_HOST = "127.0.0.1"
     DEFAULT_PORT = 8081
+    MAX_BODY = 1024 * 1024
 
     ANSWER_TIMEOUT: ClassVar[float] = 5.0
     """Seconds after which what the service has not told is given up: then the answer is 503."""
@@ -53,6 +54,13 @@ class StatusHTTPTask(TornadoHTTPTask):
         metavar="TOKEN",
         help="what a client must present to use the controls",
         secret=True,
+    )
+    access_log = option(
+        type=access_level_name,
+        default="OFF",  # a probe that says 503 is no error of the server
+        metavar="LEVEL",
+        help="which requests to log: INFO all, WARNING those of status 400 or more, ERROR those of "
+        "500 or more, OFF none",
     )
     allowed_host = option(
         action="append",

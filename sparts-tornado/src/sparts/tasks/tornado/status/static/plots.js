@@ -5,13 +5,14 @@ import { byId, keep, make, number, say, svg } from "./dom.js";
 const SPAN = 300; // seconds that a plot shows at most
 const FIRST = 60; // seconds that it shows at least
 const GAP = 5; // seconds without a value after which the curve is broken
-const MANY = 80; // counters from which on groups begin closed
+const MANY = 150; // numbers from which on groups begin closed
 
 let counters = [];
 let times = [];
 const series = new Map(); // values by key, as long as `times`
 
-const keyOf = (counter) => `${counter.task}\u0000${counter.name}`;
+const keyOf = (counter) => `${counter.task}\u0000${counter.name}\u0000${counter.part}`;
+const latest = (counter) => number(series.get(keyOf(counter))?.at(-1)) + (counter.unit ? ` ${counter.unit}` : "");
 
 export function define(found) {
   counters = found;
@@ -88,14 +89,33 @@ function draw(plot, found, now) {
   plot.querySelector(".base").setAttribute("y2", y(0));
 }
 
-function card(counter) {
+// One card shows all parts of a counter (its percentiles, say), and plots the one that tells most.
+function cards(found) {
+  const byName = new Map();
+  for (const counter of found) {
+    if (!byName.has(counter.name)) byName.set(counter.name, []);
+    byName.get(counter.name).push(counter);
+  }
+  return [...byName].map(([name, parts]) => {
+    const main = ["p99 ", "p90 ", "p50 ", "avg ", ""].map((start) => parts.find((each) => each.part.startsWith(start)));
+    return { name, parts, main: main.find((each) => each) };
+  });
+}
+
+function card({ name, parts, main }) {
   const plot = svg("svg", { class: "plot", viewBox: "0 0 100 24", preserveAspectRatio: "none", "aria-hidden": "true" },
     svg("line", { class: "base", x1: 0, x2: 100, y1: 23, y2: 23 }),
     svg("path", { class: "area" }), svg("path", { class: "curve" }));
-  return make("li", { "data-counter": `${counter.task}.${counter.name}` },
-    make("code", { class: "label" }, counter.name),
+  return make("li", { "data-counter": `${main.task}.${name}`, class: parts.length > 3 ? "wide" : "" },
+    make("code", { class: "label" }, name),
     make("span", { class: "number" }, make("b"), make("span", { class: "muted" })),
-    plot, counter.help ? make("small", null, counter.help) : null);
+    plot, make("dl", { hidden: parts.length < 2 }), main.help ? make("small", null, main.help) : null);
+}
+
+function showParts(list, parts) {
+  const shown = parts.length < 2 ? [] : parts;
+  keep(list, shown, (each) => each.part, (each) => make("div", null, make("dt", null, each.part), make("dd")),
+    (node, each) => say(node.lastChild, latest(each)));
 }
 
 function group(task) {
@@ -115,27 +135,29 @@ export function layOut() {
   }
   const tasks = [...groups.keys()];
   keep(byId("counters-groups"), tasks, (task) => `task ${task}`, group, (node, task) => {
-    const mine = groups.get(task);
+    const mine = cards(groups.get(task));
     say(node.querySelector("summary .muted"), mine.length === 1 ? "1 counter" : `${mine.length} counters`);
-    keep(node.querySelector("ul"), mine, keyOf, card);
+    keep(node.querySelector("ul"), mine, (each) => each.name, card, (own, each) => {
+      own.card = each;
+    });
   });
   show();
 }
 
 export function show() {
   const now = times.at(-1) ?? 0;
-  const known = new Map(counters.map((counter) => [keyOf(counter), counter]));
   for (const details of byId("counters-groups").querySelectorAll("details[open]")) {
     for (const node of details.querySelectorAll("li")) {
-      const counter = known.get(node.dataset.key);
-      if (!counter) continue;
-      const found = points(counter);
-      const unit = counter.unit ? ` ${counter.unit}` : "";
-      say(node.querySelector("b"), number(series.get(node.dataset.key)?.at(-1)) + unit);
-      say(node.querySelector(".number .muted"), counter.grows && found.length && series.get(node.dataset.key).at(-1) ? `${number(found.at(-1)[1])}/s` : "");
+      const { main, parts } = node.card;
+      const found = points(main);
+      const value = series.get(keyOf(main))?.at(-1);
+      say(node.querySelector("b"), latest(main));
+      const pace = main.grows && value && found.length ? `${number(found.at(-1)[1])}/s` : "";
+      say(node.querySelector(".number .muted"), pace || main.part);
       const plot = node.querySelector(".plot");
-      plot.classList.toggle("idle", found.every(([, value]) => value === 0));
+      plot.classList.toggle("idle", found.every((each) => each[1] === 0));
       draw(plot, found, now);
+      showParts(node.querySelector("dl"), parts);
     }
   }
 }
