@@ -16,6 +16,10 @@ from tests.core.commands import Done
 from tests.core.scripts import HEAD
 from tests.processes import clean_environment
 
+READ_ALL = "+dac_read_search"
+UNPRIVILEGED = ("setpriv", "--reuid=54321", "--regid=54321", "--clear-groups",
+                f"--inh-caps={READ_ALL}", f"--ambient-caps={READ_ALL}")  # fmt: skip
+"""What runs a command as a user with no rights but to read: Python may lie in a closed folder."""
 PLAIN = "class S(VService):\n    TASKS = [Worker]\n"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.daemons import script
+from tests.core.daemons import UNPRIVILEGED, script
 from tests.processes import STARTED
 
 root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
@@ -326,9 +326,8 @@ def test_wrong_user_group_folder_or_mask(
 
 @root
 def test_only_root_may_become_another_user(public_folder: Path) -> None:
-    prefix = ("setpriv", "--reuid=54321", "--regid=54321", "--clear-groups")
     with script(public_folder) as service:
-        done = service.run("--user", "nobody", "--dryrun", prefix=prefix)
+        done = service.run("--user", "nobody", "--dryrun", prefix=UNPRIVILEGED)
         message = "service.py: error: --user: only root may become another."
         assert (done.status, done.err[: len(message)]) == (2, message), done
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sparts.cli import pidfile
 
-from tests.core.daemons import Script, script
+from tests.core.daemons import UNPRIVILEGED, Script, script
 
 
 def test_of_many_starts_at_once_one_succeeds(tmp_path: Path) -> None:
@@ -151,14 +151,13 @@ def test_what_is_no_pid_file_is_refused(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a folder that we may not write to is another's")
 def test_folder_that_may_not_be_written(public_folder: Path) -> None:
-    prefix = ("setpriv", "--reuid=54321", "--regid=54321", "--clear-groups")
     with script(public_folder) as service:
-        done = service.run("--daemon", prefix=prefix)
+        done = service.run("--daemon", prefix=UNPRIVILEGED)
         assert done.status == 1
         assert f"--pidfile: cannot use {service.pid_file}: Permission denied." in done.err
         pid = service.start()
-        assert service.run("--status", prefix=prefix).status == 0  # anybody may ask
-        done = service.run("--kill", prefix=prefix)
+        assert service.run("--status", prefix=UNPRIVILEGED).status == 0  # anybody may ask
+        done = service.run("--kill", prefix=UNPRIVILEGED)
         assert (done.status, done.out) == (1, "")
         assert f"--kill: no permission to signal pid {pid}." in done.err
         service.stop()
