@@ -275,7 +275,7 @@ def test_required_option_may_come_from_any_source_and_missing_names_them_all(
     with environment(MYSERVICE_HTTP_KEY="2"):
         assert parsed(service).http_key == 2
     with pytest.raises(OptionError) as error:
-        parsed(service)
+        made(service)
     assert str(error.value) == (
         "--http-key is required: give the flag, the variable MYSERVICE_HTTP_KEY, or 'key' of "
         "[http] in a file for --config."

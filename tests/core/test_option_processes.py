@@ -124,6 +124,43 @@ def test_missing_required_option_ends_with_status_2(tmp_path: Path) -> None:
     assert_refused(*run_to_end(command, cwd=tmp_path), "--pause is required", "MYSERVICE_PAUSE")
 
 
+NEEDY = """
+from sparts.options import option
+from sparts.vservice import VService
+from sparts.vtask import VTask
+
+class Plain(VTask):
+    def _runloop(self):
+        self.stop_event.wait()
+
+class Needy(Plain):
+    key = option(required=True)
+
+class MyService(VService):
+    TASKS = [Plain, Needy]
+
+MyService.initFromCLI()
+"""
+
+
+def test_what_a_task_requires_is_required_only_where_it_runs(tmp_path: Path) -> None:
+    (tmp_path / "myservice.py").write_text(NEEDY)
+    command = [sys.executable, str(tmp_path / "myservice.py")]
+    assert_refused(*run_to_end([*command, "--tasks", "Needy"], cwd=tmp_path), "--Needy-key is")
+    assert run_to_end([*command, "--tasks"], cwd=tmp_path) == (0, "Plain\nNeedy")
+    status, text = run_to_end([*command, "--tasks", "Plain", "--dryrun"], cwd=tmp_path)
+    assert (status, text.split()[-1]) == (0, "Plain")
+    pid_file = ["--pidfile", str(tmp_path / "none.pid")]
+    status, text = run_to_end([*command, "--status", *pid_file], cwd=tmp_path)
+    assert status == 1
+    assert "required" not in text
+    with ServiceProcess([*command, "--tasks", "Plain"], cwd=tmp_path) as process:
+        process.read_until_started()
+        process.process.send_signal(signal.SIGHUP)
+        process.read_until("Reloaded")
+        assert process.stop(signal.SIGTERM) == 0
+
+
 def test_two_tasks_with_one_flag_end_with_status_2(tmp_path: Path) -> None:
     command = script(tmp_path, prefix="web")
     assert_refused(

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import signal
+import threading
+from concurrent.futures import Future
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
 
+import pytest
+from sparts.errors import LoopStoppedError, SkipTask, StartError, TaskStoppedError
 from sparts.states import ServiceStatus
-from sparts.testing.running import make_service
+from sparts.tasks.asyncio import AsyncioLoopTask
+from sparts.tasks.periodic import PeriodicTask
+from sparts.tasks.poller import PollerTask
+from sparts.tasks.queue import QueueTask
+from sparts.testing.running import make_service, running
+from sparts.testing.waiting import WAIT
 from sparts.vservice import VService
+from sparts.vtask import VTask
 
 from tests.core.scripts import service
 
@@ -181,6 +193,77 @@ class S(VService):
     with service(tmp_path, body) as process:
         assert process.finish() == 2
     assert process.lines == ["service.py: error: --left and --right exclude each other."]
+
+
+def test_start_that_ends_early_leaves_nobody_waiting(caplog: pytest.LogCaptureFixture) -> None:
+    waiting: list[Future[Any]] = []
+    polled: SimpleQueue[BaseException] = SimpleQueue()
+
+    class Fails(VTask):
+        LOOPLESS = True
+
+        def initTask(self) -> None:  # noqa: N802
+            raise ValueError("no such table")
+
+    class Items(QueueTask):
+        DEPS = [Fails]
+
+    class Times(PeriodicTask):
+        DEPS = [Fails]
+        INTERVAL = 60
+
+    class Value(PollerTask):
+        DEPS = [Fails]
+        INTERVAL = 60
+
+    class Service(VService):
+        TASKS = [Fails, AsyncioLoopTask, Items, Times, Value]
+
+        def initService(self) -> None:  # noqa: N802
+            waiting.append(self.tasks.AsyncioLoopTask.call(str))
+            waiting.append(self.tasks.Items.submit(1))
+            waiting.append(self.tasks.Times.execute_async())
+            reader.start()
+
+        def poll(self) -> None:
+            try:
+                self.tasks.Value.getValue()
+            except BaseException as error:
+                polled.put(error)
+
+    service = make_service(Service)
+    reader = threading.Thread(target=service.poll)
+    with pytest.raises(StartError, match="no such table"):
+        service.startBG()
+    call, item, run = waiting
+    assert isinstance(call.exception(timeout=0), LoopStoppedError)
+    assert item.cancelled()
+    assert run.cancelled()
+    assert isinstance(polled.get(timeout=WAIT), TaskStoppedError)
+    reader.join()
+    states = {task.name: str(task.state) for task in service.instances()}
+    assert states["Fails"] == "DEAD"
+    assert states["Items"] == "NEW"
+    assert "1 items were left when Items had stopped" in caplog.text
+    with pytest.raises(TaskStoppedError):
+        service.tasks.Items.queue.put(2)
+
+
+def test_items_of_a_task_that_leaves_itself_out_are_given_up() -> None:
+    items: list[Future[Any]] = []
+
+    class Skips(QueueTask):
+        def initTask(self) -> None:  # noqa: N802
+            raise SkipTask("not here")
+
+    class Service(VService):
+        TASKS = [Skips]
+
+        def initService(self) -> None:  # noqa: N802
+            items.append(self.tasks.Skips.submit(1))
+
+    with running(Service):
+        assert items[0].cancelled()
 
 
 def test_stop_at_the_very_end_of_the_start() -> None:

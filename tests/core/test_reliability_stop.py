@@ -120,6 +120,19 @@ def test_worker_that_never_returns(tmp_path: Path) -> None:
     assert "threading.Event().wait()" in process.output
 
 
+def test_only_what_has_not_ended_is_named(tmp_path: Path) -> None:
+    body = f"""
+class Ends(Worker):
+    def stop(self):
+        super().stop()
+        self.threads[0].join()
+{HANGS.replace("TASKS = [Hangs]", "TASKS = [Ends, Hangs]")}"""
+    with service(tmp_path, body, "--stop-timeout", "200ms") as process:
+        process.read_until_started()
+        assert process.stop(signal.SIGTERM) == 70
+    assert "CRITICAL:S:Not stopped, although 0.2 s have passed: Hangs" in process.lines
+
+
 def test_second_sigterm_ends_a_hung_stop_at_once(tmp_path: Path) -> None:
     with service(tmp_path, HANGS, "--stop-timeout", "1h") as process:
         process.read_until_started()

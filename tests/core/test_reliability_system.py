@@ -23,15 +23,18 @@ def test_sigusr1_logs_the_stacks_of_threads_and_coroutines(tmp_path: Path) -> No
     body = """
 import asyncio
 from sparts.loops import LoopBoundTask
-from sparts.tasks.asyncio import AsyncioLoopTask
+from sparts.tasks.asyncio import AsyncioLoopTask, AsyncioTask
 async def sleeper():
     await asyncio.get_running_loop().create_future()
 class Bound(LoopBoundTask):
     LOOP = AsyncioLoopTask
     def start_in_loop(self):
         self.kept = asyncio.ensure_future(sleeper())
+class Awaits(AsyncioTask):
+    async def run(self):
+        await asyncio.get_running_loop().create_future()
 class S(VService):
-    TASKS = [Worker, Bound]
+    TASKS = [Worker, Bound, Awaits]
 """
     with service(tmp_path, body) as process:
         process.read_until_started()
@@ -39,8 +42,10 @@ class S(VService):
         process.read_until("WARNING:S:Stacks of all threads:")
         process.read_until("Coroutine .* [(]sleeper[)]:")
         assert process.stop() == 0
-    assert "Thread S.Worker:" in process.lines
     assert "Thread MainThread:" in process.lines
+    stacks = [line for line in process.lines if line.startswith(("Thread ", "Coroutine "))]
+    assert stacks.count("Thread S.Worker:") == 1
+    assert len(set(stacks)) == len(stacks)  # each once: Awaits has its worker on the loop
 
 
 def test_service_in_a_thread_installs_no_signal_handlers() -> None:

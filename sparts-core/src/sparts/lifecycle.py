@@ -19,7 +19,7 @@ from sparts import systemd
 from sparts.errors import SpartsError, StartError, StopTimeoutError, TaskFailedError, UsageError
 from sparts.inbox import Message
 from sparts.signals import RELOAD, STACKS
-from sparts.stacks import format_thread, format_threads
+from sparts.stacks import format_thread
 from sparts.states import ServiceStatus, TaskState
 
 if TYPE_CHECKING:
@@ -244,7 +244,9 @@ class Lifecycle:
         service = self.service
         ended = (TaskState.NEW, TaskState.STOPPED, TaskState.SKIPPED, TaskState.DEAD)
         late: list[VTask] = [task for task in service.instances() if task.state not in ended]
-        names = ", ".join(task.name for task in late) or self._step or "a hook"
+        names = (
+            ", ".join(task.name for task in late if self._holds_up(task)) or self._step or "a hook"
+        )
         stacks = "".join(task.format_stacks() for task in late) + format_thread(self._worker.thread)
         error = StopTimeoutError(f"Not stopped, although {why}: {names}")
         service.logger.critical("%s\n%s", error, stacks)
@@ -258,13 +260,18 @@ class Lifecycle:
         teller.end(wait=True, timeout=1.0)  # a hook may be what hangs
         self._phase = "ended"
 
+    def _holds_up(self, task: VTask) -> bool:
+        """Whether the stop waits for a task: not if its threads have ended, and no join of it."""
+        gone = task.threads and not any(thread.is_alive() for thread in task.threads)
+        return not gone or self._step.endswith(f" of {task.name}")
+
     def _log_stacks(self) -> None:
-        loops = (
-            task.format_stacks() for task in self.service.instances() if task.state != TaskState.NEW
-        )
-        self.service.logger.warning(
-            "Stacks of all threads:\n%s%s", format_threads(), "".join(loops)
-        )
+        # Coroutines of a task without threads live on a loop, whose task shows them.
+        tasks = [task for task in self.service.instances() if not task.LOOPLESS]
+        theirs = {thread for task in tasks for thread in task.threads}
+        others = [thread for thread in threading.enumerate() if thread not in theirs]
+        stacks = [*map(format_thread, others), *(task.format_stacks() for task in tasks)]
+        self.service.logger.warning("Stacks of all threads:\n%s", "".join(stacks))
 
     def _pet_watchdog(self, interval: float) -> None:
         if self.service.healthy:

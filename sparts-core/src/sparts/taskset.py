@@ -271,7 +271,11 @@ class Tasks:
                 task.state = TaskState.SKIPPED
                 task.service.listeners.close(task.name)
                 del self._tasks[task.name]
+                task.left_out()
                 continue
+            except BaseException as error:
+                task.failed, task.state = error, TaskState.DEAD
+                raise
             self._initialised.append(task)
 
     def start(self, step: Step) -> None:
@@ -285,8 +289,10 @@ class Tasks:
         """Stop what was initialised, in reverse; return what each ``stop()`` and ``join()`` raised.
 
         Every task is told in reverse start order, but not before all that depend on it have been
-        joined.
+        joined. Before that, those that were not initialised end what others wait for.
         """
+        for task in self._tasks.keys() - {task.name for task in self._initialised}:
+            self._tasks[task].left_out()
         errors: list[tuple[VTask, BaseException]] = []
         waiting: dict[VTask, None] = {}
         dependants: dict[VTask, list[VTask]] = {}

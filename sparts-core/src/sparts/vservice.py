@@ -80,7 +80,10 @@ class VService(ServiceOptions, Health):
             )
         self.hooks = plugins.load_hooks()
         classes = self.resolve_tasks(self.hooks)
-        self.tasks = Tasks(_selected(classes, getattr(ns, "tasks", None)))
+        selected = getattr(ns, "tasks", None)
+        self.tasks = Tasks(_selected(classes, selected))
+        if selected != []:  # with no names they are only listed
+            options.check_required(ns, set(classes).difference(self.tasks.task_classes))
 
     # -- to override -------------------------------------------------------------------------------
 

@@ -279,8 +279,18 @@ class VTask:
         default does nothing. It must not raise.
         """
 
+    def left_out(self) -> None:
+        """End what others wait for: the task will not run.
+
+        Called in the lifecycle thread instead of `stop` and `join`, if `initTask` was not called or
+        raised: the task was skipped, or the start ended before it. The default sets `stop_event`.
+        It must not raise.
+        """
+        self.stop_event.set()
+        self.workers_left()
+
     def workers_left(self) -> None:
-        """Note that the last worker has left for good; called by it."""
+        """Note that the last worker has left for good, or that none will come; called by it."""
 
     def restarted(self) -> None:
         """Tell the tasks that depend on this one that its worker runs again after a failure."""

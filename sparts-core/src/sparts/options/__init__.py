@@ -20,7 +20,7 @@ from sparts.option_types import is_path
 from sparts.options.arguments import HelpFormatter, add_groups
 from sparts.options.binding import Binding, Source, source_of, state_of
 from sparts.options.changes import assign, holder_of, reload_options
-from sparts.options.sources import parse_options, refuse_all_but_help
+from sparts.options.sources import check_required, parse_options, refuse_all_but_help
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -31,6 +31,7 @@ __all__ = [
     "OptionGroup",
     "Source",
     "add_options",
+    "check_required",
     "checked_group",
     "declared_options",
     "option",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
 from sparts.errors import OptionError, UsageError
 from sparts.options.arguments import CONFIG, SHOW, WRITE
-from sparts.options.binding import STATE, Binding, Layer, Source, State, env_prefix
+from sparts.options.binding import STATE, Binding, Layer, Source, State, env_prefix, state_of
 
 _UNSET: Any = object()
 _BROKEN = "_sparts_broken"
@@ -41,7 +41,8 @@ def parse_options(
         argv: the command line without the program; None is that of the process.
 
     Raises:
-        OptionError: a flag, variable, file or value is wrong or missing; the message names it.
+        OptionError: a flag, variable, file or value is wrong; the message names it. (What is
+            required is looked for when the service is made: see `check_required`.)
         PluginError: a plugin is broken; see `refuse_all_but_help`.
         SystemExit: after ``-h``, ``--show-config``, ``--write-config`` and a completion.
     """
@@ -67,7 +68,6 @@ def parse_options(
         from sparts.options.text import shown_config
 
         _print_and_exit(shown_config(state))
-    _check_required(state)
     vars(ns).update(values)
     setattr(ns, STATE, state)
     return ns
@@ -86,8 +86,9 @@ def reload_values(old: State) -> tuple[State, dict[str, Any], list[str]]:
         return old, {}, []
     values, sources = _layered(old)
     new = old._replace(sources=sources, layered=values)
-    _check_required(new)
     changed = {d: value for d, value in values.items() if value != old.layered[d]}
+    for dest in changed:
+        _require(new, new.bindings[dest], values[dest])
     refused = [d for d in changed if not old.bindings[d].option.reloadable]
     for dest in refused:
         values[dest] = old.layered[dest]
@@ -163,14 +164,26 @@ def _environment(state: State) -> Layer:
     return found
 
 
-def _check_required(state: State) -> None:
-    for dest, binding in state.bindings.items():
-        if binding.option.required and state.layered[dest] is None:
-            section = "" if binding.owner is state.service else f" of [{binding.prefix}]"
-            raise OptionError(
-                f"{binding.flag} is required: give the flag, the variable {binding.env}, or "
-                f"'{binding.key}'{section} in a file for --config."
-            )
+def check_required(ns: argparse.Namespace, left_out: Collection[type] = ()) -> None:
+    """Raise `OptionError` if no source gives a required option; those of some tasks do not count.
+
+    Args:
+        ns: what `parse_options` returned; one that was made by hand is not checked.
+        left_out: the classes of the tasks that do not run.
+    """
+    state = state_of(ns)
+    for dest, binding in (state.bindings if state else {}).items():
+        if state is not None and binding.owner not in left_out:
+            _require(state, binding, getattr(ns, dest, None))
+
+
+def _require(state: State, binding: Binding, value: object) -> None:
+    if binding.option.required and value is None:
+        section = "" if binding.owner is state.service else f" of [{binding.prefix}]"
+        raise OptionError(
+            f"{binding.flag} is required: give the flag, the variable {binding.env}, or "
+            f"'{binding.key}'{section} in a file for --config."
+        )
 
 
 def _complete(parser: argparse.ArgumentParser) -> None:

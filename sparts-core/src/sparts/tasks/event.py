@@ -90,6 +90,11 @@ class EventTask(VTask):
         super().stop()
         self._runs.cancel()
 
+    def left_out(self) -> None:
+        """Cancel the runs that were asked for: the task will not run."""
+        super().left_out()
+        self._runs.cancel()
+
     def _runloop(self) -> None:
         runs, clock = self._runs, self.clock
         count, took = self.n_iterations.increment, self.execute_duration_ms.add

@@ -225,6 +225,12 @@ class QueueTask(VTask):
         except Exception:
             self.logger.exception("%s could not keep the items that were left", self.name)
 
+    def left_out(self) -> None:
+        """Give up what was put in: the task will not run."""
+        super().left_out()
+        self.queue.close(None)
+        self.abandoned()
+
     def _seconds_to_drain(self) -> float | None:
         if self._drain_until is None:
             return None
