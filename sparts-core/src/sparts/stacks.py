@@ -19,6 +19,11 @@ def format_thread(thread: threading.Thread) -> str:
     return f"Thread {thread.name}:\n{''.join(traceback.format_stack(frame))}"
 
 
+def format_threads() -> str:
+    """Return the stacks of all threads of this process."""
+    return "".join(map(format_thread, threading.enumerate()))
+
+
 def format_coroutines(loop: asyncio.AbstractEventLoop) -> str:
     """Return where each asyncio task of a loop waits; from any thread."""
     import asyncio

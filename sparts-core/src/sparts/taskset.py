@@ -291,8 +291,8 @@ class Tasks:
         Every task is told in reverse start order, but not before all that depend on it have been
         joined. Before that, those that were not initialised end what others wait for.
         """
-        for task in self._tasks.keys() - {task.name for task in self._initialised}:
-            self._tasks[task].left_out()
+        for name in self._tasks.keys() - {task.name for task in self._initialised}:
+            self._tasks[name].left_out()
         errors: list[tuple[VTask, BaseException]] = []
         waiting: dict[VTask, None] = {}
         dependants: dict[VTask, list[VTask]] = {}
