@@ -12,9 +12,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from sparts import logs
+from sparts.cli.config import toml
 from sparts.option_types import duration, endpoint, listof, regex
 from sparts.options import option
-from sparts.options.text import toml
 
 from tests.core.option_owners import environment, parsed, service_of, task_of
 

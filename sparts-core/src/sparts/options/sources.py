@@ -8,10 +8,13 @@ import sys
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
+from sparts import plugins
 from sparts.errors import OptionError, UsageError
 from sparts.options.arguments import CONFIG, SHOW, WRITE
 from sparts.options.binding import STATE, Binding, Layer, Source, State, env_prefix, state_of
 
+# Upstairs, in cli/, so named and not imported.
+SHOWN, WRITTEN = "sparts.cli.config:shown_config", "sparts.cli.config:written_config"
 _UNSET: Any = object()
 _BROKEN = "_sparts_broken"
 
@@ -59,15 +62,11 @@ def parse_options(
     given = {d: v for d, v in vars(ns).items() if d in state.bindings and v is not _UNSET}
     state = state._replace(given=given, files=_files(ns, state.service))
     if getattr(ns, WRITE, False):
-        from sparts.options.text import written_config
-
-        _print_and_exit(written_config(state))
+        _print_and_exit(plugins.load_object(WRITTEN)(state))
     values, sources = _layered(state)
     state = state._replace(sources=sources, layered=values)
     if getattr(ns, SHOW, False):
-        from sparts.options.text import shown_config
-
-        _print_and_exit(shown_config(state))
+        _print_and_exit(plugins.load_object(SHOWN)(state))
     vars(ns).update(values)
     setattr(ns, STATE, state)
     return ns
