@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import grp
 import os
@@ -349,6 +350,41 @@ def test_inherited_socket_that_nobody_is_named_like(
     message = start_error(service_class=Both)
     assert "No task is named or prefixed like the inherited socket(s) unknown." in message
     assert "FileDescriptorName=echo" in message
+
+
+def test_inherited_socket_is_left_as_it_was_with_who_waits_in_it(
+    passed: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inherit(monkeypatch, late=passed[0])
+    address = passed[0].getsockname()
+    with running(LateService) as service, socket.create_connection(address):
+        assert service.requireTask(Late).bound_addrs == [address]
+        service.shutdown()
+        service.join(30.0)
+        assert service.requireTask(Late).late == []
+        with socket.create_connection(address, 5.0):
+            passed[0].settimeout(5.0)
+            for _ in range(2):
+                passed[0].accept()[0].close()
+
+
+def test_as_many_connections_may_wait_as_the_backlog_says(tmp_path: Path) -> None:
+    class Few(Echo):
+        BACKLOG = 3
+
+    class FewService(VService):
+        TASKS = [Few]
+
+    path = str(tmp_path / "s")
+    with running(FewService, "--echo-sock", path), contextlib.ExitStack() as stack:
+        waiting = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                client = stack.enter_context(socket.socket(socket.AF_UNIX))
+                client.setblocking(False)
+                client.connect(path)
+                waiting += 1
+        assert waiting == Few.BACKLOG + 1  # the system lets one more in
 
 
 @pytest.mark.parametrize(

@@ -49,3 +49,9 @@ class TestStatusHTTPTask(ServerContract):
         while chunk := connection.recv(65536):
             answer += chunk
         assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+class TestTornadoHTTPTaskOnUvloop(TestTornadoHTTPTask):
+    """And on uvloop."""
+
+    argv = ("--ioloop-uvloop",)

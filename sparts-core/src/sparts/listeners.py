@@ -210,6 +210,7 @@ class Listeners:
         self._open: dict[Address, list[socket.socket]] = {}
         self._tls: dict[str, TLS] = {}
         self._inherited: dict[str, list[int]] | None = None
+        self._adopted: set[Address] = set()  # whose sockets somebody else holds too
 
     def open(self, tasks: Iterable[Any]) -> None:
         """Open what the server tasks among these ask for; keep what is open already, close the
@@ -231,8 +232,11 @@ class Listeners:
         for task in servers:
             self._open_tls(task)
         for address in wanted:
-            if address not in self._open:
-                self._open[address] = self._adopt(address, len(servers)) or sockets.bind(address)
+            if address in self._open:
+                continue
+            if adopted := self._adopt(address, len(servers)):
+                self._adopted.add(address)
+            self._open[address] = adopted or sockets.bind(address)
 
     def _open_tls(self, task: Any) -> None:
         files = task.tls_files()
@@ -264,7 +268,8 @@ class Listeners:
         """Close the sockets of one task, or all; remove the files of our Unix sockets.
 
         Returns:
-            if ``take``, the connections that waited in them, which are reset otherwise.
+            if ``take``, the connections that waited in them, which are reset otherwise. Those in a
+            socket that was inherited are neither: whoever passed it on holds it.
         """
         closing = [address for address in self._open if owner in (None, address.owner)]
         for name in [name for name in self._tls if owner in (None, name)]:
@@ -273,8 +278,11 @@ class Listeners:
             return []
         from sparts import sockets
 
-        pairs = [(sock, address) for address in closing for sock in self._open.pop(address)]
-        return [conn for sock, address in pairs for conn in sockets.close(sock, address, take)]
+        taken: list[socket.socket] = []
+        for address in closing:
+            for sock in self._open.pop(address):
+                taken += sockets.close(sock, address, take and address not in self._adopted)
+        return taken
 
     def give(self, uid: int) -> None:
         """Make the files of our Unix sockets another user's."""
