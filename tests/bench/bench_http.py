@@ -7,6 +7,7 @@ is measured.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import socket
@@ -31,11 +32,13 @@ UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 
 
 class Load(NamedTuple):
-    """What wrk saw."""
+    """What wrk saw, and what it cost."""
 
     per_second: float
     p99: float
     """Milliseconds."""
+    cpu: float
+    """Seconds of the server's processor time a request: it tells more on a busy machine."""
 
 
 @contextlib.contextmanager
@@ -51,8 +54,15 @@ def serving(*args: str) -> Iterator[dict[str, tuple[Contender, int]]]:
         yield running
 
 
-def put_load(port: int, connections: int) -> Load:
+def processor_seconds(pid: int) -> float:
+    """Give the processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def put_load(contender: Contender, port: int, connections: int) -> Load:
     """Ask for SECONDS over that many connections; RuntimeError if anything was not answered."""
+    before = processor_seconds(contender.process.pid)
     command = ["wrk", "-t1", f"-c{connections}", f"-d{SECONDS}s", "--latency"]
     done = subprocess.run(
         [*command, f"http://127.0.0.1:{port}/"], capture_output=True, text=True, check=True
@@ -61,9 +71,11 @@ def put_load(port: int, connections: int) -> Load:
         raise RuntimeError(done)
     per_second = re.search(r"Requests/sec:\s+([\d.]+)", done)
     p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", done)
-    if per_second is None or p99 is None:
+    asked = re.search(r"(\d+) requests in", done)
+    if per_second is None or p99 is None or asked is None:
         raise RuntimeError(done)
-    return Load(float(per_second[1]), float(p99[1]) * UNITS[p99[2]])
+    cpu = (processor_seconds(contender.process.pid) - before) / int(asked[1])
+    return Load(float(per_second[1]), float(p99[1]) * UNITS[p99[2]], cpu)
 
 
 def measure_load(report: Report, loop: str, *args: str) -> None:
@@ -71,7 +83,8 @@ def measure_load(report: Report, loop: str, *args: str) -> None:
     with serving(*args) as running:
         for connections in (16, 256):
             contenders = {
-                name: partial(put_load, port, connections) for name, (_, port) in running.items()
+                name: partial(put_load, contender, port, connections)
+                for name, (contender, port) in running.items()
             }
             loads = interleave(contenders, rounds=11, warmup=1)
             label = f"{connections} connections, {loop}"
@@ -91,6 +104,12 @@ def measure_load(report: Report, loop: str, *args: str) -> None:
                 peer="tornado",
                 at_most=1.03,
                 unit="ms",
+            )
+            report.ratio(
+                f"processor time a request, {label}",
+                [load.cpu for load in ours],
+                [load.cpu for load in theirs],
+                peer="tornado",
             )
 
 

@@ -6,6 +6,7 @@ import socket
 from typing import Any
 
 import pytest
+import uvloop
 from sparts import plugins
 from sparts.tasks.tornado import TornadoHTTPTask
 from sparts.tasks.tornado.status import StatusHTTPTask
@@ -49,6 +50,9 @@ class TestStatusHTTPTask(ServerContract):
         while chunk := connection.recv(65536):
             answer += chunk
         assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+uvloop.new_event_loop().close()  # with the first, libuv opens a pipe that the process keeps
 
 
 class TestTornadoHTTPTaskOnUvloop(TestTornadoHTTPTask):
