@@ -33,7 +33,7 @@ class Client(threading.Thread):
         self.excused_failures = 0
         self.failures: list[str] = []
         self.excused: Callable[[], bool] = lambda: False
-        self.close: Callable[[], None] = lambda: None
+        self.close: Callable[[], None] = lambda: None  # called when all clients have ended
         self._over = threading.Event()
 
     def run(self) -> None:
@@ -53,12 +53,31 @@ class Client(threading.Thread):
                     at = time.strftime("%H:%M:%S")
                     self.failures.append(f"{at} {type(error).__name__}: {error} ({where.name})")
             self._over.wait(self.PAUSE)
-        self.close()
 
     def end(self) -> None:
         """Stop, and wait for the round that is under way."""
         self._over.set()
         self.join()
+
+
+class Away:
+    """Whether a peer is away just now, so that what fails for it is excused; nests."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._times = 0
+
+    def __call__(self) -> bool:
+        """Tell whether it is."""
+        return self._times > 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._times += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._times -= 1
 
 
 class Http:

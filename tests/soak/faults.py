@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from dbus_fast import DBusError
 from sparts.testing.processes import ServiceProcess
 
-from tests.soak.clients import Http
+from tests.dbus.daemons import Daemon
+from tests.soak.clients import Away, Http
+from tests.soak.on_dbus import NAME, PATH, Caller
 
 
 @dataclass(frozen=True)
@@ -50,12 +55,31 @@ class Thrower(threading.Thread):
         self.join()
 
 
-def core_faults(process: ServiceProcess, port: int, config: Path) -> list[Fault]:
+def wait_until(come: Callable[[], bool]) -> None:
+    """Look until something has come, for at most half a minute; RuntimeError if it has not."""
+    end = time.monotonic() + 30.0
+    while not come():
+        if time.monotonic() > end:
+            raise RuntimeError("it did not come back within 30 s")
+        time.sleep(0.05)
+
+
+def _replaced(instance: dict[str, Any], before: int) -> bool:
+    return instance["id"] != before and bool(instance["ready"])
+
+
+def core_faults(process: ServiceProcess, port: int, config: Path, away: Away) -> list[Fault]:
     """Make the faults that need nothing but the core and HTTP."""
 
     def reload(number: int) -> None:
         config.write_text(f"[Beat]\npause = '{number % 5}ms'\n", encoding="utf-8")
         process.send(signal.SIGHUP)
+
+    def restart(number: int) -> None:
+        with Http(port) as web, away:
+            before = web.json("POST", "/instance")["result"]["id"]
+            web.request("POST", "/restart")
+            wait_until(lambda: _replaced(web.json("POST", "/instance")["result"], before))
 
     def ask(path: str) -> Callable[[int], None]:
         def throw(number: int) -> None:
@@ -69,5 +93,23 @@ def core_faults(process: ServiceProcess, port: int, config: Path) -> list[Fault]
         Fault("crash of a restartable worker", 0.7, ask("/fail/Fragile")),
         Fault("crash of a restartable coroutine", 0.9, ask("/fail/Stream")),
         Fault("stacks asked for", 5.0, lambda number: process.send(signal.SIGUSR1)),
-        Fault("restart of the service", 17.0, ask("/restart")),
+        Fault("restart of the service", 17.0, restart),
     ]
+
+
+def bus_fault(bus: Daemon, away: Away) -> Fault:
+    """Make the fault that the bus is killed, and another started in its place."""
+
+    def restart(number: int) -> None:
+        with away:
+            bus.restart()
+            wait_until(lambda: _answers(Caller(bus.address)))
+
+    return Fault("restart of the bus", 7.0, restart)
+
+
+def _answers(caller: Caller) -> bool:
+    try:
+        return bool(caller.call(PATH, NAME, "Slowly", "s", "again"))
+    except (RuntimeError, OSError, EOFError, DBusError):
+        return False

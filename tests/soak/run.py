@@ -18,23 +18,29 @@ from pathlib import Path
 
 from sparts.testing.processes import ServiceProcess
 
+from tests.dbus.daemons import Daemon
 from tests.soak import report
-from tests.soak.clients import Client, Http, http_clients
-from tests.soak.faults import Thrower, core_faults
+from tests.soak.clients import Away, Client, Http, http_clients
+from tests.soak.faults import Thrower, bus_fault, core_faults
 from tests.soak.measuring import Sampler
+from tests.soak.on_dbus import dbus_clients
+from tests.soak.on_thrift import thrift_clients
+from tests.soak.on_twisted import twisted_clients
 from tests.soak.report import Soak
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @contextlib.contextmanager
-def soaked_service(folder: Path) -> Iterator[ServiceProcess]:
-    """Run the service in a folder of its own."""
+def soaked_service(folder: Path, bus: Daemon) -> Iterator[ServiceProcess]:
+    """Run the service in a folder and on a bus of its own."""
     (folder / "watched").mkdir()
     (folder / "soak.toml").write_text("", encoding="utf-8")
     command = [sys.executable, "-X", "dev", "-m", "tests.soak.service", "--level", "INFO"]
     command += ["--config", str(folder / "soak.toml"), "--folder-path", str(folder / "watched")]
-    with ServiceProcess(command, cwd=ROOT) as process:
+    with ServiceProcess(
+        command, cwd=ROOT, env={"DBUS_SESSION_BUS_ADDRESS": bus.address}
+    ) as process:
         process.wait_ready()
         yield process
 
@@ -44,11 +50,21 @@ def soak(seconds: float) -> Soak:
     began = time.time()
     with (
         tempfile.TemporaryDirectory(prefix="soak-") as name,
-        soaked_service(folder := Path(name)) as process,
+        Daemon((folder := Path(name)) / "bus") as bus,
+        soaked_service(folder, bus) as process,
     ):
-        port = process.wait_for_port("Web")
-        clients = http_clients(port, folder / "watched")
-        throwers = [Thrower(fault) for fault in core_faults(process, port, folder / "soak.toml")]
+        port, away = process.wait_for_port("Web"), Away()
+        clients = [
+            *http_clients(port, folder / "watched"),
+            *thrift_clients(process.wait_for_port("Thrift")),
+            *twisted_clients(port, away),
+            *dbus_clients(bus.address, away),
+        ]
+        faults = [
+            *core_faults(process, port, folder / "soak.toml", away),
+            bus_fault(bus, away),
+        ]
+        throwers = [Thrower(fault) for fault in faults]
         sampler = Sampler(process.pid)
         everybody: list[threading.Thread] = [*clients, *throwers, sampler]
         for thread in everybody:
@@ -72,6 +88,8 @@ def _finish(
         thrower.end()
     for client in clients:
         client.end()
+    for client in clients:
+        client.close()
     sampler.end()
     seconds = time.time() - began
     ledger = {}

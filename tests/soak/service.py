@@ -8,6 +8,9 @@ from sparts.taskset import TaskReference
 from sparts.vservice import VService
 
 from tests.soak.jobs import JOBS
+from tests.soak.on_dbus import Bus
+from tests.soak.on_thrift import SoakHandler, Thrift
+from tests.soak.on_twisted import Lines, Ticks
 from tests.soak.web import Web
 
 
@@ -15,7 +18,7 @@ class Soaked(VService):
     """Does everything at the same time."""
 
     VERSION = "1"
-    TASKS: ClassVar[list[TaskReference]] = [*JOBS, Web]
+    TASKS: ClassVar[list[TaskReference]] = [*JOBS, Web, SoakHandler, Thrift, Lines, Ticks, Bus]
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import pytest
 from tests.soak import run
 
 
+@pytest.mark.needs("dbus")
 def test_a_short_soak_loses_nothing_and_fails_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.soak.report.growth", lambda samples: {})
     found = run.soak(6.0)

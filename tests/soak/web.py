@@ -123,6 +123,8 @@ class Web(TornadoHTTPTask):
             "/signal": lambda service: service.requireTask("Signal").trigger(),
             "/program": run_program,
             "/restart": lambda service: service.restart(),
+            "/instance": lambda service: {"id": id(service), "ready": service.ready},
+            "/port/(\\w+)": lambda service, name: service.requireTask(name).bound_addrs[0][1],
             "/fail/(\\w+)": fail,
         }
         return [

@@ -1,0 +1,85 @@
+"""The D-Bus side of the soaked service, and its clients."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from dbus_fast import Message, MessageType
+from dbus_fast.aio import MessageBus
+from sparts.tasks.dbus import DBusServiceTask, dbus_method
+
+from tests.soak import ledger
+from tests.soak.clients import Client, expect
+from tests.soak.jobs import JOBS
+
+NAME, PATH = "org.example.Soak", "/org/example/Soak"
+
+
+class Bus(DBusServiceTask):
+    """Answers on the bus."""
+
+    BUS_NAME = NAME
+    DEPS = JOBS
+
+    @dbus_method
+    def Twice(self, number: int) -> int:  # noqa: N802
+        """Double a number by way of a queue."""
+        ledger.handed("Ranked")
+        return int(self.service.requireTask("Ranked").submit(number).result())
+
+    @dbus_method
+    async def Slowly(self, text: str) -> str:  # noqa: N802
+        """Take a little time on the loop."""
+        await asyncio.sleep(0.005)
+        return text
+
+
+class Caller:
+    """Calls the service with dbus-fast alone, from a thread, on a connection for each round."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    def call(self, path: str, interface: str, member: str, signature: str, *body: Any) -> list[Any]:
+        """Call a method, and give what it answers; RuntimeError for an error."""
+        message = Message(NAME, path, interface, member, signature=signature, body=list(body))
+        return asyncio.run(self._call(message))
+
+    async def _call(self, message: Message) -> list[Any]:
+        async with asyncio.timeout(30):
+            bus = MessageBus(bus_address=self._address)
+            try:
+                await bus.connect()
+                answer = await bus.call(message)
+            finally:
+                bus.disconnect()
+                await asyncio.sleep(0)
+        if answer.message_type is not MessageType.METHOD_RETURN:
+            raise RuntimeError(f"{message.member}: {answer.error_name}: {answer.body}")
+        return list(answer.body)
+
+
+def dbus_clients(address: str, away: Callable[[], bool]) -> list[Client]:
+    """Make the clients; what fails while the bus is away is excused."""
+    caller = Caller(address)
+
+    def twice(number: int) -> None:
+        expect(caller.call(PATH, NAME, "Twice", "x", number), [2 * number])
+
+    def slowly(number: int) -> None:
+        expect(caller.call(PATH, NAME, "Slowly", "s", str(number)), [str(number)])
+
+    def tasks(number: int) -> None:
+        found = caller.call("/Soaked/sparts", "org.sparts.Service", "listTasks", "")
+        expect("Bus" in str(found), True)
+
+    clients = [
+        Client("D-Bus Twice", twice),
+        Client("D-Bus Slowly", slowly),
+        Client("D-Bus listTasks", tasks),
+    ]
+    for client in clients:
+        client.excused, client.PAUSE = away, 0.02
+    return clients

@@ -1,0 +1,95 @@
+"""The thrift side of the soaked service, and its clients."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from typing import Any
+
+from sparts.tasks.thrift import NBServerTask, ThriftHandlerTask
+from sparts.thrift.client import ThriftClient
+from sparts.thrift.compiler import CompileContext
+
+from tests.soak import ledger
+from tests.soak.clients import Client, expect
+from tests.soak.jobs import JOBS
+
+IDL = """
+exception Refused { 1: string why }
+
+service Soak {
+  i64 twice(1: i64 number) throws (1: Refused refused),
+  string slowly(1: string text),
+  binary echo(1: binary data),
+}
+"""
+soak_thrift = CompileContext().importThriftStr(IDL)
+
+
+class SoakHandler(ThriftHandlerTask):
+    """Answers."""
+
+    MODULE = soak_thrift
+    DEPS = JOBS
+
+    def twice(self, number: int) -> int:
+        """Double a number by way of a queue; refuse every hundredth."""
+        if number % 100 == 0:
+            raise soak_thrift.Refused(why="a hundredth")
+        ledger.handed("Items")
+        return int(self.service.requireTask("Items").submit(number).result())
+
+    async def slowly(self, text: str) -> str:
+        """Take a little time on the loop."""
+        await asyncio.sleep(0.005)
+        return text
+
+    def echo(self, data: bytes) -> bytes:
+        """Give back what came."""
+        return data
+
+
+class Thrift(NBServerTask):
+    """Serves the handler."""
+
+    OPT_PREFIX = "thrift"
+    MODULE = soak_thrift
+    DEFAULT_HOST = "127.0.0.1"
+    MULTIPLEX = True
+
+
+def thrift_clients(port: int) -> list[Client]:
+    """Make the clients: calls of each kind, and one that misbehaves."""
+    idempotent = ["twice", "slowly", "echo"]
+    client = ThriftClient.for_localhost(
+        port, module=soak_thrift, timeout=30.0, idempotent=idempotent, pool_size=4
+    )
+
+    def twice(number: int) -> None:
+        try:
+            expect(client.twice(number), 2 * number)
+        except soak_thrift.Refused as refused:
+            expect((refused.why, number % 100), ("a hundredth", 0))
+
+    def echo(number: int) -> None:
+        data = bytes([number % 256]) * (number * 997 % 50_000)
+        expect(client.echo(data) == data, True)
+
+    calls: dict[str, Any] = {
+        "thrift twice": twice,
+        "thrift slowly": lambda number: expect(client.slowly(str(number)), str(number)),
+        "thrift echo": echo,
+        "thrift killed in the middle": lambda number: kill_in_the_middle(port),
+    }
+    clients = [Client(name, once) for name, once in calls.items()]
+    clients[-1].PAUSE = 0.05
+    clients[0].close = client.close
+    return clients
+
+
+def kill_in_the_middle(port: int) -> None:
+    """Send half a frame, and reset the connection."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.sendall(struct.pack("!i", 1000) + b"half")
