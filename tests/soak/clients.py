@@ -93,16 +93,23 @@ class Http:
         A connection that was kept may have been closed since (the service says so where it can); a
         request that found it closed is sent again, once, on a new one, as every client does.
         """
+        status, content = self.ask(method, path, body)
+        if status != 200:
+            raise RuntimeError(f"{method} {path}: {status} {content[:200]!r}")
+        return content
+
+    def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+        """Send a request in the same way, and give the status and the body of the answer."""
         kept = self._connection is not None
         try:
-            return self._request(method, path, body)
+            return self._ask(method, path, body)
         except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
             self.close()
             if not kept:
                 raise
-            return self._request(method, path, body)
+            return self._ask(method, path, body)
 
-    def _request(self, method: str, path: str, body: bytes | None) -> bytes:
+    def _ask(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
         if self._connection is None:
             self._connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
         try:
@@ -114,9 +121,7 @@ class Http:
             raise
         if response.will_close:
             self.close()
-        if response.status != 200:
-            raise RuntimeError(f"{method} {path}: {response.status} {content[:200]!r}")
-        return content
+        return response.status, content
 
     def json(self, method: str, path: str) -> Any:
         """Send a request, and give the answer as JSON says it."""

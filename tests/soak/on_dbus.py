@@ -30,6 +30,11 @@ class Bus(DBusServiceTask):
         return int(self.service.requireTask("Ranked").submit(number).result())
 
     @dbus_method
+    async def ServiceName(self) -> str:  # noqa: N802
+        """Tell the name of the service, which is part of the paths of what tells of it."""
+        return str(self.service.name)
+
+    @dbus_method
     async def Slowly(self, text: str) -> str:  # noqa: N802
         """Take a little time on the loop."""
         await asyncio.sleep(0.005)
@@ -72,8 +77,9 @@ def dbus_clients(address: str, away: Callable[[], bool]) -> list[Client]:
         expect(caller.call(PATH, NAME, "Slowly", "s", str(number)), [str(number)])
 
     def tasks(number: int) -> None:
-        found = caller.call("/Soaked/sparts", "org.sparts.Service", "listTasks", "")
-        expect("Bus" in str(found), True)
+        (name,) = caller.call("/org/example/Soak", NAME, "ServiceName", "")
+        found = caller.call(f"/{name}/sparts", "org.sparts.Service", "listTasks", "")
+        expect("Bus" in found[0], True)
 
     clients = [
         Client("D-Bus Twice", twice),

@@ -38,6 +38,7 @@ def soaked_service(folder: Path, bus: Daemon) -> Iterator[ServiceProcess]:
     (folder / "soak.toml").write_text("", encoding="utf-8")
     command = [sys.executable, "-X", "dev", "-m", "tests.soak.service", "--level", "INFO"]
     command += ["--config", str(folder / "soak.toml"), "--folder-path", str(folder / "watched")]
+    command += ["--status-port", "0"]
     with ServiceProcess(
         command, cwd=ROOT, env={"DBUS_SESSION_BUS_ADDRESS": bus.address}
     ) as process:

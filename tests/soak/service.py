@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import ClassVar
 
+from sparts.tasks.fb303 import FB303HandlerTask
 from sparts.taskset import TaskReference
 from sparts.vservice import VService
 
@@ -11,14 +13,23 @@ from tests.soak.jobs import JOBS
 from tests.soak.on_dbus import Bus
 from tests.soak.on_thrift import SoakHandler, Thrift
 from tests.soak.on_twisted import Lines, Ticks
-from tests.soak.web import Web
+from tests.soak.web import Status, Web
+
+GLIB: list[TaskReference] = []
+with contextlib.suppress(ImportError):  # it has to be built, see `make glib`
+    from tests.soak.on_glib import GLibBeat, GLibLoop
+
+    GLIB = [GLibLoop, GLibBeat]
 
 
 class Soaked(VService):
     """Does everything at the same time."""
 
     VERSION = "1"
-    TASKS: ClassVar[list[TaskReference]] = [*JOBS, Web, SoakHandler, Thrift, Lines, Ticks, Bus]
+    TASKS: ClassVar[list[TaskReference]] = [
+        *(Status, *JOBS, *GLIB),
+        *(Web, SoakHandler, FB303HandlerTask, Thrift, Lines, Ticks, Bus),
+    ]
 
 
 if __name__ == "__main__":

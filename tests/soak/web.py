@@ -10,6 +10,7 @@ from typing import Any
 from sparts.errors import TaskStoppedError
 from sparts.tasks.queue import QueueTask
 from sparts.tasks.tornado import TornadoHTTPTask
+from sparts.tasks.tornado.status import StatusHTTPTask
 from tornado.web import HTTPError, RequestHandler
 
 from tests.soak import ledger
@@ -134,3 +135,7 @@ class Web(TornadoHTTPTask):
             ("/echo", Body, own),
             *((path, Call, {**own, "function": function}) for path, function in calls.items()),
         ]
+
+
+class Status(StatusHTTPTask):
+    """Shows the service."""
