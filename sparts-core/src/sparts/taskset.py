@@ -283,7 +283,7 @@ class Tasks:
         for task in self:
             step("start", task)
             task.service.hooks.call("sparts_task_start", task=task)
-            task.started()
+            task.start_returned()
 
     def stop(self, step: Step) -> list[tuple[VTask, BaseException]]:
         """Stop what was initialised, in reverse; return what each ``stop()`` and ``join()`` raised.

@@ -249,7 +249,7 @@ class VTask:
 
     # -- called by the service and the supervisor --------------------------------------------------
 
-    def started(self) -> None:
+    def start_returned(self) -> None:
         """Note that `start` has returned."""
         with self.service.changing:
             if self._state is TaskState.STARTING:

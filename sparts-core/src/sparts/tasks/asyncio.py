@@ -88,9 +88,9 @@ class AsyncioTask(LoopBoundTask):
         left = max(0.0, self.stop_deadline - monotonic())
         return left - min(1.0, left / 10)
 
-    def started(self) -> None:
-        """See `VTask.started`; the workers may have ended meanwhile."""
-        super().started()
+    def start_returned(self) -> None:
+        """See `VTask.start_returned`; the workers may have ended meanwhile."""
+        super().start_returned()
         self._supervisor.settle()
 
     async def _supervise(self) -> None:

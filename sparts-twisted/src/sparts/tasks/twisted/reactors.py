@@ -165,8 +165,11 @@ class PidReader(Prefixed):
         self._reactor = reactor
         self._ended = ended
         self._fd = os.pidfd_open(pid)
-        self.fileno = lambda: self._fd
         reactor.addReader(self)
+
+    def fileno(self) -> int:
+        """Return the descriptor, or -1."""
+        return self._fd
 
     def doRead(self) -> None:  # noqa: N802 - Twisted's name
         """Tell; called by the reactor."""

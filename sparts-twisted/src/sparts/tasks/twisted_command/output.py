@@ -1,0 +1,141 @@
+"""What becomes of the output of a command: lines or pieces, text or bytes, handed on or kept."""
+
+from __future__ import annotations
+
+import codecs
+from collections import deque
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Sink(Protocol):
+    """Takes the output of a process, piece by piece."""
+
+    def feed(self, data: Any) -> None:
+        """Take a piece, which is not empty."""
+
+    def end(self) -> None:
+        """Take note of the end; called once."""
+
+
+class Decoded:
+    """Makes text of bytes, whole characters at a time, for another sink.
+
+    Args:
+        sink: what takes the text.
+        encoding: of the bytes.
+        errors: what is done about others, as ``bytes.decode`` takes it.
+    """
+
+    def __init__(self, sink: Sink, encoding: str, errors: str) -> None:
+        self._sink = sink
+        self._decode = codecs.getincrementaldecoder(encoding)(errors).decode
+
+    def feed(self, data: bytes) -> None:
+        """See `Sink`."""
+        if text := self._decode(data):
+            self._sink.feed(text)
+
+    def end(self) -> None:
+        """See `Sink`."""
+        if text := self._decode(b"", True):
+            self._sink.feed(text)
+        self._sink.end()
+
+
+class Raw:
+    """Gives pieces as they come."""
+
+    def __init__(self, give: Callable[[Any], object]) -> None:
+        self._give = give
+
+    def feed(self, data: Any) -> None:
+        """See `Sink`."""
+        self._give(data)
+
+    def end(self) -> None:
+        """See `Sink`."""
+
+
+class Lines:
+    """Gives lines, without their ends; the last one also if it has none.
+
+    Args:
+        give: called with each.
+        longest: how long a line may be; of a longer one, pieces of that length are given.
+        text: whether the output is text, or bytes.
+    """
+
+    def __init__(self, give: Callable[[Any], object], longest: int, text: bool) -> None:
+        self._give = give
+        self._longest = longest
+        self._empty: Any = "" if text else b""
+        self._newline: Any = "\n" if text else b"\n"
+        self._return: Any = "\r" if text else b"\r"
+        self._pieces: list[Any] = []
+        self._size = 0
+
+    def feed(self, data: Any) -> None:
+        """See `Sink`."""
+        first, *others = data.split(self._newline)
+        self._add(first)
+        for other in others:
+            self._give(self._take().removesuffix(self._return))
+            self._add(other)
+
+    def end(self) -> None:
+        """See `Sink`."""
+        if self._pieces:
+            self._give(self._take())
+
+    def _add(self, data: Any) -> None:
+        while self._size + len(data) > self._longest:
+            room = self._longest - self._size
+            self._pieces.append(data[:room])
+            data = data[room:]
+            self._give(self._take())
+        if data:
+            self._pieces.append(data)
+            self._size += len(data)
+
+    def _take(self) -> Any:
+        line = self._empty.join(self._pieces)
+        self._pieces.clear()
+        self._size = 0
+        return line
+
+
+class Kept:
+    """Keeps the last bytes of the output.
+
+    Args:
+        most: how many.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._pieces: deque[bytes] = deque()
+        self._size = 0
+        self.dropped = 0
+        """How many bytes were not kept."""
+
+    def feed(self, data: bytes) -> None:
+        """See `Sink`."""
+        self._pieces.append(data)
+        self._size += len(data)
+        while self._size > self._most:
+            first = self._pieces.popleft()
+            over = min(len(first), self._size - self._most)
+            if over < len(first):
+                self._pieces.appendleft(first[over:])
+            self._size -= over
+            self.dropped += over
+
+    def end(self) -> None:
+        """See `Sink`."""
+
+    def value(self) -> bytes:
+        """Return what was kept."""
+        return b"".join(self._pieces)

@@ -1,0 +1,327 @@
+"""CommandTask: runs commands, and tells what they say and how they end."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shlex
+import subprocess
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from sparts.counters import CallbackCounter, counter
+from sparts.errors import LoopStoppedError, ProcessFailed, TaskStoppedError
+from sparts.option_types import duration
+from sparts.options import option
+from sparts.tasks.twisted import TwistedTask
+from sparts.tasks.twisted_command.output import Decoded, Kept, Lines, Raw
+from sparts.tasks.twisted_command.process import CommandTransport, reason_of
+from twisted.python import threadable
+from twisted.python.failure import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from sparts.tasks.twisted_command.output import Sink
+    from sparts.vservice import VService
+
+    OnOutput = Callable[[CommandTransport, Any], object]
+    OnExit = Callable[[Failure], object]
+
+
+class Command(Future["subprocess.CompletedProcess[Any]"]):
+    """A command that runs, and the future of its end.
+
+    The result is a `subprocess.CompletedProcess`, with the output that no callback took.
+    `ProcessFailed`: it ended otherwise than with status 0. `OSError`: it could not be started.
+    Cancelling it ends the process, by SIGTERM and SIGKILL.
+
+    Attributes:
+        arguments: what runs.
+        transport: the process, once it has been started; None before.
+    """
+
+    def __init__(self, arguments: list[str]) -> None:
+        super().__init__()
+        self.arguments = arguments
+        self.transport: CommandTransport | None = None
+
+    def end(self, outcome: Any) -> None:
+        """End with a result or an exception, unless it was cancelled; called by the task."""
+        if not self.set_running_or_notify_cancel():
+            return
+        if isinstance(outcome, Exception):
+            self.set_exception(outcome)
+        else:
+            self.set_result(outcome)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {shlex.join(self.arguments)!r} {self._state.lower()}>"
+
+
+@dataclass
+class _Run:
+    """What `CommandTask.run` was asked for."""
+
+    command: Command
+    sinks: list[Sink]
+    on_exit: OnExit | None
+    settings: dict[str, Any]
+    opens_stdin: bool
+    input: bytes | None
+    kill_timeout: float | None
+    encoding: str | None
+
+
+class CommandTask(TwistedTask):
+    """Runs commands, each in a process group of its own, and calls back in the reactor's thread.
+
+    At the stop, the process groups get SIGTERM, and SIGKILL if they do not end. The reactor runs
+    until the end of each was told. An exception in a callback is logged and counted, and ends
+    nothing.
+    """
+
+    OPT_PREFIX = "cmd"
+    MAX_LINE: int = 65536
+    """Bytes of the longest line that is given as a whole."""
+    MAX_OUTPUT: int = 1 << 20
+    """Bytes of the output that no callback takes, and of such errors, that are kept: the last."""
+    LINGER: float = 1.0
+    """Seconds that the output of a process is read after its end, if others keep it open."""
+
+    kill_timeout = option(
+        type=duration,
+        default=5.0,
+        metavar="DURATION",
+        help="how long after SIGTERM a process gets SIGKILL, when the task stops",
+    )
+
+    started = counter(help="Commands that were run.")
+    finished = counter(help="Commands whose end was told.")
+    n_running = CallbackCounter(lambda self: len(self._runs), help="Commands that run now.")
+    n_callback_errors = counter(help="Exceptions in callbacks.")
+
+    def __init__(self, service: VService) -> None:
+        """Make the task for a service; called by the service."""
+        super().__init__(service)
+        # In the reactor's thread: what runs, with the seconds from SIGTERM to SIGKILL.
+        self._runs: dict[CommandTransport, tuple[_Run, float]] = {}
+
+    def run(
+        self,
+        command: str | Sequence[str | os.PathLike[str]],
+        on_stdout: OnOutput | None = None,
+        on_stderr: OnOutput | None = None,
+        on_exit: OnExit | None = None,
+        line_buffered: bool = True,
+        kill_timeout: float | None = None,
+        env: Mapping[str, str] | None = None,
+        *,
+        cwd: str | os.PathLike[str] | None = None,
+        user: str | int | None = None,
+        group: str | int | None = None,
+        stdin: int | None = None,
+        input: bytes | str | None = None,
+        encoding: str | None = None,
+        errors: str = "replace",
+    ) -> Command:
+        """Run a command; from any thread. Every end is told, once, also of what cannot be started.
+
+        The callbacks are called in the reactor's thread and must not block.
+
+        Args:
+            command: the program and its arguments; a text is split as a shell does it, but no shell
+                runs (for that: ``["sh", "-c", text]``).
+            on_stdout: called as ``on_stdout(transport, data)`` with the output.
+            on_stderr: the same for errors.
+            on_exit: called as ``on_exit(reason)`` after all output, with a Twisted ``Failure``:
+                ``ProcessDone``; ``ProcessTerminated``, with ``exitCode`` or ``signal``; `OSError`
+                if it could not be started.
+            line_buffered: whether data comes by line, without its end, or as it is written.
+            kill_timeout: seconds from SIGTERM to SIGKILL at a stop; None: the task's option; at a
+                stop that leaves less time, half of that.
+            env: its whole environment; None: ours.
+            cwd: its working directory.
+            user: the user to run it as, with that user's groups; needs root.
+            group: another group for it.
+            stdin: ``subprocess.PIPE`` for a transport that can ``write``; None: nothing to read.
+            input: what it reads from its standard input.
+            encoding: of its output, which is text then; None: bytes.
+            errors: what is done about output that is not of that encoding, as ``bytes.decode``
+                takes it.
+
+        Raises:
+            TaskStoppedError: the task is stopping, or has stopped.
+            ValueError: there is nothing to run, or no such user.
+        """
+        parts = shlex.split(command) if isinstance(command, str) else command
+        arguments = [os.fspath(part) for part in parts]
+        if not arguments:
+            raise ValueError("There is no command to run.")
+        if stdin not in (None, subprocess.PIPE, subprocess.DEVNULL):
+            raise ValueError("stdin is subprocess.PIPE or None; for what it shall read: input=...")
+        if isinstance(input, str):
+            input = input.encode(encoding or "utf-8")
+        if self.stop_event.is_set():
+            raise self._too_late()
+        future = Command(arguments)
+        sinks = [self._sink(future, on, line_buffered, encoding, errors) for on in
+                 (on_stdout, on_stderr)]  # fmt: skip
+        settings = {"env": env, "cwd": cwd, **_identity(user, group)}
+        opens = stdin == subprocess.PIPE or input is not None
+        start = partial(self._start, _Run(future, sinks, on_exit, settings, opens, input,
+                                          kill_timeout, encoding))  # fmt: skip
+        if self.loop_task.open and threadable.isInIOThread():
+            start()
+        else:
+            self._call(start, future)
+        return future
+
+    def _call(self, start: Callable[[], None], command: Command) -> None:
+        """Start a command in the reactor's thread, which may end before."""
+
+        def ended(call: Future[None]) -> None:
+            if call.cancelled() or call.exception() is not None:
+                command.end(self._too_late())
+
+        try:
+            self.loop_task.call(start).add_done_callback(ended)
+        except LoopStoppedError:
+            raise self._too_late() from None
+
+    def _too_late(self) -> TaskStoppedError:
+        return TaskStoppedError(f"{self.name} runs no more commands: it is stopping.")
+
+    # -- in the reactor's thread -------------------------------------------------------------------
+
+    def _sink(
+        self, future: Command, on: OnOutput | None, by_line: bool, encoding: str | None, errors: str
+    ) -> Sink:
+        if on is None:
+            return Kept(self.MAX_OUTPUT)
+
+        def give(data: Any) -> None:
+            self._call_back(on, future.transport, data)
+
+        text = encoding is not None
+        sink: Sink = Lines(give, self.MAX_LINE, text) if by_line else Raw(give)
+        return sink if encoding is None else Decoded(sink, encoding, errors)
+
+    def _start(self, run: _Run) -> None:
+        if run.command.cancelled():
+            return
+        if self.stop_event.is_set():
+            run.command.end(self._too_late())
+            return
+        self.started.increment()
+        try:
+            transport = CommandTransport(
+                run.command.arguments, run.sinks, run.settings, run.opens_stdin, self.LINGER,
+                lambda: self._ended(run),
+            )  # fmt: skip
+        except Exception as error:  # a fault of what shall run, or of who it shall run as
+            self._tell(run, Failure(error), error)
+            return
+        run.command.transport = transport
+        grace: float = self.kill_timeout if run.kill_timeout is None else run.kill_timeout
+        self._runs[transport] = run, grace
+        run.command.add_done_callback(partial(self._cancelled, transport, grace))
+        try:
+            transport.watch(self.reactor)
+        except OSError:  # there are no descriptors left
+            self.logger.exception("%r cannot be watched, and is killed", run.command)
+            transport.kill_at_once()
+            return
+        if run.input is not None:
+            transport.write(run.input)
+            transport.closeStdin()
+
+    def _ended(self, run: _Run) -> None:
+        """Tell of the end of a process; called once for each."""
+        transport = run.command.transport
+        assert transport is not None  # noqa: S101 - it has run
+        del self._runs[transport]
+        status = transport.returncode or 0
+        outputs = [self._kept(run, sink) for sink in run.sinks]
+        arguments = run.command.arguments
+        outcome: Any = subprocess.CompletedProcess(arguments, status, *outputs)
+        if status:
+            outcome = ProcessFailed(shlex.join(arguments), status, *outputs)
+        self._tell(run, reason_of(status), outcome)
+
+    def _kept(self, run: _Run, sink: Sink) -> bytes | str | None:
+        if not isinstance(sink, Kept):
+            return None
+        if sink.dropped:
+            self.logger.warning("%r wrote much: its first %d bytes were not kept",
+                                run.command, sink.dropped)  # fmt: skip
+        data = sink.value()
+        return data if run.encoding is None else data.decode(run.encoding, "replace")
+
+    def _tell(self, run: _Run, reason: Failure, outcome: Any) -> None:
+        self.finished.increment()
+        if run.on_exit is not None:
+            self._call_back(run.on_exit, reason)
+        run.command.end(outcome)
+
+    def _call_back(self, callback: Callable[..., object], *arguments: Any) -> None:
+        try:
+            callback(*arguments)
+        except (SystemExit, KeyboardInterrupt) as error:
+            self.loop_task.exit_asked(error)
+        except Exception:
+            self.n_callback_errors.increment()
+            self.logger.exception("Error in a callback of a command")
+
+    # -- the end -----------------------------------------------------------------------------------
+
+    def start_in_loop(self) -> Any:
+        """Watch what has run since before a restart of the reactor."""
+        for transport in list(self._runs):
+            transport.watch(self.reactor)
+        return super().start_in_loop()
+
+    def stop_in_loop(self) -> Any:
+        """Send SIGTERM to all process groups, and later SIGKILL."""
+        for transport, (_, grace) in list(self._runs.items()):
+            self._end_process(transport, grace)
+        return super().stop_in_loop()
+
+    def _cancelled(self, transport: CommandTransport, grace: float, command: Future[Any]) -> None:
+        if command.cancelled():
+            self.loop_task.post_if_open(partial(self._end_process, transport, grace))
+
+    def _end_process(self, transport: CommandTransport, grace: float) -> None:
+        if self.stop_deadline is not None:
+            grace = min(grace, max(0.0, self.stop_deadline - monotonic()) / 2)
+        transport.end(grace)
+
+    def isDoneWithReactor(self) -> bool:  # noqa: N802
+        """Return whether the end of every command was told."""
+        return not self._runs
+
+    def join(self) -> None:
+        """Wait for the end of all commands; kill those that a reactor which failed has left."""
+        super().join()
+        for transport in list(self._runs):
+            transport.kill_at_once()
+
+
+def _identity(user: str | int | None, group: str | int | None) -> dict[str, Any]:
+    """Return what has Popen run something as another user, without our groups.
+
+    Raises:
+        ValueError: there is no such user.
+    """
+    given: dict[str, Any] = {} if group is None else {"group": group}
+    if user is None:
+        return given
+    try:
+        entry = pwd.getpwnam(user) if isinstance(user, str) else pwd.getpwuid(user)
+    except KeyError:
+        raise ValueError(f"There is no user {user!r} here.") from None
+    groups = os.getgrouplist(entry.pw_name, entry.pw_gid)
+    return {"group": entry.pw_gid, "extra_groups": groups, "user": entry.pw_uid, **given}
