@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import signal
@@ -43,7 +44,8 @@ def children() -> list[int]:
     """Give the processes that are children of this one, the zombies too."""
     found: list[int] = []
     for task in Path("/proc/self/task").iterdir():
-        found += map(int, (task / "children").read_text().split())
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that ends
+            found += map(int, (task / "children").read_text().split())
     return found
 
 

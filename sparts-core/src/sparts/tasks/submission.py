@@ -106,6 +106,8 @@ def deliver(
 ) -> None:
     """End who waits for an item's outcome, its future and its deferred, if they have not ended.
 
+    A deferred fires in the thread of Twisted's reactor, if one runs.
+
     Raises:
         Exception: what the deferred's own callbacks let through.
     """
@@ -121,8 +123,19 @@ def deliver(
                 future.set_exception(error)
         except InvalidStateError:  # cancelled, or ended when the task was stopped
             pass
-    if deferred is not None and not getattr(deferred, "called", False):
+    if deferred is None:
+        return
+
+    def fire() -> None:
+        if getattr(deferred, "called", False):
+            return
         if error is None:
             deferred.callback(result)
         else:
             deferred.errback(error)
+
+    reactor = sys.modules.get("twisted.internet.reactor")
+    if reactor is not None and reactor.running:  # whose thread is that of its deferreds
+        reactor.callFromThread(fire)
+    else:
+        fire()

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from sparts.errors import LoopStoppedError
 
-from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet import reactor as _reactor
+from twisted.internet.defer import Deferred, fail, inlineCallbacks
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
+
+    from sparts.tasks.queue import QueueTask
 
 
 def deferred_of(
@@ -57,6 +60,28 @@ def deferred_of_future(future: Future[Any], reactor: Any) -> Deferred[Any]:
 
     future.add_done_callback(ended)
     return deferred
+
+
+def deferToTask(  # noqa: N802 - as Twisted's deferToThread
+    task: QueueTask, item: Any, timeout: float = 0.0
+) -> Deferred[Any]:
+    """Put an item into the queue of a task, and return a deferred of what ``execute`` makes of it.
+
+    Called in the reactor's thread, in which the deferred fires. Cancelling it keeps the item from
+    being worked on, if that has not begun.
+
+    Args:
+        task: works on the item, in a thread of its own.
+        item: what to work on.
+        timeout: seconds to wait for room in the queue, which holds up the reactor.
+
+    The deferred's failures: ``queue.Full`` (there is no room), ``TaskStoppedError``, what
+    ``execute`` raised.
+    """
+    try:
+        return deferred_of_future(task.submit(item, timeout), _reactor)
+    except Exception as error:
+        return fail(error)
 
 
 @inlineCallbacks

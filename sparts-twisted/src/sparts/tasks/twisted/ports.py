@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any
+from socket import AF_UNIX
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import maybeDeferred
+from twisted.internet.unix import Port as UNIXPort
+
+if TYPE_CHECKING:
+    import socket
 
 
 class OpenPort:
@@ -37,6 +42,11 @@ class OpenPort:
         """Take no more connections."""
         await maybeDeferred(self._port.stopListening)
 
+    def adopt(self, connection: socket.socket, factory: Any) -> None:
+        """Take a connection that has waited; what is given is a duplicate to be closed."""
+        taken = self._reactor.adoptStreamConnection(connection.fileno(), connection.family, factory)
+        self._connections.add(taken)
+
     async def close_connections(self, seconds: float | None) -> int:
         """Close all connections once they have sent what they have to send.
 
@@ -60,6 +70,20 @@ class OpenPort:
 
     def _connected(self) -> list[Any]:
         return [connection for connection in self._connections if connection.connected]
+
+
+def adopt_port(reactor: Any, sock: socket.socket, factory: Any, backlog: int) -> Any:
+    """Return a port of Twisted's on a duplicate of a socket that listens.
+
+    Twisted takes the file of a Unix socket for its own: it would let everybody use it, and remove
+    it at the end. So it is shown a name that is in no file system.
+    """
+    if sock.family != AF_UNIX:
+        return reactor.adoptStreamPort(sock.fileno(), sock.family, factory)
+    port: Any = UNIXPort._fromListeningDescriptor(reactor, sock.fileno(), factory)
+    port._bindPath, port.backlog = b"\0" + port._bindPath, backlog
+    port.startListening()
+    return port
 
 
 def _address(port: Any) -> Any:

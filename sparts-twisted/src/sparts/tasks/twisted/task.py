@@ -98,8 +98,7 @@ class TwistedTask(LoopBoundTask):
         return self._end() if self._begun else None
 
     async def _end(self) -> None:
-        for port in self._ports:
-            await port.stop_listening()
+        await self._stop_listening()
         try:
             stopped = self.stop_in_loop()
             if inspect.isawaitable(stopped):
@@ -109,6 +108,10 @@ class TwistedTask(LoopBoundTask):
             cut = [await port.close_connections(self._seconds_left()) for port in self._ports]
             if any(cut):
                 self.logger.warning("%d connections were cut off: they took too long", sum(cut))
+
+    async def _stop_listening(self) -> None:
+        for port in self._ports:
+            await port.stop_listening()
 
     def _seconds_left(self) -> float | None:
         """How long what has begun may go on: until a second before the deadline of the stop."""

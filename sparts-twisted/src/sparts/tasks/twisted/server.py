@@ -1,0 +1,44 @@
+"""TwistedServerTask: serves a factory of Twisted's on the sockets that every server task has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sparts.listeners import Listening
+from sparts.tasks.twisted.ports import OpenPort, adopt_port
+from sparts.tasks.twisted.task import TwistedTask
+from sparts.tasks.twisted.tls import TLSFactory
+
+
+class TwistedServerTask(Listening, TwistedTask):
+    """Serves what `make_factory` makes, where its options say: ``--PREFIX-host``, ``-port``,
+    ``-sock``, with ``-tls-cert`` by TLS.
+
+    At the stop, connections that wait to be taken are taken, and what follows is as with an
+    ``endpoint`` of `TwistedTask`: which serves what these options cannot say.
+    """
+
+    _factory: Any
+
+    def start_in_loop(self) -> Any:
+        """Begin to take connections."""
+        self._factory = self.make_factory()
+        if self.ssl_context is not None:
+            self._factory = TLSFactory(self._factory, self.ssl_context, self.reactor)
+        for sock in getattr(self, "_sockets", ()):  # of a reactor that has failed
+            sock.close()
+        for sock in self.take_sockets():
+            port = adopt_port(self.reactor, sock, self._factory, self.BACKLOG)
+            self._ports.append(OpenPort(self.reactor, port))
+        self.log_started()
+
+    async def _stop_listening(self) -> None:
+        await super()._stop_listening()
+        for connection in self.stop_listening():
+            with connection:
+                self._ports[0].adopt(connection, self._factory)
+
+    def join(self) -> None:
+        """Wait for the end; the sockets are closed even when the reactor has failed."""
+        super().join()
+        self.close_sockets()

@@ -1,0 +1,181 @@
+"""TwistedWebTask: serves a Resource of twisted.web by HTTP."""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sparts.counters import counter
+from sparts.tasks.twisted.server import TwistedServerTask
+
+from twisted.web.http import HTTPChannel, combinedLogFormatter, datetimeToLogString
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_access = logging.getLogger("twisted.web.access")
+
+
+class HelloWorld(Resource):
+    """Answers ``Hello, world``."""
+
+    isLeaf = True  # noqa: N815 - Twisted's name
+
+    def render_GET(self, request: Any) -> bytes:  # noqa: N802 - Twisted's name
+        """Answer a GET."""
+        request.setHeader(b"content-type", b"text/plain; charset=utf-8")
+        return b"Hello, world" if request.path == b"/" else _not_found(request)
+
+
+def _not_found(request: Any) -> bytes:
+    request.setResponseCode(404)
+    return b"Not found"
+
+
+class GracefulChannel(HTTPChannel):
+    """A connection that can end after the request that is under way."""
+
+    site: GracefulSite
+    _served = False
+
+    def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
+        """Begin to wait for a request."""
+        super().connectionMade()  # type: ignore[no-untyped-call]
+        self.site.channels.add(self)
+
+    def checkPersistence(self, request: Any, version: bytes) -> bool:  # noqa: N802
+        """Return whether another request may follow; called when one's headers have come."""
+        self._served = True
+        self.site.count()
+        persistent = bool(super().checkPersistence(request, version))  # type: ignore[no-untyped-call]
+        if self.site.ending:
+            request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+            return False
+        return persistent
+
+    @property
+    def open(self) -> bool:
+        """Whether the connection is there."""
+        return self.transport is not None and bool(self.transport.connected)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is under way (and the connection has not become something else)."""
+        return self.open and bool(self.requests) and "connectionLost" not in vars(self)
+
+    @property
+    def fresh(self) -> bool:
+        """Whether no request has come yet."""
+        return self.open and not self._served
+
+    def end(self) -> None:
+        """Take no further request; end now if none is under way or still to come."""
+        if self.busy:
+            self.persistent = False
+            for request in self.requests:
+                if not request.startedWriting:
+                    request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+        elif not self.fresh:
+            self.loseConnection()  # type: ignore[no-untyped-call]
+
+
+class GracefulSite(Site):
+    """A site that knows its connections. It tells of requests in the log, and needs no timer for
+    it.
+
+    Args:
+        resource: what is served.
+        count: called for each request.
+        reactor: where it lives.
+    """
+
+    protocol: Any = GracefulChannel
+
+    def __init__(self, resource: Any, count: Callable[[], object], reactor: Any) -> None:
+        super().__init__(resource, reactor=reactor)  # type: ignore[no-untyped-call]
+        self.count = count
+        self.ending = False
+        self.channels: weakref.WeakSet[GracefulChannel] = weakref.WeakSet()
+
+    def startFactory(self) -> None:  # noqa: N802 - Twisted's name
+        """Do without the timer that Twisted's own has for its log."""
+
+    def stopFactory(self) -> None:  # noqa: N802 - Twisted's name
+        """Do nothing."""
+
+    def log(self, request: Any) -> None:
+        """Log a request that was answered, to ``twisted.web.access`` at level INFO."""
+        if _access.isEnabledFor(logging.INFO):
+            reactor: Any = self.reactor
+            now: Any = datetimeToLogString(reactor.seconds())
+            _access.info("%s", combinedLogFormatter(now, request))
+
+    async def end(self, grace: float, limit: float | None) -> int:
+        """Let what has begun finish, and return how many requests were cut off.
+
+        Args:
+            grace: seconds that a fresh connection has to begin with its request.
+            limit: seconds after which what has not finished is cut off; None: never.
+        """
+        self.ending = True
+        reactor: Any = self.reactor
+        cut: list[GracefulChannel] = []
+        for channel in list(self.channels):
+            channel.end()
+
+        def end_fresh() -> None:
+            for channel in list(self.channels):
+                if channel.fresh and not channel.busy:
+                    channel.loseConnection()  # type: ignore[no-untyped-call]
+
+        def cut_off() -> None:
+            cut.extend(channel for channel in list(self.channels) if channel.busy)
+            for channel in list(self.channels):
+                if channel.open:
+                    channel.forceAbortClient()  # type: ignore[no-untyped-call]
+
+        timers = [reactor.callLater(grace if limit is None else min(grace, limit), end_fresh)]
+        if limit is not None:
+            timers.append(reactor.callLater(limit, cut_off))
+        await reactor.when(lambda: not any(channel.open for channel in self.channels))
+        for timer in timers:
+            if timer.active():
+                timer.cancel()
+        return len(cut)
+
+
+class TwistedWebTask(TwistedServerTask):
+    """Serves by HTTP what `make_resource` makes, and a greeting unless it is overridden."""
+
+    OPT_PREFIX = "web"
+    FIRST_REQUEST_GRACE: ClassVar[float] = 1.0
+    """Seconds that a client which has just connected has to send its request when the task stops.
+    """
+
+    requests = counter(help="HTTP requests.")
+
+    site: GracefulSite
+    """Twisted's site, from the start on."""
+
+    def make_resource(self) -> Any:
+        """Return the root of what is served, an ``IResource``; called in the reactor's thread at
+        each start.
+        """
+        return HelloWorld()  # type: ignore[no-untyped-call]
+
+    def make_factory(self) -> Any:
+        """Return the site."""
+        self.site = GracefulSite(self.make_resource(), self.requests.increment, self.reactor)
+        return self.site
+
+    async def stop_in_loop(self) -> None:
+        """Let the requests finish that have begun.
+
+        What has not finished one second before the deadline of the stop is cut off, and logged.
+        """
+        cut = await self.site.end(self.FIRST_REQUEST_GRACE, self._seconds_left())
+        if cut:
+            self.logger.warning("%d requests were cut off: they took too long to finish", cut)

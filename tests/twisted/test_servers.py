@@ -1,0 +1,190 @@
+"""TwistedServerTask and TwistedWebTask keep the contract of servers; their connections' end."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from sparts.tasks.twisted import TwistedServerTask, TwistedWebTask
+from sparts.testing.loops import WAIT
+from sparts.testing.running import make_service, running, service_of
+from sparts.testing.servers import ServerContract
+from sparts.testing.waiting import log_of
+from twisted.internet.protocol import Factory, Protocol
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+
+class TestTwistedWebTask(ServerContract):
+    """TwistedWebTask is a server like every other."""
+
+    server_task = TwistedWebTask
+
+    def ask(self, connection: socket.socket) -> None:
+        """Get the greeting."""
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        answer = b""
+        while chunk := connection.recv(65536):
+            answer += chunk
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert answer.endswith(b"Hello, world")
+
+
+class Echo(Protocol):
+    transport: Any
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+        self.transport.write(data)
+
+
+class EchoServer(TwistedServerTask):
+    """Echoes."""
+
+    OPT_PREFIX = "echo"
+
+    def make_factory(self) -> Any:
+        return Factory.forProtocol(Echo)
+
+
+class TestTwistedServerTask(ServerContract):
+    """TwistedServerTask is one, whatever the factory."""
+
+    server_task = EchoServer
+
+    def ask(self, connection: socket.socket) -> None:
+        """Have something echoed that does not fit one record of TLS."""
+        text = b"0123456789" * 5000
+        connection.sendall(text)
+        received = b""
+        while len(received) < len(text) and (data := connection.recv(65536)):
+            received += data
+        assert received == text
+
+
+# -- requests in flight ----------------------------------------------------------------------------
+
+
+class Slow(Resource):
+    """Answers when it is let."""
+
+    isLeaf = True  # noqa: N815
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.asked = threading.Event()
+        self.pending: list[Any] = []
+
+    def render(self, request: Any) -> int:
+        self.pending.append(request)
+        self.asked.set()
+        return NOT_DONE_YET
+
+    def answer(self) -> None:
+        for request in self.pending:
+            request.write(b"done")
+            request.finish()
+
+
+class SlowWeb(TwistedWebTask):
+    def make_resource(self) -> Any:
+        self.slow = Slow()
+        return self.slow
+
+
+@pytest.fixture
+def client() -> Iterator[Callable[[Any], http.client.HTTPConnection]]:
+    """Make HTTP connections to a server task, which are closed at the end."""
+    with contextlib.ExitStack() as stack:
+
+        def connect(task: Any) -> http.client.HTTPConnection:
+            host, port = task.bound_addrs[0]
+            connection = http.client.HTTPConnection(host, port, timeout=WAIT)
+            return stack.enter_context(contextlib.closing(connection))
+
+        yield connect
+
+
+Client = Callable[[Any], http.client.HTTPConnection]
+ARGV = ("--web-host", "127.0.0.1")
+
+
+@pytest.mark.parametrize("kind", ["epoll", "asyncio"])
+def test_a_request_that_has_begun_is_answered_and_its_connection_ends(
+    kind: str, client: Client
+) -> None:
+    with running(service_of(SlowWeb), *ARGV, "--twisted-reactor", kind) as service:
+        task = service.requireTask(SlowWeb)
+        idle = client(task)
+        idle.connect()
+        busy = client(task)
+        busy.request("GET", "/")
+        assert task.slow.asked.wait(WAIT)
+        service.shutdown()
+        assert task.stop_event.wait(WAIT)
+        assert idle.sock.recv(1) == b""  # after the grace that a fresh one has
+        task.loop_task.call(task.slow.answer).result(WAIT)
+        answer = busy.getresponse()
+        assert answer.read() == b"done"
+        assert answer.getheader("Connection") == "close"
+    assert task.requests() == 1
+
+
+def test_an_idle_connection_is_closed_at_once_at_the_stop(client: Client) -> None:
+    class Web(TwistedWebTask):
+        FIRST_REQUEST_GRACE = WAIT
+
+    with running(service_of(Web), *ARGV) as service:
+        connection = client(service.requireTask(Web))
+        connection.request("GET", "/")
+        assert connection.getresponse().read() == b"Hello, world"
+        connection.request("GET", "/nothing")
+        assert connection.getresponse().status == 404
+
+
+def test_a_fresh_connection_may_still_send_its_request(client: Client) -> None:
+    class Web(TwistedWebTask):
+        FIRST_REQUEST_GRACE = WAIT
+
+    with running(service_of(Web), *ARGV) as service:
+        task = service.requireTask(Web)
+        connection = client(task)
+        connection.connect()
+        service.shutdown()
+        assert task.stop_event.wait(WAIT)
+        connection.request("GET", "/")
+        answer = connection.getresponse()
+        assert answer.read() == b"Hello, world"
+        assert answer.getheader("Connection") == "close"
+
+
+def test_a_request_that_takes_too_long_is_cut_off_before_the_deadline(client: Client) -> None:
+    service = make_service(service_of(SlowWeb), *ARGV, "--stop-timeout", "1.3s")
+    thread = service.startBG()
+    with log_of(service) as log:
+        task = service.requireTask(SlowWeb)
+        connection = client(task)
+        connection.request("GET", "/")
+        assert task.slow.asked.wait(WAIT)
+        service.shutdown()
+        with pytest.raises(ConnectionError):
+            connection.getresponse()
+        thread.join()
+    assert thread.status == 0
+    log.wait_for_line("1 requests were cut off")
+
+
+def test_requests_are_counted_and_logged_where_that_is_wanted(client: Client) -> None:
+    with running(
+        service_of(TwistedWebTask), *ARGV, "--log-level-for", "twisted.web.access=INFO"
+    ) as service:
+        task = service.requireTask(TwistedWebTask)
+        for number in (1, 2):
+            connection = client(task)
+            connection.request("GET", "/")
+            connection.getresponse().read()
+            assert task.requests() == number
