@@ -147,15 +147,21 @@ def test_an_idle_connection_is_closed_at_once_at_the_stop(client: Client) -> Non
 
 
 def test_a_fresh_connection_may_still_send_its_request(client: Client) -> None:
+    ending = threading.Event()
+
     class Web(TwistedWebTask):
         FIRST_REQUEST_GRACE = WAIT
+
+        async def stop_in_loop(self) -> None:
+            self.reactor.callLater(0, ending.set)
+            await super().stop_in_loop()
 
     with running(service_of(Web), *ARGV) as service:
         task = service.requireTask(Web)
         connection = client(task)
         connection.connect()
         service.shutdown()
-        assert task.stop_event.wait(WAIT)
+        assert ending.wait(WAIT)
         connection.request("GET", "/")
         answer = connection.getresponse()
         assert answer.read() == b"Hello, world"
