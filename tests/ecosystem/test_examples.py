@@ -17,6 +17,8 @@ EXAMPLES = sorted(
 OPTIONS = {
     "http_by_class": ["--http-port", "0"],
     "http_by_name": ["--http-port", "0"],
+    "one_loop": ["--http-port", "0"],
+    "three_loops": ["--http-port", "0"],
     "http_client": ["--http-port", "0"],
     "http_stream": ["--http-port", "0"],
     "http_websocket": ["--http-port", "0"],
