@@ -157,27 +157,20 @@ class CommandTask(TwistedTask):
             TaskStoppedError: the task is stopping, or has stopped.
             ValueError: there is nothing to run, or no such user.
         """
-        parts = shlex.split(command) if isinstance(command, str) else command
-        arguments = [os.fspath(part) for part in parts]
-        if not arguments:
-            raise ValueError("There is no command to run.")
-        if stdin not in (None, subprocess.PIPE, subprocess.DEVNULL):
-            raise ValueError("stdin is subprocess.PIPE or None; for what it shall read: input=...")
-        if isinstance(input, str):
-            input = input.encode(encoding or "utf-8")
         if self.stop_event.is_set():
             raise self._too_late()
-        future = Command(arguments)
-        sinks = [self._sink(future, on, line_buffered, encoding, errors) for on in
-                 (on_stdout, on_stderr)]  # fmt: skip
+        future = Command(_arguments_of(command))
+        sinks = [
+            self._sink(future, on, line_buffered, encoding, errors) for on in (on_stdout, on_stderr)
+        ]
+        data = input.encode(encoding or "utf-8") if isinstance(input, str) else input
+        opens = data is not None or _is_pipe(stdin)
         settings = {"env": env, "cwd": cwd, **_identity(user, group)}
-        opens = stdin == subprocess.PIPE or input is not None
-        start = partial(self._start, _Run(future, sinks, on_exit, settings, opens, input,
-                                          kill_timeout, encoding))  # fmt: skip
+        run = _Run(future, sinks, on_exit, settings, opens, data, kill_timeout, encoding)
         if self.loop_task.open and threadable.isInIOThread():
-            start()
+            self._start(run)
         else:
-            self._call(start, future)
+            self._call(partial(self._start, run), future)
         return future
 
     def _call(self, start: Callable[[], None], command: Command) -> None:
@@ -308,6 +301,19 @@ class CommandTask(TwistedTask):
         super().join()
         for transport in list(self._runs):
             transport.kill_at_once()
+
+
+def _arguments_of(command: str | Sequence[str | os.PathLike[str]]) -> list[str]:
+    parts = shlex.split(command) if isinstance(command, str) else command
+    if not parts:
+        raise ValueError("There is no command to run.")
+    return [os.fspath(part) for part in parts]
+
+
+def _is_pipe(stdin: int | None) -> bool:
+    if stdin not in (None, subprocess.PIPE, subprocess.DEVNULL):
+        raise ValueError("stdin is subprocess.PIPE or None; for what it shall read: input=...")
+    return stdin == subprocess.PIPE
 
 
 def _identity(user: str | int | None, group: str | int | None) -> dict[str, Any]:
