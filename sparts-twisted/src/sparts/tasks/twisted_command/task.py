@@ -128,9 +128,7 @@ class CommandTask(TwistedTask):
         encoding: str | None = None,
         errors: str = "replace",
     ) -> Command:
-        """Run a command; from any thread. Every end is told, once, also of what cannot be started.
-
-        The callbacks are called in the reactor's thread and must not block.
+        """Run a command; from any thread. The callbacks are called in the reactor's.
 
         Args:
             command: the program and its arguments; a text is split as a shell does it, but no shell
@@ -141,8 +139,7 @@ class CommandTask(TwistedTask):
                 ``ProcessDone``; ``ProcessTerminated``, with ``exitCode`` or ``signal``; `OSError`
                 if it could not be started.
             line_buffered: whether data comes by line, without its end, or as it is written.
-            kill_timeout: seconds from SIGTERM to SIGKILL at a stop; None: the task's option; at a
-                stop that leaves less time, half of that.
+            kill_timeout: seconds from SIGTERM to SIGKILL; None: the task's option.
             env: its whole environment; None: ours.
             cwd: its working directory.
             user: the user to run it as, with that user's groups; needs root.
@@ -150,8 +147,7 @@ class CommandTask(TwistedTask):
             stdin: ``subprocess.PIPE`` for a transport that can ``write``; None: nothing to read.
             input: what it reads from its standard input.
             encoding: of its output, which is text then; None: bytes.
-            errors: what is done about output that is not of that encoding, as ``bytes.decode``
-                takes it.
+            errors: what is done about output of no such encoding; see ``bytes.decode``.
 
         Raises:
             TaskStoppedError: the task is stopping, or has stopped.
