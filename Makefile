@@ -17,7 +17,7 @@ CODE = $(shell find sparts-*/src tests examples scripts -name '*.py' -not -path 
 BUILT := pygobject pycairo
 
 PORT ?= 8000
-JOBS ?= 2
+JOBS ?= 4
 ARGS ?=
 ONLY ?=
 SECONDS ?= 600
@@ -37,7 +37,7 @@ serve: $(READY) ## Run the HTTP service of examples/ on port 8000 (another: PORT
 	$(BIN)/python examples/http_by_name.py --http-port $(PORT)
 
 test: $(READY) glib ## Run the tests (some of them: ARGS="tests/core -k name")
-	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 system-packages: $(READY) ## Install the system packages that tests need, or say what is missing
 	$(BIN)/python -m scripts.system_packages
