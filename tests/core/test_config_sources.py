@@ -157,6 +157,7 @@ NEAR = "Did you mean"
         ("[http]\nprot = 1\n", f"{{file}}: [http] prot: no such key. {NEAR} 'port'?"),
         ("limitt = 1\n", f"{{file}}: limitt: no such key. {NEAR} 'limit'?"),
         ("[htpp]\nport = 1\n", f"{{file}}: [htpp]: no such section. {NEAR} 'http'?"),
+        ("http = 3\n", "{file}: http: expected a section: [http], its keys below it."),
         (
             "http_port = 1",
             "{file}: http_port: no such key. It goes into [TornadoHTTPTask] as 'port'.",
@@ -168,7 +169,6 @@ NEAR = "Did you mean"
         ("[http]\nhosts = 'a'\n", None),
         ("[http]\nhosts = [1]\n", "{file}: [http] hosts: expected a text, got [1]"),
         ("[http]\nhosts = {{}}\n", "{file}: [http] hosts: expected a list, each of it a text"),
-        ("http = 5\n", "{file}: http: no such key."),
         (
             "[http]\nport = 1\n[TornadoHTTPTask]\nport = 2\n",
             "{file}: [TornadoHTTPTask] port: given",

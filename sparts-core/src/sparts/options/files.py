@@ -54,6 +54,8 @@ def _read(file: str, sections: Mapping[str, Mapping[str, Binding]]) -> Layer:
                 take(name, sections[section], key, part)
         elif isinstance(value, dict) and section not in sections[""]:
             raise OptionError(f"{file}: [{name}]: no such section.{_near(name, sections)}")
+        elif section in sections and section not in sections[""]:
+            raise OptionError(f"{file}: {name}: expected a section: [{name}], its keys below it.")
         else:
             take("", sections[""], name, value)
     return found

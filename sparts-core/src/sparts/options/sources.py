@@ -128,6 +128,8 @@ def _parse_command_line(
         parser.parse_args(argv, ns)
     except argparse.ArgumentError as exc:  # of a parser with exit_on_error=False
         _raise(str(exc))
+    except OptionError as exc:
+        raise OptionError(f"{exc}{_meant(str(exc), parser)}") from None
     finally:
         for action in required:
             action.required = True
@@ -140,6 +142,16 @@ def _parse_command_line(
 def _raise(message: str) -> NoReturn:
     """What a parser's ``error`` does here: the caller says it, without the usage."""
     raise OptionError(message.removeprefix("argument "))
+
+
+def _meant(message: str, parser: argparse.ArgumentParser) -> str:
+    """A question for the flag that is nearest to an unknown one, if that is what is wrong."""
+    from difflib import get_close_matches
+
+    _, unknown, rest = message.partition("unrecognized arguments: ")
+    flag = rest.partition(" ")[0].partition("=")[0]
+    near = get_close_matches(flag, parser._option_string_actions, 1) if unknown else []
+    return f". Did you mean '{near[0]}'?" if near else ""
 
 
 def _files(ns: argparse.Namespace, service: type) -> tuple[str, ...]:
