@@ -10,6 +10,7 @@ What is done with a block is told by the first word after its fence:
 - `console`: lines that start with `$ ` are commands (see consoles.py), the others their output.
   `status=STATUS` says what its commands end with that are no services.
 - `toml`, `json`: must parse. `config=FILE.py` on TOML: that service of the page must take it.
+- `yaml`: must parse. `dockerfile`: its last stage must name what to run as JSON.
 - `ini`: must parse as a unit of systemd.
 - `text`: nothing to run.
 
@@ -30,6 +31,8 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import yaml  # type: ignore[import-untyped]
 
 from scripts.build_distributions import ROOT
 from tests.dbus.daemons import Daemon
@@ -101,6 +104,10 @@ def run_block(block: Block, folder: Path) -> None:
             give_config(block, folder)
     elif block.kind == "json":
         json.loads(block.code)
+    elif block.kind == "yaml":
+        assert all(yaml.safe_load_all(block.code)), f"{block} has an empty part"
+    elif block.kind == "dockerfile":
+        assert json.loads(block.code.partition("\nENTRYPOINT ")[2].partition("\n")[0])
     elif block.kind == "ini":
         read_unit(block.code)
     else:
