@@ -23,7 +23,7 @@ ONLY ?=
 SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test system-packages glib check docs format bench soak dist lock changelog clean
+.PHONY: help setup serve test system-packages glib check docs format bench soak dist lock changelog audit clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -82,6 +82,9 @@ lock: $(READY) ## Choose the newest versions anew, into requirements.lock
 
 changelog: $(READY) ## Show the changelog's next section, made of changes/
 	$(BIN)/towncrier build --draft --version next
+
+audit: $(READY) ## Ask the registry whether a locked version is known to be vulnerable
+	@$(BIN)/python -m scripts.audit
 
 clean: ## Remove what was built (not the virtual environments)
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

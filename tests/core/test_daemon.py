@@ -34,6 +34,7 @@ def test_daemon_is_ready_when_its_start_returns_and_is_found_and_stopped(tmp_pat
         pid = service.pid()
         assert f"WARNING:S:Ready, pid {pid}. No --logfile: no log from here on" in done.err
         assert service.pid_file.read_text() == f"{pid}\nsparts S\n"
+        assert service.pid_file.stat().st_mode & 0o133 == 0  # nobody else writes to it
         assert os.getsid(pid) not in (pid, os.getsid(0))  # no terminal, nor one to come
         assert {os.readlink(f"/proc/{pid}/fd/{number}") for number in range(3)} == {"/dev/null"}
         assert os.readlink(f"/proc/{pid}/cwd") == str(tmp_path)

@@ -398,3 +398,16 @@ def test_as_many_connections_may_wait_as_the_backlog_says(tmp_path: Path) -> Non
 )
 def test_addresses_are_shown_as_people_write_them(address: Any, text: str) -> None:
     assert format_address(address) == text
+
+
+def test_file_of_an_inherited_unix_socket_is_left_to_its_holder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tmp_path / "echo.sock")
+    with socket.socket(socket.AF_UNIX) as holder:
+        holder.bind(path)
+        holder.listen()
+        inherit(monkeypatch, echo=holder)
+        with running(Service, "--echo-sock", path) as service:
+            service.listeners.give(54321)
+        assert os.stat(path).st_uid == os.geteuid()

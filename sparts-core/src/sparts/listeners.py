@@ -281,12 +281,15 @@ class Listeners:
         taken: list[socket.socket] = []
         for address in closing:
             for sock in self._open.pop(address):
-                taken += sockets.close(sock, address, take and address not in self._adopted)
+                if address in self._adopted:
+                    sock.close()  # and a Unix socket's file stays its holder's
+                else:
+                    taken += sockets.close(sock, address, take)
         return taken
 
     def give(self, uid: int) -> None:
         """Make the files of our Unix sockets another user's."""
-        for address in filter(lambda address: address.path, self._open):
+        for address in [each for each in self._open if each.path and each not in self._adopted]:
             with suppress(FileNotFoundError):
                 os.chown(address.path, uid, -1, follow_symlinks=False)
 
@@ -338,4 +341,4 @@ def _collide(one: Address, other: Address) -> bool:
     if one.port != other.port or not one.port:
         return False
     pairs = [(a, b) for a in one.hosts for b in other.hosts if (":" in a) == (":" in b)]
-    return any(a == b or {a, b} & {"0.0.0.0", "::"} for a, b in pairs)  # noqa: S104
+    return any(a == b or {a, b} & {"0.0.0.0", "::"} for a, b in pairs)  # noqa: S104 - compared

@@ -95,7 +95,7 @@ def service_unit(found: Installation, sockets: list[str], system: bool = True) -
     mask = service.getOption("umask")
     hardening = (HARDENING if system else USERS).format(
         home="read-only" if _under(found, "/home", "/root", "/run/user") else "yes",
-        tmp="no" if _under(found, "/tmp", "/var/tmp") else "yes",  # noqa: S108
+        tmp="no" if _under(found, "/tmp", "/var/tmp") else "yes",  # noqa: S108 - nothing is made there
         mask=0o077 if mask is None else mask,
     )
     stop, start = service.stop_timeout, service.start_timeout

@@ -203,7 +203,7 @@ def communicate(
     kwargs.setdefault("stderr", subprocess.PIPE)
     if not kwargs.get("start_new_session"):
         kwargs.setdefault("process_group", 0)
-    popen: subprocess.Popen[Any] = subprocess.Popen(*args, **kwargs)  # noqa: S603
+    popen: subprocess.Popen[Any] = subprocess.Popen(*args, **kwargs)  # noqa: S603 - that is what it is for
     future = Submission()
     outputs: list[list[bytes]] = [[], []]
     decoders = [_decoder(popen.stdout), _decoder(popen.stderr)]
