@@ -448,6 +448,31 @@ def test_descriptors_for_a_method_that_is_not_there_are_closed(
     assert len(os.listdir("/proc/self/fd")) <= before + 2
 
 
+def test_descriptors_that_a_connection_does_not_pass_are_an_error_that_says_what_to_set(
+    session_bus: Daemon, lab: Lab
+) -> None:
+    class Without(Lab):
+        BUS_NAME = "org.example.Without"
+        OPT_PREFIX = "without"
+        UNIX_FDS = False
+
+    with running(service_of(Without), "--without-address", session_bus.address) as service:
+        task = service.requireTask(Without)
+        with pytest.raises(SpartsError, match="UNIX_FDS = True"):
+            task.proxy(NAME, PATH, NAME).ReadAll(0)
+        with pytest.raises(DBusError, match="UNIX_FDS = True"):
+            lab.proxy("org.example.Without", "/org/example/Without").Open("x")
+
+
+def test_a_service_passes_descriptors_only_if_it_has_a_type_for_them(session_bus: Daemon) -> None:
+    from tests.dbus.services import Greeter
+
+    with running(service_of(Greeter), "--dbus-address", session_bus.address) as service:
+        assert service.requireTask(Greeter).bus.passes_fds is False
+    with running(Service, "--dbus-address", session_bus.address) as service:
+        assert service.requireTask(Lab).bus.passes_fds is True
+
+
 # -- properties and signals ------------------------------------------------------------------------
 
 

@@ -80,16 +80,13 @@ def greet_client(connection: socket.socket) -> None:
     while b"AUTH" not in data:
         data += connection.recv(4096)
     connection.sendall(b"OK 0123456789abcdef0123456789abcdef\r\n")
-    while b"NEGOTIATE_UNIX_FD\r\n" not in data:
-        data += connection.recv(4096)
-    connection.sendall(b"AGREE_UNIX_FD\r\n")
     while b"BEGIN\r\n" not in data:
         data += connection.recv(4096)
 
 
 def garbage(connection: socket.socket) -> None:
     greet_client(connection)
-    connection.sendall(os.urandom(4096))
+    connection.sendall(bytes(range(255, -1, -1)) * 16)
 
 
 def too_large(connection: socket.socket) -> None:

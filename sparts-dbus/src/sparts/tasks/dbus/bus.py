@@ -50,20 +50,26 @@ def system_address() -> str:
 class Bus(MessageBus):
     """A connection to a bus; used in the loop's thread alone."""
 
-    address: str = ""
+    passes_fds = False
+    """Whether messages may have file descriptors."""
 
     @classmethod
-    async def to(cls, address: str, handle: Callable[[Bus, Message], Any]) -> Bus:
+    async def to(cls, address: str, handle: Callable[[Bus, Message], Any], passes_fds: bool) -> Bus:
         """Connect to the bus at an address, and have its messages handled.
+
+        Args:
+            address: where the bus is.
+            handle: called with each message.
+            passes_fds: whether messages may have file descriptors, which makes each dearer.
 
         Raises:
             BusError: nobody answers there, or the bus refuses; the message says so.
         """
         try:
-            bus = cls(bus_address=address, negotiate_unix_fd=True)
+            bus = cls(bus_address=address, negotiate_unix_fd=passes_fds)
         except (InvalidAddressError, ValueError) as error:
             raise BusError(f"{address!r} is no address of a bus: {error}") from error
-        bus.address = address
+        bus.passes_fds = passes_fds
         bus.add_message_handler(lambda message: handle(bus, message))
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):

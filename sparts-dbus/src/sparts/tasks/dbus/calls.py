@@ -17,7 +17,7 @@ from dbus_fast._private.util import (
 )
 from dbus_fast.signature import get_signature_tree
 from sparts.errors import SpartsError
-from sparts.tasks.dbus.errors import OURS, STANDARD, error_name
+from sparts.tasks.dbus.errors import OURS, STANDARD, NoDescriptorsError, error_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -192,8 +192,11 @@ class Calls:
             fds: list[int] = []
             if bound.moves_fds and signature_contains_type(bound.out, body, "h"):
                 body, given = replace_fds_with_idx(bound.out, body)
-                fds = duplicated(given)
-                hand_over(given)
+                try:
+                    refuse_fds(bus)
+                    fds = duplicated(given)
+                finally:
+                    hand_over(given)
             bus.send_quietly(
                 Message(
                     message_type=MessageType.METHOD_RETURN,
@@ -295,6 +298,12 @@ def duplicated(files: Sequence[Any]) -> list[int]:
         close_fds(found)
         raise
     return found
+
+
+def refuse_fds(bus: Bus) -> None:
+    """Raise `NoDescriptorsError` if the bus passes no file descriptors."""
+    if not bus.passes_fds:
+        raise NoDescriptorsError("this connection passes none: set UNIX_FDS = True on its task")
 
 
 def hand_over(files: Sequence[Any]) -> None:

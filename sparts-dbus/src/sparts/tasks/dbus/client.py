@@ -38,6 +38,9 @@ class DBusClientTask(DBusTask):
     MAX_RETRY: ClassVar[float] = 30.0
     """Seconds between attempts at most."""
 
+    UNIX_FDS: ClassVar[bool | None] = True
+    """Whether messages may have file descriptors."""
+
     system_bus = option(
         action="store_true",
         default=lambda cls: cls.DEFAULT_BUS == "system",
@@ -92,6 +95,10 @@ class DBusClientTask(DBusTask):
         if self.address:
             return str(self.address)
         return system_address() if self.system_bus else session_address()
+
+    def passes_fds(self) -> bool:
+        """Whether messages may have file descriptors; asked before connecting."""
+        return bool(self.UNIX_FDS)
 
     def bus_label(self) -> str:
         """Return what messages call the bus."""
@@ -215,7 +222,7 @@ class DBusClientTask(DBusTask):
         return False
 
     async def _connect(self) -> None:
-        self._bus = bus = await Bus.to(self.bus_address(), self.on_message)
+        self._bus = bus = await Bus.to(self.bus_address(), self.on_message, self.passes_fds())
         try:
             await self.joining(bus)
         except BaseException as error:

@@ -26,6 +26,10 @@ class NameTakenError(BusError):
     """Somebody else owns the name that the service asks for."""
 
 
+class NoDescriptorsError(SpartsError):
+    """A file descriptor was to be sent by a connection that passes none."""
+
+
 class CallTimeoutError(SpartsError, TimeoutError):
     """Nobody answered a call within its time."""
 

@@ -240,6 +240,13 @@ class Interface:
         self.signals: dict[str, Member] = {}
         self.properties: dict[str, Property] = {}
 
+    def signatures(self) -> Iterator[str]:
+        """Give the signatures of everything in it."""
+        for member in (*self.methods.values(), *self.signals.values()):
+            yield member.in_signature + member.out_signature
+        for found in self.properties.values():
+            yield found.kind.signature
+
 
 class DBusObject:
     """Something to offer on the bus by `DBusServiceTask.export`: a base class for your own."""

@@ -117,6 +117,16 @@ class ObjectTree:
             names = [name for exported in gone for name in exported.interfaces]
             self._emit(self.manager, MANAGER, "InterfacesRemoved", "oas", [path, names])
 
+    def passes_fds(self) -> bool:
+        """Whether a type of anything exported is a file descriptor."""
+        return any(
+            "h" in signature
+            for found in self._objects.values()
+            for exported in found
+            for interface in exported.interfaces.values()
+            for signature in interface.signatures()
+        )
+
     def clear(self) -> None:
         """Take back everything, without telling anybody."""
         with self._changing:

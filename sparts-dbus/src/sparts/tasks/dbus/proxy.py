@@ -12,7 +12,7 @@ from dbus_fast import introspection as intr
 from dbus_fast._private.util import replace_fds_with_idx, replace_idx_with_fds
 from dbus_fast.signature import get_signature_tree
 from sparts.tasks.dbus.bus import close_all, lost_error
-from sparts.tasks.dbus.calls import duplicated
+from sparts.tasks.dbus.calls import duplicated, refuse_fds
 from sparts.tasks.dbus.errors import STANDARD, CallTimeoutError
 from sparts.tasks.dbus.types import pack
 from sparts.tasks.dbus.watches import Heard, SignalMatch, Subscription
@@ -126,6 +126,8 @@ class Proxy:
             raise TypeError(f"{member} takes {len(tree.types)} arguments ({signature!r}).")
         body = [_encoded(kind, value) for kind, value in zip(tree.types, args, strict=True)]
         body, files = replace_fds_with_idx(tree, body)
+        if files:
+            refuse_fds(self._bus())
         fds = duplicated(files)
         try:
             reply = await self._bus().exchange(

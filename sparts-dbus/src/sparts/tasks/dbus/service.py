@@ -39,6 +39,11 @@ class DBusServiceTask(DBusObject, DBusClientTask):
     PATH: ClassVar[str | None] = None
     """Where the task's own members are offered; None: the name with slashes for dots."""
 
+    UNIX_FDS: ClassVar[bool | None] = None
+    """Whether messages may have file descriptors, which costs time at each; None: if a type of what
+    is exported when the task connects is a `UnixFD`.
+    """
+
     bus_name = option(
         type=str,
         default=lambda cls: cls.BUS_NAME,
@@ -108,6 +113,10 @@ class DBusServiceTask(DBusObject, DBusClientTask):
     def owns_name(self) -> bool:
         """Whether the name is the task's just now."""
         return self._owns_name and self.connected
+
+    def passes_fds(self) -> bool:
+        """Return ``UNIX_FDS``, or whether anything exported takes or gives file descriptors."""
+        return self.objects.passes_fds() if self.UNIX_FDS is None else self.UNIX_FDS
 
     def dbus_interface(self) -> str | None:
         """Return ``INTERFACE``, or by default the name on the bus that the class has."""
