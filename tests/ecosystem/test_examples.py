@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 
 import pytest
 
 from scripts.build_distributions import ROOT
-from tests.processes import ServiceProcess
+from tests.dbus.daemons import Daemon
+from tests.needs import require, require_module
+from tests.processes import ServiceProcess, clean_environment
 
 TOOLS = {"fb303_client"}  # no services: the tests of their distributions run them
 EXAMPLES = sorted(
@@ -31,7 +34,15 @@ OPTIONS = {
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_example_starts_and_ends_in_order(example: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(example), *OPTIONS.get(example.stem, [])]
-    with ServiceProcess(command, cwd=tmp_path) as service:
+    with contextlib.ExitStack() as stack:
+        env = None
+        if example.stem.startswith("dbus"):
+            require(["dbus"])
+            bus = stack.enter_context(Daemon(tmp_path / "bus"))
+            env = clean_environment(DBUS_SESSION_BUS_ADDRESS=bus.address)
+        if example.stem.startswith("glib"):
+            require_module(["gi"])
+        service = stack.enter_context(ServiceProcess(command, cwd=tmp_path, env=env))
         service.read_until_started()
         assert service.stop() == 0, service.output
         assert "Instance shut down gracefully" in service.output

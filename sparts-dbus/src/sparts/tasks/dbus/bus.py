@@ -22,10 +22,13 @@ SYSTEM_ADDRESS = "unix:path=/var/run/dbus/system_bus_socket"
 CONNECT_TIMEOUT = 10.0
 
 
-def session_address() -> str:
+def session_address(prefix: str) -> str:
     """Return the address of the session bus of this process.
 
     https://dbus.freedesktop.org/doc/dbus-specification.html#message-bus-types-login
+
+    Args:
+        prefix: that of the options that choose another bus, for the error.
 
     Raises:
         BusError: there is none; the message says what to do.
@@ -38,7 +41,7 @@ def session_address() -> str:
     raise BusError(
         "There is no session bus: DBUS_SESSION_BUS_ADDRESS is not set, and XDG_RUNTIME_DIR has no "
         "socket named bus. Start the service by `dbus-run-session`, or choose another bus with "
-        "--dbus-system-bus or --dbus-address."
+        f"--{prefix}-system-bus or --{prefix}-address."
     )
 
 

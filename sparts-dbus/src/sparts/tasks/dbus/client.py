@@ -94,7 +94,9 @@ class DBusClientTask(DBusTask):
         """
         if self.address:
             return str(self.address)
-        return system_address() if self.system_bus else session_address()
+        if self.system_bus:
+            return system_address()
+        return session_address(self.option_prefix())
 
     def passes_fds(self) -> bool:
         """Whether messages may have file descriptors; asked before connecting."""
