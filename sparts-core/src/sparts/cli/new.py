@@ -3,6 +3,10 @@
 The files lie in ``templates/``: ``common`` and one folder a kind. In their names, ``PACKAGE`` is
 the project's package, ``dot_`` a dot, and ``.in`` keeps tools from taking them for what they are
 not. In their texts, ``@@word@@`` is replaced.
+
+A plugin adds projects of its own by a command ``new-WORD`` (group ``sparts.commands``), which is
+also what ``sparts new KIND NAME --WORD ARGUMENT`` calls, as ``new-WORD KIND NAME ARGUMENT --in
+FOLDER``. It writes them with `write_project`.
 """
 
 from __future__ import annotations
@@ -17,14 +21,20 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sparts import plugins
+from sparts.cli import load_command
 from sparts.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from importlib.resources.abc import Traversable
 
 SUMMARIES = {"service": "A service of one task.", "plugin": "Tasks for sparts services."}
 """The kinds of projects, and what each says of itself at first."""
+PREFIX = "new-"
+"""What the commands of plugins that write projects begin with."""
+OUR_WORDS = {"--thrift": "sparts-thrift"}
+"""Options that come with one of our distributions."""
 LONGEST = 30
 """The longest name, so that no line of a project grows past its limit."""
 TAKEN = {
@@ -60,31 +70,65 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--in", dest="parent", metavar="FOLDER", default=".", help="where to make its folder"
     )
-    args = parser.parse_args(argv)
-    folder = write_project(args.kind, args.name, Path(args.parent))
+    others = [e for e in plugins.find(plugins.COMMANDS) if e.name.startswith(PREFIX)]
+    group = parser.add_mutually_exclusive_group()
+    for entry in others:
+        group.add_argument(
+            f"--{entry.name.removeprefix(PREFIX)}",
+            dest=entry.name,
+            metavar="ARGUMENT",
+            help=f"of {entry.owner}; see `sparts {entry.name} --help`",
+        )
+    args, unknown = parser.parse_known_args(argv)
+    for word in unknown:
+        _refuse(word.partition("=")[0])
+    for entry in others:
+        if argument := getattr(args, entry.name):
+            command = [args.kind, args.name, argument, "--in", args.parent]
+            return load_command(entry)(command) or 0
+    tell(write_project(args.kind, args.name, Path(args.parent)))
+    return 0
+
+
+def _refuse(word: str) -> None:
+    if word in OUR_WORDS:
+        raise UsageError(f"{word} comes with {OUR_WORDS[word]}: pip install {OUR_WORDS[word]}")
+    raise UsageError(f"{word!r} means nothing here: see `sparts new --help`.")
+
+
+def tell(folder: Path) -> None:
+    """Say what was written, and what to do next."""
     print(f"Wrote {folder}. Next:")
     print(f"  cd {folder}")
     print('  python -m pip install -e ".[dev]"')
     print("  ./check")
-    return 0
 
 
-def write_project(kind: str, name: str, parent: Path) -> Path:
+def write_project(
+    kind: str,
+    name: str,
+    parent: Path,
+    more_words: Mapping[str, str] | None = None,
+    more_files: Mapping[str, str] | None = None,
+) -> Path:
     """Write a project into the new folder ``parent / name``, and return that.
 
     Args:
         kind: ``"service"`` or ``"plugin"``.
         name: the name of the distribution.
         parent: the folder to make it in.
+        more_words: stand for further words, or in place of those of `words_of`.
+        more_files: texts by their paths, in addition to the templates or in place of them.
 
     Raises:
         UsageError: the name is none for a project, the folder exists, or it cannot be written.
     """
-    words = words_of(kind, name)
+    words = {**words_of(kind, name), **(more_words or {})}
+    files = {**dict(render(kind, words)), **(more_files or {})}
     folder = parent / name
     try:
         folder.mkdir()
-        for path, text in render(kind, words):
+        for path, text in files.items():
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text, encoding="utf-8")
@@ -132,6 +176,8 @@ def words_of(kind: str, name: str) -> dict[str, str]:
         "Task": f"{stem}Task",
         "Service": f"{stem}Service",
         "summary": SUMMARIES[kind],
+        "needs": "",
+        "ignored": "",
         "range": _range(metadata.version("sparts-core")),
         "year": str(datetime.date.today().year),
     }
@@ -147,12 +193,17 @@ def render(kind: str, words: dict[str, str]) -> Iterator[tuple[str, str]]:
     """Give the paths and the texts of a project's files."""
     templates = resources.files("sparts.cli") / "templates"
     for source in ("common", kind):
-        for path, template in _files(templates / source, ""):
-            text = template.read_text(encoding="utf-8")
-            for word, value in words.items():
-                text = text.replace(f"@@{word}@@", value)
-            path = path.replace("PACKAGE", words["package"]).replace("dot_", ".")
-            yield path.removesuffix(".in"), text
+        yield from render_folder(templates / source, words)
+
+
+def render_folder(folder: Traversable, words: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Give the paths and the texts of the files that the templates in a folder make."""
+    for path, template in _files(folder, ""):
+        text = template.read_text(encoding="utf-8")
+        for word, value in words.items():
+            text = text.replace(f"@@{word}@@", value)
+        path = path.replace("PACKAGE", words["package"]).replace("dot_", ".")
+        yield path.removesuffix(".in"), text
 
 
 def _files(folder: Traversable, path: str) -> Iterator[tuple[str, Traversable]]:

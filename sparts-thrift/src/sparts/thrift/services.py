@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from sparts.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def find_service(module: Any, name: str | None = None) -> ThriftService:
     Raises:
         UsageError: there is none of that name, or several and none was named.
     """
-    found = {service.name: service for service in _services(module)}
+    found = {service.name: service for service in find_services(module)}
     where = getattr(module, "__name__", repr(module))
     if not found:
         raise UsageError(
@@ -74,7 +74,8 @@ def find_service(module: Any, name: str | None = None) -> ThriftService:
     return found[name]
 
 
-def _services(module: Any) -> Iterable[ThriftService]:
+def find_services(module: Any) -> list[ThriftService]:
+    """Return the services of a module, in their order there; not those that it includes."""
     if _is_apache(module):
         return [_of_apache(module)]
     if _is_thriftpy2(module):

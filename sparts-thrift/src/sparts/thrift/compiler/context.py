@@ -99,6 +99,10 @@ def _choose(wanted: str | None) -> ThriftCompiler | ThriftPy2Parser:
 
         return ThriftPy2Parser()
     except ImportError as error:
+        if wanted:
+            raise CompileError(
+                "thriftpy2 is not installed: pip install 'sparts-thrift[thriftpy2]'."
+            ) from error
         raise CompileError(
             "There is nothing to compile interface files with. Install the thrift compiler "
             "(`apt install thrift-compiler`, or https://thrift.apache.org/download), or thriftpy2 "

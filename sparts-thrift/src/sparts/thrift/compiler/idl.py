@@ -21,6 +21,14 @@ _TOKEN = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 
+_DOCUMENTED = re.compile(
+    r"""
+    \bservice\s+(?P<service>\w+)
+  | /\*\*(?P<doc>(?:(?!\*/).)*)\*/ [^;{}()/]*? \b(?P<method>\w+)\s*\(
+    """,
+    re.DOTALL | re.VERBOSE,
+)
+
 
 class Include(NamedTuple):
     """An include in a text."""
@@ -49,6 +57,18 @@ def find_word(text: str, fits: Callable[[str], bool]) -> tuple[str, int] | None:
             if part and fits(part):
                 return part, text.count("\n", 0, token.start()) + 1
     return None
+
+
+def find_docs(text: str) -> dict[tuple[str, str], str]:
+    """Find the comments ``/** ... */`` before the methods of services, by service and method."""
+    found: dict[tuple[str, str], str] = {}
+    service = ""
+    for match in _DOCUMENTED.finditer(text):
+        service = match["service"] or service
+        if match["method"]:
+            lines = [line.strip().lstrip("*").strip() for line in match["doc"].splitlines()]
+            found[service, match["method"]] = "\n".join(lines).strip()
+    return found
 
 
 def line_of(words: str, text: str) -> int | None:

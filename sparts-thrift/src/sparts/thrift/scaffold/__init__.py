@@ -1,0 +1,88 @@
+"""``sparts new service NAME --thrift FILE.thrift``: a service with every method of an interface.
+
+The interface is copied into the project, and made a module when the service is imported, by
+thriftpy2's parser, so that the service needs no compiler where it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+from importlib import metadata, resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sparts.cli.new import render_folder, tell, words_of, write_project
+from sparts.errors import UsageError
+from sparts.thrift.compiler import CompileContext
+from sparts.thrift.compiler.idl import with_includes
+from sparts.thrift.compiler.sources import BUILT_IN, Sources
+from sparts.thrift.scaffold.skeleton import Skeleton
+
+if TYPE_CHECKING:
+    from sparts.thrift.compiler.sources import Source
+
+
+def main(argv: list[str]) -> int:
+    """Write a project into a new folder, and say what to do next.
+
+    Raises:
+        UsageError: the name is none for a project, its folder exists, or the interface cannot be
+            compiled or has no service.
+    """
+    parser = argparse.ArgumentParser(
+        prog="sparts new-thrift",
+        description="Write a complete project for a service that has every method of a thrift "
+        "interface. `sparts new service NAME --thrift FILE` does the same.",
+    )
+    parser.add_argument("kind", choices=["service"], help="what to write")
+    parser.add_argument(
+        "name", metavar="NAME", help="the name of the distribution, such as acme-calculator"
+    )
+    parser.add_argument("file", metavar="FILE.thrift", help="the interface")
+    parser.add_argument(
+        "--in", dest="parent", metavar="FOLDER", default=".", help="where to make its folder"
+    )
+    args = parser.parse_args(argv)
+    tell(write_thrift_service(args.name, Path(args.file), Path(args.parent)))
+    return 0
+
+
+def write_thrift_service(name: str, file: Path, parent: Path) -> Path:
+    """Write a service with every method of an interface into ``parent / name``, and return that.
+
+    Raises:
+        UsageError: see `main`.
+    """
+    source = Sources([]).read(file)
+    skeleton = Skeleton(CompileContext(compiler="thriftpy2").importThrift(file), source)
+    given = words_of("service", name)
+    words = {
+        **given,
+        **skeleton.words(given["package"]),
+        "summary": f"Serves {skeleton.named}.",
+        "stem": source.stem,
+        "ignored": 'ignore = ["E741", "RUF002"]  # names and words are those of the interface\n',
+        "needs": f', "sparts-thrift[thriftpy2]{_range(metadata.version("sparts-thrift"))}"',
+    }
+    templates = resources.files("sparts.thrift.scaffold") / "templates"
+    files = dict(render_folder(templates, words))
+    files.update(_copied(source, f"src/{words['package']}/idl"))
+    return write_project("service", name, parent, words, files)
+
+
+def _copied(source: Source, folder: str) -> dict[str, str]:
+    """Return the interface, and what it includes, as files beside each other."""
+    sources = [each for each in source.in_order() if each.folder != BUILT_IN]
+    names = {f"{each.stem}.thrift": each for each in sources}
+    if len(names) < len(sources):
+        raise UsageError(f"{source.name} includes different files of one name: rename one of them.")
+    files: dict[str, str] = {}
+    for name, each in names.items():
+        paths = {path: f"{other.stem}.thrift" for path, other in each.included.items()}
+        files[f"{folder}/{name}"] = with_includes(each.text, paths)
+    return files
+
+
+def _range(version: str) -> str:
+    major, minor = [*version.split("."), "0"][:2]
+    return f">={major}.{minor},<{int(major) + 1}"

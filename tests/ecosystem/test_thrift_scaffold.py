@@ -1,0 +1,147 @@
+"""`sparts new service NAME --thrift FILE`: whole projects, whose tests, style and types hold."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sparts.cli.new import main
+from sparts.errors import UsageError
+from sparts.thrift.scaffold import write_thrift_service
+
+from scripts.build_distributions import build
+from tests.ecosystem.conftest import Environment, make_environment, make_once
+from tests.ecosystem.test_scaffolds import TOOLS, run_check
+
+SHARED = """
+/** Said once. */
+struct Point { 1: required i32 x, 2: optional Point below }
+exception Wrong { 1: string why }
+service Base {
+  /** Says that it is there. */
+  string ping()
+}
+"""
+BOTH = """
+include "common/shared.thrift"
+
+enum Op { ADD = 1 }
+exception DivisionByZero { 1: string why }
+
+service Sums extends shared.Base {
+  /**
+   * Adds "two" numbers \\d, and says so at length: this is a comment longer than a line of
+   * code may be \u2013 and with a dash that ruff takes for another, and its end is a quote."
+   */
+  i64 add(1: i64 a, 2: i64 l)
+  double divide(1: double a, 2: double b) throws (1: DivisionByZero wrong, 2: shared.Wrong other)
+  oneway void forget()
+  map<string, list<shared.Point>> much(1: shared.Point a_parameter_with_a_long_name,
+      2: set<binary> another_parameter_with_a_long_name, 3: Op op)
+  void stop(1: bool now)
+}
+
+service Other { bool start() void join() }
+"""
+STATUS = """
+include "fb303.thrift"
+service Status extends fb303.FacebookService { i32 more() void join() }
+"""
+FILES = {"both": BOTH, "status": STATUS}
+
+
+def write_interfaces(folder: Path) -> None:
+    (folder / "common").mkdir()
+    (folder / "common" / "shared.thrift").write_text(SHARED, encoding="utf-8")
+    for name, text in FILES.items():
+        (folder / f"{name}.thrift").write_text(text, encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def projects(tmp_path_factory: pytest.TempPathFactory, wheels: dict[str, Path]) -> Environment:
+    """Give an environment where a project for each interface was written and installed."""
+
+    def make(folder: Path) -> None:
+        environment = make_environment(folder, ["--without-pip"])
+        ours: list[str | Path] = [wheels["sparts-core"], f"{wheels['sparts-thrift']}[thriftpy2]"]
+        environment.uv_install(*ours, *TOOLS)
+        write_interfaces(environment.work)
+        for name in FILES:
+            command = ["new", "service", f"acme-{name}", "--thrift", f"{name}.thrift"]
+            environment.run("-m", "sparts", *command)
+            build(environment.work / f"acme-{name}", folder / "dist")
+        environment.uv_install(*sorted((folder / "dist").glob("*.whl")))
+
+    return Environment(make_once(tmp_path_factory, "thrift-scaffolds", make))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_tests_style_and_types_of_a_new_service_hold_at_once(
+    name: str, projects: Environment
+) -> None:
+    status, output = run_check(projects.work / f"acme-{name}", projects.python)
+    assert status == 0, output
+    assert " passed" in output
+    assert "All checks passed!" in output
+    assert "Success: no issues found" in output
+
+
+def test_it_has_every_method_with_its_types(projects: Environment) -> None:
+    text = (projects.work / "acme-both/src/acme_both/tasks.py").read_text("utf-8")
+    assert "class SumsTask(ThriftHandlerTask):" in text
+    assert "    def ping(self) -> str:\n" in text
+    assert '"""Says that it is there.' in text
+    assert "    def add(self, a: int, l: int) -> int:\n" in text
+    assert "    def forget(self) -> None:\n" in text
+    assert "    def on_stop(self, now: bool) -> None:\n" in text
+    assert "    ) -> dict[str, list[Any]]:\n" in text
+    assert "            another_parameter_with_a_long_name: set<binary>\n" in text
+    assert "        Raises:\n            interface.DivisionByZero\n            Wrong\n" in text
+    status = (projects.work / "acme-status/src/acme_status/tasks.py").read_text("utf-8")
+    assert "class StatusTask(FB303HandlerTask):" in status
+    assert re.findall(r"def (\w+)\(", status) == ["implementation", "more", "on_join"]
+
+
+def test_the_style_holds_for_the_longest_name(tmp_path: Path) -> None:
+    write_interfaces(tmp_path)
+    for name in ("z", "a" * 30):
+        folder = write_thrift_service(name, tmp_path / "both.thrift", tmp_path)
+        for command in (["check", "."], ["format", "--check", "."]):
+            ruff = [str(Path(sys.executable).with_name("ruff")), *command]
+            done = subprocess.run(ruff, cwd=folder, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("struct S {}", r"x\.thrift has no service to write a skeleton of"),
+        ("service S { Nope f() }", r"x\.thrift, line 1: No type found: 'Nope'"),
+        ('include "none.thrift"', r"x\.thrift, line 1: No file 'none\.thrift' to include"),
+    ],
+)
+def test_an_interface_that_is_none_is_told_and_nothing_written(
+    text: str, why: str, tmp_path: Path
+) -> None:
+    (tmp_path / "x.thrift").write_text(text)
+    with pytest.raises(UsageError, match=why):
+        main(["service", "acme", "--thrift", str(tmp_path / "x.thrift"), "--in", str(tmp_path)])
+    assert [path.name for path in tmp_path.iterdir()] == ["x.thrift"]
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="It cannot be read: No such file"):
+        main(["service", "acme", "--thrift", str(tmp_path / "none"), "--in", str(tmp_path)])
+
+
+def test_without_the_plugin_the_option_says_what_it_comes_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPARTS_LOAD_PLUGINS", "")
+    with pytest.raises(UsageError, match="--thrift comes with sparts-thrift: pip install sparts-t"):
+        main(["service", "acme", "--thrift", "x.thrift", "--in", str(tmp_path)])
+    with pytest.raises(UsageError, match="'--other' means nothing here"):
+        main(["service", "acme", "--other=x", "--in", str(tmp_path)])
