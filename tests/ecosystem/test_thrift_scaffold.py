@@ -16,6 +16,8 @@ from scripts.build_distributions import build
 from tests.ecosystem.conftest import Environment, make_environment, make_once
 from tests.ecosystem.test_scaffolds import TOOLS, run_check
 
+pytestmark = pytest.mark.timeout(300)  # it builds and checks whole projects
+
 SHARED = """
 /** Said once. */
 struct Point { 1: required i32 x, 2: optional Point below }
@@ -105,10 +107,11 @@ def test_it_has_every_method_with_its_types(projects: Environment) -> None:
     assert re.findall(r"def (\w+)\(", status) == ["implementation", "more", "on_join"]
 
 
-def test_the_style_holds_for_the_longest_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize("interface", FILES)
+def test_the_style_holds_for_the_longest_name(interface: str, tmp_path: Path) -> None:
     write_interfaces(tmp_path)
     for name in ("z", "a" * 30):
-        folder = write_thrift_service(name, tmp_path / "both.thrift", tmp_path)
+        folder = write_thrift_service(name, tmp_path / f"{interface}.thrift", tmp_path)
         for command in (["check", "."], ["format", "--check", "."]):
             ruff = [str(Path(sys.executable).with_name("ruff")), *command]
             done = subprocess.run(ruff, cwd=folder, capture_output=True, text=True, check=False)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sparts.tasks.thrift import NBServerTask, ThriftHandlerTask
+from sparts.tasks.thrift import NBServerTask, ThriftHandlerTask, ThriftServerTask
+from sparts.tasks.tornado_thrift import ThriftHTTPTask
 from sparts.testing.running import running
 from sparts.thrift.client import AsyncThriftClient, ThriftClient
 from sparts.vservice import VService
@@ -33,7 +34,10 @@ FRAMED = [
     ("thriftpy2", "threaded", "binary"),
     ("thriftpy2", "threaded", "compact"),
 ]
-HTTP = [("apache", "http", protocol) for protocol in ("binary", "compact", "json")]
+HTTP = [
+    *[("apache", "http", protocol) for protocol in ("binary", "compact", "json")],
+    ("thriftpy2", "http", "binary"),
+]
 BIG = b"0123456789abcdef" * (15_000_000 // 16)
 
 
@@ -94,7 +98,7 @@ def test_the_asynchronous_client_calls_every_method(
     asyncio.run(calls())
 
 
-def service_of(types: Any) -> type[VService]:
+def service_of(types: Any, server: type[ThriftServerTask]) -> type[VService]:
     """Make a service of ours that serves the interface."""
 
     class InteropTask(ThriftHandlerTask):
@@ -114,7 +118,7 @@ def service_of(types: Any) -> type[VService]:
         def which(self) -> str:
             return "second"
 
-    class Server(NBServerTask):
+    class Server(server):  # type: ignore[misc, valid-type]
         MODULE = types.Interop
         MULTIPLEX = True
 
@@ -128,7 +132,7 @@ def service_of(types: Any) -> type[VService]:
 @pytest.mark.parametrize("compiler", ["thrift", "thriftpy2"])
 def test_our_clients_and_our_server(compiler: str, protocol: str, interop_by: ModuleMaker) -> None:
     types = interop_by(compiler)
-    with running(service_of(types), "--thrift-host", "127.0.0.1") as service:
+    with running(service_of(types, NBServerTask), "--thrift-host", "127.0.0.1") as service:
         port = service.requireTask("Server").bound_port
         with ThriftClient.for_hostport(
             "127.0.0.1", port, types, service="Interop", protocol=protocol
@@ -148,6 +152,19 @@ def test_our_clients_and_our_server(compiler: str, protocol: str, interop_by: Mo
                 assert await client.echoBinary(BIG) == BIG
 
         asyncio.run(calls())
+
+
+@pytest.mark.parametrize("protocol", ["binary", "compact", "json"])
+def test_our_client_and_our_server_over_http(protocol: str, interop_by: ModuleMaker) -> None:
+    types = interop_by("thrift")
+    service_class = service_of(types, ThriftHTTPTask)
+    with running(service_class, "--thrift-http-host", "127.0.0.1") as service:
+        port = service.requireTask("Server").bound_addrs[0][1]
+        with ThriftClient.for_hostport(
+            "127.0.0.1", port, types, service="Interop", protocol=protocol, path="/any"
+        ) as client:
+            exercise(client.call, types, TApplicationException, infinite=protocol != "json")
+            assert client.echoString("x" * 5_000_000) == "x" * 5_000_000
 
 
 @pytest.mark.parametrize("compiler", ["thrift", "thriftpy2"])
