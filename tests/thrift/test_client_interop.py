@@ -164,7 +164,8 @@ def test_our_client_and_our_server_over_http(protocol: str, interop_by: ModuleMa
             "127.0.0.1", port, types, service="Interop", protocol=protocol, path="/any"
         ) as client:
             exercise(client.call, types, TApplicationException, infinite=protocol != "json")
-            assert client.echoString("x" * 5_000_000) == "x" * 5_000_000
+            if protocol != "json":  # which Apache's library reads character by character
+                assert client.echoBinary(BIG[:5_000_000]) == BIG[:5_000_000]
 
 
 @pytest.mark.parametrize("compiler", ["thrift", "thriftpy2"])
