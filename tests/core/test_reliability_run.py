@@ -211,9 +211,11 @@ def test_jitter_spreads_the_restart_waits() -> None:
         TASKS = [Task]
 
     with running(Service) as instance:
-        first = instance.requireTask(Task)._supervisor._delay(ValueError())
-    assert first is not None
-    assert 0.09 <= first <= 0.1
+        supervisor = instance.requireTask(Task)._supervisor
+        waits = [supervisor._delay(ValueError()) or 0.0 for _ in range(5)]
+    shares = [wait / (0.1 * 2**number) for number, wait in enumerate(waits)]
+    assert all(0.9 <= share <= 1.0 for share in shares)
+    assert len(set(shares)) == 5
 
 
 def test_one_worker_of_several_is_restarted_alone() -> None:
