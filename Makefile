@@ -20,10 +20,11 @@ PORT ?= 8000
 JOBS ?= 4
 ARGS ?=
 ONLY ?=
+RELEASE ?=
 SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test system-packages glib check docs format bench soak dist lock changelog audit clean
+.PHONY: help setup serve test system-packages glib check docs format bench soak dist lock changelog release audit clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -82,6 +83,9 @@ lock: $(READY) ## Choose the newest versions anew, into requirements.lock
 
 changelog: $(READY) ## Show the changelog's next section, made of changes/
 	$(BIN)/towncrier build --draft --version next
+
+release: $(READY) ## Make a release up to its upload: RELEASE=1.2.0 (see docs/releasing.md)
+	@$(BIN)/python -m scripts.release "$(RELEASE)"
 
 audit: $(READY) ## Ask the registry whether a locked version is known to be vulnerable
 	@$(BIN)/python -m scripts.audit

@@ -305,3 +305,29 @@ def test_completion_without_argcomplete_is_no_error(tmp_path: Path) -> None:
     with ServiceProcess(command, cwd=tmp_path, env=environment) as process:
         assert process.finish() == 0
     assert process.lines[0] == "# The options of MyService, and where each value came from."
+
+
+def test_deprecated_option_works_and_tells_whoever_gives_it(tmp_path: Path) -> None:
+    text = """
+from sparts.options import option
+from sparts.vservice import VService
+
+class Painter(VService):
+    colour = option(deprecated="use --color")
+    old = option(deprecated="leave it out", default="x")
+
+    def initService(self):
+        print("colour", self.colour, flush=True)
+        self.shutdown()
+
+Painter.initFromCLI()
+"""
+    (tmp_path / "painter.py").write_text(text)
+    variables = clean_environment(PAINTER_COLOUR="red")
+    with ServiceProcess([sys.executable, "painter.py"], cwd=tmp_path, env=variables) as service:
+        assert service.finish() == 0
+    told = [line for line in service.lines if "deprecated" in line]
+    assert told == ["WARNING:Painter:PAINTER_COLOUR is deprecated: use --color"]
+    assert "colour red" in service.lines
+    _, helped = run_to_end([sys.executable, "painter.py", "-h"], cwd=tmp_path)
+    assert "[deprecated: use --color; env: PAINTER_COLOUR]" in " ".join(helped.split())

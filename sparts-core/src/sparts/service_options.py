@@ -206,6 +206,13 @@ class ServiceOptions:
         if self._logging is not None:
             self._logging.close()
 
+    def warn_of_deprecated_options(self) -> None:
+        """Log what was given and is deprecated; called once an instance, at its start."""
+        if state := options.state_of(self.options):
+            for dest, source in state.sources.items():
+                if source.explicit and (instead := state.bindings[dest].option.deprecated):
+                    self.logger.warning("%s is deprecated: %s", source.name, instead)
+
     def log_takes_output(self) -> bool:
         """Have the log file take what is written to standard output and error; False: no file."""
         return self._logging is not None and self._logging.take_output()

@@ -275,6 +275,7 @@ class VService(ServiceOptions, Health):
 
     def create_tasks(self) -> None:
         """Make the tasks and open what they listen on; in the lifecycle thread."""
+        self.warn_of_deprecated_options()
         self.hooks.collect("sparts_service_create", service=self)
         self.tasks.create(self)
         self.take_contributions()

@@ -40,6 +40,7 @@ __all__ = [
     "reload_options",
     "set_option",
     "source_of",
+    "state_of",
 ]
 
 T = TypeVar("T")
@@ -66,6 +67,7 @@ class Option(Generic[T]):
     nargs: int | str | None
     secret: bool
     reloadable: bool
+    deprecated: str | None
 
     def __init__(self, **settings: Any) -> None:
         vars(self).update(settings)
@@ -122,6 +124,7 @@ class _Rest(TypedDict, total=False):
     choices: Iterable[Any] | None
     secret: bool
     reloadable: bool
+    deprecated: str | None
 
 
 # What the declaration says of the attribute's type, for mypy.
@@ -167,6 +170,7 @@ def option(
     *,
     secret: bool = False,
     reloadable: bool = True,
+    deprecated: str | None = None,
 ) -> Option[Any]:
     """Declare an option, as a class attribute of a service or a task.
 
@@ -185,6 +189,7 @@ def option(
         secret: never shown by help, ``--show-config``, logs or any transport; a file that
             ``NAME_FILE`` names and systemd's credentials give it too.
         reloadable: whether it may change at run time.
+        deprecated: what to use instead; whoever gives the option is told so at each start.
     """
     return Option(**locals())
 

@@ -187,6 +187,8 @@ def _help(binding: Binding) -> str:
     elif binding.default is not None and "%(default)s" not in text:
         unit = "s" if binding.kind is duration else ""
         notes = f"default: {display(binding.default)}{unit}; {notes}"
+    if option.deprecated:
+        notes = f"deprecated: {option.deprecated}; {notes}"
     if "%" in text:
         if option.secret:
             text = re.sub(r"%\(default\)\w", MASK, text)
