@@ -60,7 +60,7 @@ class Contender:
 
     def switches(self) -> int:
         """Count the context switches so far of all threads of the process and its children."""
-        return sum(_switches(pid) for pid in _family(self.process.pid))
+        return sum(count_switches(pid) for pid in _family(self.process.pid))
 
     def __enter__(self) -> Self:
         """Give the contender, which runs already."""
@@ -113,7 +113,7 @@ def _family(pid: int) -> list[int]:
     return [pid, *(member for child in children for member in _family(child))]
 
 
-def _switches(pid: int) -> int:
+def count_switches(pid: int) -> int:
     """Count the voluntary and involuntary context switches of the threads of one process."""
     lines = [
         line

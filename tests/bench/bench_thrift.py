@@ -1,0 +1,189 @@
+"""Calls a second of NBServerTask, against Apache's and thriftpy2's servers, and what rest costs.
+
+Every server is a process of its own, with handlers that do nothing, asked by a client in C.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple, Self
+
+from tests.bench.harness import Report, interleave
+from tests.bench.processes import count_switches
+
+HERE = Path(__file__).resolve().parent / "thrift"
+ROOT = HERE.parents[2]
+OURS = ("sparts inline", "sparts threads")
+APACHE = ("Apache TThreadedServer", "Apache TThreadPoolServer", "Apache TNonblockingServer")
+THRIFTPY2 = ("thriftpy2 TThreadedServer", "thriftpy2 aio")
+CONNECTIONS = (1, 8, 64)
+SECONDS = 0.5
+ROUNDS = 7
+IDLE = 5.0
+
+
+class Load(NamedTuple):
+    """What the client found."""
+
+    rate: float
+    """Calls a second."""
+    p99: float
+    """Microseconds."""
+
+
+class Server:
+    """A server's process."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        command = [sys.executable, "-m", "tests.bench.thrift.serve", name, str(folder)]
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{name} did not start")
+        self.port = int(line)
+
+    def __enter__(self) -> Self:
+        """Give the server."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Kill it."""
+        self.process.kill()
+        self.process.wait()
+
+
+def prepare(folder: Path) -> None:
+    """Make the client, the code of the service, and the requests."""
+    for tool in ("cc", "thrift"):
+        if shutil.which(tool) is None:
+            raise SystemExit(f"The benchmark of thrift needs {tool}: make system-packages")
+    _run("cc", "-O2", "-o", str(folder / "load"), str(HERE / "load.c"))
+    _run("thrift", "--gen", "py", "-out", str(folder), str(HERE / "echo.thrift"))
+    sys.path.insert(0, str(folder))
+    from echo import Echo, ttypes  # type: ignore[import-not-found]
+    from thrift.protocol.TBinaryProtocol import TBinaryProtocol
+    from thrift.transport.TTransport import TMemoryBuffer
+
+    blob = ttypes.Blob(
+        name="blob",
+        number=1 << 40,
+        text="x" * 260,
+        numbers=list(range(20)),
+        labels={f"k{number}": "value" for number in range(5)},
+        flag=True,
+        ratio=0.5,
+    )
+    for name, call in {
+        "small": lambda client: client.send_small("hello"),
+        "large": lambda client: client.send_large(blob),
+    }.items():
+        buffer = TMemoryBuffer()
+        call(Echo.Client(TBinaryProtocol(buffer)))
+        content = buffer.getvalue()
+        (folder / f"{name}.frame").write_bytes(len(content).to_bytes(4) + content)
+
+
+def _run(tool: str, *arguments: str) -> None:
+    subprocess.run([shutil.which(tool) or tool, *arguments], check=True)
+
+
+def load(folder: Path, server: Server, connections: int, frame: str) -> Load:
+    """Ask a server for a while."""
+    command = [folder / "load", str(server.port), str(connections), str(SECONDS)]
+    output = subprocess.check_output([*command, folder / f"{frame}.frame"], text=True)
+    calls, seconds, _, p99 = map(float, output.split())
+    return Load(calls / seconds, p99)
+
+
+def best_of(rounds: dict[str, list[Load]], names: tuple[str, ...]) -> str:
+    """Give the fastest of some servers."""
+    return max(names, key=lambda name: median(load.rate for load in rounds[name]))
+
+
+def compare(report: Report, servers: dict[str, Server], folder: Path) -> None:
+    """Measure every server with every number of connections, and judge ours."""
+    for frame, size in (("small", "a small text"), ("large", "a struct of 500 bytes")):
+        for connections in CONNECTIONS:
+            rounds: dict[str, list[Load]] = interleave(
+                {
+                    name: partial(load, folder, server, connections, frame)
+                    for name, server in servers.items()
+                },
+                rounds=ROUNDS,
+            )
+            what = f"{size}, {connections} connection{'s' if connections > 1 else ''}"
+            for mine, group, factor in (
+                (OURS[0], APACHE, 1.7 if connections > 1 else 1.0),
+                (OURS[0], THRIFTPY2, 1.1 if connections > 1 else 1.0),
+                (OURS[1], APACHE, 1.2 if connections > 1 else 1.0),
+            ):
+                judge(report, f"{mine}: {what}", rounds, mine, best_of(rounds, group), factor)
+
+
+def judge(
+    report: Report,
+    label: str,
+    rounds: dict[str, list[Load]],
+    mine: str,
+    peer: str,
+    at_least: float,
+) -> None:
+    """Compare the calls a second and the latency of two servers."""
+    ours, theirs = rounds[mine], rounds[peer]
+    report.ratio(
+        f"{label}: calls a second",
+        [load.rate for load in ours],
+        [load.rate for load in theirs],
+        peer=peer, at_least=at_least, unit="/s",
+    )  # fmt: skip
+    report.ratio(
+        f"{label}: 99th percentile",
+        [load.p99 for load in ours],
+        [load.p99 for load in theirs],
+        peer=peer, at_most=1.0, unit="us",
+    )  # fmt: skip
+
+
+def rest(report: Report, folder: Path) -> None:
+    """Count the wake-ups of a server that has nothing to do."""
+    with Server(OURS[1], folder) as server:
+        load(folder, server, 8, "small")
+        time.sleep(1.0)
+        before = count_switches(server.process.pid)
+        time.sleep(IDLE)
+        switches = count_switches(server.process.pid) - before
+    report.value(f"wake-ups in {IDLE:g} s of rest", [switches], at_most=0, unit="switches")
+
+
+def main() -> None:
+    """Measure all of it."""
+    packages = ["sparts-thrift", "thrift", "thriftpy2"]
+    with (
+        tempfile.TemporaryDirectory() as name,
+        Report("thrift", packages=packages) as report,
+    ):
+        folder = Path(name)
+        prepare(folder)
+        servers: dict[str, Server] = {}
+        try:
+            for server in (*OURS, *APACHE, *THRIFTPY2):
+                servers[server] = Server(server, folder)
+            compare(report, servers, folder)
+        finally:
+            for running in servers.values():
+                running.__exit__()
+        rest(report, folder)
+
+
+if __name__ == "__main__":
+    main()
