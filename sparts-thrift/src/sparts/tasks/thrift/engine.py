@@ -5,6 +5,9 @@ answer, without handing anything to another. There is one thread more than calls
 so that one is always there to talk to the clients: a call for which there is no room waits, and so
 does its client. Events are edge-triggered, so that nothing has to be told to the kernel between
 calls.
+
+A client has one call under way at a time. So few clients need few threads, and the others rest:
+the fewer wait for events, the cheaper is each.
 """
 
 from __future__ import annotations
@@ -35,6 +38,8 @@ _LISTEN = select.EPOLLIN | select.EPOLLET
 _TALK = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 _BATCH = 16
 """Events that a thread takes at once where no call waits for anything."""
+_FEW = 2
+"""Clients that one thread serves best by itself where no call waits for anything."""
 _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _RETRY_ACCEPT = 1.0
 
@@ -62,8 +67,13 @@ class Engine:
         self.waiting: deque[tuple[Connection, Call]] = deque()
         """Calls for which there is no room yet, each with its connection, which is claimed."""
         self.deadlines = Deadlines(self, task.logger.name)
-        self._room = [None] * task.n_threads
-        self._batch = _BATCH if task.all_inline else 1
+        self._most_calls = task.n_threads
+        self._room = [None] * self._most_calls
+        self._inline = task.all_inline
+        self._batch = _BATCH if self._inline else 1
+        self._crew = threading.Condition()  # guards the two that follow, and where threads rest
+        self._awake = 0
+        self._needed = 1
         self._listeners: dict[int, socket.socket] = {}
         self._accepting = threading.Lock()
         self._crowded = False
@@ -98,7 +108,9 @@ class Engine:
 
     def finish(self) -> None:
         """Have the threads end when they have done what they do now."""
-        self._over = True
+        with self._crew:
+            self._over = True
+            self._crew.notify_all()
         os.eventfd_write(self._wake, 1)
 
     def close(self) -> None:
@@ -114,8 +126,20 @@ class Engine:
 
     def run(self) -> None:
         """Serve until the end; the body of each thread."""
+        with self._crew:
+            self._awake += 1
+        try:
+            self._serve()
+        finally:
+            with self._crew:
+                self._awake -= 1
+                self._crew.notify()
+
+    def _serve(self) -> None:
         poll, connections, waiting = self._epoll.poll, self.connections, self.waiting
         while not self._over:
+            if self._awake > self._needed:
+                self._rest()
             for descriptor, events in poll(None, self._batch):
                 connection = connections.get(descriptor)
                 if connection is not None:
@@ -124,6 +148,25 @@ class Engine:
                     self._accept(descriptor)
             if waiting:
                 self._make_waiting_calls()
+
+    def _rest(self) -> None:
+        """Wait until one thread more is needed, if this one is not."""
+        with self._crew:
+            if self._awake > self._needed and not self._over:
+                self._awake -= 1
+                self._crew.wait_for(lambda: self._awake < self._needed or self._over)
+                self._awake += 1
+
+    def _count_needed(self) -> None:
+        """Find out how many threads are needed: one more than calls can be under way."""
+        with self._crew:
+            clients = len(self.connections)
+            if self._inline:
+                self._needed = 2 if clients > _FEW else 1
+            else:
+                self._needed = min(clients, self._most_calls) + 1
+            if self._awake < self._needed:
+                self._crew.notify()
 
     def _accept(self, descriptor: int) -> None:
         with self._accepting:
@@ -168,6 +211,7 @@ class Engine:
         self.task.n_accepted.increment()
         if self.idle_timeout:
             self.deadlines.expect(connection.active + self.idle_timeout)
+        self._count_needed()
         self._epoll.register(descriptor, _TALK)
 
     def requeue(self, connection: Connection) -> None:
@@ -181,6 +225,7 @@ class Engine:
         if self.connections.get(descriptor) is connection:
             self._epoll.unregister(descriptor)
             del self.connections[descriptor]
+            self._count_needed()
         if self.draining and not self.connections:
             self.emptied.set()
 
