@@ -10,10 +10,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from tests.bench.harness import Report, interleave
 from tests.bench.processes import count_switches
@@ -83,10 +84,11 @@ def prepare(folder: Path) -> None:
         flag=True,
         ratio=0.5,
     )
-    for name, call in {
+    calls: dict[str, Callable[[Any], None]] = {
         "small": lambda client: client.send_small("hello"),
         "large": lambda client: client.send_large(blob),
-    }.items():
+    }
+    for name, call in calls.items():
         buffer = TMemoryBuffer()
         call(Echo.Client(TBinaryProtocol(buffer)))
         content = buffer.getvalue()
@@ -99,8 +101,9 @@ def _run(tool: str, *arguments: str) -> None:
 
 def load(folder: Path, server: Server, connections: int, frame: str) -> Load:
     """Ask a server for a while."""
-    command = [folder / "load", str(server.port), str(connections), str(SECONDS)]
-    output = subprocess.check_output([*command, folder / f"{frame}.frame"], text=True)
+    asked = str(folder / f"{frame}.frame")
+    command = [str(folder / "load"), str(server.port), str(connections), str(SECONDS), asked]
+    output = subprocess.check_output(command, text=True)
     calls, seconds, _, p99 = map(float, output.split())
     return Load(calls / seconds, p99)
 

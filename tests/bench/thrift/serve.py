@@ -90,11 +90,12 @@ def serve_thriftpy2(kind: str) -> None:
     module: Any = thriftpy2.load(str(HERE / "echo.thrift"), "echo_thrift")
     port = free_port()
     if kind == "TThreadedServer":
+        from thriftpy2 import rpc
         from thriftpy2.protocol import TCyBinaryProtocolFactory
-        from thriftpy2.rpc import make_server
         from thriftpy2.transport import TCyFramedTransportFactory
 
-        server: Any = make_server(
+        make_server: Any = rpc.make_server
+        server = make_server(
             module.Echo,
             Echo(),
             LOCAL,
