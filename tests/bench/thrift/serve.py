@@ -90,27 +90,28 @@ def serve_thriftpy2(kind: str) -> None:
     module: Any = thriftpy2.load(str(HERE / "echo.thrift"), "echo_thrift")
     port = free_port()
     if kind == "TThreadedServer":
-        from thriftpy2 import rpc
-        from thriftpy2.protocol import TCyBinaryProtocolFactory
+        from thriftpy2 import protocol, rpc
         from thriftpy2.transport import TCyFramedTransportFactory
 
         make_server: Any = rpc.make_server
+        make_protocol: Any = protocol.TCyBinaryProtocolFactory
         server = make_server(
             module.Echo,
             Echo(),
             LOCAL,
             port,
-            proto_factory=TCyBinaryProtocolFactory(),
+            proto_factory=make_protocol(),
             trans_factory=TCyFramedTransportFactory(),
             client_timeout=None,
         )
         server.trans.listen()
         server.trans.listen = lambda: None
     else:
-        from thriftpy2.contrib.aio.rpc import make_server as make_aio_server
+        from thriftpy2.contrib.aio import rpc as aio_rpc
         from thriftpy2.contrib.aio.transport.framed import TAsyncFramedTransportFactory
 
         members = {name: _as_coroutine(getattr(Echo, name)) for name in ("small", "large")}
+        make_aio_server: Any = aio_rpc.make_server
         server = make_aio_server(
             module.Echo,
             type("AsyncEcho", (), members)(),
