@@ -86,3 +86,17 @@ def test_check_of_a_name_that_is_taken_or_that_is_no_function_is_refused() -> No
             service.add_check("Database", bool)
         with pytest.raises(UsageError, match="'disk' is not a function but 3"):
             service.add_check("disk", 3)  # type: ignore[arg-type]
+
+
+def test_check_that_takes_its_time_holds_up_neither_start_nor_stop() -> None:
+    asked: list[str] = []
+
+    class Slow(VTask):
+        LOOPLESS = True
+
+        def initTask(self) -> None:  # noqa: N802
+            self.service.add_check("slow", lambda: asked.append("slow"))
+
+    with running(service_of(Slow)) as service:
+        service.clearWarning(service.registerWarning("passing"))
+    assert asked == []

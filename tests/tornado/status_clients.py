@@ -118,7 +118,7 @@ class Stream:
     def next(self, kind: str = "message") -> Any:
         """Read on to the next event of a kind, and give its data; None at the stream's end."""
         name = "message"
-        while line := self.answer.readline().decode():
+        while line := self._line():
             key, _, value = line.rstrip("\n").partition(": ")
             if key == "event":
                 name = value
@@ -127,6 +127,12 @@ class Stream:
             elif not key:
                 name = "message"
         return None
+
+    def _line(self) -> str:
+        try:
+            return self.answer.readline().decode()
+        except http.client.IncompleteRead:  # the server has ended it in the middle of an event
+            return ""
 
     def close(self) -> None:
         """Close the connection."""

@@ -20,7 +20,7 @@ from sparts.vservice import VService
 from sparts.vtask import VTask
 
 from tests.processes import run_to_end
-from tests.tornado.status_clients import Client, client_of, serving
+from tests.tornado.status_clients import CONTROL, Client, client_of, serving
 
 ENDPOINTS = ["/", "/livez", "/readyz", "/metrics", "/status.json", "/stacks", "/static/app.js"]
 
@@ -310,3 +310,25 @@ def test_routes_of_a_subclass_come_first() -> None:
         client = Client(service.requireTask(More).bound_addrs[0][1])
         assert client.ask("/mine").text == "mine"
         assert client.ask("/livez").status == 200
+
+
+def test_names_that_are_allowed_are_all_that_clients_from_elsewhere_may_use(tmp_path: Path) -> None:
+    argv = ("--status-sock", str(tmp_path / "s"))
+    with running(service_of("StatusHTTPTask"), *argv) as service:
+        client = client_of(service)  # over a Unix socket, as a proxy is: from elsewhere
+        assert client.ask("/livez", headers={"Host": "any.example"}).status == 200
+        service.setOption("status_allowed_host", ["status.example"])
+        assert client.ask("/livez", headers={"Host": "status.example"}).status == 200
+        assert client.ask("/livez", headers={"Host": "any.example"}).status == 403
+
+
+def test_token_that_crosses_the_network_in_the_clear_is_warned_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    warning = "The token of the controls crosses the network in the clear: give --status-tls-cert"
+    with serving(argv=CONTROL):
+        pass
+    assert warning not in caplog.text
+    with serving(argv=("--status-host", "0.0.0.0", *CONTROL)):
+        pass
+    assert warning in caplog.text

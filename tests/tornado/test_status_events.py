@@ -109,7 +109,9 @@ def test_nothing_ticks_while_no_page_is_open(service: Any) -> None:
     again.close()
 
 
-def test_stop_ends_the_streams_at_once_also_of_a_page_that_does_not_read() -> None:
+def test_stop_ends_the_streams_at_once_also_of_a_page_that_does_not_read(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     with serving(Mailer) as service:
         task = service.requireTask("StatusHTTPTask")
         stream = Stream(client_of(service))
@@ -126,6 +128,7 @@ def test_stop_ends_the_streams_at_once_also_of_a_page_that_does_not_read() -> No
         pass
     stream.close()
     lazy.close()
+    assert "cut off" not in caplog.text
 
 
 def test_more_pages_than_there_may_be_are_refused(

@@ -26,7 +26,7 @@ from sparts.states import ServiceStatus
 if TYPE_CHECKING:
     import argparse
     import logging
-    from collections.abc import Callable, Container, Iterable, Iterator
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
     from sparts.counters import Reading
     from sparts.taskset import Tasks
@@ -258,7 +258,7 @@ class Introspection:
             "version": self.VERSION,
             "pid": os.getpid(),
             "status": str(self.status),
-            "status_details": masked(self._details(checks)),
+            "status_details": masked(self.status_details(checks)),
             "ready": self.ready,
             "healthy": self.healthy,
             "checks": masked(checks),
@@ -286,11 +286,13 @@ class Introspection:
             ],
         }
 
-    def status_details(self) -> str:
-        """Return why the status is what it is, for a person; ``""`` when all is well."""
-        return self._details(self.check_results())
+    def status_details(self, checks: Mapping[str, str] | None = None) -> str:
+        """Return why the status is what it is, for a person; ``""`` when all is well.
 
-    def _details(self, checks: dict[str, str]) -> str:
+        Args:
+            checks: what is known of them, as `check_results` tells it; None asks them.
+        """
+        checks = self.check_results() if checks is None else checks
         tasks = self.instances()
         failed = [f"{task.name} is {task.state}" for task in tasks if task.failed]
         alive = self.status in (ServiceStatus.ALIVE, ServiceStatus.WARNING)

@@ -14,7 +14,7 @@ import socket
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection
 
     from tornado.httputil import HTTPServerRequest
 
@@ -22,16 +22,17 @@ CONTROL_HEADER = "X-Sparts-Control"
 """The header that every control request carries, with any value."""
 
 
-def wrong_host(request: HTTPServerRequest, allowed: Iterable[str]) -> str:
-    """Return the name in ``Host`` by which a local client must not address us; ``""`` if it may.
+def wrong_host(request: HTTPServerRequest, allowed: Collection[str]) -> str:
+    """Return the name in ``Host`` by which a client must not address us; ``""`` if it may.
 
-    Addresses and ``localhost`` are always right. Clients from elsewhere may use any name.
+    Addresses and ``localhost`` are always right. Clients from elsewhere may use any other name
+    too, unless some are allowed.
     """
     name = _hostname(request.headers.get("Host", ""))
     right = not name or _is_address(name) or name == "localhost" or name.endswith(".localhost")
-    if right or name in {_hostname(each) for each in allowed} or not _is_local(request):
+    if right or name in {_hostname(each) for each in allowed}:
         return ""
-    return name
+    return name if allowed or is_loopback(_bound_to(request)) else ""
 
 
 def foreign(request: HTTPServerRequest) -> str:
@@ -81,14 +82,22 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _is_local(request: HTTPServerRequest) -> bool:
-    sock = _socket(request)
-    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+def is_loopback(address: object) -> bool:
+    """Tell whether what a socket is bound to can be reached from this host alone."""
+    if not isinstance(address, tuple):
         return False
     try:
-        return ipaddress.ip_address(sock.getsockname()[0].partition("%")[0]).is_loopback
-    except (OSError, ValueError):
+        return ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback
+    except ValueError:
         return False
+
+
+def _bound_to(request: HTTPServerRequest) -> object:
+    sock = _socket(request)
+    try:
+        return sock and sock.getsockname()
+    except OSError:  # it has been closed meanwhile
+        return None
 
 
 def _socket(request: HTTPServerRequest) -> socket.socket | None:

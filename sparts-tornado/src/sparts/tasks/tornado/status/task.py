@@ -11,6 +11,7 @@ from sparts.options.binding import env_prefix
 from sparts.stacks import format_thread
 from sparts.tasks.tornado.http import TornadoHTTPTask, access_level_name
 from sparts.tasks.tornado.status import handlers
+from sparts.tasks.tornado.status.access import is_loopback
 from sparts.tasks.tornado.status.asking import Asker
 from sparts.tasks.tornado.status.control import control_routes
 from sparts.tasks.tornado.status.feed import Events, Feed
@@ -65,8 +66,8 @@ class StatusHTTPTask(TornadoHTTPTask):
     allowed_host = option(
         action="append",
         metavar="NAME",
-        help="a further name by which clients on this host may address the server, such as that of "
-        "a proxy; may be repeated",
+        help="a further name by which clients may address the server, such as that of a proxy; may "
+        "be repeated; without any, clients from elsewhere may use every name",
     )
 
     asker: Asker
@@ -130,10 +131,17 @@ class StatusHTTPTask(TornadoHTTPTask):
             (".*", handlers.NotFound, mine),
         ]
 
-    def start_in_loop(self) -> Any:
-        """Begin to accept connections."""
+    def start_in_loop(self) -> None:
+        """Begin to accept connections; warn if the token of the controls can be overheard."""
         self.feed = Feed(self)
-        return super().start_in_loop()
+        super().start_in_loop()
+        local = all(isinstance(each, str) or is_loopback(each) for each in self.bound_addrs)
+        if self.control and not local and self.ssl_context is None:
+            self.logger.warning(
+                "The token of the controls crosses the network in the clear: give %s and %s.",
+                self.flag("tls-cert"),
+                self.flag("tls-key"),
+            )
 
     async def stop_in_loop(self) -> None:
         """Tell the open pages good-bye, and let all other requests finish."""
