@@ -122,7 +122,7 @@ class Health(Introspection):
         with self.changing:
             while self._untold:
                 old, new = self._untold.popleft()
-                # Without the checks: one that takes its time must not hold up the start or the stop.
+                # Without the checks: one that takes its time must not hold up start or stop.
                 systemd.notify(f"STATUS={new}: {self.status_details({})}".rstrip(": "))
                 self.tell("sparts_service_change", service=self, old=old, new=new)
             self.readiness_changed()
