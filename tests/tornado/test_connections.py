@@ -118,6 +118,18 @@ def test_a_connection_without_a_next_request_is_closed_in_time() -> None:
         assert service.getCounter("Http.timeouts") == 0
 
 
+def test_a_tls_handshake_that_does_not_go_on_is_ended_in_time(tmp_path: Path) -> None:
+    pem = tmp_path / "pem"
+    pem.write_text(FIRST_CERTIFICATE, encoding="ascii")
+    with running(Service, *QUICK, "--http-tls-cert", str(pem)) as service:
+        for part in (b"", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc"):
+            with connected(service) as client:
+                client.sendall(part)
+                assert client.recv(1000) == b""
+        settle(service)
+        assert service.getCounter("Http.timeouts") == 2
+
+
 def test_an_answer_that_takes_longer_than_any_limit_for_clients_comes() -> None:
     with running(Service, *QUICK) as service, connected(service) as client:
         client.sendall(b"GET /gate HTTP/1.1\r\nHost: x\r\n\r\n")
