@@ -177,7 +177,7 @@ def test_an_answer_that_does_not_come_in_time_is_an_error() -> None:
             client.submit(url(service, "/hangs")).result(WAIT)
         assert caught.value.code == 599
         assert service.getCounter("Client.failures") == 1
-        assert client.submit(url(service)).result(WAIT).code == 200
+        assert client.submit(url(service), request_timeout=WAIT).result(WAIT).code == 200
 
 
 def test_a_request_of_tornados_is_taken_as_it_is() -> None:
