@@ -192,6 +192,22 @@ def run_script(tmp_path: Path, text: str) -> tuple[int, str]:
     return run_to_end([sys.executable, "-X", "dev", str(script)], cwd=tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["epoll", "asyncio"])
+def test_a_dry_run_makes_a_reactor_and_leaves_nothing_of_it(kind: str, tmp_path: Path) -> None:
+    status, output = run_script(
+        tmp_path,
+        "import sys\n"
+        "from sparts.vservice import VService\n"
+        "from sparts.tasks.twisted import TwistedReactorTask\n"
+        "class Service(VService):\n"
+        "    TASKS = [TwistedReactorTask]\n"
+        f"sys.argv += ['--dryrun', '--twisted-reactor', '{kind}']\n"
+        "Service.initFromCLI()\n",
+    )
+    assert status == 0
+    assert "Warning" not in output
+
+
 def test_a_reactor_that_was_installed_before_is_a_clear_error(tmp_path: Path) -> None:
     status, output = run_script(
         tmp_path,

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from sparts.tasks.twisted import TwistedServerTask, TwistedWebTask
-from sparts.testing.loops import WAIT
+from sparts.testing.loops import WAIT, switches_of
 from sparts.testing.running import make_service, running, service_of
 from sparts.testing.servers import ServerContract
 from sparts.testing.waiting import log_of
@@ -194,3 +194,19 @@ def test_requests_are_counted_and_logged_where_that_is_wanted(client: Client) ->
             connection.request("GET", "/")
             connection.getresponse().read()
             assert task.requests() == number
+
+
+def test_an_idle_server_with_an_open_connection_never_wakes_up(client: Client) -> None:
+    with running(service_of(TwistedWebTask), *ARGV) as service:
+        task = service.requireTask(TwistedWebTask)
+        connection = client(task)
+        connection.request("GET", "/")
+        connection.getresponse().read()
+        [thread] = task.loop_task.threads
+        counts = [switches_of(thread)]
+        for _ in range(5):  # after the answer, it may have to go to sleep first
+            threading.Event().wait(1.2)
+            counts.append(switches_of(thread))
+            if counts[-1] == counts[-2]:
+                break
+        assert counts[-1] == counts[-2], counts

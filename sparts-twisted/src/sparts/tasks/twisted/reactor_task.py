@@ -122,7 +122,9 @@ class TwistedReactorTask(LoopTask):
         super().check()
         global_reactor.check_installed()
         if self.LOOP is None:
-            self._close(self._make_reactor())
+            self.new_reactor().close()
+            if self._loop is not None:
+                self._loop.close()
 
     def _make_reactor(self) -> OwnedReactor:
         self._ending = False

@@ -36,7 +36,8 @@ class TwistedServerTask(Listening, TwistedTask):
         await super()._stop_listening()
         for connection in self.stop_listening():
             with connection:
-                self._ports[0].adopt(connection, self._factory)
+                if self._ports:  # else its start has failed
+                    self._ports[0].adopt(connection, self._factory)
 
     def join(self) -> None:
         """Wait for the end; the sockets are closed even when the reactor has failed."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zope.interface import directlyProvides, implementer, providedBy
 
@@ -17,9 +17,13 @@ from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.protocol import Protocol
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 HANDSHAKE_TIMEOUT = 60.0
 """Seconds that a client has for its handshake."""
 _CHUNK = 65536
+_LATER = object()
 
 
 @implementer(ISSLTransport)
@@ -55,40 +59,41 @@ class TLSProtocol(ProtocolWrapper):
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
         """Take what came over the connection."""
         self._incoming.write(data)
+        if not self._began and self._try(self.tls.do_handshake) is not _LATER:
+            self._began = True
+            self._cancel_timer()
+            self.wrappedProtocol.makeConnection(self)
+        while self._began and self.connected:
+            received = self._try(self.tls.read, _CHUNK)
+            if received is _LATER:
+                return
+            if not received:  # the client has ended
+                self.loseConnection()
+                return
+            self.wrappedProtocol.dataReceived(received)
+
+    def _try(self, step: Callable[..., Any], *arguments: Any) -> Any:
+        """Take a step of TLS, and send what it wants to; `_LATER` if it cannot be done now."""
         try:
-            if not self._began:
-                self.tls.do_handshake()
-                self._begin()
-            self._read()
+            return step(*arguments)
         except ssl.SSLWantReadError:
-            pass
-        except (ssl.SSLError, ssl.CertificateError):  # it speaks something else, or shows nothing
+            return _LATER
+        except ssl.SSLZeroReturnError:
+            return b""
+        except ssl.SSLError:  # it speaks something else, or shows no certificate
             self._ended = True
             self._flush()
             self._transport.loseConnection()
-        self._flush()
-
-    def _begin(self) -> None:
-        self._began = True
-        self._cancel_timer()
-        self._flush()
-        self.wrappedProtocol.makeConnection(self)
-
-    def _read(self) -> None:
-        while self.connected:
-            try:
-                data = self.tls.read(_CHUNK)
-            except ssl.SSLZeroReturnError:
-                data = b""
-            if not data:  # the client has ended
-                self.loseConnection()
-                return
-            self.wrappedProtocol.dataReceived(data)
+            return _LATER
+        finally:
+            self._flush()
 
     def write(self, data: bytes) -> None:
         """Send something."""
         if data and self._began and not self._ended:
-            self.tls.write(data)
+            rest = memoryview(data)
+            while rest:
+                rest = rest[self.tls.write(rest) :]
             self._flush()
 
     def writeSequence(self, iovec: Any) -> None:  # noqa: N802 - Twisted's name

@@ -53,7 +53,7 @@ class Command(Future["subprocess.CompletedProcess[Any]"]):
         """End with a result or an exception, unless it was cancelled; called by the task."""
         if not self.set_running_or_notify_cancel():
             return
-        if isinstance(outcome, Exception):
+        if isinstance(outcome, BaseException):
             self.set_exception(outcome)
         else:
             self.set_result(outcome)
@@ -173,8 +173,9 @@ class CommandTask(TwistedTask):
         """Start a command in the reactor's thread, which may end before."""
 
         def ended(call: Future[None]) -> None:
-            if call.cancelled() or call.exception() is not None:
-                command.end(self._too_late())
+            error = call.exception()
+            if error is not None:
+                command.end(self._too_late() if isinstance(error, LoopStoppedError) else error)
 
         try:
             self.loop_task.call(start).add_done_callback(ended)
