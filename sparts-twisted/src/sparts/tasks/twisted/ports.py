@@ -81,7 +81,10 @@ def adopt_port(reactor: Any, sock: socket.socket, factory: Any, backlog: int) ->
     if sock.family != AF_UNIX:
         return reactor.adoptStreamPort(sock.fileno(), sock.family, factory)
     port: Any = UNIXPort._fromListeningDescriptor(reactor, sock.fileno(), factory)
-    port._bindPath, port.backlog = b"\0" + port._bindPath, backlog
+    name = "_bindPath" if hasattr(port, "_bindPath") else "port"  # older versions have the latter
+    path = getattr(port, name)
+    setattr(port, name, (b"\0" if isinstance(path, bytes) else "\0") + path)
+    port.backlog = backlog
     port.startListening()
     return port
 

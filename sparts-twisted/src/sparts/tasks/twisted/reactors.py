@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import threading
 from typing import TYPE_CHECKING, Any
@@ -239,8 +238,10 @@ class OwnedAsyncioReactor(OwnedReactor, AsyncioSelectorReactor):
     def _call(self, f: Callable[..., Any], args: Any, kwargs: Any) -> None:
         if self._closed:
             return
-        with _calling:
+        try:
             f(*args, **kwargs)
+        except BaseException:  # as the other reactors do
+            _log.failure("while calling from thread")
         self._tell_watchers()
 
     def _readOrWrite(self, selectable: Any, read: bool) -> None:  # noqa: N802 - Twisted's name
@@ -248,8 +249,6 @@ class OwnedAsyncioReactor(OwnedReactor, AsyncioSelectorReactor):
         if self._watchers:
             self._tell_watchers()
 
-
-_calling: contextlib.AbstractContextManager[None] = _log.failureHandler("while calling from thread")
 
 KINDS: dict[str, type[OwnedReactor]] = {
     "epoll": OwnedEPollReactor,
