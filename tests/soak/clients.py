@@ -161,7 +161,8 @@ def http_clients(port: int, folder: Path) -> list[Client]:
     for queue in ("Items", "Ranked", "Coroutines"):
         add(f"HTTP put {queue}", partial(put, queue))
     add("HTTP echo", echo)
-    add("HTTP program", lambda web, n: expect(web.json("POST", "/program")["result"], "meow"), 0.1)
+    for path, wanted in WORKS.items():
+        add(f"HTTP {path}", partial(works, path, wanted), 0.1)
     add("HTTP signal", lambda web, n: post(web, "/signal"), 0.02)
     clients += [
         Client("HTTP killed in the middle", lambda n: kill_in_the_middle(port)),
@@ -170,6 +171,15 @@ def http_clients(port: int, folder: Path) -> list[Client]:
     for client in clients[-2:]:
         client.PAUSE = 0.05
     return clients
+
+
+WORKS = {"/program": "meow", "/command": "meow", "/fetch": "Hello, world"}
+"""What the service is asked to do, and what comes of it."""
+
+
+def works(path: str, wanted: str, web: Http, number: int) -> None:
+    """Ask for something, and check what comes of it."""
+    expect(web.json("POST", path)["result"], wanted)
 
 
 def submit(queue: str, web: Http, number: int) -> None:
@@ -200,6 +210,23 @@ def kill_in_the_middle(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.sendall(b"POST /submit/Items?n=3 HTTP/1.1\r\nContent-Length: 10\r\n\r\nhalf")
+
+
+def status_clients(port: int) -> list[Client]:
+    """Make the clients of Status."""
+
+    def metrics(web: Http, number: int) -> None:
+        expect(b"sparts_beats_total" in web.request("GET", "/metrics"), True)
+
+    def described(web: Http, number: int) -> None:
+        expect(web.json("GET", "/status.json")["name"], "Soaked")
+
+    clients = []
+    for name, once in {"/metrics": metrics, "/status.json": described}.items():
+        web = Http(port)
+        clients.append(Client(f"status {name}", partial(once, web)))
+        clients[-1].close, clients[-1].PAUSE = web.close, 0.2
+    return clients
 
 
 def touch(path: Path) -> None:

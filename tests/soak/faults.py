@@ -17,6 +17,7 @@ from sparts.testing.processes import ServiceProcess
 from tests.dbus.daemons import Daemon
 from tests.soak.clients import Away, Http
 from tests.soak.on_dbus import NAME, PATH, Caller
+from tests.soak.on_thrift import fb303_client
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def core_faults(process: ServiceProcess, port: int, config: Path, away: Away) ->
     """Make the faults that need nothing but the core and HTTP."""
 
     def reload(number: int) -> None:
-        config.write_text(f"[Beat]\npause = '{number % 5}ms'\n", encoding="utf-8")
+        config.write_text(f"[beat]\npause = '{number % 5}ms'\n", encoding="utf-8")
         process.send(signal.SIGHUP)
 
     def restart(number: int) -> None:
@@ -95,6 +96,16 @@ def core_faults(process: ServiceProcess, port: int, config: Path, away: Away) ->
         Fault("stacks asked for", 5.0, lambda number: process.send(signal.SIGUSR1)),
         Fault("restart of the service", 17.0, restart),
     ]
+
+
+def option_fault(port: int) -> Fault:
+    """Make the fault that an option changes, by fb303."""
+
+    def change(number: int) -> None:
+        with fb303_client(port) as client:
+            client.setOption("beat_pause", f"{number % 7}ms")
+
+    return Fault("option changed over thrift", 0.6, change)
 
 
 def bus_fault(bus: Daemon, away: Away) -> Fault:

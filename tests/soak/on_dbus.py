@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 from dbus_fast import Message, MessageType
 from dbus_fast.aio import MessageBus
-from sparts.tasks.dbus import DBusServiceTask, dbus_method
+from sparts.tasks.dbus import DBusClientTask, DBusServiceTask, dbus_method
 
 from tests.soak import ledger
-from tests.soak.clients import Client, expect
+from tests.soak.clients import Client, Http, expect, works
 from tests.soak.jobs import JOBS
 
 NAME, PATH = "org.example.Soak", "/org/example/Soak"
@@ -41,6 +42,14 @@ class Bus(DBusServiceTask):
         return text
 
 
+class Peers(DBusClientTask):
+    """Calls what others offer on the bus; here, what the service itself does."""
+
+    def slowly(self, text: str) -> Future[str]:
+        """Have the service give back a text by way of the bus."""
+        return self.proxy(NAME, PATH, NAME).submit("Slowly", text)
+
+
 class Caller:
     """Calls the service with dbus-fast alone, from a thread, on a connection for each round."""
 
@@ -66,9 +75,9 @@ class Caller:
         return list(answer.body)
 
 
-def dbus_clients(address: str, away: Callable[[], bool]) -> list[Client]:
-    """Make the clients; what fails while the bus is away is excused."""
-    caller = Caller(address)
+def dbus_clients(address: str, port: int, away: Callable[[], bool]) -> list[Client]:
+    """Make the clients, one of them by way of HTTP; what fails while the bus is away is excused."""
+    caller, web = Caller(address), Http(port)
 
     def twice(number: int) -> None:
         expect(caller.call(PATH, NAME, "Twice", "x", number), [2 * number])
@@ -85,7 +94,9 @@ def dbus_clients(address: str, away: Callable[[], bool]) -> list[Client]:
         Client("D-Bus Twice", twice),
         Client("D-Bus Slowly", slowly),
         Client("D-Bus listTasks", tasks),
+        Client("D-Bus by the service", lambda n: works("/bus", "by bus", web, n)),
     ]
+    clients[-1].close = web.close
     for client in clients:
         client.excused, client.PAUSE = away, 0.02
     return clients

@@ -8,8 +8,10 @@ import struct
 from typing import Any
 
 from sparts.tasks.thrift import NBServerTask, ThriftHandlerTask
+from sparts.tasks.tornado_thrift import ThriftHTTPTask
 from sparts.thrift.client import ThriftClient
 from sparts.thrift.compiler import CompileContext
+from sparts.thrift.fb303 import FacebookService
 
 from tests.soak import ledger
 from tests.soak.clients import Client, expect
@@ -59,6 +61,23 @@ class Thrift(NBServerTask):
     MULTIPLEX = True
 
 
+class ThriftOverHTTP(ThriftHTTPTask):
+    """Serves the handler over HTTP."""
+
+    MODULE = soak_thrift
+    DEFAULT_HOST = "127.0.0.1"
+
+
+def thrift_http_clients(port: int) -> list[Client]:
+    """Make the clients over HTTP."""
+    client = ThriftClient.for_localhost(
+        port, module=soak_thrift, path="/", timeout=30.0, idempotent=True
+    )
+    slowly = Client("thrift over HTTP", lambda n: expect(client.slowly(str(n)), str(n)))
+    slowly.close = client.close
+    return [slowly]
+
+
 def thrift_clients(port: int) -> list[Client]:
     """Make the clients: calls of each kind, and one that misbehaves."""
     idempotent = ["twice", "slowly", "echo"]
@@ -76,16 +95,30 @@ def thrift_clients(port: int) -> list[Client]:
         data = bytes([number % 256]) * (number * 997 % 50_000)
         expect(client.echo(data) == data, True)
 
+    facts = fb303_client(port)
+
+    def counters(number: int) -> None:
+        expect("Beat.beats" in facts.getCounters(), True)
+
     calls: dict[str, Any] = {
         "thrift twice": twice,
         "thrift slowly": lambda number: expect(client.slowly(str(number)), str(number)),
         "thrift echo": echo,
+        "fb303 getCounters": counters,
         "thrift killed in the middle": lambda number: kill_in_the_middle(port),
     }
     clients = [Client(name, once) for name, once in calls.items()]
     clients[-1].PAUSE = 0.05
-    clients[0].close = client.close
+    clients[0].close, clients[-2].close, clients[-2].PAUSE = client.close, facts.close, 0.1
     return clients
+
+
+def fb303_client(port: int) -> ThriftClient:
+    """Make a client of the service's fb303."""
+    name = "FacebookService"
+    return ThriftClient.for_localhost(
+        port, module=FacebookService, multiplex_service=name, idempotent=True
+    )
 
 
 def kill_in_the_middle(port: int) -> None:

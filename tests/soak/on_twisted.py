@@ -6,7 +6,8 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from sparts.tasks.twisted import TwistedServiceTask, TwistedTask
+from sparts.tasks.twisted import TwistedServiceTask, TwistedTask, TwistedWebTask
+from sparts.tasks.twisted_command import CommandTask
 from twisted.application.internet import TimerService
 from twisted.internet.protocol import Factory
 from twisted.protocols.basic import LineReceiver
@@ -38,6 +39,17 @@ class Ticks(TwistedServiceTask):
     def make_service(self) -> Any:
         """Make one that runs ten times a second."""
         return TimerService(0.1, lambda: None)
+
+
+class Site(TwistedWebTask):
+    """Serves a greeting by HTTP."""
+
+    OPT_PREFIX = "site"
+    DEFAULT_HOST = "127.0.0.1"
+
+
+class Commands(CommandTask):
+    """Runs commands."""
 
 
 def twisted_clients(port: int, away: Callable[[], bool]) -> list[Client]:

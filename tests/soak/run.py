@@ -20,11 +20,11 @@ from sparts.testing.processes import ServiceProcess
 
 from tests.dbus.daemons import Daemon
 from tests.soak import report
-from tests.soak.clients import Away, Client, Http, http_clients
-from tests.soak.faults import Thrower, bus_fault, core_faults
+from tests.soak.clients import Away, Client, Http, http_clients, status_clients
+from tests.soak.faults import Thrower, bus_fault, core_faults, option_fault
 from tests.soak.measuring import Sampler
 from tests.soak.on_dbus import dbus_clients
-from tests.soak.on_thrift import thrift_clients
+from tests.soak.on_thrift import thrift_clients, thrift_http_clients
 from tests.soak.on_twisted import twisted_clients
 from tests.soak.report import Soak
 
@@ -55,14 +55,18 @@ def soak(seconds: float) -> Soak:
         soaked_service(folder, bus) as process,
     ):
         port, away = process.wait_for_port("Web"), Away()
+        thrift_port = process.wait_for_port("Thrift")
         clients = [
             *http_clients(port, folder / "watched"),
-            *thrift_clients(process.wait_for_port("Thrift")),
+            *status_clients(process.wait_for_port("Status")),
+            *thrift_clients(thrift_port),
             *twisted_clients(port, away),
-            *dbus_clients(bus.address, away),
+            *thrift_http_clients(process.wait_for_port("ThriftOverHTTP")),
+            *dbus_clients(bus.address, port, away),
         ]
         faults = [
             *core_faults(process, port, folder / "soak.toml", away),
+            option_fault(thrift_port),
             bus_fault(bus, away),
         ]
         throwers = [Thrower(fault) for fault in faults]

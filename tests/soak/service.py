@@ -11,7 +11,7 @@ from sparts.vservice import VService
 
 from tests.soak.jobs import JOBS
 from tests.soak.on_dbus import Bus
-from tests.soak.on_thrift import SoakHandler, Thrift
+from tests.soak.on_thrift import SoakHandler, Thrift, ThriftOverHTTP
 from tests.soak.on_twisted import Lines, Ticks
 from tests.soak.web import Status, Web
 
@@ -28,7 +28,7 @@ class Soaked(VService):
     VERSION = "1"
     TASKS: ClassVar[list[TaskReference]] = [
         *(Status, *JOBS, *GLIB),
-        *(Web, SoakHandler, FB303HandlerTask, Thrift, Lines, Ticks, Bus),
+        *(Web, SoakHandler, FB303HandlerTask, Thrift, ThriftOverHTTP, Lines, Ticks, Bus),
     ]
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from importlib import metadata
+
 import pytest
+from sparts.testing import make_service
 
 from tests.soak import run
+from tests.soak.service import Soaked
 
 
 @pytest.mark.needs("dbus")
@@ -12,3 +16,17 @@ def test_a_short_soak_loses_nothing_and_fails_nothing(monkeypatch: pytest.Monkey
     monkeypatch.setattr("tests.soak.report.growth", lambda samples: {})
     found = run.soak(6.0)
     assert found.problems() == []
+
+
+@pytest.mark.needs_module("gi")
+def test_a_task_of_every_type_that_we_ship_is_soaked() -> None:
+    ours = {f"sparts-{name}" for name in ("core", "tornado", "thrift", "twisted", "dbus")}
+    shipped = {
+        point.load()
+        for point in metadata.entry_points(group="sparts.tasks")
+        if point.dist is not None and point.dist.name in ours
+    }
+    service = make_service(Soaked)
+    soaked = [task for task in service.tasks if isinstance(task, type)]
+    missing = {task.__name__ for task in shipped if not any(issubclass(s, task) for s in soaked)}
+    assert missing == set()

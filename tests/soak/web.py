@@ -10,11 +10,14 @@ from typing import Any
 from sparts.errors import TaskStoppedError
 from sparts.tasks.queue import QueueTask
 from sparts.tasks.tornado import TornadoHTTPTask
+from sparts.tasks.tornado.client import TornadoHTTPClientTask
 from sparts.tasks.tornado.status import StatusHTTPTask
 from tornado.web import HTTPError, RequestHandler
 
 from tests.soak import ledger
 from tests.soak.jobs import JOBS
+from tests.soak.on_dbus import Peers
+from tests.soak.on_twisted import Commands, Site
 
 
 class Handler(RequestHandler):
@@ -97,6 +100,24 @@ def run_program(service: Any) -> Any:
     return _stdout(asyncio.wrap_future(done))
 
 
+def run_command(service: Any) -> Any:
+    """Run a program by CommandTask."""
+    done = service.requireTask("Commands").run(["cat"], input="meow", encoding="utf-8")
+    return _stdout(asyncio.wrap_future(done))
+
+
+async def fetch(service: Any) -> str:
+    """Fetch by TornadoHTTPClientTask what Twisted serves."""
+    port = service.requireTask("Site").bound_addrs[0][1]
+    answer = await service.requireTask("Fetcher").fetch(f"http://127.0.0.1:{port}/")
+    return str(answer.body.decode())
+
+
+def call_bus(service: Any) -> Any:
+    """Call the service itself by DBusClientTask."""
+    return asyncio.wrap_future(service.requireTask("Peers").slowly("by bus"))
+
+
 async def _stdout(done: Awaitable[Any]) -> str:
     return str((await done).stdout)
 
@@ -110,12 +131,16 @@ def fail(service: Any, name: str) -> None:
         task.loop_task.call(lambda: task.fail.set())
 
 
+class Fetcher(TornadoHTTPClientTask):
+    """Fetches from others."""
+
+
 class Web(TornadoHTTPTask):
     """Serves the clients."""
 
     OPT_PREFIX = "web"
     DEFAULT_HOST = "127.0.0.1"
-    DEPS = JOBS
+    DEPS = (*JOBS, Fetcher, Site, Commands, Peers)
 
     def getApplicationConfig(self) -> list[Any]:  # noqa: N802
         """Return the routes."""
@@ -123,6 +148,9 @@ class Web(TornadoHTTPTask):
         calls = {
             "/signal": lambda service: service.requireTask("Signal").trigger(),
             "/program": run_program,
+            "/command": run_command,
+            "/fetch": fetch,
+            "/bus": call_bus,
             "/restart": lambda service: service.restart(),
             "/instance": lambda service: {"id": id(service), "ready": service.ready},
             "/port/(\\w+)": lambda service, name: service.requireTask(name).bound_addrs[0][1],
