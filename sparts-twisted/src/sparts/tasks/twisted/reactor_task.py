@@ -307,9 +307,11 @@ class TwistedReactorTask(LoopTask):
     def stop(self) -> None:
         """Have the reactor end."""
         super().stop()
-        self.post_if_open(self._finish)
-        life = self._life
-        if life is not None and not self.open:
+        with self._calls:
+            opened, life = self._open, self._life
+            if opened:
+                self._post(self._finish)
+        if life is not None and not opened:  # it waits for the loop of another task
             life.cancel()
 
     def join(self) -> None:
