@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 import socket
 import ssl
 import threading
@@ -11,7 +12,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from sparts.errors import StartError
+from sparts.errors import OptionError, StartError
 from sparts.tasks.thrift import NBServerTask, ThriftHandlerTask
 from sparts.testing.certificates import FIRST_CERTIFICATE
 from sparts.testing.running import ServiceFactory, running, service_of
@@ -359,6 +360,46 @@ def test_an_answer_that_is_not_taken_is_given_up(service_factory: ServiceFactory
         connection.sendall(request(lambda client: client.send_text("x" * 12_000_000)))
         log.wait_for_line("was closed: a request or its answer was under way")
     assert service.requireTask(NBServerTask).n_timeouts() == 1
+
+
+@pytest.mark.parametrize("argv", [("--thrift-threads", "0"), ("--thrift-max-frame", "0")])
+def test_limits_of_nothing_are_refused(argv: tuple[str, str]) -> None:
+    told = f"{argv[0]} must be 1 or more, not 0"
+    service = service_of(NBServerTask, EchoHandler)
+    with pytest.raises(OptionError, match=told), running(service, *HERE, *argv):
+        pass
+
+
+def test_clients_are_accepted_while_all_threads_are_busy(service_factory: ServiceFactory) -> None:
+    service = service_factory(service_of(NBServerTask, EchoHandler), *HERE, "--thrift-threads", "2")
+    handler = service.requireTask(EchoHandler)
+    for _ in range(3):  # so that threads have rested in between
+        handler.go_on.clear()
+        with connect(service) as one, connect(service) as two, connect(service) as third:
+            for connection in (one, two):
+                connection.sendall(request(lambda client: client.send_slowly("<a>")))
+                assert handler.entered.acquire(timeout=30)
+            third.sendall(b"\0\0\0\0")
+            assert third.recv(1) == b""
+            handler.go_on.set()
+            assert texts(one, 1) == texts(two, 1) == ["a"]
+
+
+def test_a_process_without_descriptors_accepts_again_when_it_has_some(
+    service_factory: ServiceFactory,
+) -> None:
+    service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)
+    address = service.requireTask(NBServerTask).bound_addrs[0]
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as late, log_of(service) as log:
+        late.settimeout(30)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (late.fileno() + 1, limits[1]))
+            late.connect(address)
+            log.wait_for_line("ERROR:.*New connections have to wait: Too many open files")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        ask_text(late, "at last")
 
 
 # -- its end ---------------------------------------------------------------------------------------

@@ -6,8 +6,9 @@ so that one is always there to talk to the clients: a call for which there is no
 does its client. Events are edge-triggered, so that nothing has to be told to the kernel between
 calls.
 
-A client has one call under way at a time. So few clients need few threads, and the others rest:
-the fewer wait for events, the cheaper is each.
+Threads that are not needed rest: the fewer wait for events, the cheaper is each. One that begins a
+call while no other is left to talk to the clients wakes one. So there are as many awake as the
+calls take, and two where these wait for nothing.
 """
 
 from __future__ import annotations
@@ -71,9 +72,11 @@ class Engine:
         self._room = [None] * self._most_calls
         self._inline = task.all_inline
         self._batch = _BATCH if self._inline else 1
-        self._crew = threading.Condition()  # guards the two that follow, and where threads rest
+        self._crew = threading.Condition()  # guards the three that follow, and where threads rest
         self._awake = 0
-        self._needed = 1
+        self._resting = 0
+        self._woken = 0
+        self._spare = 1 if self._inline else 2  # those awake beyond the ones that make calls
         self._listeners: dict[int, socket.socket] = {}
         self._accepting = threading.Lock()
         self._crowded = False
@@ -133,12 +136,12 @@ class Engine:
         finally:
             with self._crew:
                 self._awake -= 1
-                self._crew.notify()
+            self._wake_one()
 
     def _serve(self) -> None:
         poll, connections, waiting = self._epoll.poll, self.connections, self.waiting
         while not self._over:
-            if self._awake > self._needed:
+            if self._awake > self._most_calls - len(self._room) + self._spare:
                 self._rest()
             for descriptor, events in poll(None, self._batch):
                 connection = connections.get(descriptor)
@@ -152,21 +155,33 @@ class Engine:
     def _rest(self) -> None:
         """Wait until one thread more is needed, if this one is not."""
         with self._crew:
-            if self._awake > self._needed and not self._over:
-                self._awake -= 1
-                self._crew.wait_for(lambda: self._awake < self._needed or self._over)
+            self._awake -= 1
+            # Looked at after that: who begins a call meanwhile sees that there is one thread less.
+            if self._over or self._awake < self._most_calls - len(self._room) + self._spare:
                 self._awake += 1
-
-    def _count_needed(self) -> None:
-        """Find out how many threads are needed: one more than calls can be under way."""
-        with self._crew:
-            clients = len(self.connections)
-            if self._inline:
-                self._needed = 2 if clients > _FEW else 1
+                return
+            self._resting += 1
+            self._crew.wait_for(lambda: self._woken or self._over)
+            if self._over:
+                self._awake += 1
             else:
-                self._needed = min(clients, self._most_calls) + 1
-            if self._awake < self._needed:
+                self._woken -= 1
+
+    def _wake_one(self) -> None:
+        """Have one more thread be awake, if one rests."""
+        with self._crew:
+            if self._resting:
+                self._resting -= 1
+                self._awake += 1
+                self._woken += 1
                 self._crew.notify()
+
+    def _count_clients(self) -> None:
+        """See how many threads are to talk to the clients: many have something to say at once."""
+        spare = 2 if not self._inline or len(self.connections) > _FEW else 1
+        more, self._spare = spare > self._spare, spare
+        if more:
+            self._wake_one()
 
     def _accept(self, descriptor: int) -> None:
         with self._accepting:
@@ -211,7 +226,7 @@ class Engine:
         self.task.n_accepted.increment()
         if self.idle_timeout:
             self.deadlines.expect(connection.active + self.idle_timeout)
-        self._count_needed()
+        self._count_clients()
         self._epoll.register(descriptor, _TALK)
 
     def requeue(self, connection: Connection) -> None:
@@ -225,7 +240,7 @@ class Engine:
         if self.connections.get(descriptor) is connection:
             self._epoll.unregister(descriptor)
             del self.connections[descriptor]
-            self._count_needed()
+            self._count_clients()
         if self.draining and not self.connections:
             self.emptied.set()
 
@@ -242,6 +257,8 @@ class Engine:
         except IndexError:
             self.waiting.append((connection, call))
             return None
+        if self._awake <= self._most_calls - len(self._room):
+            self._wake_one()
         try:
             return method.run(wire, sequence, arguments)
         finally:
@@ -259,6 +276,8 @@ class Engine:
             except IndexError:
                 self._room.append(None)
                 continue
+            if self._awake <= self._most_calls - len(self._room):
+                self._wake_one()
             try:
                 method, wire, sequence, arguments = call
                 answer = method.run(wire, sequence, arguments)

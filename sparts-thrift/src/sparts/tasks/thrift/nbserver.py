@@ -6,6 +6,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from sparts.counters import CallbackCounter, counter
+from sparts.errors import OptionError
 from sparts.listeners import Listening
 from sparts.option_types import duration, size
 from sparts.options import option
@@ -84,6 +85,19 @@ class NBServerTask(Listening, ThriftServerTask):
     def all_inline(self) -> bool:
         """Whether no call ever waits for anything."""
         return all(method.inline for method in self.router.methods.values())
+
+    def initTask(self) -> None:  # noqa: N802
+        """Find the handlers, and check the options.
+
+        Raises:
+            StartError: there is no handler to serve, or more than one without ``MULTIPLEX``.
+            OptionError: no thread is left for calls, or no length for requests.
+        """
+        super().initTask()
+        flag = f"--{self.option_prefix().replace('_', '-')}"
+        for name, value in (("threads", self.n_threads), ("max-frame", self.max_frame)):
+            if value < 1:
+                raise OptionError(f"{flag}-{name} must be 1 or more, not {value}.")
 
     def start(self) -> None:
         """Begin to accept connections."""
