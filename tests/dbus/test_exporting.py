@@ -357,6 +357,47 @@ def test_def_runs_in_a_thread_and_async_def_in_the_loop(session_bus: Daemon, lab
     assert call(session_bus, "WhereAsync") == "(true,)"
 
 
+def test_a_coroutine_that_waits_and_one_that_does_not_both_answer(session_bus: Daemon) -> None:
+    import asyncio
+
+    from sparts.tasks.dbus.calls import never_waits
+
+    class Both(Lab):
+        @dbus_method
+        async def AtOnce(self, fail: bool) -> str:
+            if fail:
+                raise LookupError("at once")
+            return caller().path
+
+        @dbus_method
+        async def Later(self, fail: bool) -> str:
+            await asyncio.sleep(0)
+            async with asyncio.timeout(30):
+                if fail:
+                    raise LookupError("later")
+            return caller().path
+
+        async def iterate(self) -> None:
+            async for _ in self.numbers():
+                pass
+
+        async def numbers(self) -> Any:
+            yield 1
+
+        async def enter(self) -> None:
+            async with asyncio.Lock():
+                pass
+
+    assert never_waits(Both.AtOnce)
+    for fn in (Both.Later, Both.iterate, Both.enter):
+        assert not never_waits(fn)
+    with running(service_of(Both), "--dbus-address", session_bus.address):
+        for method, said in (("AtOnce", "at once"), ("Later", "later")):
+            assert call(session_bus, method, "false") == f"('{PATH}',)"
+            error = call(session_bus, method, "true", check=False)
+            assert f"org.sparts.Error.LookupError: {said}" in error
+
+
 def test_a_method_knows_who_calls(session_bus: Daemon, lab: Lab) -> None:
     said = session_bus.busctl("call", NAME, PATH, NAME, "Who")
     assert said.startswith('as 2 ":1.')

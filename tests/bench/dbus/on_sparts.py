@@ -40,4 +40,6 @@ class Service(VService):
 
 
 glib = ["--dbus-loop-glib"] if sys.argv[1] == "glib" else []
-Service.initFromOptions(parse_options(Service._buildArgumentParser(), ["--level", "ERROR", *glib]))
+Service.initFromOptions(
+    parse_options(Service._buildArgumentParser(), ["--level", "ERROR", *glib, *sys.argv[2:]])
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dis
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -60,7 +61,10 @@ def caller() -> Caller:
 class Bound:
     """A method of one object, ready to be called."""
 
-    __slots__ = ("decode", "encode", "fn", "in_signature", "is_async", "label", "moves_fds", "out")
+    __slots__ = (
+        "decode", "encode", "fn", "in_signature", "is_async", "label", "moves_fds", "never_waits",
+        "out",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -77,6 +81,7 @@ class Bound:
         self.label = label
         self.fn = fn
         self.is_async = is_async
+        self.never_waits = is_async and never_waits(fn)
         self.in_signature = "".join(argument.type.signature for argument in arguments)
         self.decode = converter([argument.type.decode for argument in arguments])
         self.out = get_signature_tree("".join(result.type.signature for result in results))
@@ -137,6 +142,9 @@ class Calls:
         if not bound.is_async:
             self._threads.submit(self._work, call)
             return
+        if bound.never_waits:
+            self._run(call)
+            return
         coroutine = self._await(call)
         if EAGER:
             loop = asyncio.get_running_loop()
@@ -158,6 +166,27 @@ class Calls:
             self._cut(call)
             raise
         except BaseException as error:
+            self._fail(call, error)
+        else:
+            self._reply(call, body)
+
+    def _run(self, call: Call) -> None:
+        """Run a coroutine that never waits; it needs no task."""
+        message = call.message
+        token = _caller.set(Caller(message.sender or "", message.path or "", message, call.bus))
+        try:
+            call.bound.fn(*call.arguments()).send(None)
+        except StopIteration as ended:
+            self._finish(call, ended.value)
+        except BaseException as error:
+            self._fail(call, error)
+        finally:
+            _caller.reset(token)
+
+    def _finish(self, call: Call, result: Any) -> None:
+        try:
+            body = call.bound.encode(result)
+        except Exception as error:  # D-Bus has no type for it
             self._fail(call, error)
         else:
             self._reply(call, body)
@@ -280,6 +309,15 @@ def _eager_task(
     make: Any = asyncio.Task
     task: asyncio.Task[None] = make(coroutine, loop=loop, eager_start=True)
     return task
+
+
+def never_waits(fn: Callable[..., Any]) -> bool:
+    """Whether a coroutine function has no ``await``, ``async for`` or ``async with`` in it."""
+    code = getattr(fn, "__code__", None) or getattr(getattr(fn, "__func__", None), "__code__", None)
+    if code is None:
+        return False
+    waits = {"GET_AWAITABLE", "GET_AITER", "GET_ANEXT", "BEFORE_ASYNC_WITH", "SEND"}
+    return not any(instruction.opname in waits for instruction in dis.get_instructions(code))
 
 
 def refuse(bus: Bus, message: Message, name: str, text: str) -> None:
