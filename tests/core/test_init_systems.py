@@ -16,8 +16,9 @@ from textwrap import dedent
 
 import pytest
 
+from scripts.build_distributions import ROOT
 from tests.core.commands import Done
-from tests.ecosystem.documentation import read_unit
+from tests.ecosystem.documentation import find_blocks, read_unit
 from tests.processes import clean_environment
 
 SERVICE = '''
@@ -283,3 +284,17 @@ def test_runit_folder_says_nothing_of_secrets(tmp_path: Path) -> None:
     assert "# WEB_TOKEN is a secret: export WEB_TOKEN_FILE=" in done.out
     assert "\nexport WEB_HTTP_PORT=8000\n" in done.out
     assert json.dumps("$1")[1:-1] in done.out
+
+
+@pytest.mark.needs("systemd")
+def test_units_of_copies_in_the_documentation_are_good_to_systemd(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "how-to" / "many-processes.md"
+    units = [block.code for block in find_blocks(page, page.read_text()) if block.kind == "ini"]
+    names = ("myservice@.service", "myservice-http.socket")
+    for name, text in zip(names, units, strict=True):
+        (tmp_path / name).write_text(text.replace("/opt/myservice/bin/python", sys.executable))
+    (tmp_path / "myservice@1.service").symlink_to(names[0])
+    verify = ["systemd-analyze", "verify", "--man=no"]
+    verify += [str(tmp_path / name) for name in ("myservice@1.service", names[1])]
+    verified = subprocess.run(verify, capture_output=True, text=True, check=False)
+    assert (verified.returncode, verified.stderr) == (0, "")
