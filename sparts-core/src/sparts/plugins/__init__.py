@@ -32,7 +32,7 @@ OUR_TASKS = {
     for distribution, tasks in {
         "sparts-dbus": "DBusClientTask DBusMainLoopTask DBusServiceTask GLibMainLoopTask",
         "sparts-thrift": "FB303HandlerTask NBServerTask ThriftHTTPTask",
-        "sparts-tornado": "StatusHTTPTask TornadoHTTPTask TornadoIOLoopTask",
+        "sparts-tornado": "StatusHTTPTask TornadoHTTPClientTask TornadoHTTPTask TornadoIOLoopTask",
         "sparts-twisted": "TwistedReactorTask",
     }.items()
     for task in tasks.split()
