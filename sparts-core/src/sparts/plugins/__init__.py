@@ -33,7 +33,7 @@ OUR_TASKS = {
         "sparts-dbus": "DBusClientTask DBusMainLoopTask DBusServiceTask GLibMainLoopTask",
         "sparts-thrift": "FB303HandlerTask NBServerTask ThriftHTTPTask",
         "sparts-tornado": "StatusHTTPTask TornadoHTTPClientTask TornadoHTTPTask TornadoIOLoopTask",
-        "sparts-twisted": "TwistedReactorTask",
+        "sparts-twisted": "CommandTask TwistedReactorTask TwistedWebTask",
     }.items()
     for task in tasks.split()
 }
