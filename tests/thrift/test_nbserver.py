@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import resource
 import socket
@@ -262,8 +263,6 @@ def test_coroutines_of_several_clients_run_at_a_time(service_factory: ServiceFac
             self.inside = 0
 
         async def text(self, text: str) -> str:  # type: ignore[override]
-            import asyncio
-
             self.inside += 1
             while self.inside < 8:
                 await asyncio.sleep(0)
@@ -319,6 +318,22 @@ def test_a_client_that_is_idle_is_disconnected(service_factory: ServiceFactory) 
         assert fresh.recv(1) == b""
         assert used.recv(1) == b""
     assert service.requireTask(NBServerTask).n_timeouts() == 2
+
+
+def test_a_client_that_waits_for_no_answers_is_not_idle(service_factory: ServiceFactory) -> None:
+    service = service_factory(
+        service_of(NBServerTask, EchoHandler), *HERE, "--thrift-idle-timeout", "1h"
+    )
+    with connect(service) as teller:
+        ask_text(teller, "a")
+        engine = service.requireTask(NBServerTask)._engine
+        (connection,) = engine.connections.values()
+        with connection.claim:  # so that the server has done with it
+            before = connection.active
+        teller.sendall(request(lambda client: client.send_tell("a")))
+        assert service.requireTask(EchoHandler).was_told.wait(30)
+        with connection.claim:
+            assert connection.active > before
 
 
 def test_a_call_that_takes_long_is_not_idle(service_factory: ServiceFactory) -> None:
@@ -431,8 +446,6 @@ def test_a_stop_finishes_calls_that_run_and_requests_that_have_come(
 def test_a_stop_finishes_coroutines(service_factory: ServiceFactory) -> None:
     class Slow(OtherHandler):
         async def text(self, text: str) -> str:  # type: ignore[override]
-            import asyncio
-
             await asyncio.to_thread(self.inside.set)
             await asyncio.to_thread(self.go_on.wait, 30)
             return text
@@ -447,6 +460,27 @@ def test_a_stop_finishes_coroutines(service_factory: ServiceFactory) -> None:
         assert service.requireTask(NBServerTask).stop_event.wait(30)
         Slow.go_on.set()
         assert texts(connection, 1) == ["a"]
+
+
+def test_a_coroutine_that_takes_too_long_at_the_stop_is_cut_off(
+    service_factory: ServiceFactory,
+) -> None:
+    class Endless(OtherHandler):
+        async def text(self, text: str) -> str:  # type: ignore[override]
+            self.inside.set()
+            await asyncio.sleep(3600)
+            return text
+
+        inside = threading.Event()
+
+    service = service_factory(service_of(NBServerTask, Endless), *HERE, "--stop-timeout", "1.5s")
+    with connect(service) as connection, log_of(service) as log:
+        connection.sendall(request(lambda client: client.send_text("<a>"), service=Other))
+        assert Endless.inside.wait(30)
+        service.shutdown()
+        assert connection.recv(1) == b""
+        assert service.join(30)
+        log.wait_for_line("1 clients were cut off: they took too long")
 
 
 def test_what_takes_too_long_at_the_stop_is_cut_off_and_logged(

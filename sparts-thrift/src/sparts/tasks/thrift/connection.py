@@ -112,6 +112,9 @@ class Connection:
         except OSError as error:
             self._end(error)
             return
+        if self.engine.over:
+            self.close()
+            return
         more = self._place < len(self._data) or self.engine.draining
         self.claim.release()
         if more or self.again:
@@ -152,10 +155,9 @@ class Connection:
                     answer = engine.call(self, call)
             if answer is None:
                 return False
-            if answer:
-                self._transmit(answer)
-                if self._unsent is not None:
-                    return True
+            self._transmit(answer)
+            if self._unsent is not None:
+                return True
         engine.requeue(self)
         return True
 
@@ -231,7 +233,7 @@ class Connection:
 
     def _transmit(self, answer: bytes) -> None:
         try:
-            sent = self._send(answer)
+            sent = self._send(answer) if answer else 0  # to some calls there is none
         except _WOULD_BLOCK:
             sent = 0
         if sent != len(answer):

@@ -80,7 +80,8 @@ class Engine:
         self._listeners: dict[int, socket.socket] = {}
         self._accepting = threading.Lock()
         self._crowded = False
-        self._over = False
+        self.over = False
+        """Whether the threads have ended, or are about to."""
         self._epoll = select.epoll()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._epoll.register(self._wake, select.EPOLLIN)
@@ -112,7 +113,7 @@ class Engine:
     def finish(self) -> None:
         """Have the threads end when they have done what they do now."""
         with self._crew:
-            self._over = True
+            self.over = True
             self._crew.notify_all()
         os.eventfd_write(self._wake, 1)
 
@@ -122,6 +123,9 @@ class Engine:
         for connection in list(self.connections.values()):
             if connection.claim.acquire(False):
                 connection.close()
+            else:  # a coroutine goes on: its end closes it, and the client learns of it now
+                with contextlib.suppress(OSError):
+                    socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
         self._epoll.close()
         os.close(self._wake)
 
@@ -140,7 +144,7 @@ class Engine:
 
     def _serve(self) -> None:
         poll, connections, waiting = self._epoll.poll, self.connections, self.waiting
-        while not self._over:
+        while not self.over:
             if self._awake > self._most_calls - len(self._room) + self._spare:
                 self._rest()
             for descriptor, events in poll(None, self._batch):
@@ -157,12 +161,12 @@ class Engine:
         with self._crew:
             self._awake -= 1
             # Looked at after that: who begins a call meanwhile sees that there is one thread less.
-            if self._over or self._awake < self._most_calls - len(self._room) + self._spare:
+            if self.over or self._awake < self._most_calls - len(self._room) + self._spare:
                 self._awake += 1
                 return
             self._resting += 1
-            self._crew.wait_for(lambda: self._woken or self._over)
-            if self._over:
+            self._crew.wait_for(lambda: self._woken or self.over)
+            if self.over:
                 self._awake += 1
             else:
                 self._woken -= 1
@@ -238,7 +242,8 @@ class Engine:
         """Take out a connection that is about to be closed."""
         descriptor = connection.sock.fileno()
         if self.connections.get(descriptor) is connection:
-            self._epoll.unregister(descriptor)
+            with contextlib.suppress(ValueError):  # the engine was closed
+                self._epoll.unregister(descriptor)
             del self.connections[descriptor]
             self._count_clients()
         if self.draining and not self.connections:
