@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
 
 from sparts.tasks.dbus import DBusServiceTask, dbus_method
 from sparts.testing.running import make_service, running, service_of
@@ -42,8 +41,3 @@ class Greeter(DBusServiceTask):
         self.began.set()
         self.release.wait(30)
         return "released"
-
-
-def address_of(daemon: Any) -> tuple[str, str]:
-    """The command line for a service on a daemon's bus."""
-    return "--dbus-address", daemon.address
