@@ -125,7 +125,11 @@ class GracefulHTTPServer(HTTPServer):
         if server_conn.exchange is not None:
             self._wait_for_request(server_conn, self._idle, self._idle_timeout)
         server_conn.exchange = request_conn
-        return super().start_request(server_conn, request_conn)
+        if self.xheaders:
+            return super().start_request(server_conn, request_conn)
+        application: Any = self.request_callback
+        delegate: HTTPMessageDelegate = application.start_request(server_conn, request_conn)
+        return delegate
 
     def _wait_for_request(
         self, connection: Connection, waits: dict[Connection, None], timeout: float
