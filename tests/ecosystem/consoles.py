@@ -5,8 +5,8 @@
     $ curl localhost:8000
     Hello, world
 
-A service that was started with `&` runs until its block ends, and must then end well on ^C. Its
-ports are free ones, and what follows (commands and expected output) is understood to mean those.
+A service that was started with `&` runs until `kill %1`, or until its block ends (by ^C), and must
+then end well. Its ports are free ones, and what follows (commands and expected output) is understood to mean those.
 The expected lines must come in that order, each within a line of the output, where `...` stands for
 anything; other lines may come between them. Commands may begin with variables (`NAME=value`).
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -155,10 +156,20 @@ def run_curl(session: Session, command: str, expected: list[str]) -> None:
     assert done.stdout.splitlines() == expected, command
 
 
+def kill(session: Session, command: str, expected: list[str]) -> None:
+    """End the only service that runs, as the reader's shell does."""
+    assert command == "kill %1", command
+    assert len(session.services) == 1, f"{command!r}, but {len(session.services)} run"
+    service = session.services.pop()
+    assert service.stop(signal.SIGTERM) == 0, service.output
+    check_lines(expected, service.lines, command)
+
+
 COMMANDS: dict[str, Run] = {
     "make": check_make,
     "pip": check_pip,
     "python": run_python,
     "sparts": run_python,
     "curl": run_curl,
+    "kill": kill,
 }

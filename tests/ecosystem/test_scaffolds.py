@@ -138,6 +138,17 @@ def test_a_parent_that_does_not_exist_is_told(tmp_path: Path) -> None:
         write_project("service", "acme-jobs", tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("words", [[], ["service"], ["servic", "acme-jobs"]])
+def test_wrong_words_are_told_where_no_plugin_adds_a_kind(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SPARTS_LOAD_PLUGINS", "")
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 2
+    assert "usage: sparts new" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("name", "why"),
     [

@@ -94,6 +94,7 @@ WALKING = {
     "python": run_python,
     "sparts": COMMANDS["sparts"],
     "curl": COMMANDS["curl"],
+    "kill": COMMANDS["kill"],
     "python3": make_environment,
     ".": activate,
     "cd": change_folder,

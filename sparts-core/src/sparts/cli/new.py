@@ -71,7 +71,8 @@ def main(argv: list[str]) -> int:
         "--in", dest="parent", metavar="FOLDER", default=".", help="where to make its folder"
     )
     others = [e for e in plugins.find(plugins.COMMANDS) if e.name.startswith(PREFIX)]
-    group = parser.add_mutually_exclusive_group()
+    # argparse fails to tell the usage of a group in which nothing is
+    group = parser.add_mutually_exclusive_group() if others else parser
     for entry in others:
         group.add_argument(
             f"--{entry.name.removeprefix(PREFIX)}",
