@@ -6,9 +6,10 @@
     Hello, world
 
 A service that was started with `&` runs until `kill %1`, or until its block ends (by ^C), and must
-then end well. Its ports are free ones, and what follows (commands and expected output) is understood to mean those.
-The expected lines must come in that order, each within a line of the output, where `...` stands for
-anything; other lines may come between them. Commands may begin with variables (`NAME=value`).
+then end well. Its ports are free ones, and what follows (commands and expected output) is
+understood to mean those. The expected lines must come in that order, each within a line of the
+output, where `...` stands for anything; other lines may come between them. Commands may begin with
+variables (`NAME=value`).
 """
 
 from __future__ import annotations
