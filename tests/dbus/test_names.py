@@ -101,6 +101,21 @@ def test_no_session_bus_at_all_is_an_error_that_says_what_to_do(
     assert "DBUS_SESSION_BUS_ADDRESS is not set" in start_error()
 
 
+@pytest.mark.parametrize(("argv", "status"), [([], 1), (["--dbus-optional"], 0)])
+def test_a_dry_run_finds_that_there_is_no_session_bus(
+    argv: list[str],
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    service = make_service(Service, "--dryrun", *argv)
+    assert Service.initFromOptions(service.options) == status
+    assert ("DBUS_SESSION_BUS_ADDRESS is not set" in capsys.readouterr().out) == bool(status)
+
+
 def test_nobody_at_the_address_is_an_error_that_names_it(tmp_path: Path) -> None:
     said = start_error("--dbus-address", f"unix:path={tmp_path}/nothing")
     assert f"There is no bus at unix:path={tmp_path}/nothing: " in said

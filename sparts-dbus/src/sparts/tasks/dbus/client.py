@@ -98,6 +98,12 @@ class DBusClientTask(DBusTask):
             return system_address()
         return session_address(self.option_prefix())
 
+    def check(self) -> None:
+        """See whether it is known where the bus is, unless the service may start without."""
+        super().check()
+        if not self.optional:
+            self.bus_address()
+
     def passes_fds(self) -> bool:
         """Whether messages may have file descriptors; asked before connecting."""
         return bool(self.UNIX_FDS)

@@ -172,10 +172,10 @@ class DBusServiceTask(DBusObject, DBusClientTask):
         return re.sub("[^A-Za-z0-9_]", "_", self.service.name)
 
     def check(self) -> None:
-        """See whether the name and all that is offered are in order."""
-        super().check()
+        """See whether the name and all that is offered are in order, and where the bus is."""
         self._check_names()
         interfaces_of(self)
+        super().check()
 
     def _check_names(self) -> None:
         if not is_bus_name_valid(self.name_on_bus) or self.name_on_bus.startswith(":"):
