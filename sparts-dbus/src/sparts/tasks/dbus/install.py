@@ -142,7 +142,7 @@ def _bus_name(service_class: type[VService], options: list[str]) -> str:
     if not tasks:
         raise UsageError(f"{service_class.__name__} has no DBusServiceTask, so no name on a bus.")
     task = tasks[0](service)
-    task.check()
+    task.check_offer()
     return task.name_on_bus
 
 

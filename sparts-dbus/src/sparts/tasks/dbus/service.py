@@ -173,9 +173,17 @@ class DBusServiceTask(DBusObject, DBusClientTask):
 
     def check(self) -> None:
         """See whether the name and all that is offered are in order, and where the bus is."""
+        self.check_offer()
+        super().check()
+
+    def check_offer(self) -> None:
+        """See whether the name and all that is offered are in order; needs no bus.
+
+        Raises:
+            UsageError: the name is none, or a member cannot be offered.
+        """
         self._check_names()
         interfaces_of(self)
-        super().check()
 
     def _check_names(self) -> None:
         if not is_bus_name_valid(self.name_on_bus) or self.name_on_bus.startswith(":"):
