@@ -369,7 +369,7 @@ def test_a_request_that_does_not_come_to_its_end_is_disconnected_and_logged(
 
 def test_an_answer_that_is_not_taken_is_given_up(service_factory: ServiceFactory) -> None:
     service = service_factory(
-        service_of(NBServerTask, EchoHandler), *HERE, "--thrift-request-timeout", "100ms"
+        service_of(NBServerTask, EchoHandler), *HERE, "--thrift-request-timeout", "2s"
     )
     with connect(service) as connection, log_of(service) as log:
         connection.sendall(request(lambda client: client.send_text("x" * 12_000_000)))
