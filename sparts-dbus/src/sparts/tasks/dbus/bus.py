@@ -91,14 +91,16 @@ class Bus(MessageBus):
         if not self._disconnect_future.done():  # else its descriptor's number may be another's
             self.disconnect()
             self._finalize(None)
+        self._why_it_ended()  # so that asyncio does not think that nobody cares
 
     async def lost(self) -> BaseException | None:
         """Wait until the connection has ended, and return why."""
-        try:
-            await asyncio.shield(self._disconnect_future)
-        except Exception as error:  # whatever ended it
-            return error
-        return None
+        await asyncio.wait([self._disconnect_future])
+        return self._why_it_ended()
+
+    def _why_it_ended(self) -> BaseException | None:
+        future = self._disconnect_future
+        return future.exception() if future.done() and not future.cancelled() else None
 
     def send_quietly(self, message: Message, close: Sequence[int] = ()) -> None:
         """Send a message; a bus that is lost meanwhile is no error of the sender's.
