@@ -23,6 +23,7 @@ from sparts.tasks.dbus import (
     dbus_property,
     dbus_signal,
 )
+from sparts.tasks.dbus.watches import SignalMatch
 from sparts.testing.running import make_service, running, service_of
 from sparts.testing.waiting import Recorder, log_of, wait_status
 
@@ -358,6 +359,23 @@ def test_a_name_is_watched_as_it_comes_and_goes(
         subscription.cancel()
     assert again.wait(2)[-1] == ""
     assert len(owners.items) == 3
+
+
+def test_what_is_cancelled_while_the_bus_is_told_leaves_no_rule(
+    session_bus: Daemon, client: DBusClientTask, caplog: pytest.LogCaptureFixture
+) -> None:
+    def begin_and_cancel() -> None:
+        subscription = client.subscribe(SignalMatch(NAME, None, None, "Tuned"), print)
+        # By then the first of its two rules is under way to the bus.
+        asyncio.get_running_loop().call_soon(client._watches.remove, subscription)
+
+    client.loop_task.call(begin_and_cancel).result()
+    owners = Recorder[str]()
+    client.watch_name(NAME, owners)
+    with radio_on(session_bus):
+        owners.wait(1)
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+    assert list(client._watches._counts.values()) == [1]
 
 
 def test_a_watched_name_has_no_owner_while_there_is_no_bus(

@@ -50,6 +50,8 @@ class Subscription:
         self.what = what
         self.react = react
         self.ended: Callable[[], None] | None = None
+        self.rules: list[str] = []
+        """The rules that the bus was asked for on its behalf, so far."""
 
     def cancel(self) -> None:
         """Listen no more; from any thread. Once it returns in the loop, `react` is not called."""
@@ -78,19 +80,20 @@ class Watches:
             self._names.append(subscription)
             if what in self._owners:
                 self._react(subscription, self._owners[what])
-            await self._watch_name(what)  # which tells of an owner that was not known yet
+            await self._watch_name(subscription, what)  # and tell of an owner not known yet
             return
         self._signals.append(subscription)
         if what.sender is not None and not what.sender.startswith(":"):
-            await self._watch_name(what.sender)
-        await self._count(what.rule(), 1)
+            await self._watch_name(subscription, what.sender)
+        if subscription in self._signals:  # else it was removed meanwhile
+            await self._ask_for(subscription, what.rule())
 
     def remove(self, subscription: Subscription) -> None:
         """Listen no more."""
         for known in (self._signals, self._names):
             if subscription in known:
                 known.remove(subscription)
-                for rule in self._rules(subscription):
+                for rule in subscription.rules:
                     self.task.spawn(self._count(rule, -1))
         if subscription.ended is not None:
             subscription.ended()
@@ -160,15 +163,8 @@ class Watches:
         names = {str(s.what) for s in self._names}
         return names | {name for name in senders if name and not name.startswith(":")}
 
-    def _rules(self, subscription: Subscription) -> list[str]:
-        what = subscription.what
-        if isinstance(what, str):
-            return [_name_rule(what)]
-        named = what.sender is not None and not what.sender.startswith(":")
-        return [what.rule(), *([_name_rule(str(what.sender))] if named else [])]
-
-    async def _watch_name(self, name: str) -> None:
-        await self._count(_name_rule(name), 1)
+    async def _watch_name(self, subscription: Subscription, name: str) -> None:
+        await self._ask_for(subscription, _name_rule(name))
         if name not in self._owners and (bus := self.task.bus) is not None:
             await self._learn_owner(bus, name)
 
@@ -178,6 +174,10 @@ class Watches:
         owner = await _owner(bus, name)
         if self._told.get(name, 0) == told:
             self._moved(name, owner)
+
+    async def _ask_for(self, subscription: Subscription, rule: str) -> None:
+        subscription.rules.append(rule)
+        await self._count(rule, 1)
 
     async def _count(self, rule: str, change: int) -> None:
         """Ask the bus for a rule with its first subscription, and no more after its last."""
