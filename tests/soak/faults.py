@@ -108,13 +108,18 @@ def option_fault(port: int) -> Fault:
     return Fault("option changed over thrift", 0.6, change)
 
 
-def bus_fault(bus: Daemon, away: Away) -> Fault:
-    """Make the fault that the bus is killed, and another started in its place."""
+def bus_fault(bus: Daemon, port: int, away: Away) -> Fault:
+    """Make the fault that the bus is killed, and another started in its place.
+
+    It is away until the service answers on it and, as its HTTP at ``port`` says, is ready: until
+    all its tasks on the bus are back.
+    """
 
     def restart(number: int) -> None:
-        with away:
+        with away, Http(port) as web:
             bus.restart()
             wait_until(lambda: _answers(Caller(bus.address)))
+            wait_until(lambda: bool(web.json("POST", "/instance")["result"]["ready"]))
 
     return Fault("restart of the bus", 7.0, restart)
 

@@ -67,7 +67,7 @@ def soak(seconds: float) -> Soak:
         faults = [
             *core_faults(process, port, folder / "soak.toml", away),
             option_fault(thrift_port),
-            bus_fault(bus, away),
+            bus_fault(bus, port, away),
         ]
         throwers = [Thrower(fault) for fault in faults]
         sampler = Sampler(process.pid)
