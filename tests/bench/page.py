@@ -41,14 +41,19 @@ def _page(topics: Sequence[dict[str, Any]]) -> Iterator[str]:
 def _missed(topics: Sequence[dict[str, Any]]) -> Iterator[str]:
     """What is slower than its target, and why."""
     yield "## Slower than its target\n"
-    rows = [
-        f"- **{topic['topic']}: {_cell(_label(result))}**: {_measured(result)}, "
-        f"not {result['target']}. {_cell(result.get('why') or 'No reason is known.')}"
-        for topic in topics
-        for result in topic["results"]
-        if result["verdict"] == "SLOWER"
-    ]
-    yield "\n".join(rows or ["Nothing."]) + "\n"
+    reasons: dict[str, list[str]] = {}
+    for topic in topics:
+        for result in topic["results"]:
+            if result["verdict"] == "SLOWER":
+                why = _cell(result.get("why") or "No reason is known.")
+                row = f"{topic['topic']}: {_cell(_label(result))}"
+                row = f"- **{row}**: {_measured(result)}, not {result['target']}"
+                reasons.setdefault(why, []).append(row)
+    for why, rows in reasons.items():
+        yield f"{why}\n"
+        yield "\n".join(rows) + "\n"
+    if not reasons:
+        yield "Nothing.\n"
 
 
 def _section(topic: dict[str, Any]) -> Iterator[str]:
