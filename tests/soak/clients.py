@@ -61,23 +61,23 @@ class Client(threading.Thread):
 
 
 class Away:
-    """Whether a peer is away just now, so that what fails for it is excused; nests."""
+    """Whether a peer is away just now, so that what fails for it is excused.
+
+    One is away at a time: a service that is to start has to find its bus, or ends.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._times = 0
 
     def __call__(self) -> bool:
         """Tell whether it is."""
-        return self._times > 0
+        return self._lock.locked()
 
     def __enter__(self) -> None:
-        with self._lock:
-            self._times += 1
+        self._lock.acquire()
 
     def __exit__(self, *error: object) -> None:
-        with self._lock:
-            self._times -= 1
+        self._lock.release()
 
 
 class Http:

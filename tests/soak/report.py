@@ -33,6 +33,7 @@ class Soak:
     def problems(self) -> list[str]:
         """Everything that should not have been, one line each; the service held if it is empty."""
         return [
+            *([f"it ended with status {self.status}", *self.lines[-5:]] if self.status else []),
             *(f"{client.name}: {why}" for client in self.clients for why in client.failures),
             *(f"{client.name} did nothing" for client in self.clients if not client.worked),
             *(why for thrower in self.throwers for why in thrower.problems),
@@ -47,7 +48,6 @@ class Soak:
                 for name, (early, late, flat) in growth(self.samples).items()
                 if not flat
             ),
-            *([f"it ended with status {self.status}"] if self.status else []),
             *(line for line in self.lines if re.search("Warning: ", line)),
         ]
 
