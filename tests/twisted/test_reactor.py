@@ -200,7 +200,7 @@ def fail_in_deferred() -> None:
 def test_a_failure_that_only_twisted_catches_is_logged_once_and_counted(
     kind: str, way: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with reactor_of(kind) as task, errors_of(logging.getLogger()) as errors:
+    with reactor_of(kind) as task, errors_of(logging.getLogger(), logging.ERROR) as errors:
         task.call(way).result(WAIT)
         record = errors.get(timeout=WAIT)
         assert record.name == f"Service.{task.name}"
