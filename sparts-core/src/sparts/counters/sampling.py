@@ -20,7 +20,7 @@ from sparts.counters.percentiles import percentile
 from sparts.counters.spans import Span
 
 _MINUTE = 60
-_BATCH = 256
+_BATCH = 1024
 """Values that are kept at most before they are counted."""
 
 
@@ -109,28 +109,20 @@ class Samples(Metric):
         """Add one value, in whatever unit was declared; ValueError unless it is finite."""
         if not isfinite(value):
             raise ValueError(f"samples {self.name!r} takes finite numbers, not {value!r}.")
-        # A list's append is exact between threads without the lock. What it collects is sorted into
-        # seconds many at once, which costs less where there are many and where there are few.
+        # A list's append is exact between threads without the lock. What it collects, all of it of
+        # the current second, is counted many at once, which costs less.
         pending = self._pending
-        pending.append((self._monotonic(), value))
-        if len(pending) >= _BATCH:
+        if len(pending) >= _BATCH or self._monotonic() >= self._within.end:
             self._up_to_now()
+        pending.append(value)
 
     def _up_to_now(self) -> float:
         """Count what is pending, close the seconds that have passed, and give the time."""
         with self._lock:
             batch = self._pending[:]
-            del self._pending[: len(batch)]
-            if batch and batch[-1][0] < self._within.end:
-                self._within.take([float(value) for _, value in batch])
-            elif batch:
-                seconds: dict[int, list[float]] = {}
-                for when, value in batch:
-                    seconds.setdefault(floor(when), []).append(float(value))
-                for second in sorted(seconds):
-                    if second >= self._within.end:
-                        self._roll(second)
-                    self._within.take(seconds[second])
+            if batch:
+                del self._pending[: len(batch)]
+                self._within.take(list(map(float, batch)))
             now = self._monotonic()
             if now >= self._within.end:
                 self._roll(floor(now))
@@ -245,7 +237,7 @@ class Samples(Metric):
             self._seconds: deque[Span] = deque()
             self._minutes: deque[Span] = deque()
             self._within = Span(floor(self._born), 1, self._with_bins)
-            self._pending: list[tuple[float, float]] = []
+            self._pending: list[float] = []
 
 
 samples = Samples

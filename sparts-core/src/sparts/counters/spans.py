@@ -11,7 +11,7 @@ from typing import Final
 from sparts.counters.percentiles import bins_of
 
 MOST_BINS: Final = 4096
-"""Bins kept of one finished second; past it (35 orders of magnitude) the smallest share one."""
+"""Bins kept of one finished second; past it (19 orders of magnitude) the smallest share one."""
 
 
 class Span:
@@ -38,10 +38,11 @@ class Span:
         """Count ``values``, of which there is at least one."""
         self.count += len(values)
         self.total += sum(values)
-        self.low = min(self.low, min(values))
+        low = min(values)
+        self.low = min(self.low, low)
         self.high = max(self.high, max(values))
         if self.bins is not None:
-            self.bins.update(bins_of(values))
+            self.bins.update(bins_of(values, positive=low > 0))
 
     def merge(self, other: Span) -> None:
         """Take over what ``other`` holds."""
