@@ -3,26 +3,34 @@
 What comes in next is read when what came before has been answered and the answer has been taken.
 So each client has one call under way at a time, however many it has sent, its answers come in
 order, and one that does not read is not read from.
+
+Mostly it is the epoll of all that tells when to go on. Of a client that is the only one, a thread
+of its own waits in the read, from where it is woken sooner: the connection is *attended*.
 """
 
 from __future__ import annotations
 
 import contextlib
 import select
+import socket
 import ssl
 from struct import Struct
 from threading import Lock
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sparts.thrift.calls import Caller, current
 from sparts.thrift.processor import RefusedError
 from sparts.thrift.wire import WireError
 
 if TYPE_CHECKING:
-    import socket
+    from collections.abc import Callable
 
+    from _typeshed import ReadableBuffer
     from sparts.tasks.thrift.engine import Engine
+
+_Given = TypeVar("_Given")
+_Result = TypeVar("_Result")
 
 _LENGTH = Struct(">I")
 _CHUNK = 1 << 16
@@ -31,6 +39,11 @@ _LARGE_CHUNK = 1 << 20
 _TURN = 64
 """Frames that are answered before the others have their turn."""
 _GOING = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+_AT_ONCE = socket.MSG_DONTWAIT
+_WAIT = socket.MsgFlag(0)
+_FAMILIAR = 16
+"""Turns that a client has had before a thread is given to it alone."""
+_ESTABLISHED = 1  # the state of a TCP connection that neither end has closed (netinet/tcp.h)
 _WOULD_BLOCK = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -41,9 +54,9 @@ class Connection:
     """
 
     __slots__ = (
-        "_complained", "_data", "_drained", "_going", "_partial", "_place", "_receive", "_send",
-        "_unsent", "_wanted",
-        "active", "again", "began", "caller", "claim", "engine", "sock",
+        "_complained", "_data", "_drained", "_flags", "_going", "_partial", "_place", "_receive",
+        "_released", "_send", "_turns", "_unsent", "_wanted",
+        "active", "again", "attended", "began", "caller", "claim", "engine", "sock",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, sock: socket.socket, address: Any) -> None:
@@ -56,8 +69,13 @@ class Connection:
         """When something was last answered, where that matters."""
         self.began = 0.0
         """When the request or answer began that has not come or gone wholly; 0.0: none has."""
-        self._receive = sock.recv
-        self._send = sock.send
+        self.attended = False
+        """Whether a thread waits for this client alone, in the read, and keeps the claim."""
+        self._released = False
+        self._turns = 0
+        self._flags = _AT_ONCE
+        self._receive: Callable[[int, int], bytes] = sock.recv
+        self._send: Callable[[ReadableBuffer, int], int] = sock.send
         self._data = b""
         self._place = 0
         self._partial: bytearray | None = None
@@ -85,6 +103,8 @@ class Connection:
             try:
                 if not self._work():
                     return
+                if self.attended:
+                    continue
             except (OSError, WireError) as error:
                 self._end(error)
                 return
@@ -140,7 +160,9 @@ class Connection:
                         break
                 if place < len(data):
                     self._keep_rest()
-                if self._drained or not self._read():
+                if self.attended and (self._partial is not None or not engine.alone):
+                    self.leave()
+                if (self._drained or not self._read()) and not (engine.alone and self._attend()):
                     return self._nothing_there()
             self._place = end
             try:
@@ -158,7 +180,8 @@ class Connection:
             self._transmit(answer)
             if self._unsent is not None:
                 return True
-        engine.requeue(self)
+        if not self.attended:
+            engine.requeue(self)
         return True
 
     def _refuse(self, refused: RefusedError) -> bytes:
@@ -206,13 +229,15 @@ class Connection:
         missing = 0 if partial is None else self._wanted - len(partial)
         try:
             size = _CHUNK if missing <= _CHUNK else min(missing, _LARGE_CHUNK)
-            chunk = self._receive(size)
+            chunk = self._receive(size, self._flags)
         except _WOULD_BLOCK:
             return False
         if not chunk:
-            raise ConnectionResetError
+            if self._ended():
+                raise ConnectionResetError
+            return False
         # Then there was no more, and of what comes now epoll will tell: of its end, it has told.
-        self._drained = len(chunk) < size and not self._going
+        self._drained = len(chunk) < size and not self._going and not self.attended
         if partial is None:
             self._data, self._place = chunk, 0
             return True
@@ -233,10 +258,11 @@ class Connection:
 
     def _transmit(self, answer: bytes) -> None:
         try:
-            sent = self._send(answer) if answer else 0  # to some calls there is none
+            sent = self._send(answer, _AT_ONCE) if answer else 0  # to some calls there is none
         except _WOULD_BLOCK:
             sent = 0
         if sent != len(answer):
+            self.leave()
             self._unsent = memoryview(answer)[sent:]
             self.began = monotonic()
             self.engine.deadlines.expect(self.began + self.engine.request_timeout)
@@ -248,11 +274,48 @@ class Connection:
         unsent = self._unsent
         while unsent:
             try:
-                unsent = self._unsent = unsent[self._send(unsent) :]
+                unsent = self._unsent = unsent[self._send(unsent, _AT_ONCE) :]
             except _WOULD_BLOCK:
                 return False
         self._unsent, self.began = None, 0.0
         return True
+
+    # -- a client that is alone --------------------------------------------------------------------
+
+    def _attend(self) -> bool:
+        """Have this thread wait for this client alone from now on; False: not yet, or never."""
+        self._turns += 1
+        if self._turns < _FAMILIAR:
+            return False
+        self._turns = 0
+        if self._partial is not None or self.sock.family == socket.AF_UNIX:
+            return False  # of a Unix socket `release` would refuse what the client is sending
+        self.attended, self._flags, self._drained = True, _WAIT, False
+        self.engine.attends(self)
+        return True
+
+    def leave(self) -> None:
+        """Have the threads that serve all wait for this client again; the claim is held."""
+        if self.attended:
+            self.attended, self._flags = False, _AT_ONCE
+            self.engine.left(self)
+
+    def release(self) -> None:
+        """Have the thread that waits for this client alone go on; from any thread.
+
+        What has come is read and answered all the same.
+        """
+        self._released = True
+        with contextlib.suppress(OSError):  # it was closed meanwhile
+            self.sock.shutdown(socket.SHUT_RD)
+
+    def _ended(self) -> bool:
+        """Whether the client has ended what it sends: there was nothing to be read."""
+        if not self._released or self._partial is None:
+            return True
+        # It was sending a request when it was released. What comes is there to be read yet.
+        state = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+        return state[0] != _ESTABLISHED
 
     # -- the end -----------------------------------------------------------------------------------
 
@@ -270,9 +333,15 @@ class Connection:
 
     def close(self) -> None:
         """Close it; the claim is held, and is never given back."""
+        self.leave()
         self.engine.forget(self)
         self._data, self._partial, self._unsent = b"", None, None
         self.sock.close()
+
+
+def _without_flags(function: Callable[[_Given], _Result]) -> Callable[[_Given, int], _Result]:
+    """Return a function of a TLS socket, which takes no flags, as it is called here."""
+    return lambda given, _flags: function(given)
 
 
 class TLSConnection(Connection):
@@ -284,6 +353,8 @@ class TLSConnection(Connection):
 
     def __init__(self, engine: Engine, sock: ssl.SSLSocket, address: Any) -> None:
         super().__init__(engine, sock, address)
+        self._receive = _without_flags(sock.recv)
+        self._send = _without_flags(sock.send)
         self._shaken = False
         self._going = True  # what it reads tells nothing of what there is
         self.began = self.active
@@ -297,6 +368,9 @@ class TLSConnection(Connection):
                 return True
             self._shaken, self.began = True, 0.0
         return super()._work()
+
+    def _attend(self) -> bool:
+        return False
 
     def close(self) -> None:
         """Tell the client that it is the end, and close it."""

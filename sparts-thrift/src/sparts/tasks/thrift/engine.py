@@ -1,10 +1,13 @@
 """The engine of NBServerTask: a few threads that share one epoll, and whole frames.
 
 Whichever thread is told that a client has sent something reads it, makes the call, and sends the
-answer, without handing anything to another. There is one thread more than calls may run at a time,
+answer, without handing anything to another. There are more threads than calls may run at a time,
 so that one is always there to talk to the clients: a call for which there is no room waits, and so
 does its client. Events are edge-triggered, so that nothing has to be told to the kernel between
 calls.
+
+A client that is the only one has a thread that waits in its read, while another waits for events:
+of new clients, and of the end. It is so until the first request that comes when there are more.
 
 Threads that are not needed rest: the fewer wait for events, the cheaper is each. One that begins a
 call while no other is left to talk to the clients wakes one. So there are as many awake as the
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 
 _LISTEN = select.EPOLLIN | select.EPOLLET
 _TALK = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+_LEAVE_ALONE = select.EPOLLET
 _BATCH = 16
 """Events that a thread takes at once where no call waits for anything."""
 _FEW = 2
@@ -80,6 +84,8 @@ class Engine:
         self._listeners: dict[int, socket.socket] = {}
         self._accepting = threading.Lock()
         self._crowded = False
+        self.alone = False
+        """Whether there is one client, for which a thread may wait in its read."""
         self.over = False
         """Whether the threads have ended, or are about to."""
         self._epoll = select.epoll()
@@ -104,11 +110,13 @@ class Engine:
             for sock in stop_listening():
                 with contextlib.suppress(OSError):  # it has gone
                     self._add(sock, sock.getpeername())
-            self.draining = True
+            self.draining, self.alone = True, False
         if not self.connections:
             self.emptied.set()
         for connection in list(self.connections.values()):
             self.requeue(connection)
+            if connection.attended:
+                connection.release()
 
     def finish(self) -> None:
         """Have the threads end when they have done what they do now."""
@@ -182,6 +190,7 @@ class Engine:
 
     def _count_clients(self) -> None:
         """See how many threads are to talk to the clients: many have something to say at once."""
+        self.alone = len(self.connections) == 1 and not self.idle_timeout and not self.draining
         spare = 2 if not self._inline or len(self.connections) > _FEW else 1
         more, self._spare = spare > self._spare, spare
         if more:
@@ -214,15 +223,16 @@ class Engine:
         self.deadlines.expect(monotonic() + _RETRY_ACCEPT)
 
     def _add(self, sock: socket.socket, address: Any) -> None:
-        sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         context = self.task.ssl_context
         connection: Connection
         if context is None:
+            sock.setblocking(True)
             connection = Connection(self, sock, address)
         else:
+            sock.setblocking(False)
             secure = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
             connection = TLSConnection(self, secure, address)
         descriptor = connection.sock.fileno()
@@ -237,6 +247,22 @@ class Engine:
         """Have a connection resumed after those that are due before it; from any thread."""
         with contextlib.suppress(OSError, ValueError):  # it was closed meanwhile
             self._epoll.modify(connection.sock.fileno(), _TALK)
+
+    def attends(self, connection: Connection) -> None:
+        """Note that this thread waits in the read of a connection, and not for events."""
+        self._epoll.modify(connection.sock.fileno(), _LEAVE_ALONE)
+        with self._crew:
+            self._awake -= 1
+        if self._awake <= self._most_calls - len(self._room):
+            self._wake_one()
+        if self.draining:  # and it may have been overlooked
+            connection.release()
+
+    def left(self, connection: Connection) -> None:
+        """Note that it does not any more."""
+        with self._crew:
+            self._awake += 1
+        self.requeue(connection)
 
     def forget(self, connection: Connection) -> None:
         """Take out a connection that is about to be closed."""
@@ -255,11 +281,13 @@ class Engine:
         """Make a call if there is room, and return its answer; None: it comes later."""
         method, wire, sequence, arguments = call
         if method.asynchronous:
+            connection.leave()
             self._call_async(connection, call)
             return None
         try:
             self._room.pop()
         except IndexError:
+            connection.leave()
             self.waiting.append((connection, call))
             return None
         if self._awake <= self._most_calls - len(self._room):

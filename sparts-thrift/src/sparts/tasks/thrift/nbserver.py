@@ -101,8 +101,9 @@ class NBServerTask(Listening, ThriftServerTask):
 
     def start(self) -> None:
         """Begin to accept connections."""
-        # One more than calls may run at a time, so that one can always talk to the clients.
-        self.workers = 2 if self.all_inline else self.n_threads + 1
+        # Two more than calls may run at a time (of inline ones that is one): so one can always talk
+        # to the clients, and one wait for a client that is alone.
+        self.workers = 3 if self.all_inline else self.n_threads + 2
         self._engine = Engine(self)
         self._engine.listen(self.take_sockets())
         super().start()

@@ -1,0 +1,349 @@
+"""A client that is the only one has a thread that waits in its read: served, and left, in time."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+from sparts.tasks.thrift import NBServerTask
+from sparts.tasks.thrift.connection import Connection
+from sparts.testing.certificates import FIRST_CERTIFICATE
+from sparts.testing.running import ServiceFactory, service_of
+from sparts.testing.waiting import log_of
+from sparts.vservice import VService
+
+from tests.thrift.echo import (
+    HERE,
+    AsyncHandler,
+    EchoHandler,
+    InlineHandler,
+    apache_client,
+    ask_text,
+    connect,
+    read_frame,
+    request,
+)
+from tests.thrift.test_nbserver import texts
+
+CALLS = 40
+"""More than a client makes before it has a thread of its own."""
+
+by_kind = pytest.mark.parametrize("handler", [EchoHandler, InlineHandler])
+
+
+def wait_until(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def connections_of(service: VService) -> list[Connection]:
+    engine = service.requireTask(NBServerTask)._engine
+    assert engine is not None
+    return list(engine.connections.values())
+
+
+def attended(service: VService) -> int:
+    return sum(connection.attended for connection in connections_of(service))
+
+
+def become_familiar(service: VService, client: socket.socket) -> Connection:
+    """Have a client attended, and give the server's side of it."""
+    for number in range(CALLS):
+        ask_text(client, str(number))
+    wait_until(lambda: attended(service) == 1)
+    (connection,) = connections_of(service)
+    return connection
+
+
+def slowly(text: str) -> bytes:
+    return request(lambda client: client.send_slowly(text))
+
+
+@by_kind
+def test_the_only_client_is_attended_until_there_is_another(
+    handler: type[EchoHandler], service_factory: ServiceFactory
+) -> None:
+    service = service_factory(service_of(NBServerTask, handler), *HERE)
+    with connect(service) as first:
+        for _ in range(3):
+            become_familiar(service, first)
+            with connect(service) as second:
+                for number in range(CALLS):  # while the first is still waited for
+                    ask_text(second, f"second {number}")
+                ask_text(first, "first")
+                wait_until(lambda: not attended(service))
+                for number in range(CALLS):
+                    ask_text(second, f"second {number}")
+                    ask_text(first, f"first {number}")
+                assert not attended(service)
+            wait_until(lambda: len(connections_of(service)) == 1)
+
+
+def test_all_calls_have_room_beside_an_attended_client(service_factory: ServiceFactory) -> None:
+    service = service_factory(service_of(NBServerTask, EchoHandler), *HERE, "--thrift-threads", "2")
+    task = service.requireTask(EchoHandler)
+    with connect(service) as first, ExitStack() as stack:
+        become_familiar(service, first)
+        others = [stack.enter_context(connect(service)) for _ in range(2)]
+        for other in others:
+            other.sendall(slowly("<slow>"))
+            assert task.entered.acquire(timeout=30)
+        with connect(service) as hostile:  # there is a thread yet that talks to the clients
+            hostile.sendall(b"\0\0\0\0")
+            assert hostile.recv(1) == b""
+        task.go_on.set()
+        for other in others:
+            assert texts(other, 1) == ["slow"]
+        ask_text(first, "first")
+
+
+def test_many_clients_are_served_beside_one_that_is_attended_and_says_nothing(
+    service_factory: ServiceFactory,
+) -> None:
+    service = service_factory(service_of(NBServerTask, InlineHandler), *HERE)
+    with connect(service) as first, ExitStack() as stack:
+        become_familiar(service, first)
+        others = [stack.enter_context(connect(service)) for _ in range(50)]
+        for other in others:
+            other.sendall(request(lambda client: client.send_text("<a>")) * 100)
+        for other in others:
+            assert texts(other, 100) == ["a"] * 100
+        ask_text(first, "first")
+
+
+def test_a_client_of_coroutines_is_left_for_each(service_factory: ServiceFactory) -> None:
+    service = service_factory(service_of(NBServerTask, AsyncHandler), *HERE)
+    with apache_client(service) as client:
+        for number in range(CALLS):  # `add` is no coroutine, `text` is one
+            assert client.add(number, 1) == number + 1
+        wait_until(lambda: attended(service) == 1)
+        assert client.text("a") == "a"
+        wait_until(lambda: not attended(service))
+        for number in range(CALLS):
+            assert client.text(str(number)) == str(number)
+            assert client.add(number, 1) == number + 1
+
+
+def test_a_client_for_whose_call_there_is_no_room_is_left(service_factory: ServiceFactory) -> None:
+    service = service_factory(service_of(NBServerTask, EchoHandler), *HERE, "--thrift-threads", "1")
+    task, server = service.requireTask(EchoHandler), service.requireTask(NBServerTask)
+    with connect(service) as first, connect(service) as second:
+        second.close()
+        wait_until(lambda: len(connections_of(service)) == 1)
+        connection = become_familiar(service, first)
+        with connect(service) as busy:
+            busy.sendall(slowly("<busy>"))
+            assert task.entered.acquire(timeout=30)
+            first.sendall(request(lambda client: client.send_text("<waits>")))
+            wait_until(lambda: server.n_waiting() == 1)
+            assert not connection.attended
+            task.go_on.set()
+            assert texts(busy, 1) == ["busy"]
+            assert texts(first, 1) == ["waits"]
+
+
+@pytest.mark.parametrize("how", ["unix", "tls", "idle timeout"])
+def test_who_could_not_be_left_in_time_is_not_attended(
+    how: str, service_factory: ServiceFactory, tmp_path: Path
+) -> None:
+    certificate = tmp_path / "server.pem"
+    certificate.write_text(FIRST_CERTIFICATE)
+    argv = {
+        "unix": ["--thrift-sock", f"{tmp_path}/sock"],
+        "tls": [*HERE, "--thrift-tls-cert", str(certificate)],
+        "idle timeout": [*HERE, "--thrift-idle-timeout", "1h"],
+    }[how]
+    service = service_factory(service_of(NBServerTask, EchoHandler), *argv)
+    with ExitStack() as stack:
+        if how == "unix":
+            client = stack.enter_context(socket.socket(socket.AF_UNIX))
+            client.connect(f"{tmp_path}/sock")
+        elif how == "tls":
+            context = ssl.create_default_context(cafile=certificate)
+            plain = stack.enter_context(connect(service))
+            client = stack.enter_context(context.wrap_socket(plain, server_hostname="localhost"))
+        else:
+            client = stack.enter_context(connect(service))
+        for number in range(CALLS):
+            ask_text(client, str(number))
+            assert not attended(service)
+
+
+# -- hostile ---------------------------------------------------------------------------------------
+
+
+def test_the_rest_of_a_request_is_waited_for_together_and_not_for_ever(
+    service_factory: ServiceFactory,
+) -> None:
+    service = service_factory(
+        service_of(NBServerTask, EchoHandler), *HERE, "--thrift-request-timeout", "200ms"
+    )
+    with connect(service) as client, log_of(service) as log:
+        connection = become_familiar(service, client)
+        client.sendall(request(lambda client: client.send_text("a"))[:7])
+        wait_until(lambda: not connection.attended)
+        assert client.recv(1) == b""
+        log.wait_for_line("was closed: a request or its answer was under way")
+
+
+def test_an_answer_that_is_not_taken_holds_no_thread(service_factory: ServiceFactory) -> None:
+    service = service_factory(
+        service_of(NBServerTask, EchoHandler), *HERE, "--thrift-request-timeout", "2s"
+    )
+    with connect(service) as client, log_of(service) as log:
+        connection = become_familiar(service, client)
+        client.sendall(request(lambda client: client.send_text("x" * 12_000_000)))
+        log.wait_for_line("was closed: a request or its answer was under way")
+        assert not connection.attended
+    assert service.requireTask(NBServerTask).n_timeouts() == 1
+
+
+def test_an_answer_that_is_taken_late_is_sent_wholly(service_factory: ServiceFactory) -> None:
+    service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)
+    with connect(service) as client:
+        connection = become_familiar(service, client)
+        client.sendall(request(lambda client: client.send_text("x" * 12_000_000)))
+        wait_until(lambda: connection._unsent is not None)
+        assert b"x" * 12_000_000 in read_frame(client)
+        become_familiar(service, client)
+
+
+def reset(client: socket.socket) -> None:
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+
+
+def garbage(client: socket.socket) -> None:
+    client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+    assert client.recv(1) == b""
+
+
+@pytest.mark.parametrize("end", [socket.socket.close, reset, garbage])
+def test_an_attended_client_that_goes_leaves_nothing(
+    end: Callable[[socket.socket], None], service_factory: ServiceFactory
+) -> None:
+    service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)
+    for _ in range(5):
+        with connect(service) as client:
+            become_familiar(service, client)
+            end(client)
+            wait_until(lambda: not connections_of(service))
+
+
+# -- its end ---------------------------------------------------------------------------------------
+
+
+@by_kind
+def test_a_stop_ends_the_wait_for_an_attended_client(
+    handler: type[EchoHandler], service_factory: ServiceFactory
+) -> None:
+    service = service_factory(service_of(NBServerTask, handler), *HERE)
+    with connect(service) as client:
+        become_familiar(service, client)
+        service.shutdown()
+        assert client.recv(1) == b""
+        assert service.join(30)
+
+
+@by_kind
+def test_a_stop_finishes_what_an_attended_client_has_asked(
+    handler: type[EchoHandler], service_factory: ServiceFactory
+) -> None:
+    service = service_factory(service_of(NBServerTask, handler), *HERE)
+    task, server = service.requireTask(EchoHandler), service.requireTask(NBServerTask)
+    with connect(service) as client:
+        become_familiar(service, client)
+        client.sendall(slowly("<one>") + slowly("<two>"))
+        assert task.entered.acquire(timeout=30)
+        service.shutdown()
+        assert server.stop_event.wait(30)
+        client.sendall(slowly("<three>"))
+        task.go_on.set()
+        assert texts(client, 2) == ["one", "two"]
+    assert service.join(30)
+
+
+def test_a_client_that_asks_without_end_does_not_hold_up_the_stop(
+    service_factory: ServiceFactory,
+) -> None:
+    service = service_factory(service_of(NBServerTask, InlineHandler), *HERE)
+    over = threading.Event()
+    with connect(service) as client:
+        become_familiar(service, client)
+
+        def ask_on() -> None:
+            asked = request(lambda client: client.send_text("<a>")) * 10
+            while not over.is_set():
+                try:
+                    client.sendall(asked)
+                    texts(client, 10)
+                except (OSError, AssertionError):
+                    return
+
+        asking = threading.Thread(target=ask_on)
+        asking.start()
+        try:
+            service.shutdown()
+            assert service.join(30)
+        finally:
+            over.set()
+            asking.join()
+
+
+@pytest.mark.parametrize("rest", ["comes", "does not come"])
+def test_a_request_that_is_coming_when_the_client_is_released_is_answered(
+    rest: str, service_factory: ServiceFactory
+) -> None:
+    service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)
+    asked = request(lambda client: client.send_text("<a>"))
+    with connect(service) as client:
+        connection = become_familiar(service, client)
+        client.sendall(asked[:7])
+        wait_until(lambda: connection._partial is not None)
+        connection.release()  # as `drain` does that has just seen it attended
+        client.sendall(asked[7:9])
+        if rest == "comes":
+            client.sendall(asked[9:])
+            assert texts(client, 1) == ["a"]
+        else:
+            client.shutdown(socket.SHUT_WR)
+        assert client.recv(1) == b""
+        wait_until(lambda: not connections_of(service))
+
+
+def test_a_client_that_becomes_familiar_while_the_server_stops_is_not_overlooked(
+    service_factory: ServiceFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)
+    engine = service.requireTask(NBServerTask)._engine
+    assert engine is not None
+    attends, seen = engine.attends, threading.Event()
+
+    def stop_first(connection: Connection) -> None:
+        connection.attended = False  # not yet, when `drain` looks
+        service.shutdown()
+        while not engine.draining:
+            time.sleep(0.001)
+        wait_until(lambda: service.requireTask(NBServerTask).stop_event.is_set())
+        connection.attended = True
+        seen.set()
+        attends(connection)
+
+    monkeypatch.setattr(engine, "attends", stop_first)
+    with connect(service) as client, suppress(ConnectionError):
+        while not seen.is_set():
+            client.sendall(request(lambda client: client.send_text("<a>")))
+            if not client.recv(1, socket.MSG_PEEK):
+                break
+            assert texts(client, 1) == ["a"]
+    assert seen.is_set()
+    assert service.join(30)
