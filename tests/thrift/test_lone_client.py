@@ -195,23 +195,31 @@ def test_the_rest_of_a_request_is_waited_for_together_and_not_for_ever(
         log.wait_for_line("was closed: a request or its answer was under way")
 
 
+class Lavish(EchoHandler):
+    """Gives more than was asked for."""
+
+    def who(self) -> str:
+        return "x" * 12_000_000
+
+
 def test_an_answer_that_is_not_taken_holds_no_thread(service_factory: ServiceFactory) -> None:
     service = service_factory(
-        service_of(NBServerTask, EchoHandler), *HERE, "--thrift-request-timeout", "2s"
+        service_of(NBServerTask, Lavish), *HERE, "--thrift-request-timeout", "2s"
     )
     with connect(service) as client, log_of(service) as log:
         connection = become_familiar(service, client)
-        client.sendall(request(lambda client: client.send_text("x" * 12_000_000)))
-        log.wait_for_line("was closed: a request or its answer was under way")
+        client.sendall(request(lambda client: client.send_who()))
+        wait_until(lambda: connection._unsent is not None)
         assert not connection.attended
+        log.wait_for_line("was closed: a request or its answer was under way")
     assert service.requireTask(NBServerTask).n_timeouts() == 1
 
 
 def test_an_answer_that_is_taken_late_is_sent_wholly(service_factory: ServiceFactory) -> None:
-    service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)
+    service = service_factory(service_of(NBServerTask, Lavish), *HERE)
     with connect(service) as client:
         connection = become_familiar(service, client)
-        client.sendall(request(lambda client: client.send_text("x" * 12_000_000)))
+        client.sendall(request(lambda client: client.send_who()))
         wait_until(lambda: connection._unsent is not None)
         assert b"x" * 12_000_000 in read_frame(client)
         become_familiar(service, client)
@@ -237,6 +245,9 @@ def test_an_attended_client_that_goes_leaves_nothing(
             become_familiar(service, client)
             end(client)
             wait_until(lambda: not connections_of(service))
+    engine = service.requireTask(NBServerTask)._engine
+    assert engine is not None
+    wait_until(lambda: engine._awake == 2)  # as it knows which threads wait for events
 
 
 # -- its end ---------------------------------------------------------------------------------------
@@ -275,28 +286,26 @@ def test_a_stop_finishes_what_an_attended_client_has_asked(
 def test_a_client_that_asks_without_end_does_not_hold_up_the_stop(
     service_factory: ServiceFactory,
 ) -> None:
-    service = service_factory(service_of(NBServerTask, InlineHandler), *HERE)
-    over = threading.Event()
+    class Deaf(InlineHandler):
+        def tell(self, text: str) -> None:
+            pass
+
+    service = service_factory(service_of(NBServerTask, Deaf), *HERE, "--stop-timeout", "2s")
     with connect(service) as client:
         become_familiar(service, client)
+        flood = request(lambda client: client.send_tell("a")) * 10_000
 
-        def ask_on() -> None:
-            asked = request(lambda client: client.send_text("<a>")) * 10
-            while not over.is_set():
-                try:
-                    client.sendall(asked)
-                    texts(client, 10)
-                except (OSError, AssertionError):
-                    return
+        def tell_on() -> None:
+            with suppress(ConnectionError):
+                while True:
+                    client.sendall(flood)
 
-        asking = threading.Thread(target=ask_on)
-        asking.start()
-        try:
-            service.shutdown()
-            assert service.join(30)
-        finally:
-            over.set()
-            asking.join()
+        telling = threading.Thread(target=tell_on)
+        telling.start()
+        service.shutdown()
+        assert service.join(30)
+        telling.join(30)
+        assert not telling.is_alive()
 
 
 @pytest.mark.parametrize("rest", ["comes", "does not come"])

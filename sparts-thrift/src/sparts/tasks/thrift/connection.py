@@ -160,6 +160,7 @@ class Connection:
                         break
                 if place < len(data):
                     self._keep_rest()
+                # Looked at after `attended` was set: who changes `alone` looks at that afterwards.
                 if self.attended and (self._partial is not None or not engine.alone):
                     self.leave()
                 if (self._drained or not self._read()) and not (engine.alone and self._attend()):

@@ -255,8 +255,6 @@ class Engine:
             self._awake -= 1
         if self._awake <= self._most_calls - len(self._room):
             self._wake_one()
-        if self.draining:  # and it may have been overlooked
-            connection.release()
 
     def left(self, connection: Connection) -> None:
         """Note that it does not any more."""
