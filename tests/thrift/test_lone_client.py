@@ -286,26 +286,28 @@ def test_a_stop_finishes_what_an_attended_client_has_asked(
 def test_a_client_that_asks_without_end_does_not_hold_up_the_stop(
     service_factory: ServiceFactory,
 ) -> None:
-    class Deaf(InlineHandler):
-        def tell(self, text: str) -> None:
-            pass
+    class Slower(InlineHandler):
+        def text(self, text: str) -> str:
+            time.sleep(0.001)  # so that the client is never waited for
+            return text
 
-    service = service_factory(service_of(NBServerTask, Deaf), *HERE, "--stop-timeout", "2s")
+    service = service_factory(service_of(NBServerTask, Slower), *HERE, "--stop-timeout", "2s")
     with connect(service) as client:
         become_familiar(service, client)
-        flood = request(lambda client: client.send_tell("a")) * 10_000
+        asked = request(lambda client: client.send_text("<a>"))
 
-        def tell_on() -> None:
-            with suppress(ConnectionError):
-                while True:
-                    client.sendall(flood)
+        def ask_on() -> None:
+            with suppress(ConnectionError, AssertionError):
+                client.sendall(asked * 500)  # there is always one that is not answered yet
+                while texts(client, 1):
+                    client.sendall(asked)
 
-        telling = threading.Thread(target=tell_on)
-        telling.start()
+        asking = threading.Thread(target=ask_on)
+        asking.start()
         service.shutdown()
         assert service.join(30)
-        telling.join(30)
-        assert not telling.is_alive()
+        asking.join(30)
+        assert not asking.is_alive()
 
 
 @pytest.mark.parametrize("rest", ["comes", "does not come"])

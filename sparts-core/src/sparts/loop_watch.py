@@ -38,7 +38,8 @@ class LoopWatch:
         self._report = report
         self._probe = probe
         self._since: float | None = None  # when the loop began with what it does now
-        self._stirred = False
+        self.stirred = False
+        """Whether the loop was given something to do since it was last asked."""
         self._asleep = False
         self._ended = False
         self._wakeups: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -69,7 +70,7 @@ class LoopWatch:
 
     def stir(self) -> None:
         """Note that the loop works, or will; for a loop with a ``probe``."""
-        self._stirred = True
+        self.stirred = True
         if self._asleep:
             self._wake()
 
@@ -100,8 +101,8 @@ class LoopWatch:
             if since is None or since != reported:
                 patience = self._threshold
             if since is None:
-                if self._probe is not None and self._stirred:
-                    self._stirred, self._since = False, monotonic()
+                if self._probe is not None and self.stirred:
+                    self.stirred, self._since = False, monotonic()
                     self._probe()
                 else:
                     self._sleep()
@@ -115,7 +116,7 @@ class LoopWatch:
     def _sleep(self) -> None:
         """Wait until the loop works again."""
         self._asleep = True
-        if self._since is None and not self._stirred and not self._ended:
+        if self._since is None and not self.stirred and not self._ended:
             self._wakeups.get()
         self._asleep = False
         if not self._ended:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sparts.errors import UsageError
@@ -47,32 +48,65 @@ def uvloop_loop(
         raise UsageError(
             f"{flag} needs an extra that is not installed: pip install 'sparts-core[uvloop]'"
         ) from None
+    loop = uvloop.new_event_loop()
     if not threshold:
-        return uvloop.new_event_loop(), None
-
-    def now(method: Any) -> Any:
-        def schedule(self: Any, *args: Any, **context: Any) -> Any:
-            stir()
-            return method(self, *args, **context)
-
-        return schedule
-
-    def later(method: Any) -> Any:
-        def schedule(self: Any, what: Any, callback: Any, *args: Any, **context: Any) -> Any:
-            return method(self, what, stir_and_call, callback, *args, **context)
-
-        return schedule
-
-    def stir_and_call(callback: Any, *args: Any) -> None:
-        stir()
-        callback(*args)
-
-    plain: Any = uvloop.Loop
-    body = {name: now(getattr(plain, name)) for name in ("call_soon", "call_soon_threadsafe")}
-    for name in ("call_later", "call_at", "add_reader", "add_writer"):
-        body[name] = later(getattr(plain, name))
-    loop: asyncio.AbstractEventLoop = type("WatchedLoop", (plain,), body)()
-    # Posted past the method above: to ask whether the loop is blocked must not stir the watch.
-    watch = LoopWatch(threshold, report, lambda: plain.call_soon_threadsafe(loop, watch.idle))
-    stir = watch.stir
+        return loop, None
+    methods = _Overridden(loop, uvloop.Loop.call_soon_threadsafe)
+    watch = LoopWatch(threshold, report, methods.probe)
+    methods.listen(watch)
     return loop, watch
+
+
+class _Overridden:
+    """The methods of one uvloop loop that tell its watch when it is given something to do.
+
+    Those that schedule something at once are plain again from their next call until the watch has
+    looked, so that they cost nothing in between.
+
+    Args:
+        loop: the loop.
+        post: the plain method that schedules from other threads, which tells nothing.
+    """
+
+    def __init__(self, loop: Any, post: Callable[[Any, Callable[[], None]], Any]) -> None:
+        self._own = vars(loop)
+        self._post = partial(post, loop)
+        self._heard = {
+            name: self._now(getattr(loop, name)) for name in ("call_soon", "call_soon_threadsafe")
+        }
+        for name in ("call_later", "call_at", "add_reader", "add_writer"):
+            self._own[name] = self._later(getattr(loop, name))
+
+    def listen(self, watch: LoopWatch) -> None:
+        """Begin to tell."""
+        self._watch = watch
+        self._own.update(self._heard)
+
+    def probe(self) -> None:
+        """Have the loop say that it is not blocked, and hear what it is given meanwhile."""
+        self._own.update(self._heard)
+        self._post(self._watch.idle)
+
+    def _stir(self) -> None:
+        # Before it is noted: so it is never noted that nothing is scheduled while nobody hears it.
+        for name in self._heard:
+            self._own.pop(name, None)
+        self._watch.stir()
+
+    def _now(self, method: Any) -> Any:
+        def schedule(*args: Any, **context: Any) -> Any:
+            self._stir()
+            return method(*args, **context)
+
+        return schedule
+
+    def _later(self, method: Any) -> Any:
+        def stir_and_call(callback: Any, *args: Any) -> None:
+            if not self._watch.stirred:
+                self._stir()
+            callback(*args)
+
+        def schedule(what: Any, callback: Any, *args: Any, **context: Any) -> Any:
+            return method(what, stir_and_call, callback, *args, **context)
+
+        return schedule
