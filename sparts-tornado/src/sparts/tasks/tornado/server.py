@@ -181,20 +181,20 @@ class GracefulHTTPServer(HTTPServer):
             self._changed.set()
 
     def websocket_opened(self, handler: WebSocketHandler) -> None:
-        """Note that a connection is now a websocket's; called when 101 was answered."""
-        closed = handler.on_connection_close
-
-        def on_connection_close() -> None:
-            closed()
-            self._websockets.pop(handler, None)
-            if self._changed is not None:
-                self._changed.set()
-
-        handler.on_connection_close = on_connection_close  # type: ignore[method-assign]
+        """Note that a connection is now a websocket's; called when 101 was answered, in the
+        asyncio task that serves it to its end.
+        """
         connection: Any = handler.request.connection
         self._websockets[handler] = connection.stream
+        serving: Any = asyncio.current_task()
+        serving.add_done_callback(lambda _: self._websocket_ended(handler))
         if self._changed is not None:
             self._loop.call_soon(handler.close, GOING_AWAY)
+
+    def _websocket_ended(self, handler: WebSocketHandler) -> None:
+        del self._websockets[handler]
+        if self._changed is not None:
+            self._changed.set()
 
     # -- clients that take too long ----------------------------------------------------------------
 
