@@ -191,21 +191,7 @@ def test_xheaders_of_the_class_count_and_trusted_proxies_are_skipped() -> None:
 def test_a_body_is_taken_up_to_the_limit(path: str) -> None:
     with running(Service, "--http-max-body", "1000") as service:
         assert ask_once(service, path, method="POST", body=b"x" * 1000)[2] == b"1000"
-        status, _, _ = ask_once(service, path, method="POST", body=b"x" * 1001)
-        assert status == 400
-        with connected(service) as client:
-            client.sendall(
-                f"POST {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
-                + b"3e8\r\n" + b"x" * 1000 + b"\r\n1\r\nx\r\n0\r\n\r\n"
-            )  # fmt: skip
-            assert read_answer(client)[0] == 400
-
-
-def test_headers_are_taken_up_to_the_limit() -> None:
-    with running(Service, "--http-max-headers", "1000") as service:
-        assert ask_once(service, X_Long="x" * 800)[0] == 200
-        with pytest.raises((EOFError, ConnectionError)):
-            ask_once(service, X_Long="x" * 1000)
+        assert ask_once(service, path, method="POST", body=b"x" * 1001)[0] == 413
 
 
 def test_static_files_are_served_and_nothing_beside_them(tmp_path: Path) -> None:
