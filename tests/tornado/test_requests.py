@@ -226,6 +226,25 @@ def test_static_files_are_served_and_nothing_beside_them(tmp_path: Path) -> None
             assert b"s3cret" not in body
 
 
+def test_a_static_file_whose_name_cannot_be_is_not_found(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Files(Http):
+        APPLICATION_SETTINGS = {"static_path": str(tmp_path)}
+
+    Files.__name__ = "Http"
+
+    class FilesService(VService):
+        TASKS = [Files]
+
+    (tmp_path / "folder").mkdir()
+    with running(FilesService) as service:
+        for name in ("%00", "a%00.html", "folder/%00", "%00/a", "..%00", "x" * 300, "x" * 5000,
+                     "x/" * 5000, "folder%2f%00"):  # fmt: skip
+            assert ask_once(service, f"/static/{name}")[0] == 404, name[:20]
+    assert not [record for record in caplog.records if record.exc_info]
+
+
 def test_responses_are_compressed_where_the_settings_say_so() -> None:
     class Compressed(Http):
         APPLICATION_SETTINGS = {"compress_response": True}

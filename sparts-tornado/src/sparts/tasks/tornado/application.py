@@ -14,7 +14,7 @@ from sparts.logs import log_fields
 from sparts.tasks.tornado.streams import refusal
 
 from tornado.httputil import HTTPInputError, HTTPMessageDelegate, HTTPServerRequest
-from tornado.web import Application, OutputTransform
+from tornado.web import Application, HTTPError, OutputTransform, StaticFileHandler
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -36,12 +36,23 @@ def request_id(request: HTTPServerRequest) -> str:
     return request.request_id  # type: ignore[attr-defined, no-any-return]
 
 
+class StaticFiles(StaticFileHandler):
+    """Tornado's, for which a name that no file can have is 404 and not a bug."""
+
+    def validate_absolute_path(self, root: str, absolute_path: str) -> str | None:
+        """Find the file; called for each request."""
+        try:
+            return super().validate_absolute_path(root, absolute_path)
+        except (OSError, ValueError) as error:  # too long, or a NUL
+            raise HTTPError(404) from error
+
+
 class CountedApplication(Application):
     """A `tornado.web.Application` whose requests have an id, and are counted, timed and logged."""
 
     def __init__(self, task: TornadoHTTPTask, routes: list[Any], **settings: Any) -> None:
         """Make the application of a task; routes and settings are Tornado's."""
-        super().__init__(routes, **settings)
+        super().__init__(routes, **{"static_handler_class": StaticFiles, **settings})
         self.task = task
         self.add_transform(RequestIdHeader)
         self._count = task.requests.increment
