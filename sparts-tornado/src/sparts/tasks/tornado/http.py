@@ -200,14 +200,20 @@ class TornadoHTTPTask(Listening, TornadoTask):
         Whoever waits to be accepted is served too. What has not finished one second before the
         deadline of the stop is cut off, and logged.
         """
+        self.ending.set()
+        self.server.stop()
+        restarting = self.service.restarting
+        cut = await self._end_server()
+        if restarting and not self.service.restarting:
+            cut += await self._end_server()  # a stop has come: no next instance serves who waits
+        if cut:
+            self.logger.warning("%d requests were cut off: they took too long to finish", cut)
+
+    async def _end_server(self) -> int:
         limit = None
         if self.stop_deadline is not None:
             limit = max(0.0, self.stop_deadline - monotonic() - 1.0)
-        self.ending.set()
-        self.server.stop()
-        cut = await self.server.end(self.stop_listening(), self.FIRST_REQUEST_GRACE, limit)
-        if cut:
-            self.logger.warning("%d requests were cut off: they took too long to finish", cut)
+        return await self.server.end(self.stop_listening(), self.FIRST_REQUEST_GRACE, limit)
 
     def join(self) -> None:
         """Wait for the end of the server; its sockets are closed even when the loop has crashed."""
