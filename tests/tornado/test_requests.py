@@ -187,6 +187,17 @@ def test_xheaders_of_the_class_count_and_trusted_proxies_are_skipped() -> None:
     assert json.loads(body)["ip"] == "192.0.2.7"
 
 
+def test_clients_have_limits_without_any_option() -> None:
+    with running(Service) as service:
+        options = service.getOptions()
+    assert {name: options[f"http_{name}"] for name in (
+        "max_body", "max_headers", "idle_timeout", "read_timeout", "write_timeout", "xheaders"
+    )} == {
+        "max_body": 10 * 1024 * 1024, "max_headers": 64 * 1024,
+        "idle_timeout": 75.0, "read_timeout": 30.0, "write_timeout": 60.0, "xheaders": False,
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("path", ["/echo/", "/upload"])
 def test_a_body_is_taken_up_to_the_limit(path: str) -> None:
     with running(Service, "--http-max-body", "1000") as service:
