@@ -338,6 +338,22 @@ def test_a_websocket_is_counted_and_echoes() -> None:
     assert Talk.closed == [(1000, "done")]
 
 
+def test_a_websocket_whose_handler_fails_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(self: Talk) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(Talk, "open", fail)
+    with running(Service) as service, connected(service) as raw:
+        raw.sendall(
+            b"GET /talk HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        assert read_answer(raw)[0] == 101
+        assert raw.recv(1) == b""
+        settle(service)
+        assert service.getCounter("Http.connections") == 0
+
+
 def test_a_stop_closes_websockets_with_going_away() -> None:
     with stopping() as thread, contextlib.ExitStack() as stack:
         raw = stack.enter_context(connected(thread.service))

@@ -68,8 +68,9 @@ class Load:
 
 
 def test_no_request_fails_in_a_stop_with_a_drain_time() -> None:
-    """The clients stop when /readyz says 503, as a load balancer has them do."""
-    command = [sys.executable, "-c", SCRIPT, "--http-port", "0", "--drain-time", "1s"]
+    """The clients stop a little after /readyz says 503, as a load balancer has them do."""
+    command = [sys.executable, "-c", SCRIPT, "--http-port", "0", "--drain-time", "50s"]
+    command += ["--stop-timeout", "60s"]
     with ServiceProcess(command, cwd=ROOT) as process:
         port = process.listening_port("Http")
         process.read_until_started()
@@ -81,7 +82,11 @@ def test_no_request_fails_in_a_stop_with_a_drain_time() -> None:
             process.process.send_signal(signal.SIGTERM)
             while ask(watcher, "/readyz")[0] == 200:
                 pass
+            enough = len(load.answers) + 50
+            while len(load.answers) < enough and not load.failures:
+                assert ask(watcher, "/readyz")[0] == 503
         watcher.close()
+        process.process.send_signal(signal.SIGTERM)  # the rest of the drain is not waited for
         assert process.finish() == 0
         assert "cut off" not in process.output
     assert load.failures == []

@@ -11,6 +11,15 @@ from sparts.testing.running import make_service
 from sparts.vservice import VService
 from sparts.vtask import VTask
 
+from tests.tornado.http_services import (
+    WAIT,
+    Gate,
+    Http,
+    Service,
+    connected,
+    read_answer,
+    settle,
+)
 from tests.tornado.test_http import get, port_of
 
 
@@ -49,6 +58,44 @@ def test_connection_that_waits_during_a_restart_is_answered_by_the_next_instance
     thread.join()
     with pytest.raises(ConnectionRefusedError):
         get(port)
+
+
+def test_a_stop_during_a_restart_serves_whoever_waited_for_the_next_instance() -> None:
+    no_restart = threading.Event()
+
+    class Undecided(Service):
+        """Tells when a stop has taken the place of a restart."""
+
+        @property
+        def restarting(self) -> bool:
+            return self.value
+
+        @restarting.setter
+        def restarting(self, value: bool) -> None:
+            if not value and vars(self).get("value"):
+                no_restart.set()
+            self.value = value
+
+    Gate.begun, Gate.go_on = threading.Event(), threading.Event()
+    thread = make_service(Undecided).startBG()
+    service = thread.service
+    with connected(service) as busy:
+        busy.sendall(b"GET /gate HTTP/1.1\r\nHost: x\r\n\r\n")
+        Gate.begun.wait(WAIT)
+        service.restart()
+        service.requireTask(Http).stop_event.wait(WAIT)
+        settle(service)  # the server accepts no more
+        with connected(service) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            service.shutdown()
+            assert no_restart.wait(WAIT)
+            Gate.go_on.set()
+            assert read_answer(busy)[2] == b"late"
+            status, headers, body = read_answer(client)
+            assert (status, headers["connection"], body) == (200, "close", b"Hello, world")
+    thread.join(WAIT)
+    assert thread.service is service
+    assert thread.status == 0
 
 
 def test_port_0_stays_the_same_port_over_restarts() -> None:

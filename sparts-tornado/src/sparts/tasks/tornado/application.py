@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import re
+import sys
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from sparts.logs import log_fields
+from sparts.tasks.tornado.streams import refusal
 
-from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
-from tornado.web import Application, OutputTransform
+from tornado.httputil import HTTPInputError, HTTPMessageDelegate, HTTPServerRequest
+from tornado.web import Application, HTTPError, OutputTransform, StaticFileHandler
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -33,12 +36,23 @@ def request_id(request: HTTPServerRequest) -> str:
     return request.request_id  # type: ignore[attr-defined, no-any-return]
 
 
+class StaticFiles(StaticFileHandler):
+    """Tornado's, for which a name that no file can have is 404 and not a bug."""
+
+    def validate_absolute_path(self, root: str, absolute_path: str) -> str | None:
+        """Find the file; called for each request."""
+        try:
+            return super().validate_absolute_path(root, absolute_path)
+        except (OSError, ValueError) as error:  # too long, or a NUL
+            raise HTTPError(404) from error
+
+
 class CountedApplication(Application):
     """A `tornado.web.Application` whose requests have an id, and are counted, timed and logged."""
 
     def __init__(self, task: TornadoHTTPTask, routes: list[Any], **settings: Any) -> None:
         """Make the application of a task; routes and settings are Tornado's."""
-        super().__init__(routes, **settings)
+        super().__init__(routes, **{"static_handler_class": StaticFiles, **settings})
         self.task = task
         self.add_transform(RequestIdHeader)
         self._count = task.requests.increment
@@ -79,6 +93,14 @@ class CountedApplication(Application):
         if "log_function" in self.settings:
             self.settings["log_function"](handler)
 
+    def refused(self, request: Any, status: int) -> None:
+        """Count and log a request that got its answer from no handler."""
+        duration = (perf_counter() - request.began) * 1000.0
+        self._count_class[status // 100]()
+        self._add_duration(duration)
+        if self.task.access_level <= logging.WARNING:
+            self._log(logging.WARNING, status, request, duration)
+
     def _log(self, level: int, status: int, request: Any, duration: float) -> None:
         """Write the line of a request: never what a query, a header or a body holds."""
         known = log_fields.set({"request_id": request.request_id})
@@ -106,7 +128,10 @@ class CountedApplication(Application):
 class Exchange(HTTPMessageDelegate):
     """One request on its way to the handler that answers it."""
 
-    __slots__ = ("_application", "_body", "_connection", "_delegate", "_exchange", "_server")
+    __slots__ = (
+        "_application", "_body", "_connection", "_delegate", "_exchange", "_limit", "_request",
+        "_server",
+    )  # fmt: skip
 
     def __init__(self, application: CountedApplication, connection: Any, exchange: Any) -> None:
         self._application = application
@@ -131,28 +156,60 @@ class Exchange(HTTPMessageDelegate):
         self._delegate = self._application.find_handler(request)
         handled: Awaitable[None] | None = self._delegate.headers_received(start_line, headers)
         if "Content-Length" in headers or "Transfer-Encoding" in headers:
-            self._body = True
+            self._body, self._request, self._limit = True, request, sys.maxsize
+            self._connection.stream.unread = True
             self._server.reads_body(self._connection)
-            return handled and self._handled(handled)
+            if handled is not None:
+                return self._handled(handled, headers)
+            self._hold_to_limit(headers)
         return handled
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         """Hand on a part of the body."""
         self._connection.received += len(chunk)
+        if self._connection.received > self._limit:
+            self._refuse(self._limit)
         handled: Awaitable[None] | None = self._delegate.data_received(chunk)
         return handled and self._handled(handled)
 
-    async def _handled(self, handled: Awaitable[None]) -> None:
+    def _hold_to_limit(self, headers: HTTPHeaders) -> None:
+        """Refuse a body whose announced length is too much; count what comes in chunks.
+
+        Called when the handler has seen the headers, since it may raise the limit.
+        """
+        limit: int = self._exchange._max_body_size
+        if "Transfer-Encoding" in headers:
+            self._limit = limit
+            self._exchange.set_max_body_size(sys.maxsize)
+            return
+        length = headers["Content-Length"]
+        if length.isdecimal() and int(length[:20]) > limit:
+            self._refuse(limit)
+
+    def _refuse(self, limit: int) -> NoReturn:
+        """Answer that the body is too long, unless the handler has begun to answer."""
+        stream, answer = self._connection.stream, b""
+        text = f"The body is longer than {limit} bytes."
+        if self._exchange._response_start_line is None and not stream.closed():
+            answer = refusal("413 Content Too Large", text, request_id(self._request))
+            self._application.refused(self._request, 413)
+        stream.refuse(answer)
+        raise HTTPInputError(text)  # so Tornado reads no further
+
+    async def _handled(self, handled: Awaitable[None], headers: HTTPHeaders | None = None) -> None:
         """Wait for the handler, for which the client is not to blame."""
         self._server.body_read(self._connection)
         began = perf_counter()
         await handled
         self._server.resume_body(self._connection, perf_counter() - began)
+        if headers is not None:
+            self._hold_to_limit(headers)
 
     def finish(self) -> None:
         """Have the request answered: all of it has come."""
         if self._body:
             self._server.body_read(self._connection)
+            self._connection.stream.unread = False
         self._delegate.finish()
 
     def on_connection_close(self) -> None:

@@ -62,6 +62,8 @@ class TornadoHTTPTask(Listening, TornadoTask):
     """Seconds; the default of ``--http-idle-timeout``."""
     READ_TIMEOUT: ClassVar[float] = 30.0
     """Seconds; the default of ``--http-read-timeout``."""
+    WRITE_TIMEOUT: ClassVar[float] = 60.0
+    """Seconds; the default of ``--http-write-timeout``."""
 
     xheaders = option(
         type=bool,
@@ -99,6 +101,13 @@ class TornadoHTTPTask(Listening, TornadoTask):
         "more for each 1000 bytes); 0: for ever",
         reloadable=False,
     )
+    write_timeout = option(
+        type=duration,
+        default=lambda cls: cls.WRITE_TIMEOUT,
+        metavar="DURATION",
+        help="how long a client may take nothing of what is sent to it; 0: for ever",
+        reloadable=False,
+    )
     access_log = option(
         type=access_level_name,
         default="WARNING",
@@ -122,7 +131,8 @@ class TornadoHTTPTask(Listening, TornadoTask):
     )
     timeouts = CallbackCounter(
         lambda task: task.server.n_timeouts if "server" in vars(task) else 0,
-        help="Connections closed because the client took too long to send its request.",
+        help="Connections closed because the client took too long to send its request, or to take "
+        "its answer.",
     )
 
     application: Application
@@ -174,6 +184,7 @@ class TornadoHTTPTask(Listening, TornadoTask):
             max_header_size=self.max_headers,
             idle_timeout=self.idle_timeout or 0.0,
             read_timeout=self.read_timeout or 0.0,
+            write_timeout=self.write_timeout or 0.0,
         )
 
     def start_in_loop(self) -> None:
@@ -189,14 +200,20 @@ class TornadoHTTPTask(Listening, TornadoTask):
         Whoever waits to be accepted is served too. What has not finished one second before the
         deadline of the stop is cut off, and logged.
         """
+        self.ending.set()
+        self.server.stop()
+        restarting = self.service.restarting
+        cut = await self._end_server()
+        if restarting and not self.service.restarting:
+            cut += await self._end_server()  # a stop has come: no next instance serves who waits
+        if cut:
+            self.logger.warning("%d requests were cut off: they took too long to finish", cut)
+
+    async def _end_server(self) -> int:
         limit = None
         if self.stop_deadline is not None:
             limit = max(0.0, self.stop_deadline - monotonic() - 1.0)
-        self.ending.set()
-        self.server.stop()
-        cut = await self.server.end(self.stop_listening(), self.FIRST_REQUEST_GRACE, limit)
-        if cut:
-            self.logger.warning("%d requests were cut off: they took too long to finish", cut)
+        return await self.server.end(self.stop_listening(), self.FIRST_REQUEST_GRACE, limit)
 
     def join(self) -> None:
         """Wait for the end of the server; its sockets are closed even when the loop has crashed."""

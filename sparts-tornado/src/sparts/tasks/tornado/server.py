@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import select
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.tasks.tornado.accepting import Acceptor
+from sparts.tasks.tornado.streams import Lingering, Stream, make_stream
 
 from tornado.http1connection import HTTP1ServerConnection
 from tornado.httpserver import HTTPServer, _HTTPRequestContext
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from tornado.http1connection import HTTP1Connection
     from tornado.httputil import HTTPMessageDelegate
-    from tornado.iostream import IOStream
     from tornado.websocket import WebSocketHandler
 
 #: Websocket's status code for "going away" (RFC 6455, section 7.4.1).
@@ -44,6 +43,7 @@ class Connection(HTTP1ServerConnection):
     """Since when it waits or sends a body, by the loop's clock."""
     received: int = 0
     """Bytes of the body that have come."""
+    stream: Stream
 
 
 class GracefulHTTPServer(HTTPServer):
@@ -57,6 +57,8 @@ class GracefulHTTPServer(HTTPServer):
     """Bytes a second of a body that prolong the time that the client has for it."""
     STALLED: ClassVar[float] = 3.0
     """Seconds without progress after which a body is not waited for any more at the stop."""
+    LINGER: ClassVar[float] = 30.0
+    """Seconds that a client has to read why its request was refused, while it may still send."""
 
     def initialize(
         self,
@@ -64,6 +66,7 @@ class GracefulHTTPServer(HTTPServer):
         logger: logging.Logger | None = None,
         idle_timeout: float = 0.0,
         read_timeout: float = 0.0,
+        write_timeout: float = 0.0,
         **kwargs: Any,
     ) -> None:
         """Make the server.
@@ -74,16 +77,21 @@ class GracefulHTTPServer(HTTPServer):
             idle_timeout: seconds that a connection may wait for its next request; 0: for ever.
             read_timeout: seconds that a client has to send the headers of its first request, and
                 for a body; 0: as long as it likes.
+            write_timeout: seconds within which a client has to take something of what is sent to
+                it; 0: as long as it likes.
             kwargs: Tornado's.
         """
         super().initialize(*args, **kwargs)
         self.conn_params.header_timeout = None  # it would cost a timer for each request
         self._logger = logger or logging.getLogger("tornado.general")
         self._idle_timeout, self._read_timeout = idle_timeout, read_timeout
+        self._write_timeout = write_timeout
         self._fresh: dict[Connection, None] = {}  # in the order of `since`, as is the next
         self._idle: dict[Connection, None] = {}
         self._reading: dict[Connection, None] = {}
-        self._websockets: dict[WebSocketHandler, IOStream] = {}
+        self._websockets: dict[WebSocketHandler, Stream] = {}
+        self._stalled: dict[Stream, None] = {}  # in the order of `stalled_since`
+        self._lingering: dict[Lingering, None] = {}  # in the order of `since`
         self._acceptors: list[Acceptor] = []
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -96,7 +104,7 @@ class GracefulHTTPServer(HTTPServer):
     @property
     def n_connections(self) -> int:
         """How many connections are open, websockets among them."""
-        return len(self._connections) + len(self._websockets)
+        return len(self._connections) + len(self._websockets) + len(self._lingering)
 
     # -- connections -------------------------------------------------------------------------------
 
@@ -110,7 +118,16 @@ class GracefulHTTPServer(HTTPServer):
             acceptor.stop()
         self._acceptors.clear()
 
-    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
+    def _handle_connection(self, connection: socket.socket, address: Any) -> None:
+        """Make the stream of a new connection, in place of Tornado's."""
+        try:
+            stream = make_stream(connection, self)
+        except OSError:  # it has gone already
+            connection.close()
+        else:
+            self.handle_stream(stream, address)
+
+    def handle_stream(self, stream: Stream, address: tuple[Any, ...]) -> None:  # type: ignore[override]
         """Begin to serve a new connection."""
         context = _HTTPRequestContext(
             stream, address, self.protocol, list(self.trusted_downstream or ())
@@ -159,9 +176,8 @@ class GracefulHTTPServer(HTTPServer):
         """Wait for more of a body, after ``paused`` seconds that were not the client's."""
         connection.since += paused
         self._reading[connection] = None
-        deadline = self._body_deadline(connection)
-        if self._read_timeout and (self._timer is None or deadline < self._timer_at):
-            self._set_timer(deadline)
+        if self._read_timeout:
+            self._wake_at(self._body_deadline(connection))
 
     def body_read(self, connection: Connection) -> None:
         """Note that a body has come, or is not waited for just now."""
@@ -175,28 +191,64 @@ class GracefulHTTPServer(HTTPServer):
         super().on_close(server_conn)
         self.begun(server_conn)
         self.body_read(server_conn)
-        if not self._connections:
+        self._settle()
+
+    def _settle(self) -> None:
+        """Note that a connection has ended; without any, there is no timer."""
+        if not self._connections and not self._stalled and not self._lingering:
             self._cancel_timer()
         if self._changed is not None:
             self._changed.set()
 
     def websocket_opened(self, handler: WebSocketHandler) -> None:
-        """Note that a connection is now a websocket's; called when 101 was answered."""
-        closed = handler.on_connection_close
-
-        def on_connection_close() -> None:
-            closed()
-            self._websockets.pop(handler, None)
-            if self._changed is not None:
-                self._changed.set()
-
-        handler.on_connection_close = on_connection_close  # type: ignore[method-assign]
+        """Note that a connection is now a websocket's; called when 101 was answered, in the
+        asyncio task that serves it to its end.
+        """
         connection: Any = handler.request.connection
         self._websockets[handler] = connection.stream
+        serving: Any = asyncio.current_task()
+        serving.add_done_callback(lambda _: self._websocket_ended(handler))
         if self._changed is not None:
             self._loop.call_soon(handler.close, GOING_AWAY)
 
+    def _websocket_ended(self, handler: WebSocketHandler) -> None:
+        del self._websockets[handler]
+        self._settle()
+
     # -- clients that take too long ----------------------------------------------------------------
+
+    def stalled(self, stream: Stream) -> None:
+        """Note that a client takes nothing more for now; called at each attempt to send more."""
+        if not self._write_timeout:
+            return
+        taken = stream.taken()
+        if stream in self._stalled and taken <= stream.taken_before:
+            return
+        self._stalled.pop(stream, None)
+        self._stalled[stream] = None
+        stream.taken_before, stream.stalled_since = taken, self._loop.time()
+        self._wake_at(stream.stalled_since + self._write_timeout)
+
+    def gone(self, stream: Stream) -> None:
+        """Note that a stream is about to be closed."""
+        if stream in self._stalled:
+            del self._stalled[stream]
+            self._settle()
+
+    def linger(self, sock: socket.socket, answer: bytes) -> None:
+        """Send a last answer, if it is not empty, and close when the client has read it."""
+        lingering = Lingering(sock, answer, self._loop, self._lingered)
+        self._lingering[lingering] = None
+        self._wake_at(lingering.since + self.LINGER)
+
+    def _lingered(self, lingering: Lingering) -> None:
+        del self._lingering[lingering]
+        self._settle()
+
+    def _wake_at(self, when: float) -> None:
+        """See to it that `_close_late` is called by then."""
+        if self._timer is None or when < self._timer_at:
+            self._set_timer(when)
 
     def _set_timer(self, when: float) -> None:
         self._cancel_timer()
@@ -223,12 +275,32 @@ class GracefulHTTPServer(HTTPServer):
                 self._close(connection, late=True)
             else:
                 following.append(deadline)
+        following += self._close_stalled(now)
+        for lingering in list(self._lingering):
+            if lingering.since + self.LINGER > now:
+                following.append(lingering.since + self.LINGER)
+                break
+            lingering.close()
         if following:
             self._set_timer(min(following))
 
+    def _close_stalled(self, now: float) -> list[float]:
+        """Close what has stalled for too long; return when the next may be due."""
+        for stream in list(self._stalled):
+            if stream.stalled_since + self._write_timeout > now:
+                break
+            if not stream.writing():
+                del self._stalled[stream]
+                continue
+            self.stalled(stream)  # the system tells of room only when much of its buffer is free
+            if stream.stalled_since + self._write_timeout <= now:
+                self.n_timeouts += 1
+                stream.reset()
+        return [stream.stalled_since + self._write_timeout for stream in self._stalled][:1]
+
     def _close(self, connection: Connection, late: bool = False) -> None:
         self.n_timeouts += late
-        connection.stream.close()  # and `on_close` comes soon
+        connection.stream.abort()  # and `on_close` comes soon
         self.begun(connection)
         self.body_read(connection)
 
@@ -257,13 +329,15 @@ class GracefulHTTPServer(HTTPServer):
         for handler in list(self._websockets):
             handler.close(GOING_AWAY)
         for connection in list(self._idle):
-            if connection.since < began - grace and not _has_input(connection.stream):
+            if connection.since < began - grace and not connection.stream.has_input():
                 self._close(connection)
         cut = await self._finish(None if limit is None else began + limit, grace)
-        for connection in self._connections:
-            connection.stream.close()
+        for busy in self._connections:
+            busy.stream.abort()  # type: ignore[attr-defined]
         for stream in list(self._websockets.values()):
-            stream.close()
+            stream.abort()
+        for lingering in list(self._lingering):
+            lingering.close()
         closed = self._loop.time() + CLOSING
         while (self._connections or self._websockets) and await self._change(closed):
             pass
@@ -281,11 +355,14 @@ class GracefulHTTPServer(HTTPServer):
         cut = 0
         stalled: dict[Connection, int] = {}
         look = self._loop.time() + self.STALLED
-        while self._connections or self._websockets:
+        while self._connections or self._websockets or self._lingering:
             now = self._loop.time()
             for connection in (*self._fresh, *self._idle):
                 if connection.since + grace <= now:
                     self._close(connection)
+            for lingering in list(self._lingering):
+                if lingering.since + grace <= now:
+                    lingering.close()
             if look <= now:
                 for connection, before in stalled.items():
                     progress = connection.received - before
@@ -295,6 +372,7 @@ class GracefulHTTPServer(HTTPServer):
                 look = now + self.STALLED
                 stalled = {connection: connection.received for connection in self._reading}
             ends = [connection.since + grace for connection in (*self._fresh, *self._idle)]
+            ends += [lingering.since + grace for lingering in self._lingering]
             ends += [look] if self._reading else []
             ends += [] if until is None else [until]
             changed = await self._change(min(ends, default=None))
@@ -313,12 +391,3 @@ class GracefulHTTPServer(HTTPServer):
             return False
         changed.clear()
         return True
-
-
-def _has_input(stream: IOStream) -> bool:
-    """Whether something has come that was not read yet."""
-    if stream.closed():
-        return False
-    poller = select.poll()
-    poller.register(stream.fileno(), select.POLLIN)
-    return bool(poller.poll(0))

@@ -1,0 +1,190 @@
+"""The streams of a server's connections: they tell when a client takes nothing more, and let one
+that is refused read why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import select
+import socket
+import ssl
+import struct
+import sys
+import termios
+import time
+from typing import TYPE_CHECKING
+
+from tornado.httputil import format_timestamp
+from tornado.iostream import IOStream, SSLIOStream, UnsatisfiableReadError
+from tornado.netutil import ssl_wrap_socket
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from sparts.tasks.tornado.server import GracefulHTTPServer
+
+
+def refusal(status: str, text: str, request_id: str = "") -> bytes:
+    """Return the answer to a request that is not taken, the last of its connection.
+
+    Args:
+        status: its code and reason.
+        text: a sentence for the person who reads it.
+        request_id: the id of the request, if it has one.
+    """
+    lines = [
+        f"HTTP/1.1 {status}",
+        f"Date: {format_timestamp(time.time())}",
+        "Content-Type: text/plain; charset=utf-8",
+        f"Content-Length: {len(text) + 1}",
+        "Connection: close",
+        *([f"X-Request-Id: {request_id}"] if request_id else []),
+    ]
+    return ("\r\n".join(lines) + f"\r\n\r\n{text}\n").encode("ascii")
+
+
+class Stream(IOStream):
+    """A connection of the server."""
+
+    server: GracefulHTTPServer
+    unread: bool = False
+    """Whether the client sends a body: then a close waits for it to read its answer."""
+    stalled_since: float = 0.0
+    """Since when it takes nothing more, by the loop's clock; see `GracefulHTTPServer.stalled`."""
+    taken_before: int = 0
+    """How many bytes it had taken by then."""
+
+    _answer: bytes = b""
+
+    def write_to_fd(self, data: memoryview) -> int:
+        """Send, as Tornado's does; note that no more can be sent for now."""
+        try:
+            return self.socket.send(data)
+        except BlockingIOError:
+            self.server.stalled(self)
+            raise
+        finally:
+            del data
+
+    def taken(self) -> int:
+        """How many bytes the client's system has taken; with TLS, a little less than that."""
+        held = fcntl.ioctl(self.fileno(), termios.TIOCOUTQ, bytes(4))
+        return self._total_write_done_index - int.from_bytes(held, sys.byteorder)
+
+    def has_input(self) -> bool:
+        """Whether something has come that was not read yet."""
+        if self.closed():
+            return False
+        poller = select.poll()
+        poller.register(self.fileno(), select.POLLIN)
+        return bool(poller.poll(0))
+
+    def refuse(self, answer: bytes) -> None:
+        """Answer in place of the handler, and close; if an answer has begun, close."""
+        self._answer = answer
+        self.unread = True
+        self.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self.unread = False
+        self.close()
+
+    def reset(self) -> None:
+        """Close at once, and have the system too forget what it holds for the client."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.abort()
+
+    def close_fd(self) -> None:
+        """Close the socket, at once or when the client has had time to read; called by `close`."""
+        self.server.gone(self)
+        answer = self._answer
+        if isinstance(self.error, UnsatisfiableReadError) and self._read_regex is not None:
+            text = f"The headers are longer than {self._read_max_bytes} bytes."
+            answer = refusal("431 Request Header Fields Too Large", text)
+        if answer or self.unread:
+            self.server.linger(self.socket, b"" if self.writing() else answer)
+            self.socket = None  # type: ignore[assignment]
+        else:
+            super().close_fd()
+
+
+class TLSStream(Stream, SSLIOStream):
+    """A connection of the server, with TLS."""
+
+    def write_to_fd(self, data: memoryview) -> int:
+        """Send, as Tornado's does; note that no more can be sent for now."""
+        sent = SSLIOStream.write_to_fd(self, data)
+        if not sent:
+            self.server.stalled(self)
+        return sent
+
+
+def make_stream(connection: socket.socket, server: GracefulHTTPServer) -> Stream:
+    """Return the stream of a connection that was accepted.
+
+    Raises:
+        OSError: the client has gone already.
+    """
+    kind: type[Stream] = Stream
+    if server.ssl_options is not None:
+        connection = ssl_wrap_socket(
+            connection, server.ssl_options, server_side=True, do_handshake_on_connect=False
+        )
+        kind = TLSStream
+    stream = kind(
+        connection,
+        max_buffer_size=server.max_buffer_size,
+        read_chunk_size=server.read_chunk_size,
+    )
+    stream.server = server
+    return stream
+
+
+class Lingering:
+    """A connection that has its last answer and may still send: what comes is thrown away.
+
+    Closed with something unread it would be reset, and the client might lose the answer.
+
+    Args:
+        sock: non-blocking; closed in the end.
+        answer: sent first.
+        loop: the running one.
+        ended: called when it has been closed.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        answer: bytes,
+        loop: asyncio.AbstractEventLoop,
+        ended: Callable[[Lingering], None],
+    ) -> None:
+        self.since = loop.time()
+        self._sock, self._loop, self._ended = sock, loop, ended
+        with contextlib.suppress(OSError):  # the client has gone: the first read says so
+            if answer:
+                sock.send(answer)
+            if isinstance(sock, ssl.SSLSocket):
+                with contextlib.suppress(OSError):  # it does not wait for the client's part
+                    sock.unwrap()
+            sock.shutdown(socket.SHUT_WR)
+        loop.add_reader(sock, self._discard)
+
+    def _discard(self) -> None:
+        try:
+            if self._sock.recv(65536):
+                return
+        except BlockingIOError:
+            return
+        except OSError:
+            pass
+        self.close()
+
+    def close(self) -> None:
+        """Wait no longer."""
+        self._loop.remove_reader(self._sock)
+        self._sock.close()
+        self._ended(self)
