@@ -1,7 +1,6 @@
 """TornadoHTTPTask with its counters on, against raw Tornado: wrk, idle connections, wake-ups.
 
-wrk is Debian's package of that name. Both servers run at the same time, each idle while the other
-is measured.
+wrk is Debian's package of that name. Where there are two cores, the server has one and wrk another.
 """
 
 from __future__ import annotations
@@ -20,11 +19,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.bench.harness import Report, interleave
-from tests.bench.processes import Contender
+from tests.bench.processes import Contender, on_core
 
 SCRIPTS = Path(__file__).with_name("http")
 NAMES = {"sparts": "on_sparts", "tornado": "raw"}
+CONNECTIONS = (16, 256)
+ROUNDS = 15
 SECONDS = 2
+WARM_UP = 1
 IDLE_CONNECTIONS = 10_000
 REST = 10.0
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -54,22 +56,16 @@ def serving(*args: str) -> Iterator[dict[str, tuple[Contender, int]]]:
         yield running
 
 
-NOISE = (
-    "Server and client share the cores, and the rounds differ by more than the margin. The "
-    "processor time a request, which is listed too, is the steadier measure."
-)
-
-
 def processor_seconds(pid: int) -> float:
     """Give the processor time that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def put_load(contender: Contender, port: int, connections: int) -> Load:
-    """Ask for SECONDS over that many connections; RuntimeError if anything was not answered."""
+def put_load(contender: Contender, port: int, connections: int, seconds: int) -> Load:
+    """Ask for so long over that many connections; RuntimeError if anything was not answered."""
     before = processor_seconds(contender.process.pid)
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{SECONDS}s", "--latency"]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
     done = subprocess.run(
         [*command, f"http://127.0.0.1:{port}/"], capture_output=True, text=True, check=True
     ).stdout
@@ -84,41 +80,49 @@ def put_load(contender: Contender, port: int, connections: int) -> Load:
     return Load(float(per_second[1]), float(p99[1]) * UNITS[p99[2]], cpu)
 
 
+def measure_one(name: str, *args: str) -> dict[int, Load]:
+    """Start one server, and give what it does with few and with many connections.
+
+    Two processes of the same code differ by some percent for all their life, as their memory lies
+    differently. So every round has new ones.
+    """
+    with on_core(0):
+        contender = Contender(SCRIPTS / f"{NAMES[name]}.py", *args)
+    with contender, on_core(1):
+        port = contender.read_stamp("port")
+        contender.read_stamp("ready")
+        put_load(contender, port, CONNECTIONS[0], WARM_UP)
+        return {number: put_load(contender, port, number, SECONDS) for number in CONNECTIONS}
+
+
 def measure_load(report: Report, loop: str, *args: str) -> None:
     """Compare requests a second and the slowest of a hundred, at 16 and 256 connections."""
-    with serving(*args) as running:
-        for connections in (16, 256):
-            contenders = {
-                name: partial(put_load, contender, port, connections)
-                for name, (contender, port) in running.items()
-            }
-            loads = interleave(contenders, rounds=11, warmup=1)
-            label = f"{connections} connections, {loop}"
-            ours, theirs = loads["sparts"], loads["tornado"]
-            report.ratio(
-                f"requests/s, {label}",
-                [load.per_second for load in ours],
-                [load.per_second for load in theirs],
-                peer="tornado",
-                at_least=0.97,
-                unit="/s",
-                why=NOISE,
-            )
-            report.ratio(
-                f"p99, {label}",
-                [load.p99 for load in ours],
-                [load.p99 for load in theirs],
-                peer="tornado",
-                at_most=1.03,
-                unit="ms",
-                why=NOISE,
-            )
-            report.ratio(
-                f"processor time a request, {label}",
-                [load.cpu for load in ours],
-                [load.cpu for load in theirs],
-                peer="tornado",
-            )
+    found = interleave({name: partial(measure_one, name, *args) for name in NAMES}, rounds=ROUNDS)
+    for connections in CONNECTIONS:
+        label = f"{connections} connections, {loop}"
+        ours, theirs = ([one[connections] for one in found[name]] for name in NAMES)
+        report.ratio(
+            f"requests/s, {label}",
+            [load.per_second for load in ours],
+            [load.per_second for load in theirs],
+            peer="tornado",
+            at_least=0.97,
+            unit="/s",
+        )
+        report.ratio(
+            f"p99, {label}",
+            [load.p99 for load in ours],
+            [load.p99 for load in theirs],
+            peer="tornado",
+            at_most=1.03,
+            unit="ms",
+        )
+        report.ratio(
+            f"processor time a request, {label}",
+            [load.cpu for load in ours],
+            [load.cpu for load in theirs],
+            peer="tornado",
+        )
 
 
 def resident(pid: int) -> int:

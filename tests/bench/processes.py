@@ -8,11 +8,13 @@ does not matter when the one who measures gets to run.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -71,6 +73,22 @@ class Contender:
         self.process.send_signal(signal.SIGKILL if error[0] else signal.SIGTERM)
         self.process.wait()
         self._stamps.close()
+
+
+@contextlib.contextmanager
+def on_core(number: int) -> Iterator[None]:
+    """Have what is started meanwhile run on one core, if there are two to choose from.
+
+    What the scheduler does with a server and its client differs from run to run by more than
+    servers do.
+    """
+    cores = os.sched_getaffinity(0)
+    if len(cores) > 1:
+        os.sched_setaffinity(0, {sorted(cores)[number % len(cores)]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 def live_once(script: Path) -> Life:
