@@ -297,3 +297,32 @@ def test_zeros_of_both_signs_and_what_is_next_to_them_are_near_zero() -> None:
         assert abs(tell(recorded, name)) < 2.3e-308
     recorded.add(-1.0)
     assert recorded.read(SampleType.MIN, 60) == -1.0
+
+
+def test_buckets_count_everything_up_to_and_with_their_bounds() -> None:
+    clock = TurnableClock()
+    recorded = samples(types=[SampleType.P50], windows=[1], name="x", clock=clock)
+    assert recorded.buckets() == [(math.inf, 0)]
+    for value in (-7, 0, 0.75, 1, 1.5, 2, 1000):
+        recorded.add(value)
+        clock.turn(5)  # so that it has left its window
+    expected = [(0.0, 2), (0.5, 2), (1.0, 4), (2.0, 6), (512.0, 6), (1024.0, 7), (math.inf, 7)]
+    assert recorded.buckets() == expected
+    recorded.add(1.7e308)
+    recorded.add(5e-324)
+    buckets = dict(recorded.buckets())
+    assert (buckets[0.0], buckets[1024.0], buckets[math.inf]) == (3, 8, 9)
+    recorded.reset()
+    assert recorded.buckets() == [(math.inf, 0)]
+    assert samples(types=[SampleType.AVG], name="x").buckets() == []
+
+
+@settings(max_examples=100, deadline=None)
+@given(values=st.lists(finite.filter(lambda value: not 0 < value < 1e-307), max_size=100))
+def test_buckets_equal_what_a_careful_list_says(values: list[float]) -> None:
+    recorded = samples(types=[SampleType.P50], windows=[60], name="x", clock=TurnableClock())
+    for value in values:
+        recorded.add(value)
+    buckets = recorded.buckets()
+    assert buckets == [(bound, sum(value <= bound for value in values)) for bound, _ in buckets]
+    assert len(buckets) <= 2 * len(values) + 1

@@ -29,7 +29,7 @@ def test_status_example_serves_probes_metrics_and_controls(tmp_path: Path) -> No
         assert client.ask("/livez").status == client.ask("/readyz").status == 200
         families = {family.name: family for family in parse(client.ask("/metrics").text)}
         assert families["sparts_sent"].documentation == "Mails sent."
-        assert families["sparts_size_bytes"].type == "summary"
+        assert families["sparts_size_bytes"].type == "histogram"
         assert client.act("option", {"name": "db_up", "value": "no"}).status == 200
         failing = client.ask("/readyz").json()["checks"]["database"]
         assert failing["reason"] == "ConnectionError: the database does not answer"

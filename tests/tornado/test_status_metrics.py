@@ -40,6 +40,7 @@ class Mailer(VTask):
         unit="bytes",
     )
     took_ms = labelled(samples(types=[SampleType.P99, SampleType.MAX], windows=[60]), "host")
+    plain = samples(types=[SampleType.AVG])
     mean = Average(help="Mean.")
     most = Max(help="Most.", unit="%")
     least = Min(help="Least.")
@@ -64,6 +65,8 @@ def count_all(service: Any) -> None:
     for value in range(1, 101):
         mailer.size.add(value)
     mailer.took_ms.labels("mx").add(5)
+    mailer.plain.add(1)
+    mailer.plain.add(3)
     mailer.most.add(99)
     service.requireTask(Other).sent.add(4)
 
@@ -116,21 +119,45 @@ def test_labels_are_valid_and_leave_the_task_in_its_own(found: Any) -> None:
     assert value(found, "sparts_by_host_total", task="Mailer", **labels) == 1
 
 
-def test_samples_are_a_summary_of_everything_with_quantiles_of_windows(found: Any) -> None:
+def test_samples_with_percentiles_are_a_histogram_of_everything(found: Any) -> None:
     family = found["sparts_size_bytes"]
-    assert (family.type, family.documentation) == ("summary", "Size of mails.")
+    assert (family.type, family.documentation) == ("histogram", "Size of mails.")
     assert value(found, "sparts_size_bytes_count", task="Mailer") == 100
     assert value(found, "sparts_size_bytes_sum", task="Mailer") == 5050
+    buckets = {
+        sample.labels["le"]: sample.value
+        for sample in family.samples
+        if sample.name == "sparts_size_bytes_bucket" and sample.labels["task"] == "Mailer"
+    }
+    # The values are 1 to 100: one is not above 1, two are not above 2.
+    assert buckets == {
+        "0.5": 0, "1.0": 1, "2.0": 2, "4.0": 4, "8.0": 8, "16.0": 16, "32.0": 32, "64.0": 64,
+        "128.0": 100, "+Inf": 100,
+    }  # fmt: skip
+    labels = {"task": "Mailer", "host": "mx"}
+    assert value(found, "sparts_took_ms_bucket", le="8.0", **labels) == 1
+    assert value(found, "sparts_took_ms_bucket", le="4.0", **labels) == 0
+    assert value(found, "sparts_took_ms_sum", **labels) == 5
+
+
+def test_samples_without_percentiles_are_a_summary_of_everything(found: Any) -> None:
+    assert found["sparts_plain"].type == "summary"
+    assert value(found, "sparts_plain_count", task="Mailer") == 2
+    assert value(found, "sparts_plain_sum", task="Mailer") == 4
+
+
+def test_what_samples_tell_of_windows_are_gauges(found: Any) -> None:
     for window in ("60", "3600"):
-        for quantile, about in (("0.5", 50), ("0.999", 100)):
-            labels = {"task": "Mailer", "window": window, "quantile": quantile}
-            assert value(found, "sparts_size_bytes", **labels) == pytest.approx(about, rel=0.05)
         mine = {"task": "Mailer", "window": window}
+        for quantile, about in (("0.5", 50), ("0.999", 100)):
+            labels = {**mine, "quantile": quantile}
+            told = value(found, "sparts_size_window_quantile_bytes", **labels)
+            assert told == pytest.approx(about, rel=0.05)
         assert value(found, "sparts_size_window_avg_bytes", **mine) == 50.5
         assert value(found, "sparts_size_window_rate", **mine) > 0
-    assert found["sparts_size_window_avg_bytes"].type == "gauge"
+    for what in ("avg", "quantile"):
+        assert found[f"sparts_size_window_{what}_bytes"].type == "gauge"
     labels = {"task": "Mailer", "host": "mx"}
-    assert value(found, "sparts_took_ms_sum", **labels) == 5
     assert value(found, "sparts_took_ms_window_max", window="60", **labels) == 5
 
 

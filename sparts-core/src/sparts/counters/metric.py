@@ -18,7 +18,8 @@ class Reading(NamedTuple):
     """One number of one metric, as a transport such as Prometheus wants it.
 
     ``kind`` is ``"counter"`` (only grows), ``"gauge"`` or ``"summary"`` (of a window: ``labels``
-    hold ``type`` and ``window``, in seconds; without a window: of everything since the start).
+    hold ``type`` and ``window``, in seconds; without a window: of everything since the start), or
+    ``"histogram"`` (of everything: ``type`` is ``count``, ``sum``, or ``bucket`` with ``le``).
     ``unit`` is a word such as ``"ms"``, or empty.
     """
 

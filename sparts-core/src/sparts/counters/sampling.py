@@ -8,7 +8,7 @@ seconds at the window's two edges and the minutes between them.
 from __future__ import annotations
 
 import enum
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from math import floor, isfinite
@@ -16,7 +16,7 @@ from typing import Self
 
 from sparts.clock import SYSTEM, Clock
 from sparts.counters.metric import Metric, Reading
-from sparts.counters.percentiles import percentile
+from sparts.counters.percentiles import buckets_of, octaves_of, percentile
 from sparts.counters.spans import Span
 
 _MINUTE = 60
@@ -63,7 +63,7 @@ class Samples(Metric):
     """
 
     __slots__ = (
-        "_before", "_born", "_clock", "_minutes", "_monotonic", "_pending", "_seconds",
+        "_before", "_born", "_clock", "_minutes", "_monotonic", "_octaves", "_pending", "_seconds",
         "_with_bins", "_within",
         "types", "windows",
     )  # fmt: skip
@@ -133,6 +133,7 @@ class Samples(Metric):
         done, largest = self._within, self.windows[-1]
         if done.count:
             self._before = (self._before[0] + done.count, self._before[1] + done.total)
+            self._octaves += octaves_of(done.pairs())
             done.pack()
             self._seconds.append(done)
             minutes = self._minutes
@@ -211,7 +212,8 @@ class Samples(Metric):
     def readings(self) -> Iterator[Reading]:
         """Each pair, with ``type`` and ``window`` as labels; each window is merged once.
 
-        Then count and sum of all that was ever added, without a window.
+        Then what tells of all that was ever added, without a window: a histogram, where percentiles
+        were asked for, and count and sum.
         """
         for window in self.windows:
             span, seconds = self._window(window)
@@ -219,21 +221,38 @@ class Samples(Metric):
                 labels = {"type": kind.value, "window": str(window)}
                 value = self._tell(kind, span, seconds)
                 yield Reading(self.name, self.kind, self.help, self.unit, labels, value)
-        for kind, total in zip((SampleType.COUNT, SampleType.SUM), self.totals(), strict=True):
-            yield Reading(self.name, self.kind, self.help, self.unit, {"type": kind.value}, total)
+        shape = "histogram" if self._with_bins else self.kind
+        (count, total), buckets = self._ever()
+        told = [({"type": "bucket", "le": f"{bound:.17g}"}, found) for bound, found in buckets]
+        for labels, value in (*told, ({"type": "count"}, count), ({"type": "sum"}, total)):
+            yield Reading(self.name, shape, self.help, self.unit, labels, value)
 
     def totals(self) -> tuple[int, float]:
         """Count and sum of everything that was ever added."""
+        return self._ever()[0]
+
+    def buckets(self) -> list[tuple[float, int]]:
+        """A histogram of everything that was ever added: bounds, and how many are not above each.
+
+        The bounds are powers of two, 0.0 (for all below 2.3e-308) and inf. Empty unless percentiles
+        were asked for.
+        """
+        return self._ever()[1]
+
+    def _ever(self) -> tuple[tuple[int, float], list[tuple[float, int]]]:
         self._up_to_now()
         with self._lock:
             count, total = self._before
-            return count + self._within.count, total + self._within.total
+            totals = count + self._within.count, total + self._within.total
+            octaves = self._octaves + octaves_of(self._within.pairs())
+        return totals, list(buckets_of(octaves)) if self._with_bins else []
 
     def reset(self) -> None:
         """Forget what was added."""
         with self._lock:
             self._born = self._monotonic()
             self._before = (0, 0)
+            self._octaves: Counter[int] = Counter()
             self._seconds: deque[Span] = deque()
             self._minutes: deque[Span] = deque()
             self._within = Span(floor(self._born), 1, self._with_bins)

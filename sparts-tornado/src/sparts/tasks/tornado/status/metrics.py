@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client import REGISTRY, Metric
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 from sparts.states import TaskState
 
 if TYPE_CHECKING:
@@ -22,7 +23,12 @@ if TYPE_CHECKING:
     from sparts.vservice import VService
 
 _QUANTILES = {"p50": "0.5", "p90": "0.9", "p99": "0.99", "p99.9": "0.999"}
-_SUFFIXES = {"counter": ("", "_total"), "gauge": ("",), "summary": ("", "_count", "_sum")}
+_SUFFIXES = {
+    "counter": ("", "_total"),
+    "gauge": ("",),
+    "summary": ("", "_count", "_sum"),
+    "histogram": ("", "_bucket", "_count", "_sum"),
+}
 
 
 class ServiceCollector(Collector):
@@ -87,20 +93,22 @@ class _Families:
         labels = {"task": task} if task else {}
         for name, value in reading.labels.items():
             labels[_label(name, labels)] = value
-        if reading.kind != "summary":
+        if "le" in reading.labels and reading.kind == "histogram":
+            labels["le"] = floatToGoString(labels.pop("exported_le"))  # type: ignore[no-untyped-call]
+        if reading.kind not in ("summary", "histogram"):
             kind = "counter" if reading.kind == "counter" else "gauge"
             self._add(task, reading, "", kind, labels, "_total" if kind == "counter" else "")
             return
         what, window = labels.pop("type"), labels.get("window")
         if window is None:
-            self._add(task, reading, "", "summary", labels, f"_{what}")
-        elif what in _QUANTILES:
-            labels["quantile"] = _QUANTILES[what]
-            self._add(task, reading, "", "summary", labels, "")
-        else:
-            unit = reading.unit if what in ("avg", "max", "min", "sum") else ""
-            mine = reading._replace(unit=unit, help=_of_window(reading.help, what))
-            self._add(task, mine, f"_window_{what}", "gauge", labels, "")
+            self._add(task, reading, "", reading.kind, labels, f"_{what}")
+            return
+        unit = "" if what in ("count", "rate") else reading.unit
+        told = what
+        if what in _QUANTILES:
+            labels["quantile"], told = _QUANTILES[what], "quantile"
+        mine = reading._replace(unit=unit, help=_of_window(reading.help, told))
+        self._add(task, mine, f"_window_{told}", "gauge", labels, "")
 
     def _add(
         self, task: str, reading: Reading, more: str, kind: str, labels: Any, suffix: str

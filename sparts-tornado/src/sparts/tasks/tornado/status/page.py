@@ -30,7 +30,7 @@ def describe_page(task: StatusHTTPTask) -> dict[str, Any]:
     """Return the sections of the page by name; in any thread."""
     service = task.service
     told = service.describe()
-    readings = list(service.describe_counters())
+    readings = [each for each in service.describe_counters() if "le" not in each[1].labels]
     return {
         "service": {name: told[name] for name in _OF_SERVICE}
         | {"host": platform.node(), "python": platform.python_version()},
@@ -50,7 +50,7 @@ def _counter(owner: str, reading: Reading) -> dict[str, Any]:
     """What one number is, for a person: of which counter, and which part of that."""
     labels = dict(reading.labels)
     part, grows, unit = "", reading.kind == "counter", reading.unit
-    if reading.kind == "summary":
+    if reading.kind in ("summary", "histogram"):
         what, window = labels.pop("type"), labels.pop("window", None)
         part = f"{what} of {window} s" if window else f"{what}, in all"
         grows = window is None
