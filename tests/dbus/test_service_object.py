@@ -63,6 +63,8 @@ def test_a_service_tells_of_itself_without_a_line_of_code(
     for text in ("'Name': <'Station'>", "'Version': <'1.2'>", "'Status': <'ALIVE'>",
                  "'StatusDetails': <''>", "'Ready': <true>"):  # fmt: skip
         assert text in properties
+    seen = station.requireTask("DBusServiceTask").proxy(NAME, "/Station/sparts", SPARTS)
+    assert seen.get("StartTime") == station.start_time
     assert ask(session_bus, "listTasks") == "(['DBusMainLoopTask', 'DBusServiceTask'],)"
     assert float(ask(session_bus, "uptime").strip("(),")) > 0
     assert "('volume'" not in ask(session_bus, "listOptions")
@@ -115,6 +117,17 @@ def test_changes_are_signalled(session_bus: Daemon, station: Station) -> None:
         seen = monitor.read_until('string "DBusServiceTask"')
         assert 'string "STOPPING"' in seen
         assert "member=TaskChanged" in seen
+        assert "member=PropertiesChanged" in monitor.read_until("member=")
+
+
+def test_whether_it_is_ready_is_told_with_the_status(session_bus: Daemon, station: Station) -> None:
+    argv = ("--dbus-address", session_bus.address, "--dbus-queue")
+    with running(Station, *argv) as second:
+        task = second.requireTask("DBusServiceTask")
+        with Monitor(session_bus, f"sender='{task.unique_name}',path='/Station/sparts'") as monitor:
+            station.shutdown()
+            assert "member=StatusChanged" in monitor.read_until('string "ALIVE"')
+            assert 'string "Ready"' in monitor.read_until("boolean true")
 
 
 def test_fb303_is_there_without_thrift(session_bus: Daemon, station: Station) -> None:
@@ -142,6 +155,7 @@ def test_fb303_is_there_without_thrift(session_bus: Daemon, station: Station) ->
     assert ask_fb303(bus, "getRegexExportedValues", "col") == "({'colour': 'green'},)"
     assert ask_fb303(bus, "getOption", "volume") == "('3',)"
     assert "is not a regular expression" in ask_fb303(bus, "getRegexCounters", "(", check=False)
+    assert "1 to 600 seconds" in ask_fb303(bus, "getCpuProfile", "0", check=False)
 
 
 # -- control ---------------------------------------------------------------------------------------
