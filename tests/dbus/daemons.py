@@ -70,6 +70,7 @@ class Daemon:
         kind: ``session`` or ``system``.
         services: where it looks for services to activate.
         options: more of its command line.
+        prefix: what runs the command line, such as ``unshare`` and its options.
     """
 
     def __init__(
@@ -80,12 +81,13 @@ class Daemon:
         kind: str = "session",
         services: Path | None = None,
         options: Sequence[str] = (),
+        prefix: Sequence[str] = (),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.socket = folder / "bus"
         self.address = f"unix:path={self.socket}"
         self._config = folder / "bus.conf"
-        self._options = options
+        self._command = [*prefix, "dbus-daemon", f"--config-file={self._config}", *options]
         found = f"<servicedir>{services}</servicedir>" if services else ""
         self._config.write_text(
             CONFIG.format(kind=kind, socket=self.socket, policy=policy, more=more, services=found),
@@ -97,8 +99,7 @@ class Daemon:
     def start(self) -> None:
         """Start it, and return when it listens."""
         self.socket.unlink(missing_ok=True)
-        command = ["dbus-daemon", f"--config-file={self._config}", "--nofork", "--print-address"]
-        command += self._options
+        command = [*self._command, "--nofork", "--print-address"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         assert self.process.stdout.readline(), "dbus-daemon did not start"

@@ -173,6 +173,37 @@ def test_a_session_bus_starts_the_service_when_it_is_called(
         end(process_of(NAME, bus))
 
 
+@pytest.mark.needs("dbus", "libglib2.0-bin", "util-linux")
+@pytest.mark.needs_root
+def test_the_helper_of_the_system_bus_starts_the_command_as_the_user(public_folder: Path) -> None:
+    """It reads the folder of the system, so it gets another for that; and Python may lie where that
+    user may not read, so the command only tells who it is.
+    """
+    (public_folder / "my_service.py").write_text(SCRIPT, encoding="utf-8")
+    told = public_folder / "told"
+    told.touch()
+    told.chmod(0o666)
+    status, said = install(
+        public_folder, "my_service:MyService", "--system", "--user", "nobody", "--root",
+        str(public_folder / "root"), "--exec", f"/bin/sh -c 'id -un >{told}; exit 77'",
+    )  # fmt: skip
+    assert status == 0, said
+    share = public_folder / "root" / "usr/share/dbus-1"
+    more = f"""
+        <user>messagebus</user>
+        <servicehelper>/usr/lib/dbus-1.0/dbus-daemon-launch-helper</servicehelper>
+        <includedir>{share}/system.d</includedir>
+    """
+    there = f"mount --bind {share}/system-services /usr/share/dbus-1/system-services"
+    with Daemon(
+        public_folder / "bus", RESTRICTIVE, more, "system", services=share / "system-services",
+        prefix=["unshare", "--mount", "sh", "-ec", f'{there}; exec "$@"', "sh"],
+    ) as bus:  # fmt: skip
+        said = bus.gdbus(NAME, "/org/example/Radio", f"{NAME}.Tune", "99.5", check=False)
+        assert "return code 77" in said
+    assert told.read_text(encoding="utf-8") == "nobody\n"
+
+
 class Systemd(DBusServiceTask):
     """Stands in for systemd, which runs nowhere but as a machine's process 1: starts the units that
     the bus asks for, as they say.
