@@ -1,14 +1,20 @@
-"""What all tests share: the marks of needs.py, and that no test's secrets mask another's log."""
+"""What all tests share: the marks of needs.py, a folder for every user, and that no test's secrets
+mask another's log.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.core.log_helpers import no_secrets
-from tests.needs import require, require_module
+from tests.needs import require, require_module, require_root
 
 pytest_plugins = ["sparts.testing.fixtures"]
 
@@ -19,14 +25,24 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip or fail a test whose system packages or modules are missing."""
+    """Skip or fail a test whose system packages, modules or rights are missing."""
     for mark in item.iter_markers("needs"):
         require(mark.args)
     for mark in item.iter_markers("needs_module"):
         require_module(mark.args)
+    for _ in item.iter_markers("needs_root"):
+        require_root()
 
 
 @pytest.fixture(autouse=True)
 def forget_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget after each test the secrets that it has read: a process never does."""
     no_secrets(monkeypatch)
+
+
+@pytest.fixture
+def public_folder() -> Iterator[Path]:
+    """Give a new folder that every user may enter, unlike pytest's own."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o755)  # noqa: S103 - that is what it is for
+        yield Path(name)

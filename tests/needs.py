@@ -1,5 +1,5 @@
-"""What a test needs: a system package, said by `@pytest.mark.needs("curl")`, or a module that is
-built with such packages, by `@pytest.mark.needs_module("gi")`.
+"""What a test needs: a system package, said by `@pytest.mark.needs("curl")`, a module that is built
+with such packages, by `@pytest.mark.needs_module("gi")`, or root, by `@pytest.mark.needs_root`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,12 @@ def require_module(names: Iterable[str]) -> None:
     for name in names:
         if importlib.util.find_spec(name) is None:
             leave_out(f"needs the module {name}, see `make glib`")
+
+
+def require_root() -> None:
+    """Skip the test if this is not root; fail it instead where SPARTS_REQUIRE_ALL=1."""
+    if os.geteuid() != 0:
+        leave_out("only root can be several users")
 
 
 def leave_out(reason: str) -> None:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
-import tempfile
-from collections.abc import Generator, Iterator
-from pathlib import Path
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -41,11 +38,3 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     fake: Any = pyfuncitem.funcargs.get("stderr", sys.stderr)
     with bare_root(), contextlib.redirect_stderr(fake):
         return (yield)
-
-
-@pytest.fixture
-def public_folder() -> Iterator[Path]:
-    """Give a new folder that every user may enter, unlike pytest's own."""
-    with tempfile.TemporaryDirectory() as name:
-        os.chmod(name, 0o755)  # noqa: S103 - that is what it is for
-        yield Path(name)

@@ -44,6 +44,20 @@ RESTRICTIVE = """
           send_member="UpdateActivationEnvironment"/>
 """
 """What the system bus of every distribution says by default."""
+READ_ALL = "+dac_read_search"
+
+
+def as_user(uid: int, *, reading_all: bool = False) -> list[str]:
+    """Return what has a command run as a user without rights; nothing if that is this user.
+
+    Args:
+        uid: the user.
+        reading_all: whether it may read every file: Python may lie in a closed folder.
+    """
+    if uid == os.geteuid():
+        return []
+    rights = [f"--inh-caps={READ_ALL}", f"--ambient-caps={READ_ALL}"] if reading_all else []
+    return ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", *rights]
 
 
 class Daemon:
@@ -55,6 +69,8 @@ class Daemon:
         more: more of the configuration, such as limits or includes.
         kind: ``session`` or ``system``.
         services: where it looks for services to activate.
+        options: more of its command line.
+        prefix: what runs the command line, such as ``unshare`` and its options.
     """
 
     def __init__(
@@ -64,11 +80,14 @@ class Daemon:
         more: str = "",
         kind: str = "session",
         services: Path | None = None,
+        options: Sequence[str] = (),
+        prefix: Sequence[str] = (),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.socket = folder / "bus"
         self.address = f"unix:path={self.socket}"
         self._config = folder / "bus.conf"
+        self._command = [*prefix, "dbus-daemon", f"--config-file={self._config}", *options]
         found = f"<servicedir>{services}</servicedir>" if services else ""
         self._config.write_text(
             CONFIG.format(kind=kind, socket=self.socket, policy=policy, more=more, services=found),
@@ -80,7 +99,7 @@ class Daemon:
     def start(self) -> None:
         """Start it, and return when it listens."""
         self.socket.unlink(missing_ok=True)
-        command = ["dbus-daemon", f"--config-file={self._config}", "--nofork", "--print-address"]
+        command = [*self._command, "--nofork", "--print-address"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         assert self.process.stdout.readline(), "dbus-daemon did not start"
@@ -118,6 +137,14 @@ class Daemon:
         if check:
             assert done.returncode == 0, done.stdout
         return done.stdout.strip()
+
+    def reload(self) -> None:
+        """Have it read its configuration again, and return when it has."""
+        self.gdbus("org.freedesktop.DBus", "/", "org.freedesktop.DBus.ReloadConfig")
+
+    def wait_for_name(self, name: str) -> None:
+        """Return when somebody owns a name."""
+        self.run(["gdbus", "wait", "--address", self.address, "--timeout", "30", name])
 
     def gdbus(self, name: str, path: str, method: str, *args: str, check: bool = True) -> str:
         """Call a method with gdbus, and return what it prints."""

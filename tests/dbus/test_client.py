@@ -393,6 +393,7 @@ def test_a_watched_name_has_no_owner_while_there_is_no_bus(
 def test_a_client_alone_is_a_task_by_name(session_bus: Daemon) -> None:
     argv = ("--dbus-client-address", session_bus.address)
     with running(service_of("DBusClientTask"), *argv) as service:
+        assert service.getOption("dbus_client_timeout") == 25.0
         bus = service.requireTask("DBusClientTask").proxy(
             "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus"
         )

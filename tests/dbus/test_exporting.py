@@ -16,6 +16,7 @@ import pytest
 from dbus_fast import Message, Variant
 from sparts.errors import SpartsError, UsageError
 from sparts.tasks.dbus import (
+    CallTimeoutError,
     DBusError,
     DBusObject,
     DBusServiceTask,
@@ -25,6 +26,7 @@ from sparts.tasks.dbus import (
     dbus_property,
     dbus_signal,
 )
+from sparts.tasks.dbus.errors import error_name
 from sparts.tasks.dbus.types import Byte, ObjectPath, Signature, UInt16, UInt32, UInt64, UnixFD
 from sparts.testing.waiting import log_of
 
@@ -407,6 +409,23 @@ def test_a_method_knows_who_calls(session_bus: Daemon, lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (PermissionError, "AccessDenied"),
+        (FileNotFoundError, "FileNotFound"),
+        (FileExistsError, "FileExists"),
+        (TimeoutError, "Timeout"),
+        (NotImplementedError, "NotSupported"),
+        (MemoryError, "NoMemory"),
+    ],
+)
+def test_errors_of_python_have_the_names_that_dbus_has_for_them(
+    kind: type[Exception], name: str
+) -> None:
+    assert error_name(kind("x")) == f"org.freedesktop.DBus.Error.{name}"
+
+
+@pytest.mark.parametrize(
     ("how", "said"),
     [
         ("named", "org.example.Error.Named: by name"),
@@ -487,6 +506,65 @@ def test_descriptors_for_a_method_that_is_not_there_are_closed(
         with pytest.raises(DBusError):
             proxy.call("Divide", 0, signature="h")
     assert len(os.listdir("/proc/self/fd")) <= before + 2
+
+
+def test_the_end_of_a_call_leaves_the_descriptors_of_later_calls_alone(
+    session_bus: Daemon, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("content", encoding="utf-8")
+
+    class Slow(Lab):
+        def initTask(self) -> None:
+            super().initTask()
+            self.began, self.first, self.second = (threading.Event() for _ in range(3))
+
+        @dbus_method
+        def Wait(self) -> None:
+            self.began.set()
+            self.first.wait(30)
+
+        @dbus_method
+        def ReadLater(self, fd: UnixFD) -> str:
+            self.began.set()
+            self.second.wait(30)
+            return self.ReadAll(fd)
+
+    with running(service_of(Slow), "--dbus-address", session_bus.address) as service:
+        task = service.requireTask(Slow)
+        proxy = task.proxy(NAME, PATH, NAME)
+        waits = proxy.submit("Wait")
+        assert task.began.wait(30)
+        task.began.clear()
+        with open(tmp_path / "file", encoding="utf-8") as file:
+            reads = proxy.submit("ReadLater", file)
+            assert task.began.wait(30)
+        task.first.set()
+        waits.result(30)
+        task.second.set()
+        assert reads.result(30) == "content"
+
+
+def test_descriptors_that_come_when_the_caller_waits_no_more_are_closed(
+    session_bus: Daemon,
+) -> None:
+    class Late(Lab):
+        release = threading.Event()
+
+        @dbus_method
+        def OpenLate(self) -> UnixFD:
+            self.release.wait(30)
+            return self.Open("late")
+
+    with running(service_of(Late), "--dbus-address", session_bus.address) as service:
+        proxy = service.requireTask(Late).proxy(NAME, PATH, NAME)
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(8):
+            with pytest.raises(CallTimeoutError):
+                proxy.call("OpenLate", timeout=0.01)
+        Late.release.set()
+        for _ in range(8):  # in the threads behind those, and so in order
+            os.close(proxy.OpenLate())
+        assert len(os.listdir("/proc/self/fd")) <= before + 2
 
 
 def test_descriptors_that_a_connection_does_not_pass_are_an_error_that_says_what_to_set(
@@ -672,6 +750,41 @@ def test_a_slow_method_does_not_hold_up_the_others(session_bus: Daemon) -> None:
         assert call(session_bus, "Where")
         release.set()
         futures[0].result(30)
+
+
+def test_no_more_plain_methods_run_at_a_time_than_the_option_says(session_bus: Daemon) -> None:
+    address = ("--dbus-address", session_bus.address)
+    with pytest.raises(UsageError, match="--dbus-threads must be 1 or more"):
+        make_service(Service, *address, "--dbus-threads", "0").startBG()
+
+    class Counting(Lab):
+        def initTask(self) -> None:
+            super().initTask()
+            self.running_now, self.most = 0, 0
+            self.full, self.release = threading.Event(), threading.Event()
+            self.lock = threading.Lock()
+
+        @dbus_method
+        def Wait(self) -> None:
+            with self.lock:
+                self.running_now += 1
+                self.most = max(self.most, self.running_now)
+                if self.running_now == 2:
+                    self.full.set()
+            self.release.wait(30)
+            with self.lock:
+                self.running_now -= 1
+
+    with running(service_of(Counting), *address, "--dbus-threads", "2") as service:
+        task = service.requireTask(Counting)
+        proxy = task.proxy(NAME, PATH, NAME)
+        futures = [proxy.submit("Wait") for _ in range(6)]
+        assert task.full.wait(30)
+        assert proxy.Divide(7, 2) == (3, 1)  # in the loop, where all of them have come by then
+        task.release.set()
+        for future in futures:
+            future.result(30)
+        assert task.most == 2
 
 
 def test_system_exit_in_a_method_ends_the_service_in_order(session_bus: Daemon) -> None:

@@ -235,7 +235,7 @@ def test_a_reply_larger_than_the_bus_allows_loses_the_bus_and_it_is_joined_again
         said = small.gdbus(NAME, PATH, f"{NAME}.Grow", "2000000", check=False)
         assert "Error" in said
         wait_status(service, ServiceStatus.ALIVE)
-        small.run(["gdbus", "wait", "--address", small.address, "--timeout", "30", NAME])
+        small.wait_for_name(NAME)
         assert greet(small) == "('Hello, you',)"
 
 
@@ -319,9 +319,7 @@ def test_a_loop_that_fails_and_runs_again_joins_the_bus_again(session_bus: Daemo
         for _ in range(3):
             name = task.unique_name
             task.loop_task.call(task.loop_task.loop.stop)
-            session_bus.run(
-                ["gdbus", "wait", "--address", session_bus.address, "--timeout", "30", NAME]
-            )
+            session_bus.wait_for_name(NAME)
             task.loop_task.call(int).result(30)
             wait_for_name(task, name)
             assert greet(session_bus) == "('Hello, you',)"

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import configparser
 import os
+import re
+import select
+import shlex
+import signal
+import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
+from sparts.tasks.dbus import DBusServiceTask
+from sparts.testing.running import make_service, running, service_of
 
+from scripts.build_distributions import ROOT
 from tests.dbus.daemons import OPEN, RESTRICTIVE, Daemon
-from tests.processes import run_to_end
+from tests.dbus.services import Greeter
+from tests.ecosystem.documentation import find_blocks, read_unit
+from tests.processes import clean_environment, run_to_end
+
+if TYPE_CHECKING:
+    from dbus_fast import Message
+    from sparts.tasks.dbus.bus import Bus
 
 SCRIPT = """\
 from sparts.tasks.dbus import DBusServiceTask, dbus_method
@@ -24,6 +41,13 @@ class Radio(DBusServiceTask):
 
 class MyService(VService):
     TASKS = [Radio]
+
+class Listener(DBusServiceTask):
+    OPT_PREFIX = "my_ear"
+    BUS_NAME = "org.example.my_Ear"
+
+class Listening(VService):
+    TASKS = [Listener]
 
 class Without(VService):
     TASKS = ["PeriodicTask"]
@@ -58,8 +82,9 @@ def test_a_dry_run_shows_the_files_and_writes_nothing(folder: Path) -> None:
         f"--- {folder}/root/usr/share/dbus-1/system.d/{NAME}.conf",
         '<policy user="radio">',
         f'<allow own="{NAME}"/>',
-        f"--- {folder}/root/usr/share/polkit-1/actions/org.sparts.service.policy",
-        '<action id="org.sparts.service.control">',
+        f"--- {folder}/root/usr/share/polkit-1/actions/{NAME}.policy",
+        f'<action id="{NAME}.control">',
+        '<annotate key="org.freedesktop.policykit.owner">unix-user:radio</annotate>',
     ):
         assert text in said
     assert not (folder / "root").exists()
@@ -97,39 +122,172 @@ def test_wrong_use_is_an_error_that_says_what_is_wrong(
     assert "Traceback" not in output
 
 
+def test_the_files_go_by_the_names_of_the_task(folder: Path) -> None:
+    status, said = install(folder, "my_service:Listening", "--system", "--dry-run")
+    assert status == 0, said
+    assert "sparts run my_service:Listening --my-ear-system-bus\n" in said
+    assert "/actions/org.example.my_Ear.policy\n" in said
+    assert '<action id="org.example.my-Ear.control">' in said
+
+
+def process_of(name: str, bus: Daemon) -> int:
+    """Ask for the process that owns a name."""
+    ask = "org.freedesktop.DBus.GetConnectionUnixProcessID"
+    return int(bus.dbus_send("org.freedesktop.DBus", "/", ask, f"string:{name}").split()[-1])
+
+
+def tune(bus: Daemon) -> str:
+    return bus.gdbus(NAME, "/org/example/Radio", f"{NAME}.Tune", "99.5")
+
+
+def end(pid: int) -> None:
+    """End a process of which we are not the parent, and wait for that."""
+    descriptor = os.pidfd_open(pid)
+    os.kill(pid, signal.SIGTERM)
+    assert select.select([descriptor], [], [], 30)[0]
+    os.close(descriptor)
+
+
 @pytest.mark.needs("dbus", "libglib2.0-bin")
-def test_a_session_bus_starts_the_service_when_it_is_called(folder: Path) -> None:
-    script = folder / "run.sh"
-    script.write_text(f"#!/bin/sh\ncd {folder}\nexec {sys.executable} -m sparts run "
-                      "my_service:MyService\n", encoding="utf-8")  # fmt: skip
-    script.chmod(0o755)
+@pytest.mark.parametrize("exec_", [None, f"{sys.executable} -m sparts run my_service:MyService"])
+def test_a_session_bus_starts_the_service_when_it_is_called(
+    folder: Path, exec_: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = folder / "data"
-    status, said = install(folder, "my_service:MyService", "--exec", str(script), home=home)
+    words = ["--exec", exec_] if exec_ else []
+    status, said = install(folder, "my_service:MyService", *words, home=home)
     assert status == 0, said
     services = home / "dbus-1" / "services"
     assert f"wrote {services}/{NAME}.service" in said
+    monkeypatch.setenv("PYTHONPATH", str(folder))  # as if my_service were installed
     with Daemon(folder / "bus", OPEN, services=services) as bus:
-        said = bus.gdbus(NAME, "/org/example/Radio", f"{NAME}.Tune", "99.5")
-        assert said == "('99.5 MHz',)"
-        ask = "org.freedesktop.DBus.GetConnectionUnixProcessID"
-        pid = int(bus.dbus_send("org.freedesktop.DBus", "/", ask, f"string:{NAME}").split()[-1])
-        assert f"{sys.executable}\0-m\0sparts" in Path(f"/proc/{pid}/cmdline").read_text()
-        os.kill(pid, 15)
+        assert tune(bus) == "('99.5 MHz',)"
+        pid = process_of(NAME, bus)
+        command = Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8").split("\0")
+        if exec_:
+            assert command[:-1] == exec_.split()
+        assert command[-3:] == ["run", "my_service:MyService", ""]
+        end(pid)
+        assert tune(bus) == "('99.5 MHz',)"
+        assert process_of(NAME, bus) != pid
+        end(process_of(NAME, bus))
+
+
+@pytest.mark.needs("dbus", "libglib2.0-bin", "util-linux")
+@pytest.mark.needs_root
+def test_the_helper_of_the_system_bus_starts_the_command_as_the_user(public_folder: Path) -> None:
+    """It reads the folder of the system, so it gets another for that; and Python may lie where that
+    user may not read, so the command only tells who it is.
+    """
+    (public_folder / "my_service.py").write_text(SCRIPT, encoding="utf-8")
+    told = public_folder / "told"
+    told.touch()
+    told.chmod(0o666)
+    status, said = install(
+        public_folder, "my_service:MyService", "--system", "--user", "nobody", "--root",
+        str(public_folder / "root"), "--exec", f"/bin/sh -c 'id -un >{told}; exit 77'",
+    )  # fmt: skip
+    assert status == 0, said
+    share = public_folder / "root" / "usr/share/dbus-1"
+    more = f"""
+        <user>messagebus</user>
+        <servicehelper>/usr/lib/dbus-1.0/dbus-daemon-launch-helper</servicehelper>
+        <includedir>{share}/system.d</includedir>
+    """
+    there = f"mount --bind {share}/system-services /usr/share/dbus-1/system-services"
+    with Daemon(
+        public_folder / "bus", RESTRICTIVE, more, "system", services=share / "system-services",
+        prefix=["unshare", "--mount", "sh", "-ec", f'{there}; exec "$@"', "sh"],
+    ) as bus:  # fmt: skip
+        said = bus.gdbus(NAME, "/org/example/Radio", f"{NAME}.Tune", "99.5", check=False)
+        assert "return code 77" in said
+    assert told.read_text(encoding="utf-8") == "nobody\n"
+
+
+class Systemd(DBusServiceTask):
+    """Stands in for systemd, which runs nowhere but as a machine's process 1: starts the units that
+    the bus asks for, as they say.
+    """
+
+    BUS_NAME = "org.freedesktop.systemd1"
+    UNITS: ClassVar[Path]
+    """The folder of the units."""
+
+    def initTask(self) -> None:  # noqa: N802
+        """Nothing has been asked for yet."""
+        super().initTask()
+        self.started: list[tuple[str, subprocess.Popen[bytes]]] = []
+
+    def on_message(self, bus: Bus, message: Message) -> bool:
+        """Start a unit if that is what the bus asks for."""
+        if (message.interface, message.member) == (
+            "org.freedesktop.systemd1.Activator", "ActivationRequest",
+        ):  # fmt: skip
+            (unit,) = message.body
+            section = read_unit(without_repeats(self.UNITS / unit))["Service"]
+            process = subprocess.Popen(
+                shlex.split(section["ExecStart"]),
+                cwd=section["WorkingDirectory"],
+                env=clean_environment(DBUS_SYSTEM_BUS_ADDRESS=self.bus_address()),
+                stdin=subprocess.DEVNULL,
+            )
+            self.started.append((unit, process))
+        return super().on_message(bus, message)
+
+
+def without_repeats(unit: Path) -> str:
+    """Return a unit without the lines whose keys have been there already."""
+    lines = unit.read_text(encoding="utf-8").splitlines()
+    keys = [line.partition("=")[0] if "=" in line else str(n) for n, line in enumerate(lines)]
+    return "\n".join(line for n, line in enumerate(lines) if keys.index(keys[n]) == n)
+
+
+@pytest.mark.needs("dbus", "libglib2.0-bin")
+def test_a_system_bus_has_systemd_start_the_unit_when_the_service_is_called(folder: Path) -> None:
+    run = [sys.executable, "-m", "sparts", "run", "my_service:MyService", "--dbus-system-bus"]
+    units = folder / "units"
+    status, said = run_to_end(
+        [*run, "--systemd-install", "--install-folder", str(units)], cwd=folder
+    )
+    assert status == 0, said
+    status, said = install(
+        folder, "my_service:MyService", "--system", "--user", str(os.geteuid()), "--root",
+        str(folder / "root"), "--systemd-service", "MyService.service", "--exec", "/bin/false",
+    )  # fmt: skip
+    assert status == 0, said
+    share = folder / "root" / "usr/share/dbus-1"
+    more = f"""
+        <includedir>{share}/system.d</includedir>
+        <policy user="{os.geteuid()}"><allow own="org.freedesktop.systemd1"/></policy>
+    """
+    Systemd.UNITS = units
+    with (
+        Daemon(
+            folder / "bus", RESTRICTIVE, more, "system", services=share / "system-services",
+            options=["--systemd-activation"],
+        ) as bus,
+        running(service_of(Systemd), "--dbus-address", bus.address) as service,
+    ):  # fmt: skip
+        started = service.requireTask(Systemd).started
+        assert started == []
+        assert [tune(bus), tune(bus)] == ["('99.5 MHz',)"] * 2
+        ((unit, process),) = started
+        assert unit == "MyService.service"
+        assert process_of(NAME, bus) == process.pid
+        process.terminate()
+        assert process.wait(30) == 0
 
 
 @pytest.mark.needs("dbus", "libglib2.0-bin", "systemd")
 def test_a_restrictive_system_bus_lets_what_the_policy_lets(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sparts.testing.running import make_service, running, service_of
-
     status, said = install(
-        folder, "my_service:MyService", "--system", "--root", str(folder / "root")
-    )
+        folder, "my_service:MyService", "--system", "--user", str(os.geteuid()), "--root",
+        str(folder / "root"),
+    )  # fmt: skip
     assert status == 0, said
     policies = folder / "root" / "usr/share/dbus-1/system.d"
-    from tests.dbus.services import Greeter
-
     with Daemon(
         folder / "bus", RESTRICTIVE, f"<includedir>{policies}</includedir>", kind="system"
     ) as bus:
@@ -145,18 +303,30 @@ def test_a_restrictive_system_bus_lets_what_the_policy_lets(
 
 def test_the_files_are_what_their_readers_take(folder: Path) -> None:
     install(folder, "my_service:MyService", "--system", "--root", str(folder / "root"))
-    import configparser
-    import xml.etree.ElementTree as ET
-
     share = folder / "root" / "usr" / "share"
     parser = configparser.ConfigParser()
     parser.read(share / "dbus-1" / "system-services" / f"{NAME}.service")
     assert parser["D-BUS Service"]["name"] == NAME
     assert Path(parser["D-BUS Service"]["exec"].split()[0]).is_absolute()
     for path in ("dbus-1/system.d/org.example.Radio.conf",
-                 "polkit-1/actions/org.sparts.service.policy"):  # fmt: skip
+                 "polkit-1/actions/org.example.Radio.policy"):  # fmt: skip
         ET.parse(share / path)  # noqa: S314 - our own
     assert not list(share.rglob("*.new"))
+
+
+def test_the_page_shows_what_is_written(folder: Path) -> None:
+    page = ROOT / "docs" / "how-to" / "dbus-system.md"
+    status, said = install(
+        folder, "my_service:MyService", "--system", "--user", "radio", "--dry-run",
+        "--exec", "/opt/radio/bin/sparts run my_service:MyService --dbus-system-bus",
+    )  # fmt: skip
+    assert status == 0, said
+    written = re.sub(r"(?s)<!--.*?-->\n", "", said)
+    blocks = [block.code for block in find_blocks(page, page.read_text(encoding="utf-8"))]
+    shown = [code for code in blocks if "polkit.addRule" not in code]
+    assert len(shown) == 3
+    for code in shown:
+        assert code in written
 
 
 def test_the_command_is_listed_and_imports_nothing_of_dbus_for_that() -> None:

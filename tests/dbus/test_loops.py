@@ -32,7 +32,12 @@ class TestGLibMainLoop(AsyncioLoopContract):
 
 
 @pytest.mark.needs_module("gi")
-def test_what_uses_the_default_context_of_the_thread_runs_in_the_loop() -> None:
+@pytest.mark.parametrize(
+    "argv", [("GLibMainLoopTask",), ("DBusMainLoopTask", "--dbus-loop-glib")], ids=" ".join
+)
+def test_what_uses_the_default_context_of_the_thread_runs_in_the_loop(
+    argv: tuple[str, ...],
+) -> None:
     from gi.repository import GLib
 
     def start(done: Any) -> None:
@@ -40,13 +45,21 @@ def test_what_uses_the_default_context_of_the_thread_runs_in_the_loop() -> None:
         source.set_callback(lambda _: done(GLib.MainContext.ref_thread_default()))
         source.attach(GLib.MainContext.ref_thread_default())
 
-    with running(service_of(glib.GLibMainLoopTask)) as service:
-        task = service.requireTask(glib.GLibMainLoopTask)
+    name, *options = argv
+    with running(service_of(name), *options) as service:
+        task = service.requireTask(name)
 
         async def wait() -> Any:
             came = task.loop.create_future()
             start(came.set_result)
             return await came
 
-        assert task.call(wait).result(WAIT) == task.context
-        assert task.context != GLib.MainContext.default()
+        assert task.call(wait).result(WAIT) == task.loop.context
+        assert task.loop.context != GLib.MainContext.default()
+
+
+@pytest.mark.needs_module("gi")
+def test_the_context_of_the_glib_loop_is_told() -> None:
+    with running(service_of(glib.GLibMainLoopTask)) as service:
+        task = service.requireTask(glib.GLibMainLoopTask)
+        assert task.context is task.loop.context

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import threading
 from pathlib import Path
 
 import pytest
-from sparts.errors import SpartsError, UsageError
+from sparts.errors import SpartsError, TaskFailedError, UsageError
 from sparts.states import ServiceStatus
-from sparts.testing.waiting import log_of, wait_ended, wait_ready, wait_status
+from sparts.tasks.dbus.bus import Bus
+from sparts.tasks.dbus.exporting import dbus_method
+from sparts.testing.waiting import Recorder, log_of, wait_ended, wait_ready, wait_status
 
 from tests.dbus.daemons import Daemon
 from tests.dbus.services import NAME, PATH, Greeter, make_service, running, service_of
@@ -74,6 +78,14 @@ def test_the_system_bus_is_used_where_an_option_or_the_class_says_so(
             assert greet(session_bus) == "('Hello, you',)"
 
 
+def test_the_bus_may_be_an_address_in_the_class(session_bus: Daemon) -> None:
+    class There(Greeter):
+        DEFAULT_BUS = session_bus.address
+
+    with running(service_of(There)):
+        assert greet(session_bus) == "('Hello, you',)"
+
+
 def test_a_name_given_by_option_is_used(session_bus: Daemon) -> None:
     argv = ("--dbus-address", session_bus.address, "--dbus-bus-name", "org.example.Other-1")
     with running(Service, *argv):
@@ -88,6 +100,19 @@ def test_what_is_no_name_is_refused_before_anything_starts(session_bus: Daemon, 
     argv = ("--dbus-address", session_bus.address, "--dbus-bus-name", name)
     with pytest.raises(UsageError, match="is no name on a bus"):
         make_service(Service, *argv).startBG()
+
+
+def test_the_name_of_a_service_gives_the_names_on_the_bus(session_bus: Daemon) -> None:
+    service = make_service(service_of("DBusServiceTask"), "--dbus-address", session_bus.address)
+    service.name = "Second-1.Radio"
+    thread = service.startBG()
+    found = session_bus.gdbus(
+        "org.sparts.Second-1.Radio", "/Second_1_Radio/fb303", "com.facebook.fb303.Service.getName"
+    )
+    assert found == "('Second-1.Radio',)"
+    assert service.requireTask("DBusServiceTask").path == "/org/sparts/Second_1/Radio"
+    service.shutdown()
+    thread.join()
 
 
 # -- no bus ----------------------------------------------------------------------------------------
@@ -228,12 +253,11 @@ def test_a_policy_that_refuses_with_optional_is_a_warning_until_it_lets(
 ) -> None:
     with running(Service, "--dbus-address", system_bus.address, "--dbus-optional") as service:
         assert "does not let this user own" in service.status_details()
-        policy = f'<policy user="root"><allow own="{NAME}"/></policy>'
+        policy = f'<policy user="{os.geteuid()}"><allow own="{NAME}"/></policy>'
         (tmp_path / "system.d" / "greeter.conf").write_text(
             f"<busconfig>{policy}</busconfig>", encoding="utf-8"
         )
-        assert system_bus.process is not None
-        system_bus.gdbus("org.freedesktop.DBus", "/", "org.freedesktop.DBus.ReloadConfig")
+        system_bus.reload()
         wait_status(service, ServiceStatus.ALIVE)
         assert service.requireTask(Greeter).owns_name
 
@@ -275,8 +299,59 @@ def test_a_call_that_runs_when_the_daemon_is_killed_ends_and_the_next_is_answere
         caller.join(30)
         assert "Error" in said[0]
         task.release.set()
-        wait_status(service, ServiceStatus.ALIVE)
+        session_bus.wait_for_name(NAME)
         assert greet(session_bus) == "('Hello, you',)"
+
+
+def test_attempts_to_connect_again_come_at_intervals_that_double_up_to_a_limit(
+    session_bus: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleep, waits = asyncio.sleep, Recorder[float]()
+
+    class Patient(Greeter):
+        FIRST_RETRY, MAX_RETRY = 1000.0, 5000.0
+
+    async def note(seconds: float) -> None:
+        ours = seconds >= Patient.FIRST_RETRY / 2
+        if ours:
+            waits(seconds)
+        if ours and len(waits.items) == 5:
+            session_bus.start()
+        elif not ours or len(waits.items) > 5:
+            await sleep(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", note)
+    with running(service_of(Patient), "--dbus-address", session_bus.address) as service:
+        session_bus.kill()
+        waits.wait(5)
+        wait_status(service, ServiceStatus.ALIVE)
+        session_bus.kill()
+        waits.wait(6)
+    wanted = [1000, 2000, 4000, 5000, 5000, 1000]
+    assert waits.items == [pytest.approx(0.95 * wait, rel=0.06) for wait in wanted]
+
+
+def test_what_is_no_fault_of_the_bus_ends_the_service_when_it_joins_again(
+    session_bus: Daemon,
+) -> None:
+    class Once(Greeter):
+        joins = 0
+
+        async def joining(self, bus: Bus) -> None:
+            self.joins += 1
+            if self.joins == 2:
+                raise LookupError("a mistake")
+            await super().joining(bus)
+
+    service = make_service(service_of(Once), "--dbus-address", session_bus.address)
+    thread = service.startBG()
+    session_bus.restart()
+    try:
+        with pytest.raises(TaskFailedError, match="Once failed: LookupError: a mistake"):
+            thread.join(30)
+    finally:
+        service.shutdown()
+    assert thread.status == 1
 
 
 def test_the_service_stops_while_it_waits_to_try_again(session_bus: Daemon) -> None:
@@ -304,3 +379,30 @@ def test_a_call_that_still_runs_at_the_stop_is_waited_for(session_bus: Daemon) -
         task.release.set()
     caller.join(30)
     assert said == ["('released',)"]
+
+
+def test_a_call_that_does_not_end_at_the_stop_is_cut_off_and_logged(session_bus: Daemon) -> None:
+    class Hanging(Greeter):
+        @dbus_method
+        async def Hang(self) -> None:  # noqa: N802
+            self.began.set()
+            await asyncio.get_running_loop().create_future()
+
+    said: list[str] = []
+
+    def call() -> None:
+        said.append(session_bus.gdbus(NAME, PATH, f"{NAME}.Hang", check=False))
+
+    argv = ("--dbus-address", session_bus.address, "--stop-timeout", "2s")
+    service = make_service(service_of(Hanging), *argv)
+    thread = service.startBG()
+    with log_of(service) as log:
+        caller = threading.Thread(target=call)
+        caller.start()
+        assert service.requireTask(Hanging).began.wait(30)
+        service.shutdown()
+        thread.join()
+        log.wait_for_line("WARNING:.*1 calls were cut off: they took too long to finish")
+    caller.join(30)
+    assert thread.status == 0
+    assert "Error" in said[0]

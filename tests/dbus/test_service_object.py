@@ -1,23 +1,17 @@
-"""The service itself on the bus, and who may change something of it."""
-
-# ruff: noqa: N802 - names as they are on the bus
+"""The service itself on the bus; test_control.py: who may change something on a system bus."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sparts.options import option
-from sparts.tasks.dbus import DBusObject, DBusServiceTask, caller, dbus_method
-from sparts.tasks.dbus.types import UInt32
-from sparts.testing.running import make_service, running, service_of
+from sparts.testing.running import make_service, running
 from sparts.testing.waiting import wait_ended
 from sparts.vservice import VService
 
@@ -69,6 +63,8 @@ def test_a_service_tells_of_itself_without_a_line_of_code(
     for text in ("'Name': <'Station'>", "'Version': <'1.2'>", "'Status': <'ALIVE'>",
                  "'StatusDetails': <''>", "'Ready': <true>"):  # fmt: skip
         assert text in properties
+    seen = station.requireTask("DBusServiceTask").proxy(NAME, "/Station/sparts", SPARTS)
+    assert seen.get("StartTime") == station.start_time
     assert ask(session_bus, "listTasks") == "(['DBusMainLoopTask', 'DBusServiceTask'],)"
     assert float(ask(session_bus, "uptime").strip("(),")) > 0
     assert "('volume'" not in ask(session_bus, "listOptions")
@@ -121,6 +117,17 @@ def test_changes_are_signalled(session_bus: Daemon, station: Station) -> None:
         seen = monitor.read_until('string "DBusServiceTask"')
         assert 'string "STOPPING"' in seen
         assert "member=TaskChanged" in seen
+        assert "member=PropertiesChanged" in monitor.read_until("member=")
+
+
+def test_whether_it_is_ready_is_told_with_the_status(session_bus: Daemon, station: Station) -> None:
+    argv = ("--dbus-address", session_bus.address, "--dbus-queue")
+    with running(Station, *argv) as second:
+        task = second.requireTask("DBusServiceTask")
+        with Monitor(session_bus, f"sender='{task.unique_name}',path='/Station/sparts'") as monitor:
+            station.shutdown()
+            assert "member=StatusChanged" in monitor.read_until('string "ALIVE"')
+            assert 'string "Ready"' in monitor.read_until("boolean true")
 
 
 def test_fb303_is_there_without_thrift(session_bus: Daemon, station: Station) -> None:
@@ -148,6 +155,7 @@ def test_fb303_is_there_without_thrift(session_bus: Daemon, station: Station) ->
     assert ask_fb303(bus, "getRegexExportedValues", "col") == "({'colour': 'green'},)"
     assert ask_fb303(bus, "getOption", "volume") == "('3',)"
     assert "is not a regular expression" in ask_fb303(bus, "getRegexCounters", "(", check=False)
+    assert "1 to 600 seconds" in ask_fb303(bus, "getCpuProfile", "0", check=False)
 
 
 # -- control ---------------------------------------------------------------------------------------
@@ -169,6 +177,14 @@ def test_nothing_is_changed_on_a_session_bus_without_the_option(
         assert "AccessDenied" in ask_fb303(session_bus, method, *args, check=False)
     assert station.volume == 3
     assert not station.ended.is_set()
+
+
+def test_a_bus_by_its_address_is_no_system_bus(session_bus: Daemon) -> None:
+    argv = ("--dbus-address", session_bus.address, "--dbus-system-bus")
+    with running(Station, *argv) as service:
+        said = ask(session_bus, "setOption", "volume", "<5>", check=False)
+        assert "AccessDenied: setOption is not allowed here" in said
+        assert service.getOption("volume") == 3
 
 
 def test_with_the_option_clients_change_options_and_warnings(
@@ -210,104 +226,8 @@ def test_with_the_option_clients_reload_restart_and_end_the_service(session_bus:
     assert reloaded.wait(30)
     ask(session_bus, "restart")
     assert wait_ended(service) is None
-    session_bus.run(["gdbus", "wait", "--address", session_bus.address, "--timeout", "30", NAME])
+    session_bus.wait_for_name(NAME)
     ask(session_bus, "shutdown")
     thread.join(30)
     assert not thread.is_alive()
     assert thread.status == 0
-
-
-POLICY = f"""\
-<busconfig>
-  <policy user="root">
-    <allow own="{NAME}"/>
-    <allow own="org.freedesktop.PolicyKit1"/>
-  </policy>
-  <policy context="default">
-    <allow send_destination="{NAME}"/>
-    <allow send_destination="org.freedesktop.PolicyKit1"/>
-  </policy>
-</busconfig>
-"""
-
-
-class Authority(DBusObject):
-    """Speaks for polkit, as its interface is documented: polkit itself needs a whole system."""
-
-    INTERFACE = "org.freedesktop.PolicyKit1.Authority"
-
-    def __init__(self) -> None:
-        self.allow = False
-        self.asked: list[tuple[Any, ...]] = []
-
-    @dbus_method
-    def CheckAuthorization(
-        self,
-        subject: tuple[str, dict[str, Any]],
-        action_id: str,
-        details: dict[str, str],
-        flags: UInt32,
-        cancellation_id: str,
-    ) -> tuple[tuple[bool, bool, dict[str, str]]]:
-        self.asked.append((*subject, action_id, flags, caller().sender))
-        return ((self.allow, False, {}),)
-
-
-class Polkit(DBusServiceTask):
-    BUS_NAME = "org.freedesktop.PolicyKit1"
-    OPT_PREFIX = "polkit"
-
-    def initTask(self) -> None:
-        super().initTask()
-        self.authority = Authority()
-        self.export("/org/freedesktop/PolicyKit1/Authority", self.authority)
-
-
-def as_nobody(bus: Daemon, method: str, *args: str) -> str:
-    os.chmod(bus.socket, 0o777)
-    for folder in (bus.socket.parent, *bus.socket.parent.parents):
-        if str(folder) not in ("/", "/tmp"):
-            folder.chmod(folder.stat().st_mode | 0o055)
-    command = ["gdbus", "call", "--address", bus.address, "--dest", NAME, "--object-path",
-               "/Station/sparts", "--method", f"{SPARTS}.{method}", *args]  # fmt: skip
-    return bus.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command], False)
-
-
-@pytest.fixture
-def on_system_bus(
-    system_bus: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Daemon]:
-    """The station runs on a system bus whose policy lets it."""
-    (tmp_path / "system.d" / "station.conf").write_text(POLICY, encoding="utf-8")
-    system_bus.restart()
-    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", system_bus.address)
-    with running(Station, "--dbus-system-bus"):
-        yield system_bus
-
-
-@pytest.mark.needs("util-linux")
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
-def test_on_the_system_bus_root_may_change_something_and_others_may_not(
-    on_system_bus: Daemon,
-) -> None:
-    said = as_nobody(on_system_bus, "setOption", "volume", "<5>")
-    assert "AccessDenied" in said
-    assert "not allowed to user 65534" in said
-    assert as_nobody(on_system_bus, "getOption", "volume") == "(<int64 3>,)"
-    ask(on_system_bus, "setOption", "volume", "<6>")
-    assert as_nobody(on_system_bus, "getOption", "volume") == "(<int64 6>,)"
-
-
-@pytest.mark.needs("util-linux")
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
-def test_on_the_system_bus_polkit_may_let_others(on_system_bus: Daemon) -> None:
-    argv = ("--polkit-address", on_system_bus.address)
-    with running(service_of(Polkit), *argv) as service:
-        authority: Authority = service.requireTask(Polkit).authority
-        assert "AccessDenied" in as_nobody(on_system_bus, "setOption", "volume", "<5>")
-        authority.allow = True
-        assert as_nobody(on_system_bus, "setOption", "volume", "<5>") == "()"
-        assert ask(on_system_bus, "getOption", "volume") == "(<int64 5>,)"
-    kind, name, action, flags, _ = authority.asked[0]
-    assert (kind, action, flags) == ("system-bus-name", "org.sparts.service.control", 0)
-    assert name["name"].startswith(":1.")

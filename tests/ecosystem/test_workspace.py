@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 from scripts import system_packages
 from scripts.build_distributions import ROOT, find_projects
 from scripts.system_packages import SystemPackage
-from tests.needs import require, require_module
+from tests.needs import require, require_module, require_root
 
 HERE = SystemPackage("here", sys.executable, "nothing")
 MISSING = SystemPackage("missing", "/no/such/file", "a good deal")
@@ -182,6 +182,20 @@ def test_a_missing_module_skips_the_test_or_fails_it_where_all_are_required(
     monkeypatch.setenv("SPARTS_REQUIRE_ALL", "1")
     with pytest.raises(pytest.fail.Exception, match="allows no skip"):
         require_module(["nothing_of_that_name"])
+
+
+def test_a_test_that_needs_root_is_skipped_or_fails_where_all_are_required(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    require_root()
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    monkeypatch.delenv("SPARTS_REQUIRE_ALL", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="only root can"):
+        require_root()
+    monkeypatch.setenv("SPARTS_REQUIRE_ALL", "1")
+    with pytest.raises(pytest.fail.Exception, match="allows no skip"):
+        require_root()
 
 
 def test_what_is_built_is_not_in_the_lock_that_every_setup_installs() -> None:

@@ -73,7 +73,15 @@ class Bus(MessageBus):
         except (InvalidAddressError, ValueError) as error:
             raise BusError(f"{address!r} is no address of a bus: {error}") from error
         bus.passes_fds = passes_fds
-        bus.add_message_handler(lambda message: handle(bus, message))
+
+        def handle_with_fds(message: Message) -> Any:
+            if not message.unix_fds:  # else the next message's would be put into the same list
+                message.unix_fds = []
+            return handle(bus, message)
+
+        bus.add_message_handler(
+            handle_with_fds if passes_fds else lambda message: handle(bus, message)
+        )
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 await bus.connect()

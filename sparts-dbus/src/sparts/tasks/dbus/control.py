@@ -1,7 +1,7 @@
 """Who may change something of a service by D-Bus.
 
-With ``--dbus-control``, everybody whom the bus lets call. Else nobody on a session bus; and on the
-system bus root, the user that the service runs as, and whom polkit lets do `ACTION`.
+With ``--dbus-control``, everybody whom the bus lets call. Else on the system bus root, the user
+that the service runs as, and whom polkit lets do `action_of` the service; on other buses nobody.
 https://www.freedesktop.org/software/polkit/docs/latest/eggdbus-interface-org.freedesktop.PolicyKit1.Authority.html
 """
 
@@ -18,11 +18,18 @@ if TYPE_CHECKING:
     from sparts.tasks.dbus.calls import Caller
     from sparts.tasks.dbus.service import DBusServiceTask
 
-ACTION = "org.sparts.service.control"
-"""The action that polkit is asked for."""
 POLKIT = "org.freedesktop.PolicyKit1"
 ASK_THE_USER = 1
 """The flag of a check that may show the user a dialog."""
+
+
+def action_of(bus_name: str) -> str:
+    """Return the action that polkit is asked for, by the name of the service on the bus.
+
+    Each service has one of its own: polkit answers who is not root only about actions that are
+    declared to be that user's.
+    """
+    return bus_name.replace("_", "-") + ".control"  # no action may have a _ in it
 
 
 async def authorize(task: DBusServiceTask, what: str) -> None:
@@ -39,32 +46,34 @@ async def authorize(task: DBusServiceTask, what: str) -> None:
         return
     flag = f"--{task.option_prefix()}-control"
     who = caller()
-    if not task.system_bus:
+    if task.address or not task.system_bus:
         raise _denied(f"{what} is not allowed here: the service was not started with {flag}.")
     (uid,) = await who.bus.ask("GetConnectionUnixUser", "s", who.sender)
-    if uid in (0, os.geteuid()) or await _polkit_agrees(who):
+    if uid in (0, os.geteuid()) or await _polkit_agrees(task, who):
         task.logger.info("%s was asked for by %s, user %d", what, who.sender, uid)
         return
     raise _denied(
         f"{what} is not allowed to user {uid}: it takes root, user {os.geteuid()}, the action "
-        f"{ACTION} by polkit, or a service that was started with {flag}."
+        f"{action_of(task.name_on_bus)} by polkit, or a service that was started with {flag}."
     )
 
 
-async def _polkit_agrees(who: Caller) -> bool:
+async def _polkit_agrees(task: DBusServiceTask, who: Caller) -> bool:
     interactive = who.message.flags & MessageFlag.ALLOW_INTERACTIVE_AUTHORIZATION
     subject = ["system-bus-name", {"name": Variant("s", who.sender)}]
+    flags = ASK_THE_USER if interactive else 0
     message = Message(
         POLKIT,
         "/org/freedesktop/PolicyKit1/Authority",
         POLKIT + ".Authority",
         "CheckAuthorization",
         signature="(sa{sv})sa{ss}us",
-        body=[subject, ACTION, {}, ASK_THE_USER if interactive else 0, ""],
+        body=[subject, action_of(task.name_on_bus), {}, flags, ""],
     )
     try:
         ((authorized, _challenge, _details),) = await who.bus.request(message)
-    except DBusError:  # there is no polkit, or it will not say
+    except DBusError as error:  # there is no polkit, or it will not say
+        task.logger.info("polkit does not say whether %s may: %s", who.sender, error)
         return False
     return bool(authorized)
 

@@ -21,7 +21,7 @@ from xml.sax.saxutils import escape, quoteattr
 from sparts.cli.targets import find_service
 from sparts.errors import UsageError
 from sparts.options import parse_options
-from sparts.tasks.dbus.control import ACTION
+from sparts.tasks.dbus.control import action_of
 from sparts.tasks.dbus.service import DBusServiceTask
 
 if TYPE_CHECKING:
@@ -50,17 +50,18 @@ ACTION_FILE = """\
 <?xml version="1.0" encoding="UTF-8"?>
 <!DOCTYPE policyconfig PUBLIC "-//freedesktop//DTD PolicyKit Policy Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/PolicyKit/1/policyconfig.dtd">
-<!-- Who may change options of sparts services, restart and end them, beside root and the user that
-     they run as. Made by `sparts dbus-install`. -->
+<!-- Who may change options of {title}, restart and end it, beside root and the user that it
+     runs as, who may ask polkit for this action. Made by `sparts dbus-install`. -->
 <policyconfig>
-  <action id="{action}">
-    <description>Control a service</description>
-    <message>Authentication is required to control a service</message>
+  <action id={action}>
+    <description>Control {title}</description>
+    <message>Authentication is required to control {title}</message>
     <defaults>
       <allow_any>auth_admin</allow_any>
       <allow_inactive>auth_admin</allow_inactive>
       <allow_active>auth_admin_keep</allow_active>
     </defaults>
+    <annotate key="org.freedesktop.policykit.owner">unix-user:{owner}</annotate>
   </action>
 </policyconfig>
 """
@@ -113,26 +114,28 @@ def _parser() -> argparse.ArgumentParser:
 def _files(wanted: argparse.Namespace, options: list[str]) -> Iterator[tuple[Path, str]]:
     """Give the paths and the texts of the files."""
     service = find_service([wanted.service])
-    name = _bus_name(service, options)
+    task = _find_task(service, options)
+    name = task.name_on_bus
     root = Path(wanted.root)
     services = root / SYSTEM_SERVICES[1:] if wanted.system else _session_services(root)
-    lines = ["[D-BUS Service]", f"Name={name}", f"Exec={_command(wanted, options)}"]
+    lines = ["[D-BUS Service]", f"Name={name}", f"Exec={_command(wanted, task, options)}"]
     if wanted.system:
         lines.append(f"User={wanted.user}")
     if wanted.systemd_service:
         lines.append(f"SystemdService={wanted.systemd_service}")
     yield services / f"{name}.service", "\n".join(lines) + "\n"
     if wanted.system:
-        policy = POLICY.format(
-            title=escape(service.__name__), user=quoteattr(wanted.user), name=quoteattr(name)
-        )
+        title = escape(service.__name__)
+        policy = POLICY.format(title=title, user=quoteattr(wanted.user), name=quoteattr(name))
         yield root / SYSTEM_POLICIES[1:] / f"{name}.conf", policy
-        text = ACTION_FILE.format(action=ACTION)
-        yield root / ACTIONS[1:] / "org.sparts.service.policy", text
+        action = ACTION_FILE.format(
+            title=title, action=quoteattr(action_of(name)), owner=escape(wanted.user)
+        )
+        yield root / ACTIONS[1:] / f"{name}.policy", action
 
 
-def _bus_name(service_class: type[VService], options: list[str]) -> str:
-    """Return the name that a service with these options owns."""
+def _find_task(service_class: type[VService], options: list[str]) -> DBusServiceTask:
+    """Return the task that owns the name of a service with these options."""
     service = service_class(parse_options(service_class._buildArgumentParser(), options))
     tasks: list[type[DBusServiceTask]] = [
         task
@@ -143,7 +146,7 @@ def _bus_name(service_class: type[VService], options: list[str]) -> str:
         raise UsageError(f"{service_class.__name__} has no DBusServiceTask, so no name on a bus.")
     task = tasks[0](service)
     task.check_offer()
-    return task.name_on_bus
+    return task
 
 
 def _session_services(root: Path) -> Path:
@@ -152,7 +155,7 @@ def _session_services(root: Path) -> Path:
     return root / home.lstrip("/") / "dbus-1" / "services"
 
 
-def _command(wanted: argparse.Namespace, options: list[str]) -> str:
+def _command(wanted: argparse.Namespace, task: DBusServiceTask, options: list[str]) -> str:
     """Return the command line that starts the service; its program as an absolute path."""
     if wanted.command:
         program = shlex.split(wanted.command)[0]
@@ -162,7 +165,8 @@ def _command(wanted: argparse.Namespace, options: list[str]) -> str:
     sparts = os.path.join(os.path.dirname(sys.executable), "sparts")
     if not os.path.exists(sparts):
         sparts = shutil.which("sparts") or sparts
-    bus = ["--dbus-system-bus"] if wanted.system else []
+    prefix = task.option_prefix().replace("_", "-")
+    bus = [f"--{prefix}-system-bus"] if wanted.system else []
     return shlex.join([sparts, "run", wanted.service, *bus, *options])
 
 

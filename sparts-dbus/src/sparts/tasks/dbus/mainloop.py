@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, overload
 
 from sparts.loops import LoopBoundTask
 from sparts.options import option
@@ -10,8 +10,10 @@ from sparts.tasks.asyncio import AsyncioLoopTask
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from concurrent.futures import Future
+
+    from sparts.taskset import TaskReference
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,13 +42,18 @@ class DBusMainLoopTask(AsyncioLoopTask):
 class DBusTask(LoopBoundTask):
     """A task that lives on the loop of D-Bus: override `start_in_loop` and `stop_in_loop`."""
 
-    LOOP = DBusMainLoopTask
+    LOOP: ClassVar[TaskReference] = DBusMainLoopTask
 
-    def asyncRun(self, cb: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:  # noqa: N802
+    @overload
+    def asyncRun(
+        self, cb: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Future[T]: ...
+    @overload
+    def asyncRun(self, cb: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]: ...
+    def asyncRun(self, cb: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: N802
         """Run a function in the loop's thread, from any thread; the same as ``loop_task.call``.
 
         Raises:
             LoopStoppedError: the loop has ended for good.
         """
-        future: Any = self.loop_task.call(cb, *args, **kwargs)
-        return future  # type: ignore[no-any-return]
+        return self.loop_task.call(cb, *args, **kwargs)
