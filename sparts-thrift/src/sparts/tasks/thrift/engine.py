@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 _LISTEN = select.EPOLLIN | select.EPOLLET
 _TALK = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
-_LEAVE_ALONE = select.EPOLLET
 _BATCH = 16
 """Events that a thread takes at once where no call waits for anything."""
 _FEW = 2
@@ -114,9 +113,10 @@ class Engine:
         if not self.connections:
             self.emptied.set()
         for connection in list(self.connections.values()):
-            self.requeue(connection)
             if connection.attended:
                 connection.release()
+            else:
+                self.requeue(connection)
 
     def finish(self) -> None:
         """Have the threads end when they have done what they do now."""
@@ -250,7 +250,7 @@ class Engine:
 
     def attends(self, connection: Connection) -> None:
         """Note that this thread waits in the read of a connection, and not for events."""
-        self._epoll.modify(connection.sock.fileno(), _LEAVE_ALONE)
+        self._epoll.unregister(connection.sock.fileno())
         with self._crew:
             self._awake -= 1
         if self._awake <= self._most_calls - len(self._room):
@@ -260,7 +260,10 @@ class Engine:
         """Note that it does not any more."""
         with self._crew:
             self._awake += 1
-        self.requeue(connection)
+        with contextlib.suppress(
+            OSError, ValueError
+        ):  # it is about to be closed, or the engine was
+            self._epoll.register(connection.sock.fileno(), _TALK)
 
     def forget(self, connection: Connection) -> None:
         """Take out a connection that is about to be closed."""
