@@ -277,6 +277,16 @@ def test_coroutines_of_several_clients_run_at_a_time(service_factory: ServiceFac
             assert texts(connection, 1) == ["a"]
 
 
+def test_coroutines_of_inline_handlers_run_in_their_loop(service_factory: ServiceFactory) -> None:
+    class Both(AsyncHandler):
+        INLINE = True
+
+    service = service_factory(service_of(NBServerTask, Both), *HERE)
+    with apache_client(service) as asking:
+        assert asking.text("a") == "a"
+        assert asking.add(1, 2) == 3
+
+
 def test_it_speaks_over_a_unix_socket(service_factory: ServiceFactory, tmp_path: Any) -> None:
     path = str(tmp_path / "thrift.sock")
     service = service_factory(service_of(NBServerTask, EchoHandler), "--thrift-sock", path)

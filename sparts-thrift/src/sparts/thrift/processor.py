@@ -73,8 +73,8 @@ class Method:
         self.spec = spec
         self.name = spec.name.encode()
         self.function = function
-        self.inline = handler.INLINE
         self.asynchronous = inspect.iscoroutinefunction(function)
+        self.inline = handler.INLINE and not self.asynchronous
         self.oneway = spec.result is None
         self.new_arguments, self.arguments_spec = _light(spec.arguments, spec.arguments_spec)
         self._new_result, self._result_spec = _light(spec.result, spec.result_spec)

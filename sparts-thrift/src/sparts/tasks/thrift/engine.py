@@ -11,7 +11,7 @@ of new clients, and of the end. It is so until the first request that comes when
 
 Threads that are not needed rest: the fewer wait for events, the cheaper is each. One that begins a
 call while no other is left to talk to the clients wakes one. So there are as many awake as the
-calls take, and two where these wait for nothing.
+calls take; and where these wait for nothing, one: two would wait for the interpreter's lock.
 """
 
 from __future__ import annotations
@@ -42,8 +42,6 @@ _LISTEN = select.EPOLLIN | select.EPOLLET
 _TALK = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 _BATCH = 16
 """Events that a thread takes at once where no call waits for anything."""
-_FEW = 2
-"""Clients that one thread serves best by itself where no call waits for anything."""
 _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _RETRY_ACCEPT = 1.0
 
@@ -188,13 +186,9 @@ class Engine:
                 self._woken += 1
                 self._crew.notify()
 
-    def _count_clients(self) -> None:
-        """See how many threads are to talk to the clients: many have something to say at once."""
+    def _see_who_is_alone(self) -> None:
+        """See whether there is one client only."""
         self.alone = len(self.connections) == 1 and not self.idle_timeout and not self.draining
-        spare = 2 if not self._inline or len(self.connections) > _FEW else 1
-        more, self._spare = spare > self._spare, spare
-        if more:
-            self._wake_one()
 
     def _accept(self, descriptor: int) -> None:
         with self._accepting:
@@ -240,7 +234,7 @@ class Engine:
         self.task.n_accepted.increment()
         if self.idle_timeout:
             self.deadlines.expect(connection.active + self.idle_timeout)
-        self._count_clients()
+        self._see_who_is_alone()
         self._epoll.register(descriptor, _TALK)
 
     def requeue(self, connection: Connection) -> None:
@@ -272,7 +266,7 @@ class Engine:
             with contextlib.suppress(ValueError):  # the engine was closed
                 self._epoll.unregister(descriptor)
             del self.connections[descriptor]
-            self._count_clients()
+            self._see_who_is_alone()
         if self.draining and not self.connections:
             self.emptied.set()
 

@@ -101,9 +101,8 @@ class NBServerTask(Listening, ThriftServerTask):
 
     def start(self) -> None:
         """Begin to accept connections."""
-        # Two more than calls may run at a time (of inline ones that is one): so one can always talk
-        # to the clients, and one wait for a client that is alone.
-        self.workers = 3 if self.all_inline else self.n_threads + 2
+        # So that one can always talk to the clients, and one wait for a client that is alone.
+        self.workers = 2 + (0 if self.all_inline else self.n_threads)
         self._engine = Engine(self)
         self._engine.listen(self.take_sockets())
         super().start()
