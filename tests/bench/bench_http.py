@@ -24,9 +24,9 @@ from tests.bench.processes import Contender, on_core
 SCRIPTS = Path(__file__).with_name("http")
 NAMES = {"sparts": "on_sparts", "tornado": "raw"}
 CONNECTIONS = (16, 256)
-ROUNDS = 15
-SECONDS = 2
-WARM_UP = 1
+PAIRS = 6
+TURNS = 4
+SECONDS = 1
 IDLE_CONNECTIONS = 10_000
 REST = 10.0
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -62,10 +62,10 @@ def processor_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def put_load(contender: Contender, port: int, connections: int, seconds: int) -> Load:
-    """Ask for so long over that many connections; RuntimeError if anything was not answered."""
+def put_load(contender: Contender, port: int, connections: int) -> Load:
+    """Ask for SECONDS over that many connections; RuntimeError if anything was not answered."""
     before = processor_seconds(contender.process.pid)
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{SECONDS}s", "--latency"]
     done = subprocess.run(
         [*command, f"http://127.0.0.1:{port}/"], capture_output=True, text=True, check=True
     ).stdout
@@ -80,27 +80,31 @@ def put_load(contender: Contender, port: int, connections: int, seconds: int) ->
     return Load(float(per_second[1]), float(p99[1]) * UNITS[p99[2]], cpu)
 
 
-def measure_one(name: str, *args: str) -> dict[int, Load]:
-    """Start one server, and give what it does with few and with many connections.
+def measure_load(report: Report, loop: str, *args: str) -> None:
+    """Compare requests a second and the slowest of a hundred, at 16 and 256 connections.
 
     Two processes of the same code differ by some percent for all their life, as their memory lies
-    differently. So every round has new ones.
+    differently, and the speed of a (virtual) machine from one second to the next. So there are
+    several pairs of servers, and those of a pair are asked in turns, for a second each.
     """
-    with on_core(0):
-        contender = Contender(SCRIPTS / f"{NAMES[name]}.py", *args)
-    with contender, on_core(1):
-        port = contender.read_stamp("port")
-        contender.read_stamp("ready")
-        put_load(contender, port, CONNECTIONS[0], WARM_UP)
-        return {number: put_load(contender, port, number, SECONDS) for number in CONNECTIONS}
-
-
-def measure_load(report: Report, loop: str, *args: str) -> None:
-    """Compare requests a second and the slowest of a hundred, at 16 and 256 connections."""
-    found = interleave({name: partial(measure_one, name, *args) for name in NAMES}, rounds=ROUNDS)
+    found: dict[str, dict[int, list[Load]]] = {
+        name: {number: [] for number in CONNECTIONS} for name in NAMES
+    }
+    for _ in range(PAIRS):
+        with on_core(0), serving(*args) as running, on_core(1):
+            for contender, port in running.values():
+                put_load(contender, port, CONNECTIONS[0])  # warms it up
+            for connections in CONNECTIONS:
+                contenders = {
+                    name: partial(put_load, contender, port, connections)
+                    for name, (contender, port) in running.items()
+                }
+                loads = interleave(contenders, rounds=TURNS, warmup=0)
+                for name in NAMES:
+                    found[name][connections] += loads[name]
     for connections in CONNECTIONS:
         label = f"{connections} connections, {loop}"
-        ours, theirs = ([one[connections] for one in found[name]] for name in NAMES)
+        ours, theirs = (found[name][connections] for name in NAMES)
         report.ratio(
             f"requests/s, {label}",
             [load.per_second for load in ours],

@@ -372,3 +372,33 @@ def test_start_that_hangs_in_the_background_and_ends_late() -> None:
     (left,) = set(threading.enumerate()) - before
     release.set()
     left.join()
+
+
+def test_what_was_there_at_the_start_is_collected_after_a_restart_and_not_before(
+    tmp_path: Path,
+) -> None:
+    body = """
+import gc, weakref
+class Loop:
+    def __init__(self):
+        self.me = self
+first = Loop()
+gone = weakref.ref(first)
+class A(VTask):
+    def _runloop(self):
+        global first
+        while not gc.get_freeze_count():  # soon after all have started
+            time.sleep(0.001)
+        first, again = None, first is None
+        gc.collect()
+        say("gone:", gone() is None)
+        if not again:
+            self.service.restart()
+        self.stop_event.wait()
+class S(VService):
+    TASKS = [A]
+"""
+    with service(tmp_path, body) as process:
+        assert process.read_until("gone: (.*)")[1] == "False"
+        assert process.read_until("gone: (.*)")[1] == "True"
+        assert process.stop() == 0

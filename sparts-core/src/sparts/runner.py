@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -61,6 +62,9 @@ class ServiceThread(threading.Thread):
         """Run instances, in the current thread, until one ends that is not to be restarted."""
         try:
             while self._run_instance().restart:
+                if self._guard:
+                    gc.unfreeze()
+                    gc.collect()
                 self.service = self.service.successor()
         except UsageError as error:
             self.status, self.error, self.refused = EXIT_USAGE, error, True
@@ -83,6 +87,8 @@ class ServiceThread(threading.Thread):
         return outcome
 
     def _start_succeeded(self) -> None:
+        if self._guard:  # what is there now stays: collections need not look at it again and again
+            gc.freeze()
         self._succeeded = True
         self._settled.set()
 

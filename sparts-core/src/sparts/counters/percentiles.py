@@ -56,8 +56,7 @@ def octaves_of(bins: Iterable[tuple[int, int]]) -> Counter[int]:
 def buckets_of(octaves: Mapping[int, int]) -> Iterator[tuple[float, int]]:
     """Bounds, each with how many values are not above it: both ends of what holds any, then inf."""
     total = 0
-    ends = {end for octave in octaves for end in (max(octave - 1, 0), octave)}
-    for octave in sorted(ends):
+    for octave in sorted({end for full in octaves for end in (max(full - 1, 0), full)}):
         total += octaves.get(octave, 0)
         if octave < 2 * _BIAS:
             yield 2.0 ** (octave + 1 - _BIAS) if octave else 0.0, total
