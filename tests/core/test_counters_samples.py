@@ -16,7 +16,9 @@ from sparts.counters.spans import Span
 from sparts.testing.clock import TurnableClock
 
 ALL = list(SampleType)
-finite = st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False, width=64)
+finite = st.floats(allow_nan=False, allow_infinity=False, width=64).filter(
+    lambda value: not 0 < abs(value) < 2.3e-308  # what is that small counts as zero
+)
 
 
 def tell(given: samples, kind: str, window: int = 60) -> float:
@@ -318,7 +320,7 @@ def test_buckets_count_everything_up_to_and_with_their_bounds() -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(values=st.lists(finite.filter(lambda value: not 0 < value < 1e-307), max_size=100))
+@given(values=st.lists(finite, max_size=100))
 def test_buckets_equal_what_a_careful_list_says(values: list[float]) -> None:
     recorded = samples(types=[SampleType.P50], windows=[60], name="x", clock=TurnableClock())
     for value in values:
