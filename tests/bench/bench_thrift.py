@@ -31,7 +31,7 @@ THRIFTPY2 = ("thriftpy2 TThreadedServer", "thriftpy2 aio")
 MANY = (8, 64)
 SECONDS = 0.5
 ROUNDS = 7
-TURNS_SECONDS, TURNS_ROUNDS = 0.25, 25
+TURNS_SECONDS, TURNS = 0.1, 75
 IDLE = 5.0
 
 
@@ -201,7 +201,7 @@ def main() -> None:
         folder = Path(name)
         prepare(folder)
         with on_core(0), serving(folder) as servers:
-            compare(report, servers, folder, 1, TURNS_SECONDS, TURNS_ROUNDS)
+            compare(report, servers, folder, 1, TURNS_SECONDS, TURNS)
         with serving(folder) as servers:
             where = ", on any core"
             compare(report, servers, folder, 1, SECONDS, ROUNDS, where, judged=False)

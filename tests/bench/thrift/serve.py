@@ -7,7 +7,6 @@ until it is killed.
 from __future__ import annotations
 
 import importlib
-import logging
 import socket
 import sys
 from collections.abc import Callable
@@ -46,15 +45,29 @@ def free_port() -> int:
 def serve_sparts(module: Any, inline: bool) -> None:
     """Serve by NBServerTask."""
     from sparts.tasks.thrift import NBServerTask, ThriftHandlerTask
-    from sparts.testing.running import make_service, service_of
+    from sparts.vservice import VService
 
-    members = {"MODULE": module, "INLINE": inline, "__doc__": Echo.__doc__}
-    handler = type("EchoHandler", (Echo, ThriftHandlerTask), members)
-    logging.disable()
-    service = make_service(service_of(handler, NBServerTask), "--thrift-host", LOCAL)
-    thread = service.startBG()
-    say(service.requireTask(NBServerTask).bound_port)
-    thread.join()
+    class EchoHandler(Echo, ThriftHandlerTask):
+        """Gives back what it gets."""
+
+        MODULE = module
+        INLINE = inline
+
+    class Server(NBServerTask):
+        """Says where it listens."""
+
+        def start(self) -> None:
+            """Start, and say it."""
+            super().start()
+            say(self.bound_port)
+
+    class EchoService(VService):
+        """Nothing but thrift."""
+
+        TASKS = [EchoHandler, Server]
+
+    sys.argv[1:] = ["--thrift-host", LOCAL]
+    EchoService.initFromCLI()
 
 
 def serve_apache(module: Any, kind: str) -> None:

@@ -21,14 +21,14 @@ _SIZE: Final = (1 << 63) - 1  # all but the sign
 _BIAS: Final = 1023
 
 
-def bins_of(values: list[float], positive: bool) -> list[int]:
+def bins_of(values: array[float], positive: bool) -> list[int]:
     """The numbers of the bins of finite ``values``: 0 for zero, negative for negative values.
 
     Args:
-        values: what to find the bins of.
+        values: what to find the bins of, of the type ``d``.
         positive: whether all are larger than zero, which is found out faster.
     """
-    stored = memoryview(array("d", values)).cast("B").cast("q")
+    stored = memoryview(values).cast("B").cast("q")
     if positive:
         return [(bits - 1) >> _DROPPED for bits in stored]
     sizes = ((bits & _SIZE, bits) for bits in stored)

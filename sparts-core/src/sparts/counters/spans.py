@@ -34,7 +34,7 @@ class Span:
         self.bins: Counter[int] | None = Counter() if with_bins else None
         self.packed: tuple[array[int], array[int]] | None = None
 
-    def take(self, values: list[float]) -> None:
+    def take(self, values: array[float]) -> None:
         """Count ``values``, of which there is at least one."""
         self.count += len(values)
         self.total += sum(values)
