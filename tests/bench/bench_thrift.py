@@ -157,8 +157,8 @@ def compare(
 
 
 PARITY = (
-    "With one client, thriftpy2's server (Cython, without counters) is as fast as ours within a few "
-    "percent, and one run differs from the next by as much."
+    "With one client, thriftpy2's server (Cython, without counters) is as fast as ours within a "
+    "few percent, and one run differs from the next by as much."
 )
 
 
