@@ -213,6 +213,11 @@ def drop_connections(server: Server, count: int) -> None:
             client.close()
 
 
+PIPELINED = b"".join(
+    f"GET /echo/{number} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for number in range(500)
+)
+
+
 def exhaust(server: Server, connections: int) -> None:
     """All that costs memory, at once and dropped."""
     body = b"POST /echo/ HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n\r\n" + bytes(1_900_000)
@@ -222,8 +227,17 @@ def exhaust(server: Server, connections: int) -> None:
                 stack.enter_context(server.connected()).sendall(part)
         server.check()
     drop_connections(server, connections)
-    server.send(b"".join(f"GET /echo/{n} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for n in range(500)))
+    server.send(PIPELINED)
     server.check()
+
+
+def comes_back(server: Server, before: int) -> bool:
+    """Whether the memory does, in time: objects in cycles wait for a collection."""
+    for _ in range(20):
+        if server.memory - before < 16_000_000:
+            return True
+        server.send(PIPELINED)
+    return False
 
 
 def test_memory_comes_back_after_5000_dropped_connections_and_unfinished_bodies(
@@ -232,7 +246,7 @@ def test_memory_comes_back_after_5000_dropped_connections_and_unfinished_bodies(
     exhaust(server, 1000)  # whatever the process needs once, it has now
     before = server.memory
     exhaust(server, 5000)
-    assert server.memory - before < 16_000_000
+    assert comes_back(server, before)
 
 
 TLS_GARBAGE: list[Callable[[], bytes]] = [
@@ -268,4 +282,4 @@ def test_tls_garbage_is_refused_and_memory_comes_back(tmp_path: Path) -> None:
         before = server.memory
         for _ in range(3):
             attack()
-        assert server.memory - before < 16_000_000
+        assert comes_back(server, before)
