@@ -329,3 +329,25 @@ def test_buckets_equal_what_a_careful_list_says(values: list[float]) -> None:
     buckets = recorded.buckets()
     assert buckets == [(bound, sum(value <= bound for value in values)) for bound, _ in buckets]
     assert len(buckets) <= 2 * len(values) + 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps=st.lists(st.tuples(st.floats(0, 3), st.integers(-9, 9)), max_size=300))
+def test_what_was_not_read_meanwhile_lies_in_the_seconds_it_was_added_in(
+    steps: list[tuple[float, int]],
+) -> None:
+    clock = TurnableClock()
+    recorded = samples(types=ALL, windows=[1, 7, 100], name="x", clock=clock)
+    kept: list[tuple[int, int]] = []
+    for pause, value in steps:
+        clock.turn(pause)
+        recorded.add(value)
+        kept.append((math.floor(clock.monotonic()), value))
+        assert len(recorded._marks) <= 61
+    now = math.floor(clock.monotonic())
+    for window in (1, 7, 100):
+        inside = [value for second, value in kept if second > now - window]
+        assert tell(recorded, "count", window) == len(inside)
+        assert tell(recorded, "sum", window) == sum(inside)
+        assert tell(recorded, "max", window) == max(inside, default=0)
+    assert recorded.totals() == (len(kept), sum(value for _, value in kept))

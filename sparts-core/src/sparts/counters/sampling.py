@@ -41,11 +41,16 @@ class SampleType(enum.Enum):
     P999 = "p99.9"
 
 
-_PERMILLE = {
-    SampleType.P50: 500,
-    SampleType.P90: 900,
-    SampleType.P99: 990,
-    SampleType.P999: 999,
+_PERMILLE = {SampleType.P50: 500, SampleType.P90: 900, SampleType.P99: 990, SampleType.P999: 999}
+
+
+_TOLD: dict[SampleType, Callable[[Span, float], float]] = {
+    SampleType.COUNT: lambda span, _: span.count,
+    SampleType.SUM: lambda span, _: span.total,
+    SampleType.AVG: lambda span, _: span.total / span.count,
+    SampleType.MAX: lambda span, _: span.high,
+    SampleType.MIN: lambda span, _: span.low,
+    SampleType.RATE: lambda span, seconds: span.count / seconds,
 }
 
 
@@ -64,9 +69,8 @@ class Samples(Metric):
     """
 
     __slots__ = (
-        "_before", "_born", "_clock", "_minutes", "_monotonic", "_octaves", "_pending", "_seconds",
-        "_with_bins", "_within",
-        "types", "windows",
+        "_before", "_born", "_clock", "_marks", "_minutes", "_monotonic", "_octaves", "_pending",
+        "_seconds", "_until", "_with_bins", "_within", "types", "windows",
     )  # fmt: skip
 
     kind = "summary"
@@ -86,16 +90,12 @@ class Samples(Metric):
         self.windows = tuple(sorted(windows or (60, 3600)))
         for window in self.windows:
             if window < 1 or window != int(window):
-                raise ValueError(
-                    f"A window is a whole number of seconds from 1 up, not {window!r}."
-                )
+                raise ValueError(f"A window is a whole number of seconds, 1 up, not {window!r}.")
         self._clock = clock
         self._prepare(clock or SYSTEM)
         super().__init__(name=name, help=help, unit=unit)
 
     def _prepare(self, clock: Clock) -> None:
-        self._within: Span
-        self._before: tuple[int, float]
         self._with_bins = any(kind in _PERMILLE for kind in self.types)
         self._monotonic = clock.monotonic
 
@@ -106,27 +106,52 @@ class Samples(Metric):
         self._prepare(self._clock or getattr(owner, "clock", None) or SYSTEM)
         super()._configure(declared, owner)
 
+    def reset(self) -> None:
+        """Forget what was added."""
+        with self._lock:
+            self._born = self._monotonic()
+            self._before: tuple[int, float] = (0, 0)
+            self._octaves: Counter[int] = Counter()
+            self._seconds: deque[Span] = deque()
+            self._minutes: deque[Span] = deque()
+            self._within = Span(floor(self._born), 1, self._with_bins)
+            self._pending = array("d")
+            self._marks: list[tuple[int, int]] = []
+            self._until = self._within.end
+
     def add(self, value: float) -> None:
         """Add one value, in whatever unit was declared; ValueError unless it is finite."""
         if not isfinite(value):
             raise ValueError(f"samples {self.name!r} takes finite numbers, not {value!r}.")
-        # An array's append is exact between threads without the lock. What it collects, all of it
-        # of the current second, is counted many at once: that costs less, and is late for fewer.
+        # An array's append is exact between threads without the lock. What it collects is counted
+        # many at once: that costs less, and is late for fewer.
         pending = self._pending
-        if len(pending) >= _BATCH or self._monotonic() >= self._within.end:
-            self._up_to_now()
+        if self._monotonic() >= self._until:
+            self._mark()
         pending.append(value)
+        if len(pending) >= _BATCH or len(self._marks) > _MINUTE:
+            self._up_to_now()
+
+    def _mark(self) -> None:
+        """Note that what is added from now on is of a later second."""
+        with self._lock:
+            second = floor(self._monotonic())
+            self._marks.append((len(self._pending), second))
+            self._until = second + 1
 
     def _up_to_now(self) -> float:
         """Count what is pending, close the seconds that have passed, and give the time."""
         with self._lock:
-            batch = self._pending[:]
-            if batch:
-                del self._pending[: len(batch)]
-                self._within.take(batch)
-            now = self._monotonic()
-            if now >= self._within.end:
-                self._roll(floor(now))
+            now, batch, begin = self._monotonic(), self._pending[:], 0
+            del self._pending[: len(batch)]
+            for end, second in (*self._marks, (len(batch), floor(now))):
+                if end > begin:
+                    self._within.take(batch[begin:end])
+                    begin = end
+                if second >= self._within.end:
+                    self._roll(second)
+            self._marks.clear()
+            self._until = self._within.end
             return now
 
     def _roll(self, second: int) -> None:
@@ -134,7 +159,7 @@ class Samples(Metric):
         done, largest = self._within, self.windows[-1]
         if done.count:
             self._before = (self._before[0] + done.count, self._before[1] + done.total)
-            self._octaves += octaves_of(done.pairs())
+            self._octaves.update(octaves_of(done.pairs()))
             done.pack()
             self._seconds.append(done)
             minutes = self._minutes
@@ -173,19 +198,8 @@ class Samples(Metric):
     def _tell(kind: SampleType, span: Span, seconds: float) -> float:
         if not span.count:
             return 0.0
-        match kind:
-            case SampleType.COUNT:
-                return span.count
-            case SampleType.SUM:
-                return span.total
-            case SampleType.AVG:
-                return span.total / span.count
-            case SampleType.MAX:
-                return span.high
-            case SampleType.MIN:
-                return span.low
-            case SampleType.RATE:
-                return span.count / seconds
+        if kind in _TOLD:
+            return _TOLD[kind](span, seconds)
         found = percentile(dict(span.pairs()), _PERMILLE[kind])
         return min(max(found, span.low), span.high)
 
@@ -246,17 +260,6 @@ class Samples(Metric):
             totals = self._before[0] + self._within.count, self._before[1] + self._within.total
             octaves = self._octaves + octaves_of(self._within.pairs())
         return totals, list(buckets_of(octaves)) if self._with_bins else []
-
-    def reset(self) -> None:
-        """Forget what was added."""
-        with self._lock:
-            self._born = self._monotonic()
-            self._before = (0, 0)
-            self._octaves: Counter[int] = Counter()
-            self._seconds: deque[Span] = deque()
-            self._minutes: deque[Span] = deque()
-            self._within = Span(floor(self._born), 1, self._with_bins)
-            self._pending = array("d")
 
 
 samples = Samples
