@@ -254,9 +254,7 @@ class Engine:
         """Note that it does not any more."""
         with self._crew:
             self._awake += 1
-        with contextlib.suppress(
-            OSError, ValueError
-        ):  # it is about to be closed, or the engine was
+        with contextlib.suppress(OSError, ValueError):  # it has gone, or the engine has
             self._epoll.register(connection.sock.fileno(), _TALK)
 
     def forget(self, connection: Connection) -> None:
