@@ -90,7 +90,7 @@ class Samples(Metric):
         self.windows = tuple(sorted(windows or (60, 3600)))
         for window in self.windows:
             if window < 1 or window != int(window):
-                raise ValueError(f"A window is a whole number of seconds, not {window!r}.")
+                raise ValueError(f"A window is a whole number of seconds from 1 up, not {window}.")
         self._clock = clock
         self._prepare(clock or SYSTEM)
         super().__init__(name=name, help=help, unit=unit)
