@@ -11,7 +11,7 @@ READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 PROJECTS := $(wildcard sparts-*/pyproject.toml)
 VERSION = $(shell $(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-CODE = $(shell find sparts-*/src tests examples scripts -name '*.py' -not -path '*/.*')
+CODE = $(shell find sparts-*/src tests bench soak examples scripts -name '*.py' -not -path '*/.*')
 
 # What is built from source, with system packages: locked by itself, in requirements-glib.lock.
 BUILT := pygobject pycairo
@@ -62,10 +62,10 @@ format: $(READY) ## Format the code and mend what can be mended by machine
 	$(BIN)/ruff check --fix .
 
 bench: $(READY) ## Run the benchmarks (one of them: ONLY=counters); all make docs/performance.md
-	$(BIN)/python -m tests.bench.run $(ONLY)
+	$(BIN)/python -m bench.run $(ONLY)
 
 soak: $(READY) ## Run a service that does everything for SECONDS=600, with faults; report into docs/reliability.md
-	$(BIN)/python -m tests.soak.run --seconds $(SECONDS) --report
+	$(BIN)/python -m soak.run --seconds $(SECONDS) --report
 
 dist: $(READY) ## Build the wheels and sdists of all five into dist/
 	$(BIN)/python -m scripts.build_distributions dist

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import harness, page, run
-from tests.bench.harness import Report, compare_calls, interleave, per_call
-from tests.bench.machine import find_versions
+from bench import harness, page, run
+from bench.harness import Report, compare_calls, interleave, per_call
+from bench.machine import find_versions
 
 
 @pytest.fixture(autouse=True)

@@ -21,12 +21,12 @@ from sparts.thrift.fb303 import FacebookService
 from sparts.vservice import VService
 from sparts.vtask import VTask
 
+from soak.clients import Client, Http, http_clients
+from soak.on_dbus import Bus, Caller, dbus_clients
+from soak.on_thrift import Thrift, thrift_clients
+from soak.service import Soaked
+from soak.web import Status, Web
 from tests.dbus.daemons import Daemon
-from tests.soak.clients import Client, Http, http_clients
-from tests.soak.on_dbus import Bus, Caller, dbus_clients
-from tests.soak.on_thrift import Thrift, thrift_clients
-from tests.soak.service import Soaked
-from tests.soak.web import Status, Web
 
 pytestmark = [pytest.mark.needs("dbus"), pytest.mark.needs_module("gi")]
 NUMBERS = {"DEAD": 0, "STARTING": 1, "ALIVE": 2, "STOPPING": 3, "STOPPED": 4, "WARNING": 5}

@@ -11,9 +11,9 @@ from dbus_fast import Message, MessageType
 from dbus_fast.aio import MessageBus
 from sparts.tasks.dbus import DBusClientTask, DBusServiceTask, dbus_method
 
-from tests.soak import ledger
-from tests.soak.clients import Client, Http, expect, works
-from tests.soak.jobs import JOBS
+from soak import ledger
+from soak.clients import Client, Http, expect, works
+from soak.jobs import JOBS
 
 NAME, PATH = "org.example.Soak", "/org/example/Soak"
 

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from tests.bench.harness import Report, interleave
-from tests.bench.processes import live_once, wakeups
+from bench.harness import Report, interleave
+from bench.processes import live_once, wakeups
 
 SCRIPTS = Path(__file__).with_name("lifecycle")
 PEERS = {"threading.Event": "bare_event", "cotyledon": "on_cotyledon", "aiomisc": "on_aiomisc"}

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sparts.testing.distributions import make_distribution
 
-from tests.bench.harness import Report, interleave
+from bench.harness import Report, interleave
 from tests.processes import clean_environment
 
 FEW, MANY = 20, 300
@@ -46,7 +46,7 @@ def make_modules(folder: Path) -> Path:
         assert spec is not None
         assert spec.origin is not None
         (folder / name).symlink_to(Path(spec.origin).parent)
-    (folder / "sparts").symlink_to(Path(__file__).parents[2] / "sparts-core" / "src" / "sparts")
+    (folder / "sparts").symlink_to(Path(__file__).parents[1] / "sparts-core" / "src" / "sparts")
     return folder
 
 

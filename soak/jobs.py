@@ -22,7 +22,7 @@ from sparts.tasks.queue import PriorityQueueTask, QueueTask, TryLater, UniqueQue
 from sparts.tasks.select import SelectTask
 from sparts.vtask import VTask
 
-from tests.soak import ledger
+from soak import ledger
 
 OFTEN = RestartPolicy("on-failure", first_wait=0.01, max_wait=0.1, limit=1000, window=10.0)
 

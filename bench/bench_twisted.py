@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from tests.bench.harness import Report, interleave
+from bench.harness import Report, interleave
 
 FOLDER = Path(__file__).with_name("twisted")
 CONNECTIONS = 16

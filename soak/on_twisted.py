@@ -12,7 +12,7 @@ from twisted.application.internet import TimerService
 from twisted.internet.protocol import Factory
 from twisted.protocols.basic import LineReceiver
 
-from tests.soak.clients import Client, Http, expect
+from soak.clients import Client, Http, expect
 
 
 class Shout(LineReceiver):

@@ -20,11 +20,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple, Self
 
-from tests.bench.harness import Report, interleave
-from tests.bench.processes import count_switches, on_core
+from bench.harness import Report, interleave
+from bench.processes import count_switches, on_core
 
 HERE = Path(__file__).resolve().parent / "thrift"
-ROOT = HERE.parents[2]
+ROOT = HERE.parents[1]
 OURS = ("sparts inline", "sparts threads")
 APACHE = ("Apache TThreadedServer", "Apache TThreadPoolServer", "Apache TNonblockingServer")
 THRIFTPY2 = ("thriftpy2 TThreadedServer", "thriftpy2 aio")
@@ -48,7 +48,7 @@ class Server:
     """A server's process."""
 
     def __init__(self, name: str, folder: Path) -> None:
-        command = [sys.executable, "-m", "tests.bench.thrift.serve", name, str(folder)]
+        command = [sys.executable, "-m", "bench.thrift.serve", name, str(folder)]
         self.process = subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )

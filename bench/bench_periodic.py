@@ -12,8 +12,8 @@ from sparts.tasks.periodic import ExecuteContext, PeriodicTask
 from sparts.tasks.schedules import Every
 from sparts.vservice import VService
 
-from tests.bench.harness import Report
-from tests.bench.measure import rounds_wanted
+from bench.harness import Report
+from bench.measure import rounds_wanted
 
 TASKS = 1000
 SECONDS = 3.0

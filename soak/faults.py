@@ -14,10 +14,10 @@ from typing import Any
 from dbus_fast import DBusError
 from sparts.testing.processes import ServiceProcess
 
+from soak.clients import Away, Http
+from soak.on_dbus import NAME, PATH, Caller
+from soak.on_thrift import fb303_client
 from tests.dbus.daemons import Daemon
-from tests.soak.clients import Away, Http
-from tests.soak.on_dbus import NAME, PATH, Caller
-from tests.soak.on_thrift import fb303_client
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from sparts.tasks.queue import ExecuteContext, QueueTask
 from sparts.testing.running import running
 from sparts.vservice import VService
 
-from tests.bench.harness import Report, interleave
+from bench.harness import Report, interleave
 
 ITEMS = (1_000, 10_000, 100_000)
 WORKERS = (1, 8)

@@ -11,8 +11,8 @@ from sparts.testing.running import make_service
 from sparts.vservice import VService
 from sparts.vtask import VTask
 
-from tests.bench.harness import Report, interleave
-from tests.bench.processes import live_once, wakeups
+from bench.harness import Report, interleave
+from bench.processes import live_once, wakeups
 
 TEN = Path(__file__).with_name("lifecycle") / "ten_tasks.py"
 IDLE = 10.0

@@ -14,10 +14,10 @@ from sparts.tasks.tornado.client import TornadoHTTPClientTask
 from sparts.tasks.tornado.status import StatusHTTPTask
 from tornado.web import HTTPError, RequestHandler
 
-from tests.soak import ledger
-from tests.soak.jobs import JOBS
-from tests.soak.on_dbus import Peers
-from tests.soak.on_twisted import Commands, Site
+from soak import ledger
+from soak.jobs import JOBS
+from soak.on_dbus import Peers
+from soak.on_twisted import Commands, Site
 
 
 class Handler(RequestHandler):

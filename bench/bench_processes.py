@@ -15,10 +15,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench.harness import Report, interleave
+from bench.harness import Report, interleave
 from tests.processes import ServiceProcess
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 3.0
 CLIENTS = 16
 WEB = """

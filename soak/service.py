@@ -9,15 +9,15 @@ from sparts.tasks.fb303 import FB303HandlerTask
 from sparts.taskset import TaskReference
 from sparts.vservice import VService
 
-from tests.soak.jobs import JOBS
-from tests.soak.on_dbus import Bus
-from tests.soak.on_thrift import SoakHandler, Thrift, ThriftOverHTTP
-from tests.soak.on_twisted import Lines, Ticks
-from tests.soak.web import Status, Web
+from soak.jobs import JOBS
+from soak.on_dbus import Bus
+from soak.on_thrift import SoakHandler, Thrift, ThriftOverHTTP
+from soak.on_twisted import Lines, Ticks
+from soak.web import Status, Web
 
 GLIB: list[TaskReference] = []
 with contextlib.suppress(ImportError):  # it has to be built, see `make glib`
-    from tests.soak.on_glib import GLibBeat, GLibLoop
+    from soak.on_glib import GLibBeat, GLibLoop
 
     GLIB = [GLibLoop, GLibBeat]
 

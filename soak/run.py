@@ -1,4 +1,4 @@
-"""Soak a service that does everything: `python -m tests.soak.run [--seconds N] [--report]`.
+"""Soak a service that does everything: `python -m soak.run [--seconds N] [--report]`.
 
 One process with a task of every type that we ship, clients on every transport, and faults. Status
 0: nothing was lost, nothing failed that should have worked, and memory, descriptors and threads
@@ -18,17 +18,17 @@ from pathlib import Path
 
 from sparts.testing.processes import ServiceProcess
 
+from soak import report
+from soak.clients import Away, Client, Http, http_clients, status_clients
+from soak.faults import Thrower, bus_fault, core_faults, option_fault
+from soak.measuring import Sampler
+from soak.on_dbus import dbus_clients
+from soak.on_thrift import thrift_clients, thrift_http_clients
+from soak.on_twisted import twisted_clients
+from soak.report import Soak
 from tests.dbus.daemons import Daemon
-from tests.soak import report
-from tests.soak.clients import Away, Client, Http, http_clients, status_clients
-from tests.soak.faults import Thrower, bus_fault, core_faults, option_fault
-from tests.soak.measuring import Sampler
-from tests.soak.on_dbus import dbus_clients
-from tests.soak.on_thrift import thrift_clients, thrift_http_clients
-from tests.soak.on_twisted import twisted_clients
-from tests.soak.report import Soak
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @contextlib.contextmanager
@@ -36,7 +36,7 @@ def soaked_service(folder: Path, bus: Daemon) -> Iterator[ServiceProcess]:
     """Run the service in a folder and on a bus of its own."""
     (folder / "watched").mkdir()
     (folder / "soak.toml").write_text("", encoding="utf-8")
-    command = [sys.executable, "-X", "dev", "-m", "tests.soak.service", "--level", "INFO"]
+    command = [sys.executable, "-X", "dev", "-m", "soak.service", "--level", "INFO"]
     command += ["--config", str(folder / "soak.toml"), "--folder-path", str(folder / "watched")]
     command += ["--status-port", "0"]
     with ServiceProcess(

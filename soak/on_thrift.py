@@ -13,9 +13,9 @@ from sparts.thrift.client import ThriftClient
 from sparts.thrift.compiler import CompileContext
 from sparts.thrift.fb303 import FacebookService
 
-from tests.soak import ledger
-from tests.soak.clients import Client, expect
-from tests.soak.jobs import JOBS
+from soak import ledger
+from soak.clients import Client, expect
+from soak.jobs import JOBS
 
 IDL = """
 exception Refused { 1: string why }

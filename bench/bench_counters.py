@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from sparts.counters import SampleType, counter, samples
 from sparts.testing.clock import TurnableClock
 
-from tests.bench.harness import Report, compare_calls, interleave, per_call
+from bench.harness import Report, compare_calls, interleave, per_call
 
 PEER = "prometheus-client"
 PLAIN = [SampleType.COUNT, SampleType.AVG, SampleType.MAX, SampleType.MIN]

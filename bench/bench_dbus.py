@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tests.bench.harness import Report, interleave
+from bench.harness import Report, interleave
 from tests.dbus.daemons import Daemon
 
 SCRIPTS = Path(__file__).with_name("dbus")

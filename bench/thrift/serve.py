@@ -1,4 +1,4 @@
-"""One server of the echo service, as a process: `python -m tests.bench.thrift.serve NAME FOLDER`.
+"""One server of the echo service, as a process: `python -m bench.thrift.serve NAME FOLDER`.
 
 FOLDER holds what the thrift compiler made of echo.thrift. The process writes its port and serves
 until it is killed.

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.machine import describe_machine
-from tests.soak.clients import Client
-from tests.soak.faults import Thrower
-from tests.soak.measuring import Sample, growth
+from bench.machine import describe_machine
+from soak.clients import Client
+from soak.faults import Thrower
+from soak.measuring import Sample, growth
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "reliability.md"
 BEGIN, END = "<!-- soak: begin -->\n", "<!-- soak: end -->"
 
 

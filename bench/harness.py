@@ -1,9 +1,9 @@
 """Compare ours with its peers, fairly, and say how it went.
 
-A benchmark is a script `tests/bench/bench_TOPIC.py`, run in a process of its own by `make bench`
+A benchmark is a script `bench/bench_TOPIC.py`, run in a process of its own by `make bench`
 (one of them: `make bench ONLY=TOPIC`). It measures with `interleave`, judges with a `Report`:
 
-    from tests.bench.harness import Report, compare_calls
+    from bench.harness import Report, compare_calls
 
     with Report("counters") as report:
         compare_calls(report, "increment", ours=counter.increment,
@@ -32,12 +32,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.bench.machine import describe_machine, find_versions
-from tests.bench.measure import DEFAULT_ROUNDS, interleave, per_call
+from bench.machine import describe_machine, find_versions
+from bench.measure import DEFAULT_ROUNDS, interleave, per_call
 
 __all__ = ["Report", "Result", "compare_calls", "interleave", "per_call"]
 
-RESULTS = Path(__file__).resolve().parents[2] / "build" / "bench"
+RESULTS = Path(__file__).resolve().parents[1] / "build" / "bench"
 """The folder of the machine-readable results."""
 
 

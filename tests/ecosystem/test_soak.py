@@ -7,13 +7,13 @@ from importlib import metadata
 import pytest
 from sparts.testing import make_service
 
-from tests.soak import run
-from tests.soak.service import Soaked
+from soak import run
+from soak.service import Soaked
 
 
 @pytest.mark.needs("dbus")
 def test_a_short_soak_loses_nothing_and_fails_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.soak.report.growth", lambda samples: {})
+    monkeypatch.setattr("soak.report.growth", lambda samples: {})
     found = run.soak(6.0)
     assert found.problems() == []
 

@@ -18,8 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.bench.harness import Report, interleave
-from tests.bench.processes import Contender, on_core
+from bench.harness import Report, interleave
+from bench.processes import Contender, on_core
 
 SCRIPTS = Path(__file__).with_name("http")
 NAMES = {"sparts": "on_sparts", "tornado": "raw"}

@@ -1,4 +1,4 @@
-"""Run the benchmarks, each in its own process, and sum up: `python -m tests.bench.run [TOPIC ...]`.
+"""Run the benchmarks, each in its own process, and sum up: `python -m bench.run [TOPIC ...]`.
 
 Once each has been measured, docs/performance.md is made of all their results.
 
@@ -14,11 +14,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.bench import page
-from tests.bench.harness import RESULTS
+from bench import page
+from bench.harness import RESULTS
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
+ROOT = HERE.parent
 
 
 def find_topics() -> list[str]:
@@ -29,7 +29,7 @@ def find_topics() -> list[str]:
 def run_topic(topic: str) -> bool:
     """Run one benchmark in its own process; True if it came to its end."""
     (RESULTS / f"{topic}.json").unlink(missing_ok=True)
-    command = [sys.executable, "-m", f"tests.bench.bench_{topic}"]
+    command = [sys.executable, "-m", f"bench.bench_{topic}"]
     return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
 
 
