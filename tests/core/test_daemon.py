@@ -229,7 +229,7 @@ def test_user_and_groups_are_dropped_in_every_thread_once_sockets_are_bound(
     public_folder: Path,
 ) -> None:
     body = """
-from sparts.listeners import Listening
+from sparts.net.listeners import Listening
 class Listens(Listening, VTask):
     DEFAULT_HOST = "127.0.0.1"
     OPT_PREFIX = "l"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sparts.cli.dryrun import dry_run
 from sparts.errors import DependencyCycleError, OptionError, TaskNotFoundError
-from sparts.listeners import Listening
+from sparts.net.listeners import Listening
 from sparts.options import option
 from sparts.vtask import VTask
 

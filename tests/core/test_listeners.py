@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sparts import sockets
 from sparts.errors import OptionError, StartError
-from sparts.listeners import Listening, format_address
+from sparts.net import sockets
+from sparts.net.listeners import Listening, format_address
 from sparts.testing.running import make_service, running
 from sparts.vservice import VService
 from sparts.vtask import VTask
@@ -411,3 +411,10 @@ def test_file_of_an_inherited_unix_socket_is_left_to_its_holder(
         with running(Service, "--echo-sock", path) as service:
             service.listeners.give(54321)
         assert os.stat(path).st_uid == os.geteuid()
+
+
+def test_old_import_path_gives_the_same_names() -> None:
+    from sparts import listeners as old
+
+    assert old.Listening is Listening
+    assert old.format_address is format_address

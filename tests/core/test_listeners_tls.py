@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from sparts.cli.dryrun import dry_run
 from sparts.errors import OptionError, StartError
-from sparts.listeners import Listening
+from sparts.net.listeners import Listening
 from sparts.testing.certificates import FIRST_CERTIFICATE, SECOND_CERTIFICATE
 from sparts.testing.running import make_service, running
 from sparts.vservice import VService
@@ -318,7 +318,7 @@ def test_sighup_gives_new_connections_the_new_certificate_and_keeps_the_open_one
 def test_tls_is_not_imported_where_nobody_asks_for_it(tmp_path: Path) -> None:
     script = (
         "import sys\n"
-        "from sparts.listeners import Listening\n"
+        "from sparts.net.listeners import Listening\n"
         "from sparts.testing.running import running, service_of\n"
         "from sparts.vtask import VTask\n"
         "class Plain(Listening, VTask):\n"
@@ -328,7 +328,7 @@ def test_tls_is_not_imported_where_nobody_asks_for_it(tmp_path: Path) -> None:
         "    def join(self):\n"
         "        self.close_sockets()\n"
         "with running(service_of(Plain), '--Plain-host', '127.0.0.1'):\n"
-        "    print('sparts.sockets' in sys.modules, 'ssl' in sys.modules)\n"
+        "    print('sparts.net.sockets' in sys.modules, 'ssl' in sys.modules)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, check=True, text=True

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from sparts.errors import OptionError
-from sparts.listeners import Listening
+from sparts.net.listeners import Listening
 from sparts.testing.servers import ServerContract
 from sparts.vtask import VTask
 

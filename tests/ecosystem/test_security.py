@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
-from sparts.listeners import Listening
+from sparts.net.listeners import Listening
 from sparts.tasks.tornado import TornadoHTTPTask
 from sparts.tasks.tornado.status import StatusHTTPTask
 from sparts.testing.running import running

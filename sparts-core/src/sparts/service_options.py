@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from sparts.listeners import Listeners
+    from sparts.net.listeners import Listeners
     from sparts.vtask import VTask
 
 

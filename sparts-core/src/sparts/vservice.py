@@ -12,7 +12,7 @@ from sparts.errors import SpartsError, UsageError
 from sparts.health import Health
 from sparts.inbox import Inbox, Message
 from sparts.lifecycle import EXIT_CLEAN, EXIT_FAILURE, EXIT_USAGE
-from sparts.listeners import Listeners
+from sparts.net.listeners import Listeners
 from sparts.runner import ServiceThread, end_process, run_in_this_thread
 from sparts.service_options import ServiceOptions
 from sparts.taskset import TaskReference, Tasks

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from sparts.errors import UsageError
-from sparts.listeners import Address, Listening
+from sparts.net.listeners import Address, Listening
 from sparts.options.binding import state_of
 
 if TYPE_CHECKING:

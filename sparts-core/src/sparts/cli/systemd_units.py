@@ -17,12 +17,12 @@ from sparts.cli.installation import (
     read_installation,
     write_files,
 )
-from sparts.listeners import format_address
+from sparts.net.listeners import format_address
 
 if TYPE_CHECKING:
     import argparse
 
-    from sparts.listeners import Address
+    from sparts.net.listeners import Address
     from sparts.vservice import VService
 
 GRACE = 5

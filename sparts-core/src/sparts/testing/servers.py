@@ -24,7 +24,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.errors import StartError
-from sparts.listeners import format_address
+from sparts.net.listeners import format_address
 from sparts.testing.certificates import FIRST_CERTIFICATE, SECOND_CERTIFICATE
 from sparts.testing.conformance import check_task
 from sparts.testing.leftovers import Leftovers
@@ -42,7 +42,7 @@ LOCAL = "127.0.0.1"
 
 
 class ServerContract:
-    """What holds for every task that derives from `sparts.listeners.Listening`.
+    """What holds for every task that derives from `sparts.net.listeners.Listening`.
 
     Override `server_task` and `ask`.
     """

@@ -23,7 +23,7 @@ class Caller(NamedTuple):
         return (mapped or found).is_loopback
 
     def __str__(self) -> str:
-        from sparts.listeners import format_address
+        from sparts.net.listeners import format_address
 
         return format_address(self.address) or "a Unix socket"
 

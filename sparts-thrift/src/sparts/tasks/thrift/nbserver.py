@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparts.counters import CallbackCounter, counter
 from sparts.errors import OptionError
-from sparts.listeners import Listening
+from sparts.net.listeners import Listening
 from sparts.option_types import duration, size
 from sparts.options import option
 from sparts.tasks.thrift.engine import Engine

@@ -8,8 +8,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.counters import CallbackCounter, SampleType, counter, labelled, samples
-from sparts.listeners import Listening
 from sparts.logs import level_name
+from sparts.net.listeners import Listening
 from sparts.option_types import duration, size
 from sparts.options import option
 from sparts.tasks.tornado.application import CountedApplication

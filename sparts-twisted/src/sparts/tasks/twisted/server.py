@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sparts.listeners import Listening
+from sparts.net.listeners import Listening
 from sparts.tasks.twisted.ports import OpenPort, adopt_port
 from sparts.tasks.twisted.task import TwistedTask
 from sparts.tasks.twisted.tls import TLSFactory

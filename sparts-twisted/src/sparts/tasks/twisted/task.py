@@ -7,8 +7,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.errors import StartError, UsageError
-from sparts.listeners import format_address
 from sparts.loops import LoopBoundTask
+from sparts.net.listeners import format_address
 from sparts.tasks.twisted.ports import OpenPort
 from sparts.tasks.twisted.reactor_task import TwistedReactorTask
 

@@ -1,8 +1,8 @@
 """TLS of Python's own on Twisted's connections, so that all server tasks take the same options.
 
-Twisted's TLS needs pyOpenSSL, whose contexts are not those of `sparts.listeners.Listening`. This
-does what `ssl.SSLObject` is made for: bytes of the connection go into one memory buffer, and bytes
-for it come out of another. The protocol itself (RFC 8446 and before) is OpenSSL's part.
+Twisted's TLS needs pyOpenSSL, whose contexts are not those of `sparts.net.listeners.Listening`.
+This does what `ssl.SSLObject` is made for: bytes of the connection go into one memory buffer, and
+bytes for it come out of another. The protocol itself (RFC 8446 and before) is OpenSSL's part.
 """
 
 from __future__ import annotations

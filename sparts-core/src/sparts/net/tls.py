@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 from sparts.errors import StartError
 
 if TYPE_CHECKING:
-    from sparts.listeners import TLSFiles
+    from sparts.net.listeners import TLSFiles
 
 
 class TLS:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sparts.errors import StartError
 
 if TYPE_CHECKING:
-    from sparts.listeners import Address
+    from sparts.net.listeners import Address
 
 
 def adopt(descriptors: list[int]) -> list[socket.socket]:

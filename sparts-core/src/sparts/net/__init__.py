@@ -1,0 +1,1 @@
+"""Network servers: where a server task listens, its sockets and its TLS."""
