@@ -472,6 +472,13 @@ def test_a_stop_finishes_coroutines(service_factory: ServiceFactory) -> None:
         assert texts(connection, 1) == ["a"]
 
 
+class Impatient(NBServerTask):
+    """Has no time for calls that have not finished at the stop."""
+
+    def seconds_to_stop(self) -> float:
+        return 0.0
+
+
 def test_a_coroutine_that_takes_too_long_at_the_stop_is_cut_off(
     service_factory: ServiceFactory,
 ) -> None:
@@ -483,7 +490,7 @@ def test_a_coroutine_that_takes_too_long_at_the_stop_is_cut_off(
 
         inside = threading.Event()
 
-    service = service_factory(service_of(NBServerTask, Endless), *HERE, "--stop-timeout", "1.5s")
+    service = service_factory(service_of(Impatient, Endless), *HERE, "--stop-timeout", "1h")
     with connect(service) as connection, log_of(service) as log:
         connection.sendall(request(lambda client: client.send_text("<a>"), service=Other))
         assert Endless.inside.wait(30)
@@ -496,9 +503,7 @@ def test_a_coroutine_that_takes_too_long_at_the_stop_is_cut_off(
 def test_what_takes_too_long_at_the_stop_is_cut_off_and_logged(
     service_factory: ServiceFactory,
 ) -> None:
-    service = service_factory(
-        service_of(NBServerTask, EchoHandler), *HERE, "--stop-timeout", "1.2s"
-    )
+    service = service_factory(service_of(Impatient, EchoHandler), *HERE, "--stop-timeout", "1h")
     with connect(service) as connection, log_of(service) as log:
         connection.sendall(request(lambda client: client.send_text("a"))[:10])
         while service.requireTask(NBServerTask).n_connections() < 1:

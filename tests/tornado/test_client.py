@@ -57,6 +57,18 @@ class Hangs(RequestHandler):
         await self.application.task.ending.wait()  # type: ignore[attr-defined]
 
 
+class Slow(RequestHandler):
+    """Answers when it is let go."""
+
+    begun: threading.Event
+    go_on: threading.Event
+
+    async def get(self) -> None:
+        self.begun.set()
+        await asyncio.to_thread(self.go_on.wait)
+        self.write("late")
+
+
 class Calls(RequestHandler):
     """Asks another server while it answers."""
 
@@ -71,7 +83,7 @@ class Server(TornadoHTTPTask):
     DEFAULT_HOST = "127.0.0.1"
 
     def getApplicationConfig(self) -> list[Any]:  # noqa: N802
-        return [("/", Flaky), ("/hangs", Hangs), ("/calls", Calls)]
+        return [("/", Flaky), ("/hangs", Hangs), ("/slow", Slow), ("/calls", Calls)]
 
 
 class Service(VService):
@@ -81,6 +93,7 @@ class Service(VService):
 @pytest.fixture(autouse=True)
 def fresh() -> None:
     Flaky.statuses, Flaky.seen, Hangs.begun = [], [], threading.Event()
+    Slow.begun, Slow.go_on = threading.Event(), threading.Event()
 
 
 def url(service: VService, path: str = "/", scheme: str = "http") -> str:
@@ -253,6 +266,23 @@ def test_a_call_that_is_under_way_at_the_stop_comes_to_its_end() -> None:
     assert call.cancelled() or isinstance(call.exception(WAIT), LoopStoppedError)
     with pytest.raises(LoopStoppedError):
         service.requireTask(Waits).submit("http://127.0.0.1/")
+
+
+def test_short_stop_timeout_leaves_time_for_a_call() -> None:
+    class Waits(Client):
+        DEPS = [Server]
+
+    class WaitsService(VService):
+        TASKS = [Waits]
+
+    with running(WaitsService, "--stop-timeout", "1s") as service:
+        client = service.requireTask(Waits)
+        call = client.submit(url(service, "/slow"))
+        assert Slow.begun.wait(WAIT)
+        service.shutdown()
+        assert client.stop_event.wait(WAIT)
+        Slow.go_on.set()
+        assert call.result(WAIT).body == b"late"
 
 
 def test_a_call_that_is_cancelled_ends() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from sparts.tasks.tornado import TornadoHTTPTask
-from sparts.testing.running import make_service
+from sparts.testing.running import make_service, service_of
 from sparts.vservice import VService
 from tornado.web import RequestHandler
 
@@ -91,7 +91,11 @@ def test_connection_without_a_request_is_closed_after_a_grace(
 def test_request_that_takes_longer_than_the_stop_may_is_cut_off_and_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    thread = make_service(Service, "--stop-timeout", "1100ms").startBG()
+    class Impatient(Http):
+        def seconds_to_stop(self) -> float:
+            return 0.0
+
+    thread = make_service(service_of(Impatient), "--stop-timeout", "1h").startBG()
     port = port_of(thread.service.requireTask(Http))
     connection = http.client.HTTPConnection("127.0.0.1", port)
     connection.request("GET", "/slow")

@@ -146,6 +146,18 @@ def test_an_idle_connection_is_closed_at_once_at_the_stop(client: Client) -> Non
         assert connection.getresponse().status == 404
 
 
+def test_short_stop_timeout_leaves_time_for_a_request(client: Client) -> None:
+    with running(service_of(SlowWeb), *ARGV, "--stop-timeout", "1s") as service:
+        task = service.requireTask(SlowWeb)
+        connection = client(task)
+        connection.request("GET", "/")
+        assert task.slow.asked.wait(WAIT)
+        service.shutdown()
+        assert task.stop_event.wait(WAIT)
+        task.loop_task.call(task.slow.answer).result(WAIT)
+        assert connection.getresponse().read() == b"done"
+
+
 def test_a_fresh_connection_may_still_send_its_request(client: Client) -> None:
     ending = threading.Event()
 
@@ -169,7 +181,11 @@ def test_a_fresh_connection_may_still_send_its_request(client: Client) -> None:
 
 
 def test_a_request_that_takes_too_long_is_cut_off_before_the_deadline(client: Client) -> None:
-    service = make_service(service_of(SlowWeb), *ARGV, "--stop-timeout", "1.3s")
+    class Impatient(SlowWeb):
+        def seconds_to_stop(self) -> float:
+            return 0.0
+
+    service = make_service(service_of(Impatient), *ARGV, "--stop-timeout", "1h")
     thread = service.startBG()
     with log_of(service) as log:
         task = service.requireTask(SlowWeb)

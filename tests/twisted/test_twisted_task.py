@@ -100,7 +100,8 @@ def test_what_is_no_endpoint_is_wrong_use() -> None:
         make_service(service_of(Wrong)).startBG()
 
 
-def test_open_connections_are_closed_at_the_stop_after_what_they_have_to_send() -> None:
+@pytest.mark.parametrize("limit", ["25s", "1s"])
+def test_open_connections_are_closed_at_the_stop_after_what_they_have_to_send(limit: str) -> None:
     class Floods(Protocol):
         def connectionMade(self) -> None:  # noqa: N802
             transport: Any = self.transport
@@ -110,7 +111,7 @@ def test_open_connections_are_closed_at_the_stop_after_what_they_have_to_send() 
         def make_factory(self) -> Any:
             return Factory.forProtocol(Floods)
 
-    with running(service_of(Flood)) as service:
+    with running(service_of(Flood), "--stop-timeout", limit) as service:
         connection = socket.create_connection(service.requireTask(Flood).bound_addrs[0], WAIT)
         connection.recv(1, socket.MSG_PEEK)
         service.shutdown()
@@ -131,7 +132,10 @@ def test_a_client_that_does_not_read_is_cut_off_before_the_deadline() -> None:
         def make_factory(self) -> Any:
             return Factory.forProtocol(Floods)
 
-    service = make_service(service_of(Flood), "--stop-timeout", "1.5s")
+        def seconds_to_stop(self) -> float:
+            return 0.0
+
+    service = make_service(service_of(Flood), "--stop-timeout", "1h")
     thread = service.startBG()
     with (
         log_of(service) as log,

@@ -6,6 +6,7 @@ A task reads the time from, and waits by, its attribute ``clock``. `SYSTEM` is t
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -66,3 +67,8 @@ class Clock:
 
 
 SYSTEM = Clock()
+
+
+def timeout_of(seconds: float) -> float | None:
+    """Return ``seconds``, or None if they are infinite, as `threading` and `asyncio` expect it."""
+    return None if seconds == math.inf else seconds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -67,7 +68,8 @@ class VTask:
         self.stop_event = threading.Event()
         """Set when the task shall stop; wait on it instead of sleeping."""
         self.stop_deadline: float | None = None
-        """When the task shall have stopped, by `time.monotonic`; None: not told to, or no limit."""
+        """When the task must have stopped, by `time.monotonic`; None: not told to, or no limit."""
+        self._stop_reserve = 0.0
         self.failed: BaseException | None = None
         """What ended this task, if a failure did."""
         self._state = TaskState.NEW
@@ -194,6 +196,20 @@ class VTask:
         """True from the start of the task until it is told to stop."""
         return self._state is not TaskState.NEW and not self.stop_event.is_set()
 
+    def seconds_to_stop(self) -> float:
+        """Return how many seconds the task has left to finish its work; from any thread.
+
+        When 0.0 is returned, cut off what has not finished. The rest of the time until
+        `stop_deadline` is reserved for that. The reserve is a quarter of the time that the task had
+        when it was told to stop, and at most one second.
+
+        `math.inf` before the task is told to stop, and if the stop has no time limit; a wait of the
+        standard library needs ``None`` instead, see `sparts.clock.timeout_of`.
+        """
+        if self.stop_deadline is None:
+            return inf
+        return max(0.0, self.stop_deadline - self._stop_reserve - monotonic())
+
     @property
     def ready(self) -> bool:
         """Whether the task does its work now; the service is ready when every task is.
@@ -264,6 +280,9 @@ class VTask:
         if self.STOP_TIMEOUT is not None:
             limits.append(monotonic() + self.STOP_TIMEOUT)
         self.stop_deadline = min((limit for limit in limits if limit is not None), default=None)
+        if self.stop_deadline is not None:
+            left = max(0.0, self.stop_deadline - monotonic())
+            self._stop_reserve = min(1.0, left / 4)
         self.stop_event.set()
 
     def give_up_start(self) -> None:

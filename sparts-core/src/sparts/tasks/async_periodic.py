@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from sparts.clock import CallingCondition
+from sparts.clock import CallingCondition, timeout_of
 from sparts.tasks.asyncio import AsyncioTask
 from sparts.tasks.periodic import ExecuteContext, PeriodicTask, TryLater
 from sparts.tasks.runs import Runs
@@ -81,7 +81,7 @@ class AsyncPeriodicTask(AsyncioTask, PeriodicTask):
 
     async def stop_in_loop(self) -> None:
         """Wait for the run that is under way, and cancel it if there is no more time for it."""
-        await self._end_workers(self._seconds_to_end())
+        await self._end_workers(timeout_of(self.seconds_to_stop()))
 
 
 class _AsyncRuns(Runs):

@@ -7,6 +7,7 @@ import contextlib
 from concurrent.futures import CancelledError, wait
 from typing import Any
 
+from sparts.clock import timeout_of
 from sparts.errors import LoopStoppedError
 from sparts.options import option
 from sparts.tasks.async_backlog import AsyncBacklog
@@ -97,7 +98,7 @@ class AsyncQueueTask(AsyncioTask, QueueTask):
     def join(self) -> None:
         """Wait for the workers; give up what they have not done in time, and cancel them."""
         if self._stopped is not None:
-            wait([self._stopped], self._seconds_to_drain())
+            wait([self._stopped], timeout_of(self.seconds_to_stop()))
         try:
             self._drop(self.queue.give_up())
         finally:

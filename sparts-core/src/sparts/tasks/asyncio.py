@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from time import monotonic
 from typing import TYPE_CHECKING
 
 from sparts.errors import TaskFailedError
@@ -80,13 +79,6 @@ class AsyncioTask(LoopBoundTask):
             worker.cancel()
         if left:
             await asyncio.wait(left)
-
-    def _seconds_to_end(self) -> float | None:
-        """How long workers may go on after the stop began: nearly as long as there is time."""
-        if self.stop_deadline is None:
-            return None
-        left = max(0.0, self.stop_deadline - monotonic())
-        return left - min(1.0, left / 10)
 
     def start_returned(self) -> None:
         """See `VTask.start_returned`; the workers may have ended meanwhile."""

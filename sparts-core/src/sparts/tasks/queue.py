@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from concurrent.futures import CancelledError, InvalidStateError
-from math import inf
-from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sparts.clock import SYSTEM, Clock
+from sparts.clock import SYSTEM, Clock, timeout_of
 from sparts.context import ExecuteContext
 from sparts.counters import CallbackCounter, SampleType, counter, samples
 from sparts.errors import TryLater, UsageError
@@ -108,7 +106,6 @@ class QueueTask(VTask):
         """Make the task for a service; called by the service. Its queue takes items at once."""
         super().__init__(service)
         self.queue = self.backlog_class(self.name, self.max_items, self.threads)
-        self._drain_until: float | None = None  # a little before the deadline of the stop
 
     # -- to override -------------------------------------------------------------------------------
 
@@ -203,16 +200,12 @@ class QueueTask(VTask):
     def stop(self) -> None:
         """Take no more items; have the workers end, after the items that wait if ``DRAIN``."""
         super().stop()
-        if self.stop_deadline is not None:
-            margin = min(1.0, (self.stop_deadline - monotonic()) / 10)
-            self._drain_until = self.stop_deadline - max(0.0, margin)
-        seconds = self._seconds_to_drain()
-        self.queue.close((inf if seconds is None else seconds) if self.DRAIN else None)
+        self.queue.close(self.seconds_to_stop() if self.DRAIN else None)
 
     def join(self) -> None:
         """Wait for the workers, and give up what they have not done in time."""
         for thread in self.threads:
-            thread.join(self._seconds_to_drain())
+            thread.join(timeout_of(self.seconds_to_stop()))
         try:
             self._drop(self.queue.give_up())
         finally:
@@ -230,11 +223,6 @@ class QueueTask(VTask):
         super().left_out()
         self.queue.close(None)
         self.abandoned()
-
-    def _seconds_to_drain(self) -> float | None:
-        if self._drain_until is None:
-            return None
-        return max(0.0, self._drain_until - monotonic())
 
     def _drop(self, left: list[ExecuteContext]) -> None:
         left = [c for c in left if c.future is None or not c.future.cancelled()]

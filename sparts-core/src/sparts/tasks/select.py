@@ -307,9 +307,7 @@ class SelectTask(LoopTask):
         with self._registering:
             self._ending = True
             children = list(self._children)
-        grace = self.KILL_AFTER
-        if self.stop_deadline is not None:
-            grace = min(grace, max(0.0, self.stop_deadline - monotonic()) / 2)
+        grace = min(self.KILL_AFTER, self.seconds_to_stop() / 2)
         for child in children:
             child.end(grace)
 

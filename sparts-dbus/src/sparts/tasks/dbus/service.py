@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dbus_fast import DBusError, MessageType, NameFlag, RequestNameReply
 from dbus_fast.validators import is_bus_name_valid
+from sparts.clock import timeout_of
 from sparts.counters import counter
 from sparts.errors import UsageError
 from sparts.options import option
@@ -268,12 +268,9 @@ class DBusServiceTask(DBusObject, DBusClientTask):
     async def stop_in_loop(self) -> None:
         """Give the name back, and let the calls finish that have begun.
 
-        What has not finished one second before the deadline of the stop is cut off, and logged.
+        What has not finished after `seconds_to_stop` is cut off, and logged.
         """
-        limit = None
-        if self.stop_deadline is not None:
-            limit = max(0.0, self.stop_deadline - monotonic() - 1.0)
-        cut = await self._calls_running.end(limit)
+        cut = await self._calls_running.end(timeout_of(self.seconds_to_stop()))
         if cut:
             self.logger.warning("%d calls were cut off: they took too long to finish", cut)
         await super().stop_in_loop()

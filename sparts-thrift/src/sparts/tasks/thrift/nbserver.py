@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from sparts.clock import timeout_of
 from sparts.counters import CallbackCounter, counter
 from sparts.errors import OptionError
 from sparts.net.listeners import Listening
@@ -121,14 +121,11 @@ class NBServerTask(Listening, ThriftServerTask):
     def join(self) -> None:
         """Wait until the last call has ended and its answer has been taken.
 
-        What has not ended one second before the deadline of the stop is cut off, and logged.
+        What has not ended after `seconds_to_stop` is cut off, and logged.
         """
         engine = self._engine
         if engine is not None:
-            limit = None
-            if self.stop_deadline is not None:
-                limit = max(0.0, self.stop_deadline - monotonic() - 1.0)
-            if not engine.emptied.wait(limit):
+            if not engine.emptied.wait(timeout_of(self.seconds_to_stop())):
                 count = len(engine.connections)
                 self.logger.warning("%d clients were cut off: they took too long", count)
             engine.finish()

@@ -10,10 +10,11 @@ import asyncio
 import os
 import random
 import ssl
-from time import monotonic, perf_counter
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pycurl
+from sparts.clock import timeout_of
 from sparts.counters import SampleType, counter, gauge, labelled, samples
 from sparts.logs import log_fields
 from sparts.option_types import duration
@@ -104,11 +105,10 @@ class TornadoHTTPClientTask(TornadoTask):
         )
 
     async def stop_in_loop(self) -> None:
-        """Let calls end; cancel those that have not one second before the deadline of the stop."""
+        """Let calls end; cancel those that have not after `seconds_to_stop`."""
         calls = set(vars(self).get("_calls", ()))
         if calls:
-            deadline = self.stop_deadline
-            limit = None if deadline is None else max(0.0, deadline - monotonic() - 1.0)
+            limit = timeout_of(self.seconds_to_stop())
             for call in (await asyncio.wait(calls, timeout=limit))[1]:
                 call.cancel()
         if "client" in vars(self):

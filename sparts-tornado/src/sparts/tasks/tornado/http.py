@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sparts.clock import timeout_of
 from sparts.counters import CallbackCounter, SampleType, counter, labelled, samples
 from sparts.logs import level_name
 from sparts.net.listeners import Listening
@@ -197,8 +197,8 @@ class TornadoHTTPTask(Listening, TornadoTask):
     async def stop_in_loop(self) -> None:
         """Accept no more connections, and let the requests finish that have begun.
 
-        Whoever waits to be accepted is served too. What has not finished one second before the
-        deadline of the stop is cut off, and logged.
+        Whoever waits to be accepted is served too. What has not finished after
+        `seconds_to_stop` is cut off, and logged.
         """
         self.ending.set()
         self.server.stop()
@@ -210,9 +210,7 @@ class TornadoHTTPTask(Listening, TornadoTask):
             self.logger.warning("%d requests were cut off: they took too long to finish", cut)
 
     async def _end_server(self) -> int:
-        limit = None
-        if self.stop_deadline is not None:
-            limit = max(0.0, self.stop_deadline - monotonic() - 1.0)
+        limit = timeout_of(self.seconds_to_stop())
         return await self.server.end(self.stop_listening(), self.FIRST_REQUEST_GRACE, limit)
 
     def join(self) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sparts.clock import timeout_of
 from sparts.errors import StartError, UsageError
 from sparts.loops import LoopBoundTask
 from sparts.net.listeners import format_address
@@ -105,19 +105,16 @@ class TwistedTask(LoopBoundTask):
                 await stopped
         finally:
             await self.reactor.when(self.isDoneWithReactor)
-            cut = [await port.close_connections(self._seconds_left()) for port in self._ports]
+            cut = [
+                await port.close_connections(timeout_of(self.seconds_to_stop()))
+                for port in self._ports
+            ]
             if any(cut):
                 self.logger.warning("%d connections were cut off: they took too long", sum(cut))
 
     async def _stop_listening(self) -> None:
         for port in self._ports:
             await port.stop_listening()
-
-    def _seconds_left(self) -> float | None:
-        """How long what has begun may go on: until a second before the deadline of the stop."""
-        if self.stop_deadline is None:
-            return None
-        return max(0.0, self.stop_deadline - monotonic() - 1.0)
 
 
 class TwistedServiceTask(TwistedTask):

@@ -6,6 +6,7 @@ import logging
 import weakref
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sparts.clock import timeout_of
 from sparts.counters import counter
 from sparts.tasks.twisted.server import TwistedServerTask
 
@@ -176,6 +177,6 @@ class TwistedWebTask(TwistedServerTask):
 
         What has not finished one second before the deadline of the stop is cut off, and logged.
         """
-        cut = await self.site.end(self.FIRST_REQUEST_GRACE, self._seconds_left())
+        cut = await self.site.end(self.FIRST_REQUEST_GRACE, timeout_of(self.seconds_to_stop()))
         if cut:
             self.logger.warning("%d requests were cut off: they took too long to finish", cut)

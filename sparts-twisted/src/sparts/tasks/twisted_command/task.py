@@ -9,7 +9,6 @@ import subprocess
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from sparts.counters import CallbackCounter, counter
@@ -285,9 +284,7 @@ class CommandTask(TwistedTask):
             self.loop_task.post_if_open(partial(self._end_process, transport, grace))
 
     def _end_process(self, transport: CommandTransport, grace: float) -> None:
-        if self.stop_deadline is not None:
-            grace = min(grace, max(0.0, self.stop_deadline - monotonic()) / 2)
-        transport.end(grace)
+        transport.end(min(grace, self.seconds_to_stop() / 2))
 
     def isDoneWithReactor(self) -> bool:  # noqa: N802
         """Return whether the end of every command was told."""
