@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,14 +17,13 @@ from sparts.testing.running import running, service_of
 from sparts.testing.waiting import WAIT
 from sparts.vtask import VTask
 
+from tests.browsers import launched, malicious_site
 from tests.tornado.status_clients import CONTROL, TOKEN
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.needs("chromium")
-
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 
 
 class Database(VTask):
@@ -58,12 +55,8 @@ class Mailer(PeriodicTask):
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """One browser for all tests of this module."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+    with launched() as chromium:
         yield chromium
-        chromium.close()
 
 
 @pytest.fixture(autouse=True)
@@ -218,30 +211,6 @@ ATTACK = """<!doctype html><title>Win a prize</title><form id=f method=post enct
 <input name='{"task": "Mailer", "x": "' value='"}'></form><iframe id=i></iframe>"""
 
 
-@contextmanager
-def malicious_site() -> Iterator[str]:
-    """Serve a page on another port of this host, as another site would; give its address."""
-
-    class Site(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html")
-            self.end_headers()
-            self.wfile.write(ATTACK.encode())
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}/"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 TRIES = """async ([url, token]) => {
   const headers = {"Content-Type": "application/json", "X-Sparts-Control": "1"};
   const body = JSON.stringify({task: "Mailer"});
@@ -265,7 +234,7 @@ TRIES = """async ([url, token]) => {
 def test_page_of_another_origin_can_neither_act_nor_read(
     browser: Browser, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with serving(*CONTROL) as service, malicious_site() as site:
+    with serving(*CONTROL) as service, malicious_site(ATTACK) as site:
         page = browser.new_context().new_page()
         page.goto(site)
         url = url_of(service)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import ipaddress
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -12,15 +13,34 @@ class Caller(NamedTuple):
 
     address: Any
     """As `socket.getpeername` tells it; the path of a Unix socket is mostly empty."""
+    token: str | None = None
+    """The bearer token that came with a call over HTTP, empty if none did; None: the call came over
+    a Unix socket, or not over HTTP."""
 
     @property
     def local(self) -> bool:
-        """Whether it is on this machine: by a loopback address or a Unix socket."""
+        """Whether it is a program on this machine: by a loopback address or a Unix socket.
+
+        A call over HTTP is local only if it came over a Unix socket: browsers and proxies on this
+        machine send what others wrote.
+        """
+        if self.token is not None:
+            return False
         if not isinstance(self.address, tuple):
             return True
         found = ipaddress.ip_address(self.address[0].partition("%")[0])
         mapped = getattr(found, "ipv4_mapped", None)
         return (mapped or found).is_loopback
+
+    def knows(self, token: str | None) -> bool:
+        """Return whether the call came with this token; never true for an empty one or None."""
+        sent, right = (
+            text.encode("utf-8", "surrogateescape") for text in (self.token or "", token or "")
+        )
+        return bool(right) and hmac.compare_digest(sent, right)
+
+    def __repr__(self) -> str:
+        return f"<Caller {self}>"  # without the token
 
     def __str__(self) -> str:
         from sparts.net.listeners import format_address

@@ -26,7 +26,8 @@ class FB303HandlerTask(ThriftHandlerTask):
     write its other methods; a method of the same name takes the place of one of fb303's.
 
     ``setOption``, ``reinitialize`` and ``shutdown`` are refused to callers on other machines unless
-    ``--fb303-control`` allows them.
+    ``--fb303-control`` allows them. Over HTTP, which every page in a browser on this machine can
+    send, they need the token of ``--fb303-token`` or a Unix socket, whatever the address.
     """
 
     OPT_PREFIX = "fb303"
@@ -35,6 +36,14 @@ class FB303HandlerTask(ThriftHandlerTask):
     control = option(
         default=False,
         help="let callers on other machines set options, reload and stop the service",
+    )
+
+    token = option(
+        type=str,
+        metavar="TOKEN",
+        help="what a client over HTTP must present (Authorization: Bearer TOKEN) to set options, "
+        "reload and stop the service; without it, HTTP allows this over a Unix socket only",
+        secret=True,
     )
 
     def __init__(self, service: VService) -> None:
@@ -69,11 +78,16 @@ class FB303HandlerTask(ThriftHandlerTask):
             TApplicationException: that caller may not.
         """
         who = caller()
-        if not self.control and (who is None or not who.local):
+        allowed, flag = self.control or (who is not None and who.local), "control"
+        means = ""
+        if who is not None and who.token is not None:  # over HTTP
+            allowed, flag = who.knows(self.token), "token"
+            means = ", sent as a bearer token or over a Unix socket,"
+        if not allowed:
             self.logger.warning("%s was refused to %s", name, who or "an unknown caller")
             raise TApplicationException(
                 TApplicationException.UNKNOWN,
                 f"{name} is refused from {who or 'an unknown address'}: --"
-                f"{self.option_prefix()}-control allows it.",
+                f"{self.option_prefix()}-{flag}{means} allows it.",
             )
         self.logger.info("%s was called from %s", name, who or "an unknown address")

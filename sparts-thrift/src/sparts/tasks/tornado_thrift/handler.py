@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from sparts.tasks.thrift.handler import ThriftHandlerTask
+from sparts.tasks.tornado import access
 from sparts.thrift.calls import Caller, current
 from sparts.thrift.processor import NOTHING, RefusedError, Router
 from sparts.thrift.protocols import ByProtocol, WrongMessageError
@@ -17,7 +18,7 @@ from thrift.protocol.TJSONProtocol import TJSONProtocol
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 UNSAID = "application/x-thrift"
 """The content type of Apache's clients, whatever protocol they speak."""
@@ -27,7 +28,6 @@ _TYPES = {
     "application/vnd.apache.thrift.json": TJSONProtocol,
     "application/json": TJSONProtocol,
     UNSAID: None,
-    "": None,
 }
 _FRAME_LENGTH = 4
 _log = logging.getLogger("sparts.thrift")
@@ -40,16 +40,21 @@ class TornadoThriftHandler(RequestHandler):
 
     The protocol is that of the content type: ``application/vnd.apache.thrift.binary``,
     ``.compact`` or ``.json``. With ``application/x-thrift``, which Apache's clients send, the
-    first byte tells.
+    first byte tells. No other content type is accepted, and no request that a browser sends for a
+    page of another origin, or to a host name that is not the server's.
 
     Its arguments in a route are ``processor``: a `ThriftHandlerTask`, a `Router`, or a processor of
-    Apache's library (which is called in a thread); and ``max_frame``, the bytes that a request may
-    have (16 MiB).
+    Apache's library (which is called in a thread); ``max_frame``, the bytes that a request may
+    have (16 MiB); and ``allowed_hosts``, the names other than localhost by which clients may
+    address the server (none: clients of other machines may use any).
     """
 
-    def initialize(self, processor: Any, max_frame: int = _16_MIB) -> None:
+    def initialize(
+        self, processor: Any, max_frame: int = _16_MIB, allowed_hosts: Collection[str] = ()
+    ) -> None:
         """Take the arguments of the route; called by Tornado for each request."""
         self._processor = processor
+        self._allowed_hosts = allowed_hosts
         self._max_frame = max_frame
         self._chunks: list[bytes] = []
 
@@ -57,22 +62,45 @@ class TornadoThriftHandler(RequestHandler):
         """Refuse what cannot be a call before it is read; called by Tornado."""
         if self.request.method != "POST":
             return
+        self._check_origin()
         length = self.request.headers.get("Content-Length", "0")
         if length.isdigit() and int(length) > self._max_frame:
-            raise HTTPError(413, f"more than {self._max_frame} bytes")
+            raise HTTPError(413, "more than %d bytes", self._max_frame)
         connection: Any = self.request.connection
         connection.set_max_body_size(self._max_frame)
         if self._content_type() not in _TYPES:
-            raise HTTPError(415, f"not thrift: {self._content_type()}")
+            raise HTTPError(415, "not thrift: %s", self._content_type() or "no content type")
 
     def data_received(self, chunk: bytes) -> None:
         """Keep a part of the body; called by Tornado."""
         self._chunks.append(chunk)
 
+    def check_origin(self, origin: str) -> bool:
+        """Return whether a page of another origin may make calls; no page may, by default.
+
+        Override it, and answer OPTIONS, to let pages of some origins in. Called in the loop's
+        thread for each request that names an origin other than the server's.
+        """
+        return False
+
+    def _check_origin(self) -> None:
+        """Refuse what a browser sends for somebody else's page: it may reach where they cannot."""
+        host = access.wrong_host(self.request, self._allowed_hosts)
+        problem = f"this server is not {host}" if host else access.foreign(self.request)
+        origin = self.request.headers.get("Origin")
+        if problem and (host or not origin or not self.check_origin(origin)):
+            _log.warning("%s: refused: %s", self._caller(), problem)
+            raise HTTPError(403, "%s", problem)
+
     def _content_type(self) -> str:
-        said = self.request.headers.get("Content-Type", "")
-        # Apache's client adds one that it is given to its own, and both come as one.
-        return said.rpartition(",")[2].partition(";")[0].strip().lower()
+        """Return the content type; of several, the last if all are thrift's, or else the first.
+
+        Apache's client adds one that it is given to its own, and both come as one. A browser sends
+        ``text/plain;,application/x-thrift`` for any page, without asking the server first.
+        """
+        said = self.request.headers.get("Content-Type", "").split(",")
+        kinds = [each.partition(";")[0].strip().lower() for each in said]
+        return next((kind for kind in kinds if kind not in _TYPES), kinds[-1])
 
     async def post(self) -> None:
         """Make the call that the body holds."""
@@ -82,7 +110,7 @@ class TornadoThriftHandler(RequestHandler):
         try:
             answer = await self._answer(body, protocol)
         except (WireError, WrongMessageError) as error:
-            raise HTTPError(400, f"no thrift message: {error}") from error
+            raise HTTPError(400, "no thrift message: %s", error) from error
         self.set_header("Content-Type", self._content_type() or UNSAID)
         self.finish(answer)
 
@@ -147,7 +175,9 @@ class TornadoThriftHandler(RequestHandler):
 
     def _caller(self) -> Caller:
         connection: Any = self.request.connection
-        return Caller(connection.context.address or "")
+        over_unix = access.over_unix_socket(self.request)
+        token = None if over_unix else access.token_given(self.request)
+        return Caller(connection.context.address or "", token)
 
     async def _in_thread(self, function: Callable[[], Any]) -> Any:
         caller = self._caller()

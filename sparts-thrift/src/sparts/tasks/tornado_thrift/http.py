@@ -8,11 +8,16 @@ from sparts.option_types import size
 from sparts.options import option
 from sparts.tasks.thrift.server import ThriftServerTask
 from sparts.tasks.tornado import TornadoHTTPTask
+from sparts.tasks.tornado.access import allowed_host_option
 from sparts.tasks.tornado_thrift.handler import TornadoThriftHandler
 
 
 class ThriftHTTPTask(ThriftServerTask, TornadoHTTPTask):
-    """Serves thrift over HTTP: calls by POST, binary, compact or JSON by their content type."""
+    """Serves thrift over HTTP: calls by POST, binary, compact or JSON by their content type.
+
+    A browser must not make calls for somebody else's page: content types other than thrift's,
+    other origins, and host names that only point here are refused (415 and 403).
+    """
 
     OPT_PREFIX = "thrift_http"
 
@@ -23,8 +28,13 @@ class ThriftHTTPTask(ThriftServerTask, TornadoHTTPTask):
         reloadable=False,
         help="the longest request that is read",
     )
+    allowed_host = allowed_host_option()
 
     def getApplicationConfig(self) -> list[Any]:  # noqa: N802
         """Return one route, of every path, to the handlers."""
-        arguments = {"processor": self.router, "max_frame": self.max_frame}
+        arguments = {
+            "processor": self.router,
+            "max_frame": self.max_frame,
+            "allowed_hosts": self.allowed_host or (),
+        }
         return [(r"/.*", TornadoThriftHandler, arguments)]

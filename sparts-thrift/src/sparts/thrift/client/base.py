@@ -17,7 +17,7 @@ from thrift.transport.TTransport import TTransportException
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Self
 
     from sparts.thrift.services import ThriftMethod
@@ -41,6 +41,8 @@ class ClientBase:
         service: the name of the service in ``module``, if that has several.
         unix: the path of a Unix socket, instead of ``host`` and ``port``.
         path: the path of the service's URL, for thrift over HTTP; None: framed thrift.
+        headers: further headers of each request over HTTP, such as
+            ``{"Authorization": "Bearer TOKEN"}``.
         multiplex_service: the name under which the server knows the service, if it serves several
             on one port.
         protocol: ``"binary"``, ``"compact"`` or ``"json"``.
@@ -69,6 +71,7 @@ class ClientBase:
         service: str | None = None,
         unix: str | None = None,
         path: str | None = None,
+        headers: Mapping[str, str] | None = None,
         multiplex_service: str | None = None,
         protocol: str = "binary",
         tls: bool | ssl.SSLContext = False,
@@ -87,8 +90,10 @@ class ClientBase:
         self._endpoint = check_endpoint(
             Endpoint(
                 host or "", port, unix or "", path or "", tls_context(tls), server_hostname or host
-            )
+            ),
+            headers or {},
         )
+        self._headers = dict(headers or {})
         self._idempotent = self._known(idempotent)
         for name, value in (("timeout", timeout), ("connect_timeout", connect_timeout)):
             if value is not None and not value > 0:

@@ -22,7 +22,7 @@ from sparts.thrift.client.endpoint import (
 from thrift.transport.TTransport import TTransportException
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 CHUNK = 1 << 18
 """How many bytes are read at once."""
@@ -219,12 +219,17 @@ class HTTPConnection:
     """Carries calls as POST requests."""
 
     def __init__(
-        self, endpoint: Endpoint, deadline: Deadline, max_frame: int, content_type: str
+        self,
+        endpoint: Endpoint,
+        deadline: Deadline,
+        max_frame: int,
+        content_type: str,
+        headers: Mapping[str, str],
     ) -> None:
         self._stream = Stream(endpoint, deadline)
         self._endpoint = endpoint
         self._max_frame = max_frame
-        self._headers = {"Content-Type": content_type, "Accept": content_type}
+        self._headers = {"Content-Type": content_type, "Accept": content_type, **headers}
         self._http = http.client.HTTPConnection(endpoint.host or "localhost", endpoint.port or None)
         self._http.auto_open = 0
         self._http.sock = _HTTPSocket(self._stream)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from time import monotonic
 
 from sparts.errors import UsageError
 
 from thrift.transport.TTransport import TTransportException
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 
 @dataclass(frozen=True)
@@ -39,12 +44,18 @@ def tls_context(tls: bool | ssl.SSLContext) -> ssl.SSLContext | None:
     return ssl.create_default_context() if tls is True else tls or None
 
 
-def check_endpoint(endpoint: Endpoint) -> Endpoint:
+def check_endpoint(endpoint: Endpoint, headers: Mapping[str, str]) -> Endpoint:
     """Return an endpoint that can be one.
 
     Raises:
-        UsageError: it is neither a host and a port nor a path, or both.
+        UsageError: it is neither a host and a port nor a path, or both; or there are headers that
+            HTTP cannot send.
     """
+    if headers and not endpoint.path:
+        raise UsageError("headers are sent over HTTP only: give the client a path (path=).")
+    for name, value in headers.items():
+        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+            raise UsageError(f"headers: HTTP cannot send the header {name!r} with that value.")
     if bool(endpoint.unix) == bool(endpoint.host):
         raise UsageError("Give a client a host and a port, or the path of a Unix socket.")
     if not endpoint.unix and not 0 < endpoint.port < 65536:

@@ -72,7 +72,9 @@ class ThriftClient(ClientBase):
         part = deadline.sooner(self._connect_timeout, f"Cannot connect to {self._endpoint}")
         if self._endpoint.path:
             content_type = self._codec.content_type
-            return HTTPConnection(self._endpoint, part, self._max_frame, content_type)
+            return HTTPConnection(
+                self._endpoint, part, self._max_frame, content_type, self._headers
+            )
         return FramedConnection(self._endpoint, part, self._max_frame)
 
     def close(self) -> None:

@@ -2,8 +2,8 @@
 
 `task` is the server, `asking` asks the service in threads, `handlers` answers the plain endpoints,
 `metrics` speaks to Prometheus, `page` says what the page shows, `feed` keeps it up to date while
-somebody watches, `control` acts for who may, and `access` decides who that is. The page itself is
-in ``static/``.
+somebody watches, and `control` acts for clients that `sparts.tasks.tornado.access` lets in. The
+page itself is in ``static/``.
 """
 
 from sparts.tasks.tornado.status.task import StatusHTTPTask

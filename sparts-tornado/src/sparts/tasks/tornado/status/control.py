@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparts.errors import OptionError
 from sparts.tasks.event import EventTask
-from sparts.tasks.tornado.status import access
+from sparts.tasks.tornado import access
 from sparts.tasks.tornado.status.handlers import Handler, RefusedError
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from tornado.httputil import HTTPServerRequest
 
+CONTROL_HEADER = "X-Sparts-Control"
+"""The header that every control request carries, with any value."""
 LONGEST = 65536
 """How many bytes a request may hold."""
 
@@ -48,6 +50,8 @@ class Control(Handler):
         if self.request.method != "POST":
             return
         problem = access.foreign(self.request)
+        if not problem and CONTROL_HEADER not in self.request.headers:
+            problem = f"it lacks the header {CONTROL_HEADER}"
         if problem:
             self._refuse(403, f"Refused: {problem}.")
         if not access.over_unix_socket(self.request):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.logs.secrets import masked
 from sparts.stacks import format_threads
-from sparts.tasks.tornado.status.access import wrong_host
+from sparts.tasks.tornado.access import wrong_host
 
 from tornado.web import HTTPError, RequestHandler
 

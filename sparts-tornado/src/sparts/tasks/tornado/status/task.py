@@ -9,9 +9,9 @@ from sparts.logs import RecentLines
 from sparts.options import option
 from sparts.options.binding import env_prefix
 from sparts.stacks import format_thread
+from sparts.tasks.tornado.access import allowed_host_option, is_loopback
 from sparts.tasks.tornado.http import TornadoHTTPTask, access_level_name
 from sparts.tasks.tornado.status import handlers
-from sparts.tasks.tornado.status.access import is_loopback
 from sparts.tasks.tornado.status.asking import Asker
 from sparts.tasks.tornado.status.control import control_routes
 from sparts.tasks.tornado.status.feed import Events, Feed
@@ -63,12 +63,7 @@ class StatusHTTPTask(TornadoHTTPTask):
         help="which requests to log: INFO all, WARNING those of status 400 or more, ERROR those of "
         "500 or more, OFF none",
     )
-    allowed_host = option(
-        action="append",
-        metavar="NAME",
-        help="a further name by which clients may address the server, such as that of a proxy; may "
-        "be repeated; without any, clients from elsewhere may use every name",
-    )
+    allowed_host = allowed_host_option()
 
     asker: Asker
     """Asks the service in threads, from `initTask` on."""

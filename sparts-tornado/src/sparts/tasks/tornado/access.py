@@ -1,9 +1,9 @@
-"""Who may ask, and who may act: against pages of other origins, and against guessing.
+"""Decides which HTTP requests may read or act: against pages of other origins, and guessing.
 
-A browser sends requests to this server for any page that it shows, so where a request comes from
-says nothing of who wants it. What does: the name in ``Host`` (a page whose own name was made to
-point here, DNS rebinding, has that name in it), ``Origin``, a header that other origins may not
-set, and a token that only the person at the page knows.
+A browser sends requests to this server for any page that it shows, so the address of a client says
+nothing about who wants the request. These do: the name in ``Host`` (a page whose own name was made
+to point here, DNS rebinding, has that name in it), ``Origin`` and ``Sec-Fetch-Site``, a header or
+content type that other origins may not set, and a token that only trusted clients know.
 """
 
 from __future__ import annotations
@@ -13,13 +13,24 @@ import ipaddress
 import socket
 from typing import TYPE_CHECKING
 
+from sparts.options import option
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from sparts.options import Option
+
     from tornado.httputil import HTTPServerRequest
 
-CONTROL_HEADER = "X-Sparts-Control"
-"""The header that every control request carries, with any value."""
+
+def allowed_host_option() -> Option[list[str] | None]:
+    """Return the option ``allowed_host`` of a server task that calls `wrong_host`."""
+    return option(
+        action="append",
+        metavar="NAME",
+        help="a further name by which clients may address the server, such as that of a proxy; may "
+        "be repeated; without any, clients from elsewhere may use every name",
+    )
 
 
 def wrong_host(request: HTTPServerRequest, allowed: Collection[str]) -> str:
@@ -36,15 +47,16 @@ def wrong_host(request: HTTPServerRequest, allowed: Collection[str]) -> str:
 
 
 def foreign(request: HTTPServerRequest) -> str:
-    """Return why a control request seems to come from a page of another origin; ``""`` if not."""
+    """Return why a request seems to come from a page of another origin; ``""`` if not.
+
+    Programs that are no browsers send neither of the headers, and pass.
+    """
     host, origin = request.headers.get("Host", ""), request.headers.get("Origin")
     if origin is not None and origin.rpartition("//")[2].lower() != host.lower():
         return f"it comes from a page of {origin}"
     site = request.headers.get("Sec-Fetch-Site", "same-origin")
     if site not in ("same-origin", "none"):
         return f"it comes from a page elsewhere ({site})"
-    if CONTROL_HEADER not in request.headers:
-        return f"it lacks the header {CONTROL_HEADER}"
     return ""
 
 
@@ -57,14 +69,15 @@ def over_unix_socket(request: HTTPServerRequest) -> bool:
 def token_given(request: HTTPServerRequest) -> str:
     """Return the token that a request presents; ``""`` for none."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
+    # Tornado reads headers as Latin-1; browsers and curl send UTF-8.
+    sent = token.strip().encode("latin-1", "replace").decode("utf-8", "surrogateescape")
+    return sent if scheme.lower() == "bearer" else ""
 
 
 def token_is_right(given: str, wanted: str | None) -> bool:
     """Compare tokens in a time that tells nothing of them; no token is ever right."""
-    # Tornado reads headers as Latin-1; browsers and curl send UTF-8.
-    sent = given.encode("latin-1", "replace")
-    return bool(wanted) and hmac.compare_digest(sent, (wanted or "").encode())
+    sent, right = (text.encode("utf-8", "surrogateescape") for text in (given, wanted or ""))
+    return bool(right) and hmac.compare_digest(sent, right)
 
 
 def _hostname(host: str) -> str:
