@@ -57,9 +57,8 @@ def test_long_line_is_cut_and_a_secret_masked() -> None:
         assert [line.text for line in recent.after()] == ["it is ********", "x" * 20 + "..."]
 
 
-def test_record_that_cannot_be_formatted_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_record_that_cannot_be_formatted_is_kept() -> None:
     with keeping() as recent:
-        monkeypatch.setattr(logging, "raiseExceptions", False)
         logging.getLogger("Svc").error("%d", "no number")
         logging.getLogger("Svc").error("after it")
-        assert [line.text for line in recent.after()] == ["after it"]
+        assert [line.text for line in recent.after()] == ["%d (cannot be format...", "after it"]

@@ -8,6 +8,59 @@ passed.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def text_of(value: object, spell: Callable[[Any], str] = str) -> str:
+    """Return ``spell(value)``, or what is wrong with it, as a plain string; never raises.
+
+    Args:
+        value: any object, also one whose ``__str__`` or ``__repr__`` raises.
+        spell: ``str``, ``repr``, or another function that returns a string.
+    """
+    try:
+        return "".join((spell(value),))  # also of a subclass of str, whose methods may raise
+    except BaseException as broken:  # whatever it raises, it asks for nothing
+        return f"<{type_name(value)} that cannot be shown: {type_name(broken)}>"
+
+
+def describe(error: object) -> str:
+    """Return the type of an error and its message, ``ValueError: too long``; never raises."""
+    return f"{type_name(error)}: {text_of(error)}"
+
+
+def message_of(error: object) -> str:
+    """Return the message of an error, or the name of its type if it has none; never raises."""
+    return text_of(error) or type_name(error)
+
+
+def type_name(value: object) -> str:
+    """Return the name of the type of an object; never raises."""
+    name: str = vars(type)["__name__"].__get__(type(value))  # whatever its metaclass says
+    return name
+
+
+def traceback_of(error: BaseException) -> str:
+    """Return the traceback of an error as Python shows it, without the last line break; never
+    raises.
+    """
+    import traceback  # few processes report an error
+
+    def spell(error: BaseException) -> str:
+        return "".join(traceback.format_exception(error))
+
+    def plainly(error: BaseException) -> str:
+        calls = "".join(traceback.format_tb(error.__traceback__))
+        return f"Traceback (most recent call last):\n{calls}{describe(error)}"
+
+    try:
+        return spell(error).rstrip("\n")
+    except BaseException:  # its notes or its causes raise
+        return text_of(error, plainly)
+
 
 class SpartsError(Exception):
     """Base of every error that sparts itself raises."""

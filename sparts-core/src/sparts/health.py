@@ -11,6 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from sparts import systemd
+from sparts.errors import describe
 from sparts.inbox import Inbox, Message
 from sparts.introspection import Introspection
 from sparts.states import ServiceStatus, TaskState
@@ -156,7 +157,7 @@ class Health(Introspection):
 
     def degraded(self, task: VTask, error: BaseException, seconds: float) -> None:
         """Warn of a task that was restarted, for ``seconds`` from its last failure on."""
-        message = f"{task.name} failed and is restarted: {type(error).__name__}: {error}"
+        message = f"{task.name} failed and is restarted: {describe(error)}"
         with self.changing:
             before = self._degradations.pop(task.name, 0)
             self._degradations[task.name] = warning = self.keep_warning(message)
@@ -187,7 +188,7 @@ def _ill(task: VTask) -> str:
     try:
         if task.healthy:
             return ""
-    except Exception as error:
+    except BaseException as error:  # whoever is asked does not decide
         task.logger.exception("%s could not say whether it is healthy", task.name)
-        return f"{type(error).__name__}: {error}"
+        return describe(error)
     return f"it is {task.state} and not healthy"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sparts import plugins
 from sparts.counters import CallbackCounter, counters_of, metrics_of, read_counters
-from sparts.errors import UsageError
+from sparts.errors import UsageError, describe, text_of
 from sparts.logs.secrets import masked
 from sparts.options import OptionGroup, declared_options
 from sparts.options.binding import MASK, state_of
@@ -44,8 +44,8 @@ class Check(NamedTuple):
         """Return what is wrong, ``""`` if nothing is."""
         try:
             return "it says so" if self.ask() is False else ""
-        except Exception as error:
-            return _told(error)
+        except BaseException as error:  # whoever is asked does not decide
+            return describe(error)
 
 
 class Introspection:
@@ -269,7 +269,7 @@ class Introspection:
                     "name": task.name,
                     "state": str(task.state),
                     "ready": task.ready,
-                    "problem": masked("" if task.failed is None else _told(task.failed)),
+                    "problem": masked("" if task.failed is None else describe(task.failed)),
                     "depends_on": [need.name for need in self.tasks.dependencies(task)],
                     "threads": [thread.name for thread in task.threads if thread.is_alive()],
                 }
@@ -323,10 +323,6 @@ def _check_free(name: str, function: object, taken: Container[str]) -> None:
         raise UsageError(f"{name!r} is not a function but {function!r}.")
 
 
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
 def _plain(value: Any) -> Any:
     if isinstance(value, float) and not isfinite(value):
         return None  # JSON has no such number
@@ -335,5 +331,5 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(item) for item in value]
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return str(value)
+        return {text_of(key): _plain(item) for key, item in value.items()}
+    return text_of(value)

@@ -16,7 +16,14 @@ from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 from sparts import systemd
-from sparts.errors import SpartsError, StartError, StopTimeoutError, TaskFailedError, UsageError
+from sparts.errors import (
+    SpartsError,
+    StartError,
+    StopTimeoutError,
+    TaskFailedError,
+    UsageError,
+    describe,
+)
 from sparts.inbox import Message
 from sparts.signals import RELOAD, STACKS
 from sparts.stacks import format_thread
@@ -151,7 +158,7 @@ class Lifecycle:
             task.logger.info("%s asks for the exit of the process: %s", task.name, code)
             self.status = self.status or (code if isinstance(code, int) else int(code is not None))
         else:
-            self._fail(TaskFailedError(f"{task.name} failed: {_describe(error)}"), error)
+            self._fail(TaskFailedError(f"{task.name} failed: {describe(error)}"), error)
         self._stop_after_failure()
 
     def _stop_after_failure(self) -> None:
@@ -302,7 +309,7 @@ class Lifecycle:
         except BaseException as caught:
             error = caught
             if not isinstance(caught, SpartsError):
-                error = StartError(f"{self._step or 'The start'} failed: {_describe(caught)}")
+                error = StartError(f"{self._step or 'The start'} failed: {describe(caught)}")
             service.logger.error("%s", error, exc_info=None if error is caught else caught)
             error.__cause__ = error.__cause__ if error is caught else caught
         service.inbox.put(Message("started", service, error))
@@ -326,7 +333,7 @@ class Lifecycle:
     def _stop(self) -> None:
         service = self.service
         for task, error in service.tasks.stop(self._stop_step):
-            text = f"{task.name} failed while stopping: {_describe(error)}"
+            text = f"{task.name} failed while stopping: {describe(error)}"
             self._fail(TaskFailedError(text), error)
         self._step = ""
         service.record_status(ServiceStatus.DEAD if self.status else ServiceStatus.STOPPED)
@@ -383,7 +390,3 @@ class _Worker:
 
 def _name(number: signal.Signals) -> str:
     return "KeyboardInterrupt" if number == signal.SIGINT else number.name
-
-
-def _describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, TypeVar
 
+from sparts.errors import text_of
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -203,8 +205,8 @@ def convert(kind: Any, raw: object) -> Any:
         raise
     except Exception as exc:  # a type is anybody's function: whatever it raises, the value is wrong
         known = kind in (int, float)
-        if isinstance(exc, ArgumentTypeError) or (str(exc) and not known):
-            raise Expected(f"{expectation(kind)} ({exc})") from exc
+        if isinstance(exc, ArgumentTypeError) or (text_of(exc) and not known):
+            raise Expected(f"{expectation(kind)} ({text_of(exc)})") from exc
         raise Expected(expectation(kind) + ("" if known else f" ({type(exc).__name__})")) from exc
 
 

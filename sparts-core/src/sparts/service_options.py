@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts import logs, options
-from sparts.errors import SpartsError
+from sparts.errors import SpartsError, message_of
 from sparts.option_types import duration, file_mask
 from sparts.options import option
 
@@ -283,10 +283,11 @@ class ServiceOptions:
             reload()
         except BaseException as error:  # a reload asks for no exit
             plain = isinstance(error, SpartsError | OSError)  # their messages say it all
+            said = message_of(error)
             self.logger.error(
-                "Reload of %s failed: %s", what, error, exc_info=None if plain else error
+                "Reload of %s failed: %s", what, said, exc_info=None if plain else error
             )
-            message = f"Reload of {what} failed: {error}"
+            message = f"Reload of {what} failed: {said}"
             self._reload_warnings.append(self.keep_warning(message))
 
     def options_changed(self, names: frozenset[str]) -> None:

@@ -19,7 +19,7 @@ from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
-from sparts.errors import UsageError
+from sparts.errors import UsageError, describe
 from sparts.states import TaskState
 
 if TYPE_CHECKING:
@@ -169,8 +169,7 @@ class Supervisor:
             tail = "the service ends" if task.running else "while it was being stopped"
         else:
             tail = f"restarted in {delay:.3g} s"
-        task.logger.error("%s failed: %s: %s; %s", task.name, type(error).__name__, error, tail,
-                          exc_info=error)  # fmt: skip
+        task.logger.error("%s failed: %s; %s", task.name, describe(error), tail, exc_info=error)
         task.service.tell("sparts_task_failure", task=task, error=error, delay=delay)
         if delay is None:
             task.failed = error

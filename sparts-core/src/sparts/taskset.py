@@ -7,7 +7,14 @@ import importlib
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
 from sparts import plugins
-from sparts.errors import DependencyCycleError, SkipTask, TaskLoadError, UsageError
+from sparts.errors import (
+    DependencyCycleError,
+    SkipTask,
+    TaskLoadError,
+    UsageError,
+    describe,
+    message_of,
+)
 from sparts.states import TaskState
 
 if TYPE_CHECKING:
@@ -62,7 +69,7 @@ def _import(target: str) -> Any:
         for attribute in attributes.split("."):
             found = getattr(found, attribute)
     except Exception as error:
-        cause = f"{type(error).__name__}: {error}"
+        cause = describe(error)
         raise TaskLoadError(f"Task {target!r} could not be imported: {cause}") from error
     return found
 
@@ -267,7 +274,7 @@ class Tasks:
                     raise SkipTask(f"it depends on {name}, which was left out")
                 task.service.hooks.call("sparts_task_init", task=task)
             except SkipTask as reason:
-                task.logger.info("%s is left out: %s", task.name, str(reason) or "SkipTask")
+                task.logger.info("%s is left out: %s", task.name, message_of(reason))
                 task.state = TaskState.SKIPPED
                 task.service.listeners.close(task.name)
                 del self._tasks[task.name]

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from sparts import options, plugins, taskset
-from sparts.errors import SpartsError, UsageError
+from sparts.errors import SpartsError, UsageError, message_of
 from sparts.health import Health
 from sparts.inbox import Inbox, Message
 from sparts.lifecycle import EXIT_CLEAN, EXIT_FAILURE, EXIT_USAGE
@@ -164,7 +164,7 @@ class VService(ServiceOptions, Health):
             ns = options.parse_options(cls._buildArgumentParser())
             ended = cls._run(ns, name, guard=True)
         except SpartsError as error:
-            sys.stderr.write(f"{os.path.basename(sys.argv[0])}: error: {error}\n")
+            sys.stderr.write(f"{os.path.basename(sys.argv[0])}: error: {message_of(error)}\n")
             sys.exit(EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILURE)
         if isinstance(ended, int):
             sys.exit(ended)

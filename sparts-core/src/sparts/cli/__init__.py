@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from sparts import plugins
-from sparts.errors import PluginError, UsageError
+from sparts.errors import PluginError, UsageError, describe, message_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -75,7 +75,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return status
     except UsageError as error:
         sys.stdout.flush()
-        sys.stderr.write(f"sparts{'' if name.startswith('-') else ' ' + name}: error: {error}\n")
+        sys.stderr.write(
+            f"sparts{'' if name.startswith('-') else ' ' + name}: error: {message_of(error)}\n"
+        )
         return EXIT_USAGE
     except BrokenPipeError:  # such as `sparts tasks | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -130,7 +132,7 @@ def load_command(entry: plugins.EntryPoint) -> Callable[[list[str]], int | None]
     except (Exception, SystemExit) as error:
         if entry.value.startswith("sparts.cli."):
             raise
-        cause = f"{type(error).__name__}: {error}"
+        cause = describe(error)
         raise PluginError(f"Command {entry} could not be imported: {cause}") from error
     if not callable(function):
         raise PluginError(f"Command {entry} is not a function but {function!r}.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sparts import plugins
 from sparts.cli.columns import wrapped
+from sparts.errors import describe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +68,7 @@ def examine() -> Iterator[Finding]:
         from sparts.cli import inspection
     except Exception as error:
         yield Finding(
-            f"sparts itself cannot be imported: {type(error).__name__}: {error}",
+            f"sparts itself cannot be imported: {describe(error)}",
             "pip install --force-reinstall --no-deps sparts-core",
         )
         return

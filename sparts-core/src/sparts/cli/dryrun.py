@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
-from sparts.errors import SpartsError, UsageError
+from sparts.errors import SpartsError, UsageError, describe, message_of
 
 if TYPE_CHECKING:
     import argparse
@@ -57,7 +57,7 @@ def dry_run(
             raise
         except Exception as error:
             told = isinstance(error, SpartsError | OSError)  # whose messages say it all
-            wrong.append(f"{what}: {error}" if told else f"{what}: {type(error).__name__}: {error}")
+            wrong.append(f"{what}: {message_of(error)}" if told else f"{what}: {describe(error)}")
             return False
         return True
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sparts import plugins, taskset
 from sparts.errors import UsageError
+from sparts.errors import describe as describe_error
 from sparts.plugins.extras import missing_extra
 from sparts.vservice import VService
 
@@ -61,7 +62,7 @@ def inspect_task(entry: plugins.EntryPoint) -> Inspected:
         cause = error.__cause__
         if isinstance(cause, ImportError) and (extra := missing_extra(entry, cause)):
             return Inspected(entry, needs=extra, cause=str(cause))
-        short = f"{type(cause).__name__}: {cause}" if cause else str(error)
+        short = describe_error(cause) if cause else str(error)
         return Inspected(entry, problem=str(error), cause=short)
 
 

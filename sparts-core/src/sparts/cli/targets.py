@@ -6,7 +6,7 @@ import contextlib
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from sparts.errors import UsageError
+from sparts.errors import UsageError, describe
 from sparts.vservice import VService
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def import_object(target: str) -> Any:
         with _initFromCLI_doing_nothing():
             found: Any = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
-        cause = f"{type(error).__name__}: {error}"
+        cause = describe(error)
         missing = isinstance(error, ModuleNotFoundError) and error.name == module_name
         hint = " in the current folder, nor installed" if missing else ""
         raise UsageError(f"{target!r} could not be imported: {cause}{hint}.") from error

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from sparts.errors import text_of, traceback_of, type_name
 from sparts.logs.fields import present_fields
 from sparts.logs.secrets import masked
 
@@ -50,7 +51,38 @@ def colour_wanted(environ: Mapping[str, str]) -> bool:
     return sys.stderr is not None and sys.stderr.isatty()
 
 
-class TextFormatter(logging.Formatter):
+class SafeFormatter(logging.Formatter):
+    """Loses no line: what cannot be shown, as its ``__str__`` raises, is shown as such."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The text of a record."""
+        try:
+            return super().format(record)
+        except BaseException:  # of arguments or of what is told; it does not concern who logs
+            record.msg, record.args = message_of_record(record), ()
+            return super().format(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        """The traceback of an error."""
+        try:
+            return super().formatException(ei)
+        except BaseException:
+            return traceback_of(ei[1])
+
+
+def message_of_record(record: logging.LogRecord) -> str:
+    """The message of a record; never raises, whatever its arguments do."""
+    try:
+        return "".join((record.getMessage(),))
+    except BaseException as error:
+        args = record.args if isinstance(record.args, tuple) else (record.args,)
+        shown = ", ".join(text_of(arg, repr) for arg in args)
+        where = f"{record.pathname}:{record.lineno}"
+        why = f"cannot be formatted with {shown}: {type_name(error)}, at {where}"
+        return f"{text_of(record.msg)} ({why})"
+
+
+class TextFormatter(SafeFormatter):
     """``LEVEL:Logger:message``, and the fields of the context: ``[request_id=7f3a]``."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
@@ -58,7 +90,7 @@ class TextFormatter(logging.Formatter):
         line, fields = super().formatMessage(record), present_fields()
         if not fields:
             return line
-        return f"{line} [{' '.join(f'{name}={value}' for name, value in fields.items())}]"
+        return f"{line} [{' '.join(f'{name}={text_of(value)}' for name, value in fields.items())}]"
 
 
 class ColourFormatter(TextFormatter):
@@ -91,7 +123,7 @@ def priority(level: int) -> int:
     return 6 if level >= logging.INFO else 7
 
 
-class JSONFormatter(logging.Formatter):
+class JSONFormatter(SafeFormatter):
     """One JSON object a line, of ASCII alone; by the standard library, as structlog costs 94 ms.
 
     Keys: ``time`` (ISO 8601, UTC), ``level``, ``logger``, ``message``, ``service``, ``task`` (of a
@@ -116,7 +148,7 @@ class JSONFormatter(logging.Formatter):
             "time": f"{whole}.{int(record.created * 1000) % 1000:03d}Z",
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": message_of_record(record),
             **self._owner(record.name),
             "thread": record.threadName,
             **self._exception(record),
@@ -126,8 +158,8 @@ class JSONFormatter(logging.Formatter):
             if name not in _STANDARD:
                 fields[f"extra.{name}" if name in fields else name] = value
         try:
-            return json.dumps(fields, default=str, allow_nan=False)
-        except (TypeError, ValueError, RecursionError):  # a key that is no text, NaN, a circle
+            return json.dumps(fields, default=text_of, allow_nan=False)
+        except Exception:  # a key that is no text, NaN, a circle, a dict or number of its own kind
             return json.dumps({name: _sayable(value) for name, value in fields.items()})
 
     def _owner(self, logger: str) -> dict[str, str]:
@@ -144,7 +176,7 @@ class JSONFormatter(logging.Formatter):
         if record.exc_info and error is not None:
             found["exception"] = {
                 "type": type(error).__qualname__,
-                "message": masked(str(error)),
+                "message": masked(text_of(error)),
                 "traceback": record.exc_text or self.formatException(record.exc_info),
             }
         return found
@@ -156,6 +188,6 @@ def _sayable(value: object) -> object:
 
     try:
         json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError, RecursionError):
-        return masked(repr(value))
+    except Exception:
+        return masked(text_of(value, repr))
     return value

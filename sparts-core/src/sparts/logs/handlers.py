@@ -11,6 +11,7 @@ from collections import deque
 from contextlib import nullcontext
 from typing import NamedTuple, TextIO
 
+from sparts.logs.formats import SafeFormatter
 from sparts.logs.secrets import SecretFilter
 
 
@@ -117,6 +118,7 @@ class RecentLines(logging.Handler):
         self._longest = longest
         self._lines: deque[LogLine] = deque(maxlen=most)
         self._number = 0
+        self.setFormatter(SafeFormatter())
         self.addFilter(SecretFilter())
 
     def emit(self, record: logging.LogRecord) -> None:

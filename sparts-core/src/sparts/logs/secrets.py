@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import re
 import threading
-import traceback
 from typing import Any
+
+from sparts.errors import text_of, traceback_of
 
 _MASK = "********"
 _lock = threading.Lock()
@@ -71,7 +72,7 @@ def _masked(value: Any, pattern: re.Pattern[str], depth: int) -> Any:
 
 def _in_text(value: Any, pattern: re.Pattern[str]) -> Any:
     """``value``, or its text without secrets if that has any."""
-    text = str(value)
+    text = text_of(value)
     return pattern.sub(_MASK, text) if pattern.search(text) else value
 
 
@@ -85,14 +86,14 @@ class SecretFilter(logging.Filter):
             return True
         try:
             message = record.getMessage()
-        except Exception:  # they do not fit together, which logging reports: mask them one by one
+        except BaseException:  # the formatter says so: mask them one by one
             record.msg, args = _masked(record.msg, pattern, 0), _masked(record.args, pattern, 0)
             record.args = tuple(args) if isinstance(args, list) else args
         else:
             if pattern.search(message):
                 record.msg, record.args = pattern.sub(_MASK, message), ()
         if record.exc_info and record.exc_info[1] is not None and not record.exc_text:
-            text = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
+            text = traceback_of(record.exc_info[1])
             record.exc_text = text if pattern.search(text) else None
         fields = vars(record)
         for name in ("exc_text", "stack_info"):

@@ -17,7 +17,7 @@ import sys
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sparts.errors import AmbiguousTaskError, TaskLoadError, TaskNotFoundError, UsageError
+from sparts.errors import AmbiguousTaskError, TaskLoadError, TaskNotFoundError, UsageError, describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -267,7 +267,7 @@ def load_checked(entry: EntryPoint) -> type[Any]:
     try:
         task = entry.load()
     except (Exception, SystemExit) as error:
-        message = f"Task {entry} could not be imported: {type(error).__name__}: {error}"
+        message = f"Task {entry} could not be imported: {describe(error)}"
         if isinstance(error, ImportError):
             from sparts.plugins.extras import missing_extra
 

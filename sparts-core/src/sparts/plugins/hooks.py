@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 from sparts import hookspecs
-from sparts.errors import PluginError, UsageError
+from sparts.errors import PluginError, UsageError, describe, message_of
 from sparts.plugins import EntryPoint, Hooks, _Defaults
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class PluginHooks(Hooks):
                     items = _items(result)
                     found += items if convert is None else [convert(item) for item in items]
             except Exception as error:
-                told = str(error) if isinstance(error, UsageError) else _describe(error)
+                told = message_of(error) if isinstance(error, UsageError) else describe(error)
                 problem = PluginError(f"Hook plugin {name} failed in {hook}: {told}")
                 if not self.tolerant:
                     raise problem from error
@@ -97,7 +97,7 @@ def load_module(entry: EntryPoint) -> Any:
     try:
         return entry.load()
     except (Exception, SystemExit) as error:
-        message = f"Hook plugin {entry} could not be imported: {_describe(error)}"
+        message = f"Hook plugin {entry} could not be imported: {describe(error)}"
         raise PluginError(message) from error
 
 
@@ -126,7 +126,3 @@ def _items(result: Any) -> list[Any]:
     if isinstance(result, str | type):
         return [result]
     return list(result.items() if isinstance(result, Mapping) else result)
-
-
-def _describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"

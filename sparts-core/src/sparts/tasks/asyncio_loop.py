@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from sparts.counters import counter
+from sparts.errors import text_of
 from sparts.loops import LoopTask
 from sparts.option_types import duration
 from sparts.options import option
@@ -172,7 +173,7 @@ class AsyncioLoopTask(LoopTask):
             return  # streams of asyncio 3.11 do so for each connection that the end cancels
         self.n_callback_errors.increment()
         details = "".join(
-            f"\n{key}: {context[key]!r}"
+            f"\n{key}: {text_of(context[key], repr)}"
             for key in ("task", "future", "handle", "transport", "asyncgen")
             if key in context
         )

@@ -8,6 +8,8 @@ from concurrent.futures import CancelledError, Future, InvalidStateError
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from sparts.errors import text_of
+
 if TYPE_CHECKING:
     from collections.abc import Generator
 
@@ -113,7 +115,7 @@ def deliver(
     """
     future, deferred = context.future, context.deferred
     if isinstance(error, StopIteration):  # a coroutine cannot be told of one, and would wait on
-        error, cause = RuntimeError(f"StopIteration was raised: {error}"), error
+        error, cause = RuntimeError(f"StopIteration was raised: {text_of(error)}"), error
         error.__cause__ = cause
     if future is not None:
         try:

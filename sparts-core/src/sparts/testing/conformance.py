@@ -14,7 +14,7 @@ import logging
 import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sparts.errors import UsageError
+from sparts.errors import UsageError, describe
 from sparts.options import HelpFormatter, add_options, declared_options
 from sparts.testing.leftovers import Leftovers
 from sparts.testing.running import make_service, service_of
@@ -266,4 +266,4 @@ def _cause(error: BaseException | None) -> BaseException | None:
 
 
 def _describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+    return describe(error)

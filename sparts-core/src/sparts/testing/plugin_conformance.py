@@ -16,7 +16,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from sparts import plugins
-from sparts.errors import PluginError
+from sparts.errors import PluginError, describe
 from sparts.plugins import EntryPoint, normalized
 from sparts.plugins.extras import missing_extra
 from sparts.vtask import VTask
@@ -166,7 +166,7 @@ def _find_in_command(entry: EntryPoint) -> Iterator[str]:
     try:
         command: Any = entry.load()
     except (Exception, SystemExit) as error:
-        yield f"Command {entry} could not be imported: {type(error).__name__}: {error}"
+        yield f"Command {entry} could not be imported: {describe(error)}"
         return
     if not callable(command):
         yield f"Command {entry} is not a function but {command!r}."

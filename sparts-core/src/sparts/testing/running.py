@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from sparts.errors import describe
 from sparts.options import parse_options
 from sparts.testing.leftovers import Leftovers
 from sparts.testing.waiting import WAIT, not_come, wait_ready
@@ -115,7 +116,7 @@ class ServiceFactory:
                 problems.append(str(error))
             except Exception as error:
                 if not may_fail:
-                    what = f"{type(error).__name__}: {error}"
+                    what = describe(error)
                     problems.append(f"{thread.service.name} did not end in order: {what}")
         leftovers, self._leftovers = self._leftovers, None
         if leftovers is not None and not problems:

@@ -12,6 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sparts.errors import StartError
+from sparts.errors import describe as describe_error
 from sparts.thrift.calls import current
 from sparts.thrift.interfaces import describe
 from sparts.thrift.protocols import process
@@ -231,7 +232,7 @@ class Router:
             except Exception as error:
                 kind = TApplicationException.PROTOCOL_ERROR
                 why = f"the arguments of {method.spec.name} cannot be read"
-                why += f" ({type(error).__name__}: {error})"
+                why += f" ({describe_error(error)})"
             else:
                 return method, wire, sequence, arguments
         _, struct, spec = failure(kind, why)

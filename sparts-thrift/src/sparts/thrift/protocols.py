@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sparts.errors import describe
 from sparts.thrift.wire import CALL, EXCEPTION, ONEWAY, REPLY
 
 from thrift.Thrift import TApplicationException, TType
@@ -43,7 +44,7 @@ class ByProtocol:
         try:
             self._name, kind, self._sequence = self._in.readMessageBegin()
         except Exception as error:
-            raise WrongMessageError(f"{type(error).__name__}: {error}") from error
+            raise WrongMessageError(describe(error)) from error
         method = router.methods.get(self._name.encode())
         if method is None:
             why = router.explain(self._name.encode())
@@ -58,7 +59,7 @@ class ByProtocol:
             arguments.read(self._in)
             self._in.readMessageEnd()
         except Exception as error:
-            why = f"the arguments of {self._name} cannot be read ({type(error).__name__}: {error})"
+            why = f"the arguments of {self._name} cannot be read ({describe(error)})"
             self._refuse(TApplicationException.PROTOCOL_ERROR, why)
             return None
         return method, arguments
@@ -97,7 +98,7 @@ class ByProtocol:
         try:
             processor.process(self._in, self._out)
         except Exception as error:
-            raise WrongMessageError(f"{type(error).__name__}: {error}") from error
+            raise WrongMessageError(describe(error)) from error
         return self.written()
 
 

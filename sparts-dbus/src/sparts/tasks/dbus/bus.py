@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbus_fast import DBusError, InvalidAddressError, Message
 from dbus_fast.aio import MessageBus
+from sparts.errors import message_of
 from sparts.tasks.dbus.errors import STANDARD, BusError, raise_error_of
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Bus(MessageBus):
                 f"No answer from the bus at {address} in {CONNECT_TIMEOUT:g} s."
             ) from error
         except Exception as error:  # whatever the handshake meets
-            why = str(error) or type(error).__name__
+            why = message_of(error)
             raise BusError(f"There is no bus at {address}: {why}") from error
         return bus
 

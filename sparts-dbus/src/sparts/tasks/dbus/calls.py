@@ -17,7 +17,7 @@ from dbus_fast._private.util import (
     signature_contains_type,
 )
 from dbus_fast.signature import get_signature_tree
-from sparts.errors import SpartsError
+from sparts.errors import SpartsError, describe, message_of
 from sparts.tasks.dbus.errors import OURS, STANDARD, NoDescriptorsError, error_name
 
 if TYPE_CHECKING:
@@ -239,7 +239,8 @@ class Calls:
                 close=fds,
             )
         except Exception as error:  # what was returned is not of its type
-            text = f"{bound.label} returned what is not {bound.out.signature!r}: {error}"
+            what = f"{bound.label} returned what is not {bound.out.signature!r}"
+            text = f"{what}: {message_of(error)}"
             self._task.errors.increment()
             self._task.logger.error("%s", text, exc_info=error)
             refuse(bus, message, STANDARD + "Failed", text)
@@ -252,13 +253,13 @@ class Calls:
         if isinstance(error, SystemExit | KeyboardInterrupt):
             self._task.loop_task.exit_asked(error)
         elif isinstance(error, DBusError | SpartsError) or hasattr(error, "dbus_name"):
-            self._task.logger.debug("%s raised %s: %s", label, type(error).__name__, error)
+            self._task.logger.debug("%s raised %s", label, describe(error))
         else:
             self._task.logger.error("%s failed", label, exc_info=error)
         if isinstance(error, DBusError):
             refuse(call.bus, call.message, error.type, error.text)
         else:
-            refuse(call.bus, call.message, error_name(error), str(error) or type(error).__name__)
+            refuse(call.bus, call.message, error_name(error), message_of(error))
 
     def _cut(self, call: Call) -> None:
         if self._over(call):

@@ -8,6 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dbus_fast import DBusError
+from sparts.errors import message_of
 from sparts.option_types import duration
 from sparts.options import option
 from sparts.tasks.dbus.bus import Bus, session_address, system_address
@@ -166,7 +167,7 @@ class DBusClientTask(DBusTask):
         def ended(task: asyncio.Task[None]) -> None:
             self._jobs.discard(task)
             if not task.cancelled() and (error := task.exception()) is not None:
-                self.logger.error("%s", error, exc_info=error)
+                self.logger.error("%s", message_of(error), exc_info=error)
 
         task.add_done_callback(ended)
 
@@ -183,7 +184,7 @@ class DBusClientTask(DBusTask):
         except BusError as error:
             if not self.optional:
                 raise
-            self.troubled(str(error), ready=True)
+            self.troubled(message_of(error), ready=True)
         self._keeper = asyncio.get_running_loop().create_task(
             self._keep(), name=f"{self.logger.name} keeper"
         )
@@ -202,7 +203,7 @@ class DBusClientTask(DBusTask):
                 async with asyncio.timeout(1.0):
                     await self.leaving(bus)
             except Exception as error:  # a bus that hangs or is lost keeps nobody from leaving it
-                self.logger.debug("Left %s in a hurry: %s", self.bus_label(), error)
+                self.logger.debug("Left %s in a hurry: %s", self.bus_label(), message_of(error))
         self._drop()
         self.well()
 
@@ -236,7 +237,7 @@ class DBusClientTask(DBusTask):
         except BaseException as error:
             self._drop()
             if isinstance(error, DBusError):
-                raise BusError(f"{self.bus_label()} is of no use: {error}") from error
+                raise BusError(f"{self.bus_label()} is of no use: {message_of(error)}") from error
             raise
         self.logger.info("Connected to %s as %s", self.bus_label(), bus.unique_name)
         self.joined()
@@ -257,7 +258,7 @@ class DBusClientTask(DBusTask):
                 try:
                     await self._connect()
                 except BusError as error:
-                    self.troubled(str(error), ready=bool(self.optional))
+                    self.troubled(message_of(error), ready=bool(self.optional))
         finally:
             if not self.loop_task.open:  # the loop has failed: nothing of it may stay
                 self._drop()
@@ -296,4 +297,4 @@ class DBusClientTask(DBusTask):
 
 
 def _because(error: BaseException | None) -> str:
-    return f": {str(error) or type(error).__name__}" if error is not None else "."
+    return f": {message_of(error)}" if error is not None else "."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sparts.errors import SpartsError
+from sparts.errors import SpartsError, message_of
 from sparts.fb303 import CONTROLS, FB303
 from sparts.options import option
 from sparts.tasks.thrift import ThriftHandlerTask
@@ -66,7 +66,7 @@ class FB303HandlerTask(ThriftHandlerTask):
                 return method(*arguments)
             except SpartsError as error:  # said for the caller
                 raise TApplicationException(
-                    TApplicationException.INTERNAL_ERROR, f"{name}: {error}"
+                    TApplicationException.INTERNAL_ERROR, f"{name}: {message_of(error)}"
                 ) from error
 
         return answer

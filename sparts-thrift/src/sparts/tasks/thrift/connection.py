@@ -19,6 +19,7 @@ from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from sparts.errors import message_of
 from sparts.thrift.calls import Caller, current
 from sparts.thrift.processor import RefusedError
 from sparts.thrift.wire import WireError
@@ -323,7 +324,7 @@ class Connection:
     def _end(self, error: Exception) -> None:
         if isinstance(error, WireError | ssl.SSLError):
             self.engine.n_bad_requests.increment()
-            self._complain("%s was closed: %s", self.caller, error)
+            self._complain("%s was closed: %s", self.caller, message_of(error))
         self.close()
 
     def _complain(self, message: str, *arguments: object) -> None:

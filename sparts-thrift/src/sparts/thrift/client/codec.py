@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from sparts.errors import UsageError
+from sparts.errors import UsageError, message_of
 
 from thrift.protocol.TBinaryProtocol import TBinaryProtocolAccelerated
 from thrift.protocol.TCompactProtocol import TCompactProtocolAccelerated
@@ -210,7 +210,7 @@ class _Reading:
         except Exception as error:
             if self._whole:
                 raise
-            why = str(error) or type(error).__name__
+            why = message_of(error)
             raise TProtocolException(
                 TProtocolException.INVALID_DATA,
                 f"An answer to {self._method} makes no sense: {why}",

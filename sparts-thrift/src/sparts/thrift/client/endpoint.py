@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from time import monotonic
 
-from sparts.errors import UsageError
+from sparts.errors import UsageError, message_of
 
 from thrift.transport.TTransport import TTransportException
 
@@ -108,7 +108,7 @@ class Deadline:
 def connect_error(endpoint: Endpoint, error: OSError) -> TTransportException:
     """Return the error of a connection that could not be made."""
     why = os.strerror(error.errno) if error.errno and error.errno > 0 else ""
-    why = why or error.strerror or str(error) or type(error).__name__
+    why = why or error.strerror or message_of(error)
     if isinstance(error, ssl.SSLCertVerificationError):
         why = f"its certificate is not trusted: {error.verify_message}"
     elif isinstance(error, ssl.SSLError):

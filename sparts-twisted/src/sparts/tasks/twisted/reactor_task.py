@@ -7,7 +7,7 @@ import concurrent.futures
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.counters import counter
-from sparts.errors import LoopStoppedError, UsageError
+from sparts.errors import LoopStoppedError, UsageError, describe
 from sparts.loops import LoopTask
 from sparts.options import option, source_of
 from sparts.stacks import format_coroutines
@@ -294,8 +294,7 @@ class TwistedReactorTask(LoopTask):
             self.exit_asked(error)
             return
         self.n_callback_errors.increment()
-        self.logger.error("%s: %s: %s", what, type(error).__name__, error,
-                          exc_info=exc_info(failure))  # fmt: skip
+        self.logger.error("%s: %s", what, describe(error), exc_info=exc_info(failure))
 
     def _asyncio_error(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self.n_callback_errors.increment()

@@ -13,6 +13,7 @@ from array import array
 from math import nan
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sparts.errors import describe
 from sparts.tasks.tornado.status.control import guard_of
 from sparts.tasks.tornado.status.handlers import Handler, RefusedError
 
@@ -142,7 +143,7 @@ class Feed:
             try:
                 self._take(await self._task.asker.ask("page"))
             except Exception as error:  # one that is told to the person, and passes
-                why = f"{type(error).__name__}: {error}"
+                why = describe(error)
                 self._task.logger.warning(
                     "The status page could not be brought up to date: %s", why
                 )

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sparts.errors import describe
 from sparts.logs.secrets import masked
 from sparts.stacks import format_threads
 from sparts.tasks.tornado.access import wrong_host
@@ -93,7 +94,7 @@ class Handler(RequestHandler):
             self.set_status(503)
             text = f"{error}: /stacks and SIGUSR1 tell where it waits."
         elif status_code == 500 and error is not None:
-            text = f"{type(error).__name__}: {error}"
+            text = describe(error)
         self.tell_error(masked(text))
 
     def tell_error(self, text: str) -> None:
