@@ -225,6 +225,12 @@ def test_unix_socket_together_with_an_explicit_port(tmp_path: Path) -> None:
     )
 
 
+def test_unix_socket_set_beside_a_port_at_run_time(tmp_path: Path) -> None:
+    refused = pytest.raises(OptionError, match="--echo-sock and --echo-port exclude each other")
+    with running(Service, "--echo-port", "0") as service, refused:
+        service.setOption("echo_sock", str(tmp_path / "s"))
+
+
 def test_unix_socket_together_with_a_default_port(tmp_path: Path) -> None:
     class WithPort(VService):
         TASKS = [Echo]

@@ -256,3 +256,56 @@ def test_services_reload_reads_the_options_and_logs_a_bad_file(
         service.reload()
     assert service.getOption("a") == [1, 2]
     assert f"Reload of options failed: {file}: line 1: not valid TOML" in caplog.text
+
+
+CONTRADICTION = r"--drain-time \(30 s\) must be shorter than --stop-timeout \(25 s\)"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("drain_time", "30s"), ("drain-time", 25.0), ("stop_timeout", "10s")]
+)
+def test_contradiction_is_refused_at_run_time(name: str, value: Any) -> None:
+    service = made(service_of(), "--drain-time", "10s", "--stop-timeout", "25s")
+    before = service.options
+    with pytest.raises(OptionError, match=r"--drain-time \(.* must be shorter than --stop-timeout"):
+        service.setOption(name, value)
+    with pytest.raises(OptionError, match=CONTRADICTION):
+        service.drain_time = 30.0
+    assert service.options is before
+
+
+def test_contradiction_in_a_reload_changes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "x.toml"
+    file.write_text("drain-time = 10\n")
+    service = made(service_of(), "--config", str(file))
+    file.write_text('drain-time = 30\nlevel = "ERROR"\n')
+    with pytest.raises(OptionError, match=CONTRADICTION):
+        reload_options(service)
+    assert (service.drain_time, service.level) == (10.0, "DEBUG")
+    file.write_text('drain-time = 30\nstop-timeout = 40\nlevel = "ERROR"\n')
+    reload_options(service)
+    assert (service.drain_time, service.stop_timeout, service.level) == (30.0, 40.0, "ERROR")
+
+
+def test_contradiction_after_preprocess_options_is_wrong_use() -> None:
+    def preprocess(self: Any) -> None:
+        self.options.drain_time = 30.0
+
+    service = made(service_of(preprocessOptions=preprocess))
+    with pytest.raises(OptionError, match=CONTRADICTION):
+        service.startBG()
+
+
+def test_rules_of_a_task_see_the_new_values() -> None:
+    def check_options(self: Any, options: argparse.Namespace) -> None:
+        if options.web_port == 81 and self.port == 80:
+            raise OptionError("not from 80 to 81")
+
+    task = noting()
+    task.check_options = check_options
+    service = made(service_of(task))
+    with pytest.raises(OptionError, match="not from 80 to 81"):
+        service.setOption("web_port", 81)
+    assert task.told == []
+    service.setOption("web_port", 82)
+    service.setOption("web_port", 81)

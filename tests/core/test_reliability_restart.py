@@ -232,6 +232,24 @@ class S(VService):
         assert process.stop() == 0
 
 
+def test_reload_of_options_that_contradict_each_other(tmp_path: Path) -> None:
+    config = tmp_path / "service.toml"
+    config.write_text("stop-timeout = 25\n")
+    body = """
+class A(Worker):
+    def reload(self):
+        say("drains for", self.service.drain_time, self.service.getWarnings())
+class S(VService):
+    TASKS = [A]
+"""
+    with service(tmp_path, body, "--config", str(config)) as process:
+        process.read_until_started()
+        config.write_text("drain-time = 60\n")
+        process.process.send_signal(signal.SIGHUP)
+        process.read_until("drains for 0.0 .*must be shorter than --stop-timeout")
+        assert process.stop(signal.SIGTERM) == 0
+
+
 def test_task_whose_reload_fails(caplog: pytest.LogCaptureFixture) -> None:
     class Refuses(Waits):
         def reload(self) -> None:

@@ -80,6 +80,7 @@ class ServiceThread(threading.Thread):
     def _run_instance(self) -> Outcome:
         service = self.service
         service.preprocessOptions()
+        service.check_options(service.options)
         service.initLogging()
         outcome = Lifecycle(service, self._guard, self._start_succeeded).run()
         self.status, self.error, self.hung = outcome.status, outcome.error, outcome.hung

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts import logs, options
-from sparts.errors import SpartsError, message_of
+from sparts.errors import OptionError, SpartsError, message_of
 from sparts.option_types import duration, file_mask
 from sparts.options import option
 
@@ -255,6 +255,26 @@ class ServiceOptions:
         return self.describe_options()
 
     # -- changes -----------------------------------------------------------------------------------
+
+    def check_options(self, options: argparse.Namespace) -> None:
+        """Raise `OptionError` if options contradict each other; extend it by rules of your own.
+
+        Called when the service is made, after `preprocessOptions`, and before every change at run
+        time, which is then refused as a whole. Called in the thread that makes the change. The
+        default checks the service's own options, and calls `VTask.check_options` of all tasks.
+
+        Args:
+            options: the namespace with the new values; ``self.options`` has those of before.
+        """
+        drain = ServiceOptions.drain_time.read(self, options)
+        stop = ServiceOptions.stop_timeout.read(self, options)
+        if stop and drain and drain >= stop:
+            raise OptionError(
+                f"--drain-time ({drain:g} s) must be shorter than --stop-timeout ({stop:g} s), "
+                f"which counts for the drain and the stop together."
+            )
+        for task in self.instances():
+            task.check_options(options)
 
     def on_options_changed(self, names: frozenset[str]) -> None:
         """Learn that options changed at run time; see `VTask.on_options_changed`, told after it."""

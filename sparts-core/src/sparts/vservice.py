@@ -73,15 +73,11 @@ class VService(ServiceOptions, Health):
         """Whether the service is being stopped to be started anew."""
         self.error: BaseException | None = None
         """Why this instance ended otherwise than in order."""
-        if self.stop_timeout and self.drain_time >= self.stop_timeout:
-            raise UsageError(
-                f"--drain-time ({self.drain_time:g} s) must be shorter than --stop-timeout "
-                f"({self.stop_timeout:g} s), which counts for the drain and the stop together."
-            )
         self.hooks = plugins.load_hooks()
         classes = self.resolve_tasks(self.hooks)
         selected = getattr(ns, "tasks", None)
         self.tasks = Tasks(_selected(classes, selected))
+        self.check_options(ns)
         if selected != []:  # with no names they are only listed
             options.check_required(ns, set(classes).difference(self.tasks.task_classes))
 

@@ -134,6 +134,16 @@ class VTask:
         The default does nothing. An exception is logged and becomes a warning of the service.
         """
 
+    def check_options(self, options: argparse.Namespace) -> None:
+        """Raise `OptionError` if options contradict each other; the change is then refused.
+
+        Called before every change of an option at run time, in the thread that makes it. The
+        default does nothing.
+
+        Args:
+            options: the namespace with the new values; ``self.options`` has those of before.
+        """
+
     def on_options_changed(self, names: frozenset[str]) -> None:
         """Learn that options changed at run time; only while the task runs.
 

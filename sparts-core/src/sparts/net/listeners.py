@@ -17,6 +17,7 @@ from sparts.option_types import port as port_number
 from sparts.options import option, source_of
 
 if TYPE_CHECKING:
+    import argparse
     import logging
     import socket
     import ssl
@@ -124,23 +125,31 @@ class Listening:
     bound_addrs: list[Any]
     """What the sockets are bound to, as `socket.getsockname` tells it; after `take_sockets`."""
 
+    def check_options(self, options: argparse.Namespace) -> None:
+        """Refuse a port and a Unix socket at the same time; see `VTask.check_options`."""
+        super().check_options(options)  # type: ignore[misc]
+        prefix = self.option_prefix()
+        of_port = source_of(options, f"{prefix}_port")
+        of_sock = source_of(options, f"{prefix}_sock")
+        if Listening.sock.read(self, options) and of_port.explicit and of_sock.explicit:
+            flag = prefix.replace("_", "-")
+            raise OptionError(
+                f"--{flag}-sock and --{flag}-port exclude each other (the port comes from: "
+                f"{of_port}). Leave one of them out."
+            )
+
     def address(self) -> Address:
         """Return where this task's options say that it listens.
 
         Raises:
             OptionError: both a port and a Unix socket were given, and not by a default.
         """
-        sock, port, group, backlog = self.sock or "", self.port or 0, self.sock_group, self.BACKLOG
+        options = self.service.options
+        self.check_options(options)
+        port, group, backlog = self.port or 0, self.sock_group, self.BACKLOG
         prefix = self.option_prefix()
         flag = prefix.replace("_", "-")
-        of_port = source_of(self.service.options, f"{prefix}_port")
-        if sock and of_port.explicit:
-            if source_of(self.service.options, f"{prefix}_sock").explicit:
-                raise OptionError(
-                    f"--{flag}-sock and --{flag}-port exclude each other (the port comes from: "
-                    f"{of_port}). Leave one of them out."
-                )
-            sock = ""
+        sock = "" if source_of(options, f"{prefix}_port").explicit else self.sock or ""
         hosts = tuple(filter(None, map(str.strip, (self.host or "").split(","))))
         every = ("0.0.0.0",)  # noqa: S104 - a server is there to be reached
         return Address(self.name, flag, hosts or every, port, sock, group or "", backlog)

@@ -102,13 +102,15 @@ class Option(Generic[T]):
     @overload
     def __get__(self, obj: object, owner: type | None = None) -> T: ...
     def __get__(self, obj: Any, owner: Any = None) -> Any:
-        if obj is None:
-            return self
-        value = getattr(obj.options, self.dest(type(obj).option_prefix()), _MISSING)
+        return self if obj is None else self.read(obj, obj.options)
+
+    def read(self, owner: Any, options: argparse.Namespace) -> Any:
+        """Return the value that a service or task has for this option in a namespace."""
+        value = getattr(options, self.dest(type(owner).option_prefix()), _MISSING)
         if value is _MISSING:  # a namespace that was made by hand
-            return _binding(obj, self.name).default
+            return _binding(owner, self.name).default
         if type(value) is str and self._text_is_raw:  # set in it by hand
-            return _binding(obj, self.name).convert(value, self.name)
+            return _binding(owner, self.name).convert(value, self.name)
         return value
 
     def __set__(self, obj: object, value: T) -> None:

@@ -23,7 +23,7 @@ def assign(owner: Any, binding: Binding, value: object) -> None:
     """Convert and check a value, set it, and tell the service and its tasks.
 
     Raises:
-        OptionError: the value is not one for this option.
+        OptionError: the value is not one for this option, or contradicts another option.
     """
     typed = binding.convert(value, f"setting {binding.flag}")
     if typed is None and binding.option.required:
@@ -34,7 +34,7 @@ def assign(owner: Any, binding: Binding, value: object) -> None:
         if (state := state_of(holder.options)) is not None:
             sources = {**state.sources, binding.dest: Source("run time")}
             values[STATE] = state._replace(sources=sources)
-        holder.options = argparse.Namespace(**values)
+        _replace(holder, values)
     _tell(holder, {binding.dest: typed})
 
 
@@ -49,7 +49,8 @@ def reload_options(owner: Any) -> frozenset[str]:
         The names, as in the namespace, of what changed.
 
     Raises:
-        OptionError: a file or a value is wrong; nothing has changed.
+        OptionError: a file or a value is wrong, or options contradict each other; nothing has
+            changed.
     """
     holder = holder_of(owner)
     with _write_lock:
@@ -57,11 +58,19 @@ def reload_options(owner: Any) -> frozenset[str]:
         if state is None:
             return frozenset()
         state, values, refused = reload_values(state)
-        holder.options = argparse.Namespace(**{**vars(holder.options), **values, STATE: state})
+        _replace(holder, {**vars(holder.options), **values, STATE: state})
     for flag in refused:
         holder.logger.warning("%s changed: it takes effect at the next start.", flag)
     _tell(holder, values)
     return frozenset(values)
+
+
+def _replace(holder: Any, values: Mapping[str, Any]) -> None:
+    """Replace the namespace of a service, unless its options would contradict each other."""
+    new = argparse.Namespace(**values)
+    if (check := getattr(holder, "check_options", None)) is not None:
+        check(new)
+    holder.options = new
 
 
 def _tell(holder: Any, values: Mapping[str, Any]) -> None:
