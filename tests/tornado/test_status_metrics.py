@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ClassVar
 
 import prometheus_client
 import pytest
@@ -20,6 +23,9 @@ from sparts.counters import (
     labelled,
     samples,
 )
+from sparts.tasks.tornado.status import StatusHTTPTask
+from sparts.testing.running import make_service, service_of
+from sparts.testing.waiting import WAIT, log_of
 from sparts.vtask import VTask
 
 from tests.tornado.status_clients import client_of, serving
@@ -225,3 +231,61 @@ def test_what_the_process_has_registered_with_prometheus_client_is_served_too() 
     finally:
         prometheus_client.REGISTRY.unregister(mine)
     assert "acme_things 7.0\n" in text
+
+
+class Stuck(VTask):
+    """Has a counter that does not tell its value until it is let go."""
+
+    LOOPLESS = True
+    let_go: ClassVar[threading.Event]
+    asked: ClassVar[list[int]]
+
+    @CallbackCounter
+    def depth(self) -> float:
+        self.asked.append(1)
+        return self.let_go.wait(WAIT)
+
+
+@pytest.fixture
+def stuck() -> Iterator[None]:
+    """Let the counter hang during the test, and no longer."""
+    Stuck.let_go, Stuck.asked = threading.Event(), []
+    before = set(threading.enumerate())
+    yield
+    Stuck.let_go.set()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(WAIT)
+
+
+@pytest.mark.usefixtures("stuck")
+def test_scrapes_of_a_hanging_counter_share_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StatusHTTPTask, "ANSWER_TIMEOUT", 0.2)
+    with serving(Stuck) as service:
+        client = client_of(service)
+        with ThreadPoolExecutor(8) as scrapers:
+            kinds = [{"Accept": OPENMETRICS if number % 2 else "text/plain"} for number in range(8)]
+            scrapes = [
+                scrapers.submit(client.ask, "/metrics", headers=headers) for headers in kinds
+            ]
+            assert [scrape.result().status for scrape in scrapes] == [503] * 8
+        assert len(Stuck.asked) == 1
+        for path in ("/livez", "/readyz"):
+            assert client.ask(path).status == 200
+        hanging = [each for each in threading.enumerate() if ".asking" in each.name]
+        assert len(hanging) < 6
+        Stuck.let_go.set()
+        assert "sparts_depth" in client.ask("/metrics").text
+
+
+@pytest.mark.usefixtures("stuck")
+def test_hanging_counter_does_not_fail_the_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StatusHTTPTask, "ANSWER_TIMEOUT", 0.2)
+    monkeypatch.setattr(StatusHTTPTask, "HANGING", 0.0)
+    service = make_service(service_of("StatusHTTPTask", Stuck), "--status-port", "0")
+    thread = service.startBG()
+    assert client_of(service).ask("/metrics").status == 503
+    with log_of(service) as log:
+        service.shutdown()
+        thread.join(WAIT)
+        log.wait_for_line("Not waited for: what was asked for metrics")
+    assert thread.status == 0

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from queue import SimpleQueue
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,8 +16,9 @@ if TYPE_CHECKING:
 class Asker:
     """Runs questions in threads; those who ask the same one at a time share its answer.
 
-    So a question whose answer never comes holds one thread, whoever asks how often. The threads are
-    made when they are needed, and sleep in between.
+    Each question has a thread of its own. So one whose answer never comes holds one thread, however
+    often it is asked, and delays no other question. The threads are made when they are needed, and
+    sleep in between. They are daemons: one that hangs does not keep the process from its end.
 
     Args:
         name: what the threads' names begin with.
@@ -26,11 +29,11 @@ class Asker:
     def __init__(
         self, name: str, questions: Mapping[str, Callable[[], Any]], timeout: float
     ) -> None:
-        self._name = f"{name}.asking"
+        self._name = name
         self._questions = questions
         self._timeout = timeout
         self._asked: dict[str, Future[Any]] = {}
-        self._pool = ThreadPoolExecutor(len(questions) + 1, self._name)
+        self._workers: dict[str, _Worker] = {}
 
     async def ask(self, question: str) -> Any:
         """Return the answer to a question; in the loop's thread.
@@ -40,16 +43,29 @@ class Asker:
         """
         asked = self._asked.get(question)
         if asked is None or asked.done():
-            asked = self._asked[question] = self._pool.submit(self._questions[question])
+            asked = self._asked[question] = self._put(question, self._questions[question])
         return await self._wait(asked)
 
-    async def run(self, function: Callable[[], Any]) -> Any:
-        """Return what a function returns, which runs in a thread; in the loop's thread.
+    async def run(self, purpose: str, function: Callable[[], Any]) -> Any:
+        """Return what a function returns, in the loop's thread.
+
+        It runs in a thread after all others of the same purpose.
 
         Raises:
-            TimeoutError: it did not end in time; it goes on.
+            TimeoutError: it did not end in time. It goes on if it has begun, and else never begins.
         """
-        return await self._wait(self._pool.submit(function))
+        asked = self._put(purpose, function)
+        try:
+            return await self._wait(asked)
+        finally:
+            asked.cancel()
+
+    def _put(self, worker: str, function: Callable[[], Any]) -> Future[Any]:
+        if worker not in self._workers:
+            made = _Worker(name=f"{self._name}.asking.{worker}", daemon=True)
+            made.start()
+            self._workers[worker] = made  # only now: a thread that cannot start is tried again
+        return self._workers[worker].put(function)
 
     async def _wait(self, asked: Future[Any]) -> Any:
         answer = asyncio.wrap_future(asked)
@@ -59,10 +75,49 @@ class Asker:
             raise TimeoutError(f"No answer within {self._timeout:g} s")
         return answer.result()
 
-    def close(self) -> None:
-        """End the threads, and wait for what runs in them."""
-        self._pool.shutdown(cancel_futures=True)
+    def close(self, seconds: float) -> list[str]:
+        """End the threads, when the loop has ended; return what still hangs after some seconds."""
+        deadline = monotonic() + seconds
+        for worker in self._workers.values():
+            worker.end()
+        for worker in self._workers.values():
+            worker.join(max(0.0, deadline - monotonic()))
+        return [name for name, worker in self._workers.items() if worker.is_alive()]
 
     def threads(self) -> list[threading.Thread]:
         """Return the threads that there are."""
-        return [each for each in threading.enumerate() if each.name.startswith(self._name)]
+        return [worker for worker in self._workers.values() if worker.is_alive()]
+
+
+class _Worker(threading.Thread):
+    """Runs functions one after the other."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._jobs: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+        self._ended = False
+
+    def put(self, function: Callable[[], Any]) -> Future[Any]:
+        """Have a function run, and return the future of its result."""
+        future: Future[Any] = Future()
+        self._jobs.put((future, function))
+        return future
+
+    def end(self) -> None:
+        """End when the present function has, without those that wait."""
+        self._ended = True
+        self._jobs.put(None)
+
+    def run(self) -> None:
+        """Run the functions; called by threading."""
+        while (job := self._jobs.get()) is not None:
+            future, function = job
+            if self._ended:
+                future.cancel()
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(function())
+            except BaseException as error:  # it belongs to whoever asked
+                future.set_exception(error)
+            del job, future, function  # so that nothing is kept until the next

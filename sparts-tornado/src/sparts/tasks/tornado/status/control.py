@@ -137,7 +137,7 @@ class Control(Handler):
         return "The service shuts down."
 
     async def _run(self, function: Callable[[], Any]) -> Any:
-        return await self.task.asker.run(function)
+        return await self.task.asker.run("control", function)
 
     def tell_error(self, text: str) -> None:
         """Answer with what was wrong, as JSON."""

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from prometheus_client.registry import Collector
 from sparts.errors import describe
 from sparts.logs.secrets import masked
 from sparts.stacks import format_threads
@@ -14,6 +15,7 @@ from sparts.tasks.tornado.access import wrong_host
 from tornado.web import HTTPError, RequestHandler
 
 if TYPE_CHECKING:
+    from prometheus_client import Metric
     from sparts.tasks.tornado.status.task import StatusHTTPTask
 
 STATIC = Path(__file__).parent / "static"
@@ -150,13 +152,25 @@ class Metrics(Handler):
     """``/metrics``: for Prometheus, in the format that it asks for."""
 
     async def get(self) -> None:
-        """Read all counters."""
+        """Read all counters; those who ask meanwhile share what was read."""
         from prometheus_client.exposition import choose_encoder
 
         encode, kind = choose_encoder(self.request.headers.get("Accept", ""))
-        text = await self.task.asker.run(lambda: encode(self.task.metrics))
+        read = _Read(await self.task.asker.ask("metrics"))
+        text = await self.task.asker.run("encode", lambda: encode(read))
         self.set_header("Content-Type", kind)
         self.finish(text)
+
+
+class _Read(Collector):
+    """Metrics that have been read, as an encoder takes them."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> list[Metric]:
+        """Give them; called by the encoder."""
+        return self._families
 
 
 class StatusJSON(Handler):

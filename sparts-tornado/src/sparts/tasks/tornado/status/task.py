@@ -38,6 +38,8 @@ class StatusHTTPTask(TornadoHTTPTask):
 
     ANSWER_TIMEOUT: ClassVar[float] = 5.0
     """Seconds after which what the service has not told is given up: then the answer is 503."""
+    HANGING: ClassVar[float] = 1.0
+    """Seconds that a stop waits for what the service has not told yet."""
     LOG_LINES: ClassVar[int] = 500
     """How many of the last log lines are kept for the page."""
     TICK: ClassVar[float] = 1.0
@@ -88,6 +90,7 @@ class StatusHTTPTask(TornadoHTTPTask):
             "describe": self.service.describe,
             "stacks": lambda: handlers.format_stacks(self),
             "page": lambda: describe_page(self),
+            "metrics": lambda: list(self.metrics.collect()),
         }
         self.asker = Asker(self.logger.name, questions, self.ANSWER_TIMEOUT)
         super().initTask()
@@ -146,7 +149,9 @@ class StatusHTTPTask(TornadoHTTPTask):
     def join(self) -> None:
         """Wait for the end of the server and of what it asks."""
         super().join()
-        self.asker.close()
+        hanging = self.asker.close(min(self.HANGING, self.seconds_to_stop()))
+        if hanging:
+            self.logger.warning("Not waited for: what was asked for %s", ", ".join(hanging))
         self.recent.remove()
 
     def format_stacks(self) -> str:
