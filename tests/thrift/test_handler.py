@@ -18,10 +18,12 @@ from sparts.testing.conformance import check_task
 from sparts.testing.running import ServiceFactory, running, service_of
 from sparts.testing.waiting import log_of, wait_ended
 from sparts.thrift.calls import Caller, caller
+from sparts.thrift.client import ThriftClient
+from sparts.thrift.compiler import CompileContext
 from sparts.vservice import VService
 from thrift.protocol.TBinaryProtocol import TBinaryProtocol
 from thrift.protocol.TJSONProtocol import TJSONProtocol
-from thrift.Thrift import TApplicationException
+from thrift.Thrift import TApplicationException, TMessageType
 from thrift.transport.TTransport import TMemoryBuffer
 
 from tests.thrift.echo import (
@@ -36,7 +38,9 @@ from tests.thrift.echo import (
     interop,
     ttypes,
 )
-from tests.thrift.generated import IDL
+from tests.thrift.generated import IDL, generated
+
+defaults = generated("defaults")
 
 
 def start_error(handler: type[ThriftHandlerTask]) -> str:
@@ -107,27 +111,139 @@ def test_names_of_parameters_are_the_handlers_own(
         assert asking.text("a") == "A"
 
 
-def test_a_method_that_is_named_like_one_of_every_task_is_missing() -> None:
-    made = thriftpy2.load(str(IDL / "stops.thrift"), "stops_thrift")
+RESERVED = ("start", "stop", "join", "name")
 
-    class Stops(ThriftHandlerTask):
+
+@pytest.mark.parametrize("written", [False, True], ids=["missing", "written"])
+def test_methods_named_like_attributes_of_tasks_fail_the_start(written: bool) -> None:
+    made = thriftpy2.load(str(IDL / "reserved.thrift"), "reserved_thrift")
+    methods = {name: lambda self, *_: None for name in RESERVED} if written else {}
+    reserved = type("ReservedHandler", (ThriftHandlerTask,), {"MODULE": made, **methods})
+
+    error = start_error(reserved)
+
+    for name in RESERVED:
+        assert f"its method {name}(" in error
+        assert f'return self.on_{name} for "{name}"' in error
+
+
+def test_implementation_gives_reserved_names_another_method(
+    service_factory: ServiceFactory,
+) -> None:
+    made = thriftpy2.load(str(IDL / "reserved.thrift"), "reserved_thrift")
+
+    class Renamed(ThriftHandlerTask):
         MODULE = made
 
-    assert "it has no method stop(); it has no method join(other)" in start_error(Stops)
-
-    class Told(Stops):
         def implementation(self, name: str) -> Any:
-            return getattr(self, f"do_{name}", None)
+            return getattr(self, f"on_{name}")
 
-        def do_stop(self) -> str:
-            return "stopped"
+        def on_start(self) -> None: ...
 
-        def do_join(self, other: str) -> str:
+        def on_stop(self) -> None: ...
+
+        def on_join(self, other: str) -> str:
             return other
 
-    with running(service_of(Told)) as service:
-        methods = service.requireTask(Told).processor.methods
-        assert methods["stop"].function() == "stopped"
+        def on_name(self) -> str:
+            return "a name"
+
+    service = service_factory(service_of(Renamed, NBServerTask), *HERE)
+    port = service.requireTask(NBServerTask).bound_port
+    with ThriftClient("127.0.0.1", port, made) as client:
+        assert client.call("join", "me") == "me"
+        assert client.call("name") == "a name"
+
+
+class DefaultsHandler(ThriftHandlerTask):
+    """Changes whatever it gets."""
+
+    def append(self, numbers: list[int], number: int) -> list[int]:
+        numbers.append(number)
+        return numbers
+
+    def inner(self, inner: Any) -> Any:
+        inner.numbers.append(0)
+        return inner
+
+    def outer(self, outer: Any) -> Any:
+        for inner in (*outer.inners, *outer.named.values()):
+            inner.numbers.append(0)
+        return outer
+
+    def forgets(self) -> None:
+        """Give nothing where the IDL promises a number."""
+
+    def nothing(self) -> None:
+        """Give nothing."""
+
+
+@pytest.mark.parametrize("inline", [False, True], ids=["threads", "inline"])
+@pytest.mark.parametrize("compiler", ["thrift", "thriftpy2"])
+@pytest.mark.parametrize("protocol", ["binary", "compact"])
+def test_each_call_has_its_own_defaults(
+    service_factory: ServiceFactory, compiler: str, protocol: str, inline: bool
+) -> None:
+    made = CompileContext(compiler=compiler).importThrift(IDL / "defaults.thrift")
+    handler = type("Own", (DefaultsHandler,), {"MODULE": made, "INLINE": inline})
+    service = service_factory(service_of(handler, NBServerTask), *HERE)
+    with apache_client(service, protocol, defaults.Defaults) as client:
+        for _ in range(2):
+            assert without_arguments(client, "append") == [1, 3]
+            assert without_arguments(client, "inner").numbers == [7, 0]
+            inners = [defaults.ttypes.Inner(), defaults.ttypes.Inner()]
+            for inner in inners:
+                inner.numbers = None
+            named = {"a": defaults.ttypes.Inner()}
+            named["a"].numbers = None
+            outer = client.outer(defaults.ttypes.Outer(inners, named))
+            assert [inner.numbers for inner in outer.inners] == [[5, 0], [5, 0]]
+            assert outer.named["a"].numbers == [5, 0]
+
+
+def without_arguments(client: Any, method: str) -> Any:
+    """Call a method, sending none of its arguments."""
+    client._oprot.writeMessageBegin(method, TMessageType.CALL, 0)
+    client._oprot.writeStructBegin("args")
+    client._oprot.writeFieldStop()
+    client._oprot.writeStructEnd()
+    client._oprot.writeMessageEnd()
+    client._oprot.trans.flush()
+    return getattr(client, f"recv_{method}")()
+
+
+def test_json_calls_have_their_own_defaults_too() -> None:
+    handler = type("Own", (DefaultsHandler,), {"MODULE": defaults.Defaults})
+    with running(service_of(handler, NBServerTask), *HERE) as service:
+        for _ in range(2):
+            buffer, answer = TMemoryBuffer(), TMemoryBuffer()
+            out = TJSONProtocol(buffer)
+            out.writeMessageBegin("append", TMessageType.CALL, 0)
+            out.writeStructBegin("args")
+            out.writeFieldStop()
+            out.writeStructEnd()
+            out.writeMessageEnd()
+            asked = TJSONProtocol(TMemoryBuffer(buffer.getvalue()))
+            service.requireTask(handler).processor.process(asked, TJSONProtocol(answer))
+            client = defaults.Defaults.Client(TJSONProtocol(TMemoryBuffer(answer.getvalue())))
+            assert client.recv_append() == [1, 3]
+
+
+@pytest.mark.parametrize("inline", [False, True], ids=["threads", "inline"])
+def test_a_forgotten_return_is_logged_and_counted(
+    service_factory: ServiceFactory, caplog: pytest.LogCaptureFixture, inline: bool
+) -> None:
+    handler = type("Own", (DefaultsHandler,), {"MODULE": defaults.Defaults, "INLINE": inline})
+    service = service_factory(service_of(handler, NBServerTask), *HERE)
+    with apache_client(service, made=defaults.Defaults) as client:
+        client.nothing()
+        with pytest.raises(TApplicationException) as failed:
+            client.forgets()
+    assert failed.value.type == TApplicationException.MISSING_RESULT
+    assert "forgets returned None" in caplog.text
+    task = service.requireTask(handler)
+    assert task.n_errors.labels("forgets")() == 1
+    assert task.n_errors.labels("nothing")() == 0
 
 
 def test_a_dry_run_finds_what_is_missing() -> None:

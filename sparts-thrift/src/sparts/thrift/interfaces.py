@@ -106,13 +106,14 @@ def _described(struct: Any, specs: dict[type, list[Any]]) -> list[Any]:
     if struct not in specs:
         specs[struct] = described = [struct, None]  # before its fields: it may hold itself
         fields: list[Any] = [None] * (max(struct.thrift_spec, default=-1) + 1)
+        defaults = dict(getattr(struct, "default_spec", ()))
         for number, (kind, name, *rest) in struct.thrift_spec.items():
             if number < 0:
                 raise UsageError(
                     f"The field {name} of {struct.__name__} has no number in the IDL: give it one."
                 )
             kind, arguments = _typed((kind, rest[0]) if len(rest) == 2 else kind, specs)
-            fields[number] = (number, kind, name, arguments, None)
+            fields[number] = (number, kind, name, arguments, defaults.get(name))
         described[1] = tuple(fields)
     return specs[struct]
 

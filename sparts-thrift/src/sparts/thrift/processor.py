@@ -11,10 +11,9 @@ from operator import attrgetter
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sparts.errors import StartError
-from sparts.errors import describe as describe_error
+from sparts.errors import describe
 from sparts.thrift.calls import current
-from sparts.thrift.interfaces import describe
+from sparts.thrift.defaults import unsharer
 from sparts.thrift.protocols import process
 from sparts.thrift.wire import (
     BINARY,
@@ -31,10 +30,9 @@ from thrift.Thrift import TApplicationException, TProcessor, TType
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from sparts.tasks.thrift.handler import ThriftHandlerTask
     from sparts.thrift.calls import Caller
+    from sparts.thrift.handlers import Handler
     from sparts.thrift.interfaces import MethodSpec
-    from sparts.thrift.services import ThriftService
 
 _ERROR_SPEC = [
     TApplicationException,
@@ -69,7 +67,7 @@ class RefusedError(Exception):
 class Method:
     """A method of a handler."""
 
-    def __init__(self, handler: ThriftHandlerTask, spec: MethodSpec, function: Any) -> None:
+    def __init__(self, handler: Handler, spec: MethodSpec, function: Any) -> None:
         self.handler = handler
         self.spec = spec
         self.name = spec.name.encode()
@@ -80,7 +78,9 @@ class Method:
         self.new_arguments, self.arguments_spec = _light(spec.arguments, spec.arguments_spec)
         self._new_result, self._result_spec = _light(spec.result, spec.result_spec)
         self._pick = _picker(spec.parameters)
-        self._declared = tuple(error for _, error in spec.errors)
+        self.unshare = unsharer(spec.arguments, spec.arguments_spec)
+        """Gives arguments their own copies of the defaults; None: there are none to copy."""
+        self._returns = spec.returns
         self._count = handler.n_calls.labels(spec.name).increment
         self._took = handler.call_duration_ms.labels(spec.name).add
         self._count_error = handler.n_errors.labels(spec.name).increment
@@ -97,6 +97,8 @@ class Method:
             self._took((monotonic() - began) * 1000.0)
         if self.oneway:
             return NOTHING
+        if value is None and self._returns:
+            self._missed()
         result = self._new_result()
         result.success = value
         try:
@@ -150,7 +152,17 @@ class Method:
         finally:
             self._took((monotonic() - began) * 1000.0)
 
+    def _missed(self) -> None:
+        """Note that the method returned nothing: to its client, the result is missing."""
+        self._count_error()
+        self.handler.logger.error(
+            "%s returned None, which is no value of its type: is a `return` missing?",
+            self.spec.name,
+        )
+
     def _succeeded(self, value: Any) -> Outcome:
+        if value is None and self._returns and not self.oneway:
+            self._missed()
         result = self._new_result()
         result.success = value
         return REPLY, result, self._result_spec
@@ -229,10 +241,12 @@ class Router:
             arguments = method.new_arguments()
             try:
                 wire.read_struct(arguments, method.arguments_spec, data[body:end])
+                if method.unshare is not None:
+                    method.unshare(arguments)
             except Exception as error:
                 kind = TApplicationException.PROTOCOL_ERROR
                 why = f"the arguments of {method.spec.name} cannot be read"
-                why += f" ({describe_error(error)})"
+                why += f" ({describe(error)})"
             else:
                 return method, wire, sequence, arguments
         _, struct, spec = failure(kind, why)
@@ -273,46 +287,6 @@ class Processor(TProcessor):  # type: ignore[misc]
 def failure(kind: int, message: str) -> Outcome:
     """Return the outcome that is an exception of the thrift library's own."""
     return EXCEPTION, TApplicationException(kind, message), _ERROR_SPEC
-
-
-def bind(handler: ThriftHandlerTask, service: ThriftService) -> dict[str, Method]:
-    """Return the methods of a service as a handler has them.
-
-    Raises:
-        StartError: some are missing or take other parameters; the message names each.
-    """
-    wrong: list[str] = []
-    methods: dict[str, Method] = {}
-    for name, spec in describe(service).items():
-        wanted = f"{name}({', '.join(spec.parameters)})"
-        function = handler.implementation(name)
-        if function is None or _is_placeholder(function):
-            wrong.append(f"it has no method {wanted}")
-        elif not _takes(function, len(spec.parameters)):
-            wrong.append(f"{name}{inspect.signature(function)} does not take what {wanted} gives")
-        else:
-            methods[name] = Method(handler, spec, function)
-    if wrong:
-        raise StartError(
-            f"{handler.name} does not implement the service {service.name}: {'; '.join(wrong)}."
-        )
-    return methods
-
-
-def _is_placeholder(function: Any) -> bool:
-    """Whether it is the empty method of the generated ``Iface`` that the handler derives from."""
-    made_in = getattr(function, "__globals__", {})
-    return f"{getattr(function, '__name__', '')}_args" in made_in and "Iface" in made_in
-
-
-def _takes(function: Any, count: int) -> bool:
-    try:
-        inspect.signature(function).bind(*[None] * count)
-    except TypeError:
-        return False
-    except ValueError:  # it does not tell
-        return True
-    return True
 
 
 def _light(struct: Any, spec: Any) -> tuple[Callable[[], Any], Any]:

@@ -58,6 +58,8 @@ class ByProtocol:
             arguments = method.spec.arguments()
             arguments.read(self._in)
             self._in.readMessageEnd()
+            if method.unshare is not None:
+                method.unshare(arguments)
         except Exception as error:
             why = f"the arguments of {self._name} cannot be read ({describe(error)})"
             self._refuse(TApplicationException.PROTOCOL_ERROR, why)
@@ -120,6 +122,8 @@ def process(router: Router, iprot: Any, oprot: Any) -> bool:
     arguments = method.spec.arguments()
     arguments.read(iprot)
     iprot.readMessageEnd()
+    if method.unshare is not None:
+        method.unshare(arguments)
     outcome = method.handler.invoke(method, arguments)
     if not method.oneway:
         kind, struct = writable(method, outcome)

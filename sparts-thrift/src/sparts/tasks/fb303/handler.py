@@ -53,8 +53,10 @@ class FB303HandlerTask(ThriftHandlerTask):
 
     def implementation(self, name: str) -> Callable[..., Any] | None:
         """Return this task's method of a name, or else what fb303 has of that name."""
-        own = super().implementation(name)
-        if own is not None or name not in vars(FB303):
+        if name not in vars(FB303):
+            return super().implementation(name)
+        if getattr(type(self), name, None) is not getattr(FB303HandlerTask, name, None):
+            own: Callable[..., Any] = getattr(self, name)
             return own
         method = getattr(self.facts, name)
 

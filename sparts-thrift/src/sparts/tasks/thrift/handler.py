@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sparts.counters import SampleType, counter, labelled, samples
 from sparts.errors import StartError, UsageError
 from sparts.tasks.asyncio_loop import AsyncioLoopTask
-from sparts.thrift.processor import Processor, bind
+from sparts.thrift.binding import bind
+from sparts.thrift.processor import Processor
 from sparts.thrift.services import find_service
 from sparts.vtask import VTask
 
@@ -91,12 +92,11 @@ class ThriftHandlerTask(VTask):
     def implementation(self, name: str) -> Callable[..., Any] | None:
         """Return what implements a method of the service, or None; called in `initTask`.
 
-        The default is this task's method of that name. Override it where that name means something
-        else to every task (``stop``, ``join``).
+        The default is this task's method of that name; None where that name means something else
+        to every task (``start``, ``stop``, ``join``, ``name``, ``service``), which then fails the
+        start. Override it to return another method for such a name.
         """
-        if hasattr(ThriftHandlerTask, name) and getattr(type(self), name, None) is getattr(
-            ThriftHandlerTask, name
-        ):
+        if name in _TAKEN:
             return None
         found = getattr(self, name, None)
         return found if callable(found) else None
@@ -110,12 +110,12 @@ class ThriftHandlerTask(VTask):
         """
         super().initTask()
         self.thrift_service = self.find_service()
-        self.processor = Processor(bind(self, self.thrift_service))
+        self.processor = Processor(bind(self, self.thrift_service, _TAKEN))
 
     def check(self) -> None:
         """See whether this task has the methods of its service."""
         super().check()
-        bind(self, self.find_service())
+        bind(self, self.find_service(), _TAKEN)
 
     @property
     def loop_task(self) -> AsyncioLoopTask:
@@ -129,3 +129,9 @@ class ThriftHandlerTask(VTask):
             return method.invoke(arguments)
         outcome: Outcome = self.loop_task.call(method.invoke_async, arguments).result()
         return outcome
+
+
+_TAKEN = frozenset(dir(ThriftHandlerTask)) | {
+    "failed", "logger", "name", "service", "stop_event", "threads",
+}  # fmt: skip
+"""What every task has under a name: no method of a thrift service can stand there."""

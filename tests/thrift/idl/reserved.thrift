@@ -1,0 +1,7 @@
+// Methods that are named like attributes of every task.
+service Reserved {
+  void start(),
+  void stop(),
+  string join(1: string other),
+  string name(),
+}
