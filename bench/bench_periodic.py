@@ -30,7 +30,7 @@ class Tick(PeriodicTask):
         """Compare with the time of this run: one interval before that of the next."""
         if not self.noting:
             return
-        now, schedule = time.monotonic(), self._runs.schedule
+        now, schedule = time.monotonic(), self._runs.workers[0].schedule
         assert isinstance(schedule, Every)
         self.late.append((now - (schedule.due() - schedule.interval)) * 1000)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import queue
 import sys
 from datetime import datetime
+from typing import ClassVar
 from zoneinfo import ZoneInfo
 
 import pytest
 from sparts.errors import OptionError, UsageError
+from sparts.tasks.async_periodic import AsyncPeriodicTask
 from sparts.tasks.periodic import ExecuteContext, PeriodicTask
 from sparts.tasks.schedules import Cron
 from sparts.testing.clock import TurnableClock
@@ -119,6 +121,66 @@ def test_date_that_is_set_back_or_forward_is_believed() -> None:
     assert schedule.due() == pytest.approx(clock.monotonic() + 12 * 3600)
     clock.set_date(clock.time() + 11 * 3600)
     assert schedule.due() == pytest.approx(clock.monotonic() + 3600)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+def test_jump_of_the_date_is_made_up_for_by_one_run(zone: str) -> None:
+    """Half a century of seconds, which nothing could step through."""
+    clock = clock_at("1970-01-02T00:00", ZoneInfo("UTC"))
+    schedule = Cron(clock, "* * * * * *", zone, 0.0, "Task")
+    clock.set_date(clock_at("2026-06-01T00:00:00.5", ZoneInfo("UTC")).time())
+    assert schedule.due() <= clock.monotonic()
+    missed = schedule.passed(clock.monotonic())
+    assert missed == (datetime(2026, 6, 1) - datetime(1970, 1, 2)).total_seconds() - 1
+    assert schedule.due() == pytest.approx(clock.monotonic() + 0.5)
+
+
+@pytest.mark.parametrize("expression", ["*/5 * * * *", "30 2 * * *"])
+def test_date_that_is_set_far_back_is_counted_from(expression: str) -> None:
+    clock = clock_at("2026-06-01T02:30", ZoneInfo("UTC"))
+    schedule = Cron(clock, expression, "UTC", 0.0, "Task")
+    clock.set_date(clock_at("2016-06-01T02:27", ZoneInfo("UTC")).time())
+    assert schedule.due() == pytest.approx(clock.monotonic() + 180)
+
+
+def test_date_that_is_set_a_little_back_repeats_no_fixed_time() -> None:
+    clock = clock_at("2026-06-01T02:31", ZoneInfo("UTC"))
+    daily = Cron(clock, "30 2 * * *", "UTC", 0.0, "Task")
+    often = Cron(clock, "*/10 * * * *", "UTC", 0.0, "Task")
+    clock.set_date(clock.time() - 3600)
+    assert daily.due() == pytest.approx(clock.monotonic() + 25 * 3600 - 60)
+    assert often.due() == pytest.approx(clock.monotonic() + 9 * 60)
+
+
+def test_waiting_task_follows_a_date_that_is_set() -> None:
+    class Task(Nightly):
+        clock = clock_at("2026-06-01T00:30")
+
+    with running(Task) as service:
+        task = service.requireTask(Task)
+        Task.clock.wait_for_waiter_until(Task.clock.monotonic() + 7200)
+        Task.clock.set_date(Task.clock.time() + 3600)
+        Task.clock.wait_for_waiter_until(Task.clock.monotonic() + 3600)
+        Task.clock.set_date(Task.clock.time() + 60 * 86400)
+        assert task.ran.get(timeout=SOON) == "31 01:30"
+        Task.clock.wait_for_waiter_until(Task.clock.monotonic() + 3600)
+        assert (task.n_iterations(), task.n_missed()) == (1, 59)
+
+
+def test_waiting_coroutine_follows_a_date_that_is_set() -> None:
+    class Task(AsyncPeriodicTask):
+        CRON = "30 2 * * *"
+        TIMEZONE = "Europe/Berlin"
+        clock = clock_at("2026-06-01T00:30")
+        ran: ClassVar[queue.SimpleQueue[float]] = queue.SimpleQueue()
+
+        async def execute(self, context: ExecuteContext | None = None) -> None:
+            self.ran.put(self.clock.time())
+
+    with running(Task):
+        Task.clock.wait_for_waiter_until(Task.clock.monotonic() + 7200)
+        Task.clock.set_date(Task.clock.time() + 86400)
+        assert Task.ran.get(timeout=SOON) == Task.clock.time()
 
 
 def test_jitter_delays_cron_times_too() -> None:

@@ -172,7 +172,7 @@ def test_interval_is_an_option() -> None:
 
 
 @pytest.mark.parametrize(
-    ("interval", "problem"), [(None, "no interval"), (0, "an interval of 0 s")]
+    ("interval", "problem"), [(None, "no interval"), (-1, "an interval of -1 s")]
 )
 def test_task_without_a_usable_interval_fails_the_start_and_says_what_to_give(
     interval: float | None, problem: str
@@ -180,6 +180,47 @@ def test_task_without_a_usable_interval_fails_the_start_and_says_what_to_give(
     service = make_service(ticking(INTERVAL=interval))
     with pytest.raises(OptionError, match=rf"Ticker has {problem}: .* --Ticker-interval"):
         service.startBG()
+
+
+def test_zero_interval_runs_without_a_pause() -> None:
+    with running(ticking(INTERVAL=0)) as service:
+        task = service.requireTask("Ticker")
+        for _ in range(100):  # the clock stands still
+            assert task.ran.get(timeout=SOON) == 0
+        assert task.n_slow_iterations() == task.n_missed() == 0
+
+
+def test_zero_interval_with_jitter_pauses_for_the_jitter() -> None:
+    with running(ticking(INTERVAL=0, JITTER=5)) as service:
+        task = service.requireTask("Ticker")
+        assert task.ran.get(timeout=SOON) == 0
+        for _ in range(20):
+            before = task.clock.monotonic() - START
+            assert before <= task.next_run() <= before + 5
+
+
+def test_each_of_several_workers_has_its_own_schedule() -> None:
+    with running(ticking(workers=5)) as service:
+        task = service.requireTask("Ticker")
+        for number in range(3):
+            assert [task.ran.get(timeout=SOON) for _ in range(5)] == [number * 10] * 5
+            assert task.clock.wait_for_waiters(5) == [1000 + (number + 1) * 10] * 5
+            task.clock.turn(10)
+
+
+def test_retry_of_one_worker_leaves_the_others_on_time() -> None:
+    def later() -> None:
+        raise TryLater(after=3)
+
+    with running(ticking(workers=2)) as service:
+        task = service.requireTask("Ticker")
+        assert [task.ran.get(timeout=SOON) for _ in range(2)] == [0, 0]
+        task.clock.wait_for_waiters(2)
+        task.work.put(later)
+        task.clock.turn(10)
+        assert [task.ran.get(timeout=SOON) for _ in range(2)] == [10, 10]
+        assert sorted(task.clock.wait_for_waiters(2)) == [1013, 1020]
+        assert task.has_pending()
 
 
 def test_interval_that_changes_at_run_time_counts_from_the_last_run() -> None:

@@ -39,6 +39,15 @@ class Clock:
     time: Callable[[], float] = staticmethod(time.time)
     """Seconds since the epoch (UTC): the date, which may be set forward or back."""
 
+    def watch_date(self, changed: Callable[[], object]) -> Callable[[], object]:
+        """Have ``changed`` called whenever the date is set, in a thread of its own.
+
+        It must not raise or block. Returns the function that ends this; call that, too.
+        """
+        from sparts.date_watch import WATCH
+
+        return WATCH.add(changed)
+
     def wait(self, condition: threading.Condition, until: float | None = None) -> bool:
         """Wait, with ``condition`` held, until it is notified or `monotonic` reaches ``until``.
 

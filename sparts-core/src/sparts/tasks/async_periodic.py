@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sparts.clock import Clock
-    from sparts.tasks.runs import Run
+    from sparts.tasks.runs import Run, Worker
     from sparts.vservice import VService
 
 __all__ = ["AsyncPeriodicTask", "ExecuteContext", "TryLater"]
@@ -45,9 +45,9 @@ class AsyncPeriodicTask(AsyncioTask, PeriodicTask):
     async def run(self) -> None:
         """Call `execute` when it is due or asked for."""
         runs = self._runs
-        runs.schedule = self._make_schedule()
-        while (run := await runs.next_async(self.clock)) is not None:
-            await self._attempt(run)
+        with runs.worker(self._make_schedule()) as worker:
+            while (run := await runs.next_async(worker, self.clock)) is not None:
+                await self._attempt(run)
 
     async def _attempt(self, run: Run) -> None:
         began = self.clock.monotonic()
@@ -73,8 +73,7 @@ class AsyncPeriodicTask(AsyncioTask, PeriodicTask):
     def _took(self, run: Run, seconds: float) -> None:
         self.n_iterations.increment()
         self.execute_duration_ms.add(seconds * 1000)
-        schedule = self._runs.schedule
-        self._late(run.missed, schedule is not None and seconds > schedule.interval)
+        self._late(run.missed, run.too_slow(seconds))
 
     def _post(self, callback: Callable[[], object]) -> None:
         self.loop_task.post_if_open(callback)
@@ -101,17 +100,19 @@ class _AsyncRuns(Runs):
         for woken in self._waiting:
             woken.set()
 
-    async def next_async(self, clock: Clock) -> Run | None:
+    async def next_async(self, worker: Worker, clock: Clock) -> Run | None:
         """Wait for something to do, and take it; None when it is over. See `Runs.next`."""
         woken = asyncio.Event()
         self._waiting.add(woken)
         try:
+            if worker.schedule is not None and not worker.schedule.interval:
+                await asyncio.sleep(0)  # runs without a pause leave the loop to others, too
             while not self.over:
                 woken.clear()
                 with self.wakeup:
-                    due, now = self._due(), clock.monotonic()
+                    due, now = worker.due(), clock.monotonic()
                     on_time = due is not None and now >= due
-                    run = self._take(on_time, now)
+                    run = self._take(worker, on_time, now)
                 if run is not None:
                     return run
                 await clock.wait_async(woken, due)

@@ -8,12 +8,13 @@ from sparts.clock import SYSTEM, Clock
 from sparts.context import ExecuteContext
 from sparts.counters import SampleType, counter, samples
 from sparts.errors import TryLater
-from sparts.tasks.runs import Run, Runs
+from sparts.tasks.runs import Run, Runs, Worker
 from sparts.vtask import VTask
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from sparts.tasks.schedules import Schedule
     from sparts.vservice import VService
 
 __all__ = ["EventTask", "ExecuteContext", "TryLater"]
@@ -95,10 +96,18 @@ class EventTask(VTask):
         super().left_out()
         self._runs.cancel()
 
+    def _make_schedule(self) -> Schedule | None:
+        """Make the schedule of one worker, from now on; None: it runs only when it is asked."""
+        return None
+
     def _runloop(self) -> None:
+        with self._runs.worker(self._make_schedule()) as worker:
+            self._work(worker)
+
+    def _work(self, worker: Worker) -> None:
         runs, clock = self._runs, self.clock
         count, took = self.n_iterations.increment, self.execute_duration_ms.add
-        while (run := runs.next(clock)) is not None:
+        while (run := runs.next(worker, clock)) is not None:
             began = clock.monotonic()
             run.context.begin()
             try:
@@ -108,7 +117,7 @@ class EventTask(VTask):
                     seconds = clock.monotonic() - began
                     count()
                     took(seconds * 1000)
-                    slow = runs.schedule is not None and seconds > runs.schedule.interval
+                    slow = run.too_slow(seconds)
                     if slow or run.missed:
                         self._late(run.missed, slow)
             except TryLater as later:
@@ -127,7 +136,7 @@ class EventTask(VTask):
     def _put_off(self, run: Run, later: TryLater) -> None:
         self.n_try_later.increment()
         after = later.after
-        if after is None and self._runs.schedule is None:
+        if after is None and run.worker.schedule is None:
             after = self.RETRY_AFTER
         when = "at its next time" if after is None else f"in {after:g} s"
         self.logger.debug("Attempt %d put off, again %s: %s", run.context.attempt, when, later)

@@ -27,14 +27,15 @@ class PeriodicTask(EventTask):
     """Calls `execute` at ``start + n x interval``, by the monotonic clock: it does not drift.
 
     A run that takes longer than the interval delays the next; the times that it has missed are made
-    up for by one run (``n_missed`` counts the others), and the schedule stays where it was. Runs
+    up for by one run (``n_missed`` counts the others), and the schedule stays where it was. With
+    more than one of ``workers``, each runs by a schedule of its own, and runs may overlap. Runs
     that `trigger` and `execute_async` ask for come at once, between those of the schedule. After
     ``TryLater(after=s)`` nothing but these comes before ``s`` seconds have passed; after a plain
     `TryLater` the next attempt is the next run of the schedule.
     """
 
     INTERVAL: float | str | timedelta | None = None
-    """Time between two runs: seconds, a text such as ``"5m"``, or a timedelta."""
+    """Time between two runs: seconds, a string such as ``"5m"``, or a timedelta; 0: no pause."""
     JITTER: float | str | timedelta = 0.0
     """Each run but that at the start is delayed at random by up to this; delays do not add up."""
     RUN_AT_START: bool = True
@@ -86,8 +87,9 @@ class PeriodicTask(EventTask):
         """Take in a new interval at once; anything else with the next start."""
         super().on_options_changed(names)
         with self._runs.wakeup:
-            if isinstance(self._runs.schedule, Every):
-                self._runs.schedule.change(self._interval())
+            for worker in self._runs.workers:
+                if isinstance(worker.schedule, Every):
+                    worker.schedule.change(self._interval())
             self._runs.wakeup.notify_all()
 
     def execute(self, context: ExecuteContext | None = None) -> Any:
@@ -95,24 +97,20 @@ class PeriodicTask(EventTask):
         return super().execute(context)
 
     def _make_schedule(self) -> Schedule | None:
-        """Make the schedule, from now on; None for a task that has none."""
+        """Make the schedule of one worker, from now on; None for a task that has none."""
         if self.cron:
             return Cron(self.clock, self.cron, self.timezone, self.jitter or 0.0, self.name)
         return Every(self.clock, self._interval(), self.jitter or 0.0, self.run_at_start)
 
     def _interval(self) -> float:
         interval: float | None = self.interval
-        if interval is None or interval <= 0:
+        if interval is None or interval < 0:
             problem = "no interval" if interval is None else f"an interval of {interval:g} s"
             raise OptionError(
                 f"{self.name} has {problem}: set {type(self).__name__}.INTERVAL, or give "
-                f"--{self.option_prefix().replace('_', '-')}-interval, longer than 0."
+                f"--{self.option_prefix().replace('_', '-')}-interval."
             )
         return interval
-
-    def _runloop(self) -> None:
-        self._runs.schedule = self._make_schedule()
-        super()._runloop()
 
     def _late(self, missed: int, slow: bool) -> None:
         self.n_missed.incrementBy(missed)

@@ -1,9 +1,11 @@
-"""The runs of one task: asked for, due by a schedule, put off; handed to its worker one by one."""
+"""The runs of one task: asked for, due by a schedule, put off; handed to its workers one by one."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sparts.context import ExecuteContext
@@ -13,12 +15,36 @@ if TYPE_CHECKING:
     from sparts.tasks.schedules import Schedule
 
 
+class Worker:
+    """One worker, with a schedule of its own and the run that it put off."""
+
+    __slots__ = ("again", "again_at", "schedule")
+
+    def __init__(self, schedule: Schedule | None) -> None:
+        self.schedule = schedule
+        """When to run without being asked; None: never."""
+        self.again: Run | None = None
+        self.again_at: float | None = None
+
+    def due(self) -> float | None:
+        """Return when it has something to do without being asked, by the monotonic clock."""
+        if self.again is not None and self.again_at is not None:
+            return self.again_at
+        return self.schedule.due() if self.schedule is not None else None
+
+
 class Run(NamedTuple):
     """One run, with all its attempts: its context, who waits for it, how many it makes up for."""
 
+    worker: Worker
     context: ExecuteContext
     futures: list[Future[Any]]
     missed: int = 0
+
+    def too_slow(self, seconds: float) -> bool:
+        """Return whether it took longer than the interval of its schedule."""
+        schedule = self.worker.schedule
+        return schedule is not None and 0 < schedule.interval < seconds
 
 
 class Runs:
@@ -35,14 +61,11 @@ class Runs:
     def __init__(self, name: str, stop_event: threading.Event) -> None:
         """Begin with nothing to do."""
         self.name = name
-        self.schedule: Schedule | None = None
-        """When to run without being asked; None: never."""
+        self.workers: list[Worker] = []
         self.wakeup = threading.Condition()  # guards what follows
         self._stop_event = stop_event
         self._triggered = False
         self._asked: list[Future[Any]] = []
-        self._again: Run | None = None
-        self._again_at: float | None = None
         self._ended = False
 
     @property
@@ -70,7 +93,8 @@ class Runs:
     def pending(self) -> bool:
         """Whether a run was asked for or put off, and has not begun."""
         with self.wakeup:
-            return self._triggered or self._again is not None or bool(self._asked)
+            waiting = any(worker.again is not None for worker in self.workers)
+            return waiting or self._triggered or bool(self._asked)
 
     def end(self) -> None:
         """Have no run begin any more."""
@@ -82,9 +106,10 @@ class Runs:
         """Cancel what waits, and wake the worker to look whether it is over."""
         with self.wakeup:
             futures, self._asked = self._asked, []
-            if self._again is not None:
-                futures += self._again.futures
-                self._again = None
+            for worker in self.workers:
+                if worker.again is not None:
+                    futures += worker.again.futures
+                    worker.again = None
             self._triggered = False
             self.wakeup.notify_all()
         self._cancel(futures)
@@ -94,26 +119,40 @@ class Runs:
             if not future.cancel() and not future.done():  # it was begun, and then put off
                 future.set_exception(CancelledError(f"{self.name} ended before it tried again."))
 
-    def next(self, clock: Clock) -> Run | None:
+    @contextmanager
+    def worker(self, schedule: Schedule | None) -> Iterator[Worker]:
+        """Have one more worker, which runs by a schedule of its own (None: only when asked)."""
+        worker = Worker(schedule)
+        unwatch = schedule.watch(self._notify) if schedule is not None else None
+        with self.wakeup:
+            self.workers.append(worker)
+        try:
+            yield worker
+        finally:
+            with self.wakeup:
+                self.workers.remove(worker)
+            if unwatch is not None:
+                unwatch()
+
+    def _notify(self) -> None:
+        with self.wakeup:
+            self.wakeup.notify_all()
+
+    def next(self, worker: Worker, clock: Clock) -> Run | None:
         """Wait for something to do, and take it; None when it is over."""
         monotonic = clock.monotonic
         with self.wakeup:
             while not self.over:
-                due = self._due()
+                due = worker.due()
                 on_time = due is not None and monotonic() >= due
                 if not (on_time or self._triggered or self._asked):
                     clock.wait(self.wakeup, due)
-                elif (run := self._take(on_time, monotonic())) is not None:
+                elif (run := self._take(worker, on_time, monotonic())) is not None:
                     return run
         self.cancel()
         return None
 
-    def _due(self) -> float | None:
-        if self._again is not None and self._again_at is not None:
-            return self._again_at
-        return self.schedule.due() if self.schedule is not None else None
-
-    def _take(self, on_time: bool, now: float) -> Run | None:
+    def _take(self, worker: Worker, on_time: bool, now: float) -> Run | None:
         """Take what there is to do; None if all of it was cancelled."""
         futures, self._asked = self._asked, []
         if futures:
@@ -121,20 +160,20 @@ class Runs:
         if not (futures or self._triggered or on_time):
             return None
         self._triggered = False
-        schedule, again, missed = self.schedule, self._again, 0
+        schedule, again, missed = worker.schedule, worker.again, 0
         if on_time and schedule is not None and (again is None or now >= schedule.due()):
             missed = schedule.passed(now)
         if again is None:
-            return Run(ExecuteContext(future=futures[0] if futures else None), futures, missed)
-        self._again = None
-        return Run(again.context, again.futures + futures, missed)
+            context = ExecuteContext(future=futures[0] if futures else None)
+            return Run(worker, context, futures, missed)
+        worker.again = None
+        return Run(worker, again.context, again.futures + futures, missed)
 
     def put_off(self, run: Run, until: float | None) -> None:
         """Have the run attempted again at a monotonic time; None: at the schedule's next."""
         run.context.attempt += 1
         with self.wakeup:
             if not self.over:
-                others = self._again.futures if self._again is not None else []
-                self._again, self._again_at = Run(run.context, others + run.futures), until
+                run.worker.again, run.worker.again_at = run, until
                 return
         self._cancel(run.futures)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from sparts.errors import OptionError, UsageError
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from collections.abc import Callable
 
     from sparts.clock import Clock
 
@@ -17,13 +17,16 @@ class Schedule(Protocol):
     """A row of times at which something is due."""
 
     interval: float
-    """How long a run may take, in seconds, without being slow."""
+    """How long a run may take, in seconds, without being slow; 0: as long as it likes."""
 
     def due(self) -> float:
         """The next time, by the monotonic clock in seconds, with its jitter."""
 
     def passed(self, now: float) -> int:
         """Go on to the first time after ``now``; return how many others were passed over."""
+
+    def watch(self, changed: Callable[[], object]) -> Callable[[], object]:
+        """Have a function called when `due` may give another time; return what ends that."""
 
 
 def spread(jitter: float) -> float:
@@ -40,7 +43,7 @@ class Every:
 
     Args:
         clock: where time comes from.
-        interval: seconds between two times.
+        interval: seconds between two times; 0: always due.
         jitter: seconds that a time is delayed by at most; the delays do not add up.
         at_start: whether the start is a time, too.
     """
@@ -66,6 +69,9 @@ class Every:
     def passed(self, now: float) -> int:
         """See `Schedule`."""
         number = self._number
+        if not self.interval:
+            self._start, self._delay = now, spread(self._jitter)
+            return 0
         # One less than the division says, which may be rounded either way.
         self._number = max(number, int((now - self._start) / self.interval) - 1)
         while self._start + self._number * self.interval <= now:
@@ -73,12 +79,18 @@ class Every:
         self._delay = spread(self._jitter)
         return self._number - number - 1
 
+    def watch(self, changed: Callable[[], object]) -> Callable[[], object]:
+        """See `Schedule`; the date does not matter."""
+        return lambda: None
+
 
 class Cron:
     """Due when a cron expression says so in a time zone; daylight-saving changes as cron has them.
 
     Times that a change skips are due right after it, times that it repeats once; what runs every
-    few minutes or every hour simply goes on.
+    few minutes or every hour simply goes on. When somebody sets the date, it counts from then on.
+    But certain times of a day are not due again if the date is set back by less than three hours,
+    and nothing is for less than a minute.
 
     Args:
         clock: where time and date come from.
@@ -94,18 +106,18 @@ class Cron:
 
     def __init__(self, clock: Clock, expression: str, zone: str, jitter: float, task: str) -> None:
         """Start now."""
-        from datetime import datetime
         from zoneinfo import ZoneInfo
 
         try:
-            from cronsim import CronSim, CronSimError
+            from cronsim import CronSimError
+            from sparts.tasks.cron import CronTimes
         except ImportError:
             raise UsageError(
                 f"{task} has the cron expression {expression!r}, and reading it needs an extra: "
                 f"pip install 'sparts-core[cron]'"
             ) from None
         try:
-            self._zone = ZoneInfo(zone)
+            found = ZoneInfo(zone)
         except (LookupError, ValueError, OSError):
             raise OptionError(
                 f"{task} has the time zone {zone!r}, which this system does not know; names are "
@@ -114,32 +126,35 @@ class Cron:
         self.interval = inf
         self._clock = clock
         self._jitter = jitter
-        now = datetime.fromtimestamp(clock.time(), self._zone)
         try:
-            self._times = CronSim(expression, now)
-            self._next = self._advance()
-        except (CronSimError, StopIteration) as error:
+            self._times = CronTimes(expression, found)
+            self._plan(clock.time())
+        except (CronSimError, ValueError) as error:
             raise OptionError(
-                f"{task} has the cron expression {expression!r}, which is none: "
-                f"{str(error) or 'no such date comes'}. Give minute, hour, day, month and weekday, "
-                f"such as '*/5 * * * *'."
+                f"{task} has the cron expression {expression!r}, which is none: {error}. Give "
+                f"minute, hour, day, month and weekday, such as '*/5 * * * *'."
             ) from None
-        self._delay = spread(jitter)
+        self._most_repeated = 3 * 3600.0 if self._times.fixed else 60.0
 
-    def _advance(self) -> float:
-        when: datetime = next(self._times)
-        return when.timestamp()
+    def _plan(self, date: float) -> None:
+        self._planned = date
+        self._next = self._times.after(date)
+        self._delay = spread(self._jitter)
 
     def due(self) -> float:
         """See `Schedule`."""
-        return self._clock.monotonic() + self._next + self._delay - self._clock.time()
+        date = self._clock.time()
+        if date < self._planned - self._most_repeated:  # somebody has set it back
+            self._plan(date)
+        return self._clock.monotonic() + self._next + self._delay - date
 
     def passed(self, now: float) -> int:
         """See `Schedule`."""
-        missed = -1
-        date = self._clock.time() + now - self._clock.monotonic()
-        while self._next <= date:
-            self._next = self._advance()
-            missed += 1
-        self._delay = spread(self._jitter)
+        date = max(self._next, self._clock.time() + now - self._clock.monotonic())
+        missed = self._times.between(self._next, date)
+        self._plan(date)
         return missed
+
+    def watch(self, changed: Callable[[], object]) -> Callable[[], object]:
+        """See `Schedule`."""
+        return self._clock.watch_date(changed)

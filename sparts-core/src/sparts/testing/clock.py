@@ -36,6 +36,7 @@ class TurnableClock(Clock):
         self._date = date - start
         self._changed = threading.Condition()
         self._waiters: dict[int, tuple[threading.Condition, float | None]] = {}
+        self._watchers: list[Callable[[], object]] = []
         self.monotonic = lambda: self._now
         self.time = lambda: self._now + self._date
 
@@ -55,8 +56,18 @@ class TurnableClock(Clock):
                 condition.notify_all()
 
     def set_date(self, date: float) -> None:
-        """Set the date, in seconds since the epoch, as an administrator would; wakes nobody."""
+        """Set the date, in seconds since the epoch, as an administrator would.
+
+        Wakes only those who watch the date.
+        """
         self._date = date - self._now
+        for changed in self._watchers.copy():
+            changed()
+
+    def watch_date(self, changed: Callable[[], object]) -> Callable[[], object]:
+        """Have ``changed`` called by `set_date`; return the function that ends this."""
+        self._watchers.append(changed)
+        return lambda: self._watchers.remove(changed)
 
     def wait(self, condition: threading.Condition, until: float | None = None) -> bool:
         """Wait, with ``condition`` held, until notified or the clock is turned to ``until``."""

@@ -1,0 +1,72 @@
+"""The date that somebody sets is noticed, without a look at it in between."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from sparts import date_watch
+from sparts.clock import SYSTEM
+from sparts.date_watch import DateWatch
+
+SOON = 10
+
+
+def set_the_date() -> None:
+    """Set the date to what it is."""
+    try:
+        time.clock_settime(time.CLOCK_REALTIME, time.clock_gettime(time.CLOCK_REALTIME))
+    except PermissionError:
+        pytest.skip("this user may not set the date")
+
+
+def test_setting_the_date_calls_back_each_time() -> None:
+    told: queue.SimpleQueue[int] = queue.SimpleQueue()
+    end = SYSTEM.watch_date(lambda: told.put(1))
+    try:
+        for _ in range(3):
+            set_the_date()
+            assert told.get(timeout=SOON) == 1
+    finally:
+        end()
+
+
+def test_watch_ends_with_its_last_callback_and_leaves_nothing() -> None:
+    watch = DateWatch()
+    threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        ends = [watch.add(int) for _ in range(3)]
+        assert threading.active_count() == threads + 1
+        for end in ends:
+            end()
+        assert threading.active_count() == threads
+        assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+def test_waiting_watch_is_not_woken() -> None:
+    watch = DateWatch()
+    end = watch.add(int)
+    assert watch._thread is not None
+    status = Path(f"/proc/self/task/{watch._thread.native_id}/status")
+    try:
+        while "S (sleeping)" not in status.read_text():
+            os.sched_yield()
+        assert watch._thread.is_alive()
+    finally:
+        end()
+
+
+def test_without_the_kernels_timer_it_looks_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> int:
+        raise OSError("no timers here")
+
+    monkeypatch.setattr(date_watch, "open_timer", missing)
+    monkeypatch.setattr(date_watch, "_LOOK_EVERY", 0.01)
+    told: queue.SimpleQueue[int] = queue.SimpleQueue()
+    end = DateWatch().add(lambda: told.put(1))
+    assert told.get(timeout=SOON) == 1
+    end()
