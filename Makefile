@@ -47,7 +47,7 @@ glib: system-packages ## Install what the GLib loop needs, where it can be built
 	@scripts/setup_glib $(VENV)
 
 check: $(READY) ## Run the static checks: ruff and mypy --strict
-	@status=0; set -x; \
+	@status=0; \
 	$(BIN)/ruff check . || status=1; \
 	$(BIN)/ruff format --check . || status=1; \
 	$(BIN)/mypy --python-version $(VERSION) $(CODE) || status=1; \

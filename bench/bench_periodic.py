@@ -7,7 +7,6 @@ import time
 from typing import ClassVar
 
 from sparts.clock import SYSTEM, Clock
-from sparts.options import parse_options
 from sparts.tasks.periodic import ExecuteContext, PeriodicTask
 from sparts.tasks.schedules import Every
 from sparts.vservice import VService
@@ -90,13 +89,12 @@ def main() -> None:
     tasks = [type(f"Tick{number}", (Tick,), {}) for number in range(TASKS)]
     service_type = type("Service", (VService,), {"TASKS": tasks})
     assert issubclass(service_type, VService)
-    parser = service_type._buildArgumentParser()
     with Report("periodic") as report:
         bare = Bare()
         time.sleep(SECONDS)
         bare_share, bare_late = shares_of_core(rounds), percentiles_of(bare.late, rounds)
         bare.stop()
-        service = service_type(parse_options(parser, ["--level", "WARNING"]))
+        service = service_type.from_args(["--level", "WARNING"])
         thread = service.startBG()
         time.sleep(SECONDS)
         share = shares_of_core(rounds)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from sparts.options import parse_options
 from sparts.tasks.dbus import DBusServiceTask, dbus_method
 from sparts.vservice import VService
 
@@ -40,6 +39,5 @@ class Service(VService):
 
 
 glib = ["--dbus-loop-glib"] if sys.argv[1] == "glib" else []
-Service.initFromOptions(
-    parse_options(Service._buildArgumentParser(), ["--level", "ERROR", *glib, *sys.argv[2:]])
-)
+service = Service.from_args(["--level", "ERROR", *glib, *sys.argv[2:]])
+Service.initFromOptions(service.options)

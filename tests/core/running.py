@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from sparts.options import parse_options
 from sparts.vservice import VService
 from sparts.vtask import VTask
 
@@ -14,7 +13,7 @@ def make_service(*tasks: type[VTask], argv: Sequence[str] = ()) -> VService:
     """Make a service of these tasks; nothing starts yet."""
     cls = type("Service", (VService,), {"TASKS": list(tasks)})
     assert issubclass(cls, VService)
-    return cls(parse_options(cls._buildArgumentParser(), list(argv)))
+    return cls.from_args(list(argv))
 
 
 @contextmanager

@@ -6,8 +6,9 @@ from enum import Enum
 from typing import Any
 
 import pytest
+from sparts.errors import OptionError
 from sparts.option_types import duration
-from sparts.options import option
+from sparts.options import option, parse_options
 
 from tests.core.option_owners import service_of, task_of
 
@@ -120,3 +121,78 @@ def test_help_fits_80_columns_with_long_names_and_texts() -> None:
     assert max(map(len, text.splitlines())) <= 80
     assert text.startswith("usage: ")
     assert len(text.partition("\n\n")[0].splitlines()) == 1
+
+
+def output_of(service: Any, flag: str, capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as ended:
+        service._buildArgumentParser().parse_args([flag])
+    assert ended.value.code == 0
+    return capsys.readouterr().out
+
+
+GAMMA = task_of(
+    "Gamma",
+    prefix="gamma",
+    __doc__="Has only advanced options.",
+    depth=option(type=int, default=7, advanced=True),
+)
+
+
+def test_help_shows_six_options_of_every_service() -> None:
+    text = help_of(service_of())
+    flags = [line.split()[0] for line in text.splitlines() if line.startswith("  --")]
+    assert flags == [
+        "--help-all", "--level", "--logfile", "--tasks", "--dryrun", "--stop-timeout", "--config",
+    ]  # fmt: skip
+
+
+def test_advanced_options_are_in_help_all_only(capsys: pytest.CaptureFixture[str]) -> None:
+    service = service_of(GAMMA, ALPHA)
+    short = output_of(service, "-h", capsys)
+    assert "gamma" not in short
+    assert "Gamma" not in short
+    assert "--alpha-size" in short
+    whole = output_of(service, "--help-all", capsys)
+    assert "Gamma:\n  Has only advanced options.\n" in whole
+    assert "--gamma-depth DEPTH" in whole
+    assert "--daemon" in whole
+
+
+def test_advanced_options_are_accepted_as_any_other() -> None:
+    parser = service_of(GAMMA)._buildArgumentParser()
+    assert parser.parse_args(["--gamma-depth", "8"]).gamma_depth == 8
+
+
+def test_service_may_have_an_option_help_all(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = service_of(help_all=option(default="mine"))._buildArgumentParser()
+    assert parser.parse_args(["--help-all", "x"]).help_all == "x"
+
+
+def test_http_service_has_a_short_help(capsys: pytest.CaptureFixture[str]) -> None:
+    text = output_of(service_of("TornadoHTTPTask"), "-h", capsys)
+    assert len(text.splitlines()) <= 40
+    for name in ("host", "port", "sock", "tls-cert", "tls-key"):
+        assert f"--http-{name} " in text
+    assert "--http-max-body" not in text
+
+
+def test_sizes_are_shown_with_their_units(capsys: pytest.CaptureFixture[str]) -> None:
+    text = output_of(service_of("TornadoHTTPTask"), "--help-all", capsys)
+    assert "[default: 10MiB;" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("default", [None, False, "", []])
+def test_empty_default_is_not_shown(default: Any) -> None:
+    kind = {"type": bool} if default is False else {"nargs": "*"} if default == [] else {}
+    text = " ".join(help_of(service_of(thing=option(default=default, **kind))).split())
+    assert "[env: MYSERVICE_THING]" in text
+
+
+def test_zero_is_shown_as_a_default() -> None:
+    text = " ".join(help_of(service_of(thing=option(type=duration, default=0.0))).split())
+    assert "[default: 0s; env: MYSERVICE_THING]" in text
+
+
+def test_flags_cannot_be_shortened() -> None:
+    with pytest.raises(OptionError, match="Did you mean '--dryrun'"):
+        parse_options(service_of()._buildArgumentParser(), ["--dryru"])

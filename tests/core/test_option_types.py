@@ -20,6 +20,7 @@ from sparts.option_types import (
     convert,
     duration,
     endpoint,
+    format_size,
     listof,
     path,
     port,
@@ -279,3 +280,15 @@ def test_duration_in_milliseconds_reads_back(count: int) -> None:
 )
 def test_any_text_without_a_comma_is_one_item_of_a_list(text: str) -> None:
     assert convert(listof(str), text) == [text]
+
+
+@given(st.integers(min_value=0, max_value=2**62))
+def test_shown_size_reads_as_the_same_number(count: int) -> None:
+    assert size(format_size(count)) == count
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"), [(0, "0B"), (10485760, "10MiB"), (65536, "64KiB"), (1000, "1000B")]
+)
+def test_size_is_shown_in_its_largest_whole_unit(count: int, shown: str) -> None:
+    assert format_size(count) == shown

@@ -335,3 +335,23 @@ def test_attribute_of_the_service_does_not_move_a_task_that_stands_alone() -> No
     ns = parsed(service_of(alone, other, DEFAULT_PORT=8000))
     assert (ns.alone_port, ns.other_port) == (1, 8000)
     assert not source_of(ns, "alone_port").explicit
+
+
+def test_service_is_made_from_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    service = service_of(task_of(port=option(type=int, default=1), host=option(default="a")))
+    monkeypatch.setenv("MYSERVICE_HTTP_HOST", "b")
+    made = service.from_args(["--http-port", "8"], name="other")
+    assert (made.options.http_port, made.options.http_host, made.name) == (8, "b", "other")
+    assert made.status == "NEW"
+
+
+def test_service_from_arguments_refuses_wrong_ones() -> None:
+    with pytest.raises(OptionError, match="--http-port: expected a whole number, got 'x'"):
+        service_of(task_of(port=option(type=int))).from_args(["--http-port", "x"])
+
+
+def test_service_from_arguments_takes_those_of_the_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.argv", ["service.py", "--level", "ERROR"])
+    assert service_of().from_args().options.level == "ERROR"

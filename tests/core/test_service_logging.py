@@ -79,7 +79,7 @@ class MyService(VService):
     def initService(self):
         self.logger.info("at INFO")
 
-service = MyService(MyService._buildArgumentParser().parse_args(["--level", "DEBUG"]))
+service = MyService.from_args(["--level", "DEBUG"])
 thread = service.startBG()
 service.shutdown()
 thread.join()

@@ -11,7 +11,6 @@ import pytest
 import thriftpy2
 from sparts.counters import counters_of
 from sparts.errors import StartError
-from sparts.options import parse_options
 from sparts.tasks.asyncio import AsyncioLoopTask
 from sparts.tasks.thrift import NBServerTask, ThriftHandlerTask
 from sparts.testing.conformance import check_task
@@ -250,7 +249,7 @@ def test_a_dry_run_finds_what_is_missing() -> None:
     class Half(ThriftHandlerTask):
         MODULE = Other
 
-    service = service_of(Half)(parse_options(service_of(Half)._buildArgumentParser(), []))
+    service = service_of(Half).from_args([])
     service.tasks.create(service)
     with pytest.raises(StartError, match="it has no method answer"):
         service.requireTask(Half).check()
@@ -452,6 +451,5 @@ def test_the_service_of_the_handler_is_a_plain_service() -> None:
     class MyService(VService):
         TASKS = [NBServerTask, OtherHandler]
 
-    names = [task.__name__ for task in MyService.resolve_tasks(MyService(parse_options(
-        MyService._buildArgumentParser(), [])).hooks)]  # fmt: skip
+    names = [task.__name__ for task in MyService.from_args([]).tasks]
     assert names == ["OtherHandler", "NBServerTask"]

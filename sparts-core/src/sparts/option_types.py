@@ -70,6 +70,15 @@ def size(value: str) -> int:
     return _refuse(size) if rest else count
 
 
+def format_size(count: int) -> str:
+    """A number of bytes as `size` reads it, in the largest unit that divides it: ``64KiB``."""
+    units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
+    while count and count % 1024 == 0 and len(units) > 1:
+        count //= 1024
+        del units[0]
+    return f"{count}{units[0]}"
+
+
 def file_mask(value: str) -> int:
     """A file mode creation mask in octal digits, as umask(1) takes it: ``027``."""
     return int(value, 8) if re.fullmatch(r"[0-7]{1,4}", value) else _refuse(file_mask)

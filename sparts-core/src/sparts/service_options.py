@@ -59,12 +59,14 @@ class ServiceOptions:
         choices=logs.FORMATS,
         help="what a log line is: text or a JSON object",
         reloadable=False,
+        advanced=True,
     )
     log_level_for = option(
         type=logs.level_for,
         action="append",
         metavar="NAME=LEVEL",
         help="the level of one logger, such as tornado.access=INFO; may be repeated",
+        advanced=True,
     )
     selected_tasks = option(
         "tasks",
@@ -80,7 +82,10 @@ class ServiceOptions:
         reloadable=False,
     )
     start_timeout = option(
-        type=duration, metavar="DURATION", help="how long the start may take before it fails"
+        type=duration,
+        metavar="DURATION",
+        help="how long the start may take before it fails",
+        advanced=True,
     )
     stop_timeout = option(
         type=duration,
@@ -93,6 +98,7 @@ class ServiceOptions:
         default=0.0,
         metavar="DURATION",
         help="how long to go on serving, not ready any more, before the stop",
+        advanced=True,
     )
 
     daemon = option(
@@ -100,6 +106,7 @@ class ServiceOptions:
         default=False,
         reloadable=False,
         help="run in the background; return when the service is ready, or has failed to start",
+        advanced=True,
     )
     pidfile = option(
         default=lambda cls: cls.DEFAULT_PID,
@@ -107,6 +114,7 @@ class ServiceOptions:
         reloadable=False,
         help="pid file of --daemon, --status and --kill; without it NAME.pid in /var/run (root) or "
         "$XDG_RUNTIME_DIR",
+        advanced=True,
     )
     show_status = option(
         "status",
@@ -114,12 +122,14 @@ class ServiceOptions:
         default=False,
         reloadable=False,
         help="tell whether the service runs, by its pid file, and exit with 0 (it does) or 1",
+        advanced=True,
     )
     kill = option(
         action="store_true",
         default=False,
         reloadable=False,
         help="stop the service that runs, by its pid file, wait until it is gone, and exit",
+        advanced=True,
     )
     kill_timeout = option(
         type=duration,
@@ -127,36 +137,42 @@ class ServiceOptions:
         metavar="DURATION",
         reloadable=False,
         help="how long --kill waits before it gives up with status 1",
+        advanced=True,
     )
     systemd_install = option(
         action="store_true",
         default=False,
         help="write systemd units that run this command line, and exit (--dryrun prints them)",
         reloadable=False,
+        advanced=True,
     )
     runit_install = option(
         action="store_true",
         default=False,
         help="write a runit folder that runs this command line, and exit (--dryrun prints it)",
         reloadable=False,
+        advanced=True,
     )
     install_folder = option(
         metavar="FOLDER",
         help="where to write them; without it /etc/systemd/system (not root: "
         "~/.config/systemd/user), /etc/sv",
         reloadable=False,
+        advanced=True,
     )
     run_as_user = option(
         "user",
         metavar="USER",
         reloadable=False,
         help="user to become, from root, once all sockets are bound",
+        advanced=True,
     )
     run_as_group = option(
         "group",
         metavar="GROUP",
         reloadable=False,
         help="group to become, in place of the user's own",
+        advanced=True,
     )
     file_mask = option(
         "umask",
@@ -164,12 +180,14 @@ class ServiceOptions:
         metavar="OCTAL",
         reloadable=False,
         help="mask of the modes of new files, such as 027",
+        advanced=True,
     )
     working_folder = option(
         "chdir",
         metavar="FOLDER",
         reloadable=False,
         help="folder to change to first; relative paths of other options begin there",
+        advanced=True,
     )
 
     def __init__(self) -> None:

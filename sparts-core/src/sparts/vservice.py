@@ -113,6 +113,7 @@ class VService(ServiceOptions, Health):
         return argparse.ArgumentParser(
             description=cls.__doc__ if "__doc__" in vars(cls) else None,
             formatter_class=options.HelpFormatter,
+            allow_abbrev=False,
         )
 
     @classmethod
@@ -165,6 +166,24 @@ class VService(ServiceOptions, Health):
         if isinstance(ended, int):
             sys.exit(ended)
         end_process(ended)
+
+    @classmethod
+    def from_args(cls, argv: Sequence[str] | None = None, name: str | None = None) -> Self:
+        """Return a new instance with the options that a command line gives; nothing is started.
+
+        The environment and the configuration files count as for `initFromCLI`.
+
+        Args:
+            argv: the arguments, without the program's name; None: those of the process.
+            name: the name of the service; None: that of the class.
+
+        Raises:
+            UsageError: a task, a plugin, an argument or another source of options is wrong.
+            SystemExit: after ``-h``, ``--show-config`` and the like.
+        """
+        service = cls(options.parse_options(cls._buildArgumentParser(), argv))
+        service.name = name or service.name
+        return service
 
     @classmethod
     def initFromOptions(cls, ns: argparse.Namespace, name: str | None = None) -> int:  # noqa: N802

@@ -93,6 +93,7 @@ class Listening:
         type=str,
         metavar="GROUP",
         help="group that may use the Unix socket (without it: its owner alone)",
+        advanced=True,
     )
     tls_cert = option(
         type=str,
@@ -111,6 +112,7 @@ class Listening:
         metavar="FILE",
         help="demand of clients a certificate by one of these authorities",
         reloadable=False,
+        advanced=True,
     )
 
     if TYPE_CHECKING:

@@ -68,6 +68,7 @@ class Option(Generic[T]):
     secret: bool
     reloadable: bool
     deprecated: str | None
+    advanced: bool
 
     def __init__(self, **settings: Any) -> None:
         vars(self).update(settings)
@@ -127,6 +128,7 @@ class _Rest(TypedDict, total=False):
     secret: bool
     reloadable: bool
     deprecated: str | None
+    advanced: bool
 
 
 # What the declaration says of the attribute's type, for mypy.
@@ -173,6 +175,7 @@ def option(
     secret: bool = False,
     reloadable: bool = True,
     deprecated: str | None = None,
+    advanced: bool = False,
 ) -> Option[Any]:
     """Declare an option, as a class attribute of a service or a task.
 
@@ -192,6 +195,7 @@ def option(
             ``NAME_FILE`` names and systemd's credentials give it too.
         reloadable: whether it may change at run time.
         deprecated: what to use instead; whoever gives the option is told so at each start.
+        advanced: whether only ``--help-all`` shows it, and ``-h`` does not.
     """
     return Option(**locals())
 

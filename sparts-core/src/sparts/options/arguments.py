@@ -15,13 +15,14 @@ from typing import Any
 
 from sparts import plugins
 from sparts.errors import OptionError, UsageError
-from sparts.option_types import duration
+from sparts.option_types import duration, format_size, size
 from sparts.options.binding import MASK, STATE, Binding, State, display
 
 # A "%" of a help text that argparse does not expand, and the one that is escaped already.
 _STRAY_PERCENT = r"%%|%(?!\((?:prog|default|dest|metavar|type|choices)\)s)"
 CONFIG, SHOW, WRITE = "_sparts_config", "_sparts_show_config", "_sparts_write_config"
 NO_PLUGIN = "_sparts_no_plugin"
+HELP_ALL = "--help-all"
 
 
 class HelpFormatter(argparse.HelpFormatter):
@@ -57,6 +58,7 @@ def add_groups(
     """
     bindings: dict[str, Binding] = {}
     taken: dict[str, Binding] = {}
+    rest = HelpAll([HELP_ALL])
     for owner, bound in groups:
         if not bound and owner is not service:
             continue
@@ -64,10 +66,15 @@ def add_groups(
         group = parser.add_argument_group(title, summary(owner, service))
         for binding in bound:
             _check_names(binding, taken)
-            _add(group, binding)
+            action = _add(group, binding)
+            if binding.option.advanced:
+                rest.hide(action)
             bindings[binding.dest] = binding
         if owner is service:
-            _add_config_flags(parser, group)
+            _add_config_flags(parser, group, rest)
+        rest.hide_empty(group)
+    if HELP_ALL not in parser._option_string_actions:
+        parser._add_action(rest)
     if parser.usage is None and not parser._get_positional_actions():
         parser.usage = "%(prog)s [options]"
     parser.set_defaults(**{STATE: State(service, bindings, {}, {})})
@@ -87,7 +94,40 @@ def _check_names(new: Binding, taken: dict[str, Binding]) -> None:
             )
 
 
-def _add(group: Any, binding: Binding) -> None:
+class HelpAll(argparse.Action):
+    """The action of ``--help-all``: what ``-h`` shows, and the advanced options too."""
+
+    def __init__(self, option_strings: Sequence[str]) -> None:
+        text = "show the advanced options too, and exit"
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help=text)
+        self._hidden: list[tuple[Any, dict[str, Any]]] = []
+
+    def hide(self, action: argparse.Action) -> None:
+        """Leave an option out of ``-h``."""
+        self._hidden.append((action, {"help": action.help}))
+        action.help = argparse.SUPPRESS
+
+    def hide_empty(self, group: Any) -> None:
+        """Leave out the heading of a group that ``-h`` shows no option of."""
+        if all(action.help == argparse.SUPPRESS for action in group._group_actions):
+            self._hidden.append((group, {"title": group.title, "description": group.description}))
+            group.title = group.description = None
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        """Print the whole help and exit with status 0 (called by argparse)."""
+        for hidden, shown in self._hidden:
+            vars(hidden).update(shown)
+        parser.print_help()
+        parser.exit()
+
+
+def _add(group: Any, binding: Binding) -> argparse.Action:
     option, owner = binding.option, binding.owner.__name__
     settings: dict[str, Any] = {"default": binding.default, "help": _help(binding)}
     if binding.switch and option.action is None:
@@ -98,13 +138,15 @@ def _add(group: Any, binding: Binding) -> None:
         settings |= {"type": _Argument(binding), "metavar": option.metavar or _metavar(binding)}
         names = ("action", "nargs", "choices")
         settings |= {n: getattr(option, n) for n in names if getattr(option, n) is not None}
+    settings |= {"dest": binding.dest, "required": option.required}
     try:
-        group.add_argument(binding.flag, dest=binding.dest, required=option.required, **settings)
+        action: argparse.Action = group.add_argument(binding.flag, **settings)
     except argparse.ArgumentError as exc:
         message = f"{owner} cannot have the option {binding.flag}: the parser has one of that name"
         raise OptionError(f"{message} ({exc}).") from exc
     except (TypeError, ValueError) as exc:
         raise OptionError(f"{owner}: the declaration of {binding.flag} is wrong: {exc}") from exc
+    return action
 
 
 class _Argument:
@@ -142,7 +184,7 @@ class Switch(argparse.Action):
         return " | ".join(self.option_strings)
 
 
-def _add_config_flags(parser: argparse.ArgumentParser, group: Any) -> None:
+def _add_config_flags(parser: argparse.ArgumentParser, group: Any, rest: HelpAll) -> None:
     """Add ``--config`` and its company, except those that the service or the parser has itself."""
     for dest, action, text in (
         (CONFIG, "append", "read options from this TOML file; may be repeated, later files win"),
@@ -156,7 +198,11 @@ def _add_config_flags(parser: argparse.ArgumentParser, group: Any) -> None:
                 CONFIG: {"metavar": "FILE"},
                 NO_PLUGIN: {"metavar": "NAME", "type": _kept_out},
             }
-            group.add_argument(flag, dest=dest, action=action, help=text, **more.get(dest, {}))
+            added = group.add_argument(
+                flag, dest=dest, action=action, help=text, **more.get(dest, {})
+            )
+            if dest != CONFIG:
+                rest.hide(added)
 
 
 def _kept_out(name: str) -> str:
@@ -184,9 +230,8 @@ def _help(binding: Binding) -> str:
     notes = f"env: {binding.env}"
     if option.required or option.secret:
         notes = f"{'required' if option.required else 'secret'}; {notes}"
-    elif binding.default is not None and "%(default)s" not in text:
-        unit = "s" if binding.kind is duration else ""
-        notes = f"default: {display(binding.default)}{unit}; {notes}"
+    elif not _is_empty(binding.default) and "%(default)s" not in text:
+        notes = f"default: {_display_default(binding)}; {notes}"
     if option.deprecated:
         notes = f"deprecated: {option.deprecated}; {notes}"
     if "%" in text:
@@ -194,6 +239,19 @@ def _help(binding: Binding) -> str:
             text = re.sub(r"%\(default\)\w", MASK, text)
         text = re.sub(_STRAY_PERCENT, "%%", text)
     return f"{text} [{notes.replace('%', '%%')}]".lstrip()
+
+
+def _is_empty(default: object) -> bool:
+    """Whether a default says nothing: none, no, or an empty text or list."""
+    return default is None or default is False or default in ("", [], ())
+
+
+def _display_default(binding: Binding) -> str:
+    """The default as the help shows it, with its unit."""
+    default = binding.default
+    if binding.kind is size and isinstance(default, int):
+        return format_size(default)
+    return display(default) + ("s" if binding.kind is duration else "")
 
 
 def summary(owner: type, service: type) -> str | None:

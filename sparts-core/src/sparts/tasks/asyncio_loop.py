@@ -37,6 +37,7 @@ class AsyncioLoopTask(LoopTask):
         default=False,
         reloadable=False,
         help="run uvloop's event loop (needs sparts-core[uvloop])",
+        advanced=True,
     )
     slow_callback = option(
         type=duration,
@@ -44,6 +45,7 @@ class AsyncioLoopTask(LoopTask):
         metavar="DURATION",
         reloadable=False,
         help="warn when the loop is blocked for longer, and show where; 0: never",
+        advanced=True,
     )
 
     n_callback_errors = counter(help="Exceptions that nothing but the event loop caught.")

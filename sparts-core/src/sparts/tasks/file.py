@@ -57,6 +57,7 @@ class DirectoryWatcherTask(PeriodicTask):
         help="read the directory at each interval, even if the kernel could tell (for file systems "
         "that others write to over the network)",
         reloadable=False,
+        advanced=True,
     )
 
     n_events = counter(help="Files found created, changed, deleted or moved.")

@@ -57,9 +57,13 @@ class PeriodicTask(EventTask):
         default=lambda cls: _seconds(cls.JITTER),
         metavar="DURATION",
         help="delay each run at random by up to this",
+        advanced=True,
     )
     run_at_start = option(
-        type=bool, default=lambda cls: cls.RUN_AT_START, help="run at the start, too"
+        type=bool,
+        default=lambda cls: cls.RUN_AT_START,
+        help="run at the start, too",
+        advanced=True,
     )
     cron = option(
         default=lambda cls: cls.CRON,
@@ -70,6 +74,7 @@ class PeriodicTask(EventTask):
         default=lambda cls: cls.TIMEZONE,
         metavar="ZONE",
         help="the time zone of the cron expression",
+        advanced=True,
     )
 
     n_slow_iterations = counter(help="Runs that took longer than the interval.")

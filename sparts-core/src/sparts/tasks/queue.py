@@ -87,6 +87,7 @@ class QueueTask(VTask):
         default=lambda cls: cls.MAX_ATTEMPTS,
         metavar="NUMBER",
         help="how often an item is tried at most",
+        advanced=True,
     )
 
     execute_duration_ms = samples(

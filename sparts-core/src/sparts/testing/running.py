@@ -6,7 +6,6 @@ import contextlib
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sparts.errors import describe
-from sparts.options import parse_options
 from sparts.testing.leftovers import Leftovers
 from sparts.testing.waiting import WAIT, not_come, wait_ready
 from sparts.vservice import ServiceThread, VService
@@ -33,7 +32,7 @@ def make_service(service_class: type[S], *argv: str) -> S:
     Raises:
         UsageError: as the service itself would end with on that command line.
     """
-    return service_class(parse_options(service_class._buildArgumentParser(), argv))
+    return service_class.from_args(argv)
 
 
 @contextlib.contextmanager

@@ -60,12 +60,14 @@ class DBusClientTask(DBusTask):
         default=False,
         reloadable=False,
         help="start without the bus if it cannot be had, warn, and try again later",
+        advanced=True,
     )
     timeout = option(
         type=duration,
         default=25.0,
         metavar="DURATION",
         help="how long calls of others may take; 0: as long as they like",
+        advanced=True,
     )
 
     def __init__(self, service: VService) -> None:

@@ -20,7 +20,6 @@ from xml.sax.saxutils import escape, quoteattr
 
 from sparts.cli.targets import find_service
 from sparts.errors import UsageError
-from sparts.options import parse_options
 from sparts.tasks.dbus.control import action_of
 from sparts.tasks.dbus.service import DBusServiceTask
 
@@ -136,7 +135,7 @@ def _files(wanted: argparse.Namespace, options: list[str]) -> Iterator[tuple[Pat
 
 def _find_task(service_class: type[VService], options: list[str]) -> DBusServiceTask:
     """Return the task that owns the name of a service with these options."""
-    service = service_class(parse_options(service_class._buildArgumentParser(), options))
+    service = service_class.from_args(options)
     tasks: list[type[DBusServiceTask]] = [
         task
         for task in service.tasks

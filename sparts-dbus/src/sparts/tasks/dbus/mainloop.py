@@ -28,6 +28,7 @@ class DBusMainLoopTask(AsyncioLoopTask):
         default=False,
         reloadable=False,
         help="run GLib's main loop, for code that needs it (needs sparts-dbus[glib])",
+        advanced=True,
     )
 
     def new_loop(self) -> asyncio.AbstractEventLoop:

@@ -56,18 +56,21 @@ class DBusServiceTask(DBusObject, DBusClientTask):
         default=False,
         reloadable=False,
         help="take the name from its owner, if that allows it",
+        advanced=True,
     )
     allow_replacement = option(
         action="store_true",
         default=False,
         reloadable=False,
         help="let others take the name, by their --dbus-replace; the service ends then",
+        advanced=True,
     )
     queue = option(
         action="store_true",
         default=False,
         reloadable=False,
         help="if the name is taken, start and wait for it, not ready until then",
+        advanced=True,
     )
     control = option(
         action="store_true",
@@ -81,6 +84,7 @@ class DBusServiceTask(DBusObject, DBusClientTask):
         default=8,
         reloadable=False,
         help="how many plain (not async) methods may run at a time",
+        advanced=True,
     )
 
     calls = counter(help="Calls of exported methods and properties.")

@@ -29,6 +29,7 @@ class NBServerTask(Listening, ThriftServerTask):
         metavar="N",
         reloadable=False,
         help="calls that may run at a time (those of INLINE handlers and coroutines not counted)",
+        advanced=True,
     )
     max_frame = option(
         type=size,
@@ -36,6 +37,7 @@ class NBServerTask(Listening, ThriftServerTask):
         metavar="SIZE",
         reloadable=False,
         help="the longest request that is read; who sends a longer one is disconnected",
+        advanced=True,
     )
     idle_timeout = option(
         type=duration,
@@ -43,6 +45,7 @@ class NBServerTask(Listening, ThriftServerTask):
         metavar="DURATION",
         reloadable=False,
         help="disconnect a client that has asked nothing for so long; 0: never",
+        advanced=True,
     )
     request_timeout = option(
         type=duration,
@@ -50,6 +53,7 @@ class NBServerTask(Listening, ThriftServerTask):
         metavar="DURATION",
         reloadable=False,
         help="how long a request may take to arrive, and its answer to be taken; 0: for ever",
+        advanced=True,
     )
 
     n_accepted = counter(help="Connections.")

@@ -27,6 +27,7 @@ class ThriftHTTPTask(ThriftServerTask, TornadoHTTPTask):
         metavar="SIZE",
         reloadable=False,
         help="the longest request that is read",
+        advanced=True,
     )
     allowed_host = allowed_host_option()
 

@@ -58,26 +58,32 @@ class TornadoHTTPClientTask(TornadoTask):
         default=5.0,
         metavar="DURATION",
         help="how long to connect may take",
+        advanced=True,
     )
     request_timeout = option(
         type=duration,
         default=20.0,
         metavar="DURATION",
         help="how long an attempt may take, from connecting to the end of the response",
+        advanced=True,
     )
-    retries = option(type=int, default=2, metavar="N", help="how often to try again what failed")
+    retries = option(
+        type=int, default=2, metavar="N", help="how often to try again what failed", advanced=True
+    )
     max_connections = option(
         type=int,
         default=100,
         metavar="N",
         help="how many requests may be under way; the others wait their turn",
         reloadable=False,
+        advanced=True,
     )
     tls_ca = option(
         type=str,
         metavar="FILE",
         help="trust these authorities (PEM) and not the system's",
         reloadable=False,
+        advanced=True,
     )
 
     requests = counter(help="Requests sent, retries among them.")

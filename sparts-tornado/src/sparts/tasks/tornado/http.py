@@ -71,6 +71,7 @@ class TornadoHTTPTask(Listening, TornadoTask):
         help="believe X-Forwarded-For, X-Real-Ip and X-Forwarded-Proto: only behind a proxy that "
         "sets them",
         reloadable=False,
+        advanced=True,
     )
     max_body = option(
         type=size,
@@ -78,6 +79,7 @@ class TornadoHTTPTask(Listening, TornadoTask):
         metavar="SIZE",
         help="how long the body of a request may be",
         reloadable=False,
+        advanced=True,
     )
     max_headers = option(
         type=size,
@@ -85,6 +87,7 @@ class TornadoHTTPTask(Listening, TornadoTask):
         metavar="SIZE",
         help="how long the headers of a request may be",
         reloadable=False,
+        advanced=True,
     )
     idle_timeout = option(
         type=duration,
@@ -92,6 +95,7 @@ class TornadoHTTPTask(Listening, TornadoTask):
         metavar="DURATION",
         help="how long a connection may wait for its next request; 0: for ever",
         reloadable=False,
+        advanced=True,
     )
     read_timeout = option(
         type=duration,
@@ -100,6 +104,7 @@ class TornadoHTTPTask(Listening, TornadoTask):
         help="how long a client may take for its first headers, and for a body (which has a second "
         "more for each 1000 bytes); 0: for ever",
         reloadable=False,
+        advanced=True,
     )
     write_timeout = option(
         type=duration,
@@ -107,6 +112,7 @@ class TornadoHTTPTask(Listening, TornadoTask):
         metavar="DURATION",
         help="how long a client may take nothing of what is sent to it; 0: for ever",
         reloadable=False,
+        advanced=True,
     )
     access_log = option(
         type=access_level_name,
@@ -114,6 +120,7 @@ class TornadoHTTPTask(Listening, TornadoTask):
         metavar="LEVEL",
         help="which requests to log: INFO all, WARNING those of status 400 or more, ERROR those of "
         "500 or more, OFF none",
+        advanced=True,
     )
 
     requests = counter(help="HTTP requests.")

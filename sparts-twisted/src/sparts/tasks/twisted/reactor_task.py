@@ -50,6 +50,7 @@ class TwistedReactorTask(LoopTask):
         default="epoll",
         reloadable=False,
         help="which of Twisted's reactors to run",
+        advanced=True,
     )
 
     n_callback_errors = counter(help="Failures that nothing but the reactor caught.")

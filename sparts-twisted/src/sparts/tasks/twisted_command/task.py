@@ -96,6 +96,7 @@ class CommandTask(TwistedTask):
         default=5.0,
         metavar="DURATION",
         help="how long after SIGTERM a process gets SIGKILL, when the task stops",
+        advanced=True,
     )
 
     started = counter(help="Commands that were run.")

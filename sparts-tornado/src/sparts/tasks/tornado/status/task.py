@@ -64,6 +64,7 @@ class StatusHTTPTask(TornadoHTTPTask):
         metavar="LEVEL",
         help="which requests to log: INFO all, WARNING those of status 400 or more, ERROR those of "
         "500 or more, OFF none",
+        advanced=True,
     )
     allowed_host = allowed_host_option()
 
