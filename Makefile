@@ -24,7 +24,7 @@ RELEASE ?=
 SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test system-packages glib check docs format bench soak dist lock changelog release audit clean
+.PHONY: help setup serve test system-packages glib check docs format bench soak known dist lock changelog release audit clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -66,6 +66,9 @@ bench: $(READY) ## Run the benchmarks (one of them: ONLY=counters); all make doc
 
 soak: $(READY) ## Run a service that does everything for SECONDS=600, with faults; report into docs/reliability.md
 	$(BIN)/python -m soak.run --seconds $(SECONDS) --report
+
+known: $(READY) ## Write which distribution provides which task and command
+	$(BIN)/python -m scripts.known_providers
 
 dist: $(READY) ## Build the wheels and sdists of all five into dist/
 	$(BIN)/python -m scripts.build_distributions dist

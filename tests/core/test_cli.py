@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from sparts.cli import COMMANDS
+from sparts.cli import COMMANDS, main
 
 from tests.core.commands import MODULE, SCRIPT, make_plugin, make_task, sparts
 from tests.processes import clean_environment
@@ -169,3 +169,11 @@ def test_a_service_imports_nothing_of_the_command(tmp_path: Path) -> None:
     assert "sparts.vservice" in imported
     assert not [name for name in imported if name.startswith(("sparts.cli", "sparts.testing"))]
     assert not {"sparts.plugins.hooks", "sparts.plugins.extras", "sparts.hookspecs"} & {*imported}
+
+
+def test_command_of_a_missing_plugin_names_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SPARTS_LOAD_PLUGINS", "")
+    assert main(["dbus-install"]) == 2
+    assert "It comes with sparts-dbus: pip install sparts-dbus" in capsys.readouterr().err

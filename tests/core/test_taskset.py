@@ -114,18 +114,10 @@ def test_task_of_a_plugin_that_is_not_installed_tells_how_to_get_it(
     )
 
 
-def test_every_task_of_our_plugins_is_known_to_the_core() -> None:
-    import tomllib
+def test_table_of_known_providers_is_up_to_date() -> None:
+    from scripts.known_providers import TABLE, table
 
-    from sparts.plugins import OUR_TASKS
-
-    found: dict[str, str] = {}
-    for path in Path(__file__).parents[2].glob("sparts-*/pyproject.toml"):
-        project = tomllib.loads(path.read_text())["project"]
-        if project["name"] != "sparts-core":
-            tasks = project.get("entry-points", {}).get("sparts.tasks", {})
-            found.update(dict.fromkeys(tasks, project["name"]))
-    assert found == OUR_TASKS
+    assert TABLE.read_text() == table(), "run `make known`"
 
 
 def test_two_distributions_of_one_name_are_told_apart(

@@ -144,7 +144,7 @@ def test_without_the_plugin_the_option_says_what_it_comes_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SPARTS_LOAD_PLUGINS", "")
-    with pytest.raises(UsageError, match="--thrift comes with sparts-thrift: pip install sparts-t"):
+    with pytest.raises(UsageError, match="No option '--thrift'. It comes with sparts-thrift: pip"):
         main(["service", "acme", "--thrift", "x.thrift", "--in", str(tmp_path)])
     with pytest.raises(UsageError, match="'--other' means nothing here"):
         main(["service", "acme", "--other=x", "--in", str(tmp_path)])

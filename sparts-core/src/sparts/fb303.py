@@ -182,9 +182,7 @@ class FB303:
         try:
             import yappi
         except ImportError as error:
-            raise SpartsError(
-                "A CPU profile needs yappi: pip install 'sparts-thrift[profile]'."
-            ) from error
+            raise SpartsError("A CPU profile needs yappi: pip install yappi.") from error
         if not _profiling.acquire(blocking=False):
             raise SpartsError("Another CPU profile is being taken. Ask again when it has ended.")
         try:

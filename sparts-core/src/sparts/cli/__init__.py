@@ -116,6 +116,8 @@ def find_command(name: str) -> plugins.EntryPoint:
 
     if name.startswith("-"):
         raise UsageError(f"No option {name!r}. A command comes first: see `sparts --help`.")
+    if name in (known := plugins.known_providers(plugins.COMMANDS)):
+        raise UsageError(f"No command is named {name!r}. {plugins.install_hint(known[name])}")
     near = difflib.get_close_matches(name, [entry.name for entry in (*ours, *others)], n=1)
     hint = f"Did you mean {near[0]!r}?" if near else "See `sparts --help`."
     raise UsageError(f"No command is named {name!r}. {hint}")

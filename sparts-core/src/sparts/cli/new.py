@@ -33,8 +33,6 @@ SUMMARIES = {"service": "A service of one task.", "plugin": "Tasks for sparts se
 """The kinds of projects, and what each says of itself at first."""
 PREFIX = "new-"
 """What the commands of plugins that write projects begin with."""
-OUR_WORDS = {"--thrift": "sparts-thrift"}
-"""Options that come with one of our distributions."""
 LONGEST = 30
 """The longest name, so that no line of a project grows past its limit."""
 TAKEN = {
@@ -92,8 +90,9 @@ def main(argv: list[str]) -> int:
 
 
 def _refuse(word: str) -> None:
-    if word in OUR_WORDS:
-        raise UsageError(f"{word} comes with {OUR_WORDS[word]}: pip install {OUR_WORDS[word]}")
+    command = PREFIX + word.removeprefix("--")
+    if command in (known := plugins.known_providers(plugins.COMMANDS)):
+        raise UsageError(f"No option {word!r}. {plugins.install_hint(known[command])}")
     raise UsageError(f"{word!r} means nothing here: see `sparts new --help`.")
 
 

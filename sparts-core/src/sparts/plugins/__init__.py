@@ -26,18 +26,6 @@ TASKS = "sparts.tasks"
 PLUGINS = "sparts.plugins"
 COMMANDS = "sparts.commands"
 
-#: The tasks of our own plugins, so that a missing one can be told with the command that brings it.
-OUR_TASKS = {
-    task: distribution
-    for distribution, tasks in {
-        "sparts-dbus": "DBusClientTask DBusMainLoopTask DBusServiceTask GLibMainLoopTask",
-        "sparts-thrift": "FB303HandlerTask NBServerTask ThriftHTTPTask",
-        "sparts-tornado": "StatusHTTPTask TornadoHTTPClientTask TornadoHTTPTask TornadoIOLoopTask",
-        "sparts-twisted": "CommandTask TwistedReactorTask TwistedWebTask",
-    }.items()
-    for task in tasks.split()
-}
-
 
 class EntryPoint(NamedTuple):
     """One line of a distribution's ``entry_points.txt``."""
@@ -303,16 +291,35 @@ def _not_found(name: str, distribution: str | None, everything: list[EntryPoint]
                 f"{distribution} provides no task named {name!r}; {' and '.join(providers)} does."
             )
     message = f"No task is named {name!r}."
-    if name in OUR_TASKS and name not in names:
-        return f"{message} It comes with {OUR_TASKS[name]}: pip install {OUR_TASKS[name]}"
-    near = difflib.get_close_matches(name, {*names, *OUR_TASKS}, n=1, cutoff=0.6)
+    known = known_providers(TASKS)
+    if name in known and name not in names:
+        return f"{message} {install_hint(known[name])}"
+    near = difflib.get_close_matches(name, {*names, *known}, n=1, cutoff=0.6)
     if near:
         message += f" Did you mean {near[0]!r}?"
         if near[0] not in names:
-            message += f" It comes with {OUR_TASKS[near[0]]}: pip install {OUR_TASKS[near[0]]}"
+            message += f" {install_hint(known[near[0]])}"
     elif names:
         message += f" Installed are: {', '.join(names)}."
     return message
+
+
+def known_providers(group: str) -> dict[str, str]:
+    """Return which distribution provides a name of a group, installed or not.
+
+    Read from ``known.txt`` beside this module, which `make known` writes from the entry points of
+    the distributions of this project.
+    """
+    from importlib import resources
+
+    lines = resources.files(__name__).joinpath("known.txt").read_text().splitlines()
+    rows = (line.split() for line in lines if not line.startswith("#"))
+    return {name: distribution for kind, name, distribution in rows if kind == group}
+
+
+def install_hint(distribution: str) -> str:
+    """Return what to do about something that a distribution provides which is not installed."""
+    return f"It comes with {distribution}: pip install {distribution}"
 
 
 # -- hooks -----------------------------------------------------------------------------------------
