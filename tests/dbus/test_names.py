@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import signal
 import threading
 from pathlib import Path
 
 import pytest
+from dbus_fast import DBusError
 from sparts.errors import SpartsError, TaskFailedError, UsageError
 from sparts.states import ServiceStatus
+from sparts.tasks.dbus import bus as bus_module
 from sparts.tasks.dbus.bus import Bus
 from sparts.tasks.dbus.exporting import dbus_method
 from sparts.testing.waiting import Recorder, log_of, wait_ended, wait_ready, wait_status
@@ -306,7 +310,7 @@ def test_a_call_that_runs_when_the_daemon_is_killed_ends_and_the_next_is_answere
 def test_attempts_to_connect_again_come_at_intervals_that_double_up_to_a_limit(
     session_bus: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sleep, waits = asyncio.sleep, Recorder[float]()
+    sleep, waits, killed = asyncio.sleep, Recorder[float](), threading.Event()
 
     class Patient(Greeter):
         FIRST_RETRY, MAX_RETRY = 1000.0, 5000.0
@@ -316,6 +320,7 @@ def test_attempts_to_connect_again_come_at_intervals_that_double_up_to_a_limit(
         if ours:
             waits(seconds)
         if ours and len(waits.items) == 5:
+            assert killed.wait(30)  # else it is not clear which daemon would be killed
             session_bus.start()
         elif not ours or len(waits.items) > 5:
             await sleep(seconds)
@@ -323,12 +328,43 @@ def test_attempts_to_connect_again_come_at_intervals_that_double_up_to_a_limit(
     monkeypatch.setattr(asyncio, "sleep", note)
     with running(service_of(Patient), "--dbus-address", session_bus.address) as service:
         session_bus.kill()
+        killed.set()
         waits.wait(5)
         wait_status(service, ServiceStatus.ALIVE)
         session_bus.kill()
         waits.wait(6)
     wanted = [1000, 2000, 4000, 5000, 5000, 1000]
     assert waits.items == [pytest.approx(0.95 * wait, rel=0.06) for wait in wanted]
+
+
+def test_call_that_meets_a_lost_bus_logs_no_stray_error(
+    session_bus: Daemon, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def ask(task: Greeter) -> None:
+        session_bus.kill()  # in the loop's thread: it has not noticed yet
+        assert task.bus is not None
+        with pytest.raises(DBusError, match="The bus was lost before the answer came"):
+            await task.bus.ask("GetId")
+
+    with running(Service, "--dbus-address", session_bus.address) as service:
+        task = service.requireTask(Greeter)
+        task.loop_task.call(ask, task).result(30)
+    del service, task
+    gc.collect()
+    assert "never retrieved" not in caplog.text
+
+
+def test_daemon_that_does_not_answer_is_given_up(
+    session_bus: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus_module, "ANSWER_TIMEOUT", 0.01)
+    with running(Service, "--dbus-address", session_bus.address) as service:
+        task = service.requireTask(Greeter)
+        assert session_bus.process is not None
+        session_bus.process.send_signal(signal.SIGSTOP)
+        with pytest.raises(DBusError, match=r"did not answer GetId in 0\.01 s"):
+            task.wait_for(task.bus.ask, "GetId")
+        session_bus.process.send_signal(signal.SIGCONT)
 
 
 def test_what_is_no_fault_of_the_bus_ends_the_service_when_it_joins_again(

@@ -21,6 +21,8 @@ SYSTEM_ADDRESS = "unix:path=/var/run/dbus/system_bus_socket"
 
 #: Seconds that connecting to a bus may take.
 CONNECT_TIMEOUT = 10.0
+#: Seconds that the bus daemon itself may take to answer a call.
+ANSWER_TIMEOUT = 25.0
 
 
 def session_address(prefix: str) -> str:
@@ -123,8 +125,6 @@ class Bus(MessageBus):
         """
 
         def sent(future: asyncio.Future[None]) -> None:
-            if not future.cancelled():
-                future.exception()
             for fd in close:
                 os.close(fd)
 
@@ -145,11 +145,15 @@ class Bus(MessageBus):
         """Call a method of the bus daemon itself, and return what it replies.
 
         Raises:
-            DBusError: it refuses.
+            DBusError: it refuses, or does not answer in `ANSWER_TIMEOUT` seconds.
         """
-        return await self.request(
-            Message(DAEMON, DAEMON_PATH, DAEMON, member, signature=signature, body=list(body))
-        )
+        call = Message(DAEMON, DAEMON_PATH, DAEMON, member, signature=signature, body=list(body))
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT):
+                return await self.request(call)
+        except TimeoutError as error:
+            why = f"The bus did not answer {member} in {ANSWER_TIMEOUT:g} s."
+            raise DBusError(STANDARD + "NoReply", why) from error
 
     async def request(self, message: Message) -> list[Any]:
         """Send a call, and return the body of its reply.
@@ -177,10 +181,31 @@ class Bus(MessageBus):
         raise_error_of(reply)
         return reply
 
+    def send(self, msg: Message) -> asyncio.Future[None]:  # type: ignore[override]
+        """Send a message. If the bus is lost, a future that nobody awaits is not logged."""
+        try:
+            future: asyncio.Future[None] = super().send(msg)
+        except OSError:  # it was lost in the midst of the sending
+            if self._writer is not None and self._writer.fut is not None:
+                _retrieve(self._writer.fut)
+            raise
+        if future.done():
+            _retrieve(future)
+        else:
+            future.add_done_callback(_retrieve)
+        return future
+
     def _reply_handler(self, future: asyncio.Future[Any], reply: Any, err: Any) -> None:
         if future.done() and reply is not None:  # the caller waits no more
             close_all(getattr(reply, "unix_fds", ()))
         super()._reply_handler(future, reply, err)
+        _retrieve(future)  # its caller may have got an error from the sending
+
+
+def _retrieve(future: asyncio.Future[Any]) -> None:
+    """Note that the exception of a future is known, so that asyncio does not log it."""
+    if future.done() and not future.cancelled():
+        future.exception()
 
 
 def lost_error() -> DBusError:
