@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
+import sysconfig
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,8 +38,17 @@ class SystemPackage:
 
 def read_table(path: Path = TABLE) -> dict[str, SystemPackage]:
     """Read the table, by name of the package."""
-    rows = tomllib.loads(path.read_text(encoding="utf-8"))
-    return {name: SystemPackage(name, row["provides"], row["tests"]) for name, row in rows.items()}
+    interpreter = {
+        "version": f"{sys.version_info.major}.{sys.version_info.minor}",
+        "headers": sysconfig.get_config_var("INCLUDEPY"),
+    }
+    packages = [
+        SystemPackage(
+            name.format(**interpreter), row["provides"].format(**interpreter), row["tests"]
+        )
+        for name, row in tomllib.loads(path.read_text(encoding="utf-8")).items()
+    ]
+    return {package.name: package for package in packages}
 
 
 def why_not_installable() -> str | None:

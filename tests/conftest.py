@@ -11,10 +11,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+# CPython 3.11.7 may end with a SystemError if hypothesis is first imported by pytest's summary.
+import hypothesis  # noqa: F401
 import pytest
 
 from tests.core.log_helpers import no_secrets
-from tests.needs import require, require_module, require_root
+from tests.needs import require, require_module, require_namespace, require_root
 
 pytest_plugins = ["sparts.testing.fixtures"]
 
@@ -32,6 +34,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         require_module(mark.args)
     for _ in item.iter_markers("needs_root"):
         require_root()
+    for mark in item.iter_markers("needs_namespace"):
+        require_namespace(mark.args)
 
 
 @pytest.fixture(autouse=True)

@@ -1,11 +1,14 @@
 """What a test needs: a system package, said by `@pytest.mark.needs("curl")`, a module that is built
-with such packages, by `@pytest.mark.needs_module("gi")`, or root, by `@pytest.mark.needs_root`.
+with such packages, by `@pytest.mark.needs_module("gi")`, root, by `@pytest.mark.needs_root`, or new
+namespaces, by `@pytest.mark.needs_namespace("mount")`.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
+import subprocess
 from collections.abc import Iterable, Mapping
 
 import pytest
@@ -38,6 +41,32 @@ def require_root() -> None:
     """Skip the test if this is not root; fail it instead where SPARTS_REQUIRE_ALL=1."""
     if os.geteuid() != 0:
         leave_out("only root can be several users")
+
+
+def require_namespace(kinds: Iterable[str]) -> None:
+    """Skip the test if it may make no such namespaces; fail it instead where SPARTS_REQUIRE_ALL=1.
+
+    Args:
+        kinds: of which kinds, as ``unshare`` names them: ``mount``, ``pid``.
+    """
+    require(["util-linux"])
+    for kind in kinds:
+        if why := why_no_namespace(kind):
+            leave_out(f"this machine allows no {kind} namespaces ({why})")
+
+
+@functools.cache
+def why_no_namespace(kind: str) -> str:
+    """Return what ``unshare`` says when it cannot make a namespace; empty: it can."""
+    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    done = subprocess.run(
+        ["unshare", *user, f"--{kind}", "--fork", "true"],  # noqa: S607 - found as tests find it
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stderr.strip() if done.returncode else ""
 
 
 def leave_out(reason: str) -> None:

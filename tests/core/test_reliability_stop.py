@@ -417,7 +417,7 @@ def test_stop_asked_for_before_the_start() -> None:
     assert instance.status == "STOPPED"
 
 
-@pytest.mark.needs("util-linux")
+@pytest.mark.needs_namespace("pid")
 def test_service_that_runs_as_pid_1(tmp_path: Path) -> None:
     body = """
 class S(VService):

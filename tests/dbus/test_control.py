@@ -221,6 +221,7 @@ def polkit(bus: Daemon, folder: Path) -> Iterator[None]:
 
 
 @pytest.mark.needs_root
+@pytest.mark.needs_namespace("mount")
 @pytest.mark.needs("polkitd")
 @pytest.mark.parametrize("uid", [ROOT, NOBODY])
 def test_polkit_lets_whom_its_rules_let_and_nobody_else(
@@ -237,6 +238,7 @@ def test_polkit_lets_whom_its_rules_let_and_nobody_else(
 
 
 @pytest.mark.needs_root
+@pytest.mark.needs_namespace("mount")
 @pytest.mark.needs("polkitd")
 def test_polkit_lets_nobody_do_what_no_file_declares(bus: Daemon, public_folder: Path) -> None:
     with station(bus, public_folder, uid=ROOT) as process:

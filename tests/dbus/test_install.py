@@ -175,6 +175,7 @@ def test_a_session_bus_starts_the_service_when_it_is_called(
 
 @pytest.mark.needs("dbus", "libglib2.0-bin", "util-linux")
 @pytest.mark.needs_root
+@pytest.mark.needs_namespace("mount")
 def test_the_helper_of_the_system_bus_starts_the_command_as_the_user(public_folder: Path) -> None:
     """It reads the folder of the system, so it gets another for that; and Python may lie where that
     user may not read, so the command only tells who it is.

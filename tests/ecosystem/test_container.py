@@ -60,7 +60,7 @@ def test_manifests_probes_ask_where_the_status_task_listens() -> None:
         assert container[probe]["httpGet"]["port"] == "status"
 
 
-@pytest.mark.needs("util-linux")
+@pytest.mark.needs_namespace("pid")
 def test_image_runs_as_process_1_answers_its_probes_and_drains(
     wheels: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
 from pathlib import Path
 
@@ -17,7 +18,13 @@ from packaging.utils import canonicalize_name
 from scripts import system_packages
 from scripts.build_distributions import ROOT, find_projects
 from scripts.system_packages import SystemPackage
-from tests.needs import require, require_module, require_root
+from tests.needs import (
+    require,
+    require_module,
+    require_namespace,
+    require_root,
+    why_no_namespace,
+)
 
 HERE = SystemPackage("here", sys.executable, "nothing")
 MISSING = SystemPackage("missing", "/no/such/file", "a good deal")
@@ -198,6 +205,44 @@ def test_a_test_that_needs_root_is_skipped_or_fails_where_all_are_required(
         require_root()
 
 
+def test_namespace_that_is_refused_skips_the_test_and_says_why(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    refuses = tmp_path / "unshare"
+    refuses.write_text(
+        "#!/bin/sh\necho 'unshare: cannot change it' >&2\nexit 1\n", encoding="utf-8"
+    )
+    refuses.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("SPARTS_REQUIRE_ALL", raising=False)
+    why_no_namespace.cache_clear()
+    try:
+        with pytest.raises(
+            pytest.skip.Exception,
+            match=r"this machine allows no mount namespaces \(unshare: cannot change it\)",
+        ):
+            require_namespace(["mount"])
+        monkeypatch.setenv("SPARTS_REQUIRE_ALL", "1")
+        with pytest.raises(pytest.fail.Exception, match="allows no skip"):
+            require_namespace(["mount"])
+    finally:
+        why_no_namespace.cache_clear()
+
+
+def test_headers_of_the_interpreter_are_a_system_package() -> None:
+    name = f"python{sys.version_info.major}.{sys.version_info.minor}-dev"
+    package = system_packages.read_table()[name]
+    assert Path(package.provides) == Path(sysconfig.get_config_var("INCLUDEPY"), "Python.h")
+
+
+def test_hypothesis_is_imported_before_the_summary() -> None:
+    code = "import sys, tests.conftest; print('hypothesis' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "True\n"
+
+
 def test_what_is_built_is_not_in_the_lock_that_every_setup_installs() -> None:
     built = re.findall(r"^([\w.-]+)==", LOCKS[1].read_text(encoding="utf-8"), re.MULTILINE)
     assert "pygobject" in built
@@ -220,6 +265,24 @@ def test_setup_of_glib_without_its_system_packages_says_what_is_skipped(tmp_path
     )
     assert done.returncode == 0
     assert "libgirepository1.0-dev, libcairo2-dev or pkg-config is missing; skipped" in done.stdout
+
+
+def test_setup_of_glib_without_python_headers_says_what_is_skipped(tmp_path: Path) -> None:
+    folder = tmp_path / "venv" / "bin"
+    folder.mkdir(parents=True)
+    for name, text in (("pkg-config", "exit 0"), ("venv/bin/python", "echo /no/such/folder")):
+        script = tmp_path / name
+        script.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+        script.chmod(0o755)
+    done = subprocess.run(
+        ["sh", "scripts/setup_glib", str(tmp_path / "venv")],
+        cwd=ROOT,
+        env={**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "/no/such/folder/Python.h is missing" in done.stdout
 
 
 def test_all_five_have_one_version_and_the_licence_of_the_whole() -> None:
