@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from sparts import logs
-from sparts.logs.formats import JSONFormatter, colour_wanted, priority, under_journald
+from sparts.logs.formats import JSONFormatter, colour_wanted, local_time, priority, under_journald
 
 from tests.core.log_helpers import FakeStderr
 
@@ -166,13 +168,63 @@ def test_json_and_files_are_never_coloured(
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
     stderr.terminal = True
-    for setup in (
-        logs.configure("Svc", format="json"),
-        logs.configure("Svc", logfile=tmp_path / "log"),
-    ):
+    for form, logfile in (("json", None), ("text", tmp_path / "log")):
+        setup = logs.configure("Svc", format=form, logfile=logfile)
         logging.getLogger("Svc").error("x")
         setup.close()
     assert "\x1b" not in stderr.getvalue() + (tmp_path / "log").read_text()
+
+
+# -- the time --------------------------------------------------------------------------------------
+
+
+TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d"
+
+
+@pytest.mark.parametrize(
+    ("time", "in_file", "on_stderr"),
+    [(None, True, False), ("always", True, True), ("never", False, False)],
+)
+def test_time_begins_lines_of_files_or_as_asked(
+    stderr: FakeStderr, tmp_path: Path, time: str | None, in_file: bool, on_stderr: bool
+) -> None:
+    for logfile in (tmp_path / "log", None):
+        setup = logs.configure("Svc", logfile=logfile, time=time)
+        logging.getLogger("Svc").info("x")
+        setup.close()
+    for text, timed in (((tmp_path / "log").read_text(), in_file), (stderr.getvalue(), on_stderr)):
+        assert re.fullmatch((f"{TIME} " if timed else "") + "INFO:Svc:x\n", text)
+
+
+def test_time_has_the_local_offset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "XYZ-5:30")
+    time.tzset()
+    try:
+        assert local_time(1_700_000_000.9996) == "2023-11-15T03:43:20.999+05:30"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_time_comes_before_the_coloured_level(
+    stderr: FakeStderr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    stderr.terminal = True
+    setup = logs.configure("Svc", time="always")
+    logging.getLogger("Svc").error("x")
+    setup.close()
+    assert re.fullmatch(TIME + " \x1b\\[31mERROR\x1b\\[0m:Svc:x\n", stderr.getvalue())
+
+
+@pytest.mark.parametrize("time", ["always", "never"])
+def test_json_stays_as_it_is_whatever_the_time(stderr: FakeStderr, time: str) -> None:
+    setup = logs.configure("Svc", format="json", time=time)
+    logging.getLogger("Svc").error("x")
+    setup.close()
+    (line,) = json_lines(stderr)
+    assert list(line)[:2] == ["time", "level"]
 
 
 # -- journald --------------------------------------------------------------------------------------

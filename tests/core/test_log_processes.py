@@ -50,7 +50,10 @@ def on_terminal(folder: Path, **variables: str) -> list[str]:
     ours, theirs = pty.openpty()
     try:
         run(folder, theirs, **variables)
-        return settled(os.read(ours, 65536).decode())
+        text = b""
+        while b"gracefully" not in text:  # a terminal passes lines on in its own time
+            text += os.read(ours, 65536)
+        return settled(text.decode())
     finally:
         os.close(ours)
         os.close(theirs)

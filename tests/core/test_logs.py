@@ -120,6 +120,25 @@ def test_application_that_configured_logging_is_left_alone(
     assert stderr.getvalue() == "theirs\n"
 
 
+def test_file_that_was_asked_for_takes_the_place_of_their_stream(
+    stderr: FakeStderr, tmp_path: Path
+) -> None:
+    root, log, kept = logging.getLogger(), tmp_path / "log", logs.RecentLines(9)
+    theirs, others = logging.StreamHandler(stderr), logging.FileHandler(tmp_path / "theirs")
+    root.handlers[:] = [theirs, others, kept]
+    setup = logs.configure("Svc", logfile=log, asked=True)
+    logging.getLogger("Svc").debug("ours")
+    again = logs.configure("Svc", logfile=log, asked=True, before=setup)
+    logging.getLogger("Svc").debug("restarted")
+    again.close()
+    logging.getLogger("Svc").warning("theirs")
+    others.close()
+    assert [line.split(":")[-1] for line in log.read_text().splitlines()] == ["ours", "restarted"]
+    assert stderr.getvalue() == "theirs\n"
+    assert (tmp_path / "theirs").read_text() == "ours\nrestarted\ntheirs\n"
+    assert set(root.handlers) == {theirs, others, kept}
+
+
 def test_two_services_in_a_process_write_each_line_once(stderr: FakeStderr) -> None:
     first, second = logs.configure("One"), logs.configure("Two")
     logging.getLogger("One").info("1")
@@ -151,7 +170,7 @@ def test_log_file_is_appended_to_and_stderr_stays_silent(
     stderr: FakeStderr, tmp_path: Path
 ) -> None:
     (tmp_path / "log").write_text("before\n")
-    setup = logs.configure("Svc", logfile=str(tmp_path / "log"))
+    setup = logs.configure("Svc", logfile=str(tmp_path / "log"), time="never")
     logging.getLogger("Svc").info("é \udc80")
     setup.close()
     assert (tmp_path / "log").read_text("utf-8") == "before\nINFO:Svc:é \\udc80\n"
@@ -160,7 +179,7 @@ def test_log_file_is_appended_to_and_stderr_stays_silent(
 
 def test_rotation_by_move_is_noticed_without_a_signal(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    setup = logs.configure("Svc", logfile=log)
+    setup = logs.configure("Svc", logfile=log, time="never")
     logging.getLogger("Svc").info("1")
     log.rename(tmp_path / "log.1")
     logging.getLogger("Svc").info("2")
@@ -177,7 +196,7 @@ def test_rotation_by_move_is_noticed_without_a_signal(tmp_path: Path) -> None:
 
 def test_rotation_by_copy_and_truncate_leaves_no_hole(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    setup = logs.configure("Svc", logfile=log)
+    setup = logs.configure("Svc", logfile=log, time="never")
     logging.getLogger("Svc").info("long line before")
     os.truncate(log, 0)
     logging.getLogger("Svc").info("2")
@@ -199,7 +218,7 @@ def test_file_that_cannot_be_opened_again_stays_and_stderr_is_told_once(
 ) -> None:
     folder = tmp_path / "logs"
     folder.mkdir()
-    setup = logs.configure("Svc", logfile=folder / "log")
+    setup = logs.configure("Svc", logfile=folder / "log", time="never")
     folder.rename(tmp_path / "gone")
     logging.getLogger("Svc").info("1")
     logging.getLogger("Svc").info("2")
@@ -215,7 +234,7 @@ def test_relative_log_file_stays_where_it_was_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    setup = logs.configure("Svc", logfile="log")
+    setup = logs.configure("Svc", logfile="log", time="never")
     monkeypatch.chdir("/")
     (tmp_path / "log").rename(tmp_path / "log.1")
     logging.getLogger("Svc").info("x")

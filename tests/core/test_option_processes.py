@@ -243,7 +243,7 @@ def test_sighup_reloads_options_and_reopens_the_log_and_a_bad_file_changes_nothi
         read_until("All tasks started")
         config.write_text("[web]\nport = 2\n")
         service.process.send_signal(signal.SIGHUP)
-        assert read_until("told of") == "INFO:MyService.Web:told of web_port: 2\n"
+        assert read_until("told of").endswith(" INFO:MyService.Web:told of web_port: 2\n")
         read_until("Reloaded")
         config.write_text("[web]\nport = 'x'\n")
         service.process.send_signal(signal.SIGHUP)
@@ -269,7 +269,7 @@ def test_log_moved_by_logrotate_goes_on_in_the_new_file_after_sighup(tmp_path: P
         assert service.stop(signal.SIGTERM) == 0
         assert service.lines == []
     assert "All tasks started" in (tmp_path / "log.1").read_text()
-    assert log.read_text().splitlines()[-1] == "INFO:MyService:Instance shut down gracefully"
+    assert log.read_text().endswith(" INFO:MyService:Instance shut down gracefully\n")
 
 
 # -- completion ------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ def test_class_attributes_give_the_defaults(stderr: FakeStderr, tmp_path: Path) 
     service.logger.info("hidden")
     service.logger.warning("shown")
     service.close_logging()
-    assert (tmp_path / "log").read_text() == "WARNING:MyService:shown\n"
+    assert (tmp_path / "log").read_text().endswith(" WARNING:MyService:shown\n")
 
 
 def test_changed_level_takes_effect_at_once(stderr: FakeStderr) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts import logs, options
 from sparts.errors import OptionError, SpartsError, message_of
+from sparts.inbox import Message
 from sparts.option_types import duration, file_mask
 from sparts.options import option
 
@@ -14,8 +15,12 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
+    from sparts.inbox import Inbox
     from sparts.net.listeners import Listeners
     from sparts.vtask import VTask
+
+
+LOG_OPTIONS = ("logfile", "log_format", "log_time")
 
 
 class ServiceOptions:
@@ -24,6 +29,7 @@ class ServiceOptions:
     if TYPE_CHECKING:
         name: str
         options: argparse.Namespace
+        inbox: Inbox
         listeners: Listeners
 
         @property
@@ -58,6 +64,12 @@ class ServiceOptions:
         default="text",
         choices=logs.FORMATS,
         help="what a log line is: text or a JSON object",
+        reloadable=False,
+        advanced=True,
+    )
+    log_time = option(
+        choices=logs.TIMES,
+        help="whether text lines begin with the time; without it, those of --logfile do",
         reloadable=False,
         advanced=True,
     )
@@ -194,6 +206,7 @@ class ServiceOptions:
         super().__init__()
         self._logging: logs.Logging | None = None
         self._reload_warnings: list[int] = []
+        self._log_warning = 0
 
     @property
     def asks_of_its_process(self) -> bool:
@@ -214,10 +227,25 @@ class ServiceOptions:
             level=self.level,
             logfile=self.logfile,
             format=self.log_format,
+            time=self.log_time,
             levels=self.log_level_for or (),
             package=type(self).__module__,
             source=options.source_of(self.options, "logfile").name,
+            asked=any(options.source_of(self.options, name).explicit for name in LOG_OPTIONS),
+            before=self._logging,
         )
+        self._logging.watch(self._log_changed)
+
+    def _log_changed(self, trouble: str) -> None:
+        """Take note of what is wrong with the log, from whoever logs, who may hold any lock."""
+        warn = ("log", 0.0, lambda: self._warn_of_log(trouble))
+        self.inbox.put(Message("later", self, warn))
+
+    def _warn_of_log(self, trouble: str) -> None:
+        before = self._log_warning
+        self._log_warning = self.keep_warning(trouble) if trouble else 0
+        if before:
+            self.clearWarning(before)
 
     def close_logging(self) -> None:
         """Undo `initLogging`."""

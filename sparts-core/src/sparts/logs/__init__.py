@@ -3,14 +3,16 @@
 `configure` sets up logging for one service and gives a `Logging` that undoes it. The service's own
 loggers, its package's and sparts' follow ``--level``; those of libraries tell warnings and worse,
 unless ``--log-level-for`` says otherwise. An application that gave the root logger handlers of its
-own is left alone, but for the filter that keeps secrets out.
+own is left alone, but for the filter that keeps secrets out, unless somebody asks for a file, a
+format or the time.
 """
 
 from __future__ import annotations
 
 import logging
+import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from os import PathLike, fspath
 from os.path import abspath
 from typing import NamedTuple
@@ -18,12 +20,20 @@ from typing import NamedTuple
 from sparts.errors import OptionError
 from sparts.logs.fields import log_fields
 from sparts.logs.formats import make_formatter
-from sparts.logs.handlers import LogFileHandler, LogLine, RecentLines, StderrHandler
+from sparts.logs.handlers import (
+    LogFileHandler,
+    LogLine,
+    OutputHandler,
+    RecentLines,
+    StderrHandler,
+)
 from sparts.logs.secrets import SecretFilter, hide_secret
 from sparts.option_types import Expected
+from sparts.standard_streams import reason_of
 
 __all__ = [
     "FORMATS",
+    "TIMES",
     "LogLine",
     "Logging",
     "RecentLines",
@@ -36,8 +46,9 @@ __all__ = [
 ]
 
 FORMATS = ("text", "json")
-# The handlers in use, by file and format, with the names of the services that share each.
-_OURS: dict[tuple[str | None, str], tuple[logging.Handler, list[str]]] = {}
+TIMES = ("always", "never")
+# The handlers in use, with the names of the services that share each.
+_OURS: dict[_Target, tuple[OutputHandler, list[str]]] = {}
 _lock = threading.Lock()
 
 
@@ -74,6 +85,14 @@ def _number(level: str | int) -> int:
     return level if isinstance(level, int) else logging.getLevelNamesMapping()[level_name(level)]
 
 
+class _Target(NamedTuple):
+    """Where a service logs to and in which form; services with the same one share a handler."""
+
+    path: str | None
+    format: str
+    time: str | None
+
+
 class Logging:
     """The logging of one service, from `configure` to `close`.
 
@@ -82,12 +101,14 @@ class Logging:
     """
 
     def __init__(self, own: Sequence[str]) -> None:
-        self.handler: logging.Handler | None = None
+        self.handler: OutputHandler | None = None
         self._own = own  # whose level is the service's; its name first
-        self._key: tuple[str | None, str] | None = None
+        self._target: _Target | None = None
         self._levels: dict[logging.Logger, int] = {}
         self._filtered: list[logging.Handler] = []
+        self._replaced: list[logging.Handler] = []
         self._filter = SecretFilter()
+        self._observer: Callable[[str], object] | None = None
 
     def set_levels(self, level: str | int, levels: Iterable[tuple[str, str]]) -> None:
         """Set the service's level and those of single loggers, in place of all set before.
@@ -109,6 +130,19 @@ class Logging:
         for logger, level in self._levels.items():
             logger.setLevel(level)
         self._levels.clear()
+
+    def watch(self, observer: Callable[[str], object]) -> None:
+        """Have a function called with what is wrong with the output, now and whenever that changes.
+
+        Args:
+            observer: gets a sentence, or "" when lines can be written again. It is called by
+                whoever logs, and must not log or block.
+        """
+        if self.handler is not None:
+            self._observer = observer
+            self.handler.observers.append(observer)
+            if self.handler.trouble:
+                observer(self.handler.trouble)
 
     def reopen(self) -> None:
         """Open the log file again by its path, after a rotation; nothing to do for stderr."""
@@ -132,9 +166,13 @@ class Logging:
         self._restore_levels()
         while self._filtered:
             self._filtered.pop().removeFilter(self._filter)
-        if self._key is not None:
-            _release(self._key, self._own[0])
-        self.handler = self._key = None
+        while self._replaced:
+            logging.getLogger().addHandler(self._replaced.pop(0))
+        if self.handler is not None and self._observer is not None:
+            self.handler.observers.remove(self._observer)
+        target, self._target, self.handler, self._observer = self._target, None, None, None
+        if target is not None:
+            _release(target, self._own[0])
 
 
 def configure(
@@ -143,9 +181,12 @@ def configure(
     level: str | int = "DEBUG",
     logfile: str | PathLike[str] | None = None,
     format: str = "text",
+    time: str | None = None,
     levels: Iterable[tuple[str, str]] = (),
     package: str = "",
     source: str = "--logfile",
+    asked: bool = False,
+    before: Logging | None = None,
 ) -> Logging:
     """Set up logging for a service; called by `VService.initLogging`.
 
@@ -154,56 +195,79 @@ def configure(
         level: the least level shown of the service's loggers.
         logfile: a file to append to; None is stderr.
         format: "text" (``LEVEL:Logger:message``) or "json" (an object a line).
+        time: whether text lines begin with the time: "always", "never", or None for those of a
+            file.
         levels: pairs of a logger's name and its level, which count before all others.
         package: the module of the service's class; its top package's loggers follow ``level`` too.
         source: what named the file, for messages.
+        asked: whether somebody gave file, format or time. Then ours takes the place of what an
+            application has log to standard output or error; its other handlers stay.
+        before: the logging of the instance that this service restarts from; closed without a gap.
 
     Raises:
         OptionError: the file cannot be written.
     """
     setup = Logging([name, "sparts", *filter(None, [package.partition(".")[0]])])
-    ours = [handler for handler, _ in _OURS.values()]
-    others = [
-        handler
-        for handler in logging.getLogger().handlers
-        if handler not in ours and not isinstance(handler, RecentLines)
-    ]
-    if others:  # the application configured logging
-        for handler in others:
+    if asked or not _handlers_of_others():
+        target = _Target(None if logfile is None else abspath(fspath(logfile)), format, time)
+        try:
+            setup.handler = _acquire(target, name)
+        except OSError as exc:
+            message = f"{source}: cannot log to {target.path}: {reason_of(exc)}."
+            raise OptionError(message) from exc
+        setup._target = target
+    if before is not None:
+        before.close()
+    for handler in _handlers_of_others():
+        if asked and _shows(handler):
+            logging.getLogger().removeHandler(handler)
+            setup._replaced.append(handler)
+        else:
             handler.addFilter(setup._filter)
-        setup._filtered = others
-        return setup
-    key = (None if logfile is None else abspath(fspath(logfile)), format)
-    try:
-        setup.handler = _acquire(key, name)
-    except OSError as exc:
-        raise OptionError(f"{source}: cannot log to {key[0]}: {exc.strerror}.") from exc
-    setup._key = key
+            setup._filtered.append(handler)
     setup.set_levels(level, levels)
     return setup
 
 
-def _acquire(key: tuple[str | None, str], name: str) -> logging.Handler:
-    """The root logger's handler for this target and form, made if no service has it yet."""
-    path, format = key
+def _handlers_of_others() -> list[logging.Handler]:
+    """The root logger's handlers that an application gave it."""
+    ours = [handler for handler, _ in _OURS.values()]
+    return [
+        handler
+        for handler in logging.getLogger().handlers
+        if handler not in ours and not isinstance(handler, RecentLines)
+    ]
+
+
+def _shows(handler: logging.Handler) -> bool:
+    """Whether a handler writes to standard output or error."""
+    standard = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
+    stream = getattr(handler, "stream", None)
+    return stream is not None and any(stream is each for each in standard)
+
+
+def _acquire(target: _Target, name: str) -> OutputHandler:
+    """The root logger's handler for this target, made if no service has it yet."""
     with _lock:
-        if key not in _OURS:
+        if target not in _OURS:
+            path, format, time = target
             handler = StderrHandler() if path is None else LogFileHandler(path)
             services: list[str] = []
-            handler.setFormatter(make_formatter(format, services, path is None))
+            timed = path is not None if time is None else time == "always"
+            handler.setFormatter(make_formatter(format, services, path is None, timed))
             handler.addFilter(SecretFilter())
             logging.getLogger().addHandler(handler)
-            _OURS[key] = handler, services
-        _OURS[key][1].append(name)
-        return _OURS[key][0]
+            _OURS[target] = handler, services
+        _OURS[target][1].append(name)
+        return _OURS[target][0]
 
 
-def _release(key: tuple[str | None, str], name: str) -> None:
+def _release(target: _Target, name: str) -> None:
     """Take the handler away when its last service has ended."""
     with _lock:
-        handler, services = _OURS[key]
+        handler, services = _OURS[target]
         services.remove(name)
         if not services:
-            del _OURS[key]
+            del _OURS[target]
             logging.getLogger().removeHandler(handler)
             handler.close()

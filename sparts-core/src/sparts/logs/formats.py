@@ -17,19 +17,22 @@ _COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICA
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
-def make_formatter(format: str, services: list[str], to_stderr: bool) -> logging.Formatter:
+def make_formatter(
+    format: str, services: list[str], to_stderr: bool, timed: bool
+) -> logging.Formatter:
     """The formatter for a form, and for stderr what it is connected to.
 
     Args:
         format: "text" or "json".
         services: the names of the services that log through it.
         to_stderr: whether the lines go to stderr, which may be a terminal or the journal.
+        timed: whether text lines begin with the time; JSON has it always.
     """
-    inner = JSONFormatter(services) if format == "json" else TextFormatter(logging.BASIC_FORMAT)
+    inner = JSONFormatter(services) if format == "json" else TextFormatter(timed)
     if to_stderr and under_journald(os.environ):
         return PriorityFormatter(inner)
     if to_stderr and format == "text" and colour_wanted(os.environ):
-        return ColourFormatter(logging.BASIC_FORMAT)
+        return ColourFormatter(timed)
     return inner
 
 
@@ -83,24 +86,50 @@ def message_of_record(record: logging.LogRecord) -> str:
 
 
 class TextFormatter(SafeFormatter):
-    """``LEVEL:Logger:message``, and the fields of the context: ``[request_id=7f3a]``."""
+    """``LEVEL:Logger:message``, and the fields of the context: ``[request_id=7f3a]``.
+
+    Args:
+        timed: whether the time comes before it: `local_time`.
+    """
+
+    def __init__(self, timed: bool = False) -> None:
+        super().__init__(logging.BASIC_FORMAT)
+        self.timed = timed
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """The first line of a record (called by `format`)."""
-        line, fields = super().formatMessage(record), present_fields()
+        line, fields = self.line(record), present_fields()
+        if self.timed:
+            line = f"{local_time(record.created)} {line}"
         if not fields:
             return line
         return f"{line} [{' '.join(f'{name}={text_of(value)}' for name, value in fields.items())}]"
+
+    def line(self, record: logging.LogRecord) -> str:
+        """``LEVEL:Logger:message``."""
+        return super().formatMessage(record)
 
 
 class ColourFormatter(TextFormatter):
     """``LEVEL:Logger:message`` with the level in colour."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        """The line of a record."""
+    def line(self, record: logging.LogRecord) -> str:
+        """``LEVEL:Logger:message``, in colour."""
         level = record.levelname
         colour = f"\x1b[{_COLOURS.get(level, '0')}m{level}\x1b[0m"
-        return colour + super().format(record).removeprefix(level)
+        return colour + super().line(record).removeprefix(level)
+
+
+def local_time(seconds: float) -> str:
+    """A time as ISO 8601 has it, with milliseconds and the offset: 2026-11-27T18:04:05.678+01:00.
+
+    Args:
+        seconds: since the epoch.
+    """
+    local = time.localtime(seconds)
+    offset = time.strftime("%z", local)
+    whole = time.strftime("%Y-%m-%dT%H:%M:%S", local)
+    return f"{whole}.{int(seconds * 1000) % 1000:03d}{offset[:3]}:{offset[3:5]}"
 
 
 class PriorityFormatter(logging.Formatter):
