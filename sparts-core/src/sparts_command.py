@@ -41,7 +41,7 @@ def main() -> int:
         strays = find_strays()
         if not strays or not (error.name or "").startswith("sparts"):
             raise
-        for file in strays:
+        for file in strays if sys.stderr is not None else ():
             sys.stderr.write(f"sparts: error: {stray_message(file)}\n")
         return 1 if sys.argv[1:2] == ["doctor"] else 2
     return main()

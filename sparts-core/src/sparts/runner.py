@@ -21,6 +21,7 @@ from sparts.lifecycle import (
 )
 from sparts.signals import SignalHandlers
 from sparts.stacks import format_thread
+from sparts.standard_streams import complain, write_out
 
 if TYPE_CHECKING:
     import signal
@@ -164,7 +165,7 @@ def end_process(runner: ServiceThread) -> NoReturn:
     """
     if runner.hung:
         logging.shutdown()
-        sys.stdout.flush()
+        write_out()
         os._exit(runner.status)
     others = [t for t in threading.enumerate() if not t.daemon and t is not threading.main_thread()]
     if others and (timeout := runner.service.stop_timeout):
@@ -177,6 +178,6 @@ def _end_late(timeout: float, threads: list[threading.Thread]) -> None:
     threading.Event().wait(timeout)
     late = [thread for thread in threads if thread.is_alive()]
     names = ", ".join(thread.name for thread in late)
-    sys.stderr.write(f"Not ended within {timeout:g} s after the service: {names}\n")
-    sys.stderr.write("".join(map(format_thread, late)))
+    complain(f"Not ended within {timeout:g} s after the service: {names}")
+    complain("".join(map(format_thread, late)))
     os._exit(EXIT_DEADLINE)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
-from sparts.errors import SpartsError
+from sparts.errors import SpartsError, message_of
 
 EXIT_NOBODY_READS = 141
 """The status of a command whose output nobody reads: 128 + SIGPIPE, as shells give it."""
@@ -69,7 +69,7 @@ def complain(message: str) -> None:
 
 def reason_of(error: BaseException) -> str:
     """Return why something could not be written or read, in the words of the system."""
-    return str(getattr(error, "strerror", None) or error)
+    return str(getattr(error, "strerror", None) or message_of(error))
 
 
 def write_out() -> None:

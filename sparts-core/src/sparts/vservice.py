@@ -15,6 +15,7 @@ from sparts.lifecycle import EXIT_CLEAN, EXIT_FAILURE, EXIT_USAGE
 from sparts.net.listeners import Listeners
 from sparts.runner import ServiceThread, end_process, run_in_this_thread
 from sparts.service_options import ServiceOptions
+from sparts.standard_streams import command_output, complain, open_closed_streams, write_out
 from sparts.taskset import TaskReference, Tasks
 from sparts.vtask import VTask
 
@@ -156,15 +157,18 @@ class VService(ServiceOptions, Health):
             SystemExit: always. Status 0: it ended in order; 1: a start failed or a task crashed; 2:
                 wrong use. A stop that takes too long ends the process with 70 at once.
         """
+        open_closed_streams()
         try:
-            plugins.keep_out(plugins.named_in(sys.argv[1:]))
-            ns = options.parse_options(cls._buildArgumentParser())
-            ended = cls._run(ns, name, guard=True)
+            with command_output():
+                plugins.keep_out(plugins.named_in(sys.argv[1:]))
+                ns = options.parse_options(cls._buildArgumentParser())
+                ended = cls._run(ns, name, guard=True)
+                if isinstance(ended, int):
+                    sys.exit(ended)
         except SpartsError as error:
-            sys.stderr.write(f"{os.path.basename(sys.argv[0])}: error: {message_of(error)}\n")
+            complain(f"{os.path.basename(sys.argv[0])}: error: {message_of(error)}")
             sys.exit(EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILURE)
-        if isinstance(ended, int):
-            sys.exit(ended)
+        write_out()
         end_process(ended)
 
     @classmethod
@@ -308,13 +312,14 @@ class VService(ServiceOptions, Health):
         """Return a new instance from the same options, which takes over what is the process's."""
         new = type(self)(self.options)
         new.name, new.inbox, new.listeners = self.name, self.inbox, self.listeners
-        new.process = self.process
+        new.process, new._logging = self.process, self._logging
         return new
 
     def finish(self, error: BaseException | None) -> None:
         """Note that this instance has ended, with an error or in order."""
         self.error = error
-        self.close_logging()
+        if error is not None or not self.restarting:  # else the next instance takes it over
+            self.close_logging()
         self.ended.set()
         if self.changing.acquire(timeout=1.0):  # a hook that hangs may hold it
             self.readiness_changed()

@@ -12,11 +12,13 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from sparts import plugins
-from sparts.errors import PluginError, UsageError, describe, message_of
+from sparts.errors import PluginError, SpartsError, UsageError, describe, message_of
+from sparts.standard_streams import command_output, complain, open_closed_streams, write_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+EXIT_FAILURE = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
@@ -55,35 +57,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the words after ``sparts``; None takes those of the process.
     """
+    open_closed_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     if not sys.flags.safe_path and "" not in sys.path and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # as `python -m sparts` has it
     name = words[0] if words else "--help"
     try:
-        if name in ("-h", "--help", "help"):
-            sys.stdout.write(help_text())
-            return 0
-        if name == "--version":
-            from importlib.metadata import version
-
-            print("sparts-core", version("sparts-core"))
-            return 0
-        entry = find_command(name)
-        sys.argv = [f"sparts {name}", *words[1:]]
-        status = load_command(entry)(words[1:]) or 0
-        sys.stdout.flush()
-        return status
-    except UsageError as error:
-        sys.stdout.flush()
-        sys.stderr.write(
-            f"sparts{'' if name.startswith('-') else ' ' + name}: error: {message_of(error)}\n"
-        )
-        return EXIT_USAGE
-    except BrokenPipeError:  # such as `sparts tasks | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        with command_output():
+            status = _run(name, words[1:])
+            sys.stdout.flush()
+            return status
+    except SpartsError as error:
+        write_out()
+        command = f"sparts{'' if name.startswith('-') else ' ' + name}"
+        complain(f"{command}: error: {message_of(error)}")
+        return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILURE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+
+
+def _run(name: str, words: list[str]) -> int:
+    """Run the subcommand of a name, or what stands in its place, and return the exit status."""
+    if name in ("-h", "--help", "help"):
+        sys.stdout.write(help_text())
+        return 0
+    if name == "--version":
+        from importlib.metadata import version
+
+        print("sparts-core", version("sparts-core"))
+        return 0
+    entry = find_command(name)
+    sys.argv = [f"sparts {name}", *words]
+    return load_command(entry)(words) or 0
 
 
 def our_commands() -> list[plugins.EntryPoint]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -20,6 +19,7 @@ from sparts.cli.identity import find_identity
 from sparts.cli.pidfile import PidFile, default_path, find_holder
 from sparts.errors import OptionError, SpartsError, UsageError
 from sparts.options import source_of
+from sparts.standard_streams import complain, lead_nowhere, open_closed_streams, write_out
 
 if TYPE_CHECKING:
     import argparse
@@ -41,6 +41,7 @@ class Process:
     """
 
     def __init__(self, service: VService) -> None:
+        open_closed_streams()  # before the descriptors of a pid file or a pipe get their numbers
         self._identity = find_identity(service.run_as_user, service.run_as_group)
         self._folder, self._mask = service.working_folder, service.file_mask
         self._daemon, self._name = bool(service.daemon), service.name
@@ -68,7 +69,7 @@ class Process:
             status = runner.status
             if self._daemon and not self._was_ready and not runner.refused:
                 why = runner.error or "it ended before it was ready"
-                sys.stderr.write(f"{self._name} is not started: {why}\n")
+                complain(f"{self._name} is not started: {why}")
             return runner
         except UsageError:
             status = 2
@@ -104,13 +105,12 @@ class Process:
         self._was_ready = True
         if not service.log_takes_output() and self._starter >= 0:
             service.logger.warning("Ready, pid %d. No --logfile: no log from here on", os.getpid())
-            _open_null(1, 2)
+            lead_nowhere(1, 2)
         self._tell("ready")
 
     def _detach(self) -> int | None:
         """Go on in a new process: None there; in the old one the status, when that is known."""
-        sys.stdout.flush()
-        sys.stderr.flush()
+        write_out()
         listens = os.environ.get("LISTEN_PID") == str(os.getpid())
         read, write = os.pipe2(os.O_CLOEXEC)
         starter = _Starter()
@@ -128,7 +128,7 @@ class Process:
         os.write(write, b"%d\n" % os.getpid())
         if listens:
             os.environ["LISTEN_PID"] = str(os.getpid())
-        _open_null(0)
+        lead_nowhere(0)
         return None
 
     def _tell(self, word: str) -> None:
@@ -196,14 +196,6 @@ def _terminate(pidfd: int) -> None:
     if pidfd >= 0:
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(pidfd, signal.SIGTERM)
-
-
-def _open_null(*descriptors: int) -> None:
-    """Have these descriptors lead nowhere."""
-    null = os.open(os.devnull, os.O_RDWR)
-    for descriptor in descriptors:
-        os.dup2(null, descriptor)
-    os.close(null)
 
 
 def control(service_class: type[VService], ns: argparse.Namespace, name: str | None) -> int:

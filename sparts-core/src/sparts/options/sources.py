@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -209,5 +210,11 @@ def _complete(parser: argparse.ArgumentParser) -> None:
 
 
 def _print_and_exit(text: str) -> NoReturn:
-    sys.stdout.write(text)
+    """Print a file of TOML, which is UTF-8 whatever the terminal's encoding is."""
+    sys.stdout.flush()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.buffer.write(text.encode())
+    else:  # not the process's own
+        sys.stdout.write(text)
+    sys.stdout.flush()
     sys.exit(0)
