@@ -60,7 +60,7 @@ def duration(value: str) -> float:
 
 def size(value: str) -> int:
     """A number of bytes, from ``4096``, ``64KiB`` (1024), ``64kB`` (1000) or ``64K`` (1024)."""
-    pattern = r"([0-9]{1,18})(?:\.([0-9]{1,9}))? ?(?:([kmgtp])(i?)(b?)|b)?"
+    pattern = r"([0-9]{1,30})(?:\.([0-9]{1,9}))? ?(?:([kmgtp])(i?)(b?)|b)?"
     found = re.fullmatch(pattern, value.strip().lower())
     if found is None:
         _refuse(size)
