@@ -9,8 +9,9 @@ import pytest
 from sparts.errors import TaskFailedError
 from sparts.hookspecs import hookimpl
 from sparts.plugins.hooks import PluginHooks
-from sparts.supervision import RestartPolicy
+from sparts.supervision import Backoff, RestartPolicy
 from sparts.testing.running import make_service, running
+from sparts.testing.waiting import Recorder
 from sparts.vservice import VService
 from sparts.vtask import VTask
 
@@ -161,61 +162,90 @@ def test_failed_worker_is_restarted() -> None:
         assert instance.getCounter("Flaky.n_restarts") == 1
 
 
-def test_fifth_failure_in_the_window_is_borne_and_the_sixth_ends_the_service() -> None:
-    class Five(Flaky):
-        failures = 5
+def test_crash_loop_without_a_limit_goes_on() -> None:
+    class Often(Flaky):
+        failures = 100
 
-    class Six(Flaky):
-        failures = 6
+    class Service(VService):
+        TASKS = [Often]
+
+    with running(Service) as instance:
+        instance.requireTask(Often).begin.set()
+        instance.requireTask(Often).settled.wait()
+        assert instance.getCounter("Often.n_failures") == 100
+
+
+def test_failure_past_the_limit_ends_the_service() -> None:
+    class Two(Flaky):
+        RESTART = RestartPolicy("on-failure", first_wait=0.0, limit=2)
+        failures = 2
+
+    class Three(Two):
+        failures = 3
 
     class Good(VService):
-        TASKS = [Five]
+        TASKS = [Two]
 
     class Bad(VService):
-        TASKS = [Six]
+        TASKS = [Three]
 
     with running(Good) as instance:
-        instance.requireTask(Five).begin.set()
-        instance.requireTask(Five).settled.wait()
+        instance.requireTask(Two).begin.set()
+        instance.requireTask(Two).settled.wait()
     thread = make_service(Bad).startBG()
-    thread.service.requireTask(Six).begin.set()
-    with pytest.raises(TaskFailedError, match="Six failed: ValueError: failure 6"):
+    thread.service.requireTask(Three).begin.set()
+    with pytest.raises(TaskFailedError, match="Three failed: ValueError: failure 3"):
         thread.join()
     assert thread.status == 1
 
 
+def waits_of(policy: RestartPolicy, failures: int, ran: float = 0.0) -> list[float]:
+    """Return the waits after failures of a worker that runs for ``ran`` seconds each time."""
+    backoff, now, waits = Backoff(policy), 1000.0, []
+    for _ in range(failures):
+        waits.append(backoff.next(now))
+        now += waits[-1] + ran
+    return waits
+
+
 def test_restart_waits_double_up_to_a_limit() -> None:
-    class Task(VTask):
-        RESTART = RestartPolicy("on-failure", jitter=0.0, limit=10)
+    waits = waits_of(RestartPolicy("on-failure", jitter=0.0), 2000)
+    assert waits[:9] == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6])
+    assert set(waits[9:]) == {30.0}
 
-        def _runloop(self) -> None:
-            self.stop_event.wait()
 
-    class Service(VService):
-        TASKS = [Task]
-
-    with running(Service) as instance:
-        supervisor = instance.requireTask(Task)._supervisor
-        waits = [supervisor._delay(ValueError()) for _ in range(8)]
-    assert waits == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0])
+def test_worker_that_ran_well_starts_a_new_row() -> None:
+    policy = RestartPolicy("on-failure", jitter=0.0, window=60.0)
+    assert waits_of(policy, 3, ran=61.0) == [0.1, 0.1, 0.1]
+    assert waits_of(policy, 3, ran=59.0) == pytest.approx([0.1, 0.2, 0.4])
 
 
 def test_jitter_spreads_the_restart_waits() -> None:
-    class Task(VTask):
-        RESTART = "on-failure"
-
-        def _runloop(self) -> None:
-            self.stop_event.wait()
-
-    class Service(VService):
-        TASKS = [Task]
-
-    with running(Service) as instance:
-        supervisor = instance.requireTask(Task)._supervisor
-        waits = [supervisor._delay(ValueError()) or 0.0 for _ in range(5)]
+    waits = waits_of(RestartPolicy("on-failure"), 5)
     shares = [wait / (0.1 * 2**number) for number, wait in enumerate(waits)]
     assert all(0.9 <= share <= 1.0 for share in shares)
     assert len(set(shares)) == 5
+
+
+def test_workers_of_one_task_back_off_by_themselves() -> None:
+    class Outage(VTask):
+        RESTART = RestartPolicy("on-failure", first_wait=3600.0, max_wait=1e9, jitter=0.0)
+        workers = 8
+
+        def _runloop(self) -> None:
+            raise ConnectionError("down")
+
+    class Service(VService):
+        TASKS = [Outage]
+
+        def degraded(self, task: VTask, error: BaseException, seconds: float) -> None:
+            warned(seconds)
+            super().degraded(task, error, seconds)
+
+    warned = Recorder[float]()
+    with running(Service):
+        warned.wait(8)
+    assert warned.items == [3600.0 + 60.0] * 8, "the warning lasts as long as the outage"
 
 
 def test_one_worker_of_several_is_restarted_alone() -> None:

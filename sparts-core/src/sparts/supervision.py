@@ -15,7 +15,7 @@ restarted) |
 from __future__ import annotations
 
 import threading
-from collections import deque
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,20 +27,26 @@ if TYPE_CHECKING:
 
 
 class RestartPolicy(NamedTuple):
-    """When, how soon and how often a failed worker is restarted."""
+    """When, how soon and how often a failed worker is restarted.
+
+    By default a worker is restarted without end, so that a service survives an outage of what it
+    needs. Meanwhile the service has the status WARNING. ``limit`` makes it give up.
+    """
 
     mode: str = "never"
     """``"never"``, ``"on-failure"`` or ``"always"`` (also when it returns by itself)."""
     first_wait: float = 0.1
-    """Seconds before the first restart; it doubles with each failure within the window."""
-    max_wait: float = 5.0
+    """Seconds before the first restart; the wait doubles with each failure in a row."""
+    max_wait: float = 30.0
     """Seconds that a wait grows to at most."""
     jitter: float = 0.1
     """The share of the wait that is random, so that services do not restart in step."""
-    limit: int = 5
-    """Failures within the window that are borne; one more ends the service."""
-    window: float = 30.0
-    """Seconds that a failure counts for."""
+    limit: int | None = None
+    """How many failures in a row are followed by a restart; one more ends the service. None: all
+    are."""
+    window: float = 60.0
+    """Seconds that a restarted worker must run for before its next failure starts a new row, and
+    before the warning of the service goes."""
 
     @classmethod
     def of(cls, task: VTask) -> RestartPolicy:
@@ -58,6 +64,30 @@ class RestartPolicy(NamedTuple):
         return policy
 
 
+class Backoff:
+    """How long one worker waits after each of its failures."""
+
+    def __init__(self, policy: RestartPolicy) -> None:
+        self.failures = 0
+        """How many failures there have been in a row."""
+        self._policy = policy
+        self._restarted = -inf
+
+    def next(self, now: float) -> float:
+        """Note a failure at a monotonic time, and return the seconds to wait before a restart."""
+        import random  # needed only after a failure
+
+        policy = self._policy
+        if now - self._restarted > policy.window:
+            self.failures = 0
+        doublings = min(self.failures, 100)  # more would be too large for a float
+        self.failures += 1
+        wait = min(policy.max_wait, policy.first_wait * 2.0**doublings)
+        wait *= 1 - policy.jitter * random.random()  # noqa: S311 - no secret
+        self._restarted = now + wait
+        return wait
+
+
 class Supervisor:
     """Runs the workers of one task, and decides what their failures lead to. Safe for threads."""
 
@@ -65,7 +95,6 @@ class Supervisor:
         self.task = task
         self.policy = RestartPolicy.of(task)
         self._lock = threading.Lock()
-        self._failures: deque[float] = deque(maxlen=self.policy.limit + 1)
         self._running = 0
         self._waiting = 0
 
@@ -81,18 +110,19 @@ class Supervisor:
         return thread
 
     def _work(self) -> None:
-        delay = self.after(self._run_once())
+        backoff = Backoff(self.policy)
+        delay = self.after(self._run_once(), backoff)
         while delay is not None and self.again(stopped=self.task.stop_event.wait(delay)):
-            delay = self.after(self._run_once())
+            delay = self.after(self._run_once(), backoff)
         self.left()
 
     # What decides for every kind of worker: a thread here, a coroutine in `sparts.tasks.asyncio`.
 
-    def after(self, error: BaseException | None) -> float | None:
+    def after(self, error: BaseException | None, backoff: Backoff) -> float | None:
         """Note what left a worker (None: it returned), and return the seconds to wait before it
         runs again, or None if it shall not.
         """
-        delay = self._delay(error)
+        delay = self._delay(error, backoff)
         if error is not None:
             self._report(error, delay)
         if delay is not None:
@@ -141,23 +171,16 @@ class Supervisor:
             return error
         return None
 
-    def _delay(self, error: BaseException | None) -> float | None:
+    def _delay(self, error: BaseException | None, backoff: Backoff) -> float | None:
         """Return the seconds to wait before the worker runs again, or None if it shall not."""
         policy, again = self.policy, ("on-failure", "always")
         restartable = isinstance(error, Exception) and not isinstance(error, MemoryError)
         wanted = policy.mode == "always" if error is None else restartable and policy.mode in again
         if not wanted or not self.task.running:
             return None
-        now = monotonic()
-        with self._lock:
-            self._failures.append(now)
-            recent = sum(1 for when in self._failures if now - when <= policy.window)
-        if error is not None and recent > policy.limit:
-            return None
-        import random  # needed only after a failure
-
-        wait = min(policy.max_wait, policy.first_wait * 2.0 ** (recent - 1))
-        return wait * (1 - policy.jitter * random.random())  # noqa: S311 - no secret
+        wait = backoff.next(monotonic())
+        gives_up = policy.limit is not None and backoff.failures > policy.limit
+        return None if error is not None and gives_up else wait
 
     def _report(self, error: BaseException, delay: float | None) -> None:
         task = self.task
@@ -175,7 +198,7 @@ class Supervisor:
             task.failed = error
             task.service.worker_left(task, error)
         else:
-            task.service.degraded(task, error, self.policy.window)
+            task.service.degraded(task, error, delay + self.policy.window)
 
     def _count(self, running: int = 0, waiting: int = 0) -> None:
         with self._lock:

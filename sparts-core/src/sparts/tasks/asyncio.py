@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sparts.errors import TaskFailedError
 from sparts.loops import LoopBoundTask
 from sparts.stacks import format_coroutine
+from sparts.supervision import Backoff
 from sparts.tasks.asyncio_loop import AsyncioLoopTask
 
 if TYPE_CHECKING:
@@ -86,10 +87,10 @@ class AsyncioTask(LoopBoundTask):
         self._supervisor.settle()
 
     async def _supervise(self) -> None:
-        supervisor = self._supervisor
-        delay = supervisor.after(await self._run_once())
+        supervisor, backoff = self._supervisor, Backoff(self._supervisor.policy)
+        delay = supervisor.after(await self._run_once(), backoff)
         while delay is not None and supervisor.again(stopped=await self._stopped_within(delay)):
-            delay = supervisor.after(await self._run_once())
+            delay = supervisor.after(await self._run_once(), backoff)
 
     async def _run_once(self) -> BaseException | None:
         try:
