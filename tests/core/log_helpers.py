@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from sparts.logs import secrets as log_secrets
+from sparts import masking
 
 
 @contextmanager
@@ -27,8 +27,8 @@ def bare_root() -> Iterator[None]:
 
 def no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this test begin without secrets, and leave none behind."""
-    monkeypatch.setattr(log_secrets, "_values", frozenset())
-    monkeypatch.setattr(log_secrets, "_pattern", None)
+    monkeypatch.setattr(masking, "_values", frozenset())
+    monkeypatch.setattr(masking, "_pattern", None)
 
 
 class FakeStderr(io.StringIO):

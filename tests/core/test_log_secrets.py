@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sparts import logs
-from sparts.logs import secrets as log_secrets
+from sparts import logs, masking
 from sparts.logs.secrets import SecretFilter, hide_secret
 from sparts.options import option, reload_options
 
@@ -174,8 +173,8 @@ def test_records_are_untouched_while_there_is_no_secret() -> None:
 def test_any_secret_is_masked_in_any_message(secret: str, around: tuple[str, str]) -> None:
     patch = pytest.MonkeyPatch()
     try:
-        patch.setattr(log_secrets, "_values", frozenset())
-        patch.setattr(log_secrets, "_pattern", None)
+        patch.setattr(masking, "_values", frozenset())
+        patch.setattr(masking, "_pattern", None)
         hide_secret(secret)
         message = around[0] + secret + around[1]
         record = logging.makeLogRecord({"msg": "%s", "args": (message,), "field": [message]})

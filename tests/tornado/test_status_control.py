@@ -219,3 +219,15 @@ def test_token_may_be_changed_and_none_is_ever_right(service: Any, client: Clien
     )
     for given in ("Bearer ", "Bearer None", sent):
         assert client.act("verify", Authorization=given).status == 401
+
+
+def test_name_from_outside_makes_no_line_of_its_own(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    evil = "report_most\nERROR:Service:all is lost\x9b31m\u202e"
+    assert client.act("option", {"name": evil, "value": 1}).status == 400
+    assert client.act("run", {"task": evil}).status == 404
+    told = [record.getMessage() for record in caplog.records]
+    assert [text for text in told if not text.isprintable()] == []
+    assert any("all is lost" in text for text in told)

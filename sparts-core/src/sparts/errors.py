@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sparts.masking import masked
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -28,13 +30,16 @@ def text_of(value: object, spell: Callable[[Any], str] = str) -> str:
 
 
 def describe(error: object) -> str:
-    """Return the type of an error and its message, ``ValueError: too long``; never raises."""
-    return f"{type_name(error)}: {text_of(error)}"
+    """Return the type of an error and its message, ``ValueError: too long``; never raises.
+
+    Secrets are masked, as in what the other functions here return of an error.
+    """
+    return _masked(f"{type_name(error)}: {text_of(error)}")
 
 
 def message_of(error: object) -> str:
     """Return the message of an error, or the name of its type if it has none; never raises."""
-    return text_of(error) or type_name(error)
+    return _masked(text_of(error) or type_name(error))
 
 
 def type_name(value: object) -> str:
@@ -57,9 +62,14 @@ def traceback_of(error: BaseException) -> str:
         return f"Traceback (most recent call last):\n{calls}{describe(error)}"
 
     try:
-        return spell(error).rstrip("\n")
+        return _masked(spell(error).rstrip("\n"))
     except BaseException:  # its notes or its causes raise
-        return text_of(error, plainly)
+        return _masked(text_of(error, plainly))
+
+
+def _masked(text: str) -> str:
+    shown: str = masked(text)
+    return shown
 
 
 class SpartsError(Exception):

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sparts import plugins
 from sparts.counters import CallbackCounter, counters_of, metrics_of, read_counters
 from sparts.errors import UsageError, describe, text_of
-from sparts.logs.secrets import masked
+from sparts.masking import MASK, masked
 from sparts.options import OptionGroup, declared_options
-from sparts.options.binding import MASK, state_of
+from sparts.options.binding import state_of
 from sparts.states import ServiceStatus
 
 if TYPE_CHECKING:
@@ -110,14 +110,15 @@ class Introspection:
         """Keep a warning, as `registerWarning` does, of something that has been logged."""
         warning = next(self._warning_ids)
         with self._facts:
-            self._warnings[warning] = message
+            self._warnings[warning] = text_of(message)
         self.warnings_changed()
         return warning
 
     def getWarnings(self) -> dict[int, str]:  # noqa: N802
         """Return the messages of the present warnings by id, oldest first."""
         with self._facts:
-            return dict(self._warnings)
+            found = dict(self._warnings)
+        return {warning: masked(message) for warning, message in found.items()}
 
     def clearWarning(self, warning: int) -> bool:  # noqa: N802
         """Remove a warning; True if there was one of that id."""
@@ -144,12 +145,15 @@ class Introspection:
 
     def getExportedValue(self, name: str) -> str:  # noqa: N802
         """Return the exported value of a name, or ``""``."""
-        return self.getExportedValues().get(name, "")
+        with self._facts:
+            found: str = masked(self._exported.get(name, ""))
+        return found
 
     def getExportedValues(self) -> dict[str, str]:  # noqa: N802
         """Return all exported values by name."""
         with self._facts:
-            return dict(self._exported)
+            found: dict[str, str] = masked(dict(self._exported))
+        return found
 
     def getSelectedExportedValues(self, names: Iterable[str]) -> dict[str, str]:  # noqa: N802
         """Return the exported values of those of the names that there are."""
@@ -179,7 +183,8 @@ class Introspection:
 
         One that cannot be read, such as a callback that raises, is left out.
         """
-        return read_counters(self._counters())
+        found = read_counters(self._counters())
+        return {masked(name): value for name, value in found.items()}
 
     def getCounter(self, name: str) -> float:  # noqa: N802
         """Return the value of one counter, as ``getCounter("Task.counter")``; NaN if unreadable.
@@ -189,9 +194,8 @@ class Introspection:
         """
         counters = self._counters()
         if name not in counters:
-            raise KeyError(
-                f"No counter is named {name!r}. There are: {', '.join(sorted(counters))}."
-            )
+            known = ", ".join(sorted(map(masked, counters)))
+            raise KeyError(f"No counter is named {name!r}. There are: {known}.")
         return read_counters({name: counters[name]}).get(name, float("nan"))
 
     def describe_counters(self) -> Iterator[tuple[str, Reading]]:
@@ -200,6 +204,10 @@ class Introspection:
 
         As `getCounters` does, it leaves out what cannot be read.
         """
+        for task, reading in self._readings():
+            yield task, reading._replace(labels=masked(reading.labels))
+
+    def _readings(self) -> Iterator[tuple[str, Reading]]:
         for counter in self._more_counters.values():
             yield from (("", reading) for reading in counter.readings())
         yield from (("", reading) for reading in metrics_of(self))
@@ -241,7 +249,9 @@ class Introspection:
         nothing is."""
         with self._facts:
             checks = dict(self._checks)
-        return {name: check.problem() for name, check in checks.items() if check.vital or not vital}
+        asked = {name: check for name, check in checks.items() if check.vital or not vital}
+        found: dict[str, str] = masked({name: check.problem() for name, check in asked.items()})
+        return found
 
     # -- all of it ---------------------------------------------------------------------------------
 
@@ -251,6 +261,10 @@ class Introspection:
         Times are in seconds. Options that are declared secret are masked, and so are their values
         in whatever is told. What ``checks`` and a task's ``problem`` hold is what is wrong.
         """
+        described: dict[str, Any] = masked(self._described())
+        return described
+
+    def _described(self) -> dict[str, Any]:
         tasks = self.instances()
         checks = self.check_results()
         return {
@@ -258,10 +272,10 @@ class Introspection:
             "version": self.VERSION,
             "pid": os.getpid(),
             "status": str(self.status),
-            "status_details": masked(self.status_details(checks)),
+            "status_details": self.status_details(checks),
             "ready": self.ready,
             "healthy": self.healthy,
-            "checks": masked(checks),
+            "checks": checks,
             "start_time": self.start_time,
             "uptime": time.time() - self.start_time,
             "tasks": [
@@ -269,7 +283,7 @@ class Introspection:
                     "name": task.name,
                     "state": str(task.state),
                     "ready": task.ready,
-                    "problem": masked("" if task.failed is None else describe(task.failed)),
+                    "problem": "" if task.failed is None else describe(task.failed),
                     "depends_on": [need.name for need in self.tasks.dependencies(task)],
                     "threads": [thread.name for thread in task.threads if thread.is_alive()],
                 }
@@ -278,8 +292,8 @@ class Introspection:
             "threads": [thread.name for thread in threading.enumerate()],
             "counters": {name: _plain(value) for name, value in self.getCounters().items()},
             "options": self.describe_options(),
-            "warnings": masked({str(key): text for key, text in self.getWarnings().items()}),
-            "exported_values": masked(self.getExportedValues()),
+            "warnings": {str(key): text for key, text in self.getWarnings().items()},
+            "exported_values": self.getExportedValues(),
             "plugins": [
                 {"name": entry.name, "distribution": entry.distribution, "version": entry.version}
                 for entry in plugins.find(plugins.PLUGINS)
@@ -298,7 +312,9 @@ class Introspection:
         alive = self.status in (ServiceStatus.ALIVE, ServiceStatus.WARNING)
         waiting = [f"{task.name} is not ready" for task in tasks if alive and not task.ready]
         failing = [f"{name} is unhealthy: {why}" for name, why in checks.items() if why]
-        return "; ".join([*failed, *self.getWarnings().values(), *waiting, *failing])
+        told = "; ".join([*failed, *self.getWarnings().values(), *waiting, *failing])
+        found: str = masked(told)
+        return found
 
     def describe_options(self) -> dict[str, Any]:
         """Return the values of all options by their names in the namespace, secret ones masked."""
@@ -312,7 +328,7 @@ class Introspection:
             for option in declared_options(owner):
                 dest = option.dest(prefix)
                 value = getattr(self.options, dest, None)
-                found[dest] = MASK if option.secret and value is not None else _plain(value)
+                found[dest] = MASK if option.secret and value is not None else masked(_plain(value))
         return found
 
 

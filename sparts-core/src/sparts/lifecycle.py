@@ -324,7 +324,7 @@ class Lifecycle:
         self._reload_waits = False
         if self._cancelled.is_set():
             return
-        systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={int(monotonic() * 1e6)}")
+        systemd.notify("RELOADING=1", f"MONOTONIC_USEC={int(monotonic() * 1e6)}")
         self._step = "reload"
         self.service.reload()
         self._step = ""

@@ -7,12 +7,21 @@ from __future__ import annotations
 
 import os
 
+from sparts.escaping import one_line
 
-def notify(message: str) -> None:
-    """Send a notification (``READY=1``, ``STATUS=...``) to the socket named by ``NOTIFY_SOCKET``.
+LONGEST = 3000
+"""How many bytes of a notification are sent; systemd drops a message of more than 4096."""
+
+
+def notify(*assignments: str) -> None:
+    """Send notifications (``READY=1``, ``STATUS=...``) to the socket named by ``NOTIFY_SOCKET``.
 
     Does nothing without that variable. Never blocks and never raises: a service does not depend on
     who watches it.
+
+    Args:
+        assignments: what is sent in one message. Each stays one line, so that a text in it cannot
+            assign anything else, and is cut to `LONGEST` bytes.
     """
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address[:1] not in ("/", "@"):
@@ -23,9 +32,13 @@ def notify(message: str) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
             sender.setblocking(False)
             sender.connect("\0" + address[1:] if address[0] == "@" else address)
-            sender.send(message.encode())
-    except OSError:
+            sender.send(b"\n".join(map(_line, assignments)))
+    except (OSError, ValueError):
         return
+
+
+def _line(assignment: str) -> bytes:
+    return one_line(assignment[:LONGEST]).encode()[:LONGEST].decode(errors="ignore").encode()
 
 
 def watchdog_interval() -> float | None:

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from sparts import options, plugins, taskset
-from sparts.errors import SpartsError, UsageError, message_of
+from sparts.errors import SpartsError, UsageError, message_of, traceback_of
 from sparts.health import Health
 from sparts.inbox import Inbox, Message
 from sparts.lifecycle import EXIT_CLEAN, EXIT_FAILURE, EXIT_USAGE
@@ -168,6 +168,9 @@ class VService(ServiceOptions, Health):
         except SpartsError as error:
             complain(f"{os.path.basename(sys.argv[0])}: error: {message_of(error)}")
             sys.exit(EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILURE)
+        except Exception as error:  # Python would show it with its secrets
+            complain(traceback_of(error))
+            sys.exit(EXIT_FAILURE)
         write_out()
         end_process(ended)
 

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from enum import Enum
 from itertools import groupby
 
+from sparts.escaping import one_line
+from sparts.masking import MASK, masked
 from sparts.options.arguments import summary
-from sparts.options.binding import MASK, Binding, State
+from sparts.options.binding import Binding, State
 
 
 def shown_config(state: State) -> str:
@@ -21,7 +23,7 @@ def shown_config(state: State) -> str:
         for binding in bindings:
             value = state.layered[binding.dest]
             secret = binding.option.secret and value is not None
-            line = assignment(binding.key, MASK if secret else value)
+            line = assignment(binding.key, MASK if secret else masked(value))
             lines.append(f"{line}  # {_one_line(str(state.sources[binding.dest]))}")
     return "\n".join(lines) + "\n"
 
@@ -109,4 +111,4 @@ def toml(value: object) -> str:
 
 def _one_line(text: str) -> str:
     """``text`` as a comment can hold it."""
-    return "".join(c if c.isprintable() else "?" for c in text)
+    return one_line(text)

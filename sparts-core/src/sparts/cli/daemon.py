@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from sparts.cli.identity import find_identity
 from sparts.cli.pidfile import PidFile, default_path, find_holder
-from sparts.errors import OptionError, SpartsError, UsageError
+from sparts.errors import OptionError, SpartsError, UsageError, message_of
 from sparts.options import source_of
 from sparts.standard_streams import complain, lead_nowhere, open_closed_streams, write_out
 
@@ -68,7 +68,8 @@ class Process:
             runner = run()
             status = runner.status
             if self._daemon and not self._was_ready and not runner.refused:
-                why = runner.error or "it ended before it was ready"
+                error = runner.error
+                why = message_of(error) if error else "it ended before it was ready"
                 complain(f"{self._name} is not started: {why}")
             return runner
         except UsageError:

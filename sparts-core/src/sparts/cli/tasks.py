@@ -13,9 +13,9 @@ from sparts import plugins, taskset
 from sparts.cli import inspection
 from sparts.cli.columns import rows, wrapped
 from sparts.errors import PluginError
+from sparts.masking import MASK
 from sparts.options import HelpFormatter
 from sparts.options.arguments import add_groups
-from sparts.options.binding import MASK
 
 if TYPE_CHECKING:
     from sparts.options.binding import Binding

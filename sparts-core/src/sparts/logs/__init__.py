@@ -47,6 +47,8 @@ __all__ = [
 
 FORMATS = ("text", "json")
 TIMES = ("always", "never")
+if logging.lastResort is not None:  # what is logged before there is a handler
+    logging.lastResort.addFilter(SecretFilter())
 # The handlers in use, with the names of the services that share each.
 _OURS: dict[_Target, tuple[OutputHandler, list[str]]] = {}
 _lock = threading.Lock()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextvars import ContextVar
 
-from sparts.logs.secrets import masked
+from sparts.masking import masked
 
 log_fields: ContextVar[Mapping[str, object]] = ContextVar("log_fields")
 """The fields of log lines from the present context (a coroutine and what it starts, or a thread).

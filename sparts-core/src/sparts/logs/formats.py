@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from sparts.errors import text_of, traceback_of, type_name
+from sparts.escaping import lines, one_line
 from sparts.logs.fields import present_fields
-from sparts.logs.secrets import masked
+from sparts.masking import masked
 
 _COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
+# A line break before LEVEL:Logger:, with or without a time.
+_FORGED = re.compile(r"\n(?=(?:\d\S+ )?[A-Z]{3,}:[^\s:]*:)")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -55,15 +59,17 @@ def colour_wanted(environ: Mapping[str, str]) -> bool:
 
 
 class SafeFormatter(logging.Formatter):
-    """Loses no line: what cannot be shown, as its ``__str__`` raises, is shown as such."""
+    """Loses no line, and lets no control character through: what cannot be shown, as its
+    ``__str__`` raises, is shown as such.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """The text of a record."""
         try:
-            return super().format(record)
+            return lines(super().format(record))
         except BaseException:  # of arguments or of what is told; it does not concern who logs
             record.msg, record.args = message_of_record(record), ()
-            return super().format(record)
+            return lines(super().format(record))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
         """The traceback of an error."""
@@ -88,6 +94,9 @@ def message_of_record(record: logging.LogRecord) -> str:
 class TextFormatter(SafeFormatter):
     """``LEVEL:Logger:message``, and the fields of the context: ``[request_id=7f3a]``.
 
+    A line break before what looks like the beginning of a record is shown as ``\\n``: an error may
+    quote what a client sent.
+
     Args:
         timed: whether the time comes before it: `local_time`.
     """
@@ -96,28 +105,32 @@ class TextFormatter(SafeFormatter):
         super().__init__(logging.BASIC_FORMAT)
         self.timed = timed
 
+    def format(self, record: logging.LogRecord) -> str:
+        """The text of a record."""
+        return _FORGED.sub(r"\\n", super().format(record))
+
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """The first line of a record (called by `format`)."""
-        line, fields = self.line(record), present_fields()
+        line, fields = super().formatMessage(record), present_fields()
         if self.timed:
             line = f"{local_time(record.created)} {line}"
         if not fields:
             return line
-        return f"{line} [{' '.join(f'{name}={text_of(value)}' for name, value in fields.items())}]"
+        return f"{line} [{' '.join(f'{name}={_in_line(value)}' for name, value in fields.items())}]"
 
-    def line(self, record: logging.LogRecord) -> str:
-        """``LEVEL:Logger:message``."""
-        return super().formatMessage(record)
+
+def _in_line(value: object) -> str:
+    return one_line(text_of(value))
 
 
 class ColourFormatter(TextFormatter):
     """``LEVEL:Logger:message`` with the level in colour."""
 
-    def line(self, record: logging.LogRecord) -> str:
-        """``LEVEL:Logger:message``, in colour."""
+    def format(self, record: logging.LogRecord) -> str:
+        """The text of a record."""
         level = record.levelname
         colour = f"\x1b[{_COLOURS.get(level, '0')}m{level}\x1b[0m"
-        return colour + super().line(record).removeprefix(level)
+        return super().format(record).replace(level, colour, 1)
 
 
 def local_time(seconds: float) -> str:

@@ -15,8 +15,9 @@ from typing import Any
 
 from sparts import plugins
 from sparts.errors import OptionError, UsageError
+from sparts.masking import MASK
 from sparts.option_types import duration, format_size, size
-from sparts.options.binding import MASK, STATE, Binding, State, display
+from sparts.options.binding import STATE, Binding, State, display
 
 # A "%" of a help text that argparse does not expand, and the one that is escaped already.
 _STRAY_PERCENT = r"%%|%(?!\((?:prog|default|dest|metavar|type|choices)\)s)"

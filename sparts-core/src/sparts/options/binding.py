@@ -13,14 +13,13 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sparts.errors import OptionError
-from sparts.logs.secrets import hide_secret
+from sparts.masking import hide_secret
 from sparts.option_types import Expected, convert, expectation, split
 
 if TYPE_CHECKING:
     from sparts.options import Option
 
 STATE = "_sparts_state"
-MASK = "********"
 
 
 class Source(NamedTuple):

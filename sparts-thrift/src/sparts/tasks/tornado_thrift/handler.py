@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+from sparts.escaping import one_line
 from sparts.tasks.thrift.handler import ThriftHandlerTask
 from sparts.tasks.tornado import access
 from sparts.thrift.calls import Caller, current
@@ -69,7 +70,8 @@ class TornadoThriftHandler(RequestHandler):
         connection: Any = self.request.connection
         connection.set_max_body_size(self._max_frame)
         if self._content_type() not in _TYPES:
-            raise HTTPError(415, "not thrift: %s", self._content_type() or "no content type")
+            kind = one_line(self._content_type()) or "no content type"
+            raise HTTPError(415, "not thrift: %s", kind)
 
     def data_received(self, chunk: bytes) -> None:
         """Keep a part of the body; called by Tornado."""
@@ -89,8 +91,7 @@ class TornadoThriftHandler(RequestHandler):
         problem = f"this server is not {host}" if host else access.foreign(self.request)
         origin = self.request.headers.get("Origin")
         if problem and (host or not origin or not self.check_origin(origin)):
-            _log.warning("%s: refused: %s", self._caller(), problem)
-            raise HTTPError(403, "%s", problem)
+            raise HTTPError(403, "%s", one_line(problem))
 
     def _content_type(self) -> str:
         """Return the content type; of several, the last if all are thrift's, or else the first.

@@ -10,6 +10,7 @@ import sys
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from sparts.escaping import one_line
 from sparts.logs import log_fields
 from sparts.tasks.tornado.streams import refusal
 
@@ -109,9 +110,9 @@ class CountedApplication(Application):
                 level,
                 "%d %s %s (%s) %.2f ms",
                 status,
-                request.method,
-                request.path,
-                request.remote_ip,
+                one_line(request.method),
+                one_line(request.path),
+                one_line(request.remote_ip or ""),
                 duration,
                 extra={
                     "status": status,

@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from sparts.errors import OptionError
+from sparts.escaping import one_line
 from sparts.tasks.event import EventTask
 from sparts.tasks.tornado import access
 from sparts.tasks.tornado.status.handlers import Handler, RefusedError
@@ -61,8 +62,10 @@ class Control(Handler):
                 self._refuse(401, f"{wrong} ({self.task.flag('token')})")
 
     def _refuse(self, status: int, text: str) -> None:
-        who, what = self.request.remote_ip, self.request.path
-        self.task.logger.warning("Refused %s from %s: %s", what, who or "a Unix socket", text)
+        who, what = self.request.remote_ip, one_line(self.request.path)
+        self.task.logger.warning(
+            "Refused %s from %s: %s", what, who or "a Unix socket", one_line(text)
+        )
         raise RefusedError(status, text)
 
     async def post(self) -> None:
@@ -74,7 +77,8 @@ class Control(Handler):
         self.tell_json({"ok": True, "message": await getattr(self, f"do_{self.action}")(asked)})
 
     def _spelt(self, asked: dict[str, Any]) -> str:
-        return " ".join([self.action, *(str(asked[k]) for k in ("name", "task") if k in asked)])
+        named = (str(asked[key]) for key in ("name", "task") if key in asked)
+        return one_line(" ".join([self.action, *named]))
 
     def _read(self) -> dict[str, Any]:
         kind = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()

@@ -11,8 +11,8 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from sparts.counters.metric import label_text
-from sparts.logs.secrets import masked
-from sparts.options.binding import MASK, display, source_of, state_of
+from sparts.masking import MASK, masked
+from sparts.options.binding import display, source_of, state_of
 from sparts.tasks.event import EventTask
 
 if TYPE_CHECKING:

@@ -1,0 +1,28 @@
+"""Writes what comes from outside such that it makes no line of its own, and moves no cursor.
+
+A control character in a log or on a terminal may begin a line that looks like another's, change
+colours or reverse the text. It is shown as Python would write it: ``\\n``, ``\\x9b``, ``\\u202e``.
+"""
+
+from __future__ import annotations
+
+import re
+
+# C0, DEL, C1, line and paragraph separators, the marks that reverse text, halves of UTF-16 pairs.
+_CONTROLS = "\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+_in_a_line = re.compile(f"[\x00-\x1f{_CONTROLS}]")
+_in_lines = re.compile(f"[\x00-\x08\x0b-\x1f{_CONTROLS}]")
+
+
+def one_line(text: str) -> str:
+    """Return a text without any control character: it stays one line, whatever it holds."""
+    return _in_a_line.sub(_escape, text)
+
+
+def lines(text: str) -> str:
+    """Return a text without control characters, but for its line breaks and tabs."""
+    return _in_lines.sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode("ascii")

@@ -1,0 +1,119 @@
+"""What comes from outside makes no line of its own: in logs, on terminals, and to systemd."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sparts import logs, systemd
+from sparts.escaping import lines, one_line
+
+from tests.core.log_helpers import FakeStderr, bare_root
+
+EVIL = "a\n\r\t\x00\x1b[2J\x7f\x85\x9b31m\u2028\u202e\udce9ü\U0001f600"
+SHOWN = r"a\n\r\t\x00\x1b[2J\x7f\x85\x9b31m\u2028\u202e\udce9ü\U0001f600"
+SHOWN = SHOWN.replace(r"\U0001f600", "\U0001f600")
+
+
+def test_control_characters_are_shown_as_python_writes_them() -> None:
+    assert one_line(EVIL) == SHOWN
+    assert lines(EVIL) == SHOWN.replace(r"\n\r\t", "\n\\r\t")
+
+
+@given(st.text(st.characters()))
+def test_any_text_becomes_one_line_that_can_be_encoded(text: str) -> None:
+    shown = one_line(text)
+    assert len((shown + "x").splitlines()) == 1
+    assert shown.encode().decode() == shown
+    assert "\x1b" not in shown
+    assert one_line(shown) == shown
+    assert one_line(lines(text)) == shown
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_no_control_character_reaches_a_log(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stderr = FakeStderr()
+    monkeypatch.setattr("sys.stderr", stderr)
+    with bare_root():
+        setup = logs.configure("Svc", format=form)
+        logger = logging.getLogger("Svc")
+        token = logs.log_fields.set({"request_id": EVIL})
+        logger.info("told %s", EVIL.replace("\n", ""))
+        try:
+            raise ValueError(EVIL.replace("\n", ""))
+        except ValueError:
+            logger.exception("failed")
+        logger.error("%s", "two\n  lines\nERROR:Svc:forged")
+        try:
+            raise ValueError("x\nINFO:Svc.Task:forged")
+        except ValueError:
+            logger.exception("failed")
+        logs.log_fields.reset(token)
+        setup.close()
+    written = stderr.getvalue()
+    assert r"\u202e" in written
+    assert "forged" in written
+    assert [c for c in written if c not in "\n\t" and one_line(c) != c] == []
+    starts = ("INFO:", "ERROR:", "Traceback", "  ", "ValueError:", "{")
+    found = written.split("\n")[:-1]
+    assert [line for line in found if not line.startswith(starts)] == []
+    assert [line for line in found if line.startswith(("ERROR:Svc:forged", "INFO:Svc.T"))] == []
+
+
+class Manager:
+    """A socket that takes what a service tells systemd."""
+
+    def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(str(path))
+        self.socket.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(path))
+
+    def told(self) -> bytes:
+        return self.socket.recv(65536)
+
+
+def test_text_told_to_systemd_stays_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = Manager(tmp_path / "notify", monkeypatch)
+    systemd.notify("STATUS=failed: x\nMAINPID=1\rWATCHDOG=trigger\u2028STOPPING=1")
+    assert manager.told().splitlines() == [
+        rb"STATUS=failed: x\nMAINPID=1\rWATCHDOG=trigger\u2028STOPPING=1"
+    ]
+    systemd.notify("RELOADING=1", "MONOTONIC_USEC=5")
+    assert manager.told() == b"RELOADING=1\nMONOTONIC_USEC=5"
+    systemd.notify("STATUS=" + os.fsdecode(b"caf\xe9"))
+    assert manager.told() == rb"STATUS=caf\udce9"
+    for text in ("ü" * 1_000_000, "\n" * 1_000_000, "€" * 1499):
+        systemd.notify(f"STATUS={text}")
+        told = manager.told()
+        assert 2990 < len(told) <= systemd.LONGEST
+        told.decode()
+    manager.socket.close()
+
+
+@pytest.mark.parametrize("address", ["/no/such", "@" + "x" * 300, "/" + "x" * 300, "/\udce9"])
+def test_telling_systemd_never_raises(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    systemd.notify("STATUS=\ud800")
+
+
+def test_warning_with_text_from_outside_reaches_systemd_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sparts.testing.running import running
+    from sparts.vservice import VService
+
+    manager = Manager(tmp_path / "notify", monkeypatch)
+    with running(VService) as service:
+        service.registerWarning("caf\xe9\x9b\nMAINPID=1\nSTOPPING=1")
+        while b"caf" not in (told := manager.told()):
+            pass
+        assert told.split(b"\n") == [r"STATUS=WARNING: café\x9b\nMAINPID=1\nSTOPPING=1".encode()]
+    manager.socket.close()
