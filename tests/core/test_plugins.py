@@ -197,7 +197,7 @@ def plug(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], None]:
     """Install an object as the only hook plugin of every service."""
 
     def install(plugin: object) -> None:
-        def load(tolerant: bool = False) -> plugins.Hooks:
+        def load(tolerant: bool = False) -> PluginHooks:
             hooks = PluginHooks()
             hooks.register(plugin, "the test's")
             return hooks
@@ -255,7 +255,7 @@ def test_plugin_contributes_tasks(plug: Callable[[object], None]) -> None:
         ),
         (
             "from sparts.hookspecs import hookimpl\n@hookimpl\ndef sparts_service_change(x): pass",
-            "Argument(s) {'x'}",
+            "has no parameter x",
         ),
     ],
 )
@@ -321,7 +321,7 @@ def test_failing_hook_is_logged_and_the_service_goes_on(
     plug(Plugin())
     with running(Service):
         pass
-    assert "A plugin failed in the hook sparts_service_change" in caplog.text
+    assert "failed in sparts_service_change" in caplog.text
     assert "broken watcher" in caplog.text
 
 

@@ -447,4 +447,4 @@ def test_hook_that_fails(caplog: pytest.LogCaptureFixture) -> None:
     instance.shutdown()
     thread.join()
     assert instance.status == "STOPPED"
-    assert "A plugin failed in the hook sparts_task_change" in caplog.text
+    assert "failed in sparts_task_change" in caplog.text

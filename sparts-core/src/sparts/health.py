@@ -18,9 +18,8 @@ from sparts.states import ServiceStatus, TaskState
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable
 
-    from sparts.plugins import Hooks
+    from sparts.plugins.dispatch import Hooks
     from sparts.vtask import VTask
 
 
@@ -48,10 +47,6 @@ class Health(Introspection):
         self._phase = self._recorded = ServiceStatus.NEW
         self._untold: deque[tuple[ServiceStatus, ServiceStatus]] = deque()
         self._degradations: dict[str, int] = {}
-        self.observers: list[Callable[[str, dict[str, Any]], object]] = []
-        """Called with the name and the arguments of each hook that only observes, after the
-        plugins; in whatever thread makes the change, while `changing` is held. They must not block.
-        """
 
     # -- to read -----------------------------------------------------------------------------------
 
@@ -172,15 +167,8 @@ class Health(Introspection):
     def tell(self, hook: str, **arguments: Any) -> None:
         """Call a hook that only observes; what it raises is logged."""
         with self.changing:
-            try:
-                self.hooks.call(hook, **arguments)
-            except BaseException:  # whoever observes must not decide
-                self.logger.exception("A plugin failed in the hook %s", hook)
-            for observer in tuple(self.observers):
-                try:
-                    observer(hook, arguments)
-                except Exception:
-                    self.logger.exception("An observer failed at %s", hook)
+            for name, error in self.hooks.notify(hook, **arguments):
+                self.logger.error("Hook plugin %s failed in %s", name, hook, exc_info=error)
 
 
 def _ill(task: VTask) -> str:

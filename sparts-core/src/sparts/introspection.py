@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
     from sparts.counters import Reading
+    from sparts.plugins.dispatch import Hooks
     from sparts.taskset import Tasks
     from sparts.vtask import VTask
 
@@ -66,7 +67,7 @@ class Introspection:
         @property
         def healthy(self) -> bool: ...  # noqa: D102
         @property
-        def hooks(self) -> plugins.Hooks: ...  # noqa: D102
+        def hooks(self) -> Hooks: ...  # noqa: D102
         def warnings_changed(self) -> None: ...  # noqa: D102
         def instances(self) -> list[VTask]: ...  # noqa: D102
 

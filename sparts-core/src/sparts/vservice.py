@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from sparts.cli.daemon import Process
+    from sparts.plugins.dispatch import Hooks
 
 __all__ = ["ServiceThread", "VService", "VTask"]
 
@@ -123,7 +124,7 @@ class VService(ServiceOptions, Health):
         return cls.build_parser(plugins.load_hooks(tolerant=True))
 
     @classmethod
-    def build_parser(cls, hooks: plugins.Hooks) -> argparse.ArgumentParser:
+    def build_parser(cls, hooks: Hooks) -> argparse.ArgumentParser:
         """Return the parser with all options of the service, its tasks and these plugins.
 
         Raises:
@@ -136,7 +137,7 @@ class VService(ServiceOptions, Health):
         return parser
 
     @classmethod
-    def resolve_tasks(cls, hooks: plugins.Hooks) -> list[type[VTask]]:
+    def resolve_tasks(cls, hooks: Hooks) -> list[type[VTask]]:
         """Return the classes of this service's tasks and of what they depend on, in start order.
 
         Raises:

@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sparts.errors import AmbiguousTaskError, TaskLoadError, TaskNotFoundError, UsageError, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from sparts.plugins.dispatch import Hooks
 
 TASKS = "sparts.tasks"
 PLUGINS = "sparts.plugins"
@@ -325,53 +327,6 @@ def install_hint(distribution: str) -> str:
 # -- hooks -----------------------------------------------------------------------------------------
 
 
-class _Defaults:
-    """What sparts itself does at a hook; with no plugin installed, all that is done."""
-
-    @staticmethod
-    def sparts_task_init(task: Any) -> bool:
-        task.initTask()
-        return True
-
-    @staticmethod
-    def sparts_task_start(task: Any) -> bool:
-        task.start()
-        return True
-
-    @staticmethod
-    def sparts_task_stop(task: Any) -> bool:
-        task.stop()
-        return True
-
-
-class Hooks:
-    """Calls hooks by name, where no plugin implements any: see `sparts.plugins.hooks` for those."""
-
-    def __init__(self) -> None:
-        self.broken: list[UsageError] = []
-        """What is wrong with plugins that were left out; only `load_hooks` for ``-h`` does that."""
-
-    def call(self, hook: str, /, **arguments: Any) -> Any:
-        """Call a hook; returns its results, or its first result where the specification says so."""
-        default = getattr(_Defaults, hook, None)
-        return default(**arguments) if default else []
-
-    def collect(
-        self, hook: str, convert: Callable[[Any], Any] | None = None, /, **arguments: Any
-    ) -> list[Any]:
-        """Return what all plugins contribute by a hook: items of a list, or pairs of a mapping.
-
-        Args:
-            hook: the name of the hook.
-            convert: called with each item, whose result is returned in its place.
-            arguments: those of the hook.
-
-        Raises:
-            PluginError: a plugin or ``convert`` raised; the message names the plugin.
-        """
-        return []
-
-
 def load_hooks(tolerant: bool = False) -> Hooks:
     """Import every hook plugin that is installed and not blocked.
 
@@ -383,6 +338,8 @@ def load_hooks(tolerant: bool = False) -> Hooks:
     """
     entries = find(PLUGINS)
     if not entries:
+        from sparts.plugins.dispatch import Hooks
+
         return Hooks()
     from sparts.plugins.hooks import PluginHooks
 

@@ -12,9 +12,9 @@ import queue
 import re
 import threading
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from sparts.plugins import Hooks
+from sparts.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -111,33 +111,34 @@ def restart(service: S, timeout: float = WAIT) -> S:
     return new
 
 
-class _Watched(Hooks):
-    """Hooks of a service that wake, after every change of it or its tasks, whoever waits."""
+class _Waker:
+    """A hook plugin that wakes, after every change of a service or its tasks, whoever waits."""
 
-    def __init__(self, hooks: Hooks, changed: threading.Condition) -> None:
-        super().__init__()
-        self._hooks = hooks
+    def __init__(self, changed: threading.Condition) -> None:
         self._changed = changed
-        self.broken = hooks.broken
-        self.collect = hooks.collect  # type: ignore[method-assign]
 
-    def call(self, hook: str, /, **arguments: Any) -> Any:
-        """Call a hook, then wake."""
-        try:
-            return self._hooks.call(hook, **arguments)
-        finally:
-            if hook.endswith("_change"):  # the service holds its lock then
-                self._changed.notify_all()
+    @hookimpl(trylast=True)
+    def sparts_service_change(self) -> None:
+        """Wake; the service holds its lock."""
+        self._changed.notify_all()
+
+    @hookimpl(trylast=True)
+    def sparts_task_change(self) -> None:
+        """Wake; the service holds its lock."""
+        self._changed.notify_all()
 
 
 def _wait_for(service: VService, come: Callable[[], bool], what: str, timeout: float) -> None:
     changed = service._readiness
-    with service.changing:
-        if not isinstance(service.hooks, _Watched):
-            service.hooks = _Watched(service.hooks, changed)
-        changed.wait_for(lambda: come() or service.ended.is_set(), timeout)
-        if come():
-            return
+    waker = _Waker(changed)
+    service.hooks.register(waker)
+    try:
+        with service.changing:
+            changed.wait_for(lambda: come() or service.ended.is_set(), timeout)
+            if come():
+                return
+    finally:
+        service.hooks.unregister(waker)
     if service.ended.is_set():
         raise AssertionError(f"It ended, and did not come: {what}.\n{state_of(service)}")
     raise not_come(what, timeout, service)

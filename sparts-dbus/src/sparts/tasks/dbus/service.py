@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from dbus_fast import DBusError, MessageType, NameFlag, RequestNameReply
 from dbus_fast.validators import is_bus_name_valid
@@ -19,9 +19,8 @@ from sparts.tasks.dbus.exporting import DBusObject, interfaces_of
 from sparts.tasks.dbus.objects import ObjectTree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from dbus_fast import Message
+    from sparts.tasks.dbus.service_object import ServiceObject
     from sparts.vservice import VService
 
 
@@ -99,7 +98,7 @@ class DBusServiceTask(DBusObject, DBusClientTask):
         )
         self._owns_name = False
         self._on_duty = False  # whether `joining` is over
-        self._about: Callable[[str, dict[str, Any]], None] | None = None
+        self._about: ServiceObject | None = None
 
     # -- to use ------------------------------------------------------------------------------------
 
@@ -169,8 +168,8 @@ class DBusServiceTask(DBusObject, DBusClientTask):
         about = ServiceObject(self)
         self.export(f"/{self._service_path()}/sparts", about)
         self.export(f"/{self._service_path()}/fb303", FB303Object(self))
-        self._about = about.changed
-        self.service.observers.append(self._about)
+        self._about = about
+        self.service.hooks.register(about)
 
     def _service_path(self) -> str:
         return re.sub("[^A-Za-z0-9_]", "_", self.service.name)
@@ -283,7 +282,7 @@ class DBusServiceTask(DBusObject, DBusClientTask):
         """Wait for the end of the calls in threads."""
         super().join()
         if self._about is not None:
-            self.service.observers.remove(self._about)
+            self.service.hooks.unregister(self._about)
         self.objects.clear()
         if hasattr(self, "_calls_running"):
             self._calls_running.close()

@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sparts.fb303 import FB303
+from sparts.hookspecs import hookimpl
 from sparts.tasks.dbus.control import authorize
 from sparts.tasks.dbus.errors import OURS, DBusError
 from sparts.tasks.dbus.exporting import (
@@ -22,7 +23,9 @@ from sparts.tasks.dbus.exporting import (
 from sparts.tasks.dbus.types import Int32
 
 if TYPE_CHECKING:
+    from sparts.states import ServiceStatus, TaskState
     from sparts.tasks.dbus.service import DBusServiceTask
+    from sparts.vtask import VTask
 
 INTERFACE = "org.sparts.Service"
 
@@ -89,14 +92,17 @@ class ServiceObject(DBusObject):
     def TaskChanged(self, task: str, old: str, new: str) -> None:  # noqa: N802
         """The state of a task has changed."""
 
-    def changed(self, hook: str, facts: dict[str, Any]) -> None:
-        """Send the signals that tell of a change; called by the service in any thread."""
-        if hook == "sparts_service_change":
-            self.StatusChanged(str(facts["old"]), str(facts["new"]))
-            self.properties_changed("Status", "StatusDetails", "Ready")
-        elif hook == "sparts_task_change":
-            self.TaskChanged(facts["task"].name, str(facts["old"]), str(facts["new"]))
-            self.properties_changed("Ready")
+    @hookimpl
+    def sparts_service_change(self, old: ServiceStatus, new: ServiceStatus) -> None:
+        """Send the signals of a change of the service; in the thread that makes the change."""
+        self.StatusChanged(str(old), str(new))
+        self.properties_changed("Status", "StatusDetails", "Ready")
+
+    @hookimpl
+    def sparts_task_change(self, task: VTask, old: TaskState, new: TaskState) -> None:
+        """Send the signals of a change of a task; in the thread that makes the change."""
+        self.TaskChanged(task.name, str(old), str(new))
+        self.properties_changed("Ready")
 
     @dbus_method
     def uptime(self) -> float:

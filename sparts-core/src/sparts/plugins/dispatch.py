@@ -1,0 +1,279 @@
+"""The dispatcher: calls hook plugins by name, with pluggy's semantics and without its import.
+
+Importing pluggy costs more time than the whole start of a bare service. So this serves as long as
+no other distribution's hook plugin is installed, and `sparts.plugins.hooks` (pluggy itself)
+otherwise. One test suite of hook semantics runs against both.
+
+https://pluggy.readthedocs.io/en/stable/#calling-hooks describes the semantics: the last registered
+implementation is called first, ``tryfirst`` and ``trylast`` change that, a wrapper is a generator
+around the others, and a ``firstresult`` hook ends with the first result that is not None.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sparts import hookspecs
+from sparts.errors import PluginError, UsageError, describe
+from sparts.plugins import defaults
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    Function = Callable[..., Any]
+
+
+class Implementation(NamedTuple):
+    """One plugin's function for one hook."""
+
+    plugin: object
+    name: str
+    """The name of the plugin."""
+    function: Function
+    parameters: tuple[str, ...]
+    """Which arguments of the hook it takes."""
+    order: int
+    """1 for ``tryfirst``, -1 for ``trylast``, else 0."""
+    wrapper: bool
+
+    def __call__(self, arguments: Mapping[str, Any]) -> Any:
+        """Call the function with those of the arguments that it takes."""
+        return self.function(*[arguments[name] for name in self.parameters])
+
+
+class Hooks:
+    """Registers hook plugins and calls hooks by name. Safe for threads.
+
+    Plugins are modules or objects with functions that carry `sparts.hookspecs.hookimpl`.
+    """
+
+    def __init__(self) -> None:
+        self.tolerant = False
+        """Whether `collect` leaves out what is broken and notes it: for ``-h``."""
+        self.broken: list[UsageError] = []
+        """What is wrong with plugins that were left out."""
+        self._changing = threading.Lock()
+        self._plugins: dict[str, object] = {}
+        self._callers: dict[str, tuple[Implementation, ...]] = {}  # in the order of calls
+        self.register(defaults, "sparts")
+
+    # -- to register -------------------------------------------------------------------------------
+
+    def register(self, plugin: object, name: str | None = None) -> None:
+        """Add a plugin; from any thread. Calls that are under way do not reach it.
+
+        Args:
+            plugin: a module or an object with functions marked by `sparts.hookspecs.hookimpl`.
+            name: what messages call it; None: its own name, or that of its class.
+
+        Raises:
+            PluginError: it implements no hook, or one that does not exist or has other parameters;
+                or it is registered already.
+        """
+        name = name or name_of(plugin)
+        found = implementations(plugin, name)
+        with self._changing:
+            if any(known is plugin for known in self._plugins.values()) or name in self._plugins:
+                raise PluginError(f"Hook plugin {name} is registered already.")
+            self._plugins[name] = plugin
+            for hook, implementation in found:
+                self._callers[hook] = _inserted(self._callers.get(hook, ()), implementation)
+
+    def unregister(self, plugin: object) -> None:
+        """Remove a plugin; from any thread. Nothing happens if it is not registered."""
+        with self._changing:
+            self._plugins = {n: known for n, known in self._plugins.items() if known is not plugin}
+            for hook, callers in self._callers.items():
+                self._callers[hook] = tuple(c for c in callers if c.plugin is not plugin)
+
+    # -- to call -----------------------------------------------------------------------------------
+
+    def call(self, hook: str, /, **arguments: Any) -> Any:
+        """Call a hook; returns its results, or its first result where the specification says so."""
+        callers = self._callers.get(hook, ())
+        return _call(callers, arguments, hookspecs.returns_first(hook))
+
+    def notify(self, hook: str, /, **arguments: Any) -> list[tuple[str, BaseException]]:
+        """Call a hook that only observes, each plugin by itself: one that fails stops no other.
+
+        Returns:
+            The name of each plugin that failed, and what it raised.
+        """
+        failures: list[tuple[str, BaseException]] = []
+        for name, call_one in self.one_by_one(hook):
+            try:
+                call_one(**arguments)
+            except BaseException as error:
+                failures.append((name, error))
+        return failures
+
+    def collect(
+        self, hook: str, convert: Callable[[Any], Any] | None = None, /, **arguments: Any
+    ) -> list[Any]:
+        """Return what all plugins contribute by a hook: items of a list, or pairs of a mapping.
+
+        Plugins are asked one by one, so that an error names the one that it comes from.
+
+        Args:
+            hook: the name of the hook.
+            convert: called with each item, whose result is returned in its place.
+            arguments: those of the hook.
+
+        Raises:
+            PluginError: a plugin or ``convert`` raised; the message names the plugin.
+        """
+        found: list[Any] = []
+        for name, call_one in self.one_by_one(hook):
+            try:
+                for result in call_one(**arguments):
+                    items = _items(result)
+                    found += items if convert is None else [convert(item) for item in items]
+            except Exception as error:
+                told = str(error) if isinstance(error, UsageError) else describe(error)
+                problem = PluginError(f"Hook plugin {name} failed in {hook}: {told}")
+                if not self.tolerant:
+                    raise problem from error
+                self.broken.append(problem)
+        return found
+
+    def one_by_one(self, hook: str) -> Iterator[tuple[str, Function]]:
+        """Give each plugin that implements a hook: its name, and how to call it alone."""
+        callers = self._callers.get(hook, ())
+        for plugin in {id(c.plugin): c.plugin for c in callers}.values():
+            own = tuple(caller for caller in callers if caller.plugin is plugin)
+            yield own[0].name, lambda own=own, **arguments: _call(own, arguments, first=False)
+
+
+def name_of(plugin: object) -> str:
+    """Return what a plugin that was given no name is called."""
+    name = getattr(plugin, "__name__", None)
+    return name if isinstance(name, str) else f"{type(plugin).__qualname__} at {id(plugin):#x}"
+
+
+def implementations(plugin: object, name: str) -> list[tuple[str, Implementation]]:
+    """Return the hook and the function of each implementation in a plugin; runs no property.
+
+    Raises:
+        PluginError: there is none, or one is wrong.
+    """
+    found: list[tuple[str, Implementation]] = []
+    classes = plugin.__mro__ if isinstance(plugin, type) else type(plugin).__mro__
+    attributes: dict[str, Any] = {}
+    for holder in (*reversed(classes), plugin):
+        attributes.update(getattr(holder, "__dict__", {}))
+    for attribute, value in attributes.items():
+        marked = getattr(value, "__func__", value)  # of a class method, static or bound method
+        marks = getattr(value, hookspecs.IMPLEMENTATION, None) or getattr(
+            marked, hookspecs.IMPLEMENTATION, None
+        )
+        if isinstance(marks, dict):
+            hook = marks.get("specname") or attribute
+            function = getattr(plugin, attribute)
+            found.append((hook, _checked(plugin, name, hook, function, marks)))
+    if not found:
+        raise PluginError(
+            f"Hook plugin {name} implements no hook. Mark its functions with "
+            f"`from sparts.hookspecs import hookimpl`, and name them as in sparts.hookspecs."
+        )
+    return found
+
+
+def _checked(
+    plugin: object, name: str, hook: str, function: Function, marks: dict[str, Any]
+) -> Implementation:
+    known = hookspecs.parameters_of(hook)
+    if known is None:
+        raise PluginError(f"Hook plugin {name} is wrong: unknown hook {hook!r}.")
+    parameters = _parameters(function)
+    if unknown := sorted(set(parameters) - set(known)):
+        raise PluginError(
+            f"Hook plugin {name} is wrong: {hook} has no parameter {', '.join(unknown)}; "
+            f"it has {', '.join(known)}."
+        )
+    code = getattr(function, "__code__", None)
+    wrapper = bool(marks.get("wrapper"))
+    if marks.get("hookwrapper") or (wrapper and not (code and code.co_flags & _GENERATOR)):
+        raise PluginError(
+            f"Hook plugin {name} is wrong: {hook} must be a generator function that is marked "
+            f"with @hookimpl(wrapper=True)."
+        )
+    order = bool(marks.get("tryfirst")) - bool(marks.get("trylast"))
+    return Implementation(plugin, name, function, parameters, order, wrapper)
+
+
+_GENERATOR = 0x20  # inspect.CO_GENERATOR, without the import of inspect
+
+
+def _parameters(function: Function) -> tuple[str, ...]:
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return ()
+    names: tuple[str, ...] = code.co_varnames[: code.co_argcount]
+    return names[1:] if getattr(function, "__self__", None) is not None else names
+
+
+def _inserted(
+    callers: tuple[Implementation, ...], new: Implementation
+) -> tuple[Implementation, ...]:
+    """Put an implementation where pluggy would: wrappers first, then by order, the newest first."""
+    rank = (new.wrapper, new.order)
+
+    def after(old: Implementation) -> bool:  # the newest of those to be tried last is the last
+        other = (old.wrapper, old.order)
+        return other < rank if new.order < 0 else other <= rank
+
+    at = next((index for index, old in enumerate(callers) if after(old)), None)
+    return (*callers, new) if at is None else (*callers[:at], new, *callers[at:])
+
+
+def _call(callers: Iterable[Implementation], arguments: Mapping[str, Any], first: bool) -> Any:
+    """Call implementations in their order; the innermost wrapper sees the result first."""
+    results: list[Any] = []
+    wrappers: list[Any] = []
+    error: BaseException | None = None
+    try:
+        for caller in callers:
+            result = caller(arguments)
+            if caller.wrapper:
+                _enter(result)
+                wrappers.append(result)
+            elif result is not None:
+                results.append(result)
+                if first:
+                    break
+    except BaseException as caught:
+        error = caught
+    result = (results[0] if results else None) if first else results
+    for wrapper in reversed(wrappers):
+        try:
+            if error is None:
+                wrapper.send(result)
+            else:
+                wrapper.throw(error)
+        except StopIteration as end:
+            result, error = end.value, None
+            continue
+        except BaseException as caught:
+            error = caught
+            continue
+        wrapper.close()
+        error = RuntimeError(f"the hook wrapper {wrapper.__qualname__} yielded twice")
+    if error is not None:
+        raise error
+    return result
+
+
+def _enter(wrapper: Any) -> None:
+    try:
+        next(wrapper)
+    except StopIteration:
+        raise RuntimeError(f"the hook wrapper {wrapper.__qualname__} did not yield") from None
+
+
+def _items(result: Any) -> list[Any]:
+    """What one implementation returned: one thing, several, or a mapping's pairs."""
+    if isinstance(result, str | type):
+        return [result]
+    return list(result.items() if isinstance(result, Mapping) else result)

@@ -1,0 +1,364 @@
+"""How hooks are called: the dispatcher of the core and pluggy do the same."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator
+from typing import Any
+
+import pytest
+from sparts import hookspecs
+from sparts.errors import PluginError
+from sparts.hookspecs import hookimpl
+from sparts.plugins.dispatch import Hooks
+from sparts.plugins.hooks import PluginHooks
+
+CHANGE = {"service": None, "old": "A", "new": "B"}
+
+
+@pytest.fixture(params=[Hooks, PluginHooks], ids=["dispatcher", "pluggy"])
+def hooks(request: pytest.FixtureRequest) -> Hooks:
+    made: Hooks = request.param()
+    return made
+
+
+def plugin(name: str, function: Callable[..., Any], **marks: Any) -> Any:
+    """Make a plugin with one implementation, of the hook that the function is named after."""
+    body = {function.__name__: staticmethod(hookimpl(**marks)(function)), "__name__": name}
+    return type(name, (), body)()
+
+
+def teller(name: str, said: list[str], result: Any = None, **marks: Any) -> Any:
+    """Make a plugin that notes its name when a service changes."""
+
+    def sparts_service_change() -> Any:
+        said.append(name)
+        return result
+
+    return plugin(name, sparts_service_change, **marks)
+
+
+def asked(name: str, said: list[str], result: Any, **marks: Any) -> Any:
+    """Make a plugin that notes its name and gives a result when a task is initialised."""
+
+    def sparts_task_init() -> Any:
+        said.append(name)
+        return result
+
+    return plugin(name, sparts_task_init, **marks)
+
+
+class Task:
+    inits = 0
+
+    def initTask(self) -> None:  # noqa: N802
+        self.inits += 1
+
+
+def test_the_newest_plugin_is_called_first(hooks: Hooks) -> None:
+    said: list[str] = []
+    for name in "abc":
+        hooks.register(teller(name, said))
+    hooks.call("sparts_service_change", **CHANGE)
+    assert said == ["c", "b", "a"]
+
+
+def test_tryfirst_and_trylast_change_the_order(hooks: Hooks) -> None:
+    said: list[str] = []
+    for name, marks in [
+        ("first", {"tryfirst": True}),
+        ("last", {"trylast": True}),
+        ("plain", {}),
+        ("first2", {"tryfirst": True}),
+        ("last2", {"trylast": True}),
+        ("plain2", {}),
+    ]:
+        hooks.register(teller(name, said, **marks))
+    hooks.call("sparts_service_change", **CHANGE)
+    assert said == ["first2", "first", "plain2", "plain", "last", "last2"]
+
+
+def test_results_come_in_the_order_of_calls_without_none(hooks: Hooks) -> None:
+    said: list[str] = []
+    for name, result in [("a", 1), ("b", None), ("c", 3)]:
+        hooks.register(teller(name, said, result))
+    assert hooks.call("sparts_service_change", **CHANGE) == [3, 1]
+
+
+def test_first_result_ends_the_call(hooks: Hooks) -> None:
+    said: list[str] = []
+    hooks.register(asked("a", said, "from a"))
+    hooks.register(asked("b", said, None))
+    task = Task()
+    assert hooks.call("sparts_task_init", task=task) == "from a"
+    assert said == ["b", "a"]
+    assert task.inits == 0
+
+
+def test_what_sparts_does_comes_after_the_plugins(hooks: Hooks) -> None:
+    said: list[str] = []
+    hooks.register(asked("a", said, None))
+    task = Task()
+    assert hooks.call("sparts_task_init", task=task) is True
+    assert (said, task.inits) == (["a"], 1)
+
+
+def test_nobody_answers_with_nothing(hooks: Hooks) -> None:
+    assert hooks.call("sparts_service_change", **CHANGE) == []
+
+
+def test_implementation_takes_only_the_arguments_that_it_names(hooks: Hooks) -> None:
+    seen: list[Any] = []
+
+    def sparts_service_change(new: Any, old: Any) -> None:
+        seen.append((new, old))
+
+    hooks.register(plugin("p", sparts_service_change))
+    hooks.call("sparts_service_change", **CHANGE)
+    assert seen == [("B", "A")]
+
+
+def wrapping(name: str, said: list[str], **marks: Any) -> Any:
+    def sparts_task_init() -> Generator[None, Any, Any]:
+        said.append(f"{name} before")
+        result = yield
+        said.append(f"{name} after {result}")
+        return f"{name}({result})"
+
+    return plugin(name, sparts_task_init, wrapper=True, **marks)
+
+
+def test_wrappers_go_around_and_see_the_result(hooks: Hooks) -> None:
+    said: list[str] = []
+    hooks.register(wrapping("outer", said, tryfirst=True))
+    hooks.register(wrapping("inner", said))
+    hooks.register(asked("a", said, "x"))
+    assert hooks.call("sparts_task_init", task=Task()) == "outer(inner(x))"
+    assert said == ["outer before", "inner before", "a", "inner after x", "outer after inner(x)"]
+
+
+def test_wrapper_sees_the_exception_and_may_replace_it(hooks: Hooks) -> None:
+    def sparts_task_init() -> Generator[None, Any, Any]:
+        try:
+            yield
+        except ValueError as error:
+            return f"mended {error}"
+        return "no error"
+
+    def failing() -> None:
+        raise ValueError("broken")
+
+    failing.__name__ = "sparts_task_init"
+    hooks.register(plugin("w", sparts_task_init, wrapper=True))
+    hooks.register(plugin("f", failing))
+    assert hooks.call("sparts_task_init", task=Task()) == "mended broken"
+
+
+def test_exception_of_a_wrapper_reaches_the_outer_ones(hooks: Hooks) -> None:
+    seen: list[str] = []
+
+    def sparts_task_init() -> Generator[None, Any, Any]:
+        try:
+            return (yield)
+        except KeyError as error:
+            seen.append(repr(error))
+            raise
+
+    def inner() -> Generator[None, Any, Any]:
+        yield
+        raise KeyError("inner")
+
+    inner.__name__ = "sparts_task_init"
+    hooks.register(plugin("outer", sparts_task_init, wrapper=True, tryfirst=True))
+    hooks.register(plugin("inner", inner, wrapper=True))
+    with pytest.raises(KeyError):
+        hooks.call("sparts_task_init", task=Task())
+    assert seen == ["KeyError('inner')"]
+
+
+@pytest.mark.parametrize("yields", [0, 2])
+def test_wrapper_must_yield_once(hooks: Hooks, yields: int) -> None:
+    def sparts_task_init() -> Generator[None, Any, Any]:
+        for _ in range(yields):
+            yield
+
+    hooks.register(plugin("w", sparts_task_init, wrapper=True))
+    with pytest.raises(RuntimeError, match="yield"):
+        hooks.call("sparts_task_init", task=Task())
+
+
+def test_exception_ends_the_call(hooks: Hooks) -> None:
+    said: list[str] = []
+
+    def sparts_service_change() -> None:
+        raise LookupError("first")
+
+    hooks.register(teller("a", said))
+    hooks.register(plugin("b", sparts_service_change))
+    with pytest.raises(LookupError):
+        hooks.call("sparts_service_change", **CHANGE)
+    assert said == []
+
+
+def test_notification_reaches_all_and_names_who_failed(hooks: Hooks) -> None:
+    said: list[str] = []
+
+    def sparts_service_change() -> None:
+        raise LookupError("mine")
+
+    hooks.register(teller("a", said))
+    hooks.register(plugin("b", sparts_service_change), "the broken one")
+    hooks.register(teller("c", said))
+    failures = hooks.notify("sparts_service_change", **CHANGE)
+    assert said == ["c", "a"]
+    assert [(name, type(error)) for name, error in failures] == [("the broken one", LookupError)]
+
+
+def test_contributions_come_one_by_one_and_errors_name_the_plugin(hooks: Hooks) -> None:
+    def sparts_tasks_add() -> list[str]:
+        return ["x", "y"]
+
+    def single() -> str:
+        return "z"
+
+    def broken() -> str:
+        raise OSError("no")
+
+    single.__name__ = broken.__name__ = "sparts_tasks_add"
+    hooks.register(plugin("a", sparts_tasks_add))
+    hooks.register(plugin("b", single))
+    assert hooks.collect("sparts_tasks_add", str.upper, service_class=None) == ["Z", "X", "Y"]
+    hooks.register(plugin("c", broken), "the broken one")
+    with pytest.raises(PluginError, match="the broken one failed in sparts_tasks_add: OSError"):
+        hooks.collect("sparts_tasks_add", service_class=None)
+
+
+def test_unregistered_plugin_is_called_no_more(hooks: Hooks) -> None:
+    said: list[str] = []
+    one = teller("a", said)
+    hooks.register(one)
+    hooks.unregister(one)
+    hooks.unregister(one)
+    hooks.call("sparts_service_change", **CHANGE)
+    assert said == []
+    hooks.register(one)
+    hooks.call("sparts_service_change", **CHANGE)
+    assert said == ["a"]
+
+
+def test_plugin_registers_and_unregisters_during_a_call(hooks: Hooks) -> None:
+    said: list[str] = []
+    late = teller("late", said)
+
+    def sparts_service_change() -> None:
+        hooks.register(late)
+
+    early = plugin("early", sparts_service_change)
+    hooks.register(early)
+    hooks.call("sparts_service_change", **CHANGE)
+    assert said == []
+    hooks.unregister(early)
+    hooks.call("sparts_service_change", **CHANGE)
+    assert said == ["late"]
+
+
+def test_plugin_is_registered_once(hooks: Hooks) -> None:
+    one = teller("a", [])
+    hooks.register(one)
+    with pytest.raises(PluginError, match="registered already"):
+        hooks.register(one)
+
+
+def test_object_with_properties_is_asked_for_none(hooks: Hooks) -> None:
+    class Mine:
+        @property
+        def trap(self) -> Any:
+            raise AssertionError("a property was read")
+
+        @hookimpl
+        def sparts_service_change(self, new: Any) -> Any:
+            return new
+
+    hooks.register(Mine())
+    assert hooks.call("sparts_service_change", **CHANGE) == ["B"]
+
+
+def test_marks_of_pluggy_itself_are_understood(hooks: Hooks) -> None:
+    import pluggy
+
+    mark = pluggy.HookimplMarker("sparts")
+
+    class Mine:
+        @mark(tryfirst=True, specname="sparts_service_change")
+        def changed(self) -> str:
+            return "mine"
+
+    hooks.register(Mine())
+    assert hooks.call("sparts_service_change", **CHANGE) == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "wrapper"),
+    [
+        ("sparts_service_chnage", "", False),
+        ("sparts_service_change", "servise", False),
+        ("sparts_service_change", "", True),
+    ],
+    ids=["unknown hook", "unknown parameter", "no generator"],
+)
+def test_wrong_plugin_is_refused(hooks: Hooks, name: str, parameters: str, wrapper: bool) -> None:
+    namespace: dict[str, Any] = {}
+    exec(f"def {name}({parameters}): pass", namespace)
+    wrong = plugin("wrong", namespace[name], wrapper=wrapper)
+    with pytest.raises(PluginError, match="Hook plugin mine is wrong"):
+        hooks.register(wrong, "mine")
+    hooks.call("sparts_service_change", **CHANGE)
+
+
+def test_plugin_without_a_hook_is_refused(hooks: Hooks) -> None:
+    with pytest.raises(PluginError, match="implements no hook"):
+        hooks.register(object(), "mine")
+
+
+def test_old_wrappers_are_refused(hooks: Hooks) -> None:
+    import pluggy
+
+    class Mine:
+        @pluggy.HookimplMarker("sparts")(hookwrapper=True)
+        def sparts_service_change(self) -> Generator[None, Any, None]:
+            yield
+
+    with pytest.raises(PluginError, match="wrapper=True"):
+        hooks.register(Mine(), "mine")
+
+
+def test_hooks_are_called_from_many_threads_while_plugins_change(hooks: Hooks) -> None:
+    stop = threading.Event()
+    said: list[str] = []
+    stable = teller("stable", said)
+    hooks.register(stable)
+
+    def churn() -> None:
+        while not stop.is_set():
+            other = teller("other", [])
+            hooks.register(other)
+            hooks.unregister(other)
+
+    threads = [threading.Thread(target=churn) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in range(300):
+        hooks.call("sparts_service_change", **CHANGE)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert said == ["stable"] * 300
+
+
+def test_every_specification_is_known() -> None:
+    names = [name for name in vars(hookspecs) if name.startswith("sparts_")]
+    assert names
+    for name in names:
+        assert hookspecs.parameters_of(name) is not None
+    assert hookspecs.parameters_of("hookimpl") is None
+    assert hookspecs.parameters_of("nothing") is None
