@@ -247,7 +247,7 @@ def test_an_attended_client_that_goes_leaves_nothing(
             wait_until(lambda: not connections_of(service))
     engine = service.requireTask(NBServerTask)._engine
     assert engine is not None
-    wait_until(lambda: engine._awake == 2)  # as it knows which threads wait for events
+    wait_until(lambda: engine._crew._awake == 1)  # as it knows which threads wait for events
 
 
 # -- its end ---------------------------------------------------------------------------------------
@@ -325,8 +325,9 @@ def test_a_request_that_is_coming_when_the_client_is_released_is_answered(
         if rest == "comes":
             client.sendall(asked[9:])
             assert texts(client, 1) == ["a"]
-        else:
-            client.shutdown(socket.SHUT_WR)
+            for text in ("b", "c"):
+                ask_text(client, text)
+        client.shutdown(socket.SHUT_WR)
         assert client.recv(1) == b""
         wait_until(lambda: not connections_of(service))
 

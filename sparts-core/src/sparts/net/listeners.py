@@ -222,6 +222,7 @@ class Listeners:
         self._tls: dict[str, TLS] = {}
         self._inherited: dict[str, list[int]] | None = None
         self._adopted: set[Address] = set()  # whose sockets somebody else holds too
+        self._kept: dict[str, list[Any]] = {}
 
     def open(self, tasks: Iterable[Any]) -> None:
         """Open what the server tasks among these ask for; keep what is open already, close the
@@ -275,6 +276,19 @@ class Listeners:
         """Return duplicates of the sockets that are open for an address."""
         return [sock.dup() for sock in self._open[address]]
 
+    def keep(self, owner: str, connections: list[Any]) -> None:
+        """Keep open connections of a task for the next instance of the service.
+
+        Args:
+            owner: the name of the task.
+            connections: anything with a method ``close``, which is called if there is no next one.
+        """
+        self._kept.setdefault(owner, []).extend(connections)
+
+    def take_kept(self, owner: str) -> list[Any]:
+        """Return the connections that the instance before has kept for a task."""
+        return self._kept.pop(owner, [])
+
     def close(self, owner: str | None = None, take: bool = False) -> list[socket.socket]:
         """Close the sockets of one task, or all; remove the files of our Unix sockets.
 
@@ -285,6 +299,9 @@ class Listeners:
         closing = [address for address in self._open if owner in (None, address.owner)]
         for name in [name for name in self._tls if owner in (None, name)]:
             del self._tls[name]
+        for name in [name for name in self._kept if owner in (None, name)]:
+            for connection in self.take_kept(name):
+                connection.close()
         if not closing:
             return []
         from sparts.net import sockets

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from sparts.errors import describe
 from sparts.thrift.calls import current
 from sparts.thrift.defaults import unsharer
-from sparts.thrift.protocols import process
+from sparts.thrift.weight import Weight
 from sparts.thrift.wire import (
     BINARY,
     CALL,
+    COMPACT,
     EXCEPTION,
     ONEWAY,
     REPLY,
@@ -25,7 +26,7 @@ from sparts.thrift.wire import (
     read_header,
 )
 
-from thrift.Thrift import TApplicationException, TProcessor, TType
+from thrift.Thrift import TApplicationException, TType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -42,6 +43,9 @@ _ERROR_SPEC = [
         (2, TType.I32, "type", None, None),
     ),
 ]
+
+SLOW = 0.5
+"""Milliseconds."""
 
 NOTHING = b""
 """The answer to a call whose caller does not wait for one."""
@@ -80,7 +84,12 @@ class Method:
         self._pick = _picker(spec.parameters)
         self.unshare = unsharer(spec.arguments, spec.arguments_spec)
         """Gives arguments their own copies of the defaults; None: there are none to copy."""
+        self.weight = Weight(spec.arguments, spec.arguments_spec)
+        """What its arguments cost in memory."""
+        self.slow = False
+        """Whether its last call took so long that other clients should not wait for the next."""
         self._returns = spec.returns
+        self._told = False
         self._count = handler.n_calls.labels(spec.name).increment
         self._took = handler.call_duration_ms.labels(spec.name).add
         self._count_error = handler.n_errors.labels(spec.name).increment
@@ -94,7 +103,9 @@ class Method:
         except BaseException as error:
             return self._answer(wire, sequence, self._failed(error))
         finally:
-            self._took((monotonic() - began) * 1000.0)
+            took = (monotonic() - began) * 1000.0
+            self.slow = took > SLOW
+            self._took(took)
         if self.oneway:
             return NOTHING
         if value is None and self._returns:
@@ -118,6 +129,12 @@ class Method:
     def failed(self, wire: Wire, sequence: bytes) -> bytes:
         """Return the frame that says that the call was not made."""
         return self._answer(wire, sequence, self.internal_error())
+
+    def refused(self, wire: Wire, sequence: bytes) -> bytes:
+        """Return the frame that says that there is no memory for the call now."""
+        message = f"{self.spec.name} was not called: the server has no memory left for it now"
+        outcome = failure(TApplicationException.INTERNAL_ERROR, message)
+        return self._answer(wire, sequence, outcome)
 
     def _answer(self, wire: Wire, sequence: bytes, outcome: Outcome) -> bytes:
         if self.oneway:
@@ -155,10 +172,13 @@ class Method:
     def _missed(self) -> None:
         """Note that the method returned nothing: to its client, the result is missing."""
         self._count_error()
-        self.handler.logger.error(
-            "%s returned None, which is no value of its type: is a `return` missing?",
-            self.spec.name,
-        )
+        if not self._told:
+            self._told = True
+            self.handler.logger.error(
+                "%s returned None, which is no value of its type: is a `return` missing? "
+                "(n_errors counts how often; this is logged once)",
+                self.spec.name,
+            )
 
     def _succeeded(self, value: Any) -> Outcome:
         if value is None and self._returns and not self.oneway:
@@ -196,8 +216,14 @@ class Method:
         return self.internal_error()
 
 
-Call: TypeAlias = tuple[Method, Wire, bytes, Any]
-"""A call that was read: its method, and the arguments of `Method.run`."""
+Call: TypeAlias = tuple[Method, Wire, bytes, Any, int]
+"""A call that was read: its method, the arguments of `Method.run`, and the bytes of memory that the
+call takes at the most."""
+
+MAX_DECODED = 1 << 27
+"""Bytes of memory that the arguments of one call may take, unless a server is told otherwise."""
+_LIGHT = 1 << 16
+"""Bytes of memory up to which nobody looks how many it is."""
 
 
 class Router:
@@ -206,10 +232,17 @@ class Router:
     Args:
         methods: by their names as they stand in messages.
         services: the names of the services that a multiplexed message may name.
+        max_decoded: bytes of memory that the arguments of one call may take once decoded.
     """
 
-    def __init__(self, methods: Mapping[bytes, Method], services: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        methods: Mapping[bytes, Method],
+        services: Iterable[str] = (),
+        max_decoded: int = MAX_DECODED,
+    ) -> None:
         self.methods = dict(methods)
+        self.max_decoded = max_decoded
         self.services = tuple(services)
         self._last: tuple[bytes, Method | None] = (b"", None)
         """The last binary call: its bytes up to the sequence number, and its method. The next has
@@ -239,7 +272,10 @@ class Router:
             kind, why = TApplicationException.INVALID_MESSAGE_TYPE, f"{kind} is no type of a call"
         else:
             arguments = method.new_arguments()
+            cost = (end - body) * method.weight.factor
             try:
+                if cost > _LIGHT and (method.asynchronous or cost > self.max_decoded):
+                    cost = method.weight.of(data[body:end], wire is COMPACT, self.max_decoded)
                 wire.read_struct(arguments, method.arguments_spec, data[body:end])
                 if method.unshare is not None:
                     method.unshare(arguments)
@@ -248,7 +284,7 @@ class Router:
                 why = f"the arguments of {method.spec.name} cannot be read"
                 why += f" ({describe(error)})"
             else:
-                return method, wire, sequence, arguments
+                return method, wire, sequence, arguments, cost
         _, struct, spec = failure(kind, why)
         name = name if method is None else method.name
         body_of_answer = wire.write_struct(struct, spec)
@@ -266,22 +302,6 @@ class Router:
         if service not in self.services:
             return f"there is no service {service!r}, but {there}"
         return f"there is no method {text!r}"
-
-
-class Processor(TProcessor):  # type: ignore[misc]
-    """The methods of a handler as a processor of Apache's, for any protocol of Apache's."""
-
-    def __init__(self, methods: Mapping[str, Method]) -> None:
-        self.methods = dict(methods)
-        self.router = Router({method.name: method for method in methods.values()})
-
-    def process(self, iprot: Any, oprot: Any) -> bool:
-        """Read one call, make it in this thread, and write its answer.
-
-        Raises:
-            Exception: what was read is no message.
-        """
-        return process(self.router, iprot, oprot)
 
 
 def failure(kind: int, message: str) -> Outcome:

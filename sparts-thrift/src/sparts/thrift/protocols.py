@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sparts.errors import describe
+from sparts.thrift.processor import Router
 from sparts.thrift.wire import CALL, EXCEPTION, ONEWAY, REPLY
 
-from thrift.Thrift import TApplicationException, TType
+from thrift.Thrift import TApplicationException, TProcessor, TType
 from thrift.transport.TTransport import TMemoryBuffer
 
 if TYPE_CHECKING:
-    from sparts.thrift.processor import Method, Outcome, Router
+    from collections.abc import Mapping
+
+    from sparts.thrift.processor import Method, Outcome
 
 
 class WrongMessageError(Exception):
@@ -102,6 +105,22 @@ class ByProtocol:
         except Exception as error:
             raise WrongMessageError(describe(error)) from error
         return self.written()
+
+
+class Processor(TProcessor):  # type: ignore[misc]
+    """The methods of a handler as a processor of Apache's, for any protocol of Apache's."""
+
+    def __init__(self, methods: Mapping[str, Method]) -> None:
+        self.methods = dict(methods)
+        self.router = Router({method.name: method for method in methods.values()})
+
+    def process(self, iprot: Any, oprot: Any) -> bool:
+        """Read one call, make it in this thread, and write its answer.
+
+        Raises:
+            Exception: what was read is no message.
+        """
+        return process(self.router, iprot, oprot)
 
 
 def process(router: Router, iprot: Any, oprot: Any) -> bool:

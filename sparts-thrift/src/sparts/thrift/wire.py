@@ -38,19 +38,40 @@ class WireError(Exception):
     """Bytes that are no message, so that nothing can be answered to them."""
 
 
+_PIECE = 1 << 16
+"""Bytes that Apache's C code decodes at once: between two pieces, other threads have a turn."""
+
+
 class _Source:
     """What Apache's C code reads from: it asks for these names."""
 
-    __slots__ = ("container_length_limit", "cstringio_buf", "string_length_limit", "trans")
+    __slots__ = (
+        "_data", "_place", "container_length_limit", "cstringio_buf", "string_length_limit",
+        "trans",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.trans = self
-        self.cstringio_buf = BytesIO()
-        self.string_length_limit = self.container_length_limit = 0
 
-    def cstringio_refill(self, partial: bytes, wanted: int) -> None:
-        """Say that there is no more."""
-        raise EOFError("it ends too early")
+    def begin(self, data: bytes) -> None:
+        """Give it other bytes to read."""
+        # Nothing can be longer than what is there, whatever it claims.
+        self.string_length_limit = self.container_length_limit = len(data)
+        self._data, self._place = (data, _PIECE) if len(data) > _PIECE else (b"", 0)
+        self.cstringio_buf = BytesIO(data[:_PIECE] if self._place else data)
+
+    def cstringio_refill(self, partial: bytes, wanted: int) -> BytesIO:
+        """Give it more, after what it has not used yet.
+
+        Raises:
+            EOFError: there is no more.
+        """
+        end = self._place + max(_PIECE, wanted)
+        more, self._place = self._data[self._place : end], end
+        if len(partial) + len(more) < wanted:
+            raise EOFError("it ends too early")
+        self.cstringio_buf = BytesIO(partial + more)
+        return self.cstringio_buf
 
 
 _sources: list[_Source] = []  # those not in use: each refers to itself, so they are used again
@@ -82,8 +103,8 @@ class Wire:
         Raises:
             Exception: they cannot be read.
         """
-        limit = len(data)  # nothing can be longer than what is there, whatever it claims
         if spec is None:
+            limit = len(data)
             buffer = TMemoryBuffer(data)
             limits = {"string_length_limit": limit, "container_length_limit": limit}
             struct.read(self._protocol(buffer, **limits))
@@ -92,8 +113,7 @@ class Wire:
             source = _sources.pop()
         except IndexError:
             source = _Source()
-        source.cstringio_buf = BytesIO(data)
-        source.string_length_limit = source.container_length_limit = limit
+        source.begin(data)
         self._decode(struct, source, spec)
         _sources.append(source)  # if it could be read: else a traceback may hold it
 

@@ -11,16 +11,17 @@ of its own waits in the read, from where it is woken sooner: the connection is *
 from __future__ import annotations
 
 import contextlib
-import select
 import socket
 import ssl
-from struct import Struct
-from threading import Lock
+from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from sparts.errors import message_of
-from sparts.thrift.calls import Caller, current
+from sparts.tasks.thrift.reading import AT_ONCE, GOING, LENGTH, WOULD_BLOCK, Reader
+from sparts.tasks.thrift.serving import Parted
+from sparts.thrift.calls import current
+from sparts.thrift.memory import NoRoomError
 from sparts.thrift.processor import RefusedError
 from sparts.thrift.wire import WireError
 
@@ -28,70 +29,38 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from _typeshed import ReadableBuffer
-    from sparts.tasks.thrift.engine import Engine
+    from sparts.tasks.thrift.serving import Serving
+    from sparts.thrift.processor import Call
 
-_Given = TypeVar("_Given")
-_Result = TypeVar("_Result")
-
-_LENGTH = Struct(">I")
-_CHUNK = 1 << 16
-"""Bytes that are read at once; more for a frame that is known to be larger."""
-_LARGE_CHUNK = 1 << 20
 _TURN = 64
 """Frames that are answered before the others have their turn."""
-_GOING = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
-_AT_ONCE = socket.MSG_DONTWAIT
 _WAIT = socket.MsgFlag(0)
 _FAMILIAR = 16
 """Turns that a client has had before a thread is given to it alone."""
-_ESTABLISHED = 1  # the state of a TCP connection that neither end has closed (netinet/tcp.h)
-_WOULD_BLOCK = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
-class Connection:
+class Connection(Reader):
     """A connection, worked on by one thread at a time: the one that holds its ``claim``.
 
     A thread that comes while another works on it leaves a note (``again``) and goes.
     """
 
-    __slots__ = (
-        "_complained", "_data", "_drained", "_flags", "_going", "_partial", "_place", "_receive",
-        "_released", "_send", "_turns", "_unsent", "_wanted",
-        "active", "again", "attended", "began", "caller", "claim", "engine", "sock",
-    )  # fmt: skip
+    __slots__ = ("_complained", "_send", "_turns", "_unsent", "again")
 
-    def __init__(self, engine: Engine, sock: socket.socket, address: Any) -> None:
-        self.engine = engine
-        self.sock = sock
-        self.caller = Caller(address)
-        self.claim = Lock()
+    def __init__(self, engine: Serving, new: Parted) -> None:
+        super().__init__(engine, new)
         self.again = False
-        self.active = monotonic()
-        """When something was last answered, where that matters."""
-        self.began = 0.0
-        """When the request or answer began that has not come or gone wholly; 0.0: none has."""
-        self.attended = False
-        """Whether a thread waits for this client alone, in the read, and keeps the claim."""
-        self._released = False
         self._turns = 0
-        self._flags = _AT_ONCE
-        self._receive: Callable[[int, int], bytes] = sock.recv
-        self._send: Callable[[ReadableBuffer, int], int] = sock.send
-        self._data = b""
-        self._place = 0
-        self._partial: bytearray | None = None
-        self._wanted = 4
+        self._send: Callable[[ReadableBuffer, int], int] = self.sock.send
         self._unsent: memoryview | None = None
         self._complained = False
-        self._drained = False
-        self._going = False
 
     # -- whose turn it is --------------------------------------------------------------------------
 
     def resume(self, events: int) -> None:
         """Go on: something may be there to be read, or there is room to write."""
         self.again = True
-        if events & _GOING:
+        if events & GOING:
             self._going = True
         if self.claim.acquire(False):
             self.advance()
@@ -106,7 +75,7 @@ class Connection:
                     return
                 if self.attended:
                     continue
-            except (OSError, WireError) as error:
+            except (OSError, WireError, NoRoomError) as error:
                 self._end(error)
                 return
             except Exception:
@@ -128,13 +97,14 @@ class Connection:
 
     def answered_elsewhere(self, answer: bytes) -> None:
         """Do the same in a thread that shall not make calls."""
+        self.share.hold(min(self.share.held, len(self._data)))
         try:
             self._transmit(answer)
         except OSError as error:
             self._end(error)
             return
-        if self.engine.over:
-            self.close()
+        if self.engine.leaving and self._unsent is None:
+            self.depart()
             return
         more = self._place < len(self._data) or self.engine.draining
         self.claim.release()
@@ -148,14 +118,18 @@ class Connection:
         if self._unsent is not None and not self._flush():
             return True
         engine = self.engine
-        read, longest, end = engine.read, engine.max_frame, 0
+        read, longest = engine.settings.read, engine.settings.max_frame
+        end = length = 0
         self._drained = False
         for _ in range(_TURN):
+            if engine.leaving:
+                self.depart()
+                return False
             while True:
                 data, place = self._data, self._place
                 start = place + 4
                 if start <= len(data):
-                    length: int = _LENGTH.unpack_from(data, place)[0]
+                    length = LENGTH.unpack_from(data, place)[0]
                     end = start + length
                     if end <= len(data) and 0 < length <= longest:
                         break
@@ -166,17 +140,17 @@ class Connection:
                     self.leave()
                 if (self._drained or not self._read()) and not (engine.alone and self._attend()):
                     return self._nothing_there()
-            self._place = end
+            self._place, self._length = end, length
             try:
                 call = read(data, start, end)
             except RefusedError as refused:
                 answer: bytes | None = self._refuse(refused)
             else:
-                method, wire, sequence, arguments = call
+                method, wire, sequence, arguments, _ = call
                 if method.inline:
                     answer = method.run(wire, sequence, arguments)
                 else:
-                    answer = engine.call(self, call)
+                    answer = self._call(call)
             if answer is None:
                 return False
             self._transmit(answer)
@@ -186,98 +160,75 @@ class Connection:
             engine.requeue(self)
         return True
 
+    def _call(self, call: Call) -> bytes | None:
+        """Have the engine make a call; what there is no memory for is answered with an error."""
+        try:
+            return self.engine.call(self, call)
+        except NoRoomError as error:
+            self.engine.settings.n_refused.increment()
+            self._complain("%s: a call was refused: %s", self.caller, message_of(error))
+            return call[0].refused(call[1], call[2])
+
+    def wait_for_room(self) -> None:
+        """Keep the call that was just read as bytes, which mostly take less memory.
+
+        Raises:
+            NoRoomError: there is no memory left even for these.
+        """
+        self.share.hold(len(self._data))
+        self._place -= 4 + self._length
+
+    def call_again(self) -> bytes:
+        """Make the call that had to wait, and return its answer; the claim is held."""
+        current.set(self.caller)
+        start = self._place + 4
+        self._place = end = start + self._length
+        method, wire, sequence, arguments, _ = self.engine.settings.read(self._data, start, end)
+        return method.run(wire, sequence, arguments)
+
     def _refuse(self, refused: RefusedError) -> bytes:
         """Return the answer to what is not a call of anything that there is."""
-        self.engine.n_bad_requests.increment()
+        self.engine.settings.n_bad_requests.increment()
         self._complain("%s: %s", self.caller, refused)
         return refused.answer
-
-    def _keep_rest(self) -> None:
-        """Keep the beginning of a frame, the rest of which has not come yet."""
-        self._partial, self._wanted = bytearray(self._data[self._place :]), 4
-        self._data, self._place = b"", 0
-        self.began = monotonic()
-        self.engine.deadlines.expect(self.began + self.engine.request_timeout)
-        self._look_at_length()
-
-    def _look_at_length(self) -> None:
-        """Find out how long the frame is that has begun to come, when that much of it is there.
-
-        Raises:
-            WireError: longer than is allowed.
-        """
-        partial = self._partial
-        if self._wanted == 4 and partial is not None and len(partial) >= 4:
-            (length,) = _LENGTH.unpack_from(partial)
-            if not 0 < length <= self.engine.max_frame:
-                raise WireError(self._say_length(length))
-            self._wanted = 4 + length
-
-    def _say_length(self, length: int) -> str:
-        if length & 0x80000000:
-            length -= 1 << 32
-        if length <= 0:
-            return f"a frame cannot be {length} bytes long"
-        flag = self.engine.max_frame_flag
-        return f"a frame of {length} bytes is longer than {flag} {self.engine.max_frame}"
-
-    def _read(self) -> bool:
-        """Read what is there; False: nothing is, for now.
-
-        Raises:
-            EOFError: and nothing will be.
-        """
-        partial = self._partial
-        missing = 0 if partial is None else self._wanted - len(partial)
-        try:
-            size = _CHUNK if missing <= _CHUNK else min(missing, _LARGE_CHUNK)
-            chunk = self._receive(size, self._flags)
-        except _WOULD_BLOCK:
-            return False
-        if not chunk:
-            if self._ended():
-                raise ConnectionResetError
-            return False
-        # Then there was no more, and of what comes now epoll will tell: of its end, it has told.
-        self._drained = len(chunk) < size and not self._going and not self.attended
-        if partial is None:
-            self._data, self._place = chunk, 0
-            return True
-        partial += chunk
-        self._look_at_length()
-        if len(partial) >= self._wanted > 4:
-            self._data, self._place, self._partial, self.began = bytes(partial), 0, None, 0.0
-        return True
 
     def _nothing_there(self) -> bool:
         """Leave it for now, or for good where the server stops."""
         if self._place == len(self._data):
             self._data, self._place = b"", 0
-        if self.engine.draining and self._partial is None:
-            self.close()
+            if self.share.held and self._partial is None:
+                self.share.hold(0)
+        engine = self.engine
+        if engine.leaving:
+            self.depart()
             return False
+        if engine.draining and self._partial is None:
+            # Who was just now active may have begun to send: to close now would reset that.
+            began = engine.last_call - engine.settings.grace
+            if not began - engine.settings.grace <= self.active <= began:
+                self.close()
+                return False
+            engine.deadlines.expect(engine.last_call)
         return True
 
     def _transmit(self, answer: bytes) -> None:
         try:
-            sent = self._send(answer, _AT_ONCE) if answer else 0  # to some calls there is none
-        except _WOULD_BLOCK:
+            sent = self._send(answer, AT_ONCE) if answer else 0  # to some calls there is none
+        except WOULD_BLOCK:
             sent = 0
         if sent != len(answer):
             self.leave()
             self._unsent = memoryview(answer)[sent:]
-            self.began = monotonic()
-            self.engine.deadlines.expect(self.began + self.engine.request_timeout)
-        if self.engine.idle_timeout:
-            self.active = monotonic()
+            self.expect_progress()
+        self.active = monotonic()
 
     def _flush(self) -> bool:
         """Send what was not taken before; False: it is not taken now either."""
         unsent = self._unsent
         while unsent:
             try:
-                unsent = self._unsent = unsent[self._send(unsent, _AT_ONCE) :]
-            except _WOULD_BLOCK:
+                unsent = self._unsent = unsent[self._send(unsent, AT_ONCE) :]
+            except WOULD_BLOCK:
                 return False
         self._unsent, self.began = None, 0.0
         return True
@@ -290,7 +241,7 @@ class Connection:
         if self._turns < _FAMILIAR:
             return False
         self._turns = 0
-        if self._partial is not None or self.sock.family == socket.AF_UNIX:
+        if self._partial is not None or self._released or self.sock.family == socket.AF_UNIX:
             return False  # of a Unix socket `release` would refuse what the client is sending
         self.attended, self._flags, self._drained = True, _WAIT, False
         self.engine.attends(self)
@@ -299,7 +250,7 @@ class Connection:
     def leave(self) -> None:
         """Have the threads that serve all wait for this client again; the claim is held."""
         if self.attended:
-            self.attended, self._flags = False, _AT_ONCE
+            self.attended, self._flags = False, AT_ONCE
             self.engine.left(self)
 
     def release(self) -> None:
@@ -311,19 +262,54 @@ class Connection:
         with contextlib.suppress(OSError):  # it was closed meanwhile
             self.sock.shutdown(socket.SHUT_RD)
 
-    def _ended(self) -> bool:
-        """Whether the client has ended what it sends: there was nothing to be read."""
-        if not self._released or self._partial is None:
-            return True
-        # It was sending a request when it was released. What comes is there to be read yet.
-        state = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
-        return state[0] != _ESTABLISHED
+    # -- time --------------------------------------------------------------------------------------
+
+    def due(self) -> float:
+        """Return when it is to be closed (of `time.monotonic`), as things are now."""
+        settings = self.engine.settings
+        if self.began:
+            return self.began + settings.request_timeout
+        idle = self.active + settings.idle_timeout if settings.idle_timeout else inf
+        return min(idle, self.engine.last_call)
+
+    def time_out(self) -> None:
+        """Close it, since it is due; the claim is held."""
+        settings = self.engine.settings
+        if self.began:
+            settings.n_timeouts.increment()
+            self.engine.logger.warning(
+                "%s was closed: a request or its answer was under way for longer than %g s",
+                self.caller,
+                settings.request_timeout,
+            )
+        elif not self.engine.draining:
+            settings.n_timeouts.increment()
+        self.close()
 
     # -- the end -----------------------------------------------------------------------------------
 
+    @property
+    def busy(self) -> bool:
+        """Whether a request or its answer is under way."""
+        called = self.claim.locked() and not self.attended
+        return called or self._partial is not None or self._unsent is not None
+
+    def depart(self) -> None:
+        """Hand it to the next instance, or close it if there is none; the claim is kept."""
+        self.leave()
+        unread = self._data[self._place :] + bytes(self._partial or b"")
+        parted = Parted(self.sock, self.caller.address, unread, True, self._released)
+        if self._unsent is not None or not self.engine.part(parted):
+            self.close()
+            return
+        self.engine.forget(self)
+        self.share.hold(0)
+
     def _end(self, error: Exception) -> None:
-        if isinstance(error, WireError | ssl.SSLError):
-            self.engine.n_bad_requests.increment()
+        if isinstance(error, WireError | ssl.SSLError | NoRoomError):
+            settings = self.engine.settings
+            refused = isinstance(error, NoRoomError)
+            (settings.n_refused if refused else settings.n_bad_requests).increment()
             self._complain("%s was closed: %s", self.caller, message_of(error))
         self.close()
 
@@ -338,45 +324,5 @@ class Connection:
         self.leave()
         self.engine.forget(self)
         self._data, self._partial, self._unsent = b"", None, None
+        self.share.hold(0)
         self.sock.close()
-
-
-def _without_flags(function: Callable[[_Given], _Result]) -> Callable[[_Given, int], _Result]:
-    """Return a function of a TLS socket, which takes no flags, as it is called here."""
-    return lambda given, _flags: function(given)
-
-
-class TLSConnection(Connection):
-    """A connection that speaks TLS, from its handshake on."""
-
-    __slots__ = ("_shaken",)
-
-    sock: ssl.SSLSocket
-
-    def __init__(self, engine: Engine, sock: ssl.SSLSocket, address: Any) -> None:
-        super().__init__(engine, sock, address)
-        self._receive = _without_flags(sock.recv)
-        self._send = _without_flags(sock.send)
-        self._shaken = False
-        self._going = True  # what it reads tells nothing of what there is
-        self.began = self.active
-        engine.deadlines.expect(self.began + engine.request_timeout)
-
-    def _work(self) -> bool:
-        if not self._shaken:
-            try:
-                self.sock.do_handshake()
-            except _WOULD_BLOCK:
-                return True
-            self._shaken, self.began = True, 0.0
-        return super()._work()
-
-    def _attend(self) -> bool:
-        return False
-
-    def close(self) -> None:
-        """Tell the client that it is the end, and close it."""
-        if self._shaken:
-            with contextlib.suppress(OSError, ValueError):
-                self.sock.unwrap()
-        super().close()

@@ -8,22 +8,30 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sparts.tasks.thrift.engine import Engine
+    from collections.abc import Callable, Iterable
 
 COARSE = 0.1
 """What share of a time limit it may be too late by."""
 
 
 class Deadlines:
-    """A thread that sleeps until the first connection is due, and for ever while none can be."""
+    """A thread that sleeps until the first connection is due, and for ever while none can be.
 
-    def __init__(self, engine: Engine, name: str) -> None:
-        self._engine = engine
+    Args:
+        look: called in the thread with the time (of `time.monotonic`), it closes what is due and
+            returns when the next will be.
+        limits: the time limits, in seconds, of which the shortest says how exact it has to be; 0
+            and infinity are none.
+        name: the server's, for the name of the thread.
+    """
+
+    def __init__(self, look: Callable[[float], float], limits: Iterable[float], name: str) -> None:
+        self._look = look
         self._changed = threading.Condition()
         self._next = inf
         self._over = False
-        limits = [s for s in (engine.request_timeout, engine.idle_timeout or inf) if s != inf]
-        self._step = min(limits, default=inf) * COARSE
+        self.step = min((limit for limit in limits if limit), default=inf) * COARSE
+        """Seconds between two looks, at the least."""
         self._thread = threading.Thread(target=self._run, name=f"{name} deadlines", daemon=True)
 
     def start(self) -> None:
@@ -53,5 +61,5 @@ class Deadlines:
                 if self._over:
                     return
                 self._next = inf
-            due = self._engine.look_at_time(monotonic())
-            self.expect(max(due, monotonic() + self._step))
+            due = self._look(monotonic())
+            self.expect(max(due, monotonic() + self.step))

@@ -10,7 +10,7 @@ from sparts.counters import SampleType, counter, labelled, samples
 from sparts.errors import StartError, UsageError
 from sparts.tasks.asyncio_loop import AsyncioLoopTask
 from sparts.thrift.binding import bind
-from sparts.thrift.processor import Processor
+from sparts.thrift.protocols import Processor
 from sparts.thrift.services import find_service
 from sparts.vtask import VTask
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from math import inf
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.clock import timeout_of
 from sparts.counters import CallbackCounter, counter
@@ -12,6 +13,7 @@ from sparts.option_types import duration, size
 from sparts.options import option
 from sparts.tasks.thrift.engine import Engine
 from sparts.tasks.thrift.server import ThriftServerTask
+from sparts.tasks.thrift.settings import Settings
 
 if TYPE_CHECKING:
     from sparts.vservice import VService
@@ -21,6 +23,11 @@ class NBServerTask(Listening, ThriftServerTask):
     """Serves thrift: framed, each client in the protocol that it speaks, binary or compact."""
 
     OPT_PREFIX = "thrift"
+
+    FIRST_REQUEST_GRACE: ClassVar[float] = 1.0
+    """Seconds that a client which has just connected, or got an answer, has to send its next
+    request when the task stops.
+    """
 
     n_threads = option(
         name="threads",
@@ -38,6 +45,13 @@ class NBServerTask(Listening, ThriftServerTask):
         reloadable=False,
         help="the longest request that is read; who sends a longer one is disconnected",
         advanced=True,
+    )
+    max_connections = option(
+        type=int,
+        default=10_000,
+        metavar="N",
+        reloadable=False,
+        help="connections that may be open at a time; who comes then is disconnected",
     )
     idle_timeout = option(
         type=duration,
@@ -63,6 +77,7 @@ class NBServerTask(Listening, ThriftServerTask):
     def __init__(self, service: VService) -> None:
         super().__init__(service)
         self._engine: Engine | None = None
+        self._hands_on = False
 
     @CallbackCounter
     def n_connections(self) -> float:
@@ -99,28 +114,56 @@ class NBServerTask(Listening, ThriftServerTask):
         """
         super().initTask()
         flag = f"--{self.option_prefix().replace('_', '-')}"
-        for name, value in (("threads", self.n_threads), ("max-frame", self.max_frame)):
+        for name, value in (
+            ("threads", self.n_threads),
+            ("max-frame", self.max_frame),
+            ("max-connections", self.max_connections),
+        ):
             if value < 1:
                 raise OptionError(f"{flag}-{name} must be 1 or more, not {value}.")
 
     def start(self) -> None:
-        """Begin to accept connections."""
+        """Begin to accept connections, and go on with those of the instance before."""
         # So that one can always talk to the clients, and one wait for a client that is alone.
         self.workers = 2 + (0 if self.all_inline else self.n_threads)
-        self._engine = Engine(self)
-        self._engine.listen(self.take_sockets())
+        self._engine = Engine(self._settings())
+        self._engine.listen(self.take_sockets(), self.service.listeners.take_kept(self.name))
         super().start()
         self.log_started()
+
+    def _settings(self) -> Settings:
+        return Settings(
+            logger=self.logger,
+            flag=f"--{self.option_prefix().replace('_', '-')}",
+            read=self.router.read,
+            ssl_context=self.ssl_context,
+            inline=self.all_inline,
+            threads=self.n_threads,
+            max_frame=self.max_frame,
+            max_connections=self.max_connections,
+            memory=self.memory,
+            idle_timeout=self.idle_timeout or 0.0,
+            request_timeout=self.request_timeout or inf,
+            grace=self.FIRST_REQUEST_GRACE,
+            n_accepted=self.n_accepted,
+            n_bad_requests=self.n_bad_requests,
+            n_refused=self.n_refused,
+            n_timeouts=self.n_timeouts,
+        )
 
     def _runloop(self) -> None:
         if self._engine is not None:
             self._engine.run()
 
     def stop(self) -> None:
-        """Accept no more connections, and let the calls finish that have come."""
+        """Accept no more connections, and let the calls finish that have come.
+
+        At a restart, connections go to the next instance as soon as no call of theirs runs.
+        """
         super().stop()
         if self._engine is not None:
-            self._engine.drain(self.stop_listening)
+            self._hands_on = self.service.restarting
+            self._engine.drain(self.stop_listening, self._hands_on)
 
     def join(self) -> None:
         """Wait until the last call has ended and its answer has been taken.
@@ -129,10 +172,13 @@ class NBServerTask(Listening, ThriftServerTask):
         """
         engine = self._engine
         if engine is not None:
-            if not engine.emptied.wait(timeout_of(self.seconds_to_stop())):
-                count = len(engine.connections)
-                self.logger.warning("%d clients were cut off: they took too long", count)
-            engine.finish()
+            engine.emptied.wait(timeout_of(self.seconds_to_stop()))
+            if self._hands_on and not self.service.restarting:
+                engine.drain_after_all(self.stop_listening)  # a stop has come meanwhile
+                engine.emptied.wait(timeout_of(self.seconds_to_stop()))
+            if cut := engine.finish():
+                self.logger.warning("%d clients were cut off: they took too long", cut)
             super().join()
             engine.close()
+            self.service.listeners.keep(self.name, engine.parted)
         self.close_sockets()

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sparts.counters import counter
 from sparts.errors import StartError, UsageError
+from sparts.option_types import size
+from sparts.options import option
 from sparts.tasks.thrift.handler import ThriftHandlerTask
-from sparts.thrift.processor import Method, Router
+from sparts.thrift.memory import Memory
+from sparts.thrift.processor import MAX_DECODED, Method, Router
 from sparts.thrift.services import find_service
 from sparts.vtask import VTask
 
@@ -27,6 +31,27 @@ class ThriftServerTask(VTask):
     ``TMultiplexedProtocol``). A call that names none goes to the handler of ``MODULE``, or to the
     only one."""
 
+    max_decoded = option(
+        type=size,
+        default=MAX_DECODED,
+        metavar="SIZE",
+        reloadable=False,
+        help="memory that the arguments of one call may take once decoded; what takes more is "
+        "refused",
+    )
+    max_memory = option(
+        type=size,
+        default="256MiB",
+        metavar="SIZE",
+        reloadable=False,
+        help="memory for the requests of all clients that arrive or wait; what takes more is "
+        "refused",
+    )
+
+    n_refused = counter(help="Connections and calls refused for lack of memory, or as too many.")
+
+    memory: Memory
+    """What is left for the requests of all clients; from `initTask` on."""
     router: Router
     """Finds the method that a message calls; from `initTask` on."""
 
@@ -41,7 +66,9 @@ class ThriftServerTask(VTask):
         Raises:
             StartError: there is none for ``MODULE``, or more than one without ``MULTIPLEX``.
         """
+        self.memory = Memory(self.max_memory)
         self.router = self.make_router()
+        self.router.max_decoded = self.max_decoded
         super().initTask()
 
     def make_router(self) -> Router:

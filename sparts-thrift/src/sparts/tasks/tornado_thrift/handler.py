@@ -135,7 +135,7 @@ class TornadoThriftHandler(RequestHandler):
             said = COMPACT if protocol is TCompactProtocol else BINARY
             raise WireError(f"it is not in the {said.name} protocol")
         try:
-            method, wire, sequence, arguments = router.read(body, 0, len(body))
+            method, wire, sequence, arguments, _ = router.read(body, 0, len(body))
         except RefusedError as refused:
             self._log_refused(refused)
             return refused.answer[_FRAME_LENGTH:]
