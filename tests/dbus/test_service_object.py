@@ -130,6 +130,16 @@ def test_whether_it_is_ready_is_told_with_the_status(session_bus: Daemon, statio
             assert 'string "Ready"' in monitor.read_until("boolean true")
 
 
+def test_expression_of_a_client_does_not_freeze_the_process(
+    session_bus: Daemon, station: Station
+) -> None:
+    station.setExportedValue("a" * 200, "x")
+    for method in ("getRegexCounters", "getRegexExportedValues"):
+        assert ask_fb303(session_bus, method, r"([\w.]+)+-") == "(@a{s" + (
+            "x} {},)" if "Counters" in method else "s} {},)"
+        )
+
+
 def test_fb303_is_there_without_thrift(session_bus: Daemon, station: Station) -> None:
     program = "import sparts.tasks.dbus.service_object, sys; print('thrift' in sys.modules)"
     done = subprocess.run(

@@ -83,6 +83,13 @@ def test_a_client_reads_counters() -> None:
             client.getRegexCounters("(")
 
 
+def test_expression_of_a_client_does_not_freeze_the_process() -> None:
+    with asked() as (service, client):
+        service.setExportedValue("a" * 200, "x")
+        for ask in (client.getRegexCounters, client.getRegexExportedValues):
+            assert ask(r"([\w.]+)+-") == {}
+
+
 def test_a_client_on_this_machine_reads_and_sets_options() -> None:
     with asked() as (service, client):
         assert client.getOptions()["batch"] == client.getOption("batch") == "10"

@@ -12,12 +12,12 @@ from __future__ import annotations
 import enum
 import json
 import math
-import re
 import threading
 from typing import TYPE_CHECKING, Any
 
 from sparts.errors import SpartsError
 from sparts.inbox import Message
+from sparts.patterns import matcher
 from sparts.states import ServiceStatus
 
 if TYPE_CHECKING:
@@ -104,9 +104,9 @@ class FB303:
         """Return the counters whose names a regular expression matches from their start on.
 
         Raises:
-            SpartsError: the expression is not valid.
+            SpartsError: the expression is not valid, too long, or needs an extra (`matcher`).
         """
-        matches = _pattern(regex).match
+        matches = matcher(regex)
         return {key: value for key, value in self.getCounters().items() if matches(key)}
 
     # -- exported values ---------------------------------------------------------------------------
@@ -128,9 +128,9 @@ class FB303:
         """Return the exported values whose names a regular expression matches from their start on.
 
         Raises:
-            SpartsError: the expression is not valid.
+            SpartsError: the expression is not valid, too long, or needs an extra (`matcher`).
         """
-        matches = _pattern(regex).match
+        matches = matcher(regex)
         return {key: value for key, value in self.getExportedValues().items() if matches(key)}
 
     # -- options -----------------------------------------------------------------------------------
@@ -199,13 +199,6 @@ def _text(value: Any) -> str:
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _pattern(regex: str) -> re.Pattern[str]:
-    try:
-        return re.compile(regex)
-    except re.error as error:
-        raise SpartsError(f"{regex!r} is not a regular expression: {error}.") from error
 
 
 def _profile(yappi: Any, wait: Callable[[], object]) -> str:
