@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import threading
+import time
+from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
 _making = threading.Lock()
+
+
+class Stopping(Protocol):
+    """What a context must know of its task: when the task is told to stop, and its time then."""
+
+    stop_event: threading.Event
+
+    def seconds_to_stop(self) -> float:
+        """Return the seconds that are left for work; infinite before the stop."""
 
 
 class ExecuteContext:
@@ -22,7 +33,7 @@ class ExecuteContext:
         future: the future that gets the outcome, or None.
     """
 
-    __slots__ = ("_began", "_running", "attempt", "deferred", "future", "item")
+    __slots__ = ("_began", "_running", "_task", "attempt", "deferred", "future", "item")
 
     def __init__(
         self,
@@ -38,10 +49,12 @@ class ExecuteContext:
         self.future = future
         self._began: float | None = None
         self._running: threading.Event | None = None
+        self._task: Stopping | None = None
 
-    def begin(self) -> None:
+    def begin(self, task: Stopping | None = None) -> None:
         """Note that the run begins now; called by the task, again for each attempt."""
         self._began = monotonic()
+        self._task = task
         if self._running is not None:
             self._running.set()
 
@@ -55,6 +68,23 @@ class ExecuteContext:
                 self._running.set()
             return self._running
 
+    def wait(self, seconds: float) -> bool:
+        """Wait in ``execute``: for a rate limit, or before another try. Blocks the thread.
+
+        Returns True after ``seconds``. A stop does not end the wait at once, because a queue still
+        works on its items then. It returns False a little before the time for the stop
+        (`VTask.seconds_to_stop`) is over: a quarter of it, at most one second. Then ``execute``
+        should end. In a coroutine, await `asyncio.sleep` instead: it is cancelled in time.
+        """
+        until = monotonic() + seconds
+        if self._task is not None and not self._task.stop_event.wait(_valid(seconds)):
+            return True
+        left = _valid(until - monotonic())
+        to_stop = inf if self._task is None else self._task.seconds_to_stop()
+        granted = min(left, to_stop - min(1.0, to_stop / 4))
+        time.sleep(granted)
+        return granted == left
+
     @property
     def elapsed(self) -> float:
         """Seconds since the present attempt began, 0.0 before."""
@@ -67,3 +97,8 @@ class ExecuteContext:
     def __repr__(self) -> str:
         """Show the item and the attempt."""
         return f"<ExecuteContext of {self.item!r}, attempt {self.attempt}>"
+
+
+def _valid(seconds: float) -> float:
+    """Return seconds as `threading` and `time` accept them."""
+    return min(max(0.0, seconds), threading.TIMEOUT_MAX)

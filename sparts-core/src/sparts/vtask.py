@@ -66,7 +66,8 @@ class VTask:
         self.logger = logging.getLogger(f"{service.name}.{self.name}")
         self.threads: list[threading.Thread] = []
         self.stop_event = threading.Event()
-        """Set when the task shall stop; wait on it instead of sleeping."""
+        """Set when the task must stop; wait on it in `_runloop` instead of sleeping. In ``execute``
+        of a queue or periodic task use ``context.wait(seconds)``: items are still worked on."""
         self.stop_deadline: float | None = None
         """When the task must have stopped, by `time.monotonic`; None: not told to, or no limit."""
         self._stop_reserve = 0.0

@@ -109,7 +109,7 @@ class EventTask(VTask):
         count, took = self.n_iterations.increment, self.execute_duration_ms.add
         while (run := runs.next(worker, clock)) is not None:
             began = clock.monotonic()
-            run.context.begin()
+            run.context.begin(self)
             try:
                 try:
                     result = self.execute(run.context)

@@ -248,7 +248,7 @@ class QueueTask(VTask):
         late_error: BaseException | None = None
         try:
             while (context := take()) is not None:
-                context.begin()
+                context.begin(self)
                 try:
                     result = execute(context.item, context)
                 except BaseException as error:
