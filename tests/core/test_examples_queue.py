@@ -110,7 +110,7 @@ class S(VService):
     TASKS = ["{name}"]
 S.initFromCLI()
 """
-    status, output = run_to_end([sys.executable, "-c", code, "--help"], cwd=tmp_path)
+    status, output = run_to_end([sys.executable, "-c", code, "--help-all"], cwd=tmp_path)
     assert status == 0, output
     for option in ("workers", "max-items", "max-attempts"):
         assert f"--{name}-{option}" in output

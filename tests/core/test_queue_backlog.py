@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sparts.context import ExecuteContext
 from sparts.errors import TaskStoppedError
-from sparts.tasks.backlog import ArrivalBacklog
+from sparts.tasks.memory_backlog import ArrivalBacklog
 
 SOON = 10
 """Seconds that something which happens at once may take on a busy machine."""
@@ -36,13 +36,13 @@ def test_item_that_comes_while_all_is_given_up_is_refused() -> None:
     backlog._ready = Interrupted(backlog.give_up)
     with pytest.raises(TaskStoppedError, match="Task takes no more items"):
         backlog.put("late")
-    assert backlog.give_up() == []
+    assert backlog.give_up().dropped == []
 
 
 def test_item_that_comes_just_before_all_is_given_up_is_handed_over() -> None:
     backlog = ArrivalBacklog("Task", 0, [])
     backlog.put("in time")
-    assert [context.item for context in backlog.give_up()] == ["in time"]
+    assert [context.item for context in backlog.give_up().dropped] == ["in time"]
 
 
 def test_item_that_comes_while_a_worker_goes_to_rest_is_not_missed() -> None:
@@ -51,10 +51,10 @@ def test_item_that_comes_while_a_worker_goes_to_rest_is_not_missed() -> None:
     class Late(ArrivalBacklog):
         """Gets an item, from a thread that has seen no idle worker, when a worker goes to rest."""
 
-        def _rest(self) -> None:
+        def _rest(self, seconds: float | None = None) -> None:
             if not taken and not self._ready:
                 self._ready.append(ExecuteContext(item="late"))
-            super()._rest()
+            super()._rest(seconds)
 
     backlog = Late("Task", 0, [])
     worker = threading.Thread(target=lambda: taken.append(backlog.take()), daemon=True)

@@ -27,7 +27,7 @@ def test_results_come_in_the_order_of_the_items() -> None:
             return item * 10
 
     with running(Backwards) as service:
-        assert list(service.requireTask(Backwards).map(range(4))) == [0, 10, 20, 30]
+        assert list(service.requireTask(Backwards).imap(range(4))) == [0, 10, 20, 30]
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_results_come_in_the_order_of_the_items() -> None:
 def test_any_iterable_will_do(items: Any) -> None:
     items, copy = itertools.tee(items) if isinstance(items, Iterator) else (items, items)
     with running(Echo) as service:
-        assert list(service.requireTask(Echo).map(items)) == list(copy)
+        assert list(service.requireTask(Echo).imap(items)) == list(copy)
 
 
 def test_items_without_end_are_taken_a_bounded_number_ahead() -> None:
@@ -48,7 +48,7 @@ def test_items_without_end_are_taken_a_bounded_number_ahead() -> None:
             yield number
 
     with running(Echo) as service:
-        results = service.requireTask(Echo).map(without_end(), ahead=10)
+        results = service.requireTask(Echo).imap(without_end(), ahead=10)
         assert len(drawn) == 10
         assert list(itertools.islice(results, 500)) == list(range(500))
         assert len(drawn) == 510
@@ -57,7 +57,7 @@ def test_items_without_end_are_taken_a_bounded_number_ahead() -> None:
 def test_items_are_submitted_before_anybody_reads_the_results() -> None:
     with running(Gated) as service:
         task = service.requireTask(Gated)
-        results = task.map(["item"])
+        results = task.imap(["item"])
         assert task.begun() == "item"
         task.gate.put(1)
         assert next(results) == 1
@@ -65,13 +65,13 @@ def test_items_are_submitted_before_anybody_reads_the_results() -> None:
 
 def test_more_items_than_the_queue_takes_are_mapped() -> None:
     with running(Echo, argv=["--Echo-max-items", "3"]) as service:
-        assert list(service.requireTask(Echo).map(range(2000), SOON)) == list(range(2000))
+        assert list(service.requireTask(Echo).imap(range(2000), SOON)) == list(range(2000))
 
 
 def test_time_is_for_the_whole_and_what_has_not_begun_is_cancelled() -> None:
     with running(Gated) as service:
         task = service.requireTask(Gated)
-        results = task.map(["stuck", "waiting"], timeout=0.05)
+        results = task.imap(["stuck", "waiting"], timeout=0.05)
         assert task.begun() == "stuck"
         with pytest.raises(TimeoutError):
             next(results)
@@ -85,7 +85,7 @@ def test_time_is_for_the_whole_and_what_has_not_begun_is_cancelled() -> None:
 def test_exception_of_an_item_is_raised_in_its_place_and_cancels_the_rest() -> None:
     with running(Gated) as service:
         task = service.requireTask(Gated)
-        results = task.map("abcd")
+        results = task.imap("abcd")
         task.gate.put(1)
         assert task.begun() == "a"
         assert next(results) == 1
@@ -105,13 +105,13 @@ def test_exception_of_the_iterable_reaches_the_caller() -> None:
         raise KeyError("source")
 
     with running(Echo) as service, pytest.raises(KeyError, match="source"):
-        service.requireTask(Echo).map(broken())
+        service.requireTask(Echo).imap(broken())
 
 
 def test_results_that_nobody_wants_any_more_are_cancelled() -> None:
     with running(Gated) as service:
         task = service.requireTask(Gated)
-        results = task.map(range(100))
+        results = task.imap(range(100))
         assert task.begun() == 0
         del results
         task.gate.put(None)
@@ -123,6 +123,6 @@ def test_progress_tells_how_many_of_how_many() -> None:
     seen: list[tuple[int, int | None]] = []
     with running(Echo) as service:
         task = service.requireTask(Echo)
-        list(task.map("abc", progress=lambda done, total: seen.append((done, total))))
-        list(task.map(iter("ab"), progress=lambda done, total: seen.append((done, total))))
+        list(task.imap("abc", progress=lambda done, total: seen.append((done, total))))
+        list(task.imap(iter("ab"), progress=lambda done, total: seen.append((done, total))))
     assert seen == [(1, 3), (2, 3), (3, 3), (1, None), (2, None)]

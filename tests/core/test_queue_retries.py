@@ -25,8 +25,6 @@ def timed(base: type[Gated], **attributes: Any) -> type[Gated]:
 class Stubborn(QueueTask):
     """Says "later" as often as an item says, and remembers the attempts."""
 
-    RETRY_WAIT = 0.0
-
     def execute(self, item: int, context: ExecuteContext) -> int:
         """Work at the last of so many attempts."""
         if context.attempt < item:
@@ -128,9 +126,12 @@ def test_worker_that_keeps_the_time_hands_it_on_when_it_gets_work() -> None:
 
 
 def test_wait_between_attempts_grows_to_a_limit_with_jitter() -> None:
-    service = make_service(Gated)
+    class Waiting(Gated):
+        RETRY_WAIT = 0.1
+
+    service = make_service(Waiting)
     service.tasks.create(service)
-    task = service.requireTask(Gated)
+    task = service.requireTask(Waiting)
     for attempt, longest in ((1, 0.1), (2, 0.2), (3, 0.4), (10, 51.2), (11, 60.0), (5000, 60.0)):
         waits = {task.retry_after(ExecuteContext(attempt)) for _ in range(100)}
         assert len(waits) > 50

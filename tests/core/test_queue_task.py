@@ -83,9 +83,18 @@ def test_workers_and_max_items_are_options() -> None:
         assert (len(task.threads), task.queue.maxsize, task.max_attempts) == (3, 7, 2)
 
 
-def test_task_without_workers_is_wrong_use() -> None:
-    with pytest.raises(UsageError, match="from 1 up"):
-        make_service(Echo, argv=["--Echo-workers", "0"])
+def test_task_without_workers_only_takes_items(caplog: pytest.LogCaptureFixture) -> None:
+    class Submitting(Gated):
+        WORKERS = 0
+
+    with running(Submitting) as service:
+        task = service.requireTask(Submitting)
+        future = task.submit("submitted")
+        task.queue.put("put")
+        assert (task.threads, task.queue_depth()) == ([], 2)
+    assert task.dropped == ["submitted", "put"]
+    assert future.cancelled()
+    assert "Submitting has no workers: its items wait here" in caplog.text
 
 
 def test_item_counts_as_completed_before_its_future_ends() -> None:

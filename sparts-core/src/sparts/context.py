@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
+
+from sparts.errors import text_of
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -26,6 +29,9 @@ class Stopping(Protocol):
 class ExecuteContext:
     """One run, or one item's way through a queue, with all its attempts.
 
+    It owns the future and the deferred that wait for the outcome: everything that begins or ends
+    them calls `claim`, `set_result` or `set_exception`.
+
     Attributes:
         attempt: 1 at first, one more after each `TryLater`.
         item: what is worked on; None in a task without items. Contexts are ordered by it.
@@ -33,7 +39,7 @@ class ExecuteContext:
         future: the future that gets the outcome, or None.
     """
 
-    __slots__ = ("_began", "_running", "_task", "attempt", "deferred", "future", "item")
+    __slots__ = ("_began", "_ended", "_running", "_task", "attempt", "deferred", "future", "item")
 
     def __init__(
         self,
@@ -48,15 +54,94 @@ class ExecuteContext:
         self.deferred = deferred
         self.future = future
         self._began: float | None = None
+        self._ended: float | None = None
         self._running: threading.Event | None = None
         self._task: Stopping | None = None
 
+    # -- who waits for the outcome -----------------------------------------------------------------
+
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody waits for the outcome."""
+        return self.future is not None or self.deferred is not None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the run shall still be done: its future was not cancelled."""
+        return self.future is None or not self.future.cancelled()
+
+    def claim(self) -> bool:
+        """Note in the future that work begins, so that it cannot be cancelled any more.
+
+        False: it was cancelled before, so that nothing shall be done.
+        """
+        future = self.future
+        if future is not None and self.attempt == 1:
+            try:
+                return future.set_running_or_notify_cancel()
+            except RuntimeError:  # it came with the context, and somebody else began or ended it
+                pass
+        return True
+
+    def start(self) -> bool:
+        """Note that work begins, as `claim` and `begin` do; False if it was cancelled before."""
+        if not self.claim():
+            return False
+        self.begin()
+        return True
+
+    def set_result(self, result: Any) -> None:
+        """End the future and the deferred with a result, unless they have ended.
+
+        A deferred fires in the thread of Twisted's reactor, if one runs.
+
+        Raises:
+            Exception: what the deferred's own callbacks let through.
+        """
+        if self.future is not None:
+            try:
+                self.future.set_result(result)
+            except Exception:
+                if not self.future.done():  # else cancelled, or ended when the task was stopped
+                    raise
+        if self.deferred is not None:
+            _fire(self.deferred, "callback", result)
+
+    def set_exception(self, error: BaseException) -> bool:
+        """End the future and the deferred with an exception; False if nobody waits.
+
+        `concurrent.futures.CancelledError` cancels a future that has not begun. For the rest, see
+        `set_result`.
+        """
+        from concurrent.futures import CancelledError  # which a bare service does without
+
+        future = self.future
+        if isinstance(error, StopIteration):  # a coroutine that waits would never get one
+            error, cause = RuntimeError(f"StopIteration was raised: {text_of(error)}"), error
+            error.__cause__ = cause
+        if future is not None and not (isinstance(error, CancelledError) and future.cancel()):
+            try:
+                future.set_exception(error)
+            except Exception:
+                if not future.done():
+                    raise
+        if self.deferred is not None:
+            _fire(self.deferred, "errback", error)
+        return self.awaited
+
+    # -- time --------------------------------------------------------------------------------------
+
     def begin(self, task: Stopping | None = None) -> None:
         """Note that the run begins now; called by the task, again for each attempt."""
-        self._began = monotonic()
+        self._began, self._ended = monotonic(), None
         self._task = task
         if self._running is not None:
             self._running.set()
+
+    def stop(self) -> float:
+        """Note that the attempt has ended, and return `elapsed`, which stays so."""
+        self._ended = monotonic()
+        return 0.0 if self._began is None else self._ended - self._began
 
     @property
     def running(self) -> threading.Event:
@@ -87,8 +172,15 @@ class ExecuteContext:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the present attempt began, 0.0 before."""
-        return 0.0 if self._began is None else monotonic() - self._began
+        """Seconds since the present attempt began, or that it took; 0.0 before it begins."""
+        if self._began is None:
+            return 0.0
+        return (monotonic() if self._ended is None else self._ended) - self._began
+
+    @property
+    def timer(self) -> Timer:
+        """The stopwatch of the present attempt."""
+        return Timer(self)
 
     def __lt__(self, other: ExecuteContext) -> bool:
         """Order by item."""
@@ -96,7 +188,35 @@ class ExecuteContext:
 
     def __repr__(self) -> str:
         """Show the item and the attempt."""
-        return f"<ExecuteContext of {self.item!r}, attempt {self.attempt}>"
+        return f"<{type(self).__name__} of {self.item!r}, attempt {self.attempt}>"
+
+
+class Timer:
+    """The stopwatch of a context: `start`, `stop` and `elapsed` are those of its attempt."""
+
+    def __init__(self, context: ExecuteContext) -> None:
+        self.start = context.begin
+        self.stop = context.stop
+        self._context = context
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds; see `ExecuteContext.elapsed`."""
+        return self._context.elapsed
+
+
+def _fire(deferred: Any, method: str, outcome: Any) -> None:
+    """Call a deferred, unless it was called, in the thread of Twisted's reactor if one runs."""
+
+    def fire() -> None:
+        if not getattr(deferred, "called", False):
+            getattr(deferred, method)(outcome)
+
+    reactor = sys.modules.get("twisted.internet.reactor")
+    if reactor is not None and reactor.running:
+        reactor.callFromThread(fire)
+    else:
+        fire()
 
 
 def _valid(seconds: float) -> float:

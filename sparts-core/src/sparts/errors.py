@@ -72,6 +72,11 @@ def _masked(text: str) -> str:
     return shown
 
 
+FATAL = (SystemExit, KeyboardInterrupt, MemoryError)
+"""What always ends the service when it leaves ``execute`` or a worker. All else counts there as an
+`Exception` does, also `asyncio.CancelledError`, `GeneratorExit` and others."""
+
+
 class SpartsError(Exception):
     """Base of every error that sparts itself raises."""
 

@@ -1,4 +1,4 @@
-"""AsyncBacklog: a backlog whose workers are coroutines."""
+"""The backlog in memory whose workers are coroutines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import asyncio
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from sparts.tasks.backlog import BETWEEN, Backlog
+from sparts.tasks.backlog import AsyncBacklog
+from sparts.tasks.memory_backlog import BETWEEN, MemoryBacklog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from sparts.loops import LoopTask
 
 
-class AsyncBacklog(Backlog):
+class AsyncMemoryBacklog(MemoryBacklog, AsyncBacklog):
     """Items in order of arrival, which any thread puts in and coroutines of one loop take."""
 
     _worker = staticmethod(asyncio.current_task)
@@ -25,11 +26,6 @@ class AsyncBacklog(Backlog):
         """Say on which loop the workers live; before any takes an item."""
         self._workers = loop_task.threads  # who must not wait for room
         self._post = loop_task.post_if_open
-
-    @property
-    def given_up(self) -> bool:
-        """Whether what is not done by now is not waited for any more."""
-        return self._given_up
 
     async def take_async(self) -> ExecuteContext | None:
         """Wait for an item and mark it as worked on; None when the worker shall end."""

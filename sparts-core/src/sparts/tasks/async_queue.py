@@ -5,19 +5,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from concurrent.futures import CancelledError, wait
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sparts.clock import timeout_of
-from sparts.errors import LoopStoppedError
+from sparts.errors import LoopStoppedError, UsageError
 from sparts.options import option
-from sparts.tasks.async_backlog import AsyncBacklog
+from sparts.tasks.async_backlog import AsyncMemoryBacklog
 from sparts.tasks.asyncio import AsyncioTask
+from sparts.tasks.backlog import AsyncBacklog
 from sparts.tasks.queue import ExecuteContext, QueueTask, TryLater
+
+if TYPE_CHECKING:
+    from sparts.tasks.item_work import Item, Result
+else:
+    Item = Result = Any
 
 __all__ = ["AsyncQueueTask", "ExecuteContext", "TryLater"]
 
 
-class AsyncQueueTask(AsyncioTask, QueueTask):
+class AsyncQueueTask(AsyncioTask, QueueTask[Item, Result]):
     """Awaits `execute` for the items of its queue, for up to ``WORKERS`` of them at a time.
 
     All that `QueueTask` says of items holds for it. Two things differ. A coroutine cannot wait for
@@ -29,8 +35,10 @@ class AsyncQueueTask(AsyncioTask, QueueTask):
 
     WORKERS: int = 100
     """How many items are worked on at a time at most."""
-    backlog_class = AsyncBacklog
-    queue: AsyncBacklog
+
+    backlog_class = AsyncMemoryBacklog
+
+    _gave_up = False  # what is not done by now is not waited for any more
 
     workers = option(
         type=QueueTask.workers.type,
@@ -40,7 +48,9 @@ class AsyncQueueTask(AsyncioTask, QueueTask):
         reloadable=False,
     )
 
-    async def execute(self, item: Any, context: ExecuteContext) -> Any:
+    async def execute(  # type: ignore[override]
+        self, item: Item, context: ExecuteContext
+    ) -> Result:
         """Work on an item; called in the loop. See `QueueTask` for what becomes of the item.
 
         It may still be called after `running` has become False, see ``DRAIN``.
@@ -50,30 +60,33 @@ class AsyncQueueTask(AsyncioTask, QueueTask):
     def initTask(self) -> None:  # noqa: N802
         """Check how the class is set up; ``UsageError`` if wrongly."""
         super().initTask()
+        if not isinstance(self.queue, AsyncBacklog):
+            raise UsageError(f"{self.name}.make_backlog() must return an AsyncBacklog.")
         self.queue.live_on(self.loop_task)
 
     def start(self) -> None:
-        """Start the workers in the loop."""
+        """Start the backlog, and the workers in the loop."""
         self.queue.clock = self.clock
+        self.queue.start()
         super().start()
 
     async def run(self) -> None:
         """Work on items until the task is told to stop and, if ``DRAIN``, none is left."""
         queue, execute = self.queue, self.execute
+        assert isinstance(queue, AsyncBacklog)  # noqa: S101 - as initTask has made sure
+        success = self._overridden("work_success")
         late_error: BaseException | None = None
         try:
             while (context := await queue.take_async()) is not None:
-                context.begin()
+                context.begin(self)
                 try:
                     result = await execute(context.item, context)
+                    if success is not None:
+                        success(context, result)
                 except BaseException as error:
-                    self.execute_duration_ms.add(context.elapsed * 1000)
                     late_error = self._failed(context, self._cause(context, error)) or late_error
                 else:
-                    self.execute_duration_ms.add(context.elapsed * 1000)
-                    self.n_completed.increment()
-                    queue.done(context)
-                    self._end(context, result)
+                    self._succeeded(context, result)
         finally:
             queue.worker_left()
         if late_error is not None:
@@ -83,7 +96,7 @@ class AsyncQueueTask(AsyncioTask, QueueTask):
         """Return what an item failed by; raise a cancellation that does not concern it alone."""
         if not isinstance(error, asyncio.CancelledError):
             return error
-        if self.queue.given_up:
+        if self._gave_up:
             raise error
         if not self.loop_task.open:
             context.attempt += 1
@@ -100,7 +113,9 @@ class AsyncQueueTask(AsyncioTask, QueueTask):
         if self._stopped is not None:
             wait([self._stopped], timeout_of(self.seconds_to_stop()))
         try:
-            self._drop(self.queue.give_up())
+            self._gave_up = True
+            self._give_up()
+            self._hand_over()
         finally:
             with contextlib.suppress(LoopStoppedError):
                 self.loop_task.call(self._end_workers, 0.0)

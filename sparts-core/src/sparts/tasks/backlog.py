@@ -1,336 +1,249 @@
-"""Backlog: the items of a queue task, from when they are put in to when they are done."""
+"""What a queue task works on: a backlog, in memory, on a broker, or one of your own.
+
+A `Backlog` holds the items of a queue task from when they are put in to when they are done. Write
+one by subclassing `Backlog` (or `AsyncBacklog`, whose workers are coroutines), return it from
+`sparts.tasks.queue.QueueTask.make_backlog`, and try it with
+`sparts.testing.backlogs.BacklogContract`.
+
+Who calls what:
+
+* Anybody, from any thread: `put`, `put_nowait`, `put_many`, `add`, `get`, `task_done`, `join`,
+  `qsize`, `depth`, `empty`, `full`.
+* The workers of the task: `take`, then for each item one of `done`, or `put_back`, or `bury` and
+  then `done`; at their end `worker_left`.
+* The task, in the lifecycle thread: `start`, `close`, `give_up`.
+
+An item is a `sparts.context.ExecuteContext` in here. It owns the future that waits for the outcome:
+call its `claim` before a worker gets it, and its `set_result` or `set_exception` when it is done. A
+backlog that has sent an item elsewhere subclasses it, so that these reach who waits there.
+"""
 
 from __future__ import annotations
 
-import threading
-from collections import deque
-from heapq import heappop, heappush
-from itertools import count
-from math import inf
-from queue import Full
-from threading import get_ident
-from time import monotonic
-from typing import TYPE_CHECKING, Any
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sparts.clock import SYSTEM
 from sparts.context import ExecuteContext
 from sparts.errors import TaskStoppedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from concurrent.futures import Future
+    from collections.abc import Iterable
 
     from sparts.clock import Clock
+    from sparts.loops import LoopTask
+
+__all__ = ["AsyncBacklog", "Backlog", "Leftovers", "RefusedError"]
 
 
-#: Stands for the item of a worker that is about to take one, or has just done one.
-BETWEEN = ExecuteContext()
+class RefusedError(NotImplementedError):
+    """This kind of backlog cannot do that; the message says why."""
 
 
-class Backlog:
-    """Items in order of arrival: waiting, put off, being worked on. Safe for threads.
+class Leftovers(NamedTuple):
+    """What a backlog has not done when its task has stopped."""
 
-    What a `queue.Queue` has too is for everybody; the other methods are the task's.
+    dropped: list[ExecuteContext]
+    """Those that nobody will work on: first those in work, then those that wait, in order."""
+    returned: list[ExecuteContext]
+    """Those that went back to where other processes, or the next one, take them."""
+
+
+class Backlog(ABC):
+    """Items that wait, that were put off, and that are worked on. Safe for threads.
 
     Args:
         name: the task's, for errors.
         maxsize: how many items may wait; 0: any number.
-        workers: the task's worker threads; the list may grow.
     """
 
-    _worker: Callable[[], Any] = staticmethod(get_ident)
-    """Tells workers apart: what it returns is the calling one's own."""
+    clock: Clock = SYSTEM
+    """Where time comes from; the task sets its own before `start`."""
 
-    def __init__(self, name: str, maxsize: int, workers: list[threading.Thread]) -> None:
+    def __init__(self, name: str, maxsize: int = 0) -> None:
         self.name = name
         self.maxsize = maxsize
-        self.clock: Clock = SYSTEM
-        self._workers = workers
-        self._lock = threading.Lock()  # guards what follows
-        self._work = threading.Condition(self._lock)
-        self._room = threading.Condition(self._lock)
-        self._quiet = threading.Condition(self._lock)
-        self._ready: Any = deque()
-        self._later: list[tuple[float, int, ExecuteContext]] = []
-        self._running: dict[Any, ExecuteContext] = {}  # by worker
-        self._numbers = count()
-        self._idle = 0  # workers that wait
-        self._bells: list[Any] = []  # what wakes those of them that wait for no time
-        self._waking = False  # one of them was woken, and has not looked yet
-        self._alarm = inf  # when one of them wakes by itself, for what was put off
-        self._blocked: set[int] = set()  # threads that wait for room
-        self._closed = False
-        self._given_up = False
-        self._drain_until = -inf
 
-    # -- as queue.Queue has it ---------------------------------------------------------------------
+    # -- for anybody -------------------------------------------------------------------------------
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         """Add an item (or an `ExecuteContext`, whose future or deferred gets the outcome).
 
-        While as many items wait as may, this waits, at most ``timeout`` seconds.
+        While as many items wait as may, this waits, at most ``timeout`` seconds. When it returns,
+        the item is kept as safely as this backlog keeps items: it returns only after a broker has
+        confirmed it.
 
         Raises:
             queue.Full: there is no room, and shall be no waiting, or was none in time; or every
                 worker of the task would wait for room that only they can make.
             TaskStoppedError: the task is stopping, or has stopped.
         """
-        self.add(item if type(item) is ExecuteContext else ExecuteContext(1, item), block, timeout)
+        context = item if isinstance(item, ExecuteContext) else ExecuteContext(1, item)
+        self.add(context, block, timeout)
 
     def put_nowait(self, item: Any) -> None:
         """Add an item at once; ``queue.Full`` if there is no room."""
         self.put(item, block=False)
 
+    def put_many(
+        self, items: Iterable[Any], block: bool = True, timeout: float | None = None
+    ) -> None:
+        """Add items as `put` does, each within ``timeout`` seconds.
+
+        After an error, those before it have been added. Override it where many together cost less.
+        """
+        for item in items:
+            self.put(item, block, timeout)
+
+    @abstractmethod
+    def add(self, context: ExecuteContext, block: bool = True, timeout: float | None = None) -> Any:
+        """Add an item as `put` does, and return the future that gets its outcome, if one does.
+
+        `QueueTask.submit` calls it with the future that it returns.
+        """
+
+    @abstractmethod
     def qsize(self) -> int:
-        """How many items wait, those that were put off among them."""
-        return len(self._ready) + len(self._later)
+        """How many items wait, those that were put off among them. It may ask a broker and wait.
+
+        Raises:
+            RefusedError: that cannot be known.
+        """
+
+    def depth(self) -> int:
+        """`qsize` for the counter ``queue_depth``: never waits, so it may be what was known last.
+
+        The default is `qsize`. The counter is left out while this raises.
+        """
+        return self.qsize()
 
     def empty(self) -> bool:
-        """Whether no item waits."""
+        """Whether no item waits; see `qsize`."""
         return not self.qsize()
 
     def full(self) -> bool:
-        """Whether there is no room for another item."""
+        """Whether there is no room for another item; see `qsize`."""
         return 0 < self.maxsize <= self.qsize()
 
     def join(self) -> None:
-        """Wait until no item waits or is worked on."""
-        with self._lock:
-            while self._ready or self._later or self._running:
-                self._quiet.wait()
+        """Wait until no item waits or is worked on.
+
+        Raises:
+            RefusedError: the default, for a backlog that others put items in and take them from.
+        """
+        raise RefusedError(
+            f"{self.name} cannot be joined: {type(self).__name__} does not know when all is done."
+        )
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """Take an item out by hand, and work on it outside of the task; then call `task_done`.
+
+        If somebody waits for the outcome, that is the `ExecuteContext`: call its ``set_result`` or
+        ``set_exception``.
+
+        Raises:
+            queue.Empty: none came within ``timeout`` seconds, or at once with ``block=False``.
+            TaskStoppedError: the task is stopping.
+            RefusedError: the default.
+        """
+        raise RefusedError(f"Only the workers of {self.name} take its items.")
+
+    def get_nowait(self) -> Any:
+        """Take an item out by hand, at once; ``queue.Empty`` if none waits."""
+        return self.get(block=False)
+
+    def task_done(self) -> None:
+        """Note that an item from `get` is done; ``ValueError`` if called too often."""
+        raise RefusedError(f"Only the workers of {self.name} take its items.")
+
+    # -- for the workers ---------------------------------------------------------------------------
+
+    @abstractmethod
+    def take(self) -> ExecuteContext | None:
+        """Wait for an item, `ExecuteContext.claim` it and return it; None: the worker shall end.
+
+        What cannot be claimed was cancelled, and is passed over. A worker has one item at a time.
+        """
+
+    @abstractmethod
+    def done(
+        self, context: ExecuteContext, result: Any = None, error: BaseException | None = None
+    ) -> None:
+        """Finish the calling worker's item: forget it, and hand the outcome to who waits for it.
+
+        A remote backlog sends the outcome first, and acknowledges the item then. An exception is
+        logged.
+        """
+
+    def bury(self, context: ExecuteContext, error: BaseException) -> None:  # noqa: B027 - optional
+        """Keep an item that is given up, where others find it; called by its worker.
+
+        Called before `QueueTask.on_dead_letter`, so that the item is safe whatever that does; then
+        `done` is called with the error. The default keeps nothing. An exception is logged, and
+        `done` is called all the same: an item that could not be kept must not be forgotten there.
+        """
+
+    @abstractmethod
+    def put_back(self, context: ExecuteContext, seconds: float) -> bool:
+        """Have the calling worker's item come again after ``seconds``; False if it was given up.
+
+        ``context.attempt`` is that of the next attempt. It waits without a worker, needs no room,
+        and who waits for its outcome waits on.
+        """
+
+    @abstractmethod
+    def worker_left(self) -> None:
+        """Note that the calling worker ends, or pauses after a failure. It has no item any more."""
 
     # -- for the task ------------------------------------------------------------------------------
 
-    def add(
-        self, context: ExecuteContext, block: bool = True, timeout: float | None = None
-    ) -> Future[Any] | None:
-        """Add an item as `put` does, and return the future that gets its outcome, if one does."""
-        with self._lock:
-            if self._closed or self.maxsize:
-                self._wait_for_room(block, timeout)
-            self._push(context)
-            if self._idle and not self._waking:
-                self._wake()
-        return context.future
+    def start(self) -> None:  # noqa: B027 - optional
+        """Begin to work: connect, consume; called once, before the first `take`.
 
-    def take(self) -> ExecuteContext | None:
-        """Wait for an item and mark it as worked on; None when the worker shall end."""
-        me = self._worker()
-        with self._lock:
-            while (context := self._next(me)) is BETWEEN:
-                self._rest()
-        return context
-
-    def done(self, context: ExecuteContext) -> None:
-        """Note that the calling worker is done with its item."""
-        self._running[self._worker()] = BETWEEN
-
-    def put_back(self, context: ExecuteContext, seconds: float) -> bool:
-        """Have the calling worker's item wait again, for ``seconds``; False if it was given up."""
-        with self._lock:
-            if self._running.pop(self._worker(), None) is None:
-                return False
-            due = self.clock.monotonic() + seconds
-            heappush(self._later, (due, next(self._numbers), context))
-        return True  # the worker comes to `take` or `worker_left` next, where the time is kept
-
-    def worker_left(self) -> None:
-        """Note that the calling worker ends by a failure, or pauses for it."""
-        with self._lock:
-            self._running.pop(self._worker(), None)
-            self._quiet.notify_all()
-            if self._idle and not self._waking and self._is_due():
-                self._wake()
-
-    def close(self, drain: float | None) -> None:
-        """Take no more items. Those that there are may still be taken, for ``drain`` seconds.
-
-        ``inf`` is for any time, None not at all.
+        `add` may be called before. The default does nothing. An exception fails the start.
         """
-        with self._lock:
-            self._closed = True
-            if drain is not None:
-                self._drain_until = self.clock.monotonic() + drain
-            self._wake_all()
 
-    def give_up(self) -> list[ExecuteContext]:
-        """End it all, and return what is not done: being worked on, waiting, put off."""
-        with self._lock:
-            self._closed = self._given_up = True
-            self._drain_until = -inf
-            left = [context for context in self._running.values() if context is not BETWEEN]
-            while (waiting := self._pop()) is not None:
-                left.append(waiting)
-            left += [context for _, _, context in sorted(self._later, key=lambda entry: entry[:2])]
-            self._later.clear()
-            self._running.clear()
-            self._wake_all()
-            self._quiet.notify_all()
-        return left
+    @abstractmethod
+    def close(self, drain: float | None) -> None:
+        """Take no more items: `add` raises `closed_error`, also where it waits for room.
 
-    # -- with the lock held ------------------------------------------------------------------------
+        Those that there are may still be taken for ``drain`` seconds (``inf``: for any time; None:
+        not at all); then, and when none is left, `take` returns None to every worker. Called again
+        with None, it ends the drain. A remote backlog stops consuming, so that only what this
+        process has got is drained. It must not wait.
+        """
 
-    def _next(self, me: Any) -> ExecuteContext | None:
-        """Take an item; None when the worker shall end, `BETWEEN` when there is none to take."""
-        while True:
-            if self._later:
-                self._promote()
-            if not self._ready or (self._closed and self._drain_until == -inf):
-                break
-            context = self._pop()
-            if context is None:
-                continue
-            if self._blocked:
-                self._room.notify()
-            if not _begins(context):
-                self._forget(context)
-                continue
-            self._running[me] = context
-            if self._idle and not self._waking and self._is_due():
-                self._wake()
-            return context
-        self._running.pop(me, None)
-        if not self._running:
-            self._quiet.notify_all()
-        if self._closed and not (self._later and self._later[0][0] < self._drain_until):
-            self._wake_all()  # those who waited for what this worker did last may end, too
-            return None
-        return BETWEEN
+    @abstractmethod
+    def give_up(self) -> Leftovers:
+        """End it all, and return what is not done, once; called after `close`.
 
-    def _push(self, context: ExecuteContext) -> None:
-        self._ready.append(context)
+        The task ends the futures of what is dropped. A remote backlog also ends those which wait
+        here for what is done elsewhere. Later calls of workers have no effect.
+        """
 
-    def _pop(self) -> ExecuteContext | None:
-        try:
-            return self._ready.popleft()  # type: ignore[no-any-return]
-        except IndexError:
-            return None
-
-    def _forget(self, context: ExecuteContext) -> None:
-        """Note that an item will not be worked on, because it was cancelled."""
-
-    def _is_due(self) -> bool:
-        """Whether an idle worker has something to do, or a time to keep that none keeps."""
-        return bool(self._ready) or (bool(self._later) and self._later[0][0] < self._alarm)
-
-    def _wake(self) -> None:
-        """Wake the worker that has waited least; it wakes the next if there is more to do."""
-        self._waking = True
-        if self._bells:
-            self._bells.pop().release()
-        else:
-            self._work.notify()
-
-    def _wake_all(self) -> None:
-        while self._bells:
-            self._bells.pop().release()
-        self._work.notify_all()
-        self._room.notify_all()
-
-    def _rest(self) -> None:
-        """Wait to be woken; one of those who wait keeps the time for what was put off."""
-        self._idle += 1
-        if self._ready:  # came without the lock, see `ArrivalBacklog`
-            self._idle -= 1
-            return
-        if self._later and self._later[0][0] < self._alarm:
-            alarm = self._alarm = self._later[0][0]
-            self.clock.wait(self._work, alarm)
-            if alarm == self._alarm:
-                self._alarm = inf
-        else:  # a bare lock: a condition costs more than all the rest of an item
-            bell = threading.Lock()
-            bell.acquire()
-            self._bells.append(bell)
-            self._lock.release()
-            bell.acquire()
-            self._lock.acquire()
-        self._idle -= 1
-        self._waking = False
-
-    def _promote(self) -> None:
-        """Make ready what was put off until now."""
-        now = self.clock.monotonic()
-        while self._later and self._later[0][0] <= now:
-            self._push(heappop(self._later)[2])
-
-    def _wait_for_room(self, block: bool, timeout: float | None) -> None:
-        deadline = None if timeout is None else monotonic() + timeout
-        me = get_ident()
-        while not self._closed and self.full():
-            left = None if deadline is None else deadline - monotonic()
-            if not block or (left is not None and left <= 0):
-                raise Full(f"{self.name} has no room: {self.qsize()} items wait.")
-            self._blocked.add(me)
-            try:
-                workers = {thread.ident for thread in self._workers if thread.is_alive()}
-                if left is None and me in workers and workers <= self._blocked:
-                    raise Full(f"{self.name} has no room, and all of its workers wait for some.")
-                self._room.wait(left)
-            finally:
-                self._blocked.discard(me)
-        if self._closed:
-            raise self._closed_error()
-
-    def _closed_error(self) -> TaskStoppedError:
+    def closed_error(self) -> TaskStoppedError:
+        """Return what `add` raises when the backlog is closed."""
         return TaskStoppedError(
             f"{self.name} takes no more items: it is stopping. What is put to it now would never "
             f"be worked on."
         )
 
 
-class ArrivalBacklog(Backlog):
-    """A backlog that does without the lock where a deque and one order of steps are enough.
+class AsyncBacklog(Backlog):
+    """A backlog whose workers are coroutines of one loop.
 
-    A lock that every thread wants for every item is handed around at the price of two switches of
-    threads each time, while an item costs a tenth of that.
+    They call `take_async` instead of `take`. The other methods for workers are called in the loop
+    and must not wait: what takes its time (an acknowledgement, a confirmation) goes on afterwards.
     """
 
-    def add(
-        self, context: ExecuteContext, block: bool = True, timeout: float | None = None
-    ) -> Future[Any] | None:
-        """Add an item as `put` does, and return the future that gets its outcome, if one does."""
-        if self._closed or self.maxsize:
-            return super().add(context, block, timeout)
-        self._ready.append(context)  # before the look at who waits: `_rest` does it in reverse
-        if self._idle and not self._waking:
-            with self._lock:
-                if self._idle and not self._waking:
-                    self._wake()
-        if self._given_up:
-            self._retract(context)
-        return context.future
+    @abstractmethod
+    def live_on(self, loop_task: LoopTask) -> None:
+        """Learn on which loop the workers live; called once, before `start`."""
+
+    @abstractmethod
+    async def take_async(self) -> ExecuteContext | None:
+        """Wait for an item as `take` does."""
 
     def take(self) -> ExecuteContext | None:
-        """Wait for an item and mark it as worked on; None when the worker shall end."""
-        if self._closed or self._later or self.maxsize:
-            return super().take()
-        running, me = self._running, get_ident()
-        running[me] = BETWEEN  # before an item is taken: else none would know of it for a moment
-        context = self._pop()
-        if context is None or not _begins(context):
-            return super().take()
-        running[me] = context
-        if self._ready and self._idle and not self._waking:
-            with self._lock:
-                if self._idle and not self._waking:
-                    self._wake()
-        return context
-
-    def _retract(self, context: ExecuteContext) -> None:
-        """Take back an item that came in while the backlog was given up, unless it was seen."""
-        with self._lock:
-            try:
-                self._ready.remove(context)
-            except ValueError:
-                return
-        raise self._closed_error()
-
-
-def _begins(context: ExecuteContext) -> bool:
-    """Note in its future that the item begins; False: it was cancelled."""
-    future = context.future
-    try:
-        return future is None or context.attempt > 1 or future.set_running_or_notify_cancel()
-    except RuntimeError:  # it came with the context, and somebody else runs or has ended it
-        return True
+        """Refuse: only coroutines take items."""
+        raise RefusedError(f"{self.name} has coroutines for workers.")

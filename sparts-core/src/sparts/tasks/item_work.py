@@ -1,0 +1,226 @@
+"""The part of `QueueTask` that works on items, and deals with how each of them ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sparts.clock import SYSTEM, Clock
+from sparts.counters import SampleType, counter, samples
+from sparts.errors import FATAL, TryLater, describe, text_of
+from sparts.generic import Generic
+from sparts.option_types import Expected
+from sparts.options import option
+from sparts.vtask import VTask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from functools import cached_property
+
+    from sparts.context import ExecuteContext
+    from sparts.tasks.backlog import Backlog
+    from typing_extensions import TypeVar
+
+    Item = TypeVar("Item", default=Any)
+    Result = TypeVar("Result", default=Any)
+else:
+    Item = Result = Any
+
+
+def _from_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise Expected("a whole number from 1 up")
+    return int(text)
+
+
+class ItemWork(VTask, Generic[Item, Result]):
+    """Takes items from ``queue``, and calls `execute` for each; see `QueueTask`."""
+
+    if TYPE_CHECKING:
+
+        @cached_property
+        def queue(self) -> Backlog: ...  # noqa: D102
+
+    MAX_ATTEMPTS: int | None = None
+    """How often an item is tried at most; None: as often as it raises `TryLater`."""
+    RETRY_WAIT: float = 0.0
+    """Seconds until the second attempt; they double with every further one. 0: no wait at all."""
+    RETRY_MAX_WAIT: float = 60.0
+    """Seconds that the wait between two attempts grows to at most."""
+    RETRY_JITTER: float = 0.1
+    """The share of a wait that is random, so that what failed together does not return so."""
+    ON_ERROR: ClassVar[str] = "shutdown"
+    """What an exception does that nobody waits for: ``"shutdown"`` (it leaves the worker, so that
+    the service ends, or ``RESTART`` applies) or ``"log"`` (the task goes on with the next item).
+    The first, because the item is lost, and a log line alone is easily missed."""
+    clock: Clock = SYSTEM
+    """Where time comes from; a test puts its own here, on the class or before the start."""
+    max_attempts = option(
+        type=_from_one,
+        default=lambda cls: cls.MAX_ATTEMPTS,
+        metavar="NUMBER",
+        help="how often an item is tried at most",
+        advanced=True,
+    )
+
+    execute_duration_ms = samples(
+        types=[SampleType.AVG, SampleType.MAX, SampleType.MIN],
+        windows=[60, 240],
+        help="How long execute took.",
+        unit="ms",
+    )
+    n_completed = counter(help="Items that execute has done.")
+    n_trylater = counter(help="Calls of execute that ended with TryLater.")
+    n_unhandled = counter(help="Calls of execute that ended with another exception.")
+    n_dead_letters = counter(help="Items given up, by an exception or too many attempts.")
+
+    # -- to override -------------------------------------------------------------------------------
+
+    def execute(self, item: Item, context: ExecuteContext) -> Result:
+        """Work on an item; called in a worker thread. See the class for what becomes of the item.
+
+        It may still be called after `running` has become False, see ``DRAIN``.
+        """
+        raise NotImplementedError(f"{self.name} has nothing to do: write its execute().")
+
+    def on_dead_letter(self, context: ExecuteContext, error: BaseException) -> None:
+        """Keep an item that is given up, if it shall be kept; called in a worker thread.
+
+        ``error`` is what its last attempt raised. Its future, if it has one, ends afterwards. The
+        default does nothing. An exception is logged.
+        """
+
+    def retry_after(self, context: ExecuteContext) -> float:
+        """Return the seconds until the next attempt when `TryLater` does not say; in a worker."""
+        import random  # here, because few need it and it takes its time
+
+        wait = min(self.RETRY_MAX_WAIT, self.RETRY_WAIT * 2.0 ** min(context.attempt - 1, 99))
+        return wait * (1 - self.RETRY_JITTER * random.random())  # noqa: S311 - no secret
+
+    def work_success(self, context: ExecuteContext, result: Any) -> None:
+        """Learn that an item is done; called in a worker thread before the future ends.
+
+        The default does nothing. An exception counts as one of `execute`.
+        """
+
+    def work_retry(self, context: ExecuteContext) -> None:
+        """Learn that an item will be tried again, ``context.attempt`` being the next attempt.
+
+        Called in a worker thread. The default does nothing. An exception is logged.
+        """
+
+    def work_fail(self, context: ExecuteContext, exception: BaseException) -> None:
+        """Learn that an item is given up; called in a worker thread before the future ends.
+
+        The default does nothing. An exception is logged.
+        """
+
+    def work_done(self, context: ExecuteContext) -> None:
+        """Learn that an attempt has ended, after one of the three methods before.
+
+        The default does nothing. An exception is logged.
+        """
+
+    # -- the workers -------------------------------------------------------------------------------
+
+    def _runloop(self) -> None:
+        """Work on items until the task is told to stop and, if ``DRAIN``, none is left."""
+        take, execute = self.queue.take, self.execute
+        success, succeeded = self._overridden("work_success"), self._succeeded
+        late_error: BaseException | None = None
+        try:
+            while (context := take()) is not None:
+                context.begin(self)
+                try:
+                    result = execute(context.item, context)
+                    if success is not None:
+                        success(context, result)
+                except BaseException as error:
+                    late_error = self._failed(context, error) or late_error
+                else:
+                    succeeded(context, result)
+        finally:
+            self.queue.worker_left()
+        if late_error is not None:
+            raise late_error
+
+    def _succeeded(self, context: ExecuteContext, result: Any) -> None:
+        self.execute_duration_ms.add(context.stop() * 1000)
+        self.n_completed.increment()
+        if (ended := self._overridden("work_done")) is not None:
+            self._told(ended, context)
+        try:
+            self.queue.done(context, result)
+        except Exception as error:
+            self._undelivered(context, error)
+
+    def _overridden(self, name: str) -> Callable[..., Any] | None:
+        """Return a method that does nothing unless it is overridden, or None if it is not."""
+        method = getattr(self, name)
+        return None if getattr(method, "__func__", None) is getattr(ItemWork, name) else method
+
+    def _told(self, method: Callable[..., Any], *args: Any) -> None:
+        try:
+            method(*args)
+        except Exception:
+            name = getattr(method, "__name__", "a callback")
+            self.logger.exception("%s of %s failed", name, self.name)
+
+    def _undelivered(self, context: ExecuteContext, error: Exception) -> None:
+        item = text_of(context.item, repr)
+        self.logger.error("The outcome of %.200s could not be delivered", item, exc_info=error)
+
+    def _failed(self, context: ExecuteContext, error: BaseException) -> BaseException | None:
+        """Deal with what left execute; raise it if the worker shall end, return it if later."""
+        self.execute_duration_ms.add(context.stop() * 1000)
+        if isinstance(error, TryLater):
+            self.n_trylater.increment()
+            if not self._try_again(context, error.after):
+                self._lose(context, error)
+            return None
+        self.n_unhandled.increment()
+        fatal = isinstance(error, FATAL)
+        if not fatal and (context.awaited or self.ON_ERROR == "log"):
+            self._lose(context, error)
+            return None
+        if fatal or not self.running:
+            self._lose(context, error)
+            if fatal:
+                raise error
+            return error  # the stop goes on; what is left comes first
+        if self._supervisor.policy.mode == "never" or not self._try_again(context, None):
+            self._lose(context, error)
+        raise error
+
+    def _try_again(self, context: ExecuteContext, after: float | None) -> bool:
+        """Have an item wait for its next attempt; False: it has had its last."""
+        limit: int | None = self.max_attempts
+        if limit is not None and context.attempt >= limit:
+            return False
+        seconds = self.retry_after(context) if after is None else after
+        self.logger.debug(
+            "Attempt %d at %.200s failed; again in %g s",
+            context.attempt, text_of(context.item, repr), seconds,
+        )  # fmt: skip
+        context.attempt += 1
+        self._told(self.work_retry, context)
+        self._told(self.work_done, context)
+        self.queue.put_back(context, seconds)
+        return True
+
+    def _lose(self, context: ExecuteContext, error: BaseException) -> None:
+        """Give up an item for good."""
+        self.n_dead_letters.increment()
+        asked = isinstance(error, TryLater)  # whose message says it all
+        self.logger.error(
+            "Gave up %.200s at attempt %d: %s",
+            text_of(context.item, repr), context.attempt, describe(error),
+            exc_info=None if asked else error,
+        )  # fmt: skip
+        self._told(self.queue.bury, context, error)
+        self._told(self.on_dead_letter, context, error)
+        self._told(self.work_fail, context, error)
+        self._told(self.work_done, context)
+        try:
+            self.queue.done(context, error=error)
+        except Exception as undelivered:
+            self._undelivered(context, undelivered)
