@@ -22,7 +22,8 @@ class Submission(Future[Result]):
     def __await__(self) -> Generator[Any, None, Result]:
         asyncio = sys.modules.get("asyncio")
         if asyncio is not None and asyncio._get_running_loop() is not None:
-            return (yield from asyncio.wrap_future(self).__await__())
+            result: Result = yield from asyncio.wrap_future(self).__await__()
+            return result
         if not self.done():
             yield self  # to the loop of a `SelectTask`
         return self.result()
