@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sparts import logs
 from sparts.errors import OptionError
-from sparts.option_types import duration, listof, port, regex
+from sparts.option_types import duration, endpoint, file_mask, listof, port, regex, size
 from sparts.options import option, parse_options, source_of
 from sparts.vservice import VService
 
@@ -30,6 +32,10 @@ SERVICE = service_of(
     pause=option(type=duration),
     tags=option(type=listof(int)),
 )
+
+
+class Level(Enum):
+    SOME = 1
 
 
 def write(folder: Path, text: str, name: str = "service.toml") -> str:
@@ -482,6 +488,33 @@ def test_arbitrary_command_lines_are_values_or_a_clear_error(argv: list[str]) ->
         except SystemExit as end:  # an abbreviation of --help or --show-config
             if end.code:
                 raise
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (int, "5", 5),
+        (float, "0.5", 0.5),
+        (bool, "yes", True),
+        (port, "80", 80),
+        (size, "4KiB", 4096),
+        (duration, "5s", 5.0),
+        (file_mask, "027", 0o27),
+        (endpoint, ":80", ("", 80)),
+        (listof(port), "1, 2", [1, 2]),
+        (Level, "SOME", Level.SOME),
+        (logs.level_name, "INFO", "INFO"),
+    ],
+)
+@pytest.mark.parametrize("form", ["{}\r", " {} ", "\t{}\r\n"])
+def test_blanks_around_numbers_of_the_environment_do_not_matter(
+    kind: Any, text: str, value: object, form: str
+) -> None:
+    service = service_of(number=option(type=kind))
+    with environment(MYSERVICE_NUMBER=form.format(text)):
+        assert parsed(service).number == value
+    with environment(MYSERVICE_NUMBER=form.format("")):
+        assert parsed(service).number is None  # as if empty
 
 
 def test_instances_read_what_was_parsed() -> None:

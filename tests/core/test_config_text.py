@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 import tomllib
-from enum import Enum
+from datetime import date
+from decimal import Decimal
+from enum import Enum, IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +17,23 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from sparts import logs
-from sparts.cli.config import toml
-from sparts.option_types import duration, endpoint, listof, regex
+from sparts.cli.config import toml, written_config
+from sparts.option_types import (
+    Endpoint,
+    duration,
+    endpoint,
+    file_mask,
+    listof,
+    path,
+    port,
+    regex,
+    size,
+)
 from sparts.options import option
+from sparts.options.binding import STATE
 
 from tests.core.option_owners import environment, parsed, service_of, task_of
+from tests.processes import clean_environment
 
 
 class Colour(Enum):
@@ -139,3 +156,130 @@ def test_written_config_needs_no_required_option(capsys: pytest.CaptureFixture[s
 def test_any_value_is_written_as_toml_that_reads_back(value: Any) -> None:
     found = tomllib.loads(f"x = {toml(value)}")["x"]
     assert repr(found) == repr(value)
+
+
+class Swapped(Enum):
+    """Members whose values are each other's names."""
+
+    A = "B"
+    B = "A"
+
+
+class Level(IntEnum):
+    NONE = 0
+    SOME = 1
+
+
+def mapping(text: str) -> dict[str, int]:
+    """A type of somebody's own, which takes JSON."""
+    found: dict[str, int] = json.loads(text)
+    return found
+
+
+numbers = st.floats(0, 1e18)
+flags = st.lists(st.sampled_from([re.I, re.M, re.S, re.X, re.A])).map(lambda f: sum({0, *f}))
+hosts = st.from_regex(r"[a-z0-9.-]{0,9}|[0-9a-f:]*:[0-9a-f]", fullmatch=True)
+words = st.text(st.characters(exclude_categories=["Cs"]))
+SINGLE: dict[Any, st.SearchStrategy[Any]] = {
+    None: words,
+    str: words,
+    int: st.integers(),
+    float: st.floats(allow_nan=False),
+    bool: st.booleans(),
+    duration: numbers,
+    size: st.integers(0, 2**70),
+    file_mask: st.integers(0, 0o7777),
+    port: st.integers(0, 65535),
+    endpoint: st.builds(Endpoint, hosts, st.integers(0, 65535)),
+    path: words.filter(lambda name: name and "\0" not in name and name[0] != "~").map(Path),
+    regex: st.builds(re.compile, words.map(re.escape), flags),
+    Colour: st.sampled_from(Colour),
+    Swapped: st.sampled_from(Swapped),
+    Level: st.sampled_from(Level),
+    Decimal: st.decimals(allow_nan=False),
+    date.fromisoformat: st.dates(),
+    mapping: st.dictionaries(words, st.integers()),
+    logs.level_for: st.builds(logs.LoggerLevel, st.just("a.b"), st.sampled_from(["INFO"])),
+}
+
+
+@st.composite
+def declarations(draw: st.DrawFn) -> dict[str, Any]:
+    """What an option may be declared as, its default among it."""
+    kind = draw(st.sampled_from(list(SINGLE)))
+    one = SINGLE[kind]
+    form = draw(
+        st.sampled_from(["one", "choices", "listof", "*", "+", 2, "append", "extend", "2s"])
+    )
+    match form:
+        case "choices":
+            default = draw(one)
+            return {"type": kind, "choices": [default], "default": default}
+        case "listof" if kind is not None:
+            return {"type": listof(kind), "default": draw(st.lists(one))}
+        case "*" | "append":
+            how = {"nargs": "*"} if form == "*" else {"action": "append"}
+            return {"type": kind, "default": draw(st.lists(one)), **how}
+        case "+":
+            return {"type": kind, "default": draw(st.lists(one, min_size=1)), "nargs": "+"}
+        case 2:
+            return {"type": kind, "default": [draw(one), draw(one)], "nargs": 2}
+        case "extend":
+            return {"type": kind, "default": draw(st.lists(one)), "nargs": "*", "action": "extend"}
+        case "2s":
+            pairs = st.lists(st.tuples(one, one).map(list), min_size=1)
+            return {"type": kind, "default": draw(pairs), "nargs": 2, "action": "append"}
+    return {"type": kind, "default": draw(one)}
+
+
+@given(st.lists(declarations(), max_size=5), st.text())
+@example([{"action": "count", "default": 3}, {"action": "store_false"}], "\x07\x85\ud800")
+@example([{"type": float, "default": float("nan")}, {"default": 5, "type": str}], "")
+@example([{"default": object()}, {"type": duration, "default": -1.0}, {"default": "\ud800"}], "")
+def test_written_config_is_accepted_whatever_the_options(
+    tmp_path_factory: pytest.TempPathFactory, declared: list[dict[str, Any]], text: str
+) -> None:
+    options = {f"o{i}": option(help=text, **settings) for i, settings in enumerate(declared)}
+    service = service_of(task_of("Worker", prefix="work", **options))
+    file = tmp_path_factory.getbasetemp() / "written.toml"
+    found = written_config(service._buildArgumentParser().get_default(STATE))
+    for content in (found, re.sub(r"(?m)^#(\w+ = )", r"\1", found)):
+        file.write_bytes(content.encode())
+        namespace = parsed(service, "--config", str(file))
+        for i, settings in enumerate(declared):
+            default = settings.get("default", True)
+            value = getattr(namespace, f"work_o{i}")
+            assert same(value, default) or (settings["type"] is str and value == str(default))
+
+
+def same(found: object, value: object) -> bool:
+    """Whether two values are the same; two patterns also if their flags are written in the text."""
+    if isinstance(found, list) and isinstance(value, list):
+        return len(found) == len(value) and all(map(same, found, value))
+    if isinstance(found, re.Pattern) and isinstance(value, re.Pattern):
+        return found.flags == value.flags and found.pattern.endswith(value.pattern)
+    return found == value or repr(found) == repr(value)
+
+
+def test_config_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_bytes(b"\xef\xbb\xbflimit = 20\n")
+    assert parsed(SERVICE, "--config", str(tmp_path / "x.toml")).limit == 20
+
+
+def test_config_is_utf_8_whatever_the_terminal_takes(tmp_path: Path) -> None:
+    (tmp_path / "s.py").write_text(
+        "from sparts.vservice import VService\n"
+        "from sparts.options import option\n"
+        "class S(VService):\n"
+        "    word = option(default='\\xe9\\u20ac')\n"
+        "S.initFromCLI()\n"
+    )
+    for flag in ("--write-config", "--show-config"):
+        done = subprocess.run(
+            [sys.executable, "s.py", flag],
+            cwd=tmp_path,
+            env=clean_environment(PYTHONIOENCODING="ascii"),
+            capture_output=True,
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert 'word = "\xe9\u20ac"' in done.stdout.decode()

@@ -148,7 +148,7 @@ def test_endpoint_refuses(text: str) -> None:
         endpoint(text)
 
 
-@pytest.mark.parametrize("text", ["-1", "65536", "http", "", "1.0", "٣", "8_0", " 80"])
+@pytest.mark.parametrize("text", ["-1", "65536", "http", "", "1.0", "٣", "8_0", "8 0"])
 def test_port_refuses(text: str) -> None:
     with pytest.raises(Expected, match="a port from 0 to 65535"):
         port(text)

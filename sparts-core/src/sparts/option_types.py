@@ -81,13 +81,15 @@ def format_size(count: int) -> str:
 
 def file_mask(value: str) -> int:
     """A file mode creation mask in octal digits, as umask(1) takes it: ``027``."""
-    return int(value, 8) if re.fullmatch(r"[0-7]{1,4}", value) else _refuse(file_mask)
+    word = value.strip()
+    return int(word, 8) if re.fullmatch(r"[0-7]{1,4}", word) else _refuse(file_mask)
 
 
 def port(value: str) -> int:
     """A TCP or UDP port, 0 to 65535; 0 lets the system choose one."""
-    right = value.isascii() and value.isdigit() and len(value) <= 5 and int(value) <= 65535
-    return int(value) if right else _refuse(port)
+    word = value.strip()
+    right = word.isascii() and word.isdigit() and len(word) <= 5 and int(word) <= 65535
+    return int(word) if right else _refuse(port)
 
 
 def endpoint(value: str) -> Endpoint:
@@ -145,9 +147,13 @@ class _OneOf:
         self.members = members
 
     def __call__(self, value: str) -> Enum:
-        exact = {text: m for m in self.members for text in (str(m.value), m.name)}
-        found = exact.get(value) or {t.lower(): m for t, m in exact.items()}.get(value.lower())
-        return found or _refuse(self.members)
+        exact = {str(m.value): m for m in self.members} | dict(self.members.__members__)
+        folded = {text.lower(): m for text, m in exact.items()}
+        word = value.strip()
+        for known, text in ((exact, value), (exact, word), (folded, word.lower())):
+            if text in known:
+                return known[text]
+        return _refuse(self.members)
 
 
 _CONVERTERS: dict[Any, Any] = {None: str, bool: boolean, re.compile: regex, re.Pattern: regex}
@@ -219,6 +225,24 @@ def convert(kind: Any, raw: object) -> Any:
         raise Expected(expectation(kind) + ("" if known else f" ({type(exc).__name__})")) from exc
 
 
+def written(kind: Any, value: Any) -> Any:
+    """A value of ``kind`` as a file holds it (text, number, boolean, list): `convert` reads it back
+    as the same, if ``kind`` is one of ours.
+    """
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, list | tuple | set | frozenset) and not hasattr(value, "_fields"):
+        item = kind.item if isinstance(kind, listof) else kind
+        return [written(item, part) for part in value]
+    if isinstance(value, re.Pattern):
+        flags = "".join(letter for letter in "aimsx" if value.flags & re.RegexFlag[letter.upper()])
+        same = re.compile(value.pattern).flags == value.flags
+        return value.pattern if same else f"(?{flags}){value.pattern}"
+    if kind is file_mask and isinstance(value, int):
+        return f"{value:03o}"
+    return value if value is None or isinstance(value, bool | int | float | dict) else str(value)
+
+
 def _convert_value(kind: Any, make: Any, raw: object) -> Any:
     """What `convert` does for a value that is not a text."""
     ours = make in _PHRASES or isinstance(make, listof | _OneOf)
@@ -229,6 +253,8 @@ def _convert_value(kind: Any, make: Any, raw: object) -> Any:
         return raw
     if isinstance(make, listof) and isinstance(raw, list | tuple):
         return [convert(make.item, part) for part in raw]
+    if make is duration and isinstance(raw, int | float) and 0 <= raw < float("inf"):
+        return float(raw)  # which `repr` may write as 1e-07
     if isinstance(raw, int | float) and make not in _TEXT_ONLY and not isinstance(make, listof):
         return make(repr(raw))
     if ours:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import re
 import textwrap
+import tomllib
 from collections.abc import Iterator
+from contextlib import suppress
 from enum import Enum
 from itertools import groupby
 
 from sparts.escaping import one_line
 from sparts.masking import MASK, masked
+from sparts.option_types import written
 from sparts.options.arguments import summary
-from sparts.options.binding import Binding, State
+from sparts.options.binding import Binding, State, display
+
+_NOT_IN_TOML = r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]"
 
 
 def shown_config(state: State) -> str:
@@ -23,7 +28,8 @@ def shown_config(state: State) -> str:
         for binding in bindings:
             value = state.layered[binding.dest]
             secret = binding.option.secret and value is not None
-            line = assignment(binding.key, MASK if secret else masked(value))
+            plain = MASK if secret else masked(written(binding.kind, value))
+            line = assignment(binding.key, plain)
             lines.append(f"{line}  # {_one_line(str(state.sources[binding.dest]))}")
     return "\n".join(lines) + "\n"
 
@@ -40,8 +46,7 @@ def written_config(state: State) -> str:
             lines.append("")
             for paragraph in _description(binding):
                 lines.extend(_comment(paragraph))
-            default = None if binding.option.secret else binding.default
-            lines.append("#" + assignment(binding.key, default).lstrip("#"))
+            lines.extend(_default(binding))
     return "\n".join(lines) + "\n"
 
 
@@ -69,7 +74,7 @@ def _description(binding: Binding) -> list[str]:
     except (KeyError, TypeError, ValueError):
         parts = [option.help or ""]
     if option.choices is not None:
-        parts.append("One of " + ", ".join(map(str, option.choices)) + ".")
+        parts.append("One of " + ", ".join(map(display, option.choices)) + ".")
     if option.required:
         parts.append("Required.")
     if option.secret:
@@ -78,8 +83,33 @@ def _description(binding: Binding) -> list[str]:
 
 
 def _comment(text: str) -> list[str]:
-    """``text`` as lines of comment."""
-    return [f"# {line}" for line in textwrap.wrap(text, 96)]
+    """``text`` as lines of comment, without what TOML forbids there."""
+    return [f"# {re.sub(_NOT_IN_TOML, '?', line)}" for line in textwrap.wrap(text, 96)]
+
+
+def _default(binding: Binding) -> list[str]:
+    """The line of a key with its default, commented out; no value if there is none to be shown, or
+    none that a file can hold."""
+    default = None if binding.option.secret else binding.default
+    if default is None:
+        return [f"#{_key(binding.key)} ="]
+    for text in _spellings(binding, default):
+        with suppress(Exception):  # of a type that is anybody's function
+            found = binding.convert(tomllib.loads(f"x = {text}")["x"], "")
+            if found == default or str(found) == str(default):
+                return [f"#{_key(binding.key)} = {text}"]
+    return [*_comment(f"A file cannot hold the default: {default!r}"), f"#{_key(binding.key)} ="]
+
+
+def _spellings(binding: Binding, value: object) -> Iterator[str]:
+    """How a file may spell a value, the best first."""
+    plain = isinstance(value, int | float | dict | list | tuple | set | frozenset | re.Pattern)
+    with suppress(Exception):  # of anybody's value: it cannot be shown
+        if plain or type(value).__str__ is not object.__str__:
+            yield toml(written(binding.kind, value))
+            yield toml(str(value))
+        if plain:
+            yield toml(json.dumps(value))
 
 
 def assignment(key: str, value: object) -> str:
@@ -98,8 +128,10 @@ def toml(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, Enum):
         return toml(value.name)
-    if isinstance(value, (int, float)):
-        return repr(value)
+    if isinstance(value, int):
+        return int.__repr__(value)
+    if isinstance(value, float):
+        return float.__repr__(value)
     if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
         return "[" + ", ".join(map(toml, value)) + "]"
     if isinstance(value, dict):

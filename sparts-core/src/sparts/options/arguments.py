@@ -16,7 +16,7 @@ from typing import Any
 from sparts import plugins
 from sparts.errors import OptionError, UsageError
 from sparts.masking import MASK
-from sparts.option_types import duration, format_size, size
+from sparts.option_types import duration, format_size, size, written
 from sparts.options.binding import STATE, Binding, State, display
 
 # A "%" of a help text that argparse does not expand, and the one that is escaped already.
@@ -252,7 +252,7 @@ def _display_default(binding: Binding) -> str:
     default = binding.default
     if binding.kind is size and isinstance(default, int):
         return format_size(default)
-    return display(default) + ("s" if binding.kind is duration else "")
+    return display(written(binding.kind, default)) + ("s" if binding.kind is duration else "")
 
 
 def summary(owner: type, service: type) -> str | None:

@@ -8,7 +8,7 @@ where each value came from, in one private attribute of the namespace: that is a
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -132,10 +132,16 @@ class Binding:
         values = split(raw) if isinstance(raw, str) else raw
         if not isinstance(values, list | tuple):
             raise Expected(f"a list, each of it {expectation(self.kind)}")
+        if self.option.action == "append" and self.option.nargs not in (None, "?"):
+            lists = all(isinstance(value, list | tuple) for value in values)
+            return [self._values(each) for each in (values if lists else [values])]
+        return self._values(values)
+
+    def _values(self, values: Sequence[object]) -> list[Any]:
         nargs = self.option.nargs
         if nargs == "+" and not values:
             raise Expected("at least one value")
-        if isinstance(nargs, int) and self.option.action is None and len(values) != nargs:
+        if isinstance(nargs, int) and self.option.action != "extend" and len(values) != nargs:
             raise Expected(f"{nargs} values")
         return [self._one(value) for value in values]
 

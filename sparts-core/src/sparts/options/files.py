@@ -72,7 +72,7 @@ def _near(name: str, known: Iterable[str]) -> str:
 
 
 def _parse(file: str) -> dict[str, Any]:
-    text = read_text(file, file)
+    text = read_text(file, file).removeprefix("\ufeff")  # a mark that some editors write
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:

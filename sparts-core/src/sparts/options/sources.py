@@ -171,7 +171,8 @@ def _environment(state: State) -> Layer:
             from sparts.options.files import secret_from_file
 
             name, raw = secret_from_file(binding, raw)
-        if raw or (raw is not None and binding.kind in (None, str) and not binding.many):
+        text = binding.kind in (None, str) and not binding.many
+        if raw is not None and (text or raw.strip()):
             found[dest] = (binding.convert(raw, name), Source("environment", name))
     return found
 
