@@ -54,13 +54,93 @@ def test_recycled_pid_is_not_signalled(tmp_path: Path) -> None:
 
 def test_file_of_another_program_is_left_alone(tmp_path: Path) -> None:
     with script(tmp_path) as service:
-        for text in ("1234\n", "garbage \0\xff" * 1000, f"{os.getpid()}\nnginx\n", "\n"):
+        for text in (
+            f"{os.getpid()}\n",
+            "0\n",
+            "9" * 30,
+            "garbage \0\xff" * 1000,
+            f"{os.getpid()}\nnginx\n",
+            "\n",
+        ):
             service.pid_file.write_text(text)
             assert service.run("--kill").status == 0
             done = service.run("--daemon")
             assert done.status == 1
             assert "is not one of ours; another program's, perhaps. Remove it" in done.err
             assert service.pid_file.read_text() == text
+
+
+@pytest.mark.parametrize("form", ["{}", "{}\n", " {} \n"])
+def test_plain_number_of_a_dead_process_is_stale(tmp_path: Path, form: str) -> None:
+    with subprocess.Popen(["true"]) as dead:
+        pass
+    with script(tmp_path) as service:
+        service.pid_file.write_text(form.format(dead.pid))
+        assert not service.is_running()
+        service.start()
+        service.stop()
+
+
+def test_plain_number_that_is_our_own_now_is_stale(tmp_path: Path) -> None:
+    path = tmp_path / "S.pid"
+    path.write_text(f"{os.getpid()}\n")
+    file = pidfile.PidFile(str(path), "S")
+    file.acquire()
+    assert path.read_text() == f"{os.getpid()}\nsparts S\n"
+    file.release()
+
+
+@pytest.mark.parametrize("before", [None, "99\nsparts S\n"])
+def test_pid_file_on_a_full_disk_is_an_error_line(tmp_path: Path, before: str | None) -> None:
+    body = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+class S(VService):
+    TASKS = [Worker]
+"""
+    with script(tmp_path, body) as service:
+        if before:
+            service.pid_file.write_text(before)
+        for flags in ((), ("--daemon",)):
+            done = service.run(*flags)
+            message = f"--pidfile: cannot write {service.pid_file}: File too large."
+            assert (done.status, done.err) == (1, f"service.py: error: {message}\n")
+            assert not service.pid_file.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become a user without an entry")
+@pytest.mark.parametrize("home", [None, "relative"])
+def test_without_a_home_a_pid_file_must_be_named(public_folder: Path, home: str | None) -> None:
+    with script(public_folder) as service:
+        unset = ("env", "-u", "HOME", "-u", "XDG_RUNTIME_DIR", "-u", "XDG_STATE_HOME")
+        prefix = (*unset, *(() if home is None else (f"HOME={home}",)), *UNPRIVILEGED)
+        public_folder.chmod(0o777)
+        command = service.command()
+        service.command = lambda *argv: [*command[:2], *argv]  # type: ignore[method-assign]
+        for flag in ("--daemon", "--status", "--kill"):
+            done = service.run(flag, prefix=prefix)
+            assert done.status == 1, done
+            assert done.err.endswith("and this user has no home directory. Give --pidfile FILE.\n")
+        for flags in (("--systemd-install",), ("--install-folder", "~/x", "--dryrun")):
+            done = service.run(*flags, prefix=prefix)
+            assert done.status == 2, done
+            assert "--install-folder: expected a path without ~" in done.err
+        assert service.run("--dryrun", "--chdir", "/", prefix=prefix).status == 0
+    assert [path.name for path in public_folder.iterdir()] == ["service.py"]
+
+
+def test_relative_pid_file_is_in_the_folder_changed_to(tmp_path: Path) -> None:
+    folder = tmp_path / "there"
+    folder.mkdir()
+    with script(tmp_path) as service:
+        service.pid_file = Path("own.pid")
+        for flags in (("--chdir", "there"), ("--chdir", str(folder))):
+            assert service.run("--daemon", *flags).status == 0
+            assert (folder / "own.pid").exists()
+            assert not service.is_running()
+            assert service.run("--status", *flags).status == 0
+            assert service.run("--kill", *flags).status == 0
+            assert not (folder / "own.pid").exists()
 
 
 LOCKER = """

@@ -107,11 +107,13 @@ PRINTING = [*(f"service.py {flags}" for flags in PRINTS), *(f"-m sparts {it}" fo
 CLOSED = ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"]
 
 
-def run(folder: Path, words: str, how: str = "", stdout: int = subprocess.PIPE) -> tuple[int, str]:
+def run(
+    folder: Path, words: str, how: str = "", first: str = "", stdout: int = subprocess.PIPE
+) -> tuple[int, str]:
     """Run Python with these words in a shell that redirects; give the status and the output."""
     (folder / "service.py").write_text(SERVICE)
     done = subprocess.run(
-        ["sh", "-c", f"exec {sys.executable} {words} {how}"],
+        ["sh", "-c", f"{first} exec {sys.executable} {words} {how}"],
         cwd=folder,
         env=clean_environment(XDG_RUNTIME_DIR=str(folder), PYTHONUNBUFFERED=""),
         text=True,
@@ -167,6 +169,22 @@ def test_command_that_prints_to_a_full_disk(tmp_path: Path, words: str) -> None:
     assert re.fullmatch(".*: error: Cannot write the output: No space left on device.\n", output), (
         output
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "file"),
+    [
+        ("service.py --systemd-install --install-folder units", "units/S.service.new"),
+        ("service.py --runit-install --install-folder sv", "sv/S/run.new"),
+        ("-m sparts new service name", "name/LICENSE"),
+    ],
+)
+def test_command_that_writes_to_a_full_disk(tmp_path: Path, words: str, file: str) -> None:
+    status, output = run(tmp_path, words, first="ulimit -f 0;")
+    assert status == 2
+    assert re.fullmatch(f".*: error: .*{file}: cannot be written: File too large.\n", output)
+    assert not (tmp_path / file).exists()
+    assert run(tmp_path, words)[0] == 0
 
 
 @pytest.mark.parametrize("how", [">/dev/full", "2>/dev/full", ">/dev/full 2>&1"])

@@ -7,6 +7,7 @@ makes the whole sentence of it.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from argparse import ArgumentTypeError
@@ -110,10 +111,20 @@ def path(value: str) -> Path:
         _refuse(path)
     from pathlib import Path
 
-    try:
-        return Path(value).expanduser()
-    except RuntimeError:  # no such user: then it is a file whose name begins with a tilde
-        return Path(value)
+    return Path(expand_home(value))
+
+
+def expand_home(name: str) -> str:
+    """A path whose leading ``~`` or ``~user`` is replaced by that home directory; as it is if there
+    is no such user.
+
+    Raises:
+        Expected: it is our own home directory, and that is not known.
+    """
+    found = os.path.expanduser(name)
+    if name.partition("/")[0] == "~" and not os.path.isabs(found):
+        raise Expected("a path without ~, as HOME is not set and this user has no home directory")
+    return found
 
 
 def regex(value: str) -> re.Pattern[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sparts import logs, options
 from sparts.errors import OptionError, SpartsError, message_of
 from sparts.inbox import Message
-from sparts.option_types import duration, file_mask
+from sparts.option_types import duration, file_mask, path
 from sparts.options import option
 
 if TYPE_CHECKING:
@@ -166,6 +166,7 @@ class ServiceOptions:
         advanced=True,
     )
     install_folder = option(
+        type=path,
         metavar="FOLDER",
         help="where to write them; without it /etc/systemd/system (not root: "
         "~/.config/systemd/user), /etc/sv",

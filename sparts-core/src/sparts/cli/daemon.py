@@ -47,9 +47,10 @@ class Process:
         self._daemon, self._name = bool(service.daemon), service.name
         self._starter = -1  # where whoever started a daemon is told how that went
         self._was_ready = False
-        path = path_of(type(service), service.options, service.name)
-        asked = self._daemon or source_of(service.options, "pidfile").explicit
-        self._pid_file = PidFile(path, service.name) if asked else None
+        self._pid_file: PidFile | None = None
+        if self._daemon or source_of(service.options, "pidfile").explicit:
+            path = path_of(type(service), service.options, service.name)
+            self._pid_file = PidFile(path, service.name)
 
     def run(self, run: Callable[[], ServiceThread]) -> ServiceThread | int:
         """Run the service by ``run``, after all that its options ask of its process.
@@ -147,8 +148,14 @@ class Process:
 
 
 def path_of(service_class: type[VService], ns: argparse.Namespace, name: str) -> str:
-    """Return where the pid file of a service is."""
-    return str(getattr(ns, "pidfile", None) or service_class.DEFAULT_PID or default_path(name))
+    """Return the absolute path of the pid file of a service, before ``--chdir`` is followed.
+
+    Raises:
+        PidFileError: it is not given, and there is no folder for it.
+    """
+    given = getattr(ns, "pidfile", None) or service_class.DEFAULT_PID
+    folder = getattr(ns, "chdir", None) or ""
+    return os.path.abspath(os.path.join(folder, given)) if given else default_path(name)
 
 
 class _Starter:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from sparts.errors import UsageError
@@ -113,6 +114,7 @@ def write_files(folder: str, files: dict[str, str], dry: bool, executable: tuple
     """
     paths = {os.path.join(folder, name): text for name, text in files.items()}
     programs = [os.path.join(folder, name) for name in executable]
+    temporary = ""
     if dry:
         for path, text in paths.items():
             print(f"# {path}\n{text}")
@@ -129,6 +131,9 @@ def write_files(folder: str, files: dict[str, str], dry: bool, executable: tuple
                 file.write(text)
                 os.chmod(file.fileno(), 0o755 if path in programs else 0o644)
             os.replace(temporary, path)
-            print(f"Wrote {path}")
     except OSError as error:
-        raise UsageError(f"{error.filename}: cannot be written: {error.strerror}.") from error
+        with suppress(OSError):
+            os.unlink(temporary)
+        place = error.filename or temporary  # a write names no file
+        raise UsageError(f"{place}: cannot be written: {error.strerror}.") from error
+    print("\n".join(f"Wrote {path}" for path in paths))

@@ -16,6 +16,7 @@ import datetime
 import keyword
 import os
 import re
+import shutil
 import sys
 from importlib import metadata, resources
 from pathlib import Path
@@ -125,9 +126,11 @@ def write_project(
     """
     words = {**words_of(kind, name), **(more_words or {})}
     files = {**dict(render(kind, words)), **(more_files or {})}
-    folder = parent / name
+    folder = target = parent / name
+    made = False
     try:
         folder.mkdir()
+        made = True
         for path, text in files.items():
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -140,7 +143,10 @@ def write_project(
             f"folder with --in."
         ) from error
     except OSError as error:
-        raise UsageError(f"{error.filename}: cannot be written: {error.strerror}.") from error
+        if made:
+            shutil.rmtree(folder, ignore_errors=True)  # so that it can be made again
+        place = error.filename or target  # a write names no file
+        raise UsageError(f"{place}: cannot be written: {error.strerror}.") from error
     return folder
 
 

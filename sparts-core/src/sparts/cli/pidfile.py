@@ -20,6 +20,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from sparts.errors import PidFileError
+from sparts.option_types import Expected, expand_home
 
 _FLOCK = "hhqqi4x"  # struct flock of fcntl(2) on Linux: type, whence, start, len, pid
 _LONGEST = 4096
@@ -39,29 +40,42 @@ def default_path(name: str) -> str:
     """Return where the pid file of a service is by default.
 
     Root's is in ``/var/run``, that of others in ``$XDG_RUNTIME_DIR``, or ``/run/user/UID``, or
-    failing both in ``$XDG_STATE_HOME`` (``~/.local/state``), which is made.
+    failing both in ``$XDG_STATE_HOME`` (``~/.local/state``), which is made. Variables with relative
+    paths do not count.
+
+    Raises:
+        PidFileError: there is none, as nothing says where the home directory is.
     """
-    folder = "/var/run"
-    if os.geteuid() != 0:
-        folder = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
-        if not os.path.isdir(folder):
-            home = os.path.expanduser("~")
-            folder = os.environ.get("XDG_STATE_HOME") or os.path.join(home, ".local", "state")
-            with suppress(OSError):  # whoever opens the file says what is wrong with it
-                os.makedirs(folder, mode=0o700, exist_ok=True)
-    return os.path.join(folder, f"{name.replace('/', '_')}.pid")
+    file = f"{name.replace('/', '_')}.pid"
+    if os.geteuid() == 0:
+        return f"/var/run/{file}"
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    for folder in (runtime, f"/run/user/{os.geteuid()}"):
+        if os.path.isabs(folder) and os.path.isdir(folder):
+            return os.path.join(folder, file)
+    try:
+        folder = os.environ.get("XDG_STATE_HOME", "")
+        folder = folder if os.path.isabs(folder) else expand_home("~/.local/state")
+    except Expected:
+        raise PidFileError(
+            "--pidfile: no folder for pid files is known, as neither XDG_RUNTIME_DIR nor HOME is "
+            "set and this user has no home directory. Give --pidfile FILE."
+        ) from None
+    with suppress(OSError):  # whoever opens the file says what is wrong with it
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+    return os.path.join(folder, file)
 
 
 class PidFile:
     """The pid file of this process, from `acquire` to `release`.
 
     Args:
-        path: where it is.
+        path: where it is; absolute.
         name: the name of the service.
     """
 
     def __init__(self, path: str, name: str) -> None:
-        self.path = os.path.abspath(path)
+        self.path = path
         self.name = name
         self._descriptor = -1
 
@@ -101,13 +115,18 @@ class PidFile:
                 return False
         except FileNotFoundError:
             return False
-        if found.st_size and _owner(descriptor) is None:
+        if found.st_size and _owner(descriptor) is None and not _is_of_the_dead(descriptor):
             raise PidFileError(
                 f"--pidfile: {self.path} is not one of ours; another program's, perhaps. Remove it "
                 f"if nobody needs it, or choose another."
             )
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\nsparts {self.name}\n".encode(), 0)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\nsparts {self.name}\n".encode(), 0)
+        except OSError as error:
+            with suppress(OSError):
+                os.unlink(self.path)
+            raise PidFileError(f"--pidfile: cannot write {self.path}: {error.strerror}.") from error
         return True
 
     def release(self) -> None:
@@ -179,6 +198,23 @@ def _locked_by(descriptor: int) -> int | None:
     if pid <= 0:
         raise PidFileError("It runs where its pid means nothing here: in another container.")
     return int(pid)
+
+
+def _is_of_the_dead(descriptor: int) -> bool:
+    """Whether a pid file holds only the pid of a process that has ended, as sparts 0.7 wrote it."""
+    text = os.pread(descriptor, 20, 0).strip()
+    if not text.isdigit() or not 0 < int(text) < 2**31:
+        return False
+    pid = int(text)
+    try:
+        if pid != os.getpid():  # after a reboot or in a new container, it may be our own
+            os.kill(pid, 0)
+            return False
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        return False
+    return True
 
 
 def _owner(descriptor: int) -> str | None:

@@ -17,7 +17,9 @@ from sparts.cli.installation import (
     read_installation,
     write_files,
 )
+from sparts.errors import OptionError
 from sparts.net.listeners import format_address
+from sparts.option_types import Expected, expand_home
 
 if TYPE_CHECKING:
     import argparse
@@ -69,7 +71,10 @@ def install(service_class: type[VService], ns: argparse.Namespace, name: str | N
     found = read_installation(service_class, ns, name)
     system, dry = os.geteuid() == 0, bool(getattr(ns, "dryrun", False))
     default = "/etc/systemd/system" if system else "~/.config/systemd/user"
-    folder = os.path.abspath(os.path.expanduser(found.service.install_folder or default))
+    try:
+        folder = os.path.abspath(found.service.install_folder or expand_home(default))
+    except Expected as error:
+        raise OptionError(f"--install-folder: expected {error}.") from None
     units = sockets_of(found, system)
     files = {f"{found.name}.service": service_unit(found, list(units), system), **units}
     write_files(folder, files, dry, ())

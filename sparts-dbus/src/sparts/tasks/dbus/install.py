@@ -14,12 +14,14 @@ import os
 import shlex
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape, quoteattr
 
 from sparts.cli.targets import find_service
 from sparts.errors import UsageError
+from sparts.option_types import Expected, expand_home
 from sparts.tasks.dbus.control import action_of
 from sparts.tasks.dbus.service import DBusServiceTask
 
@@ -149,8 +151,18 @@ def _find_task(service_class: type[VService], options: list[str]) -> DBusService
 
 
 def _session_services(root: Path) -> Path:
-    """Return the folder for the files of the user's own session bus."""
-    home = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    """Return the folder for the files of the user's own session bus.
+
+    Raises:
+        UsageError: nothing says where the home directory is.
+    """
+    try:
+        home = os.environ.get("XDG_DATA_HOME") or expand_home("~/.local/share")
+    except Expected:
+        raise UsageError(
+            "No folder for session services is known, as neither XDG_DATA_HOME nor HOME is set "
+            "and this user has no home directory."
+        ) from None
     return root / home.lstrip("/") / "dbus-1" / "services"
 
 
@@ -170,13 +182,15 @@ def _command(wanted: argparse.Namespace, task: DBusServiceTask, options: list[st
 
 
 def _write(path: Path, text: str) -> None:
+    new = path.with_name(path.name + ".new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_name(path.name + ".new")
         new.write_text(text, encoding="utf-8")
         new.chmod(0o644)
         new.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            new.unlink()
         raise UsageError(
             f"{path} could not be written: {error.strerror}. See what it would be with --dry-run."
         ) from error
