@@ -11,13 +11,12 @@ from contextlib import suppress
 from enum import Enum
 from itertools import groupby
 
+from sparts.errors import text_of
 from sparts.escaping import one_line
 from sparts.masking import MASK, masked
 from sparts.option_types import written
 from sparts.options.arguments import summary
 from sparts.options.binding import Binding, State, display
-
-_NOT_IN_TOML = r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]"
 
 
 def shown_config(state: State) -> str:
@@ -30,7 +29,7 @@ def shown_config(state: State) -> str:
             secret = binding.option.secret and value is not None
             plain = MASK if secret else masked(written(binding.kind, value))
             line = assignment(binding.key, plain)
-            lines.append(f"{line}  # {_one_line(str(state.sources[binding.dest]))}")
+            lines.append(f"{line}  # {one_line(str(state.sources[binding.dest]))}")
     return "\n".join(lines) + "\n"
 
 
@@ -84,7 +83,7 @@ def _description(binding: Binding) -> list[str]:
 
 def _comment(text: str) -> list[str]:
     """``text`` as lines of comment, without what TOML forbids there."""
-    return [f"# {re.sub(_NOT_IN_TOML, '?', line)}" for line in textwrap.wrap(text, 96)]
+    return [f"# {one_line(line)}" for line in textwrap.wrap(text, 96)]
 
 
 def _default(binding: Binding) -> list[str]:
@@ -97,8 +96,11 @@ def _default(binding: Binding) -> list[str]:
         with suppress(Exception):  # of a type that is anybody's function
             found = binding.convert(tomllib.loads(f"x = {text}")["x"], "")
             if found == default or str(found) == str(default):
-                return [f"#{_key(binding.key)} = {text}"]
-    return [*_comment(f"A file cannot hold the default: {default!r}"), f"#{_key(binding.key)} ="]
+                return [f"#{_key(binding.key)} = {masked(text)}"]
+    return [
+        *_comment(f"A file cannot hold the default: {masked(text_of(default, repr))}"),
+        f"#{_key(binding.key)} =",
+    ]
 
 
 def _spellings(binding: Binding, value: object) -> Iterator[str]:
@@ -139,8 +141,3 @@ def toml(value: object) -> str:
     text = value if isinstance(value, str) else str(getattr(value, "pattern", value))
     text = text.encode("utf-8", "replace").decode()
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _one_line(text: str) -> str:
-    """``text`` as a comment can hold it."""
-    return one_line(text)

@@ -46,7 +46,9 @@ def install(service_class: type[VService], ns: argparse.Namespace, name: str | N
     """
     found = read_installation(service_class, ns, name)
     dry = bool(getattr(ns, "dryrun", False))
-    folder = os.path.join(os.path.abspath(found.service.install_folder or "/etc/sv"), found.name)
+    folder = os.path.join(
+        os.path.abspath(found.service.getOption("install_folder") or "/etc/sv"), found.name
+    )
     write_files(folder, files_of(found), dry, ("run", "finish", "log/run"))
     if not dry:
         print(f"Next: ln -s {shlex.quote(folder)} /etc/service/")

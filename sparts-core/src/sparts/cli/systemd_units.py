@@ -72,7 +72,7 @@ def install(service_class: type[VService], ns: argparse.Namespace, name: str | N
     system, dry = os.geteuid() == 0, bool(getattr(ns, "dryrun", False))
     default = "/etc/systemd/system" if system else "~/.config/systemd/user"
     try:
-        folder = os.path.abspath(found.service.install_folder or expand_home(default))
+        folder = os.path.abspath(found.service.getOption("install_folder") or expand_home(default))
     except Expected as error:
         raise OptionError(f"--install-folder: expected {error}.") from None
     units = sockets_of(found, system)
