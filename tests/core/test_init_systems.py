@@ -102,8 +102,11 @@ def test_unit_agrees_with_the_service_and_its_options(tmp_path: Path) -> None:
     assert "DynamicUser" not in service
     admin = units["Web-admin.socket"]
     assert "ListenStream=127.0.0.1:8001\nListenStream=[::1]:8001\n" in admin
-    assert read_unit(units["Web-http.socket"])["Socket"] == {
-        "ListenStream": "0.0.0.0:8000",
+    http = units["Web-http.socket"]
+    assert "ListenStream=0.0.0.0:8000\nListenStream=[::]:8000\n" in http
+    http = http.replace("ListenStream=0.0.0.0:8000\n", "")
+    assert read_unit(http)["Socket"] == {
+        "ListenStream": "[::]:8000",
         "BindIPv6Only": "ipv6-only",
         "Backlog": "1024",
         "FileDescriptorName": "http",

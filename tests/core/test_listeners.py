@@ -19,34 +19,11 @@ from sparts.net import sockets
 from sparts.net.listeners import Listening, format_address
 from sparts.testing.running import make_service, running
 from sparts.vservice import VService
-from sparts.vtask import VTask
+
+from tests.core.listening import Echo, EchoService, echo
 
 
-class Echo(Listening, VTask):
-    """Listens, and answers nothing."""
-
-    OPT_PREFIX = "echo"
-    DEFAULT_HOST = "127.0.0.1"
-    LOOPLESS = True
-
-    def start(self) -> None:
-        self.take_sockets()
-        self.log_started()
-
-    def join(self) -> None:
-        self.close_sockets()
-
-
-class Service(VService):
-    TASKS = [Echo]
-
-
-def echo(service: VService) -> Echo:
-    found: Echo = service.requireTask(Echo)
-    return found
-
-
-def start_error(*argv: str, service_class: type[VService] = Service) -> str:
+def start_error(*argv: str, service_class: type[VService] = EchoService) -> str:
     with pytest.raises((StartError, OptionError)) as caught:
         make_service(service_class, *argv).startBG()
     return str(caught.value)
@@ -54,7 +31,7 @@ def start_error(*argv: str, service_class: type[VService] = Service) -> str:
 
 def test_port_0_takes_a_free_one_and_says_which(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    with running(Service) as service:
+    with running(EchoService) as service:
         ((host, port),) = echo(service).bound_addrs
         assert host == "127.0.0.1"
         assert port != 0
@@ -66,14 +43,14 @@ def test_port_0_takes_a_free_one_and_says_which(caplog: pytest.LogCaptureFixture
 
 def test_ipv6_is_served_and_shown_in_brackets(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    with running(Service, "--echo-host", "::1") as service:
+    with running(EchoService, "--echo-host", "::1") as service:
         address = echo(service).bound_addrs[0]
         socket.create_connection(address[:2]).close()
     assert f"Server Started on [::1]:{address[1]}" in caplog.text
 
 
 def test_all_addresses_of_both_kinds_share_one_port() -> None:
-    with running(Service, "--echo-host", "0.0.0.0,::") as service:
+    with running(EchoService, "--echo-host", "0.0.0.0,::") as service:
         addresses = echo(service).bound_addrs
         assert {address[0] for address in addresses} == {"0.0.0.0", "::"}
         assert len({address[1] for address in addresses}) == 1
@@ -82,12 +59,12 @@ def test_all_addresses_of_both_kinds_share_one_port() -> None:
 
 
 def test_name_of_a_host_stands_for_all_its_addresses() -> None:
-    with running(Service, "--echo-host", "localhost") as service:
+    with running(EchoService, "--echo-host", "localhost") as service:
         assert "127.0.0.1" in {address[0] for address in echo(service).bound_addrs}
 
 
 def test_sockets_do_not_block_and_are_not_inherited_by_children() -> None:
-    with running(Service) as service:
+    with running(EchoService) as service:
         (sock,) = echo(service)._sockets
         assert sock.gettimeout() == 0
         assert not os.get_inheritable(sock.fileno())
@@ -155,7 +132,7 @@ def test_port_0_of_two_tasks_is_two_ports() -> None:
 
 def test_unix_socket_is_its_owners_alone_and_goes_in_the_end(tmp_path: Path) -> None:
     path = tmp_path / "echo.sock"
-    with running(Service, "--echo-sock", str(path)) as service:
+    with running(EchoService, "--echo-sock", str(path)) as service:
         assert echo(service).bound_addrs == [str(path)]
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         with socket.socket(socket.AF_UNIX) as client:
@@ -166,7 +143,7 @@ def test_unix_socket_is_its_owners_alone_and_goes_in_the_end(tmp_path: Path) -> 
 def test_unix_socket_may_be_a_groups(tmp_path: Path) -> None:
     group = grp.getgrgid(os.getgid())
     path = tmp_path / "echo.sock"
-    with running(Service, "--echo-sock", str(path), "--echo-sock-group", group.gr_name):
+    with running(EchoService, "--echo-sock", str(path), "--echo-sock-group", group.gr_name):
         assert stat.S_IMODE(path.stat().st_mode) == 0o660
         assert path.stat().st_gid == group.gr_gid
 
@@ -182,7 +159,7 @@ def test_stale_unix_socket_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "echo.sock"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
-    with running(Service, "--echo-sock", str(path)), socket.socket(socket.AF_UNIX) as client:
+    with running(EchoService, "--echo-sock", str(path)), socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
 
 
@@ -227,7 +204,7 @@ def test_unix_socket_together_with_an_explicit_port(tmp_path: Path) -> None:
 
 def test_unix_socket_set_beside_a_port_at_run_time(tmp_path: Path) -> None:
     refused = pytest.raises(OptionError, match="--echo-sock and --echo-port exclude each other")
-    with running(Service, "--echo-port", "0") as service, refused:
+    with running(EchoService, "--echo-port", "0") as service, refused:
         service.setOption("echo_sock", str(tmp_path / "s"))
 
 
@@ -330,7 +307,7 @@ def test_inherited_socket_goes_to_the_only_server_whatever_its_name(
     name: str, passed: list[socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inherit(monkeypatch, **{name: passed[0]})
-    with running(Service, "--echo-port", "7") as service:
+    with running(EchoService, "--echo-port", "7") as service:
         assert echo(service).bound_addrs == [passed[0].getsockname()]
 
 
@@ -414,7 +391,7 @@ def test_file_of_an_inherited_unix_socket_is_left_to_its_holder(
         holder.bind(path)
         holder.listen()
         inherit(monkeypatch, echo=holder)
-        with running(Service, "--echo-sock", path) as service:
+        with running(EchoService, "--echo-sock", path) as service:
             service.listeners.give(54321)
         assert os.stat(path).st_uid == os.geteuid()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import signal
 import socket
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 import warnings
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from sparts.errors import OptionError, StartError
 from sparts.net.listeners import Listening
 from sparts.testing.certificates import FIRST_CERTIFICATE, SECOND_CERTIFICATE
 from sparts.testing.running import make_service, running
+from sparts.testing.waiting import restart
 from sparts.vservice import VService
 from sparts.vtask import VTask
 
@@ -87,6 +90,7 @@ def pems(tmp_path: Path) -> dict[str, str]:
         "first.key": first_key,
         "second.cert": "-----BEGIN CERT" + second_cert,
         "second.key": second_key,
+        "second.both": SECOND_CERTIFICATE,
         "garbage": "-----BEGIN CERTIFICATE-----\nMIIgarbage\n-----END CERTIFICATE-----\n",
         "empty": "",
     }
@@ -334,3 +338,99 @@ def test_tls_is_not_imported_where_nobody_asks_for_it(tmp_path: Path) -> None:
         [sys.executable, "-c", script], capture_output=True, check=True, text=True
     )
     assert done.stdout == "True False\n"
+
+
+class Negotiates(Serial):
+    """Offers protocols, and has a certificate for one more name."""
+
+    OPT_PREFIX = "serial"
+    ALPN = ("h2", "http/1.1")
+
+    other = ""
+
+    def configure_tls(self, context: ssl.SSLContext) -> None:
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        further = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        further.load_cert_chain(self.other)
+
+        def choose(connection: ssl.SSLObject, name: str, _: ssl.SSLContext) -> None:
+            if name == "127.0.0.1.other":
+                connection.context = further
+
+        context.sni_callback = choose
+
+
+class NegotiatingService(VService):
+    TASKS = [Negotiates]
+
+
+def negotiate(task: Any, trusted: str, name: str = "localhost") -> tuple[str | None, str | None]:
+    """Give the protocol and the version that are agreed on; the certificate is a trusted one."""
+    context = ssl.create_default_context(cafile=trusted)
+    context.check_hostname = False
+    context.set_alpn_protocols(["http/1.1", "h2"])
+    with (
+        socket.create_connection(task.bound_addrs[0], WAIT) as plain,
+        context.wrap_socket(plain, server_hostname=name) as connection,
+    ):
+        assert connection.recv(6) == b"hello\n"
+        return connection.selected_alpn_protocol(), connection.version()
+
+
+def test_settings_of_a_task_survive_reloads_and_restarts(
+    pems: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Negotiates, "other", pems["second.both"])
+    thread = make_service(NegotiatingService, *argv_of(pems, "cert=first")).startBG()
+    try:
+        for number in range(4):
+            task = thread.service.requireTask(Negotiates)
+            assert negotiate(task, pems["first"]) == ("h2", "TLSv1.3")
+            negotiate(task, pems["second.both"], "127.0.0.1.other")
+            with (
+                pytest.raises((ssl.SSLError, ConnectionError)),
+                connected(task, pems["first"], maximum_version=ssl.TLSVersion.TLSv1_2) as old,
+            ):
+                old.recv(6)
+            if number == 1:
+                restart(thread.service)
+            else:
+                thread.service.reload()
+        assert thread.service.getWarnings() == {}
+    finally:
+        thread.service.shutdown()
+        thread.join()
+
+
+def test_settings_that_fail_at_a_reload_leave_the_context(
+    pems: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Negotiates, "other", pems["second.both"])
+    with running(NegotiatingService, *argv_of(pems, "cert=first")) as service:
+        monkeypatch.setattr(Negotiates, "other", pems["missing"])
+        service.reload()
+        (warning,) = service.getWarnings().values()
+        assert warning.startswith("Reload of TLS of Negotiates failed: ")
+        task = service.requireTask(Negotiates)
+        assert negotiate(task, pems["first"]) == ("h2", "TLSv1.3")
+
+
+def test_settings_that_fail_at_the_start_fail_it(
+    pems: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Negotiates, "other", pems["missing"])
+    with pytest.raises((StartError, OSError)):
+        make_service(NegotiatingService, *argv_of(pems, "cert=first")).startBG()
+
+
+def test_instance_before_is_not_kept_by_its_tls(pems: dict[str, str]) -> None:
+    thread = make_service(Service, *argv_of(pems, "cert=first")).startBG()
+    try:
+        task = weakref.ref(thread.service.requireTask(Serial))
+        restart(thread.service)
+        gc.unfreeze()
+        gc.collect()
+        assert task() is None
+    finally:
+        thread.service.shutdown()
+        thread.join()

@@ -59,7 +59,7 @@ def test_server_tasks_listen_on_all_addresses_but_the_status_task_on_loopback() 
     assert len(servers) > 2
     for task in servers:
         assert issubclass(task, Listening)
-        default = ("127.0.0.1", 8081) if task is StatusHTTPTask else ("0.0.0.0", 0)
+        default = ("127.0.0.1", 8081) if task is StatusHTTPTask else ("", 0)
         assert default == (task.DEFAULT_HOST, task.DEFAULT_PORT), task
 
 

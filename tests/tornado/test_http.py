@@ -54,6 +54,7 @@ def test_http_example_says_where_it_listens_and_answers_curl(example: str, tmp_p
         service.lines[0],
     )
     assert service.lines[1:] == [
+        f"INFO:MyService.TornadoHTTPTask:TornadoHTTPTask Server Started on [::]:{port}",
         "DEBUG:MyService:All tasks started",
         "INFO:MyService:KeyboardInterrupt Received!  Stopping Tasks...",
         "INFO:MyService:Instance shut down gracefully",
@@ -154,7 +155,7 @@ def test_server_that_skips_itself_listens_no_more() -> None:
         DEFAULT_HOST = "127.0.0.1"
 
         def initTask(self) -> None:  # noqa: N802
-            (sock,) = self.service.listeners.duplicates(self.address())
+            (sock,) = self.service.listeners.duplicates(self.name)
             ports.append(sock.getsockname()[1])
             sock.close()
             raise SkipTask

@@ -60,12 +60,15 @@ def inherited_sockets() -> dict[str, list[int]]:
     """
     pid, count = os.environ.pop("LISTEN_PID", ""), os.environ.pop("LISTEN_FDS", "")
     names = os.environ.pop("LISTEN_FDNAMES", "").split(":")
-    if pid != str(os.getpid()) or not count.isdigit():
+    if pid != str(os.getpid()) or not count.isdecimal():
         return {}
     found: dict[str, list[int]] = {}
     for index in range(int(count)):
         descriptor = 3 + index
-        os.set_inheritable(descriptor, False)
         name = names[index] if index < len(names) and names[index] else "unknown"
         found.setdefault(name, []).append(descriptor)
+        try:
+            os.set_inheritable(descriptor, False)
+        except OSError:  # it is not open: whoever uses it says so, and there are no more
+            break
     return found

@@ -4,55 +4,142 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import grp
-import os
 import socket
-import stat
 import struct
 from array import array
 from typing import TYPE_CHECKING, Any
 
 from sparts.errors import StartError
+from sparts.net import unix_sockets
+from sparts.net.options import format_address
 
 if TYPE_CHECKING:
-    from sparts.net.listeners import Address
+    from collections.abc import Sequence
+
+    from sparts.net.options import Address
+    from sparts.net.unix_sockets import SocketFile
+
+#: What the system says of an address that it does not have, or of a family.
+_ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
-def adopt(descriptors: list[int]) -> list[socket.socket]:
-    """Return the sockets of inherited descriptors, made non-blocking as event loops need them."""
-    sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
-    for sock in sockets:
+class Opened:
+    """The sockets that are open for the address of a task.
+
+    Args:
+        address: what they were opened for.
+        sockets: non-blocking; listening unless they only reserve a port.
+        file: the file of a Unix socket that this process has bound.
+        inherited: whether somebody else holds the sockets, too.
+        missing: addresses that were asked for and that this system does not have, with the reason.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        sockets: list[socket.socket],
+        file: SocketFile | None = None,
+        inherited: bool = False,
+        missing: Sequence[str] = (),
+    ) -> None:
+        self.address, self.sockets, self.missing = address, sockets, missing
+        self._file, self._inherited = file, inherited
+
+    def addresses(self) -> list[Any]:
+        """Return what they are bound to, as `socket.getsockname` gives it."""
+        return [sock.getsockname() for sock in self.sockets]
+
+    def give(self, uid: int) -> None:
+        """Make the file of our Unix socket another user's."""
+        if self._file is not None:
+            self._file.give(uid)
+
+    def close(self, take: bool) -> list[socket.socket]:
+        """Close them, and remove the file of our Unix socket.
+
+        Returns:
+            if ``take``, the connections that waited in them. Those in an inherited socket stay.
+        """
+        if self._file is not None:
+            self._file.remove()
+        taken: list[socket.socket] = []
+        for sock in self.sockets:
+            with sock:
+                taken += _accept_waiting(sock) if take and not self._inherited else ()
+        return taken
+
+
+def adopt(address: Address, inherited: dict[str, list[int]]) -> Opened:
+    """Return the sockets of inherited descriptors, made non-blocking as event loops need them.
+
+    Raises:
+        StartError: a descriptor is not a socket that listens for connections; the message names it.
+    """
+    sockets: list[socket.socket] = []
+    for name, descriptors in inherited.items():
+        for descriptor in descriptors:
+            try:
+                sockets.append(_listening(descriptor))
+            except OSError as error:
+                _close_all(sockets)
+                raise StartError(
+                    f"The inherited descriptor {descriptor} (LISTEN_FDS, named {name!r}) cannot "
+                    f"be used by {address.owner}: {error.strerror or error}. It must be a stream "
+                    f"socket that listens."
+                ) from error
+    return Opened(address, sockets, inherited=True)
+
+
+def _listening(descriptor: int) -> socket.socket:
+    """Return the socket of a descriptor; OSError: it is not one that listens for connections."""
+    sock = socket.socket(fileno=descriptor)
+    try:
+        if sock.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
+            raise OSError(f"its address family is {sock.family}")
+        if sock.type != socket.SOCK_STREAM:
+            raise OSError(f"it is a socket of the type {sock.type}")
+        if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            raise OSError("it does not listen")
         sock.setblocking(False)
-    return sockets
+        _send_at_once(sock)
+    except BaseException:
+        sock.detach()  # where fewer were passed than promised, it may be a descriptor of our own
+        raise
+    return sock
 
 
-def bind(address: Address) -> list[socket.socket]:
-    """Return new listening sockets for an address, one for each address that its hosts have.
+def bind(address: Address, reserve: bool = False) -> Opened:
+    """Return new sockets for an address, one for each address that its hosts have.
+
+    Args:
+        address: where.
+        reserve: only keep the port from others, and do not listen; of a Unix socket, see that
+            nobody listens on it.
 
     Raises:
         StartError: it cannot be used; the message names the option and the reason.
     """
-    if address.path:
-        return [_bind_unix(address)]
-    for _ in range(10):  # a port that is free on one address may be taken on the next
-        opened: list[socket.socket] = []
-        try:
-            for family, sockaddr in _resolve(address):
-                port = opened[0].getsockname()[1] if opened and not address.port else sockaddr[1]
-                opened.append(
-                    _bind_tcp(family, (sockaddr[0], port, *sockaddr[2:]), address.backlog)
-                )
-        except OSError as error:
-            _close_all(opened)
-            if opened and not address.port and error.errno == errno.EADDRINUSE:
-                continue
-            raise StartError(_explain(address, error)) from error
-        return opened
+    try:
+        if address.path and reserve:
+            sock, file = unix_sockets.bind(address)
+            Opened(address, [sock], file).close(take=False)
+            return Opened(address, [])
+        if address.path:
+            sock, file = unix_sockets.bind(address)
+            return Opened(address, [sock], file)
+        places = _resolve(address)
+        for _ in range(10):  # a port that is free on one address may be taken on the next
+            opened = _bind_all(address, places, reserve)
+            if opened is not None:
+                return opened
+    except OSError as error:
+        raise StartError(_explain(address, error)) from error
     raise StartError(f"--{address.prefix}-port: no port is free on all of {address}.")
 
 
-def _resolve(address: Address) -> list[tuple[int, Any]]:
-    found: dict[tuple[int, Any], None] = {}
+def _resolve(address: Address) -> list[tuple[str, int, Any]]:
+    """Return host, family and socket address of all that the hosts of an address mean."""
+    found: dict[tuple[int, Any], str] = {}
     for host in address.hosts:
         flags = socket.AI_PASSIVE
         try:
@@ -61,76 +148,77 @@ def _resolve(address: Address) -> list[tuple[int, Any]]:
             raise StartError(
                 f"--{address.prefix}-host: {host!r} is not an address of this host: {error}."
             ) from error
-        found.update({(info[0], info[4]): None for info in infos})
-    return list(found)
+        for info in infos:
+            found.setdefault((info[0], info[4]), host)
+    return [(host, *place) for place, host in found.items()]
 
 
-def _bind_tcp(family: int, sockaddr: Any, backlog: int) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
+def _bind_all(address: Address, places: list[tuple[str, int, Any]], reserve: bool) -> Opened | None:
+    """Bind what can be bound; None: the port that the system chose is taken on another address.
+
+    Raises:
+        OSError: an address cannot be used, or this system has none of those of a host.
+    """
+    sockets: list[socket.socket] = []
+    absent: list[tuple[str, str, OSError]] = []
+    served = set(address.lenient)
+    try:
+        for host, family, sockaddr in places:
+            port = sockets[0].getsockname()[1] if sockets else address.port
+            where = (sockaddr[0], port, *sockaddr[2:])
+            try:
+                sockets.append(_bind_tcp(family, where, address.backlog, reserve))
+            except OSError as error:
+                if error.errno not in _ABSENT:
+                    raise
+                text = f"{format_address(where)}: {error.strerror}"
+                absent.append((host, text, error))
+            else:
+                served.add(host)
+        for host, _, reason in absent:
+            if host not in served or not sockets:
+                raise reason
+    except OSError as error:
+        _close_all(sockets)
+        if sockets and not address.port and error.errno == errno.EADDRINUSE:
+            return None
+        raise
+    return Opened(address, sockets, missing=[text for _, text, _ in absent])
+
+
+def _bind_tcp(family: int, sockaddr: Any, backlog: int, reserve: bool) -> socket.socket:
+    sock = _new_tcp(family)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.setblocking(False)
         sock.bind(sockaddr)
-        sock.listen(backlog)
+        if reserve:  # others may share what is reserved, so first it was bound for nobody else
+            sockaddr = (sockaddr[0], sock.getsockname()[1], *sockaddr[2:])
+            sock.close()
+            sock = _new_tcp(family)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            sock.bind(sockaddr)
+        else:
+            sock.listen(backlog)
     except BaseException:
         sock.close()
         raise
     return sock
 
 
-def _bind_unix(address: Address) -> socket.socket:
-    path, sock = address.path, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        group = grp.getgrnam(address.group).gr_gid if address.group else -1
-        _remove_stale(address)
-        umask = os.umask(0o177)  # nobody else may connect before the group is set
-        try:
-            sock.bind(path)
-        finally:
-            os.umask(umask)
-        if address.group:
-            os.chown(path, -1, group)
-            os.chmod(path, 0o660)
-        sock.setblocking(False)
-        sock.listen(address.backlog)
-    except KeyError as error:
-        sock.close()
-        raise StartError(
-            f"--{address.prefix}-sock-group: no group is named {address.group!r}."
-        ) from error
-    except OSError as error:
-        sock.close()
-        raise StartError(_explain(address, error)) from error
-    except BaseException:
-        sock.close()
-        raise
+def _new_tcp(family: int) -> socket.socket:
+    # With its protocol, which asyncio looks at to know that a connection is TCP.
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    sock.setblocking(False)
+    if family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    _send_at_once(sock)
     return sock
 
 
-def _remove_stale(address: Address) -> None:
-    """Remove a socket file that nobody listens on any more."""
-    try:
-        mode = os.stat(address.path).st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise StartError(f"--{address.prefix}-sock: {address.path} exists and is not a socket.")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(address.path)
-        except ConnectionRefusedError:
-            os.unlink(address.path)
-            return
-        except OSError as error:
-            if error.errno != errno.EAGAIN:  # EAGAIN: somebody listens, and many wait
-                raise
-    raise StartError(
-        f"--{address.prefix}-sock: another process is listening on {address.path}. Stop it, or "
-        f"choose another path."
-    )
+def _send_at_once(sock: socket.socket) -> None:
+    """Have the connections of a listening socket send without delay: they inherit it (tcp(7))."""
+    if sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _explain(address: Address, error: OSError) -> str:
@@ -141,23 +229,9 @@ def _explain(address: Address, error: OSError) -> str:
         case errno.EACCES | errno.EPERM:
             low = " Ports below 1024 need root or CAP_NET_BIND_SERVICE." if not address.path else ""
             return f"{what}: no permission to listen on {address}.{low}"
-        case errno.EADDRNOTAVAIL:
+        case errno.EADDRNOTAVAIL | errno.EAFNOSUPPORT:
             return f"--{address.prefix}-host: {address} is not an address of this host."
     return f"{what}: cannot listen on {address}: {error.strerror or error}."
-
-
-def close(sock: socket.socket, address: Address, take: bool) -> list[socket.socket]:
-    """Close a socket, and return the connections that waited in it if ``take``.
-
-    A Unix socket of ours is removed from the file system too.
-    """
-    try:
-        if address.path and sock.getsockname() == address.path:
-            os.unlink(address.path)
-    except OSError:
-        pass  # somebody removed it before us
-    with sock:
-        return _accept_waiting(sock) if take else []
 
 
 def _accept_waiting(sock: socket.socket) -> list[socket.socket]:

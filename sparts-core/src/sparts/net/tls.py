@@ -1,4 +1,4 @@
-"""The TLS of listeners.py: read, checked, and read anew; imported where a task asks for it alone.
+"""The TLS of listeners.py: read, checked, and read again; imported where a task asks for it alone.
 
 Every fault of a file is one error that names its option. Contexts are Python's own for servers,
 from TLS 1.2 on, without renegotiation.
@@ -7,42 +7,63 @@ from TLS 1.2 on, without renegotiation.
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from sparts.errors import StartError
 
 if TYPE_CHECKING:
-    from sparts.net.listeners import TLSFiles
+    from collections.abc import Callable
+
+    from sparts.net.options import TLSFiles
 
 
 class TLS:
     """The TLS of one server task, over all instances of the service.
 
+    Args:
+        files: what it is made of.
+        prepare: called with each new context, for what the task sets in it.
+
     Raises:
         StartError: one of the files cannot be used; the message names its option.
     """
 
-    def __init__(self, files: TLSFiles) -> None:
+    def __init__(self, files: TLSFiles, prepare: Callable[[ssl.SSLContext], None]) -> None:
         self.files = files
-        self.context = self._newest = load(files)
+        self._prepare = prepare
+        self.context = self._newest = self._load()
         """The one context that servers hold; what was read last is found in each handshake."""
 
-    def reload(self) -> None:
-        """Read the files anew, for connections that begin from now on.
+    def reload(self, prepare: Callable[[ssl.SSLContext], None] | None = None) -> None:
+        """Read the files again, for connections that begin from now on.
 
-        What has been read before goes on if one of them cannot be used.
+        What has been read before stays in use if this fails.
+
+        Args:
+            prepare: in place of what is called with each new context, which belongs to a task that
+                has ended.
 
         Raises:
-            StartError: one of them cannot be used.
+            StartError: one of the files cannot be used.
         """
-        self._newest = load(self.files)
+        self._prepare = prepare or self._prepare
+        self._newest = self._load()
         # Not by loading into the context: what it trusts could only grow, and a key that does not
         # fit would leave it with half of the change.
-        self.context.sni_callback = self._take_newest
+        self.context.sni_callback = self._use_newest
 
-    def _take_newest(self, connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+    def _load(self) -> ssl.SSLContext:
+        context = load(self.files)
+        self._prepare(context)
+        return context
+
+    def _use_newest(
+        self, connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext
+    ) -> int | None:
         """Called by OpenSSL in each handshake, whether the client gives a name or not."""
-        connection.context = self._newest
+        newest = connection.context = self._newest
+        own: Any = newest.sni_callback  # of the task, which chooses certificates by name
+        return own(connection, name, newest) if own is not None else None
 
 
 def load(files: TLSFiles) -> ssl.SSLContext:

@@ -66,7 +66,8 @@ class TwistedTask(LoopBoundTask):
     def initTask(self) -> None:  # noqa: N802
         """Check the endpoint; `UsageError` if it cannot be one."""
         super().initTask()
-        self._ports, self.bound_addrs = [], []
+        self._ports = []
+        self.bound_addrs = getattr(self, "bound_addrs", [])  # a server's are open already
         if self.endpoint is not None:
             self._endpoint()
 

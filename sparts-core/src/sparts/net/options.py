@@ -1,0 +1,250 @@
+"""Where a server task listens, by its options, and the TLS that its connections have."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from sparts.errors import OptionError
+from sparts.option_types import port as port_number
+from sparts.options import option, source_of
+
+if TYPE_CHECKING:
+    import argparse
+    import logging
+    import ssl
+    from collections.abc import Sequence
+
+    from sparts.vservice import VService
+
+EVERY = ("0.0.0.0", "::")  # noqa: S104 - a server is there to be reached
+"""The hosts that stand for all addresses, IPv4 first."""
+
+
+class Address(NamedTuple):
+    """Where a server task is to listen, by its options."""
+
+    owner: str
+    """The name of the task."""
+    prefix: str
+    """The prefix of its options, for messages."""
+    hosts: tuple[str, ...]
+    port: int
+    path: str
+    """The path of a Unix socket; empty: TCP."""
+    group: str
+    backlog: int
+    lenient: frozenset[str] = frozenset()
+    """The hosts that are left out on a system that does not have their family of addresses."""
+
+    def __str__(self) -> str:
+        return self.path or ", ".join(format_address((host, self.port)) for host in self.hosts)
+
+
+class TLSFiles(NamedTuple):
+    """What the TLS of a server task is made of, by its options: paths of PEM files."""
+
+    prefix: str
+    """The prefix of its options, for messages."""
+    cert: str
+    key: str
+    """Empty: the key is in the file of the certificate."""
+    ca: str
+    """Empty: clients need no certificate."""
+
+
+class ListeningOptions:
+    """A mixin for server tasks that bind for themselves: the options of where they listen.
+
+    Such a task listens at `address`, with `ssl_context` or `tls_files`, and sets `bound_addrs`.
+    Derive from `sparts.net.listeners.Listening` instead to get sockets that are bound.
+    """
+
+    DEFAULT_HOST: ClassVar[str] = ""
+    """Empty: every address, IPv4 and IPv6."""
+    DEFAULT_PORT: ClassVar[int] = 0
+    DEFAULT_SOCK: ClassVar[str | None] = None
+    BACKLOG: ClassVar[int] = 1024
+    """How many connections may wait to be accepted; the system's own limit counts too."""
+    ALPN: ClassVar[Sequence[str]] = ()
+    """The protocols that TLS offers to clients, the preferred one first: ``("h2", "http/1.1")``.
+    """
+    RESERVE: ClassVar[bool] = False
+    """Whether the service reserves the port of a task that binds for itself.
+
+    The service then binds it with ``SO_REUSEPORT`` and does not listen, before any task is
+    initialised and across restarts. `bound_addrs` says where; the task binds the same with
+    ``SO_REUSEPORT``. Only the user who reserved a port can bind it, so ``--user`` is refused.
+    """
+
+    host = option(
+        type=str,
+        metavar="HOST",
+        default=lambda cls: cls.DEFAULT_HOST,
+        help="address to listen on; several are separated by commas; :: or none: every address, "
+        "IPv4 and IPv6",
+    )
+    port = option(
+        type=port_number,
+        metavar="PORT",
+        default=lambda cls: cls.DEFAULT_PORT,
+        help="port to listen on; 0 takes a free one",
+    )
+    ipv6_only = option(
+        default=False,
+        help="do not listen on IPv4 addresses where the host is :: or none",
+        advanced=True,
+    )
+    sock = option(
+        type=str,
+        metavar="PATH",
+        default=lambda cls: cls.DEFAULT_SOCK,
+        help="path of a Unix socket to listen on instead",
+    )
+    sock_group = option(
+        type=str,
+        metavar="GROUP",
+        help="group that may use the Unix socket (without it: its owner alone)",
+        advanced=True,
+    )
+    tls_cert = option(
+        type=str,
+        metavar="FILE",
+        help="serve TLS with this certificate (PEM, its chain after it); read again at SIGHUP",
+        reloadable=False,
+    )
+    tls_key = option(
+        type=str,
+        metavar="FILE",
+        help="private key of the certificate, if it is in another file",
+        reloadable=False,
+    )
+    tls_ca = option(
+        type=str,
+        metavar="FILE",
+        help="require client certificates signed by these authorities (PEM)",
+        reloadable=False,
+        advanced=True,
+    )
+
+    if TYPE_CHECKING:
+        name: str
+        logger: logging.Logger
+        service: VService
+
+        @classmethod
+        def option_prefix(cls) -> str: ...  # noqa: D102
+
+    bound_addrs: list[Any]
+    """What is listened on, as `socket.getsockname` gives it, from before `initTask` on. A task
+    that binds for itself without ``RESERVE`` sets it."""
+
+    @property
+    def bound_v4_addrs(self) -> list[Any]:
+        """The IPv4 addresses of `bound_addrs`: pairs of host and port."""
+        return [each for each in self.bound_addrs if isinstance(each, tuple) and len(each) == 2]
+
+    @property
+    def bound_v6_addrs(self) -> list[Any]:
+        """The IPv6 addresses of `bound_addrs`: host, port, flow and scope."""
+        return [each for each in self.bound_addrs if isinstance(each, tuple) and len(each) == 4]
+
+    def check_options(self, options: argparse.Namespace) -> None:
+        """Refuse a port and a Unix socket at the same time; see `VTask.check_options`."""
+        super().check_options(options)  # type: ignore[misc]
+        prefix = self.option_prefix()
+        of_port = source_of(options, f"{prefix}_port")
+        of_sock = source_of(options, f"{prefix}_sock")
+        if ListeningOptions.sock.read(self, options) and of_port.explicit and of_sock.explicit:
+            flag = prefix.replace("_", "-")
+            raise OptionError(
+                f"--{flag}-sock and --{flag}-port exclude each other (the port comes from: "
+                f"{of_port}). Leave one of them out."
+            )
+
+    def address(self) -> Address:
+        """Return where this task's options say that it listens.
+
+        Raises:
+            OptionError: both a port and a Unix socket were given, and not by a default.
+        """
+        options = self.service.options
+        self.check_options(options)
+        port, group, backlog = self.port or 0, self.sock_group, self.BACKLOG
+        prefix = self.option_prefix()
+        flag = prefix.replace("_", "-")
+        sock = "" if source_of(options, f"{prefix}_port").explicit else self.sock or ""
+        hosts, lenient = self._hosts()
+        return Address(self.name, flag, hosts, port, sock, group or "", backlog, lenient)
+
+    def _hosts(self) -> tuple[tuple[str, ...], frozenset[str]]:
+        """Return the hosts to listen on, and which of them a system may lack."""
+        given = [each.strip() for each in (self.host or "").split(",")]
+        hosts: dict[str, bool] = {}
+        for host in [each for each in given if each] or [""]:
+            name = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+            every = name in ("", "::")
+            for one in EVERY[self.ipv6_only :] if every else (name,):
+                hosts[one] = every and hosts.get(one, True)
+        both = len(hosts) > 1
+        return tuple(hosts), frozenset(host for host, every in hosts.items() if every and both)
+
+    def tls_files(self) -> TLSFiles | None:
+        """Return what this task's options say of TLS; None: it does without.
+
+        Raises:
+            OptionError: there is no certificate for what else was given.
+        """
+        cert, key, ca = self.tls_cert or "", self.tls_key or "", self.tls_ca or ""
+        flag = self.option_prefix().replace("_", "-")
+        if not cert and (key or ca):
+            given = "key" if key else "ca"
+            raise OptionError(f"--{flag}-tls-{given} needs --{flag}-tls-cert, the certificate.")
+        return TLSFiles(flag, cert, key, ca) if cert else None
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """The TLS of this task's connections, from before `initTask` on; None: they have none.
+
+        One object for the whole life of the task: after a reload (SIGHUP) it gives connections that
+        begin the new certificate. Nothing has to be done for that, and open connections go on.
+        """
+        return self.service.listeners.ssl_context(self.name)
+
+    def configure_tls(self, context: ssl.SSLContext) -> None:
+        """Set what else this task needs of TLS: ciphers, versions, certificates by name.
+
+        Called for each context: before `initTask`, and again at each reload and restart, in the
+        lifecycle thread. The files and `ALPN` are in it already. The default does nothing. An
+        exception fails the start; at a reload or restart, the context of before stays in use, with
+        a warning.
+        """
+
+    def prepare_tls(self, context: ssl.SSLContext) -> None:
+        """Set `ALPN`, and what `configure_tls` sets; called by the service."""
+        if self.ALPN:
+            context.set_alpn_protocols(list(self.ALPN))
+        self.configure_tls(context)
+
+    def log_started(self) -> None:
+        """Log one line for each address that is served."""
+        for address in self.bound_addrs:
+            self.logger.info("%s Server Started on %s", self.name, format_address(address))
+
+
+def format_address(address: Any) -> str:
+    """Return an address as ``host:port``, ``[host]:port`` or the path of a Unix socket."""
+    if isinstance(address, tuple):
+        host, port = address[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return os.fsdecode(address)
+
+
+def collision(one: Address, other: Address) -> bool:
+    """Tell whether two addresses cannot both be bound."""
+    if one.path or other.path:
+        return one.path == other.path
+    if one.port != other.port or not one.port:
+        return False
+    pairs = [(a, b) for a in one.hosts for b in other.hosts if (":" in a) == (":" in b)]
+    return any(a == b or {a, b} & set(EVERY) for a, b in pairs)
