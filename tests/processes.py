@@ -6,10 +6,13 @@ import os
 import re
 import signal
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from sparts.signals import SAME
 
 STARTED = "All tasks started"
 
@@ -71,6 +74,11 @@ class ServiceProcess:
         """Send a signal (^C), wait for the end and give the exit status."""
         self.process.send_signal(number)
         return self.finish()
+
+    def stop_again(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal once more, when it no longer counts as the same, and wait for the end."""
+        threading.Event().wait(SAME)
+        return self.stop(number)
 
     def listening_port(self, task: str = r"\w+") -> int:
         """Read until a server task says where it listens, and give the port."""

@@ -198,7 +198,7 @@ class S(VService):
         process.read_until("began 0")
         process.process.send_signal(signal.SIGTERM)
         process.read_until("stopping")
-        assert process.stop(signal.SIGTERM) == 70
+        assert process.stop_again(signal.SIGTERM) == 70
     assert "dropped [0, 1, 2]" in process.output
 
 

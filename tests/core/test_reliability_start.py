@@ -179,7 +179,7 @@ class S(VService):
         process.read_until("hangs")
         process.process.send_signal(signal.SIGTERM)
         process.read_until("SIGTERM Received!")
-        assert process.stop(signal.SIGTERM) == 70
+        assert process.stop_again(signal.SIGTERM) == 70
     assert "CRITICAL:S:Not stopped, although a second SIGTERM came: C" in process.lines
 
 

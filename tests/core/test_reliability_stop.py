@@ -138,7 +138,7 @@ def test_second_sigterm_ends_a_hung_stop_at_once(tmp_path: Path) -> None:
         process.read_until_started()
         process.process.send_signal(signal.SIGTERM)
         process.read_until("SIGTERM Received!")
-        assert process.stop(signal.SIGTERM) == 70
+        assert process.stop_again(signal.SIGTERM) == 70
     assert "CRITICAL:S:Not stopped, although a second SIGTERM came: Hangs" in process.lines
 
 
@@ -147,7 +147,7 @@ def test_second_interrupt_ends_a_hung_stop_at_once(tmp_path: Path) -> None:
         process.read_until_started()
         process.process.send_signal(signal.SIGINT)
         process.read_until("KeyboardInterrupt Received!")
-        assert process.stop(signal.SIGINT) == 70
+        assert process.stop_again(signal.SIGINT) == 70
 
 
 def test_task_that_overruns_its_own_stop_timeout(tmp_path: Path) -> None:
@@ -287,7 +287,7 @@ class S(VService):
         process.process.send_signal(signal.SIGTERM)
         process.read_until("Draining for 3000 s")
         assert "A stop" not in process.lines
-        assert process.stop(signal.SIGTERM) == 0
+        assert process.stop_again(signal.SIGTERM) == 0
     assert "INFO:S:SIGTERM Received!  Not draining any longer" in process.lines
     assert "A joined" in process.lines
 

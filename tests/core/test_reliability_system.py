@@ -96,6 +96,74 @@ signal.signal(signal.SIGUSR2, handle)
         assert process.finish() == 0
 
 
+def test_equal_signals_at_once_count_once(tmp_path: Path) -> None:
+    body = """
+class A(VTask):
+    def _runloop(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        self.stop_event.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0)
+    def join(self):
+        super().join()
+        say("joined")
+class S(VService):
+    TASKS = [A]
+"""
+    with service(tmp_path, body) as process:
+        assert process.finish() == 0
+    assert "joined" in process.lines
+
+
+def test_timeout_of_coreutils_ends_the_service_in_order(tmp_path: Path) -> None:
+    body = """
+class S(VService):
+    pass
+"""
+    timeout = ("timeout", "--preserve-status", "3", sys.executable)
+    with service(tmp_path, body, python=timeout) as process:
+        assert process.finish() == 0
+    assert "INFO:S:Instance shut down gracefully" in process.lines
+
+
+def test_signal_before_the_service_runs_has_its_default(tmp_path: Path) -> None:
+    body = """
+os.kill(os.getpid(), signal.SIGTERM)
+class S(VService):
+    pass
+"""
+    with service(tmp_path, body) as process:
+        assert process.finish() == -signal.SIGTERM
+
+
+def test_children_of_the_process_end_by_sigterm(tmp_path: Path) -> None:
+    body = """
+import multiprocessing
+def child():
+    threading.Event().wait()
+class A(VTask):
+    def _runloop(self):
+        for _ in range(20):
+            process = multiprocessing.get_context("fork").Process(target=child)
+            process.start()
+            process.terminate()
+            process.join()
+            say("ended", process.exitcode)
+        if (pid := os.fork()) == 0:
+            say("woken by", signal.set_wakeup_fd(-1))
+            os.kill(os.getpid(), signal.SIGINT)
+            os._exit(3)
+        say("forked", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        self.service.shutdown()
+class S(VService):
+    TASKS = [A]
+"""
+    with service(tmp_path, body) as process:
+        assert process.finish() == 0
+    assert process.lines.count("ended -15") == 20
+    assert "woken by -1" in process.lines
+
+
 def test_storm_of_signals_is_survived(tmp_path: Path) -> None:
     body = """
 class S(VService):

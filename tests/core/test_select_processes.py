@@ -357,7 +357,7 @@ class S(VService):
         process.read_until_started()
         process.process.send_signal(signal.SIGTERM)
         process.read_until("told")
-        assert process.stop(signal.SIGTERM) == 70
+        assert process.stop_again(signal.SIGTERM) == 70
     await_end(child)
 
 
