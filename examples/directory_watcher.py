@@ -1,6 +1,6 @@
 """Logs what happens to the files of a directory: ``--Inbox-path /some/where``.
 
-With sparts-core[watch] the kernel tells at once; without it, the directory is read every second.
+The kernel reports changes at once; with --Inbox-poll, the directory is read every second.
 """
 
 import os

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import queue
 import shutil
-import sys
 import threading
 from pathlib import Path
 
@@ -38,6 +36,7 @@ def test_created_changed_and_deleted_are_told(tmp_path: Path, method: str) -> No
         task.sees(("changed", "a", "5"))
         (folder / "a").unlink()
         task.sees(("deleted", "a"))
+        assert task.execute_async().result(SOON) is None
         assert task.n_events() == 4
 
 
@@ -158,27 +157,6 @@ def test_move_onto_a_file_changes_it(tmp_path: Path) -> None:
         task.sees(("deleted", "a"), ("changed", "b", "6"))
 
 
-def test_directory_that_is_made_anew_with_the_same_identity_is_watched_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "watched"
-    folder.mkdir()
-    told: queue.SimpleQueue[inotify.Event] = queue.SimpleQueue()
-    monkeypatch.setattr(inotify.Watcher, "_look", lambda self: (1, str(tmp_path)))
-    watcher = inotify.Watcher(str(folder), told.put)
-    try:
-        folder.rmdir()
-        folder.mkdir()
-        assert told.get(timeout=SOON) is None
-        watcher.renew()
-        (folder / "a").touch()
-        while told.get(timeout=SOON) != inotify.Touched("a", gone=False):
-            pass
-    finally:
-        watcher.stop()
-        watcher.join()
-
-
 def test_idle_watcher_sleeps_until_the_kernel_tells(tmp_path: Path) -> None:
     clock = TurnableClock()
     with watching(tmp_path, "inotify", clock=clock):
@@ -194,32 +172,39 @@ def test_poller_sleeps_for_its_interval(tmp_path: Path) -> None:
         task.sees(("created", "a"))
 
 
-def test_without_the_extra_it_polls_and_says_how_to_spare_that(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO")
-    monkeypatch.setitem(sys.modules, "watchdog", None)
-    cls = type("Watcher", (Watching,), {"PATH": str(tmp_path), "INTERVAL": 0.02})
-    with running(cls) as service:
-        (tmp_path / "a").touch()
-        service.requireTask("Watcher").sees(("created", "a"))
-    assert "pip install 'sparts-core[watch]'" in caplog.text
-
-
-def test_without_watches_left_it_polls_and_warns(
+def test_without_inotify_it_polls_and_warns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def full(self: inotify.Watcher) -> None:
-        raise OSError(28, "inotify watch limit reached")
+        raise OSError(28, "no watches are left")
 
     monkeypatch.setattr(inotify.Watcher, "renew", full)
-    before = threading.active_count()
+    before = threading.active_count(), len(os.listdir("/proc/self/fd"))
     cls = type("Watcher", (Watching,), {"PATH": str(tmp_path), "INTERVAL": 0.02})
     with running(cls) as service:
         (tmp_path / "a").touch()
         service.requireTask("Watcher").sees(("created", "a"))
-    assert "inotify watch limit reached" in caplog.text
-    assert threading.active_count() <= before
+    assert "no watches are left" in caplog.text
+    assert (threading.active_count(), len(os.listdir("/proc/self/fd"))) <= before
+
+
+def test_link_that_cannot_be_watched_is_polled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(self: inotify.Watcher, name: str) -> None:
+        if name == "link":
+            raise OSError(28, "no watches are left")
+
+    monkeypatch.setattr(inotify.Watcher, "follow", full)
+    folder = tmp_path / "watched"
+    folder.mkdir()
+    put(tmp_path / "target", "1")
+    with watching(folder, "inotify") as task:
+        (folder / "link").symlink_to("../target")
+        task.sees(("created", "link"))
+        put(tmp_path / "target", "22")
+        task.sees(("changed", "link", "2"))
+    assert caplog.text.count("no watches are left") == 1
 
 
 def test_end_of_the_task_is_the_end_of_its_watcher(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sparts.tasks import inotify
+from sparts.tasks import file, inotify
 
-from tests.core.running import make_service
-from tests.core.watching import Watching, watching
+from tests.core.watching import SOON, watching
 
 
 @pytest.fixture(params=["inotify", "poll"])
@@ -61,34 +61,38 @@ def test_burst_of_50_000_events_ends_in_the_true_state(tmp_path: Path, method: s
         assert known == sizes
 
 
-def test_events_that_the_kernel_dropped_are_found_by_reading_the_directory(
+def test_events_that_the_kernel_dropped_are_made_up_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[Callable[[inotify.Event], None]] = []
-    real = inotify.Watcher.__init__
+    """While the watcher's thread is held up, more happens than the kernel keeps."""
+    most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    held, go_on = threading.Event(), threading.Event()
+    real = inotify.Watcher._heard
 
-    def forgetful(self: inotify.Watcher, path: str, tell: Callable[[inotify.Event], None]) -> None:
-        told.append(tell)
-        real(self, path, lambda event: None)
+    def hold(self: inotify.Watcher, *event: Any) -> None:
+        held.set()
+        assert go_on.wait(SOON)
+        real(self, *event)
 
-    monkeypatch.setattr(inotify.Watcher, "__init__", forgetful)
+    monkeypatch.setattr(inotify.Watcher, "_heard", hold)
     with watching(tmp_path, "inotify") as task:
+        (tmp_path / "first").touch()
+        assert held.wait(SOON)
+        for _ in range(most // 2):
+            (tmp_path / "noise").touch()
+            (tmp_path / "noise").unlink()
         (tmp_path / "unnoticed").touch()
+        go_on.set()
+        found = task.wait_for(lambda found: ("created", "unnoticed") in found)
+        assert ("created", "first") in found
+
+
+def test_more_events_than_are_kept_have_the_folder_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file, "_MOST_EVENTS", 10)
+    with watching(tmp_path, "inotify") as task:
         for number in range(1000):
-            told[0](inotify.Touched(f"noise{number % 7}", gone=False))
-        task.sees(("created", "unnoticed"))
-
-
-def test_dropped_events_of_a_burst_that_trickles_in_are_found_too(tmp_path: Path) -> None:
-    service = make_service(type("Watcher", (Watching,), {"PATH": str(tmp_path)}))
-    service.tasks.create(service)
-    task = service.requireTask("Watcher")
-    task.initTask()
-    task._watcher.stop()
-    task._watcher.join()
-    (tmp_path / "unnoticed").touch()
-    for number in range(1000):
-        assert task.told.empty()
-        task._events = [inotify.Touched(f"noise{number % 7}", gone=False)]
-        task.execute()
-    task.sees(("created", "unnoticed"))
+            (tmp_path / str(number)).touch()
+        task.wait_for(lambda found: len(found) == 1000)
+        assert len(task._events) <= 11

@@ -94,7 +94,7 @@ def test_task_is_found_by_name_and_its_help_shows_all_options(
         f"class ByName(VService):\n    TASKS = [{name!r}]\n"
         "ByName.initFromCLI()\n"
     )
-    status, output = run_to_end([sys.executable, str(script), "-h"], cwd=tmp_path)
+    status, output = run_to_end([sys.executable, str(script), "--help-all"], cwd=tmp_path)
     assert status == 0
     for flag in flags:
         assert f"--{name}-{flag}" in output

@@ -6,7 +6,9 @@ import queue
 import threading
 from typing import Any
 
+import pytest
 from sparts.errors import TaskStoppedError
+from sparts.supervision import RestartPolicy
 from sparts.tasks.poller import PollerTask, TryLater
 from sparts.testing.clock import TurnableClock
 
@@ -131,6 +133,48 @@ def test_try_later_in_fetch_keeps_the_value() -> None:
         task.source.put("new")
         Flaky.clock.turn(5)
         assert future.result(SOON) == task.getValue() == "new"
+
+
+@pytest.mark.parametrize("error", [TryLater(after=0), ValueError("no")])
+def test_change_that_was_not_taken_is_told_again(error: Exception) -> None:
+    class Choosy(Poller):
+        RESTART = RestartPolicy("on-failure", first_wait=0.001)
+
+        def onValueChanged(self, old: Any, new: Any) -> None:  # noqa: N802
+            super().onValueChanged(old, new)
+            if new == 2 and self.n_iterations() < 4:
+                raise error
+
+    with running(Choosy) as service:
+        task = service.requireTask(Choosy)
+        for value in (1, 2, 2, 2, 2, 2):
+            task.source.put(value)
+        assert task.told.get(timeout=SOON) == (None, 1, 1)
+        while task.n_iterations() < 5:
+            task.execute_async().exception(SOON)
+        for _ in range(2):
+            assert task.told.get(timeout=SOON) == (1, 2, 2)
+        while not task.told.empty():
+            assert task.told.get() == (1, 2, 2)
+        assert task.current_value == 2
+
+
+def test_current_value_is_the_last_that_was_told() -> None:
+    class Task(Poller):
+        def onValueChanged(self, old: Any, new: Any) -> None:  # noqa: N802
+            self.told.put((self.current_value, self.getValue(), self.fetched.is_set()))
+
+    with running(Task) as service:
+        task = service.requireTask(Task)
+        assert task.current_value is None
+        assert not task.fetched.is_set()
+        for value in (1, 2):
+            task.source.put(value)
+        task.execute_async().result(SOON)
+        assert task.told.get(timeout=SOON) == (None, 1, True)
+        assert task.told.get(timeout=SOON) == (1, 2, True)
+        assert task.fetched.wait(SOON)
+        assert task.current_value == 2
 
 
 def test_stop_after_a_value_leaves_the_value() -> None:

@@ -74,15 +74,20 @@ class Moving(Watching):
 
 @contextmanager
 def watching(
-    path: Path, method: str, kind: type[Watching] = Watching, **attributes: Any
+    path: Path,
+    method: str,
+    kind: type[Watching] = Watching,
+    check: bool = True,
+    **attributes: Any,
 ) -> Iterator[Any]:
-    """Run a task that watches ``path``."""
+    """Run a task that watches ``path``; ``check``: until it has had a look that does not fail."""
     cls = type("Watcher", (kind,), {"PATH": str(path), "INTERVAL": 0.02, **attributes})
     argv = ["--Watcher-poll"] if method == "poll" else []
     with running(cls, argv=argv) as service:
         task = service.requireTask("Watcher")
         assert (task._watcher is None) == (method == "poll")
-        task.execute_async().result(SOON)
+        if check:
+            task.execute_async().result(SOON)
         yield task
 
 

@@ -1,52 +1,52 @@
-"""DirectoryWatcherTask: tells what happens to the files of one directory."""
+"""DirectoryWatcherTask: calls back when the files of one directory change."""
 
 from __future__ import annotations
 
+import errno
 import os
-import stat as stats
 import threading
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.counters import CallbackCounter, counter
 from sparts.errors import OptionError
 from sparts.options import option
+from sparts.tasks.file_states import FileStates, same, same_inode
 from sparts.tasks.inotify import Event, Moved, Watcher, make_watcher
-from sparts.tasks.periodic import ExecuteContext, PeriodicTask
-from sparts.tasks.schedules import Schedule
+from sparts.tasks.periodic import ExecuteContext, TryLater
+from sparts.tasks.poller import PollerTask
 
 if TYPE_CHECKING:
+    from sparts.tasks.schedules import Schedule
     from sparts.vservice import VService
 
 __all__ = ["DirectoryWatcherTask"]
 
-_BURST = 1000
-"""After this many events the directory is read as a whole, for the kernel drops what it cannot keep
-(16,384 events, by default) and watchdog does not tell."""
+Files = list[tuple[str, Any]]
+"""Names and the result of `DirectoryWatcherTask.stat` for each."""
+
+_MOST_EVENTS = 50_000
+"""More events than that are forgotten, and the directory is read as a whole."""
 
 
-def _same(one: os.stat_result, other: os.stat_result) -> bool:
-    return (one.st_mtime_ns, one.st_size, one.st_ino) == (
-        other.st_mtime_ns,
-        other.st_size,
-        other.st_ino,
-    )
-
-
-class DirectoryWatcherTask(PeriodicTask):
+class DirectoryWatcherTask(PollerTask):
     """Calls back in its worker thread when a file in ``PATH`` was created, changed or deleted.
 
-    With the extra ``sparts-core[watch]`` the kernel tells (inotify), also of moves and of the
-    directory itself; without it, the directory is read every ``INTERVAL``. What counts is the
-    difference between two looks: a file that comes and goes in between is not told of, and many
-    changes are one. Subdirectories are not told of. An exception in a callback leaves the worker.
+    On Linux the kernel reports changes (inotify), also moves, what symbolic links lead to, and the
+    directory itself; with ``poll``, or on other systems, the directory is read every ``INTERVAL``.
+    What counts is the difference between two looks: a file that comes and goes in between is not
+    reported, and many changes are one. Subdirectories are not reported.
+
+    A change counts as taken when its callback returns. After `TryLater` the other changes are
+    reported first, and this one again later. Any other exception leaves the worker; when that runs
+    again (``RESTART``), the change is reported again.
     """
 
     PATH: ClassVar[str | None] = None
     """The directory; it may be missing at times, also at the start."""
     INTERVAL = 1.0
     IGNORE_INITIAL_FILES: ClassVar[bool] = True
-    """Whether the files that are there at the start are taken as known, or told as created."""
+    """Whether the files that are there at the start are known, or reported as created."""
 
     path = option(
         default=lambda cls: cls.PATH, metavar="DIRECTORY", help="what to watch", reloadable=False
@@ -54,10 +54,9 @@ class DirectoryWatcherTask(PeriodicTask):
     poll = option(
         type=bool,
         default=False,
-        help="read the directory at each interval, even if the kernel could tell (for file systems "
-        "that others write to over the network)",
+        help="read the directory at each interval, even if the kernel could report changes (for "
+        "file systems that others write to over the network)",
         reloadable=False,
-        advanced=True,
     )
 
     n_events = counter(help="Files found created, changed, deleted or moved.")
@@ -66,12 +65,21 @@ class DirectoryWatcherTask(PeriodicTask):
         """Make the task for a service; called by the service."""
         super().__init__(service)
         self._directory = ""
-        self._known: dict[str, os.stat_result] = {}
-        self._there = True
+        self._known: dict[str, Any] = {}
+        self._there = self._found = True
         self._events: list[Event] = []
         self._events_lock = threading.Lock()
-        self._unchecked = 0
+        self._triggered = False
         self._watcher: Watcher | None = None
+        self._polls = False
+        self._states = FileStates(lambda path: self.stat(path), self.logger)
+        self._later: TryLater | None = None
+        base, cls = DirectoryWatcherTask, type(self)
+        self._always_reads = (
+            cls.fetch is not base.fetch
+            or cls.listdir is not base.listdir
+            or cls.onValueChanged is not base.onValueChanged
+        )
 
     @CallbackCounter
     def n_files(self) -> int:
@@ -81,20 +89,20 @@ class DirectoryWatcherTask(PeriodicTask):
     # -- to override; all are called in the worker thread ------------------------------------------
 
     def onFileCreated(self, name: str, stat: os.stat_result) -> None:  # noqa: N802
-        """Learn of a new file; the default does nothing."""
+        """Take a new file; the default does nothing."""
 
     def onFileDeleted(self, name: str, old_stat: os.stat_result) -> None:  # noqa: N802
-        """Learn of a file that is gone; the default does nothing."""
+        """Take note of a file that is gone; the default does nothing."""
 
     def onFileChanged(  # noqa: N802
         self, name: str, old_stat: os.stat_result, new_stat: os.stat_result
     ) -> None:
-        """Learn of a file with other contents, times or identity; the default does nothing."""
+        """Take a file with other contents, times or identity; the default does nothing."""
 
     def onFileMoved(  # noqa: N802
         self, old_name: str, new_name: str, old_stat: os.stat_result, new_stat: os.stat_result
     ) -> None:
-        """Learn of a file with a new name within the directory; with inotify alone.
+        """Take note of a file with a new name within the directory; with inotify alone.
 
         Called if there was no file of the new name. The default calls `onFileDeleted` and
         `onFileCreated`, which is what happens without inotify.
@@ -103,12 +111,72 @@ class DirectoryWatcherTask(PeriodicTask):
         self.onFileCreated(new_name, new_stat)
 
     def onDirectoryDeleted(self) -> None:  # noqa: N802
-        """Learn that the directory is gone, after its files; the default does nothing."""
+        """Take note that the directory is gone, after its files; the default does nothing."""
 
     def onDirectoryCreated(self) -> None:  # noqa: N802
-        """Learn that the directory is back, before its files; the default does nothing."""
+        """Take note that the directory is back, before its files; the default does nothing."""
+
+    def onValueChanged(self, old: Files, new: Files) -> None:  # noqa: N802
+        """Take a difference between two readings of the whole directory.
+
+        The default calls the callbacks for files. If it is overridden, every event has the
+        directory read as a whole.
+        """
+        found = dict(new)
+        for name in [name for name, _ in old if name not in found]:
+            self._compare_file(name, None)
+        for name, stat in new:
+            self._compare_file(name, stat)
+
+    def fetch(self) -> Files:
+        """Return the name and `stat` of each file, sorted, without subdirectories.
+
+        Also called in the lifecycle thread, by `initTask`. If it is overridden, every event has it
+        called.
+        """
+        try:
+            names = sorted(self.listdir(self._directory))
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                self._found = False
+                return []
+            self._states.warn(self._directory, error)
+            return self.current_value
+        self._found = True
+        self._states.works(self._directory)
+        for name in names:
+            self._follow(name)
+        if self._watcher is not None:
+            self._watcher.follow_only(names)
+        found = ((name, self._stat(name)) for name in names)
+        return [(name, stat) for name, stat in found if stat is not None]
+
+    def listdir(self, path: str) -> Iterable[str]:
+        """Return the names in the directory. If it is overridden, every event has it called."""
+        return os.listdir(path)
+
+    def stat(self, path: str) -> Any:
+        """Return what tells one state of a file from another, usually an `os.stat_result`.
+
+        ``path`` is the directory and the name. `OSError` if there is no such file.
+        """
+        return os.stat(path)
 
     # -- its life ----------------------------------------------------------------------------------
+
+    @property
+    def current_value(self) -> Files:
+        """The name and `stat` of each file whose change was taken, sorted; from any thread."""
+        return sorted(self._known.copy().items(), key=lambda item: item[0])
+
+    @current_value.setter
+    def current_value(self, value: Files) -> None:
+        self._known = dict(value or ())
+
+    def getValue(self, timeout: float | None = None) -> Files:  # noqa: N802
+        """Return `current_value`, from any thread; see `PollerTask.getValue`."""
+        super().getValue(timeout)
+        return self.current_value
 
     def initTask(self) -> None:  # noqa: N802
         """Begin to watch, and take the files that are there as known if they are to be ignored.
@@ -125,13 +193,13 @@ class DirectoryWatcherTask(PeriodicTask):
         if not self.poll:
             self._watcher = make_watcher(self._directory, self._note, self.logger)
         try:
-            found = self._read()
+            found = dict(self.fetch())
         except BaseException:  # no stop follows
             if self._watcher is not None:
                 self._watcher.stop()
             raise
-        self._there = found is not None
-        if found is None:
+        self._there = self._found
+        if not self._found:
             self.logger.warning("%s is missing; it is watched for", self._directory)
         elif self.IGNORE_INITIAL_FILES:
             self._known = found
@@ -143,13 +211,15 @@ class DirectoryWatcherTask(PeriodicTask):
             self._watcher.stop()
 
     def join(self) -> None:
-        """Wait for the end of the worker and of the watcher's threads."""
+        """Wait for the end of the worker and of the watcher's thread."""
         super().join()
         if self._watcher is not None:
             self._watcher.join()
 
     def _make_schedule(self) -> Schedule | None:
-        return None if self._watcher is not None else super()._make_schedule()
+        if self._watcher is not None and not self._polls:
+            return None
+        return super()._make_schedule()
 
     def _runloop(self) -> None:
         self.trigger()  # what happened before the start, or before a restart
@@ -158,8 +228,10 @@ class DirectoryWatcherTask(PeriodicTask):
     def _note(self, event: Event) -> None:
         """Take an event from the watcher's thread."""
         with self._events_lock:
+            if len(self._events) >= _MOST_EVENTS:
+                self._events = [None]
             self._events.append(event)
-            first = len(self._events) == 1
+            first, self._triggered = not self._triggered, True
         if first:
             self.trigger()
 
@@ -169,94 +241,122 @@ class DirectoryWatcherTask(PeriodicTask):
         """Compare the directory with what is known, and call back for each difference."""
         with self._events_lock:
             events, self._events = self._events, []
-        self._unchecked += len(events)
-        if self._watcher is None or not events or len(events) >= _BURST or None in events:
-            self._handle(event for event in events if isinstance(event, Moved))
+            self._triggered = False
+        try:
+            self._look(events)
+            later, self._later = self._later, None
+            if later is not None:
+                raise later
+        except BaseException:
+            self._later = None
+            with self._events_lock:
+                self._events = [*(events or [None]), *self._events]
+            raise
+        self._note_fetched(None)
+
+    def _look(self, events: list[Event]) -> None:
+        whole = self._watcher is None or not events or None in events
+        if whole or self._always_reads:
+            if not self._always_reads:
+                self._handle(event for event in events if isinstance(event, Moved))
             self._compare()
-            return
-        self._handle(events)
-        if self._unchecked >= _BURST and not self._events:  # the burst is over
-            self._compare()
+        else:
+            self._handle(events)
 
     def _handle(self, events: Iterable[Event]) -> None:
         """Look at the files that events name, each once, in order; moves in their place."""
         dirty: dict[str, bool] = {}
         for event in events:
             if isinstance(event, Moved):
-                self._look_at_all(dirty)
+                self._look_at(dirty)
                 dirty = {}
                 self._move(event)
             elif event is not None:
                 dirty[event.name] = event.gone or dirty.get(event.name, False)
-        self._look_at_all(dirty)
+        self._look_at(dirty)
 
-    def _look_at_all(self, dirty: dict[str, bool]) -> None:
+    def _look_at(self, dirty: dict[str, bool]) -> None:
         for name, gone in dirty.items():
+            self._follow(name)
             stat = self._stat(name)
             if stat is not None or gone:  # else the event that says where it went is still to come
-                self._look_at(name, stat)
+                self._compare_file(name, stat)
 
-    def _look_at(self, name: str, new: os.stat_result | None) -> None:
-        old = self._known.pop(name, None)
-        if new is not None:
+    def _compare_file(self, name: str, new: Any) -> None:
+        old = self._known.get(name)
+        if old is None and new is None:
+            return
+        if new is None:
+            if self._call(self.onFileDeleted, name, old):
+                del self._known[name]
+        elif old is None:
+            if self._call(self.onFileCreated, name, new):
+                self._known[name] = new
+        elif same(old, new) or self._call(self.onFileChanged, name, old, new):
             self._known[name] = new
-        if old is None and new is not None:
-            self.n_events.increment()
-            self.onFileCreated(name, new)
-        elif old is not None and new is None:
-            self.n_events.increment()
-            self.onFileDeleted(name, old)
-        elif old is not None and new is not None and not _same(old, new):
-            self.n_events.increment()
-            self.onFileChanged(name, old, new)
 
     def _move(self, event: Moved) -> None:
+        for name in event:
+            self._follow(name)
         old, new = self._known.get(event.old), self._stat(event.new)
         known = event.new in self._known
-        if known or old is None or new is None or old.st_ino != new.st_ino:
-            self._look_at_all({event.old: True, event.new: False})
-            return
-        del self._known[event.old]
-        self._known[event.new] = new
+        if known or old is None or new is None or not same_inode(old, new):
+            self._look_at({event.old: True, event.new: False})
+        elif self._call(self.onFileMoved, event.old, event.new, old, new):
+            del self._known[event.old]
+            self._known[event.new] = new
+
+    def _call(self, callback: Callable[..., object], *args: Any) -> bool:
+        """Call back; return whether the change was taken, and need not be reported again."""
+        try:
+            callback(*args)
+        except TryLater as later:
+            self._later = self._later or later
+            return False
         self.n_events.increment()
-        self.onFileMoved(event.old, event.new, old, new)
+        return True
 
     def _compare(self) -> None:
         """Read the whole directory."""
-        self._unchecked = 0
         if self._watcher is not None:
-            self._watcher.renew()
-        found = self._read()
-        if found is not None and not self._there:
-            self._there = True
+            try:
+                self._watcher.renew()
+            except OSError as error:
+                self._poll_too(error)
+        found = self.fetch()
+        if self._found and not self._there:
             self.logger.info("%s is back", self._directory)
             self.onDirectoryCreated()
-        for name in [name for name in self._known if name not in (found or ())]:
-            self._look_at(name, None)
-        for name, stat in (found or {}).items():
-            self._look_at(name, stat)
-        if found is None and self._there:
-            self._there = False
+            self._there = True
+        known, now = self.current_value, dict(found)
+        if now.keys() != self._known.keys() or not all(same(now[name], old) for name, old in known):
+            self.onValueChanged(known, found)
+            if self._later is None:
+                self._known = now
+        if not self._found and self._there and self._later is None:
             self.logger.warning("%s is gone; it is watched for", self._directory)
             self.onDirectoryDeleted()
+            self._there = False
 
-    def _read(self) -> dict[str, os.stat_result] | None:
-        """The files of the directory, or None if it is missing."""
-        try:
-            names = os.listdir(self._directory)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        found = ((name, self._stat(name)) for name in sorted(names))
-        return {name: stat for name, stat in found if stat is not None}
-
-    def _stat(self, name: str) -> os.stat_result | None:
-        """What a name stands for now; None for nothing and for a directory."""
-        path = os.path.join(self._directory, name)
-        try:
+    def _follow(self, name: str) -> None:
+        """Watch what a link leads to, before it is looked at."""
+        if self._watcher is not None:
             try:
-                found = os.stat(path)
-            except FileNotFoundError:
-                found = os.lstat(path)  # a link to nowhere is a file, too
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        return None if stats.S_ISDIR(found.st_mode) else found
+                self._watcher.follow(name)
+            except OSError as error:
+                self._poll_too(error)
+
+    def _poll_too(self, error: OSError) -> None:
+        """From now on, read the directory at intervals, too."""
+        if not self._polls:
+            self._polls = True
+            self.logger.warning(
+                "%s is read at intervals, too: the kernel cannot watch all that belongs to it (%s)",
+                self._directory, error,
+            )  # fmt: skip
+            for worker in self._runs.workers:
+                worker.schedule = self._make_schedule()
+
+    def _stat(self, name: str) -> Any:
+        path = os.path.join(self._directory, name)
+        return self._states.look(path, self._known.get(name))

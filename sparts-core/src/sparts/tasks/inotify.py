@@ -1,19 +1,34 @@
-"""The kernel's word on a directory, through watchdog (the extra ``sparts-core[watch]``)."""
+"""What the kernel says of a directory, of its files, and of what symbolic links lead to."""
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import logging
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+import select
+import stat as stats
+import struct
+import threading
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from watchdog.events import FileSystemEvent
-    from watchdog.observers.api import ObservedWatch
+_MODIFY, _ATTRIB, _CLOSE_WRITE = 0x2, 0x4, 0x8
+_MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x40, 0x80, 0x100, 0x200
+_DELETE_SELF, _MOVE_SELF, _UNMOUNT, _OVERFLOW, _IGNORED = 0x400, 0x800, 0x2000, 0x4000, 0x8000
+_DONT_FOLLOW, _ADD, _IS_DIR = 0x02000000, 0x20000000, 0x40000000
+
+_ITSELF = _MOVE_SELF | _DELETE_SELF | _ATTRIB | _UNMOUNT
+_CONTENTS = _ITSELF | _MODIFY | _CLOSE_WRITE
+_NAMES = _CREATE | _DELETE | _MOVED_FROM | _MOVED_TO
+_HEADER = struct.Struct("iIII")
+_PAIR_MS = 10  # how long the second half of a move may take
+_LINKS = 40  # as many as the kernel follows
+_TRIES = 10
 
 
 class Touched(NamedTuple):
-    """Something happened to a file; ``gone``: it was deleted, or moved out of the directory."""
+    """Something happened to a file; ``gone``: believe it if there is no such file now."""
 
     name: str
     gone: bool
@@ -30,9 +45,49 @@ Event = Touched | Moved | None
 """What happened to one file, or None: look at the whole directory."""
 
 
-def _matters(record: logging.LogRecord) -> bool:
-    """Whether a record of watchdog's is worth logging: the error that a stop may cause is none."""
-    return "called when the thread is inactive" not in str(record.msg)
+class Step(NamedTuple):
+    """One of the things that decide where a path leads, or what is there."""
+
+    path: str
+    name: str | None
+    """Whose events in the directory ``path`` matter; "": those of ``path`` itself; None: all."""
+    mask: int
+    """Which events matter."""
+    identity: tuple[int, int] | None = None
+    """Device and inode of ``path``."""
+
+
+def steps_to(start: str, path: str) -> list[Step]:
+    """Return what decides where ``path`` leads from the directory ``start``, link by link."""
+    steps: list[Step] = []
+    rest, at, links = path.split(os.sep)[::-1], start, 0
+    while rest:
+        part = rest.pop()
+        if part in ("", os.curdir):
+            continue
+        if part == os.pardir:
+            at = os.path.dirname(at)
+            continue
+        place = os.path.join(at, part)
+        try:
+            info = os.lstat(place)
+            target = os.readlink(place) if stats.S_ISLNK(info.st_mode) else None
+        except OSError:
+            return [*steps, Step(at, part, _CREATE | _MOVED_TO)]
+        folder = stats.S_ISDIR(info.st_mode)
+        mask = _ITSELF if folder or target is not None else _CONTENTS
+        steps.append(Step(place, "", mask, (info.st_dev, info.st_ino)))
+        if target is not None:
+            links += 1
+            if links > _LINKS:
+                return steps
+            rest += target.split(os.sep)[::-1]
+            at = os.sep if target.startswith(os.sep) else at
+        elif folder:
+            at = place
+        else:
+            return steps
+    return steps
 
 
 def make_watcher(
@@ -44,115 +99,190 @@ def make_watcher(
     """
     try:
         return Watcher(path, tell)
-    except ImportError:
-        logger.info("%s is read at intervals; pip install 'sparts-core[watch]' saves that", path)
-    except OSError as error:
+    except (OSError, AttributeError) as error:
         logger.warning("%s is read at intervals: the kernel cannot watch it (%s)", path, error)
     return None
 
 
 class Watcher:
-    """Watches a directory, and what is above it for when the directory goes and comes back.
+    """Watches a directory, whatever decides where its path leads, and where its links lead.
+
+    `renew` and `follow` are called by one thread.
 
     Args:
         path: absolute; need not exist.
         tell: called for each event, in a thread of the watcher.
 
     Raises:
-        ImportError: watchdog is not installed.
-        OSError: the kernel's limit of watches is reached.
+        AttributeError: this system has no inotify.
+        OSError: a limit of the kernel is reached.
     """
 
     def __init__(self, path: str, tell: Callable[[Event], None]) -> None:
         """Begin to watch."""
-        from watchdog import events
-        from watchdog.observers.inotify import InotifyObserver
-
         self._path = path
         self._tell = tell
-        own = [events.FileCreatedEvent, events.FileDeletedEvent, events.FileModifiedEvent]
-        own += [events.FileMovedEvent, events.FileClosedEvent, events.DirDeletedEvent]
-        attributes: Any = getattr(events, "FileAttribEvent", None)  # from watchdog 7 on
-        self._own_events = own + ([attributes] if attributes else [])
-        self._other_events = [events.DirCreatedEvent, events.DirDeletedEvent, events.DirMovedEvent]
-        self._other_events += [events.FileCreatedEvent, events.FileDeletedEvent]  # symbolic links
-        self._other_events += [events.FileMovedEvent]
         self._real = path
-        self._watches: list[ObservedWatch] = []
-        self._watched: tuple[int, str] | None = None
-        logging.getLogger("watchdog.observers.inotify").addFilter(_matters)
-        self._observer = InotifyObserver()
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._fd = self._check(self._libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK))
+        self._end, self._ending = os.pipe()
+        self._changing = threading.Lock()
+        # Who hears of what: the name of a link, or None for the directory as a whole. With each
+        # watch, the name in a directory that is meant, "" for itself and None for all.
+        self._hearers: dict[int, set[tuple[str | None, str | None]]] = {}
+        self._watches: dict[str | None, set[tuple[int, str | None]]] = {}
+        self._left: tuple[int, str] | None = None  # the first half of a move
+        self._thread = threading.Thread(target=self._run, name="sparts-watch", daemon=True)
         try:
-            self._observer.start()
             self.renew()
+            self._thread.start()
         except BaseException:
-            self._observer.stop()
-            if self._observer.is_alive():
-                self._observer.join()
+            self._close()
             raise
 
+    def _check(self, result: int) -> int:
+        if result < 0:
+            number = ctypes.get_errno()
+            what = "no watches are left (fs.inotify.max_user_watches)"
+            raise OSError(number, what if number == errno.ENOSPC else os.strerror(number))
+        return result
+
+    # -- what to watch -----------------------------------------------------------------------------
+
     def renew(self) -> None:
-        """Watch what is there now: the directory, if it is another than before, and above it."""
-        while (there := self._look()) != self._watched:
-            for watch in self._watches:
-                self._observer.unschedule(watch)
-            self._watches = []
-            self._watched = there
-            inode, above = there
+        """Watch what is there now: the directory, if it is another than before, and its path.
+
+        OSError: as of `follow`.
+        """
+        parent, name = os.path.split(self._path)
+
+        def find() -> list[Step]:
+            steps = steps_to(os.sep, self._path)
+            self._real = os.path.realpath(self._path)
+            if os.path.isdir(self._real):
+                steps.append(Step(self._real, None, _CONTENTS | _NAMES))
+                steps.append(Step(os.path.realpath(parent), name, _NAMES))
+            return steps
+
+        self._subscribe(None, find)
+
+    def follow(self, name: str) -> None:
+        """Watch what a symbolic link of the directory leads to; nothing for anything else.
+
+        OSError: a limit of the kernel is reached, or something must not be watched.
+        """
+        if os.path.islink(os.path.join(self._real, name)):
+            self._subscribe(name, lambda: steps_to(self._real, name))
+        elif name in self._watches:
+            self._subscribe(name, list)
+
+    def follow_only(self, names: Iterable[str]) -> None:
+        """Watch nothing for links of other names."""
+        for name in self._watches.keys() - set(names) - {None}:
+            if name is not None:
+                self._subscribe(name, list)
+
+    def _subscribe(self, hearer: str | None, find: Callable[[], list[Step]]) -> None:
+        """Watch what ``find`` finds, until that is the same before and after."""
+        steps = find()
+        for _ in range(_TRIES):
+            with self._changing:
+                self._watch(hearer, steps)
+            before, steps = steps, find()
+            if steps == before:
+                return
+        self._tell(None if hearer is None else Touched(hearer, True))  # it changes all the time
+
+    def _watch(self, hearer: str | None, steps: list[Step]) -> None:
+        watches = set()
+        for step in steps:
+            mask = step.mask | _ADD | (_DONT_FOLLOW if step.name == "" else 0)
+            path = os.fsencode(step.path)
             try:
-                if inode:
-                    self._real = os.path.realpath(self._path)
-                    self._watch(self._real, self._on_own, self._own_events)
-                self._watch(above, self._on_other, self._other_events)
-            except FileNotFoundError:
-                self._watched = None  # it went at this moment
+                number = self._check(self._libc.inotify_add_watch(self._fd, path, mask))
+            except (FileNotFoundError, NotADirectoryError):
+                continue  # it has just gone
+            self._hearers.setdefault(number, set()).add((hearer, step.name))
+            watches.add((number, step.name))
+        for number, name in self._watches.pop(hearer, set()) - watches:
+            hearers = self._hearers.get(number, set())
+            hearers.discard((hearer, name))
+            if not hearers and self._hearers.pop(number, None) is not None:
+                self._libc.inotify_rm_watch(self._fd, number)
+        if watches:
+            self._watches[hearer] = watches
 
-    def _look(self) -> tuple[int, str]:
-        """The identity of the directory (0: it is missing), and the nearest folder above it."""
-        try:
-            inode = os.stat(self._path).st_ino if os.path.isdir(self._path) else 0
-        except FileNotFoundError:
-            inode = 0
-        above = os.path.dirname(self._path)
-        while not os.path.isdir(above):
-            above = os.path.dirname(above)
-        return inode, above
+    # -- what happens ------------------------------------------------------------------------------
 
-    def _watch(
-        self, path: str, handle: Callable[[FileSystemEvent], None], events: list[Any]
-    ) -> None:
-        from watchdog.events import FileSystemEventHandler
+    def _run(self) -> None:
+        poll = select.poll()
+        for fd in (self._fd, self._end):
+            poll.register(fd, select.POLLIN)
+        while True:
+            ready = poll.poll(None if self._left is None else _PAIR_MS)
+            if any(fd == self._end for fd, _ in ready):
+                return
+            if not ready:
+                self._tell_left()
+                continue
+            data, at = os.read(self._fd, 1 << 16), 0
+            while at < len(data):
+                number, mask, cookie, length = _HEADER.unpack_from(data, at)
+                at += _HEADER.size + length
+                self._heard(number, mask, cookie, data[at - length : at].rstrip(b"\0"))
 
-        class Handler(FileSystemEventHandler):
-            def dispatch(self, event: FileSystemEvent) -> None:
-                handle(event)
+    def _heard(self, number: int, mask: int, cookie: int, raw: bytes) -> None:
+        if mask & _OVERFLOW:
+            self._tell(None)
+            return
+        name = os.fsdecode(raw)
+        with self._changing:
+            if mask & _IGNORED:  # the kernel watches it no more
+                self._hearers.pop(number, None)
+                return
+            hearers = sorted(self._hearers.get(number, ()), key=str)
+        for hearer, meant in hearers:
+            if meant is None and name:
+                self._file(name, mask, cookie)
+            elif meant in (name, None):
+                self._tell(None if hearer is None else Touched(hearer, True))
 
-        self._watches.append(self._observer.schedule(Handler(), path, event_filter=events))
+    def _file(self, name: str, mask: int, cookie: int) -> None:
+        """Tell what happened to a file of the directory; the halves of a move come together."""
+        if self._left is not None:
+            if mask & _MOVED_TO and cookie == self._left[0]:
+                self._tell(Moved(self._left[1], name))
+                self._left = None
+                return
+            self._tell_left()
+        if mask & _IS_DIR:
+            return
+        if mask & _MOVED_FROM:
+            self._left = cookie, name
+        else:
+            self._tell(Touched(name, bool(mask & _DELETE)))
 
-    def _on_own(self, event: FileSystemEvent) -> None:
-        source, target = os.fsdecode(event.src_path), os.fsdecode(event.dest_path)
-        if source == self._real:
-            self._lost()
-        elif not event.is_directory:
-            name = os.path.basename(source)
-            gone = event.event_type == "deleted"
-            self._tell(Moved(name, os.path.basename(target)) if target else Touched(name, gone))
-
-    def _on_other(self, event: FileSystemEvent) -> None:
-        for path in (event.src_path, event.dest_path):
-            place = os.fsdecode(path)
-            if place and (self._path == place or self._path.startswith(place + os.sep)):
-                self._lost()
-
-    def _lost(self) -> None:
-        """Have the directory watched anew; what is there next may look the same to `_look`."""
-        self._watched = None
-        self._tell(None)
+    def _tell_left(self) -> None:
+        if self._left is not None:
+            self._tell(Touched(self._left[1], True))
+            self._left = None
 
     def stop(self) -> None:
-        """Tell of nothing more."""
-        self._observer.stop()
+        """Tell of nothing more; may be called again."""
+        with self._changing:
+            if self._ending >= 0:
+                os.close(self._ending)
+                self._ending = -1
 
     def join(self) -> None:
-        """Wait for the threads to end."""
-        self._observer.join()
+        """Wait for the thread to end; may be called again."""
+        self._thread.join()
+        self._close()
+
+    def _close(self) -> None:
+        self.stop()
+        with self._changing:
+            for fd in (self._fd, self._end):
+                if fd >= 0:
+                    os.close(fd)
+            self._fd = self._end = -1

@@ -1,7 +1,8 @@
-"""PollerTask: fetches a value again and again, and tells when it has changed."""
+"""PollerTask: fetches a value again and again, and calls back when it has changed."""
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 from sparts.errors import TaskStoppedError
@@ -19,8 +20,19 @@ class PollerTask(PeriodicTask):
     def __init__(self, service: VService) -> None:
         """Make the task for a service; called by the service."""
         super().__init__(service)
+        self.fetched = threading.Event()
+        """Set when the first value has been fetched."""
         self._value: Any = None
-        self._fetched = False
+        self._told: Any = None
+
+    @property
+    def current_value(self) -> Any:
+        """The last value whose change `onValueChanged` has taken; None before the first."""
+        return self._told
+
+    @current_value.setter
+    def current_value(self, value: Any) -> None:
+        self._told = value
 
     def fetch(self) -> Any:
         """Return the value as it is now; called in the worker thread.
@@ -30,9 +42,11 @@ class PollerTask(PeriodicTask):
         raise NotImplementedError(f"{self.name} has nothing to fetch: write its fetch().")
 
     def onValueChanged(self, old: Any, new: Any) -> None:  # noqa: N802
-        """Learn of a new value; called in the worker thread, after `getValue` gives it.
+        """Take a new value; called in the worker thread, after `getValue` gives it.
 
-        ``old`` is None the first time. The default does nothing. An exception leaves the worker.
+        ``old`` is `current_value`: None the first time. The default does nothing. After `TryLater`
+        or any other exception, the change is told again with the next value that is fetched; an
+        exception other than `TryLater` leaves the worker.
         """
 
     def getValue(self, timeout: float | None = None) -> Any:  # noqa: N802
@@ -46,7 +60,7 @@ class PollerTask(PeriodicTask):
         """
         until = None if timeout is None else self.clock.monotonic() + timeout
         with self._runs.wakeup:
-            while not self._fetched:
+            while not self.fetched.is_set():
                 if self._runs.over:
                     raise TaskStoppedError(f"{self.name} ended before it had fetched a value.")
                 if until is not None and self.clock.monotonic() >= until:
@@ -57,10 +71,15 @@ class PollerTask(PeriodicTask):
     def execute(self, context: ExecuteContext | None = None) -> Any:
         """Fetch the value, tell if it has changed, and return it."""
         new = self.fetch()
-        with self._runs.wakeup:
-            old, self._value = self._value, new
-            self._fetched = True
-            self._runs.wakeup.notify_all()
-        if old != new:
-            self.onValueChanged(old, new)
+        self._note_fetched(new)
+        if self._told != new:
+            self.onValueChanged(self._told, new)
+        self._told = new
         return new
+
+    def _note_fetched(self, value: Any) -> None:
+        """Give a value to those who wait in `getValue`."""
+        with self._runs.wakeup:
+            self._value = value
+            self.fetched.set()
+            self._runs.wakeup.notify_all()

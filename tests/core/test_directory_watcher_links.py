@@ -1,0 +1,229 @@
+"""DirectoryWatcherTask and symbolic links: by inotify and by polling, the same is reported."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.core.watching import put, watching
+
+
+@pytest.fixture(params=["inotify", "poll"])
+def method(request: pytest.FixtureRequest) -> str:
+    """Each of the two ways to watch."""
+    return str(request.param)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The folder to watch, with others beside it."""
+    for name in ("watched", "one", "two"):
+        (tmp_path / name).mkdir()
+    return tmp_path / "watched"
+
+
+def link(place: Path, target: str) -> None:
+    """Make a symbolic link, or give it another target, in one step."""
+    scratch = place.parent.parent / "scratch-link"
+    scratch.symlink_to(target)
+    scratch.replace(place)
+
+
+def config_map(folder: Path, number: int, text: str) -> None:
+    """Do what Kubernetes does to a volume of a ConfigMap."""
+    old = (folder / "..data").readlink() if (folder / "..data").exists() else None
+    (folder / f"..version{number}").mkdir()
+    (folder / f"..version{number}" / "conf").write_text(text)
+    (folder / "..data_tmp").symlink_to(f"..version{number}")
+    (folder / "..data_tmp").rename(folder / "..data")
+    if old is not None:
+        shutil.rmtree(folder / old)
+
+
+def test_config_map_of_kubernetes(folder: Path, method: str) -> None:
+    config_map(folder, 1, "1")
+    (folder / "conf").symlink_to("..data/conf")
+    with watching(folder, method) as task:
+        for number in range(2, 6):
+            config_map(folder, number, "x" * number)
+            task.sees(("changed", "conf", str(number)))
+        (folder / "conf").unlink()
+        task.sees(("deleted", "conf"))
+
+
+def test_target_is_written_removed_and_replaced(folder: Path, method: str) -> None:
+    target = folder.parent / "one" / "target"
+    target.write_text("1")
+    (folder / "link").symlink_to("../one/target")
+    with watching(folder, method) as task:
+        with target.open("a") as file:
+            file.write("2")
+        task.sees(("changed", "link", "2"))
+        put(target, "333")
+        task.sees(("changed", "link", "3"))
+        size = os.lstat(folder / "link").st_size
+        target.unlink()
+        task.sees(("changed", "link", str(size)))
+        put(target, "4444")
+        task.sees(("changed", "link", "4"))
+        target.rename(folder.parent / "two" / "away")
+        task.sees(("changed", "link", str(size)))
+        shutil.rmtree(target.parent)
+        target.parent.mkdir()
+        put(target, "55555")
+        task.sees(("changed", "link", "5"))
+
+
+def test_link_gets_another_target_and_is_followed_there(folder: Path, method: str) -> None:
+    for name in ("one", "two"):
+        (folder.parent / name / "target").write_text(name)
+    (folder.parent / "two" / "target").write_text("longer")
+    link(folder / "link", str(folder.parent / "one" / "target"))
+    with watching(folder, method) as task:
+        link(folder / "link", str(folder.parent / "two" / "target"))
+        task.sees(("changed", "link", "6"))
+        put(folder.parent / "one" / "target", "")
+        put(folder.parent / "two" / "target", "1")
+        task.sees(("changed", "link", "1"))
+
+
+def test_folder_on_the_way_is_replaced_or_linked_elsewhere(folder: Path, method: str) -> None:
+    for number, name in enumerate(("one", "two"), 1):
+        (folder.parent / name / "target").write_text("x" * number)
+    link(folder.parent / "current", "one")
+    (folder / "link").symlink_to("../current/target")
+    with watching(folder, method) as task:
+        link(folder.parent / "current", "two")
+        task.sees(("changed", "link", "2"))
+        put(folder.parent / "two" / "target", "333")
+        task.sees(("changed", "link", "3"))
+        (folder.parent / "two").rename(folder.parent / "away")
+        (folder.parent / "one").rename(folder.parent / "two")
+        task.wait_for(lambda found: found[-1:] == [("changed", "link", "1")])
+
+
+def test_link_to_a_folder_becomes_a_file(folder: Path, method: str) -> None:
+    (folder / "link").symlink_to("../one")
+    with watching(folder, method) as task:
+        (folder.parent / "one").rmdir()
+        task.sees(("created", "link"))  # it leads nowhere, and stands for itself
+        put(folder.parent / "one", "1")
+        task.sees(("changed", "link", "1"))
+        (folder.parent / "one").unlink()
+        (folder.parent / "one").mkdir()
+        task.wait_for(lambda found: found[-1:] == [("deleted", "link")])
+
+
+def test_links_to_a_file_of_the_same_folder(folder: Path, method: str) -> None:
+    put(folder / "real", "1")
+    (folder / "alias").symlink_to("real")
+    (folder / "other").symlink_to("alias")
+    with watching(folder, method) as task:
+        with (folder / "real").open("a") as file:
+            file.write("2")
+        found = task.wait_for(lambda found: len(found) == 3)
+        assert set(found) == {("changed", name, "2") for name in ("real", "alias", "other")}
+
+
+def test_folder_further_up_is_renamed(tmp_path: Path, method: str) -> None:
+    above = tmp_path / "one" / "two"
+    above.mkdir(parents=True)
+    (above / "watched").mkdir()
+    put(above / "watched" / "a", "1")
+    with watching(above / "watched", method) as task:
+        (tmp_path / "one").rename(tmp_path / "away")
+        task.sees(("deleted", "a"), ("gone",))
+        (tmp_path / "away").rename(tmp_path / "one")
+        task.sees(("back",), ("created", "a"))
+
+
+def loop(folder: Path) -> None:
+    (folder / "bad").symlink_to("bad")
+
+
+def far_loop(folder: Path) -> None:
+    (folder.parent / "one" / "back").symlink_to("../watched/bad")
+    (folder / "bad").symlink_to("../one/back")
+
+
+def long_name(folder: Path) -> None:
+    (folder / "bad").symlink_to("x" * 300)
+
+
+def through_a_file(folder: Path) -> None:
+    (folder.parent / "file").touch()
+    (folder / "bad").symlink_to("../file/inner")
+
+
+def nowhere(folder: Path) -> None:
+    (folder / "bad").symlink_to("../missing/folder/file")
+
+
+@pytest.mark.parametrize("make", [loop, far_loop, long_name, through_a_file, nowhere])
+def test_bad_link_is_a_file_and_hides_no_other(
+    folder: Path, method: str, make: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    put(folder / "old", "1")
+    with watching(folder, method, IGNORE_INITIAL_FILES=False) as task:
+        task.sees(("created", "old"))
+        make(folder)
+        task.sees(("created", "bad"))
+        put(folder / "zebra", "1")
+        task.sees(("created", "zebra"))
+        assert caplog.text.count("Cannot look at") == (make is not nowhere)
+        link(folder / "bad", "old")
+        task.sees(("changed", "bad", "1"))
+    with watching(folder, method, IGNORE_INITIAL_FILES=False) as task:
+        task.sees(("created", "bad"), ("created", "old"), ("created", "zebra"))
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else for a moment")
+def test_forbidden_target_is_a_file_and_ends_nothing(
+    method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def become_nobody(self: Any) -> None:
+        ctypes.CDLL(None).setfsuid(65534)  # this thread alone; it loses root's rights to files
+
+    with tempfile.TemporaryDirectory() as above:
+        folder, secret = Path(above) / "watched", Path(above) / "secret"
+        for place in (folder, secret):
+            place.mkdir()
+        Path(above).chmod(0o711)
+        secret.chmod(0o700)
+        (secret / "target").write_text("1")
+        with watching(folder, method, initTaskThread=become_nobody) as task:
+            (folder / "bad").symlink_to(secret / "target")
+            put(folder / "good", "1")
+            task.sees(("created", "bad"), ("created", "good"))
+            secret.chmod(0o755)
+            task.sees(("changed", "bad", "1"))
+            put(secret / "target", "22")
+            task.sees(("changed", "bad", "2"))
+        assert caplog.text.count("Cannot look at") == 1
+
+
+def test_folder_that_may_not_be_read_keeps_its_files(
+    folder: Path, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    refused = True
+
+    def listdir(self: Any, path: str) -> list[str]:
+        if refused:
+            raise PermissionError(13, "Permission denied", path)
+        return os.listdir(path)
+
+    with watching(folder, method, listdir=listdir) as task:
+        put(folder / "a", "1")
+        for _ in range(3):
+            task.execute_async().result(30)
+        refused = False
+        put(folder / "b", "1")
+        task.sees(("created", "a"), ("created", "b"))
+    assert caplog.text.count("Permission denied") == 1
