@@ -294,6 +294,34 @@ class S(VService):
     assert [line for line in process.lines if line.endswith("start")] == ["C start"]
 
 
+@pytest.mark.parametrize(
+    ("method", "statement", "status"),
+    [
+        ("initTask", "raise OSError('the reason')", 1),
+        ("start", "raise UsageError('the reason')", 2),
+        ("initTask", "[][the_reason]", 1),
+        ("start", "the_reason = threading.Event().wait()", 1),
+    ],
+)
+def test_failed_start_logs_its_error_once(
+    tmp_path: Path, method: str, statement: str, status: int
+) -> None:
+    body = f"""
+from sparts.errors import UsageError
+class A(Idle):
+    def {method}(self):
+        {statement}
+class S(VService):
+    TASKS = [A]
+"""
+    with service(tmp_path, body, "--start-timeout", "1", "--log-format", "json") as process:
+        assert process.finish() == status
+    errors = [line for line in process.lines if '"ERROR"' in line]
+    assert len(errors) == 2, process.output
+    assert "reason" in errors[0] or "--start-timeout" in errors[0]
+    assert f'"Instance ended with status {status}"' in errors[1]
+
+
 def test_unknown_restart_policy_ends_with_status_2(tmp_path: Path) -> None:
     body = """
 class A(Worker):
@@ -304,7 +332,7 @@ class S(VService):
     with service(tmp_path, body) as process:
         assert process.finish() == 2
     assert "ERROR:S:A.RESTART is 'sometimes': use 'never', 'on-failure'" in process.output
-    assert "Instance ended with status 2: A.RESTART is 'sometimes'" in process.output
+    assert process.lines[-1] == "ERROR:S:Instance ended with status 2"
     assert "Traceback" not in process.output
 
 

@@ -105,3 +105,41 @@ def test_application_that_configured_logging_keeps_its_form_and_levels(tmp_path:
     assert lines[0] == "theirs MyService at INFO"
     assert lines[-1] == "theirs root still theirs"
     assert not any("All tasks started" in line for line in lines)  # which is at DEBUG
+
+
+CONFIGURED_FIRST = """
+import logging, sys
+logging.basicConfig(format="theirs %(message)s", stream=sys.stderr)
+logging.getLogger().addHandler(logging.FileHandler("audit"))
+from sparts.vservice import VService
+
+class MyService(VService):
+    def initService(self):
+        self.logger.info("shown")
+        self.shutdown()
+
+MyService.initFromCLI()
+"""
+
+
+@pytest.mark.parametrize(
+    ("flags", "to_file"),
+    [
+        (("--logfile", "log"), True),
+        (("--log-format", "json"), False),
+        (("--log-time", "always"), False),
+        (("--logfile", "log", "--log-format", "json"), True),
+    ],
+)
+def test_log_options_count_where_an_application_configured_logging(
+    tmp_path: Path, flags: tuple[str, ...], to_file: bool
+) -> None:
+    (tmp_path / "s.py").write_text(CONFIGURED_FIRST)
+    status, output = run_to_end([sys.executable, "s.py", *flags], cwd=tmp_path)
+    assert status == 0
+    log = (tmp_path / "log").read_text() if to_file else output
+    assert "shown" in log
+    assert "theirs" not in output
+    assert (output == "") == to_file
+    assert all(line[0] in "{2" for line in log.splitlines())
+    assert "shown\n" in (tmp_path / "audit").read_text()  # which is no standard output

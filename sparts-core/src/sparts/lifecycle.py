@@ -23,6 +23,7 @@ from sparts.errors import (
     TaskFailedError,
     UsageError,
     describe,
+    message_of,
 )
 from sparts.inbox import Message
 from sparts.signals import RELOAD, STACKS
@@ -73,6 +74,7 @@ class Lifecycle:
     ) -> None:
         self.service = service
         self.error: BaseException | None = None
+        self._logged: BaseException | None = None  # what failed the start, once it is logged
         self.status = EXIT_CLEAN
         self.hung = False
         self._guard = guard
@@ -240,6 +242,7 @@ class Lifecycle:
         timeout = self.service.start_timeout
         error = StartError(f"{self._step} did not end within {timeout:g} s (--start-timeout)")
         self.service.logger.error("%s\n%s", error, format_thread(self._worker.thread))
+        self._logged = error
         self._fail(error, None)
         self.hung = True
         self._worker.end(wait=False)  # what hangs there is given up; another thread stops the rest
@@ -312,6 +315,7 @@ class Lifecycle:
                 error = StartError(f"{self._step or 'The start'} failed: {describe(caught)}")
             service.logger.error("%s", error, exc_info=None if error is caught else caught)
             error.__cause__ = error.__cause__ if error is caught else caught
+            self._logged = error
         service.inbox.put(Message("started", service, error))
 
     def _start_step(self, what: str, task: VTask | None) -> None:
@@ -339,7 +343,8 @@ class Lifecycle:
         service.record_status(ServiceStatus.DEAD if self.status else ServiceStatus.STOPPED)
         service.tell_statuses()
         if self.status:
-            service.logger.error("Instance ended with status %d: %s", self.status, self.error)
+            why = "" if self.error is self._logged else f": {message_of(self.error)}"
+            service.logger.error("Instance ended with status %d%s", self.status, why)
         else:
             service.logger.info("Instance shut down gracefully")
         service.inbox.put(Message("stopped", service))
