@@ -13,28 +13,19 @@ import ssl
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import pycurl
 from sparts.clock import timeout_of
 from sparts.counters import SampleType, counter, gauge, labelled, samples
 from sparts.logs import log_fields
 from sparts.option_types import duration
 from sparts.options import option
 from sparts.tasks.tornado.ioloop import TornadoTask
+from sparts.tasks.tornado.retrying import IDEMPOTENT, Sending
 
-from tornado.curl_httpclient import CurlAsyncHTTPClient, CurlError
+from tornado.curl_httpclient import CurlAsyncHTTPClient
 from tornado.httpclient import HTTPClientError, HTTPRequest, HTTPResponse
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
-
-#: What may be sent again without harm (RFC 9110, section 9.2.2).
-IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))
-
-#: Answers of a server that is busy or away for the moment.
-TRY_AGAIN = frozenset((429, 502, 503, 504))
-
-#: Errors of curl after which the request has not been sent.
-_NOT_SENT = frozenset((pycurl.E_COULDNT_RESOLVE_HOST, pycurl.E_COULDNT_CONNECT))
 
 _SYSTEM_CA = "/etc/ssl/certs/ca-certificates.crt"
 
@@ -43,7 +34,8 @@ class TornadoHTTPClientTask(TornadoTask):
     """Sends HTTP requests: `fetch` in coroutines on the loop, `submit` in any thread.
 
     Connections are kept and used again. What failed is tried again, with a growing wait, if that
-    does no harm: the method is idempotent, or nothing has been sent.
+    does no harm: the method is idempotent, nothing has been sent, or the server says that it did
+    not act on the request. What a callback has been given is never followed by another attempt.
     """
 
     OPT_PREFIX = "http_client"
@@ -51,7 +43,8 @@ class TornadoHTTPClientTask(TornadoTask):
     RETRY_WAIT: ClassVar[float] = 0.1
     """Seconds before the first retry, doubled for each more; a random part is left out."""
     MAX_WAIT: ClassVar[float] = 10.0
-    """Seconds before a retry at most, also where a server asks for more (``Retry-After``)."""
+    """Seconds before a retry at most. A server that asks for more by ``Retry-After`` is not asked
+    again: its response is the last."""
 
     connect_timeout = option(
         type=duration,
@@ -172,23 +165,24 @@ class TornadoHTTPClientTask(TornadoTask):
         self._calls.add(call)
         self.in_flight.increment()
         try:
-            return await self._attempts(
-                request, self.retries if retries is None else retries, again, raise_error
-            )
+            sending = Sending(request, again, self.client.handle_callback_exception)
+            most = self.retries if retries is None else retries
+            return await self._attempts(sending, most, raise_error)
         finally:
             self.in_flight.decrement()
             self._calls.discard(call)
 
-    async def _attempts(
-        self, request: HTTPRequest, retries: int, again: bool, raise_error: bool
-    ) -> HTTPResponse:
-        response = await self._attempt(request)
+    async def _attempts(self, sending: Sending, retries: int, raise_error: bool) -> HTTPResponse:
+        response = await self._attempt(sending.request)
         for attempt in range(retries):
-            if not _worth_a_retry(response, again):
+            wait = self.RETRY_WAIT * 2**attempt * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+            seconds = sending.again_after(response, min(wait, self.MAX_WAIT), self.MAX_WAIT)
+            if seconds is None:
                 break
             self.retried.increment()
-            await asyncio.sleep(self._wait_after(response, attempt))
-            response = await self._attempt(request)
+            await asyncio.sleep(seconds)
+            response = await self._attempt(sending.request)
+        response = sending.finish(response)
         if raise_error or response.code == 599:
             response.rethrow()
         return response
@@ -206,21 +200,6 @@ class TornadoHTTPClientTask(TornadoTask):
         else:
             self.responses.labels(f"{response.code // 100}xx").increment()
         return response
-
-    def _wait_after(self, response: HTTPResponse, attempt: int) -> float:
-        """Return how many seconds to wait before the next attempt."""
-        wait: float = self.RETRY_WAIT * 2**attempt * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-        asked = response.headers.get("Retry-After", "")
-        if asked.isascii() and asked.isdigit():
-            wait = max(wait, float(asked))
-        return min(wait, self.MAX_WAIT)
-
-
-def _worth_a_retry(response: HTTPResponse, again: bool) -> bool:
-    if response.code == 599:
-        error = response.error
-        return again or (isinstance(error, CurlError) and error.errno in _NOT_SENT)
-    return again and response.code in TRY_AGAIN
 
 
 def _system_ca() -> str | None:
