@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import os
 import queue
@@ -19,13 +20,9 @@ from tests.core.running import running
 class Ranked(Gated, PriorityQueueTask):
     """Takes the smallest item first."""
 
-    backlog_class = PriorityQueueTask.backlog_class
-
 
 class Unique(Gated, UniqueQueueTask):
     """Takes no item twice."""
-
-    backlog_class = UniqueQueueTask.backlog_class
 
 
 def order(items: list[Any]) -> list[Any]:
@@ -179,6 +176,82 @@ def test_item_whose_future_was_cancelled_can_be_submitted_again() -> None:
         fourth = task.submit("other")
         task.gate.put("other done")
         assert fourth.result(SOON) == "other done"
+
+
+def test_item_that_was_cancelled_runs_when_it_is_put() -> None:
+    with running(Unique) as service:
+        task = service.requireTask(Unique)
+        task.queue.put("running")
+        task.begun()
+        assert task.submit("item").cancel()
+        task.queue.put("item")
+        task.gate.put(None)
+        assert task.begun() == "item"
+        task.gate.put(None)
+
+
+def test_item_that_was_put_runs_although_a_submission_of_it_is_cancelled() -> None:
+    with running(Unique) as service:
+        task = service.requireTask(Unique)
+        task.queue.put("running")
+        task.begun()
+        for first, second in ((task.submit, task.queue.put), (task.queue.put, task.submit)):
+            futures = [f for f in (first("item"), second("item")) if f is not None]
+            assert [future.cancel() for future in futures] == [True]
+        assert task.queue.qsize() == 1
+        task.gate.put(None)
+        assert task.begun() == "item"
+        task.gate.put(None)
+        task.queue.join()
+        assert task.n_completed() == 2
+
+
+def test_item_runs_while_one_of_those_who_submitted_it_waits() -> None:
+    with running(Unique) as service:
+        task = service.requireTask(Unique)
+        task.queue.put("running")
+        task.begun()
+        first, second = task.submit("item"), task.submit("item")
+        assert first is second
+        assert not first.cancel()  # the other one still waits
+        task.gate.put(None)
+        assert task.begun() == "item"
+        task.gate.put("done")
+        assert second.result(SOON) == "done"
+
+
+def test_item_is_not_worked_on_when_all_who_added_it_have_cancelled() -> None:
+    with running(Unique) as service:
+        task = service.requireTask(Unique)
+        task.queue.put("running")
+        task.begun()
+        future: Future[Any] = Future()
+        task.queue.put(ExecuteContext(item="item", future=future))
+        shared = task.submit("item")
+        assert task.submit("item") is shared
+        assert [shared.cancel(), shared.cancel(), future.cancel()] == [False, True, True]
+        task.gate.put(None)
+        task.gate.put("next")
+        assert task.submit("next").result(SOON) == "next"
+        assert task.n_completed() == 2
+
+
+def test_coroutine_that_times_out_does_not_cancel_what_was_put() -> None:
+    async def give_up(task: Unique) -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(task.submit("item"), 0.01)
+
+    with running(Unique) as service:
+        task = service.requireTask(Unique)
+        task.queue.put("running")
+        task.begun()
+        task.queue.put("item")
+        asyncio.run(give_up(task))
+        with pytest.raises(TimeoutError):
+            task.map(["item"], timeout=0.01)
+        task.gate.put(None)
+        assert task.begun() == "item"
+        task.gate.put(None)
 
 
 def test_others_who_wait_for_an_equal_item_get_its_outcome() -> None:
