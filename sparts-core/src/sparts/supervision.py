@@ -4,8 +4,8 @@
 |---|---|
 | nothing (it returns) | the worker is done; the service goes on (``RESTART = "always"``: it is
 restarted) |
-| an `Exception` | restarted if the task's ``RESTART`` says so, else the service ends with status 1
-|
+| an `Exception`, or any that is not named below | restarted if the task's ``RESTART`` says so,
+else the service ends with status 1 |
 | `MemoryError` | never restarted: the service ends with status 1 |
 | `SystemExit` | the service shuts down in order and exits with its code |
 | `KeyboardInterrupt` | the service shuts down in order, as by ^C |
@@ -19,7 +19,7 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
-from sparts.errors import UsageError, describe
+from sparts.errors import FATAL, UsageError, describe
 from sparts.states import TaskState
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ class Supervisor:
     def _delay(self, error: BaseException | None, backoff: Backoff) -> float | None:
         """Return the seconds to wait before the worker runs again, or None if it shall not."""
         policy, again = self.policy, ("on-failure", "always")
-        restartable = isinstance(error, Exception) and not isinstance(error, MemoryError)
+        restartable = not isinstance(error, FATAL)
         wanted = policy.mode == "always" if error is None else restartable and policy.mode in again
         if not wanted or not self.task.running:
             return None

@@ -59,13 +59,12 @@ class AsyncPeriodicTask(AsyncioTask, PeriodicTask):
                 self._took(run, self.clock.monotonic() - began)
         except TryLater as later:
             self._put_off(run, later)
-        except asyncio.CancelledError:
-            self._runs.give_up(run)
-            raise
         except BaseException as error:
-            for future in run.futures:
-                future.set_exception(error)
-            raise
+            worker = asyncio.current_task()
+            if worker is not None and worker.cancelling():  # and so not for what execute does
+                self._runs.give_up(run)
+                raise
+            self._failed(run, error)
         else:
             for future in run.futures:
                 future.set_result(result)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.clock import SYSTEM, Clock
 from sparts.context import ExecuteContext
 from sparts.counters import SampleType, counter, samples
-from sparts.errors import TryLater
+from sparts.errors import FATAL, TryLater, UsageError, describe
 from sparts.tasks.runs import Run, Runs, Worker
 from sparts.vtask import VTask
 
@@ -25,12 +25,17 @@ class EventTask(VTask):
 
     One run at a time: triggers that arrive during a run, or before it, are answered by one more.
     (With more than one of ``workers``, runs may overlap.)
-    An exception in `execute` reaches those who wait for that run, and then leaves the worker; see
-    `sparts.supervision`.
+    An exception in `execute` reaches those who wait for that run, and then leaves the worker,
+    unless ``ON_ERROR`` says otherwise; see `sparts.supervision`. An exception that is no
+    `Exception`, such as `asyncio.CancelledError`, does not leave the worker if somebody waits.
+    `SystemExit`, `KeyboardInterrupt` and `MemoryError` always leave it.
     """
 
     RETRY_AFTER: float = 1.0
     """Seconds until the next attempt after a `TryLater` that does not say when."""
+    ON_ERROR: ClassVar[str] = "shutdown"
+    """What an exception in `execute` does: ``"shutdown"`` (it leaves the worker, so that the
+    service ends, or ``RESTART`` applies) or ``"log"`` (the next run is due as usual)."""
     clock: Clock = SYSTEM
     """Where time comes from; a test puts its own here, on the class or before the start."""
 
@@ -84,6 +89,12 @@ class EventTask(VTask):
         """
         self._runs.end()
 
+    def initTask(self) -> None:  # noqa: N802
+        """Check how the class is set up; ``UsageError`` if wrongly."""
+        super().initTask()
+        if self.ON_ERROR not in ("shutdown", "log"):
+            raise UsageError(f"{self.name}.ON_ERROR is {self.ON_ERROR!r}: use 'shutdown' or 'log'.")
+
     # -- the worker --------------------------------------------------------------------------------
 
     def stop(self) -> None:
@@ -123,12 +134,19 @@ class EventTask(VTask):
             except TryLater as later:
                 self._put_off(run, later)
             except BaseException as error:
-                for future in run.futures:
-                    future.set_exception(error)
-                raise
+                self._failed(run, error)
             else:
                 for future in run.futures:
                     future.set_result(result)
+
+    def _failed(self, run: Run, error: BaseException) -> None:
+        """End the futures of a run, and raise its error if that shall leave the worker."""
+        for future in run.futures:
+            future.set_exception(error)
+        awaited = bool(run.futures) and not isinstance(error, Exception)
+        if isinstance(error, FATAL) or not (awaited or self.ON_ERROR == "log"):
+            raise error
+        self.logger.error("A run of %s failed: %s", self.name, describe(error), exc_info=error)
 
     def _late(self, missed: int, slow: bool) -> None:
         """Count the times that were passed over before a run, and whether it took too long."""

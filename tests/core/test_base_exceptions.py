@@ -1,0 +1,166 @@
+"""What is raised in execute and is no Exception: one rule for all tasks that have an execute."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+from sparts.errors import TaskFailedError
+from sparts.supervision import RestartPolicy
+from sparts.tasks.async_periodic import AsyncPeriodicTask
+from sparts.tasks.async_queue import AsyncQueueTask
+from sparts.tasks.event import EventTask
+from sparts.tasks.periodic import PeriodicTask
+from sparts.tasks.queue import QueueTask
+from sparts.vtask import VTask
+
+from tests.core.running import make_service, running
+
+SOON = 10
+"""Seconds that something which happens at once may take on a busy machine."""
+
+
+class Own(BaseException):
+    """One's own."""
+
+
+def act(outcome: Any) -> Any:
+    """Raise what is an exception, return anything else."""
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome
+
+
+class Queue(QueueTask):
+    def execute(self, item: Any, context: Any) -> Any:
+        return act(item)
+
+
+class AsyncQueue(AsyncQueueTask):
+    async def execute(self, item: Any, context: Any) -> Any:
+        return act(item)
+
+
+class Runs(EventTask):
+    """Takes what its runs do from the test, which learns when one has begun."""
+
+    outcomes: queue.SimpleQueue[Any]
+    began: queue.SimpleQueue[None]
+
+    def initTask(self) -> None:  # noqa: N802
+        super().initTask()
+        self.outcomes, self.began = queue.SimpleQueue(), queue.SimpleQueue()
+
+    def execute(self, context: Any = None) -> Any:
+        self.began.put(None)
+        return act(self.outcomes.get_nowait())
+
+
+class Event(Runs):
+    pass
+
+
+class Periodic(Runs, PeriodicTask):
+    INTERVAL = 3600
+    RUN_AT_START = False
+
+
+class AsyncPeriodic(Runs, AsyncPeriodicTask):
+    INTERVAL = 3600
+    RUN_AT_START = False
+
+    async def execute(self, context: Any = None) -> Any:
+        return Runs.execute(self, context)
+
+
+KINDS: list[type[VTask]] = [Queue, AsyncQueue, Event, Periodic, AsyncPeriodic]
+ERRORS: list[Callable[[], BaseException]] = [asyncio.CancelledError, GeneratorExit, Own]
+
+
+def run(task: Any, outcome: Any) -> Future[Any]:
+    """Have a task run once, with somebody waiting."""
+    if isinstance(task, QueueTask):
+        return task.submit(outcome)
+    task.outcomes.put(outcome)
+    return task.execute_async()  # type: ignore[no-any-return]
+
+
+def run_unawaited(task: Any, outcome: Any) -> None:
+    """Have a task run once, with nobody waiting."""
+    if isinstance(task, QueueTask):
+        task.queue.put(outcome)
+        return
+    task.outcomes.put(outcome)
+    task.trigger()
+    task.began.get(timeout=SOON)
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_awaited_base_exception_does_not_end_the_service(
+    kind: type[VTask], error: Callable[[], BaseException]
+) -> None:
+    with running(kind) as service:
+        task = service.requireTask(kind)
+        failed = run(task, error()).exception(SOON)
+        assert isinstance(failed, error) or "cancelled" in str(failed)  # type: ignore[arg-type]
+        assert run(task, "fine").result(SOON) == "fine"
+        assert task.n_failures() == 0
+
+
+@pytest.mark.parametrize("error", [*ERRORS, ValueError])
+@pytest.mark.parametrize("kind", KINDS)
+def test_logged_base_exception_does_not_end_the_service(
+    kind: type[VTask], error: Callable[[], BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    logging = type(kind.__name__, (kind,), {"ON_ERROR": "log"})
+    with running(logging) as service:
+        task = service.requireTask(logging)
+        run_unawaited(task, error())
+        assert run(task, "fine").result(SOON) == "fine"
+        assert task.n_failures() == 0
+    assert error.__name__ in caplog.text
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_base_exception_that_nobody_awaits_ends_the_service(
+    kind: type[VTask], error: Callable[[], BaseException]
+) -> None:
+    service = make_service(kind)
+    thread = service.startBG()
+    run_unawaited(service.requireTask(kind), error())
+    with pytest.raises(TaskFailedError, match="failed"):
+        thread.join()
+    assert thread.status == 1
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_worker_is_restarted_after_a_base_exception(
+    kind: type[VTask], error: Callable[[], BaseException]
+) -> None:
+    policy = RestartPolicy("on-failure", first_wait=0.0)
+    attributes = {"RESTART": policy, "MAX_ATTEMPTS": 1}
+    restarted = type(kind.__name__, (kind,), attributes)
+    with running(restarted) as service:
+        task = service.requireTask(restarted)
+        run_unawaited(task, error())
+        assert run(task, "fine").result(SOON) == "fine"
+
+
+@pytest.mark.parametrize("kind", [Queue, Event, Periodic])
+def test_memory_error_ends_the_service_although_it_is_awaited_or_logged(
+    kind: type[VTask],
+) -> None:
+    logging = type(kind.__name__, (kind,), {"ON_ERROR": "log"})
+    service = make_service(logging)
+    thread = service.startBG()
+    future = run(service.requireTask(logging), MemoryError())
+    assert isinstance(future.exception(SOON), MemoryError)
+    with pytest.raises(TaskFailedError):
+        thread.join()
