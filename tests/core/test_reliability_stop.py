@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sparts import runner
 from sparts.errors import StopTimeoutError, TaskFailedError
+from sparts.lifecycle import GUARD_GRACE
 from sparts.runner import ServiceThread
 from sparts.states import ServiceStatus
 from sparts.testing.running import make_service, running
@@ -230,7 +232,67 @@ class S(VService):
     with service(tmp_path, body, "--stop-timeout", "200ms") as process:
         process.read_until_started()
         assert process.stop() == 70
-    assert "Not ended within 0.2 s after the service: stray" in process.lines
+    assert "Not ended within 1 s after the service: stray" in process.lines
+    assert "Thread stray:" in process.lines
+
+
+@pytest.mark.parametrize(
+    "hang",
+    [
+        "threading.Event().wait",
+        "ctypes.PyDLL(None).pause",  # PyDLL keeps the interpreter's lock while it calls
+    ],
+)
+def test_exit_handler_that_never_ends(hang: str, tmp_path: Path) -> None:
+    body = f"""
+import atexit, ctypes, sparts.runner
+sparts.runner.GUARD_GRACE = sparts.runner.LEAST_EXIT_TIME = 0.1
+@atexit.register
+def hang():
+    ({hang})()
+class S(VService):
+    pass
+"""
+    with service(tmp_path, body, "--stop-timeout", "200ms") as process:
+        process.read_until_started()
+        assert process.stop() == 70
+    assert "in hang" in process.output
+
+
+def test_child_of_multiprocessing_that_never_ends(tmp_path: Path) -> None:
+    body = """
+import multiprocessing
+def child(parent):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    while os.getppid() == parent:
+        time.sleep(0.05)
+class S(VService):
+    def initService(self):
+        context = multiprocessing.get_context("fork")
+        context.Process(target=child, args=(os.getpid(),)).start()
+"""
+    with service(tmp_path, body, "--stop-timeout", "200ms") as process:
+        process.read_until_started()
+        assert process.stop() == 70
+    assert "in _exit_function" in process.output
+
+
+def test_exit_has_what_is_left_of_the_stop_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Timer:
+        def arm(self, seconds: float) -> None:
+            armed.append(seconds)
+
+    armed: list[float] = []
+    monkeypatch.setattr(runner, "ExitTimer", Timer)
+    monkeypatch.setattr(runner, "monotonic", lambda: 1000.0)
+    monkeypatch.setattr(runner, "_end_late", lambda seconds: None)
+    for deadline in (None, 1007.0, 1000.5, 900.0):
+        instance = make_service(VService, "--stop-timeout", "25s")
+        instance.stop_deadline = deadline
+        with pytest.raises(SystemExit):
+            runner.end_process(runner.ServiceThread(instance))
+    grace = GUARD_GRACE
+    assert armed == [25.0 + grace, 7.0 + grace, 1.0 + grace, 1.0 + grace]
 
 
 def test_sigterm_after_the_service_has_ended_does_not_spoil_its_status(tmp_path: Path) -> None:

@@ -7,15 +7,19 @@ import logging
 import os
 import sys
 import threading
+from contextlib import suppress
+from time import monotonic
 from typing import TYPE_CHECKING, NoReturn
 
 from sparts.errors import UsageError
+from sparts.exit_timer import ExitTimer
 from sparts.inbox import Message
 from sparts.lifecycle import (
     EXIT_CLEAN,
     EXIT_DEADLINE,
     EXIT_FAILURE,
     EXIT_USAGE,
+    GUARD_GRACE,
     Lifecycle,
     Outcome,
 )
@@ -27,6 +31,10 @@ if TYPE_CHECKING:
     import signal
 
     from sparts.vservice import VService
+
+
+#: Seconds that Python may take to exit, also when the stop has used all of its time.
+LEAST_EXIT_TIME = 1.0
 
 
 class ServiceThread(threading.Thread):
@@ -157,8 +165,9 @@ def _log_end(service: VService, args: threading.ExceptHookArgs) -> None:
 def end_process(runner: ServiceThread) -> NoReturn:
     """Exit with the status of a service that has ended.
 
-    What hangs is not waited for. Threads of others that are no daemons are, as Python does, but not
-    for longer than a stop may take: then their stacks are logged and the status is 70.
+    What hangs is not waited for. All that Python does at its exit is: threads of others that are no
+    daemons, exit handlers, children of multiprocessing. That may take what is left of the time for
+    the stop, and at least `LEAST_EXIT_TIME`. Then all stacks are shown and the status is 70.
 
     Raises:
         SystemExit: always, if the process is not ended at once.
@@ -167,17 +176,23 @@ def end_process(runner: ServiceThread) -> NoReturn:
         logging.shutdown()
         write_out()
         os._exit(runner.status)
-    others = [t for t in threading.enumerate() if not t.daemon and t is not threading.main_thread()]
-    if others and (timeout := runner.service.stop_timeout):
-        threading.Thread(target=_end_late, args=(timeout, others), daemon=True).start()
+    if timeout := runner.service.stop_timeout:
+        deadline = runner.service.stop_deadline
+        left = timeout if deadline is None else deadline - monotonic()
+        seconds = max(left, LEAST_EXIT_TIME)
+        ExitTimer().arm(seconds + GUARD_GRACE)
+        with suppress(RuntimeError):  # the system allows no more threads: the timer ends it alone
+            threading.Thread(target=_end_late, args=(seconds,), daemon=True).start()
     sys.exit(runner.status)
 
 
-def _end_late(timeout: float, threads: list[threading.Thread]) -> None:
+def _end_late(seconds: float) -> None:
     """End a process that does not end by itself."""
-    threading.Event().wait(timeout)
-    late = [thread for thread in threads if thread.is_alive()]
-    names = ", ".join(thread.name for thread in late)
-    complain(f"Not ended within {timeout:g} s after the service: {names}")
-    complain("".join(map(format_thread, late)))
+    threading.Event().wait(seconds)
+    main, threads = threading.main_thread(), threading.enumerate()
+    late = [thread.name for thread in threads if not thread.daemon and thread is not main]
+    names = ", ".join(late) or "an exit handler, or a child of multiprocessing"
+    complain(f"Not ended within {seconds:.3g} s after the service: {names}")
+    current = threading.current_thread()
+    complain("".join(format_thread(thread) for thread in threads if thread is not current))
     os._exit(EXIT_DEADLINE)
