@@ -199,3 +199,25 @@ def test_service_that_prints_to_a_broken_pipe(tmp_path: Path) -> None:
     status, output = run_into_broken_pipe(tmp_path, "service.py")
     assert status == 0
     assert output == "" or "Traceback" not in output
+
+
+EMBEDDED = """
+import sys
+from sparts.vservice import VService
+class S(VService):
+    def initService(self):
+        sys.stdout.write("text")
+        sys.stderr.write("text")
+        self.shutdown()
+from sparts.options import parse_options
+ns = parse_options(S._buildArgumentParser())
+sys.exit(S.initFromOptions(ns))
+"""
+
+
+@pytest.mark.parametrize("flags", ["", "--show-config", "--pidfile p"])
+def test_application_with_closed_standard_descriptors(tmp_path: Path, flags: str) -> None:
+    (tmp_path / "application.py").write_text(EMBEDDED)
+    status, output = run(tmp_path, f"application.py {flags}", ">&- 2>status")
+    assert (status, output) == (0, "")
+    assert "Traceback" not in (tmp_path / "status").read_text()

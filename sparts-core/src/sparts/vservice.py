@@ -202,6 +202,7 @@ class VService(ServiceOptions, Health):
         Raises:
             UsageError: a task or an option is wrong; nothing was started.
         """
+        open_closed_streams()
         ended = cls._run(ns, name, guard=False)
         return ended if isinstance(ended, int) else ended.status
 

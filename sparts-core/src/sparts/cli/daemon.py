@@ -19,7 +19,7 @@ from sparts.cli.identity import find_identity
 from sparts.cli.pidfile import PidFile, default_path, find_holder
 from sparts.errors import OptionError, SpartsError, UsageError, message_of
 from sparts.options import source_of
-from sparts.standard_streams import complain, lead_nowhere, open_closed_streams, write_out
+from sparts.standard_streams import complain, lead_nowhere, write_out
 
 if TYPE_CHECKING:
     import argparse
@@ -41,7 +41,6 @@ class Process:
     """
 
     def __init__(self, service: VService) -> None:
-        open_closed_streams()  # before the descriptors of a pid file or a pipe get their numbers
         self._identity = find_identity(service.run_as_user, service.run_as_group)
         self._folder, self._mask = service.working_folder, service.file_mask
         self._daemon, self._name = bool(service.daemon), service.name

@@ -139,10 +139,8 @@ def local_time(seconds: float) -> str:
     Args:
         seconds: since the epoch.
     """
-    local = time.localtime(seconds)
-    offset = time.strftime("%z", local)
-    whole = time.strftime("%Y-%m-%dT%H:%M:%S", local)
-    return f"{whole}.{int(seconds * 1000) % 1000:03d}{offset[:3]}:{offset[3:5]}"
+    text = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(seconds))
+    return f"{text[:19]}.{int(seconds * 1000) % 1000:03d}{text[19:22]}:{text[22:24]}"
 
 
 class PriorityFormatter(logging.Formatter):

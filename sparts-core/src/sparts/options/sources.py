@@ -13,6 +13,7 @@ from sparts import plugins
 from sparts.errors import OptionError, UsageError
 from sparts.options.arguments import CONFIG, SHOW, WRITE
 from sparts.options.binding import STATE, Binding, Layer, Source, State, env_prefix, state_of
+from sparts.standard_streams import open_closed_streams
 
 # Upstairs, in cli/, so named and not imported.
 SHOWN, WRITTEN = "sparts.cli.config:shown_config", "sparts.cli.config:written_config"
@@ -212,6 +213,7 @@ def _complete(parser: argparse.ArgumentParser) -> None:
 
 def _print_and_exit(text: str) -> NoReturn:
     """Print a file of TOML, which is UTF-8 whatever the terminal's encoding is."""
+    open_closed_streams()
     sys.stdout.flush()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.buffer.write(text.encode())
