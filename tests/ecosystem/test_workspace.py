@@ -315,3 +315,10 @@ def test_make_without_a_target_lists_what_can_be_made() -> None:
     done = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)
     for target in ("setup", "serve", "test", "check", "bench", "dist"):
         assert re.search(rf"^{target} +\S", done.stdout, re.MULTILINE), target
+
+
+def test_clean_room_refuses_an_unknown_option() -> None:
+    script = ROOT / "scripts" / "clean_room"
+    done = subprocess.run([script, "--kep"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "no option --kep" in done.stderr
