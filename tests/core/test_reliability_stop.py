@@ -218,8 +218,18 @@ class S(VService):
 """
     with service(tmp_path, body, "--stop-timeout", "200ms") as process:
         process.read_until_started()
-        assert process.stop() == 1  # the watchdog's own status: no Python code can run any more
+        assert process.stop() == 70
     assert "Timeout (0:00:00.30000" in process.output
+
+
+def test_process_that_is_stopped_past_its_deadline(tmp_path: Path) -> None:
+    with service(tmp_path, HANGS, "--stop-timeout", "200ms") as process:
+        process.read_until_started()
+        process.process.send_signal(signal.SIGTERM)
+        process.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.process.pid, os.WSTOPPED)
+        threading.Event().wait(3.0)  # past the deadline, and past the guard's time
+        assert process.stop(signal.SIGCONT) == 70
 
 
 def test_thread_of_others_that_never_ends(tmp_path: Path) -> None:

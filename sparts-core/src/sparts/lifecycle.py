@@ -8,7 +8,6 @@ create, init, start, reload, stop, join.
 
 from __future__ import annotations
 
-import faulthandler
 import queue
 import signal
 import threading
@@ -25,6 +24,7 @@ from sparts.errors import (
     describe,
     message_of,
 )
+from sparts.exit_timer import EXIT_DEADLINE, ExitTimer
 from sparts.inbox import Message
 from sparts.signals import RELOAD, STACKS
 from sparts.stacks import format_thread
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 EXIT_CLEAN = 0
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
-EXIT_DEADLINE = 70
 
 #: Seconds past its deadline after which a process is ended whose interpreter is stuck.
 GUARD_GRACE = 2.0
@@ -77,7 +76,7 @@ class Lifecycle:
         self._logged: BaseException | None = None  # what failed the start, once it is logged
         self.status = EXIT_CLEAN
         self.hung = False
-        self._guard = guard
+        self._guard = ExitTimer() if guard else None
         self._on_start_succeeded = on_started
         self._timers: dict[str, tuple[float, Callable[[], None]]] = {}
         self._cancelled = threading.Event()
@@ -100,7 +99,7 @@ class Lifecycle:
                 self.service.inbox.put(Message("signal", None, signal.SIGINT))
         self._worker.end(wait=self.status != EXIT_DEADLINE)  # past it, this may be what hangs
         if self._guard:
-            faulthandler.cancel_dump_traceback_later()
+            self._guard.disarm()
         return Outcome(self.status, self.error, self.service.restarting, self.hung)
 
     # -- the supervising thread: waiting -----------------------------------------------------------
@@ -215,7 +214,7 @@ class Lifecycle:
         """Take the service out of service; stop its tasks after ``drain`` seconds."""
         timeout = self.service.stop_timeout
         if self._guard and timeout:
-            faulthandler.dump_traceback_later(timeout + GUARD_GRACE, exit=True, file=2)
+            self._guard.arm(timeout + GUARD_GRACE)
         self._cancelled.set()
         if self._starting is not None:
             self._starting.give_up_start()
