@@ -12,11 +12,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, NoReturn
 
 from sparts.errors import UsageError
-from sparts.exit_timer import ExitTimer
+from sparts.exit_timer import EXIT_DEADLINE, ExitTimer
 from sparts.inbox import Message
 from sparts.lifecycle import (
     EXIT_CLEAN,
-    EXIT_DEADLINE,
     EXIT_FAILURE,
     EXIT_USAGE,
     GUARD_GRACE,
