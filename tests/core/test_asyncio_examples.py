@@ -72,7 +72,7 @@ def test_echo_server_is_restarted_while_its_port_is_taken(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("name", ["asyncio_server.py", "async_periodic.py", "async_queue.py"])
 def test_help_shows_the_options_of_the_loop_that_comes_along(name: str, tmp_path: Path) -> None:
-    status, output = run_to_end(command(name, "-h"), cwd=tmp_path)
+    status, output = run_to_end(command(name, "--help-all"), cwd=tmp_path)
     assert status == 0
     assert "--asyncio-slow-callback" in output
     assert "--asyncio-uvloop" in output
@@ -87,7 +87,7 @@ ByName.initFromCLI()
 
 
 def test_each_is_found_by_name(tmp_path: Path) -> None:
-    status, output = run_to_end([sys.executable, "-c", BY_NAME, "-h"], cwd=tmp_path)
+    status, output = run_to_end([sys.executable, "-c", BY_NAME, "--help-all"], cwd=tmp_path)
     assert status == 0
     for flag in ("--AsyncPeriodicTask-interval", "--AsyncQueueTask-workers", "--asyncio-uvloop"):
         assert flag in output
