@@ -19,6 +19,7 @@ from sparts.tasks.tornado import TornadoIOLoopTask
 from sparts.tasks.tornado.server import GracefulHTTPServer
 from sparts.testing.certificates import FIRST_CERTIFICATE
 from sparts.testing.running import make_service, running
+from sparts.testing.waiting import log_of
 from sparts.vservice import ServiceThread, VService
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
@@ -410,3 +411,47 @@ def test_who_comes_when_no_descriptor_is_left_waits_until_one_is(
             assert read_answer(client)[0] == 200
     warnings = [r for r in caplog.records if "No connection can be accepted" in r.getMessage()]
     assert len(warnings) == 1
+
+
+# -- too many --------------------------------------------------------------------------------------
+
+
+def test_one_connection_too_many_takes_the_place_of_an_idle_one() -> None:
+    with running(Service, "--http-max-connections", "2") as service:
+        with connected(service) as busy, connected(service) as idle:
+            busy.sendall(b"GET /gate HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert Gate.begun.wait(WAIT)
+            assert ask(idle, "/")[0] == 200
+            settle(service)
+            with connected(service) as third:
+                assert ask(third, "/")[0] == 200
+                with contextlib.suppress(ConnectionResetError):
+                    assert idle.recv(1) == b""
+            Gate.go_on.set()
+        assert service.getCounter("Http.refused") == 0
+
+
+def test_one_connection_too_many_is_closed_if_none_is_idle() -> None:
+    with (
+        running(Service, "--http-max-connections", "1") as service,
+        log_of(service) as log,
+        connected(service) as busy,
+    ):
+        busy.sendall(b"GET /gate HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert Gate.begun.wait(WAIT)
+        for _ in range(2):
+            with connected(service) as other:
+                assert other.recv(1) == b""
+        log.wait_for_line("too many connections are open")
+        assert service.getCounter("Http.refused") == 2
+        Gate.go_on.set()
+        assert read_answer(busy)[0] == 200
+
+
+def test_a_status_page_has_a_limit_of_connections_too() -> None:
+    class Status(VService):
+        TASKS = ("StatusHTTPTask",)
+
+    with running(Status, "--status-port", "0", "--status-max-connections", "7") as service:
+        task = service.requireTask("StatusHTTPTask")
+        assert task.getTaskOption("max_connections") == 7

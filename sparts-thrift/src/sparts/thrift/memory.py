@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SMALL = 4096
 """Bytes of a request that are not counted: so many every client may have."""
@@ -17,10 +21,12 @@ class Memory:
 
     Args:
         limit: how many there are.
+        on_refused: called when somebody wanted more than were left.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, on_refused: Callable[[], object] = lambda: None) -> None:
         self.limit = limit
+        self.on_refused = on_refused
         self.taken = 0
         self._lock = threading.Lock()
 
@@ -56,6 +62,7 @@ class Share:
         if size <= SMALL:
             size = 0
         if size > self.held and not self.memory.take(size - self.held):
+            self.memory.on_refused()
             raise NoRoomError(
                 f"requests of all clients take {self.memory.taken} bytes, which leaves no room for "
                 f"one of {size}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from sparts.errors import describe
-from sparts.thrift.processor import Router
+from sparts.thrift.processor import MAX_DECODED, Router
+from sparts.thrift.weight import CONTAINER, NUMBER, POINTER, STRING, TooHeavyError
 from sparts.thrift.wire import CALL, EXCEPTION, ONEWAY, REPLY
 
 from thrift.Thrift import TApplicationException, TProcessor, TType
@@ -21,6 +23,49 @@ class WrongMessageError(Exception):
     """Bytes that are no message of the protocol."""
 
 
+@functools.cache
+def _weighing(protocol: Any) -> Any:
+    """Return a protocol class of Apache's that counts what it reads costs in memory."""
+
+    class Weighing(protocol):  # type: ignore[misc]
+        limit: float = MAX_DECODED
+        struct_size = 512
+        cost = 0
+
+        def _spend(self, cost: int) -> None:
+            self.cost += cost
+            if self.cost > self.limit:
+                raise TooHeavyError(f"they would take more than {self.limit:.0f} bytes of memory")
+
+        def readStructBegin(self) -> Any:  # noqa: N802
+            self._spend(self.struct_size)
+            return super().readStructBegin()
+
+        def readString(self) -> Any:  # noqa: N802
+            value = super().readString()
+            self._spend(STRING + len(value))
+            return value
+
+        def readBinary(self) -> Any:  # noqa: N802
+            value = super().readBinary()
+            self._spend(STRING + len(value))
+            return value
+
+    def counting(name: str, begins: int) -> Any:
+        def read(self: Any) -> Any:
+            value = getattr(protocol, name)(self)
+            self._spend(CONTAINER if begins else NUMBER + POINTER)
+            return value
+
+        return read
+
+    for name in ("readListBegin", "readSetBegin", "readMapBegin"):
+        setattr(Weighing, name, counting(name, 1))
+    for name in ("readByte", "readI16", "readI32", "readI64", "readDouble"):
+        setattr(Weighing, name, counting(name, 0))
+    return Weighing
+
+
 class ByProtocol:
     """One message that was received, and the answer to it.
 
@@ -30,7 +75,7 @@ class ByProtocol:
     """
 
     def __init__(self, protocol: Any, data: bytes) -> None:
-        self._in = protocol(TMemoryBuffer(data))
+        self._in = _weighing(protocol)(TMemoryBuffer(data))
         self._buffer = TMemoryBuffer()
         self._out = protocol(self._buffer)
         self._name = ""
@@ -58,6 +103,7 @@ class ByProtocol:
             self._refuse(TApplicationException.INVALID_MESSAGE_TYPE, f"{kind} is no type of a call")
             return None
         try:
+            self._in.limit, self._in.struct_size = router.max_decoded, method.weight.largest
             arguments = method.spec.arguments()
             arguments.read(self._in)
             self._in.readMessageEnd()
@@ -68,6 +114,12 @@ class ByProtocol:
             self._refuse(TApplicationException.PROTOCOL_ERROR, why)
             return None
         return method, arguments
+
+    @property
+    def cost(self) -> int:
+        """Bytes of memory that the arguments take which were read."""
+        cost: int = self._in.cost
+        return cost
 
     def _refuse(self, kind: int, why: str) -> None:
         self.why = why

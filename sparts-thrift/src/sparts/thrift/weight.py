@@ -16,8 +16,8 @@ from thrift.Thrift import TType
 POINTER = 8
 STRING = 64
 """Bytes that a string takes, without its content."""
-_NUMBER = 32
-_CONTAINER = 80
+NUMBER = 32
+CONTAINER = 80
 _ENTRY = 100
 """Bytes that an entry of a map or set takes beside its key and value."""
 _OF_STRINGS = 24
@@ -62,7 +62,7 @@ class Weight:
         self._guess = spec is None
         nested = len(self._known) > 1 or self._guess
         nested = nested or any(_nests(kind) for kind, _ in self._arguments.fields.values())
-        self.factor = max(self.largest + POINTER, _CONTAINER, _OF_STRINGS) if nested else 1
+        self.factor = max(self.largest + POINTER, CONTAINER, _OF_STRINGS) if nested else 1
         """The most bytes of memory that a byte of a message can cost."""
 
     def of(self, data: bytes, compact: bool, limit: float) -> int:
@@ -183,7 +183,7 @@ class _Walk:
         elif kind in self.WIDTHS:
             self.skip_numbers(kind, 1)
             if known or self.guess:
-                self.spend(_NUMBER)
+                self.spend(NUMBER)
         else:
             raise TooHeavyError(f"there is no type {kind}")
 
@@ -192,14 +192,16 @@ class _Walk:
             raise TooHeavyError(f"they nest deeper than {_DEEPEST} levels")
         count, kinds = self.header(kind)
         self.check(count)
-        known = known and held is not None and (not count or kinds == held[::2])
+        known = known and held is not None
+        if known and count and kinds != held[::2]:
+            raise TooHeavyError(f"they have entries of the types {kinds}, not {held[::2]}")
         inner = held[1::2] if known else (None, None)
         counted = known or self.guess
         if counted:
-            self.spend(_CONTAINER + count * (POINTER if kind == TType.LIST else _ENTRY))
+            self.spend(CONTAINER + count * (POINTER if kind == TType.LIST else _ENTRY))
         if len(kinds) == 1 and kinds[0] in self.WIDTHS:
             if counted and kinds[0] != TType.BOOL:
-                self.spend(_NUMBER * count)
+                self.spend(NUMBER * count)
             self.skip_numbers(kinds[0], count)
             return
         for _ in range(count):
@@ -294,7 +296,7 @@ class _Compact(_Walk):
     def struct(self, struct: Struct | None, depth: int) -> None:
         fields = self.begin(struct, depth)
         data, number = self.data, 0
-        while first := data[self.place]:
+        while (first := data[self.place]) & 15:  # the type 0 is the end, whatever else it says
             self.place += 1
             kind = _COMPACT[first & 15]
             if first >> 4:

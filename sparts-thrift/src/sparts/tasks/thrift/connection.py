@@ -97,6 +97,8 @@ class Connection(Reader):
 
     def answered_elsewhere(self, answer: bytes) -> None:
         """Do the same in a thread that shall not make calls."""
+        if self._place == len(self._data):
+            self._data, self._place = b"", 0
         self.share.hold(min(self.share.held, len(self._data)))
         try:
             self._transmit(answer)
@@ -165,7 +167,6 @@ class Connection(Reader):
         try:
             return self.engine.call(self, call)
         except NoRoomError as error:
-            self.engine.settings.n_refused.increment()
             self._complain("%s: a call was refused: %s", self.caller, message_of(error))
             return call[0].refused(call[1], call[2])
 
@@ -307,9 +308,8 @@ class Connection(Reader):
 
     def _end(self, error: Exception) -> None:
         if isinstance(error, WireError | ssl.SSLError | NoRoomError):
-            settings = self.engine.settings
-            refused = isinstance(error, NoRoomError)
-            (settings.n_refused if refused else settings.n_bad_requests).increment()
+            if not isinstance(error, NoRoomError):
+                self.engine.settings.n_bad_requests.increment()
             self._complain("%s was closed: %s", self.caller, message_of(error))
         self.close()
 

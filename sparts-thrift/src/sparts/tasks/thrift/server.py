@@ -66,7 +66,7 @@ class ThriftServerTask(VTask):
         Raises:
             StartError: there is none for ``MODULE``, or more than one without ``MULTIPLEX``.
         """
-        self.memory = Memory(self.max_memory)
+        self.memory = Memory(self.max_memory, self.n_refused.increment)
         self.router = self.make_router()
         self.router.max_decoded = self.max_decoded
         super().initTask()

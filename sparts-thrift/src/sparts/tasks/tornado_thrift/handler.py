@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sparts.escaping import one_line
 from sparts.tasks.thrift.handler import ThriftHandlerTask
 from sparts.tasks.tornado import access
 from sparts.thrift.calls import Caller, current
+from sparts.thrift.memory import Memory, NoRoomError, Share
 from sparts.thrift.processor import NOTHING, RefusedError, Router
 from sparts.thrift.protocols import ByProtocol, WrongMessageError
 from sparts.thrift.wire import BINARY, COMPACT, WireError, read_header
@@ -20,6 +21,8 @@ from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
+
+_Result = TypeVar("_Result")
 
 UNSAID = "application/x-thrift"
 """The content type of Apache's clients, whatever protocol they speak."""
@@ -33,6 +36,9 @@ _TYPES = {
 _FRAME_LENGTH = 4
 _log = logging.getLogger("sparts.thrift")
 _16_MIB = 1 << 24
+_LARGE = 1 << 16
+"""Bytes from which on a message is decoded in a thread: it would hold up the loop."""
+_memory = Memory(1 << 28)  # for routes that name no other
 
 
 @stream_request_body
@@ -46,18 +52,27 @@ class TornadoThriftHandler(RequestHandler):
 
     Its arguments in a route are ``processor``: a `ThriftHandlerTask`, a `Router`, or a processor of
     Apache's library (which is called in a thread); ``max_frame``, the bytes that a request may
-    have (16 MiB); and ``allowed_hosts``, the names other than localhost by which clients may
-    address the server (none: clients of other machines may use any).
+    have (16 MiB); ``memory``, what the requests of all clients may take together (256 MiB for all
+    routes that name none); and ``allowed_hosts``, the names other than localhost by which clients
+    may address the server (none: clients of other machines may use any).
     """
 
     def initialize(
-        self, processor: Any, max_frame: int = _16_MIB, allowed_hosts: Collection[str] = ()
+        self,
+        processor: Any,
+        max_frame: int = _16_MIB,
+        allowed_hosts: Collection[str] = (),
+        memory: Memory = _memory,
     ) -> None:
         """Take the arguments of the route; called by Tornado for each request."""
         self._processor = processor
         self._allowed_hosts = allowed_hosts
         self._max_frame = max_frame
         self._chunks: list[bytes] = []
+        self._share = Share(memory)
+        self._refused: NoRoomError | None = None
+        self._received = 0
+        self._posted = False
 
     def prepare(self) -> None:
         """Refuse what cannot be a call before it is read; called by Tornado."""
@@ -75,7 +90,26 @@ class TornadoThriftHandler(RequestHandler):
 
     def data_received(self, chunk: bytes) -> None:
         """Keep a part of the body; called by Tornado."""
-        self._chunks.append(chunk)
+        if self._refused is not None:
+            return
+        self._received += len(chunk)
+        try:
+            self._share.hold(self._received)
+        except NoRoomError as error:
+            self._chunks.clear()
+            self._share.hold(0)
+            self._refused = error
+        else:
+            self._chunks.append(chunk)
+
+    def on_finish(self) -> None:
+        """Give back the memory that the request took; called by Tornado."""
+        self._share.hold(0)
+
+    def on_connection_close(self) -> None:
+        """Do the same if the client has gone before its request was whole; called by Tornado."""
+        if not self._posted:
+            self._share.hold(0)
 
     def check_origin(self, origin: str) -> bool:
         """Return whether a page of another origin may make calls; no page may, by default.
@@ -105,6 +139,10 @@ class TornadoThriftHandler(RequestHandler):
 
     async def post(self) -> None:
         """Make the call that the body holds."""
+        self._posted = True
+        if self._refused is not None:
+            _log.warning("%s: refused: %s", self._caller(), self._refused)
+            raise HTTPError(503, "%s", self._refused)
         body, self._chunks = b"".join(self._chunks), []
         named = _TYPES[self._content_type()]
         protocol = named or _guess(body)
@@ -121,8 +159,7 @@ class TornadoThriftHandler(RequestHandler):
             processor = processor.processor.router
         if not isinstance(processor, Router):
             message = ByProtocol(protocol, body)
-            answer: bytes = await self._in_thread(lambda: message.process(processor))
-            return answer
+            return await self._in_thread(lambda: message.process(processor))
         if protocol is TJSONProtocol:
             return await self._answer_json(processor, body)
         return await self._answer_bytes(processor, body, protocol)
@@ -135,12 +172,14 @@ class TornadoThriftHandler(RequestHandler):
             said = COMPACT if protocol is TCompactProtocol else BINARY
             raise WireError(f"it is not in the {said.name} protocol")
         try:
-            method, wire, sequence, arguments, _ = router.read(body, 0, len(body))
+            found = await self._decode(body, lambda: router.read(body, 0, len(body)))
         except RefusedError as refused:
             self._log_refused(refused)
             return refused.answer[_FRAME_LENGTH:]
+        method, wire, sequence, arguments, cost = found
         call = (wire, sequence, arguments)
         if method.asynchronous:
+            self._hold(cost)
             begun = method.handler.loop_task.call(method.run_async, *call, self._caller())
             try:
                 answer: bytes = await asyncio.wrap_future(begun)
@@ -155,21 +194,33 @@ class TornadoThriftHandler(RequestHandler):
 
     async def _answer_json(self, router: Router, body: bytes) -> bytes:
         message = ByProtocol(TJSONProtocol, body)
-        found = message.read(router)
+        found = await self._decode(body, lambda: message.read(router))
         if found is None:
             self._log_refused(message.why)
             return message.written()
         method, arguments = found
-        if method.asynchronous:
+        if method.inline:
             current.set(self._caller())
-            begun = method.handler.loop_task.call(method.invoke_async, arguments)
-            outcome = await asyncio.wrap_future(begun)
-        elif method.inline:
-            current.set(self._caller())
-            outcome = method.invoke(arguments)
-        else:
-            outcome = await self._in_thread(lambda: method.invoke(arguments))
-        return message.write(method, outcome)
+            return message.write(method, method.invoke(arguments))
+        if not method.asynchronous:
+            return await self._in_thread(lambda: message.write(method, method.invoke(arguments)))
+        self._hold(message.cost)
+        current.set(self._caller())
+        begun = method.handler.loop_task.call(method.invoke_async, arguments)
+        outcome = await asyncio.wrap_future(begun)
+        return await self._in_thread(lambda: message.write(method, outcome))
+
+    def _hold(self, cost: int) -> None:
+        """Hold memory for a coroutine, of which any number may run."""
+        try:
+            self._share.hold(self._share.held + cost)
+        except NoRoomError as error:
+            _log.warning("%s: refused: %s", self._caller(), error)
+            raise HTTPError(503, "%s", error) from None
+
+    async def _decode(self, body: bytes, read: Callable[[], _Result]) -> _Result:
+        """Decode a message: a small one here, a large one in a thread."""
+        return read() if len(body) < _LARGE else await self._in_thread(read)
 
     def _log_refused(self, why: object) -> None:
         _log.warning("%s: %s", self._caller(), why)
@@ -180,10 +231,10 @@ class TornadoThriftHandler(RequestHandler):
         token = None if over_unix else access.token_given(self.request)
         return Caller(connection.context.address or "", token)
 
-    async def _in_thread(self, function: Callable[[], Any]) -> Any:
+    async def _in_thread(self, function: Callable[[], _Result]) -> _Result:
         caller = self._caller()
 
-        def run() -> Any:
+        def run() -> _Result:
             current.set(caller)
             return function()
 

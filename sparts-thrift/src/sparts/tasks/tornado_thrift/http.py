@@ -37,5 +37,6 @@ class ThriftHTTPTask(ThriftServerTask, TornadoHTTPTask):
             "processor": self.router,
             "max_frame": self.max_frame,
             "allowed_hosts": self.allowed_host or (),
+            "memory": self.memory,
         }
         return [(r"/.*", TornadoThriftHandler, arguments)]

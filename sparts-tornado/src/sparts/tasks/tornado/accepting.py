@@ -7,6 +7,8 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from sparts.net.listeners import format_address
+
 from tornado.ioloop import IOLoop
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ class Acceptor:
     Args:
         sockets: listening, non-blocking.
         accepted: called with each connection and its address.
+        admits: whether one more connection may be open; one that may not is disconnected.
         logger: told when it pauses.
     """
 
@@ -38,11 +41,14 @@ class Acceptor:
         self,
         sockets: Iterable[socket.socket],
         accepted: Callable[[socket.socket, Any], None],
+        admits: Callable[[], bool],
         logger: logging.Logger,
     ) -> None:
         self._loop = IOLoop.current()
         self._sockets = list(sockets)
         self._accepted = accepted
+        self._admits = admits
+        self._full = False
         self._logger = logger
         self._pause: object = None
         self._told = False
@@ -71,7 +77,21 @@ class Acceptor:
                 self._wait(error)
                 return
             self._told = False
-            self._accepted(connection, address)
+            if self._admits():
+                self._full = False
+                self._accepted(connection, address)
+            else:
+                self._refuse(connection, address)
+
+    def _refuse(self, connection: socket.socket, address: Any) -> None:
+        if not self._full:
+            who = format_address(address) or "a client"
+            self._logger.warning(
+                "%s was disconnected, as everybody is who comes now: too many connections are open",
+                who,
+            )
+        self._full = True
+        connection.close()
 
     def _wait(self, error: OSError) -> None:
         if not self._told:

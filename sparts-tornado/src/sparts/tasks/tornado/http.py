@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.clock import timeout_of
 from sparts.counters import CallbackCounter, SampleType, counter, labelled, samples
+from sparts.errors import OptionError
 from sparts.logs import level_name
 from sparts.net.listeners import Listening
 from sparts.option_types import duration, size
@@ -58,6 +59,8 @@ class TornadoHTTPTask(Listening, TornadoTask):
     """Bytes that the body of a request may have; the default of ``--http-max-body``."""
     MAX_HEADERS: ClassVar[int] = 64 * 1024
     """Bytes that the headers of a request may have; the default of ``--http-max-headers``."""
+    MAX_CONNECTIONS: ClassVar[int] = 10_000
+    """The default of ``--http-max-connections``."""
     IDLE_TIMEOUT: ClassVar[float] = 75.0
     """Seconds; the default of ``--http-idle-timeout``."""
     READ_TIMEOUT: ClassVar[float] = 30.0
@@ -88,6 +91,14 @@ class TornadoHTTPTask(Listening, TornadoTask):
         help="how long the headers of a request may be",
         reloadable=False,
         advanced=True,
+    )
+    max_connections = option(
+        type=int,
+        default=lambda cls: cls.MAX_CONNECTIONS,
+        metavar="N",
+        help="how many connections may be open; for one more, the longest idle is closed, or else "
+        "who comes is disconnected",
+        reloadable=False,
     )
     idle_timeout = option(
         type=duration,
@@ -141,6 +152,10 @@ class TornadoHTTPTask(Listening, TornadoTask):
         help="Connections closed because the client took too long to send its request, or to take "
         "its answer.",
     )
+    refused = CallbackCounter(
+        lambda task: task.server.n_refused if "server" in vars(task) else 0,
+        help="Clients disconnected because too many connections were open.",
+    )
 
     application: Application
     """The Tornado application, from `initTask` on."""
@@ -162,8 +177,15 @@ class TornadoHTTPTask(Listening, TornadoTask):
         return [("/", HelloWorldHandler)]
 
     def initTask(self) -> None:  # noqa: N802
-        """Make the application."""
+        """Make the application.
+
+        Raises:
+            OptionError: no connection may be open.
+        """
         super().initTask()
+        if self.max_connections < 1:
+            flag = f"--{self.option_prefix().replace('_', '-')}-max-connections"
+            raise OptionError(f"{flag} must be 1 or more, not {self.max_connections}.")
         self._take_access_level()
         self.application = CountedApplication(
             self, self.getApplicationConfig(), **self.APPLICATION_SETTINGS
@@ -192,6 +214,7 @@ class TornadoHTTPTask(Listening, TornadoTask):
             idle_timeout=self.idle_timeout or 0.0,
             read_timeout=self.read_timeout or 0.0,
             write_timeout=self.write_timeout or 0.0,
+            max_connections=self.max_connections,
         )
 
     def start_in_loop(self) -> None:

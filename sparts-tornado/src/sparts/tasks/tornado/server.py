@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.tasks.tornado.accepting import Acceptor
+from sparts.tasks.tornado.connection import Connection
 from sparts.tasks.tornado.streams import Lingering, Stream, make_stream
 
-from tornado.http1connection import HTTP1ServerConnection
 from tornado.httpserver import HTTPServer, _HTTPRequestContext
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterable
 
-    from tornado.http1connection import HTTP1Connection
     from tornado.httputil import HTTPMessageDelegate
     from tornado.websocket import WebSocketHandler
 
@@ -26,24 +26,6 @@ GOING_AWAY = 1001
 
 #: Seconds that handlers have to notice that their connection was cut off.
 CLOSING = 0.5
-
-
-class Connection(HTTP1ServerConnection):
-    """One client's connection, and what it is doing.
-
-    It waits *fresh* until the headers of its first request have come, and *idle* between two
-    requests. Otherwise it is *busy*; while it sends a body, it is *reading* too.
-    """
-
-    exchange: HTTP1Connection | None = None
-    """Tornado's object for the request that is expected or answered now, once there is one."""
-    waits: dict[Connection, None] | None = None
-    """Among which connections it waits; None: it is busy."""
-    since: float = 0.0
-    """Since when it waits or sends a body, by the loop's clock."""
-    received: int = 0
-    """Bytes of the body that have come."""
-    stream: Stream
 
 
 class GracefulHTTPServer(HTTPServer):
@@ -67,6 +49,7 @@ class GracefulHTTPServer(HTTPServer):
         idle_timeout: float = 0.0,
         read_timeout: float = 0.0,
         write_timeout: float = 0.0,
+        max_connections: float = inf,
         **kwargs: Any,
     ) -> None:
         """Make the server.
@@ -79,13 +62,15 @@ class GracefulHTTPServer(HTTPServer):
                 for a body; 0: as long as it likes.
             write_timeout: seconds within which a client has to take something of what is sent to
                 it; 0: as long as it likes.
+            max_connections: how many may be open; for one more, the one is closed that has waited
+                longest for its next request, or else who comes is disconnected.
             kwargs: Tornado's.
         """
         super().initialize(*args, **kwargs)
         self.conn_params.header_timeout = None  # it would cost a timer for each request
         self._logger = logger or logging.getLogger("tornado.general")
         self._idle_timeout, self._read_timeout = idle_timeout, read_timeout
-        self._write_timeout = write_timeout
+        self._write_timeout, self._max_connections = write_timeout, max_connections
         self._fresh: dict[Connection, None] = {}  # in the order of `since`, as is the next
         self._idle: dict[Connection, None] = {}
         self._reading: dict[Connection, None] = {}
@@ -100,6 +85,8 @@ class GracefulHTTPServer(HTTPServer):
         """Set when what the end waits for has changed; not None: the server ends."""
         self.n_timeouts = 0
         """How many connections were closed because the client took too long."""
+        self.n_refused = 0
+        """How many clients were disconnected because too many connections were open."""
 
     @property
     def n_connections(self) -> int:
@@ -110,7 +97,19 @@ class GracefulHTTPServer(HTTPServer):
 
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
         """Accept on these sockets, which stay the caller's."""
-        self._acceptors.append(Acceptor(sockets, self._handle_connection, self._logger))
+        accepted = self._handle_connection
+        self._acceptors.append(Acceptor(sockets, accepted, self._admits, self._logger))
+
+    def _admits(self) -> bool:
+        """Return whether one more connection may be open, and close an idle one for it."""
+        if self.n_connections < self._max_connections:
+            return True
+        idle = next((each for each in self._idle if not each.stream.has_input()), None)
+        if idle is None:
+            self.n_refused += 1
+            return False
+        self._close(idle)
+        return True
 
     def stop(self) -> None:
         """Accept no more connections."""

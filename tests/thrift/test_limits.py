@@ -1,0 +1,312 @@
+"""Limits on memory and connections: a client that wants too much is refused, others are served."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import re
+import socket
+import struct
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sparts.errors import OptionError
+from sparts.tasks.thrift import NBServerTask
+from sparts.tasks.tornado_thrift import ThriftHTTPTask
+from sparts.testing.processes import ServiceProcess
+from sparts.testing.running import ServiceFactory, running, service_of
+from sparts.testing.waiting import log_of
+from sparts.vservice import VService
+from thrift.protocol.TBinaryProtocol import TBinaryProtocolAccelerated
+from thrift.protocol.TCompactProtocol import TCompactProtocolAccelerated
+from thrift.protocol.TJSONProtocol import TJSONProtocol
+from thrift.Thrift import TApplicationException
+from thrift.transport.TTransport import TMemoryBuffer
+
+from tests.processes import clean_environment
+from tests.thrift.echo import (
+    HERE,
+    AsyncHandler,
+    Echo,
+    EchoHandler,
+    InlineHandler,
+    ask_text,
+    connect,
+    read_frame,
+    request,
+    ttypes,
+)
+from tests.thrift.test_lone_client import slowly, wait_until
+
+ROOT = Path(__file__).parents[2]
+MIB = 1 << 20
+
+
+class Process(ServiceProcess):
+    """The echo service as a process."""
+
+    def __init__(self, *argv: str) -> None:
+        command = [sys.executable, "-m", "tests.thrift.echo_service", *HERE, *argv]
+        super().__init__(command, cwd=ROOT, env=clean_environment())
+        self.wait_ready()
+        self.port = self.wait_for_port()
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
+
+    def memory(self) -> int:
+        """Give the largest resident memory that the process ever had, in MiB."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) // 1024  # type: ignore[index]
+
+
+def error_in(frame: bytes, protocol: Any = TBinaryProtocolAccelerated) -> TApplicationException:
+    """Give the error that an answer to `text` is."""
+    client = Echo.Client(protocol(TMemoryBuffer(frame)))
+    with pytest.raises(TApplicationException) as failed:
+        client.recv_text()
+    return failed.value
+
+
+# -- memory ----------------------------------------------------------------------------------------
+
+
+def many_trees(count: int) -> bytes:
+    """Give a compact message that calls `tree` with many empty children, of one byte each."""
+    head = b"\x82\x21\x00\x04tree\x1c\x29\xfc"
+    body = head + varint(count) + b"\0" * count + b"\0\0"
+    return struct.pack(">I", len(body)) + body
+
+
+def varint(number: int) -> bytes:
+    out = b""
+    while number >= 0x80:
+        out += bytes([number & 0x7F | 0x80])
+        number >>= 7
+    return out + bytes([number])
+
+
+@pytest.mark.parametrize("kind", [(), ("--inline",)], ids=["threads", "inline"])
+def test_a_list_of_many_structs_is_refused_before_it_is_decoded(kind: tuple[str, ...]) -> None:
+    with Process(*kind) as process, process.connect() as other, process.connect() as greedy:
+        ask_text(other, "before")
+        before = process.memory()
+        greedy.sendall(many_trees(15 * MIB))
+        client = Echo.Client(TCompactProtocolAccelerated(TMemoryBuffer(read_frame(greedy))))
+        with pytest.raises(TApplicationException) as failed:
+            client.recv_tree()
+        assert failed.value.type == TApplicationException.PROTOCOL_ERROR
+        assert "bytes of memory" in str(failed.value)
+        assert process.memory() < before + 100
+        ask_text(greedy, "it goes on")
+        ask_text(other, "so do others")
+        greedy.sendall(many_trees(1000))
+        assert len(read_frame(greedy)) > 1000
+
+
+def test_unfinished_requests_of_all_clients_have_one_limit() -> None:
+    with ExitStack() as stack:
+        process = stack.enter_context(Process("--thrift-max-memory", "40MiB"))
+        other = stack.enter_context(process.connect())
+        ask_text(other, "before")
+        before = process.memory()
+        for _ in range(20):
+            client = stack.enter_context(process.connect())
+            with suppress(ConnectionError):
+                client.sendall(struct.pack(">I", 15 * MIB) + b"x" * (15 * MIB - 10))
+        process.wait_for_line("was closed: requests of all clients take", 18)
+        assert process.memory() < before + 80
+        ask_text(other, "still served")
+
+
+def test_calls_that_wait_have_the_same_limit(service_factory: ServiceFactory) -> None:
+    arguments = (*HERE, "--thrift-threads", "1", "--thrift-max-memory", "1MiB")
+    service = service_factory(service_of(NBServerTask, EchoHandler), *arguments)
+    handler, server = service.requireTask(EchoHandler), service.requireTask(NBServerTask)
+    large = request(lambda client: client.send_text("x" * 300_000))
+    with ExitStack() as stack, log_of(service) as log:
+        busy = stack.enter_context(connect(service))
+        busy.sendall(slowly("<busy>"))
+        assert handler.entered.acquire(timeout=30)
+        clients = [stack.enter_context(connect(service)) for _ in range(4)]
+        for number, client in enumerate(clients[:3], 1):
+            client.sendall(large)
+            wait_until(lambda number=number: server.n_waiting() == number)  # type: ignore[misc]
+        with suppress(ConnectionError):
+            clients[3].sendall(large)
+            assert clients[3].recv(1) == b""
+        log.wait_for_line("leaves no room for one of")
+        assert server.n_refused() == 1
+        handler.go_on.set()
+        for client in clients[:3]:
+            assert len(read_frame(client)) > 300_000
+        wait_until(lambda: server.memory.taken == 0)
+
+
+def test_coroutines_that_run_have_the_same_limit(service_factory: ServiceFactory) -> None:
+    class Waiting(AsyncHandler):
+        async def text(self, text: str) -> str:  # type: ignore[override]
+            while not self.go_on.is_set():
+                await asyncio.sleep(0.001)
+            return text
+
+    arguments = (*HERE, "--thrift-max-memory", "1MiB")
+    service = service_factory(service_of(NBServerTask, Waiting), *arguments)
+    handler, server = service.requireTask(Waiting), service.requireTask(NBServerTask)
+    large = request(lambda client: client.send_text("x" * 50_000))
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connect(service)) for _ in range(30)]
+        for client in clients:
+            client.sendall(large)
+        wait_until(lambda: server.n_refused() > 0)
+        wait_until(lambda: server.memory.taken > 900_000)
+        handler.go_on.set()
+        kinds = {len(read_frame(client)) > 50_000 for client in clients}
+        assert kinds == {True, False}
+        wait_until(lambda: server.memory.taken == 0)
+
+
+def test_memory_is_given_back_when_clients_go(service_factory: ServiceFactory) -> None:
+    service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)
+    server = service.requireTask(NBServerTask)
+    with connect(service) as client:
+        client.sendall(struct.pack(">I", 100_000) + b"x" * 50_000)
+        wait_until(lambda: server.memory.taken > 40_000)
+    wait_until(lambda: server.memory.taken == 0)
+
+
+# -- over HTTP -------------------------------------------------------------------------------------
+
+OVER_HTTP = ("--thrift-http-host", "127.0.0.1", "--thrift-http-port", "0")
+JSON = "application/vnd.apache.thrift.json"
+
+
+def in_json(call: Any) -> bytes:
+    buffer = TMemoryBuffer()
+    call(Echo.Client(TJSONProtocol(buffer)))
+    content: bytes = buffer.getvalue()
+    return content
+
+
+def post(service: VService, body: bytes, content_type: str = JSON) -> tuple[int, bytes]:
+    host, port = service.requireTask(ThriftHTTPTask).bound_addrs[0]
+    connection = http.client.HTTPConnection(host, port, timeout=60)
+    connection.request("POST", "/", body, {"Content-Type": content_type})
+    answer = connection.getresponse()
+    content = answer.read()
+    connection.close()
+    return answer.status, content
+
+
+@contextmanager
+def over_http(handler: type[EchoHandler], *argv: str) -> Iterator[VService]:
+    with running(service_of(ThriftHTTPTask, handler), *OVER_HTTP, *argv) as service:
+        yield service
+
+
+@pytest.mark.parametrize("handler", [EchoHandler, InlineHandler, AsyncHandler])
+@pytest.mark.parametrize("content_type", [JSON, "application/vnd.apache.thrift.binary"])
+def test_large_messages_are_decoded_beside_the_loop(
+    handler: type[EchoHandler], content_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sparts.tasks.tornado_thrift import handler as module
+
+    decoded_in: list[threading.Thread] = []
+
+    class Noting(module.TornadoThriftHandler):
+        async def _decode(self, body: bytes, read: Any) -> Any:
+            def note() -> Any:
+                decoded_in.append(threading.current_thread())
+                return read()
+
+            return await super()._decode(body, note)
+
+    monkeypatch.setattr("sparts.tasks.tornado_thrift.http.TornadoThriftHandler", Noting)
+
+    def call(text: str) -> bytes:
+        if content_type == JSON:
+            return in_json(lambda client: client.send_text(text))
+        return request(lambda client: client.send_text(text))[4:]
+
+    with over_http(handler) as service:
+        loop_threads = service.requireTask(ThriftHTTPTask).loop_task.threads
+        for text, beside in (("small", False), ("x" * 200_000, True)):
+            status, content = post(service, call(text), content_type)
+            assert status == 200
+            assert text.encode() in content
+            assert (decoded_in.pop() not in loop_threads) is beside
+
+
+@pytest.mark.parametrize("content_type", [JSON, "application/vnd.apache.thrift.compact"])
+def test_heavy_messages_over_http_are_refused(content_type: str) -> None:
+    trees = ttypes.Tree(value=1, children=[ttypes.Tree() for _ in range(20_000)])
+    body = in_json(lambda client: client.send_tree(trees))
+    if content_type != JSON:
+        body = many_trees(20_000)[4:]
+    with over_http(EchoHandler, "--thrift-http-max-decoded", "1MiB") as service:
+        status, content = post(service, body, content_type)
+        assert status == 200
+        assert b"bytes of memory" in content
+
+
+def test_bodies_that_arrive_over_http_have_one_limit() -> None:
+    with (
+        over_http(EchoHandler, "--thrift-http-max-memory", "1MiB") as service,
+        ExitStack() as stack,
+    ):
+        server = service.requireTask(ThriftHTTPTask)
+        body = in_json(lambda client: client.send_text("x" * 400_000))
+        head = (
+            f"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: {JSON}\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        ).encode()
+        address = server.bound_addrs[0]
+        clients = [stack.enter_context(socket.create_connection(address, 30)) for _ in range(2)]
+        for number, client in enumerate(clients, 1):
+            client.sendall(head + body[:-1])
+            wait_until(lambda number=number: server.memory.taken > 390_000 * number)  # type: ignore[misc]
+        assert post(service, body)[0] == 503
+        assert server.n_refused() == 1
+        clients[0].sendall(body[-1:])
+        assert clients[0].recv(15) == b"HTTP/1.1 200 OK"
+        wait_until(lambda: server.memory.taken < 410_000)
+        assert post(service, body)[0] == 200
+        stack.close()
+        wait_until(lambda: server.memory.taken == 0)
+
+
+# -- connections -----------------------------------------------------------------------------------
+
+
+def test_one_connection_too_many_is_closed(service_factory: ServiceFactory) -> None:
+    arguments = (*HERE, "--thrift-max-connections", "2")
+    service = service_factory(service_of(NBServerTask, EchoHandler), *arguments)
+    server = service.requireTask(NBServerTask)
+    with log_of(service) as log, connect(service) as one, connect(service) as other:
+        ask_text(one, "a")
+        ask_text(other, "b")
+        for _ in range(2):
+            with connect(service) as third:
+                assert third.recv(1) == b""
+        log.wait_for_line(r"there are 2 connections \(--thrift-max-connections\)")
+        assert server.n_refused() == 2
+        ask_text(one, "still served")
+        other.close()
+        wait_until(lambda: server.n_connections() == 1)
+        with connect(service) as fourth:
+            ask_text(fourth, "there is room again")
+
+
+@pytest.mark.parametrize("prefix", ["thrift", "thrift-http"])
+def test_no_connections_at_all_are_refused_at_the_start(prefix: str) -> None:
+    server = NBServerTask if prefix == "thrift" else ThriftHTTPTask
+    with (
+        pytest.raises(OptionError, match=f"--{prefix}-max-connections must be 1 or more"),
+        running(service_of(server, EchoHandler), f"--{prefix}-max-connections", "0"),
+    ):
+        pass
