@@ -18,6 +18,7 @@ from sparts.options import option
 from sparts.tasks.fb303 import FB303HandlerTask
 from sparts.tasks.thrift import NBServerTask
 from sparts.tasks.tornado.status import StatusHTTPTask
+from sparts.tasks.tornado.status.page import describe_page
 from sparts.testing.running import running
 from sparts.thrift.client import ThriftClient
 from sparts.thrift.fb303 import FacebookService
@@ -115,7 +116,9 @@ def test_no_secret_leaves_over_http() -> None:
     with vault() as service:
         client = client_of(service)
         paths = ("/livez", "/readyz", "/metrics", "/status.json", "/stacks", "/")
-        assert_masked({path: client.ask(path).text for path in paths}, "/stacks", "/")
+        told = {path: client.ask(path).text for path in paths}
+        told["/events"] = json.dumps(describe_page(service.requireTask(StatusHTTPTask)))
+        assert_masked(told, "/stacks", "/")
 
 
 def test_no_secret_leaves_over_thrift() -> None:
@@ -199,6 +202,7 @@ import sys
 from sparts.errors import OptionError, UsageError
 from sparts.options import option
 from sparts.tasks.tornado.status import StatusHTTPTask
+from sparts.tasks.tornado.status.page import describe_page
 from sparts.vservice import VService
 from sparts.vtask import VTask
 

@@ -7,20 +7,23 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from sparts.asking import Asking
+from sparts.counters import CallbackCounter
 from sparts.options import option
 from sparts.tasks.fb303 import FB303HandlerTask
 from sparts.tasks.thrift import NBServerTask, ThriftHandlerTask
 from sparts.testing import check_task, log_of
-from sparts.testing.running import running
+from sparts.testing.running import make_service, running
 from sparts.thrift.calls import Caller, current
 from sparts.thrift.client import ThriftClient
 from sparts.thrift.compiler import CompileContext
 from sparts.thrift.fb303 import FacebookService
 from sparts.thrift.fb303.ttypes import fb_status
 from sparts.vservice import VService
+from sparts.vtask import VTask
 from thrift.Thrift import TApplicationException
 
 LOCAL = ["--thrift-host", "127.0.0.1"]
@@ -88,6 +91,45 @@ def test_expression_of_a_client_does_not_freeze_the_process() -> None:
         service.setExportedValue("a" * 200, "x")
         for ask in (client.getRegexCounters, client.getRegexExportedValues):
             assert ask(r"([\w.]+)+-") == {}
+
+
+class Stuck(VTask):
+    """Has a counter that does not tell its value until it is let go."""
+
+    LOOPLESS = True
+    let_go: ClassVar[threading.Event]
+
+    @CallbackCounter
+    def depth(self) -> float:
+        return self.let_go.wait(30)
+
+
+def test_hanging_counter_holds_up_neither_calls_nor_the_stop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Asking, "TIMEOUT", 0.05)
+    Stuck.let_go = threading.Event()
+
+    class WithStuck(Monitored):
+        TASKS = [*Monitored.TASKS, Stuck]
+
+    thread = make_service(WithStuck, *LOCAL).startBG()
+    port = thread.service.requireTask(NBServerTask).bound_port
+    with ThriftClient.for_hostport("127.0.0.1", port, FacebookService) as client:
+        for _ in range(8):  # more than there are threads for calls
+            with pytest.raises(TApplicationException, match="No answer about counters within"):
+                client.getCounters()
+        with pytest.raises(TApplicationException, match="No answer about counter Stuck.depth"):
+            client.getCounter("Stuck.depth")
+        assert client.getCounter("NBServerTask.n_accepted") == 1
+        assert client.getStatus() == fb_status.ALIVE
+    thread.service.shutdown()
+    thread.join(30)
+    assert thread.status == 0
+    Stuck.let_go.set()
+    for each in threading.enumerate():
+        if each.name.startswith("asking"):
+            each.join(30)
 
 
 def test_a_client_on_this_machine_reads_and_sets_options() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from sparts.options import option
 from sparts.tasks.fb303 import FB303HandlerTask
 from sparts.tasks.thrift import NBServerTask
+from sparts.tasks.tornado.access import is_loopback
 from sparts.tasks.tornado_thrift import ThriftHTTPTask
 from sparts.testing.running import running
 from sparts.testing.waiting import WAIT, log_of
@@ -64,9 +66,9 @@ def message(method: str, *arguments: Any, protocol: Any = TBinaryProtocol) -> by
     return bytes(buffer.getvalue())
 
 
-def post(service: Any, body: bytes, **headers: str | None) -> int:
+def post(service: Any, body: bytes, address: str = "127.0.0.1", **headers: str | None) -> int:
     """Post a message; return the status. Underscores in names of headers are hyphens."""
-    connection = http.client.HTTPConnection("127.0.0.1", port_of(service), timeout=WAIT)
+    connection = http.client.HTTPConnection(address, port_of(service), timeout=WAIT)
     sent: dict[str, str | None] = {"Content-Type": "application/x-thrift"}
     sent |= {name.replace("_", "-"): value for name, value in headers.items()}
     try:
@@ -168,6 +170,49 @@ def test_rebound_name_can_call_no_method(browser: Browser) -> None:
 def test_request_a_browser_could_send_is_refused(status: int, headers: dict[str, Any]) -> None:
     with serving() as service:
         assert post(service, message("getName"), **headers) == status
+
+
+@pytest.mark.parametrize("host", ["::", "::1"])
+def test_rebound_name_is_refused_on_dual_stack_sockets(host: str) -> None:
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    with serving("--thrift-http-host", host) as service:
+        port = port_of(service)
+        for address in ("127.0.0.1", "::1") if host == "::" else ("::1",):
+            assert post(service, message("getName"), address=address, Host="evil.example") == 403
+            assert (
+                post(service, message("getName"), address=address, Host=f"x.localhost:{port}")
+                == 200
+            )
+
+
+@pytest.mark.parametrize(
+    ("address", "local"),
+    [
+        (("127.0.0.1", 1), True),
+        (("::1", 1, 0, 0), True),
+        (("::ffff:127.0.0.1", 1, 0, 0), True),
+        (("::ffff:192.0.2.1", 1, 0, 0), False),
+        (("192.0.2.1", 1), False),
+        (("fe80::1%eth0", 1, 0, 0), False),
+        ("/run/socket", False),
+        (None, False),
+    ],
+)
+def test_loopback_is_told_from_other_addresses(address: Any, local: bool) -> None:
+    assert is_loopback(address) is local
+
+
+def test_browser_must_know_the_name_of_a_server_on_the_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sparts.tasks.tornado.access.is_loopback", lambda address: False)
+    own = {"Host": "api.example", "Origin": "http://api.example"}
+    with serving() as service:
+        assert post(service, message("getName"), Host="api.example") == 200
+        assert post(service, message("getName"), **own) == 403  # a name may point anywhere
+    with serving("--thrift-http-allowed-host", "api.example") as service:
+        assert post(service, message("getName"), **own) == 200
 
 
 def test_further_host_name_is_allowed_by_option() -> None:

@@ -13,9 +13,10 @@ import enum
 import json
 import math
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from sparts.errors import SpartsError
+from sparts.asking import Asking
+from sparts.errors import SpartsError, message_of
 from sparts.inbox import Message
 from sparts.patterns import matcher
 from sparts.states import ServiceStatus
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from sparts.vservice import VService
+
+
+T = TypeVar("T")
 
 
 class FB303Status(enum.IntEnum):
@@ -49,12 +53,21 @@ _profiling = threading.Lock()
 class FB303:
     """The methods of the interface for one service. Safe for threads.
 
+    Counters and checks that do not answer hold one thread and no caller: see `Asking`.
+
     Args:
         service: the service to tell of.
     """
 
     def __init__(self, service: VService) -> None:
         self.service = service
+        self._asking = Asking()
+
+    def _ask(self, question: str, function: Callable[[], T]) -> T:
+        try:
+            return self._asking.ask(question, function)
+        except TimeoutError as error:
+            raise SpartsError(message_of(error)) from error
 
     def getName(self) -> str:  # noqa: N802
         """Return the name of the service."""
@@ -71,7 +84,7 @@ class FB303:
 
     def getStatusDetails(self) -> str:  # noqa: N802
         """Return why the status is what it is, for a person; ``""`` when all is well."""
-        return self.service.status_details()
+        return self._ask("checks", self.service.status_details)
 
     def aliveSince(self) -> int:  # noqa: N802
         """Return when the service was made, in seconds since the epoch."""
@@ -81,16 +94,13 @@ class FB303:
 
     def getCounters(self) -> dict[str, int]:  # noqa: N802
         """Return all counters that have a value, as whole numbers of 64 bits."""
-        return {
-            name: _whole(value)
-            for name, value in self.service.getCounters().items()
-            if math.isfinite(value)
-        }
+        counters = self._ask("counters", self.service.getCounters)
+        return {name: _whole(value) for name, value in counters.items() if math.isfinite(value)}
 
     def getCounter(self, key: str) -> int:  # noqa: N802
         """Return a counter as a whole number of 64 bits; 0 if there is none or it has no value."""
         try:
-            value = self.service.getCounter(key)
+            value = self._ask(f"counter {key}", lambda: self.service.getCounter(key))
         except KeyError:
             return 0
         return _whole(value) if math.isfinite(value) else 0

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 import threading
 import time
 from math import isfinite
@@ -21,6 +20,7 @@ from sparts.errors import UsageError, describe, text_of
 from sparts.masking import MASK, masked
 from sparts.options import OptionGroup, declared_options
 from sparts.options.binding import state_of
+from sparts.patterns import matcher
 from sparts.states import ServiceStatus
 
 if TYPE_CHECKING:
@@ -165,9 +165,10 @@ class Introspection:
         """Return the exported values whose names a regular expression matches from their start on.
 
         Raises:
-            re.error: the expression is not valid.
+            SpartsError: the expression is not valid, too long, or needs an extra; see
+                `sparts.patterns.matcher`, which also clients may be let use.
         """
-        matches = re.compile(regex).match
+        matches = matcher(regex)
         return {name: value for name, value in self.getExportedValues().items() if matches(name)}
 
     # -- counters ----------------------------------------------------------------------------------

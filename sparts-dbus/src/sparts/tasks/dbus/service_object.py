@@ -7,8 +7,10 @@ no None.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sparts.asking import Asking
 from sparts.fb303 import FB303
 from sparts.hookspecs import hookimpl
 from sparts.tasks.dbus.control import authorize
@@ -47,6 +49,7 @@ class ServiceObject(DBusObject):
     def __init__(self, task: DBusServiceTask) -> None:
         self._task = task
         self._service = task.service
+        self._asking = Asking()  # counters and checks, which may not answer
 
     # -- identity and state ------------------------------------------------------------------------
 
@@ -77,7 +80,7 @@ class ServiceObject(DBusObject):
     @dbus_details(emits_change="invalidates")
     def StatusDetails(self) -> str:  # noqa: N802
         """Why the status is what it is, for a person; empty when all is well."""
-        return str(self._service.status_details())
+        return str(self._asking.ask("checks", self._service.status_details))
 
     @dbus_property
     def Ready(self) -> bool:  # noqa: N802
@@ -107,19 +110,24 @@ class ServiceObject(DBusObject):
     @dbus_method
     def uptime(self) -> float:
         """Return how long the service has been there, in seconds."""
-        return float(self._service.describe()["uptime"])
+        return time.time() - self._service.start_time
 
     @dbus_method
     def describe(self) -> dict[str, Any]:
         """Return all that there is to know of the service."""
-        described: dict[str, Any] = shown(self._service.describe())
+        described: dict[str, Any] = shown(self._asking.ask("all", self._service.describe))
         return described
 
     @dbus_method
     def getHealth(self) -> HealthReport:  # noqa: N802
         """Return whether the service is healthy and ready, and why not, by task and check."""
         service = self._service
-        return HealthReport(service.healthy, service.ready, service.liveness(), service.readiness())
+
+        def report() -> HealthReport:
+            live, ready = service.liveness(), service.readiness()
+            return HealthReport(service.healthy, service.ready, live, ready)
+
+        return self._asking.ask("health", report)
 
     # -- tasks -------------------------------------------------------------------------------------
 
@@ -131,7 +139,9 @@ class ServiceObject(DBusObject):
     @dbus_method
     def getTasks(self) -> list[dict[str, Any]]:  # noqa: N802
         """Return what there is to know of each task."""
-        tasks: list[dict[str, Any]] = shown(self._service.describe()["tasks"])
+        tasks: list[dict[str, Any]] = shown(
+            self._asking.ask("all", self._service.describe)["tasks"]
+        )
         return tasks
 
     # -- options -----------------------------------------------------------------------------------
@@ -167,13 +177,15 @@ class ServiceObject(DBusObject):
     @dbus_method
     def getCounters(self) -> dict[str, float]:  # noqa: N802
         """Return all counters by name."""
-        return {name: float(value) for name, value in self._service.getCounters().items()}
+        counters = self._asking.ask("counters", self._service.getCounters)
+        return {name: float(value) for name, value in counters.items()}
 
     @dbus_method
     def getCounter(self, name: str) -> float:  # noqa: N802
         """Return the value of one counter."""
         try:
-            return float(self._service.getCounter(name))
+            found = self._asking.ask(f"counter {name}", lambda: self._service.getCounter(name))
+            return float(found)
         except KeyError as error:
             raise not_found(str(error.args[0])) from error
 

@@ -54,7 +54,8 @@ class TornadoThriftHandler(RequestHandler):
     Apache's library (which is called in a thread); ``max_frame``, the bytes that a request may
     have (16 MiB); ``memory``, what the requests of all clients may take together (256 MiB for all
     routes that name none); and ``allowed_hosts``, the names other than localhost by which clients
-    may address the server (none: clients of other machines may use any).
+    may address the server (none: clients of other machines may use any,
+    but for browsers).
     """
 
     def initialize(
@@ -121,7 +122,8 @@ class TornadoThriftHandler(RequestHandler):
 
     def _check_origin(self) -> None:
         """Refuse what a browser sends for somebody else's page: it may reach where they cannot."""
-        host = access.wrong_host(self.request, self._allowed_hosts)
+        strict = access.by_browser(self.request)
+        host = access.wrong_host(self.request, self._allowed_hosts, strict)
         problem = f"this server is not {host}" if host else access.foreign(self.request)
         origin = self.request.headers.get("Origin")
         if problem and (host or not origin or not self.check_origin(origin)):

@@ -33,17 +33,25 @@ def allowed_host_option() -> Option[list[str] | None]:
     )
 
 
-def wrong_host(request: HTTPServerRequest, allowed: Collection[str]) -> str:
+def wrong_host(request: HTTPServerRequest, allowed: Collection[str], strict: bool = False) -> str:
     """Return the name in ``Host`` by which a client must not address us; ``""`` if it may.
 
     Addresses and ``localhost`` are always right. Clients from elsewhere may use any other name
-    too, unless some are allowed.
+    too, unless some are allowed, or ``strict``.
     """
     name = _hostname(request.headers.get("Host", ""))
     right = not name or _is_address(name) or name == "localhost" or name.endswith(".localhost")
     if right or name in {_hostname(each) for each in allowed}:
         return ""
-    return name if allowed or is_loopback(_bound_to(request)) else ""
+    return name if strict or allowed or is_loopback(_bound_to(request)) else ""
+
+
+def by_browser(request: HTTPServerRequest) -> bool:
+    """Return whether a browser says where the page is from that makes it send a request.
+
+    All of them do with a POST.
+    """
+    return "Origin" in request.headers or "Sec-Fetch-Site" in request.headers
 
 
 def foreign(request: HTTPServerRequest) -> str:
@@ -100,9 +108,10 @@ def is_loopback(address: object) -> bool:
     if not isinstance(address, tuple):
         return False
     try:
-        return ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback
+        found = ipaddress.ip_address(str(address[0]).partition("%")[0])
     except ValueError:
         return False
+    return (getattr(found, "ipv4_mapped", None) or found).is_loopback
 
 
 def _bound_to(request: HTTPServerRequest) -> object:
