@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
+from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 if TYPE_CHECKING:
@@ -20,11 +21,12 @@ class Asking:
     """
 
     TIMEOUT: ClassVar[float] = 5.0
-    """Seconds that somebody who asks waits."""
+    """Seconds from when a question is asked on. Later, who asks the same is told at once that there
+    is no answer, until it comes."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._asked: dict[str, Future[Any]] = {}
+        self._asked: dict[str, tuple[Future[Any], float]] = {}
 
     def ask(self, question: str, function: Callable[[], T]) -> T:
         """Return what a function returns, or what it returns to who asked this question before.
@@ -33,9 +35,9 @@ class Asking:
             TimeoutError: it did not end in time; it goes on.
         """
         with self._lock:
-            asked = self._asked.get(question)
+            asked, deadline = self._asked.get(question, (None, 0.0))
             if asked is None:
-                asked = Future()
+                asked, deadline = Future(), monotonic() + self.TIMEOUT
                 thread = threading.Thread(
                     target=self._answer,
                     args=(question, function, asked),
@@ -43,13 +45,11 @@ class Asking:
                     daemon=True,
                 )
                 thread.start()
-                self._asked[question] = asked
-        try:
-            answer: T = asked.result(self.TIMEOUT)
-        except TimeoutError:
-            if asked.done():  # it is the function's own
-                raise
-            raise TimeoutError(f"No answer about {question} within {self.TIMEOUT:g} s.") from None
+                self._asked[question] = asked, deadline
+        wait([asked], max(0.0, deadline - monotonic()))
+        if not asked.done():
+            raise TimeoutError(f"No answer about {question} within {self.TIMEOUT:g} s.")
+        answer: T = asked.result()
         return answer
 
     def _answer(self, question: str, function: Callable[[], Any], asked: Future[Any]) -> None:
