@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from sparts.errors import OptionError
+from sparts.net.accepting import Accepting
 from sparts.net.listeners import Listening
 from sparts.testing.servers import ServerContract
 from sparts.vtask import VTask
@@ -26,6 +27,7 @@ class EchoServer(Listening, VTask):
         self._selector = selectors.DefaultSelector()
         self._wake, self._woken = socket.socketpair()
         self._selector.register(self._woken, selectors.EVENT_READ)
+        self._accepting = Accepting(self)
 
     def start(self) -> None:
         for listener in self.take_sockets():
@@ -35,15 +37,24 @@ class EchoServer(Listening, VTask):
 
     def _runloop(self) -> None:
         while self.running:
-            for key, _ in self._selector.select():
+            ready = self._selector.select(self._accepting.pause or None)
+            if self._accepting.pause:
+                for listener in self._sockets:
+                    self._accept(listener)
+            for key, _ in ready:
                 if key.data is not None:
                     self._accept(key.data)
                 elif key.fileobj is not self._woken:
                     self._answer(key.fileobj)
 
     def _accept(self, listener: socket.socket) -> None:
-        with contextlib.suppress(BlockingIOError):
-            self._begin(listener.accept()[0])
+        watched = listener in self._selector.get_map()
+        if found := self._accepting.accept(listener):
+            self._begin(found[0])
+        if self._accepting.pause and watched:
+            self._selector.unregister(listener)
+        elif not self._accepting.pause and not watched:
+            self._selector.register(listener, selectors.EVENT_READ, listener)
 
     def _begin(self, connection: socket.socket) -> None:
         connection.setblocking(False)

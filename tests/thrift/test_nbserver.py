@@ -421,7 +421,9 @@ def test_a_process_without_descriptors_accepts_again_when_it_has_some(
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (late.fileno() + 1, limits[1]))
             late.connect(address)
-            log.wait_for_line("ERROR:.*New connections have to wait: Too many open files")
+            log.wait_for_line(
+                "WARNING:.*No connection can be accepted for now: Too many open files"
+            )
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         ask_text(late, "at last")

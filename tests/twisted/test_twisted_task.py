@@ -292,3 +292,20 @@ def test_a_service_task_does_what_every_task_must() -> None:
 
 def test_a_reactor_task_does_what_every_task_must() -> None:
     check_task(TwistedReactorTask)
+
+
+@pytest.mark.parametrize("kind", ["epoll", "asyncio"])
+def test_an_endpoint_that_cannot_accept_warns_and_goes_on(
+    kind: str, service_factory: ServiceFactory
+) -> None:
+    service = service_factory(service_of(EchoTask), "--twisted-reactor", kind)
+    task = service.requireTask(EchoTask)
+    [address] = task.bound_addrs
+    listener = task._ports[0]._port.socket.dup()
+    with log_of(service) as log, listener:
+        listener.shutdown(socket.SHUT_RDWR)
+        log.wait_for_line("WARNING:Service:EchoTask: No connection can be accepted for now")
+        listener.bind(address)
+        listener.listen()
+        ask(address)
+        log.wait_for_line("INFO:.*No longer true: No connection can be accepted for now")

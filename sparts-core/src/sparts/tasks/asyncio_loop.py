@@ -11,6 +11,7 @@ from sparts.loops import LoopTask
 from sparts.option_types import duration
 from sparts.options import option
 from sparts.stacks import format_coroutines, format_thread
+from sparts.tasks.accept_faults import AcceptFaults
 from sparts.tasks.watched_loops import asyncio_loop, uvloop_loop
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class AsyncioLoopTask(LoopTask):
 
     def _make_loop(self) -> asyncio.AbstractEventLoop:
         self._loop = self.new_loop()
+        self._accept_faults = AcceptFaults(self)
         self._loop.set_exception_handler(self._report)
         return self._loop
 
@@ -169,10 +171,12 @@ class AsyncioLoopTask(LoopTask):
         else:
             super()._settle_error(future, error)
 
-    def _report(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    def _report(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         if isinstance(error, asyncio.CancelledError) and not self._open:
             return  # streams of asyncio 3.11 do so for each connection that the end cancels
+        if self._accept_faults.take(loop, context):
+            return
         self.n_callback_errors.increment()
         details = "".join(
             f"\n{key}: {text_of(context[key], repr)}"

@@ -25,11 +25,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.errors import StartError
 from sparts.net.listeners import format_address
+from sparts.states import ServiceStatus
 from sparts.testing.certificates import FIRST_CERTIFICATE, SECOND_CERTIFICATE
 from sparts.testing.conformance import check_task
 from sparts.testing.leftovers import Leftovers
 from sparts.testing.running import ServiceFactory, make_service, running, service_of
-from sparts.testing.waiting import WAIT, log_of, wait_ready
+from sparts.testing.waiting import WAIT, log_of, wait_ready, wait_status
 
 if TYPE_CHECKING:
     import ssl
@@ -264,6 +265,38 @@ class ServerContract:
             assert self.server(new).bound_addrs == [address]
             self.ask(early[0])
             self.ask_at(address)
+
+    def test_failing_accepts_are_a_warning_until_they_work_again(self) -> None:
+        """The server pauses, fails no worker, and accepts again."""
+        with self.running() as service, contextlib.ExitStack() as stack:
+            server = self.server(service)
+            (address,) = server.bound_addrs
+            (listener,) = service.listeners.duplicates(server.name)
+            stack.enter_context(listener)
+            with log_of(service) as log:
+                listener.shutdown(socket.SHUT_RDWR)  # the system refuses each accept from now on
+                log.wait_for_line(f"WARNING:Service:{server.name}: No connection can be accepted")
+                wait_status(service, ServiceStatus.WARNING)
+                (warning,) = service.getWarnings().values()
+                assert "No connection can be accepted" in warning
+                listener.bind(address)  # the system had chosen the port, and takes it back
+                listener.listen()
+                self.ask_at(address)
+                log.wait_for_line("INFO:.*No longer true: No connection can be accepted")
+            assert service.getWarnings() == {}
+            lines = [line for line in log.items if "No connection can be accepted" in line]
+            assert len(lines) == 3, lines
+            assert not any("Traceback" in line for line in log.items), log.items
+            self.ask_at(address)
+
+    def test_a_stop_ends_a_pause_of_failing_accepts(self) -> None:
+        """And leaves nothing behind."""
+        with self.running() as service:
+            server = self.server(service)
+            (listener,) = service.listeners.duplicates(server.name)
+            with listener, log_of(service) as log:
+                listener.shutdown(socket.SHUT_RDWR)
+                log.wait_for_line(f"WARNING:Service:{server.name}: No connection can be accepted")
 
     def test_a_stop_closes_the_port_and_the_connections(self) -> None:
         """A client that waits learns of it; another is refused."""

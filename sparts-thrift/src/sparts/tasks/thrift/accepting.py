@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import select
 import socket
 import threading
@@ -18,10 +17,7 @@ if TYPE_CHECKING:
 
     from sparts.tasks.thrift.settings import Settings
 
-RETRY = 1.0
-"""Seconds until the next attempt where the process has no descriptor or memory left."""
 _LISTEN = select.EPOLLIN | select.EPOLLET
-_FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Acceptor:
@@ -33,7 +29,7 @@ class Acceptor:
         connections: those that are open.
         add: called with each new connection, with `lock` held.
         retry_at: called with the time (of `time.monotonic`) of the next attempt, after one that
-            failed for lack of descriptors or memory; it has to call `listen_again` then.
+            failed; it has to call `try_again` then.
     """
 
     def __init__(
@@ -51,8 +47,6 @@ class Acceptor:
         self._retry_at = retry_at
         self.listeners: dict[int, socket.socket] = {}
         self.lock = threading.Lock()
-        self.crowded = False
-        """Whether the process had no descriptor or memory left for a connection."""
         self._full = False
 
     def listen(self, sockets: Iterable[socket.socket]) -> None:
@@ -72,36 +66,31 @@ class Acceptor:
         for descriptor in self.listeners:
             self._epoll.unregister(descriptor)
         self.listeners.clear()
+        self._settings.accepting.works()
+
+    def try_again(self) -> None:
+        """Accept after a pause, if there was one."""
+        if self._settings.accepting.pause:
+            for descriptor in list(self.listeners):
+                self.accept(descriptor)
 
     def accept(self, descriptor: int) -> None:
         """Accept what waits in one of the sockets."""
         with self.lock:
             listener = self.listeners.get(descriptor)
             while listener is not None:
-                try:
-                    sock, address = listener.accept()
-                except BlockingIOError:
+                found = self._settings.accepting.accept(listener)
+                if found is None:
+                    if self._settings.accepting.pause:
+                        self._retry_at(monotonic() + self._settings.accepting.pause)
                     return
-                except ConnectionError:
-                    continue
-                except OSError as error:
-                    if error.errno not in _FULL:
-                        raise
-                    self._wait(error)
-                    return
-                self.crowded = False
+                sock, address = found
                 if len(self._connections) >= self._settings.max_connections:
                     self._refuse(sock, address)
                     continue
                 self._full = False
                 with contextlib.suppress(OSError):  # it has gone
                     self._add(Parted(sock, address))
-
-    def _wait(self, error: OSError) -> None:
-        if not self.crowded:
-            self._settings.logger.error("New connections have to wait: %s", error.strerror)
-        self.crowded = True
-        self._retry_at(monotonic() + RETRY)
 
     def _refuse(self, sock: socket.socket, address: Any) -> None:
         """Close a new connection: there are as many as there may be."""

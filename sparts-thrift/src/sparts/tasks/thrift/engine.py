@@ -26,7 +26,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from sparts.errors import LoopStoppedError
-from sparts.tasks.thrift.accepting import RETRY, Acceptor
+from sparts.tasks.thrift.accepting import Acceptor
 from sparts.tasks.thrift.connection import Connection
 from sparts.tasks.thrift.crew import Crew
 from sparts.tasks.thrift.deadlines import COARSE, Deadlines
@@ -332,9 +332,7 @@ class Engine:
     def _look_at_time(self, now: float) -> float:
         """Close what is due, and return when the next will be."""
         due = inf
-        if self._acceptor.crowded:
-            due = now + RETRY
-            self._acceptor.listen_again()
+        self._acceptor.try_again()
         for connection in list(self.connections.values()):
             at = connection.due()
             if at <= now and connection.claim.acquire(False):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sparts.clock import timeout_of
 from sparts.counters import CallbackCounter, counter
 from sparts.errors import OptionError
+from sparts.net.accepting import Accepting
 from sparts.net.listeners import Listening
 from sparts.option_types import duration, size
 from sparts.options import option
@@ -134,6 +135,7 @@ class NBServerTask(Listening, ThriftServerTask):
     def _settings(self) -> Settings:
         return Settings(
             logger=self.logger,
+            accepting=Accepting(self),
             flag=f"--{self.option_prefix().replace('_', '-')}",
             read=self.router.read,
             ssl_context=self.ssl_context,

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
+    from sparts.net.accepting import Accepting
     from sparts.thrift.memory import Memory
     from sparts.thrift.processor import Call
 
@@ -19,6 +20,8 @@ class Settings:
     """The options and counters of one server task, as its engine and its connections need them."""
 
     logger: logging.Logger
+    accepting: Accepting
+    """Accepts a connection, and says when none can be accepted; used with a lock held."""
     flag: str
     """How its options begin, for messages: ``--thrift``."""
     read: Callable[[bytes, int, int], Call]

@@ -205,7 +205,7 @@ class TornadoHTTPTask(Listening, TornadoTask):
         """Make the server, without sockets; called in the loop, at each start."""
         return GracefulHTTPServer(
             self.application,
-            logger=self.logger,
+            task=self,
             ssl_options=self.ssl_context,
             xheaders=self.xheaders,
             trusted_downstream=list(self.TRUSTED_DOWNSTREAM),

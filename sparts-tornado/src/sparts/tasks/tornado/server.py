@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sparts.tasks.tornado.accepting import Acceptor
+from sparts.net.accepting import Acceptor, ServerTask
 from sparts.tasks.tornado.connection import Connection
 from sparts.tasks.tornado.streams import Lingering, Stream, make_stream
 
@@ -45,7 +44,7 @@ class GracefulHTTPServer(HTTPServer):
     def initialize(
         self,
         *args: Any,
-        logger: logging.Logger | None = None,
+        task: ServerTask | None = None,
         idle_timeout: float = 0.0,
         read_timeout: float = 0.0,
         write_timeout: float = 0.0,
@@ -56,7 +55,8 @@ class GracefulHTTPServer(HTTPServer):
 
         Args:
             args: Tornado's.
-            logger: for what becomes of connections.
+            task: the server task; its service and logger are told when no connection can be
+                accepted.
             idle_timeout: seconds that a connection may wait for its next request; 0: for ever.
             read_timeout: seconds that a client has to send the headers of its first request, and
                 for a body; 0: as long as it likes.
@@ -68,7 +68,7 @@ class GracefulHTTPServer(HTTPServer):
         """
         super().initialize(*args, **kwargs)
         self.conn_params.header_timeout = None  # it would cost a timer for each request
-        self._logger = logger or logging.getLogger("tornado.general")
+        self._task: Any = task
         self._idle_timeout, self._read_timeout = idle_timeout, read_timeout
         self._write_timeout, self._max_connections = write_timeout, max_connections
         self._fresh: dict[Connection, None] = {}  # in the order of `since`, as is the next
@@ -98,7 +98,7 @@ class GracefulHTTPServer(HTTPServer):
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
         """Accept on these sockets, which stay the caller's."""
         accepted = self._handle_connection
-        self._acceptors.append(Acceptor(sockets, accepted, self._admits, self._logger))
+        self._acceptors.append(Acceptor(self._task, sockets, accepted, self._admits))
 
     def _admits(self) -> bool:
         """Return whether one more connection may be open, and close an idle one for it."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import weakref
+from errno import EWOULDBLOCK
 from socket import AF_UNIX
 from typing import TYPE_CHECKING, Any
+
+from sparts.net.accepting import Accepting, ServerTask
 
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import maybeDeferred
@@ -20,13 +23,15 @@ class OpenPort:
     Args:
         reactor: where it listens.
         port: an ``IListeningPort`` that has not taken a connection yet.
+        task: whose service and logger are told when no connection can be accepted.
     """
 
-    def __init__(self, reactor: Any, port: Any) -> None:
+    def __init__(self, reactor: Any, port: Any, task: ServerTask) -> None:
         self._reactor = reactor
         self._port = port
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
         self.address = _address(port)
+        self._guard = Guard(reactor, port, task) if hasattr(port, "socket") else None
         make = getattr(port, "transport", None)  # the class of the connections
         if make is None:
             return
@@ -40,6 +45,8 @@ class OpenPort:
 
     async def stop_listening(self) -> None:
         """Take no more connections."""
+        if self._guard is not None:
+            self._guard.stop()
         await maybeDeferred(self._port.stopListening)
 
     def adopt(self, connection: socket.socket, factory: Any) -> None:
@@ -70,6 +77,59 @@ class OpenPort:
 
     def _connected(self) -> list[Any]:
         return [connection for connection in self._connections if connection.connected]
+
+
+class Guard:
+    """Stands in for the socket of a port: it pauses the port while no connection can be accepted.
+
+    Twisted's own ports log errors without end, drop clients where no descriptor is left, and are
+    closed without a word when the system reports their socket as disconnected.
+    """
+
+    def __init__(self, reactor: Any, port: Any, task: ServerTask) -> None:
+        self._reactor, self._port = reactor, port
+        self._socket = port.socket
+        self._accepting = Accepting(task)
+        self._timer: Any = None
+        self._lost = port.connectionLost
+        port.socket, port.connectionLost = self, self._connection_lost
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._socket, name)
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Return a connection and its address.
+
+        Raises:
+            BlockingIOError: there is none, or the port pauses.
+        """
+        found = self._accepting.accept(self._socket)
+        if found is not None:
+            return found
+        if self._accepting.pause and self._timer is None:
+            self._port.stopReading()
+            self._timer = self._reactor.callLater(self._accepting.pause, self._try_again)
+        raise BlockingIOError(EWOULDBLOCK, "")
+
+    def _try_again(self) -> None:
+        self._timer = None
+        self._port.startReading()
+        self._port.doRead()
+
+    def _connection_lost(self, reason: Any) -> None:
+        reactor = self._reactor
+        if reactor.running and not reactor._stopped and not self._port.disconnecting:
+            self._port.doRead()  # says what is wrong, and pauses
+            if self._timer is None:
+                self._port.startReading()
+        else:
+            self._lost(reason)
+
+    def stop(self) -> None:
+        """Accept no more."""
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._accepting.works()
 
 
 def adopt_port(reactor: Any, sock: socket.socket, factory: Any, backlog: int) -> Any:

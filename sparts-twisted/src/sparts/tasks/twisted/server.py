@@ -25,11 +25,9 @@ class TwistedServerTask(Listening, TwistedTask):
         self._factory = self.make_factory()
         if self.ssl_context is not None:
             self._factory = TLSFactory(self._factory, self.ssl_context, self.reactor)
-        for sock in getattr(self, "_sockets", ()):  # of a reactor that has failed
-            sock.close()
         for sock in self.take_sockets():
             port = adopt_port(self.reactor, sock, self._factory, self.BACKLOG)
-            self._ports.append(OpenPort(self.reactor, port))
+            self._ports.append(OpenPort(self.reactor, port, self))
         self.log_started()
 
     async def _stop_listening(self) -> None:

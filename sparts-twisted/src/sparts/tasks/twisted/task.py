@@ -87,7 +87,7 @@ class TwistedTask(LoopBoundTask):
         except CannotListenError as error:
             why = error.socketError.strerror or error.socketError
             raise StartError(f"{self.name} cannot listen on {self.endpoint!r}: {why}.") from error
-        self._ports.append(OpenPort(self.reactor, port))
+        self._ports.append(OpenPort(self.reactor, port, self))
         self.bound_addrs = [self._ports[0].address]
         self.logger.info("%s Server Started on %s", self.name, format_address(self.bound_addrs[0]))
 

@@ -1,0 +1,198 @@
+"""Accepting connections, also when the system refuses: a pause, and a warning while it lasts."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sparts.net.options import format_address
+
+if TYPE_CHECKING:
+    import logging
+    import socket
+    from collections.abc import Callable, Iterable
+
+    from sparts.vservice import VService
+
+AT_ONCE = 128
+"""How many connections are accepted before other callbacks get their turn."""
+PAUSE = 0.25
+"""Seconds to wait after a failure; twice as many after each further one."""
+LONGEST_PAUSE = 2.0
+"""Seconds; the most that it becomes."""
+
+_CLIENT = (
+    errno.ECONNABORTED,
+    errno.EPROTO,
+    errno.ENETDOWN,
+    errno.ENETUNREACH,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+    errno.ENONET,
+    errno.ENOPROTOOPT,
+    errno.EPERM,
+)
+"""What accept(2) says of the connection that it would have returned, and not of the socket."""
+
+
+class ServerTask(Protocol):
+    """What is needed here of a server task."""
+
+    name: str
+    service: VService
+
+    @property
+    def logger(self) -> logging.Logger: ...  # noqa: D102
+
+
+class Backoff:
+    """What fails and is tried again: how long to wait, and whom to tell.
+
+    The first failure is logged. From the second in a row on it is a warning of the service, until
+    an attempt succeeds. To be used by one thread at a time.
+
+    Args:
+        task: whose name, logger and service to use.
+        what: what cannot be done, as part of a sentence.
+    """
+
+    def __init__(self, task: ServerTask, what: str) -> None:
+        self._task, self._what = task, what
+        self._failures = 0
+        self._warning: int | None = None
+
+    def failed(self, error: OSError) -> float:
+        """Note a failure, and return the seconds until the next attempt."""
+        self._failures += 1
+        message = f"{self._what}: {error.strerror or error}"
+        if self._failures == 1:
+            self._task.logger.warning("%s", message)
+        elif self._warning is None:
+            self._warning = self._task.service.registerWarning(f"{self._task.name}: {message}")
+        return min(LONGEST_PAUSE, PAUSE * (1 << min(self._failures - 1, 10)))
+
+    def succeeded(self) -> None:
+        """Note that it works; costs next to nothing if it worked before."""
+        if self._failures:
+            self._failures = 0
+            if self._warning is not None:
+                self._task.service.clearWarning(self._warning)
+                self._warning = None
+                self._task.logger.info("No longer true: %s", self._what)
+
+
+class Accepting:
+    """Accepts for one server task, by whichever loop waits for its sockets."""
+
+    def __init__(self, task: ServerTask) -> None:
+        self._backoff = Backoff(task, "No connection can be accepted for now")
+        self.pause = 0.0
+        """Seconds to wait until the next call of `accept`; 0: until somebody connects."""
+
+    def accept(self, listener: socket.socket) -> tuple[socket.socket, Any] | None:
+        """Return a connection and its address; None: nobody waits, or `pause` is set.
+
+        Args:
+            listener: non-blocking.
+        """
+        problem: OSError | None = None
+        for _ in range(AT_ONCE):
+            try:
+                found = listener.accept()
+            except BlockingIOError:
+                self.works()
+                return None
+            except OSError as error:
+                problem = error
+                if error.errno not in _CLIENT:
+                    break
+            else:
+                self.works()
+                return found
+        if problem is not None:
+            self.pause = self._backoff.failed(problem)
+        return None
+
+    def works(self) -> None:
+        """End the pause and the warning, if there are any; call it at the stop."""
+        self.pause = 0.0
+        self._backoff.succeeded()
+
+
+class Acceptor:
+    """Accepts on some listening sockets, in the thread of a running asyncio loop.
+
+    asyncio's own accept loop repeats an error without end, or logs it each second. This one pauses:
+    who comes meanwhile waits in the socket.
+
+    Args:
+        task: the server task.
+        sockets: listening, non-blocking; they stay the caller's.
+        accepted: called with each connection, which may block, and its address.
+        admits: whether one more connection may be open; one that may not is disconnected.
+    """
+
+    def __init__(
+        self,
+        task: ServerTask,
+        sockets: Iterable[socket.socket],
+        accepted: Callable[[socket.socket, Any], None],
+        admits: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._accepting = Accepting(task)
+        self._logger = task.logger
+        self._accepted = accepted
+        self._admits, self._full = admits, False
+        self._sockets = list(sockets)
+        self._paused: asyncio.TimerHandle | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self._paused = None
+        for sock in self._sockets:
+            self._loop.add_reader(sock, partial(self._accept, sock))
+
+    def _end(self) -> None:
+        for sock in self._sockets:
+            self._loop.remove_reader(sock)
+
+    def _accept(self, listener: socket.socket) -> None:
+        for _ in range(AT_ONCE):
+            found = self._accepting.accept(listener)
+            if found is None:
+                break
+            if self._admits():
+                self._full = False
+                self._accepted(*found)
+            else:
+                self._refuse(*found)
+        if self._accepting.pause and self._paused is None:
+            self._end()
+            self._paused = self._loop.call_later(self._accepting.pause, self._try_again)
+
+    def _refuse(self, connection: socket.socket, address: Any) -> None:
+        if not self._full:
+            self._logger.warning(
+                "%s was disconnected, as everybody is who comes now: too many connections are open",
+                format_address(address) or "a client",
+            )
+        self._full = True
+        connection.close()
+
+    def _try_again(self) -> None:
+        self._begin()
+        for sock in self._sockets:
+            if self._paused is None:
+                self._accept(sock)
+
+    def stop(self) -> None:
+        """Accept no more; the sockets stay open."""
+        if self._paused is not None:
+            self._paused.cancel()
+        else:
+            self._end()
+        self._sockets = []
+        self._accepting.works()
