@@ -136,7 +136,8 @@ def test_log_lines_of_a_request_say_which_it_is(
 ) -> None:
     for kind in ("text", "json"):
         log = tmp_path / kind
-        argv = ("--logfile", str(log), "--log-format", kind, "--http-access-log", "INFO")
+        argv: tuple[str, ...] = ("--logfile", str(log), "--log-format", kind)
+        argv += ("--log-time", "never", "--http-access-log", "INFO")
         with bare_root(), running(Service, *argv) as service:
             ask_once(service, "/logs", X_Request_Id="first")
             ask_once(service, "/status/200", X_Request_Id="second")
