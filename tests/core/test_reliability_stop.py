@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from sparts import runner
 from sparts.errors import StopTimeoutError, TaskFailedError
-from sparts.lifecycle import GUARD_GRACE
 from sparts.runner import ServiceThread
 from sparts.states import ServiceStatus
 from sparts.testing.running import make_service, running
@@ -288,21 +287,34 @@ class S(VService):
 
 
 def test_exit_has_what_is_left_of_the_stop_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Timer:
-        def arm(self, seconds: float) -> None:
-            armed.append(seconds)
-
-    armed: list[float] = []
-    monkeypatch.setattr(runner, "ExitTimer", Timer)
+    limits: list[float] = []
+    monkeypatch.setattr(runner, "_guard_exit", limits.append)
     monkeypatch.setattr(runner, "monotonic", lambda: 1000.0)
-    monkeypatch.setattr(runner, "_end_late", lambda seconds: None)
     for deadline in (None, 1007.0, 1000.5, 900.0):
         instance = make_service(VService, "--stop-timeout", "25s")
         instance.stop_deadline = deadline
         with pytest.raises(SystemExit):
             runner.end_process(runner.ServiceThread(instance))
-    grace = GUARD_GRACE
-    assert armed == [25.0 + grace, 7.0 + grace, 1.0 + grace, 1.0 + grace]
+    assert limits == [25.0, 7.0, 1.0, 1.0]
+
+
+def test_process_that_goes_on_after_its_service(tmp_path: Path) -> None:
+    body = """
+import sparts.runner
+sparts.runner.GUARD_GRACE = sparts.runner.LEAST_EXIT_TIME = 0.1
+class S(VService):
+    pass
+try:
+    S.initFromCLI()
+except SystemExit:
+    time.sleep(1.5)
+    say("goes on")
+    sys.exit(5)
+"""
+    with service(tmp_path, body, "--stop-timeout", "100ms") as process:
+        process.read_until_started()
+        assert process.stop() == 5
+    assert "goes on" in process.lines
 
 
 def test_sigterm_after_the_service_has_ended_does_not_spoil_its_status(tmp_path: Path) -> None:

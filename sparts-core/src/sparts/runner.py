@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import logging
 import os
@@ -178,17 +179,27 @@ def end_process(runner: ServiceThread) -> NoReturn:
     if timeout := runner.service.stop_timeout:
         deadline = runner.service.stop_deadline
         left = timeout if deadline is None else deadline - monotonic()
-        seconds = max(left, LEAST_EXIT_TIME)
-        ExitTimer().arm(seconds + GUARD_GRACE)
-        with suppress(RuntimeError):  # the system allows no more threads: the timer ends it alone
-            threading.Thread(target=_end_late, args=(seconds,), daemon=True).start()
+        _guard_exit(max(left, LEAST_EXIT_TIME))
     sys.exit(runner.status)
+
+
+def _guard_exit(seconds: float) -> None:
+    """Limit the time from the end of the main thread to the end of the process.
+
+    That thread goes on if somebody catches the `SystemExit`.
+    """
+    with suppress(RuntimeError):  # the system allows no more threads
+        threading.Thread(target=_end_late, args=(seconds,), daemon=True).start()
+    # The first of all exit handlers, since it is the last one registered.
+    atexit.register(ExitTimer().arm, seconds + GUARD_GRACE)
 
 
 def _end_late(seconds: float) -> None:
     """End a process that does not end by itself."""
+    main = threading.main_thread()
+    main.join()
     threading.Event().wait(seconds)
-    main, threads = threading.main_thread(), threading.enumerate()
+    threads = threading.enumerate()
     late = [thread.name for thread in threads if not thread.daemon and thread is not main]
     names = ", ".join(late) or "an exit handler, or a child of multiprocessing"
     complain(f"Not ended within {seconds:.3g} s after the service: {names}")
