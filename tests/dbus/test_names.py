@@ -367,6 +367,14 @@ def test_daemon_that_does_not_answer_is_given_up(
         session_bus.process.send_signal(signal.SIGCONT)
 
 
+def test_stop_in_one_second_with_a_daemon_that_hangs(session_bus: Daemon) -> None:
+    argv = ("--dbus-address", session_bus.address, "--stop-timeout", "1s")
+    with running(Service, *argv):
+        assert session_bus.process is not None
+        session_bus.process.send_signal(signal.SIGSTOP)
+    session_bus.process.send_signal(signal.SIGCONT)
+
+
 def test_what_is_no_fault_of_the_bus_ends_the_service_when_it_joins_again(
     session_bus: Daemon,
 ) -> None:

@@ -199,10 +199,10 @@ class DBusClientTask(DBusTask):
             await asyncio.wait([self._keeper])
         self._watches.end()
         if self._jobs:
-            await asyncio.wait(self._jobs, timeout=1.0)
+            await asyncio.wait(self._jobs, timeout=min(1.0, self.seconds_to_stop()))
         if (bus := self._bus) is not None and bus.connected:
             try:
-                async with asyncio.timeout(1.0):
+                async with asyncio.timeout(min(1.0, self.seconds_to_stop())):
                     await self.leaving(bus)
             except Exception as error:  # a bus that hangs or is lost keeps nobody from leaving it
                 self.logger.debug("Left %s in a hurry: %s", self.bus_label(), message_of(error))
@@ -225,7 +225,7 @@ class DBusClientTask(DBusTask):
         self.well()
 
     async def leaving(self, bus: Bus) -> None:
-        """Take leave of the bus, which has a second; called in the loop at the stop."""
+        """Take leave of the bus, in at most a second; called in the loop at the stop."""
 
     def on_message(self, bus: Bus, message: Message) -> bool:
         """Act on a message, in the loop; True: it needs nothing more."""
