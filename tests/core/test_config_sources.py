@@ -507,7 +507,7 @@ def test_arbitrary_command_lines_are_values_or_a_clear_error(argv: list[str]) ->
     ],
 )
 @pytest.mark.parametrize("form", ["{}\r", " {} ", "\t{}\r\n"])
-def test_blanks_around_numbers_of_the_environment_do_not_matter(
+def test_blanks_around_numbers_in_variables_do_not_matter(
     kind: Any, text: str, value: object, form: str
 ) -> None:
     service = service_of(number=option(type=kind))

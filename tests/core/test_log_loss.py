@@ -41,7 +41,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     return Disk(monkeypatch)
 
 
-def test_full_disk_is_told_once_and_lines_are_counted(
+def test_full_disk_is_told_once_with_lost_lines(
     stderr: FakeStderr, tmp_path: Path, disk: Disk
 ) -> None:
     log, logger, told = tmp_path / "log", logging.getLogger("Svc"), list[str]()
@@ -64,9 +64,7 @@ def test_full_disk_is_told_once_and_lines_are_counted(
     assert told == [FULL.format(log), ""]
 
 
-def test_second_time_a_disk_is_full_is_told_again(
-    stderr: FakeStderr, tmp_path: Path, disk: Disk
-) -> None:
+def test_second_full_disk_is_told_again(stderr: FakeStderr, tmp_path: Path, disk: Disk) -> None:
     setup = logs.configure("Svc", logfile=tmp_path / "log")
     for disk.room in (0, 10**9, 0):
         logging.getLogger("Svc").info("x")
@@ -83,7 +81,7 @@ def test_who_watches_later_learns_of_trouble_at_once(tmp_path: Path, disk: Disk)
     assert told == [FULL.format(tmp_path / "log")]
 
 
-def test_handler_that_closes_on_a_full_disk_raises_nothing() -> None:
+def test_handler_closes_on_a_full_disk() -> None:
     setup = logs.configure("Svc", logfile="/dev/full")
     logging.getLogger("Svc").info("x")
     handler = setup.handler
@@ -93,7 +91,7 @@ def test_handler_that_closes_on_a_full_disk_raises_nothing() -> None:
     handler.close()
 
 
-def test_standard_error_that_cannot_be_written_loses_lines_alone(
+def test_unwritable_standard_error_loses_only_lines(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     setup, told = logs.configure("Svc"), list[str]()
@@ -120,9 +118,7 @@ def test_line_that_standard_error_cannot_encode_is_escaped(
     assert (tmp_path / "err").read_text() == "INFO:Svc:\\xe9\n"
 
 
-def test_rotation_that_leaves_no_folder_is_trouble_until_it_is_back(
-    stderr: FakeStderr, tmp_path: Path
-) -> None:
+def test_rotation_without_a_folder_is_trouble(stderr: FakeStderr, tmp_path: Path) -> None:
     folder, told = tmp_path / "logs", list[str]()
     folder.mkdir()
     setup = logs.configure("Svc", logfile=folder / "log")
@@ -136,7 +132,7 @@ def test_rotation_that_leaves_no_folder_is_trouble_until_it_is_back(
     assert stderr.getvalue().count("Cannot open") == 1
 
 
-def test_restart_keeps_the_file_open_and_forgets_no_trouble(tmp_path: Path, disk: Disk) -> None:
+def test_restart_keeps_the_file_and_its_trouble(tmp_path: Path, disk: Disk) -> None:
     told, later = list[str](), list[str]()
     first = logs.configure("Svc", logfile=tmp_path / "log")
     first.watch(told.append)

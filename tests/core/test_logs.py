@@ -120,7 +120,7 @@ def test_application_that_configured_logging_is_left_alone(
     assert stderr.getvalue() == "theirs\n"
 
 
-def test_file_that_was_asked_for_takes_the_place_of_their_stream(
+def test_requested_log_file_replaces_the_applications_stream(
     stderr: FakeStderr, tmp_path: Path
 ) -> None:
     root, log, kept = logging.getLogger(), tmp_path / "log", logs.RecentLines(9)

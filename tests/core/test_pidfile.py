@@ -81,7 +81,7 @@ def test_plain_number_of_a_dead_process_is_stale(tmp_path: Path, form: str) -> N
         service.stop()
 
 
-def test_plain_number_that_is_our_own_now_is_stale(tmp_path: Path) -> None:
+def test_plain_number_of_this_process_is_stale(tmp_path: Path) -> None:
     path = tmp_path / "S.pid"
     path.write_text(f"{os.getpid()}\n")
     file = pidfile.PidFile(str(path), "S")
@@ -91,7 +91,7 @@ def test_plain_number_that_is_our_own_now_is_stale(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("before", [None, "99\nsparts S\n"])
-def test_pid_file_on_a_full_disk_is_an_error_line(tmp_path: Path, before: str | None) -> None:
+def test_pid_file_on_a_full_disk(tmp_path: Path, before: str | None) -> None:
     body = """
 import resource
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
@@ -110,7 +110,7 @@ class S(VService):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become a user without an entry")
 @pytest.mark.parametrize("home", [None, "relative"])
-def test_without_a_home_a_pid_file_must_be_named(public_folder: Path, home: str | None) -> None:
+def test_pid_file_must_be_named_without_a_home(public_folder: Path, home: str | None) -> None:
     with script(public_folder) as service:
         unset = ("env", "-u", "HOME", "-u", "XDG_RUNTIME_DIR", "-u", "XDG_STATE_HOME")
         prefix = (*unset, *(() if home is None else (f"HOME={home}",)), *UNPRIVILEGED)
@@ -129,7 +129,7 @@ def test_without_a_home_a_pid_file_must_be_named(public_folder: Path, home: str 
     assert [path.name for path in public_folder.iterdir()] == ["service.py"]
 
 
-def test_relative_pid_file_is_in_the_folder_changed_to(tmp_path: Path) -> None:
+def test_relative_pid_file_begins_at_chdir(tmp_path: Path) -> None:
     folder = tmp_path / "there"
     folder.mkdir()
     with script(tmp_path) as service:
