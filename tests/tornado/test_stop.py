@@ -9,6 +9,8 @@ import threading
 from typing import Any
 
 import pytest
+from sparts.errors import TaskFailedError
+from sparts.tasks.queue import QueueTask
 from sparts.tasks.tornado import TornadoHTTPTask
 from sparts.testing.running import make_service, service_of
 from sparts.vservice import VService
@@ -108,3 +110,44 @@ def test_request_that_takes_longer_than_the_stop_may_is_cut_off_and_logged(
     connection.close()
     assert "1 requests were cut off" in caplog.text
     assert thread.status == 0
+
+
+class Worker(QueueTask):
+    """Fails when it is let go; the items behind that are never done."""
+
+    def execute(self, item: Any, context: Any) -> None:
+        Slow.go_on.wait()
+        raise ValueError("broken")
+
+
+class Awaiting(RequestHandler):
+    """Awaits an item that nobody will work on."""
+
+    async def get(self) -> None:
+        task = self.application.task.service.requireTask(Worker)  # type: ignore[attr-defined]
+        task.queue.put("fails")
+        future = task.submit("waits")
+        Slow.begun.set()
+        await future
+
+
+class AwaitingHttp(Http):
+    DEPS = (Worker,)
+
+    def getApplicationConfig(self) -> list[Any]:  # noqa: N802
+        return [("/awaits", Awaiting)]
+
+
+def test_handler_that_awaits_a_failed_task_answers_and_does_not_hold_up_the_stop() -> None:
+    thread = make_service(service_of(AwaitingHttp), "--stop-timeout", "60").startBG()
+    connection = http.client.HTTPConnection(
+        "127.0.0.1", port_of(thread.service.requireTask(AwaitingHttp)), timeout=30
+    )
+    connection.request("GET", "/awaits")
+    Slow.begun.wait()
+    Slow.go_on.set()
+    assert connection.getresponse().status == 500
+    connection.close()
+    with pytest.raises(TaskFailedError, match="broken"):
+        thread.join()
+    assert thread.status == 1

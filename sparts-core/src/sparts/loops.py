@@ -183,6 +183,9 @@ class LoopTask(VTask):
             self._over, self._open = True, False
             self._early.clear()
         self.loop_ended()
+        for task in self.service.tasks:
+            if isinstance(task, LoopBoundTask) and task.lives_on(self):
+                task.workers_left()
 
     def _stopped_error(self) -> LoopStoppedError:
         return LoopStoppedError(f"The loop of {self.name} has ended.")
@@ -213,6 +216,10 @@ class LoopBoundTask(VTask):
         """The loop task that this task lives on."""
         found: LoopTask = self.service.requireTask(self.LOOP)
         return found
+
+    def lives_on(self, loop_task: LoopTask) -> bool:
+        """Return whether this task lives on a loop."""
+        return self.service.getTask(self.LOOP) is loop_task
 
     def start_in_loop(self) -> Any:
         """Begin to work; called in the loop's thread, at the start and when the loop was restarted.

@@ -74,7 +74,7 @@ class AsyncQueueTask(AsyncioTask, QueueTask[Item, Result]):
         """Work on items until the task is told to stop and, if ``DRAIN``, none is left."""
         queue, execute = self.queue, self.execute
         assert isinstance(queue, AsyncBacklog)  # noqa: S101 - as initTask has made sure
-        success = self._overridden("work_success")
+        success, succeeded = self._overridden("work_success"), self._finisher()
         late_error: BaseException | None = None
         try:
             while (context := await queue.take_async()) is not None:
@@ -86,7 +86,7 @@ class AsyncQueueTask(AsyncioTask, QueueTask[Item, Result]):
                 except BaseException as error:
                     late_error = self._failed(context, self._cause(context, error)) or late_error
                 else:
-                    self._succeeded(context, result)
+                    succeeded(context, result)
         finally:
             queue.worker_left()
         if late_error is not None:

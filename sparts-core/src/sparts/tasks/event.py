@@ -102,10 +102,10 @@ class EventTask(VTask):
         super().stop()
         self._runs.cancel()
 
-    def left_out(self) -> None:
-        """Cancel the runs that were asked for: the task will not run."""
-        super().left_out()
-        self._runs.cancel()
+    def workers_left(self) -> None:
+        """Cancel the runs that were asked for, and take no more: no worker is left for them."""
+        super().workers_left()
+        self._runs.end()
 
     def _make_schedule(self) -> Schedule | None:
         """Make the schedule of one worker, from now on; None: it runs only when it is asked."""

@@ -166,9 +166,6 @@ class SelectTask(LoopTask):
     def join(self) -> None:
         """Wait for the end of the loop; end the processes that it could not, and close all."""
         super().join()
-        self._ending = True
-        for child in list(self._children):
-            child.kill_at_once()
         with self._registering:
             if self._wakeup >= 0:
                 self._selector.close()
@@ -176,6 +173,13 @@ class SelectTask(LoopTask):
                 self._wakeup = -1
             if self._except_poll is not None:
                 self._except_poll.close()
+
+    def workers_left(self) -> None:
+        """End all calls, and the processes, for whose end others may wait."""
+        super().workers_left()
+        self._ending = True
+        for child in list(self._children):
+            child.kill_at_once()
 
     def abandoned(self) -> None:
         """Kill the processes: the loop did not end in time."""

@@ -294,6 +294,11 @@ class CommandTask(TwistedTask):
     def join(self) -> None:
         """Wait for the end of all commands; kill those that a reactor which failed has left."""
         super().join()
+        self.workers_left()
+
+    def workers_left(self) -> None:
+        """Kill the commands, for whose end others may wait: no reactor will tell of it."""
+        super().workers_left()
         for transport in list(self._runs):
             transport.kill_at_once()
 
