@@ -57,17 +57,28 @@ class AsyncQueue(AsyncQueueTask):
 
     WORKERS = 1
 
+    def initTask(self) -> None:  # noqa: N802
+        super().initTask()
+        self.go_on = threading.Event()
+
     async def execute(self, item: Any, context: Any) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, self.go_on.wait)
+        await self.fail()
+
+    async def fail(self) -> None:
+        """Fail in the task's own way."""
         raise ValueError("broken")
 
     def break_down(self) -> None:
-        """Nothing more is needed."""
+        """Fail."""
+        self.go_on.set()
 
 
 class LostLoop(AsyncQueue):
     """Loses its loop."""
 
-    async def execute(self, item: Any, context: Any) -> None:
+    async def fail(self) -> None:
+        """Stop the loop."""
         self.loop_task.loop.stop()  # type: ignore[attr-defined]
         await asyncio.Event().wait()
 
