@@ -448,3 +448,33 @@ def test_hook_that_fails(caplog: pytest.LogCaptureFixture) -> None:
     thread.join()
     assert instance.status == "STOPPED"
     assert "failed in sparts_task_change" in caplog.text
+
+
+def test_counter_that_never_answers(tmp_path: Path) -> None:
+    body = """
+from sparts.asking import Asking
+from sparts.counters import CallbackCounter
+from sparts.fb303 import FB303
+Asking.TIMEOUT = 0.05
+class A(VTask):
+    @CallbackCounter
+    def depth(self):
+        time.sleep(3600)
+    def _runloop(self):
+        asking = FB303(self.service)
+        for _ in range(3):
+            try:
+                asking.getCounters()
+            except Exception as error:
+                say(error)
+        say(asking.getStatus().name, self.service.healthy, self.service.readiness())
+        say(sum(thread.name.startswith("asking") for thread in threading.enumerate()), "asks")
+        self.stop_event.wait()
+class S(VService):
+    TASKS = [A]
+"""
+    with service(tmp_path, body) as process:
+        process.read_until("1 asks")
+        assert process.stop() == 0
+    assert process.lines.count("No answer about counters within 0.05 s.") == 3
+    assert any(line.startswith("ALIVE True") for line in process.lines)

@@ -155,6 +155,7 @@ def test_rebound_name_can_call_no_method(browser: Browser) -> None:
         (200, {}),
         (200, {"Content_Type": "application/x-thrift, application/vnd.apache.thrift.binary"}),
         (200, {"Host": "localhost:1"}),
+        (200, {"Host": socket.gethostname()}),
         (415, {"Content_Type": None}),
         (415, {"Content_Type": ""}),
         (415, {"Content_Type": "text/plain;,application/x-thrift"}),

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from sparts.errors import OptionError, StartError
 from sparts.tasks.thrift import NBServerTask, ThriftHandlerTask
+from sparts.tasks.thrift.nbserver import LONGEST_FRAME
 from sparts.testing.certificates import FIRST_CERTIFICATE
 from sparts.testing.running import ServiceFactory, running, service_of
 from sparts.testing.waiting import log_of, restart
@@ -390,6 +391,16 @@ def test_an_answer_that_is_not_taken_is_given_up(service_factory: ServiceFactory
 @pytest.mark.parametrize("argv", [("--thrift-threads", "0"), ("--thrift-max-frame", "0")])
 def test_limits_of_nothing_are_refused(argv: tuple[str, str]) -> None:
     told = f"{argv[0]} must be 1 or more, not 0"
+    service = service_of(NBServerTask, EchoHandler)
+    with pytest.raises(OptionError, match=told), running(service, *HERE, *argv):
+        pass
+
+
+def test_frame_may_not_be_as_long_as_a_request_of_http_seems() -> None:
+    for method in (b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PATC", b"CONN", b"PRI "):
+        assert int.from_bytes(method) > LONGEST_FRAME
+    told = "--thrift-max-frame is at most 1073741824, not 10747"
+    argv = ("--thrift-max-frame", "1025MiB")
     service = service_of(NBServerTask, EchoHandler)
     with pytest.raises(OptionError, match=told), running(service, *HERE, *argv):
         pass

@@ -19,6 +19,10 @@ from sparts.tasks.thrift.settings import Settings
 if TYPE_CHECKING:
     from sparts.vservice import VService
 
+LONGEST_FRAME = 1 << 30
+"""The highest ``max_frame``. A request of a browser, read as a frame, begins with a greater length
+(``GET`` and so on): what follows it must not be taken for calls."""
+
 
 class NBServerTask(Listening, ThriftServerTask):
     """Serves thrift: framed, each client in the protocol that it speaks, binary or compact."""
@@ -122,6 +126,8 @@ class NBServerTask(Listening, ThriftServerTask):
         ):
             if value < 1:
                 raise OptionError(f"{flag}-{name} must be 1 or more, not {value}.")
+        if self.max_frame > LONGEST_FRAME:
+            raise OptionError(f"{flag}-max-frame is at most {LONGEST_FRAME}, not {self.max_frame}.")
 
     def start(self) -> None:
         """Begin to accept connections, and go on with those of the instance before."""

@@ -36,12 +36,16 @@ def allowed_host_option() -> Option[list[str] | None]:
 def wrong_host(request: HTTPServerRequest, allowed: Collection[str], strict: bool = False) -> str:
     """Return the name in ``Host`` by which a client must not address us; ``""`` if it may.
 
-    Addresses and ``localhost`` are always right. Clients from elsewhere may use any other name
-    too, unless some are allowed, or ``strict``.
+    Addresses, ``localhost`` and the name of this machine are always right. Clients from elsewhere
+    may use any other name too, unless some are allowed, or ``strict``.
     """
     name = _hostname(request.headers.get("Host", ""))
     right = not name or _is_address(name) or name == "localhost" or name.endswith(".localhost")
-    if right or name in {_hostname(each) for each in allowed}:
+    if (
+        right
+        or name == _hostname(socket.gethostname())
+        or name in {_hostname(each) for each in allowed}
+    ):
         return ""
     return name if strict or allowed or is_loopback(_bound_to(request)) else ""
 
