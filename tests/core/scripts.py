@@ -57,8 +57,14 @@ def service(
     **variables: str,
 ) -> ServiceProcess:
     """Run a service that is written out: ``body`` after `HEAD`, then ``S.initFromCLI()``."""
-    path = folder / "service.py"
-    path.write_text(f"{HEAD}\n{dedent(body)}\n\nS.initFromCLI()\n")
+    path = script_of(folder, body)
     return ServiceProcess(
         [*python, str(path), *argv], cwd=folder, env=clean_environment(**variables)
     )
+
+
+def script_of(folder: Path, body: str) -> Path:
+    """Write a service out, as `service` runs it, and return the path of its file."""
+    path = folder / "service.py"
+    path.write_text(f"{HEAD}\n{dedent(body)}\n\nS.initFromCLI()\n")
+    return path

@@ -8,12 +8,14 @@ passed.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from sparts.masking import masked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from logging import Logger
 
 
 def text_of(value: object, spell: Callable[[Any], str] = str) -> str:
@@ -75,6 +77,17 @@ def _masked(text: str) -> str:
 FATAL = (SystemExit, KeyboardInterrupt, MemoryError)
 """What always ends the service when it leaves ``execute`` or a worker. All else counts there as an
 `Exception` does, also `asyncio.CancelledError`, `GeneratorExit` and others."""
+
+
+def log_error(logger: Logger, text: str, *args: object, error: object = True) -> None:
+    """Log a line about an error, with its traceback. Never raises, whatever the handlers of the
+    application do.
+
+    Args:
+        error: the error; True: the one that is handled just now; None: without a traceback.
+    """
+    with suppress(BaseException):
+        logger.error(text, *args, exc_info=error)  # type: ignore[arg-type]
 
 
 class SpartsError(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import signal
 from contextlib import suppress
 from typing import Any
 
@@ -22,19 +23,27 @@ class ExitTimer:
     the C function ``_exit``. Both are threads of their own without Python code: it does not matter
     who holds the interpreter's lock, or whether anybody reads standard error. Where the system has
     no such timer, the watchdog ends the process, with status 1.
+
+    The system may refuse both threads. Then the alarm clock of the process ends it by SIGALRM,
+    unless the application uses that signal.
     """
 
     def __init__(self) -> None:
         self._libc: Any = None
         self._timer: Any = None
+        self._alarm = False
 
     def arm(self, seconds: float) -> None:
         """End the process in ``seconds``; never raises."""
         self.disarm()
         with suppress(Exception):  # no such function, no thread, no memory
             self._start(seconds + STACKS_TIME)
-        with suppress(Exception):  # no thread, no memory, no standard error
+        try:
             faulthandler.dump_traceback_later(seconds, exit=self._timer is None, file=2)
+        except Exception:  # no thread, no memory, no standard error
+            if self._timer is None:
+                with suppress(Exception):
+                    self._set_alarm(seconds)
 
     def disarm(self) -> None:
         """Let the process live."""
@@ -42,6 +51,15 @@ class ExitTimer:
         timer, self._timer = self._timer, None
         if timer is not None:
             self._libc.timer_delete(timer)
+        if self._alarm:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+            self._alarm = False
+
+    def _set_alarm(self, seconds: float) -> None:
+        unused = signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+        if unused and signal.getsignal(signal.SIGALRM) is signal.SIG_DFL:
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+            self._alarm = True
 
     def _start(self, seconds: float) -> None:
         import ctypes  # takes 2 ms, and is needed at the end alone

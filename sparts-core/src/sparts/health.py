@@ -11,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from sparts import systemd
-from sparts.errors import describe
+from sparts.errors import TaskFailedError, describe, log_error
 from sparts.inbox import Inbox, Message
 from sparts.introspection import Introspection
 from sparts.states import ServiceStatus, TaskState
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
     from sparts.plugins.dispatch import Hooks
     from sparts.vtask import VTask
+
+_BEFORE = {
+    ServiceStatus.STARTING: ServiceStatus.NEW,
+    ServiceStatus.ALIVE: ServiceStatus.STARTING,
+}
+"""The phases that only follow one other."""
 
 
 class Health(Introspection):
@@ -55,7 +61,7 @@ class Health(Introspection):
         """Where the service is in its life; alive with a warning or a degraded task is WARNING."""
         if self._phase is ServiceStatus.ALIVE:
             degraded = any(task.state is TaskState.DEGRADED for task in self.instances())
-            if degraded or self.getWarnings():
+            if degraded or self._warnings:
                 return ServiceStatus.WARNING
         return self._phase
 
@@ -102,10 +108,15 @@ class Health(Introspection):
 
     # -- to change, by the lifecycle, the tasks and their supervisors ------------------------------
 
+    @property
+    def serves(self) -> bool:
+        """Whether every task has started, and no stop was asked for."""
+        return self._phase is ServiceStatus.ALIVE
+
     def record_status(self, phase: ServiceStatus | None = None) -> None:
         """Enter a phase of life (None: look whether warnings changed the status). Never blocks."""
         with self._recording:
-            if phase is ServiceStatus.ALIVE and self._phase is not ServiceStatus.STARTING:
+            if phase in _BEFORE and self._phase is not _BEFORE[phase]:
                 return  # a stop was asked for meanwhile
             self._phase = phase or self._phase
             new = self.status
@@ -131,7 +142,11 @@ class Health(Introspection):
                 systemd.notify("READY=1")
                 self.tell_starter()
             self._was_ready = ready
-            self._readiness.notify_all()
+            self.wake_waiting()
+
+    def wake_waiting(self) -> None:
+        """Have those look again that wait in `wait_ready` or `wait_stopping`; hold `changing`."""
+        self._readiness.notify_all()
 
     def tell_starter(self) -> None:
         """Tell whoever started the process that the service is ready."""
@@ -162,13 +177,17 @@ class Health(Introspection):
 
     def worker_left(self, task: VTask, error: BaseException) -> None:
         """Note what left a worker of a task for good."""
+        if not isinstance(error, SystemExit | KeyboardInterrupt):
+            failure = TaskFailedError(f"{task.name} failed: {describe(error)}")
+            failure.__cause__, error = error, failure
         self.inbox.put(Message("left", self, (task, error)))
 
     def tell(self, hook: str, **arguments: Any) -> None:
         """Call a hook that only observes; what it raises is logged."""
         with self.changing:
             for name, error in self.hooks.notify(hook, **arguments):
-                self.logger.error("Hook plugin %s failed in %s", name, hook, exc_info=error)
+                text = "Hook plugin %s failed in %s"
+                log_error(self.logger, text, name, hook, error=error)
 
 
 def _ill(task: VTask) -> str:
@@ -177,6 +196,6 @@ def _ill(task: VTask) -> str:
         if task.healthy:
             return ""
     except BaseException as error:  # whoever is asked does not decide
-        task.logger.exception("%s could not say whether it is healthy", task.name)
+        log_error(task.logger, "%s could not say whether it is healthy", task.name)
         return describe(error)
     return f"it is {task.state} and not healthy"

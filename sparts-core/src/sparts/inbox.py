@@ -9,6 +9,9 @@ import threading
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+MAX_WAIT = 2**31 - 1
+"""Milliseconds that `Inbox.get` waits at most."""
+
 
 class Message(NamedTuple):
     """Something for the supervising thread to act on."""
@@ -64,13 +67,16 @@ class Inbox:
                     os.write(self._pipe[1], b"\0")
 
     def get(self, timeout: float | None = None) -> Message | None:
-        """Wait for the next message; None if there is none within ``timeout`` seconds."""
+        """Wait for the next message; None if there is none within ``timeout`` seconds (24 days at
+        most)."""
         if self._pipe is None:
             raise RuntimeError("The inbox is not open.")
         reader = self._pipe[0]
         poll = select.poll()
         poll.register(reader, select.POLLIN)
-        wait = None if timeout is None else max(0.0, timeout) * 1000 + 1  # ms, never too early
+        wait = None  # in ms, never too early, and no more than poll takes
+        if timeout is not None:
+            wait = min(max(0.0, timeout) * 1000 + 1, MAX_WAIT)
         while True:
             try:
                 return self._messages.get_nowait()

@@ -1,33 +1,34 @@
 """The life of one instance of a service, from its start to its exit status.
 
 Two threads share the work. The *supervising* thread (the main thread, or that of ``startBG``)
-waits in one place for whatever happens: signals, requests, failures, deadlines. It never runs a
-task's code, so it can always act. The *lifecycle* thread runs that code, one step after the other:
-create, init, start, reload, stop, join.
+waits in one place for whatever happens: signals, requests, failures, deadlines. The *lifecycle*
+thread runs the code of the service and its tasks, one step after the other: prepare, create, init,
+start, reload, stop, join.
+
+The supervising thread must always be able to act. So it runs no code of a service, task or plugin,
+calls no hook and writes no log line. It gives these to threads that were made at the start: log
+lines to the *reporter*, questions about health to the *watchdog*, and what comes after a deadline
+to the *spare*.
 """
 
 from __future__ import annotations
 
-import queue
+import logging
 import signal
 import threading
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 from sparts import systemd
-from sparts.errors import (
-    SpartsError,
-    StartError,
-    StopTimeoutError,
-    TaskFailedError,
-    UsageError,
-    describe,
-    message_of,
-)
+from sparts.errors import StartError, StopTimeoutError, log_error, type_name
 from sparts.exit_timer import EXIT_DEADLINE, ExitTimer
 from sparts.inbox import Message
+from sparts.jobs import JobThread
+from sparts.phases import Ending, Phases
 from sparts.signals import RELOAD, STACKS
 from sparts.stacks import format_thread
+from sparts.standard_streams import write_out
 from sparts.states import ServiceStatus, TaskState
 
 if TYPE_CHECKING:
@@ -36,12 +37,12 @@ if TYPE_CHECKING:
     from sparts.vservice import VService
     from sparts.vtask import VTask
 
-EXIT_CLEAN = 0
-EXIT_FAILURE = 1
-EXIT_USAGE = 2
-
 #: Seconds past its deadline after which a process is ended whose interpreter is stuck.
 GUARD_GRACE = 2.0
+#: Seconds that log lines and what else is left to be said may take after the deadline of a stop.
+LAST_WORDS = 1.0
+#: Seconds that log lines may take to be written after a stop in order.
+LOG_END = 3.0
 
 
 class Outcome(NamedTuple):
@@ -50,13 +51,12 @@ class Outcome(NamedTuple):
     status: int
     """The exit status that follows from it."""
     error: BaseException | None
-    restart: bool
     hung: bool
     """Whether a thread was left behind that did not end in time."""
-
-
-class _StopRequested(Exception):  # noqa: N818 - not an error
-    """Raised between two steps of the start when the service shall stop."""
+    refused: bool
+    """Whether the options or the logging were wrong, so that nothing was started."""
+    successor: VService | None
+    """The instance to run next, if a restart was asked for."""
 
 
 class Lifecycle:
@@ -72,77 +72,113 @@ class Lifecycle:
         self, service: VService, guard: bool = False, on_started: Callable[[], None] = lambda: None
     ) -> None:
         self.service = service
-        self.error: BaseException | None = None
-        self._logged: BaseException | None = None  # what failed the start, once it is logged
-        self.status = EXIT_CLEAN
         self.hung = False
-        self._guard = ExitTimer() if guard else None
+        self._ending = Ending()
+        self._exit_timer = ExitTimer() if guard else None
         self._on_start_succeeded = on_started
         self._timers: dict[str, tuple[float, Callable[[], None]]] = {}
-        self._cancelled = threading.Event()
         self._phase = "starting"  # then: alive, draining, stopping, ended
-        self._step = ""
-        self._starting: VTask | None = None
+        self._phases = Phases(service, self._ending, guard, self._say)
         self._signalled = False
         self._reload_waits = False
-        self._worker = _Worker(service.name, self._broke)
+        self._slips = 0
+        self._asking = False
+        self._worker = JobThread(f"{service.name} lifecycle", self._broke)
+        self._reporter = JobThread(f"{service.name} reporter", self._lost)
+        self._spare = JobThread(f"{service.name} spare", self._broke)
+        self._watchdog = JobThread(f"{service.name} watchdog", self._lost)
+        self._warnings: list[str] = []
+        self._watchdog_interval = systemd.watchdog_interval(self._warnings.append)
 
     def run(self) -> Outcome:
-        """Start the service, wait for its end, and tell how it ended."""
-        self._worker.put(self._start)
-        if timeout := self.service.start_timeout:
-            self._set_timer("start", timeout, self._start_timed_out)
+        """Start the service, wait for its end, and return how it ended."""
+        threads = [self._worker, self._reporter, self._spare]
+        threads += [self._watchdog] if self._watchdog_interval else []
+        try:
+            for thread in threads:
+                thread.start()
+        except BaseException:
+            for thread in threads:
+                thread.end()
+            raise
+        self._worker.put(self._phases.prepare)
         while self._phase != "ended":
             try:
-                self._act(self._next_message())
+                self._supervise()
             except KeyboardInterrupt:  # no handlers are installed
                 self.service.inbox.put(Message("signal", None, signal.SIGINT))
-        self._worker.end(wait=self.status != EXIT_DEADLINE)  # past it, this may be what hangs
-        if self._guard:
-            self._guard.disarm()
-        return Outcome(self.status, self.error, self.service.restarting, self.hung)
+            except BaseException as error:  # such as a MemoryError: it must not end unseen
+                self._slipped(error)
+        end, restarting = self._ending, self.service.restarting
+        successor = self._phases.successor if restarting else None
+        self._conclude(successor)
+        return Outcome(end.status, end.error, self.hung, end.refused, successor)
+
+    def _conclude(self, successor: VService | None) -> None:
+        """End the threads. What hangs in them is left behind."""
+        late = self._ending.status == EXIT_DEADLINE
+        if self._exit_timer and not late:
+            self._exit_timer.disarm()
+        until = monotonic() + (LAST_WORDS if late else LOG_END)
+        self._watchdog.end()
+        self._worker.end()
+        if successor is None:  # else the next instance takes it over
+            self._reporter.put(self.service.close_logging)
+        self._reporter.end()
+        if not self._reporter.join(until - monotonic()):  # nobody reads the log
+            self.hung = True
+        if self.hung and self._exit_timer:
+            self._spare.put(_flush)
+        self._spare.end()
+        for thread in (self._spare, self._watchdog):
+            thread.join(until - monotonic())
+        if not late and not self._worker.join(until - monotonic()):
+            self.hung = True
 
     # -- the supervising thread: waiting -----------------------------------------------------------
 
-    def _next_message(self) -> Message | None:
-        """Wait for a message; run the timers that are due meanwhile, and return None after one."""
+    def _supervise(self) -> None:
+        """Wait; act on one message, and run the timers that are due. Neither can keep the other
+        waiting.
+        """
+        due = min((when for when, _ in self._timers.values()), default=None)
+        message = self.service.inbox.get(None if due is None else due - monotonic())
+        if message is not None and (message.about is None or message.about is self.service):
+            _ACTIONS[message.kind](self, message.value)
         now = monotonic()
-        due = next((name for name, (when, _) in self._timers.items() if when <= now), None)
-        if due is not None:
-            self._timers.pop(due)[1]()
-            return None
-        next_due = min((when for when, _ in self._timers.values()), default=None)
-        return self.service.inbox.get(None if next_due is None else next_due - now)
+        for name, timer in list(self._timers.items()):
+            if timer[0] <= now and self._timers.get(name) is timer:
+                del self._timers[name]
+                timer[1]()
 
     def _set_timer(self, name: str, seconds: float, action: Callable[[], None]) -> None:
         self._timers[name] = (monotonic() + seconds, action)
 
-    def _act(self, message: Message | None) -> None:
-        if message is not None and message.about in (None, self.service):
-            _ACTIONS[message.kind](self, message.value)
+    def _say(self, level: int, text: str, *args: object, task: VTask | None = None) -> None:
+        """Log a line in the reporter."""
+        self._reporter.put(lambda: (task or self.service).logger.log(level, text, *args))
 
     # -- the supervising thread: acting ------------------------------------------------------------
 
     def _on_signal(self, number: signal.Signals) -> None:
         if number == STACKS:
-            self._log_stacks()
+            self._reporter.put(self._log_stacks)
         elif number == RELOAD:
             self._on_reload(None)
         elif self._phase == "draining":
-            self.service.logger.info("%s Received!  Not draining any longer", _name(number))
+            self._say(logging.INFO, "%s Received!  Not draining any longer", _name(number))
             self._stop_now()
         elif self._phase == "stopping" and self._signalled:
             self._expire(f"a second {number.name} came")
         else:
             self._signalled = True
-            self.service.logger.info("%s Received!  Stopping Tasks...", _name(number))
+            self._say(logging.INFO, "%s Received!  Stopping Tasks...", _name(number))
             self._on_stop(None)
 
     def _on_stop(self, _: object) -> None:
         self.service.restarting = False
         if self._phase in ("starting", "alive"):
-            serves = self.service.status in (ServiceStatus.ALIVE, ServiceStatus.WARNING)
-            self._begin_stop(self.service.drain_time if serves else 0.0)
+            self._begin_stop(self.service.drain_time if self.service.serves else 0.0)
 
     def _on_restart(self, _: object) -> None:
         if self._phase in ("starting", "alive"):
@@ -153,13 +189,14 @@ class Lifecycle:
         """Act on what left a worker for good."""
         task, error = left
         if isinstance(error, KeyboardInterrupt):
-            task.logger.info("KeyboardInterrupt Received!  Stopping Tasks...")
+            self._say(logging.INFO, "KeyboardInterrupt Received!  Stopping Tasks...", task=task)
         elif isinstance(error, SystemExit):
             code = error.code
-            task.logger.info("%s asks for the exit of the process: %s", task.name, code)
-            self.status = self.status or (code if isinstance(code, int) else int(code is not None))
+            text = "%s asks for the exit of the process: %s"
+            self._say(logging.INFO, text, task.name, code, task=task)
+            self._ending.leave(error)
         else:
-            self._fail(TaskFailedError(f"{task.name} failed: {describe(error)}"), error)
+            self._ending.fail(error)
         self._stop_after_failure()
 
     def _stop_after_failure(self) -> None:
@@ -170,82 +207,110 @@ class Lifecycle:
         elif self._phase == "draining":
             self._stop_now()
 
-    def _on_later(self, timer: tuple[str, float, Callable[[], None]]) -> None:
-        self._set_timer(*timer)
+    def _on_later(self, timer: tuple[str, float, Callable[[], object]]) -> None:
+        """Have the lifecycle thread call a function after some seconds."""
+        name, seconds, action = timer
+        self._set_timer(name, seconds, lambda: self._worker.put(action))
+
+    def _on_deadline(self, timer: tuple[str, float, str]) -> None:
+        """Give up waiting for the stop after some seconds."""
+        name, seconds, why = timer
+        self._set_timer(name, seconds, lambda: self._expire(why))
 
     def _on_cancel(self, timer: str) -> None:
         self._timers.pop(timer, None)
 
+    def _on_prepared(self, _: object) -> None:
+        if self._phase == "starting":  # and no stop was asked for meanwhile
+            self._worker.put(self._phases.start)
+            if timeout := self.service.start_timeout:
+                self._set_timer("start", timeout, self._start_timed_out)
+
+    def _on_refused(self, _: object) -> None:
+        """End: what comes before the start has failed."""
+        self.service.restarting = False
+        self._phase = "ended"
+
     def _on_started(self, error: BaseException | None) -> None:
         self._timers.pop("start", None)
         if error is not None:
-            self._fail(error, error.__cause__)
+            self._ending.fail(error)
             if self._phase == "starting":
                 self._begin_stop()
         elif self._phase == "starting":
             self._phase = "alive"
             self._on_start_succeeded()
-            if interval := systemd.watchdog_interval():
-                self._pet_watchdog(interval / 2)
+            for warning in self._warnings:
+                self._say(logging.WARNING, "%s", warning)
+            if self._watchdog_interval:
+                self._pet_watchdog(self._watchdog_interval / 2)
 
     def _on_stopped(self, _: object) -> None:
         self._phase = "ended"
 
     def _on_broke(self, error: BaseException) -> None:
         """Act on an error that no step of the lifecycle thread accounts for."""
-        self._fail(error, error.__cause__)
-        if self._phase == "stopping":
-            self._phase = "ended"
+        self._ending.fail(error)
         self._stop_after_failure()
+
+    def _slipped(self, error: BaseException) -> None:
+        """Act on an error of this thread's own: stop in order, or end if that is impossible."""
+        self._slips += 1
+        try:
+            self._ending.fail(error)
+            self._say(logging.CRITICAL, "The service itself failed: %s", type_name(error))
+            self._stop_after_failure()
+        except BaseException:
+            self._slips += 1
+        if self._slips > 10:
+            self._ending.status, self.hung, self._phase = EXIT_DEADLINE, True, "ended"
 
     def _on_reload(self, _: object) -> None:
         if self._phase in ("starting", "alive") and not self._reload_waits:
             self._reload_waits = True
             self._worker.put(self._reload)
 
-    def _fail(self, error: BaseException, cause: BaseException | None) -> None:
-        if self.error is None:
-            error.__cause__ = cause
-            self.error = error
-        wrong_use = isinstance(error, UsageError)
-        self.status = self.status or (EXIT_USAGE if wrong_use else EXIT_FAILURE)
-
     def _begin_stop(self, drain: float = 0.0) -> None:
         """Take the service out of service; stop its tasks after ``drain`` seconds."""
         timeout = self.service.stop_timeout
-        if self._guard and timeout:
-            self._guard.arm(timeout + GUARD_GRACE)
-        self._cancelled.set()
-        if self._starting is not None:
-            self._starting.give_up_start()
+        self._phase = "draining"  # should anything here fail, the tasks are stopped all the same
+        if self._exit_timer and timeout:
+            self._exit_timer.arm(timeout + GUARD_GRACE)
+        self._phases.cancelled.set()
         self._timers.clear()
-        self.service.record_status(ServiceStatus.STOPPING)
-        systemd.notify("STOPPING=1")
         if timeout:
             self.service.stop_deadline = monotonic() + timeout
             self._set_timer("stop", timeout, lambda: self._expire(f"{timeout:g} s have passed"))
+        if (task := self._phases.starting) is not None:
+            self._spare.put(task.give_up_start)
+        self.service.record_status(ServiceStatus.STOPPING)
+        systemd.notify("STOPPING=1")
         self._worker.put(self.service.tell_statuses)
-        self._phase = "draining"
         if drain:
-            self.service.logger.info("Draining for %g s", drain)
+            self._say(logging.INFO, "Draining for %g s", drain)
             self._set_timer("drain", drain, self._stop_now)
         else:
             self._stop_now()
 
     def _stop_now(self) -> None:
         self._timers.pop("drain", None)
+        self._worker.put(self._phases.stop)
+        self._worker.end()
         self._phase = "stopping"
-        self._worker.put(self._stop)
 
     def _start_timed_out(self) -> None:
-        timeout = self.service.start_timeout
-        error = StartError(f"{self._step} did not end within {timeout:g} s (--start-timeout)")
-        self.service.logger.error("%s\n%s", error, format_thread(self._worker.thread))
-        self._logged = error
-        self._fail(error, None)
+        timeout, hangs = self.service.start_timeout, self._worker
+        error = StartError(
+            f"{self._phases.step} did not end within {timeout:g} s (--start-timeout)"
+        )
+        self._reporter.put(
+            lambda: self.service.logger.error("%s\n%s", error, format_thread(hangs.thread))
+        )
+        self._ending.fail(error)
+        self._ending.logged = error
         self.hung = True
-        self._worker.end(wait=False)  # what hangs there is given up; another thread stops the rest
-        self._worker = _Worker(self.service.name, self._broke)
+        hangs.end()  # what hangs there is given up; another thread stops the rest
+        self._worker, self._spare = self._spare, self._reporter
         self._begin_stop()
 
     def _expire(self, why: str) -> None:
@@ -253,26 +318,48 @@ class Lifecycle:
         service = self.service
         ended = (TaskState.NEW, TaskState.STOPPED, TaskState.SKIPPED, TaskState.DEAD)
         late: list[VTask] = [task for task in service.instances() if task.state not in ended]
-        names = (
-            ", ".join(task.name for task in late if self._holds_up(task)) or self._step or "a hook"
-        )
-        stacks = "".join(task.format_stacks() for task in late) + format_thread(self._worker.thread)
+        names = ", ".join(task.name for task in late if self._holds_up(task))
+        names = names or self._phases.step or "a hook"
         error = StopTimeoutError(f"Not stopped, although {why}: {names}")
-        service.logger.critical("%s\n%s", error, stacks)
-        self.status, self.error, self.hung = EXIT_DEADLINE, error, True
+        self._ending.status, self._ending.error, self.hung = EXIT_DEADLINE, error, True
         service.restarting = False
         service.record_status(ServiceStatus.DEAD)
-        teller = _Worker(service.name, lambda error: None)
+        self._reporter.put(partial(self._log_late, error, late))
         for task in late:
-            teller.put(task.abandoned)
-        teller.put(service.tell_statuses)
-        teller.end(wait=True, timeout=1.0)  # a hook may be what hangs
+            self._spare.put(task.abandoned)
+        self._spare.put(service.tell_statuses)
         self._phase = "ended"
 
     def _holds_up(self, task: VTask) -> bool:
         """Whether the stop waits for a task: not if its threads have ended, and no join of it."""
         gone = task.threads and not any(thread.is_alive() for thread in task.threads)
-        return not gone or self._step.endswith(f" of {task.name}")
+        return not gone or self._phases.step.endswith(f" of {task.name}")
+
+    def _pet_watchdog(self, interval: float) -> None:
+        if not self._asking:  # one that hangs is asked no more, and systemd acts
+            self._asking = True
+            self._watchdog.put(self._ask_health)
+        self._set_timer("watchdog", interval, lambda: self._pet_watchdog(interval))
+
+    def _reload(self) -> None:
+        self._reload_waits = False
+        self._phases.reload()
+
+    # -- the other threads of the supervision ------------------------------------------------------
+
+    def _lost(self, error: BaseException) -> None:
+        log_error(self.service.logger, "The supervision could not do something", error=error)
+
+    def _ask_health(self) -> None:
+        try:
+            if self.service.healthy:
+                systemd.notify("WATCHDOG=1")
+        finally:
+            self._asking = False
+
+    def _log_late(self, error: StopTimeoutError, late: list[VTask]) -> None:
+        stacks = [*(task.format_stacks() for task in late), format_thread(self._worker.thread)]
+        self.service.logger.critical("%s\n%s", error, "".join(stacks))
 
     def _log_stacks(self) -> None:
         # Coroutines of a task without threads live on a loop, whose task shows them.
@@ -282,82 +369,11 @@ class Lifecycle:
         stacks = [*map(format_thread, others), *(task.format_stacks() for task in tasks)]
         self.service.logger.warning("Stacks of all threads:\n%s", "".join(stacks))
 
-    def _pet_watchdog(self, interval: float) -> None:
-        if self.service.healthy:
-            systemd.notify("WATCHDOG=1")
-        self._set_timer("watchdog", interval, lambda: self._pet_watchdog(interval))
-
     def _broke(self, error: BaseException) -> None:
-        self.service.logger.critical("The lifecycle failed in %s", self._step, exc_info=error)
-        self.service.inbox.put(Message("broke", self.service, error))
-
-    # -- the lifecycle thread ----------------------------------------------------------------------
-
-    def _start(self) -> None:
-        error: BaseException | None = None
-        service = self.service
-        try:
-            service.record_status(ServiceStatus.STARTING)
-            service.tell_statuses()
-            service.create_tasks()
-            service.tasks.init(self._start_step)
-            service.tasks.start(self._start_step)
-            self._start_step("", None)
-            service.record_status(ServiceStatus.ALIVE)
-            service.tell_statuses()
-            service.logger.debug("All tasks started")
-        except _StopRequested:
-            pass
-        except BaseException as caught:
-            error = caught
-            if not isinstance(caught, SpartsError):
-                error = StartError(f"{self._step or 'The start'} failed: {describe(caught)}")
-            service.logger.error("%s", error, exc_info=None if error is caught else caught)
-            error.__cause__ = error.__cause__ if error is caught else caught
-            self._logged = error
-        service.inbox.put(Message("started", service, error))
-
-    def _start_step(self, what: str, task: VTask | None) -> None:
-        self._starting = task
-        if self._cancelled.is_set():
-            raise _StopRequested
-        self._step = f"{what} of {task.name}" if task else ""
-
-    def _reload(self) -> None:
-        self._reload_waits = False
-        if self._cancelled.is_set():
-            return
-        systemd.notify("RELOADING=1", f"MONOTONIC_USEC={int(monotonic() * 1e6)}")
-        self._step = "reload"
-        self.service.reload()
-        self._step = ""
-        systemd.notify("READY=1")
-
-    def _stop(self) -> None:
-        service = self.service
-        for task, error in service.tasks.stop(self._stop_step):
-            text = f"{task.name} failed while stopping: {describe(error)}"
-            self._fail(TaskFailedError(text), error)
-        self._step = ""
-        service.record_status(ServiceStatus.DEAD if self.status else ServiceStatus.STOPPED)
-        service.tell_statuses()
-        if self.status:
-            why = "" if self.error is self._logged else f": {message_of(self.error)}"
-            service.logger.error("Instance ended with status %d%s", self.status, why)
-        else:
-            service.logger.info("Instance shut down gracefully")
-        service.inbox.put(Message("stopped", service))
-
-    def _stop_step(self, what: str, task: VTask) -> None:
-        self._step = f"{what} of {task.name}"
-        if (timeout := task.STOP_TIMEOUT) is None:
-            return
-        inbox, timer = self.service.inbox, f"stop of {task.name}"
-        if what == "stop":
-            why = f"STOP_TIMEOUT of {task.name}, {timeout:g} s, has passed"
-            inbox.put(Message("later", self.service, (timer, timeout, lambda: self._expire(why))))
-        elif what == "joined":
-            inbox.put(Message("cancel", self.service, timer))
+        if threading.current_thread() is self._worker.thread:  # and not given up
+            self.service.inbox.put(Message("broke", self.service, error))
+            step = self._phases.step
+            log_error(self.service.logger, "The lifecycle failed in %s", step, error=error)
 
 
 _ACTIONS = {
@@ -367,29 +383,10 @@ _ACTIONS = {
 }
 
 
-class _Worker:
-    """A lifecycle thread: runs the jobs that are put to it, one after the other."""
-
-    def __init__(self, name: str, broke: Callable[[BaseException], None]) -> None:
-        self._broke = broke
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self.put = self._jobs.put
-        self.thread = threading.Thread(target=self._run, name=f"{name} lifecycle", daemon=True)
-        self.thread.start()
-
-    def _run(self) -> None:
-        for job in iter(self._jobs.get, None):
-            try:
-                job()
-            except BaseException as error:  # nobody would see this thread end
-                self._broke(error)
-
-    def end(self, wait: bool, timeout: float | None = None) -> None:
-        """End after the jobs that wait; if ``wait``, return only then, or after ``timeout``
-        seconds."""
-        self._jobs.put(None)
-        if wait:
-            self.thread.join(timeout)
+def _flush() -> None:
+    """Write out what is buffered, before the process ends without doing so."""
+    write_out()
+    logging.shutdown()
 
 
 def _name(number: signal.Signals) -> str:

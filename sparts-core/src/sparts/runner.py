@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import gc
-import logging
 import os
 import sys
 import threading
@@ -12,20 +11,13 @@ from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, NoReturn
 
-from sparts.errors import UsageError
 from sparts.exit_timer import EXIT_DEADLINE, ExitTimer
 from sparts.inbox import Message
-from sparts.lifecycle import (
-    EXIT_CLEAN,
-    EXIT_FAILURE,
-    EXIT_USAGE,
-    GUARD_GRACE,
-    Lifecycle,
-    Outcome,
-)
+from sparts.lifecycle import GUARD_GRACE, Lifecycle
+from sparts.phases import EXIT_CLEAN, EXIT_FAILURE
 from sparts.signals import SignalHandlers
 from sparts.stacks import format_thread
-from sparts.standard_streams import complain, write_out
+from sparts.standard_streams import complain
 
 if TYPE_CHECKING:
     import signal
@@ -63,38 +55,31 @@ class ServiceThread(threading.Thread):
 
     def run(self) -> None:
         """Be the body of the thread: run the service until it ends."""
-        self.service.inbox.open()
         self.drive()
         self.service.inbox.close()
 
     def drive(self) -> None:
         """Run instances, in the current thread, until one ends that is not to be restarted."""
         try:
-            while self._run_instance().restart:
-                if self._guard:
-                    gc.unfreeze()
-                    gc.collect()
-                self.service = self.service.successor()
-        except UsageError as error:
-            self.status, self.error, self.refused = EXIT_USAGE, error, True
-            self.service.finish(error)
-        except BaseException as error:
+            self.service.inbox.open()
+            while (successor := self._run_instance()) is not None:
+                self.service = successor
+        except BaseException as error:  # the system gives no descriptors or threads
             self.status, self.error = self.status or EXIT_FAILURE, error
             self.service.logger.critical("%s failed", self.service.name, exc_info=error)
+            self.service.close_logging()
             self.service.finish(error)
         finally:
             self.service.listeners.close()
             self._settled.set()
 
-    def _run_instance(self) -> Outcome:
-        service = self.service
-        service.preprocessOptions()
-        service.check_options(service.options)
-        service.initLogging()
-        outcome = Lifecycle(service, self._guard, self._start_succeeded).run()
-        self.status, self.error, self.hung = outcome.status, outcome.error, outcome.hung
-        service.finish(outcome.error)
-        return outcome
+    def _run_instance(self) -> VService | None:
+        """Run one instance; return the one that comes next."""
+        ended = Lifecycle(self.service, self._guard, self._start_succeeded).run()
+        self.status, self.error, self.hung = ended.status, ended.error, ended.hung
+        self.refused = ended.refused
+        self.service.finish(ended.error)
+        return ended.successor
 
     def _start_succeeded(self) -> None:
         if self._guard:  # what is there now stays: collections need not look at it again and again
@@ -173,9 +158,7 @@ def end_process(runner: ServiceThread) -> NoReturn:
         SystemExit: always, if the process is not ended at once.
     """
     if runner.hung:
-        logging.shutdown()
-        write_out()
-        os._exit(runner.status)
+        os._exit(runner.status)  # what was buffered has been written by now, or cannot be
     if timeout := runner.service.stop_timeout:
         deadline = runner.service.stop_deadline
         left = timeout if deadline is None else deadline - monotonic()

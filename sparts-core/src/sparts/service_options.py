@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts import logs, options
-from sparts.errors import OptionError, SpartsError, message_of
+from sparts.errors import OptionError, SpartsError, log_error, message_of
 from sparts.inbox import Message
 from sparts.option_types import duration, file_mask, path
 from sparts.options import option
@@ -351,9 +351,8 @@ class ServiceOptions:
         except BaseException as error:  # a reload asks for no exit
             plain = isinstance(error, SpartsError | OSError)  # their messages say it all
             said = message_of(error)
-            self.logger.error(
-                "Reload of %s failed: %s", what, said, exc_info=None if plain else error
-            )
+            text = "Reload of %s failed: %s"
+            log_error(self.logger, text, what, said, error=None if plain else error)
             message = f"Reload of {what} failed: {said}"
             self._reload_warnings.append(self.keep_warning(message))
 
@@ -366,4 +365,4 @@ class ServiceOptions:
             try:
                 owner.on_options_changed(names)
             except Exception:
-                owner.logger.exception("%s could not take its changed options", owner.name)
+                log_error(owner.logger, "%s could not take its changed options", owner.name)

@@ -19,7 +19,7 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
-from sparts.errors import FATAL, UsageError, describe
+from sparts.errors import FATAL, UsageError, describe, log_error
 from sparts.states import TaskState
 
 if TYPE_CHECKING:
@@ -122,19 +122,27 @@ class Supervisor:
         """Note what left a worker (None: it returned), and return the seconds to wait before it
         runs again, or None if it shall not.
         """
-        delay = self._delay(error, backoff)
-        if error is not None:
-            self._report(error, delay)
-        if delay is not None:
-            self.pause()
+        try:
+            delay = self._delay(error, backoff)
+            if error is not None:
+                self._report(error, delay)
+            if delay is not None:
+                self.pause()
+        except BaseException as broken:  # a log handler, a hook's caller: the worker ends seen
+            self._end_service(error or broken)
+            return None
         return delay
 
     def again(self, stopped: bool) -> bool:
         """Note that the wait is over, and return whether the worker runs again."""
-        self.resume()
-        if not stopped:
-            self.task.n_restarts.increment()
-            self.task.restarted()
+        try:
+            self.resume()
+            if not stopped:
+                self.task.n_restarts.increment()
+                self.task.restarted()
+        except BaseException as error:
+            self._end_service(error)
+            return False
         return not stopped
 
     def pause(self) -> None:
@@ -149,8 +157,11 @@ class Supervisor:
 
     def fail(self, error: BaseException) -> None:
         """End the service for what failed outside of any worker."""
-        self._report(error, None)
-        self.settle()
+        try:
+            self._report(error, None)
+            self.settle()
+        except BaseException:
+            self._end_service(error)
 
     def joined(self) -> None:
         """Note one more worker."""
@@ -159,9 +170,11 @@ class Supervisor:
     def left(self) -> None:
         """Note that a worker has left for good."""
         self._count(running=-1)
-        self.settle()
-        if not self._running:
-            self.task.workers_left()
+        for step in (self.settle, *(() if self._running else (self.task.workers_left,))):
+            try:
+                step()
+            except BaseException as error:
+                self._end_service(error)
 
     def _run_once(self) -> BaseException | None:
         try:
@@ -182,6 +195,11 @@ class Supervisor:
         gives_up = policy.limit is not None and backoff.failures > policy.limit
         return None if error is not None and gives_up else wait
 
+    def _end_service(self, error: BaseException) -> None:
+        """Have the service stop for a failure. This is the last resort: nothing here can raise."""
+        self.task.failed = self.task.failed or error
+        self.task.service.worker_left(self.task, error)
+
     def _report(self, error: BaseException, delay: float | None) -> None:
         task = self.task
         task.n_failures.increment()
@@ -190,15 +208,15 @@ class Supervisor:
             return
         if delay is None:
             tail = "the service ends" if task.running else "while it was being stopped"
+            self._end_service(error)  # before whatever may hang: a log that nobody reads, a hook
         else:
             tail = f"restarted in {delay:.3g} s"
-        task.logger.error("%s failed: %s; %s", task.name, describe(error), tail, exc_info=error)
+        text = "%s failed: %s; %s"
+        log_error(task.logger, text, task.name, describe(error), tail, error=error)
         task.service.tell("sparts_task_failure", task=task, error=error, delay=delay)
         if delay is None:
-            task.failed = error
-            task.service.worker_left(task, error)
-        else:
-            task.service.degraded(task, error, delay + self.policy.window)
+            return
+        task.service.degraded(task, error, delay + self.policy.window)
 
     def _count(self, running: int = 0, waiting: int = 0) -> None:
         with self._lock:

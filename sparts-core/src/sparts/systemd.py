@@ -6,8 +6,14 @@ Sources: the manual pages sd_notify(3), sd_watchdog_enabled(3) and sd_listen_fds
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 from sparts.escaping import one_line
+
+_LEAST_INTERVAL = 0.02  # seconds: more often is no question of health
 
 LONGEST = 3000
 """How many bytes of a notification are sent; systemd drops a message of more than 4096."""
@@ -41,14 +47,22 @@ def _line(assignment: str) -> bytes:
     return one_line(assignment[:LONGEST]).encode()[:LONGEST].decode(errors="ignore").encode()
 
 
-def watchdog_interval() -> float | None:
-    """Return the seconds within which systemd wants a ``WATCHDOG=1``, or None if it wants none."""
-    try:
-        if int(os.environ.get("WATCHDOG_PID", os.getpid())) != os.getpid():
-            return None
-        return int(os.environ["WATCHDOG_USEC"]) / 1_000_000 or None
-    except (KeyError, ValueError):
+def watchdog_interval(warn: Callable[[str], object] = lambda text: None) -> float | None:
+    """Return the seconds within which systemd wants a ``WATCHDOG=1``, or None if it wants none.
+
+    Args:
+        warn: called with what is wrong if the variables are not what systemd sets.
+    """
+    usec, pid = os.environ.get("WATCHDOG_USEC"), os.environ.get("WATCHDOG_PID", str(os.getpid()))
+    if usec is None:
         return None
+    for name, value in (("WATCHDOG_PID", pid), ("WATCHDOG_USEC", usec)):
+        if not (value.isascii() and value.isdecimal() and 0 < len(value) < 19 and int(value)):
+            warn(f"{name} is {value!r:.40}, which is no number of systemd's: it is ignored.")
+            return None
+    if int(pid) != os.getpid():
+        return None
+    return max(int(usec) / 1_000_000, _LEAST_INTERVAL)
 
 
 def inherited_sockets() -> dict[str, list[int]]:

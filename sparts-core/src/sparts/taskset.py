@@ -13,6 +13,7 @@ from sparts.errors import (
     TaskLoadError,
     UsageError,
     describe,
+    log_error,
     message_of,
 )
 from sparts.states import TaskState
@@ -299,7 +300,7 @@ class Tasks:
         joined. Before that, those that were not initialised end what others wait for.
         """
         for name in self._tasks.keys() - {task.name for task in self._initialised}:
-            self._tasks[name].left_out()
+            _attempt(self._tasks[name], self._tasks[name].left_out)
         errors: list[tuple[VTask, BaseException]] = []
         waiting: dict[VTask, None] = {}
         dependants: dict[VTask, list[VTask]] = {}
@@ -312,18 +313,16 @@ class Tasks:
             errors.extend(_attempt(task, task.join))
             waiting.pop(task, None)
             step("joined", task)
-            task.state = TaskState.DEAD if task.failed else TaskState.STOPPED
+            ended = TaskState.DEAD if task.failed else TaskState.STOPPED
+            errors.extend(_attempt(task, functools.partial(setattr, task, "state", ended)))
 
         for task in reversed(self._initialised):
             for dependant in dependants.get(task, ()):
                 if dependant in waiting:
                     join(dependant)
             step("stop", task)
-            task.stopping()
-            hooks = task.service.hooks
-            errors.extend(
-                _attempt(task, functools.partial(hooks.call, "sparts_task_stop", task=task))
-            )
+            stop = functools.partial(task.service.hooks.call, "sparts_task_stop", task=task)
+            errors.extend([*_attempt(task, task.stopping), *_attempt(task, stop)])
             waiting[task] = None
         for task in list(waiting):
             join(task)
@@ -335,7 +334,7 @@ def _attempt(task: VTask, action: Callable[[], object]) -> list[tuple[VTask, Bas
     try:
         action()
     except BaseException as error:
-        task.logger.exception("%s failed while stopping", task.name)
+        log_error(task.logger, "%s failed while stopping", task.name)
         return [(task, error)]
     return []
 

@@ -11,11 +11,11 @@ from sparts import options, plugins, taskset
 from sparts.errors import SpartsError, UsageError, message_of, traceback_of
 from sparts.health import Health
 from sparts.inbox import Inbox, Message
-from sparts.lifecycle import EXIT_CLEAN, EXIT_FAILURE, EXIT_USAGE
 from sparts.net.listeners import Listeners
+from sparts.phases import EXIT_CLEAN, EXIT_FAILURE, EXIT_USAGE
 from sparts.runner import ServiceThread, end_process, run_in_this_thread
 from sparts.service_options import ServiceOptions
-from sparts.standard_streams import command_output, complain, open_closed_streams, write_out
+from sparts.standard_streams import command_output, complain, open_closed_streams
 from sparts.taskset import TaskReference, Tasks
 from sparts.vtask import VTask
 
@@ -96,8 +96,8 @@ class VService(ServiceOptions, Health):
         """Look at or change ``self.options`` before anything uses them; called before
         `initLogging`.
 
-        Called in the thread that runs the service. The default does nothing. An exception ends the
-        process: a `UsageError` with status 2.
+        Called in the lifecycle thread. The default does nothing. An exception ends the process: a
+        `UsageError` with status 2, a `SystemExit` with its own.
         """
 
     def check(self) -> None:
@@ -172,7 +172,6 @@ class VService(ServiceOptions, Health):
         except Exception as error:  # Python would show it with its secrets
             complain(traceback_of(error))
             sys.exit(EXIT_FAILURE)
-        write_out()
         end_process(ended)
 
     @classmethod
@@ -323,11 +322,9 @@ class VService(ServiceOptions, Health):
     def finish(self, error: BaseException | None) -> None:
         """Note that this instance has ended, with an error or in order."""
         self.error = error
-        if error is not None or not self.restarting:  # else the next instance takes it over
-            self.close_logging()
         self.ended.set()
-        if self.changing.acquire(timeout=1.0):  # a hook that hangs may hold it
-            self.readiness_changed()
+        if self.changing.acquire(timeout=0.5):  # a hook that hangs may hold it
+            self.wake_waiting()
             self.changing.release()
 
 

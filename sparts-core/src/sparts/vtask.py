@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sparts import taskset
 from sparts.context import ExecuteContext
 from sparts.counters import counter
-from sparts.errors import SkipTask, TryLater
+from sparts.errors import SkipTask, TryLater, log_error
 from sparts.stacks import format_thread
 from sparts.states import TaskState
 from sparts.supervision import RestartPolicy, Supervisor
@@ -328,7 +328,7 @@ class VTask:
             try:
                 task.on_dependency_restarted(self)
             except Exception:
-                task.logger.exception("%s could not take the restart of %s", task.name, self.name)
+                log_error(task.logger, "%s could not take the restart of %s", task.name, self.name)
 
     def __repr__(self) -> str:
         return f"<{self.logger.name} {self._state}>"

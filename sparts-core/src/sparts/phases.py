@@ -1,0 +1,208 @@
+"""What the lifecycle thread does with one instance of a service, phase by phase.
+
+All code of the service and its tasks that belongs to no worker runs here, one step after the other:
+prepare, create, init, start, reload, stop, join, and at a restart the making of the next instance.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from sparts import systemd
+from sparts.errors import (
+    SpartsError,
+    StartError,
+    TaskFailedError,
+    UsageError,
+    describe,
+    log_error,
+    message_of,
+    text_of,
+)
+from sparts.inbox import Message
+from sparts.states import ServiceStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sparts.vservice import VService
+    from sparts.vtask import VTask
+
+EXIT_CLEAN = 0
+EXIT_FAILURE = 1
+EXIT_USAGE = 2
+
+
+class Ending:
+    """How an instance ends: the first failure decides."""
+
+    def __init__(self) -> None:
+        self.status = EXIT_CLEAN
+        self.error: BaseException | None = None
+        self.logged: BaseException | None = None
+        """What failed the start, once it is logged."""
+        self.refused = False
+        """Whether the options or the logging were wrong, so that nothing was started."""
+
+    def fail(self, error: BaseException) -> None:
+        """Note a failure."""
+        wrong_use = isinstance(error, UsageError)
+        self.status = self.status or (EXIT_USAGE if wrong_use else EXIT_FAILURE)
+        self.error = self.error or error
+
+    def leave(self, error: SystemExit) -> None:
+        """Note with which status the process was asked to exit."""
+        code = error.code
+        self.status = self.status or (code if isinstance(code, int) else int(code is not None))
+
+
+class _StopRequested(Exception):  # noqa: N818 - not an error
+    """Raised between two steps of the start when the service shall stop."""
+
+
+class Phases:
+    """The jobs of the lifecycle thread. Each tells the inbox of the service when it is done.
+
+    Args:
+        service: a new instance.
+        ending: where failures are noted.
+        owns_process: whether the process belongs to the service.
+        say: logs a line after those that wait to be logged.
+    """
+
+    def __init__(
+        self, service: VService, ending: Ending, owns_process: bool, say: Callable[..., None]
+    ) -> None:
+        self.service = service
+        self.cancelled = threading.Event()
+        """Set when the service shall stop, so that the start ends early."""
+        self.step = ""
+        """What is done just now, for messages."""
+        self.starting: VTask | None = None
+        """The task that is initialised or started just now."""
+        self.successor: VService | None = None
+        """The instance that comes next."""
+        self._ending = ending
+        self._owns_process = owns_process
+        self._say = say
+
+    def prepare(self) -> None:
+        """Have the service look at its options and set up its log."""
+        service = self.service
+        self.step = "preprocessOptions"
+        try:
+            service.preprocessOptions()
+            service.check_options(service.options)
+            self.step = "initLogging"
+            service.initLogging()
+        except BaseException as error:
+            self._refuse(error)
+            service.inbox.put(Message("refused", service))
+        else:
+            service.inbox.put(Message("prepared", service))
+        self.step = ""
+
+    def start(self) -> None:
+        """Create, initialise and start the tasks."""
+        error: BaseException | None = None
+        service = self.service
+        try:
+            service.record_status(ServiceStatus.STARTING)
+            service.tell_statuses()
+            service.create_tasks()
+            service.tasks.init(self._start_step)
+            service.tasks.start(self._start_step)
+            self._start_step("", None)
+            service.record_status(ServiceStatus.ALIVE)
+            service.tell_statuses()
+            service.logger.debug("All tasks started")
+        except _StopRequested:
+            pass
+        except BaseException as caught:
+            error = caught
+            if not isinstance(caught, SpartsError):
+                error = StartError(f"{self.step or 'The start'} failed: {describe(caught)}")
+                error.__cause__ = caught
+            what = text_of(error)
+            log_error(service.logger, "%s", what, error=None if error is caught else caught)
+            self._ending.logged = error
+        finally:
+            service.inbox.put(Message("started", service, error))
+
+    def _refuse(self, error: BaseException) -> None:
+        """Note what came before the start of an instance and failed."""
+        self._ending.refused = isinstance(error, UsageError)
+        if isinstance(error, SystemExit):
+            self._ending.leave(error)
+            self._ending.error = error
+            return
+        self._ending.fail(error)
+        if not self._ending.refused:
+            log_error(self.service.logger, "%s failed", self.service.name, error=error)
+
+    def _start_step(self, what: str, task: VTask | None) -> None:
+        self.starting = task
+        if self.cancelled.is_set():
+            raise _StopRequested
+        self.step = f"{what} of {task.name}" if task else ""
+
+    def reload(self) -> None:
+        """Take in changed files and options, unless the service shall stop."""
+        if self.cancelled.is_set():
+            return
+        systemd.notify("RELOADING=1", f"MONOTONIC_USEC={int(monotonic() * 1e6)}")
+        self.step = "reload"
+        self.service.reload()
+        self.step = ""
+        systemd.notify("READY=1")
+
+    def stop(self) -> None:
+        """Stop the tasks; at a restart, make the next instance."""
+        try:
+            self._stop()
+        except BaseException as error:  # what reports it, such as a log handler
+            self._ending.fail(error)
+        finally:
+            self.service.inbox.put(Message("stopped", self.service))
+
+    def _stop(self) -> None:
+        service, ending = self.service, self._ending
+        for task, error in service.tasks.stop(self._stop_step):
+            failure = TaskFailedError(f"{task.name} failed while stopping: {describe(error)}")
+            failure.__cause__ = error
+            ending.fail(failure)
+        self.step = ""
+        service.record_status(ServiceStatus.DEAD if ending.status else ServiceStatus.STOPPED)
+        service.tell_statuses()
+        if ending.status:
+            why = "" if ending.error is ending.logged else f": {message_of(ending.error)}"
+            self._say(logging.ERROR, "Instance ended with status %d%s", ending.status, why)
+        else:
+            self._say(logging.INFO, "Instance shut down gracefully")
+        if service.restarting:
+            self._succeed()
+
+    def _stop_step(self, what: str, task: VTask) -> None:
+        self.step = f"{what} of {task.name}"
+        if (timeout := task.STOP_TIMEOUT) is None:
+            return
+        inbox, timer = self.service.inbox, f"stop of {task.name}"
+        if what == "stop":
+            why = f"STOP_TIMEOUT of {task.name}, {timeout:g} s, has passed"
+            inbox.put(Message("deadline", self.service, (timer, timeout, why)))
+        elif what == "joined":
+            inbox.put(Message("cancel", self.service, timer))
+
+    def _succeed(self) -> None:
+        self.step = "the restart"
+        if self._owns_process:
+            gc.unfreeze()
+            gc.collect()
+        try:
+            self.successor = self.service.successor()
+        except BaseException as error:
+            self._refuse(error)

@@ -1,0 +1,496 @@
+"""Faults that the supervision itself must survive: rows of docs/reliability.md, each a test."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sparts import systemd
+
+from tests.core.scripts import script_of, service
+from tests.processes import clean_environment
+
+BROKEN = """
+class Broken(Exception):
+    def __str__(self):
+        raise RuntimeError
+    __repr__ = __str__
+class Ends(Idle):
+    pass
+"""
+TEXT = "Broken: <Broken that cannot be shown: RuntimeError>"
+
+
+# -- errors that cannot be shown -------------------------------------------------------------------
+
+
+def test_exception_that_cannot_be_shown_in_a_worker(tmp_path: Path) -> None:
+    body = f"""{BROKEN}
+class A(VTask):
+    DEPS = [Ends]
+    def _runloop(self):
+        raise Broken
+class S(VService):
+    TASKS = [A]
+"""
+    with service(tmp_path, body) as process:
+        assert process.finish() == 1
+    assert f"ERROR:S.A:A failed: {TEXT}; the service ends" in process.lines
+    assert "Ends joined" in process.lines
+    assert process.lines[-1] == f"ERROR:S:Instance ended with status 1: A failed: {TEXT}"
+
+
+def test_exception_that_cannot_be_shown_is_restarted(tmp_path: Path) -> None:
+    body = f"""{BROKEN}
+class A(Worker):
+    RESTART = "on-failure"
+    failures = 0
+    def _runloop(self):
+        self.failures += 1
+        if self.failures == 1:
+            raise Broken
+        say("again, with", list(self.service.getWarnings().values()))
+        super()._runloop()
+class S(VService):
+    TASKS = [A]
+"""
+    with service(tmp_path, body) as process:
+        process.read_until("again, with .*Broken that cannot be shown")
+        assert process.stop() == 0
+
+
+@pytest.mark.parametrize("step", ["initTask", "start", "stop", "join"])
+def test_exception_that_cannot_be_shown_in_a_step(step: str, tmp_path: Path) -> None:
+    body = f"""{BROKEN}
+class A(Worker):
+    DEPS = [Ends]
+    def {step}(self):
+        super().{step}()
+        raise Broken
+class S(VService):
+    TASKS = [A]
+"""
+    with service(tmp_path, body) as process:
+        if step in ("stop", "join"):
+            process.read_until_started()
+            assert process.stop() == 1
+        else:
+            assert process.finish() == 1
+    assert "Ends joined" in process.lines
+    assert TEXT in process.output
+
+
+def test_reload_whose_error_cannot_be_shown(tmp_path: Path) -> None:
+    body = f"""{BROKEN}
+class A(Worker):
+    def reload(self):
+        raise Broken
+class B(Worker):
+    def reload(self):
+        say("B reload")
+class S(VService):
+    TASKS = [A, B]
+"""
+    with service(tmp_path, body) as process:
+        process.read_until_started()
+        process.process.send_signal(signal.SIGHUP)
+        process.read_until("B reload")
+        assert process.stop() == 0
+    assert "ERROR:S:Reload of A failed: <Broken that cannot be shown: RuntimeError>" in (
+        process.lines
+    )
+
+
+def test_log_handler_that_raises(tmp_path: Path) -> None:
+    body = """
+import logging
+class Raises(logging.Handler):
+    def emit(self, record):
+        if record.levelno >= logging.ERROR:
+            raise SystemExit(9)
+class Ends(Idle):
+    def stop(self):
+        super().stop()
+        raise ValueError("stop, too")
+class A(VTask):
+    DEPS = [Ends]
+    def _runloop(self):
+        raise ValueError("no use")
+class S(VService):
+    TASKS = [A, Idle]
+    def initService(self):
+        logging.getLogger().addHandler(Raises())
+"""
+    with service(tmp_path, body) as process:
+        assert process.finish() == 1
+    assert "Ends joined" in process.lines
+    assert "Idle joined" in process.lines
+
+
+# -- the supervising thread always acts ------------------------------------------------------------
+
+
+def test_log_that_nobody_reads(tmp_path: Path) -> None:
+    """Standard error is a pipe that is full, from the start on."""
+    body = """
+class A(Worker):
+    def stop(self):
+        super().stop()
+        say("stop")
+class S(VService):
+    TASKS = [A]
+    def tell_starter(self):
+        say("ready")
+"""
+    reader, writer = os.pipe()
+    size = fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(writer, b"x" * size)
+    argv = [sys.executable, str(script_of(tmp_path, body)), "--level", "INFO"]
+    try:
+        with subprocess.Popen(
+            argv, stdout=subprocess.PIPE, stderr=writer, text=True, env=clean_environment()
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            process.send_signal(signal.SIGTERM)
+            assert process.stdout.read() == "stop\n"
+            assert process.wait() == 0  # only log lines are lost
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def test_log_that_nobody_reads_and_workers_that_write(tmp_path: Path) -> None:
+    body = """
+class Writes(VTask):
+    def _runloop(self):
+        say("begins")
+        while True:
+            self.logger.info("x" * 1000)
+class S(VService):
+    TASKS = [Writes]
+"""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    argv = [sys.executable, str(script_of(tmp_path, body)), "--stop-timeout", "200ms"]
+    try:
+        with subprocess.Popen(
+            argv, stdout=subprocess.PIPE, stderr=writer, text=True, env=clean_environment()
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "begins\n"
+            process.send_signal(signal.SIGTERM)
+            assert process.wait() == 70
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def test_hook_that_hangs_when_a_warning_is_cleared(tmp_path: Path) -> None:
+    body = """
+from sparts.hookspecs import hookimpl
+from sparts.plugins.hooks import PluginHooks
+from sparts.vtask import RestartPolicy
+class Plugin:
+    @hookimpl
+    def sparts_service_change(self, old, new):
+        if (old, new) == ("WARNING", "ALIVE"):
+            say("hangs")
+            threading.Event().wait()
+class A(Worker):
+    RESTART = RestartPolicy("on-failure", first_wait=0.001, window=0.01)
+    failures = 0
+    def _runloop(self):
+        self.failures += 1
+        if self.failures == 1:
+            self.service.wait_ready()
+            raise ValueError("once")
+        super()._runloop()
+class S(VService):
+    TASKS = [A]
+    def initService(self):
+        self.hooks = PluginHooks()
+        self.hooks.register(Plugin(), "hanging plugin")
+"""
+    with service(tmp_path, body, "--stop-timeout", "200ms") as process:
+        process.read_until("^hangs$")
+        process.process.send_signal(signal.SIGUSR1)
+        process.read_until("sparts_service_change")
+        assert process.stop(signal.SIGTERM) == 70
+
+
+def test_vital_check_that_hangs(tmp_path: Path) -> None:
+    body = """
+class S(VService):
+    def initService(self):
+        self.add_check("hangs", self.hang, vital=True)
+    def hang(self):
+        say("asked")
+        threading.Event().wait()
+"""
+    with service(tmp_path, body, WATCHDOG_USEC="20000") as process:
+        process.read_until("^asked$")
+        assert process.stop(signal.SIGTERM) == 0
+    assert process.output.count("asked") == 1
+
+
+@pytest.mark.parametrize("usec", ["-1", "0", "", "text", "9" * 30, "1.5", "٣٠٠٠"])
+def test_watchdog_variable_that_makes_no_sense(usec: str, tmp_path: Path) -> None:
+    with service(tmp_path, "class S(VService): pass", WATCHDOG_USEC=usec) as process:
+        process.read_until("WARNING:S:WATCHDOG_USEC is .* it is ignored")
+        assert process.stop(signal.SIGTERM) == 0
+
+
+def test_watchdog_that_is_to_be_fed_all_the_time(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        variables = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "1"}
+        with service(tmp_path, "class S(VService): pass", **variables) as process:
+            while manager.recv(4096) != b"WATCHDOG=1":
+                pass
+            assert process.stop(signal.SIGTERM) == 0
+    os.environ["WATCHDOG_USEC"] = "1"
+    try:
+        assert systemd.watchdog_interval() == 0.02
+    finally:
+        del os.environ["WATCHDOG_USEC"]
+
+
+def test_preparation_that_hangs(tmp_path: Path) -> None:
+    body = """
+class S(VService):
+    def preprocessOptions(self):
+        say("hangs")
+        threading.Event().wait()
+"""
+    with service(tmp_path, body, "--stop-timeout", "200ms") as process:
+        process.read_until("^hangs$")
+        assert process.stop(signal.SIGTERM) == 70
+    assert "Not stopped, although 0.2 s have passed: preprocessOptions" in process.output
+
+
+def test_restart_whose_new_instance_hangs_when_it_is_made(tmp_path: Path) -> None:
+    body = """
+class S(VService):
+    made = 0
+    def __init__(self, ns):
+        super().__init__(ns)
+        S.made += 1
+        if S.made == 2:
+            say("hangs")
+            threading.Event().wait()
+    def tell_starter(self):
+        self.restart()
+"""
+    with service(tmp_path, body, "--stop-timeout", "200ms") as process:
+        process.read_until("^hangs$")
+        assert process.stop(signal.SIGTERM) == 70
+
+
+def test_task_that_hangs_when_its_start_is_given_up(tmp_path: Path) -> None:
+    body = """
+class A(VTask):
+    LOOPLESS = True
+    def start(self):
+        say("starting")
+        threading.Event().wait()
+    def give_up_start(self):
+        threading.Event().wait()
+class S(VService):
+    TASKS = [A]
+"""
+    with service(tmp_path, body, "--stop-timeout", "200ms") as process:
+        process.read_until("^starting$")
+        assert process.stop(signal.SIGTERM) == 70
+    assert "Not stopped, although 0.2 s have passed: A" in process.output
+
+
+def test_lock_that_c_code_holds_when_the_signal_comes(tmp_path: Path) -> None:
+    """Nothing of Python's can act before C code gives the lock back."""
+    body = """
+import ctypes
+class Selfish(Worker):
+    def _runloop(self):
+        byte = ctypes.create_string_buffer(1)
+        say("holds the lock")
+        ctypes.PyDLL(None).read(int(os.environ["GATE"]), byte, 1)  # PyDLL keeps the lock
+        say("gave it back")
+        super()._runloop()
+class S(VService):
+    TASKS = [Selfish]
+"""
+    reader, writer = os.pipe()
+    argv = [sys.executable, str(script_of(tmp_path, body)), "--stop-timeout", "200ms"]
+    try:
+        for release in (True, False):
+            with subprocess.Popen(
+                argv,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                pass_fds=[reader],
+                env=clean_environment(GATE=str(reader)),
+            ) as process:
+                assert process.stdout is not None
+                while process.stdout.readline() != "holds the lock\n":
+                    pass
+                process.send_signal(signal.SIGTERM)
+                if release:
+                    os.write(writer, b"x")
+                    assert "gave it back" in process.stdout.read()
+                    assert process.wait() == 0
+                else:
+                    with pytest.raises(subprocess.TimeoutExpired):
+                        process.wait(0.5)
+                    process.kill()
+                    assert process.wait() == -signal.SIGKILL
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+# -- what the system does not give -----------------------------------------------------------------
+
+QUEUE = """
+import faulthandler
+from sparts.tasks.queue import QueueTask
+class Q(QueueTask):
+    DRAIN = False
+    def execute(self, item, context):
+        say("begun")
+        self.stop_event.wait()
+    def on_dropped(self, items):
+        say("dropped", len(items))
+def refuse(*args, **kwargs):
+    raise RuntimeError("can't start new thread")
+class Fills(VTask):
+    LOOPLESS = True
+    DEPS = [Q]
+    def start(self):
+        for number in range(21):
+            self.service.tasks.Q.queue.put(number)
+"""
+
+
+def test_stop_without_any_further_thread(tmp_path: Path) -> None:
+    body = f"""{QUEUE}
+class S(VService):
+    TASKS = [Fills]
+    def tell_starter(self):
+        faulthandler.dump_traceback_later = threading.Thread.start = refuse
+"""
+    with service(tmp_path, body) as process:
+        process.read_until("^begun$")
+        process.read_until_started()
+        assert process.stop(signal.SIGTERM) == 0
+    assert "dropped 20" in process.lines
+
+
+def test_hung_stop_without_any_further_thread(tmp_path: Path) -> None:
+    body = f"""{QUEUE}
+class Hangs(Worker):
+    def stop(self):
+        threading.Event().wait()
+class S(VService):
+    TASKS = [Fills, Hangs]
+    def tell_starter(self):
+        faulthandler.dump_traceback_later = threading.Thread.start = refuse
+"""
+    with service(tmp_path, body, "--stop-timeout", "200ms") as process:
+        process.read_until_started()
+        assert process.stop(signal.SIGTERM) == 70
+    assert "Hangs" in process.read_line("CRITICAL:S:Not stopped, although 0.2 s have passed")
+    assert any(line.startswith("dropped ") for line in process.lines)
+
+
+def test_stop_of_a_process_without_memory(tmp_path: Path) -> None:
+    """What the process has mapped is all that it may have: no stack of a thread fits in."""
+    body = f"""{QUEUE}
+import resource
+class S(VService):
+    TASKS = [Fills]
+    def tell_starter(self):
+        pages = int(open("/proc/self/statm").read().split()[0])
+        limit = pages * resource.getpagesize() + 2**20
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        try:
+            threading.Thread(target=int).start()
+        except RuntimeError:
+            say("no threads")
+"""
+    with service(tmp_path, body) as process:
+        process.read_until("no threads")
+        process.read_until_started()
+        assert process.stop(signal.SIGTERM) == 0
+    assert "dropped 20" in process.lines or "dropped 21" in process.lines
+
+
+def test_memory_error_in_the_supervisor(tmp_path: Path) -> None:
+    body = """
+class S(VService):
+    TASKS = [Idle]
+    def tell_starter(self):
+        self.inbox.get = self.get
+        self.inbox.put(("woken",))
+    def get(self, timeout=None):
+        del self.inbox.get
+        raise MemoryError
+"""
+    with service(tmp_path, body) as process:
+        assert process.finish() == 1
+    assert "Idle joined" in process.lines
+    assert "CRITICAL:S:The service itself failed: MemoryError" in process.lines
+
+
+STUCK = """
+import ctypes, faulthandler, sparts.exit_timer, sparts.lifecycle
+sparts.lifecycle.GUARD_GRACE = sparts.exit_timer.STACKS_TIME = 0.1
+class Selfish(VTask):
+    def _runloop(self):
+        say("begins")
+        self.stop_event.wait()
+        ctypes.PyDLL(None).sleep(3600)
+"""
+
+
+def test_interpreter_that_is_stuck_and_nobody_reads_its_stacks(tmp_path: Path) -> None:
+    body = f"""{STUCK}
+class S(VService):
+    TASKS = [Selfish]
+"""
+    reader, writer = os.pipe()
+    size = fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(writer, b"x" * size)
+    argv = [sys.executable, str(script_of(tmp_path, body)), "--stop-timeout", "200ms"]
+    argv += ["--level", "WARNING"]
+    try:
+        with subprocess.Popen(
+            argv, stdout=subprocess.PIPE, stderr=writer, text=True, env=clean_environment()
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "begins\n"
+            process.send_signal(signal.SIGTERM)
+            assert process.wait() == 70
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def test_interpreter_that_is_stuck_without_any_further_thread(tmp_path: Path) -> None:
+    body = f"""{STUCK}
+def refuse(*args, **kwargs):
+    raise RuntimeError("can't start new thread")
+class S(VService):
+    TASKS = [Selfish]
+    def tell_starter(self):
+        faulthandler.dump_traceback_later = sparts.exit_timer.ExitTimer._start = refuse
+"""
+    with service(tmp_path, body, "--stop-timeout", "200ms") as process:
+        process.read_until_started()
+        assert process.stop(signal.SIGTERM) == -signal.SIGALRM
