@@ -7,6 +7,9 @@ import io
 import tokenize
 from pathlib import Path
 
+import pytest
+
+from tests.ecosystem.circles import circles
 from tests.ecosystem.rooms import CORE, ROOT, files, room_of, rooms, run_time_imports
 
 
@@ -64,3 +67,38 @@ def test_no_file_and_no_function_outgrows_the_eye() -> None:
                 if length > 60:
                     too_long.append(f"{path.relative_to(ROOT)}: {node.name} has {length} lines")
     assert too_long == []
+
+
+WITHOUT_CIRCLES = ["sparts-thrift", "sparts-twisted"]
+
+
+@pytest.mark.parametrize("distribution", WITHOUT_CIRCLES)
+def test_no_modules_import_each_other_in_circles(distribution: str) -> None:
+    assert circles(distribution) == []
+
+
+IN_TYPES = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from sparts.acme import {}\n"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("from sparts.acme import other", "from sparts.acme.one import Thing"),
+        ("import sparts.acme.other", IN_TYPES.format("one")),
+        (IN_TYPES.format("other"), "def late():\n    from sparts.acme.one import Thing"),
+    ],
+    ids=["run time", "types", "functions"],
+)
+def test_circles_of_any_kind_of_import_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one: str, other: str
+) -> None:
+    monkeypatch.setattr("tests.ecosystem.circles.ROOT", tmp_path)
+    folder = tmp_path / "sparts-acme" / "src" / "sparts" / "acme"
+    folder.mkdir(parents=True)
+    for name, source in (
+        ("__init__", "from sparts.acme.one import x"),
+        ("one", one),
+        ("other", other),
+    ):
+        (folder / f"{name}.py").write_text(source)
+    assert circles("sparts-acme") == [["sparts.acme.one", "sparts.acme.other"]]
