@@ -44,7 +44,7 @@ _ERROR_SPEC = [
     ),
 ]
 
-SLOW = 0.5
+SLOW = 0.2
 """Milliseconds."""
 
 NOTHING = b""

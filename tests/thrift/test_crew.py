@@ -1,0 +1,79 @@
+"""How many threads of a thrift server are awake: one for short calls, more for those that last."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import pytest
+from sparts.tasks.thrift import NBServerTask
+from sparts.tasks.thrift.engine import Engine
+from sparts.testing.running import ServiceFactory, service_of
+from sparts.vservice import VService
+
+from tests.thrift.echo import HERE, EchoHandler, ask_text, connect, request
+from tests.thrift.test_lone_client import slowly, wait_until
+from tests.thrift.test_nbserver import texts
+
+
+def engine_of(service: VService) -> Engine:
+    engine = service.requireTask(NBServerTask)._engine
+    assert engine is not None
+    return engine
+
+
+def test_one_thread_makes_short_calls_of_many_clients(service_factory: ServiceFactory) -> None:
+    service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)
+    crew = engine_of(service)._crew
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connect(service)) for _ in range(8)]
+        for _ in range(20):
+            for client in clients:
+                client.sendall(request(lambda client: client.send_text("<a>")))
+            for client in clients:
+                assert texts(client, 1) == ["a"]
+        wait_until(lambda: crew._awake == 1)
+
+
+def test_the_clock_of_calls_stands_still_at_rest(service_factory: ServiceFactory) -> None:
+    service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)
+    crew = engine_of(service)._crew
+    with connect(service) as client:
+        for _ in range(3):
+            ask_text(client, "a")
+            wait_until(lambda: not crew._ticking)
+            assert not crew._tick.is_set()
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["unexpected", "expected"])
+def test_a_call_that_lasts_does_not_hold_up_others(
+    known: bool, service_factory: ServiceFactory
+) -> None:
+    service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)
+    handler = service.requireTask(EchoHandler)
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connect(service)) for _ in range(6)]
+        for _ in range(10):
+            handler.go_on.clear()
+            handler.processor.methods["slowly"].slow = known
+            for client in clients[:3]:
+                client.sendall(slowly("<slow>"))
+            for client in clients[3:]:
+                client.sendall(request(lambda client: client.send_text("<quick>")))
+            for client in clients[3:]:
+                assert texts(client, 1) == ["quick"]
+            handler.go_on.set()
+            for client in clients[:3]:
+                assert texts(client, 1) == ["slow"]
+
+
+def test_a_call_that_lasts_is_expected_to_last_again(service_factory: ServiceFactory) -> None:
+    service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)
+    handler = service.requireTask(EchoHandler)
+    method = handler.processor.methods["slowly"]
+    with connect(service) as client:
+        client.sendall(slowly("<a>"))
+        assert handler.entered.acquire(timeout=30)
+        wait_until(lambda: engine_of(service)._crew._awake == 2)  # one more than make calls
+        handler.go_on.set()
+        assert texts(client, 1) == ["a"]
+        wait_until(lambda: method.slow)
