@@ -17,13 +17,15 @@ functions that each return one round's number, in any unit:
                  at_most=0.8, unit="s")
     report.value("wake-ups idle", wakeups, at_most=0, unit="switches")
 
-A missed target is reported, never raised: machines differ, and benchmarks are no tests. Results
-also go to `build/bench/TOPIC.json`, from which the performance page is made.
+A missed target is reported, never raised: machines differ, and benchmarks are no tests. So is a
+ratio that differs from that of another day by more than `bench.runs.MARGIN`. Results also go to
+`build/bench/TOPIC.json` and `bench/days/TOPIC/DAY.json`, from which the performance page is made.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +34,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from bench import runs
 from bench.machine import describe_machine, find_versions
 from bench.measure import DEFAULT_ROUNDS, interleave, per_call
 
@@ -194,6 +197,10 @@ class Report:
                 for result in self.results
             ],
         }
+        for line in runs.differences(contents, runs.runs_of(self.topic)):
+            print(line, flush=True)
+        if "BENCH_ROUNDS" not in os.environ:  # a quick look counts for nothing
+            runs.keep(contents)
         RESULTS.mkdir(parents=True, exist_ok=True)
         path = RESULTS / f"{self.topic}.json"
         path.write_text(json.dumps(contents, indent=2) + "\n", encoding="utf-8")

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench import runs
+
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 
 HEAD = """\
@@ -15,6 +17,7 @@ HEAD = """\
 `make bench` measures and writes this page. Ours and its peers run in turns in one run, on one
 machine; a ratio is ours over theirs, taken round by round: the median, and the least and the most
 over all rounds. A target says how the ratio (or, where there is no peer, the number) should be.
+What has a target is the worst of the runs on the days that are named.
 Numbers without a target are there for comparison.
 
 Absolute numbers tell of the machine, ratios of the software. Measure on yours before you decide
@@ -24,7 +27,7 @@ anything by them: `make bench ONLY=lifecycle` runs one topic.
 
 def write(results: Sequence[Path], page: Path | None = None) -> None:
     """Write the page, docs/performance.md if no other is given, from the files of all topics."""
-    topics = [json.loads(path.read_text(encoding="utf-8")) for path in results]
+    topics = [runs.worst(json.loads(path.read_text(encoding="utf-8"))) for path in results]
     (page or PAGE).write_text("\n".join(_page(topics)) + "\n", encoding="utf-8")
 
 
@@ -63,7 +66,7 @@ def _section(topic: dict[str, Any]) -> Iterator[str]:
     yield (
         f"{machine['implementation']} {machine['python']} on {machine['system']} "
         f"({machine['architecture']}, {machine['cores']} cores, load {machine['load']}), "
-        f"{topic['finished'][:10]}. {versions}.\n"
+        f"{topic['finished'][:10]}{_days(topic['days'])}. {versions}.\n"
     )
     yield "| what | measured (least to most) | target | | details |"
     yield "|---|---|---|---|---|"
@@ -72,6 +75,13 @@ def _section(topic: dict[str, Any]) -> Iterator[str]:
         cells = (_label(result), _measured(result), result["target"], verdict, result["note"])
         yield f"| {' | '.join(map(_cell, cells))} |"
     yield ""
+
+
+def _days(days: int) -> str:
+    """Say on how many days a topic was measured."""
+    if days >= runs.DAYS:
+        return f", the worst of {days} days"
+    return f", {days} of {runs.DAYS} days"
 
 
 def _label(result: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import harness, page, run
+from bench import harness, page, run, runs
 from bench.harness import Report, compare_calls, interleave, per_call
 from bench.machine import find_versions
 
@@ -18,6 +18,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("BENCH_ROUNDS", raising=False)
     for module in (harness, run):
         monkeypatch.setattr(module, "RESULTS", tmp_path / "bench")
+    monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")
     return tmp_path / "bench"
 
 
@@ -144,3 +145,46 @@ def test_the_page_is_written_once_all_is_measured(
     monkeypatch.setattr(page, "PAGE", path)
     assert run.main([]) == 0
     assert path.exists() is written
+
+
+def run_on(day: str, monkeypatch: pytest.MonkeyPatch, ours: float = 1.0) -> None:
+    monkeypatch.setattr("time.strftime", lambda *_: f"{day}T12:00:00Z")
+    with Report("days") as report:
+        report.ratio("calls", [ours], [1.0], peer="other", at_least=1.2)
+        report.value("rest", [ours], unit="switches", at_most=0)
+
+
+def test_a_ratio_that_differs_between_days_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_on("2026-01-01", monkeypatch, 2.06)
+    run_on("2026-01-02", monkeypatch, 2.0)
+    assert "DIFFERS" not in capsys.readouterr().out
+    run_on("2026-01-03", monkeypatch, 1.15)
+    assert "DIFFERS calls / other: 1.15 x, and 2.06 x on 2026-01-01" in capsys.readouterr().out
+
+
+def test_the_page_states_the_worst_of_all_days(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = results.parent / "performance.md"
+    for number, ours in enumerate((1.15, 2.0, 1.8), 1):
+        run_on(f"2026-01-0{number}", monkeypatch, ours)
+        page.write([results / "days.json"], path)
+        assert (f"{number} of 3 days" in path.read_text()) is (number < 3)
+    text = path.read_text()
+    assert "the worst of 3 days" in text
+    assert "| calls / other | 1.15 x | at least 1.2 x | **missed** |" in text
+    assert "| rest | 2 switches | at most 0 switches | **missed** |" in text
+
+
+def test_the_newest_days_are_kept_and_quick_looks_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for number in range(1, 9):
+        run_on(f"2026-01-0{number}", monkeypatch)
+    monkeypatch.setenv("BENCH_ROUNDS", "1")
+    run_on("2026-01-09", monkeypatch)
+    assert [each["finished"][:10] for each in runs.runs_of("days")] == [
+        f"2026-01-0{number}" for number in range(4, 9)
+    ]

@@ -16,7 +16,7 @@ from tests.thrift.test_nbserver import texts
 
 
 def engine_of(service: VService) -> Engine:
-    engine = service.requireTask(NBServerTask)._engine
+    engine: Engine | None = service.requireTask(NBServerTask)._engine
     assert engine is not None
     return engine
 

@@ -5,6 +5,10 @@ does, it hands nothing to others, and no other thread wants the interpreter's lo
 makes 1.7 times as many calls a second as two threads that both wait for events, and half the
 processor time a call (8.9 instead of 16.6 us).
 
+Threads that contend for the lock are slow where two cores are free, as each waits for the other to
+run, and fast where one core does it all: servers with a thread a connection made 26,000 calls a
+second on two free cores, and 60,000 on one that others kept busy.
+
 A call that takes long must not hold up the clients of others. So the leader wakes another thread
 before a call of a method whose last call took long; and a clock that runs only while calls are made
 wakes one where a call turns out to take long. The other threads rest.
