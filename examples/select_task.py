@@ -17,7 +17,7 @@ class Programs(PeriodicTask):
     def execute(self, context: ExecuteContext | None = None) -> None:
         """Run a program for its result, one that fails, and one whose output comes in pieces."""
         loop = self.service.requireTask(SelectTask)
-        done = loop.popen_communicate(["sort"], input="pear\napple\n", text=True).result()
+        done = loop.popen_communicate(["sort"], input="pear\napple\n").result()
         self.logger.info("sorted: %s", done.stdout.split())
         try:
             loop.popen_communicate(["ls", "/no/such/directory"]).result()

@@ -51,7 +51,7 @@ def test_select_example_runs_programs_and_reads_a_socket(tmp_path: Path) -> None
     wanted = {
         "sorted: ['apple', 'pear']",
         "ls ended with status 2",
-        "seq says [b'1', b'2', b'3']",
+        "seq says ['1', '2', '3']",
         "seq ended with status 0",
         "read hello",
     }

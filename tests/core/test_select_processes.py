@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 from sparts.errors import TaskStoppedError
-from sparts.tasks.select import ProcessFailed, ProcessStreamHandler, SelectTask
+from sparts.supervision import RestartPolicy
+from sparts.tasks.select import ProcessFailed, ProcessResult, ProcessStreamHandler, SelectTask
 
 from tests.core.running import make_service, running
 from tests.core.scripts import service as script
@@ -73,7 +74,7 @@ def await_end(pid: int) -> None:
 def test_result_has_output_errors_and_status(task: SelectTask) -> None:
     code = "import sys; print('out'); print('err', file=sys.stderr)"
     done = task.popen_communicate(python(code)).result(SOON)
-    assert (done.stdout, done.stderr, done.returncode) == (b"out\n", b"err\n", 0)
+    assert (done.stdout, done.stderr, done.returncode) == ("out\n", "err\n", 0)
 
 
 def test_text_comes_as_popen_would_give_it(task: SelectTask) -> None:
@@ -89,12 +90,57 @@ def test_output_that_is_no_text_is_an_error_of_the_future(task: SelectTask) -> N
     )
 
 
+def test_output_that_is_no_text_is_replaced_where_nobody_asked(task: SelectTask) -> None:
+    code = "import sys; sys.stdout.buffer.write(b'\\xffgr\\xc3\\xbcn')"
+    assert task.popen_communicate(python(code)).result(SOON).stdout == "\ufffdgr\xfcn"
+    assert task.popen_communicate(python(code), text=False).result(SOON).stdout == (
+        b"\xffgr\xc3\xbcn"
+    )
+    ignored = task.popen_communicate(python(code), errors="ignore").result(SOON)
+    assert ignored.stdout == "gr\xfcn"
+    with pytest.raises(UnicodeDecodeError):
+        task.popen_communicate(python(code), text=True).result(SOON)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"encoding": "no-such"}, {"errors": "no-such"}, {"encoding": "hex"}]
+)
+def test_unknown_encoding_is_an_error_of_the_caller(task: SelectTask, settings: Any) -> None:
+    with pytest.raises(LookupError):
+        task.popen_communicate(["true"], **settings)
+    assert not task.n_children()
+
+
+def test_input_beside_another_standard_input_is_refused(task: SelectTask) -> None:
+    with open(os.devnull) as file:
+        for stdin in (file, file.fileno(), subprocess.DEVNULL):
+            with pytest.raises(ValueError, match="stdin or input"):
+                task.popen_communicate(["cat"], stdin=stdin, input="x")
+    for settings in ({"stdin": subprocess.PIPE}, {"stdin": None}, {}):
+        assert task.popen_communicate(["cat"], input="x", **settings).result(SOON).stdout == "x"
+
+
+def test_pipe_without_input_is_closed(task: SelectTask) -> None:
+    assert task.popen_communicate(["cat"], stdin=subprocess.PIPE).result(SOON).stdout == ""
+
+
+def test_failure_has_its_result_as_before(task: SelectTask) -> None:
+    failed = task.popen_communicate("echo out; exit 3", shell=True).exception(SOON)
+    assert isinstance(failed, ProcessFailed)
+    assert isinstance(failed.result, ProcessResult)
+    assert (failed.result.stdout, failed.result.returncode, failed.killed) == ("out\n", 3, False)
+    failed = task.popen_communicate("kill -9 $$", shell=True).exception(SOON)
+    assert isinstance(failed, ProcessFailed)
+    assert failed.killed
+    assert isinstance(task.popen_communicate(["true"]).result(SOON), ProcessResult)
+
+
 def test_other_status_is_process_failed_with_all_that_was_written(task: SelectTask) -> None:
     code = "import sys; print('out'); print('first\\nlast', file=sys.stderr); sys.exit(3)"
     with pytest.raises(ProcessFailed, match="ended with status 3: last") as caught:
         task.popen_communicate(python(code)).result(SOON)
     error = caught.value
-    assert (error.returncode, error.stdout, error.stderr) == (3, b"out\n", b"first\nlast\n")
+    assert (error.returncode, error.stdout, error.stderr) == (3, "out\n", "first\nlast\n")
     assert error.command == python(code)
 
 
@@ -112,13 +158,14 @@ def test_program_that_does_not_exist_is_an_error_of_the_caller(task: SelectTask)
 def test_large_outputs_come_whole_on_both_streams(task: SelectTask) -> None:
     code = "import sys; sys.stdout.write('o' * 20_000_000); sys.stderr.write('e' * 5_000_000)"
     done = task.popen_communicate(python(code)).result(SOON)
-    assert done.stdout == b"o" * 20_000_000
-    assert done.stderr == b"e" * 5_000_000
+    assert done.stdout == "o" * 20_000_000
+    assert done.stderr == "e" * 5_000_000
 
 
 def test_large_input_goes_in_while_output_comes_out(task: SelectTask) -> None:
     data = os.urandom(3_000_000)
-    assert task.popen_communicate(["cat"], input=data).result(SOON).stdout == data
+    done = task.popen_communicate(["cat"], input=data, text=False).result(SOON)
+    assert done.stdout == data
     assert task.popen_communicate(["cat"], input="text", text=True).result(SOON).stdout == "text"
 
 
@@ -128,7 +175,7 @@ def test_process_that_does_not_read_its_input_ends_all_the_same(task: SelectTask
 
 
 def test_process_without_input_reads_the_end(task: SelectTask) -> None:
-    assert task.popen_communicate(["cat"]).result(SOON).stdout == b""
+    assert task.popen_communicate(["cat"]).result(SOON).stdout == ""
 
 
 def test_process_that_closes_its_streams_early_is_waited_for(task: SelectTask) -> None:
@@ -147,7 +194,7 @@ def test_process_that_closes_its_streams_early_is_waited_for(task: SelectTask) -
     os.close(write)
     with pytest.raises(ProcessFailed) as caught:
         future.result(SOON)
-    assert (caught.value.returncode, caught.value.stdout) == (4, b"out\n")
+    assert (caught.value.returncode, caught.value.stdout) == (4, "out\n")
 
 
 def test_exit_is_reported_although_a_grandchild_keeps_the_pipe_open() -> None:
@@ -182,7 +229,7 @@ def test_flood_that_never_pauses_is_left_after_a_bounded_number_of_pieces(
     with running(Impatient) as service:
         task = service.requireTask(Impatient)
         popen = subprocess.Popen("sleep 1000 & echo $!; read line", shell=True, stdin=-1, stdout=-1)
-        pieces: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        pieces: queue.SimpleQueue[str] = queue.SimpleQueue()
         statuses: queue.SimpleQueue[int] = queue.SimpleQueue()
         ProcessStreamHandler(popen, task, pieces.put, on_exit=statuses.put)
         grandchild = int(pieces.get(timeout=SOON))
@@ -226,7 +273,7 @@ def test_coroutine_awaits_a_process(task: SelectTask) -> None:
     async def main() -> Any:
         return await task.popen_communicate(["echo", "hello"])
 
-    assert asyncio.run(main()).stdout == b"hello\n"
+    assert asyncio.run(main()).stdout == "hello\n"
 
 
 def test_cancelling_the_future_ends_the_process(task: SelectTask) -> None:
@@ -251,8 +298,8 @@ def test_processes_get_sigterm_at_the_stop_and_their_futures_end() -> None:
 
 def test_process_may_end_itself_in_order_at_the_stop() -> None:
     code = "trap 'echo bye; exit 0' TERM; echo ready >&2; while :; do sleep 0.01; done"
-    errors: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    output: list[bytes] = []
+    errors: queue.SimpleQueue[str] = queue.SimpleQueue()
+    output: list[str] = []
     statuses: list[int] = []
     with running(SelectTask) as service:
         popen = subprocess.Popen(
@@ -261,8 +308,8 @@ def test_process_may_end_itself_in_order_at_the_stop() -> None:
         ProcessStreamHandler(
             popen, service.requireTask(SelectTask), output.append, errors.put, statuses.append
         )
-        assert errors.get(timeout=SOON) == b"ready\n"
-    assert (b"".join(output), statuses) == (b"bye\n", [0])
+        assert errors.get(timeout=SOON) == "ready\n"
+    assert ("".join(output), statuses) == ("bye\n", [0])
     assert children() == []
 
 
@@ -270,7 +317,7 @@ def test_process_that_ignores_sigterm_is_killed_with_its_group() -> None:
     class Impatient(SelectTask):
         KILL_AFTER = 0.01
 
-    errors: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    errors: queue.SimpleQueue[str] = queue.SimpleQueue()
     statuses: list[int] = []
     with running(Impatient) as service:
         popen = subprocess.Popen(
@@ -287,15 +334,15 @@ def test_process_that_ignores_sigterm_is_killed_with_its_group() -> None:
 
 
 def test_grandchild_that_ignores_sigterm_is_killed_when_its_parent_has_ended() -> None:
-    errors: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    errors: queue.SimpleQueue[str] = queue.SimpleQueue()
     with running(SelectTask) as service:
         popen = subprocess.Popen(
             "(trap '' TERM; echo $$ >&2; exec sleep 1000) & echo $! >&2; exec sleep 1000",
             shell=True, stdout=-1, stderr=-1, process_group=0,
         )  # fmt: skip
         ProcessStreamHandler(popen, service.requireTask(SelectTask), None, errors.put)
-        lines = b""
-        while lines.count(b"\n") < 2:
+        lines = ""
+        while lines.count("\n") < 2:
             lines += errors.get(timeout=SOON)
     for pid in set(map(int, lines.split())):
         await_end(pid)
@@ -306,14 +353,14 @@ def test_less_time_is_left_to_processes_where_the_stop_has_less() -> None:
         STOP_TIMEOUT = 2.0
         KILL_AFTER = 1000.0
 
-    errors: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    errors: queue.SimpleQueue[str] = queue.SimpleQueue()
     with running(Hasty) as service:
         popen = subprocess.Popen(
             "trap '' TERM; echo ready >&2; sleep 1000; sleep 1000",
             shell=True, stdout=-1, stderr=-1, process_group=0,
         )  # fmt: skip
         ProcessStreamHandler(popen, service.requireTask(Hasty), None, errors.put)
-        assert errors.get(timeout=SOON) == b"ready\n"
+        assert errors.get(timeout=SOON) == "ready\n"
     assert popen.returncode == -9
 
 
@@ -373,18 +420,18 @@ def test_handler_tells_of_output_errors_and_exit_in_the_loop(task: SelectTask) -
     popen = subprocess.Popen("echo out; echo err >&2; exit 5", shell=True, stdout=-1, stderr=-1)
     ProcessStreamHandler(popen, task, note("out"), note("err"), note("exit"))
     events = [seen.get(timeout=SOON) for _ in range(3)]
-    assert {event[:2] for event in events[:2]} == {("out", b"out\n"), ("err", b"err\n")}
+    assert {event[:2] for event in events[:2]} == {("out", "out\n"), ("err", "err\n")}
     assert events[2][:2] == ("exit", 5)
     assert {event[2] for event in events} == {task.threads[0]}
 
 
 def test_output_comes_as_it_is_written_and_nobody_needs_to_listen(task: SelectTask) -> None:
-    output: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    output: queue.SimpleQueue[str] = queue.SimpleQueue()
     popen = subprocess.Popen(["cat"], stdin=-1, stdout=-1)
     ProcessStreamHandler(popen, task, on_stdout=output.put)
     assert popen.stdin is not None
-    for word in (b"one", b"two"):
-        os.write(popen.stdin.fileno(), word)
+    for word in ("one", "two"):
+        os.write(popen.stdin.fileno(), word.encode())
         assert output.get(timeout=SOON) == word
     popen.stdin.close()
     deaf = subprocess.Popen(["head", "-c", "1000000", "/dev/zero"], stdout=-1)
@@ -396,11 +443,11 @@ def test_output_comes_as_it_is_written_and_nobody_needs_to_listen(task: SelectTa
 def test_process_that_has_been_waited_for_already_is_reported(task: SelectTask) -> None:
     popen = subprocess.Popen("echo out; exit 3", shell=True, stdout=-1)
     popen.wait()
-    output: list[bytes] = []
+    output: list[str] = []
     statuses: queue.SimpleQueue[int] = queue.SimpleQueue()
     ProcessStreamHandler(popen, task, output.append, on_exit=statuses.put)
     assert statuses.get(timeout=SOON) == 3
-    assert output == [b"out\n"]
+    assert output == ["out\n"]
 
 
 def test_process_that_comes_too_late_is_killed(task: SelectTask) -> None:
@@ -411,3 +458,45 @@ def test_process_that_comes_too_late_is_killed(task: SelectTask) -> None:
         ProcessStreamHandler(popen, late)
     assert popen.returncode == -9
     assert task.running
+
+
+def test_handler_gives_text_in_its_encoding_or_bytes(task: SelectTask) -> None:
+    """Characters that come in two pieces are put together."""
+    code = "import os\nfor byte in 'gr\xfcn'.encode('{}'): os.write(1, bytes([byte]))"
+
+    def said(written: str, **settings: Any) -> list[Any]:
+        output: list[Any] = []
+        statuses: queue.SimpleQueue[int] = queue.SimpleQueue()
+        popen = subprocess.Popen(python(code.format(written)), stdout=-1)
+        ProcessStreamHandler(popen, task, output.append, None, statuses.put, **settings)
+        assert statuses.get(timeout=SOON) == 0
+        return output
+
+    assert "".join(said("utf-8")) == "gr\xfcn"
+    assert "".join(said("latin-1", encoding="latin-1")) == "gr\xfcn"
+    assert "".join(said("latin-1")) == "gr\ufffdn"
+    assert "".join(said("latin-1", errors="strict")) == "gr"
+    assert b"".join(said("latin-1", text=False)) == b"gr\xfcn"
+
+
+def test_callback_that_raises_does_not_keep_a_process_from_its_end() -> None:
+    """Not even if something else keeps the pipe open."""
+
+    class Restarted(SelectTask):
+        RESTART = RestartPolicy("on-failure", first_wait=0.001)
+        LINGER = 0.01
+
+    def fail(data: str) -> None:
+        pids.put(int(data))
+        raise ValueError("no")
+
+    pids: queue.SimpleQueue[int] = queue.SimpleQueue()
+    statuses: queue.SimpleQueue[int] = queue.SimpleQueue()
+    with running(Restarted) as service:
+        task = service.requireTask(Restarted)
+        popen = subprocess.Popen("sleep 1000 & echo $!; exit 3", shell=True, stdout=-1)
+        popen.wait()  # the output is read after the end
+        ProcessStreamHandler(popen, task, fail, on_exit=statuses.put)
+        assert statuses.get(timeout=SOON) == 3
+        os.kill(pids.get(timeout=SOON), signal.SIGKILL)
+        assert not task.n_children()

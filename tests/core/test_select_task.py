@@ -49,6 +49,17 @@ def test_callback_is_called_in_the_loop_with_what_was_registered(task: SelectTas
         task.unregister_read(one)
 
 
+def test_all_callbacks_of_a_descriptor_are_unregistered_at_once(task: SelectTask) -> None:
+    with pair() as (one, _):
+        for register in (task.register_read, task.register_write, task.register_except):
+            register(one, lambda fd: None)
+        task.unregister_all(one)
+        for unregister in (task.unregister_read, task.unregister_write, task.unregister_except):
+            with pytest.raises(KeyError):
+                unregister(one)
+        task.unregister_all(one)
+
+
 def test_number_of_a_descriptor_will_do(task: SelectTask) -> None:
     called: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     with pair() as (one, other):

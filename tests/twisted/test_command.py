@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import queue
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from sparts.testing.loops import WAIT
 from sparts.testing.running import make_service, running, service_of
 from sparts.testing.waiting import log_of
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 
 Pieces = queue.SimpleQueue[Any]
 
@@ -294,6 +296,130 @@ def test_an_exception_in_a_callback_is_logged_and_ends_nothing() -> None:
         assert task.n_callback_errors() == 2
         assert sum("Error in a callback" in line for line in log.items) == 2
         assert run(task, "echo two").out == [b"two"]
+
+
+class Own(BaseException):
+    """An exception that is no Exception."""
+
+
+@pytest.mark.parametrize("error", [GeneratorExit, CancelledError, asyncio.CancelledError, Own])
+def test_no_exception_of_a_callback_holds_up_the_end(error: type[BaseException]) -> None:
+    def broken(*_: object) -> None:
+        raise error
+
+    with commands() as task:
+        done = task.run("seq 1000", broken, broken, broken).result(WAIT)
+        assert done.returncode == 0
+        assert task.n_callback_errors() == 1001
+        assert task.run("echo two").result(WAIT).stdout == b"two\n"
+
+
+BROKEN = ["sh", "-c", "printf 'gr\\374n\\n'; seq 100000; exit 3"]
+
+
+@pytest.mark.parametrize("by_callback", [True, False])
+def test_output_that_is_no_text_ends_the_future_with_that(by_callback: bool) -> None:
+    with commands() as task:
+        told = Told()
+        callbacks = told.callbacks()
+        if not by_callback:
+            del callbacks["on_stdout"]
+        failed = task.run(BROKEN, **callbacks, encoding="utf-8", errors="strict").exception(WAIT)
+        assert isinstance(failed, UnicodeDecodeError)
+        assert told.end().exitCode == 3
+        assert told.out == (["gr"] if by_callback else [])
+        assert not task.n_running()
+
+
+def test_errors_count_for_output_that_is_kept_too() -> None:
+    command = ["printf", "gr\\374n"]
+    with commands() as task:
+        for errors, wanted in (("replace", "gr\ufffdn"), ("ignore", "grn"),
+                               ("surrogateescape", "gr\udcfcn")):  # fmt: skip
+            done = task.run(command, encoding="utf-8", errors=errors).result(WAIT)
+            assert done.stdout == wanted
+
+
+def test_kept_text_is_cut_between_characters() -> None:
+    class Keeps(CommandTask):
+        MAX_OUTPUT = 3
+
+    with commands(task=Keeps) as task:
+        done = task.run(["printf", "gr\xfc\xfc\xfcn"], encoding="utf-8", errors="strict")
+        assert done.result(WAIT).stdout == "\xfc\xfcn"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"encoding": "no-such"}, {"encoding": "utf-8", "errors": "no-such"}, {"encoding": "hex"}],
+)
+@pytest.mark.parametrize("on_stdout", [None, print])
+def test_unknown_encoding_is_an_error_of_the_caller(settings: Any, on_stdout: Any) -> None:
+    with commands() as task:
+        with pytest.raises(LookupError):
+            task.run("true", on_stdout, **settings)
+        assert not task.started()
+
+
+def test_command_may_be_bytes_or_a_path() -> None:
+    with commands() as task:
+        failed = task.run([b"sh", b"-c", b"exit 3"]).exception(WAIT)
+        assert str(failed) == "\"sh -c 'exit 3'\" ended with status 3"
+        command = task.run([b"caf\xe9", "no-such"])
+        assert isinstance(command.exception(WAIT), FileNotFoundError)
+        assert "no-such" in repr(command)
+        assert task.run(b"echo one").result(WAIT).stdout == b"one\n"
+        assert task.run(Path("/bin/true")).result(WAIT).returncode == 0
+        assert task.started() == task.finished()
+
+
+def test_input_beside_another_standard_input_is_refused() -> None:
+    with commands() as task, pytest.raises(ValueError, match="stdin or input"):
+        task.run("cat", stdin=subprocess.DEVNULL, input=b"x")
+
+
+def test_whatever_goes_wrong_at_the_end_ends_the_future(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no memory, or what it may be")
+
+    monkeypatch.setattr("sparts.tasks.twisted_command.task.outcome_of", fail)
+    with commands() as task:
+        told = Told()
+        with pytest.raises(RuntimeError, match="what it may be"):
+            task.run("true", **told.callbacks()).result(WAIT)
+        assert isinstance(told.end(), ProcessDone)
+
+
+def test_command_has_a_pid_and_takes_signals_from_any_thread() -> None:
+    with commands() as task:
+        command, ends = start_ready(task, "trap 'exit 9' TERM; echo ready; sleep 1000 & wait")
+        assert command.pid is not None
+        assert command.pid in children()
+        assert list(task.outstanding.items()) == [(command, 10.0)]
+        command.signalProcess("TERM")
+        assert ends.get(timeout=WAIT).value.exitCode == 9
+        assert command.exception(WAIT).returncode == 9
+        assert task.outstanding == {}
+        with pytest.raises(ProcessExitedAlready):
+            command.signalProcess("TERM")
+        missing = task.run("/no/such/program")
+        assert missing.pid is None
+        with pytest.raises(ProcessExitedAlready):
+            missing.signalProcess("TERM")
+
+
+def test_command_of_the_reactors_thread_has_its_pid_at_once() -> None:
+    def start() -> tuple[Any, list[int]]:
+        command = task.run("sleep 1000", kill_timeout=7)
+        command.signalProcess("KILL")
+        return command, [command.pid or 0]
+
+    with commands() as task:
+        command, pids = task.loop_task.call(start).result(WAIT)
+        assert pids[0] > 0
+        assert command.exception(WAIT).killed
+    with pytest.raises(ProcessExitedAlready):
+        command.signalProcess("TERM")
 
 
 def test_system_exit_in_a_callback_ends_the_service_with_its_code() -> None:

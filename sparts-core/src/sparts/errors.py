@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sparts.masking import masked
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable
     from logging import Logger
 
@@ -177,7 +178,7 @@ class ProcessFailed(SpartsError):  # noqa: N818 - the established name
 
     def __init__(
         self,
-        command: object,
+        command: Any,
         returncode: int,
         stdout: bytes | str | None = None,
         stderr: bytes | str | None = None,
@@ -192,3 +193,15 @@ class ProcessFailed(SpartsError):  # noqa: N818 - the established name
         self.returncode = returncode
         self.stdout = stdout
         self.stderr = stderr
+
+    @property
+    def result(self) -> subprocess.CompletedProcess[Any]:
+        """What a `subprocess.CompletedProcess` of it would be."""
+        from subprocess import CompletedProcess
+
+        return CompletedProcess(self.command, self.returncode, self.stdout, self.stderr)
+
+    @property
+    def killed(self) -> bool:
+        """Whether a signal ended the process."""
+        return self.returncode < 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import signal
 import subprocess
@@ -11,12 +10,15 @@ from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
 from sparts.errors import LoopStoppedError, ProcessFailed
+from sparts.tasks.children import TextMode, check_input, leads_group, outcome_of, send_signal
+from sparts.tasks.outputs import Decoded, Kept, Raw
 from sparts.tasks.submission import Submission
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
 
+    from sparts.tasks.outputs import Sink
     from sparts.tasks.select import SelectTask
 
 _CHUNK = 65536
@@ -33,11 +35,15 @@ class ProcessStreamHandler:
         popen: a process that was just started; its pipes are the handler's from now on.
         task: whose loop to use. It must not be stopping: `TaskStoppedError`, and the process has
             been killed.
-        on_stdout: called with each piece of output, bytes.
+        on_stdout: called with each piece of output, a string.
         on_stderr: the same for errors.
         on_exit: called once, with the exit status (negative: the signal that killed it), after all
             output; or, if something else keeps the pipes open, ``task.LINGER`` seconds after the
             end of the process.
+        encoding: of the output. With ``text=False`` the pieces are bytes.
+        errors: what is done about output of no such encoding, as of ``bytes.decode``. After such
+            an error ("strict"), the rest of that output is dropped.
+        text: whether the pieces are strings.
         input: what the process reads from its standard input; None leaves that to the caller.
     """
 
@@ -45,21 +51,51 @@ class ProcessStreamHandler:
         self,
         popen: subprocess.Popen[Any],
         task: SelectTask,
-        on_stdout: Callable[[bytes], object] | None = None,
-        on_stderr: Callable[[bytes], object] | None = None,
+        on_stdout: Callable[[Any], object] | None = None,
+        on_stderr: Callable[[Any], object] | None = None,
         on_exit: Callable[[int], object] | None = None,
+        encoding: str | None = None,
+        *,
+        errors: str = "replace",
+        text: bool = True,
         input: bytes | None = None,
+    ) -> None:
+        mode = TextMode(encoding or ("utf-8" if text else None), errors)
+        sinks = [_sink_of(callback, mode) for callback in (on_stdout, on_stderr)]
+        self._start(popen, task, sinks, on_exit, input)
+
+    @classmethod
+    def with_sinks(
+        cls,
+        popen: subprocess.Popen[Any],
+        task: SelectTask,
+        sinks: list[Sink],
+        on_exit: Callable[[int], object],
+        input: bytes | None,
+    ) -> ProcessStreamHandler:
+        """Make a handler that gives the output and the errors, as bytes, to two sinks."""
+        handler = cls.__new__(cls)
+        handler._start(popen, task, sinks, on_exit, input)
+        return handler
+
+    def _start(
+        self,
+        popen: subprocess.Popen[Any],
+        task: SelectTask,
+        sinks: list[Sink],
+        on_exit: Callable[[int], object] | None,
+        input: bytes | None,
     ) -> None:
         self.popen = popen
         self.task = task
         self._on_exit = on_exit
         self._exited = self._ending = False
-        self._leads_group = _leads_group(popen)
-        self._outputs: dict[IO[Any], Callable[[bytes], object]] = {}
+        self._leads_group = leads_group(popen)
+        self._outputs: dict[IO[Any], Sink] = {}
         self._input = memoryview(input) if input is not None and popen.stdin is not None else None
-        for stream, callback in ((popen.stdout, on_stdout), (popen.stderr, on_stderr)):
+        for stream, sink in zip((popen.stdout, popen.stderr), sinks, strict=True):
             if stream is not None:
-                self._outputs[stream] = callback or _ignore
+                self._outputs[stream] = sink
         self._pidfd: int | None = None
         try:
             task.adopt(self)
@@ -109,7 +145,7 @@ class ProcessStreamHandler:
         except OSError:  # the other end of a terminal is gone
             data = b""
         if data:
-            self._outputs[stream](data)
+            self._outputs[stream].feed(data)
             return True
         self._close(stream)
         if self._exited and not self._outputs:
@@ -134,34 +170,40 @@ class ProcessStreamHandler:
         self._forget_pidfd()
         self.popen.wait()
         self._exited = True
+        if self._outputs:  # also if a callback raises
+            linger = self.task.LINGER
+            self.task.call_later(min(linger, 0.1) if self._ending else linger, self._finish)
         for stream in list(self._outputs):
             for _chunk in range(_MOST_AT_EXIT):
                 if not self._readable(stream):
                     break
-        if self._outputs:
-            linger = self.task.LINGER
-            self.task.call_later(min(linger, 0.1) if self._ending else linger, self._finish)
-        else:
+        if not self._outputs:
             self._finish()
 
     def _finish(self) -> None:
-        """Report the end, once."""
+        """Close everything and report the end, once, whatever a callback raises."""
+        with contextlib.ExitStack() as last:
+            last.callback(self._report)
+            last.callback(self.task.release, self)
+            last.callback(self._close_input)
+            for stream in reversed(self._outputs):
+                last.callback(self._close, stream)
+            self._forget_pidfd()
+
+    def _report(self) -> None:
+        status = self.popen.wait()
         on_exit, self._on_exit = self._on_exit, None
-        self._forget_pidfd()
-        for stream in list(self._outputs):
-            self._close(stream)
-        self._close_input()
-        self.task.release(self)
         if on_exit is not None:
-            on_exit(self.popen.wait())
-        else:
-            self.popen.wait()
+            on_exit(status)
 
     def _close(self, stream: IO[Any]) -> None:
-        del self._outputs[stream]
+        sink = self._outputs.pop(stream, None)
+        if sink is None:
+            return
         with contextlib.suppress(KeyError):
             self.task.unregister_read(stream)
         stream.close()
+        sink.end()
 
     def _close_input(self) -> None:
         if self._input is not None and self.popen.stdin is not None:
@@ -179,54 +221,44 @@ class ProcessStreamHandler:
             self._pidfd = None
 
     def _signal(self, number: signal.Signals) -> None:
-        if self.popen.returncode is not None:
-            return
-        try:
-            if self._leads_group:
-                os.killpg(self.popen.pid, number)
-            else:
-                self.popen.send_signal(number)
-        except ProcessLookupError:
-            pass
-        except PermissionError:
-            self.task.logger.warning(
-                "Process %d belongs to somebody else: %s has no effect", self.popen.pid, number.name
-            )
+        send_signal(self.popen, number, self._leads_group, self.task.logger)
 
 
 def communicate(
     task: SelectTask, args: tuple[Any, ...], kwargs: dict[str, Any], input: bytes | str | None
 ) -> Submission:
     """Do what `SelectTask.popen_communicate` says."""
-    kwargs.setdefault("stdin", subprocess.DEVNULL if input is None else subprocess.PIPE)
+    mode = _mode_of(kwargs)
+    check_input(kwargs.get("stdin"), input)
+    data = b"" if input is None and kwargs.get("stdin") == subprocess.PIPE else mode.encode(input)
+    kwargs.setdefault("stdin", subprocess.DEVNULL if data is None else subprocess.PIPE)
+    if kwargs["stdin"] is None and data is not None:
+        kwargs["stdin"] = subprocess.PIPE
     kwargs.setdefault("stdout", subprocess.PIPE)
     kwargs.setdefault("stderr", subprocess.PIPE)
     if not kwargs.get("start_new_session"):
         kwargs.setdefault("process_group", 0)
-    popen: subprocess.Popen[Any] = subprocess.Popen(*args, **kwargs)  # noqa: S603 - that is what it is for
+    popen: subprocess.Popen[bytes] = subprocess.Popen(*args, **kwargs)  # noqa: S603 - that is what it is for
     future = Submission()
-    outputs: list[list[bytes]] = [[], []]
-    decoders = [_decoder(popen.stdout), _decoder(popen.stderr)]
-    data = (
-        input.encode(getattr(popen.stdin, "encoding", "utf-8")) if isinstance(input, str) else input
-    )
+    kept = [Kept(), Kept()]
 
     def ended(returncode: int) -> None:
         if not future.set_running_or_notify_cancel():
             return
+        streams = zip((popen.stdout, popen.stderr), kept, strict=True)
         try:
-            texts = [
-                decode(b"".join(parts)) for decode, parts in zip(decoders, outputs, strict=True)
-            ]
-            if returncode:
-                raise ProcessFailed(popen.args, returncode, *texts)
-            future.set_result(subprocess.CompletedProcess(popen.args, returncode, *texts))
+            outputs = [None if stream is None else mode.decode(sink.value())
+                       for stream, sink in streams]  # fmt: skip
+            outcome = outcome_of(popen.args, returncode, *outputs)
         except Exception as error:
             future.set_exception(error)
+            return
+        if isinstance(outcome, ProcessFailed):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
 
-    handler = ProcessStreamHandler(
-        popen, task, outputs[0].append, outputs[1].append, ended, input=data
-    )
+    handler = ProcessStreamHandler.with_sinks(popen, task, [*kept], ended, data)
 
     def cancelled(future: Future[Any]) -> None:
         if future.cancelled():
@@ -237,22 +269,23 @@ def communicate(
     return future
 
 
-def _decoder(stream: IO[Any] | None) -> Callable[[bytes], Any]:
-    """Return what makes of the bytes of a stream what its Popen was asked for."""
-    if stream is None:
-        return lambda data: None
-    if not isinstance(stream, io.TextIOWrapper):
-        return lambda data: data
-    encoding, errors = stream.encoding, stream.errors or "strict"
-    return lambda data: data.decode(encoding, errors).replace("\r\n", "\n").replace("\r", "\n")
+def _mode_of(kwargs: dict[str, Any]) -> TextMode:
+    """Take what is asked of the output out of the arguments of Popen, which reads bytes then.
+
+    Output is text unless ``text=False``; if nobody asked for that, also what is no text.
+    """
+    asked = [kwargs.pop(name, None) for name in ("text", "universal_newlines")]
+    encoding, errors = kwargs.pop("encoding", None), kwargs.pop("errors", None)
+    if encoding is None and errors is None and not any(asked):
+        mode = TextMode(None) if False in asked else TextMode(errors="replace")
+    else:
+        mode = TextMode(encoding or "utf-8", errors or "strict")
+    mode.check()
+    return mode
 
 
-def _leads_group(popen: subprocess.Popen[Any]) -> bool:
-    try:
-        return os.getpgid(popen.pid) == popen.pid
-    except ProcessLookupError:
-        return False
-
-
-def _ignore(_: bytes) -> None:
-    """Take no notice of output that nobody asked for, so that the process does not wait."""
+def _sink_of(callback: Callable[[Any], object] | None, mode: TextMode) -> Sink:
+    """Make what calls back with output; nothing that nobody asked for makes the process wait."""
+    sink = Raw(callback or (lambda data: None))
+    mode.check()
+    return sink if mode.encoding is None else Decoded(sink, mode)

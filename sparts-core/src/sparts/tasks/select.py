@@ -10,6 +10,7 @@ import selectors
 import threading
 from collections import deque
 from itertools import count
+from subprocess import CompletedProcess as ProcessResult
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     FileDescriptor: TypeAlias = int | HasFileno
     Callback: TypeAlias = Callable[[Any], object]
 
-__all__ = ["ProcessFailed", "ProcessStreamHandler", "SelectTask"]
+__all__ = ["ProcessFailed", "ProcessResult", "ProcessStreamHandler", "SelectTask"]
 
 _NAMES = {selectors.EVENT_READ: "reading", selectors.EVENT_WRITE: "writing"}
 
@@ -132,14 +133,24 @@ class SelectTask(LoopTask):
             with contextlib.suppress(OSError):  # closed already
                 self._except_poll.unregister(number)
 
+    def unregister_all(self, fd: FileDescriptor) -> None:
+        """Call no callback for a descriptor any more, whatever it was registered for, if at all."""
+        for unregister in (self.unregister_read, self.unregister_write, self.unregister_except):
+            with contextlib.suppress(KeyError):
+                unregister(fd)
+
     def popen_communicate(
         self, *args: Any, input: bytes | str | None = None, **kwargs: Any
     ) -> Submission:
         """Run a process, and return the future of its `subprocess.CompletedProcess`.
 
         The arguments are those of `subprocess.Popen`. Unless they say otherwise, the standard input
-        is empty, output and errors are read, and the process leads a group of its own. Cancelling
-        the future ends the process; a coroutine may ``await`` it.
+        is empty, output and errors are read as text, and the process leads a group of its own.
+        Cancelling the future ends the process; a coroutine may ``await`` it.
+
+        Text is UTF-8 unless ``encoding`` is given, and what is no UTF-8 is replaced. With
+        ``encoding``, ``errors`` or ``text=True``, as with Popen, the future ends with a
+        `UnicodeDecodeError` then. ``text=False`` gives bytes.
 
         Args:
             *args: as for Popen.
@@ -148,6 +159,8 @@ class SelectTask(LoopTask):
 
         Raises:
             TaskStoppedError: the task is stopping.
+            ValueError: both ``input`` and a ``stdin`` to read from are given.
+            LookupError: there is no such encoding.
             OSError: the process could not be started. The future instead ends with `ProcessFailed`
                 if the exit status is not 0.
         """

@@ -6,12 +6,13 @@ handle. Here `subprocess.Popen` starts them, and a pidfd tells of their end.
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import os
 import signal
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+from sparts.tasks.children import send_signal
 from sparts.tasks.twisted.reactors import PidReader
 from twisted.internet import error
 from twisted.internet.interfaces import IProcessTransport, IReadDescriptor
@@ -23,8 +24,9 @@ from zope.interface import implementer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sparts.tasks.twisted_command.output import Sink
+    from sparts.tasks.outputs import Sink
 
+_logger = logging.getLogger(__name__)
 _writer: Any = ProcessWriter
 _CHUNK = 65536
 _MOST_AT_EXIT = 256  # chunks that are read at once when a process has ended
@@ -59,6 +61,8 @@ class _Output(Prefixed):
             data = os.read(self._fd, _CHUNK)
         except BlockingIOError:
             return False
+        except OSError:  # the other end of a terminal is gone
+            data = b""
         if data:
             self._sink.feed(data)
             return True
@@ -72,8 +76,10 @@ class _Output(Prefixed):
                 self._reactor.removeReader(self)
             os.close(self._fd)
             self._fd = -1
-            self._sink.end()
-            self._closed()
+            try:
+                self._sink.end()
+            finally:
+                self._closed()
 
     def connectionLost(self, reason: Failure) -> None:  # noqa: N802 - Twisted's name
         if reason.check(error.ConnectionDone):  # a hang-up, without anything to read
@@ -100,7 +106,7 @@ class CommandTransport:
 
     def __init__(
         self,
-        arguments: list[str],
+        arguments: list[str | bytes],
         sinks: list[Sink],
         settings: dict[str, Any],
         opens_stdin: bool,
@@ -280,9 +286,7 @@ class CommandTransport:
         self._ended()
 
     def _signal(self, number: signal.Signals) -> None:
-        if self.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, number)
+        send_signal(self._popen, number, group=True, logger=_logger)
 
 
 def reason_of(returncode: int) -> Failure:

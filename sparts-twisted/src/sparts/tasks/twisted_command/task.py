@@ -6,25 +6,28 @@ import os
 import pwd
 import shlex
 import subprocess
+import threading
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sparts.counters import CallbackCounter, counter
-from sparts.errors import LoopStoppedError, ProcessFailed, TaskStoppedError
+from sparts.errors import LoopStoppedError, TaskStoppedError
 from sparts.option_types import duration
 from sparts.options import option
+from sparts.tasks.children import TextMode, check_input, describe, outcome_of
+from sparts.tasks.outputs import Decoded, Kept, Lines, Raw
 from sparts.tasks.twisted import TwistedTask
-from sparts.tasks.twisted_command.output import Decoded, Kept, Lines, Raw
 from sparts.tasks.twisted_command.process import CommandTransport, reason_of
+from twisted.internet.error import ProcessExitedAlready
 from twisted.python import threadable
 from twisted.python.failure import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sparts.tasks.twisted_command.output import Sink
+    from sparts.tasks.outputs import Sink
     from sparts.vservice import VService
 
     OnOutput = Callable[[CommandTransport, Any], object]
@@ -36,17 +39,52 @@ class Command(Future["subprocess.CompletedProcess[Any]"]):
 
     The result is a `subprocess.CompletedProcess`, with the output that no callback took.
     `ProcessFailed`: it ended otherwise than with status 0. `OSError`: it could not be started.
-    Cancelling it ends the process, by SIGTERM and SIGKILL.
+    `UnicodeDecodeError`: its output is no text of the encoding. Cancelling it ends the process, by
+    SIGTERM and SIGKILL.
 
     Attributes:
         arguments: what runs.
         transport: the process, once it has been started; None before.
     """
 
-    def __init__(self, arguments: list[str]) -> None:
+    def __init__(self, task: CommandTask, arguments: list[str | bytes]) -> None:
         super().__init__()
         self.arguments = arguments
         self.transport: CommandTransport | None = None
+        self._task = task
+        self._started = threading.Event()
+        self.add_done_callback(lambda _: self._started.set())
+
+    @property
+    def pid(self) -> int | None:
+        """The number of the process, from any thread; waits until it has been started.
+
+        None if it could not be.
+        """
+        self._started.wait()
+        return None if self.transport is None else self.transport.pid
+
+    def signalProcess(self, signalID: str | int) -> None:  # noqa: N802, N803 - Twisted's
+        """Send a signal to its process group: ``"TERM"``, ``"KILL"``, ``"INT"``, or a number.
+
+        From any thread; waits until the signal has been sent. ProcessExitedAlready: it has ended,
+        or could not be started.
+        """
+        self._started.wait()
+        if self.transport is None:
+            raise ProcessExitedAlready
+        if threadable.isInIOThread():
+            self.transport.signalProcess(signalID)
+            return
+        try:
+            self._task.loop_task.call(self.transport.signalProcess, signalID).result()
+        except LoopStoppedError:
+            raise ProcessExitedAlready from None
+
+    def begun(self, transport: CommandTransport) -> None:
+        """Note that the process has been started; called by the task."""
+        self.transport = transport
+        self._started.set()
 
     def end(self, outcome: Any) -> None:
         """End with a result or an exception, unless it was cancelled; called by the task."""
@@ -58,7 +96,7 @@ class Command(Future["subprocess.CompletedProcess[Any]"]):
             self.set_result(outcome)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {shlex.join(self.arguments)!r} {self._state.lower()}>"
+        return f"<{type(self).__name__} {describe(self.arguments)!r} {self._state.lower()}>"
 
 
 @dataclass
@@ -66,13 +104,15 @@ class _Run:
     """What `CommandTask.run` was asked for."""
 
     command: Command
+    takers: list[Sink]
+    """What takes its output and its errors: `Kept` where no callback does."""
     sinks: list[Sink]
+    """What makes text of them before, if it is wanted."""
     on_exit: OnExit | None
     settings: dict[str, Any]
     opens_stdin: bool
     input: bytes | None
     kill_timeout: float | None
-    encoding: str | None
 
 
 class CommandTask(TwistedTask):
@@ -87,13 +127,14 @@ class CommandTask(TwistedTask):
     MAX_LINE: int = 65536
     """Bytes of the longest line that is given as a whole."""
     MAX_OUTPUT: int = 1 << 20
-    """Bytes of the output that no callback takes, and of such errors, that are kept: the last."""
+    """Bytes (of text, characters) of the output that no callback takes, and of such errors, that
+    are kept: the last."""
     LINGER: float = 1.0
     """Seconds that the output of a process is read after its end, if others keep it open."""
 
     kill_timeout = option(
         type=duration,
-        default=5.0,
+        default=10.0,
         metavar="DURATION",
         help="how long after SIGTERM a process gets SIGKILL, when the task stops",
         advanced=True,
@@ -110,9 +151,14 @@ class CommandTask(TwistedTask):
         # In the reactor's thread: what runs, with the seconds from SIGTERM to SIGKILL.
         self._runs: dict[CommandTransport, tuple[_Run, float]] = {}
 
+    @property
+    def outstanding(self) -> dict[Command, float]:
+        """The commands that run now, with the seconds from SIGTERM to SIGKILL; from any thread."""
+        return {run.command: grace for run, grace in list(self._runs.values())}
+
     def run(
         self,
-        command: str | Sequence[str | os.PathLike[str]],
+        command: str | bytes | os.PathLike[str] | Sequence[str | bytes | os.PathLike[str]],
         on_stdout: OnOutput | None = None,
         on_stderr: OnOutput | None = None,
         on_exit: OnExit | None = None,
@@ -147,38 +193,44 @@ class CommandTask(TwistedTask):
             stdin: ``subprocess.PIPE`` for a transport that can ``write``; None: nothing to read.
             input: what it reads from its standard input.
             encoding: of its output, which is text then; None: bytes.
-            errors: what is done about output of no such encoding; see ``bytes.decode``.
+            errors: what is done about output of no such encoding; see ``bytes.decode``. With
+                "strict" the rest of that output is dropped, and the future ends with the error.
 
         Raises:
             TaskStoppedError: the task is stopping, or has stopped.
-            ValueError: there is nothing to run, or no such user.
+            ValueError: there is nothing to run, or no such user; or both input and another
+                standard input are given.
+            LookupError: there is no such encoding.
         """
         if self.stop_event.is_set():
             raise self._too_late()
-        future = Command(_arguments_of(command))
-        sinks = [
-            self._sink(future, on, line_buffered, encoding, errors) for on in (on_stdout, on_stderr)
-        ]
-        data = input.encode(encoding or "utf-8") if isinstance(input, str) else input
+        future = Command(self, _arguments_of(command))
+        text = TextMode(encoding, errors)
+        text.check()
+        check_input(stdin, input)
+        takers = [self._taker(future, on, line_buffered, text) for on in (on_stdout, on_stderr)]
+        sinks: list[Sink] = [Decoded(taker, text) if encoding else taker for taker in takers]
+        data = text.encode(input)
         opens = data is not None or _is_pipe(stdin)
         settings = {"env": env, "cwd": cwd, **_identity(user, group)}
-        run = _Run(future, sinks, on_exit, settings, opens, data, kill_timeout, encoding)
-        if self.loop_task.open and threadable.isInIOThread():
-            self._start(run)
-        else:
-            self._call(partial(self._start, run), future)
+        run = _Run(future, takers, sinks, on_exit, settings, opens, data, kill_timeout)
+        self._call(run)
         return future
 
-    def _call(self, start: Callable[[], None], command: Command) -> None:
+    def _call(self, run: _Run) -> None:
         """Start a command in the reactor's thread, which may end before."""
+        if self.loop_task.open and threadable.isInIOThread():
+            self._start(run)
+            return
 
         def ended(call: Future[None]) -> None:
             error = call.exception()
             if error is not None:
-                command.end(self._too_late() if isinstance(error, LoopStoppedError) else error)
+                stopped = isinstance(error, LoopStoppedError)
+                run.command.end(self._too_late() if stopped else error)
 
         try:
-            self.loop_task.call(start).add_done_callback(ended)
+            self.loop_task.call(self._start, run).add_done_callback(ended)
         except LoopStoppedError:
             raise self._too_late() from None
 
@@ -187,18 +239,15 @@ class CommandTask(TwistedTask):
 
     # -- in the reactor's thread -------------------------------------------------------------------
 
-    def _sink(
-        self, future: Command, on: OnOutput | None, by_line: bool, encoding: str | None, errors: str
-    ) -> Sink:
+    def _taker(self, future: Command, on: OnOutput | None, by_line: bool, text: TextMode) -> Sink:
+        is_text = text.encoding is not None
         if on is None:
-            return Kept(self.MAX_OUTPUT)
+            return Kept(self.MAX_OUTPUT, is_text)
 
         def give(data: Any) -> None:
             self._call_back(on, future.transport, data)
 
-        text = encoding is not None
-        sink: Sink = Lines(give, self.MAX_LINE, text) if by_line else Raw(give)
-        return sink if encoding is None else Decoded(sink, encoding, errors)
+        return Lines(give, self.MAX_LINE, is_text) if by_line else Raw(give)
 
     def _start(self, run: _Run) -> None:
         if run.command.cancelled():
@@ -215,7 +264,7 @@ class CommandTask(TwistedTask):
         except Exception as error:  # a fault of what shall run, or of who it shall run as
             self._tell(run, Failure(error), error)
             return
-        run.command.transport = transport
+        run.command.begun(transport)
         grace: float = self.kill_timeout if run.kill_timeout is None else run.kill_timeout
         self._runs[transport] = run, grace
         run.command.add_done_callback(partial(self._cancelled, transport, grace))
@@ -235,21 +284,30 @@ class CommandTask(TwistedTask):
         assert transport is not None  # noqa: S101 - it has run
         del self._runs[transport]
         status = transport.returncode or 0
-        outputs = [self._kept(run, sink) for sink in run.sinks]
-        arguments = run.command.arguments
-        outcome: Any = subprocess.CompletedProcess(arguments, status, *outputs)
-        if status:
-            outcome = ProcessFailed(shlex.join(arguments), status, *outputs)
+        outcome: Any
+        try:
+            outcome = self._outcome(run, status)
+        except Exception as error:  # whatever it is, the end is told
+            outcome = error
         self._tell(run, reason_of(status), outcome)
 
-    def _kept(self, run: _Run, sink: Sink) -> bytes | str | None:
-        if not isinstance(sink, Kept):
+    def _outcome(self, run: _Run, status: int) -> Any:
+        for sink in run.sinks:
+            if isinstance(sink, Decoded) and sink.error is not None:
+                return sink.error
+        arguments = run.command.arguments
+        command = describe(arguments) if status else arguments
+        return outcome_of(command, status, *(self._kept(run, taker) for taker in run.takers))
+
+    def _kept(self, run: _Run, taker: Sink) -> bytes | str | None:
+        if not isinstance(taker, Kept):
             return None
-        if sink.dropped:
-            self.logger.warning("%r wrote much: its first %d bytes were not kept",
-                                run.command, sink.dropped)  # fmt: skip
-        data = sink.value()
-        return data if run.encoding is None else data.decode(run.encoding, "replace")
+        value: bytes | str = taker.value()
+        if taker.dropped:
+            what = "characters" if isinstance(value, str) else "bytes"
+            self.logger.warning("%r wrote much: its first %d %s were not kept",
+                                run.command, taker.dropped, what)  # fmt: skip
+        return value
 
     def _tell(self, run: _Run, reason: Failure, outcome: Any) -> None:
         self.finished.increment()
@@ -262,7 +320,7 @@ class CommandTask(TwistedTask):
             callback(*arguments)
         except (SystemExit, KeyboardInterrupt) as error:
             self.loop_task.exit_asked(error)
-        except Exception:
+        except BaseException:  # it must not reach the reactor, which would read no more
             self.n_callback_errors.increment()
             self.logger.exception("Error in a callback of a command")
 
@@ -303,8 +361,14 @@ class CommandTask(TwistedTask):
             transport.kill_at_once()
 
 
-def _arguments_of(command: str | Sequence[str | os.PathLike[str]]) -> list[str]:
-    parts = shlex.split(command) if isinstance(command, str) else command
+def _arguments_of(
+    command: str | bytes | os.PathLike[str] | Sequence[str | bytes | os.PathLike[str]],
+) -> list[str | bytes]:
+    parts: Sequence[str | bytes | os.PathLike[str]]
+    if isinstance(command, str | bytes):
+        parts = shlex.split(os.fsdecode(command))
+    else:
+        parts = [command] if isinstance(command, os.PathLike) else command
     if not parts:
         raise ValueError("There is no command to run.")
     return [os.fspath(part) for part in parts]

@@ -1,4 +1,4 @@
-"""What becomes of the output of a command: lines or pieces, text or bytes, handed on or kept."""
+"""What becomes of the output of a process: lines or pieces, text or bytes, handed on or kept."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from sparts.tasks.children import TextMode
 
 
 class Sink(Protocol):
@@ -23,26 +25,39 @@ class Sink(Protocol):
 class Decoded:
     """Makes text of bytes, whole characters at a time, for another sink.
 
+    After bytes that are no text, and are an error, everything is dropped, so that the process can
+    write on.
+
     Args:
         sink: what takes the text.
-        encoding: of the bytes.
-        errors: what is done about others, as ``bytes.decode`` takes it.
+        text: the encoding, which is not None.
     """
 
-    def __init__(self, sink: Sink, encoding: str, errors: str) -> None:
+    def __init__(self, sink: Sink, text: TextMode) -> None:
         self._sink = sink
-        self._decode = codecs.getincrementaldecoder(encoding)(errors).decode
+        self._decode = codecs.getincrementaldecoder(str(text.encoding))(text.errors).decode
+        self.error: UnicodeDecodeError | None = None
+        """What was no text."""
 
     def feed(self, data: bytes) -> None:
         """See `Sink`."""
-        if text := self._decode(data):
-            self._sink.feed(text)
+        self._feed(data, False)
 
     def end(self) -> None:
         """See `Sink`."""
-        if text := self._decode(b"", True):
-            self._sink.feed(text)
+        self._feed(b"", True)
         self._sink.end()
+
+    def _feed(self, data: bytes, final: bool) -> None:
+        if self.error is not None:
+            return
+        try:
+            text = self._decode(data, final)
+        except UnicodeDecodeError as error:
+            self.error = error
+            text = error.object[: error.start].decode(error.encoding, "ignore")
+        if text:
+            self._sink.feed(text)
 
 
 class Raw:
@@ -108,24 +123,26 @@ class Lines:
 
 
 class Kept:
-    """Keeps the last bytes of the output.
+    """Keeps the last part of the output.
 
     Args:
-        most: how many.
+        most: how many bytes or, of text, characters; None: all.
+        text: whether the output is text, or bytes.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int | None = None, text: bool = False) -> None:
         self._most = most
-        self._pieces: deque[bytes] = deque()
+        self._empty: Any = "" if text else b""
+        self._pieces: deque[Any] = deque()
         self._size = 0
         self.dropped = 0
-        """How many bytes were not kept."""
+        """How much was not kept."""
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: Any) -> None:
         """See `Sink`."""
         self._pieces.append(data)
         self._size += len(data)
-        while self._size > self._most:
+        while self._most is not None and self._size > self._most:
             first = self._pieces.popleft()
             over = min(len(first), self._size - self._most)
             if over < len(first):
@@ -136,6 +153,6 @@ class Kept:
     def end(self) -> None:
         """See `Sink`."""
 
-    def value(self) -> bytes:
+    def value(self) -> Any:
         """Return what was kept."""
-        return b"".join(self._pieces)
+        return self._empty.join(self._pieces)
