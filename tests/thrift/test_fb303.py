@@ -93,6 +93,15 @@ def test_expression_of_a_client_does_not_freeze_the_process() -> None:
             assert ask(r"([\w.]+)+-") == {}
 
 
+def test_text_that_utf8_cannot_encode_is_told_all_the_same() -> None:
+    with asked() as (service, client):
+        service.registerWarning("caf\udce9")
+        service.setExportedValue("file\udce9", "x\udce9")
+        assert client.getStatusDetails() == r"caf\udce9"
+        assert client.getExportedValues() == {r"file\udce9": r"x\udce9"}
+        assert client.getExportedValue("none") == ""
+
+
 class Stuck(VTask):
     """Has a counter that does not tell its value until it is let go."""
 

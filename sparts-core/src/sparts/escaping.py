@@ -24,5 +24,10 @@ def lines(text: str) -> str:
     return _in_lines.sub(_escape, text)
 
 
+def encodable(text: str) -> str:
+    """Return a text that UTF-8 can encode: halves of UTF-16 pairs, as of file names, escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def _escape(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode("ascii")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sparts.asking import Asking
 from sparts.errors import SpartsError, message_of
+from sparts.escaping import encodable
 from sparts.inbox import Message
 from sparts.patterns import matcher
 from sparts.states import ServiceStatus
@@ -84,7 +85,7 @@ class FB303:
 
     def getStatusDetails(self) -> str:  # noqa: N802
         """Return why the status is what it is, for a person; ``""`` when all is well."""
-        return self._ask("checks", self.service.status_details)
+        return encodable(self._ask("checks", self.service.status_details))
 
     def aliveSince(self) -> int:  # noqa: N802
         """Return when the service was made, in seconds since the epoch."""
@@ -123,11 +124,12 @@ class FB303:
 
     def getExportedValues(self) -> dict[str, str]:  # noqa: N802
         """Return all exported values."""
-        return {key: str(value) for key, value in self.service.getExportedValues().items()}
+        values = self.service.getExportedValues()
+        return {encodable(key): encodable(str(value)) for key, value in values.items()}
 
     def getExportedValue(self, key: str) -> str:  # noqa: N802
         """Return an exported value; ``""`` if there is none."""
-        return str(self.service.getExportedValue(key))
+        return encodable(str(self.service.getExportedValue(key)))
 
     def getSelectedExportedValues(self, keys: Iterable[str]) -> dict[str, str]:  # noqa: N802
         """Return those of the exported values that there are."""
@@ -208,7 +210,7 @@ def _whole(value: float) -> int:
 def _text(value: Any) -> str:
     if value is None:
         return ""
-    return value if isinstance(value, str) else json.dumps(value)
+    return encodable(value) if isinstance(value, str) else json.dumps(value)
 
 
 def _profile(yappi: Any, wait: Callable[[], object]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from prometheus_client.registry import Collector
 from sparts.errors import describe
+from sparts.escaping import encodable
 from sparts.masking import masked
 from sparts.stacks import format_threads
 from sparts.tasks.tornado.access import wrong_host
@@ -106,7 +107,7 @@ class Handler(RequestHandler):
     def tell(self, text: str) -> None:
         """Answer with a line of text."""
         self.set_header("Content-Type", "text/plain; charset=utf-8")
-        self.finish(text.rstrip("\n") + "\n")
+        self.finish(encodable(text).rstrip("\n") + "\n")
 
     def tell_json(self, found: Any) -> None:
         """Answer with JSON."""
