@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparts.clock import CallingCondition, timeout_of
 from sparts.tasks.asyncio import AsyncioTask
+from sparts.tasks.forms import fitting
 from sparts.tasks.periodic import ExecuteContext, PeriodicTask, TryLater
 from sparts.tasks.runs import Runs
 
@@ -54,7 +55,7 @@ class AsyncPeriodicTask(AsyncioTask, PeriodicTask):
         run.context.begin()
         try:
             try:
-                result = await self.execute(run.context)
+                result = await fitting(self.execute, 1)(run.context)
             finally:
                 self._took(run, self.clock.monotonic() - began)
         except TryLater as later:

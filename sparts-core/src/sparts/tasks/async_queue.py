@@ -13,6 +13,7 @@ from sparts.options import option
 from sparts.tasks.async_backlog import AsyncMemoryBacklog
 from sparts.tasks.asyncio import AsyncioTask
 from sparts.tasks.backlog import AsyncBacklog
+from sparts.tasks.forms import fitting
 from sparts.tasks.queue import ExecuteContext, QueueTask, TryLater
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class AsyncQueueTask(AsyncioTask, QueueTask[Item, Result]):
 
     async def run(self) -> None:
         """Work on items until the task is told to stop and, if ``DRAIN``, none is left."""
-        queue, execute = self.queue, self.execute
+        queue, execute = self.queue, fitting(self.execute, 2)
         assert isinstance(queue, AsyncBacklog)  # noqa: S101 - as initTask has made sure
         success, succeeded = self._overridden("work_success"), self._finisher()
         late_error: BaseException | None = None

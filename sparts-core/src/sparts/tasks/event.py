@@ -8,6 +8,7 @@ from sparts.clock import SYSTEM, Clock
 from sparts.context import ExecuteContext
 from sparts.counters import SampleType, counter, samples
 from sparts.errors import FATAL, TryLater, UsageError, describe
+from sparts.tasks.forms import fitting
 from sparts.tasks.runs import Run, Runs, Worker
 from sparts.vtask import VTask
 
@@ -117,13 +118,14 @@ class EventTask(VTask):
 
     def _work(self, worker: Worker) -> None:
         runs, clock = self._runs, self.clock
+        execute = fitting(self.execute, 1)
         count, took = self.n_iterations.increment, self.execute_duration_ms.add
         while (run := runs.next(worker, clock)) is not None:
             began = clock.monotonic()
             run.context.begin(self)
             try:
                 try:
-                    result = self.execute(run.context)
+                    result = execute(run.context)
                 finally:
                     seconds = clock.monotonic() - began
                     count()

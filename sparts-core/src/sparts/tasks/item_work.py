@@ -10,6 +10,7 @@ from sparts.errors import FATAL, TryLater, describe, text_of
 from sparts.generic import Generic
 from sparts.option_types import Expected
 from sparts.options import option
+from sparts.tasks.forms import fitting
 from sparts.vtask import VTask
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class ItemWork(VTask, Generic[Item, Result]):
 
     def _runloop(self) -> None:
         """Work on items until the task is told to stop and, if ``DRAIN``, none is left."""
-        take, execute = self.queue.take, self.execute
+        take, execute = self.queue.take, fitting(self.execute, 2)
         success, succeeded = self._overridden("work_success"), self._finisher()
         late_error: BaseException | None = None
         try:

@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from sparts.errors import TaskStoppedError
+from sparts.tasks.forms import fitting
 from sparts.tasks.periodic import ExecuteContext, PeriodicTask, TryLater
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class PollerTask(PeriodicTask):
 
     def execute(self, context: ExecuteContext | None = None) -> Any:
         """Fetch the value, tell if it has changed, and return it."""
-        new = self.fetch()
+        new = fitting(self.fetch, 1)(context)
         self._note_fetched(new)
         if self._told != new:
             self.onValueChanged(self._told, new)

@@ -1,0 +1,322 @@
+"""What queue and periodic tasks of sparts 0.7 did, and services rely on."""
+
+from __future__ import annotations
+
+import functools
+import queue
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+from sparts.collections import Duplicate, UniqueQueue
+from sparts.context import ExecuteContext
+from sparts.errors import TaskStoppedError
+from sparts.tasks.async_periodic import AsyncPeriodicTask
+from sparts.tasks.async_queue import AsyncQueueTask
+from sparts.tasks.event import EventTask
+from sparts.tasks.periodic import PeriodicTask
+from sparts.tasks.poller import PollerTask
+from sparts.tasks.queue import QueueTask, TryLater
+from sparts.testing.clock import TurnableClock
+
+from tests.core.queue_tasks import SOON, Echo, Gated
+from tests.core.running import running
+
+
+class ByHand(Gated):
+    """Has no workers: the test takes its items."""
+
+    WORKERS = 0
+
+
+def test_map_returns_a_list_in_the_order_of_the_items() -> None:
+    with running(Echo) as service:
+        assert service.requireTask(Echo).map(iter("cab"), SOON) == ["c", "a", "b"]
+
+
+def test_items_are_taken_out_by_hand() -> None:
+    with running(ByHand) as service:
+        backlog = service.requireTask(ByHand).queue
+        backlog.put(1)
+        backlog.put(2)
+        assert [backlog.get(), backlog.get_nowait()] == [1, 2]
+        for take in (backlog.get_nowait, lambda: backlog.get(timeout=0.01)):
+            with pytest.raises(queue.Empty):
+                take()
+        backlog.task_done()
+        backlog.task_done()
+        backlog.join()
+        with pytest.raises(ValueError, match="more often than get"):
+            backlog.task_done()
+
+
+def test_submitted_item_that_is_taken_by_hand_brings_its_context() -> None:
+    with running(ByHand) as service:
+        task = service.requireTask(ByHand)
+        future = task.submit("item")
+        context = task.queue.get(timeout=SOON)
+        assert context.item == "item"
+        assert not future.cancel()
+        context.set_result("done")
+        assert future.result(SOON) == "done"
+
+
+def test_taking_by_hand_waits_for_an_item_and_ends_at_the_stop() -> None:
+    class Calling(QueueTask):
+        def execute(self, item: Any, context: ExecuteContext) -> Any:
+            return item()
+
+    with running(ByHand, Calling) as service:
+        backlog, other = service.requireTask(ByHand).queue, service.requireTask(Calling)
+        first = other.submit(functools.partial(backlog.get, timeout=SOON))
+        backlog.put("late")
+        assert first.result(SOON) == "late"
+        ended = other.submit(backlog.get)
+    assert isinstance(ended.exception(SOON), TaskStoppedError)
+
+
+def test_try_later_without_a_time_comes_back_at_once() -> None:
+    class Standing(Gated):
+        clock = TurnableClock()
+
+    with running(Standing) as service:
+        task = service.requireTask(Standing)
+        future = task.submit("item")
+        for attempt in range(1, 5):
+            assert task.began.get(timeout=SOON).attempt == attempt
+            task.gate.put(TryLater() if attempt < 4 else "done")
+        assert future.result(SOON) == "done"
+
+
+class Noting(Gated):
+    """Notes the ends of its items."""
+
+    MAX_ATTEMPTS = 2
+
+    def initTask(self) -> None:  # noqa: N802
+        super().initTask()
+        self.notes: list[Any] = []
+
+    def work_success(self, context: ExecuteContext, result: Any) -> None:
+        self.notes.append(("success", context.item, result))
+
+    def work_retry(self, context: ExecuteContext) -> None:
+        self.notes.append(("retry", context.item, context.attempt))
+
+    def work_fail(self, context: ExecuteContext, exception: BaseException) -> None:
+        self.notes.append(("fail", context.item, str(exception)))
+
+    def work_done(self, context: ExecuteContext) -> None:
+        self.notes.append(("done", context.item))
+
+
+def test_ends_of_items_are_told_before_their_futures_end() -> None:
+    with running(Noting) as service:
+        task = service.requireTask(Noting)
+        for item, outcomes, notes in (
+            ("good", [1], [("success", "good", 1)]),
+            ("bad", [ValueError("no")], [("fail", "bad", "no")]),
+            ("late", [TryLater(), 2], [("retry", "late", 2), None, ("success", "late", 2)]),
+            ("never", [TryLater("x")] * 2, [("retry", "never", 2), None, ("fail", "never", "x")]),
+        ):
+            task.notes.clear()
+            future = task.submit(item)
+            for outcome in outcomes:
+                task.gate.put(outcome)
+            future.exception(SOON)
+            wanted = [note or ("done", item) for note in notes]
+            assert task.notes == [*wanted, ("done", item)]
+
+
+def test_hook_of_an_end_that_fails_does_not_lose_the_outcome() -> None:
+    class Broken(Noting):
+        def work_done(self, context: ExecuteContext) -> None:
+            raise RuntimeError("hook broken")
+
+    with running(Broken) as service:
+        task = service.requireTask(Broken)
+        task.gate.put("done")
+        assert task.submit("item").result(SOON) == "done"
+        task.gate.put(ValueError("no"))
+        assert isinstance(task.submit("item").exception(SOON), ValueError)
+
+
+@pytest.mark.parametrize(
+    ("make", "order"),
+    [(queue.LifoQueue, "cba"), (queue.PriorityQueue, "abc"), (queue.Queue, "bac")],
+)
+def test_queue_of_ones_own_gives_the_order(make: Callable[[], Any], order: str) -> None:
+    class Ordered(Gated):
+        def _makeQueue(self) -> Any:  # noqa: N802
+            self.own = make()
+            return self.own
+
+    with running(Ordered) as service:
+        task = service.requireTask(Ordered)
+        task.queue.put("0")
+        task.begun()
+        for put, item in zip(
+            (task.queue.put, task.submit, task.own.put), order_of(order), strict=True
+        ):
+            put(item)
+        for _ in range(4):
+            task.gate.put(None)
+        assert "".join(task.begun() for _ in range(3)) == order
+        task.own.join()
+
+
+def order_of(order: str) -> str:
+    """Give the order to put items in, so that those queues give them in another."""
+    return "bac" if order == "bac" else "bca" if order == "abc" else "abc"
+
+
+def test_queue_of_ones_own_says_how_many_items_may_wait() -> None:
+    class Small(ByHand):
+        def _makeQueue(self) -> Any:  # noqa: N802
+            return queue.Queue(1)
+
+    with running(Small) as service:
+        task = service.requireTask(Small)
+        task.queue.put(1)
+        with pytest.raises(queue.Full):
+            task.queue.put_nowait(2)
+
+
+def test_item_that_ones_own_queue_refuses_or_discards() -> None:
+    class Unique(ByHand):
+        def _makeQueue(self) -> Any:  # noqa: N802
+            self.own = UniqueQueue()
+            return self.own
+
+    with running(Unique) as service:
+        task = service.requireTask(Unique)
+        task.queue.put(1)
+        with pytest.raises(Duplicate):
+            task.queue.put(1)
+        task.own.silent = True
+        assert task.submit(1).cancelled()
+        assert task.queue.qsize() == 1
+
+
+def test_unique_queue_refuses_an_equal_item() -> None:
+    unique = UniqueQueue()
+    unique.put("a")
+    with pytest.raises(Duplicate, match="'a' is in the queue already"):
+        unique.put("a")
+    assert unique.get() == "a"
+    unique.put("a")
+    unique.silent = True
+    unique.put("a")
+    assert unique.qsize() == 1
+    unique.task_done()
+    unique.get()
+    unique.task_done()
+    unique.join()
+
+
+def test_unique_queue_sees_an_item_until_it_is_told_otherwise() -> None:
+    unique = UniqueQueue()
+    unique.explicit_unsee = True
+    unique.put("a")
+    unique.get()
+    with pytest.raises(Duplicate):
+        unique.put("a")
+    unique.unsee("a")
+    unique.put("a")
+
+
+def test_context_starts_times_and_ends() -> None:
+    future: Future[Any] = Future()
+    context = ExecuteContext(item="x", future=future)
+    assert context.timer.elapsed == context.elapsed == 0.0
+    assert not context.running.is_set()
+    assert context.start()
+    assert context.running.is_set()
+    assert future.running()
+    context.timer.stop()
+    assert context.timer.elapsed == context.elapsed == context.elapsed
+    context.set_result(5)
+    assert future.result() == 5
+    failed: Future[Any] = Future()
+    error = ValueError()
+    assert ExecuteContext(future=failed).set_exception(error)
+    assert failed.exception() is error
+    assert not ExecuteContext().set_exception(error)
+    cancelled: Future[Any] = Future()
+    cancelled.cancel()
+    assert not ExecuteContext(future=cancelled).start()
+
+
+def wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+class ShortQueue(QueueTask):
+    def execute(self, item: Any) -> Any:  # type: ignore[override]
+        return item
+
+
+class ShortAsyncQueue(AsyncQueueTask):
+    async def execute(self, item: Any) -> Any:  # type: ignore[override]
+        return item
+
+
+class ShortEvent(EventTask):
+    def execute(self) -> Any:  # type: ignore[override]
+        return "run"
+
+
+class WrappedEvent(EventTask):
+    @wrapped
+    def execute(self) -> Any:
+        return "run"
+
+
+class AnyEvent(EventTask):
+    def execute(self, *arguments: Any) -> Any:
+        return "run" if len(arguments) == 1 else "no context"
+
+
+class ShortPeriodic(PeriodicTask):
+    INTERVAL = 3600
+
+    def execute(self) -> Any:  # type: ignore[override]
+        return "run"
+
+
+class ShortAsyncPeriodic(AsyncPeriodicTask):
+    INTERVAL = 3600
+
+    async def execute(self) -> Any:  # type: ignore[override]
+        return "run"
+
+
+class LongPoller(PollerTask):
+    INTERVAL = 3600
+
+    def fetch(self, context: ExecuteContext) -> Any:  # type: ignore[override]
+        return f"attempt {context.attempt}"
+
+
+@pytest.mark.parametrize(
+    "kind", [ShortEvent, WrappedEvent, AnyEvent, ShortPeriodic, ShortAsyncPeriodic]
+)
+def test_execute_may_leave_out_the_context(kind: type[EventTask]) -> None:
+    with running(kind) as service:
+        assert service.requireTask(kind).execute_async().result(SOON) == "run"
+
+
+@pytest.mark.parametrize("kind", [ShortQueue, ShortAsyncQueue])
+def test_execute_of_an_item_may_leave_out_the_context(kind: type[QueueTask]) -> None:
+    with running(kind) as service:
+        assert service.requireTask(kind).submit("item").result(SOON) == "item"
+
+
+def test_fetch_may_look_at_its_context() -> None:
+    with running(LongPoller) as service:
+        assert service.requireTask(LongPoller).getValue(SOON) == "attempt 1"
