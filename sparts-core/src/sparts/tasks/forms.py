@@ -1,4 +1,4 @@
-"""The forms of methods that a task calls: those that do not look at an argument may leave it out."""
+"""The forms of methods that a task calls: what does not look at an argument may leave it out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def fitting(method: Callable[..., Any], most: int) -> Callable[..., Any]:
     ``execute(self)`` and ``execute(self, context)`` both fit 1. What is no plain function, or one
     that it wraps (`functools.wraps`), is called with all of them.
     """
-    function = getattr(method, "__func__", None)
+    function: Any = getattr(method, "__func__", None)
     while hasattr(function, "__wrapped__"):
         function = function.__wrapped__
     code = getattr(function, "__code__", None)
