@@ -131,6 +131,6 @@ class _Way:
 
     def _skip(self, state: int) -> int:
         """Return a state with those that follow when optional items are left out."""
-        while (more := state | (state & self._optional) << 1) != state:
-            state = more
-        return state
+        # The sum carries each bit through the run of optional items above it.
+        optional = self._optional
+        return state | (((state & optional) + optional) ^ optional)
