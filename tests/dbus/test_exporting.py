@@ -53,6 +53,15 @@ class Point(NamedTuple):
     label: str
 
 
+class Broken(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+class Misnamed(Exception):
+    dbus_name = "no name"
+
+
 class NoSuchThing(Exception):
     dbus_name = "org.example.Error.NoSuchThing"
 
@@ -124,6 +133,9 @@ class Lab(DBusServiceTask):
             "permission": PermissionError("not you"),
             "any": LookupError("a look"),
             "empty": LookupError(),
+            "broken": Broken(),
+            "bytes": LookupError("caf\udce9"),
+            "misnamed": Misnamed("a look"),
         }[how]
 
     @dbus_method
@@ -433,6 +445,9 @@ def test_errors_of_python_have_the_names_that_dbus_has_for_them(
         ("permission", "org.freedesktop.DBus.Error.AccessDenied: not you"),
         ("any", "org.sparts.Error.LookupError: a look"),
         ("empty", "org.sparts.Error.LookupError: LookupError"),
+        ("broken", "org.sparts.Error.Broken: <Broken that cannot be shown: RuntimeError>"),
+        ("bytes", "org.sparts.Error.LookupError: caf\\udce9"),
+        ("misnamed", "org.freedesktop.DBus.Error.Failed: no name: a look"),
     ],
 )
 def test_what_a_method_raises_is_a_named_error(
@@ -441,7 +456,7 @@ def test_what_a_method_raises_is_a_named_error(
     with log_of(lab.service) as log:
         assert said in call(session_bus, "Fail", how, check=False)
         logged = [line for line in log.items if line.startswith("ERROR")]
-    assert bool(logged) == (how in ("permission", "any", "empty"))
+    assert bool(logged) == (how not in ("named", "own", "misnamed"))
     assert lab.errors() == 1
 
 

@@ -25,6 +25,13 @@ interop = generated("sparts_interop")
 Echo, Other, ttypes = interop.Echo, interop.Other, interop.ttypes
 
 
+class BrokenError(Exception):
+    """Cannot be shown."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
 class EchoHandler(ThriftHandlerTask):
     """Gives back what it gets."""
 
@@ -77,6 +84,8 @@ class EchoHandler(ThriftHandlerTask):
             raise self.types.Gone(what="it")
         if how == "application":
             raise TApplicationException(TApplicationException.INVALID_TRANSFORM, "by ourselves")
+        if how == "broken":
+            raise BrokenError
         raise ValueError(f"secret {how}")
 
     def tell(self, text: str) -> None:

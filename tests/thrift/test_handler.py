@@ -308,6 +308,9 @@ def test_declared_exceptions_reach_the_client_and_others_stay_in_the_log(
         (line,) = log.items
         assert line.startswith(f"ERROR:Service.{handler.__name__}:fail failed\nTraceback")
         assert line.endswith("ValueError: secret reason")
+        with log_of(service) as log, pytest.raises(TApplicationException):
+            asking.fail("broken")
+        assert "BrokenError" in log.items[0]
         assert asking.text("goes on") == "goes on"
 
 

@@ -17,8 +17,8 @@ from dbus_fast._private.util import (
     signature_contains_type,
 )
 from dbus_fast.signature import get_signature_tree
-from sparts.errors import SpartsError, describe, message_of
-from sparts.tasks.dbus.errors import OURS, STANDARD, NoDescriptorsError, error_name
+from sparts.errors import SpartsError, describe, message_of, text_of
+from sparts.tasks.dbus.errors import OURS, STANDARD, NoDescriptorsError, error_name, own_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -252,7 +252,7 @@ class Calls:
         label = call.bound.label
         if isinstance(error, SystemExit | KeyboardInterrupt):
             self._task.loop_task.exit_asked(error)
-        elif isinstance(error, DBusError | SpartsError) or hasattr(error, "dbus_name"):
+        elif isinstance(error, DBusError | SpartsError) or own_name(error):
             self._task.logger.debug("%s raised %s", label, describe(error))
         else:
             self._task.logger.error("%s failed", label, exc_info=error)
@@ -324,7 +324,12 @@ def never_waits(fn: Callable[..., Any]) -> bool:
 def refuse(bus: Bus, message: Message, name: str, text: str) -> None:
     """Reply to a call with an error, if it asks for a reply."""
     if not message.flags.value & NO_REPLY:
-        bus.send_quietly(Message.new_error(message, name, text.replace("\0", "\\0")))
+        text = text_of(text).replace("\0", "\\0").encode(errors="backslashreplace").decode()
+        try:
+            reply = Message.new_error(message, name, text)
+        except Exception:  # no error of a bus has such a name
+            reply = Message.new_error(message, STANDARD + "Failed", f"{name}: {text}")
+        bus.send_quietly(reply)
 
 
 def duplicated(files: Sequence[Any]) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dbus_fast import DBusError
-from sparts.errors import SpartsError, StartError
+from sparts.errors import SpartsError, StartError, type_name
 
 if TYPE_CHECKING:
     from dbus_fast import Message
@@ -51,13 +51,21 @@ def error_name(error: BaseException) -> str:
     (``PermissionError`` is ``org.freedesktop.DBus.Error.AccessDenied``); else ``org.sparts.Error.``
     and the name of its class.
     """
-    name = getattr(error, "dbus_name", None)
-    if isinstance(name, str):
-        return name
+    if own := own_name(error):
+        return own
     for kind, known in _NAMES:
         if isinstance(error, kind):
             return known
-    return OURS + type(error).__name__.strip("_")
+    return OURS + type_name(error).strip("_")
+
+
+def own_name(error: BaseException) -> str:
+    """Return the attribute ``dbus_name`` of an exception, or ``""`` if it has none that is text."""
+    try:
+        name = getattr(error, "dbus_name", None)
+    except BaseException:  # whatever else it does, the call is answered
+        return ""
+    return name if isinstance(name, str) else ""
 
 
 def raise_error_of(reply: Message) -> None:
