@@ -49,9 +49,7 @@ class AsyncQueueTask(AsyncioTask, QueueTask[Item, Result]):
         reloadable=False,
     )
 
-    async def execute(  # type: ignore[override]
-        self, item: Item, context: ExecuteContext
-    ) -> Result:
+    async def execute(self, item: Item, context: ExecuteContext) -> Result:
         """Work on an item; called in the loop. See `QueueTask` for what becomes of the item.
 
         It may still be called after `running` has become False, see ``DRAIN``.

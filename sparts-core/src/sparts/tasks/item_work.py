@@ -14,7 +14,7 @@ from sparts.tasks.forms import fitting
 from sparts.vtask import VTask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from functools import cached_property
 
     from sparts.context import ExecuteContext
@@ -76,7 +76,7 @@ class ItemWork(VTask, Generic[Item, Result]):
 
     # -- to override -------------------------------------------------------------------------------
 
-    def execute(self, item: Item, context: ExecuteContext) -> Result:
+    def execute(self, item: Item, context: ExecuteContext) -> Result | Awaitable[Result]:
         """Work on an item; called in a worker thread. See the class for what becomes of the item.
 
         It may still be called after `running` has become False, see ``DRAIN``.
