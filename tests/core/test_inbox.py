@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import os
 import signal
 import sys
@@ -10,6 +12,9 @@ from pathlib import Path
 
 import pytest
 from sparts.inbox import Inbox, Message
+from sparts.lifecycle import Lifecycle
+from sparts.testing.running import make_service
+from sparts.vservice import VService
 
 from tests.processes import run_to_end
 
@@ -63,6 +68,9 @@ def test_closing_leaves_no_descriptor_and_putting_is_still_allowed() -> None:
 STORM = """
 import os, signal, threading
 from sparts.inbox import Inbox, Message
+from sparts.lifecycle import Lifecycle
+from sparts.testing.running import make_service
+from sparts.vservice import VService
 from sparts.signals import SignalHandlers
 inbox = Inbox()
 inbox.open()
@@ -97,3 +105,36 @@ def test_handlers_and_wakeup_are_put_back() -> None:
     assert signal.getsignal(signal.SIGTERM) is before
     assert signal.set_wakeup_fd(-1) == -1
     inbox.close()
+
+
+@pytest.mark.parametrize("timeout", [1e9, 1e300, math.inf])
+def test_reader_may_wait_longer_than_the_system_can(timeout: float, inbox: Inbox) -> None:
+    thread = threading.Thread(target=inbox.put, args=(Message("late"),))
+    thread.start()
+    assert inbox.get(timeout) == Message("late")
+    thread.join()
+    inbox.close()
+
+
+def test_timers_and_messages_do_not_keep_each_other_waiting() -> None:
+    lifecycle = Lifecycle(make_service(VService))
+    inbox = lifecycle.service.inbox
+    inbox.open()
+    ran: list[str] = []
+
+    def timer() -> None:
+        ran.append("timer")
+        lifecycle._set_timer("a", -1.0, timer)
+
+    timer()
+    for number in range(3):
+        after = ("b", 0.0, functools.partial(ran.append, str(number)))
+        inbox.put(Message("later", lifecycle.service, after))
+    lifecycle._worker.start()
+    for _ in range(3):
+        lifecycle._supervise()
+    lifecycle._worker.end()
+    assert lifecycle._worker.join(10.0)
+    inbox.close()
+    assert ran.count("timer") == 4
+    assert set(ran) == {"timer", "0", "1", "2"}

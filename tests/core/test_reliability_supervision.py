@@ -86,6 +86,84 @@ class S(VService):
     assert TEXT in process.output
 
 
+KINDS = {
+    "queue": """
+from sparts.tasks.queue import QueueTask
+class A(QueueTask):
+    DEPS = [Ends]
+    def start(self):
+        self.queue.put(1)
+        super().start()
+    def execute(self, item, context):
+        raise Broken
+""",
+    "periodic": """
+from sparts.tasks.periodic import PeriodicTask
+class A(PeriodicTask):
+    DEPS = [Ends]
+    INTERVAL = 0.01
+    def execute(self, context):
+        raise Broken
+""",
+    "asyncio": """
+from sparts.tasks.asyncio import AsyncioTask
+class A(AsyncioTask):
+    @classmethod
+    def dependencies(cls):
+        return [*super().dependencies(), Ends]
+    async def run(self):
+        raise Broken
+""",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_exception_that_cannot_be_shown_in_a_task_type(kind: str, tmp_path: Path) -> None:
+    body = f"""{BROKEN}{KINDS[kind]}
+class S(VService):
+    TASKS = [A]
+"""
+    with service(tmp_path, body) as process:
+        assert process.finish() == 1
+    assert TEXT in process.lines[-1]
+    assert "Ends joined" in process.lines
+
+
+def test_task_that_skips_itself_for_a_reason_that_cannot_be_shown(tmp_path: Path) -> None:
+    body = f"""{BROKEN}
+class Skip(SkipTask, Broken):
+    __str__ = Broken.__str__
+class A(Worker):
+    healthy = True
+    def initTask(self):
+        raise Skip
+class S(VService):
+    TASKS = [A, Ends]
+"""
+    with service(tmp_path, body) as process:
+        process.read_until("A is left out: <Skip that cannot be shown: RuntimeError>")
+        assert process.stop() == 0
+
+
+def test_health_whose_error_cannot_be_shown(tmp_path: Path) -> None:
+    body = f"""{BROKEN}
+class A(Worker):
+    @property
+    def healthy(self):
+        raise Broken
+class S(VService):
+    TASKS = [A]
+    def tell_starter(self):
+        self.add_check("c", self.check_it, vital=True)
+        say(self.liveness())
+    def check_it(self):
+        raise Broken
+"""
+    with service(tmp_path, body) as process:
+        process.read_until("'A': '.*Broken that cannot be shown.*'c': '.*Broken that cannot be")
+        assert process.stop() == 0
+
+
 def test_reload_whose_error_cannot_be_shown(tmp_path: Path) -> None:
     body = f"""{BROKEN}
 class A(Worker):
