@@ -47,6 +47,22 @@ def test_watch_ends_with_its_last_callback_and_leaves_nothing() -> None:
         assert len(os.listdir("/proc/self/fd")) == descriptors
 
 
+def test_child_process_has_a_watch_of_its_own() -> None:
+    watch = DateWatch()
+    end = watch.add(int)
+    child = os.fork()
+    if child == 0:  # only the thread that forked lives on
+        try:
+            ending = watch.add(int)
+            alive = watch._thread is not None and watch._thread.is_alive()
+            ending()
+            os._exit(0 if alive else 1)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    end()
+
+
 def test_waiting_watch_is_not_woken() -> None:
     watch = DateWatch()
     end = watch.add(int)

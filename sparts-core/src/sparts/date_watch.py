@@ -46,6 +46,11 @@ class DateWatch:
     """
 
     def __init__(self) -> None:
+        self._forget()
+        os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        """Begin with nothing; in a child process, which has no thread of its parent's."""
         self._changing = threading.Lock()
         self._callbacks: list[Callback] = []
         self._ended = threading.Event()
