@@ -18,7 +18,8 @@ def find_strays() -> list[str]:
     Python then takes that folder alone for the package, and whatever other distributions have in
     theirs is not found.
     """
-    folders = dict.fromkeys(os.path.abspath(entry) for entry in sys.path)
+    entries: list[object] = list(sys.path)  # anybody may have put anything there
+    folders = dict.fromkeys(os.path.abspath(entry) for entry in entries if isinstance(entry, str))
     files = [os.path.join(folder, name, "__init__.py") for folder in folders for name in SHARED]
     return [file for file in files if os.path.isfile(file)]
 

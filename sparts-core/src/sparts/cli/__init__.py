@@ -82,9 +82,8 @@ def _run(name: str, words: list[str]) -> int:
         sys.stdout.write(help_text())
         return 0
     if name == "--version":
-        from importlib.metadata import version
-
-        print("sparts-core", version("sparts-core"))
+        found = plugins.distribution("sparts-core")
+        print("sparts-core", found.version if found else "?")
         return 0
     entry = find_command(name)
     sys.argv = [f"sparts {name}", *words]

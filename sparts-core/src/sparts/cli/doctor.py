@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from collections import Counter
-from importlib import metadata
 from typing import TYPE_CHECKING, NamedTuple
 
 from sparts import plugins
 from sparts.cli.columns import wrapped
 from sparts.errors import describe
+from sparts.plugins.scanning import leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,6 +63,7 @@ def main(argv: list[str]) -> int:
 def examine() -> Iterator[Finding]:
     """Look at everything; what comes first may be the cause of what comes later."""
     yield from examine_namespace()
+    yield from examine_leftovers()
     yield from examine_requirements()
     yield from examine_blocks()
     try:
@@ -86,13 +88,19 @@ def examine_namespace() -> Iterator[Finding]:
     for file in find_strays():
         text, _, todo = stray_message(file).partition(". ")
         yield Finding(f"{text}.", todo)
-    for found in metadata.distributions():
-        if plugins.normalized(found.metadata["Name"] or "") == "sparts":
-            yield Finding(
-                f"sparts {found.version}, of which sparts-core is the successor, is installed "
-                f"beside it; both have files of the same names.",
-                "pip uninstall sparts, then pip install --force-reinstall --no-deps sparts-core",
-            )
+    for found in plugins.distributions("sparts"):
+        yield Finding(
+            f"sparts {found.version}, of which sparts-core is the successor, is installed "
+            f"beside it; both have files of the same names.",
+            "pip uninstall sparts, then pip install --force-reinstall --no-deps sparts-core",
+        )
+
+
+def examine_leftovers() -> Iterator[Finding]:
+    """Name the folders that an installation or an uninstallation left behind."""
+    for folder in leftovers():
+        text = f"{folder} is the leftover of an installation that was stopped, and is ignored."
+        yield Finding(text, f"Remove it: rm -r {shlex.quote(folder)}", wrong=False)
 
 
 def examine_requirements() -> Iterator[Finding]:
@@ -104,9 +112,8 @@ def examine_requirements() -> Iterator[Finding]:
         yield Finding(text, "pip install packaging", wrong=False)
         return
     for owner in sorted({"sparts-core", *(entry.distribution for entry in plugins.installed())}):
-        try:
-            found = metadata.distribution(owner)
-        except metadata.PackageNotFoundError:
+        found = plugins.distribution(owner)
+        if found is None:
             continue
         for line in found.requires or ():
             try:
@@ -122,17 +129,16 @@ def examine_requirements() -> Iterator[Finding]:
             if not asked and not optional:
                 continue
             todo = f"pip install '{required.name}{required.specifier}'"
-            try:
-                version = metadata.version(required.name)
-            except metadata.PackageNotFoundError:
+            installed = plugins.distribution(required.name)
+            if installed is None:
                 if asked:
                     text = f"{owner} {found.version} requires {required.name}, which is missing."
                     yield Finding(text, todo)
                 continue
-            if not required.specifier.contains(version, prereleases=True):
+            if not required.specifier.contains(installed.version, prereleases=True):
                 yield Finding(
                     f"{owner} {found.version} requires {required.name}{required.specifier}; "
-                    f"installed is {version}.",
+                    f"installed is {installed.version}.",
                     todo,
                 )
 

@@ -18,7 +18,7 @@ import os
 import re
 import shutil
 import sys
-from importlib import metadata, resources
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -184,9 +184,15 @@ def words_of(kind: str, name: str) -> dict[str, str]:
         "summary": SUMMARIES[kind],
         "needs": "",
         "ignored": "",
-        "range": _range(metadata.version("sparts-core")),
+        "range": _range(version_of("sparts-core")),
         "year": str(datetime.date.today().year),
     }
+
+
+def version_of(distribution: str) -> str:
+    """Return the version of an installed distribution."""
+    found = plugins.distribution(distribution)
+    return found.version if found else "1.0"
 
 
 def _range(version: str) -> str:

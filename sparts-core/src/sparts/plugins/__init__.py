@@ -1,63 +1,30 @@
 """Entry points and the pluggy manager: find, check, block, load.
 
-Here is what every service needs; `hooks` calls hook plugins where there are any, `extras` tells
-which extra a task lacks.
-
-Finding reads ``entry_points.txt`` of every installed distribution, where a path entry is a folder,
-by itself (https://packaging.python.org/en/latest/specifications/entry-points/): importlib.metadata
-alone costs more time to import than a whole service needs to start. What is not a folder is left
-to it.
+Here is what every service needs; `scanning` reads what is installed, `hooks` calls hook plugins
+where there are any, `extras` tells which extra a task lacks.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
-import sys
-from importlib.machinery import PathFinder
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from sparts.errors import AmbiguousTaskError, TaskLoadError, TaskNotFoundError, UsageError, describe
+from sparts.plugins.scanning import EntryPoint as EntryPoint
+from sparts.plugins.scanning import distribution as distribution
+from sparts.plugins.scanning import distributions as distributions
+from sparts.plugins.scanning import load_object as load_object
+from sparts.plugins.scanning import normalized as normalized
+from sparts.plugins.scanning import scan, search_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from sparts.plugins.dispatch import Hooks
 
 TASKS = "sparts.tasks"
 PLUGINS = "sparts.plugins"
 COMMANDS = "sparts.commands"
-
-
-class EntryPoint(NamedTuple):
-    """One line of a distribution's ``entry_points.txt``."""
-
-    group: str
-    name: str
-    value: str
-    distribution: str
-    version: str
-
-    def load(self) -> Any:
-        """Import and return the object that it names; whatever the import raises passes through."""
-        return load_object(self.value)
-
-    @property
-    def owner(self) -> str:
-        """The distribution and its version, as messages show them."""
-        return f"{self.distribution} {self.version}"
-
-    def __str__(self) -> str:
-        return f"{self.name!r} of {self.owner} ({self.value})"
-
-
-def load_object(target: str) -> Any:
-    """Import and return what ``module:name`` means; whatever the import raises passes through."""
-    module, _, attributes = target.partition(":")
-    found = importlib.import_module(module.strip())
-    for attribute in filter(None, attributes.partition("[")[0].strip().split(".")):
-        found = getattr(found, attribute)
-    return found
 
 
 # -- find ------------------------------------------------------------------------------------------
@@ -76,98 +43,14 @@ def find(group: str) -> list[EntryPoint]:
 
 def installed() -> list[EntryPoint]:
     """Return the entry points of all our groups, sorted by group and name, blocked ones too."""
-    path = tuple(sys.path)
+    path = tuple(search_path())
     if path not in _scanned:
         _scanned.clear()
-        _scanned[path] = sorted(_scan(path))
+        _scanned[path] = sorted(scan(path, (TASKS, PLUGINS, COMMANDS)))
     return _scanned[path]
 
 
 _scanned: dict[tuple[str, ...], list[EntryPoint]] = {}
-
-
-def _scan(path: Iterable[str]) -> Iterator[EntryPoint]:
-    seen: set[str] = set()  # the first distribution of a name on the path hides later ones
-    for entry in dict.fromkeys(path):
-        try:
-            if entry.endswith(".egg"):
-                raise NotADirectoryError
-            names = os.listdir(entry or ".")
-        except NotADirectoryError:
-            yield from _scan_by_metadata(seen, [entry])
-            continue
-        except OSError:
-            continue
-        for name in names:
-            if name.endswith((".dist-info", ".egg-info")):
-                yield from _read_folder(seen, os.path.join(entry, name), name)
-    others = [finder for finder in sys.meta_path if finder is not PathFinder]
-    if any(hasattr(finder, "find_distributions") for finder in others):
-        yield from _scan_by_metadata(seen, None)
-
-
-def _read_folder(seen: set[str], folder: str, base: str) -> Iterable[EntryPoint]:
-    name, _, version = base[: base.rindex(".")].partition("-")
-    name = normalized(name)
-    if name in seen:
-        return ()
-    seen.add(name)
-    try:  # as open() does, but in half of the time: there may be hundreds, nearly all for others
-        descriptor = os.open(folder + "/entry_points.txt", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return ()
-    try:
-        data = os.read(descriptor, _READ)
-        while len(data) % _READ == 0 and (more := os.read(descriptor, _READ)):
-            data += more
-    except OSError:
-        return ()
-    finally:
-        os.close(descriptor)
-    if b"sparts." not in data:
-        return ()
-    text = data.decode(errors="replace")
-    return _parse(text, name, version.partition("-")[0] or _read_version(folder))
-
-
-_READ = 1 << 16
-
-
-def _read_version(folder: str) -> str:
-    """Return the version of a development install, whose folder's name does not tell it."""
-    try:
-        with open(os.path.join(folder, "PKG-INFO"), encoding="utf-8", errors="replace") as file:
-            return next((s[8:].strip() for s in file if s.startswith("Version:")), "?")
-    except OSError:
-        return "?"
-
-
-def _parse(text: str, distribution: str, version: str) -> Iterator[EntryPoint]:
-    group = ""
-    for line in map(str.strip, text.splitlines()):
-        if line.startswith("[") and line.endswith("]"):
-            group = line[1:-1].strip()
-        elif group in (TASKS, PLUGINS, COMMANDS) and "=" in line and line[0] not in "#;":
-            name, _, value = line.partition("=")
-            yield EntryPoint(group, name.strip(), value.strip(), distribution, version)
-
-
-def _scan_by_metadata(seen: set[str], path: list[str] | None) -> Iterator[EntryPoint]:
-    from importlib import metadata
-
-    for found in metadata.distributions(path=sys.path if path is None else path):
-        name = normalized(found.metadata["Name"] or "")
-        if name and name not in seen:
-            seen.add(name)
-            for entry in found.entry_points:
-                if entry.group in (TASKS, PLUGINS, COMMANDS):
-                    yield EntryPoint(entry.group, entry.name, entry.value, name, found.version)
-
-
-def normalized(distribution: str) -> str:
-    """Return a distribution's name as the packaging standard compares it (PEP 503)."""
-    name = distribution.lower().replace("_", "-").replace(".", "-")
-    return name if "--" not in name else "-".join(filter(None, name.split("-")))
 
 
 # -- block -----------------------------------------------------------------------------------------

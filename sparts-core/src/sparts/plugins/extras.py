@@ -8,9 +8,9 @@ is not installed.
 from __future__ import annotations
 
 import re
-from importlib import metadata
 from typing import TYPE_CHECKING
 
+from sparts import plugins
 from sparts.plugins import normalized
 
 if TYPE_CHECKING:
@@ -41,24 +41,14 @@ def missing_extra(entry: EntryPoint, error: ImportError) -> str | None:
 
 def _lacking(distribution: str) -> dict[str, set[str]]:
     """Return the extras of which something is not installed, each with what is not."""
-    try:
-        requires = metadata.requires(distribution) or []
-    except metadata.PackageNotFoundError:
-        return {}
+    installed = plugins.distribution(distribution)
+    requires = (installed.requires if installed else None) or []
     found: dict[str, set[str]] = {}
     for line in requires:
         extra, name = _EXTRA.search(line), _NAME.match(line)
-        if extra and name and not _is_installed(name[0]):
+        if extra and name and plugins.distribution(name[0]) is None:
             found.setdefault(normalized(extra[1]), set()).add(normalized(name[0]))
     return found
-
-
-def _is_installed(distribution: str) -> bool:
-    try:
-        metadata.distribution(distribution)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 def _shown(entry: EntryPoint, extras: list[str]) -> str:

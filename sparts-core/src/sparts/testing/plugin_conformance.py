@@ -12,17 +12,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from sparts import plugins
 from sparts.errors import PluginError, describe
 from sparts.plugins import EntryPoint, normalized
 from sparts.plugins.extras import missing_extra
+from sparts.plugins.scanning import search_path
 from sparts.vtask import VTask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from importlib import metadata
 
 LIGHT = {"pluggy", "sparts"}
 """What a hook module may import beside its own package and the standard library."""
@@ -50,9 +51,8 @@ def check_plugin(distribution: str) -> None:
 
 def find_plugin_problems(distribution: str) -> list[str]:
     """Return what is wrong with a plugin, one sentence each; see `check_plugin`."""
-    try:
-        found = metadata.distribution(distribution)
-    except metadata.PackageNotFoundError:
+    found = plugins.distribution(distribution)
+    if found is None:
         return [f"It is not installed here: python -m pip install -e . (or pip install "
                 f"{distribution})."]  # fmt: skip
     name = normalized(distribution)
@@ -150,7 +150,7 @@ def _imported_by(module: str) -> set[str]:
     """Return the packages that the import of a module brings into a fresh process of a service."""
     code = (
         "import json, sys\n"
-        f"sys.path[:] = {sys.path!r}\n"
+        f"sys.path[:] = {search_path()!r}\n"
         "import sparts.vservice, sparts.hookspecs\n"
         "before = set(sys.modules)\n"
         f"import {module}\n"

@@ -20,6 +20,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from sparts.plugins.scanning import search_path
 from sparts.testing import leftovers
 from sparts.testing.waiting import WAIT
 
@@ -302,9 +303,8 @@ def command_for(target: Any) -> list[str]:
 
 
 def _python(module: str, name: str, file: str) -> list[str]:
-    code = (
-        f"from sparts.testing.processes import run_class; run_class{sys.path, module, name, file}"
-    )
+    arguments = (search_path(), module, name, file)
+    code = f"from sparts.testing.processes import run_class; run_class{arguments}"
     return [sys.executable, "-c", code]
 
 

@@ -7,11 +7,11 @@ thriftpy2's parser, so that the service needs no compiler where it runs.
 from __future__ import annotations
 
 import argparse
-from importlib import metadata, resources
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sparts.cli.new import render_folder, tell, words_of, write_project
+from sparts.cli.new import render_folder, tell, version_of, words_of, write_project
 from sparts.errors import UsageError
 from sparts.thrift.compiler import CompileContext
 from sparts.thrift.compiler.idl import with_includes
@@ -62,7 +62,7 @@ def write_thrift_service(name: str, file: Path, parent: Path) -> Path:
         "summary": f"Serves {skeleton.named}.",
         "stem": source.stem,
         "ignored": 'ignore = ["E741", "RUF002"]  # names and words are those of the interface\n',
-        "needs": f', "sparts-thrift[thriftpy2]{_range(metadata.version("sparts-thrift"))}"',
+        "needs": f', "sparts-thrift[thriftpy2]{_range(version_of("sparts-thrift"))}"',
     }
     templates = resources.files("sparts.thrift.scaffold") / "templates"
     files = dict(render_folder(templates, words))

@@ -1,0 +1,187 @@
+"""What is found of an odd installation: strange paths, extras, names with dashes, leftovers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sparts import plugins
+from sparts.cli import doctor
+from sparts.plugins.scanning import scan
+from sparts.testing.distributions import make_distribution
+
+from tests.processes import clean_environment
+
+ROOT = Path(__file__).parents[2]
+JUNK = ["Path('/tmp')", "b'/tmp'", "b'\\xff'", "None", "5", "['x']", "object()"]
+HOOKS = "from sparts.hookspecs import hookimpl\n\n@hookimpl\ndef sparts_service_change(): ...\n"
+
+
+def entry(name: str, value: str = "") -> dict[str, dict[str, str]]:
+    return {"sparts.tasks": {name: value or f"{name.lower()}_module:{name}"}}
+
+
+def found(name: str) -> list[tuple[str, str, str]]:
+    entries = plugins.find(plugins.TASKS)
+    return [(e.value, e.distribution, e.version) for e in entries if e.name == name]
+
+
+def rename(folder: Path, old: str, new: str) -> None:
+    (folder / old).rename(folder / new)
+
+
+# -- sys.path --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("junk", JUNK)
+def test_what_is_no_text_on_the_path_is_ignored(junk: str, tmp_path: Path) -> None:
+    make_distribution(
+        tmp_path,
+        "acme-jobs",
+        entry_points=entry("Job"),
+        modules={"job_module": "from sparts.vtask import VTask\nclass Job(VTask): LOOPLESS = True"},
+    )
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        f"sys.path[:] = [{junk}, {str(tmp_path)!r}, *sys.path, {junk}]\n"
+        "from sparts.cli import main\n"
+        "for words in (['tasks'], ['doctor'], ['--version'], ['plugins']):\n"
+        "    sys.argv = ['sparts', *words]\n"
+        "    assert main() == 0, words\n"
+        "from sparts import plugins\n"
+        "assert plugins.load_task('Job').__name__ == 'Job'\n"
+        "from sparts_command import find_strays\n"
+        "assert find_strays() == []\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "acme-jobs" in done.stdout
+
+
+def test_path_with_a_null_byte_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = plugins.installed()
+    monkeypatch.setattr(sys, "path", [*sys.path, "a\0b"])
+    assert plugins.installed() == before
+    assert plugins.distribution("sparts-core") is not None
+
+
+# -- extras ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ["acme_hooks [prom]", "acme_hooks[prom,yaml]", "acme_hooks"])
+def test_hook_module_with_extras_is_loaded(
+    value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_distribution(
+        tmp_path,
+        "acme-hooks",
+        entry_points={"sparts.plugins": {"metrics": value}},
+        modules={"acme_hooks": HOOKS},
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "acme_hooks", raising=False)
+    assert plugins.load_hooks().broken == []
+    assert "acme_hooks" in sys.modules
+    del sys.modules["acme_hooks"]
+
+
+@pytest.mark.parametrize(
+    ("target", "wanted"),
+    [
+        ("os.path:join", os.path.join),
+        ("os.path : join [a]", os.path.join),
+        ("os:path.join[a, b]", os.path.join),
+        ("os [a]", os),
+        ("os", os),
+    ],
+)
+def test_every_form_of_an_entry_point_is_loaded(target: str, wanted: Any) -> None:
+    assert plugins.load_object(target) is wanted
+
+
+# -- names -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "folder"),
+    [
+        ("my-plugin", "1.0", "my-plugin-1.0.dist-info"),
+        ("my-plugin", "1.0.dev1", "My-Plugin-1.0.dev1.dist-info"),
+        ("plugin-2", "1.0", "plugin-2-1.0.dist-info"),
+        ("a-b-c", "2!1.0", "a-b-c-2!1.0.dist-info"),
+        ("plain", "1.0", "plain-1.0.dist-info"),
+    ],
+)
+def test_name_with_dashes_comes_from_the_metadata(
+    name: str, version: str, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_distribution(tmp_path, name, version, entry_points=entry("Job"))
+    before = next(path.name for path in tmp_path.iterdir())
+    rename(tmp_path, before, folder)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert found("Job") == [("job_module:Job", name, version)]
+    monkeypatch.setenv("SPARTS_DISABLE_PLUGINS", name)
+    assert found("Job") == []
+
+
+def test_egg_info_with_dashes_is_named_by_its_metadata(tmp_path: Path) -> None:
+    for folder in ("my-plugin.egg-info", "other_plugin-1.0-py3.11.egg-info"):
+        info = tmp_path / folder
+        info.mkdir()
+        name = folder.partition(".")[0].partition("-1")[0].replace("_", "-")
+        (info / "PKG-INFO").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[sparts.tasks]\n{name} = module:Job\n")
+    names = {e.name: (e.distribution, e.version) for e in scan([str(tmp_path)], (plugins.TASKS,))}
+    assert names == {"my-plugin": ("my-plugin", "1.0"), "other-plugin": ("other-plugin", "1.0")}
+
+
+# -- leftovers -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def leftovers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """What pip leaves where it was stopped, beside the whole distribution."""
+    make_distribution(tmp_path, "acme-jobs", "1.0", entry_points=entry("Old"))
+    rename(tmp_path, "acme_jobs-1.0.dist-info", "~cme_jobs-1.0.dist-info")
+    make_distribution(tmp_path, "acme-jobs", "1.1", entry_points=entry("Old"))
+    (tmp_path / "acme_jobs-1.1.dist-info" / "METADATA").unlink()
+    make_distribution(tmp_path, "acme-jobs", "2.0", entry_points=entry("Job"))
+    monkeypatch.syspath_prepend(tmp_path)
+    return [tmp_path / "acme_jobs-1.1.dist-info", tmp_path / "~cme_jobs-1.0.dist-info"]
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.usefixtures("leftovers")
+def test_leftover_is_ignored_and_hides_nothing(
+    backwards: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listdir = os.listdir
+
+    def in_order(path: str) -> list[str]:
+        return sorted(listdir(path), reverse=backwards)
+
+    monkeypatch.setattr(os, "listdir", in_order)
+    assert found("Job") == [("job_module:Job", "acme-jobs", "2.0")]
+    assert found("Old") == []
+    installed = plugins.distribution("acme-jobs")
+    assert installed is not None
+    assert installed.version == "2.0"
+
+
+def test_doctor_names_leftovers(leftovers: list[Path]) -> None:
+    told = [finding for finding in doctor.examine() if "leftover" in finding.text]
+    assert [finding.text.split(" is the")[0] for finding in told] == list(map(str, leftovers))
+    assert not any(finding.wrong for finding in told)
