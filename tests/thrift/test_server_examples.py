@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -36,7 +37,7 @@ def test_the_calculator_calculates(tmp_path: Path) -> None:
             assert client.divide(1.0, 4.0) == 0.25
             with pytest.raises(calculator.DivisionByZero):
                 client.divide(1.0, 0.0)
-            assert client.whoami().startswith("somebody at 127.0.0.1:")
+            assert re.fullmatch(r"somebody at (127\.0\.0\.1|\[::1\]):\d+", client.whoami())
         assert service.stop() == 0
 
 
