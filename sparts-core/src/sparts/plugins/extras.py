@@ -26,13 +26,15 @@ def missing_extra(entry: EntryPoint, error: ImportError) -> str | None:
     None if no extra explains the error: then something is broken.
     """
     module = (error.name or "").partition(".")[0]
-    if not module or module == entry.value.partition(".")[0].partition(":")[0].strip():
+    if not module:
         return None
     lacking = _lacking(entry.distribution)
     named = re.search(r"\[([^\]]+)\]", entry.value)
-    if named:
+    if named:  # what it brings may be in the namespace package that the task is in
         extras = [normalized(extra) for extra in named[1].split(",")]
         return _shown(entry, extras) if set(extras) & lacking.keys() else None
+    if module == entry.value.partition(".")[0].partition(":")[0].strip():
+        return None
     same = [extra for extra, names in lacking.items() if normalized(module) in names]
     if same or len(lacking) == 1:
         return _shown(entry, (same or list(lacking))[:1])
