@@ -17,6 +17,7 @@ from __future__ import annotations
 import importlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from math import nan
 from threading import get_ident
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Self
@@ -202,6 +203,7 @@ class CallbackCounter(Metric):
 
     On a class, ``fn`` is called with the instance (a function without parameters: with nothing), so
     that it also serves as a decorator of a method. Outside of a class it is called with nothing.
+    None from ``fn`` means that the value is not known now: the counter is left out of what is read.
     An exception in ``fn`` reaches who calls the counter; `read_counters` leaves the counter out and
     logs the first failure of a row of them.
     """
@@ -210,7 +212,7 @@ class CallbackCounter(Metric):
 
     def __init__(
         self,
-        fn: Callable[..., float],
+        fn: Callable[..., float | None],
         *,
         name: str | None = None,
         help: str = "",
@@ -218,7 +220,7 @@ class CallbackCounter(Metric):
     ) -> None:
         """Declare a counter that ``fn`` knows; see the class."""
         self._fn = fn
-        self._read: Callable[[], float] = fn
+        self._read: Callable[[], float | None] = fn
         self._failing = False
         super().__init__(name=name, help=help or (fn.__doc__ or "").partition("\n")[0], unit=unit)
 
@@ -229,14 +231,18 @@ class CallbackCounter(Metric):
         self._read = MethodType(fn, owner) if owner is not None and _wants_owner(fn) else fn
 
     def __call__(self) -> float:
-        """What the function says now; its exception, if it raises one."""
+        """What the function says now (NaN for None); its exception, if it raises one."""
+        value = self._value()
+        return nan if value is None else value
+
+    def _value(self) -> float | None:
         value = self._read()
-        return value if type(value) is int else float(value)
+        return value if value is None or type(value) is int else float(value)
 
     def read(self) -> float | None:
         """What the function says now, None if it raises; the first failure in a row is logged."""
         try:
-            value = self()
+            value = self._value()
         except Exception:
             if not self._failing:
                 self._failing = True
@@ -252,7 +258,7 @@ class CallbackCounter(Metric):
             yield Reading(self.name, self.kind, self.help, self.unit, {}, value)
 
 
-def _wants_owner(fn: Callable[..., float]) -> bool:
+def _wants_owner(fn: Callable[..., float | None]) -> bool:
     code = getattr(fn, "__code__", None)
     if code is None or isinstance(fn, MethodType):
         return False

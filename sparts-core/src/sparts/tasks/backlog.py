@@ -110,12 +110,15 @@ class Backlog(ABC):
             RefusedError: that cannot be known.
         """
 
-    def depth(self) -> int:
+    def depth(self) -> int | None:
         """`qsize` for the counter ``queue_depth``: never waits, so it may be what was known last.
 
-        The default is `qsize`. The counter is left out while this raises.
+        The default is `qsize`, and None if that is refused. The counter is left out for None.
         """
-        return self.qsize()
+        try:
+            return self.qsize()
+        except RefusedError:
+            return None
 
     def empty(self) -> bool:
         """Whether no item waits; see `qsize`."""

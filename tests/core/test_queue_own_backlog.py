@@ -1,0 +1,156 @@
+"""QueueTask on a backlog of somebody else's: what it is told, and what is counted."""
+
+from __future__ import annotations
+
+import math
+import queue
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from sparts.context import ExecuteContext
+from sparts.tasks.async_queue import AsyncQueueTask
+from sparts.tasks.backlog import Backlog, Leftovers, RefusedError
+from sparts.tasks.memory_backlog import ArrivalBacklog
+from sparts.tasks.queue import QueueTask
+
+from tests.core.queue_tasks import SOON, Gated
+from tests.core.running import make_service, running
+
+
+class Remote(ArrivalBacklog):
+    """Stands for one on a broker: what is left goes back there, and nobody knows how much waits."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.calls: list[str] = []
+
+    def start(self) -> None:
+        self.calls.append("start")
+
+    def qsize(self) -> int:
+        raise RefusedError("only the broker knows")
+
+    def join(self) -> None:
+        Backlog.join(self)
+
+    def bury(self, context: ExecuteContext, error: BaseException) -> None:
+        self.calls.append(f"bury {context.item}")
+
+    def done(
+        self, context: ExecuteContext, result: Any = None, error: BaseException | None = None
+    ) -> None:
+        self.calls.append(f"done {context.item} {result} {error}")
+        super().done(context, result, error)
+
+    def give_up(self) -> Leftovers:
+        return Leftovers([], super().give_up().dropped)
+
+
+class OnBroker(Gated):
+    """Uses that."""
+
+    DRAIN = False
+
+    def make_backlog(self) -> Backlog:
+        return Remote(self.name, self.max_items, self.threads)
+
+    def on_dead_letter(self, context: ExecuteContext, error: BaseException) -> None:
+        assert isinstance(self.queue, Remote)
+        self.queue.calls.append(f"dead {context.item}")
+
+
+def test_item_is_buried_before_the_dead_letter_hook_and_done_after_it() -> None:
+    with running(OnBroker) as service:
+        task = service.requireTask(OnBroker)
+        error = ValueError("no")
+        task.gate.put(1)
+        assert task.submit("good").result(SOON) == 1
+        task.gate.put(error)
+        assert task.submit("bad").exception(SOON) is error
+        assert task.queue.calls == [
+            "start", "done good 1 None", "bury bad", "dead bad", "done bad None no",
+        ]  # fmt: skip
+
+
+def test_returned_items_are_counted_apart_and_not_dropped() -> None:
+    with running(OnBroker) as service:
+        task = service.requireTask(OnBroker)
+        for item in range(3):
+            task.queue.put(item)
+        task.begun()
+        service.shutdown()
+        assert task.stop_event.wait(SOON)
+        task.gate.put(None)
+    assert (task.n_returned(), task.n_dropped(), task.dropped) == (2, 0, [])
+
+
+def test_depth_and_join_that_are_refused_do_no_harm(caplog: pytest.LogCaptureFixture) -> None:
+    with running(OnBroker) as service:
+        task = service.requireTask(OnBroker)
+        task.gate.put(1)
+        assert task.submit("item").result(SOON) == 1
+        assert "OnBroker.n_completed" in service.getCounters()
+        assert "OnBroker.queue_depth" not in service.getCounters()
+        assert math.isnan(task.queue_depth())
+        with pytest.raises(RefusedError, match="only the broker knows"):
+            task.queue.empty()
+        with pytest.raises(RefusedError, match="OnBroker cannot be joined: Remote does not know"):
+            task.queue.join()
+    assert "left out" not in caplog.text
+
+
+def test_backlog_that_cannot_bury_does_not_keep_the_future_from_ending(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Broken(Remote):
+        def bury(self, context: ExecuteContext, error: BaseException) -> None:
+            raise OSError("no broker")
+
+    class OnBroken(OnBroker):
+        def make_backlog(self) -> Backlog:
+            return Broken(self.name, self.max_items, self.threads)
+
+    with running(OnBroken) as service:
+        task = service.requireTask(OnBroken)
+        task.gate.put(ValueError("no"))
+        assert isinstance(task.submit("bad").exception(SOON), ValueError)
+    assert "no broker" in caplog.text
+
+
+def test_items_put_together_are_added_together() -> None:
+    batches: queue.SimpleQueue[Sequence[Any]] = queue.SimpleQueue()
+
+    class Batching(Remote):
+        def put_many(self, items: Any, block: bool = True, timeout: float | None = None) -> None:
+            batches.put((list(items), timeout))
+
+    class InBatches(OnBroker):
+        def make_backlog(self) -> Backlog:
+            return Batching(self.name, self.max_items, self.threads)
+
+    with running(InBatches) as service:
+        service.requireTask(InBatches).put_many(range(3), timeout=5)
+    assert batches.get() == ([0, 1, 2], 5)
+
+
+def test_coroutines_need_a_backlog_for_coroutines() -> None:
+    class Wrong(AsyncQueueTask):
+        def make_backlog(self) -> Backlog:
+            return ArrivalBacklog(self.name, 0, [])
+
+    with pytest.raises(Exception, match="must return an AsyncBacklog"):
+        make_service(Wrong).startBG()
+
+
+def test_one_backlog_is_made_however_many_threads_ask_for_it() -> None:
+    made: list[Backlog] = []
+
+    class Counting(QueueTask):
+        def make_backlog(self) -> Backlog:
+            made.append(super().make_backlog())
+            return made[-1]
+
+    with running(Counting) as service:
+        assert service.requireTask(Counting).queue is made[0]
+    assert len(made) == 1
