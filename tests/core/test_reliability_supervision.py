@@ -495,7 +495,7 @@ class S(VService):
     TASKS = [Fills]
     def tell_starter(self):
         pages = int(open("/proc/self/statm").read().split()[0])
-        limit = pages * resource.getpagesize() + 2**20
+        limit = pages * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         try:
             threading.Thread(target=int).start()

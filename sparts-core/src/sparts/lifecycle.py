@@ -7,8 +7,7 @@ start, reload, stop, join.
 
 The supervising thread must always be able to act. So it runs no code of a service, task or plugin,
 calls no hook and writes no log line. It gives these to threads that were made at the start: log
-lines to the *reporter*, questions about health to the *watchdog*, and what comes after a deadline
-to the *spare*.
+lines to the *reporter*, questions about health to the *watchdog*, the rest to the *spare*.
 """
 
 from __future__ import annotations
@@ -43,6 +42,10 @@ GUARD_GRACE = 2.0
 LAST_WORDS = 1.0
 #: Seconds that log lines may take to be written after a stop in order.
 LOG_END = 3.0
+#: Errors of the supervising thread itself after which a service is given up.
+MOST_SLIPS = 10
+#: Bytes of address space that are kept for the stop. They take no memory until then.
+RESERVE = 16 * 2**20
 
 
 class Outcome(NamedTuple):
@@ -82,6 +85,7 @@ class Lifecycle:
         self._signalled = False
         self._reload_waits = False
         self._slips = 0
+        self._reserve: bytearray | None = bytearray(RESERVE)
         self._asking = False
         self._worker = JobThread(f"{service.name} lifecycle", self._broke)
         self._reporter = JobThread(f"{service.name} reporter", self._lost)
@@ -256,13 +260,16 @@ class Lifecycle:
     def _slipped(self, error: BaseException) -> None:
         """Act on an error of this thread's own: stop in order, or end if that is impossible."""
         self._slips += 1
+        self._reserve = None
         try:
             self._ending.fail(error)
             self._say(logging.CRITICAL, "The service itself failed: %s", type_name(error))
             self._stop_after_failure()
+            if self._slips == MOST_SLIPS:
+                self._expire("the supervision failed again and again")
         except BaseException:
             self._slips += 1
-        if self._slips > 10:
+        if self._slips > MOST_SLIPS:
             self._ending.status, self.hung, self._phase = EXIT_DEADLINE, True, "ended"
 
     def _on_reload(self, _: object) -> None:
@@ -272,7 +279,7 @@ class Lifecycle:
 
     def _begin_stop(self, drain: float = 0.0) -> None:
         """Take the service out of service; stop its tasks after ``drain`` seconds."""
-        timeout = self.service.stop_timeout
+        timeout, self._reserve = self.service.stop_timeout, None
         self._phase = "draining"  # should anything here fail, the tasks are stopped all the same
         if self._exit_timer and timeout:
             self._exit_timer.arm(timeout + GUARD_GRACE)

@@ -60,6 +60,8 @@ class VService(ServiceOptions, Health):
     def __init__(self, ns: argparse.Namespace) -> None:
         """Make an instance from parsed options, with its task classes resolved; nothing starts yet.
 
+        At a restart, the lifecycle thread of the instance before makes the next one.
+
         Raises:
             UsageError: a task or a plugin cannot be resolved, or options contradict each other.
         """

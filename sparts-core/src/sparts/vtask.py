@@ -299,7 +299,7 @@ class VTask:
     def give_up_start(self) -> None:
         """Learn that a stop was asked for while the task is started: wait for nothing any more.
 
-        Called in the supervising thread; it must not block. The default does nothing.
+        Called in a thread of its own. The default does nothing; an exception is ignored.
         """
 
     def abandoned(self) -> None:
