@@ -58,6 +58,7 @@ class FileStates:
                 if not isinstance(error, FileNotFoundError):
                     self.warn(path, error)
         except (FileNotFoundError, NotADirectoryError):
+            self.works(path)  # so that nothing is kept of names that are gone
             return None
         except OSError as error:
             self.warn(path, error)
