@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sparts.errors import TaskFailedError
 from sparts.supervision import RestartPolicy
 from sparts.tasks.periodic import TryLater
 from sparts.tasks.poller import PollerTask
@@ -85,21 +86,42 @@ def test_folder_that_was_not_taken_is_reported_again(folder: Path, method: str, 
         task.sees(("created", "a"))
 
 
-def test_one_file_that_waits_holds_up_no_other(folder: Path, method: str) -> None:
+@pytest.mark.parametrize("settings", [{}, {"RESTART": AT_ONCE}, {"ON_ERROR": "log"}])
+def test_one_file_that_is_not_taken_holds_up_no_other(
+    folder: Path, method: str, settings: dict[str, Any]
+) -> None:
     ready: list[bool] = []
 
     class Choosy(Watching):
+        RETRY_AFTER = 0.01
+
         def onFileCreated(self, name: str, stat: os.stat_result) -> None:  # noqa: N802
             if name == "a" and not ready:
-                raise TryLater(after=0.01)
+                raise ValueError("not now") if settings else TryLater(after=0.01)
             super().onFileCreated(name, stat)
 
-    with watching(folder, method, Choosy) as task:
+    with watching(folder, method, Choosy, **settings) as task:
         for name in ("a", "b", "c"):
             put(folder / name, "1")
         task.sees(("created", "b"), ("created", "c"))
         ready.append(True)
         task.sees(("created", "a"))
+
+
+def test_exception_of_a_callback_ends_the_service(folder: Path, method: str) -> None:
+    class Broken(Watching):
+        def onFileCreated(self, name: str, stat: os.stat_result) -> None:  # noqa: N802
+            super().onFileCreated(name, stat)
+            raise ValueError("no disk")
+
+    def watch() -> None:
+        with watching(folder, method, Broken) as task:
+            put(folder / "a", "1")
+            task.sees(("created", "a"))
+            task.stop_event.wait(SOON)
+
+    with pytest.raises(TaskFailedError, match="no disk"):
+        watch()
 
 
 def test_initial_file_that_was_not_taken_is_reported_again(folder: Path, method: str) -> None:

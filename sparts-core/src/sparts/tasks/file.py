@@ -15,6 +15,7 @@ from sparts.tasks.file_states import FileStates, same, same_inode
 from sparts.tasks.inotify import Event, Moved, Watcher, make_watcher
 from sparts.tasks.periodic import ExecuteContext, TryLater
 from sparts.tasks.poller import PollerTask
+from sparts.tasks.runs import Run
 
 if TYPE_CHECKING:
     from sparts.tasks.schedules import Schedule
@@ -37,9 +38,10 @@ class DirectoryWatcherTask(PollerTask):
     What counts is the difference between two looks: a file that comes and goes in between is not
     reported, and many changes are one. Subdirectories are not reported.
 
-    A change counts as taken when its callback returns. After `TryLater` the other changes are
-    reported first, and this one again later. Any other exception leaves the worker; when that runs
-    again (``RESTART``), the change is reported again.
+    A change counts as taken when its callback returns. After an exception the other changes are
+    reported first; then it leaves `execute` as in every periodic task, and the change is reported
+    again: later (`TryLater`), after the restart of the worker (``RESTART``), or after
+    ``RETRY_AFTER`` seconds or at the next look (``ON_ERROR = "log"``).
     """
 
     PATH: ClassVar[str | None] = None
@@ -73,7 +75,7 @@ class DirectoryWatcherTask(PollerTask):
         self._watcher: Watcher | None = None
         self._polls = False
         self._states = FileStates(lambda path: self.stat(path), self.logger)
-        self._later: TryLater | None = None
+        self._error: Exception | None = None
         base, cls = DirectoryWatcherTask, type(self)
         self._always_reads = (
             cls.fetch is not base.fetch
@@ -225,6 +227,12 @@ class DirectoryWatcherTask(PollerTask):
         self.trigger()  # what happened before the start, or before a restart
         super()._runloop()
 
+    def _failed(self, run: Run, error: BaseException) -> None:
+        super()._failed(run, error)
+        if run.worker.schedule is None:  # it goes on, and nothing else would have it look again
+            again = Run(run.worker, ExecuteContext(), [])
+            self._runs.put_off(again, self.clock.monotonic() + self.RETRY_AFTER)
+
     def _note(self, event: Event) -> None:
         """Take an event from the watcher's thread."""
         with self._events_lock:
@@ -244,11 +252,10 @@ class DirectoryWatcherTask(PollerTask):
             self._triggered = False
         try:
             self._look(events)
-            later, self._later = self._later, None
-            if later is not None:
-                raise later
+            if self._error is not None:
+                raise self._error
         except BaseException:
-            self._later = None
+            self._error = None
             with self._events_lock:
                 self._events = [*(events or [None]), *self._events]
             raise
@@ -310,8 +317,11 @@ class DirectoryWatcherTask(PollerTask):
         """Call back; return whether the change was taken, and need not be reported again."""
         try:
             callback(*args)
-        except TryLater as later:
-            self._later = self._later or later
+        except MemoryError:
+            raise
+        except Exception as error:  # raised again when the other changes have been reported
+            if self._error is None or isinstance(self._error, TryLater):
+                self._error = error
             return False
         self.n_events.increment()
         return True
@@ -331,9 +341,9 @@ class DirectoryWatcherTask(PollerTask):
         known, now = self.current_value, dict(found)
         if now.keys() != self._known.keys() or not all(same(now[name], old) for name, old in known):
             self.onValueChanged(known, found)
-            if self._later is None:
+            if self._error is None:
                 self._known = now
-        if not self._found and self._there and self._later is None:
+        if not self._found and self._there and self._error is None:
             self.logger.warning("%s is gone; it is watched for", self._directory)
             self.onDirectoryDeleted()
             self._there = False
