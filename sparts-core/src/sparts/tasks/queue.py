@@ -247,19 +247,19 @@ class QueueTask(ItemWork[Item, Result]):
 
     def _give_up(self) -> None:
         """End the futures of what is left, and keep it for `on_dropped`."""
-        dropped, returned = self.queue.give_up()
-        if returned:
+        with self._handing_over:  # so that nobody hands over before all is in it
+            dropped, returned = self.queue.give_up()
+            self._leftovers += dropped
+            self.n_dropped.add(len(dropped))
             self.n_returned.add(len(returned))
+        if returned:
             self.logger.info("%d items of %s are left to other processes", len(returned), self.name)
         if not dropped:
             return
-        self.n_dropped.add(len(dropped))
         self.logger.error(
             "%d items were left when %s had stopped; the first: %.200s",
             len(dropped), self.name, text_of(dropped[0].item, repr),
         )  # fmt: skip
-        with self._handing_over:
-            self._leftovers += dropped
         error = CancelledError(f"{self.name} has stopped before it was done.")
         for context in dropped:
             self._told(context.set_exception, error)
