@@ -460,7 +460,9 @@ def test_process_that_comes_too_late_is_killed(task: SelectTask) -> None:
     assert task.running
 
 
-def test_handler_gives_text_in_its_encoding_or_bytes(task: SelectTask) -> None:
+def test_handler_gives_text_in_its_encoding_or_bytes(
+    task: SelectTask, caplog: pytest.LogCaptureFixture
+) -> None:
     """Characters that come in two pieces are put together."""
     code = "import os\nfor byte in 'gr\xfcn'.encode('{}'): os.write(1, bytes([byte]))"
 
@@ -476,6 +478,7 @@ def test_handler_gives_text_in_its_encoding_or_bytes(task: SelectTask) -> None:
     assert "".join(said("latin-1", encoding="latin-1")) == "gr\xfcn"
     assert "".join(said("latin-1")) == "gr\ufffdn"
     assert "".join(said("latin-1", errors="strict")) == "gr"
+    assert "was dropped: 'utf-8' codec can't decode byte 0xfc" in caplog.text
     assert b"".join(said("latin-1", text=False)) == b"gr\xfcn"
 
 

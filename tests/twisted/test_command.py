@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import contextlib
 import os
 import queue
@@ -328,6 +329,18 @@ def test_output_that_is_no_text_ends_the_future_with_that(by_callback: bool) -> 
         assert isinstance(failed, UnicodeDecodeError)
         assert told.end().exitCode == 3
         assert told.out == (["gr"] if by_callback else [])
+        assert not task.n_running()
+
+
+@pytest.mark.parametrize("on_stdout", [None, lambda transport, line: None])
+def test_way_with_errors_that_raises_ends_the_future(on_stdout: Any) -> None:
+    def fail(error: UnicodeError) -> tuple[str, int]:
+        raise RuntimeError("no such table") from error
+
+    codecs.register_error("test-command-fails", fail)
+    with commands() as task:
+        command = task.run(BROKEN, on_stdout, encoding="utf-8", errors="test-command-fails")
+        assert isinstance(command.exception(WAIT), RuntimeError)
         assert not task.n_running()
 
 

@@ -36,8 +36,8 @@ class Decoded:
     def __init__(self, sink: Sink, text: TextMode) -> None:
         self._sink = sink
         self._decode = codecs.getincrementaldecoder(str(text.encoding))(text.errors).decode
-        self.error: UnicodeDecodeError | None = None
-        """What was no text."""
+        self.error: Exception | None = None
+        """What was raised, usually a `UnicodeDecodeError`."""
 
     def feed(self, data: bytes) -> None:
         """See `Sink`."""
@@ -53,8 +53,10 @@ class Decoded:
             return
         try:
             text = self._decode(data, final)
-        except UnicodeDecodeError as error:
+        except Exception as error:  # of the encoding, or of a way with errors that is its user's
             self.error = error
+            if not isinstance(error, UnicodeDecodeError):
+                return
             text = error.object[: error.start].decode(error.encoding, "ignore")
         if text:
             self._sink.feed(text)

@@ -204,6 +204,10 @@ class ProcessStreamHandler:
             self.task.unregister_read(stream)
         stream.close()
         sink.end()
+        if isinstance(sink, Decoded) and sink.error is not None:
+            self.task.logger.warning(
+                "The rest of the output of process %d was dropped: %s", self.popen.pid, sink.error
+            )
 
     def _close_input(self) -> None:
         if self._input is not None and self.popen.stdin is not None:
