@@ -70,7 +70,7 @@ soak: $(READY) ## Run a service that does everything for SECONDS=600, with fault
 known: $(READY) ## Write which distribution provides which task and command
 	$(BIN)/python -m scripts.known_providers
 
-dist: $(READY) ## Build the wheels and sdists of all five into dist/
+dist: $(READY) ## Build the wheels and sdists of all into dist/
 	$(BIN)/python -m scripts.build_distributions dist
 
 lock: $(READY) ## Choose the newest versions anew, into requirements.lock

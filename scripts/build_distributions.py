@@ -1,4 +1,4 @@
-"""Build the five wheels and the five sdists: `python -m scripts.build_distributions FOLDER`.
+"""Build all wheels and sdists: `python -m scripts.build_distributions FOLDER`.
 
 Nothing is fetched: the build back end is the one that is installed here. Each wheel is made from
 its sdist, so what an sdist lacks, its wheel lacks too. Files get one fixed time, so that the same

@@ -1,7 +1,7 @@
 """Make a release up to its upload: `make release RELEASE=1.2.0`.
 
-It sets the version of the five, moves `changes/` into the changelog, builds wheels and sdists into
-`dist/`, checks them, and installs them into clean environments in every combination that users
+It sets the version of all distributions, moves `changes/` into the changelog, builds wheels and
+sdists into `dist/`, checks them, and installs them into clean environments in every combination that users
 have. Nothing leaves this machine; what is left to do is printed. See docs/releasing.md.
 """
 
@@ -32,7 +32,14 @@ COMBINATIONS: list[list[str]] = [
     ["sparts-thrift[tornado]"],
     ["sparts-twisted"],
     ["sparts-dbus"],
-    ["sparts-core", "sparts-tornado", "sparts-thrift", "sparts-twisted", "sparts-dbus"],
+    ["sparts-asgi"],
+    ["sparts-grpc"],
+    ["sparts-amqp"],
+    ["sparts-otel"],
+    [
+        *("sparts-core", "sparts-tornado", "sparts-thrift", "sparts-twisted", "sparts-dbus"),
+        *("sparts-asgi", "sparts-grpc", "sparts-amqp", "sparts-otel"),
+    ],
 ]
 """What users install; what these need comes along."""
 
@@ -77,7 +84,7 @@ def check_tree() -> None:
 
 
 def set_version(version: Version) -> None:
-    """Give the five one version."""
+    """Give all distributions one version."""
     for project in find_projects():
         path = project / "pyproject.toml"
         text, count = VERSION_LINE.subn(f'version = "{version}"', path.read_text(encoding="utf-8"))

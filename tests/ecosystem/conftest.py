@@ -1,4 +1,4 @@
-"""Wheels of the five, built once, and virtual environments that know nothing of the checkout."""
+"""Wheels of all distributions, and virtual environments that know nothing of the checkout."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def build_all(sources: Path, folder: Path) -> None:
 def find_wheels(folder: Path) -> dict[str, Path]:
     """Give the wheels in `folder` by their distribution's name."""
     wheels = {path.name.split("-")[0].replace("_", "-"): path for path in folder.glob("*.whl")}
-    assert len(wheels) == 5
+    assert len(wheels) == len(list(ROOT.glob("sparts-*/pyproject.toml")))
     return wheels
 
 
@@ -107,7 +107,7 @@ def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
 
 
 def copy_sources(folder: Path) -> None:
-    """Copy the five's folders, without what Python puts beside the sources."""
+    """Copy the folders of all distributions, without what Python puts beside the sources."""
     ignore = shutil.ignore_patterns("__pycache__")
     for project in find_projects():
         shutil.copytree(project, folder / project.name, ignore=ignore)
@@ -116,13 +116,13 @@ def copy_sources(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a copy of the five's folders, in which nobody works meanwhile."""
+    """Give a copy of the folders of all distributions, in which nobody works meanwhile."""
     return make_once(tmp_path_factory, "sources", copy_sources)
 
 
 @pytest.fixture(scope="session")
 def wheels(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Give the five wheels, by name; the sdists lie beside them."""
+    """Give all wheels, by name; the sdists lie beside them."""
     folder = make_once(tmp_path_factory, "dist", lambda folder: build_all(sources, folder))
     return find_wheels(folder)
 

@@ -50,7 +50,7 @@ def test_core_alone_runs_a_service_and_a_plugin_adds_tasks_by_name(
         assert service.stop() == 0, service.output
 
 
-def test_all_five_install_together_and_import(wheels: dict[str, Path], tmp_path: Path) -> None:
+def test_all_install_together_and_import(wheels: dict[str, Path], tmp_path: Path) -> None:
     environment = make_environment(tmp_path, ["--without-pip"])
     environment.uv_install(*wheels.values())
     assert set(wheels) <= environment.installed()
@@ -58,7 +58,8 @@ def test_all_five_install_together_and_import(wheels: dict[str, Path], tmp_path:
         "-c",
         "import sparts.vservice, sparts.thrift, sparts.tasks.tornado, sparts.tasks.thrift\n"
         "import sparts.tasks.fb303, sparts.tasks.tornado_thrift, sparts.tasks.twisted\n"
-        "import sparts.tasks.twisted_command, sparts.tasks.dbus",
+        "import sparts.tasks.twisted_command, sparts.tasks.dbus, sparts.tasks.asgi\n"
+        "import sparts.tasks.grpc, sparts.tasks.amqp, sparts.otel",
     )
 
 

@@ -1,4 +1,4 @@
-"""The rules that let five distributions share the namespaces sparts and sparts.tasks."""
+"""The rules that let all distributions share the namespaces sparts and sparts.tasks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from scripts.build_distributions import ROOT
 from tests.ecosystem.conftest import build_all, find_wheels
 
-PLUGINS = ("tornado", "thrift", "twisted", "dbus")
+PLUGINS = ("tornado", "thrift", "twisted", "dbus", "asgi", "grpc", "amqp", "otel")
 OWNED = {
     "sparts-tornado": {"sparts/tasks/tornado"},
     "sparts-thrift": {
@@ -24,6 +24,10 @@ OWNED = {
     },
     "sparts-twisted": {"sparts/tasks/twisted", "sparts/tasks/twisted_command"},
     "sparts-dbus": {"sparts/tasks/dbus"},
+    "sparts-asgi": {"sparts/tasks/asgi"},
+    "sparts-grpc": {"sparts/tasks/grpc"},
+    "sparts-amqp": {"sparts/tasks/amqp"},
+    "sparts-otel": {"sparts/otel"},
 }
 
 

@@ -285,7 +285,7 @@ def test_setup_of_glib_without_python_headers_says_what_is_skipped(tmp_path: Pat
     assert "/no/such/folder/Python.h is missing" in done.stdout
 
 
-def test_all_five_have_one_version_and_the_licence_of_the_whole() -> None:
+def test_all_have_one_version_and_the_licence_of_the_whole() -> None:
     versions = set()
     for project in find_projects():
         settings = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))

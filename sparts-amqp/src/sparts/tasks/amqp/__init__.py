@@ -1,0 +1,1 @@
+"""Queues and events on RabbitMQ."""
