@@ -1,8 +1,8 @@
 """Make a release up to its upload: `make release RELEASE=1.2.0`.
 
 It sets the version of all distributions, moves `changes/` into the changelog, builds wheels and
-sdists into `dist/`, checks them, and installs them into clean environments in every combination that users
-have. Nothing leaves this machine; what is left to do is printed. See docs/releasing.md.
+sdists into `dist/`, checks them, and installs them into clean environments in every combination
+that users have. Nothing leaves this machine; what is left to do is printed. See docs/releasing.md.
 """
 
 from __future__ import annotations
