@@ -14,21 +14,19 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client import REGISTRY, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
+from sparts.escaping import encodable
 from sparts.states import TaskState
+from sparts.tasks.tornado.status.exposition import Exposition, names_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from sparts.counters import Reading
     from sparts.vservice import VService
 
+LEFT_OUT = "sparts_service_samples_left_out"
+"""The gauge of samples that no parser would read."""
 _QUANTILES = {"p50": "0.5", "p90": "0.9", "p99": "0.99", "p99.9": "0.999"}
-_SUFFIXES = {
-    "counter": ("", "_total"),
-    "gauge": ("",),
-    "summary": ("", "_count", "_sum"),
-    "histogram": ("", "_bucket", "_count", "_sum"),
-}
 
 
 class ServiceCollector(Collector):
@@ -38,10 +36,20 @@ class ServiceCollector(Collector):
         self.service = service
 
     def collect(self) -> Iterator[Metric]:
-        """Give all metrics; in any thread."""
-        yield from self._life()
-        yield from _Families(self.service.describe_counters())
-        yield from REGISTRY.collect()
+        """Give all metrics, as Prometheus can read them; in any thread."""
+        exposition = Exposition()
+        yield from exposition.valid(self._life())
+        exposition.names |= names_of(LEFT_OUT, "gauge")
+        readings = self.service.describe_counters()
+        families = _Families(readings, exposition.names)
+        yield from exposition.valid(families)
+        exposition.left_out += families.left_out
+        for registered in _registered():
+            yield from exposition.valid(registered)
+        told = "Samples left out of this answer: a parser would have refused them."
+        left_out = Metric(LEFT_OUT, told, "gauge")
+        left_out.add_sample(LEFT_OUT, {}, exposition.left_out)
+        yield left_out
 
     def _life(self) -> Iterator[Metric]:
         service = self.service
@@ -75,15 +83,19 @@ class _Families:
     """Sorts readings into metric families: one for each name, whichever task it comes from.
 
     Counters of one name that cannot be one family, since their types differ, are told apart: the
-    later one's name has its task's in it.
+    later one's name has its task's in it. So it is with one of a name that is taken.
     """
 
-    def __init__(self, readings: Iterable[tuple[str, Reading]]) -> None:
+    def __init__(self, readings: Iterable[tuple[str, Reading]], taken: Collection[str]) -> None:
         self._families: dict[str, Metric] = {}
-        self._names: dict[str, Metric] = {}  # of samples, by which families must not clash either
+        self._names = set(taken)  # of samples, by which families must not clash either
         self._seen: set[tuple[str, tuple[tuple[str, str], ...]]] = set()
+        self.left_out = 0
         for task, reading in readings:
-            self._take(task, reading)
+            try:
+                self._take(task, reading)
+            except (ValueError, KeyError, TypeError):  # no type or bound that there is
+                self.left_out += 1
 
     def __iter__(self) -> Iterator[Metric]:
         """Give the families."""
@@ -92,7 +104,7 @@ class _Families:
     def _take(self, task: str, reading: Reading) -> None:
         labels = {"task": task} if task else {}
         for name, value in reading.labels.items():
-            labels[_label(name, labels)] = value
+            labels[_label(name, labels)] = encodable(str(value))
         if "le" in reading.labels and reading.kind == "histogram":
             labels["le"] = floatToGoString(labels.pop("exported_le"))  # type: ignore[no-untyped-call]
         if reading.kind not in ("summary", "histogram"):
@@ -127,15 +139,28 @@ class _Families:
 
     def _family(self, name: str, kind: str, unit: str, told: str) -> Metric | None:
         """The family of a name; None if it is of another kind, or would clash with one."""
-        names = {name + suffix for suffix in _SUFFIXES[kind]}
+        names = names_of(name, kind)
         found = self._families.get(name)
         if found is not None:
             return found if found.type == kind else None
-        if names & self._names.keys():
+        if names & self._names:
             return None
         found = self._families[name] = Metric(name, told, kind, unit)
-        self._names.update(dict.fromkeys(names, found))
+        self._names |= names
         return found
+
+
+def _registered() -> Iterable[Iterable[Metric]]:
+    """Return what the process itself has registered; by collector where one of them fails."""
+    try:
+        return [list(REGISTRY.collect())]
+    except Exception:
+        collectors: list[Any] = list(getattr(REGISTRY, "_collector_to_names", ()))
+        return map(_collected, collectors)
+
+
+def _collected(collector: Collector) -> Iterator[Metric]:
+    yield from collector.collect()
 
 
 def _prefixes(task: str) -> Iterator[str]:
