@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 from sparts.context import ExecuteContext
+from sparts.tasks.async_backlog import AsyncMemoryBacklog
 from sparts.tasks.backlog import Backlog
 from sparts.tasks.backlogs import PriorityBacklog, StandardBacklog, UniqueBacklog
 from sparts.tasks.memory_backlog import ArrivalBacklog, MemoryBacklog
 from sparts.testing.backlogs import BacklogContract
+
+from tests.core.async_backlog_contract import AsyncBacklogContract
 
 
 class TestArrival(BacklogContract):
@@ -36,6 +39,11 @@ class TestUnique(BacklogContract):
 class TestStandard(BacklogContract):
     def make(self, maxsize: int = 0) -> Backlog:
         return StandardBacklog("Task", queue.Queue(maxsize), [])
+
+
+class TestAsync(AsyncBacklogContract):
+    def make(self, maxsize: int = 0) -> Backlog:
+        return AsyncMemoryBacklog("Task", maxsize, [])
 
 
 class Forgetful(ArrivalBacklog):

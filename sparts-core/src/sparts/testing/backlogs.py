@@ -17,7 +17,7 @@ from abc import abstractmethod
 from concurrent.futures import Future
 from contextlib import contextmanager
 from math import inf
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from sparts.context import ExecuteContext
 from sparts.errors import TaskStoppedError
@@ -29,17 +29,26 @@ if TYPE_CHECKING:
 
     from sparts.tasks.backlog import Backlog
 
-__all__ = ["BacklogContract"]
+__all__ = ["BacklogContract", "Worker"]
 
 WAIT = 30.0
 """Seconds after which something that should happen at once is taken never to happen."""
+
+
+class Worker(NamedTuple):
+    """A worker in the hands of a test."""
+
+    take: Callable[[], ExecuteContext | None]
+    """Take an item."""
+    run: Callable[[Callable[[], Any]], Any]
+    """Call a function as this worker."""
 
 
 class BacklogContract:
     """What holds for every backlog. Override `make`, and say what yours cannot.
 
     Each test makes its own backlog, whose items are those of the test alone. Its workers are
-    threads: a backlog for coroutines is tried by overriding `take`.
+    threads: to try one for coroutines, override `work` and `worker`.
     """
 
     ORDERED: ClassVar[bool] = True
@@ -55,9 +64,8 @@ class BacklogContract:
     def make(self, maxsize: int = 0) -> Backlog:
         """Return a new, empty backlog; it is started, closed and given up by the test."""
 
-    def take(self, backlog: Backlog) -> ExecuteContext | None:
-        """Take an item in the calling thread, as a worker does."""
-        return backlog.take()
+    def prepare(self, backlog: Backlog) -> None:
+        """Do what comes before the start of a backlog; the default does nothing."""
 
     def ended(self, backlog: Backlog) -> None:
         """Clean up after a backlog that was given up; the default does nothing."""
@@ -68,6 +76,7 @@ class BacklogContract:
     def started(self, maxsize: int = 0) -> Iterator[Backlog]:
         """Make and start a backlog; give it up at the end."""
         backlog = self.make(maxsize)
+        self.prepare(backlog)
         backlog.start()
         try:
             yield backlog
@@ -82,7 +91,7 @@ class BacklogContract:
         """Start workers that call a function for each item until the backlog ends them."""
 
         def run() -> None:
-            while (context := self.take(backlog)) is not None:
+            while (context := backlog.take()) is not None:
                 step(context)
             backlog.worker_left()
 
@@ -90,6 +99,11 @@ class BacklogContract:
         for thread in threads:
             thread.start()
         return threads
+
+    @contextmanager
+    def worker(self, backlog: Backlog) -> Iterator[Worker]:
+        """Be a worker that does what the test says, step by step."""
+        yield Worker(backlog.take, lambda step: step())
 
     def drain(self, backlog: Backlog, threads: list[threading.Thread]) -> None:
         """Close a backlog, and wait until its workers have done everything."""
@@ -182,10 +196,11 @@ class BacklogContract:
         """The next worker goes on."""
         with self.started() as backlog:
             backlog.put("first")
-            first = self.take(backlog)
-            assert first is not None
-            backlog.done(first, error=ValueError())
-            backlog.worker_left()
+            with self.worker(backlog) as worker:
+                first = worker.take()
+                assert first is not None
+                worker.run(lambda: backlog.done(first, error=ValueError()))
+                worker.run(backlog.worker_left)
             future = self.submit(backlog, "second")
             self.drain(backlog, self.work(backlog, lambda context: backlog.done(context, 2)))
             assert future.result(WAIT) == 2
@@ -226,10 +241,11 @@ class BacklogContract:
                 lambda: backlog.put(3, timeout=0.05),
             ):
                 assert isinstance(_error_of(refused), queue.Full)
-            context = self.take(backlog)
-            assert context is not None
-            backlog.done(context)
-            backlog.put(3, timeout=WAIT)
+            with self.worker(backlog) as worker:
+                context = worker.take()
+                assert context is not None
+                worker.run(lambda: backlog.done(context))
+                backlog.put(3, timeout=WAIT)
 
     def test_depth_is_known_or_refused(self) -> None:
         """It never waits, and is None if it is not known; `RefusedError` says why."""
@@ -272,7 +288,8 @@ class BacklogContract:
                 lambda: self.submit(backlog, 1),
             ):
                 assert isinstance(_error_of(add), TaskStoppedError)
-            assert self.take(backlog) is None
+            with self.worker(backlog) as worker:
+                assert worker.take() is None
 
     def test_close_ends_workers_that_wait(self) -> None:
         """All of them, whether it drains or not."""
@@ -286,27 +303,25 @@ class BacklogContract:
 
     def test_what_is_not_done_is_left_once(self) -> None:
         """Dropped or returned: what is in work, what waits, and what was put off."""
-        with self.started() as backlog:
-            if self.ORDERED:
-                backlog.put("off")
-                off = self.take(backlog)
-                assert off is not None
-                off.attempt = 2
-                backlog.put_back(off, 3600)
+        with self.started() as backlog, self.worker(backlog) as worker:
+            backlog.put("off")
+            off = worker.take()
+            assert off is not None
+            off.attempt = 2
+            worker.run(lambda: backlog.put_back(off, 3600))
             backlog.put("work")
-            work = self.take(backlog)
+            work = worker.take()
             assert work is not None
             backlog.put_many(["wait 1", "wait 2"])
             backlog.close(None)
             left = backlog.give_up()
             items = [context.item for context in (*left.dropped, *left.returned)]
             assert len(items) == len(set(items)), "an item is left twice"
-            wanted = {"work", "wait 1", "wait 2", "off"}
-            assert set(items) <= wanted
+            assert set(items) <= {"work", "wait 1", "wait 2", "off"}
             assert not left.dropped or {"work", "wait 1", "wait 2"} <= set(items)
             assert backlog.give_up() == ([], [])
-            backlog.done(work)
-            backlog.worker_left()
+            worker.run(lambda: backlog.done(work))
+            worker.run(backlog.worker_left)
 
     def test_drain_ends_when_it_is_closed_again(self) -> None:
         """``close(None)`` after ``close(inf)``: what waits is left."""
@@ -314,7 +329,8 @@ class BacklogContract:
             backlog.put_many(range(3))
             backlog.close(inf)
             backlog.close(None)
-            assert self.take(backlog) is None
+            with self.worker(backlog) as worker:
+                assert worker.take() is None
 
 
 def _error_of(function: Callable[[], object]) -> Exception | None:
