@@ -8,7 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sparts import systemd
@@ -25,6 +28,18 @@ class Ends(Idle):
     pass
 """
 TEXT = "Broken: <Broken that cannot be shown: RuntimeError>"
+
+
+@contextmanager
+def run(argv: list[str], **how: Any) -> Iterator[subprocess.Popen[str]]:
+    """Run a command of which standard output alone is read; leave no process behind."""
+    how.setdefault("env", clean_environment())
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, **how)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 # -- errors that cannot be shown -------------------------------------------------------------------
@@ -231,9 +246,7 @@ class S(VService):
     os.write(writer, b"x" * size)
     argv = [sys.executable, str(script_of(tmp_path, body)), "--level", "INFO"]
     try:
-        with subprocess.Popen(
-            argv, stdout=subprocess.PIPE, stderr=writer, text=True, env=clean_environment()
-        ) as process:
+        with run(argv, stderr=writer) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
             process.send_signal(signal.SIGTERM)
@@ -258,9 +271,7 @@ class S(VService):
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
     argv = [sys.executable, str(script_of(tmp_path, body)), "--stop-timeout", "200ms"]
     try:
-        with subprocess.Popen(
-            argv, stdout=subprocess.PIPE, stderr=writer, text=True, env=clean_environment()
-        ) as process:
+        with run(argv, stderr=writer) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == "begins\n"
             process.send_signal(signal.SIGTERM)
@@ -407,11 +418,9 @@ class S(VService):
     argv = [sys.executable, str(script_of(tmp_path, body)), "--stop-timeout", "200ms"]
     try:
         for release in (True, False):
-            with subprocess.Popen(
+            with run(
                 argv,
-                stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                text=True,
                 pass_fds=[reader],
                 env=clean_environment(GATE=str(reader)),
             ) as process:
@@ -548,9 +557,7 @@ class S(VService):
     argv = [sys.executable, str(script_of(tmp_path, body)), "--stop-timeout", "200ms"]
     argv += ["--level", "WARNING"]
     try:
-        with subprocess.Popen(
-            argv, stdout=subprocess.PIPE, stderr=writer, text=True, env=clean_environment()
-        ) as process:
+        with run(argv, stderr=writer) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == "begins\n"
             process.send_signal(signal.SIGTERM)
