@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import ExitStack
 
 import pytest
 from sparts.tasks.thrift import NBServerTask
 from sparts.tasks.thrift.engine import Engine
 from sparts.testing.running import ServiceFactory, service_of
+from sparts.thrift.processor import Call, Router
 from sparts.vservice import VService
 
-from tests.thrift.echo import HERE, EchoHandler, ask_text, connect, request
+from tests.thrift.echo import (
+    HERE,
+    AsyncHandler,
+    EchoHandler,
+    InlineHandler,
+    ask_text,
+    connect,
+    read_frame,
+    request,
+)
 from tests.thrift.test_lone_client import slowly, wait_until
 from tests.thrift.test_nbserver import texts
 
@@ -77,3 +88,35 @@ def test_a_call_that_lasts_is_expected_to_last_again(service_factory: ServiceFac
         handler.go_on.set()
         assert texts(client, 1) == ["a"]
         wait_until(lambda: method.slow)
+
+
+@pytest.mark.parametrize("handler", [EchoHandler, InlineHandler, AsyncHandler])
+def test_others_are_served_while_large_requests_are_decoded(
+    handler: type[EchoHandler], service_factory: ServiceFactory
+) -> None:
+    entered, go_on = threading.Semaphore(0), threading.Event()
+
+    class SlowRouter(Router):
+        def read(self, data: bytes, start: int, end: int) -> Call:
+            if end - start > 100_000:
+                entered.release()
+                assert go_on.wait(30)
+            return super().read(data, start, end)
+
+    class Server(NBServerTask):
+        def make_router(self) -> Router:
+            return SlowRouter(super().make_router().methods)
+
+    service = service_factory(service_of(Server, handler), *HERE)
+    large = request(lambda client: client.send_text("x" * 100_000))
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connect(service)) for _ in range(6)]
+        for client in clients[:5]:
+            client.sendall(large)
+        for _ in range(4):  # as many as there are threads for calls
+            assert entered.acquire(timeout=30)
+        ask_text(clients[5], "still served")
+        go_on.set()
+        for client in clients[:5]:
+            assert len(read_frame(client)) > 100_000
+        ask_text(clients[0], "goes on")

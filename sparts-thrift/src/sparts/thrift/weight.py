@@ -8,6 +8,7 @@ others are walked through. The walk makes no objects, and stops where the limit 
 
 from __future__ import annotations
 
+import struct
 import sys
 from typing import Any, ClassVar, TypeAlias
 
@@ -25,6 +26,7 @@ _OF_STRINGS = 24
 _UNKNOWN = 512
 """Bytes that are reckoned for a struct that cannot be made without arguments."""
 
+_LENGTH = struct.Struct(">I")
 _DEEPEST = 200
 """Levels of structs and containers: each takes up to five of Python's own."""
 
@@ -115,6 +117,14 @@ def _size_of(struct: Any) -> int:
     return sys.getsizeof(one) + sys.getsizeof(getattr(one, "__dict__", None)) + POINTER
 
 
+def _least(kind: int, held: Any) -> int:
+    """Return what a value of a type costs at the least."""
+    if kind == TType.STRUCT and held is not None:
+        size: int = held.size
+        return size
+    return STRING if kind == TType.STRING or _nests(kind) else 0
+
+
 class _Walk:
     """A way through the bytes of a struct, which adds up what they cost."""
 
@@ -132,9 +142,12 @@ class _Walk:
     def spend(self, cost: int) -> None:
         self.cost += cost
         if self.cost > self._limit:
-            raise TooHeavyError(
-                f"they would take more than {self._limit:.0f} bytes of memory once decoded"
-            )
+            self.refuse()
+
+    def refuse(self) -> None:
+        """Say that it costs too much."""
+        limit = f"{self._limit:.0f} bytes of memory"
+        raise TooHeavyError(f"they would take more than {limit} once decoded")
 
     def check(self, count: int) -> int:
         """Return a length that the message claims, if that much can follow."""
@@ -168,6 +181,14 @@ class _Walk:
     def skip_numbers(self, kind: int, count: int) -> None:
         """Go past numbers of a type."""
         self.place += self.check(self.WIDTHS[kind] * count)
+
+    def skip_strings(self, count: int, counted: bool) -> None:
+        """Go past strings."""
+        for _ in range(count):
+            length = self.check(self.length())
+            self.place += length
+            if counted:
+                self.spend(STRING + length)
 
     def value(self, kind: int, held: Any, depth: int, known: bool = True) -> None:
         """Go through a value; one that is not ``known`` is skipped by who decodes it."""
@@ -204,6 +225,11 @@ class _Walk:
                 self.spend(NUMBER * count)
             self.skip_numbers(kinds[0], count)
             return
+        if counted and self.cost + count * sum(map(_least, kinds, inner)) > self._limit:
+            self.refuse()  # whatever they are
+        if kinds == (TType.STRING,):
+            self.skip_strings(count, counted)
+            return
         for _ in range(count):
             for each, what in zip(kinds, inner, strict=False):
                 self.value(each, what, depth, known)
@@ -221,6 +247,18 @@ class _Binary(_Walk):
 
     def length(self) -> int:
         return self._number(4)
+
+    def skip_strings(self, count: int, counted: bool) -> None:
+        data, place, end, read = self.data, self.place, len(self.data), _LENGTH.unpack_from
+        for _ in range(count):
+            if place + 4 > end:
+                raise TooHeavyError("they end too early")
+            place += 4 + read(data, place)[0]
+        if place > end:
+            raise TooHeavyError("they end too early")
+        if counted:
+            self.spend(STRING * count + place - self.place)
+        self.place = place
 
     def header(self, kind: int) -> tuple[int, tuple[int, ...]]:
         kinds = tuple(self.data[self.place : self.place + (2 if kind == TType.MAP else 1)])

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 _TURN = 64
 """Frames that are answered before the others have their turn."""
+_LARGE = 1 << 16
+"""Bytes of a frame from which on another thread serves the others while it is decoded."""
 _WAIT = socket.MsgFlag(0)
 _FAMILIAR = 16
 """Turns that a client has had before a thread is given to it alone."""
@@ -122,6 +124,7 @@ class Connection(Reader):
         engine = self.engine
         read, longest = engine.settings.read, engine.settings.max_frame
         end = length = 0
+        answer: bytes | None
         self._drained = False
         for _ in range(_TURN):
             if engine.leaving:
@@ -142,17 +145,18 @@ class Connection(Reader):
                     self.leave()
                 if (self._drained or not self._read()) and not (engine.alone and self._attend()):
                     return self._nothing_there()
-            self._place, self._length = end, length
+            self._frame, self._place = place, end
             try:
-                call = read(data, start, end)
-            except RefusedError as refused:
-                answer: bytes | None = self._refuse(refused)
-            else:
-                method, wire, sequence, arguments, _ = call
-                if method.inline:
-                    answer = method.run(wire, sequence, arguments)
+                if length >= _LARGE:
+                    answer = engine.call_large(self)
                 else:
-                    answer = self._call(call)
+                    method, wire, sequence, arguments, _ = call = read(data, start, end)
+                    if method.inline:
+                        answer = method.run(wire, sequence, arguments)
+                    else:
+                        answer = engine.call(self, call)
+            except RefusedError as refused:
+                answer = self.refuse(refused)
             if answer is None:
                 return False
             self._transmit(answer)
@@ -162,13 +166,17 @@ class Connection(Reader):
             engine.requeue(self)
         return True
 
-    def _call(self, call: Call) -> bytes | None:
-        """Have the engine make a call; what there is no memory for is answered with an error."""
+    def hold_for(self, call: Call) -> None:
+        """Hold memory for the call of a coroutine, of which any number may run.
+
+        Raises:
+            RefusedError: there is not so much left.
+        """
+        method, wire, sequence, _, cost = call
         try:
-            return self.engine.call(self, call)
+            self.share.hold(self.share.held + cost)
         except NoRoomError as error:
-            self._complain("%s: a call was refused: %s", self.caller, message_of(error))
-            return call[0].refused(call[1], call[2])
+            raise RefusedError(message_of(error), method.refused(wire, sequence)) from None
 
     def wait_for_room(self) -> None:
         """Keep the call that was just read as bytes, which mostly take less memory.
@@ -177,17 +185,24 @@ class Connection(Reader):
             NoRoomError: there is no memory left even for these.
         """
         self.share.hold(len(self._data))
-        self._place -= 4 + self._length
+        self._place = self._frame
 
-    def call_again(self) -> bytes:
-        """Make the call that had to wait, and return its answer; the claim is held."""
+    def call_again(self) -> Call | bytes:
+        """Read the call that was not made yet and, unless it is a coroutine's, make it.
+
+        Returns:
+            its answer, or the call of a coroutine; the claim is held.
+        """
         current.set(self.caller)
-        start = self._place + 4
-        self._place = end = start + self._length
-        method, wire, sequence, arguments, _ = self.engine.settings.read(self._data, start, end)
-        return method.run(wire, sequence, arguments)
+        data, start = self._data, self._frame + 4
+        self._place = end = start + LENGTH.unpack_from(data, self._frame)[0]
+        try:
+            call = self.engine.settings.read(data, start, end)
+        except RefusedError as refused:
+            return self.refuse(refused)
+        return call if call[0].asynchronous else call[0].run(*call[1:4])
 
-    def _refuse(self, refused: RefusedError) -> bytes:
+    def refuse(self, refused: RefusedError) -> bytes:
         """Return the answer to what is not a call of anything that there is."""
         self.engine.settings.n_bad_requests.increment()
         self._complain("%s: %s", self.caller, refused)

@@ -25,13 +25,15 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from sparts.errors import LoopStoppedError
+from sparts.errors import LoopStoppedError, message_of
 from sparts.tasks.thrift.accepting import Acceptor
 from sparts.tasks.thrift.connection import Connection
 from sparts.tasks.thrift.crew import Crew
 from sparts.tasks.thrift.deadlines import COARSE, Deadlines
 from sparts.tasks.thrift.secure import TLSConnection
 from sparts.tasks.thrift.serving import Parted
+from sparts.thrift.memory import NoRoomError
+from sparts.thrift.processor import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -267,19 +269,19 @@ class Engine:
         """Make a call if there is room, and return its answer; None: it comes later.
 
         Raises:
-            NoRoomError: there is no memory for what has to wait.
+            RefusedError: there is no memory for it.
         """
-        method, wire, sequence, arguments, cost = call
+        method, wire, sequence, arguments, _ = call
         if method.asynchronous:
             connection.leave()
-            connection.share.hold(connection.share.held + cost)
+            connection.hold_for(call)
             self._call_async(connection, call)
             return None
         if not self._crew.begin():
-            connection.leave()
-            connection.wait_for_room()
-            self.waiting.append(connection)
-            self._give_back_waiting()
+            try:
+                self._wait(connection)
+            except NoRoomError as error:
+                raise RefusedError(message_of(error), method.refused(wire, sequence)) from None
             return None
         if method.slow:
             self._give_up_events()
@@ -288,6 +290,35 @@ class Engine:
             return method.run(wire, sequence, arguments)
         finally:
             self._crew.end()
+
+    def call_large(self, connection: Connection) -> bytes | None:
+        """Decode a large request and make its call, while another thread serves other clients.
+
+        Raises:
+            RefusedError: there is no memory for the call.
+            NoRoomError: there is none to have it wait.
+        """
+        if self._crew.begin():
+            return self._call_apart(connection)
+        self._wait(connection)
+        return None
+
+    def _call_apart(self, connection: Connection) -> bytes | None:
+        """Make a call, with room for it, that was not decoded yet."""
+        self._give_up_events()
+        self._crew.wake_if_needed()
+        try:
+            answer = connection.call_again()
+        finally:
+            self._crew.end()
+        return answer if isinstance(answer, bytes) else self.call(connection, answer)
+
+    def _wait(self, connection: Connection) -> None:
+        """Have a connection wait until there is room for its call."""
+        connection.leave()
+        connection.wait_for_room()
+        self.waiting.append(connection)
+        self._give_back_waiting()
 
     def _make_waiting_calls(self) -> None:
         """Make calls that wait while there is room; by whoever has made some, or let one wait."""
@@ -299,13 +330,12 @@ class Engine:
             except IndexError:
                 self._crew.end()
                 continue
-            self._give_up_events()
-            self._crew.wake_if_needed()
             try:
-                answer = connection.call_again()
-            finally:
-                self._crew.end()
-            connection.answered(answer)
+                answer = self._call_apart(connection)
+            except RefusedError as refused:
+                answer = connection.refuse(refused)
+            if answer is not None:
+                connection.answered(answer)
 
     def _call_async(self, connection: Connection, call: Call) -> None:
         """Have a coroutine begin on the asyncio loop."""

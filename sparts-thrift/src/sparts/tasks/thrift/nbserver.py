@@ -132,7 +132,7 @@ class NBServerTask(Listening, ThriftServerTask):
     def start(self) -> None:
         """Begin to accept connections, and go on with those of the instance before."""
         # So that one can always talk to the clients, and one wait for a client that is alone.
-        self.workers = 2 + (0 if self.all_inline else self.n_threads)
+        self.workers = 2 + self.n_threads
         self._engine = Engine(self._settings())
         self._engine.listen(self.take_sockets(), self.service.listeners.take_kept(self.name))
         super().start()

@@ -33,7 +33,7 @@ class Reader:
     """The receiving half of a connection, for the thread that holds its ``claim``."""
 
     __slots__ = (
-        "_data", "_drained", "_flags", "_going", "_length", "_partial", "_place", "_receive",
+        "_data", "_drained", "_flags", "_frame", "_going", "_partial", "_place", "_receive",
         "_released", "_wanted",
         "active", "attended", "began", "caller", "claim", "engine", "share", "sock",
     )  # fmt: skip
@@ -55,7 +55,7 @@ class Reader:
         self._flags = AT_ONCE
         self._receive: Callable[[int, int], bytes] = sock.recv
         self._data = new.unread
-        self._place = self._length = 0
+        self._place = self._frame = 0
         self._partial: bytearray | None = None
         self._wanted = 4
         self._drained = False

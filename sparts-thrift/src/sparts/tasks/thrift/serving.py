@@ -44,6 +44,9 @@ class Serving(Protocol):
     def call(self, connection: Any, call: Call) -> bytes | None:
         """Make a call, and return its answer; None: it comes later."""
 
+    def call_large(self, connection: Any) -> bytes | None:
+        """Decode a large request and make its call; None: the answer comes later."""
+
     def requeue(self, connection: Any) -> None:
         """Have a connection resumed after those that are due before it."""
 
