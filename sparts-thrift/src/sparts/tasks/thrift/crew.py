@@ -38,6 +38,7 @@ class Crew:
     def __init__(self, most_calls: int, hand_over: Callable[[], None], name: str) -> None:
         self._most_calls = most_calls
         self._room = [None] * most_calls
+        self._large_room = [None] * max(1, most_calls // 2)
         self._hand_over = hand_over
         self._changed = threading.Condition()  # guards the three that follow, and where they rest
         self._awake = 0
@@ -117,11 +118,13 @@ class Crew:
 
     # -- calls -------------------------------------------------------------------------------------
 
-    def begin(self) -> bool:
-        """Take the room of a call that may take long; False: there is none."""
-        try:
-            self._room.pop()
-        except IndexError:
+    def begin(self, large: bool = False) -> bool:
+        """Take the room of a call; False: there is none. Large ones may take half of all room."""
+        if large and not _take(self._large_room):
+            return False
+        if not _take(self._room):
+            if large:
+                self._large_room.append(None)
             return False
         self.begun += 1
         if not self._ticking:
@@ -129,9 +132,11 @@ class Crew:
             self._tick.set()
         return True
 
-    def end(self) -> None:
+    def end(self, large: bool = False) -> None:
         """Give the room back."""
         self._room.append(None)
+        if large:
+            self._large_room.append(None)
 
     def _watch(self) -> None:
         """Look, as long as calls are made, whether one takes long; the body of the clock."""
@@ -154,3 +159,11 @@ class Crew:
         if self.begun != before or self.over:  # meanwhile
             self._ticking = True
             self._tick.set()
+
+
+def _take(room: list[None]) -> bool:
+    try:
+        room.pop()
+    except IndexError:
+        return False
+    return True

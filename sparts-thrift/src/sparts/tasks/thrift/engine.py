@@ -66,6 +66,8 @@ class Engine:
         self.connections: dict[int, Connection] = {}
         self.waiting: deque[Connection] = deque()
         """Connections with a call for which there is no room yet; each is claimed."""
+        self.waiting_large: deque[Connection] = deque()
+        """The same with requests that are large, and not decoded yet."""
         self.parted: list[Parted] = []
         """Connections that the next instance goes on with."""
         self.last_call = inf
@@ -153,10 +155,11 @@ class Engine:
 
     def _give_back_waiting(self) -> None:
         """Let go of calls that wait, if no more begin."""
-        while self.leaving and self.waiting:
-            connection = self.waiting.popleft()
-            connection.claim.release()
-            self.requeue(connection)
+        for waiting in (self.waiting, self.waiting_large):
+            while self.leaving and waiting:
+                connection = waiting.popleft()
+                connection.claim.release()
+                self.requeue(connection)
 
     def part(self, parted: Parted) -> bool:
         """Take a connection, which is about to be forgotten, for the next instance, if it is to
@@ -176,7 +179,8 @@ class Engine:
             self._crew.leave()
 
     def _serve(self) -> None:
-        poll, connections, waiting = self._epoll.poll, self.connections, self.waiting
+        poll, connections = self._epoll.poll, self.connections
+        waiting, large = self.waiting, self.waiting_large
         events, crew, acceptor = self._events, self._crew, self._acceptor
         while not crew.over:
             try:
@@ -192,7 +196,7 @@ class Engine:
                 connection.resume(what)
             elif descriptor in acceptor.listeners:
                 acceptor.accept(descriptor)
-            if waiting:
+            if waiting or large:
                 self._make_waiting_calls()
 
     def _give_up_events(self) -> None:
@@ -279,7 +283,7 @@ class Engine:
             return None
         if not self._crew.begin():
             try:
-                self._wait(connection)
+                self._wait(connection, self.waiting)
             except NoRoomError as error:
                 raise RefusedError(message_of(error), method.refused(wire, sequence)) from None
             return None
@@ -298,44 +302,43 @@ class Engine:
             RefusedError: there is no memory for the call.
             NoRoomError: there is none to have it wait.
         """
-        if self._crew.begin():
-            return self._call_apart(connection)
-        self._wait(connection)
+        if self._crew.begin(large=True):
+            return self._call_apart(connection, large=True)
+        self._wait(connection, self.waiting_large)
         return None
 
-    def _call_apart(self, connection: Connection) -> bytes | None:
+    def _call_apart(self, connection: Connection, large: bool) -> bytes | None:
         """Make a call, with room for it, that was not decoded yet."""
         self._give_up_events()
         self._crew.wake_if_needed()
         try:
             answer = connection.call_again()
         finally:
-            self._crew.end()
+            self._crew.end(large)
         return answer if isinstance(answer, bytes) else self.call(connection, answer)
 
-    def _wait(self, connection: Connection) -> None:
+    def _wait(self, connection: Connection, waiting: deque[Connection]) -> None:
         """Have a connection wait until there is room for its call."""
         connection.leave()
         connection.wait_for_room()
-        self.waiting.append(connection)
+        waiting.append(connection)
         self._give_back_waiting()
 
     def _make_waiting_calls(self) -> None:
         """Make calls that wait while there is room; by whoever has made some, or let one wait."""
-        while self.waiting and not self.leaving:
-            if not self._crew.begin():
-                return
-            try:
-                connection = self.waiting.popleft()
-            except IndexError:
-                self._crew.end()
-                continue
-            try:
-                answer = self._call_apart(connection)
-            except RefusedError as refused:
-                answer = connection.refuse(refused)
-            if answer is not None:
-                connection.answered(answer)
+        for waiting, large in ((self.waiting_large, True), (self.waiting, False)):
+            while waiting and not self.leaving and self._crew.begin(large):
+                try:
+                    connection = waiting.popleft()
+                except IndexError:
+                    self._crew.end(large)
+                    continue
+                try:
+                    answer = self._call_apart(connection, large)
+                except RefusedError as refused:
+                    answer = connection.refuse(refused)
+                if answer is not None:
+                    connection.answered(answer)
 
     def _call_async(self, connection: Connection, call: Call) -> None:
         """Have a coroutine begin on the asyncio loop."""

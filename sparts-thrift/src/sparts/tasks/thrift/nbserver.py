@@ -92,7 +92,8 @@ class NBServerTask(Listening, ThriftServerTask):
     @CallbackCounter
     def n_waiting(self) -> float:
         """Calls that wait for one of the threads just now."""
-        return len(self._engine.waiting) if self._engine else 0
+        engine = self._engine
+        return len(engine.waiting) + len(engine.waiting_large) if engine else 0
 
     @property
     def bound_host(self) -> Any:
