@@ -225,3 +225,23 @@ def test_a_closed_client_leaves_another_loop_alone(types: Any) -> None:
 def test_http_is_refused(types: Any) -> None:
     with pytest.raises(UsageError, match="speaks framed thrift only. ThriftClient speaks HTTP"):
         client_of(1, types, path="/")
+
+
+def test_a_connection_sends_without_delay(types: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[tuple[int, int]] = []
+    open_connection = asyncio.open_connection
+
+    async def note(*args: Any, **options: Any) -> Any:
+        reader, writer = await open_connection(*args, **options)
+        sock = writer.get_extra_info("socket")
+        opened.append((sock.proto, sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)))
+        return reader, writer
+
+    async def call() -> None:
+        async with client_of(peer, types) as client:
+            await client.served()
+
+    monkeypatch.setattr(asyncio, "open_connection", note)
+    with Peer(types) as peer:
+        asyncio.run(call())
+    assert opened == [(socket.IPPROTO_TCP, 1)]

@@ -8,6 +8,7 @@ import runpy
 import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -243,3 +244,21 @@ def test_task_on_the_loop_starts_and_stops_in_its_thread() -> None:
 
 def test_registered_list_is_left_as_it_was() -> None:
     assert TornadoHTTPTask not in taskset.registered
+
+
+def test_server_application_and_addresses_are_there_in_init_task() -> None:
+    class Early(TornadoHTTPTask):
+        def initTask(self) -> None:  # noqa: N802
+            super().initTask()
+            self.early = (self.server, self.app, list(self.bound_addrs), self.bound_v4_addrs)
+
+    class Service(VService):
+        TASKS = [Early]
+
+    with running(Service) as service:
+        task = service.requireTask(Early)
+        assert task.early == (task.server, task.application, task.bound_addrs, task.bound_v4_addrs)
+        for host in ("127.0.0.1", "[::1]"):
+            address = f"http://{host}:{task.bound_addrs[0][1]}/"
+            with urllib.request.urlopen(address, timeout=30) as answer:
+                assert answer.read() == b"Hello, world"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import socket
 import sys
 import threading
@@ -10,7 +11,12 @@ from typing import Any
 
 import pytest
 from sparts.errors import StartError, UsageError
-from sparts.tasks.twisted import TwistedReactorTask, TwistedServiceTask, TwistedTask
+from sparts.tasks.twisted import (
+    TwistedReactorTask,
+    TwistedServerTask,
+    TwistedServiceTask,
+    TwistedTask,
+)
 from sparts.testing.conformance import check_task
 from sparts.testing.loops import WAIT
 from sparts.testing.running import ServiceFactory, make_service, running, service_of
@@ -309,3 +315,25 @@ def test_an_endpoint_that_cannot_accept_warns_and_goes_on(
         listener.listen()
         ask(address)
         log.wait_for_line("INFO:.*No longer true: No connection can be accepted for now")
+
+
+@pytest.mark.parametrize("server", [EchoTask, TwistedServerTask])
+def test_accepted_connections_send_without_delay(
+    server: Any, service_factory: ServiceFactory
+) -> None:
+    made: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    class Telling(Protocol):
+        def connectionMade(self) -> None:  # noqa: N802
+            made.put(self.transport.getTcpNoDelay())  # type: ignore[union-attr]
+
+    class Task(server):  # type: ignore[misc]
+        OPT_PREFIX = "nodelay"
+
+        def make_factory(self) -> Any:
+            return Factory.forProtocol(Telling)
+
+    service = service_factory(service_of(Task))
+    address = service.requireTask(Task).bound_addrs[0]
+    with socket.create_connection(("127.0.0.1", address[1]), WAIT):
+        assert made.get(timeout=WAIT)

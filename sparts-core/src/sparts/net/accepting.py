@@ -23,17 +23,8 @@ PAUSE = 0.25
 LONGEST_PAUSE = 2.0
 """Seconds; the most that it becomes."""
 
-_CLIENT = (
-    errno.ECONNABORTED,
-    errno.EPROTO,
-    errno.ENETDOWN,
-    errno.ENETUNREACH,
-    errno.EHOSTDOWN,
-    errno.EHOSTUNREACH,
-    errno.ENONET,
-    errno.ENOPROTOOPT,
-    errno.EPERM,
-)
+_NAMES = "CONNABORTED PROTO NETDOWN NETUNREACH HOSTDOWN HOSTUNREACH NONET NOPROTOOPT PERM"
+_CLIENT = {getattr(errno, f"E{name}", None) for name in _NAMES.split()}
 """What accept(2) says of the connection that it would have returned, and not of the socket."""
 
 

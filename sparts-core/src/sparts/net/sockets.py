@@ -101,7 +101,7 @@ def _listening(descriptor: int) -> socket.socket:
         if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             raise OSError("it does not listen")
         sock.setblocking(False)
-        _send_at_once(sock)
+        send_at_once(sock)
     except BaseException:
         sock.detach()  # where fewer were passed than promised, it may be a descriptor of our own
         raise
@@ -211,11 +211,11 @@ def _new_tcp(family: int) -> socket.socket:
     sock.setblocking(False)
     if family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    _send_at_once(sock)
+    send_at_once(sock)
     return sock
 
 
-def _send_at_once(sock: socket.socket) -> None:
+def send_at_once(sock: socket.socket) -> None:
     """Have the connections of a listening socket send without delay: they inherit it (tcp(7))."""
     if sock.family != socket.AF_UNIX:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

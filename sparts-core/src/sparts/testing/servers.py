@@ -151,6 +151,20 @@ class ServerContract:
             for address in addresses:
                 self.ask_at(address)
 
+    def test_all_addresses_of_both_families_are_served_on_one_port(self) -> None:
+        """``--PREFIX-host ::``, where the system has IPv6; IPv4 comes first."""
+        if not socket.has_dualstack_ipv6():
+            return
+        hosts = [self.flag("host"), "::", self.flag("port"), "0", *self.argv]
+        with self.running(*hosts) as service:
+            server = self.server(service)
+            assert server.bound_addrs == [*server.bound_v4_addrs, *server.bound_v6_addrs]
+            ((_, port),), ((_, same, *_),) = server.bound_v4_addrs, server.bound_v6_addrs
+            assert port == same
+            for host in (LOCAL, "::1"):
+                with socket.create_connection((host, port), WAIT) as connection:
+                    self.ask(connection)
+
     def test_one_line_an_address_is_logged_before_all_tasks_have_started(self) -> None:
         """``NAME Server Started on HOST:PORT``."""
         service = make_service(service_of(self.server_task), *self.here())

@@ -214,13 +214,14 @@ async def _open(endpoint: Endpoint) -> tuple[asyncio.StreamReader, asyncio.Strea
     loop = asyncio.get_running_loop()
     last: OSError | None = None
     try:
-        found: list[tuple[int, Any]] = [(socket.AF_UNIX, endpoint.unix)]
+        found: list[tuple[int, int, Any]] = [(socket.AF_UNIX, 0, endpoint.unix)]
         if not endpoint.unix:
             kind = socket.SOCK_STREAM
             infos = await loop.getaddrinfo(endpoint.host, endpoint.port, type=kind)
-            found = [(info[0], info[4]) for info in infos]
-        for family, address in found:
-            sock = socket.socket(family, socket.SOCK_STREAM)
+            found = [(info[0], info[2], info[4]) for info in infos]
+        for family, protocol, address in found:
+            # With its protocol, by which asyncio knows that it should send without delay.
+            sock = socket.socket(family, socket.SOCK_STREAM, protocol)
             try:
                 sock.setblocking(False)
                 await loop.sock_connect(sock, address)

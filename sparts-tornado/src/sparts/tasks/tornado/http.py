@@ -160,7 +160,7 @@ class TornadoHTTPTask(Listening, TornadoTask):
     application: Application
     """The Tornado application, from `initTask` on."""
     server: GracefulHTTPServer
-    """The Tornado server, from the start on."""
+    """The Tornado server, from `initTask` on."""
     ending: asyncio.Event
     """Set in the loop when the task begins to stop, from the start on: responses without an end
     (streams, server-sent events) wait for it, and end.
@@ -171,6 +171,11 @@ class TornadoHTTPTask(Listening, TornadoTask):
         super().__init__(service)
         self.access_logger = logging.getLogger(f"{self.logger.name}.access")
         self.access_level = logging.WARNING
+
+    @property
+    def app(self) -> Application:
+        """The same as `application`, by its name of before."""
+        return self.application
 
     def getApplicationConfig(self) -> list[Any]:  # noqa: N802
         """Return the routes: what `tornado.web.Application` takes. Called once, in `initTask`."""
@@ -190,6 +195,7 @@ class TornadoHTTPTask(Listening, TornadoTask):
         self.application = CountedApplication(
             self, self.getApplicationConfig(), **self.APPLICATION_SETTINGS
         )
+        self.server = self.make_server()
 
     def _take_access_level(self) -> None:
         name = self.access_log or "OFF"
@@ -202,10 +208,14 @@ class TornadoHTTPTask(Listening, TornadoTask):
         self._take_access_level()
 
     def make_server(self) -> GracefulHTTPServer:
-        """Make the server, without sockets; called in the loop, at each start."""
+        """Make the server, without sockets; called in `initTask`, and in the loop if that runs
+        again after a failure.
+        """
+        ioloop: Any = self.ioloop
         return GracefulHTTPServer(
             self.application,
             task=self,
+            loop=ioloop.asyncio_loop,
             ssl_options=self.ssl_context,
             xheaders=self.xheaders,
             trusted_downstream=list(self.TRUSTED_DOWNSTREAM),
@@ -220,7 +230,8 @@ class TornadoHTTPTask(Listening, TornadoTask):
     def start_in_loop(self) -> None:
         """Begin to accept connections."""
         self.ending = asyncio.Event()
-        self.server = self.make_server()
+        if self.server.loop is not asyncio.get_running_loop():
+            self.server = self.make_server()
         self.server.add_sockets(self.take_sockets())
         self.log_started()
 

@@ -45,6 +45,7 @@ class GracefulHTTPServer(HTTPServer):
         self,
         *args: Any,
         task: ServerTask | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
         idle_timeout: float = 0.0,
         read_timeout: float = 0.0,
         write_timeout: float = 0.0,
@@ -57,6 +58,7 @@ class GracefulHTTPServer(HTTPServer):
             args: Tornado's.
             task: the server task; its service and logger are told when no connection can be
                 accepted.
+            loop: where the server lives; None: the loop that runs.
             idle_timeout: seconds that a connection may wait for its next request; 0: for ever.
             read_timeout: seconds that a client has to send the headers of its first request, and
                 for a body; 0: as long as it likes.
@@ -78,7 +80,7 @@ class GracefulHTTPServer(HTTPServer):
         self._stalled: dict[Stream, None] = {}  # in the order of `stalled_since`
         self._lingering: dict[Lingering, None] = {}  # in the order of `since`
         self._acceptors: list[Acceptor] = []
-        self._loop = asyncio.get_running_loop()
+        self._loop: asyncio.AbstractEventLoop = loop or asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._changed: asyncio.Event | None = None
@@ -87,6 +89,11 @@ class GracefulHTTPServer(HTTPServer):
         """How many connections were closed because the client took too long."""
         self.n_refused = 0
         """How many clients were disconnected because too many connections were open."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that the server lives on."""
+        return self._loop
 
     @property
     def n_connections(self) -> int:

@@ -8,6 +8,7 @@ from socket import AF_UNIX
 from typing import TYPE_CHECKING, Any
 
 from sparts.net.accepting import Accepting, ServerTask
+from sparts.net.sockets import send_at_once
 
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import maybeDeferred
@@ -31,7 +32,10 @@ class OpenPort:
         self._port = port
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
         self.address = _address(port)
-        self._guard = Guard(reactor, port, task) if hasattr(port, "socket") else None
+        self._guard = None
+        if hasattr(port, "socket"):
+            send_at_once(port.socket)
+            self._guard = Guard(reactor, port, task)
         make = getattr(port, "transport", None)  # the class of the connections
         if make is None:
             return
