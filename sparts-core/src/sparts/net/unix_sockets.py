@@ -32,22 +32,20 @@ class SocketFile:
 
     def give(self, uid: int) -> None:
         """Make it another user's."""
-        with locked(self._path):
-            self._if_ours(lambda: os.chown(self._path, uid, -1, follow_symlinks=False))
+        self._if_ours(lambda: os.chown(self._path, uid, -1, follow_symlinks=False))
 
     def remove(self) -> None:
         """Remove it, if this process still may."""
         with contextlib.suppress(OSError):
-            try:
-                with locked(self._path):
-                    self._if_ours(lambda: os.unlink(self._path))
-            except OSError:  # no lock can be made, as on a full disk
-                self._if_ours(lambda: os.unlink(self._path))
+            self._if_ours(lambda: os.unlink(self._path))
 
     def _if_ours(self, action: Callable[[], None]) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.lstat(self._path), self._made):
-                action()
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):  # no lock can be made, as on a full disk
+                stack.enter_context(locked(self._path))
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.lstat(self._path), self._made):
+                    action()
 
 
 @contextlib.contextmanager

@@ -1,0 +1,41 @@
+"""What a server task sets in its TLS holds for every server of ours, and after a reload."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sparts import plugins
+from sparts.testing.certificates import FIRST_CERTIFICATE
+from sparts.testing.running import ServiceFactory, service_of
+from sparts.testing.waiting import WAIT, restart
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [("TornadoHTTPTask", ()), ("TwistedWebTask", ()), ("NBServerTask", ("FB303HandlerTask",))],
+)
+def test_protocols_of_tls_survive_a_reload_and_a_restart(
+    name: str, more: tuple[str, ...], tmp_path: Path, service_factory: ServiceFactory
+) -> None:
+    base: Any = plugins.load_task(name)
+    task = type("Server", (base,), {"OPT_PREFIX": "server", "ALPN": ("second", "first")})
+    certificate = tmp_path / "server.pem"
+    certificate.write_text(FIRST_CERTIFICATE, encoding="ascii")
+    argv = ("--server-host", "127.0.0.1", "--server-tls-cert", str(certificate))
+    service = service_factory(service_of(task, *more), *argv)
+    context = ssl.create_default_context(cafile=str(certificate))
+    context.set_alpn_protocols(["first", "second"])
+    for step in ("start", "reload", "reload", "restart"):
+        if step == "reload":
+            service.reload()
+        elif step == "restart":
+            service = restart(service)
+        with (
+            socket.create_connection(service.requireTask(task).bound_addrs[0], WAIT) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as connection,
+        ):
+            assert connection.selected_alpn_protocol() == "second", step
