@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import queue
+import socket
+from pathlib import Path
+
 import pytest
 from sparts.errors import UsageError
+from sparts.fb303 import FB303
+from sparts.hookspecs import hookimpl
+from sparts.states import ServiceStatus
 from sparts.testing.running import make_service, running, service_of
+from sparts.testing.waiting import WAIT
 from sparts.vtask import VTask
 
 
@@ -35,6 +43,54 @@ def test_check_of_a_task_that_fails_makes_the_service_unfit_for_work_but_not_unh
         assert service.healthy
         assert service.describe()["checks"] == {"database": "ConnectionError: refused"}
         assert service.status_details() == "database is unhealthy: ConnectionError: refused"
+
+
+def test_every_view_shows_a_failing_check() -> None:
+    with running(service_of(Database)) as service:
+        fb303 = FB303(service)
+        assert (service.ready, service.status, fb303.getStatus().name) == (True, "ALIVE", "ALIVE")
+        before = service.describe()
+        assert (before["ready"], before["failing_since"]) == (True, {})
+        service.requireTask(Database).up = False
+        assert not service.ready
+        found = service.describe()
+        assert (found["ready"], found["healthy"], found["status"]) == (False, True, "WARNING")
+        assert fb303.getStatus().name == "WARNING"
+        since = found["failing_since"]["database"]
+        assert before["start_time"] <= since <= found["status_since"]
+        assert service.describe()["failing_since"] == {"database": since}
+        assert service.wait_ready(0)  # the start is complete
+        service.requireTask(Database).up = True
+        assert service.ready
+        assert (service.status, service.describe()["failing_since"]) == ("ALIVE", {})
+
+
+def test_change_of_a_check_reaches_hooks_and_systemd(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    class Told:
+        @hookimpl
+        def sparts_service_change(self, old: ServiceStatus, new: ServiceStatus) -> None:
+            told.put(f"{old} {new}")
+
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
+        running(service_of(Database)) as service,
+    ):
+        manager.settimeout(WAIT)
+        manager.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        service.hooks.register(Told())
+        service.requireTask(Database).up = False
+        assert not service.ready
+        assert told.get(timeout=WAIT) == "ALIVE WARNING"
+        why = "database is unhealthy: ConnectionError: refused"
+        assert manager.recv(4096).decode() == f"STATUS=WARNING: {why}"
+        service.requireTask(Database).up = True
+        assert service.ready
+        assert told.get(timeout=WAIT) == "WARNING ALIVE"
 
 
 def test_vital_check_that_fails_makes_the_service_unhealthy() -> None:

@@ -127,7 +127,7 @@ def test_whether_it_is_ready_is_told_with_the_status(session_bus: Daemon, statio
         with Monitor(session_bus, f"sender='{task.unique_name}',path='/Station/sparts'") as monitor:
             station.shutdown()
             assert "member=StatusChanged" in monitor.read_until('string "ALIVE"')
-            assert 'string "Ready"' in monitor.read_until("boolean true")
+            assert "member=PropertiesChanged" in monitor.read_until('string "Ready"')
 
 
 def test_expression_of_a_client_does_not_freeze_the_process(

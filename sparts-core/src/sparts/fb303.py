@@ -13,6 +13,7 @@ import enum
 import json
 import math
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sparts.asking import Asking
@@ -79,7 +80,10 @@ class FB303:
         return self.service.VERSION
 
     def getStatus(self) -> FB303Status:  # noqa: N802
-        """Return where the service is in its life. NEW, which fb303 does not know, is STARTING."""
+        """Return where the service is in its life, WARNING while a check fails. NEW, which fb303
+        does not know, is STARTING."""
+        with suppress(SpartsError):  # a check that hangs does not hide the rest
+            self._ask("results", self.service.check_results)
         status = self.service.status
         return FB303Status[ServiceStatus.STARTING if status is ServiceStatus.NEW else status]
 

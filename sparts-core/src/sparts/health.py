@@ -7,6 +7,7 @@ by whoever makes it; hooks hear of it in order, one at a time.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from sparts.states import ServiceStatus, TaskState
 
 if TYPE_CHECKING:
     import logging
+    from collections.abc import Mapping
 
     from sparts.plugins.dispatch import Hooks
     from sparts.vtask import VTask
@@ -51,6 +53,8 @@ class Health(Introspection):
         self._was_ready = False
         self._recording = threading.Lock()  # never held while anything of others is called
         self._phase = self._recorded = ServiceStatus.NEW
+        self.status_since = self.start_time
+        """When the status last changed, in seconds since the epoch."""
         self._untold: deque[tuple[ServiceStatus, ServiceStatus]] = deque()
         self._degradations: dict[str, int] = {}
 
@@ -58,10 +62,11 @@ class Health(Introspection):
 
     @property
     def status(self) -> ServiceStatus:
-        """Where the service is in its life; alive with a warning or a degraded task is WARNING."""
+        """Where the service is in its life; alive with a warning, a degraded task or a check that
+        failed when it was last asked is WARNING."""
         if self._phase is ServiceStatus.ALIVE:
             degraded = any(task.state is TaskState.DEGRADED for task in self.instances())
-            if degraded or self._warnings:
+            if degraded or self._warnings or self._failing:
                 return ServiceStatus.WARNING
         return self._phase
 
@@ -79,26 +84,37 @@ class Health(Introspection):
         found = {task.name: _ill(task) for task in self.instances()}
         return found | self.check_results(vital=True)
 
-    def readiness(self) -> dict[str, str]:
+    def readiness(self, checks: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return why the service should not be sent work now, by the names of tasks and checks,
-        and ``service`` for its own life; ``""`` where nothing is wrong."""
+        and ``service`` for its own life; ``""`` where nothing is wrong.
+
+        Whatever shows readiness takes it from here: `ready`, ``/readyz``, metrics, D-Bus, fb303.
+
+        Args:
+            checks: the results of all checks, as `check_results` returns them; None asks them.
+        """
         alive = self._phase is ServiceStatus.ALIVE
         found = {"service": "" if alive else f"it is {self._phase}"}
         for task in self.instances():
             found[task.name] = "" if task.ready else f"it is {task.state} and not ready"
-        return found | self.check_results()
+        return found | dict(self.check_results() if checks is None else checks)
 
     @property
     def ready(self) -> bool:
-        """Whether the service does its work: every task is ready, and no stop was asked for."""
+        """Whether the service can be sent work: `readiness` names no problem. Asks the checks."""
+        return not any(self.readiness().values())
+
+    def _tasks_ready(self) -> bool:
         alive = self._phase is ServiceStatus.ALIVE
         return alive and all(task.ready for task in self.instances())
 
     def wait_ready(self, timeout: float | None = None) -> bool:
-        """Wait until the service is ready; False after ``timeout`` seconds, or if it has ended."""
+        """Wait until every task is ready; False after ``timeout`` seconds, or if the service has
+        ended. Checks are not asked: one that fails does not hold up whoever waits for the start.
+        """
         with self._readiness:
-            self._readiness.wait_for(lambda: self.ready or self.ended.is_set(), timeout)
-            return self.ready
+            self._readiness.wait_for(lambda: self._tasks_ready() or self.ended.is_set(), timeout)
+            return self._tasks_ready()
 
     def wait_stopping(self, timeout: float | None = None) -> bool:
         """Wait until the service is told to stop or has ended; False after ``timeout`` seconds."""
@@ -122,7 +138,7 @@ class Health(Introspection):
             new = self.status
             if new is not self._recorded:
                 self._untold.append((self._recorded, new))
-                self._recorded = new
+                self._recorded, self.status_since = new, time.time()
 
     def tell_statuses(self) -> None:
         """Tell the hooks of the changes that they have not heard of, and who waits to be ready."""
@@ -130,14 +146,14 @@ class Health(Introspection):
             while self._untold:
                 old, new = self._untold.popleft()
                 # Without the checks: one that takes its time must not hold up start or stop.
-                systemd.notify(f"STATUS={new}: {self.status_details({})}".rstrip(": "))
+                systemd.notify(f"STATUS={new}: {self.status_details(self._known)}".rstrip(": "))
                 self.tell("sparts_service_change", service=self, old=old, new=new)
             self.readiness_changed()
 
     def readiness_changed(self) -> None:
         """Wake who waits for readiness; tell systemd when the service becomes ready."""
         with self._readiness:
-            ready = self.ready
+            ready = self._tasks_ready()
             if ready and not self._was_ready:
                 systemd.notify("READY=1")
                 self.tell_starter()
@@ -155,6 +171,11 @@ class Health(Introspection):
         """Take the present warnings into the status."""
         self.record_status()
         self.tell_statuses()
+
+    def checks_changed(self) -> None:
+        """Take what the checks said into the status, and have the lifecycle thread tell it."""
+        self.record_status()
+        self.inbox.put(Message("later", self, ("checks", 0.0, self.tell_statuses)))
 
     def task_changed(self, task: VTask, old: TaskState, new: TaskState) -> None:
         """Tell of a change in a task's state."""

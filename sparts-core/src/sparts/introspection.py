@@ -55,6 +55,7 @@ class Introspection:
     if TYPE_CHECKING:
         VERSION: str
         name: str
+        status_since: float
         options: argparse.Namespace
         tasks: Tasks
 
@@ -63,12 +64,12 @@ class Introspection:
         @property
         def status(self) -> ServiceStatus: ...  # noqa: D102
         @property
-        def ready(self) -> bool: ...  # noqa: D102
-        @property
         def healthy(self) -> bool: ...  # noqa: D102
         @property
         def hooks(self) -> Hooks: ...  # noqa: D102
         def warnings_changed(self) -> None: ...  # noqa: D102
+        def checks_changed(self) -> None: ...  # noqa: D102
+        def readiness(self, checks: Mapping[str, str] | None = None) -> dict[str, str]: ...  # noqa: D102
         def instances(self) -> list[VTask]: ...  # noqa: D102
 
     def __init__(self) -> None:
@@ -80,6 +81,7 @@ class Introspection:
         self._exported: dict[str, str] = {}
         self._more_counters: dict[str, CallbackCounter] = {}
         self._checks: dict[str, Check] = {}
+        self._failing: dict[str, tuple[str, float]] = {}
 
     def take_contributions(self) -> None:
         """Take in the counters and health checks that plugins add; in the lifecycle thread.
@@ -253,7 +255,22 @@ class Introspection:
             checks = dict(self._checks)
         asked = {name: check for name, check in checks.items() if check.vital or not vital}
         found: dict[str, str] = masked({name: check.problem() for name, check in asked.items()})
+        now = time.time()
+        with self._facts:
+            before = self._known
+            for name, problem in found.items():
+                since = self._failing.pop(name, ("", now))[1]
+                if problem:
+                    self._failing[name] = (problem, since)
+            changed = before != self._known
+        if changed:
+            self.checks_changed()
         return found
+
+    @property
+    def _known(self) -> dict[str, str]:
+        """Why each check failed that did when it was last asked, by name."""
+        return {name: problem for name, (problem, _) in sorted(dict(self._failing).items())}
 
     # -- all of it ---------------------------------------------------------------------------------
 
@@ -274,10 +291,12 @@ class Introspection:
             "version": self.VERSION,
             "pid": os.getpid(),
             "status": str(self.status),
+            "status_since": self.status_since,
             "status_details": self.status_details(checks),
-            "ready": self.ready,
+            "ready": not any(self.readiness(checks).values()),
             "healthy": self.healthy,
             "checks": checks,
+            "failing_since": {name: since for name, (_, since) in dict(self._failing).items()},
             "start_time": self.start_time,
             "uptime": time.time() - self.start_time,
             "tasks": [

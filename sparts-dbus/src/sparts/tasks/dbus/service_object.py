@@ -83,9 +83,10 @@ class ServiceObject(DBusObject):
         return str(self._asking.ask("checks", self._service.status_details))
 
     @dbus_property
+    @dbus_details(emits_change="invalidates")
     def Ready(self) -> bool:  # noqa: N802
-        """Whether the service does its work."""
-        return bool(self._service.ready)
+        """Whether the service can be sent work: every task is ready, and no check fails."""
+        return bool(self._asking.ask("ready", lambda: self._service.ready))
 
     @dbus_signal
     def StatusChanged(self, old: str, new: str) -> None:  # noqa: N802
@@ -125,7 +126,7 @@ class ServiceObject(DBusObject):
 
         def report() -> HealthReport:
             live, ready = service.liveness(), service.readiness()
-            return HealthReport(service.healthy, service.ready, live, ready)
+            return HealthReport(service.healthy, not any(ready.values()), live, ready)
 
         return self._asking.ask("health", report)
 

@@ -53,13 +53,19 @@ class ServiceCollector(Collector):
 
     def _life(self) -> Iterator[Metric]:
         service = self.service
+        asked = service.check_results()
         info = Metric("sparts_service", "The service and its version.", "info")
         labels = {"service": service.name, "version": service.VERSION}
         info.add_sample("sparts_service_info", labels, 1)
         yield info
         for name, unit, told, value in (
             ("start_time", "seconds", "When it was started, since the epoch.", service.start_time),
-            ("ready", "", "Whether it does its work.", service.ready),
+            (
+                "ready",
+                "",
+                "Whether it can be sent work.",
+                not any(service.readiness(asked).values()),
+            ),
             ("healthy", "", "Whether all tasks and vital checks are well.", service.healthy),
             ("warnings", "", "How many warnings there are.", len(service.getWarnings())),
         ):
@@ -67,7 +73,7 @@ class ServiceCollector(Collector):
             gauge.add_sample(gauge.name, {}, float(value))
             yield gauge
         checks = Metric("sparts_check_ok", "Whether a check is well.", "gauge")
-        for name, problem in service.check_results().items():
+        for name, problem in asked.items():
             checks.add_sample(checks.name, {"check": name}, float(not problem))
         yield checks
         states = Metric("sparts_task_state", "1 for the state that a task is in.", "gauge")
