@@ -519,7 +519,9 @@ def test_what_takes_too_long_at_the_stop_is_cut_off_and_logged(
     service = service_factory(service_of(Impatient, EchoHandler), *HERE, "--stop-timeout", "1h")
     with connect(service) as connection, log_of(service) as log:
         connection.sendall(request(lambda client: client.send_text("a"))[:10])
-        while service.requireTask(NBServerTask).n_connections() < 1:
+        engine = service.requireTask(NBServerTask)._engine
+        assert engine is not None
+        while not any(each.busy for each in list(engine.connections.values())):
             time.sleep(0.001)
         ask = request(lambda client: client.send_text("<b>"))
         with connect(service) as other:
