@@ -255,13 +255,11 @@ class Introspection:
             checks = dict(self._checks)
         asked = {name: check for name, check in checks.items() if check.vital or not vital}
         found: dict[str, str] = masked({name: check.problem() for name, check in asked.items()})
-        now = time.time()
         with self._facts:
-            before = self._known
-            for name, problem in found.items():
-                since = self._failing.pop(name, ("", now))[1]
-                if problem:
-                    self._failing[name] = (problem, since)
+            before, old, now = self._known, self._failing, time.time()
+            self._failing = {name: old[name] for name in old.keys() - found.keys()} | {
+                name: (why, old.get(name, ("", now))[1]) for name, why in found.items() if why
+            }
             changed = before != self._known
         if changed:
             self.checks_changed()
@@ -270,7 +268,7 @@ class Introspection:
     @property
     def _known(self) -> dict[str, str]:
         """Why each check failed that did when it was last asked, by name."""
-        return {name: problem for name, (problem, _) in sorted(dict(self._failing).items())}
+        return {name: problem for name, (problem, _) in sorted(self._failing.items())}
 
     # -- all of it ---------------------------------------------------------------------------------
 
@@ -284,7 +282,6 @@ class Introspection:
         return described
 
     def _described(self) -> dict[str, Any]:
-        tasks = self.instances()
         checks = self.check_results()
         return {
             "name": self.name,
@@ -296,7 +293,7 @@ class Introspection:
             "ready": not any(self.readiness(checks).values()),
             "healthy": self.healthy,
             "checks": checks,
-            "failing_since": {name: since for name, (_, since) in dict(self._failing).items()},
+            "failing_since": {name: since for name, (_, since) in self._failing.items()},
             "start_time": self.start_time,
             "uptime": time.time() - self.start_time,
             "tasks": [
@@ -308,11 +305,11 @@ class Introspection:
                     "depends_on": [need.name for need in self.tasks.dependencies(task)],
                     "threads": [thread.name for thread in task.threads if thread.is_alive()],
                 }
-                for task in tasks
+                for task in self.instances()
             ],
             "threads": [thread.name for thread in threading.enumerate()],
             "counters": {name: _plain(value) for name, value in self.getCounters().items()},
-            "options": self.describe_options(),
+            "options": self.getOptions(),
             "warnings": {str(key): text for key, text in self.getWarnings().items()},
             "exported_values": self.getExportedValues(),
             "plugins": [
@@ -329,15 +326,14 @@ class Introspection:
         """
         checks = self.check_results() if checks is None else checks
         tasks = self.instances()
-        failed = [f"{task.name} is {task.state}" for task in tasks if task.failed]
+        told = [f"{task.name} is {task.state}" for task in tasks if task.failed]
         alive = self.status in (ServiceStatus.ALIVE, ServiceStatus.WARNING)
         waiting = [f"{task.name} is not ready" for task in tasks if alive and not task.ready]
         failing = [f"{name} is unhealthy: {why}" for name, why in checks.items() if why]
-        told = "; ".join([*failed, *self.getWarnings().values(), *waiting, *failing])
-        found: str = masked(told)
+        found: str = masked("; ".join([*told, *self.getWarnings().values(), *waiting, *failing]))
         return found
 
-    def describe_options(self) -> dict[str, Any]:
+    def getOptions(self) -> dict[str, Any]:  # noqa: N802
         """Return the values of all options by their names in the namespace, secret ones masked."""
         found: dict[str, Any] = {}
         state = state_of(self.options)

@@ -34,7 +34,6 @@ class ServiceOptions:
 
         @property
         def logger(self) -> logging.Logger: ...  # noqa: D102
-        def describe_options(self) -> dict[str, Any]: ...  # noqa: D102
         def instances(self) -> list[VTask]: ...  # noqa: D102
         def keep_warning(self, message: str) -> int: ...  # noqa: D102
         def clearWarning(self, warning: int) -> bool: ...  # noqa: D102, N802
@@ -296,10 +295,6 @@ class ServiceOptions:
                 at run time.
         """
         options.set_option(self, name.replace("-", "_"), value)
-
-    def getOptions(self) -> dict[str, Any]:  # noqa: N802
-        """Return the values of all options by name, secret ones masked."""
-        return self.describe_options()
 
     # -- changes -----------------------------------------------------------------------------------
 

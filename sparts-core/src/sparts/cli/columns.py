@@ -17,7 +17,6 @@ def rows(pairs: Sequence[tuple[str, str]], indent: int = 2) -> list[str]:
         pairs: the texts of the columns.
         indent: spaces before the first.
     """
-    width = max(40, min(shutil.get_terminal_size((80, 24)).columns, 100)) - 1
     longest = max((len(first) for first, _ in pairs), default=0)
     start = indent + min(longest, 24) + 2
     lines: list[str] = []
@@ -26,14 +25,7 @@ def rows(pairs: Sequence[tuple[str, str]], indent: int = 2) -> list[str]:
         if len(head) + 2 > start and second:
             lines.append(head)
             head = ""
-        lines += textwrap.wrap(
-            second,
-            width,
-            initial_indent=head.ljust(start),
-            subsequent_indent=" " * start,
-            break_on_hyphens=False,
-            break_long_words=False,
-        ) or [head]
+        lines += wrapped(second, head.ljust(start), " " * start) or [head]
     return lines
 
 
