@@ -59,6 +59,7 @@ SEEN = {
     "sparts_task_init": r'"pulse.start_seconds": [0-9.e-]+',
     "sparts_task_start": r"INFO:MyService.Fragile:pulse: started",
     "sparts_task_stop": r"INFO:MyService.Fragile:pulse: told to stop",
+    "sparts_call_wrap": r"INFO:MyService.Heartbeat:pulse: counts each periodic call",
     "sparts_task_change": r"INFO:MyService.Fragile:pulse: NEW to STARTING",
     "sparts_task_failure": r"pulse: failed with RuntimeError\('once'\), again in 0.\d s",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from contextvars import Context, copy_context
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
@@ -37,9 +38,14 @@ class ExecuteContext:
         item: what is worked on; None in a task without items. Contexts are ordered by it.
         deferred: a Twisted deferred that gets the outcome, or None.
         future: the future that gets the outcome, or None.
+        variables: the context variables (`contextvars`) of who made this context; None: it had
+            none. A queue task calls ``execute`` with them.
     """
 
-    __slots__ = ("_began", "_ended", "_running", "_task", "attempt", "deferred", "future", "item")
+    __slots__ = (
+        "_began", "_ended", "_running", "_task", "attempt", "deferred", "future", "item",
+        "variables",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -53,6 +59,7 @@ class ExecuteContext:
         self.item = item
         self.deferred = deferred
         self.future = future
+        self.variables: Context | None = copy_context() or None
         self._began: float | None = None
         self._ended: float | None = None
         self._running: threading.Event | None = None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from sparts.calls import Call
     from sparts.options import OptionGroup
     from sparts.states import ServiceStatus, TaskState
     from sparts.taskset import TaskReference
@@ -179,6 +180,21 @@ def sparts_task_stop(task: VTask) -> Any:
     """Stop a task: sparts itself calls ``task.stop()``, which asks the workers to end.
 
     An exception is logged, the stop goes on, and the service ends with status 1.
+    """
+
+
+@hookspec
+def sparts_call_wrap(task: VTask, kind: str) -> Callable[[Call, Callable[[], Any]], Any] | None:
+    """Return a wrapper of the task's calls: ``wrapper(call, proceed)``; None: there is none.
+
+    Asked once for each task that handles calls, in the lifecycle thread before it is initialised
+    (earlier, if something needs the task's handler before). `sparts.calls` describes wrappers. Of
+    several, the first in the order of the hook's calls is the outermost. Without any, calls cost
+    nothing more. An exception fails the start with status 2 and names the plugin.
+
+    Args:
+        task: the task.
+        kind: the kind of its calls, such as ``http`` or ``queue``; see `sparts.calls.Call`.
     """
 
 

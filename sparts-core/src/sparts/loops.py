@@ -18,6 +18,8 @@ from __future__ import annotations
 import threading
 from abc import abstractmethod
 from concurrent.futures import CancelledError, Future
+from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, overload
 
 from sparts.errors import LoopStoppedError, StartError
@@ -72,6 +74,7 @@ class LoopTask(VTask):
             LoopStoppedError: the loop has ended for good.
         """
         future: Future[Any] = Future()
+        context = copy_context()
 
         def run() -> None:
             if not self._open:
@@ -89,9 +92,9 @@ class LoopTask(VTask):
                 raise self._stopped_error()
             self._unfinished.add(future)
             if self._open:
-                self._post(run)
+                self._post(partial(context.run, run))
             else:
-                self._early[future] = run
+                self._early[future] = partial(context.run, run)
         return future
 
     def start(self) -> None:

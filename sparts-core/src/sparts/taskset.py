@@ -273,6 +273,7 @@ class Tasks:
                 if missing:
                     name = getattr(missing[0], "__name__", missing[0])
                     raise SkipTask(f"it depends on {name}, which was left out")
+                _ = task.call_wrappers  # known before anything of the task can be called
                 task.service.hooks.call("sparts_task_init", task=task)
             except SkipTask as reason:
                 task.logger.info("%s is left out: %s", task.name, message_of(reason))

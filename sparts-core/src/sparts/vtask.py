@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from functools import cached_property
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from sparts.calls import Wrapper
     from sparts.taskset import TaskReference
     from sparts.vservice import VService
 
@@ -52,6 +54,9 @@ class VTask:
     options, as ``DEFAULT_PORT`` does."""
     STOP_TIMEOUT: ClassVar[float | None] = None
     """Seconds that this task may take to stop; None: as long as the whole service may."""
+
+    CALL_KIND: ClassVar[str] = ""
+    """The kind of the calls that this task handles, see `sparts.calls.Call`; empty: it does not."""
 
     workers: int = 1
     """How many threads run `_runloop`."""
@@ -187,6 +192,12 @@ class VTask:
     def format_stacks(self) -> str:
         """Return where each thread (and coroutine, in a loop task) of this task is now, as text."""
         return "".join(map(format_thread, self.threads))
+
+    @cached_property
+    def call_wrappers(self) -> Sequence[Wrapper]:
+        """What plugins wrap the calls of this task in: see `sparts.calls`."""
+        kind = self.CALL_KIND
+        return self.service.hooks.collect("sparts_call_wrap", task=self, kind=kind) if kind else ()
 
     # -- to use ------------------------------------------------------------------------------------
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from sparts.hookspecs import hookimpl
 from sparts.options import OptionGroup, option
 
 if TYPE_CHECKING:
+    from sparts.calls import Call, Wrapper
     from sparts.states import ServiceStatus, TaskState
     from sparts.vservice import VService
     from sparts.vtask import VTask
@@ -24,6 +25,7 @@ class Pulse:
 
     def __init__(self) -> None:
         self.failures = 0
+        self.calls = 0
         self.start_seconds = 0.0
 
 
@@ -56,10 +58,11 @@ def sparts_tasks_add(service_class: type[VService]) -> list[str]:
 
 @hookimpl
 def sparts_counters_add(service: VService) -> dict[str, Callable[[], float]]:
-    """Add two counters."""
+    """Add three counters."""
     pulse = _pulses[service]
     return {
         "pulse.failures": lambda: pulse.failures,
+        "pulse.calls": lambda: pulse.calls,
         "pulse.start_seconds": lambda: pulse.start_seconds,
     }
 
@@ -134,3 +137,16 @@ def sparts_task_stop(task: VTask) -> Generator[None, object, object]:
         return (yield)
     finally:
         task.logger.info("pulse: told to stop")
+
+
+@hookimpl
+def sparts_call_wrap(task: VTask, kind: str) -> Wrapper:
+    """Count the calls of every task that handles some."""
+    pulse = _pulses[task.service]
+
+    def count(call: Call, proceed: Callable[[], Any]) -> Any:
+        pulse.calls += 1
+        return proceed()
+
+    task.logger.info("pulse: counts each %s call", kind)
+    return count

@@ -274,6 +274,6 @@ def _enter(wrapper: Any) -> None:
 
 def _items(result: Any) -> list[Any]:
     """What one implementation returned: one thing, several, or a mapping's pairs."""
-    if isinstance(result, str | type):
+    if isinstance(result, str) or callable(result):
         return [result]
     return list(result.items() if isinstance(result, Mapping) else result)

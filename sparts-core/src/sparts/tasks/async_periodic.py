@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from sparts.calls import InContext, around_work
 from sparts.clock import CallingCondition, timeout_of
 from sparts.tasks.asyncio import AsyncioTask
 from sparts.tasks.forms import fitting
@@ -46,6 +47,8 @@ class AsyncPeriodicTask(AsyncioTask, PeriodicTask):
     async def run(self) -> None:
         """Call `execute` when it is due or asked for."""
         runs = self._runs
+        execute = fitting(self.execute, 1)
+        self._work_on = around_work(self, lambda _, context: execute(context), is_async=True)
         with runs.worker(self._make_schedule()) as worker:
             while (run := await runs.next_async(worker, self.clock)) is not None:
                 await self._attempt(run)
@@ -55,7 +58,11 @@ class AsyncPeriodicTask(AsyncioTask, PeriodicTask):
         run.context.begin()
         try:
             try:
-                result = await fitting(self.execute, 1)(run.context)
+                if (variables := run.context.variables) is not None:
+                    work = variables.run(self._work_on, None, run.context)
+                    result = await InContext(variables, work)
+                else:
+                    result = await self._work_on(None, run.context)
             finally:
                 self._took(run, self.clock.monotonic() - began)
         except TryLater as later:

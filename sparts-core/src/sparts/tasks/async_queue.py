@@ -7,6 +7,7 @@ import contextlib
 from concurrent.futures import CancelledError, wait
 from typing import TYPE_CHECKING, Any
 
+from sparts.calls import InContext, around_work
 from sparts.clock import timeout_of
 from sparts.errors import LoopStoppedError, UsageError
 from sparts.options import option
@@ -71,7 +72,8 @@ class AsyncQueueTask(AsyncioTask, QueueTask[Item, Result]):
 
     async def run(self) -> None:
         """Work on items until the task is told to stop and, if ``DRAIN``, none is left."""
-        queue, execute = self.queue, fitting(self.execute, 2)
+        queue, in_context = self.queue, self.KEEP_CONTEXT
+        execute = around_work(self, fitting(self.execute, 2), is_async=True)
         assert isinstance(queue, AsyncBacklog)  # noqa: S101 - as initTask has made sure
         success, succeeded = self._overridden("work_success"), self._finisher()
         late_error: BaseException | None = None
@@ -79,7 +81,11 @@ class AsyncQueueTask(AsyncioTask, QueueTask[Item, Result]):
             while (context := await queue.take_async()) is not None:
                 context.begin(self)
                 try:
-                    result = await execute(context.item, context)
+                    if in_context and (variables := context.variables) is not None:
+                        work = variables.run(execute, context.item, context)
+                        result = await InContext(variables, work)
+                    else:
+                        result = await execute(context.item, context)
                     if success is not None:
                         success(context, result)
                 except BaseException as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sparts.calls import CallRefusedError, around_work
 from sparts.clock import SYSTEM, Clock
 from sparts.context import ExecuteContext
 from sparts.counters import SampleType, counter, samples
@@ -37,6 +38,7 @@ class EventTask(VTask):
     ON_ERROR: ClassVar[str] = "shutdown"
     """What an exception in `execute` does: ``"shutdown"`` (it leaves the worker, so that the
     service ends, or ``RESTART`` applies) or ``"log"`` (the next run is due as usual)."""
+    CALL_KIND = "event"
     clock: Clock = SYSTEM
     """Where time comes from; a test puts its own here, on the class or before the start."""
 
@@ -118,14 +120,18 @@ class EventTask(VTask):
 
     def _work(self, worker: Worker) -> None:
         runs, clock = self._runs, self.clock
-        execute = fitting(self.execute, 1)
+        run_one = fitting(self.execute, 1)
+        execute = around_work(self, lambda _, context: run_one(context))
         count, took = self.n_iterations.increment, self.execute_duration_ms.add
         while (run := runs.next(worker, clock)) is not None:
             began = clock.monotonic()
             run.context.begin(self)
             try:
                 try:
-                    result = execute(run.context)
+                    if (variables := run.context.variables) is not None:
+                        result = variables.run(execute, None, run.context)
+                    else:
+                        result = execute(None, run.context)
                 finally:
                     seconds = clock.monotonic() - began
                     count()
@@ -146,9 +152,11 @@ class EventTask(VTask):
         for future in run.futures:
             future.set_exception(error)
         awaited = bool(run.futures) and not isinstance(error, Exception)
-        if isinstance(error, FATAL) or not (awaited or self.ON_ERROR == "log"):
+        refused = isinstance(error, CallRefusedError)  # by a plugin: no fault of the worker
+        if isinstance(error, FATAL) or not (awaited or refused or self.ON_ERROR == "log"):
             raise error
-        self.logger.error("A run of %s failed: %s", self.name, describe(error), exc_info=error)
+        cause = None if refused else error
+        self.logger.error("A run of %s failed: %s", self.name, describe(error), exc_info=cause)
 
     def _late(self, missed: int, slow: bool) -> None:
         """Count the times that were passed over before a run, and whether it took too long."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sparts.calls import CallRefusedError, around_work
 from sparts.clock import SYSTEM, Clock
 from sparts.counters import SampleType, counter, samples
 from sparts.errors import FATAL, TryLater, describe, text_of
@@ -53,6 +54,10 @@ class ItemWork(VTask, Generic[Item, Result]):
     """What an exception does that nobody waits for: ``"shutdown"`` (it leaves the worker, so that
     the service ends, or ``RESTART`` applies) or ``"log"`` (the task goes on with the next item).
     The first, because the item is lost, and a log line alone is easily missed."""
+    CALL_KIND = "queue"
+    KEEP_CONTEXT: ClassVar[bool] = True
+    """Whether `execute` runs with the context variables (`contextvars`) of who put in the item, as
+    far as there are any; False: with those of the worker."""
     clock: Clock = SYSTEM
     """Where time comes from; a test puts its own here, on the class or before the start."""
     max_attempts = option(
@@ -125,14 +130,18 @@ class ItemWork(VTask, Generic[Item, Result]):
 
     def _runloop(self) -> None:
         """Work on items until the task is told to stop and, if ``DRAIN``, none is left."""
-        take, execute = self.queue.take, fitting(self.execute, 2)
+        take, execute = self.queue.take, around_work(self, fitting(self.execute, 2))
+        in_context = self.KEEP_CONTEXT
         success, succeeded = self._overridden("work_success"), self._finisher()
         late_error: BaseException | None = None
         try:
             while (context := take()) is not None:
                 context.begin(self)
                 try:
-                    result = execute(context.item, context)
+                    if in_context and (variables := context.variables) is not None:
+                        result = variables.run(execute, context.item, context)
+                    else:
+                        result = execute(context.item, context)
                     if success is not None:
                         success(context, result)
                 except BaseException as error:
@@ -187,7 +196,8 @@ class ItemWork(VTask, Generic[Item, Result]):
             return None
         self.n_unhandled.increment()
         fatal = isinstance(error, FATAL)
-        if not fatal and (context.awaited or self.ON_ERROR == "log"):
+        refused = isinstance(error, CallRefusedError)  # by a plugin: no fault of the worker
+        if not fatal and (refused or context.awaited or self.ON_ERROR == "log"):
             self._lose(context, error)
             return None
         if fatal or not self.running:
@@ -218,7 +228,7 @@ class ItemWork(VTask, Generic[Item, Result]):
     def _lose(self, context: ExecuteContext, error: BaseException) -> None:
         """Give up an item for good."""
         self.n_dead_letters.increment()
-        asked = isinstance(error, TryLater)  # whose message says it all
+        asked = isinstance(error, TryLater | CallRefusedError)  # whose message says it all
         self.logger.error(
             "Gave up %.200s at attempt %d: %s",
             text_of(context.item, repr), context.attempt, describe(error),

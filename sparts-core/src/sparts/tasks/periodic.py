@@ -34,6 +34,7 @@ class PeriodicTask(EventTask):
     `TryLater` the next attempt is the next run of the schedule.
     """
 
+    CALL_KIND = "periodic"
     INTERVAL: float | str | timedelta | None = None
     """Time between two runs: seconds, a string such as ``"5m"``, or a timedelta; 0: no pause."""
     JITTER: float | str | timedelta = 0.0

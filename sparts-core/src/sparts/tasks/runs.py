@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sparts.context import ExecuteContext
@@ -65,6 +66,7 @@ class Runs:
         self.wakeup = threading.Condition()  # guards what follows
         self._stop_event = stop_event
         self._triggered = False
+        self._variables: Context | None = None  # of who asked first
         self._asked: list[Future[Any]] = []
         self._ended = False
 
@@ -76,6 +78,7 @@ class Runs:
     def trigger(self) -> None:
         """Have a run begin as soon as possible."""
         with self.wakeup:
+            self._note_variables()
             self._triggered = not self.over
             self.wakeup.notify_all()
 
@@ -84,11 +87,16 @@ class Runs:
         future: Future[Any] = Future()
         with self.wakeup:
             if not self.over:
+                self._note_variables()
                 self._asked.append(future)
                 self.wakeup.notify_all()
                 return future
         future.cancel()
         return future
+
+    def _note_variables(self) -> None:
+        if not (self._triggered or self._asked):
+            self._variables = copy_context() or None
 
     def pending(self) -> bool:
         """Whether a run was asked for or put off, and has not begun."""
@@ -160,11 +168,13 @@ class Runs:
         if not (futures or self._triggered or on_time):
             return None
         self._triggered = False
+        variables, self._variables = self._variables, None
         schedule, again, missed = worker.schedule, worker.again, 0
         if on_time and schedule is not None and (again is None or now >= schedule.due()):
             missed = schedule.passed(now)
         if again is None:
             context = ExecuteContext(future=futures[0] if futures else None)
+            context.variables = variables
             return Run(worker, context, futures, missed)
         worker.again = None
         return Run(worker, again.context, again.futures + futures, missed)

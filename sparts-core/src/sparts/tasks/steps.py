@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,12 +28,13 @@ class Steps:
         self.task = task
         self.future = future
         self._steps: Any = awaitable.__await__()
+        self._in_context = copy_context().run
         future.add_done_callback(lambda _: task.post_if_open(self._cancel_if_wanted))
 
     def run(self, _: object = None) -> None:
         """Run to the next wait, or to the end."""
         try:
-            waited = next(self._steps)
+            waited = self._in_context(next, self._steps)
             resume: Callable[[object], None] = lambda _: self.task.post_if_open(self.run)  # noqa: E731
             waited.add_done_callback(resume)
         except StopIteration as end:

@@ -1,0 +1,1 @@
+"""Three hook plugins that wrap the calls of every service."""

@@ -1,0 +1,411 @@
+"""Wrappers of calls: when they are asked for, what they see, and how they refuse."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import CancelledError
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+from sparts.calls import Call, CallRefusedError, Reason, blocking
+from sparts.errors import PluginError, TryLater
+from sparts.hookspecs import hookimpl
+from sparts.states import ServiceStatus
+from sparts.tasks.async_periodic import AsyncPeriodicTask
+from sparts.tasks.async_queue import AsyncQueueTask
+from sparts.tasks.asyncio_loop import AsyncioLoopTask
+from sparts.tasks.event import EventTask
+from sparts.tasks.periodic import PeriodicTask
+from sparts.tasks.queue import QueueTask, UniqueQueueTask
+from sparts.tasks.select import SelectTask
+from sparts.testing.running import running
+from sparts.vservice import VService
+from sparts.vtask import VTask
+
+WAIT = 20.0
+variable: ContextVar[str] = ContextVar("variable", default="nothing")
+
+
+class Plugin:
+    """Gives one wrapper for all tasks."""
+
+    def __init__(self, wrapper: Any) -> None:
+        self.wrapper = wrapper
+        self.asked: list[tuple[str, str]] = []
+
+    @hookimpl
+    def sparts_call_wrap(self, task: VTask, kind: str) -> Any:
+        self.asked.append((task.name, kind))
+        return self.wrapper
+
+
+def service_with(*tasks: type[VTask], plugins: list[Plugin]) -> type[VService]:
+    class Wrapped(VService):
+        TASKS = list(tasks)
+
+        def initService(self) -> None:  # noqa: N802
+            for plugin in plugins:
+                self.hooks.register(plugin)
+
+    return Wrapped
+
+
+class Doubling(QueueTask[int, int]):
+    """Doubles numbers."""
+
+    ON_ERROR = "log"
+
+    def execute(self, item: int, context: Any) -> int:
+        return 2 * item
+
+
+class AsyncDoubling(AsyncQueueTask[int, int]):
+    """Doubles numbers in a loop."""
+
+    ON_ERROR = "log"
+
+    async def execute(self, item: int, context: Any) -> int:
+        await asyncio.sleep(0)
+        return 2 * item
+
+
+class Asked(EventTask):
+    """Runs when it is asked."""
+
+    def execute(self, context: Any = None) -> str:
+        return "done"
+
+
+class Regular(PeriodicTask):
+    """Runs when it is asked, as often as not."""
+
+    INTERVAL = 3600.0
+
+    def execute(self, context: Any = None) -> str:
+        return "done"
+
+
+class AsyncRegular(AsyncPeriodicTask):
+    """The same, in a loop."""
+
+    INTERVAL = 3600.0
+
+    async def execute(self, context: Any = None) -> str:
+        await asyncio.sleep(0)
+        return "done"
+
+
+WORK = [
+    (Doubling, "queue"),
+    (AsyncDoubling, "queue"),
+    (Asked, "event"),
+    (Regular, "periodic"),
+    (AsyncRegular, "periodic"),
+]
+
+
+def one_call(task: Any) -> Any:
+    return task.submit(21) if hasattr(task, "submit") else task.execute_async()
+
+
+def plain(calls: list[Call]) -> Any:
+    def wrapper(call: Call, proceed: Any) -> Any:
+        calls.append(call)
+        return proceed()
+
+    return wrapper
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize(("task_class", "kind"), WORK)
+def test_wrapper_sees_each_call(task_class: Any, kind: str, is_async: bool) -> None:
+    calls: list[Call] = []
+    results: list[Any] = []
+
+    async def awaiting(call: Call, proceed: Any) -> Any:
+        calls.append(call)
+        result = await proceed()
+        results.append(result)
+        return result
+
+    plugin = Plugin(awaiting if is_async else plain(calls))
+    with running(service_with(task_class, plugins=[plugin])) as service:
+        result = one_call(service.requireTask(task_class)).result(WAIT)
+    assert result in (42, "done")
+    assert plugin.asked == [(task_class.__name__, kind)]
+    call = calls[-1]
+    assert (call.kind, call.name, call.attempt) == (kind, task_class.__name__, 1)
+    assert call.item == (21 if kind == "queue" else None)
+    assert call.is_async is issubclass(task_class, AsyncDoubling | AsyncRegular)
+    if is_async:
+        assert results[-1] == result
+
+
+def test_wrappers_nest_in_the_order_of_hooks() -> None:
+    order: list[str] = []
+
+    def named(name: str) -> Any:
+        def wrapper(call: Call, proceed: Any) -> Any:
+            order.append(name)
+            result = proceed()
+            order.append(f"{name} ends")
+            return result
+
+        return wrapper
+
+    async def awaiting(call: Call, proceed: Any) -> Any:
+        order.append("async")
+        result = await proceed()
+        order.append("async ends")
+        return result
+
+    plugins = [Plugin(named("inner")), Plugin(awaiting), Plugin(None), Plugin(named("outer"))]
+    with running(service_with(Doubling, plugins=plugins)) as service:
+        assert service.requireTask(Doubling).submit(1).result(WAIT) == 2
+    assert order == ["outer", "async", "inner", "inner ends", "async ends", "outer ends"]
+
+
+def test_without_a_plugin_the_handler_is_unchanged() -> None:
+    class Kindless(VTask):
+        LOOPLESS = True
+
+    with running(service_with(Doubling, Kindless, plugins=[])) as service:
+        assert blocking(service.requireTask(Doubling)) is None
+        assert blocking(service.requireTask(Kindless)) is None
+
+
+@pytest.mark.parametrize("task_class", [Doubling, AsyncDoubling])
+def test_refused_item_is_a_dead_letter(task_class: Any) -> None:
+    dead: list[tuple[Any, BaseException]] = []
+    ended = threading.Event()
+
+    class Kept(task_class):  # type: ignore[misc]
+        ON_ERROR = "shutdown"
+
+        def on_dead_letter(self, context: Any, error: BaseException) -> None:
+            dead.append((context.item, error))
+            ended.set()
+
+    def refuse(call: Call, proceed: Any) -> Any:
+        raise CallRefusedError(Reason.FORBIDDEN, "not this one")
+
+    with running(service_with(Kept, plugins=[Plugin(refuse)])) as service:
+        task = service.requireTask(Kept)
+        with pytest.raises(CallRefusedError, match="not this one"):
+            task.submit(1).result(WAIT)
+        ended.clear()
+        task.queue.put(2)  # nobody waits: the service goes on all the same
+        assert ended.wait(WAIT)
+        assert service.status is not ServiceStatus.STOPPING
+    assert [item for item, _ in dead] == [1, 2]
+
+
+@pytest.mark.parametrize("task_class", [Asked, Regular, AsyncRegular])
+def test_refused_run_ends_its_future_alone(task_class: Any) -> None:
+    def refuse(call: Call, proceed: Any) -> Any:
+        raise CallRefusedError(Reason.TOO_MANY)
+
+    class Late(task_class):  # type: ignore[misc]
+        RUN_AT_START = False
+
+    with running(service_with(Late, plugins=[Plugin(refuse)])) as service:
+        task = service.requireTask(Late)
+        for _ in range(2):
+            with pytest.raises(CallRefusedError, match="too many"):
+                task.execute_async().result(WAIT)
+        assert service.status is not ServiceStatus.STOPPING
+
+
+def test_wrapper_sees_try_later_and_further_attempts() -> None:
+    attempts: list[int] = []
+
+    class Later(Doubling):
+        def execute(self, item: int, context: Any) -> int:
+            if context.attempt < 3:
+                raise TryLater
+            return item
+
+    def wrapper(call: Call, proceed: Any) -> Any:
+        attempts.append(call.attempt)
+        return proceed()
+
+    with running(service_with(Later, plugins=[Plugin(wrapper)])) as service:
+        assert service.requireTask(Later).submit(7).result(WAIT) == 7
+    assert attempts == [1, 2, 3]
+
+
+def test_wrapper_that_waits_in_a_thread_fails_the_call() -> None:
+    async def waits(call: Call, proceed: Any) -> Any:
+        await asyncio.sleep(0)
+        return await proceed()
+
+    with (
+        running(service_with(Doubling, plugins=[Plugin(waits)])) as service,
+        pytest.raises(RuntimeError, match="has no loop"),
+    ):
+        service.requireTask(Doubling).submit(1).result(WAIT)
+
+
+def test_hook_that_fails_ends_the_start_by_name() -> None:
+    class Broken:
+        @hookimpl
+        def sparts_call_wrap(self, task: VTask) -> Any:
+            raise ZeroDivisionError("no wrapper today")
+
+    with (
+        pytest.raises(PluginError, match=r"Broken.*sparts_call_wrap.*no wrapper today"),
+        running(service_with(Doubling, plugins=[Broken()])),  # type: ignore[list-item]
+    ):
+        pass
+
+
+# -- context variables -----------------------------------------------------------------------------
+
+
+def looks(task_class: Any, *, keep: bool = True) -> Any:
+    """Make a task of a class that gives the variable as ``execute`` sees it."""
+
+    class Looks(task_class):  # type: ignore[misc]
+        KEEP_CONTEXT = keep
+        RUN_AT_START = False
+
+        def execute(self, *_: Any) -> str:
+            return variable.get()
+
+    class AsyncLooks(task_class):  # type: ignore[misc]
+        KEEP_CONTEXT = keep
+        RUN_AT_START = False
+
+        async def execute(self, *_: Any) -> str:
+            await asyncio.sleep(0)
+            return await asyncio.create_task(self.deeper())
+
+        async def deeper(self) -> str:
+            await asyncio.sleep(0)
+            return variable.get()
+
+    return AsyncLooks if issubclass(task_class, AsyncQueueTask | AsyncPeriodicTask) else Looks
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("task_class", [task for task, _ in WORK])
+def test_execute_has_the_variables_of_who_asked(task_class: Any, wrapped: bool) -> None:
+    cls = looks(task_class)
+    plugins = [Plugin(plain([]))] if wrapped else []
+    with running(service_with(cls, plugins=plugins)) as service:
+        task = service.requireTask(cls)
+        seen = []
+        for value in ("one", "two"):
+            token = variable.set(value)
+            seen.append(one_call(task))
+            assert seen[-1].result(WAIT) == value
+            variable.reset(token)
+        assert one_call(task).result(WAIT) == "nothing"
+
+
+@pytest.mark.parametrize("task_class", [Doubling, AsyncDoubling])
+def test_context_can_be_left_to_the_worker(task_class: Any) -> None:
+    cls = looks(task_class, keep=False)
+    with running(service_with(cls, plugins=[])) as service:
+        token = variable.set("mine")
+        assert service.requireTask(cls).submit(1).result(WAIT) == "nothing"
+        variable.reset(token)
+
+
+def test_trigger_brings_the_variables_of_the_first_who_asked() -> None:
+    seen: list[str] = []
+    ran, go = threading.Semaphore(0), threading.Event()
+
+    class Looking(EventTask):
+        def execute(self, context: Any = None) -> None:
+            assert go.wait(WAIT)
+            seen.append(variable.get())
+            ran.release()
+
+    with running(service_with(Looking, plugins=[])) as service:
+        task = service.requireTask(Looking)
+        for value in ("first", "second", "third"):
+            token = variable.set(value)
+            task.trigger()
+            variable.reset(token)
+            if value == "first":
+                while task.has_pending():
+                    ran.acquire(timeout=0.01)
+        go.set()
+        assert ran.acquire(timeout=WAIT)
+        assert ran.acquire(timeout=WAIT)
+    assert seen == ["first", "second"]
+
+
+@pytest.mark.parametrize("loop_class", [AsyncioLoopTask, SelectTask])
+def test_loop_calls_have_the_variables_of_their_caller(loop_class: Any) -> None:
+    class Numbers(QueueTask[int, int]):
+        def execute(self, item: int, context: Any) -> int:
+            return item
+
+    with running(service_with(loop_class, Numbers, plugins=[])) as service:
+        loop, numbers = service.requireTask(loop_class), service.requireTask(Numbers)
+
+        async def waits() -> str:
+            await numbers.submit(1)
+            return variable.get()
+
+        for value in ("one", "two"):
+            token = variable.set(value)
+            assert loop.call(variable.get).result(WAIT) == value
+            assert loop.call(waits).result(WAIT) == value
+            variable.reset(token)
+        assert loop.call(variable.get).result(WAIT) == "nothing"
+
+
+def test_early_loop_call_has_the_variables_of_its_caller() -> None:
+    found: list[Any] = []
+
+    class Early(VTask):
+        DEPS = (AsyncioLoopTask,)
+        LOOPLESS = True
+
+        def initTask(self) -> None:  # noqa: N802
+            token = variable.set("early")
+            found.append(self.service.requireTask(AsyncioLoopTask).call(variable.get))
+            variable.reset(token)
+
+    with running(service_with(AsyncioLoopTask, Early, plugins=[])):
+        assert found[0].result(WAIT) == "early"
+
+
+def test_cancelled_item_of_a_loop_is_cancelled_in_its_context() -> None:
+    begun, seen = threading.Event(), []
+
+    class Hangs(AsyncQueueTask[int, int]):
+        DRAIN = False
+
+        async def execute(self, item: int, context: Any) -> int:
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                seen.append(variable.get())
+            return item
+
+    token = variable.set("mine")
+    with running(service_with(Hangs, plugins=[]), "--stop-timeout", "2") as service:
+        future = service.requireTask(Hangs).submit(1)
+        assert begun.wait(WAIT)
+    variable.reset(token)
+    with pytest.raises(CancelledError):
+        future.result(WAIT)
+    assert seen == ["mine"]
+
+
+def test_equal_items_have_the_variables_of_the_first() -> None:
+    class Unique(UniqueQueueTask[str, str]):
+        def execute(self, item: str, context: Any) -> str:
+            return variable.get()
+
+    with running(service_with(Unique, plugins=[])) as service:
+        token = variable.set("mine")
+        assert service.requireTask(Unique).submit("x").result(WAIT) == "mine"
+        variable.reset(token)
