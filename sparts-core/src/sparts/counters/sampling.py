@@ -70,10 +70,13 @@ class Samples(Metric):
 
     __slots__ = (
         "_before", "_born", "_clock", "_marks", "_minutes", "_monotonic", "_octaves", "_pending",
-        "_seconds", "_until", "_with_bins", "_within", "types", "windows",
+        "_seconds", "_until", "_with_bins", "_within", "collect", "types", "windows",
     )  # fmt: skip
 
     kind = "summary"
+    collect: Callable[[], object] | None
+    """Called before each read, in the reader's thread: adds, with `add_many`, what its owner has
+    collected until now."""
 
     def __init__(
         self,
@@ -96,6 +99,7 @@ class Samples(Metric):
         super().__init__(name=name, help=help, unit=unit)
 
     def _prepare(self, clock: Clock) -> None:
+        self.collect = None
         self._with_bins = any(kind in _PERMILLE for kind in self.types)
         self._monotonic = clock.monotonic
 
@@ -130,7 +134,19 @@ class Samples(Metric):
             self._mark()
         pending.append(value)
         if len(pending) >= _BATCH or len(self._marks) > _MINUTE:
-            self._up_to_now()
+            self._count()
+
+    def add_many(self, values: array[float]) -> None:
+        """Add an array ("d") of finite values, at less cost than one by one.
+
+        They count as added in the second of the call before: call it, perhaps with nothing, before
+        the first value of each second is collected.
+        """
+        self._pending.extend(values)
+        if self._monotonic() >= self._until:
+            self._mark()
+        if len(self._pending) >= _BATCH or len(self._marks) > _MINUTE:
+            self._count()
 
     def _mark(self) -> None:
         """Note that what is added from now on is of a later second."""
@@ -140,7 +156,12 @@ class Samples(Metric):
             self._until = second + 1
 
     def _up_to_now(self) -> float:
-        """Count what is pending, close the seconds that have passed, and give the time."""
+        """Count all that was added, close the seconds that have passed, and give the time."""
+        if self.collect is not None:
+            self.collect()
+        return self._count()
+
+    def _count(self) -> float:
         with self._lock:
             now, batch, begin = self._monotonic(), self._pending[:], 0
             del self._pending[: len(batch)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import sys
 import threading
 import weakref
@@ -17,6 +18,25 @@ exempt_descriptors: set[int] = set()
 """Descriptors of the test kit's own."""
 exempt_threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 """Threads of the test kit's own."""
+
+_allowed_threads: list[str] = []
+_allowed_descriptors: list[str] = []
+
+
+def allow(*, thread: str = "", descriptor: str = "") -> None:
+    """Exempt what a library makes once a process and keeps, in all tests from now on.
+
+    Args:
+        thread: a regular expression of the whole names of threads.
+        descriptor: a regular expression of what descriptors are, as ``/proc/self/fd`` shows it:
+            ``anon_inode:\\[eventfd\\]``, ``/dev/urandom``.
+    """
+    _allowed_threads.extend([thread] if thread else [])
+    _allowed_descriptors.extend([descriptor] if descriptor else [])
+
+
+def _is_allowed(name: str, allowed: list[str]) -> bool:
+    return any(re.fullmatch(each, name) for each in allowed)
 
 
 class Leftovers:
@@ -34,7 +54,12 @@ class Leftovers:
         """
         until = monotonic() + (PATIENCE if patience is None else patience)
         threads = [t for t in threading.enumerate() if t not in self._threads | {*exempt_threads}]
-        threads = [t for t in threads if not isinstance(t, threading._DummyThread)]
+        threads = [
+            thread
+            for thread in threads
+            if not isinstance(thread, threading._DummyThread)
+            and not _is_allowed(thread.name, _allowed_threads)
+        ]
         for thread in threads:
             thread.join(max(0.0, until - monotonic()))
         found = [f"the thread {thread.name!r}" for thread in threads if thread.is_alive()]
@@ -54,7 +79,11 @@ class Leftovers:
 
     def _new_descriptors(self) -> list[tuple[int, str]]:
         now = _descriptors() - self._descriptors
-        return sorted(item for item in now if item[0] not in exempt_descriptors)
+        return sorted(
+            (number, what)
+            for number, what in now
+            if number not in exempt_descriptors and not _is_allowed(what, _allowed_descriptors)
+        )
 
 
 def _descriptors() -> set[tuple[int, str]]:

@@ -89,6 +89,18 @@ class ServiceFactory:
         wait_ready(service, ready_timeout)
         return service
 
+    def warm_up(self, service_class: type[VService], *argv: str) -> None:
+        """Run a service once, and take for granted what is left of it.
+
+        Libraries make some descriptors and threads once a process, and keep them. Call it before
+        the first service of the test.
+
+        Raises:
+            SpartsError: the service did not start, or ended otherwise than in order.
+        """
+        with running(service_class, *argv) as service:
+            wait_ready(service)
+
     def stop(self, service: VService) -> None:
         """Stop one of the services now, whichever instance of it lives.
 

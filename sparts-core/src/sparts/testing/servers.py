@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 LOCAL = "127.0.0.1"
 
+#: The contracts whose server has run in this process before.
+_warm: set[type[ServerContract]] = set()
+
 
 class ServerContract:
     """What holds for every task that derives from `sparts.net.listeners.Listening`.
@@ -74,6 +77,9 @@ class ServerContract:
     def running(self, *argv: str) -> Iterator[VService]:
         """Run a service of the server, which ends in order and leaves nothing behind."""
         factory = ServiceFactory()
+        if type(self) not in _warm:
+            _warm.add(type(self))
+            factory.warm_up(service_of(self.server_task), *self.here())
         try:
             yield factory(service_of(self.server_task), *(argv or self.here()))
         finally:
@@ -234,20 +240,28 @@ class ServerContract:
             (warning,) = service.getWarnings().values()
             assert self.flag("tls-cert") in warning
 
+    def _answered(self, address: Any, shown: str) -> bool:
+        """Return whether a TLS client is answered; one that is refused may see an end (TLS 1.3)."""
+        try:
+            with self.connected_tls(address, FIRST_CERTIFICATE, shown) as connection:
+                self.ask(connection)
+        except TimeoutError:
+            raise
+        except Exception:  # of `ask`, too
+            return False
+        return True
+
     def test_clients_need_a_certificate_if_that_is_asked_for(self) -> None:
         """``--PREFIX-tls-ca FILE``."""
-        import ssl
-
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "client.pem")
             _write(path, SECOND_CERTIFICATE)
             with self.running_tls(FIRST_CERTIFICATE, self.flag("tls-ca"), path) as (service, own):
                 (address,) = self.server(service).bound_addrs
                 for shown in ("", own):
-                    with contextlib.suppress(ssl.SSLError, ConnectionError):
-                        with self.connected_tls(address, FIRST_CERTIFICATE, shown) as connection:
-                            self.ask(connection)
-                        raise AssertionError("It answers a client without the certificate.")
+                    assert not self._answered(address, shown), (
+                        "It answers a client without the certificate."
+                    )
                 with self.connected_tls(address, FIRST_CERTIFICATE, path) as connection:
                     self.ask(connection)
 
@@ -321,7 +335,8 @@ class ServerContract:
                 idle = stack.enter_context(self.connected(address))
                 self.ask_at(address)  # `idle` came before: it has been accepted
             try:
-                assert idle.recv(65536) == b"", "It sends something to who has not asked."
+                while idle.recv(65536):  # some servers speak first
+                    pass
             except TimeoutError:
                 raise AssertionError("A connection stays open after the stop.") from None
             except ConnectionError:

@@ -9,6 +9,7 @@ from sparts.clock import timeout_of
 from sparts.counters import CallbackCounter, counter
 from sparts.errors import OptionError
 from sparts.net.accepting import Accepting
+from sparts.net.limits import ConnectionLimit
 from sparts.net.listeners import Listening
 from sparts.option_types import duration, size
 from sparts.options import option
@@ -24,7 +25,7 @@ LONGEST_FRAME = 1 << 30
 (``GET`` and so on): what follows it must not be taken for calls."""
 
 
-class NBServerTask(Listening, ThriftServerTask):
+class NBServerTask(ConnectionLimit, Listening, ThriftServerTask):
     """Serves thrift: framed, each client in the protocol that it speaks, binary or compact."""
 
     OPT_PREFIX = "thrift"
@@ -50,13 +51,6 @@ class NBServerTask(Listening, ThriftServerTask):
         reloadable=False,
         help="the longest request that is read; who sends a longer one is disconnected",
         advanced=True,
-    )
-    max_connections = option(
-        type=int,
-        default=10_000,
-        metavar="N",
-        reloadable=False,
-        help="connections that may be open at a time; who comes then is disconnected",
     )
     idle_timeout = option(
         type=duration,
@@ -123,7 +117,6 @@ class NBServerTask(Listening, ThriftServerTask):
         for name, value in (
             ("threads", self.n_threads),
             ("max-frame", self.max_frame),
-            ("max-connections", self.max_connections),
         ):
             if value < 1:
                 raise OptionError(f"{flag}-{name} must be 1 or more, not {value}.")

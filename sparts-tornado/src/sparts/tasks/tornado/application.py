@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-import logging
-import os
-import re
 import sys
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from sparts.escaping import one_line
 from sparts.logs import log_fields
+from sparts.net.metering import LOST, valid_or_new_id
 from sparts.tasks.tornado.streams import refusal
 
 from tornado.httputil import HTTPInputError, HTTPMessageDelegate, HTTPServerRequest
@@ -24,12 +20,6 @@ if TYPE_CHECKING:
 
     from tornado.httputil import HTTPHeaders, RequestStartLine, ResponseStartLine
     from tornado.web import RequestHandler
-
-#: What is taken over from a client: what proxies make, and nothing that could break a log line.
-VALID_ID = re.compile(r"[A-Za-z0-9._~+/=:@-]{1,128}")
-
-_made = itertools.count(1)
-_process = os.urandom(6).hex()
 
 
 def request_id(request: HTTPServerRequest) -> str:
@@ -54,15 +44,8 @@ class CountedApplication(Application):
     def __init__(self, task: TornadoHTTPTask, routes: list[Any], **settings: Any) -> None:
         """Make the application of a task; routes and settings are Tornado's."""
         super().__init__(routes, **{"static_handler_class": StaticFiles, **settings})
-        self.task = task
+        self.task, self._meter = task, task.meter
         self.add_transform(RequestIdHeader)
-        self._count = task.requests.increment
-        self._add_duration = task.request_duration_ms.add
-        self._count_class = [
-            task.responses.labels(f"{number}xx" if number else "other").increment
-            for number in range(6)
-        ]
-        self._access = task.access_logger
 
     def start_request(self, server_conn: Any, request_conn: Any) -> HTTPMessageDelegate:
         """Return what takes the next request of a connection; called by the server."""
@@ -73,57 +56,44 @@ class CountedApplication(Application):
         headers, known = request.headers, ""
         if "X-Request-Id" in headers:  # `get` would take longer where it is not
             known = headers["X-Request-Id"]
-        if not known or not VALID_ID.fullmatch(known):
-            known = f"{_process}-{next(_made):x}"
-        request.request_id, request.began = known, perf_counter()
+        known = valid_or_new_id(known)
+        request.request_id, request.began, request.ended = known, perf_counter(), False
         log_fields.set({"request_id": known})
-        self._count()
+        self._meter.begin()
 
     def log_request(self, handler: RequestHandler) -> None:
         """Count and log a response; called by Tornado when it is finished."""
         status = handler.get_status()
         request: Any = handler.request
-        duration = (perf_counter() - request.began) * 1000.0
-        self._count_class[status // 100 if 100 <= status < 600 else 0]()
-        self._add_duration(duration)
         if status == 101:
             self.task.server.websocket_opened(handler)  # type: ignore[arg-type]
-        level = 20 if status < 400 else 30 if status < 500 else 40  # INFO, WARNING, ERROR
-        if level >= self.task.access_level and self._access.isEnabledFor(level):
-            self._log(level, status, request, duration)
+        self._ended(request, status)
         if "log_function" in self.settings:
             self.settings["log_function"](handler)
 
     def refused(self, request: Any, status: int) -> None:
         """Count and log a request that got its answer from no handler."""
-        duration = (perf_counter() - request.began) * 1000.0
-        self._count_class[status // 100]()
-        self._add_duration(duration)
-        if self.task.access_level <= logging.WARNING:
-            self._log(logging.WARNING, status, request, duration)
+        self._ended(request, status)
 
-    def _log(self, level: int, status: int, request: Any, duration: float) -> None:
-        """Write the line of a request: never what a query, a header or a body holds."""
-        known = log_fields.set({"request_id": request.request_id})
-        try:
-            self._access.log(
-                level,
-                "%d %s %s (%s) %.2f ms",
-                status,
-                one_line(request.method),
-                one_line(request.path),
-                one_line(request.remote_ip or ""),
-                duration,
-                extra={
-                    "status": status,
-                    "method": request.method,
-                    "path": request.path,
-                    "remote_ip": request.remote_ip,
-                    "duration_ms": round(duration, 3),
-                },
+    def lost(self, request: Any) -> None:
+        """Count and log a request whose client went before all of it had come."""
+        if not request.ended:
+            self._ended(request, 0, LOST)
+
+    def _ended(self, request: Any, status: int, outcome: int = 0) -> None:
+        request.ended = True
+        outcome = outcome or (status // 100 if 100 <= status < 600 else 0)
+        now = self._meter.end(outcome, request.began)
+        if self._meter.logs(outcome):
+            self._meter.log(
+                outcome,
+                status or "lost",
+                request.method,
+                request.path,
+                request.remote_ip or "",
+                now - request.began,
+                {"request_id": request.request_id},
             )
-        finally:
-            log_fields.reset(known)
 
 
 class Exchange(HTTPMessageDelegate):
@@ -210,13 +180,15 @@ class Exchange(HTTPMessageDelegate):
         """Have the request answered: all of it has come."""
         if self._body:
             self._server.body_read(self._connection)
-            self._connection.stream.unread = False
+            self._connection.stream.unread = self._body = False
         self._delegate.finish()
 
     def on_connection_close(self) -> None:
         """Give up: the connection has ended before the request did."""
         if self._delegate is not None:
             self._delegate.on_connection_close()
+        if self._body:  # all of it has not come, see `finish`
+            self._application.lost(self._request)
 
 
 class RequestIdHeader(OutputTransform):

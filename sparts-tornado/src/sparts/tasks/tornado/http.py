@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.clock import timeout_of
-from sparts.counters import CallbackCounter, SampleType, counter, labelled, samples
-from sparts.errors import OptionError
-from sparts.logs import level_name
+from sparts.counters import CallbackCounter
+from sparts.net.limits import ConnectionLimit
 from sparts.net.listeners import Listening
+from sparts.net.metering import Metered
 from sparts.option_types import duration, size
 from sparts.options import option
 from sparts.tasks.tornado.application import CountedApplication
@@ -21,8 +20,6 @@ from tornado.web import RequestHandler
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from sparts.vservice import VService
 
     from tornado.web import Application
 
@@ -35,12 +32,7 @@ class HelloWorldHandler(RequestHandler):
         self.write("Hello, world")
 
 
-def access_level_name(text: str) -> str:
-    """A level of the standard library by its name, or OFF."""
-    return "OFF" if text.strip().upper() == "OFF" else level_name(text)
-
-
-class TornadoHTTPTask(Listening, TornadoTask):
+class TornadoHTTPTask(Metered, ConnectionLimit, Listening, TornadoTask):
     """Serves HTTP: what `getApplicationConfig` says, and a greeting unless it is overridden."""
 
     OPT_PREFIX = "http"
@@ -59,8 +51,6 @@ class TornadoHTTPTask(Listening, TornadoTask):
     """Bytes that the body of a request may have; the default of ``--http-max-body``."""
     MAX_HEADERS: ClassVar[int] = 64 * 1024
     """Bytes that the headers of a request may have; the default of ``--http-max-headers``."""
-    MAX_CONNECTIONS: ClassVar[int] = 10_000
-    """The default of ``--http-max-connections``."""
     IDLE_TIMEOUT: ClassVar[float] = 75.0
     """Seconds; the default of ``--http-idle-timeout``."""
     READ_TIMEOUT: ClassVar[float] = 30.0
@@ -92,14 +82,6 @@ class TornadoHTTPTask(Listening, TornadoTask):
         reloadable=False,
         advanced=True,
     )
-    max_connections = option(
-        type=int,
-        default=lambda cls: cls.MAX_CONNECTIONS,
-        metavar="N",
-        help="how many connections may be open; for one more, the longest idle is closed, or else "
-        "who comes is disconnected",
-        reloadable=False,
-    )
     idle_timeout = option(
         type=duration,
         default=lambda cls: cls.IDLE_TIMEOUT,
@@ -125,24 +107,6 @@ class TornadoHTTPTask(Listening, TornadoTask):
         reloadable=False,
         advanced=True,
     )
-    access_log = option(
-        type=access_level_name,
-        default="WARNING",
-        metavar="LEVEL",
-        help="which requests to log: INFO all, WARNING those of status 400 or more, ERROR those of "
-        "500 or more, OFF none",
-        advanced=True,
-    )
-
-    requests = counter(help="HTTP requests.")
-    responses = labelled(counter(help="HTTP responses by the class of their status."), "status")
-    request_duration_ms = samples(
-        types=[SampleType.COUNT, SampleType.AVG, SampleType.P50, SampleType.P90, SampleType.P99,
-               SampleType.P999, SampleType.MAX],
-        windows=[60, 3600],
-        help="Time from the headers of a request to the end of its response.",
-        unit="ms",
-    )  # fmt: skip
     connections = CallbackCounter(
         lambda task: task.server.n_connections if "server" in vars(task) else 0,
         help="Open connections, websockets among them.",
@@ -166,12 +130,6 @@ class TornadoHTTPTask(Listening, TornadoTask):
     (streams, server-sent events) wait for it, and end.
     """
 
-    def __init__(self, service: VService) -> None:
-        """Make the task for a service; called by the service."""
-        super().__init__(service)
-        self.access_logger = logging.getLogger(f"{self.logger.name}.access")
-        self.access_level = logging.WARNING
-
     @property
     def app(self) -> Application:
         """The same as `application`, by its name of before."""
@@ -182,30 +140,12 @@ class TornadoHTTPTask(Listening, TornadoTask):
         return [("/", HelloWorldHandler)]
 
     def initTask(self) -> None:  # noqa: N802
-        """Make the application.
-
-        Raises:
-            OptionError: no connection may be open.
-        """
+        """Make the application."""
         super().initTask()
-        if self.max_connections < 1:
-            flag = f"--{self.option_prefix().replace('_', '-')}-max-connections"
-            raise OptionError(f"{flag} must be 1 or more, not {self.max_connections}.")
-        self._take_access_level()
         self.application = CountedApplication(
             self, self.getApplicationConfig(), **self.APPLICATION_SETTINGS
         )
         self.server = self.make_server()
-
-    def _take_access_level(self) -> None:
-        name = self.access_log or "OFF"
-        off = logging.CRITICAL + 1
-        self.access_level = off if name == "OFF" else logging.getLevelNamesMapping()[name]
-
-    def on_options_changed(self, names: frozenset[str]) -> None:
-        """Take in what requests to log."""
-        super().on_options_changed(names)
-        self._take_access_level()
 
     def make_server(self) -> GracefulHTTPServer:
         """Make the server, without sockets; called in `initTask`, and in the loop if that runs

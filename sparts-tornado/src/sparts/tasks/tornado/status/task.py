@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.errors import OptionError
 from sparts.logs import RecentLines
+from sparts.net.metering import access_level_name
 from sparts.options import option
 from sparts.options.binding import env_prefix
 from sparts.stacks import format_thread
 from sparts.tasks.tornado.access import allowed_host_option, is_loopback
-from sparts.tasks.tornado.http import TornadoHTTPTask, access_level_name
+from sparts.tasks.tornado.http import TornadoHTTPTask
 from sparts.tasks.tornado.status import handlers
 from sparts.tasks.tornado.status.asking import Asker
 from sparts.tasks.tornado.status.control import control_routes

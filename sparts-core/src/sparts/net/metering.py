@@ -1,0 +1,247 @@
+"""What every server does with its requests: counts, times, names and logs them.
+
+A server task derives from `Metered`, and calls its `Meter` when a request begins and ends. Both
+calls together take about a microsecond.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import re
+import threading
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
+from math import floor
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sparts.counters import CallbackCounter, SampleType, counter, labelled, samples
+from sparts.escaping import one_line
+from sparts.logs import level_name, log_fields
+from sparts.options import option
+
+if TYPE_CHECKING:
+    from sparts.vservice import VService
+
+#: What is taken over from a client: what proxies make, and nothing that could break a log line.
+VALID_ID = re.compile(r"[A-Za-z0-9._~+/=:@-]{1,128}")
+
+LOST = 6
+"""The outcome ``lost`` of HTTP."""
+
+_AT_ONCE = 256
+"""Durations that are collected before they are added to the samples."""
+_made = itertools.count(1)
+_process = os.urandom(6).hex()
+_FIELD = "request_id"
+
+
+def valid_or_new_id(given: str) -> str:
+    """Return the id that a client gave its request if it is a valid one, or else a new one."""
+    return given if given and VALID_ID.fullmatch(given) else f"{_process}-{next(_made):x}"
+
+
+def request_id() -> str:
+    """Return the id of the request that the present context serves; empty: it serves none."""
+    return str(log_fields.get({}).get(_FIELD, ""))
+
+
+class RequestFields(Mapping[str, object]):
+    """The log fields of a request: its id, which is looked for or made when it is first read.
+
+    Args:
+        headers: pairs of bytes, the names in lower case: ``x-request-id`` may be among them.
+    """
+
+    __slots__ = ("_headers", "_id")
+
+    def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        self._headers = headers
+        self._id = ""
+
+    @property
+    def request_id(self) -> str:
+        """The id of the request."""
+        if not self._id:
+            given = (value for name, value in self._headers if name == b"x-request-id")
+            self._id = valid_or_new_id(next(given, b"").decode("latin-1"))
+        return self._id
+
+    def __getitem__(self, name: str) -> object:
+        """Give the id; KeyError for another name."""
+        if name != _FIELD:
+            raise KeyError(name)
+        return self.request_id
+
+    def __iter__(self) -> Iterator[str]:
+        """Give the one name."""
+        return iter((_FIELD,))
+
+    def __len__(self) -> int:
+        """Give the number of fields, 1."""
+        return 1
+
+
+def access_level_name(text: str) -> str:
+    """A level of the standard library by its name, or OFF."""
+    return "OFF" if text.strip().upper() == "OFF" else level_name(text)
+
+
+class Metered:
+    """A mixin for server tasks: the counters of their requests, and their access log.
+
+    Put it before the other bases. Whoever serves a request calls `Meter.begin` and `Meter.end`.
+    """
+
+    OUTCOMES: ClassVar[Mapping[str, int]] = {
+        "other": logging.ERROR,
+        "1xx": logging.INFO,
+        "2xx": logging.INFO,
+        "3xx": logging.INFO,
+        "4xx": logging.WARNING,
+        "5xx": logging.ERROR,
+        "lost": logging.WARNING,
+    }
+    """How a request can end, each with the level of its log line. HTTP: the class of the status,
+    or ``lost`` if the client had gone before its response was complete."""
+
+    access_log = option(
+        type=access_level_name,
+        default="WARNING",
+        metavar="LEVEL",
+        help="which requests to log: INFO all, WARNING those that failed, ERROR those that failed "
+        "by a fault of the server, OFF none",
+        advanced=True,
+    )
+
+    requests = counter(help="Requests.")
+    responses = labelled(counter(help="Requests that have ended, by their outcome."), "status")
+    request_duration_ms = samples(
+        types=[SampleType.COUNT, SampleType.AVG, SampleType.P50, SampleType.P90, SampleType.P99,
+               SampleType.P999, SampleType.MAX],
+        windows=[60, 3600],
+        help="Time from the headers of a request to the end of its response.",
+        unit="ms",
+    )  # fmt: skip
+    in_flight = CallbackCounter(
+        lambda task: task.n_in_flight(), help="Requests that have begun and not ended."
+    )
+
+    if TYPE_CHECKING:
+        logger: logging.Logger
+
+    def __init__(self, service: VService) -> None:
+        """Make the task for a service; called by the service."""
+        super().__init__(service)  # type: ignore[call-arg]
+        self.access_logger = logging.getLogger(f"{self.logger.name}.access")
+        self.access_level = logging.WARNING
+        self.meter = Meter(self)
+
+    def n_in_flight(self) -> int:
+        """Return how many requests have begun and not ended; called in any thread."""
+        begun = self.requests()
+        return max(0, int(begun - sum(ended() for _, ended in self.responses.values())))
+
+    def initTask(self) -> None:  # noqa: N802
+        """Take in which requests to log."""
+        super().initTask()  # type: ignore[misc]
+        self._take_access_level()
+
+    def on_options_changed(self, names: frozenset[str]) -> None:
+        """Take in which requests to log."""
+        super().on_options_changed(names)  # type: ignore[misc]
+        self._take_access_level()
+
+    def _take_access_level(self) -> None:
+        name = self.access_log or "OFF"
+        off = logging.CRITICAL + 1
+        self.access_level = off if name == "OFF" else logging.getLevelNamesMapping()[name]
+
+
+class Meter:
+    """Meters the requests of one task; `end` is for one thread at a time, the rest for any."""
+
+    __slots__ = ("_collected", "_ended", "_flushing", "_levels", "_task", "_until", "begin")
+
+    def __init__(self, task: Metered) -> None:
+        self._task = task
+        self.begin = task.requests.increment
+        """Call it when a request begins, and note `time.perf_counter` for its end."""
+        self._ended = [task.responses.labels(name).increment for name in task.OUTCOMES]
+        self._levels = list(task.OUTCOMES.values())
+        self._collected = array("d")
+        self._until = 0.0  # when the second ends whose durations are collected
+        self._flushing = threading.Lock()
+        task.request_duration_ms.collect = self._flush
+
+    def end(self, outcome: int, began: float) -> float:
+        """Count and time a request that has ended; return the time now (`time.perf_counter`).
+
+        Args:
+            outcome: its number in the order of ``OUTCOMES``; of HTTP: the status // 100.
+            began: when it began.
+        """
+        now = perf_counter()
+        self._ended[outcome]()
+        collected = self._collected
+        if now >= self._until or len(collected) >= _AT_ONCE:
+            self._flush()
+            self._until = floor(now) + 1.0
+        collected.append((now - began) * 1000.0)
+        return now
+
+    def _flush(self) -> None:
+        with self._flushing:
+            batch = self._collected[:]
+            del self._collected[: len(batch)]
+            self._task.request_duration_ms.add_many(batch)
+
+    def logs(self, outcome: int) -> bool:
+        """Return whether a request that ended so is to be logged."""
+        level = self._levels[outcome]
+        return level >= self._task.access_level and self._task.access_logger.isEnabledFor(level)
+
+    def log(
+        self,
+        outcome: int,
+        status: object,
+        method: str,
+        path: str,
+        remote: str,
+        seconds: float,
+        fields: Mapping[str, object],
+    ) -> None:
+        """Write the line of a request: never what a query, a header or a body holds.
+
+        Args:
+            outcome: how it ended; it gives the level of the line.
+            status: its status, for the line.
+            method: its method.
+            path: its path, without the query.
+            remote: the address of the client.
+            seconds: how long it took.
+            fields: the fields of the line, the ``request_id`` among them.
+        """
+        extra: dict[str, Any] = {
+            "status": status,
+            "method": method,
+            "path": path,
+            "remote_ip": remote,
+            "duration_ms": round(seconds * 1000.0, 3),
+        }
+        known = log_fields.set(fields)
+        try:
+            self._task.access_logger.log(
+                self._levels[outcome],
+                "%s %s %s (%s) %.2f ms",
+                status,
+                one_line(method),
+                one_line(path),
+                one_line(remote),
+                seconds * 1000.0,
+                extra=extra,
+            )
+        finally:
+            log_fields.reset(known)
