@@ -244,13 +244,18 @@ def test_a_stop_within_a_restart_serves_who_was_handed_on(
 
 
 def test_a_stop_answers_who_has_just_connected(service_factory: ServiceFactory) -> None:
-    service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)
+    class Patient(NBServerTask):
+        FIRST_REQUEST_GRACE = 20.0
+
+    service = service_factory(service_of(Patient, EchoHandler), *HERE, "--stop-timeout", "1h")
     server = service.requireTask(NBServerTask)
+    engine = server._engine
+    assert engine is not None
     with connect(service) as fresh, connect(service) as kept:
         ask_text(kept, "before")
         wait_until(lambda: server.n_accepted() == 2)
         service.shutdown()
-        assert server.stop_event.wait(30)
+        wait_until(lambda: engine.draining)
         for client in (fresh, kept):
             client.sendall(request(lambda client: client.send_text("<late>")))
         for client in (fresh, kept):

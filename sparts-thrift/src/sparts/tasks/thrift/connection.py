@@ -228,6 +228,8 @@ class Connection(Reader):
         return True
 
     def _transmit(self, answer: bytes) -> None:
+        # Before it is sent: whoever sees the answer may look at both.
+        self._frame, self.active = -1, monotonic()
         try:
             sent = self._send(answer, AT_ONCE) if answer else 0  # to some calls there is none
         except WOULD_BLOCK:
@@ -236,7 +238,6 @@ class Connection(Reader):
             self.leave()
             self._unsent = memoryview(answer)[sent:]
             self.expect_progress()
-        self.active = monotonic()
 
     def _flush(self) -> bool:
         """Send what was not taken before; False: it is not taken now either."""
@@ -307,7 +308,7 @@ class Connection(Reader):
     @property
     def busy(self) -> bool:
         """Whether a request or its answer is under way."""
-        called = self.claim.locked() and not self.attended
+        called = self._frame >= 0
         return called or self._partial is not None or self._unsent is not None
 
     def depart(self) -> None:

@@ -55,7 +55,8 @@ class Reader:
         self._flags = AT_ONCE
         self._receive: Callable[[int, int], bytes] = sock.recv
         self._data = new.unread
-        self._place = self._frame = 0
+        self._place = 0
+        self._frame = -1  # where the request began whose call is under way; -1: none is
         self._partial: bytearray | None = None
         self._wanted = 4
         self._drained = False
