@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -15,12 +16,12 @@ import pytest
 from dbus_fast import Message
 from sparts.errors import SpartsError
 from sparts.states import ServiceStatus
-from sparts.tasks.dbus import DBusMainLoopTask, bus, dbus_method
+from sparts.tasks.dbus import DBusMainLoopTask, bus, dbus_method, dbus_signal
 from sparts.testing.conformance import check_task
 from sparts.testing.leftovers import Leftovers
 from sparts.testing.loops import switches_of
 from sparts.testing.running import make_service, running, service_of
-from sparts.testing.waiting import wait_status
+from sparts.testing.waiting import Recorder, wait_status
 
 from tests.dbus.daemons import Daemon
 from tests.dbus.services import NAME, PATH, Greeter
@@ -174,8 +175,6 @@ def suppressed(action: Callable[[], object]) -> None:
 
 
 def test_a_service_stops_although_the_bus_hangs(session_bus: Daemon) -> None:
-    import signal
-
     with running(Service, "--dbus-address", session_bus.address):
         assert session_bus.process is not None
         session_bus.process.send_signal(signal.SIGSTOP)
@@ -237,6 +236,27 @@ def test_a_reply_larger_than_the_bus_allows_loses_the_bus_and_it_is_joined_again
         wait_status(service, ServiceStatus.ALIVE)
         small.wait_for_name(NAME)
         assert greet(small) == "('Hello, you',)"
+
+
+def test_socket_that_is_full_keeps_its_bus(session_bus: Daemon) -> None:
+    class Loud(Greeter):
+        @dbus_signal
+        def Said(self, number: int, text: str) -> None: ...
+
+    with running(service_of(Loud), "--dbus-address", session_bus.address) as service:
+        task, heard = service.requireTask(Loud), Recorder[int]()
+        connection = task.unique_name
+        task.proxy(NAME, PATH).on("Said", lambda number, _: heard(number))
+        assert session_bus.process is not None
+        session_bus.process.send_signal(signal.SIGSTOP)
+        try:
+            for number in range(1000):
+                task.Said(number, "x" * 10_000)
+            task.loop_task.call(int).result(30)
+        finally:
+            session_bus.process.send_signal(signal.SIGCONT)
+        assert heard.wait(1000) == list(range(1000))
+        assert task.unique_name == connection
 
 
 def test_a_call_that_asks_for_no_reply_gets_none(session_bus: Daemon) -> None:

@@ -66,7 +66,7 @@ def test_a_service_tells_of_itself_without_a_line_of_code(
     seen = station.requireTask("DBusServiceTask").proxy(NAME, "/Station/sparts", SPARTS)
     assert seen.get("StartTime") == station.start_time
     assert ask(session_bus, "listTasks") == "(['DBusMainLoopTask', 'DBusServiceTask'],)"
-    assert float(ask(session_bus, "uptime").strip("(),")) > 0
+    assert ask(session_bus, "uptime").startswith("(int64 ")
     assert "('volume'" not in ask(session_bus, "listOptions")
     assert "'volume'" in ask(session_bus, "listOptions")
     tasks = busctl(session_bus, "getTasks")["data"][0]
@@ -150,7 +150,7 @@ def test_fb303_is_there_without_thrift(session_bus: Daemon, station: Station) ->
     bus = session_bus
     assert ask_fb303(bus, "getName") == "('Station',)"
     assert ask_fb303(bus, "getVersion") == "('1.2',)"
-    assert ask_fb303(bus, "getStatus") == "(2,)"
+    assert ask_fb303(bus, "getStatus") == "('ALIVE',)"
     assert ask_fb303(bus, "getStatusDetails") == "('',)"
     assert ask_fb303(bus, "aliveSince") == f"(int64 {int(station.start_time)},)"
     assert "'DBusServiceTask.errors': 0" in ask_fb303(bus, "getRegexCounters", ".*errors")

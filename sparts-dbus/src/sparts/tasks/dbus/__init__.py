@@ -13,6 +13,7 @@ from sparts.tasks.dbus.exporting import (
 from sparts.tasks.dbus.mainloop import DBusMainLoopTask, DBusTask
 from sparts.tasks.dbus.proxy import Proxy
 from sparts.tasks.dbus.service import DBusServiceTask
+from sparts.tasks.dbus.service_object import ServiceObject as VServiceDBusObject
 
 __all__ = [
     "BusError",
@@ -24,6 +25,7 @@ __all__ = [
     "DBusServiceTask",
     "DBusTask",
     "Proxy",
+    "VServiceDBusObject",
     "caller",
     "dbus_details",
     "dbus_method",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
+import socket
 from typing import TYPE_CHECKING, Any
 
-from dbus_fast import DBusError, InvalidAddressError, Message
+from dbus_fast import DBusError, InvalidAddressError, Message, MessageType
 from dbus_fast.aio import MessageBus
 from sparts.errors import message_of
+from sparts.tasks.dbus.descriptors import close_all, release
 from sparts.tasks.dbus.errors import STANDARD, BusError, raise_error_of
+from sparts.tasks.dbus.validity import check_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,8 +58,15 @@ def system_address() -> str:
 class Bus(MessageBus):
     """A connection to a bus; used in the loop's thread alone."""
 
-    passes_fds = False
-    """Whether messages may have file descriptors."""
+    def __init__(
+        self, address: str, handle: Callable[[Bus, Message], Any], passes_fds: bool
+    ) -> None:
+        super().__init__(bus_address=address, negotiate_unix_fd=passes_fds)
+        self.passes_fds = passes_fds
+        """Whether messages may have file descriptors."""
+        self._handle = handle
+        self._awaited: dict[int, asyncio.Future[Message | None]] = {}  # replies, by the call
+        self.add_message_handler(self._came)
 
     @classmethod
     async def to(cls, address: str, handle: Callable[[Bus, Message], Any], passes_fds: bool) -> Bus:
@@ -65,26 +74,17 @@ class Bus(MessageBus):
 
         Args:
             address: where the bus is.
-            handle: called with each message.
+            handle: called with each call and signal; true if that is all to be done. The
+                descriptors of the message are closed afterwards, unless it was true.
             passes_fds: whether messages may have file descriptors, which makes each dearer.
 
         Raises:
             BusError: nobody answers there, or the bus refuses; the message says so.
         """
         try:
-            bus = cls(bus_address=address, negotiate_unix_fd=passes_fds)
+            bus = cls(address, handle, passes_fds)
         except (InvalidAddressError, ValueError) as error:
             raise BusError(f"{address!r} is no address of a bus: {error}") from error
-        bus.passes_fds = passes_fds
-
-        def handle_with_fds(message: Message) -> Any:
-            if not message.unix_fds:  # else the next message's would be put into the same list
-                message.unix_fds = []
-            return handle(bus, message)
-
-        bus.add_message_handler(
-            handle_with_fds if passes_fds else lambda message: handle(bus, message)
-        )
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 await bus.connect()
@@ -95,7 +95,34 @@ class Bus(MessageBus):
         except Exception as error:  # whatever the handshake meets
             why = message_of(error)
             raise BusError(f"There is no bus at {address}: {why}") from error
+        if bus._writer is not None:
+            bus._writer.sock = _PatientSocket(bus._writer.sock)
         return bus
+
+    def _came(self, message: Message) -> bool:
+        """Act on a message, and close the descriptors that nobody takes."""
+        if self.passes_fds and not message.unix_fds:
+            message.unix_fds = []  # else the next message's would be put into the same list
+        taken = False
+        try:
+            if message.message_type in (MessageType.METHOD_RETURN, MessageType.ERROR):
+                future = self._awaited.pop(message.reply_serial, None)
+                if future is not None and not future.done():
+                    future.set_result(message)
+                    taken = True
+            else:
+                taken = bool(self._handle(self, message))
+        finally:
+            if not taken:
+                release(message)
+        return taken
+
+    def _finalize(self, err: Exception | None = None) -> None:
+        super()._finalize(err)
+        awaited, self._awaited = self._awaited, {}
+        for future in awaited.values():
+            if not future.done():
+                future.set_result(None)
 
     def close(self) -> None:
         """End the connection at once; what is under way on it fails."""
@@ -125,8 +152,7 @@ class Bus(MessageBus):
         """
 
         def sent(future: asyncio.Future[None]) -> None:
-            for fd in close:
-                os.close(fd)
+            close_all(close)
 
         if not self.connected:
             close_all(close)
@@ -156,33 +182,51 @@ class Bus(MessageBus):
             raise DBusError(STANDARD + "NoReply", why) from error
 
     async def request(self, message: Message) -> list[Any]:
-        """Send a call, and return the body of its reply.
+        """Send a call, and return the body of its reply; descriptors in it are closed.
 
         Raises:
             DBusError: the reply is an error, or the bus is lost.
         """
         reply = await self.exchange(message)
+        release(reply)
         return list(reply.body)
 
     async def exchange(self, message: Message) -> Message:
-        """Send a call, and return its reply.
+        """Send a call, and return its reply, whose descriptors are the caller's.
 
         Raises:
             DBusError: the reply is an error, or the bus is lost.
+            UnsupportedTypeError: a bus would not accept the call.
         """
         if not self.connected:
             raise lost_error()
+        message.serial = self.next_serial()
+        future: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
+        self._awaited[message.serial] = future
         try:
-            reply: Message | None = await self.call(message)
-        except (OSError, EOFError) as error:
-            raise lost_error() from error
+            self.send(message)
+            reply = await future
+        except BaseException as error:
+            self._awaited.pop(message.serial, None)
+            if future.done() and not future.cancelled() and (came := future.result()):
+                release(came)  # it came when the caller waited no more
+            if isinstance(error, OSError | EOFError):
+                raise lost_error() from error
+            raise
         if reply is None:
             raise lost_error()
+        if reply.error_name:
+            release(reply)
         raise_error_of(reply)
         return reply
 
     def send(self, msg: Message) -> asyncio.Future[None]:  # type: ignore[override]
-        """Send a message. If the bus is lost, a future that nobody awaits is not logged."""
+        """Send a message. If the bus is lost, a future that nobody awaits is not logged.
+
+        Raises:
+            UnsupportedTypeError: a bus would not accept it.
+        """
+        check_message(msg)
         try:
             future: asyncio.Future[None] = super().send(msg)
         except OSError:  # it was lost in the midst of the sending
@@ -195,11 +239,33 @@ class Bus(MessageBus):
             future.add_done_callback(_retrieve)
         return future
 
-    def _reply_handler(self, future: asyncio.Future[Any], reply: Any, err: Any) -> None:
-        if future.done() and reply is not None:  # the caller waits no more
-            close_all(getattr(reply, "unix_fds", ()))
-        super()._reply_handler(future, reply, err)
-        _retrieve(future)  # its caller may have got an error from the sending
+
+class _PatientSocket:
+    """The socket as dbus-fast writes to it: one that is full takes nothing, which is no error.
+
+    dbus-fast 5.2 tries to write at once, also when an earlier message fills the socket, and takes
+    the refusal for the end of the connection.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._descriptors: Any = None  # those of a message that is not written yet
+
+    def send(self, data: Any) -> int:
+        """Write what goes in, and return how much that was."""
+        try:
+            if self._descriptors is None:
+                return self._sock.send(data)
+            written = self._sock.sendmsg([data], self._descriptors)
+        except BlockingIOError:
+            return 0
+        self._descriptors = None
+        return written
+
+    def sendmsg(self, data: list[Any], descriptors: Any) -> int:
+        """Write what goes in; the descriptors go with the first of it."""
+        self._descriptors = descriptors
+        return self.send(data[0])
 
 
 def _retrieve(future: asyncio.Future[Any]) -> None:
@@ -211,10 +277,3 @@ def _retrieve(future: asyncio.Future[Any]) -> None:
 def lost_error() -> DBusError:
     """Return the error of a call whose bus is lost."""
     return DBusError(STANDARD + "Disconnected", "The bus was lost before the answer came.")
-
-
-def close_all(fds: Sequence[int]) -> None:
-    """Close file descriptors."""
-    for fd in fds:
-        with contextlib.suppress(OSError):
-            os.close(fd)

@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-import dis
-import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from dbus_fast import DBusError, Message, MessageType
-from dbus_fast._private.util import (
-    replace_fds_with_idx,
-    replace_idx_with_fds,
-    signature_contains_type,
-)
 from dbus_fast.signature import get_signature_tree
-from sparts.errors import SpartsError, describe, message_of, text_of
-from sparts.tasks.dbus.errors import OURS, STANDARD, NoDescriptorsError, error_name, own_name
+from sparts.errors import SpartsError, describe, log_error, message_of, text_of
+from sparts.tasks.dbus.descriptors import (
+    duplicated,
+    hand_over,
+    may_have_fds,
+    release,
+    with_fds,
+    with_indices,
+)
+from sparts.tasks.dbus.errors import OURS, STANDARD, error_name, own_name, refuse_fds
+from sparts.tasks.dbus.memory import Memory, weight
+from sparts.tasks.dbus.types import converter
+from sparts.tasks.dbus.validity import is_interface_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
+    from logging import Logger
 
+    from sparts.counters import Sum
+    from sparts.loops import LoopTask
     from sparts.tasks.dbus.bus import Bus
-    from sparts.tasks.dbus.exporting import Argument
-    from sparts.tasks.dbus.service import DBusServiceTask
+    from sparts.tasks.dbus.interfaces import Argument
 
 NO_REPLY = 1
 """The flag of a message that asks for no reply."""
+LONGEST_ERROR = 1 << 16
+"""Characters of the text of an error that are sent."""
 EAGER = sys.version_info >= (3, 12)
 """Whether a coroutine can run up to its first wait at once, without a turn of the loop."""
 
@@ -61,10 +69,8 @@ def caller() -> Caller:
 class Bound:
     """A method of one object, ready to be called."""
 
-    __slots__ = (
-        "decode", "encode", "fn", "in_signature", "is_async", "label", "moves_fds", "never_waits",
-        "out",
-    )  # fmt: skip
+    __slots__ = ("decode", "encode", "fn", "gives_fds", "in_signature", "is_async", "label", "out",
+                 "takes_fds")  # fmt: skip
 
     def __init__(
         self,
@@ -76,16 +82,14 @@ class Bound:
         single: bool,
         is_async: bool,
     ) -> None:
-        from sparts.tasks.dbus.types import converter
-
         self.label = label
         self.fn = fn
         self.is_async = is_async
-        self.never_waits = is_async and never_waits(fn)
         self.in_signature = "".join(argument.type.signature for argument in arguments)
+        self.takes_fds = may_have_fds(self.in_signature)
         self.decode = converter([argument.type.decode for argument in arguments])
         self.out = get_signature_tree("".join(result.type.signature for result in results))
-        self.moves_fds = any(token in self.out.signature for token in "hv")
+        self.gives_fds = may_have_fds(self.out.signature)
         encode = converter([result.type.encode for result in results])
         if not results:
             self.encode: Callable[[Any], list[Any]] = lambda _: []
@@ -99,28 +103,60 @@ class Bound:
 class Call:
     """A call that has begun and has no reply yet."""
 
-    __slots__ = ("bound", "bus", "message", "task")
+    __slots__ = ("bound", "bus", "message", "task", "weight")
 
-    def __init__(self, bus: Bus, message: Message, bound: Bound) -> None:
+    def __init__(self, bus: Bus, message: Message, bound: Bound, weight: int) -> None:
         self.bus = bus
         self.message = message
         self.bound = bound
+        self.weight = weight
         self.task: asyncio.Task[None] | None = None
 
     def arguments(self) -> Sequence[Any]:
         """Return the Python values that the method is called with."""
-        message, body = self.message, self.message.body
-        if message.unix_fds:
-            body = replace_idx_with_fds(message.signature_tree, body, message.unix_fds)
+        body = with_fds(self.message) if self.bound.takes_fds else self.message.body
         return self.bound.decode(body) if self.bound.decode else body
 
 
-class Calls:
-    """The calls that run now; everything but `_work` happens in the loop's thread."""
+class Owner(Protocol):
+    """The task whose methods are called."""
 
-    def __init__(self, task: DBusServiceTask, threads: int) -> None:
-        self._task = task
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=task.logger.name)
+    @property
+    def calls(self) -> Sum:
+        """How many have come in."""
+
+    @property
+    def errors(self) -> Sum:
+        """How many have ended with an error."""
+
+    @property
+    def n_refused(self) -> Sum:
+        """How many were refused for lack of memory."""
+
+    @property
+    def logger(self) -> Logger:
+        """Where errors go."""
+
+    @property
+    def loop_task(self) -> LoopTask:
+        """The loop that the calls come in by."""
+
+
+class Calls:
+    """The calls that run now; everything but `_work` happens in the loop's thread.
+
+    Args:
+        owner: whose methods are called.
+        who: what errors call the service.
+        threads: how many plain methods run at a time.
+        memory: bytes that calls without a reply may take together.
+    """
+
+    def __init__(self, owner: Owner, who: str, threads: int, memory: int) -> None:
+        self._owner = owner
+        self._who = who
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=owner.logger.name)
+        self._memory = Memory(memory)
         self._running: set[Call] = set()
         self._empty: asyncio.Future[None] | None = None
         self.ending = False
@@ -128,65 +164,46 @@ class Calls:
     def begin(self, bus: Bus, message: Message, bound: Bound) -> None:
         """Call a method, and reply when it has returned."""
         if self.ending:
-            refuse(bus, message, OURS + "Stopping", f"{self._task.service.name} stops.")
-            close_fds(message.unix_fds)
+            self._refuse(bus, message, OURS + "Stopping", f"{self._who} stops.")
             return
         if message.signature != bound.in_signature:
             text = f"{bound.label} takes {bound.in_signature!r}, not {message.signature!r}."
-            refuse(bus, message, STANDARD + "InvalidArgs", text)
-            close_fds(message.unix_fds)
+            self._refuse(bus, message, STANDARD + "InvalidArgs", text)
             return
-        self._task.calls.increment()
-        call = Call(bus, message, bound)
+        needed = weight(message)
+        if not self._memory.take(needed):
+            self._owner.n_refused.increment()
+            text = f"{self._who} has too many calls that wait: {self._memory.taken} bytes."
+            self._refuse(bus, message, STANDARD + "LimitsExceeded", text)
+            return
+        self._owner.calls.increment()
+        call = Call(bus, message, bound, needed)
         self._running.add(call)
         if not bound.is_async:
             self._threads.submit(self._work, call)
             return
-        if bound.never_waits:
-            self._run(call)
-            return
         coroutine = self._await(call)
         if EAGER:
-            loop = asyncio.get_running_loop()
-            task = _eager_task(coroutine, loop)
+            task = _eager_task(coroutine, asyncio.get_running_loop())
             if not task.done():
                 call.task = task
         else:
             call.task = asyncio.get_running_loop().create_task(coroutine)
+
+    def _refuse(self, bus: Bus, message: Message, name: str, text: str) -> None:
+        refuse(bus, message, name, text)
+        release(message)
 
     async def _await(self, call: Call) -> None:
         message = call.message
         _caller.set(Caller(message.sender or "", message.path or "", message, call.bus))
         try:
             bound = call.bound
-            result = await bound.fn(*(message.body if bound.decode is None and not message.unix_fds
-                                      else call.arguments()))  # fmt: skip
-            body = bound.encode(result)
+            body = bound.encode(await bound.fn(*call.arguments()))
         except asyncio.CancelledError:
             self._cut(call)
             raise
         except BaseException as error:
-            self._fail(call, error)
-        else:
-            self._reply(call, body)
-
-    def _run(self, call: Call) -> None:
-        """Run a coroutine that never waits; it needs no task."""
-        message = call.message
-        token = _caller.set(Caller(message.sender or "", message.path or "", message, call.bus))
-        try:
-            call.bound.fn(*call.arguments()).send(None)
-        except StopIteration as ended:
-            self._finish(call, ended.value)
-        except BaseException as error:
-            self._fail(call, error)
-        finally:
-            _caller.reset(token)
-
-    def _finish(self, call: Call, result: Any) -> None:
-        try:
-            body = call.bound.encode(result)
-        except Exception as error:  # D-Bus has no type for it
             self._fail(call, error)
         else:
             self._reply(call, body)
@@ -204,10 +221,10 @@ class Calls:
         finally:
             _caller.reset(token)
         if error is None:
-            self._task.loop_task.post_if_open(lambda: self._reply(call, body))
+            self._owner.loop_task.post_if_open(lambda: self._reply(call, body))
         else:
             failure = error
-            self._task.loop_task.post_if_open(lambda: self._fail(call, failure))
+            self._owner.loop_task.post_if_open(lambda: self._fail(call, failure))
 
     # -- replies -----------------------------------------------------------------------------------
 
@@ -219,13 +236,14 @@ class Calls:
             return
         try:
             fds: list[int] = []
-            if bound.moves_fds and signature_contains_type(bound.out, body, "h"):
-                body, given = replace_fds_with_idx(bound.out, body)
-                try:
-                    refuse_fds(bus)
-                    fds = duplicated(given)
-                finally:
-                    hand_over(given)
+            if bound.gives_fds:
+                body, given = with_indices(bound.out, body)
+                if given:
+                    try:
+                        refuse_fds(bus.passes_fds)
+                        fds = duplicated(given)
+                    finally:
+                        hand_over(given)
             bus.send_quietly(
                 Message(
                     message_type=MessageType.METHOD_RETURN,
@@ -241,21 +259,21 @@ class Calls:
         except Exception as error:  # what was returned is not of its type
             what = f"{bound.label} returned what is not {bound.out.signature!r}"
             text = f"{what}: {message_of(error)}"
-            self._task.errors.increment()
-            self._task.logger.error("%s", text, exc_info=error)
+            self._owner.errors.increment()
+            log_error(self._owner.logger, "%s", text, error=error)
             refuse(bus, message, STANDARD + "Failed", text)
 
     def _fail(self, call: Call, error: BaseException) -> None:
         if not self._over(call):
             return
-        self._task.errors.increment()
+        self._owner.errors.increment()
         label = call.bound.label
         if isinstance(error, SystemExit | KeyboardInterrupt):
-            self._task.loop_task.exit_asked(error)
+            self._owner.loop_task.exit_asked(error)
         elif isinstance(error, DBusError | SpartsError) or own_name(error):
-            self._task.logger.debug("%s raised %s", label, describe(error))
+            self._owner.logger.debug("%s raised %s", label, describe(error))
         else:
-            self._task.logger.error("%s failed", label, exc_info=error)
+            log_error(self._owner.logger, "%s failed", label, error=error)
         if isinstance(error, DBusError):
             refuse(call.bus, call.message, error.type, error.text)
         else:
@@ -263,7 +281,7 @@ class Calls:
 
     def _cut(self, call: Call) -> None:
         if self._over(call):
-            text = f"{self._task.service.name} stops: {call.bound.label} was cut off."
+            text = f"{self._who} stops: {call.bound.label} was cut off."
             refuse(call.bus, call.message, OURS + "Stopping", text)
 
     def _over(self, call: Call) -> bool:
@@ -271,7 +289,8 @@ class Calls:
         if call not in self._running:
             return False
         self._running.remove(call)
-        close_fds(call.message.unix_fds)
+        self._memory.give(call.weight)
+        release(call.message)
         if self._empty is not None and not self._running and not self._empty.done():
             self._empty.set_result(None)
         return True
@@ -280,6 +299,9 @@ class Calls:
 
     def forget(self) -> None:
         """Forget the calls of a loop that has failed since."""
+        for call in self._running:
+            self._memory.give(call.weight)
+            release(call.message)
         self._running.clear()
 
     async def end(self, limit: float | None) -> int:
@@ -312,52 +334,15 @@ def _eager_task(
     return task
 
 
-def never_waits(fn: Callable[..., Any]) -> bool:
-    """Whether a coroutine function has no ``await``, ``async for`` or ``async with`` in it."""
-    code = getattr(fn, "__code__", None) or getattr(getattr(fn, "__func__", None), "__code__", None)
-    if code is None:
-        return False
-    waits = {"GET_AWAITABLE", "GET_AITER", "GET_ANEXT", "BEFORE_ASYNC_WITH", "SEND"}
-    return not any(instruction.opname in waits for instruction in dis.get_instructions(code))
-
-
 def refuse(bus: Bus, message: Message, name: str, text: str) -> None:
-    """Reply to a call with an error, if it asks for a reply."""
-    if not message.flags.value & NO_REPLY:
-        text = text_of(text).replace("\0", "\\0").encode(errors="backslashreplace").decode()
-        try:
-            reply = Message.new_error(message, name, text)
-        except Exception:  # no error of a bus has such a name
-            reply = Message.new_error(message, STANDARD + "Failed", f"{name}: {text}")
-        bus.send_quietly(reply)
+    """Reply to a call with an error, if it asks for a reply.
 
-
-def duplicated(files: Sequence[Any]) -> list[int]:
-    """Return duplicates of file descriptors, given as numbers or as file objects."""
-    found: list[int] = []
-    try:
-        for file in files:
-            found.append(os.dup(file if isinstance(file, int) else file.fileno()))  # noqa: PERF401
-    except BaseException:
-        close_fds(found)
-        raise
-    return found
-
-
-def refuse_fds(bus: Bus) -> None:
-    """Raise `NoDescriptorsError` if the bus passes no file descriptors."""
-    if not bus.passes_fds:
-        raise NoDescriptorsError("this connection passes none: set UNIX_FDS = True on its task")
-
-
-def hand_over(files: Sequence[Any]) -> None:
-    """Close the file objects among what was duplicated; numbers stay whose they were."""
-    for file in files:
-        if not isinstance(file, int):
-            file.close()
-
-
-def close_fds(fds: Sequence[int]) -> None:
-    """Close file descriptors."""
-    for fd in fds:
-        os.close(fd)
+    What D-Bus does not allow in the text of an error is escaped, and its end cut off if it is long.
+    """
+    if message.flags.value & NO_REPLY:
+        return
+    text = text_of(text)
+    if not is_interface_name(name):
+        name, text = STANDARD + "Failed", f"{text_of(name)}: {text}"
+    text = text[:LONGEST_ERROR].replace("\0", "\\0").encode(errors="backslashreplace").decode()
+    bus.send_quietly(Message.new_error(message, name, text))

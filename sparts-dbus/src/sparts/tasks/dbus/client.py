@@ -34,6 +34,8 @@ class DBusClientTask(DBusTask):
     OPT_PREFIX = "dbus-client"
     DEFAULT_BUS: ClassVar[str] = "session"
     """The bus where no option says otherwise: ``session``, ``system`` or an address."""
+    USE_SYSTEM_BUS: ClassVar[bool] = False
+    """Whether ``DEFAULT_BUS`` is the system bus."""
     FIRST_RETRY: ClassVar[float] = 0.2
     """Seconds before the first attempt to connect again; they double with each that fails."""
     MAX_RETRY: ClassVar[float] = 30.0
@@ -44,7 +46,7 @@ class DBusClientTask(DBusTask):
 
     system_bus = option(
         action="store_true",
-        default=lambda cls: cls.DEFAULT_BUS == "system",
+        default=lambda cls: cls.USE_SYSTEM_BUS or cls.DEFAULT_BUS == "system",
         reloadable=False,
         help="use the system bus, not that of the session",
     )

@@ -8,19 +8,53 @@ https://www.freedesktop.org/software/polkit/docs/latest/eggdbus-interface-org.fr
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from dbus_fast import DBusError, Message, MessageFlag, Variant
 from sparts.tasks.dbus.calls import caller
 from sparts.tasks.dbus.errors import STANDARD
 
 if TYPE_CHECKING:
+    from logging import Logger
+
     from sparts.tasks.dbus.calls import Caller
-    from sparts.tasks.dbus.service import DBusServiceTask
+    from sparts.vservice import VService
 
 POLKIT = "org.freedesktop.PolicyKit1"
 ASK_THE_USER = 1
 """The flag of a check that may show the user a dialog."""
+
+
+class Controlled(Protocol):
+    """The task whose service is controlled over the bus."""
+
+    @property
+    def service(self) -> VService:
+        """The service."""
+
+    @property
+    def logger(self) -> Logger:
+        """Where it is noted who has controlled it."""
+
+    @property
+    def name_on_bus(self) -> str:
+        """The name on the bus."""
+
+    @property
+    def control(self) -> bool:
+        """Whether everybody may."""
+
+    @property
+    def system_bus(self) -> bool:
+        """Whether it is on the system bus."""
+
+    @property
+    def address(self) -> str | None:
+        """The address of the bus, if it is another."""
+
+    @classmethod
+    def option_prefix(cls) -> str:
+        """Return what its options begin with."""
 
 
 def action_of(bus_name: str) -> str:
@@ -32,7 +66,7 @@ def action_of(bus_name: str) -> str:
     return bus_name.replace("_", "-") + ".control"  # no action may have a _ in it
 
 
-async def authorize(task: DBusServiceTask, what: str) -> None:
+async def authorize(task: Controlled, what: str) -> None:
     """Return if the caller of the method that runs here may change something of the service.
 
     Args:
@@ -58,7 +92,7 @@ async def authorize(task: DBusServiceTask, what: str) -> None:
     )
 
 
-async def _polkit_agrees(task: DBusServiceTask, who: Caller) -> bool:
+async def _polkit_agrees(task: Controlled, who: Caller) -> bool:
     interactive = who.message.flags & MessageFlag.ALLOW_INTERACTIVE_AUTHORIZATION
     subject = ["system-bus-name", {"name": Variant("s", who.sender)}]
     flags = ASK_THE_USER if interactive else 0

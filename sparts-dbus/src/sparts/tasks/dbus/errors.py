@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from dbus_fast import DBusError
 from sparts.errors import SpartsError, StartError, type_name
+from sparts.tasks.dbus.validity import is_interface_name, is_member_name
 
 if TYPE_CHECKING:
     from dbus_fast import Message
@@ -14,6 +16,8 @@ __all__ = ["BusError", "CallTimeoutError", "DBusError", "NameTakenError", "error
 
 STANDARD = "org.freedesktop.DBus.Error."
 OURS = "org.sparts.Error."
+LONGEST_WORD = 200
+"""Letters of the name of a class that a name of an error may have."""
 
 
 class BusError(StartError):
@@ -27,7 +31,7 @@ class NameTakenError(BusError):
 
 
 class NoDescriptorsError(SpartsError):
-    """A file descriptor was to be sent by a connection that passes none."""
+    """A file descriptor cannot be sent by this connection, or did not come along with a message."""
 
 
 class CallTimeoutError(SpartsError, TimeoutError):
@@ -47,25 +51,26 @@ _NAMES: tuple[tuple[type[BaseException], str], ...] = (
 def error_name(error: BaseException) -> str:
     """Return the D-Bus name for an exception that a method raised.
 
-    That is its attribute ``dbus_name`` if it has one; the standard name for some of Python's own
-    (``PermissionError`` is ``org.freedesktop.DBus.Error.AccessDenied``); else ``org.sparts.Error.``
-    and the name of its class.
+    That is its attribute ``dbus_name`` if an error may have that name; the standard name for some
+    of Python's own (``PermissionError`` is ``org.freedesktop.DBus.Error.AccessDenied``); else
+    ``org.sparts.Error.`` and the name of its class, with ``_`` for what D-Bus does not allow in it.
     """
     if own := own_name(error):
         return own
     for kind, known in _NAMES:
         if isinstance(error, kind):
             return known
-    return OURS + type_name(error).strip("_")
+    word = re.sub("[^A-Za-z0-9_]", "_", type_name(error).strip("_"))[:LONGEST_WORD]
+    return OURS + (word if is_member_name(word) else f"_{word}")
 
 
 def own_name(error: BaseException) -> str:
-    """Return the attribute ``dbus_name`` of an exception, or ``""`` if it has none that is text."""
+    """Return the attribute ``dbus_name`` of an exception, or ``""`` if it names no D-Bus error."""
     try:
         name = getattr(error, "dbus_name", None)
     except BaseException:  # whatever else it does, the call is answered
         return ""
-    return name if isinstance(name, str) else ""
+    return name if isinstance(name, str) and is_interface_name(name) else ""
 
 
 def raise_error_of(reply: Message) -> None:
@@ -73,3 +78,9 @@ def raise_error_of(reply: Message) -> None:
     if reply.error_name:
         text = reply.body[0] if reply.body and isinstance(reply.body[0], str) else reply.error_name
         raise DBusError(reply.error_name, text, reply)
+
+
+def refuse_fds(passed: bool) -> None:
+    """Raise `NoDescriptorsError` if a connection passes no file descriptors."""
+    if not passed:
+        raise NoDescriptorsError("this connection passes none: set UNIX_FDS = True on its task")

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from dbus_fast import ArgDirection
 from dbus_fast import introspection as intr
+from sparts.tasks.dbus.markup import legal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sparts.tasks.dbus.exporting import Argument, Interface
+    from sparts.tasks.dbus.interfaces import Argument, Interface
 
 DOC = "org.gtk.GDBus.DocString"
 EMITS = "org.freedesktop.DBus.Property.EmitsChangedSignal"
@@ -72,4 +73,4 @@ def _arguments(arguments: Iterable[Argument], direction: ArgDirection) -> list[i
 
 
 def _doc(text: str) -> dict[str, str]:
-    return {DOC: text} if text else {}
+    return {DOC: legal(text)} if text else {}

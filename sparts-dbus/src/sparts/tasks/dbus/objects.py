@@ -12,17 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 from dbus_fast import DBusError, ErrorType, Message, Variant
 from dbus_fast.signature import get_signature_tree
-from dbus_fast.validators import is_object_path_valid
-from sparts.errors import UsageError
-from sparts.tasks.dbus.calls import Bound, close_fds, refuse
-from sparts.tasks.dbus.exporting import Argument, DBusObject, Interface, Member, interfaces_of
+from sparts.errors import UsageError, log_error, message_of
+from sparts.tasks.dbus.calls import Bound, refuse
+from sparts.tasks.dbus.descriptors import release
+from sparts.tasks.dbus.interfaces import Argument, Interface, Member, interfaces_of
 from sparts.tasks.dbus.introspect import to_xml
-from sparts.tasks.dbus.types import DBusType, UnsupportedTypeError
+from sparts.tasks.dbus.types import DBusType
+from sparts.tasks.dbus.validity import UnsupportedTypeError, check_body, is_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from logging import Logger
 
     from sparts.tasks.dbus.bus import Bus
+    from sparts.tasks.dbus.exporting import DBusObject
 
 PROPERTIES = "org.freedesktop.DBus.Properties"
 INTROSPECTABLE = "org.freedesktop.DBus.Introspectable"
@@ -54,15 +57,18 @@ class ObjectTree:
     Args:
         begin: begins a call; in the loop's thread.
         send: sends a message where there is a bus; in any thread.
+        logger: where properties are reported that cannot be read.
     """
 
     def __init__(
         self,
         begin: Callable[[Bus, Message, Bound], None],
         send: Callable[[Message], None],
+        logger: Logger,
     ) -> None:
         self._begin = begin
         self._send = send
+        self._logger = logger
         self._changing = threading.Lock()
         self._objects: dict[str, list[Exported]] = {}
         self._methods: dict[tuple[str, str | None, str], Bound] = {}
@@ -78,9 +84,13 @@ class ObjectTree:
             UsageError: the path is none, what the object offers cannot be offered, or there is one
                 at that path with the same interface.
         """
-        if not is_object_path_valid(path):
+        if not is_path(path):
             raise UsageError(f"{path!r} is no object path: use /letters_and/digits.")
         new = Exported(thing)
+        told = None
+        if self.manager and self._managed(path):
+            told = _signal(self.manager, MANAGER, "InterfacesAdded", "oa{sa{sv}}",
+                           [path, self._all_of(new)])  # fmt: skip
         with self._changing:
             there = self._objects.get(path, [])
             for other in there:
@@ -92,9 +102,8 @@ class ObjectTree:
                 self._methods[path, interface, member] = bound
                 self._methods.setdefault((path, None, member), bound)
             thing._exports = (*thing._exports, (self, path))
-        if self.manager and self._managed(path):
-            self._emit(self.manager, MANAGER, "InterfacesAdded", "oa{sa{sv}}",
-                       [path, self._all_of(new)])  # fmt: skip
+        if told is not None:
+            self._send(told)
 
     def unexport(self, path: str) -> None:
         """Take back what is offered at a path.
@@ -115,7 +124,7 @@ class ObjectTree:
                 thing._exports = tuple(e for e in thing._exports if e != (self, path))
         if self.manager and self._managed(path):
             names = [name for exported in gone for name in exported.interfaces]
-            self._emit(self.manager, MANAGER, "InterfacesRemoved", "oas", [path, names])
+            self._send(_signal(self.manager, MANAGER, "InterfacesRemoved", "oas", [path, names]))
 
     def passes_fds(self) -> bool:
         """Whether a type of anything exported is a file descriptor."""
@@ -152,7 +161,7 @@ class ObjectTree:
                 bound = self._introspection(path)
         if bound is None:
             refuse(bus, message, *self._unknown(message))
-            close_fds(message.unix_fds)
+            release(message)
         else:
             self._begin(bus, message, bound)
         return True
@@ -225,7 +234,7 @@ class ObjectTree:
             for found in exported.interfaces.values():
                 known.add(found.name)
                 if interface in (found.name, ""):
-                    everything |= _values(exported.thing, found)
+                    everything |= self._values(exported.thing, found)
         if interface not in known:
             raise DBusError(ErrorType.UNKNOWN_INTERFACE, f"{path} has no interface {interface}.")
         return everything
@@ -242,9 +251,23 @@ class ObjectTree:
 
     def _all_of(self, exported: Exported) -> dict[str, dict[str, Variant]]:
         return {
-            name: _values(exported.thing, interface)
+            name: self._values(exported.thing, interface)
             for name, interface in exported.interfaces.items()
         }
+
+    def _values(self, thing: DBusObject, interface: Interface) -> dict[str, Variant]:
+        """Return the values of the properties, without those that cannot be read."""
+        found = {name: self._value_of(thing, p) for name, p in interface.properties.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def _value_of(self, thing: DBusObject, found: Any) -> Variant | None:
+        """Return the value of a property; None, and a line in the log: it cannot be read."""
+        try:
+            return value_of(thing, found)
+        except Exception as error:
+            where = f"{type(thing).__name__}.{found.mark.name}"
+            log_error(self._logger, "%s cannot be read", where, error=error)
+            return None
 
     # -- signals, from any thread ------------------------------------------------------------------
 
@@ -259,7 +282,7 @@ class ObjectTree:
                     argument.type.encode(value) if argument.type.encode else value
                     for argument, value in zip(member.arguments, args, strict=True)
                 ]
-                self._emit(path, interface, member.name, member.in_signature, body)
+                self._send(_signal(path, interface, member.name, member.in_signature, body))
 
     def properties_changed(self, path: str, thing: DBusObject, names: Sequence[str]) -> None:
         """Tell of changed properties of an object at a path."""
@@ -270,33 +293,48 @@ class ObjectTree:
             for missing in set(names) - known:
                 raise KeyError(f"{type(thing).__name__} has no property {missing} on the bus.")
             for interface in exported.interfaces.values():
-                found = {n: interface.properties[n] for n in names if n in interface.properties}
-                told = {n: value_of(thing, p) for n, p in found.items() if p.mark.emits == "true"}
-                gone = [n for n, p in found.items() if p.mark.emits == "invalidates"]
-                if told or gone:
-                    self._emit(path, PROPERTIES, "PropertiesChanged", "sa{sv}as",
-                               [interface.name, told, gone])  # fmt: skip
+                self._tell_changed(path, thing, interface, names)
 
-    def _emit(
-        self, path: str, interface: str, member: str, signature: str, body: list[Any]
+    def _tell_changed(
+        self, path: str, thing: DBusObject, interface: Interface, names: Sequence[str]
     ) -> None:
-        tree = get_signature_tree(signature)
-        try:
-            tree.verify(body)
-        except Exception as error:
-            raise UnsupportedTypeError(f"{interface}.{member} is {signature!r}: {error}") from error
-        self._send(Message.new_signal(path, interface, member, signature, body))
+        told: dict[str, Variant] = {}
+        gone: list[str] = []
+        for name in names:
+            found = interface.properties.get(name)
+            emits = found.mark.emits if found is not None else "false"
+            value = self._value_of(thing, found) if emits == "true" else None
+            if value is not None:
+                told[name] = value
+            elif emits in ("true", "invalidates"):
+                gone.append(name)
+        if told or gone:
+            body = [interface.name, told, gone]
+            self._send(_signal(path, PROPERTIES, "PropertiesChanged", "sa{sv}as", body))
+
+
+def _signal(path: str, interface: str, member: str, signature: str, body: list[Any]) -> Message:
+    tree = get_signature_tree(signature)
+    try:
+        tree.verify(body)
+        check_body(tree, body)
+    except Exception as error:
+        text = f"{interface}.{member} is {signature!r}: {message_of(error)}"
+        raise UnsupportedTypeError(text) from error
+    return Message.new_signal(path, interface, member, signature, body)
 
 
 def value_of(thing: DBusObject, found: Any) -> Variant:
-    """Return the present value of a property, as a variant of its type."""
+    """Return the present value of a property, as a variant of its type.
+
+    Raises:
+        UnsupportedTypeError: it is not of that type.
+    """
     value = found.fget(thing)
     kind: DBusType = found.kind
-    return Variant(kind.signature, kind.encode(value) if kind.encode else value)
-
-
-def _values(thing: DBusObject, interface: Interface) -> dict[str, Variant]:
-    return {name: value_of(thing, found) for name, found in interface.properties.items()}
+    variant = Variant(kind.signature, kind.encode(value) if kind.encode else value)
+    check_body(get_signature_tree("v"), [variant])
+    return variant
 
 
 def _below(path: str) -> str:

@@ -5,28 +5,48 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from dbus_fast import DBusError, Message, Variant, unpack_variants
-from dbus_fast import introspection as intr
-from dbus_fast._private.util import replace_fds_with_idx, replace_idx_with_fds
 from dbus_fast.signature import get_signature_tree
-from sparts.tasks.dbus.bus import close_all, lost_error
-from sparts.tasks.dbus.calls import duplicated, refuse_fds
-from sparts.tasks.dbus.errors import STANDARD, CallTimeoutError
+from sparts.tasks.dbus.bus import lost_error
+from sparts.tasks.dbus.described import DescribedInterface, read_description
+from sparts.tasks.dbus.descriptors import (
+    close_all,
+    duplicated,
+    may_have_fds,
+    take_fds,
+    with_indices,
+)
+from sparts.tasks.dbus.errors import OURS, STANDARD, CallTimeoutError, refuse_fds
 from sparts.tasks.dbus.types import pack
-from sparts.tasks.dbus.watches import Heard, SignalMatch, Subscription
+from sparts.tasks.dbus.validity import UnsupportedTypeError, is_signature
+from sparts.tasks.dbus.watches import Heard, Listener, SignalMatch, Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from dbus_fast.signature import SignatureType
-    from sparts.tasks.dbus.client import DBusClientTask
+    from sparts.tasks.dbus.bus import Bus
 
 PROPERTIES = "org.freedesktop.DBus.Properties"
 INTROSPECTABLE = "org.freedesktop.DBus.Introspectable"
 DEFAULT = object()
 """The timeout of a call that gives none: that of the task's options."""
+
+
+class Client(Listener, Protocol):
+    """The task whose connection a proxy uses."""
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that a call may take by the options; 0: no limit."""
+
+    def subscribe(self, what: SignalMatch | str, callback: Callable[..., Any]) -> Subscription:
+        """Listen to signals."""
+
+    def wait_for(self, fn: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+        """Run a coroutine function in the loop, wait for its end and return its result."""
 
 
 class Proxy:
@@ -47,14 +67,12 @@ class Proxy:
         interface: where the members are; None: in whatever interface has them.
     """
 
-    def __init__(
-        self, task: DBusClientTask, name: str, path: str, interface: str | None = None
-    ) -> None:
+    def __init__(self, task: Client, name: str, path: str, interface: str | None = None) -> None:
         self._task = task
         self.name = name
         self.path = path
         self.interface = interface
-        self._known: intr.Node | None = None
+        self._known: list[DescribedInterface] | None = None
 
     # -- calls -------------------------------------------------------------------------------------
 
@@ -82,6 +100,7 @@ class Proxy:
         Raises:
             DBusError: the other side says so, or it is not there, or the bus is lost.
             CallTimeoutError: no answer came in time.
+            UnsupportedTypeError: a bus would not accept the arguments.
             RuntimeError: in the loop's thread, which would wait for itself.
         """
         if threading.current_thread() in self._task.loop_task.threads:
@@ -111,7 +130,7 @@ class Proxy:
             async with asyncio.timeout(seconds):
                 interface = self.interface
                 if signature is None:
-                    interface, signature = await self._method(member, len(args))
+                    interface, signature = await self._method(member)
                 return await self._exchange(interface, member, signature, args)
         except TimeoutError as error:
             raise CallTimeoutError(
@@ -121,29 +140,31 @@ class Proxy:
     async def _exchange(
         self, interface: str | None, member: str, signature: str, args: tuple[Any, ...]
     ) -> Any:
+        if not is_signature(signature):
+            raise UnsupportedTypeError(f"{signature!r} is no signature.")
         tree = get_signature_tree(signature)
         if len(tree.types) != len(args):
             raise TypeError(f"{member} takes {len(tree.types)} arguments ({signature!r}).")
         body = [_encoded(kind, value) for kind, value in zip(tree.types, args, strict=True)]
-        body, files = replace_fds_with_idx(tree, body)
+        files: list[Any] = []
+        if may_have_fds(signature):
+            body, files = with_indices(tree, body)
+        bus = self._bus()
         if files:
-            refuse_fds(self._bus())
+            refuse_fds(bus.passes_fds)
         fds = duplicated(files)
         try:
-            reply = await self._bus().exchange(
+            reply = await bus.exchange(
                 Message(
                     self.name, self.path, interface, member, signature=tree, body=body, unix_fds=fds
                 )
             )
         finally:
             close_all(fds)
-        found = reply.body
-        if reply.unix_fds:
-            found = replace_idx_with_fds(reply.signature_tree, found, reply.unix_fds)
-        values = unpack_variants(found)
+        values = unpack_variants(take_fds(reply) if reply.unix_fds else reply.body)
         return None if not values else values[0] if len(values) == 1 else tuple(values)
 
-    def _bus(self) -> Any:
+    def _bus(self) -> Bus:
         bus = self._task.bus
         if bus is None:
             raise lost_error()
@@ -151,21 +172,23 @@ class Proxy:
 
     # -- introspection -----------------------------------------------------------------------------
 
-    async def _node(self) -> intr.Node:
+    async def _interfaces(self) -> list[DescribedInterface]:
         if self._known is None:
             message = Message(self.name, self.path, INTROSPECTABLE, "Introspect")
-            (xml,) = await self._bus().request(message)
-            self._known = intr.Node.parse(xml, validate_property_names=False)
-        return self._known
+            said = await self._bus().request(message)
+            if len(said) != 1 or not isinstance(said[0], str):
+                raise DBusError(OURS + "Introspection", f"{self!r} does not describe itself.")
+            self._known = read_description(
+                said[0], lambda odd: self._task.logger.debug("%r: left out: %s", self, odd)
+            )
+        return [i for i in self._known if self.interface in (None, i.name)]
 
-    async def _method(self, member: str, count: int) -> tuple[str, str]:
+    async def _method(self, member: str) -> tuple[str, str]:
         for fresh in (False, True):  # it may have learnt more since it was asked
             asked = self._known is None
-            for interface in (await self._node()).interfaces:
-                if self.interface in (None, interface.name):
-                    for method in interface.methods:
-                        if method.name == member:
-                            return interface.name, method.in_signature
+            for interface in await self._interfaces():
+                if member in interface.methods:
+                    return interface.name, interface.methods[member]
             if asked or fresh:
                 break
             self._known = None
@@ -175,11 +198,9 @@ class Proxy:
         )
 
     async def _property(self, name: str) -> tuple[str, str]:
-        for interface in (await self._node()).interfaces:
-            if self.interface in (None, interface.name):
-                for found in interface.properties:
-                    if found.name == name:
-                        return interface.name, found.signature
+        for interface in await self._interfaces():
+            if name in interface.properties:
+                return interface.name, interface.properties[name]
         where = self.interface or f"any interface of {self.path}"
         raise DBusError(
             STANDARD + "UnknownProperty", f"{self.name} has no property {name} in {where}."
@@ -217,7 +238,7 @@ class Proxy:
         found: dict[str, Any] = {}
         names = [self.interface]
         if not self.interface:
-            names = [i.name for i in (await self._node()).interfaces if i.properties]
+            names = [i.name for i in await self._interfaces() if i.properties]
         for name in names:
             found |= await self._properties("GetAll", (name,), "s")
         return found

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, ClassVar
 
 from dbus_fast import DBusError, MessageType, NameFlag, RequestNameReply
-from dbus_fast.validators import is_bus_name_valid
 from sparts.clock import timeout_of
 from sparts.counters import counter
-from sparts.errors import UsageError
+from sparts.errors import UsageError, message_of
+from sparts.option_types import size
 from sparts.options import option
 from sparts.tasks.dbus.bus import DAEMON, Bus
 from sparts.tasks.dbus.calls import Calls
 from sparts.tasks.dbus.client import DBusClientTask
 from sparts.tasks.dbus.errors import STANDARD, BusError, NameTakenError
-from sparts.tasks.dbus.exporting import DBusObject, interfaces_of
+from sparts.tasks.dbus.exporting import DBusObject
+from sparts.tasks.dbus.interfaces import interfaces_of
 from sparts.tasks.dbus.objects import ObjectTree
+from sparts.tasks.dbus.service_object import FB303Object, ServiceObject, service_path
+from sparts.tasks.dbus.validity import is_bus_name
 
 if TYPE_CHECKING:
     from dbus_fast import Message
-    from sparts.tasks.dbus.service_object import ServiceObject
     from sparts.vservice import VService
 
 
@@ -37,6 +38,9 @@ class DBusServiceTask(DBusObject, DBusClientTask):
     """
     PATH: ClassVar[str | None] = None
     """Where the task's own members are offered; None: the name with slashes for dots."""
+
+    BUS_CLASS: ClassVar[type[ServiceObject]] = ServiceObject
+    """The class of the object that shows the service; made with the task."""
 
     UNIX_FDS: ClassVar[bool | None] = None
     """Whether messages may have file descriptors, which costs time at each; None: if a type of what
@@ -85,16 +89,27 @@ class DBusServiceTask(DBusObject, DBusClientTask):
         help="how many plain (not async) methods may run at a time",
         advanced=True,
     )
+    max_memory = option(
+        type=size,
+        default="64MiB",
+        metavar="SIZE",
+        reloadable=False,
+        help="memory for all calls that wait for their reply; what takes more is refused",
+        advanced=True,
+    )
 
     calls = counter(help="Calls of exported methods and properties.")
     errors = counter(help="Calls that ended with an error.")
+    n_refused = counter(help="Calls refused for lack of memory.")
 
     _calls_running: Calls
 
     def __init__(self, service: VService) -> None:
         super().__init__(service)
         self.objects = ObjectTree(
-            lambda bus, message, bound: self._calls_running.begin(bus, message, bound), self._send
+            lambda bus, message, bound: self._calls_running.begin(bus, message, bound),
+            self._send,
+            self.logger,
         )
         self._owns_name = False
         self._on_duty = False  # whether `joining` is over
@@ -157,22 +172,26 @@ class DBusServiceTask(DBusObject, DBusClientTask):
         self._check_names()
         if self.threads_for_calls < 1:
             raise UsageError(f"--{self.option_prefix()}-threads must be 1 or more.")
-        self._calls_running = Calls(self, self.threads_for_calls)
+        self._calls_running = Calls(
+            self, self.service.name, self.threads_for_calls, self.max_memory
+        )
         self.objects.manager = self.path
         self.export(self.path, self)
-        self._export_service()
+        self.addHandlers()
 
-    def _export_service(self) -> None:
-        from sparts.tasks.dbus.service_object import FB303Object, ServiceObject
-
-        about = ServiceObject(self)
-        self.export(f"/{self._service_path()}/sparts", about)
-        self.export(f"/{self._service_path()}/fb303", FB303Object(self))
+    def addHandlers(self) -> None:  # noqa: N802
+        """Offer what shows the service itself; called by `initTask`."""
+        bus_class: object = self.BUS_CLASS  # a service may have any
+        if not (isinstance(bus_class, type) and issubclass(bus_class, ServiceObject)):
+            raise UsageError(
+                f"{self.name}.BUS_CLASS is {bus_class!r}: make it a subclass of "
+                "sparts.tasks.dbus.VServiceDBusObject, with its methods marked by dbus_method."
+            )
+        about = bus_class(self)
+        self.export(about.path, about)
+        self.export(f"{service_path(self.service.name)}/fb303", FB303Object(self))
         self._about = about
         self.service.hooks.register(about)
-
-    def _service_path(self) -> str:
-        return re.sub("[^A-Za-z0-9_]", "_", self.service.name)
 
     def check(self) -> None:
         """See whether the name and all that is offered are in order, and where the bus is."""
@@ -189,7 +208,7 @@ class DBusServiceTask(DBusObject, DBusClientTask):
         interfaces_of(self)
 
     def _check_names(self) -> None:
-        if not is_bus_name_valid(self.name_on_bus) or self.name_on_bus.startswith(":"):
+        if not is_bus_name(self.name_on_bus) or self.name_on_bus.startswith(":"):
             raise UsageError(
                 f"{self.name_on_bus!r} is no name on a bus: use org.you.Name (letters, digits, _ "
                 f"and -, at least one dot), by BUS_NAME or --{self.option_prefix()}-bus-name."
@@ -289,8 +308,12 @@ class DBusServiceTask(DBusObject, DBusClientTask):
 
     def _send(self, message: Message) -> None:
         def send() -> None:
-            if self._bus is not None:
+            if self._bus is None:
+                return
+            try:
                 self._bus.send_quietly(message)
+            except Exception as error:  # it is too large
+                self.logger.error("%s was not sent: %s", message.member, message_of(error))
 
         self.loop_task.post_if_open(send)
 

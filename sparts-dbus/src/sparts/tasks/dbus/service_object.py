@@ -7,13 +7,14 @@ no None.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sparts.asking import Asking
 from sparts.fb303 import FB303
 from sparts.hookspecs import hookimpl
-from sparts.tasks.dbus.control import authorize
+from sparts.tasks.dbus.control import Controlled, authorize
 from sparts.tasks.dbus.errors import OURS, DBusError
 from sparts.tasks.dbus.exporting import (
     DBusObject,
@@ -26,10 +27,11 @@ from sparts.tasks.dbus.types import Int32
 
 if TYPE_CHECKING:
     from sparts.states import ServiceStatus, TaskState
-    from sparts.tasks.dbus.service import DBusServiceTask
     from sparts.vtask import VTask
 
 INTERFACE = "org.sparts.Service"
+FB303_MORE = "org.sparts.FB303Service"
+"""What sparts adds to fb303 on a bus."""
 
 
 class HealthReport(NamedTuple):
@@ -42,13 +44,22 @@ class HealthReport(NamedTuple):
 
 
 class ServiceObject(DBusObject):
-    """A sparts service: its options, tasks, warnings, exported values, counters and health."""
+    """A sparts service: its options, tasks, warnings, exported values, counters and health.
+
+    To offer more of a service or other answers, make a subclass and name it as ``BUS_CLASS``. A
+    method that it overrides keeps its place on the bus, without a decorator of its own.
+    """
 
     INTERFACE = INTERFACE
 
-    def __init__(self, task: DBusServiceTask) -> None:
-        self._task = task
-        self._service = task.service
+    def __init__(self, task: Controlled) -> None:
+        self.dbus_service = task
+        """The task that offers it."""
+        self.service = task.service
+        """The service that it shows."""
+        self.logger = task.logger
+        self.path = service_path(task.service.name) + "/sparts"
+        """Where it is offered."""
         self._asking = Asking()  # counters and checks, which may not answer
 
     # -- identity and state ------------------------------------------------------------------------
@@ -57,36 +68,36 @@ class ServiceObject(DBusObject):
     @dbus_details(emits_change="const")
     def Name(self) -> str:  # noqa: N802
         """The name of the service."""
-        return str(self._service.name)
+        return str(self.service.name)
 
     @dbus_property
     @dbus_details(emits_change="const")
     def Version(self) -> str:  # noqa: N802
         """The version of the service; empty if it has none."""
-        return str(self._service.VERSION)
+        return str(self.service.VERSION)
 
     @dbus_property
     @dbus_details(emits_change="const")
     def StartTime(self) -> float:  # noqa: N802
         """When the service was made, in seconds since the epoch."""
-        return float(self._service.start_time)
+        return float(self.service.start_time)
 
     @dbus_property
     def Status(self) -> str:  # noqa: N802
         """NEW, STARTING, ALIVE, WARNING, STOPPING, STOPPED or DEAD."""
-        return str(self._service.status)
+        return str(self.service.status)
 
     @dbus_property
     @dbus_details(emits_change="invalidates")
     def StatusDetails(self) -> str:  # noqa: N802
         """Why the status is what it is, for a person; empty when all is well."""
-        return str(self._asking.ask("checks", self._service.status_details))
+        return str(self._asking.ask("checks", self.service.status_details))
 
     @dbus_property
     @dbus_details(emits_change="invalidates")
     def Ready(self) -> bool:  # noqa: N802
         """Whether the service can be sent work: every task is ready, and no check fails."""
-        return bool(self._asking.ask("ready", lambda: self._service.ready))
+        return bool(self._asking.ask("ready", lambda: self.service.ready))
 
     @dbus_signal
     def StatusChanged(self, old: str, new: str) -> None:  # noqa: N802
@@ -109,20 +120,20 @@ class ServiceObject(DBusObject):
         self.properties_changed("Ready")
 
     @dbus_method
-    def uptime(self) -> float:
-        """Return how long the service has been there, in seconds."""
-        return time.time() - self._service.start_time
+    def uptime(self) -> int:
+        """Return how long the service has been there, in whole seconds."""
+        return int(time.time() - self.service.start_time)
 
     @dbus_method
     def describe(self) -> dict[str, Any]:
         """Return all that there is to know of the service."""
-        described: dict[str, Any] = shown(self._asking.ask("all", self._service.describe))
+        described: dict[str, Any] = shown(self._asking.ask("all", self.service.describe))
         return described
 
     @dbus_method
     def getHealth(self) -> HealthReport:  # noqa: N802
         """Return whether the service is healthy and ready, and why not, by task and check."""
-        service = self._service
+        service = self.service
 
         def report() -> HealthReport:
             live, ready = service.liveness(), service.readiness()
@@ -135,14 +146,12 @@ class ServiceObject(DBusObject):
     @dbus_method
     def listTasks(self) -> list[str]:  # noqa: N802
         """Return the names of the tasks, in start order."""
-        return list(self._service.getChildren())
+        return list(self.service.getChildren())
 
     @dbus_method
     def getTasks(self) -> list[dict[str, Any]]:  # noqa: N802
         """Return what there is to know of each task."""
-        tasks: list[dict[str, Any]] = shown(
-            self._asking.ask("all", self._service.describe)["tasks"]
-        )
+        tasks: list[dict[str, Any]] = shown(self._asking.ask("all", self.service.describe)["tasks"])
         return tasks
 
     # -- options -----------------------------------------------------------------------------------
@@ -150,12 +159,12 @@ class ServiceObject(DBusObject):
     @dbus_method
     def listOptions(self) -> list[str]:  # noqa: N802
         """Return the names of all options."""
-        return list(self._service.getOptions())
+        return list(self.service.getOptions())
 
     @dbus_method
     def getOption(self, name: str) -> Any:  # noqa: N802
         """Return the value of an option; a secret one is masked."""
-        options = self._service.getOptions()
+        options = self.service.getOptions()
         key = name.replace("-", "_")
         if key not in options:
             raise not_found(f"No option is named {name!r}. See listOptions.")
@@ -164,28 +173,28 @@ class ServiceObject(DBusObject):
     @dbus_method
     def getOptions(self) -> dict[str, Any]:  # noqa: N802
         """Return the values of all options by name; secret ones are masked."""
-        options: dict[str, Any] = shown(self._service.getOptions())
+        options: dict[str, Any] = shown(self.service.getOptions())
         return options
 
     @dbus_method
     async def setOption(self, name: str, value: Any) -> None:  # noqa: N802
-        """Set an option; a text is read as the command line would."""
-        await authorize(self._task, "setOption")
-        await asyncio.to_thread(self._service.setOption, name, value)
+        """Set an option; a text is read as the command line would, ``__None__`` unsets it."""
+        await authorize(self.dbus_service, "setOption")
+        await asyncio.to_thread(self.service.setOption, name, unset(value))
 
     # -- counters and exported values --------------------------------------------------------------
 
     @dbus_method
     def getCounters(self) -> dict[str, float]:  # noqa: N802
         """Return all counters by name."""
-        counters = self._asking.ask("counters", self._service.getCounters)
+        counters = self._asking.ask("counters", self.service.getCounters)
         return {name: float(value) for name, value in counters.items()}
 
     @dbus_method
     def getCounter(self, name: str) -> float:  # noqa: N802
         """Return the value of one counter."""
         try:
-            found = self._asking.ask(f"counter {name}", lambda: self._service.getCounter(name))
+            found = self._asking.ask(f"counter {name}", lambda: self.service.getCounter(name))
             return float(found)
         except KeyError as error:
             raise not_found(str(error.args[0])) from error
@@ -193,51 +202,51 @@ class ServiceObject(DBusObject):
     @dbus_method
     def getExportedValues(self) -> dict[str, str]:  # noqa: N802
         """Return all exported values by name."""
-        return {name: str(value) for name, value in self._service.getExportedValues().items()}
+        return {name: str(value) for name, value in self.service.getExportedValues().items()}
 
     @dbus_method
     def getExportedValue(self, name: str) -> str:  # noqa: N802
         """Return the exported value of a name; empty if there is none."""
-        return str(self._service.getExportedValue(name))
+        return str(self.service.getExportedValue(name))
 
     # -- warnings ----------------------------------------------------------------------------------
 
     @dbus_method
     def getWarnings(self) -> dict[int, str]:  # noqa: N802
         """Return the present warnings by their numbers."""
-        return self._service.getWarnings()
+        return self.service.getWarnings()
 
     @dbus_method
     async def clearWarning(self, warning: int) -> bool:  # noqa: N802
         """Remove a warning by its number; false if there is none."""
-        await authorize(self._task, "clearWarning")
-        return bool(self._service.clearWarning(warning))
+        await authorize(self.dbus_service, "clearWarning")
+        return bool(self.service.clearWarning(warning))
 
     @dbus_method
     async def clearWarnings(self) -> None:  # noqa: N802
         """Remove all warnings."""
-        await authorize(self._task, "clearWarnings")
-        self._service.clearWarnings()
+        await authorize(self.dbus_service, "clearWarnings")
+        self.service.clearWarnings()
 
     # -- life --------------------------------------------------------------------------------------
 
     @dbus_method
     async def reload(self) -> None:
         """Ask for a reload, as SIGHUP does."""
-        await authorize(self._task, "reload")
-        FB303(self._service).reinitialize()
+        await authorize(self.dbus_service, "reload")
+        FB303(self.service).reinitialize()
 
     @dbus_method
     async def restart(self) -> None:
         """Ask for a stop and a new start with the same options."""
-        await authorize(self._task, "restart")
-        self._service.restart()
+        await authorize(self.dbus_service, "restart")
+        self.service.restart()
 
     @dbus_method
     async def shutdown(self) -> None:
         """Ask for the end of the service."""
-        await authorize(self._task, "shutdown")
-        self._service.shutdown()
+        await authorize(self.dbus_service, "shutdown")
+        self.service.shutdown()
 
 
 class FB303Object(DBusObject):
@@ -245,7 +254,7 @@ class FB303Object(DBusObject):
 
     INTERFACE = "com.facebook.fb303.Service"
 
-    def __init__(self, task: DBusServiceTask) -> None:
+    def __init__(self, task: Controlled) -> None:
         self._task = task
         self._facts = FB303(task.service)
 
@@ -260,9 +269,9 @@ class FB303Object(DBusObject):
         return self._facts.getVersion()
 
     @dbus_method
-    def getStatus(self) -> Int32:  # noqa: N802
-        """Return the status: 0 dead, 1 starting, 2 alive, 3 stopping, 4 stopped, 5 warning."""
-        return int(self._facts.getStatus())
+    def getStatus(self) -> str:  # noqa: N802
+        """Return the status: DEAD, STARTING, ALIVE, STOPPING, STOPPED or WARNING."""
+        return self._facts.getStatus().name
 
     @dbus_method
     def getStatusDetails(self) -> str:  # noqa: N802
@@ -273,6 +282,18 @@ class FB303Object(DBusObject):
     def aliveSince(self) -> int:  # noqa: N802
         """Return when the service was made, in seconds since the epoch."""
         return self._facts.aliveSince()
+
+    @dbus_method(interface=FB303_MORE)
+    def aliveSinceStr(self) -> str:  # noqa: N802
+        """Return when the service was made, as local time: ``2026-11-27 18:00:00``."""
+        since = time.localtime(self._facts.aliveSince())
+        return time.strftime("%Y-%m-%d %H:%M:%S", since)
+
+    @dbus_method(interface=FB303_MORE)
+    async def setOptionV(self, key: str, value: Any) -> None:  # noqa: N802
+        """Set an option from a value of any type, as if it were a text."""
+        await authorize(self._task, "setOption")
+        await asyncio.to_thread(self._facts.setOption, key, str(value))
 
     @dbus_method
     def getCounters(self) -> dict[str, int]:  # noqa: N802
@@ -326,9 +347,9 @@ class FB303Object(DBusObject):
 
     @dbus_method
     async def setOption(self, key: str, value: str) -> None:  # noqa: N802
-        """Set an option from a text."""
+        """Set an option from a text; ``__None__`` unsets it."""
         await authorize(self._task, "setOption")
-        await asyncio.to_thread(self._facts.setOption, key, value)
+        await asyncio.to_thread(self._task.service.setOption, key, unset(value))
 
     @dbus_method
     def getCpuProfile(self, profileDurationInSec: Int32) -> str:  # noqa: N802, N803
@@ -346,6 +367,16 @@ class FB303Object(DBusObject):
         """Ask for the end of the service."""
         await authorize(self._task, "shutdown")
         self._facts.shutdown()
+
+
+def service_path(name: str) -> str:
+    """Return the path below which a service of a name is offered."""
+    return "/" + re.sub("[^A-Za-z0-9_]", "_", name)
+
+
+def unset(value: Any) -> Any:
+    """Return what an option is set to: None where clients send ``__None__``, as D-Bus has none."""
+    return None if value == "__None__" else value
 
 
 def shown(value: Any) -> Any:

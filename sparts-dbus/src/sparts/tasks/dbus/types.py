@@ -36,7 +36,8 @@ from dbus_fast.annotations import (
     DBusUInt32,
     DBusUInt64,
 )
-from dbus_fast.signature import get_signature_tree
+from sparts.tasks.dbus.validity import BASIC, is_single
+from sparts.tasks.dbus.validity import UnsupportedTypeError as UnsupportedTypeError
 
 Byte = DBusByte
 Int16 = DBusInt16
@@ -55,10 +56,6 @@ number stays the method's own, a file object is closed.
 """
 
 Convert = Callable[[Any], Any]
-
-
-class UnsupportedTypeError(TypeError):
-    """D-Bus has no type for an annotation or a value; the message names it."""
 
 
 class DBusType(NamedTuple):
@@ -83,7 +80,6 @@ _PLAIN: dict[Any, DBusType] = {
     bytes: DBusType("ay"),
     Variant: DBusType("v"),
 }
-_BASIC = "ybnqiuxtdsogh"
 
 
 def dbus_type(annotation: Any) -> DBusType:
@@ -145,7 +141,7 @@ def show(annotation: Any) -> str:
 def _annotated(annotation: Any, args: tuple[Any, ...]) -> DBusType:
     for extra in args[1:]:
         if isinstance(extra, DBusSignature):
-            if len(get_signature_tree(extra.signature).types) != 1:
+            if not is_single(extra.signature):
                 raise UnsupportedTypeError(f"{extra.signature!r} is not one complete type.")
             return DBusType(extra.signature)
     return dbus_type(args[0])
@@ -162,7 +158,7 @@ def _each(convert: Convert) -> Convert:
 
 def _dict(annotation: Any, key: Any, value: Any) -> DBusType:
     k, v = dbus_type(key), dbus_type(value)
-    if k.signature not in _BASIC:
+    if k.signature not in BASIC:
         raise UnsupportedTypeError(f"{show(annotation)}: the keys of a D-Bus dictionary are basic.")
     signature = f"a{{{k.signature}{v.signature}}}"
     return DBusType(signature, _items(k.decode, v.decode), _items(k.encode, v.encode))

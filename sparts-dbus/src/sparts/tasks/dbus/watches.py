@@ -7,17 +7,54 @@ https://dbus.freedesktop.org/doc/dbus-specification.html#message-bus-routing-mat
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from dbus_fast import DBusError, MessageType, unpack_variants
-from sparts.errors import TaskStoppedError
+from sparts.errors import TaskStoppedError, log_error, message_of, text_of
 from sparts.tasks.dbus.bus import DAEMON, DAEMON_PATH, Bus
+from sparts.tasks.dbus.descriptors import with_fds
+from sparts.tasks.dbus.errors import NoDescriptorsError
+from sparts.tasks.dbus.validity import (
+    UnsupportedTypeError,
+    is_bus_name,
+    is_interface_name,
+    is_member_name,
+    is_path,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
+    from logging import Logger
 
     from dbus_fast import Message
-    from sparts.tasks.dbus.client import DBusClientTask
+    from sparts.loops import LoopTask
+
+
+class Listener(Protocol):
+    """The task that listens."""
+
+    @property
+    def name(self) -> str:
+        """Its name, for errors."""
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not stopped."""
+
+    @property
+    def logger(self) -> Logger:
+        """Where it is reported what fails."""
+
+    @property
+    def loop_task(self) -> LoopTask:
+        """The loop that it lives on."""
+
+    @property
+    def bus(self) -> Bus | None:
+        """The connection; None: there is none now."""
+
+    def spawn(self, job: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine in the loop."""
 
 
 class SignalMatch(NamedTuple):
@@ -27,6 +64,17 @@ class SignalMatch(NamedTuple):
     path: str | None
     interface: str | None
     member: str | None
+
+    def check(self) -> None:
+        """Raise `UnsupportedTypeError` if a bus would refuse it."""
+        for value, valid, kind in (
+            (self.sender, is_bus_name, "name on a bus"),
+            (self.path, is_path, "object path"),
+            (self.interface, is_interface_name, "name of an interface"),
+            (self.member, is_member_name, "name of a signal"),
+        ):
+            if value is not None and not valid(value):
+                raise UnsupportedTypeError(f"{text_of(value, repr)} is no {kind}.")
 
     def rule(self) -> str:
         """Return the rule for the bus."""
@@ -41,11 +89,16 @@ class SignalMatch(NamedTuple):
 
 
 class Subscription:
-    """Something that is listened to, until `cancel`."""
+    """Something that is listened to, until `cancel`.
+
+    Raises:
+        UnsupportedTypeError: a bus would refuse it.
+    """
 
     def __init__(
         self, watches: Watches, what: SignalMatch | str, react: Callable[..., Any]
     ) -> None:
+        (SignalMatch(what, None, None, None) if isinstance(what, str) else what).check()
         self._watches = watches
         self.what = what
         self.react = react
@@ -61,7 +114,7 @@ class Subscription:
 class Watches:
     """The subscriptions of one task; used in the loop's thread, but for `add`."""
 
-    def __init__(self, task: DBusClientTask) -> None:
+    def __init__(self, task: Listener) -> None:
         self.task = task
         self._signals: list[Subscription] = []
         self._names: list[Subscription] = []
@@ -72,9 +125,20 @@ class Watches:
     # -- to use ------------------------------------------------------------------------------------
 
     async def add(self, subscription: Subscription) -> None:
-        """Begin to listen."""
+        """Begin to listen; what the bus refuses is not kept.
+
+        Raises:
+            DBusError: the bus refuses.
+        """
         if not self.task.running:
             raise TaskStoppedError(f"{self.task.name} has stopped.")
+        try:
+            await self._begin(subscription)
+        except BaseException:
+            self.remove(subscription)
+            raise
+
+    async def _begin(self, subscription: Subscription) -> None:
         what = subscription.what
         if isinstance(what, str):
             self._names.append(subscription)
@@ -106,9 +170,14 @@ class Watches:
     # -- the bus comes, speaks and goes ------------------------------------------------------------
 
     async def joining(self, bus: Bus) -> None:
-        """Ask the new bus for all that is listened to."""
+        """Ask the new bus for all that is listened to; what it refuses is logged."""
         for rule in list(self._counts):
-            await bus.ask("AddMatch", "s", rule)
+            try:
+                await bus.ask("AddMatch", "s", rule)
+            except DBusError as error:
+                if not bus.connected:
+                    raise
+                self.task.logger.error("The bus refuses %s: %s", rule, message_of(error))
         for name in self._watched_names():
             await self._learn_owner(bus, name)
 
@@ -126,9 +195,17 @@ class Watches:
             if name in self._watched_names():
                 self._told[name] = self._told.get(name, 0) + 1
                 self._moved(name, owner)
-        for subscription in list(self._signals):
-            if self._matches(subscription.what, message):
-                self._react(subscription, *message.body)
+        found = [s for s in self._signals if self._matches(s.what, message)]
+        if not found:
+            return
+        try:
+            body = with_fds(message) if message.unix_fds else message.body
+        except NoDescriptorsError as error:
+            self.task.logger.debug("A signal %s is left out: %s", message.member, error)
+            return
+        for subscription in found:
+            if subscription in self._signals:  # else another's callback has cancelled it
+                self._react(subscription, *body)
 
     def _matches(self, what: Any, message: Message) -> bool:
         sender = what.sender
@@ -154,7 +231,7 @@ class Watches:
         try:
             subscription.react(*[unpack_variants(value) for value in values])
         except Exception:
-            self.task.logger.exception("A callback for %s failed", subscription.what)
+            log_error(self.task.logger, "A callback for %s failed", subscription.what)
 
     # -- match rules -------------------------------------------------------------------------------
 
@@ -191,9 +268,9 @@ class Watches:
         try:
             await bus.ask("AddMatch" if change > 0 else "RemoveMatch", "s", rule)
         except DBusError as error:
-            if bus.connected:
+            if bus.connected and change > 0:
                 raise
-            self.task.logger.debug("Not told to the bus, which is lost: %s: %s", rule, error)
+            self.task.logger.debug("The bus does not take %s: %s", rule, error)
 
 
 def _name_rule(name: str) -> str:

@@ -1,0 +1,131 @@
+"""Subscriptions that a bus refuses: an error at once, and nothing of them is kept."""
+
+# ruff: noqa: N802 - names as they are on the bus
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sparts.states import ServiceStatus
+from sparts.tasks.dbus import DBusClientTask, DBusError, DBusServiceTask, dbus_method, dbus_signal
+from sparts.testing.running import running, service_of
+from sparts.testing.waiting import Recorder, log_of, wait_status
+
+from tests.dbus.daemons import Daemon
+
+pytestmark = pytest.mark.needs("dbus", "libglib2.0-bin")
+
+NAME, PATH = "org.example.Clock", "/org/example/Clock"
+
+
+class Clock(DBusServiceTask):
+    BUS_NAME = NAME
+    FIRST_RETRY = MAX_RETRY = 0.01
+
+    @dbus_method
+    def Strike(self, hour: int) -> None:
+        self.Struck(hour)
+
+    @dbus_signal
+    def Struck(self, hour: int) -> None: ...
+
+
+class Client(DBusClientTask):
+    FIRST_RETRY = MAX_RETRY = 0.01
+
+
+def refused(client: DBusClientTask) -> list[tuple[str, Any]]:
+    """Return subscriptions that a bus would refuse, as functions, with what is wrong."""
+    quiet = print
+    return [
+        ("object path", lambda: client.proxy(NAME, "/a-b").on("Struck", quiet)),
+        ("object path", lambda: client.proxy(NAME, "a").on("Struck", quiet)),
+        ("object path", lambda: client.proxy(NAME, "/a\n").on(None, quiet)),
+        ("name on a bus", lambda: client.proxy("nodots", PATH).on("Struck", quiet)),
+        ("name on a bus", lambda: client.proxy(NAME + "'", PATH).on("Struck", quiet)),
+        ("name of a signal", lambda: client.proxy(NAME, PATH).on("a-b", quiet)),
+        ("name of a signal", lambda: client.proxy(NAME, PATH).on("a',sender='b", quiet)),
+        ("name of an interface", lambda: client.proxy(NAME, PATH).on("S", quiet, "nodots")),
+        ("name on a bus", lambda: client.watch_name("no name", quiet)),
+        ("name on a bus", lambda: client.watch_name("", quiet)),
+    ]
+
+
+def test_refused_subscription_is_an_error_and_is_not_kept(session_bus: Daemon) -> None:
+    argv = ("--dbus-client-address", session_bus.address)
+    with (
+        running(service_of(Clock), "--dbus-address", session_bus.address) as clock,
+        running(service_of(Client), *argv) as service,
+    ):
+        client, heard = service.requireTask(Client), Recorder[int]()
+        client.proxy(NAME, PATH).on("Struck", heard)
+        for what, subscribe in refused(client):
+            with pytest.raises(TypeError, match=f"is no {what}"):
+                subscribe()
+            with pytest.raises(TypeError, match=f"is no {what}"):
+                client.loop_task.call(subscribe).result(30)
+        session_bus.kill()
+        wait_status(service, ServiceStatus.WARNING)
+        wait_status(clock, ServiceStatus.WARNING)
+        session_bus.start()
+        wait_status(service, ServiceStatus.ALIVE)
+        wait_status(clock, ServiceStatus.ALIVE)
+        client.proxy(NAME, PATH).Strike(12)
+        assert heard.wait(1) == [12]
+
+
+def test_subscription_beyond_the_limit_of_the_bus_is_not_kept(tmp_path: Path) -> None:
+    limit = '<limit name="max_match_rules_per_connection">3</limit>'
+    with (
+        Daemon(tmp_path / "small", more=limit) as small,
+        running(service_of(Clock), "--dbus-address", small.address) as clock,
+        running(service_of(Client), "--dbus-client-address", small.address) as service,
+    ):
+        client, heard = service.requireTask(Client), Recorder[int]()
+        proxy = client.proxy(NAME, PATH)
+        proxy.on("Struck", heard)
+        kept = dict(client._watches._counts)
+        proxy.on("Ticked", print)
+        with pytest.raises(DBusError, match="not allowed to add more match rules"):
+            client.proxy(NAME, PATH, NAME).on("Struck", print)
+        for subscription in [s for s in client._watches._signals if s.react is print]:
+            client.loop_task.call(client._watches.remove, subscription).result(30)
+        client.loop_task.call(int).result(30)
+        assert client._watches._counts == kept
+        small.kill()
+        wait_status(service, ServiceStatus.WARNING)
+        wait_status(clock, ServiceStatus.WARNING)
+        small.start()
+        wait_status(service, ServiceStatus.ALIVE)
+        wait_status(clock, ServiceStatus.ALIVE)
+        proxy.Strike(1)
+        assert heard.wait(1) == [1]
+
+
+def test_rule_that_the_next_bus_refuses_keeps_no_other_from_working(tmp_path: Path) -> None:
+    folder = tmp_path / "small"
+    with (
+        Daemon(folder) as bus,
+        running(service_of(Clock), "--dbus-address", bus.address) as clock,
+        running(service_of(Client), "--dbus-client-address", bus.address) as service,
+    ):
+        client, heard = service.requireTask(Client), Recorder[int]()
+        proxy = client.proxy(NAME, PATH)
+        proxy.on("Struck", heard)
+        for number in range(4):
+            proxy.on(f"Signal{number}", print)
+        bus.kill()
+        wait_status(service, ServiceStatus.WARNING)
+        wait_status(clock, ServiceStatus.WARNING)
+        config = folder / "bus.conf"
+        limit = '<limit name="max_match_rules_per_connection">3</limit></busconfig>'
+        config.write_text(config.read_text().replace("</busconfig>", limit))
+        with log_of(service) as log:
+            bus.start()
+            wait_status(service, ServiceStatus.ALIVE)
+        assert [line for line in log.items if "The bus refuses type='signal'" in line]
+        wait_status(clock, ServiceStatus.ALIVE)
+        proxy.Strike(1)
+        assert heard.wait(1) == [1]
