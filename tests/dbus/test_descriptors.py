@@ -94,7 +94,7 @@ def test_descriptors_of_stray_messages_are_closed(
     sender = client if receiver == "files" else files
     path = tmp_path / "file"
     path.write_text("content", encoding="utf-8")
-    fields: dict[str, Any] = {
+    kinds: dict[str, dict[str, Any]] = {
         "signal": {"message_type": MessageType.SIGNAL, "path": PATH, "interface": NAME,
                    "member": "Moved"},
         "return": {"message_type": MessageType.METHOD_RETURN, "reply_serial": 4711},
@@ -102,11 +102,11 @@ def test_descriptors_of_stray_messages_are_closed(
                   "error_name": "org.example.Error.X"},
         "ping": {"path": PATH, "interface": "org.freedesktop.DBus.Peer", "member": "Ping"},
         "method": {"path": PATH, "interface": NAME, "member": "Nothing"},
-    }[kind]  # fmt: skip
+    }  # fmt: skip
     with open(path, encoding="utf-8") as file:
         for _ in range(STRAY):
             send(sender, Message(destination=task.unique_name, signature="h", body=[0],
-                                 unix_fds=[file.fileno()], **fields))  # fmt: skip
+                                 unix_fds=[file.fileno()], **kinds[kind]))  # fmt: skip
         # What comes behind them in the same stream has been handled when it is answered.
         with pytest.raises(DBusError):
             sender.proxy(task.unique_name, PATH, NAME).call("Nothing", signature="")

@@ -79,10 +79,10 @@ def test_missing_system_bus_is_not_replaced_by_the_sessions(
 
 
 class Shown(VServiceDBusObject):
-    def uptime(self):  # type: ignore[no-untyped-def, override]  # as a service of before writes it
+    def uptime(self):  # type: ignore[no-untyped-def]  # as a service of before writes it
         return super().uptime() + 1000
 
-    def shutdown(self):  # type: ignore[no-untyped-def, override]
+    def shutdown(self):  # type: ignore[no-untyped-def]
         self.asked = True
 
     def listTasks(self) -> list[str]:

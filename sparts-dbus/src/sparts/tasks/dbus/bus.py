@@ -95,8 +95,8 @@ class Bus(MessageBus):
         except Exception as error:  # whatever the handshake meets
             why = message_of(error)
             raise BusError(f"There is no bus at {address}: {why}") from error
-        if bus._writer is not None:
-            bus._writer.sock = _PatientSocket(bus._writer.sock)
+        writer: Any = bus._writer
+        writer.sock = _PatientSocket(writer.sock)
         return bus
 
     def _came(self, message: Message) -> bool:
