@@ -105,13 +105,14 @@ class Bus(MessageBus):
             message.unix_fds = []  # else the next message's would be put into the same list
         taken = False
         try:
-            if message.message_type in (MessageType.METHOD_RETURN, MessageType.ERROR):
+            kind = message.message_type
+            if kind is MessageType.METHOD_CALL or kind is MessageType.SIGNAL:
+                taken = bool(self._handle(self, message))
+            else:
                 future = self._awaited.pop(message.reply_serial, None)
                 if future is not None and not future.done():
                     future.set_result(message)
                     taken = True
-            else:
-                taken = bool(self._handle(self, message))
         finally:
             if not taken:
                 release(message)

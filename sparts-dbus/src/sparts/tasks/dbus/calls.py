@@ -199,7 +199,9 @@ class Calls:
         _caller.set(Caller(message.sender or "", message.path or "", message, call.bus))
         try:
             bound = call.bound
-            body = bound.encode(await bound.fn(*call.arguments()))
+            direct = bound.decode is None and not bound.takes_fds
+            given = message.body if direct else call.arguments()
+            body = bound.encode(await bound.fn(*given))
         except asyncio.CancelledError:
             self._cut(call)
             raise

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 PER_CALL = 6 << 10
 """Bytes that a call without arguments takes: its message, and what waits for its turn."""
+_CONTAINERS = frozenset("a(v")
 _FIXED = "ybnqiuxtdh"
 _PER_NUMBER = 40
 
@@ -40,6 +41,8 @@ class Memory:
 
 def weight(message: Message) -> int:
     """Return about how many bytes a call takes until it has its reply."""
+    if _CONTAINERS.isdisjoint(message.signature):
+        return PER_CALL + sum(map(getsizeof, message.body))
     return PER_CALL + _all(message.signature_tree.types, message.body)
 
 

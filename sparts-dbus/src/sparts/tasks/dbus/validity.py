@@ -102,9 +102,9 @@ def _depth(kind: SignatureType, arrays: int, structs: int) -> int:
 
 def check_message(message: Message) -> None:
     """Raise `UnsupportedTypeError` if a bus would not accept a message."""
-    if message.signature:
-        check_body(message.signature_tree, message.body)
-    if len(message.unix_fds) > MAX_FDS:
+    if _is_walked(message.signature):
+        _check_all(message.signature_tree, message.body)
+    if message.unix_fds and len(message.unix_fds) > MAX_FDS:
         raise UnsupportedTypeError(
             f"A message has at most {MAX_FDS} file descriptors, not {len(message.unix_fds)}."
         )
@@ -126,13 +126,26 @@ def check_body(tree: SignatureTree, body: list[Any]) -> None:
 
     What can be seen of their types alone is left to whoever writes them as bytes.
     """
-    signature = tree.signature
+    if _is_walked(tree.signature):
+        _check_all(tree, body)
+
+
+@lru_cache(maxsize=4096)
+def _is_walked(signature: str) -> bool:
+    """Return whether values of a signature have to be looked at.
+
+    Raises:
+        UnsupportedTypeError: it is no signature.
+    """
     depth = _depth_of(signature)
     if depth is None or depth > MAX_DEPTH:
         raise UnsupportedTypeError(f"{signature!r} is no signature.")
-    if _is_free(signature):
-        for kind, value in zip(tree.types, body, strict=True):
-            _check(kind, value, 0)
+    return _is_free(signature)
+
+
+def _check_all(tree: SignatureTree, body: list[Any]) -> None:
+    for kind, value in zip(tree.types, body, strict=True):
+        _check(kind, value, 0)
 
 
 def _is_free(signature: str) -> bool:
