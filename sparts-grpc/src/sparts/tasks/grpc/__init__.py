@@ -1,1 +1,8 @@
-"""gRPC: servers and clients."""
+"""gRPC: servers and clients.
+
+`task` has GrpcTask; beneath it: `server` (accepts and drains), `connection` (HTTP/2), `calls` and
+`serving` (one call and its handler), `context` (what the handler learns), `methods` (what generated
+code registers), `wire` (the form of messages), `threads`, `health`, `reflection`.
+"""
+
+from sparts.tasks.grpc.task import GrpcTask as GrpcTask

@@ -1,0 +1,85 @@
+"""What serves the calls of a task: its methods, limits, threads and counters."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sparts.calls import awaiting, blocking
+from sparts.net.metering import RequestFields
+from sparts.tasks.grpc.threads import Threads
+
+import grpc
+
+if TYPE_CHECKING:
+    from sparts.tasks.grpc.calls import Call
+    from sparts.tasks.grpc.connection import Connection
+    from sparts.tasks.grpc.methods import Registry
+    from sparts.tasks.grpc.task import GrpcTask
+
+
+class Limits(NamedTuple):
+    """What a client may do."""
+
+    message: int
+    """Bytes that a request may have."""
+    headers: int
+    """Bytes that the headers of a call may have, as HTTP/2 counts them."""
+    streams: int
+    """Calls that may be open on a connection."""
+    held: int
+    """Bytes of requests on a connection that are not whole, or not read."""
+    first_call: float
+    """Seconds until its first call."""
+    compression: grpc.Compression
+    """How responses are compressed, where the client can read it."""
+
+
+class Server:
+    """What the connections of a task share; made and used in the loop's thread.
+
+    Args:
+        task: whose it is.
+        registry: the methods.
+        limits: what clients may do.
+    """
+
+    def __init__(self, task: GrpcTask, registry: Registry, limits: Limits) -> None:
+        self.task, self.registry, self.limits = task, registry, limits
+        self.loop = asyncio.get_running_loop()
+        self.n_broken = 0
+        """How many clients were disconnected because they broke the protocol, or a limit of it."""
+        self.awaiting, self.blocking = awaiting(task), blocking(task)
+        """What wraps calls that run in the loop, and in threads; None: nothing does."""
+        self.threads = Threads(task.num_threads or 1, task.logger.name, self._thread_broke)
+        self.call_begun = task.meter.begin
+        """Counts a call that begins."""
+        self._names = {path.encode(): path[1:] for path in registry.names()}
+        self._calls: dict[tuple[bytes, int], Any] = {}
+        self._durations: dict[bytes, Any] = {}
+
+    def broken(self, connection: Connection, what: str) -> None:
+        """Note that a client breaks the protocol, or a limit."""
+        self.n_broken += 1
+        self.task.logger.info("%s was disconnected: %s", connection.peer.name, what)
+
+    def call_ended(self, call: Call, code: grpc.StatusCode) -> None:
+        """Count, time and log a call that has ended."""
+        number, meter = code.value[0], self.task.meter
+        seconds = meter.end(number, call.began) - call.began
+        path = call.path if call.path in self._names else b""
+        count = self._calls.get((path, number))
+        if count is None:
+            name = self._names.get(path, "other")
+            count = self.task.calls.labels(name, code.name).increment
+            self._calls[path, number] = count
+            self._durations[path] = self.task.call_duration_ms.labels(name).add
+        count()
+        self._durations[path](seconds * 1000.0)
+        if meter.logs(number):
+            fields = call.fields or RequestFields(call.headers)
+            name = call.path.decode("latin-1")
+            meter.log(number, code.name, "grpc", name, call.connection.peer.host, seconds, fields)
+
+    def _thread_broke(self, error: BaseException) -> None:
+        self.task.loop_task.exit_asked(error)

@@ -1,0 +1,113 @@
+"""Servicers for the tests: one for the loop, one for threads."""
+
+# ruff: noqa: N802 - gRPC's names
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import grpc
+from sparts.tasks.grpc import GrpcTask
+
+from tests.grpc.generated import generated
+
+pb2, pb2_grpc = generated("greeter")
+Text = pb2.Text
+Base: Any = pb2_grpc.GreeterServicer
+ThreadBase: Any = pb2_grpc.ThreadGreeterServicer
+
+
+class Greeter(Base):  # type: ignore[misc]
+    """Greets in the loop."""
+
+    async def Greet(self, request: Any, context: Any) -> Any:
+        """Greet; some texts do more."""
+        if request.text == "abort":
+            await context.abort(
+                grpc.StatusCode.FAILED_PRECONDITION, "not näw", (("why", "test"), ("x-bin", b"\0"))
+            )
+        if request.text == "fail":
+            raise RuntimeError("a secret")
+        if request.text == "wait":
+            await asyncio.sleep(request.number or 3600)
+        if request.text == "code":
+            context.set_code(grpc.StatusCode.NOT_FOUND)
+            context.set_details("nobody")
+        if request.text == "none":
+            return None
+        if request.text == "metadata":
+            await context.send_initial_metadata((("first", "1"),))
+            context.set_trailing_metadata((("last", "2"), ("raw-bin", b"\xff")))
+            return Text(text=repr(sorted(tuple(each) for each in context.invocation_metadata())))
+        if request.text == "peer":
+            return Text(text=repr((context.peer(), sorted(context.auth_context()))))
+        if request.text == "identity":
+            identities = list(context.peer_identities() or ())
+            return Text(text=repr((context.peer_identity_key(), identities)))
+        if request.text == "deadline":
+            return Text(text=repr(context.time_remaining()))
+        if request.text == "big":
+            return Text(text="x" * request.number)
+        return Text(text=f"Hello, {request.text}", number=request.number)
+
+    async def Count(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        """Count."""
+        for number in range(request.number):
+            yield Text(text=request.text, number=number)
+
+    async def Join(self, requests: AsyncIterator[Any], context: Any) -> Any:
+        """Join what comes."""
+        return Text(text=",".join([each.text async for each in requests]))
+
+    async def Echo(self, requests: AsyncIterator[Any], context: Any) -> None:
+        """Send back, by the context's own methods."""
+        while (request := await context.read()) is not grpc.aio.EOF:
+            await context.write(request)
+
+
+class ThreadGreeter(ThreadBase):  # type: ignore[misc]
+    """Greets in threads."""
+
+    def Greet(self, request: Any, context: Any) -> Any:
+        """Greet; some texts do more."""
+        if request.text == "abort":
+            context.abort(
+                grpc.StatusCode.FAILED_PRECONDITION, "not näw", (("why", "test"), ("x-bin", b"\0"))
+            )
+        if request.text == "fail":
+            raise RuntimeError("a secret")
+        if request.text == "code":
+            context.set_code(grpc.StatusCode.NOT_FOUND)
+            context.set_details("nobody")
+        if request.text == "none":
+            return None
+        if request.text == "metadata":
+            context.send_initial_metadata((("first", "1"),))
+            context.set_trailing_metadata((("last", "2"), ("raw-bin", b"\xff")))
+            return Text(text=repr(sorted(tuple(each) for each in context.invocation_metadata())))
+        if request.text == "deadline":
+            return Text(text=repr(context.time_remaining()))
+        if request.text == "big":
+            return Text(text="x" * request.number)
+        return Text(text=f"Hello, {request.text}", number=request.number)
+
+    def Count(self, request: Any, context: Any) -> Iterator[Any]:
+        """Count."""
+        for number in range(request.number):
+            yield Text(text=request.text, number=number)
+
+    def Join(self, requests: Iterator[Any], context: Any) -> Any:
+        """Join what comes."""
+        return Text(text=",".join(each.text for each in requests))
+
+    def Echo(self, requests: Iterator[Any], context: Any) -> Iterator[Any]:
+        """Send back."""
+        yield from requests
+
+
+class GreeterTask(GrpcTask):
+    """Serves both."""
+
+    SERVICERS = (Greeter, ThreadGreeter)

@@ -1,0 +1,48 @@
+"""GrpcTask keeps the contracts of the test kit."""
+
+from __future__ import annotations
+
+import socket
+from typing import ClassVar
+
+import h2.config
+import h2.connection
+from sparts.testing.servers import ServerContract
+from sparts.vtask import VTask
+
+from tests.grpc.greeters import GreeterTask, Text
+
+
+class TestGrpcTask(ServerContract):
+    """GrpcTask is a server like every other."""
+
+    server_task: ClassVar[type[VTask]] = GreeterTask
+
+    def ask(self, connection: socket.socket) -> None:
+        """Greet by HTTP/2 itself, on the connection of the test."""
+        message = Text(text="you").SerializeToString()
+        assert unary(connection, "/sparts.tests.Greeter/Greet", message) == "0"
+
+
+def unary(connection: socket.socket, path: str, message: bytes) -> str:
+    """Make one call on a new connection, and return its status."""
+    client = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
+    client.initiate_connection()
+    headers = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", path),
+        (":authority", "localhost"),
+        ("te", "trailers"),
+        ("content-type", "application/grpc"),
+    ]
+    client.send_headers(1, headers)
+    client.send_data(1, b"\0" + len(message).to_bytes(4) + message, end_stream=True)
+    connection.sendall(client.data_to_send())
+    while data := connection.recv(65536):
+        for event in client.receive_data(data):
+            found: dict[str, str] = dict(getattr(event, "headers", None) or ())
+            if "grpc-status" in found:
+                return found["grpc-status"]
+        connection.sendall(client.data_to_send())
+    raise ConnectionError("The connection ended before the call did.")
