@@ -8,12 +8,19 @@ import os
 import shlex
 import signal
 import subprocess
-from typing import TYPE_CHECKING, Any, NamedTuple
+from contextvars import copy_context
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from sparts.calls import Call, around_future
 from sparts.errors import ProcessFailed
 
 if TYPE_CHECKING:
     import logging
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
+_F = TypeVar("_F", bound="Future[Any]")
 
 
 class TextMode(NamedTuple):
@@ -90,3 +97,22 @@ def send_signal(
         pass
     except PermissionError:
         logger.warning("Process %d belongs to another user: cannot send %s", popen.pid, number.name)
+
+
+def around_command(task: Any, command: Any, start: Callable[[], _F]) -> _F:
+    """Start a command with what plugins wrap calls in around it; see `sparts.calls`.
+
+    Raises:
+        CallRefusedError: a plugin refuses it.
+    """
+    if not task.call_wrappers:
+        return start()
+    arguments = [command] if isinstance(command, str | bytes | os.PathLike) else list(command)
+    name = os.path.basename(os.fsdecode(arguments[0])) if arguments else ""
+    call = Call(task, "command", name, is_async=True, attributes={"arguments": arguments})
+    return around_future(task, call, start)
+
+
+def in_this_context(callback: Any) -> Any:
+    """Return what calls back with the context variables of who calls this; None for None."""
+    return None if callback is None else partial(copy_context().run, callback)

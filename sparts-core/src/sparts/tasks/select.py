@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sparts.counters import CallbackCounter, counter
 from sparts.errors import LoopStoppedError, ProcessFailed, TaskStoppedError
 from sparts.loops import LoopTask
+from sparts.tasks.children import around_command
 from sparts.tasks.processes import ProcessStreamHandler, communicate
 from sparts.tasks.steps import Steps
 
@@ -55,6 +56,7 @@ class SelectTask(LoopTask):
     At the stop, the processes that the task watches get SIGTERM, and SIGKILL if they do not end.
     """
 
+    CALL_KIND = "command"
     KILL_AFTER: float = 5.0
     """Seconds from SIGTERM to SIGKILL; fewer at a stop that leaves less time."""
     LINGER: float = 1.0
@@ -161,12 +163,14 @@ class SelectTask(LoopTask):
             TaskStoppedError: the task is stopping.
             ValueError: both ``input`` and a ``stdin`` to read from are given.
             LookupError: there is no such encoding.
+            CallRefusedError: a plugin refuses it; see `sparts.calls`.
             OSError: the process could not be started. The future instead ends with `ProcessFailed`
                 if the exit status is not 0.
         """
         if self._ending or self.stop_event.is_set():
             raise self._too_late()
-        return communicate(self, args, kwargs, input)
+        command = kwargs.get("args", args[0] if args else "")
+        return around_command(self, command, lambda: communicate(self, args, kwargs, input))
 
     # -- the loop ----------------------------------------------------------------------------------
 

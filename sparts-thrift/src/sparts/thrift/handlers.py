@@ -21,6 +21,10 @@ class Handler(Protocol):
     call_duration_ms: Any
 
     @property
+    def call_wrappers(self) -> Any:
+        """What plugins wrap its calls in; see `sparts.calls`."""
+
+    @property
     def loop_task(self) -> Any:
         """The loop on which its coroutines run."""
 

@@ -11,6 +11,7 @@ from operator import attrgetter
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from sparts.calls import CallRefusedError
 from sparts.errors import describe
 from sparts.thrift.calls import current
 from sparts.thrift.defaults import unsharer
@@ -25,6 +26,7 @@ from sparts.thrift.wire import (
     Wire,
     read_header,
 )
+from sparts.thrift.wrapping import wrapped
 
 from thrift.Thrift import TApplicationException, TType
 
@@ -75,8 +77,8 @@ class Method:
         self.handler = handler
         self.spec = spec
         self.name = spec.name.encode()
-        self.function = function
         self.asynchronous = inspect.iscoroutinefunction(function)
+        self.function = wrapped(handler, spec.name, function, self.asynchronous)
         self.inline = handler.INLINE and not self.asynchronous
         self.oneway = spec.result is None
         self.new_arguments, self.arguments_spec = _light(spec.arguments, spec.arguments_spec)
@@ -196,6 +198,8 @@ class Method:
                 return REPLY, result, self._result_spec
         if isinstance(error, TApplicationException):
             return EXCEPTION, error, _ERROR_SPEC
+        if isinstance(error, CallRefusedError):
+            return failure(TApplicationException.UNKNOWN, f"{self.spec.name}: {error}")
         if isinstance(error, SystemExit | KeyboardInterrupt):
             self.handler.service.worker_left(self.handler, error)
         else:

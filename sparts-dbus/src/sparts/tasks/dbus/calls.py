@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from dbus_fast import DBusError, Message, MessageType
 from dbus_fast.signature import get_signature_tree
+from sparts.calls import awaiting, blocking
 from sparts.errors import SpartsError, describe, log_error, message_of, text_of
 from sparts.tasks.dbus.descriptors import (
     duplicated,
@@ -23,11 +24,13 @@ from sparts.tasks.dbus.errors import OURS, STANDARD, error_name, own_name, refus
 from sparts.tasks.dbus.memory import Memory, weight
 from sparts.tasks.dbus.types import converter
 from sparts.tasks.dbus.validity import is_interface_name
+from sparts.tasks.dbus.wrapping import wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
     from logging import Logger
 
+    from sparts.calls import Wrapper
     from sparts.counters import Sum
     from sparts.loops import LoopTask
     from sparts.tasks.dbus.bus import Bus
@@ -121,6 +124,12 @@ class Call:
 class Owner(Protocol):
     """The task whose methods are called."""
 
+    name: str
+
+    @property
+    def call_wrappers(self) -> Sequence[Wrapper]:
+        """What plugins wrap its calls in."""
+
     @property
     def calls(self) -> Sum:
         """How many have come in."""
@@ -157,6 +166,7 @@ class Calls:
         self._who = who
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=owner.logger.name)
         self._memory = Memory(memory)
+        self._in_thread, self._in_loop = blocking(owner), awaiting(owner)
         self._running: set[Call] = set()
         self._empty: asyncio.Future[None] | None = None
         self.ending = False
@@ -201,7 +211,8 @@ class Calls:
             bound = call.bound
             direct = bound.decode is None and not bound.takes_fds
             given = message.body if direct else call.arguments()
-            body = bound.encode(await bound.fn(*given))
+            function = wrapped(self._in_loop, self._owner, message, bound)
+            body = bound.encode(await function(*given))
         except asyncio.CancelledError:
             self._cut(call)
             raise
@@ -217,7 +228,9 @@ class Calls:
         error: BaseException | None = None
         token = _caller.set(Caller(message.sender or "", message.path or "", message, call.bus))
         try:
-            body = call.bound.encode(call.bound.fn(*call.arguments()))
+            bound = call.bound
+            function = wrapped(self._in_thread, self._owner, message, bound)
+            body = bound.encode(function(*call.arguments()))
         except BaseException as caught:  # it reaches the caller
             error = caught
         finally:

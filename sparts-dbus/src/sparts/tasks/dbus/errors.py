@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from dbus_fast import DBusError
+from sparts.calls import CallRefusedError, Reason
 from sparts.errors import SpartsError, StartError, type_name
 from sparts.tasks.dbus.validity import is_interface_name, is_member_name
 
@@ -38,6 +39,12 @@ class CallTimeoutError(SpartsError, TimeoutError):
     """Nobody answered a call within its time."""
 
 
+_REFUSALS = {
+    Reason.UNAUTHENTICATED: STANDARD + "AuthFailed",
+    Reason.FORBIDDEN: STANDARD + "AccessDenied",
+    Reason.TOO_MANY: STANDARD + "LimitsExceeded",
+    Reason.UNAVAILABLE: STANDARD + "NoServer",
+}
 _NAMES: tuple[tuple[type[BaseException], str], ...] = (
     (PermissionError, STANDARD + "AccessDenied"),
     (FileNotFoundError, STANDARD + "FileNotFound"),
@@ -57,6 +64,8 @@ def error_name(error: BaseException) -> str:
     """
     if own := own_name(error):
         return own
+    if isinstance(error, CallRefusedError):
+        return _REFUSALS[error.reason]
     for kind, known in _NAMES:
         if isinstance(error, kind):
             return known

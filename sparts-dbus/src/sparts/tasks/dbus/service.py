@@ -33,6 +33,7 @@ class DBusServiceTask(DBusObject, DBusClientTask):
     """
 
     OPT_PREFIX = "dbus"
+    CALL_KIND = "dbus"
     BUS_NAME: ClassVar[str | None] = None
     """The name on the bus, such as ``org.example.Radio``; None: ``org.sparts.`` and the service's.
     """

@@ -40,6 +40,8 @@ class ThriftHandlerTask(VTask):
     """True: no method ever waits for anything, so that the threads which talk to the clients may
     call them."""
 
+    CALL_KIND = "thrift"
+
     n_calls = labelled(counter(help="Calls, by method."), "method")
     n_errors = labelled(counter(help="Calls that ended with an exception, by method."), "method")
     call_duration_ms = labelled(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from sparts.logs import log_fields
 from sparts.net.metering import LOST, valid_or_new_id
+from sparts.tasks.tornado import calls
 from sparts.tasks.tornado.streams import refusal
 
 from tornado.httputil import HTTPInputError, HTTPMessageDelegate, HTTPServerRequest
@@ -45,6 +46,7 @@ class CountedApplication(Application):
         """Make the application of a task; routes and settings are Tornado's."""
         super().__init__(routes, **{"static_handler_class": StaticFiles, **settings})
         self.task, self._meter = task, task.meter
+        calls.install(self, task)
         self.add_transform(RequestIdHeader)
 
     def start_request(self, server_conn: Any, request_conn: Any) -> HTTPMessageDelegate:

@@ -36,6 +36,7 @@ class TornadoHTTPTask(Metered, ConnectionLimit, Listening, TornadoTask):
     """Serves HTTP: what `getApplicationConfig` says, and a greeting unless it is overridden."""
 
     OPT_PREFIX = "http"
+    CALL_KIND = "http"
     APPLICATION_SETTINGS: ClassVar[dict[str, Any]] = {}
     """Settings of the `tornado.web.Application`, such as ``static_path``."""
 

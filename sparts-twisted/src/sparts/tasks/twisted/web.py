@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.clock import timeout_of
 from sparts.counters import counter
+from sparts.tasks.twisted.calls import WrappedResource
 from sparts.tasks.twisted.server import TwistedServerTask
 
 from twisted.web.http import HTTPChannel, combinedLogFormatter, datetimeToLogString
@@ -99,6 +100,8 @@ class GracefulSite(Site):
         super().__init__(resource, reactor=reactor)  # type: ignore[no-untyped-call]
         self.count = count
         self.ending = False
+        self.task: Any = None
+        """The task whose calls plugins wrap; None: they wrap none."""
         self.channels: weakref.WeakSet[GracefulChannel] = weakref.WeakSet()
 
     def startFactory(self) -> None:  # noqa: N802 - Twisted's name
@@ -106,6 +109,11 @@ class GracefulSite(Site):
 
     def stopFactory(self) -> None:  # noqa: N802 - Twisted's name
         """Do nothing."""
+
+    def getResourceFor(self, request: Any) -> Any:  # noqa: N802 - Twisted's name
+        """Return what answers a request; called by Twisted."""
+        found = super().getResourceFor(request)  # type: ignore[no-untyped-call]
+        return found if self.task is None else WrappedResource(self.task, found)
 
     def log(self, request: Any) -> None:
         """Log a request that was answered, to ``twisted.web.access`` at level INFO."""
@@ -152,6 +160,7 @@ class TwistedWebTask(TwistedServerTask):
     """Serves by HTTP what `make_resource` makes, and a greeting unless it is overridden."""
 
     OPT_PREFIX = "web"
+    CALL_KIND = "http"
     FIRST_REQUEST_GRACE: ClassVar[float] = 1.0
     """Seconds that a client which has just connected has to send its request when the task stops.
     """
@@ -170,6 +179,7 @@ class TwistedWebTask(TwistedServerTask):
     def make_factory(self) -> Any:
         """Return the site."""
         self.site = GracefulSite(self.make_resource(), self.requests.increment, self.reactor)
+        self.site.task = self if self.call_wrappers else None
         return self.site
 
     async def stop_in_loop(self) -> None:

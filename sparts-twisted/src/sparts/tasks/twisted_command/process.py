@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pwd
 import signal
 import subprocess
 from typing import TYPE_CHECKING, Any
@@ -296,3 +297,20 @@ def reason_of(returncode: int) -> Failure:
     if returncode < 0:
         return Failure(error.ProcessTerminated(None, -returncode, -returncode))
     return Failure(error.ProcessTerminated(returncode, None, returncode << 8))
+
+
+def identity(user: str | int | None, group: str | int | None) -> dict[str, Any]:
+    """Return what has Popen run something as another user, without our groups.
+
+    Raises:
+        ValueError: there is no such user.
+    """
+    given: dict[str, Any] = {} if group is None else {"group": group}
+    if user is None:
+        return given
+    try:
+        entry = pwd.getpwnam(user) if isinstance(user, str) else pwd.getpwuid(user)
+    except KeyError:
+        raise ValueError(f"There is no user {user!r} here.") from None
+    groups = os.getgrouplist(entry.pw_name, entry.pw_gid)
+    return {"group": entry.pw_gid, "extra_groups": groups, "user": entry.pw_uid, **given}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shlex
 import subprocess
 import threading
@@ -16,10 +15,17 @@ from sparts.counters import CallbackCounter, counter
 from sparts.errors import LoopStoppedError, TaskStoppedError
 from sparts.option_types import duration
 from sparts.options import option
-from sparts.tasks.children import TextMode, check_input, describe, outcome_of
+from sparts.tasks.children import (
+    TextMode,
+    around_command,
+    check_input,
+    describe,
+    in_this_context,
+    outcome_of,
+)
 from sparts.tasks.outputs import Decoded, Kept, Lines, Raw
 from sparts.tasks.twisted import TwistedTask
-from sparts.tasks.twisted_command.process import CommandTransport, reason_of
+from sparts.tasks.twisted_command.process import CommandTransport, identity, reason_of
 from twisted.internet.error import ProcessExitedAlready
 from twisted.python import threadable
 from twisted.python.failure import Failure
@@ -124,6 +130,7 @@ class CommandTask(TwistedTask):
     """
 
     OPT_PREFIX = "cmd"
+    CALL_KIND = "command"
     MAX_LINE: int = 65536
     """Bytes of the longest line that is given as a whole."""
     MAX_OUTPUT: int = 1 << 20
@@ -201,6 +208,7 @@ class CommandTask(TwistedTask):
             ValueError: there is nothing to run, or no such user; or both input and another
                 standard input are given.
             LookupError: there is no such encoding.
+            CallRefusedError: a plugin refuses it.
         """
         if self.stop_event.is_set():
             raise self._too_late()
@@ -208,20 +216,19 @@ class CommandTask(TwistedTask):
         text = TextMode(encoding, errors)
         text.check()
         check_input(stdin, input)
+        on_stdout, on_stderr, on_exit = map(in_this_context, (on_stdout, on_stderr, on_exit))
         takers = [self._taker(future, on, line_buffered, text) for on in (on_stdout, on_stderr)]
         sinks: list[Sink] = [Decoded(taker, text) if encoding else taker for taker in takers]
-        data = text.encode(input)
+        data, settings = text.encode(input), {"env": env, "cwd": cwd, **identity(user, group)}
         opens = data is not None or _is_pipe(stdin)
-        settings = {"env": env, "cwd": cwd, **_identity(user, group)}
         run = _Run(future, takers, sinks, on_exit, settings, opens, data, kill_timeout)
-        self._call(run)
-        return future
+        return around_command(self, future.arguments, partial(self._call, run))
 
-    def _call(self, run: _Run) -> None:
+    def _call(self, run: _Run) -> Command:
         """Start a command in the reactor's thread, which may end before."""
         if self.loop_task.open and threadable.isInIOThread():
             self._start(run)
-            return
+            return run.command
 
         def ended(call: Future[None]) -> None:
             error = call.exception()
@@ -233,6 +240,7 @@ class CommandTask(TwistedTask):
             self.loop_task.call(self._start, run).add_done_callback(ended)
         except LoopStoppedError:
             raise self._too_late() from None
+        return run.command
 
     def _too_late(self) -> TaskStoppedError:
         return TaskStoppedError(f"{self.name} runs no more commands: it is stopping.")
@@ -378,20 +386,3 @@ def _is_pipe(stdin: int | None) -> bool:
     if stdin not in (None, subprocess.PIPE, subprocess.DEVNULL):
         raise ValueError("stdin is subprocess.PIPE or None; for what it shall read: input=...")
     return stdin == subprocess.PIPE
-
-
-def _identity(user: str | int | None, group: str | int | None) -> dict[str, Any]:
-    """Return what has Popen run something as another user, without our groups.
-
-    Raises:
-        ValueError: there is no such user.
-    """
-    given: dict[str, Any] = {} if group is None else {"group": group}
-    if user is None:
-        return given
-    try:
-        entry = pwd.getpwnam(user) if isinstance(user, str) else pwd.getpwuid(user)
-    except KeyError:
-        raise ValueError(f"There is no user {user!r} here.") from None
-    groups = os.getgrouplist(entry.pw_name, entry.pw_gid)
-    return {"group": entry.pw_gid, "extra_groups": groups, "user": entry.pw_uid, **given}

@@ -1,0 +1,150 @@
+"""Requests as calls that plugins wrap: `sparts.calls` says how."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+from sparts.calls import Call, CallRefusedError, Reason, awaiting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sparts.calls import Wrapper
+
+    from tornado.web import Application, RequestHandler
+
+STATUS = {
+    Reason.UNAUTHENTICATED: 401,
+    Reason.FORBIDDEN: 403,
+    Reason.TOO_MANY: 429,
+    Reason.UNAVAILABLE: 503,
+}
+
+
+class HTTPCall(Call):
+    """A request. ``request`` and ``handler`` are Tornado's."""
+
+    kind = "http"
+    is_async = True
+
+    def __init__(self, task: Any, handler: RequestHandler) -> None:
+        self.task, self.handler, self.request = task, handler, handler.request
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """The method and the route."""
+        return f"{self.request.method} {self.route}".rstrip()
+
+    @property
+    def peer(self) -> str:  # type: ignore[override]
+        """The address of the client."""
+        return self.request.remote_ip or ""
+
+    @property
+    def headers(self) -> Mapping[str, str]:  # type: ignore[override]
+        """The headers, by name in any case."""
+        return self.request.headers
+
+    @property
+    def route(self) -> str:
+        """The pattern of the route that the handler stands in; empty: unknown, or not found."""
+        router = self.handler.application.wildcard_router
+        kind = getattr(type(self.handler), "wrapped_class", type(self.handler))
+        found = [rule.matcher for rule in router.rules if rule.target is kind]
+        regexes = [regex for each in found if (regex := getattr(each, "regex", None)) is not None]
+        if len(regexes) > 1:
+            regexes = [regex for regex in regexes if regex.match(self.request.path)]
+        return str(regexes[0].pattern).rstrip("$") if regexes else ""
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:  # type: ignore[override]
+        """What is known of the request, and the status of the response as it is now."""
+        request = self.request
+        return {
+            "method": request.method,
+            "route": self.route,
+            "path": request.path,
+            "scheme": request.protocol,
+            "host": request.host,
+            "status": self.handler.get_status(),
+        }
+
+
+def wrapping(task: Any) -> Callable[[type[RequestHandler]], type[RequestHandler]] | None:
+    """Return what derives from a handler's class one whose requests are wrapped; None: nothing
+    wraps those of this task.
+    """
+    wrapper = awaiting(task)
+    if wrapper is None:
+        return None
+    known: dict[type[RequestHandler], type[RequestHandler]] = {}
+
+    def wrap(cls: type[RequestHandler]) -> type[RequestHandler]:
+        if cls not in known:
+            known[cls] = _wrapped(cls, task, wrapper)
+        return known[cls]
+
+    return wrap
+
+
+def _wrapped(cls: Any, task: Any, wrapper: Wrapper) -> type[RequestHandler]:
+    class Wrapped(cls):  # type: ignore[misc]
+        wrapped_class = cls
+        _sparts_call: HTTPCall
+
+        async def _execute(self, transforms: Any, *args: Any, **kwargs: Any) -> None:
+            """Run the handler; called by Tornado once for each request."""
+            execute, begun = super()._execute, False
+            self._sparts_call = call = HTTPCall(task, self)
+
+            def proceed() -> Any:
+                nonlocal begun
+                begun = True
+                return execute(transforms, *args, **kwargs)
+
+            try:
+                await wrapper(call, proceed)
+                problem: Exception = CallRefusedError(Reason.FORBIDDEN)
+            except Exception as error:
+                problem = error
+                if begun:
+                    task.logger.exception("A wrapper of %s failed", call.name)
+            if not begun:
+                self.prepare = lambda: _refuse(self, problem)
+                await execute(transforms, *args, **kwargs)
+
+        def log_exception(self, *error: Any) -> None:
+            """Note what the handler raised; called by Tornado."""
+            self._sparts_call.error = error[1]
+            super().log_exception(*error)
+
+    Wrapped.__name__, Wrapped.__qualname__ = cls.__name__, cls.__qualname__
+    Wrapped.__module__, Wrapped.__doc__ = cls.__module__, cls.__doc__
+    return Wrapped
+
+
+def _refuse(handler: RequestHandler, problem: Exception) -> None:
+    """Answer a request that is refused, in place of the handler's ``prepare``."""
+    if not isinstance(problem, CallRefusedError):
+        raise problem
+    handler.set_status(STATUS[problem.reason])
+    handler.set_header("Content-Type", "text/plain; charset=utf-8")
+    if problem.reason is Reason.UNAUTHENTICATED:
+        handler.set_header("WWW-Authenticate", "Bearer")
+    if problem.retry_after is not None:
+        handler.set_header("Retry-After", str(ceil(problem.retry_after)))
+    handler.finish(str(problem))
+
+
+def install(application: Application, task: Any) -> None:
+    """Have the requests of an application wrapped, if something wraps those of its task."""
+    wrap = wrapping(task)
+    if wrap is None:
+        return
+    make: Any = application.get_handler_delegate
+
+    def get_handler_delegate(request: Any, target_class: Any, *args: Any, **kwargs: Any) -> Any:
+        return make(request, wrap(target_class), *args, **kwargs)
+
+    vars(application)["get_handler_delegate"] = get_handler_delegate

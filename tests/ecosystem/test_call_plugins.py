@@ -1,0 +1,314 @@
+"""The plugins of examples/call_plugins, on every transport: token check, rate limit, audit log."""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from sparts.tasks.dbus import DBusClientTask, DBusError
+from sparts.tasks.event import EventTask
+from sparts.tasks.periodic import PeriodicTask
+from sparts.tasks.queue import QueueTask
+from sparts.tasks.select import SelectTask
+from sparts.tasks.tornado import TornadoHTTPTask
+from sparts.tasks.twisted import TwistedWebTask
+from sparts.tasks.twisted_command import CommandTask
+from sparts.testing.distributions import make_distribution
+from sparts.testing.running import running, service_of
+from sparts.vservice import VService
+from thrift.protocol.TBinaryProtocol import TBinaryProtocol
+from thrift.transport.THttpClient import THttpClient
+from tornado.web import RequestHandler, stream_request_body
+from tornado.websocket import WebSocketHandler
+
+from tests.dbus.daemons import Daemon
+from tests.dbus.services import NAME, PATH, Greeter
+from tests.needs import require
+from tests.thrift.echo import AsyncHandler, EchoHandler, EchoServer
+from tests.thrift.test_http import EchoOverHTTP
+
+ROOT = Path(__file__).parents[2]
+PLUGINS = ROOT / "examples" / "call_plugins"
+WAIT = 30.0
+
+
+@pytest.fixture(autouse=True)
+def _installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the example distribution be installed, as its pyproject.toml says."""
+    project = tomllib.loads((PLUGINS / "pyproject.toml").read_text())["project"]
+    folder = make_distribution(
+        tmp_path / "fakes", project["name"], entry_points=project["entry-points"]
+    )
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.syspath_prepend(str(PLUGINS / "src"))
+
+
+class Page(RequestHandler):
+    """Answers, or fails."""
+
+    def get(self, number: str) -> None:
+        """Fail for 0."""
+        self.write(str(1 // int(number)))
+
+
+@stream_request_body
+class Upload(RequestHandler):
+    """Takes a body in parts."""
+
+    size = 0
+
+    def data_received(self, chunk: bytes) -> None:
+        """Count it."""
+        self.size += len(chunk)
+
+    def put(self) -> None:
+        """Tell how much came."""
+        self.write(str(self.size))
+
+
+class Socket(WebSocketHandler):
+    """Accepts whoever may call."""
+
+
+class Pages(TornadoHTTPTask):
+    """Serves a page."""
+
+    def getApplicationConfig(self) -> list[Any]:  # noqa: N802
+        """Return the routes."""
+        return [("/pages/([0-9]+)", Page), ("/upload", Upload), ("/socket", Socket)]
+
+
+class Doubling(QueueTask[int, int]):
+    """Doubles numbers."""
+
+    def execute(self, item: int, context: Any) -> int:
+        """Double."""
+        return 2 * item
+
+
+class Asked(EventTask):
+    """Runs when asked."""
+
+    def execute(self, context: Any = None) -> str:
+        """Do it."""
+        return "done"
+
+
+class Regular(PeriodicTask):
+    """Runs now and then."""
+
+    INTERVAL = 3600.0
+    RUN_AT_START = False
+
+    def execute(self, context: Any = None) -> str:
+        """Do it."""
+        return "done"
+
+
+class Transport(NamedTuple):
+    """A way to call a task."""
+
+    tasks: list[Any]
+    argv: tuple[str, ...]
+    call: Callable[[Any, str], str]
+    """Calls the service with a token, and gives the outcome: ``ok``, or the refusal."""
+    name: str
+    """What the audit log calls it."""
+    guarded: str = ""
+    """The refusal of a call without a token; empty: a call from inside, which needs none."""
+    takes_token: bool = False
+    limited: str = "CallRefusedError"
+    """The refusal of one call too many."""
+
+
+def http_call(
+    task: type[Any], method: str, path: str, body: bytes | None = None
+) -> Callable[[Any, str], str]:
+    def call(service: VService, token: str) -> str:
+        port = service.requireTask(task).bound_addrs[0][1]
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT)) as connection:
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            answer.read()
+        if answer.status == 401:
+            assert answer.headers["WWW-Authenticate"] == "Bearer"
+        if answer.status == 429:
+            assert int(answer.headers["Retry-After"]) > 3000
+        return "ok" if answer.status == 200 else str(answer.status)
+
+    return call
+
+
+def thrift_call(service: VService, token: str) -> str:
+    from sparts.thrift.client import ThriftClient
+
+    port = service.requireTask(EchoServer).bound_port
+    with ThriftClient.for_localhost(port, module=EchoHandler.MODULE) as echo:
+        return answer_of(lambda: echo.text("ok"))
+
+
+def thrift_http_call(service: VService, token: str) -> str:
+    port = service.requireTask(EchoOverHTTP).bound_addrs[0][1]
+    transport = THttpClient(f"http://127.0.0.1:{port}/")
+    transport.setCustomHeaders({"Authorization": f"Bearer {token}"} if token else {})
+    with closing(transport):
+        return answer_of(lambda: EchoHandler.MODULE.Client(TBinaryProtocol(transport)).text("ok"))
+
+
+def answer_of(call: Callable[[], Any]) -> str:
+    try:
+        return "ok" if call() else "?"
+    except Exception as error:
+        found: Any = error
+        return str(found.type if isinstance(found, DBusError) else type(found).__name__)
+
+
+def dbus_call(service: VService, token: str) -> str:
+    greeter = service.requireTask(DBusClientTask).proxy(NAME, PATH, NAME)
+    return answer_of(lambda: greeter.call("Greet", "you", signature="s"))
+
+
+def async_dbus_call(service: VService, token: str) -> str:
+    greeter = service.requireTask(DBusClientTask).proxy(NAME, PATH, NAME)
+    return answer_of(lambda: greeter.call("GreetSoon", "you", signature="s"))
+
+
+def work_call(task: type[Any], method: str, *args: Any) -> Callable[[Any, str], str]:
+    def call(service: VService, token: str) -> str:
+        target = service.requireTask(task)
+        return answer_of(lambda: getattr(target, method)(*args).result(WAIT))
+
+    return call
+
+
+HTTP = ("--http-host", "127.0.0.1", "--http-port", "0")
+OVER_HTTP = ("--thrift-http-host", "127.0.0.1", "--thrift-http-port", "0")
+FRAMED = ("--thrift-host", "127.0.0.1", "--thrift-port", "0")
+WEB = ("--web-host", "127.0.0.1", "--web-port", "0")
+ERROR = "org.freedesktop.DBus.Error."
+BUS = ("--dbus-address", "BUS", "--dbus-client-address", "BUS")
+
+TRANSPORTS = {
+    "http": Transport(
+        [Pages], HTTP, http_call(Pages, "GET", "/pages/1"),
+        "http GET /pages/([0-9]+) by 127.0.0.1", "401", True, "429",
+    ),
+    "http-not-found": Transport(
+        [Pages], HTTP, http_call(Pages, "GET", "/nowhere"), "http GET by 127.0.0.1", "401",
+    ),
+    "http-upload": Transport(
+        [Pages], HTTP, http_call(Pages, "PUT", "/upload", b"x" * 500_000),
+        "http PUT /upload by 127.0.0.1", "401", True, "429",
+    ),
+    "websocket": Transport(
+        [Pages], HTTP, http_call(Pages, "GET", "/socket"), "http GET /socket by 127.0.0.1", "401",
+    ),
+    "web": Transport(
+        [TwistedWebTask], WEB, http_call(TwistedWebTask, "GET", "/"),
+        "http GET by 127.0.0.1", "401", True, "429",
+    ),
+    "thrift": Transport(
+        [EchoServer, EchoHandler], FRAMED, thrift_call,
+        "thrift text by 127.0.0.1", "TApplicationException", limited="TApplicationException",
+    ),
+    "async-thrift": Transport(
+        [EchoServer, AsyncHandler], FRAMED, thrift_call,
+        "thrift text by 127.0.0.1", "TApplicationException", limited="TApplicationException",
+    ),
+    "thrift-over-http": Transport(
+        [EchoOverHTTP, EchoHandler], OVER_HTTP, thrift_http_call,
+        "http POST /.* by 127.0.0.1", "TTransportException", True, "TTransportException",
+    ),
+    "dbus": Transport(
+        [Greeter, DBusClientTask], BUS, dbus_call,
+        f"dbus {NAME}.Greet by :1.", ERROR + "AuthFailed", limited=ERROR + "LimitsExceeded",
+    ),
+    "async-dbus": Transport(
+        [Greeter, DBusClientTask], BUS, async_dbus_call,
+        f"dbus {NAME}.GreetSoon by :1.", ERROR + "AuthFailed", limited=ERROR + "LimitsExceeded",
+    ),
+    "queue": Transport(
+        [Doubling], (), work_call(Doubling, "submit", 1), "queue Doubling by nobody",
+    ),
+    "event": Transport([Asked], (), work_call(Asked, "execute_async"), "event Asked by nobody"),
+    "periodic": Transport(
+        [Regular], (), work_call(Regular, "execute_async"), "periodic Regular by nobody",
+    ),
+    "select": Transport(
+        [SelectTask], (), work_call(SelectTask, "popen_communicate", ["true"]),
+        "command true by nobody",
+    ),
+    "command": Transport(
+        [CommandTask], (), work_call(CommandTask, "run", ["/bin/true"]), "command true by nobody",
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(params=TRANSPORTS)
+def transport(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Transport]:
+    """Give each transport in turn, with a bus if it needs one."""
+    found = TRANSPORTS[request.param]
+    if found.argv is not BUS:
+        yield found
+        return
+    require(["dbus"])
+    with Daemon(tmp_path / "bus") as bus:
+        yield found._replace(argv=tuple(bus.address if a == "BUS" else a for a in found.argv))
+
+
+def test_token_is_checked_on_every_transport(transport: Transport) -> None:
+    with running(
+        service_of(*transport.tasks), *transport.argv, "--calls-token", "right"
+    ) as service:
+        assert transport.call(service, "") == (transport.guarded or "ok")
+        assert transport.call(service, "wrong") == (transport.guarded or "ok")
+        if transport.takes_token:
+            assert transport.call(service, "right") == "ok"
+
+
+def test_rate_is_limited_on_every_transport(transport: Transport) -> None:
+    if transport.guarded == "401" and not transport.takes_token:
+        pytest.skip("there is nothing that can be called")
+    options = ("--rate-calls", "4", "--rate-period", "1h")
+    with running(service_of(*transport.tasks), *transport.argv, *options) as service:
+        assert transport.call(service, "") == "ok"
+        assert transport.call(service, "") == "ok"
+        for _ in range(2):  # thrift over HTTP is limited as HTTP and as thrift, each by itself
+            transport.call(service, "")
+        for _ in range(2):
+            assert transport.call(service, "") == transport.limited
+
+
+def test_calls_of_every_transport_are_audited(
+    transport: Transport, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "audit")
+    with running(service_of(*transport.tasks), *transport.argv) as service:
+        transport.call(service, "")
+    lines = [record.getMessage() for record in caplog.records if record.name == "audit"]
+    assert any(line.startswith(transport.name) for line in lines), lines
+    if transport.name.endswith("nobody"):
+        assert ": ok, " in lines[-1]
+
+
+def test_audit_names_the_error_of_an_http_handler(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "audit")
+    with running(service_of(Pages), *HTTP) as service:
+        assert http_call(Pages, "GET", "/pages/0")(service, "") == "500"
+    line = next(record.getMessage() for record in caplog.records if record.name == "audit")
+    assert line.startswith("http GET /pages/([0-9]+) by 127.0.0.1: ZeroDivisionError, ")
+
+
+def test_audit_names_what_a_token_check_refuses(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "audit")
+    with running(service_of(Pages), *HTTP, "--calls-token", "right") as service:
+        assert http_call(Pages, "GET", "/pages/1")(service, "wrong") == "401"
+    line = next(record.getMessage() for record in caplog.records if record.name == "audit")
+    assert ": CallRefusedError, " in line
