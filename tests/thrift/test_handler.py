@@ -365,8 +365,8 @@ def test_calls_errors_and_durations_are_counted_by_method(
     assert counted['n_calls{method="fail"}'] == 1
     assert counted['n_errors{method="fail"}'] == 1
     assert counted['n_errors{method="text"}'] == 0
-    assert counted['call_duration_ms{method="text"}.avg.60'] > 0
-    assert counted['call_duration_ms{method="text"}.p99.60'] > 0
+    assert (counted['call_duration_ms{method="text"}.avg.60'] or 0) > 0
+    assert (counted['call_duration_ms{method="text"}.p99.60'] or 0) > 0
 
 
 @pytest.mark.parametrize("handler", [EchoHandler, InlineHandler, AsyncHandler])

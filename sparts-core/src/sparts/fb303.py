@@ -100,12 +100,13 @@ class FB303:
     def getCounters(self) -> dict[str, int]:  # noqa: N802
         """Return all counters that have a value, as whole numbers of 64 bits."""
         counters = self._ask("counters", self.service.getCounters)
-        return {name: _whole(value) for name, value in counters.items() if math.isfinite(value)}
+        values = {name: value.real for name, value in counters.items()}  # as they were read
+        return {name: _whole(value) for name, value in values.items() if math.isfinite(value)}
 
     def getCounter(self, key: str) -> int:  # noqa: N802
         """Return a counter as a whole number of 64 bits; 0 if there is none or it has no value."""
         try:
-            value = self._ask(f"counter {key}", lambda: self.service.getCounter(key))
+            value = self._ask(f"counter {key}", lambda: self.service.getCounter(key)).real
         except KeyError:
             return 0
         return _whole(value) if math.isfinite(value) else 0

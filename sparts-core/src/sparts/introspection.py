@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sparts import plugins
 from sparts.counters import CallbackCounter, counters_of, metrics_of, read_counters
+from sparts.counters.live import LiveNumber, live
 from sparts.errors import UsageError, describe, text_of
 from sparts.masking import MASK, masked
 from sparts.options import OptionGroup, declared_options
@@ -175,23 +176,26 @@ class Introspection:
 
     # -- counters ----------------------------------------------------------------------------------
 
-    def _counters(self) -> dict[str, Callable[[], float]]:
-        found: dict[str, Callable[[], float]] = {**self._more_counters, **counters_of(self)}
+    def _counters(self) -> dict[str, Callable[[], float | None]]:
+        found: dict[str, Callable[[], float | None]] = {**self._more_counters, **counters_of(self)}
         for task in self.instances():
             found.update({f"{task.name}.{name}": c for name, c in counters_of(task).items()})
         return found
 
-    def getCounters(self) -> dict[str, float]:  # noqa: N802
+    def getCounters(self) -> dict[str, LiveNumber]:  # noqa: N802
         """Return the values of all counters of the service, of plugins and (as ``Task.counter``) of
         its tasks.
 
-        One that cannot be read, such as a callback that raises, is left out.
+        Each is a number which can be called, to read the counter again. One that has no value, or
+        that cannot be read, such as a callback that raises, is left out.
         """
         found = read_counters(self._counters())
         return {masked(name): value for name, value in found.items()}
 
-    def getCounter(self, name: str) -> float:  # noqa: N802
-        """Return the value of one counter, as ``getCounter("Task.counter")``; NaN if unreadable.
+    def getCounter(self, name: str) -> LiveNumber:  # noqa: N802
+        """Return the value of one counter, as ``getCounter("Task.counter")``; NaN if it has none.
+
+        The number can be called, to read the counter again (None: it has no value).
 
         Raises:
             KeyError: there is none of that name.
@@ -200,7 +204,8 @@ class Introspection:
         if name not in counters:
             known = ", ".join(sorted(map(masked, counters)))
             raise KeyError(f"No counter is named {name!r}. There are: {known}.")
-        return read_counters({name: counters[name]}).get(name, float("nan"))
+        found = read_counters({name: counters[name]})
+        return found.get(name, live(float("nan"), counters[name]))
 
     def describe_counters(self) -> Iterator[tuple[str, Reading]]:
         """Give every number of every counter with type, help, unit and labels, each after the name

@@ -17,11 +17,11 @@ from __future__ import annotations
 import importlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from math import nan
 from threading import get_ident
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Self
 
+from sparts.counters.live import LiveNumber, live
 from sparts.counters.metric import Metric, Reading
 
 if TYPE_CHECKING:
@@ -93,9 +93,9 @@ class Sum(Metric):
 
     incrementBy = add  # noqa: N815 - the established name
 
-    def reset(self) -> None:
-        """Back to 0."""
-        self._cells = {}
+    def reset(self, value: float = 0) -> None:
+        """Back to ``value``."""
+        self._cells = {get_ident(): value} if value else {}
 
     def __call__(self) -> float:
         """What was added up to now."""
@@ -137,7 +137,7 @@ gauge = Gauge
 
 
 class Average(Metric):
-    """The mean of what was added; 0.0 before anything was."""
+    """The mean of what was added; None before anything was."""
 
     __slots__ = ("_count", "_total")
 
@@ -156,14 +156,14 @@ class Average(Metric):
             self._total = 0.0
             self._count = 0
 
-    def __call__(self) -> float:
-        """The mean, 0.0 of nothing."""
+    def __call__(self) -> float | None:
+        """The mean, None of nothing."""
         with self._lock:
-            return self._total / self._count if self._count else 0.0
+            return self._total / self._count if self._count else None
 
 
 class Max(Metric):
-    """The largest value that was added; 0.0 before anything was."""
+    """The largest value that was added; None before anything was."""
 
     __slots__ = ("_value",)
 
@@ -180,14 +180,13 @@ class Max(Metric):
         with self._lock:
             self._value = None
 
-    def __call__(self) -> float:
-        """The largest, 0.0 of nothing."""
-        value = self._value
-        return 0.0 if value is None else value
+    def __call__(self) -> float | None:
+        """What was found, None of nothing."""
+        return self._value
 
 
 class Min(Max):
-    """The smallest value that was added; 0.0 before anything was."""
+    """The smallest value that was added; None before anything was."""
 
     __slots__ = ()
 
@@ -230,19 +229,15 @@ class CallbackCounter(Metric):
         self._failing = False
         self._read = MethodType(fn, owner) if owner is not None and _wants_owner(fn) else fn
 
-    def __call__(self) -> float:
-        """What the function says now (NaN for None); its exception, if it raises one."""
-        value = self._value()
-        return nan if value is None else value
-
-    def _value(self) -> float | None:
+    def __call__(self) -> float | None:
+        """What the function says now; its exception, if it raises one."""
         value = self._read()
         return value if value is None or type(value) is int else float(value)
 
     def read(self) -> float | None:
         """What the function says now, None if it raises; the first failure in a row is logged."""
         try:
-            value = self._value()
+            value = self()
         except Exception:
             if not self._failing:
                 self._failing = True
@@ -278,7 +273,7 @@ def _metrics(obj: object) -> Iterator[Metric | Labelled[Any]]:
             yield getattr(obj, name) if name in declared else value
 
 
-def counters_of(obj: object) -> dict[str, Callable[[], float]]:
+def counters_of(obj: object) -> dict[str, Callable[[], float | None]]:
     """Every counter of ``obj`` by its name, each a function that reads it; any thread.
 
     Samples give ``NAME.TYPE.WINDOW`` for each pair, labelled counters ``NAME{label="value"}``.
@@ -292,11 +287,15 @@ def metrics_of(obj: object) -> Iterator[Reading]:
         yield from metric.readings()
 
 
-def read_counters(counters: Mapping[str, Callable[[], float]]) -> dict[str, float]:
-    """The values of ``counters``; those whose function raises are reported and left out."""
-    found: dict[str, float] = {}
+def read_counters(counters: Mapping[str, Callable[[], float | None]]) -> dict[str, LiveNumber]:
+    """The values of ``counters``, as `sparts.counters.live.Live` numbers.
+
+    Those that have none, and those whose function raises (which is logged), are left out.
+    """
+    found: dict[str, LiveNumber] = {}
     for name, fn in counters.items():
-        value = fn.read() if isinstance(fn, CallbackCounter) else fn()
+        read = fn.read if isinstance(fn, CallbackCounter) else fn
+        value = read()
         if value is not None:
-            found[name] = value
+            found[name] = live(value, read)
     return found

@@ -73,7 +73,7 @@ class Labelled(Generic[M]):
                 )
         return self._children.setdefault(key, self.metric.fresh(self._owner))
 
-    def values(self) -> Iterator[tuple[str, Callable[[], float]]]:
+    def values(self) -> Iterator[tuple[str, Callable[[], float | None]]]:
         """The flat names of the family's numbers, each with the function that reads it."""
         for key, child in list(self._children.items()):
             text = label_text(zip(self.names, key, strict=True))

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, Self, TypeVar, overload
 
+from sparts.counters.live import known
+
 V = TypeVar("V")
 
 
@@ -55,29 +57,39 @@ class Metric:
     def reset(self) -> None:
         """Start again from nothing; any thread."""
 
-    def __call__(self) -> float:
-        """The value now; any thread."""
+    def __call__(self) -> float | None:
+        """The value now, None if there is none (a mean of nothing); any thread."""
         raise NotImplementedError
 
+    def getvalue(self) -> float | None:
+        """The value now; the same as calling the counter."""
+        return self()
+
     def __int__(self) -> int:
-        """Give the value now, without its fraction."""
-        return int(self())
+        """Give the value now, without its fraction; TypeError if there is none."""
+        return int(known(self()))
 
     def __float__(self) -> float:
-        """Give the value now."""
-        return float(self())
+        """Give the value now; TypeError if there is none."""
+        return float(known(self()))
+
+    def __str__(self) -> str:
+        """Show the value now, ``__None__`` if there is none."""
+        value = self()
+        return "__None__" if value is None else str(value)
 
     def __repr__(self) -> str:
         """Show the type and the name."""
         return f"<{type(self).__name__} {self.name or '(no name)'}>"
 
-    def values(self) -> Iterator[tuple[str, Callable[[], float]]]:
+    def values(self) -> Iterator[tuple[str, Callable[[], float | None]]]:
         """The flat names of this metric's numbers, each with the function that reads it."""
         yield self.name, self
 
     def readings(self) -> Iterator[Reading]:
-        """Every number of this metric with its type, help, unit and labels."""
-        yield Reading(self.name, self.kind, self.help, self.unit, {}, self())
+        """Every number of this metric that there is, with its type, help, unit and labels."""
+        if (value := self()) is not None:
+            yield Reading(self.name, self.kind, self.help, self.unit, {}, value)
 
     def fresh(self, owner: object = None) -> Self:
         """A new metric of the same declaration, at its start; ``owner`` is whose it will be."""

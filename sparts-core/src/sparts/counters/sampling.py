@@ -16,6 +16,7 @@ from math import floor, isfinite
 from typing import Self
 
 from sparts.clock import SYSTEM, Clock
+from sparts.counters.live import LiveNumber, live
 from sparts.counters.metric import Metric, Reading
 from sparts.counters.percentiles import buckets_of, octaves_of, percentile
 from sparts.counters.spans import Span
@@ -31,6 +32,7 @@ class SampleType(enum.Enum):
     COUNT = "count"
     SUM = "sum"
     AVG = "avg"
+    AVERAGE = "avg"  # noqa: PIE796 - the established name of the same
     MAX = "max"
     MIN = "min"
     RATE = "rate"
@@ -41,6 +43,8 @@ class SampleType(enum.Enum):
     P999 = "p99.9"
 
 
+_ALWAYS = (SampleType.COUNT, SampleType.SUM, SampleType.RATE)
+"""What there is to tell of nothing, too."""
 _PERMILLE = {SampleType.P50: 500, SampleType.P90: 900, SampleType.P99: 990, SampleType.P999: 999}
 
 
@@ -65,7 +69,8 @@ class Samples(Metric):
         clock: where time comes from; by default the ``clock`` of the object it is declared on, or
             the machine's.
 
-    Of an empty window everything is 0.0. Every method may be called from any thread.
+    Of an empty window count, sum and rate are 0, and all else is None. Every method may be
+    called from any thread.
     """
 
     __slots__ = (
@@ -211,39 +216,47 @@ class Samples(Metric):
         merged.merge(current)
         return merged, max(1.0, now - max(oldest, self._born))
 
-    def read(self, kind: SampleType, window: int) -> float:
-        """What ``kind`` says of the last ``window`` seconds, 0.0 if nothing was added in them."""
+    def read(self, kind: SampleType, window: int) -> float | None:
+        """What ``kind`` says of the last ``window`` seconds; None: nothing was added in them that
+        it could tell of."""
         return self._tell(kind, *self._window(window))
 
     @staticmethod
-    def _tell(kind: SampleType, span: Span, seconds: float) -> float:
+    def _tell(kind: SampleType, span: Span, seconds: float) -> float | None:
         if not span.count:
-            return 0.0
+            return 0.0 if kind in _ALWAYS else None
         if kind in _TOLD:
             return _TOLD[kind](span, seconds)
         found = percentile(dict(span.pairs()), _PERMILLE[kind])
         return min(max(found, span.low), span.high)
 
-    def getCounters(self) -> dict[str, Callable[[], float]]:  # noqa: N802 - the established name
-        """``NAME.TYPE.WINDOW`` of each pair, each with the function that reads it."""
-        return dict(self.values())
+    def getCounters(self) -> dict[str, LiveNumber]:  # noqa: N802 - the established name
+        """What there is to tell now by ``NAME.TYPE.WINDOW``."""
+        return {name: live(value, fn) for name, fn in self.values() if (value := fn()) is not None}
 
-    def getCounter(self, name: str) -> float:  # noqa: N802 - the established name
-        """The value of ``NAME.TYPE.WINDOW``; KeyError naming what there is."""
-        known = self.getCounters()
+    def getCounter(self, name: str, *default: float | None) -> float | None:  # noqa: N802 - as above
+        """The value of ``NAME.TYPE.WINDOW``, None if there is none now.
+
+        Raises:
+            KeyError: no pair has that name, and no default was given; the message names them.
+        """
+        known = dict(self.values())
         if name not in known:
+            if default:
+                return default[0]
             raise KeyError(f"No counter is named {name!r}. There are: {', '.join(known)}.")
         return known[name]()
 
-    def __call__(self) -> float:
+    def __call__(self) -> float | None:
         """The first type over the smallest window."""
         return self.read(self.types[0], self.windows[0])
 
-    def values(self) -> Iterator[tuple[str, Callable[[], float]]]:
+    def values(self) -> Iterator[tuple[str, Callable[[], float | None]]]:
         """The flat name of each pair of a type and a window, with the function that reads it."""
+        prefix = f"{self.name}." if self.name else ""
         for kind in self.types:
             for window in self.windows:
-                yield f"{self.name}.{kind.value}.{window}", partial(self.read, kind, window)
+                yield f"{prefix}{kind.value}.{window}", partial(self.read, kind, window)
 
     def readings(self) -> Iterator[Reading]:
         """Each pair, with ``type`` and ``window`` as labels; each window is merged once.
@@ -255,7 +268,8 @@ class Samples(Metric):
             span, seconds = self._window(window)
             for kind in self.types:
                 labels = {"type": kind.value, "window": str(window)}
-                value = self._tell(kind, span, seconds)
+                if (value := self._tell(kind, span, seconds)) is None:
+                    continue
                 yield Reading(self.name, self.kind, self.help, self.unit, labels, value)
         shape = "histogram" if self._with_bins else self.kind
         (count, total), buckets = self._ever()

@@ -142,7 +142,7 @@ class Metered:
     def n_in_flight(self) -> int:
         """Return how many requests have begun and not ended; called in any thread."""
         begun = self.requests()
-        return max(0, int(begun - sum(ended() for _, ended in self.responses.values())))
+        return max(0, int(begun - sum(ended() or 0 for _, ended in self.responses.values())))
 
     def initTask(self) -> None:  # noqa: N802
         """Take in which requests to log."""

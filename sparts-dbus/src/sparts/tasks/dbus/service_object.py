@@ -188,14 +188,14 @@ class ServiceObject(DBusObject):
     def getCounters(self) -> dict[str, float]:  # noqa: N802
         """Return all counters by name."""
         counters = self._asking.ask("counters", self.service.getCounters)
-        return {name: float(value) for name, value in counters.items()}
+        return {name: float(value.real) for name, value in counters.items()}
 
     @dbus_method
     def getCounter(self, name: str) -> float:  # noqa: N802
         """Return the value of one counter."""
         try:
             found = self._asking.ask(f"counter {name}", lambda: self.service.getCounter(name))
-            return float(found)
+            return float(found.real)
         except KeyError as error:
             raise not_found(str(error.args[0])) from error
 
