@@ -18,6 +18,8 @@ EXAMPLES = sorted(
     set((ROOT / "examples").glob("*.py")) - {ROOT / "examples" / f"{t}.py" for t in TOOLS}
 )
 OPTIONS = {
+    "asgi_service": ["--asgi-port", "0"],
+    "wsgi_service": ["--wsgi-port", "0"],
     "http_by_class": ["--http-port", "0"],
     "http_by_name": ["--http-port", "0"],
     "one_loop": ["--http-port", "0"],

@@ -69,7 +69,7 @@ def test_no_file_and_no_function_outgrows_the_eye() -> None:
     assert too_long == []
 
 
-WITHOUT_CIRCLES = ["sparts-dbus", "sparts-thrift", "sparts-twisted"]
+WITHOUT_CIRCLES = ["sparts-asgi", "sparts-dbus", "sparts-thrift", "sparts-twisted"]
 
 
 @pytest.mark.parametrize("distribution", WITHOUT_CIRCLES)

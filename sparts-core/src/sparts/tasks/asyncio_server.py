@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sparts.loops import LoopBoundTask
 from sparts.net.serving import Serving
@@ -29,7 +29,7 @@ class AsyncioServerTask(Serving, LoopBoundTask):
         """
         raise NotImplementedError(f"{type(self).__name__} has no protocol: write make_protocol().")
 
-    def start_in_loop(self) -> None:
+    def start_in_loop(self) -> Any:
         """Begin to accept connections."""
         self.serve(self.make_protocol)
 

@@ -1,0 +1,40 @@
+"""Finds the application that an option or a class attribute names."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from sparts.errors import StartError, describe
+
+
+def load(target: str, flag: str) -> Any:
+    """Import ``module:name``, or call ``module:name()``, and return what it gives.
+
+    Args:
+        target: what to import.
+        flag: the option that names it, for messages.
+
+    Raises:
+        StartError: it cannot be imported, or its call failed; the message says why.
+    """
+    module, _, attributes = target.strip().partition(":")
+    called, attributes = attributes.endswith("()"), attributes.removesuffix("()")
+    if not module or not attributes:
+        raise StartError(f"{flag}: {target!r} is not of the form module:name.")
+    try:
+        found: Any = importlib.import_module(module)
+        for attribute in attributes.split("."):
+            found = getattr(found, attribute)
+        found = found() if called else found
+    except (Exception, SystemExit) as error:
+        raise StartError(f"{flag}: {target!r} cannot be used: {describe(error)}.") from error
+    if not callable(found):
+        raise StartError(f"{flag}: {target!r} is no application: it cannot be called.")
+    return found
+
+
+def class_attribute(cls: type, name: str) -> Any:
+    """Return an attribute of a class as it stands there: a function is not made a method."""
+    found = next(vars(base)[name] for base in cls.__mro__ if name in vars(base))
+    return found.__func__ if isinstance(found, staticmethod) else found

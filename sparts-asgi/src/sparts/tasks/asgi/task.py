@@ -1,0 +1,243 @@
+"""AsgiTask: an ASGI application, served by uvicorn's protocols on the sockets of the service."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sparts.clock import timeout_of
+from sparts.counters import CallbackCounter
+from sparts.errors import StartError
+from sparts.net.metering import Metered
+from sparts.option_types import duration, size
+from sparts.options import option
+from sparts.tasks.asgi.calls import wrapped
+from sparts.tasks.asgi.http import Connection
+from sparts.tasks.asgi.lifespan import Lifespan
+from sparts.tasks.asgi.loading import class_attribute, load
+from sparts.tasks.asgi.shared import Limits, Shared
+from sparts.tasks.asyncio_server import AsyncioServerTask
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+class AsgiTask(Metered, AsyncioServerTask):
+    """Serves an ASGI application: of FastAPI, Starlette, Django, or any other.
+
+    The application is ``APP``, or what `app` returns. Its requests find the service in
+    ``scope["sparts.service"]``.
+    """
+
+    OPT_PREFIX = "asgi"
+    CALL_KIND = "http"
+    APP: ClassVar[Any] = None
+    """The application: ``"module:name"``, ``"module:make()"``, or an ASGI callable. A string is the
+    default of ``--asgi-app``."""
+    TRUSTED: ClassVar[Sequence[str]] = ()
+    """Addresses and networks of proxies; the default of ``--asgi-trusted``."""
+    ROOT_PATH: ClassVar[str] = ""
+    """The default of ``--asgi-root-path``."""
+    MAX_BODY: ClassVar[int] = 10 * 1024 * 1024
+    """Bytes; the default of ``--asgi-max-body``."""
+    MAX_HEADERS: ClassVar[int] = 64 * 1024
+    """Bytes; the default of ``--asgi-max-headers``."""
+    MAX_MESSAGE: ClassVar[int] = 16 * 1024 * 1024
+    """Bytes that a message of a websocket may have."""
+    IDLE_TIMEOUT: ClassVar[float] = 75.0
+    """Seconds; the default of ``--asgi-idle-timeout``."""
+    READ_TIMEOUT: ClassVar[float] = 30.0
+    """Seconds; the default of ``--asgi-read-timeout``."""
+    WRITE_TIMEOUT: ClassVar[float] = 60.0
+    """Seconds; the default of ``--asgi-write-timeout``."""
+
+    app_name = option(
+        name="app",
+        type=str,
+        metavar="MODULE:NAME",
+        default=lambda cls: cls.APP if isinstance(cls.APP, str) else None,
+        help="the application: a name in a module, or NAME() to call a function that makes it",
+        reloadable=False,
+    )
+    root_path = option(
+        type=str,
+        metavar="PATH",
+        default=lambda cls: cls.ROOT_PATH,
+        help="the path below which a proxy shows the application",
+        reloadable=False,
+        advanced=True,
+    )
+    trusted = option(
+        action="append",
+        metavar="ADDRESS",
+        default=lambda cls: list(cls.TRUSTED),
+        help="address or network of a proxy whose X-Forwarded-For and X-Forwarded-Proto are "
+        "believed; may be repeated; *: everybody's",
+        reloadable=False,
+        advanced=True,
+    )
+    max_body = option(
+        type=size,
+        metavar="SIZE",
+        default=lambda cls: cls.MAX_BODY,
+        help="how long the body of a request may be",
+        reloadable=False,
+        advanced=True,
+    )
+    max_headers = option(
+        type=size,
+        metavar="SIZE",
+        default=lambda cls: cls.MAX_HEADERS,
+        help="how long the headers of a request may be",
+        reloadable=False,
+        advanced=True,
+    )
+    idle_timeout = option(
+        type=duration,
+        metavar="DURATION",
+        default=lambda cls: cls.IDLE_TIMEOUT,
+        help="close a connection that has waited this long for its next request (0: never)",
+        reloadable=False,
+        advanced=True,
+    )
+    read_timeout = option(
+        type=duration,
+        metavar="DURATION",
+        default=lambda cls: cls.READ_TIMEOUT,
+        help="how long a client may take for its headers, and for a body (one second more for each "
+        "1000 bytes) (0: no limit)",
+        reloadable=False,
+        advanced=True,
+    )
+    write_timeout = option(
+        type=duration,
+        metavar="DURATION",
+        default=lambda cls: cls.WRITE_TIMEOUT,
+        help="close a connection whose client has read nothing for this long (0: never)",
+        reloadable=False,
+        advanced=True,
+    )
+
+    timeouts = CallbackCounter(
+        lambda task: task._shared.n_timeouts if task._shared else 0,
+        help="Connections closed because the client took too long to send its request, or to read "
+        "its response.",
+    )
+
+    ending: asyncio.Event
+    """Set in the loop when the task begins to stop, from the start on: responses without an end
+    (streams, server-sent events) wait for it, and end."""
+
+    _shared: Shared | None = None
+    _lifespan: Lifespan | None = None
+
+    def app(self) -> Any:
+        """Return the ASGI application; called once, in `initTask`.
+
+        The default returns what ``--asgi-app`` or ``APP`` says. An exception fails the start.
+        """
+        own, flag = class_attribute(type(self), "APP"), self._app_flag()
+        if self.app_name:
+            return load(self.app_name, flag)
+        if own is None:
+            raise StartError(f"{self.name} has no application: give {flag} MODULE:NAME.")
+        return own
+
+    def _app_flag(self) -> str:
+        return f"--{self.option_prefix().replace('_', '-')}-app"
+
+    def initTask(self) -> None:  # noqa: N802
+        """Find the application."""
+        super().initTask()
+        app = wrapped(self, self.asgi_app())
+        trusted = self.trusted or []
+        if trusted:
+            app = ProxyHeadersMiddleware(app, "*" if "*" in trusted else list(trusted))
+        self._app = app
+
+    def check(self) -> None:
+        """See whether the application can be found."""
+        super().check()
+        self.app()
+
+    def asgi_app(self) -> Any:
+        """Return what is served, as ASGI; called once, in `initTask`. The default: `app`."""
+        return self.app()
+
+    def n_in_flight(self) -> int:
+        """Return how many requests and websockets the application serves."""
+        return len(self._shared.state.tasks) if self._shared is not None else 0
+
+    # -- in the loop -------------------------------------------------------------------------------
+
+    async def start_in_loop(self) -> None:
+        """Have the application start, and begin to accept connections."""
+        self.ending = asyncio.Event()
+        self._lifespan = lifespan = Lifespan(self._app, self.logger)
+        await lifespan.start()
+        self._shared = shared = Shared(
+            service=self.service,
+            meter=self.meter,
+            logger=self.logger,
+            app=self._app,
+            app_state=lifespan.state,
+            limits=self._limits(),
+            root_path=(self.root_path or "").rstrip("/"),
+            connections=self._connections,
+            follow=self._follow,
+        )
+        self.serve(self._make_connection(shared), self._make_room)
+
+    def _connections(self) -> list[Any]:
+        return self._server.connections if self._server is not None else []
+
+    def _follow(self, old: Any, new: Any) -> None:
+        if self._server is not None:
+            self._server.follow(old, new)
+
+    @staticmethod
+    def _make_connection(shared: Shared) -> Callable[[], asyncio.BaseProtocol]:
+        return lambda: Connection(shared)
+
+    def _limits(self) -> Limits:
+        return Limits(
+            max_body=self.max_body,
+            max_headers=self.max_headers,
+            max_message=self.MAX_MESSAGE,
+            idle_timeout=self.idle_timeout or 0.0,
+            read_timeout=self.read_timeout or 0.0,
+            write_timeout=self.write_timeout or 0.0,
+            grace=self.FIRST_REQUEST_GRACE,
+        )
+
+    def _make_room(self) -> bool:
+        """Close a connection that waits for its next request; False: there is none."""
+        idle = next((each for each in self._connections() if getattr(each, "idle", False)), None)
+        if idle is None:
+            return False
+        idle.transport.abort()
+        return True
+
+    async def stop_in_loop(self) -> None:
+        """Let requests finish, then what the application does after them, and its lifespan."""
+        self.ending.set()
+        shared, lifespan = self._shared, self._lifespan
+        if shared is not None:
+            shared.ending = True
+            await self.end_serving()
+            shared.close()
+            await self._end_tasks(set(shared.state.tasks))
+        if lifespan is not None:
+            await lifespan.stop(timeout_of(max(0.5, self.seconds_to_stop())))
+
+    async def _end_tasks(self, tasks: set[asyncio.Task[None]]) -> None:
+        """Wait for what the application does after its responses; cancel what takes too long."""
+        if not tasks:
+            return
+        left = (await asyncio.wait(tasks, timeout=timeout_of(self.seconds_to_stop())))[1]
+        for task in left:
+            task.cancel()
+        if left:
+            self.logger.warning("%d requests were cut off: they took too long", len(left))
+            await asyncio.wait(left, timeout=0.5)

@@ -1,0 +1,138 @@
+"""WsgiTask: a WSGI application, in threads beside the loop that serves it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from a2wsgi import WSGIMiddleware
+from sparts.clock import timeout_of
+from sparts.errors import OptionError
+from sparts.options import option
+from sparts.tasks.asgi.task import AsgiTask
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterable, Iterator
+
+    from sparts.vservice import VService
+
+
+class WsgiTask(AsgiTask):
+    """Serves a WSGI application: of Flask, Django, or any other.
+
+    Each request runs in one of some threads. It finds the service in
+    ``environ["sparts.service"]``.
+    """
+
+    OPT_PREFIX = "wsgi"
+
+    n_threads = option(
+        name="threads",
+        type=int,
+        default=10,
+        metavar="N",
+        help="requests that are answered at a time; others wait",
+        reloadable=False,
+    )
+
+    def check_options(self, options: argparse.Namespace) -> None:
+        """Refuse to have no thread; see `VTask.check_options`."""
+        super().check_options(options)
+        threads = WsgiTask.n_threads.read(self, options)
+        if threads < 1:
+            flag = f"--{self.option_prefix().replace('_', '-')}-threads"
+            raise OptionError(f"{flag} must be 1 or more, not {threads}.")
+
+    def app(self) -> Any:
+        """Return the WSGI application; called once, in `initTask`.
+
+        The default returns what ``--wsgi-app`` or ``APP`` says. An exception fails the start.
+        """
+        return super().app()
+
+    def asgi_app(self) -> Any:
+        """Return the application as ASGI."""
+        app = self.app()
+        self._threads = Threads(app, self.service, self.n_threads)
+        return self._threads
+
+    async def stop_in_loop(self) -> None:
+        """Let requests finish, and end the threads."""
+        await super().stop_in_loop()
+        await self._threads.close(timeout_of(max(0.5, self.seconds_to_stop())))
+
+    def join(self) -> None:
+        """Wait for the end of the server."""
+        super().join()
+        if "_threads" in vars(self):
+            self._threads.end()
+
+
+class Threads:
+    """An ASGI application that runs a WSGI one in threads.
+
+    Args:
+        app: the WSGI application.
+        service: given to it in its environ.
+        number: how many threads.
+    """
+
+    def __init__(self, app: Any, service: VService, number: int) -> None:
+        self._app, self._service = app, service
+        run: Any = self._run
+        self._middleware = WSGIMiddleware(run, workers=number)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one request; called by the server."""
+        failure: Exception | None = None
+        scope["sparts.gone"] = gone = threading.Event()
+        cycle = getattr(send, "__self__", None)  # uvicorn's, which drops what nobody reads
+
+        async def sending(message: Any) -> None:
+            nonlocal failure
+            if failure is None and not getattr(cycle, "disconnected", False):
+                try:
+                    await send(message)
+                except Exception as error:  # raised in a2wsgi, it would leave its thread waiting
+                    failure = error
+            if failure is not None or getattr(cycle, "disconnected", False):
+                gone.set()
+
+        await self._middleware(scope, receive, sending)
+        if failure is not None:
+            raise failure
+
+    def _run(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        environ["sparts.service"] = self._service
+        environ["wsgi.multiprocess"] = False
+        environ["wsgi.errors"] = sys.stderr
+        found = self._app(environ, start_response)
+        gone = environ["asgi.scope"]["sparts.gone"]
+        return _until_gone(found, gone)
+
+    async def close(self, seconds: float | None) -> None:
+        """Wait for the end of the threads, for at most some seconds."""
+        self.end()
+        waited = asyncio.get_running_loop().run_in_executor(None, self._wait)
+        await asyncio.wait([waited], timeout=seconds)
+
+    def _wait(self) -> None:
+        self._middleware.executor.shutdown(wait=True)
+
+    def end(self) -> None:
+        """Begin no more requests; threads end when they have no work."""
+        self._middleware.executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _until_gone(parts: Iterable[bytes], gone: threading.Event) -> Iterator[bytes]:
+    """Give the parts of a response, until its client has gone; then it is closed, as WSGI asks."""
+    try:
+        for part in parts:
+            yield part
+            if gone.is_set():
+                return
+    finally:
+        getattr(parts, "close", lambda: None)()

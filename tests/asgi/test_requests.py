@@ -1,0 +1,178 @@
+"""AsgiTask: what requests and their responses look like, and what is counted and logged."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from typing import Any
+
+import pytest
+from sparts.testing import log_of, wait_for_event
+from sparts.testing.waiting import WAIT
+
+from tests.asgi.conftest import Served
+
+
+def raw(served: Served, sent: bytes) -> bytes:
+    """Send bytes over one connection, and return all that comes back."""
+    with served.connect() as connection:
+        connection.sendall(sent)
+        return rest(connection)
+
+
+def rest(connection: socket.socket) -> bytes:
+    received = b""
+    with contextlib.suppress(ConnectionResetError):
+        while part := connection.recv(65536):
+            received += part
+    return received
+
+
+def settled(served: Served, counter: str, value: float) -> None:
+    """Wait until a counter has a value; each look is another turn of the loop."""
+    loop = served.service.requireTask("AsyncioLoopTask")
+    for _ in range(1000):
+        if served.counter(counter) == value:
+            return
+        loop.call(lambda: None).result(WAIT)
+    assert served.counter(counter) == value
+
+
+def test_keep_alive_serves_many_requests_on_one_connection(serve: Any) -> None:
+    client = serve().client()
+    for _ in range(3):
+        client.request("POST", "/echo", body=b"abc")
+        response = client.getresponse()
+        assert (response.status, response.read()) == (200, b"abc")
+    client.close()
+
+
+def test_pipelined_requests_are_answered_in_order(serve: Any) -> None:
+    request = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n%d"
+    last = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    answer = raw(serve(), b"".join(request % number for number in range(5)) + last)
+    bodies = [part.partition(b"\r\n\r\n")[2][:1] for part in answer.split(b"HTTP/1.1 200")[1:]]
+    assert bodies == [b"0", b"1", b"2", b"3", b"4", b"h"]
+
+
+def test_streams_are_sent_part_by_part(serve: Any) -> None:
+    assert serve().get("/streamed") == (200, b"part 0\npart 1\npart 2\n")
+
+
+def test_http_1_0_is_answered_and_closed(serve: Any) -> None:
+    answer = raw(serve(), b"GET / HTTP/1.0\r\n\r\n")
+    assert answer.endswith(b"hello")
+    assert b"connection: close" in answer
+
+
+def test_scope_has_the_service_and_the_client(serve: Any) -> None:
+    status, body = serve("--asgi-root-path", "/api/").get("/scope")
+    assert status == 200
+    known = eval(body)  # noqa: S307
+    assert known["service"] == "Service"
+    assert known["root_path"] == "/api"
+    assert known["path"] == "/api/scope"
+    assert known["scheme"] == "http"
+    assert known["client"][0] == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("trusted", "client", "scheme"),
+    [
+        ([], "127.0.0.1", "http"),
+        (["192.0.2.0/24"], "127.0.0.1", "http"),
+        (["127.0.0.1"], "203.0.113.7", "https"),
+        (["127.0.0.0/8"], "203.0.113.7", "https"),
+    ],
+    ids=["nobody", "another", "the proxy", "its network"],
+)
+def test_proxy_headers_are_believed_from_trusted_proxies_only(
+    serve: Any, trusted: list[str], client: str, scheme: str
+) -> None:
+    served = serve(*(word for each in trusted for word in ("--asgi-trusted", each)))
+    headers = {"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https"}
+    known = eval(served.get("/scope", **headers)[1])  # noqa: S307
+    assert (known["client"][0], known["scheme"]) == (client, scheme)
+
+
+def test_expect_100_continue_is_answered(serve: Any) -> None:
+    with serve().connect() as connection:
+        head = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\n"
+        connection.sendall(head + b"Connection: close\r\n\r\n")
+        assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(b"abc")
+        assert rest(connection).endswith(b"abc")
+
+
+def test_exception_is_500_and_logged(serve: Any) -> None:
+    served = serve()
+    with log_of(served.service) as log:
+        assert served.get("/broken")[0] == 500
+        log.wait_for_line("ERROR:Service.AsgiTask:Exception in ASGI application")
+        log.wait_for_line(r"ERROR:Service.AsgiTask.access:500 GET /broken \(127.0.0.1\)")
+    assert served.counter('responses{status="5xx"}') == 1
+    assert served.get("/") == (200, b"hello")
+
+
+def test_exception_after_the_start_ends_the_connection(serve: Any) -> None:
+    served = serve()
+    answer = raw(served, b"GET /broken-late HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert b"some" in answer
+    assert not answer.endswith(b"0\r\n\r\n")
+    settled(served, 'responses{status="lost"}', 1)
+    settled(served, "in_flight", 0)
+
+
+def test_requests_are_counted_timed_and_in_flight(serve: Any) -> None:
+    served = serve()
+    served.get("/")
+    served.get("/missing")
+    with served.connect() as connection:
+        connection.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        served.wait_for(served.board.begun)
+        assert served.counter("requests") == 3
+        assert served.counter("in_flight") == 1
+        served.go_on()
+        assert rest(connection).endswith(b"slow")
+    assert served.counter('responses{status="2xx"}') == 2
+    assert served.counter('responses{status="4xx"}') == 1
+    assert served.counter("request_duration_ms.count.60") == 3
+    settled(served, "in_flight", 0)
+
+
+def test_client_that_goes_is_told_and_counted(serve: Any) -> None:
+    served = serve()
+    with served.connect() as connection:
+        connection.sendall(b"GET /disconnect HTTP/1.1\r\nHost: x\r\n\r\n")
+        served.wait_for(served.board.begun)
+    served.wait_for(served.board.disconnected)
+    settled(served, 'responses{status="lost"}', 1)
+    settled(served, "connections", 0)
+
+
+def test_access_log_has_the_given_id_and_no_query(serve: Any) -> None:
+    served = serve("--asgi-access-log", "INFO")
+    with log_of(served.service) as log:
+        served.get("/?secret=1", **{"X-Request-Id": "mine"})
+        log.wait_for_line(r"INFO:Service.AsgiTask.access:200 GET / \(127.0.0.1\)")
+    assert not any("secret" in line for line in log.items)
+
+
+def test_background_work_ends_before_the_service(serve: Any) -> None:
+    served = serve()
+    assert served.get("/background") == (200, b"later")
+    task = served.task
+    served.service.shutdown()
+    wait_for_event(task.stop_event, "the stop")
+    served.go_on()
+    assert served.service.join(WAIT)
+    assert task.board.after.is_set()
+
+
+def test_lifespan_is_told_of_start_and_stop(serve: Any) -> None:
+    served = serve()
+    board = served.board
+    assert board.told == ["lifespan.startup"]
+    served.service.shutdown()
+    assert served.service.join(WAIT)
+    assert board.told == ["lifespan.startup", "lifespan.shutdown"]
