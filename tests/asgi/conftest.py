@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 from collections.abc import Callable, Iterator
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -65,6 +66,16 @@ class Served:
         """Read one of the counters of the task."""
         value: float = self.service.getCounter(f"{self.name}.{name}")
         return value
+
+    def wait_for_counter(self, name: str, value: float) -> None:
+        """Wait until a counter has a value; each look is another turn of the loop."""
+        loop = self.service.requireTask("AsyncioLoopTask")
+        until = monotonic() + WAIT
+        while monotonic() < until:
+            if self.counter(name) == value:
+                return
+            loop.call(lambda: None).result(WAIT)
+        assert self.counter(name) == value
 
 
 @pytest.fixture(params=[(), ("--asyncio-uvloop",)], ids=["asyncio", "uvloop"])

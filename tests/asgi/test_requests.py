@@ -28,16 +28,6 @@ def rest(connection: socket.socket) -> bytes:
     return received
 
 
-def settled(served: Served, counter: str, value: float) -> None:
-    """Wait until a counter has a value; each look is another turn of the loop."""
-    loop = served.service.requireTask("AsyncioLoopTask")
-    for _ in range(1000):
-        if served.counter(counter) == value:
-            return
-        loop.call(lambda: None).result(WAIT)
-    assert served.counter(counter) == value
-
-
 def test_keep_alive_serves_many_requests_on_one_connection(serve: Any) -> None:
     client = serve().client()
     for _ in range(3):
@@ -119,8 +109,8 @@ def test_exception_after_the_start_ends_the_connection(serve: Any) -> None:
     answer = raw(served, b"GET /broken-late HTTP/1.1\r\nHost: x\r\n\r\n")
     assert b"some" in answer
     assert not answer.endswith(b"0\r\n\r\n")
-    settled(served, 'responses{status="lost"}', 1)
-    settled(served, "in_flight", 0)
+    served.wait_for_counter('responses{status="lost"}', 1)
+    served.wait_for_counter("in_flight", 0)
 
 
 def test_requests_are_counted_timed_and_in_flight(serve: Any) -> None:
@@ -137,7 +127,7 @@ def test_requests_are_counted_timed_and_in_flight(serve: Any) -> None:
     assert served.counter('responses{status="2xx"}') == 2
     assert served.counter('responses{status="4xx"}') == 1
     assert served.counter("request_duration_ms.count.60") == 3
-    settled(served, "in_flight", 0)
+    served.wait_for_counter("in_flight", 0)
 
 
 def test_client_that_goes_is_told_and_counted(serve: Any) -> None:
@@ -146,8 +136,8 @@ def test_client_that_goes_is_told_and_counted(serve: Any) -> None:
         connection.sendall(b"GET /disconnect HTTP/1.1\r\nHost: x\r\n\r\n")
         served.wait_for(served.board.begun)
     served.wait_for(served.board.disconnected)
-    settled(served, 'responses{status="lost"}', 1)
-    settled(served, "connections", 0)
+    served.wait_for_counter('responses{status="lost"}', 1)
+    served.wait_for_counter("connections", 0)
 
 
 def test_access_log_has_the_given_id_and_no_query(serve: Any) -> None:

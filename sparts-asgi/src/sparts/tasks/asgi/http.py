@@ -213,7 +213,8 @@ class Connection(HttpToolsProtocol, Timed):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP; called by uvicorn."""
-        self.refuse(400, msg)
+        if self._refusal is None:
+            self.refuse(400, msg)
 
     def refuse(self, status: int, text: str) -> None:
         """Answer that a request is refused, after those before it, and take no more of them."""

@@ -87,27 +87,16 @@ class Threads:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request; called by the server."""
-        failure: Exception | None = None
-        scope["sparts.gone"] = gone = threading.Event()
-        cycle = getattr(send, "__self__", None)  # uvicorn's, which drops what nobody reads
-
-        async def sending(message: Any) -> None:
-            nonlocal failure
-            if failure is None and not getattr(cycle, "disconnected", False):
-                try:
-                    await send(message)
-                except Exception as error:  # raised in a2wsgi, it would leave its thread waiting
-                    failure = error
-            if failure is not None or getattr(cycle, "disconnected", False):
-                gone.set()
-
-        await self._middleware(scope, receive, sending)
-        if failure is not None:
-            raise failure
+        sender = Sender(send)
+        scope["sparts.gone"] = sender.gone
+        await self._middleware(scope, receive, sender)
+        if sender.failure is not None:
+            raise sender.failure
 
     def _run(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         environ["sparts.service"] = self._service
         environ["wsgi.multiprocess"] = False
+        environ["wsgi.input_terminated"] = True  # so that frameworks read bodies in chunks
         environ["wsgi.errors"] = sys.stderr
         found = self._app(environ, start_response)
         gone = environ["asgi.scope"]["sparts.gone"]
@@ -125,6 +114,42 @@ class Threads:
     def end(self) -> None:
         """Begin no more requests; threads end when they have no work."""
         self._middleware.executor.shutdown(wait=False, cancel_futures=True)
+
+
+class Sender:
+    """ASGI's ``send`` for one request of a2wsgi, which must not raise: a thread would wait for it.
+
+    Args:
+        send: the server's.
+    """
+
+    def __init__(self, send: Any) -> None:
+        self._send = send
+        self._cycle = getattr(send, "__self__", None)  # uvicorn's: it drops what nobody reads
+        self._left: int | None = None  # bytes of the body, where its length was announced
+        self._over = False
+        self.gone = threading.Event()
+        """Set when nothing more can be sent."""
+        self.failure: Exception | None = None
+        """What the server raised."""
+
+    async def __call__(self, message: Any) -> None:
+        """Send a message; the last byte of a body makes the response complete."""
+        if message["type"] == "http.response.start":
+            lengths = [v for name, v in message["headers"] if name == b"content-length"]
+            self._left = int(lengths[0]) if lengths and lengths[0].isdigit() else None
+        elif self._left is not None:
+            self._left -= len(message["body"])
+            message["more_body"] = message.get("more_body", False) and self._left != 0
+        if not self._over and self.failure is None:
+            try:
+                await self._send(message)
+            except Exception as error:
+                self.failure = error
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                self._over = True
+        if self.failure is not None or getattr(self._cycle, "disconnected", False):
+            self.gone.set()
 
 
 def _until_gone(parts: Iterable[bytes], gone: threading.Event) -> Iterator[bytes]:

@@ -1,0 +1,163 @@
+"""Real applications of FastAPI, Starlette, Django and Flask."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from sparts.errors import StartError
+from sparts.tasks.asgi import AsgiTask, WsgiTask
+from sparts.testing import log_of, running, service_of
+from sparts.testing.waiting import WAIT
+
+from tests.asgi import framework_apps
+from tests.asgi.conftest import Served
+from tests.asgi.fastapi_app import fastapi_app
+
+WSGI_HERE = ("--wsgi-host", "127.0.0.1", "--wsgi-port", "0")
+ASGI_HERE = ("--asgi-host", "127.0.0.1", "--asgi-port", "0")
+
+
+@pytest.fixture
+def asgi(service_factory: Any) -> Any:
+    """Give a function that serves an ASGI application."""
+
+    def make(app: Any, *argv: str) -> Served:
+        task = type("AsgiTask", (AsgiTask,), {"APP": staticmethod(app), "__doc__": "One."})
+        service = service_of(framework_apps.Doubling, task)
+        return Served(service_factory(service, *ASGI_HERE, *argv))
+
+    return make
+
+
+@pytest.fixture
+def wsgi(service_factory: Any) -> Any:
+    """Give a function that serves a WSGI application."""
+
+    def make(app: Any, *argv: str) -> Served:
+        task = type("WsgiTask", (WsgiTask,), {"APP": staticmethod(app), "__doc__": "One."})
+        service = service_of(framework_apps.Doubling, task)
+        return Served(service_factory(service, *WSGI_HERE, *argv), "WsgiTask")
+
+    return make
+
+
+def post(served: Served, path: str, body: Any) -> bytes:
+    client = served.client()
+    client.request("POST", path, body=body)
+    answer = client.getresponse().read()
+    client.close()
+    return answer
+
+
+def test_fastapi_reaches_its_state_and_the_service(asgi: Any) -> None:
+    served = asgi(fastapi_app())
+    assert served.get("/hello/you") == (200, b'{"text":"hello you"}')
+    assert served.get("/double/21") == (200, b"42")
+    assert served.get("/double/x")[0] == 422
+    assert served.get("/stream") == (200, b"0\n1\n2\n")
+    assert post(served, "/upload", b"x" * 1_000_000) == b"1000000"
+    assert post(served, "/upload", iter([b"x" * 1000] * 100)) == b"100000"
+
+
+def test_fastapi_talks_over_a_websocket(asgi: Any) -> None:
+    from websockets.sync.client import connect
+
+    served = asgi(fastapi_app())
+    host, port = served.task.bound_addrs[0]
+    with connect(f"ws://{host}:{port}/ws") as socket:
+        socket.send("hello")
+        assert socket.recv() == "HELLO"
+
+
+def test_starlette_is_served_below_a_path(asgi: Any) -> None:
+    served = asgi(framework_apps.starlette_app())
+    assert served.get("/") == (200, b"home of Service")
+    assert served.get("/below/") == (200, b"home of Service")
+    assert served.get("/nowhere")[0] == 404
+
+
+def test_failing_lifespan_fails_the_start_with_its_error() -> None:
+    app = framework_apps.starlette_app(fails=True)
+    task = type("AsgiTask", (AsgiTask,), {"APP": staticmethod(app), "__doc__": "One."})
+    with (
+        pytest.raises(StartError, match="failed to start: RuntimeError: no database here"),
+        running(service_of(task), *ASGI_HERE),
+    ):
+        pass
+
+
+def test_django_is_served_by_both_interfaces(asgi: Any, wsgi: Any) -> None:
+    for served in (asgi(framework_apps.django(asgi=True)), wsgi(framework_apps.django(asgi=False))):
+        assert served.get("/") == (200, b"GET 0")
+        assert post(served, "/", b"x" * 100_000) == b"POST 100000"
+        assert served.get("/stream") == (200, b"0\n1\n2\n")
+        assert served.get("/nowhere")[0] == 404
+
+
+def test_flask_reaches_the_service(wsgi: Any) -> None:
+    served = wsgi(framework_apps.flask_app())
+    assert served.get("/hello/you") == (200, b"hello you")
+    assert served.get("/double/21") == (200, b"42")
+    assert served.get("/stream") == (200, b"0\n1\n2\n")
+    assert post(served, "/upload", b"x" * 1_000_000) == b"1000000"
+    assert post(served, "/upload", iter([b"x" * 1000] * 100)) == b"100000"
+
+
+def test_flask_knows_its_client_behind_a_proxy(wsgi: Any) -> None:
+    options = ("--wsgi-trusted", "127.0.0.1", "--wsgi-root-path", "/api")
+    served = wsgi(framework_apps.flask_app(), *options)
+    headers = {"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https"}
+    assert served.get("/who", **headers) == (200, b"203.0.113.7 https /api")
+
+
+def test_flask_exception_is_500(wsgi: Any) -> None:
+    served = wsgi(framework_apps.flask_app())
+    assert served.get("/broken")[0] == 500
+    served.wait_for_counter('responses{status="5xx"}', 1)
+
+
+def test_response_nobody_reads_is_closed(wsgi: Any) -> None:
+    app = framework_apps.flask_app()
+    app.config["CLOSED"] = closed = threading.Event()
+    served = wsgi(app, "--wsgi-threads", "1")
+    with served.connect() as connection:
+        connection.sendall(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200 OK")
+    assert closed.wait(WAIT)
+    assert served.get("/hello/you") == (200, b"hello you")
+
+
+def test_wsgi_application_with_a_wrong_length_leaves_its_thread(wsgi: Any) -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Length", "1")])
+        return [b"much too long"] * 100
+
+    served = wsgi(app, "--wsgi-threads", "1")
+    with log_of(served.service) as log:
+        for _ in range(2):
+            with served.connect() as connection:
+                connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                while connection.recv(65536):
+                    pass
+            log.wait_for_line("ERROR:Service.WsgiTask:Exception in ASGI application")
+            log.items.clear()
+
+
+def test_requests_of_wsgi_run_in_as_many_threads(wsgi: Any) -> None:
+    barrier = threading.Barrier(3)
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        barrier.wait(WAIT)
+        start_response("200 OK", [("Content-Length", "2")])
+        return [b"ok"]
+
+    served = wsgi(app, "--wsgi-threads", "3")
+    found: list[Any] = []
+    threads = [threading.Thread(target=lambda: found.append(served.get("/"))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [(200, b"ok")] * 3

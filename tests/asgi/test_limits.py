@@ -1,0 +1,169 @@
+"""Clients that send too much, too slowly, or no HTTP; the next good request is answered."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sparts.errors import OptionError
+from sparts.testing import log_of
+from sparts.testing.waiting import WAIT
+
+from tests.asgi.conftest import Served
+from tests.asgi.test_requests import raw, rest
+
+HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n"
+LIMITS = ("--asgi-max-body", "1000", "--asgi-max-headers", "2000")
+POST = b"POST /echo HTTP/1.1\r\nHost: x\r\n"
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (POST + b"Content-Length: 1000\r\nConnection: close\r\n\r\n" + b"x" * 1000, 200),
+        (POST + b"Content-Length: 1001\r\n\r\n" + b"x" * 1001, 413),
+        (POST + b"Content-Length: 99999999999999999999999\r\n\r\n", 400),
+        (CHUNKED + b"3e9\r\n" + b"x" * 1001 + b"\r\n0\r\n\r\n", 413),
+        (CHUNKED + b"64\r\n" + (b"x" * 100 + b"\r\n64\r\n") * 20, 413),
+        (b"GET /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\n\r\n" + b"x" * 1001, 413),
+        (HEAD + b"X: " + b"x" * 1000 + b"\r\nConnection: close\r\n\r\n", 200),
+        (HEAD + b"X: " + b"x" * 2000 + b"\r\n\r\n", 431),
+        (HEAD + b"X: 1\r\n" * 1000, 431),
+        (HEAD + b"X: " + b"x" * 100_000, 431),
+        (b"GET /" + b"x" * 3000, 431),
+        (b"no HTTP at all\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00", 400),
+        (HEAD + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+        (HEAD + b"Content-Length: -1\r\n\r\n", 400),
+        (CHUNKED + b"xyz\r\n", 400),
+        (HEAD + b"A\0: 1\r\n\r\n", 400),
+    ],
+)  # fmt: skip
+def test_what_is_too_much_or_wrong_is_refused(serve: Any, sent: bytes, status: int) -> None:
+    served = serve(*LIMITS)
+    answer = raw(served, sent)
+    assert answer.startswith(b"HTTP/1.1 %d " % status), answer
+    assert served.get("/") == (200, b"hello")
+
+
+def test_refusal_is_counted_and_logged(serve: Any) -> None:
+    served = serve(*LIMITS)
+    with log_of(served.service) as log:
+        raw(served, POST + b"Content-Length: 5000\r\n\r\n")
+        log.wait_for_line("WARNING:Service.AsgiTask.access:413")
+    served.wait_for_counter('responses{status="4xx"}', 1)
+    served.wait_for_counter("in_flight", 0)
+
+
+def test_refusal_waits_for_the_responses_before_it(serve: Any) -> None:
+    served = serve(*LIMITS)
+    with served.connect() as connection:
+        slow = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
+        connection.sendall(slow + POST + b"Content-Length: 5000\r\n\r\n")
+        served.wait_for(served.board.begun)
+        served.go_on()
+        answer = rest(connection)
+    first, second = answer.split(b"HTTP/1.1 ")[1:]
+    assert first.startswith(b"200")
+    assert first.endswith(b"slow")
+    assert second.startswith(b"413")
+
+
+def test_client_reads_why_although_it_goes_on_sending(serve: Any) -> None:
+    served = serve("--asgi-max-body", "1000")
+    with served.connect() as connection:
+        connection.sendall(POST + b"Content-Length: 30000000\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(300):
+                connection.sendall(b"x" * 100_000)
+        assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
+
+
+@contextlib.contextmanager
+def patient(served: Served) -> Iterator[socket.socket]:
+    """Give a connection that waits long for the end."""
+    with served.connect() as connection:
+        connection.settimeout(WAIT)
+        yield connection
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"GET /", HEAD, POST + b"Content-Length: 10\r\n\r\n12345", CHUNKED + b"a\r\n123"],
+    ids=["nothing", "half a line", "half a head", "half a body", "half a chunk"],
+)
+def test_who_sends_too_slowly_is_disconnected(serve: Any, sent: bytes) -> None:
+    served = serve("--asgi-read-timeout", "0.3")
+    with patient(served) as connection:
+        connection.sendall(sent)
+        assert rest(connection) == b""
+    served.wait_for_counter("timeouts", 1)
+    served.wait_for_counter("connections", 0)
+
+
+def test_idle_connection_is_closed_and_no_fault(serve: Any) -> None:
+    served = serve("--asgi-idle-timeout", "0.3")
+    with patient(served) as connection:
+        connection.sendall(HEAD + b"\r\n")
+        assert rest(connection).endswith(b"hello")
+    assert served.counter("timeouts") == 0
+
+
+def test_time_of_a_slow_application_is_not_the_clients(serve: Any) -> None:
+    served = serve("--asgi-read-timeout", "0.3", "--asgi-idle-timeout", "0.3")
+    with patient(served) as connection:
+        slow = b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        connection.sendall(slow)
+        served.wait_for(served.board.begun)
+        with served.connect() as other:  # is closed by the same timer, twice as late
+            assert rest(other) == b""
+        served.go_on()
+        assert rest(connection).endswith(b"slow")
+
+
+def test_client_that_reads_nothing_is_disconnected(serve: Any) -> None:
+    served = serve("--asgi-write-timeout", "0.2", "--asgi-read-timeout", "1")
+    with patient(served) as connection:
+        connection.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        with contextlib.suppress(ConnectionResetError):  # it reads again only after the end
+            connection.settimeout(None)
+            with served.connect() as other:  # lives longer: it has the read timeout
+                assert rest(other) == b""
+    served.wait_for_counter("timeouts", 2)
+    served.wait_for_counter("connections", 0)
+    assert served.get("/") == (200, b"hello")
+
+
+def test_one_connection_more_closes_an_idle_one(serve: Any) -> None:
+    served = serve("--asgi-max-connections", "1")
+    with served.connect() as first:
+        first.sendall(HEAD + b"\r\n")
+        received = b""
+        while not received.endswith(b"hello"):
+            received += first.recv(4096)
+        served.wait_for_counter("in_flight", 0)
+        assert served.get("/") == (200, b"hello")
+        with contextlib.suppress(ConnectionResetError):
+            assert first.recv(1) == b""
+
+
+def test_one_connection_more_than_all_busy_is_refused(serve: Any) -> None:
+    served = serve("--asgi-max-connections", "1")
+    with served.connect() as first:
+        first.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        served.wait_for(served.board.begun)
+        with served.connect() as second:
+            assert rest(second) == b""
+        assert served.counter("refused") == 1
+        served.go_on()
+        assert rest(first).endswith(b"slow")
+
+
+def test_no_connections_at_all_are_refused_as_an_option(serve: Any) -> None:
+    with pytest.raises(OptionError, match="--asgi-max-connections must be 1 or more"):
+        serve("--asgi-max-connections", "0")
