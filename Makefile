@@ -24,7 +24,7 @@ RELEASE ?=
 SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test system-packages glib check docs format bench soak known dist lock changelog release audit clean
+.PHONY: help setup serve test system-packages glib check docs format bench soak known dist lock changelog release audit pictures clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -72,6 +72,9 @@ known: $(READY) ## Write which distribution provides which task and command
 
 dist: $(READY) ## Build the wheels and sdists of all into dist/
 	$(BIN)/python -m scripts.build_distributions dist
+
+pictures: $(READY) ## Make the pictures of the docs (they need chromium)
+	PICTURES=1 $(BIN)/python -m pytest -n 0 -q tests -k pictures
 
 lock: $(READY) ## Choose the newest versions anew, into requirements.lock
 	UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes \

@@ -18,6 +18,10 @@ import pytest
 from tests.core.log_helpers import no_secrets
 from tests.needs import require, require_module, require_namespace, require_root
 
+# Services of tests announce themselves here, and not beside those of this machine.
+_announced = tempfile.TemporaryDirectory(prefix="sparts-")
+os.environ["SPARTS_RUNTIME_DIR"] = _announced.name
+
 pytest_plugins = ["sparts.testing.fixtures"]
 
 # A job in the background of a script has ^C ignored, and so would every process that a test starts.

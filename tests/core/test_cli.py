@@ -90,6 +90,12 @@ def test_command_of_a_plugin_is_called_with_its_words(tmp_path: Path) -> None:
     assert "  greet      (of greet 4.2)\n" in sparts("-h", cwd=tmp_path, path=tmp_path).out
 
 
+def test_help_describes_the_command_of_a_plugin(tmp_path: Path) -> None:
+    code = 'def main(argv):\n    """Greet `everybody`.\n\n    More.\n    """\n'
+    make_plugin(tmp_path, "greet", code, "sparts.commands")
+    assert "  greet      Greet everybody\n" in sparts("-h", cwd=tmp_path, path=tmp_path).out
+
+
 def test_command_of_a_plugin_is_imported_only_when_called(tmp_path: Path) -> None:
     make_plugin(tmp_path, "loud", "print('imported')\nmain = print\n", "sparts.commands")
     for words in (["-h"], ["plugins"], ["tasks"], ["graph", "PeriodicTask"]):

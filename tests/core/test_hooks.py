@@ -42,6 +42,7 @@ class Fragile(VTask):
             raise RuntimeError("once")
         assert self.service.wait_ready(60)
         print(json.dumps(self.service.describe()), flush=True)
+        print(self.service.hooks.collect("sparts_status_panels", task=self), flush=True)
         self.service.shutdown()
 
 class MyService(VService):
@@ -54,6 +55,7 @@ SEEN = {
     "sparts_tasks_add": r'"name": "Heartbeat"',
     "sparts_counters_add": r'"pulse.failures": 1',
     "sparts_checks_add": r'"checks": {"pulse.failures": ""}',
+    "sparts_status_panels": r"\('title', 'Pulse'\), \('data', {'Failures in the service': 1}\)",
     "sparts_service_create": r"INFO:MyService:pulse: MyService is felt",
     "sparts_service_change": r"INFO:MyService:pulse: \w+ to STOPPING",
     "sparts_task_init": r'"pulse.start_seconds": [0-9.e-]+',

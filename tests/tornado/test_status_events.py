@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from sparts.counters import counter
 from sparts.tasks.tornado.status import StatusHTTPTask, feed
+from sparts.tasks.tornado.status.page import read_figures
 from sparts.testing.waiting import WAIT
 from sparts.vtask import VTask
 
@@ -54,7 +56,7 @@ def test_first_event_tells_everything_and_those_after_it_what_has_changed(servic
     service.registerWarning("disk is nearly full")
     while "warnings" not in (found := stream.next()):
         pass
-    assert list(found["warnings"].values()) == ["disk is nearly full"]
+    assert [each["text"] for each in found["warnings"]] == ["disk is nearly full"]
     assert found["service"]["status"] == "WARNING"
     stream.close()
 
@@ -72,16 +74,19 @@ def test_log_lines_come_once_and_secrets_stay_out(caplog: pytest.LogCaptureFixtu
         stream.close()
 
 
-def test_page_that_opens_later_gets_the_past_of_the_counters(service: Any) -> None:
+def test_page_that_opens_gets_the_last_hour(service: Any) -> None:
+    task = service.requireTask("StatusHTTPTask")
+    task.history.add(time.time(), read_figures(task))
     stream = Stream(client_of(service))
-    for _ in range(3):
-        stream.next()
-    later = Stream(client_of(service))
-    history = later.next()["history"]
-    assert len(history["times"]) >= 3
-    assert {len(row) for row in history["values"]} == {len(history["times"])}
+    found = stream.next()
+    keys = {each["key"] for each in found["tasks"]} - {""}
+    assert len(found["history"]["times"]) >= 2
+    assert set(found["history"]["rows"]) - {"throughput", "latency", "errors"} <= keys
+    assert "Mailer/sent/" in found["history"]["rows"]
+    assert all(
+        len(row) == len(found["history"]["times"]) for row in found["history"]["rows"].values()
+    )
     stream.close()
-    later.close()
 
 
 def wait_unwatched(service: Any) -> None:
@@ -158,20 +163,6 @@ def test_stream_goes_on_after_the_service_could_not_tell(
     assert stream.next()["service"]["name"] == "Service"
     assert "could not be brought up to date: OSError: not now" in caplog.text
     stream.close()
-
-
-def test_history_is_bounded_and_knows_when_counters_came_and_went() -> None:
-    history = feed.History()
-    history.add(0.0, ["a"], [1.0])
-    history.add(1.0, ["a", "b"], [2.0, None])
-    history.add(2.0, ["b"], [3.0])
-    assert history.told(["b"]) == {"times": [0.0, 1.0, 2.0], "values": [[None, None, 3.0]]}
-    for second in range(3, 2 * feed.HISTORY):
-        history.add(float(second), ["b"], [0.0])
-    told = history.told(["b"])
-    assert len(told["times"]) == len(told["values"][0]) == feed.HISTORY
-    history.add(1e9, ["b"], [1.0])
-    assert history.told(["b"]) == {"times": [1e9], "values": [[1.0]]}
 
 
 def test_head_is_answered_without_a_stream(service: Any) -> None:

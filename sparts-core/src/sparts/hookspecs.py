@@ -147,6 +147,16 @@ def sparts_checks_add(service: VService) -> Mapping[str, Callable[[], object]]:
 
 
 @hookspec
+def sparts_status_panels(task: VTask) -> Mapping[str, Any] | Sequence[Mapping[str, Any]]:
+    """Add panels to the status page's view of a task: ``{"title": ..., "data": ...}`` each.
+
+    The data is a text, facts (a dict) or a table (a list of dicts), without markup. Called in a
+    thread of the status task whenever somebody looks at the task; what it raises is shown.
+    """
+    raise NotImplementedError
+
+
+@hookspec
 def sparts_service_create(service: VService) -> None:
     """Tell of a new instance, its options known, its tasks not yet made.
 

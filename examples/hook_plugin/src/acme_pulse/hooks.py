@@ -74,6 +74,13 @@ def sparts_checks_add(service: VService) -> dict[str, Callable[[], bool]]:
     return {"pulse.failures": lambda: pulse.failures <= options.max_failures}
 
 
+@hookimpl
+def sparts_status_panels(task: VTask) -> dict[str, Any]:
+    """Show on the status page's view of a task how often tasks have failed."""
+    pulse = _pulses[task.service]
+    return {"title": "Pulse", "data": {"Failures in the service": pulse.failures}}
+
+
 # -- what it sees ----------------------------------------------------------------------------------
 
 

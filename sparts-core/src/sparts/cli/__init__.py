@@ -169,5 +169,24 @@ def help_text() -> str:
     """Return what ``sparts --help`` prints. Imports nothing of a plugin's."""
     lines = [f"  {name:<10} {command.summary}\n" for name, command in COMMANDS.items()]
     others = plugins.find(plugins.COMMANDS)
-    lines += [f"  {entry.name:<10} (of {entry.owner})\n" for entry in others]
+    lines += [f"  {each.name:<10} {summary_of(each) or f'(of {each.owner})'}\n" for each in others]
     return HEAD + "".join(lines) + FOOT
+
+
+def summary_of(entry: plugins.EntryPoint) -> str:
+    """Return the first line of the docstring of a plugin's command, read and not imported."""
+    import ast
+
+    module, _, name = entry.value.partition(" ")[0].partition(":")
+    stem = module.replace(".", "/")
+    for path in (os.path.join(place, stem) for place in sys.path):
+        for file in (f"{path}.py", f"{path}/__init__.py"):
+            try:
+                with open(file, "rb") as source:
+                    found = ast.parse(source.read()).body
+            except (OSError, SyntaxError, ValueError):
+                continue
+            mine = [n for n in found if isinstance(n, ast.FunctionDef) and n.name == name]
+            doc = "".join(ast.get_docstring(each) or "" for each in mine[:1])
+            return doc.partition("\n")[0].removesuffix(".").replace("`", "")
+    return ""

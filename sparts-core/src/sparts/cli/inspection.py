@@ -67,8 +67,8 @@ def inspect_task(entry: plugins.EntryPoint) -> Inspected:
 
 
 def description(task: type[VTask]) -> str:
-    """Return the first line of a task's docstring, ``""`` if it has none."""
-    return (inspect.getdoc(task) or "").partition("\n")[0]
+    """Return the first line of a task's docstring without markup, ``""`` if it has none."""
+    return (inspect.getdoc(task) or "").partition("\n")[0].replace("`", "")
 
 
 def needs_of(task: type[VTask]) -> list[str]:

@@ -47,7 +47,7 @@ def wrong_host(request: HTTPServerRequest, allowed: Collection[str], strict: boo
         or name in {_hostname(each) for each in allowed}
     ):
         return ""
-    return name if strict or allowed or is_loopback(_bound_to(request)) else ""
+    return name if strict or allowed or is_loopback(bound_to(request)) else ""
 
 
 def by_browser(request: HTTPServerRequest) -> bool:
@@ -118,7 +118,8 @@ def is_loopback(address: object) -> bool:
     return (getattr(found, "ipv4_mapped", None) or found).is_loopback
 
 
-def _bound_to(request: HTTPServerRequest) -> object:
+def bound_to(request: HTTPServerRequest) -> object:
+    """Return the address of the server's end of a request's connection; None: it is closed."""
     sock = _socket(request)
     try:
         return sock and sock.getsockname()

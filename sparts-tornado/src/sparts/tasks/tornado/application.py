@@ -48,6 +48,16 @@ class CountedApplication(Application):
         self.task, self._meter = task, task.meter
         calls.install(self, task)
         self.add_transform(RequestIdHeader)
+        self._routes: dict[type[RequestHandler], list[float]] = {}
+
+    def slowest(self, most: int = 10) -> list[tuple[str, tuple[int, float]]]:
+        """Return the handlers whose slowest response took longest: how many responses there were,
+        and the seconds of the slowest; from any thread."""
+        found = [
+            (f"{handler.__module__}.{handler.__qualname__}", (int(count), worst))
+            for handler, (count, worst) in list(self._routes.items())
+        ]
+        return sorted(found, key=lambda each: -each[1][1])[:most]
 
     def start_request(self, server_conn: Any, request_conn: Any) -> HTTPMessageDelegate:
         """Return what takes the next request of a connection; called by the server."""
@@ -67,6 +77,11 @@ class CountedApplication(Application):
         """Count and log a response; called by Tornado when it is finished."""
         status = handler.get_status()
         request: Any = handler.request
+        route = self._routes.get(type(handler))
+        if route is None:
+            route = self._routes[type(handler)] = [0, 0.0]
+        route[0] += 1
+        route[1] = max(route[1], request.request_time())
         if status == 101:
             self.task.server.websocket_opened(handler)  # type: ignore[arg-type]
         self._ended(request, status)

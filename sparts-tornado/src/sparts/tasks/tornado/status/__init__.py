@@ -1,9 +1,13 @@
 """The status of a service over HTTP, for probes, for Prometheus, and as a live page for a person.
 
-`task` is the server, `asking` asks the service in threads, `handlers` answers the plain endpoints,
-`metrics` speaks to Prometheus and `exposition` leaves out what it could not read, `page` says what
-the page shows, `feed` keeps it up to date while somebody watches, and `control` acts for clients
-that `sparts.tasks.tornado.access` lets in. The page itself is in ``static/``.
+`task` is the server, `asking` asks the service in threads, and `handlers` answers the plain
+endpoints. `metrics` speaks to Prometheus, and `exposition` leaves out what it could not read.
+`page` says what the page shows, `detail` what it shows of one task, `peers` what of other
+instances, and `feed` keeps it up to date while somebody watches. `figures` says which numbers tell
+most, `history` keeps an hour of them, `arrivals` how old the items of queues are, and `watch`
+what happened to tasks, with their dead letters (`letters`). `control` acts for clients that
+`sparts.tasks.tornado.access` lets in: `gates` pause a task, and `acting` stops and starts one.
+The page itself is in ``static/``.
 """
 
 from sparts.tasks.tornado.status.task import StatusHTTPTask

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from array import array
-from math import nan
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sparts.errors import describe
@@ -24,8 +22,6 @@ if TYPE_CHECKING:
 
 WATCHERS = 32
 """How many pages may be open at once."""
-HISTORY = 300
-"""How many of the last values of each counter are kept, for the plots of a page that opens."""
 
 
 class Section(NamedTuple):
@@ -33,36 +29,6 @@ class Section(NamedTuple):
 
     text: str
     since: int
-
-
-class History:
-    """The last values of each counter, with their times."""
-
-    def __init__(self) -> None:
-        self._times: array[float] = array("d")
-        self._values: dict[str, array[float]] = {}
-
-    def add(self, now: float, names: list[str], values: list[float | None]) -> None:
-        """Add what the counters are now."""
-        if self._times and now - self._times[-1] > HISTORY:  # older than any plot is long
-            self._times, self._values = array("d"), {}
-        self._times.append(now)
-        length = len(self._times)
-        for name, value in zip(names, values, strict=True):
-            row = self._values.setdefault(name, array("d"))
-            row.extend([nan] * (length - 1 - len(row)))
-            row.append(nan if value is None else value)
-        for name in self._values.keys() - set(names):
-            del self._values[name]
-        if length > HISTORY:
-            for row in (self._times, *self._values.values()):
-                del row[: length - HISTORY]
-
-    def told(self, names: list[str]) -> dict[str, Any]:
-        """Return it as JSON can carry it, in the order of the names."""
-        rows = [self._values.get(name, array("d")) for name in names]
-        plain = [[None if value != value else value for value in row] for row in rows]
-        return {"times": self._times.tolist(), "values": plain}
 
 
 class Feed:
@@ -78,8 +44,7 @@ class Feed:
         self._ticking: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
         self._sections: dict[str, Section] = {}
-        self._history = History()
-        self._names: list[str] = []
+        self._shown: list[str] = []
         self._tick = 0
         self._closed = False
 
@@ -134,7 +99,7 @@ class Feed:
         """Return what has changed after a tick as one event; 0: everything, with the past."""
         parts = {name: each.text for name, each in self._sections.items() if each.since > since}
         if not since:
-            parts["history"] = _json(self._history.told(self._names))
+            parts["history"] = _json(self._task.history.told(self._shown))
         body = ",".join(f"{_json(name)}:{text}" for name, text in parts.items())
         return f"data: {{{body}}}\n\n"
 
@@ -151,9 +116,8 @@ class Feed:
             await asyncio.sleep(self._task.TICK)
 
     def _take(self, sections: dict[str, Any]) -> None:
-        counters, values = sections["counters"], sections["values"]
-        self._names = [f"{each['task']}\0{each['name']}\0{each['part']}" for each in counters]
-        self._history.add(sections["now"], self._names, values)
+        keys = (each["key"] for each in sections["tasks"])
+        self._shown = [*sections["headline"], *filter(None, keys)]
         self._tick += 1
         for name, content in sections.items():
             text = _json(content)

@@ -12,6 +12,8 @@ from sparts.escaping import encodable
 from sparts.masking import masked
 from sparts.stacks import format_threads
 from sparts.tasks.tornado.access import wrong_host
+from sparts.tasks.tornado.status.detail import describe_task
+from sparts.tasks.tornado.status.peers import ask_peers, summary
 
 from tornado.web import HTTPError, RequestHandler
 
@@ -180,6 +182,37 @@ class StatusJSON(Handler):
     async def get(self) -> None:
         """Describe the service."""
         self.tell_json(await self.task.asker.ask("describe"))
+
+
+class TaskJSON(Handler):
+    """``/task.json?name=NAME``: everything about one task."""
+
+    async def get(self) -> None:
+        """Describe the task."""
+        name = self.get_query_argument("name", "")
+        found = await self.task.asker.run("task", lambda: describe_task(self.task, name))
+        if found is None:
+            raise RefusedError(404, f"No task is named {name!r}.")
+        self.tell_json(found)
+
+
+class LogJSON(Handler):
+    """``/log.json?after=NUMBER``: the last log lines."""
+
+    def get(self) -> None:
+        """Give those after a number."""
+        after = self.get_query_argument("after", "0")
+        number = int(after) if after.isdecimal() and len(after) < 16 else 0
+        self.tell_json([each._asdict() for each in self.task.recent.after(number)])
+
+
+class Peers(Handler):
+    """``/peers.json``: a summary of each instance that ``--status-peers`` names, and of this."""
+
+    async def get(self) -> None:
+        """Ask them all."""
+        mine = summary(await self.task.asker.ask("describe"), "")
+        self.tell_json([mine, *await ask_peers(self.task.peers or ())])
 
 
 class Stacks(Handler):

@@ -7,62 +7,76 @@ from __future__ import annotations
 
 import platform
 import time
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from sparts.counters.metric import label_text
 from sparts.masking import MASK, masked
 from sparts.options.binding import display, source_of, state_of
-from sparts.tasks.event import EventTask
+from sparts.tasks.tornado.status.detail import actions_of, kind_of
+from sparts.tasks.tornado.status.figures import Figures
 
 if TYPE_CHECKING:
-    from sparts.counters import Reading
     from sparts.options.binding import Binding
     from sparts.tasks.tornado.status.task import StatusHTTPTask
 
 _OF_SERVICE = (
-    *("name", "version", "pid", "status", "status_details", "ready", "healthy", "start_time"),
+    *("name", "version", "pid", "status", "status_since", "status_details", "ready", "healthy"),
+    *("start_time", "failing_since"),
 )
-_AS_THEY_ARE = ("checks", "warnings", "exported_values", "plugins", "threads")
+_AS_THEY_ARE = ("checks", "exported_values", "plugins", "threads")
+
+
+def read_figures(task: StatusHTTPTask) -> Figures:
+    """Return all numbers of the service as they are now; in any thread."""
+    return Figures(task.service.describe_counters(), task.name)
 
 
 def describe_page(task: StatusHTTPTask) -> dict[str, Any]:
     """Return the sections of the page by name; in any thread."""
     service = task.service
     told = service.describe()
-    readings = [each for each in service.describe_counters() if "le" not in each[1].labels]
+    figures = read_figures(task)
     return {
         "service": {name: told[name] for name in _OF_SERVICE}
-        | {"host": platform.node(), "python": platform.python_version()},
-        "tasks": [
-            {**each, "runs": isinstance(service.getTask(each["name"]), EventTask)}
-            for each in told["tasks"]
-        ],
+        | {
+            "not_ready": _not_ready(task, told["checks"], told["failing_since"]),
+            "host": platform.node(),
+            "python": platform.python_version(),
+            "peers": bool(task.peers),
+        },
+        "tasks": [_task(task, each, figures) for each in told["tasks"]],
+        "warnings": task.times_of(told["warnings"]),
         **{name: told[name] for name in _AS_THEY_ARE},
         "options": describe_options(task, told["options"]),
-        "counters": [_counter(owner, reading) for owner, reading in readings],
-        "values": [reading.value if isfinite(reading.value) else None for _, reading in readings],
+        "headline": figures.headline,
+        "counters": figures.described(),
+        "values": figures.plain_values(),
         "now": time.time(),
     }
 
 
-def _counter(owner: str, reading: Reading) -> dict[str, Any]:
-    """What one number is, for a person: of which counter, and which part of that."""
-    labels = dict(reading.labels)
-    part, grows, unit = "", reading.kind == "counter", reading.unit
-    if reading.kind in ("summary", "histogram"):
-        what, window = labels.pop("type"), labels.pop("window", None)
-        part = f"{what} of {window} s" if window else f"{what}, in all"
-        grows = window is None
-        unit = {"count": "", "rate": "/s"}.get(what, unit)
-    name = reading.name + (" " + label_text(labels.items()) if labels else "")
+def _not_ready(
+    task: StatusHTTPTask, checks: dict[str, str], since: dict[str, float]
+) -> list[dict[str, Any]]:
+    """Return why the service should not be sent work, and since when, for the headline."""
+    found: dict[str, str] = masked(task.service.readiness(checks))
+    return [
+        {"what": what, "why": why, "since": since.get(what) or task.watch.since.get(what)}
+        for what, why in found.items()
+        if why
+    ]
+
+
+def _task(status: StatusHTTPTask, told: dict[str, Any], figures: Figures) -> dict[str, Any]:
+    """Return what the tile of a task shows."""
+    name = told["name"]
+    task = status.service.getTask(name)
     return {
-        "task": owner,
-        "name": name,
-        "part": part,
-        "grows": grows,
-        "help": reading.help,
-        "unit": unit,
+        **told,
+        "kind": kind_of(task) if task else "task",
+        "since": status.watch.since.get(name, status.service.start_time),
+        "paused": status.watch.paused(name),
+        "actions": actions_of(status, task) if task else [],
+        "key": figures.keys.get(name, ""),
     }
 
 

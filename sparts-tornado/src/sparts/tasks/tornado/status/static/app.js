@@ -1,114 +1,63 @@
-// The page: it listens to what the service tells, and shows it.
+// The page: its stream, its header, and which view is shown.
 
-import { badge, byId, keep, make, say, span, tone } from "./dom.js";
-import * as plots from "./plots.js";
-import * as options from "./options.js";
+import { badge, byId, clock, keep, make, say, span } from "./dom.js";
 import * as controls from "./controls.js";
-import { drawGraph } from "./graph.js";
-import { addLines, filter } from "./log.js";
+import * as overview from "./overview.js";
+import * as plots from "./plots.js";
+import * as task from "./task.js";
+import { addLines } from "./log.js";
+import { graphView, instancesView, logView, optionsView, pluginsView, stacksView } from "./views.js";
 
-const RETRY = 2000; // milliseconds until a refused connection is tried again
+const RETRY = 2000; // milliseconds until a stream that the service has refused is tried again
+const VIEWS = { overview, task, log: logView, stacks: stacksView, options: optionsView, graph: graphView, plugins: pluginsView, instances: instancesView };
 
-const state = {}; // the sections, as last told
+const state = {};
 let source = null;
-let fresh = true; // whether the stream has just begun, which then tells everything
 let paused = false;
+let fresh = false; // whether the next log lines are the first of a stream
+let view = null;
 
-// -- what is shown -------------------------------------------------------------------------------
+// -- what is seen --------------------------------------------------------------------------------
 
-function showService() {
-  const { service } = state;
-  document.title = `${service.status} \u00b7 ${service.name}`;
+function showHeader() {
+  const { service, now } = state;
+  document.title = `${service.name}: ${service.status}`;
   say(byId("name"), service.name);
-  const version = service.version ? `Version ${service.version}, ` : "";
-  say(byId("about"), `${version}process ${service.pid} on ${service.host}, Python ${service.python}`);
-  const shown = byId("state");
-  if (shown.textContent !== service.status) badge(shown, service.status);
-  say(byId("details"), service.status_details);
+  badge(byId("state"), service.status);
+  const ready = byId("ready");
+  ready.hidden = false;
+  say(ready, service.ready ? "ready" : "not ready");
+  ready.className = `badge ${service.ready ? "good" : "bad"}`;
+  const since = `since ${clock(service.status_since)}`;
+  const facts = [since, `up ${span(now - service.start_time)}`, service.version && `version ${service.version}`, `pid ${service.pid}`, service.host, `Python ${service.python}`];
+  say(byId("about"), facts.filter(Boolean).join(" \u00b7 "));
+  const reasons = service.not_ready;
+  keep(byId("reasons"), reasons, (each) => each.what, () => make("li"),
+    (node, each) => say(node, `${each.what}: ${each.why}${each.since ? ` (since ${clock(each.since)})` : ""}`));
+  byId("instances-link").hidden = !service.peers;
 }
 
-function showFacts() {
-  const { service, tasks, threads, now } = state;
-  const alive = tasks.filter((task) => tone(task.state) === "good").length;
-  const facts = [
-    ["Uptime", span(Math.max(0, now - service.start_time))],
-    ["Ready", service.ready ? "yes" : "no"],
-    ["Healthy", service.healthy ? "yes" : "no"],
-    ["Tasks", `${alive} of ${tasks.length} alive`],
-    ["Threads", threads.length],
-  ];
-  keep(byId("facts-list"), facts, ([name]) => name,
-    ([name]) => make("li", { "data-fact": name }, make("span", null, name), make("b")),
-    (node, [, value]) => say(node.querySelector("b"), value));
-}
-
-function taskRow(task) {
-  const run = make("button", { type: "button", class: "small run", "aria-label": `Run ${task.name} now` }, "Run now");
-  run.addEventListener("click", async () => {
-    try {
-      controls.tell(await controls.ask("run", { task: task.name }));
-    } catch (error) {
-      controls.tell(error.message, true);
-    }
-  });
-  return make("li", { "data-task": task.name },
-    make("div", { class: "line" }, make("b", { class: "grow" }, task.name), run, make("span", { class: "badge" })),
-    make("small", { class: "needs" }), make("small", { class: "problem" }));
-}
-
-function showTasks() {
-  keep(byId("tasks-list"), state.tasks, (task) => task.name, taskRow, (node, task) => {
-    badge(node.querySelector(".badge"), task.state);
-    const threads = ["no thread of its own", "1 thread"][task.threads.length] ?? `${task.threads.length} threads`;
-    const needs = task.depends_on.length ? `, needs ${task.depends_on.join(", ")}` : "";
-    const waiting = task.ready || task.state !== "ALIVE" ? "" : ", not ready";
-    say(node.querySelector(".needs"), threads + needs + waiting);
-    say(node.querySelector(".problem"), task.problem);
-    node.querySelector(".run").hidden = !(controls.mayAct() && task.runs);
-  }, "None.");
-  const shape = JSON.stringify(state.tasks.map((task) => [task.name, task.state, task.depends_on]));
-  if (byId("graph").dataset.shape !== shape) {
-    byId("graph").dataset.shape = shape;
-    drawGraph(byId("graph"), state.tasks);
+function route() {
+  const [name, rest] = decodeURIComponent(location.hash.slice(1)).split(/\/(.*)/s);
+  const next = VIEWS[name] ? name : "overview";
+  view?.leave?.();
+  view = VIEWS[next];
+  view.build(byId("view"), rest);
+  byId("view").dataset.view = next;
+  for (const link of document.querySelectorAll("#views a")) {
+    if (link.hash === `#${next}`) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
   }
-}
-
-function showWarnings() {
-  const found = Object.entries(state.warnings);
-  byId("warnings").hidden = !found.length;
-  keep(byId("warnings-list"), found, ([id]) => id, ([, text]) => make("li", null, text));
-}
-
-function pairs(list, found, none, problemOf = () => false) {
-  keep(byId(list), found, ([name]) => name,
-    ([name]) => make("li", null, make("div", { class: "line" }, make("b", { class: "grow" }, name), make("span"))),
-    (node, [name, text]) => {
-      const shown = node.querySelector("span");
-      say(shown, text);
-      shown.className = problemOf(name) ? "problem" : "";
-    }, none);
-}
-
-function showRest() {
-  const { checks, exported_values: exported, plugins, threads } = state;
-  pairs("checks-list", Object.entries(checks).map(([name, why]) => [name, why || "well"]), "None.", (name) => checks[name]);
-  pairs("exported-list", Object.entries(exported), "None.");
-  pairs("plugins-list", plugins.map((each) => [each.name, `${each.distribution} ${each.version}`]), "None.");
-  keep(byId("threads-list"), threads, (name, index) => `${index} ${name}`, (name) => make("li", null, name));
+  if (state.tasks) view.show(state);
 }
 
 function show(found) {
   Object.assign(state, found);
   if (found.counters) plots.define(found.counters);
   if (found.history) plots.recall(found.history);
-  plots.add(state.now, state.values);
-  if (found.service) showService();
-  if (found.tasks) showTasks();
-  if (found.warnings) showWarnings();
-  if (found.options) options.define(found.options);
-  if (found.checks || found.exported_values || found.plugins || found.threads) showRest();
-  showFacts();
-  plots.show();
+  plots.add(state.now, state.values, state.headline);
+  showHeader();
+  view.show(state);
 }
 
 // -- the stream ----------------------------------------------------------------------------------
@@ -124,11 +73,13 @@ function open() {
   source = new EventSource("events");
   source.addEventListener("open", () => {
     fresh = true;
+    plots.forget();
   });
   source.addEventListener("guard", (event) => controls.setGuard(JSON.parse(event.data)));
   source.addEventListener("log", (event) => {
     addLines(JSON.parse(event.data), fresh);
     fresh = false;
+    if (state.tasks) view.show(state);
   });
   source.addEventListener("message", (event) => {
     show(JSON.parse(event.data));
@@ -159,13 +110,12 @@ byId("pause").addEventListener("click", () => {
   }
 });
 document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
-byId("counters-filter").addEventListener("input", plots.layOut);
-byId("options-filter").addEventListener("input", options.layOut);
-byId("log-level").addEventListener("change", filter);
-controls.connectControls();
-controls.onChange(() => {
-  if (!state.tasks) return;
-  showTasks();
-  options.layOut();
+window.addEventListener("hashchange", () => {
+  route();
+  byId("main").focus();
+  window.scrollTo(0, 0);
 });
+controls.connectControls();
+controls.onChange(() => state.tasks && view.show(state));
+route();
 open();

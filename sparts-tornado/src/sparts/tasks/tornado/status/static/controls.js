@@ -78,7 +78,16 @@ async function unlock(event) {
   }
 }
 
-function confirmed(question, yes) {
+// Ask for something, and show what comes of it.
+export async function act(action, body) {
+  try {
+    tell(await ask(action, body));
+  } catch (error) {
+    tell(error.message, true);
+  }
+}
+
+export function confirmed(question, yes) {
   const dialog = byId("confirm");
   say(byId("confirm-text"), question);
   say(byId("confirm-yes"), yes);
@@ -91,12 +100,7 @@ function confirmed(question, yes) {
 }
 
 async function end(action, question, yes) {
-  if (!(await confirmed(question, yes))) return;
-  try {
-    tell(await ask(action));
-  } catch (error) {
-    tell(error.message, true);
-  }
+  if (await confirmed(question, yes)) await act(action);
 }
 
 export function connectControls() {
@@ -106,6 +110,7 @@ export function connectControls() {
     tell("");
     byId("token").focus();
   });
-  byId("restart").addEventListener("click", () => end("restart", "Stop all tasks and start the service anew?", "Restart"));
+  byId("drain").addEventListener("click", () => end("drain", "Report not ready, finish what has begun, and shut down?", "Drain"));
+  byId("restart").addEventListener("click", () => end("restart", "Stop all tasks and start the service again?", "Restart"));
   byId("shutdown").addEventListener("click", () => end("shutdown", "Shut the service down? This page cannot start it again.", "Shut down"));
 }

@@ -45,7 +45,7 @@ export function keep(list, items, key, create, update, none = "") {
     return node;
   });
   if (!wanted.length && none) {
-    const node = old.get("\u0000none") ?? make("li", { class: "empty" }, none);
+    const node = old.get("\u0000none") ?? make("li", { class: "muted" }, none);
     node.dataset.key = "\u0000none";
     old.delete(node.dataset.key);
     wanted.push(node);
@@ -56,8 +56,36 @@ export function keep(list, items, key, create, update, none = "") {
   });
 }
 
+// The time of a moment (seconds since the epoch), with its date if it is of another day.
+export function clock(seconds) {
+  if (!seconds) return "\u2013";
+  const when = new Date(seconds * 1000);
+  const time = when.toLocaleTimeString("en-GB");
+  return when.toDateString() === new Date().toDateString() ? time : `${when.toLocaleDateString("en-CA")} ${time}`;
+}
+
+function cell(value) {
+  if (value !== null && typeof value === "object") return "time" in value ? clock(value.time) : JSON.stringify(value);
+  return typeof value === "number" ? number(value) : String(value ?? "\u2013");
+}
+
+// A panel's data: a table, facts, or a text.
+export function data(found) {
+  if (Array.isArray(found) && found.length && found.every((each) => each !== null && typeof each === "object")) {
+    const columns = [...new Set(found.flatMap((each) => Object.keys(each)))];
+    return make("table", null,
+      make("thead", null, make("tr", null, ...columns.map((each) => make("th", { scope: "col" }, each)))),
+      make("tbody", null, ...found.map((row) => make("tr", null, ...columns.map((each) => make("td", null, cell(row[each])))))));
+  }
+  if (Array.isArray(found)) return make("p", { class: "muted" }, found.length ? found.map(cell).join(", ") : "None.");
+  if (found !== null && typeof found === "object") {
+    return make("dl", null, ...Object.entries(found).map(([name, value]) => make("div", null, make("dt", null, name), make("dd", null, cell(value)))));
+  }
+  return make("p", null, cell(found));
+}
+
 const GOOD = new Set(["ALIVE", "DONE"]);
-const WARN = new Set(["WARNING", "DEGRADED", "STARTING", "STOPPING"]);
+const WARN = new Set(["WARNING", "DEGRADED", "STARTING", "STOPPING", "PAUSED"]);
 
 export function tone(state) {
   if (GOOD.has(state)) return "good";
@@ -71,7 +99,7 @@ export function badge(node, state) {
 }
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
-const short = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
+const short = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
 
 export function number(value) {
   if (value === null || value === undefined) return "\u2013";

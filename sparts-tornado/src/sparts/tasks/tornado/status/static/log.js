@@ -1,30 +1,41 @@
-// The last log lines.
+// The last log lines, and lists that show some of them.
 
-import { byId, make } from "./dom.js";
+import { make } from "./dom.js";
 
 const MOST = 500;
 const RANK = { DEBUG: 10, INFO: 20, WARNING: 30, ERROR: 40, CRITICAL: 50 };
+let lines = [];
+let version = 0;
 
-function line(each) {
+export const rank = (level) => RANK[level] ?? 20;
+
+export function addLines(found, anew) {
+  lines = [...(anew ? [] : lines), ...found].slice(-MOST);
+  version += 1;
+}
+
+export function list(id, size = "") {
+  return make("div", { id, class: `log ${size}`, role: "log", tabindex: 0, "aria-label": "Log lines" });
+}
+
+function row(each) {
   const when = new Date(each.time * 1000);
-  const shown = when.toLocaleTimeString("en-GB");
-  return make("li", { class: each.level, "data-rank": RANK[each.level] ?? 20 },
-    make("time", { datetime: when.toISOString() }, shown), " ",
-    make("span", { class: "level" }, each.level), " ",
-    make("span", { class: "logger" }, `${each.logger}:`), " ", each.text);
+  return make("div", { class: each.level },
+    make("time", { datetime: when.toISOString() }, when.toLocaleTimeString("en-GB")), " ",
+    make("span", { class: "level" }, each.level), " ", make("span", { class: "logger" }, `${each.logger}:`), " ", each.text);
 }
 
-export function addLines(lines, anew) {
-  const box = byId("log");
-  const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 30;
-  if (anew) box.replaceChildren();
-  box.append(...lines.map(line));
-  while (box.children.length > MOST) box.firstChild.remove();
-  filter();
-  if (atEnd || anew) box.scrollTop = box.scrollHeight;
-}
-
-export function filter() {
-  const least = Number(byId("log-level").value);
-  for (const node of byId("log").children) node.hidden = Number(node.dataset.rank) < least;
+// Show those lines that fit; only what is new is made, so that a selection stays.
+export function fill(box, fits, follow = true) {
+  const wanted = lines.filter(fits);
+  const shape = `${version} ${wanted.length} ${wanted[0]?.number} ${wanted.at(-1)?.number}`;
+  if (box.dataset.shape === shape) return;
+  box.dataset.shape = shape;
+  const old = new Map([...box.children].map((node) => [node.dataset.number, node]));
+  box.replaceChildren(...wanted.map((each) => {
+    const node = old.get(String(each.number)) ?? row(each);
+    node.dataset.number = each.number;
+    return node;
+  }));
+  if (follow) box.scrollTop = box.scrollHeight;
 }

@@ -1,22 +1,9 @@
-// The options: each with its value, where that came from, and for who may, a form that changes it.
+// An option: its value, where that came from, and for who may, a form that changes it.
 
-import { byId, keep, make, say } from "./dom.js";
+import { make, say } from "./dom.js";
 import { ask, mayAct, tell } from "./controls.js";
 
-let options = [];
-
-export function define(found) {
-  options = found;
-  layOut();
-}
-
-export function layOut() {
-  const wanted = byId("options-filter").value.trim().toLowerCase();
-  const fits = (each) => `${each.flag ?? ""} ${each.name} ${each.owner ?? ""} ${each.help ?? ""}`.toLowerCase().includes(wanted);
-  keep(byId("options-list"), options.filter(fits), (each) => each.name, row, update, "None fits.");
-}
-
-function row(option) {
+export function optionRow(option) {
   const change = make("button", { type: "button", class: "small change", "aria-label": `Change ${option.flag}` }, "Change");
   const node = make("li", { class: "option", "data-option": option.name },
     make("code", null, option.flag ?? option.name), make("span", { class: "value mono" }),
@@ -25,7 +12,7 @@ function row(option) {
   return node;
 }
 
-function update(node, option) {
+export function updateOption(node, option) {
   node.option = option;
   say(node.querySelector(".value"), option.value === "" ? "\u2013" : option.value);
   say(node.querySelector(".source"), option.source ?? "");
@@ -33,7 +20,6 @@ function update(node, option) {
   node.querySelector(".change").hidden = !mayAct() || !option.reloadable;
   if (!mayAct()) node.querySelector(".edit")?.remove();
 }
-
 function field(option, id) {
   if (option.choices) {
     const choices = option.choices.map((each) => make("option", { selected: each === option.value }, each));

@@ -1,0 +1,239 @@
+"""The subcommands: ``sparts ps``, ``status``, ``tail``, ``stacks``, ``get``, ``set``, ``restart``,
+``stop``, ``drain`` and ``top``."""
+
+from __future__ import annotations
+
+import argparse
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from sparts.errors import SpartsError, UsageError, message_of
+from sparts.tasks.tornado.console import registry
+from sparts.tasks.tornado.console.client import Client, NoAnswerError, client_of
+from sparts.tasks.tornado.console.render import (
+    STYLES,
+    clock,
+    plain,
+    print_json,
+    print_line,
+    print_table,
+    span,
+)
+
+NAME = "a service as `sparts ps` lists it, its process number, or the URL of its status page"
+
+
+def _parser(command: str, description: str, name: bool = True) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"sparts {command}", description=description)
+    if name:
+        parser.add_argument("name", metavar="NAME", help=NAME)
+    parser.add_argument(
+        "--token", default="", help="what lets one act at a URL (or SPARTS_STATUS_TOKEN)"
+    )
+    return parser
+
+
+def ps(argv: list[str]) -> int:
+    """List the services that run on this machine."""
+    parser = _parser("ps", "List the services that run on this machine, or at URLs.", name=False)
+    parser.add_argument("urls", nargs="*", metavar="URL", help="status pages of further services")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    args = parser.parse_args(argv)
+    local = registry.find()
+    found = [each.described() for each in local]
+    clients = [Client(each.name, path=each.socket, url=each.url) for each in local]
+    for url in args.urls:
+        clients.append(client_of(url, args.token))
+        found.append({"name": "", "pid": None, "url": url, "socket": "", "version": ""})
+    with ThreadPoolExecutor(max(1, min(16, len(clients)))) as pool:
+        for each, told in zip(found, pool.map(_told, clients), strict=True):
+            each.update(told)
+    if args.json:
+        print_json(found)
+    elif not found:
+        print("No service is announced.")
+    else:
+        columns = ("NAME", "PID", "STATUS", "READY", "UP", "URL")
+        rows = [
+            (
+                each["name"], each["pid"] or "", each["status"],
+                {True: "yes", False: "no", None: "?"}[each.get("ready")],
+                span(each["uptime"]) if "uptime" in each else "", each["url"],
+            )
+            for each in found
+        ]  # fmt: skip
+        print_table(columns, rows)
+    return 0
+
+
+def _told(client: Client) -> dict[str, Any]:
+    try:
+        told = client.read("status.json")
+    except (NoAnswerError, ValueError) as error:
+        return {"status": "?", "problem": message_of(error)}
+    names = ("name", "pid", "version", "status", "status_details", "ready", "uptime")
+    return {name: told[name] for name in names}
+
+
+def status(argv: list[str]) -> int:
+    """Show the state of one service and its tasks."""
+    parser = _parser("status", "Show the state of one service and its tasks.")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    args = parser.parse_args(argv)
+    told = client_of(args.name, args.token).read("status.json")
+    if args.json:
+        print_json(told)
+        return 0
+    ready = "ready" if told["ready"] else "not ready"
+    head = f"{told['name']} {told['version']}".strip()
+    line = f"{head}: {told['status']}, {ready}, pid {told['pid']}, up {span(told['uptime'])}"
+    print_line(line, STYLES.get(told["status"], ""))
+    for name, why in told["checks"].items():
+        if why:
+            since = told["failing_since"].get(name)
+            print_line(f"  {name}: {why}" + (f" (since {clock(since)})" if since else ""), "red")
+    for text in told["warnings"].values():
+        print_line(f"  warning: {text}", "yellow")
+    rows = [
+        (each["name"], each["state"], "yes" if each["ready"] else "no", each["problem"])
+        for each in told["tasks"]
+    ]
+    print_table(("TASK", "STATE", "READY", "PROBLEM"), rows)
+    return 0
+
+
+def tail(argv: list[str]) -> int:
+    """Show the last log lines of one service, and follow them."""
+    parser = _parser("tail", "Show the last log lines of one service, and those that come.")
+    parser.add_argument("--no-follow", action="store_true", help="end after the last line")
+    parser.add_argument("--level", default="DEBUG", type=str.upper, help="the lowest level shown")
+    parser.add_argument("--task", default="", help="the lines of one task")
+    args = parser.parse_args(argv)
+    ranks = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
+    if args.level not in ranks:
+        raise UsageError(f"--level: {args.level!r} is none of {', '.join(ranks)}.")
+    client = client_of(args.name, args.token)
+
+    def show(lines: list[dict[str, Any]]) -> None:
+        for each in lines:
+            of_task = each["logger"].partition(".")[2].startswith(args.task)
+            if of_task and ranks.get(each["level"], 20) >= ranks[args.level]:
+                text = f"{clock(each['time'])} {each['level']} {each['logger']}: {each['text']}"
+                print_line(text, STYLES.get(each["level"], ""))
+
+    if args.no_follow:
+        show(client.read("log.json"))
+        return 0
+    try:
+        for name, data in client.events():
+            if name == "log":
+                show(data)
+    except OSError as error:
+        raise NoAnswerError(f"{client.name} does not answer: {error}") from error
+    return 0
+
+
+def stacks(argv: list[str]) -> int:
+    """Show where each thread and coroutine of one service is now."""
+    args = _parser("stacks", "Show where each thread and coroutine is now.").parse_args(argv)
+    print(plain(client_of(args.name, args.token).get("stacks")), end="")
+    return 0
+
+
+def get(argv: list[str]) -> int:
+    """Show options of one service."""
+    parser = _parser("get", "Show the options of one service, or the value of one.")
+    parser.add_argument("option", nargs="?", help="as --http-port, or http_port")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    args = parser.parse_args(_words(argv))
+    found = client_of(args.name, args.token).read("status.json")["options"]
+    if args.option is not None:
+        name = _option(args.option)
+        if name not in found:
+            raise UsageError(f"{args.name} has no option {args.option!r}. See `sparts get NAME`.")
+        if args.json:
+            print_json(found[name])
+        else:
+            print(plain(_shown(found[name])))
+    elif args.json:
+        print_json(found)
+    else:
+        print_table(("OPTION", "VALUE"), [(name, _shown(each)) for name, each in found.items()])
+    return 0
+
+
+def _words(argv: list[str]) -> list[str]:
+    """Return the words, the options of the service without the dashes that would make them ours."""
+    ours = ("--json", "--token", "--help")
+    return [each if each.startswith(ours) else each.removeprefix("--") for each in argv]
+
+
+def _option(text: str) -> str:
+    return text.replace("-", "_")
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def set_option(argv: list[str]) -> int:
+    """Set an option of one service while it runs."""
+    parser = _parser("set", "Set an option of one service while it runs.")
+    parser.add_argument("option", help="as --http-port, or http_port")
+    parser.add_argument("value", help='the new value; "" for none')
+    args = parser.parse_args(_words(argv))
+    client = client_of(args.name, args.token)
+    print(plain(client.act("option", name=_option(args.option), value=args.value or None)))
+    return 0
+
+
+def restart(argv: list[str]) -> int:
+    """Restart one service, or one of its tasks."""
+    return _act("restart", "Restart one service, or one of its tasks.", "restart", argv)
+
+
+def stop(argv: list[str]) -> int:
+    """Stop one service, or one of its tasks."""
+    return _act("stop", "Stop one service, or one of its tasks.", "shutdown", argv)
+
+
+def drain(argv: list[str]) -> int:
+    """Have one service, or one of its tasks, finish its work and stop."""
+    text = "Have one service, or one of its tasks, finish its work and stop."
+    return _act("drain", text, "drain", argv)
+
+
+def _act(command: str, description: str, action: str, argv: list[str]) -> int:
+    parser = _parser(command, description)
+    parser.add_argument("task", nargs="?", metavar="TASK", help="one of its tasks")
+    args = parser.parse_args(argv)
+    client = client_of(args.name, args.token)
+    if args.task is None:
+        print(plain(client.act(action)))
+    else:
+        print(plain(client.act("drain" if action == "shutdown" else action, task=args.task)))
+    return 0
+
+
+def top(argv: list[str]) -> int:
+    """Watch services and their tasks live, and act on them."""
+    parser = argparse.ArgumentParser(
+        prog="sparts top", description="Watch services and their tasks live, and act on them."
+    )
+    parser.add_argument("name", nargs="?", metavar="NAME", help=NAME)
+    parser.add_argument("--token", default="", help="as for the other commands")
+    args = parser.parse_args(argv)
+    try:
+        from sparts.tasks.tornado.console.top import Top
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] not in ("textual", "rich"):
+            raise
+        raise SpartsError(
+            "`sparts top` needs an extra: pip install 'sparts-tornado[console]'"
+        ) from error
+    client = client_of(args.name, args.token) if args.name else None
+    return Top(client).run() or 0
