@@ -316,7 +316,7 @@ def test_class_finds_the_instance_of_its_subclass() -> None:
         assert isinstance(service.requireTask(A), BetterA)
 
 
-def test_skipped_task_goes_with_its_dependants() -> None:
+def test_task_runs_without_one_that_was_left_out() -> None:
     class Skipped(VTask):
         LOOPLESS = True
 
@@ -330,6 +330,12 @@ def test_skipped_task_goes_with_its_dependants() -> None:
     class Service(VService):
         TASKS = [Needs, A]
 
+    with running(Service) as service:
+        assert [task.name for task in service.tasks] == ["Needs", "A"]
+        with pytest.raises(KeyError, match="no task 'Skipped'"):
+            service.requireTask("Skipped")
+
+    Needs.DEPS_OPTIONAL = False
     with running(Service) as service:
         assert [task.name for task in service.tasks] == ["A"]
 

@@ -7,6 +7,7 @@ import queue
 import select
 import threading
 from contextlib import suppress
+from time import monotonic
 from typing import Any, NamedTuple
 
 MAX_WAIT = 2**31 - 1
@@ -91,3 +92,60 @@ class Inbox:
 
     def __len__(self) -> int:
         return self._messages.qsize()
+
+
+class Bell:
+    """A descriptor to wait on; ringing it, or writing to `descriptor`, wakes who waits."""
+
+    def __init__(self) -> None:
+        self._reader, self.descriptor = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def ring(self) -> None:
+        """Wake who waits; from any thread."""
+        with suppress(BlockingIOError):  # full: it is awake anyway
+            os.write(self.descriptor, b"\0")
+
+    def wait(self, deadline: float | None) -> bool:
+        """Wait until it is rung; False if it is not by the deadline, by `time.monotonic`."""
+        poll = select.poll()
+        poll.register(self._reader, select.POLLIN)
+        wait = None if deadline is None else max(0.0, deadline - monotonic()) * 1000 + 1
+        if not poll.poll(wait if wait is None else min(wait, MAX_WAIT)):
+            return False
+        os.read(self._reader, 65536)
+        return True
+
+    def close(self) -> None:
+        """Close the descriptors."""
+        os.close(self._reader)
+        os.close(self.descriptor)
+
+
+class Bells:
+    """An event that rings bells when it is set. Safe for threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._bells: list[Bell] = []
+        self._is_set = False
+
+    def is_set(self) -> bool:
+        """Return whether it has been set."""
+        return self._is_set
+
+    def set(self) -> None:
+        """Set it, and ring the bells."""
+        with self._lock:
+            self._is_set = True
+            for bell in self._bells:
+                bell.ring()
+
+    def add(self, bell: Bell) -> None:
+        """Have a bell rung when it is set."""
+        with self._lock:
+            self._bells.append(bell)
+
+    def discard(self, bell: Bell) -> None:
+        """Ring a bell no more."""
+        with self._lock:
+            self._bells.remove(bell)

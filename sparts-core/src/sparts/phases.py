@@ -24,6 +24,7 @@ from sparts.errors import (
     text_of,
 )
 from sparts.inbox import Message
+from sparts.standard_streams import complain
 from sparts.states import ServiceStatus
 
 if TYPE_CHECKING:
@@ -139,6 +140,8 @@ class Phases:
         if isinstance(error, SystemExit):
             self._ending.leave(error)
             self._ending.error = error
+            if error.code is not None and not isinstance(error.code, int):
+                complain(text_of(error.code))  # as Python does
             return
         self._ending.fail(error)
         if not self._ending.refused:

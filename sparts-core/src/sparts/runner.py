@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import queue
 import sys
 import threading
 from contextlib import suppress
@@ -12,7 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, NoReturn
 
 from sparts.exit_timer import EXIT_DEADLINE, ExitTimer
-from sparts.inbox import Message
+from sparts.inbox import Bell, Bells, Message
 from sparts.lifecycle import GUARD_GRACE, Lifecycle
 from sparts.phases import EXIT_CLEAN, EXIT_FAILURE
 from sparts.signals import SignalHandlers
@@ -52,11 +53,13 @@ class ServiceThread(threading.Thread):
         self._guard = guard
         self._succeeded = False
         self._settled = threading.Event()
+        self._over = Bells()
 
     def run(self) -> None:
         """Be the body of the thread: run the service until it ends."""
         self.drive()
         self.service.inbox.close()
+        self._over.set()
 
     def drive(self) -> None:
         """Run instances, in the current thread, until one ends that is not to be restarted."""
@@ -100,12 +103,34 @@ class ServiceThread(threading.Thread):
     def join(self, timeout: float | None = None) -> None:
         """Wait until the service has ended, or ``timeout`` seconds; see `is_alive`.
 
+        In the main thread, SIGTERM and SIGINT stop the service meanwhile, unless the application
+        handles them or the service leaves them to it (``REGISTER_SIGNAL_HANDLERS``).
+
         Raises:
             SpartsError: it ended otherwise than in order.
         """
+        main = threading.current_thread() is threading.main_thread()
+        if main and self.is_alive() and self.service.REGISTER_SIGNAL_HANDLERS:
+            self._wait_with_signals(timeout)
+            timeout = None if self._over.is_set() else 0.0
         super().join(timeout)
         if not self.is_alive() and self.error is not None:
             raise self.error
+
+    def _wait_with_signals(self, timeout: float | None) -> None:
+        """Wait for the end, and hand the service the signals that would end this process."""
+        came: queue.SimpleQueue[signal.Signals] = queue.SimpleQueue()
+        bell = Bell()
+        self._over.add(bell)
+        try:
+            with SignalHandlers(came.put, bell.descriptor, stops=True):
+                deadline = None if timeout is None else monotonic() + timeout
+                while not self._over.is_set() and bell.wait(deadline):
+                    while not came.empty():
+                        self.service.inbox.put(Message("signal", None, came.get()))
+        finally:
+            self._over.discard(bell)
+            bell.close()
 
 
 def run_in_this_thread(service: VService, guard: bool) -> ServiceThread:

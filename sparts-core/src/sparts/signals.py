@@ -35,14 +35,22 @@ class SignalHandlers:
             which wakes who waits there.
         ours: whether all signals are the service's. If not, only SIGINT is, and that only where the
             application left it to Python, whose handler would raise in the midst of our work.
+        stops: only those that ask for a stop are, and only where the application handles them not.
     """
 
     def __init__(
-        self, put: Callable[[signal.Signals], None], wakeup: int, ours: bool = True
+        self,
+        put: Callable[[signal.Signals], None],
+        wakeup: int,
+        ours: bool = True,
+        stops: bool = False,
     ) -> None:
         left = signal.getsignal(signal.SIGINT) is signal.default_int_handler
         alone = (signal.SIGINT,) if left else ()
-        self.numbers = (*STOP, RELOAD, STACKS) if ours else alone
+        self.numbers: tuple[signal.Signals, ...] = (*STOP, RELOAD, STACKS) if ours else alone
+        if stops:
+            defaults = (signal.SIG_DFL, signal.default_int_handler)
+            self.numbers = tuple(each for each in STOP if signal.getsignal(each) in defaults)
         self._put = put
         self._wakeup = wakeup
         self._wakeup_before = -1

@@ -16,6 +16,7 @@ from sparts.errors import (
     log_error,
     message_of,
 )
+from sparts.established import Registry
 from sparts.states import TaskState
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ or ``alias=`` and any of these."""
 
 _T = TypeVar("_T", bound="VTask")
 
-registered: list[type[VTask]] = []
+registered: Registry = Registry()
 """The task classes that `VTask.register` added to every service of this process."""
 
 
@@ -184,6 +185,31 @@ class Tasks:
         """Add one more task, and what it depends on; before `create`."""
         self.task_classes = resolve_all([*self.task_classes, reference])
 
+    def register_all(self, references: Iterable[TaskReference]) -> None:
+        """Add several tasks, and what they depend on; before `create`."""
+        self.task_classes = resolve_all([*self.task_classes, *references])
+
+    def unregister(self, reference: TaskReference) -> None:
+        """Take a task class out; before `create`. KeyError if it is not here."""
+        found = self.require(_name_or_class(reference))
+        self.task_classes = [task for task in self.task_classes if task is not found]
+
+    def remove(self, task: VTask) -> None:
+        """Take a task out, after `create`; what was initialised is stopped all the same.
+
+        Call it in ``initService`` or ``initTask``. KeyError if it is not here.
+        """
+        del self._tasks[self.require(task.name).name]
+        if task not in self._initialised:
+            task.state = TaskState.SKIPPED
+            task.service.listeners.close(task.name)
+            task.left_out()
+
+    @property
+    def tasks(self) -> list[Any]:
+        """The tasks in start order: classes before `create`, instances after."""
+        return list(self)
+
     def __iter__(self) -> Iterator[Any]:
         return iter(self._by_name().values())
 
@@ -260,32 +286,40 @@ class Tasks:
             self._tasks[cls.__name__] = cls(service)
 
     def init(self, step: Step) -> None:
-        """Initialise every task in start order; whatever raises `SkipTask` goes, with its
-        dependants.
+        """Initialise every task in start order; whatever raises `SkipTask` is left out, with those
+        that depend on it and set ``DEPS_OPTIONAL`` to False.
 
         ``step(what, task)`` is called before each and may raise to end the start.
         """
+        reasons: dict[str, str] = {}
         for task in self:
+            if task.name not in self._tasks:  # removed meanwhile
+                continue
             step("initTask", task)
             task.state = TaskState.STARTING
-            missing = [n for n in type(task).dependencies() if self.get(_name_or_class(n)) is None]
             try:
-                if missing:
-                    name = getattr(missing[0], "__name__", missing[0])
-                    raise SkipTask(f"it depends on {name}, which was left out")
+                if not task.DEPS_OPTIONAL and (missing := self._missing(task)):
+                    why = reasons.get(missing)
+                    raise SkipTask(f"{missing}: {why}" if why else f"{missing} is not there")
                 _ = task.call_wrappers  # known before anything of the task can be called
                 task.service.hooks.call("sparts_task_init", task=task)
             except SkipTask as reason:
-                task.logger.info("%s is left out: %s", task.name, message_of(reason))
-                task.state = TaskState.SKIPPED
-                task.service.listeners.close(task.name)
-                del self._tasks[task.name]
-                task.left_out()
+                reasons[task.name] = message_of(reason)
+                task.logger.warning("%s left out: %s", task.name, reasons[task.name])
+                self.remove(task)
                 continue
             except BaseException as error:
                 task.failed, task.state = error, TaskState.DEAD
                 raise
             self._initialised.append(task)
+
+    def _missing(self, task: VTask) -> str:
+        """Return the name of a task that ``task`` depends on and that is not here, or ``""``."""
+        for need in type(task).dependencies():
+            wanted = _name_or_class(need)
+            if self.get(wanted) is None:
+                return wanted if isinstance(wanted, str) else wanted.__name__
+        return ""
 
     def start(self, step: Step) -> None:
         """Start every task in start order; ``step`` as in `init`."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from sparts import options, plugins, taskset
 from sparts.errors import SpartsError, UsageError, message_of, traceback_of
+from sparts.established import EstablishedService, add_own_arguments
 from sparts.health import Health
 from sparts.inbox import Inbox, Message
 from sparts.net.listeners import Listeners
@@ -43,7 +44,7 @@ PROCESS = "sparts.cli.daemon:Process"
 """What runs a service whose flags ask something of its process."""
 
 
-class VService(ServiceOptions, Health):
+class VService(ServiceOptions, Health, EstablishedService):
     """A long-running service: a process that runs tasks until it is told to stop.
 
     Name the tasks in ``TASKS`` and call `initFromCLI`.
@@ -134,7 +135,9 @@ class VService(ServiceOptions, Health):
         """
         parser = cls._makeArgumentParser()
         groups = hooks.collect("sparts_options_add", options.checked_group, service_class=cls)
-        options.add_options(parser, cls, [*cls.resolve_tasks(hooks), *groups])
+        tasks = cls.resolve_tasks(hooks)
+        options.add_options(parser, cls, [*tasks, *groups])
+        add_own_arguments(parser, [cls, *tasks])
         options.refuse_all_but_help(parser, hooks.broken)
         return parser
 
@@ -234,7 +237,7 @@ class VService(ServiceOptions, Health):
         """Start the service in a thread of its own, and return that thread once every task has
         started.
 
-        Signal handlers are left alone. Joining the thread waits for the service's end.
+        Joining the thread waits for the service's end; see `ServiceThread.join` for signals.
 
         Raises:
             SpartsError: the start failed.
@@ -249,6 +252,7 @@ class VService(ServiceOptions, Health):
 
         Whichever instance of the service lives stops: one that replaced this in a restart, too.
         """
+        self._stop_asked = True
         self.inbox.put(Message("stop"))
 
     def stop(self) -> None:
@@ -257,6 +261,7 @@ class VService(ServiceOptions, Health):
 
     def restart(self) -> None:
         """Ask for a stop and a new instance from the same options, and return at once."""
+        self._stop_asked = True
         self.inbox.put(Message("restart"))
 
     def join(self, timeout: float | None = None) -> bool:

@@ -13,6 +13,7 @@ from sparts import taskset
 from sparts.context import ExecuteContext
 from sparts.counters import counter
 from sparts.errors import SkipTask, TryLater, log_error
+from sparts.established import EstablishedTask
 from sparts.stacks import format_thread
 from sparts.states import TaskState
 from sparts.supervision import RestartPolicy, Supervisor
@@ -26,10 +27,21 @@ if TYPE_CHECKING:
     from sparts.taskset import TaskReference
     from sparts.vservice import VService
 
-__all__ = ["ExecuteContext", "RestartPolicy", "SkipTask", "Tasks", "TryLater", "VTask"]
+__all__ = [
+    "REGISTERED",
+    "ExecuteContext",
+    "RestartPolicy",
+    "SkipTask",
+    "Tasks",
+    "TryLater",
+    "VTask",
+]
+
+REGISTERED = taskset.registered
+"""The tasks of every service of this process; `VTask.register` adds to them."""
 
 
-class VTask:
+class VTask(EstablishedTask):
     """One unit of work of a service.
 
     A service makes an instance of each of its task classes, and calls, in its lifecycle thread and
@@ -47,6 +59,9 @@ class VTask:
     """True: the task has no threads of its own."""
     DEPS: ClassVar[Sequence[TaskReference]] = ()
     """The tasks that this one needs: they come along, start before it and stop after it."""
+    DEPS_OPTIONAL: ClassVar[bool] = True
+    """Whether this task runs also without a task of ``DEPS`` that raised `SkipTask`. Then
+    ``requireTask`` raises `KeyError`; False: this task is left out, too."""
     RESTART: ClassVar[str | RestartPolicy] = "never"
     """When a failed worker runs again: ``"never"``, ``"on-failure"``, ``"always"``, or a policy."""
     SERVICE_DEFAULTS: ClassVar[bool] = True
