@@ -1,0 +1,173 @@
+"""What is in a message: an item, its outcome, or why it is dead.
+
+| | item | outcome |
+|---|---|---|
+| ``type`` | ``sparts.item/1`` | ``sparts.outcome/1`` |
+| ``content_type`` | ``application/json`` | ``application/json`` |
+| body | the item | ``{"result": ...}`` or ``{"error": {"type": "...", "message": "..."}}`` |
+| ``message_id`` | unlike any other | |
+| ``reply_to`` | the queue for the outcome, if somebody waits for it | |
+| ``correlation_id`` | | the item's ``message_id`` |
+| ``delivery_mode`` | 2 (kept on disk) | 2 |
+| header ``x-sparts-attempt`` | which attempt is next; 1 if absent | |
+| header ``traceparent``, ``tracestate`` | the trace that the item belongs to (W3C) | |
+
+Of an item, only the body is necessary: whatever publishes JSON takes part.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import uuid
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+from sparts.errors import text_of
+from sparts.tasks.amqp.errors import ForeignError, RemoteError
+
+import amqp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sparts.context import ExecuteContext
+
+ITEM = "sparts.item/1"
+OUTCOME = "sparts.outcome/1"
+JSON = "application/json"
+ATTEMPT = "x-sparts-attempt"
+REASON, ERROR, FAILED_QUEUE, DIED_AT = (
+    "x-sparts-reason", "x-sparts-error", "x-sparts-queue", "x-sparts-died-at",
+)  # fmt: skip
+"""Headers of a dead letter: a word for why, the error's text, whence it came, when (ISO 8601)."""
+_KEPT = ("content_type", "content_encoding", "message_id", "reply_to", "type", "priority",
+         "correlation_id", "timestamp", "app_id")  # fmt: skip
+
+_process, _number = uuid.uuid4().hex, itertools.count(1)
+
+
+class Codec(NamedTuple):
+    """How items and results become bytes, and bytes become them."""
+
+    encode: Callable[[Any], bytes]
+    decode: Callable[[bytes], Any]
+    encode_result: Callable[[Any], bytes]
+    decode_result: Callable[[bytes], Any]
+    max_bytes: int
+
+
+def new_id() -> str:
+    """Return the id of a message, unlike that of any other."""
+    return f"{_process}-{next(_number)}"
+
+
+def item_message(
+    body: bytes, attempt: int = 1, reply_to: str | None = None, priority: int | None = None
+) -> amqp.Message:
+    """Return the message of an item."""
+    properties: dict[str, Any] = {
+        "content_type": JSON,
+        "delivery_mode": 2,
+        "message_id": new_id(),
+        "type": ITEM,
+    }
+    headers = _trace()
+    if attempt > 1:
+        headers[ATTEMPT] = attempt
+    if headers:
+        properties["application_headers"] = headers
+    if reply_to is not None:
+        properties["reply_to"] = reply_to
+    if priority:
+        properties["priority"] = priority
+    return amqp.Message(body, **properties)
+
+
+def _trace() -> dict[str, Any]:
+    """Return the headers of the present trace, if OpenTelemetry is in use."""
+    headers: dict[str, Any] = {}
+    propagate = sys.modules.get("opentelemetry.propagate")
+    if propagate is not None:
+        propagate.inject(headers)
+    return headers
+
+
+def again(message: amqp.Message, **headers: Any) -> amqp.Message:
+    """Return a message of the same content, with further headers, to be published anew."""
+    kept = {name: message.properties[name] for name in _KEPT if name in message.properties}
+    old = {
+        name: value for name, value in (message.headers or {}).items()
+        if not name.startswith("x-") or name.startswith("x-sparts-")
+    }  # fmt: skip
+    return amqp.Message(
+        message.body, delivery_mode=2, application_headers={**old, **headers}, **kept
+    )
+
+
+def check_item(message: amqp.Message, max_bytes: int) -> None:
+    """See that a message can be an item; `ForeignError` if not."""
+    properties = message.properties
+    kind = properties.get("type") or ITEM
+    if kind.startswith("sparts.") and kind != ITEM:
+        raise ForeignError(f"its type is {kind!r}, and only {ITEM!r} is known here")
+    content = properties.get("content_type") or JSON
+    if content.partition(";")[0].strip().lower() != JSON:
+        raise ForeignError(f"its content type is {content!r}, not {JSON!r}")
+    if len(message.body) > max_bytes:
+        raise ForeignError(f"it has {len(message.body)} bytes, and {max_bytes} are allowed")
+
+
+def deliveries(message: amqp.Message) -> int:
+    """How often a message was delivered before without being acknowledged."""
+    count = (message.headers or {}).get("x-delivery-count")
+    if isinstance(count, int):
+        return max(0, count)
+    return int(bool(message.delivery_info and message.delivery_info.get("redelivered")))
+
+
+def attempt_of(message: amqp.Message) -> int:
+    """Which attempt at its item a delivery is: those that ended a process count, too."""
+    said = (message.headers or {}).get(ATTEMPT, 1)
+    return (said if isinstance(said, int) and said > 0 else 1) + deliveries(message)
+
+
+def outcome_message(
+    codec: Codec, message: amqp.Message, result: Any, error: BaseException | None
+) -> amqp.Message:
+    """Return the message with an item's outcome, for who waits for it."""
+    body = b""
+    if error is None:
+        try:
+            body = b'{"result":' + codec.encode_result(result) + b"}"
+        except Exception as problem:
+            error = problem
+    if error is not None:
+        about = {"type": type(error).__name__, "message": text_of(error)}
+        if isinstance(error, RemoteError):
+            about = {"type": error.type, "message": error.text}
+        body = msgspec.json.encode({"error": about})
+    return amqp.Message(
+        body,
+        content_type=JSON,
+        delivery_mode=2,
+        type=OUTCOME,
+        message_id=new_id(),
+        correlation_id=message.properties.get("message_id") or "",
+    )
+
+
+def settle(context: ExecuteContext, body: bytes, decode: Callable[[bytes], Any]) -> None:
+    """End what waits for an outcome with what its message says."""
+    try:
+        outcome = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        if "error" in outcome:
+            about = msgspec.json.decode(outcome["error"], type=dict[str, str])
+            error = RemoteError(about.get("type", "Exception"), about.get("message", ""))
+            context.set_exception(error)
+            return
+        result = decode(bytes(outcome["result"]))
+    except (msgspec.MsgspecError, KeyError, ValueError) as problem:
+        context.set_exception(RemoteError("UndecodableOutcome", text_of(problem)))
+        return
+    context.set_result(result)

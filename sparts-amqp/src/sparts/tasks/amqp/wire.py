@@ -1,0 +1,277 @@
+"""One AMQP connection, read and written by one thread, and blocked by neither.
+
+py-amqp knows the protocol; the socket is ours. py-amqp's own transport waits in the middle of a
+frame, sends each frame by itself, and blocks while the broker does not read. `Wire` collects what
+is to be sent, and splits what it receives into frames.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import ssl
+from collections import deque
+from struct import Struct
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from sparts.tasks.amqp.errors import BrokenError
+
+import amqp
+from amqp import sasl, spec
+from amqp.exceptions import ChannelError, error_for_code
+from amqp.transport import AMQP_PROTOCOL_HEADER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sparts.tasks.amqp.addresses import Address
+
+_HEADER = Struct(">BHI")
+_FRAME_END = 206
+_CHUNK = 256 * 1024
+_BUSY = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+ANSWER_TIMEOUT = 30.0
+"""Seconds in which a broker must answer what it is asked."""
+
+
+class Plug:
+    """The socket of a `Wire`, and what is to be sent by it."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.connected = False
+        self.sock: Any = None
+        self.out = bytearray()
+
+    def connect(self) -> None:
+        """Connect, and agree on TLS; blocks as long as the address allows."""
+        at = self.address
+        if self.connected:
+            return
+        context = at.context() if at.tls else None
+        sock = socket.create_connection((at.host, at.port), at.connect_timeout)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if context is not None:
+                sock = context.wrap_socket(sock, server_hostname=at.server_name or at.host)
+            sock.setblocking(False)
+        except BaseException:
+            sock.close()
+            raise
+        self.sock = sock
+        self.connected = True
+        self.write(AMQP_PROTOCOL_HEADER)
+
+    def write(self, data: Any) -> None:
+        """Have bytes sent soon."""
+        self.out += data
+
+    def close(self) -> None:
+        """Close the socket, whatever is left to be sent."""
+        self.connected = False
+        if self.sock is not None:
+            self.sock.close()
+            self.sock = None
+
+
+class Channel(amqp.Channel):  # type: ignore[misc]
+    """A channel that stays closed when the broker has closed it."""
+
+    def consume(
+        self,
+        queue: str,
+        prefetch: int,
+        delivered: Callable[[amqp.Message], object],
+        cancelled: Callable[[str], object] | None = None,
+    ) -> str:
+        """Have messages delivered, at most ``prefetch`` (0: any number) that are not acknowledged.
+
+        A message may come before this returns the consumer's tag.
+        """
+        tag = f"{queue}.{self.channel_id}"
+        self.callbacks[tag] = delivered  # py-amqp would set it too late for the first
+        self.basic_qos(0, prefetch, False)
+        self.basic_consume(queue, tag, callback=delivered, on_cancel=cancelled)
+        return tag
+
+    def _on_close(self, reply_code: int, reply_text: str, class_id: int, method_id: int) -> None:
+        self.send_method(spec.Channel.CloseOk)
+        closing = self.is_closing
+        self.collect()
+        if not closing:
+            method = (class_id, method_id)
+            raise error_for_code(reply_code, reply_text, method, ChannelError)
+
+
+class Wire(amqp.Connection):  # type: ignore[misc]
+    """A connection to a broker. All of it is used in one thread.
+
+    Args:
+        address: the broker's.
+        wake: a descriptor that is readable when the thread has something else to do.
+        name: how the broker's lists show this connection.
+        on_blocked: called with True when the broker asks for no more publishes, and with False.
+    """
+
+    def __init__(
+        self, address: Address, wake: int, name: str, on_blocked: Callable[[bool], None]
+    ) -> None:
+        if address.user:
+            login: Any = (sasl.PLAIN(address.user, address.password),)
+        else:
+            login = (sasl.EXTERNAL(),)
+        super().__init__(
+            host=f"{address.host}:{address.port}",
+            authentication=login,
+            virtual_host=address.vhost,
+            client_properties={"connection_name": name, "product": "sparts-amqp"},
+            connect_timeout=address.connect_timeout,
+            heartbeat=max(1, round(address.heartbeat)),
+            on_blocked=lambda _: on_blocked(True),
+            on_unblocked=lambda: on_blocked(False),
+        )
+        self.address = address
+        self.failed: deque[tuple[Any, Exception]] = deque()
+        """Channels that the broker has closed, and why."""
+        self.answer_timeout = ANSWER_TIMEOUT
+        self._wake = wake
+        self._inbox = bytearray()
+        self._alone, self._both = select.poll(), select.poll()
+        self._both.register(wake, select.POLLIN)
+        self._heard = self._said = monotonic()
+
+    def Transport(self, *_: Any, **__: Any) -> Plug:  # noqa: N802 - py-amqp's name
+        """Return the socket; called by ``connect``."""
+        return Plug(self.address)
+
+    def open(self) -> None:
+        """Connect and log in.
+
+        Raises:
+            OSError: there is no broker that answers.
+            amqp.AMQPError: it does not let us in.
+        """
+        try:
+            self.connect()
+        except amqp.AMQPError:
+            self.collect()
+            raise
+
+    def new_channel(self) -> Channel:
+        """Open a channel on which the broker confirms what it has taken."""
+        channel = Channel(self, None, auto_decode=False)
+        channel.open()
+        channel.confirm_select()
+        return channel
+
+    @property
+    def unsent(self) -> int:
+        """How many bytes wait to be sent."""
+        return len(self.open_transport.out)
+
+    @property
+    def open_transport(self) -> Plug:
+        """The socket; `BrokenError` if it was closed."""
+        if self._transport is None:
+            raise BrokenError("the connection was closed")
+        return self._transport  # type: ignore[no-any-return]
+
+    def step(self, deadline: float) -> None:
+        """Send and receive; wait until there is something to do, or ``deadline``.
+
+        Raises:
+            OSError: the connection is lost; `BrokenError` if the broker is silent.
+        """
+        self._beat()
+        until = min(deadline, self._said + self.heartbeat / 2, self._heard + 2 * self.heartbeat)
+        self._turn(until, self._both)
+
+    def drain_events(self, timeout: float | None = None) -> None:
+        """Handle what comes, for py-amqp while it waits for an answer."""
+        until = monotonic() + (timeout or self.answer_timeout)
+        self._turn(until, self._alone)
+        if monotonic() >= until:
+            raise BrokenError("the broker did not answer in time")
+
+    def _beat(self) -> None:
+        now = monotonic()
+        if now >= self._heard + 2 * self.heartbeat:
+            raise BrokenError(f"the broker was silent for {2 * self.heartbeat} s")
+        if now >= self._said + self.heartbeat / 2 and not self.unsent:
+            self.send_heartbeat()
+
+    def _turn(self, until: float, poll: select.poll) -> None:
+        self.flush()
+        if self._dispatch():  # what came while an answer was waited for
+            return
+        wanted = select.POLLIN | (select.POLLOUT if self.unsent else 0)
+        sock = self.open_transport.sock
+        poll.register(sock, wanted)
+        for fd, event in poll.poll(max(0.0, until - monotonic()) * 1000):
+            if fd == self._wake:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(fd, 4096)
+            elif event & ~select.POLLOUT:
+                self._receive()
+        self._dispatch()
+        if self._transport is not None:  # else it was closed in order
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what can be sent at once."""
+        transport = self.open_transport
+        out = transport.out
+        while out:
+            try:
+                with memoryview(out) as view:
+                    sent = transport.sock.send(view[:_CHUNK])
+            except _BUSY:
+                return
+            del out[:sent]
+            self._said = monotonic()
+
+    def _receive(self) -> None:
+        sock, inbox = self.open_transport.sock, self._inbox
+        while True:
+            try:
+                data = sock.recv(_CHUNK)
+            except _BUSY:
+                return
+            if not data:
+                raise BrokenError("the broker has closed the connection")
+            inbox += data
+            self._heard = monotonic()
+            if not (isinstance(sock, ssl.SSLSocket) and sock.pending()):
+                return
+
+    def _dispatch(self) -> bool:
+        """Handle the frames that are whole; False: there is none."""
+        inbox, found = self._inbox, False
+        while len(inbox) >= 8:
+            kind, number, size = _HEADER.unpack_from(inbox)
+            end = 7 + size
+            if len(inbox) <= end:
+                break
+            if inbox[end] != _FRAME_END:
+                raise BrokenError("what the broker sends is no AMQP")
+            payload = bytes(memoryview(inbox)[7:end])
+            del inbox[: end + 1]
+            found = True
+            channel = self.channels.get(number)
+            try:
+                self.on_inbound_frame((kind, number, payload))
+            except ChannelError as error:
+                if not number or channel is None or channel._pending:  # somebody waits for it
+                    raise
+                self.failed.append((channel, error))
+        return found
+
+    def drop(self) -> None:
+        """Close the socket, without a word to the broker."""
+        for poll in (self._alone, self._both):
+            with contextlib.suppress(KeyError, ValueError, OSError, AttributeError):
+                poll.unregister(self._transport.sock)
+        self.collect()

@@ -1,0 +1,188 @@
+"""A RabbitMQ node of our own: own port, data folder, cookie and port mapper; never another's."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+SCRIPTS = Path("/usr/lib/rabbitmq/bin")
+"""Where Debian's package has the scripts that any user may run."""
+
+
+class Rabbit:
+    """One broker process, which can be killed and started again over the same data.
+
+    Args:
+        settings: lines for ``rabbitmq.conf``, beside the address.
+    """
+
+    def __init__(self, settings: str = "") -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="sparts-rabbit-"))
+        self.port, self.tls_port, self._dist_port, self._mapper_port = _free_ports(4)
+        self._settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
+        self._mapper: subprocess.Popen[bytes] | None = None
+        cookie = self.folder / ".erlang.cookie"
+        cookie.write_text(secrets.token_hex(16))
+        cookie.chmod(0o400)
+        (self.folder / "plugins").write_text("[].")
+
+    @property
+    def url(self) -> str:
+        """What clients are given."""
+        return f"amqp://guest:guest@127.0.0.1:{self.port}/"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What tells the scripts which node is meant."""
+        kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+        return {
+            **kept,
+            "HOME": str(self.folder),
+            "ERL_EPMD_PORT": str(self._mapper_port),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODENAME": f"sparts{self.port}@localhost",
+            "RABBITMQ_DIST_PORT": str(self._dist_port),
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+            "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq.conf"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(self.folder / "none.config"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "plugins"),
+            "RABBITMQ_MNESIA_BASE": str(self.folder / "data"),
+            "RABBITMQ_LOG_BASE": str(self.folder / "log"),
+            "RABBITMQ_PID_FILE": str(self.folder / "pid"),
+            # One scheduler and no busy waiting: the tests' machine has other work.
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none",
+        }
+
+    def start(self) -> None:
+        """Start the node, and return when it accepts connections."""
+        if self._mapper is None:
+            self._mapper = subprocess.Popen(
+                ["epmd", "-port", str(self._mapper_port), "-address", "127.0.0.1"],  # noqa: S607
+                stdin=subprocess.DEVNULL,
+                env=self.environment,
+            )
+        (self.folder / "rabbitmq.conf").write_text(
+            f"listeners.tcp.1 = 127.0.0.1:{self.port}\n"
+            "disk_free_limit.absolute = 1MB\n"
+            "vm_memory_high_watermark.absolute = 2GB\n"
+            f"log.file.level = warning\n{self._settings.format(rabbit=self)}\n"
+        )
+        with open(self.folder / "output", "ab") as output:
+            self._process = subprocess.Popen(
+                [SCRIPTS / "rabbitmq-server"],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=self.environment,
+                start_new_session=True,
+            )
+        for _ in range(1200):
+            if self._answers():
+                return
+            time.sleep(0.1)  # nothing tells of a port that somebody else opens
+        raise RuntimeError(f"The broker did not come up:\n{self.output()}")
+
+    def _answers(self) -> bool:
+        if self._process is None or self._process.poll() is not None:
+            raise RuntimeError(f"The broker has ended:\n{self.output()}")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+            return True
+        return False
+
+    def control(self, *words: str, check: bool = True) -> str:
+        """Run ``rabbitmqctl`` for this node, and return its output."""
+        done = subprocess.run(
+            [SCRIPTS / "rabbitmqctl", "--quiet", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=self.environment,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        if check and done.returncode:
+            raise RuntimeError(f"rabbitmqctl {' '.join(words)}: {done.stdout}\n{self.output()}")
+        return done.stdout
+
+    def evaluate(self, expression: str) -> str:
+        """Run an Erlang expression in the node."""
+        return self.control("eval", expression)
+
+    def output(self) -> str:
+        """What the node has printed and logged."""
+        logs = sorted((self.folder / "log").glob("*.log")) if self.folder.exists() else []
+        return "\n".join(
+            path.read_text(errors="replace")[-4000:] for path in (self.folder / "output", *logs)
+        )
+
+    def kill(self) -> None:
+        """End the node as a crash would."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def stop(self) -> None:
+        """End the node as an upgrade would."""
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(60)
+            except subprocess.TimeoutExpired:
+                print("rabbitmq did not end in 60 s", file=sys.stderr)
+            self.kill()
+
+    def close(self) -> None:
+        """End it all, and remove its data."""
+        self.kill()
+        if self._mapper is not None:
+            self._mapper.kill()
+            self._mapper.wait()
+            self._mapper = None
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> Rabbit:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _free_ports(number: int) -> list[int]:
+    """Return ports that were free a moment ago, all different."""
+    with contextlib.ExitStack() as stack:
+        found = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for sock in found:
+            sock.bind(("127.0.0.1", 0))
+        return [sock.getsockname()[1] for sock in found]
+
+
+@contextlib.contextmanager
+def running_rabbit(settings: str = "") -> Iterator[Rabbit]:
+    """Run a node for as long as the block lasts."""
+    with Rabbit(settings) as rabbit:
+        yield rabbit

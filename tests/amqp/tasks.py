@@ -1,0 +1,99 @@
+"""Queue tasks of these tests, and services that have them."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from sparts.tasks.amqp.queue import AMQPQueueTask, AsyncAMQPQueueTask, ExecuteContext
+from sparts.testing.waiting import wait_ready
+from sparts.vservice import VService
+from sparts.vtask import VTask
+
+SOON = 30.0
+"""Seconds after which something that should happen soon is taken never to happen."""
+
+
+def until(come: Callable[[], object], what: str, timeout: float = SOON) -> None:
+    """Look again and again: a broker tells nobody of what is in its queues."""
+    deadline = time.monotonic() + timeout
+    while not come():
+        assert time.monotonic() < deadline, f"Waited {timeout:g} s for {what}"
+        time.sleep(0.01)
+
+
+class Echo(AMQPQueueTask):
+    """Hands out each item, and returns it."""
+
+    WORKERS = 2
+
+    def __init__(self, service: VService) -> None:
+        super().__init__(service)
+        self.seen: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def execute(self, item: Any, context: ExecuteContext) -> Any:
+        """Do it."""
+        self.seen.put((item, context.attempt))
+        return item
+
+
+class Gated(Echo):
+    """Works on an item until the test opens the gate."""
+
+    WORKERS = 1
+
+    def __init__(self, service: VService) -> None:
+        super().__init__(service)
+        self.gate = threading.Event()
+
+    def execute(self, item: Any, context: ExecuteContext) -> Any:
+        """Do it."""
+        super().execute(item, context)
+        assert self.gate.wait(SOON)
+        return item
+
+
+class AsyncEcho(AsyncAMQPQueueTask):
+    """Hands out each item, and returns it."""
+
+    WORKERS = 2
+
+    def __init__(self, service: VService) -> None:
+        super().__init__(service)
+        self.seen: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    async def execute(self, item: Any, context: ExecuteContext) -> Any:
+        """Do it."""
+        self.seen.put((item, context.attempt))
+        return item
+
+
+@contextlib.contextmanager
+def serving(task: type[VTask], *words: str) -> Iterator[Any]:
+    """Run a service of one task, and give the task."""
+
+    class Service(VService):
+        TASKS = [task]
+
+    service = Service.from_args(["--level", "DEBUG", *words])
+    thread = service.startBG()
+    try:
+        yield service.requireTask(task)
+    finally:
+        service.shutdown()
+        thread.join(SOON)
+        assert not thread.is_alive(), "the service did not stop"
+
+
+@contextlib.contextmanager
+def working(task: type[AMQPQueueTask], url: str, name: str, *words: str) -> Iterator[Any]:
+    """Run a service whose task works on a queue of a broker."""
+    kind: Any = type(task.__name__, (task,), {"QUEUE": name, "__module__": task.__module__})
+    prefix = kind.option_prefix()
+    with serving(kind, f"--{prefix}-broker", url, *words) as started:
+        wait_ready(started.service)
+        yield started
