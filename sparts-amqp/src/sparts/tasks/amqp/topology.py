@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 LONGEST_WAIT = 2**32 - 1
 """Milliseconds that the broker can hold an item back: 49 days."""
+LOOKS = 1_000_000
+"""How often dead letters may be looked at; RabbitMQ 4 would drop them after 20 looks."""
 _STEPS = 4
 """Delay queues for each doubling of the time."""
 
@@ -61,7 +63,8 @@ class QueueLayout:
 
     def declare(self, channel: Channel) -> None:
         """Declare the queue, and that of what was given up."""
-        declare(channel, self.dead, {"x-queue-type": "quorum", "x-overflow": "reject-publish"})
+        kept = {"x-queue-type": "quorum", "x-overflow": "reject-publish"}
+        declare(channel, self.dead, {**kept, "x-delivery-limit": LOOKS})
         arguments: dict[str, Any] = {
             "x-dead-letter-exchange": "",
             "x-dead-letter-routing-key": self.dead,

@@ -1,0 +1,106 @@
+"""What is given up: where it goes, and `sparts amqp dead`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import amqp
+import pytest
+from sparts.errors import StartError, UsageError
+from sparts.tasks.amqp.dead import main
+from sparts.tasks.amqp.queue import ExecuteContext
+
+from tests.amqp.rabbit import Rabbit
+from tests.amqp.tasks import SOON, Echo, until, working
+
+
+class Picky(Echo):
+    ON_ERROR = "log"
+    MAX_BYTES = 1000
+
+    def execute(self, item: Any, context: ExecuteContext) -> Any:
+        super().execute(item, context)
+        if item == "bad":
+            raise LookupError("no such\nperson")
+        return item
+
+
+@pytest.fixture
+def broker(rabbit: Rabbit, monkeypatch: pytest.MonkeyPatch) -> Rabbit:
+    """Give the broker that the command uses."""
+    monkeypatch.setenv("SPARTS_AMQP_BROKER", rabbit.url)
+    return rabbit
+
+
+def test_dead_items_are_listed_shown_requeued_and_dropped(
+    broker: Rabbit, queue_name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def dead(*words: str) -> str:
+        assert main(["dead", queue_name, *words]) == 0
+        return capsys.readouterr().out
+
+    with working(Picky, broker.url, queue_name) as task:
+        assert task.submit("good").result(SOON) == "good"
+        for _ in range(3):
+            assert task.submit("bad").exception(SOON) is not None
+        until(lambda: len(dead().splitlines()) == 4, "three dead items")
+        listed = dead().splitlines()
+        assert "LookupError: no such\\nperson" in listed[0]
+        assert '"bad"' in listed[0]
+        ids = [line.split()[0] for line in listed[:3]]
+        assert "x-sparts-reason: error" in dead("--show", ids[1])
+        assert "1 item dropped" in dead("--drop", ids[0])
+        assert [line.split()[0] for line in dead().splitlines()[:-1]] == ids[1:]
+        while not task.seen.empty():
+            task.seen.get()
+        assert "1 item requeued" in dead("--requeue", ids[1])
+        assert task.seen.get(timeout=SOON) == ("bad", 1)
+    assert "2 items dropped" in dead("--drop", "all")
+    assert dead() == f"0 items in {queue_name}.dead\n"
+
+
+def test_wrong_queue_and_absent_broker_are_errors(
+    broker: Rabbit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UsageError, match="no queue nothing"):
+        main(["dead", "nothing"])
+    with pytest.raises(UsageError, match="URL must be"):
+        main(["dead", "nothing", "--broker", "http://x"])
+    with pytest.raises(StartError, match="No connection"):
+        main(["dead", "nothing", "--broker", "amqp://127.0.0.1:1/"])
+
+
+@pytest.mark.parametrize(
+    ("body", "properties", "reason"),
+    [
+        (b"not json", {}, "JSON"),
+        (b'"x"', {"content_type": "application/x-pickle"}, "application/x-pickle"),
+        (b'"x"', {"type": "sparts.item/9"}, "sparts.item/9"),
+        (json.dumps("x" * 2000).encode(), {}, "2002 bytes"),
+    ],
+    ids=["body", "content type", "version", "size"],
+)
+def test_foreign_messages_go_to_the_dead_queue(
+    broker: Rabbit,
+    queue_name: str,
+    capsys: pytest.CaptureFixture[str],
+    body: bytes,
+    properties: dict[str, str],
+    reason: str,
+) -> None:
+    with working(Picky, broker.url, queue_name) as task:
+        publish(broker, queue_name, body, **properties)
+        publish(broker, queue_name, b'"plain"')
+        assert task.seen.get(timeout=SOON) == ("plain", 1)
+        until(lambda: task.n_dead_letters() == 1, "the dead letter")
+    main(["dead", queue_name])
+    shown = capsys.readouterr().out
+    assert reason in shown
+    assert "undecodable" in shown
+
+
+def publish(rabbit: Rabbit, queue: str, body: bytes, **properties: Any) -> None:
+    """Publish as another program would."""
+    with amqp.Connection(f"127.0.0.1:{rabbit.port}", confirm_publish=True) as connection:
+        connection.channel().basic_publish(amqp.Message(body, **properties), "", queue)
