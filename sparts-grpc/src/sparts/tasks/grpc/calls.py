@@ -305,7 +305,8 @@ class Call:
         self.connection.send_headers(self.stream, trailers, last=True)
         if not self._ended:
             self.connection.reset(self.stream)
-        self._end(code)
+        self._end(code)  # first: who has the answer finds the call counted
+        self.connection.flush_soon()
 
     def expire(
         self,

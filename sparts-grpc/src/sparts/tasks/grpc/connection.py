@@ -14,6 +14,7 @@ import h2.exceptions
 import h2.settings
 import hyperframe.frame
 from sparts.tasks.grpc import serving
+from sparts.tasks.grpc.budget import Budget
 from sparts.tasks.grpc.calls import Call
 from sparts.tasks.grpc.context import Peer
 from sparts.tasks.grpc.wire import MessageError
@@ -29,12 +30,13 @@ FRESH = 0.25
 """Seconds; a client that connected less long ago, and has called nothing, is about to call."""
 ACKNOWLEDGE = 2.0
 """Seconds that a client has to acknowledge a GOAWAY; one that does not is closed if it is idle."""
+ACKNOWLEDGEMENTS = 2
+"""How many pings are answered before no call can be on its way: grpcio's client sends the answer to
+the first before the calls that it had begun."""
 _FLUSH = 65536
 _WINDOW = 1 << 20
 _CONNECTION_WINDOW = 4 << 20
 _LAST = 2**31 - 1
-_BUDGET = 1000.0
-_BUDGET_EACH_SECOND = 50.0
 _CONFIG = h2.config.H2Configuration(
     client_side=False,
     header_encoding=None,
@@ -68,7 +70,8 @@ class Connection(asyncio.Protocol):
         self._called = False
         self._draining = self._leaving = self._acknowledged = self._ending = False
         self._timer: asyncio.TimerHandle | None = None
-        self._budget, self._budget_at = _BUDGET, self._began
+        self._acknowledgements = 0
+        self._budget = Budget(self._began)
 
     # -- the protocol ------------------------------------------------------------------------------
 
@@ -206,9 +209,12 @@ class Connection(asyncio.Protocol):
         self._spend(0.1)
 
     def _ping_acknowledged(self, _: Any) -> None:
-        if self._leaving:
-            self._acknowledged = True
-            self._close_if_idle()
+        if self._leaving and not self._acknowledged:
+            self._acknowledgements += 1
+            if self._acknowledgements == ACKNOWLEDGEMENTS:
+                self._assume_acknowledged()
+            else:
+                self._h2.ping(b"and more")
 
     def _terminated(self, _: Any) -> None:
         self.close()
@@ -231,29 +237,30 @@ class Connection(asyncio.Protocol):
 
         Answered calls and time earn it again.
         """
-        self._budget -= amount
-        if self._budget < 0:
-            now = self.server.loop.time()
-            earned = (now - self._budget_at) * _BUDGET_EACH_SECOND
-            self._budget = min(_BUDGET, self._budget + earned)
-            self._budget_at = now
-            if self._budget < 0:
-                self.server.broken(self, "too many resets, settings, pings or empty frames")
-                self._h2.close_connection(h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
-                self.close()
+        if self._budget.spend(amount, self.server.loop.time()):
+            self.server.broken(self, "too many resets, settings, pings or empty frames")
+            self._h2.close_connection(h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
+            self.close()
 
     # -- what calls do -----------------------------------------------------------------------------
 
     def send_headers(
         self, stream: int, headers: list[tuple[bytes, bytes]], last: bool = False
     ) -> None:
-        """Send headers; nothing happens on a connection that is broken."""
+        """Send headers; nothing happens on a connection that is broken.
+
+        Args:
+            stream: of the call.
+            headers: in order.
+            last: they end the call. They are sent by `flush_soon`.
+        """
         if not self._closed:
             try:
                 self._h2.send_headers(stream, headers, end_stream=last)
             except h2.exceptions.ProtocolError:  # the client has reset it in the same breath
                 return
-            self._flush_soon()
+            if not last:
+                self.flush_soon()
 
     def send_data(self, stream: int, data: bytes) -> int:
         """Send as much as the client takes now; return how many bytes it was."""
@@ -273,7 +280,7 @@ class Connection(asyncio.Protocol):
                     self._flush()
         except h2.exceptions.ProtocolError:
             return sent
-        self._flush_soon()
+        self.flush_soon()
         return sent
 
     async def writable(self) -> None:
@@ -297,10 +304,10 @@ class Connection(asyncio.Protocol):
                 self._h2.increment_flow_control_window(size, stream)
             except h2.exceptions.ProtocolError:
                 return
-            self._flush_soon()
+            self.flush_soon()
 
     def reset(self, stream: int) -> None:
-        """Take nothing further from a stream, to which the status was sent."""
+        """Take nothing further from a stream, to which the status is sent."""
         self._reset(stream, h2.errors.ErrorCodes.NO_ERROR)
 
     def _reset(self, stream: int, code: h2.errors.ErrorCodes) -> None:
@@ -309,20 +316,19 @@ class Connection(asyncio.Protocol):
                 self._h2.reset_stream(stream, code)
             except h2.exceptions.ProtocolError:
                 return
-            self._flush_soon()
 
     def call_ended(self, call: Call) -> None:
         """Forget a call."""
         self.calls.pop(call.stream, None)
         if not call.cancelled:
-            self._budget = min(_BUDGET, self._budget + 1.0)
+            self._budget.earn()
         self._wake()  # it may wait to send
         if self._leaving:
             self._close_if_idle()
         elif self._draining and not self.calls:
             self.drain()
 
-    def _flush_soon(self) -> None:
+    def flush_soon(self) -> None:
         """Send what there is: at once, or with what other calls will have sent in this turn."""
         if self._reading or self._flushing:
             return
