@@ -197,12 +197,20 @@ class LoopTask(VTask):
 class LoopBoundTask(VTask):
     """Lives on the loop of a `LoopTask`, which it names in ``LOOP`` and so depends on.
 
-    It has no thread. Override `start_in_loop` and `stop_in_loop`, plain or ``async``.
+    Override `start_in_loop` and `stop_in_loop`, plain or ``async``. It has no thread, unless its
+    class has a ``_runloop``: then ``workers`` threads run that from the end of the start on.
     """
 
     LOOPLESS = True
     LOOP: ClassVar[TaskReference]
     """The loop task that this task lives on: its class or a name."""
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        own = cls.__mro__[: cls.__mro__.index(LoopBoundTask)]
+        names = {name for base in own for name in vars(base)}
+        if "_runloop" in names and "LOOPLESS" not in names:
+            cls.LOOPLESS = False
 
     _begun = False  # used in the loop's thread, or while the loop does not run
     _starting: Future[Any] | None = None
@@ -241,7 +249,7 @@ class LoopBoundTask(VTask):
 
     def start(self) -> None:
         """Run `start_in_loop` in the loop, and return when it has ended; cancel it if the service
-        shall stop meanwhile.
+        shall stop meanwhile. Then start the worker threads, if there is a ``_runloop``.
         """
         self._starting = self.loop_task.call(self._begin_in_loop)
         if self._start_given_up:
@@ -251,6 +259,8 @@ class LoopBoundTask(VTask):
         except CancelledError:
             if not self._start_given_up:
                 raise
+        else:
+            VTask.start(self)  # not what a second base class does, too
 
     def give_up_start(self) -> None:
         """Cancel a `start_in_loop` that has not ended."""
@@ -277,12 +287,14 @@ class LoopBoundTask(VTask):
         return self.stop_in_loop() if self._begun else None
 
     def join(self) -> None:
-        """Wait for the end of `stop_in_loop`."""
-        if self._stopped is not None:
-            try:
+        """Wait for the end of `stop_in_loop`, and of the worker threads."""
+        try:
+            if self._stopped is not None:
                 self._stopped.result()
-            except LoopStoppedError:
-                self._stopped = None
+        except LoopStoppedError:
+            self._stopped = None
+        finally:
+            VTask.join(self)
 
     def on_dependency_restarted(self, task: VTask) -> None:
         """Start anew in the loop that runs again."""

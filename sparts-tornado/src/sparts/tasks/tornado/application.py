@@ -6,6 +6,7 @@ import sys
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from sparts.errors import log_error
 from sparts.logs import log_fields
 from sparts.net.metering import LOST, valid_or_new_id
 from sparts.tasks.tornado import calls
@@ -87,6 +88,10 @@ class CountedApplication(Application):
         self._ended(request, status)
         if "log_function" in self.settings:
             self.settings["log_function"](handler)
+        try:
+            self.task.tornadoRequestLog(handler)
+        except Exception:
+            log_error(self.task.logger, "%s.tornadoRequestLog failed", self.task.name)
 
     def refused(self, request: Any, status: int) -> None:
         """Count and log a request that got its answer from no handler."""

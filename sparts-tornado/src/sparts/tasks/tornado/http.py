@@ -140,6 +140,13 @@ class TornadoHTTPTask(Metered, ConnectionLimit, Listening, TornadoTask):
         """Return the routes: what `tornado.web.Application` takes. Called once, in `initTask`."""
         return [("/", HelloWorldHandler)]
 
+    def tornadoRequestLog(self, handler: RequestHandler) -> None:  # noqa: N802
+        """Learn of a response; called in the loop when it is finished, for each that has a handler.
+
+        The response was counted and logged before. The default does nothing. An exception is
+        logged.
+        """
+
     def initTask(self) -> None:  # noqa: N802
         """Make the application."""
         super().initTask()
