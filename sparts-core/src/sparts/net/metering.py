@@ -200,8 +200,8 @@ class Meter:
 
     def logs(self, outcome: int) -> bool:
         """Return whether a request that ended so is to be logged."""
-        level = self._levels[outcome]
-        return level >= self._task.access_level and self._task.access_logger.isEnabledFor(level)
+        task, level = self._task, self._levels[outcome]
+        return level >= task.access_level and task.access_logger.isEnabledFor(level)
 
     def log(
         self,

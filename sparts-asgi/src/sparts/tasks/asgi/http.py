@@ -75,8 +75,8 @@ class Connection(HttpToolsProtocol, Timed):
         self.access_log = False
         self.phase, self.since = FRESH, 0.0
         self.current: Any = None  # the cycle that is under way
-        self._begin = shared.meter.begin
-        self._end = shared.meter.end
+        self._meter, self._begin, self._end = shared.meter, shared.meter.begin, shared.meter.end
+        self._max_body, self._max_headers = shared.limits.max_body, shared.limits.max_headers
         self._received = 0  # bytes of the body
         self._head = 0  # bytes of a head that is not complete
         self._refusal: tuple[int, str] | None = None
@@ -103,8 +103,8 @@ class Connection(HttpToolsProtocol, Timed):
         elif self._refusal is None:
             if self.phase == IDLE:
                 self.phase, self.since = HEAD, perf_counter()
-            if self._head > self.shared.limits.max_headers:
-                self.refuse(431, f"The headers are longer than {self.shared.limits.max_headers}.")
+            if self._head > self._max_headers:
+                self.refuse(431, f"The headers are longer than {self._max_headers} bytes.")
 
     def connection_lost(self, error: Exception | None) -> None:
         """Count a request whose client has gone before the response was complete."""
@@ -125,15 +125,14 @@ class Connection(HttpToolsProtocol, Timed):
         """Begin with a request, unless it announces too much."""
         if self._refusal is not None:
             return
-        limits = self.shared.limits
         self._received = 0
-        if self._head > limits.max_headers and self._too_long(limits.max_headers):
-            self.refuse(431, f"The headers are longer than {limits.max_headers} bytes.")
+        if self._head > self._max_headers and self._too_long(self._max_headers):
+            self.refuse(431, f"The headers are longer than {self._max_headers} bytes.")
             return
         if self.parser.get_method() != b"GET":
             for name, value in self.headers:
-                if name == b"content-length" and int(value[:20]) > limits.max_body:
-                    self.refuse(413, f"The body is longer than {limits.max_body} bytes.")
+                if name == b"content-length" and int(value[:20]) > self._max_body:
+                    self.refuse(413, f"The body is longer than {self._max_body} bytes.")
                     return
         if self.phase != BUSY:
             self.phase, self.since = BUSY, perf_counter()
@@ -147,8 +146,8 @@ class Connection(HttpToolsProtocol, Timed):
         if self._refusal is not None:
             return
         self._received += len(body)
-        if self._received > self.shared.limits.max_body:
-            self.refuse(413, f"The body is longer than {self.shared.limits.max_body} bytes.")
+        if self._received > self._max_body:
+            self.refuse(413, f"The body is longer than {self._max_body} bytes.")
         else:
             super().on_body(body)
 
@@ -194,7 +193,7 @@ class Connection(HttpToolsProtocol, Timed):
     def _ended(self, cycle: Any, outcome: int, status: int) -> float:
         now = self._end(outcome, cycle.began)
         cycle.ended = True
-        if self.shared.meter.logs(outcome):
+        if self._meter.logs(outcome):
             self.shared.log(outcome, status, cycle.scope, now - cycle.began, cycle.fields)
         return now
 

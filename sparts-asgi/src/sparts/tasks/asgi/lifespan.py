@@ -43,9 +43,10 @@ class Lifespan:
         except BaseException:
             await self._end()
             raise
+        failed = self._error() is not None
         if answer == "startup.complete":
             self._supported = True
-        elif answer or (self._asked and self._error() is not None):
+        elif answer or (self._asked and failed):
             await asyncio.wait([self._running], timeout=1.0)  # it may raise, too
             raise StartError(self._why(answer)) from self._error()
 
