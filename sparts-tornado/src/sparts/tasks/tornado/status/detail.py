@@ -1,7 +1,8 @@
 """What is shown of one task: its kind, what may be done to it, and panels for its type.
 
-A panel is a title and data: a table (a list of dicts), facts (a dict) or a text. Plugins add theirs
-by the hook ``sparts_status_panels``.
+A panel is a title and data: a table (a list of dicts), facts (a dict) or a text. A task type has
+panels of its own where it has a method ``status_panels``, which returns a list of such dicts;
+plugins add theirs to any task by the hook ``sparts_status_panels``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import time
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from sparts.counters import metrics_of
 from sparts.errors import describe, text_of
 from sparts.loops import LoopTask
 from sparts.masking import masked
@@ -96,6 +98,7 @@ def panels_of(status: StatusHTTPTask, task: VTask) -> list[dict[str, Any]]:
         (isinstance(task, EventTask), _runs),
         (isinstance(task, LoopTask), _loop),
         (hasattr(task, "bound_addrs"), _server),
+        (True, _calls),
     ):
         if matches:
             try:
@@ -103,6 +106,9 @@ def panels_of(status: StatusHTTPTask, task: VTask) -> list[dict[str, Any]]:
             except Exception as error:  # of a task's own method
                 found.append({"title": "Not available", "data": masked(describe(error))})
     try:
+        for panel in getattr(task, "status_panels", tuple)():
+            title, data = panel["title"], panel["data"]
+            found.append({"title": text_of(title), "data": masked(_plain(data))})
         items = status.service.hooks.collect("sparts_status_panels", task=task)
         return found + [
             {"title": text_of(title), "data": masked(_plain(data))} for title, data in _pairs(items)
@@ -205,6 +211,17 @@ def _loop(status: StatusHTTPTask, task: Any) -> list[dict[str, Any]]:
     if hasattr(task, "n_slow_callbacks"):
         facts["Slow callbacks"] = str(int(task.n_slow_callbacks()))
     return [{"title": "Event loop", "data": facts}]
+
+
+def _calls(status: StatusHTTPTask, task: VTask) -> list[dict[str, Any]]:
+    """The calls by method, of a task that counts them: gRPC, RPC, thrift."""
+    rows: list[dict[str, Any]] = [
+        {**{label.title(): text for label, text in each.labels.items()}, "Count": int(each.value)}
+        for each in metrics_of(task)
+        if each.kind == "counter" and "method" in each.labels
+    ]
+    rows.sort(key=lambda row: -row["Count"])
+    return [{"title": "Calls by method", "data": rows[:WAITING]}] if rows else []
 
 
 def _server(status: StatusHTTPTask, task: Any) -> list[dict[str, Any]]:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from sparts.errors import describe
 
-from tornado.simple_httpclient import SimpleAsyncHTTPClient
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 TIMEOUT = 3.0
 """Seconds that an instance has to answer."""
@@ -22,6 +22,8 @@ _COPIED = ("name", "version", "pid", "status", "status_details", "ready", "uptim
 
 async def ask_peers(urls: Iterable[str]) -> list[dict[str, Any]]:
     """Return a summary of the instance at each URL, or why there is none; in the loop's thread."""
+    from tornado.simple_httpclient import SimpleAsyncHTTPClient  # needed only then
+
     client = SimpleAsyncHTTPClient(force_instance=True, max_body_size=LARGEST)
     try:
         return list(await asyncio.gather(*(_ask(client, url) for url in urls)))
