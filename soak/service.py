@@ -10,6 +10,7 @@ from sparts.taskset import TaskReference
 from sparts.vservice import VService
 
 from soak.jobs import JOBS
+from soak.on_asgi import Asgi, Wsgi
 from soak.on_dbus import Bus
 from soak.on_thrift import SoakHandler, Thrift, ThriftOverHTTP
 from soak.on_twisted import Lines, Ticks
@@ -29,6 +30,7 @@ class Soaked(VService):
     TASKS: ClassVar[list[TaskReference]] = [
         *(Status, *JOBS, *GLIB),
         *(Web, SoakHandler, FB303HandlerTask, Thrift, ThriftOverHTTP, Lines, Ticks, Bus),
+        *(Asgi, Wsgi),
     ]
 
 
