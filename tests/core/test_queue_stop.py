@@ -239,17 +239,12 @@ def test_on_dropped_that_fails_is_told_and_futures_end_all_the_same() -> None:
 
 
 def test_queue_of_a_service_whose_start_fails_is_handed_over() -> None:
-    class Fails(Echo):
-        DEPS = (Gated,)
-
-        def start(self) -> None:
-            raise RuntimeError("no start")
-
     class Unstarted(Gated):
         def start(self) -> None:
             self.queue.put("early")
+            raise RuntimeError("no start")
 
-    service = make_service(Unstarted, type("Fails", (Fails,), {"DEPS": (Unstarted,)}))
+    service = make_service(Unstarted)
     with pytest.raises(Exception, match="no start"):
         service.startBG()
     assert service.requireTask(Unstarted).dropped == ["early"]

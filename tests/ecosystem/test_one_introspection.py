@@ -199,7 +199,8 @@ def test_every_transport_tells_the_same_under_load(
             assert counters[name].keys() <= after["counters"].keys(), name
             assert ask("getName") == before["name"] == "Everything", name
             assert ask("getVersion") == before["version"] == "3.1", name
-            assert ask("getStatus") == NUMBERS[before["status"]], name
+            number, word = NUMBERS[before["status"]], before["status"]
+            assert ask("getStatus") == (word if name == "D-Bus" else number), name
             assert ask("getStatusDetails") == before["status_details"] == "", name
             assert ask("aliveSince") == int(before["start_time"]), name
             assert ask("getExportedValues") == before["exported_values"], name
@@ -217,8 +218,9 @@ def test_every_transport_tells_of_a_warning(transports: Transports) -> None:
     for told in described:
         assert (told["status"], told["status_details"]) == ("WARNING", "the disk is nearly full")
         assert told["warnings"] == {str(number): "the disk is nearly full"}
+    assert transports.fb303("getStatus") == NUMBERS["WARNING"]
+    assert transports.dbus("getStatus", "fb303") == "WARNING"
     for ask in (transports.fb303, lambda name: transports.dbus(name, "fb303")):
-        assert ask("getStatus") == NUMBERS["WARNING"]
         assert ask("getStatusDetails") == "the disk is nearly full"
 
 
@@ -236,7 +238,7 @@ def test_every_transport_tells_of_the_stop_while_it_lasts(
         assert ("Blocks", "STOPPING") in [task[:2] for task in states(told)]
         assert ("Web", "ALIVE") in [task[:2] for task in states(told)]
     assert transports.fb303("getStatus") == NUMBERS["STOPPING"]
-    assert transports.dbus("getStatus", "fb303") == NUMBERS["STOPPING"]
+    assert transports.dbus("getStatus", "fb303") == "STOPPING"
     assert transports.status_endpoint("/readyz")[0] == 503
     assert transports.status_endpoint("/livez")[0] == 200
     for client in load:

@@ -154,6 +154,24 @@ def test_a_client_that_does_not_read_is_cut_off_before_the_deadline() -> None:
     assert "WARNING:Service.Flood:1 connections were cut off: they took too long" in log.items
 
 
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_endpoint_is_served_although_super_is_not_called(kind: str) -> None:
+    class Plain(EchoTask):
+        def start_in_loop(self) -> None:
+            self.own = True
+
+    class Async(EchoTask):
+        async def start_in_loop(self) -> None:
+            self.own = True
+
+    with running(service_of({"plain": Plain, "async": Async}[kind])) as service:
+        task: Any = service.tasks[-1]
+        assert task.own
+        with socket.create_connection(task.bound_addrs[0], WAIT) as connection:
+            connection.sendall(b"x")
+            assert connection.recv(1) == b"x"
+
+
 @pytest.mark.parametrize("task", [EchoTask])
 def test_a_task_with_an_endpoint_does_what_every_task_must(task: Any) -> None:
     check_task(task)

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts import taskset
+from sparts.base_work import keep_base_work
 from sparts.context import ExecuteContext
 from sparts.counters import counter
 from sparts.errors import SkipTask, TryLater, log_error
@@ -78,6 +79,10 @@ class VTask(EstablishedTask):
 
     n_failures = counter(help="Failures of this task's workers.")
     n_restarts = counter(help="Restarts of this task's workers after a failure.")
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        keep_base_work(cls)
 
     def __init__(self, service: VService) -> None:
         """Make the task for a service; called by the service. Do the work in `initTask`."""

@@ -14,6 +14,7 @@ import logging
 import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sparts.base_work import marked_methods
 from sparts.errors import UsageError, describe
 from sparts.options import HelpFormatter, add_options, declared_options
 from sparts.testing.leftovers import Leftovers
@@ -33,7 +34,8 @@ def check_task(task: type[VTask], *argv: str, cycles: int = 20, deadline: float 
     """Check that a task type is declared well, and starts and stops well in any order.
 
     It has a name, a docstring and options with help of its own. It stops before it was started,
-    right after its start and while others fail; it is told to reload and restarted; and after
+    right after its start and while others fail; it is told to reload and restarted; it works when a
+    subclass overrides a method marked by `sparts.base_work` and does nothing there; and after
     ``cycles`` starts and stops nothing is left: threads, descriptors, unfinished coroutines.
 
     Args:
@@ -63,7 +65,7 @@ def find_problems(
     problems = [*_find_in_declaration(task)]
     if found := list(trial.warm_up()):
         return problems + found  # the others would say the same again and again
-    for live in (trial.stop_before_start, trial.run, trial.restart):
+    for live in (trial.stop_before_start, trial.run, trial.restart, trial.override):
         problems += live()
     return problems + list(trial.cycle(cycles))
 
@@ -200,6 +202,20 @@ class _Trial:
 
         yield from self._life(what, service, act)
         yield from _left(before, what)
+
+    def override(self) -> Iterator[str]:
+        """Override each method that does work of the base, and do nothing in it."""
+        for name in marked_methods(self._task):
+            what = f"run with a {name} that does nothing, without super()"
+            before = Leftovers()
+            nothing = {
+                name: lambda *_, **__: None,
+                "__doc__": self._task.__doc__,
+                "__module__": "tried",  # not one of sparts, whose own are marked
+            }
+            service = self._make(type(self._task.__name__, (self._task,), nothing))
+            yield from self._life(what, service)
+            yield from _left(before, what)
 
     def cycle(self, cycles: int) -> Iterator[str]:
         """Start and stop again and again."""

@@ -8,6 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dbus_fast import DBusError
+from sparts.base_work import base_work
 from sparts.errors import message_of
 from sparts.option_types import duration
 from sparts.options import option
@@ -211,6 +212,7 @@ class DBusClientTask(DBusTask):
         self._drop()
         self.well()
 
+    @base_work
     async def joining(self, bus: Bus) -> None:
         """Do what is to be done on a bus that was just connected to; called in the loop.
 
@@ -219,6 +221,7 @@ class DBusClientTask(DBusTask):
         """
         await self._watches.joining(bus)
 
+    @base_work
     def joined(self) -> None:
         """Note that the task works on the bus now; called in the loop after `joining`.
 

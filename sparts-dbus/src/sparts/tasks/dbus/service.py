@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from dbus_fast import DBusError, MessageType, NameFlag, RequestNameReply
+from sparts.base_work import base_work
 from sparts.clock import timeout_of
 from sparts.counters import counter
 from sparts.errors import UsageError, message_of
@@ -220,6 +221,7 @@ class DBusServiceTask(DBusObject, DBusClientTask):
         self._calls_running.forget()
         await super().start_in_loop()
 
+    @base_work
     async def joining(self, bus: Bus) -> None:
         """Ask for the name.
 
@@ -245,6 +247,7 @@ class DBusServiceTask(DBusObject, DBusClientTask):
                 + ("." if self.replace else f" or --{prefix}-replace.")
             )
 
+    @base_work
     def joined(self) -> None:
         """Note that all is well if the name is the task's, else that it waits."""
         self._on_duty = True
@@ -263,6 +266,7 @@ class DBusServiceTask(DBusObject, DBusClientTask):
             text += " Its policy has to allow that: `sparts dbus-install` writes such a file."
         return text[:1].upper() + text[1:]
 
+    @base_work
     async def leaving(self, bus: Bus) -> None:
         """Give the name back: nobody else calls from then on."""
         self._on_duty = False

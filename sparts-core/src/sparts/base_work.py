@@ -1,0 +1,90 @@
+"""Work of a base class that is done also if an override does not call ``super()``.
+
+Services override `initTask`, `start` or `start_in_loop` and forget ``super()``: then a server would
+listen nowhere, without a word. So what such a method of sparts does is done in any case: where the
+override calls ``super()``, else right after the override has returned. `base_work` marks methods of
+others' task types for the same.
+"""
+
+from __future__ import annotations
+
+import functools
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+F = TypeVar("F", bound="Callable[..., Any]")
+_names = {"initTask", "start", "stop", "join", "start_in_loop", "stop_in_loop", "check",
+          "check_options", "on_options_changed", "on_dependency_restarted"}  # fmt: skip
+"""Methods that are marked wherever a class of sparts has them, and those that `base_work` adds."""
+
+
+def base_work(method: F) -> F:
+    """Have a method called also if an override of it does not; the override may be ``async``."""
+
+    @functools.wraps(method)
+    def noting(self: Any, *args: Any, **kwargs: Any) -> Any:
+        self.__dict__.setdefault("_base_work_done", set()).add(method.__name__)
+        return method(self, *args, **kwargs)
+
+    noting.__dict__["__base_work__"] = True
+    _names.add(method.__name__)
+    return noting  # type: ignore[return-value]
+
+
+def keep_base_work(cls: type[Any]) -> None:
+    """Have the marked methods called that a class, or a class mixed into it, overrides."""
+    for base in cls.__mro__:
+        if base.__module__.startswith("sparts."):
+            for name in _names & vars(base).keys():
+                if _is_plain(found := vars(base)[name]):
+                    setattr(base, name, base_work(found))
+    for name in _names:
+        versions = _versions(cls, name)
+        newest: Any = next(versions, None)
+        if _is_plain(newest) and (marked := next(filter(_is_marked, versions), None)):
+            setattr(cls, name, _completed(newest, marked))
+
+
+def marked_methods(cls: type[Any]) -> list[str]:
+    """Return the names of the methods of a class that are marked, and not overridden since."""
+    return sorted(name for name in _names if _is_marked(next(_versions(cls, name), None)))
+
+
+def _versions(cls: type[Any], name: str) -> Iterator[Any]:
+    """Give what the classes of a class make of a name, the newest first."""
+    return (vars(base)[name] for base in cls.__mro__ if name in vars(base))
+
+
+def _is_plain(found: Any) -> bool:
+    return isinstance(found, FunctionType) and not hasattr(found, "__base_work__")
+
+
+def _is_marked(found: Any) -> bool:
+    return getattr(found, "__base_work__", False) is True
+
+
+def _completed(override: Callable[..., Any], marked: Callable[..., Any]) -> Callable[..., Any]:
+    """Return an override that calls the marked method itself, unless that was called by then."""
+    name = marked.__name__
+
+    @functools.wraps(override)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        done: set[str] = self.__dict__.setdefault("_base_work_done", set())
+        done.discard(name)
+        result = override(self, *args, **kwargs)
+        if hasattr(result, "__await__"):
+            return complete_later(self, result, args, kwargs)
+        return result if name in done else marked(self, *args, **kwargs)
+
+    async def complete_later(self: Any, result: Any, args: Any, kwargs: Any) -> Any:
+        value = await result
+        if name not in self._base_work_done:
+            rest = marked(self, *args, **kwargs)
+            return await rest if hasattr(rest, "__await__") else rest
+        return value
+
+    call.__dict__["__base_work__"] = False
+    return call

@@ -1,0 +1,177 @@
+"""Work of a base class is done, whether an override calls ``super()`` or not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sparts.base_work import base_work, marked_methods
+from sparts.loops import LoopBoundTask
+from sparts.tasks.asyncio import AsyncioLoopTask
+from sparts.testing.running import running, service_of
+from sparts.vtask import VTask
+
+
+class Base(VTask):
+    """Notes what is called."""
+
+    LOOPLESS = True
+    done: list[str]
+
+    @base_work
+    def initTask(self) -> None:  # noqa: N802
+        self.done = [*getattr(self, "done", []), "base"]
+
+
+class Forgetful(Base):
+    def initTask(self) -> None:  # noqa: N802
+        self.done = ["own"]
+
+
+class Careful(Base):
+    def initTask(self) -> None:  # noqa: N802
+        super().initTask()
+        self.done.append("own")
+
+
+class Explicit(Base):
+    def initTask(self) -> None:  # noqa: N802
+        Base.initTask(self)
+        self.done.append("own")
+
+
+class Mixin:
+    def initTask(self) -> None:  # noqa: N802
+        self.done = ["mixin"]
+
+
+class Mixed(Mixin, Base):
+    """Takes the override from a class that is no task."""
+
+
+class Later(Forgetful):
+    def initTask(self) -> None:  # noqa: N802
+        super().initTask()
+        self.done.append("later")
+
+
+class LaterForgetful(Careful):
+    def initTask(self) -> None:  # noqa: N802
+        self.done = ["later"]
+
+
+@pytest.mark.parametrize(
+    ("task", "done"),
+    [
+        (Base, ["base"]),
+        (Forgetful, ["own", "base"]),
+        (Careful, ["base", "own"]),
+        (Explicit, ["base", "own"]),
+        (Mixed, ["mixin", "base"]),
+        (Later, ["own", "base", "later"]),
+        (LaterForgetful, ["later", "base"]),
+    ],
+)
+def test_work_of_the_base_is_done_once(task: type[Base], done: list[str]) -> None:
+    with running(service_of(task)) as service:
+        assert service.requireTask(task).done == done
+
+
+def test_override_that_raises_is_not_completed() -> None:
+    class Raising(Base):
+        def initTask(self) -> None:  # noqa: N802
+            raise LookupError("own")
+
+    task = Raising(service_of(Raising).from_args([]))
+    with pytest.raises(LookupError, match="own"):
+        task.initTask()
+    assert not hasattr(task, "done")
+
+
+class OnLoop(LoopBoundTask):
+    """Has work of its own in the loop."""
+
+    LOOP = AsyncioLoopTask
+
+    def __init__(self, service: Any) -> None:
+        super().__init__(service)
+        self.done: list[str] = []
+
+    @base_work
+    async def start_in_loop(self) -> None:
+        self.done.append("base start")
+
+    @base_work
+    def stop_in_loop(self) -> Any:
+        self.done.append("base stop")
+
+
+class Plain(OnLoop):
+    def start_in_loop(self) -> None:  # type: ignore[override]
+        self.done.append("own start")
+
+    async def stop_in_loop(self) -> None:
+        self.done.append("own stop")
+
+
+class Awaiting(OnLoop):
+    async def start_in_loop(self) -> None:
+        await super().start_in_loop()
+        self.done.append("own start")
+
+    async def stop_in_loop(self) -> None:
+        self.done.append("own stop")
+        super().stop_in_loop()
+
+
+@pytest.mark.parametrize(
+    ("task", "done"),
+    [
+        (Plain, ["own start", "base start", "own stop", "base stop"]),
+        (Awaiting, ["base start", "own start", "own stop", "base stop"]),
+    ],
+)
+def test_plain_and_async_overrides_are_completed(task: type[OnLoop], done: list[str]) -> None:
+    with running(service_of(task)) as service:
+        found = service.requireTask(task)
+    assert found.done == done
+
+
+def test_arguments_reach_the_work_of_the_base() -> None:
+    class Heard(VTask):
+        LOOPLESS = True
+        heard: Any = None
+
+        @base_work
+        def on_options_changed(self, names: frozenset[str]) -> None:
+            self.heard = names
+
+    class Deaf(Heard):
+        def on_options_changed(self, names: frozenset[str]) -> None:
+            pass
+
+    with running(service_of(Deaf)) as service:
+        task = service.requireTask(Deaf)
+        task.on_options_changed(frozenset({"a"}))
+        assert task.heard == frozenset({"a"})
+
+
+def test_worker_ends_although_stop_is_overridden() -> None:
+    class Worker(VTask):
+        def _runloop(self) -> None:
+            self.stop_event.wait()
+
+        def stop(self) -> None:
+            pass
+
+        def start(self) -> None:
+            pass
+
+        def join(self) -> None:
+            pass
+
+    with running(service_of(Worker)) as service:
+        (thread,) = service.requireTask(Worker).threads
+    assert not thread.is_alive()
+    assert {"start", "stop", "join"} <= set(marked_methods(VTask))
+    assert not {"start", "stop", "join"} & set(marked_methods(Worker))
