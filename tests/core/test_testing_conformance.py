@@ -35,6 +35,7 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
     "AsyncPeriodicTask": {"execute": _nothing_async, "INTERVAL": 0.001},
     "AsyncQueueTask": {"execute": _nothing_async},
     "AsyncioLoopTask": {},
+    "AsyncioServerTask": {"make_protocol": lambda self: asyncio.Protocol()},
     "AsyncioTask": {"run": _wait},
     "DirectoryWatcherTask": {},
     "EventTask": {"execute": _nothing},
