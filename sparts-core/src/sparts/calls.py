@@ -187,6 +187,7 @@ def around_future(task: WrappedTask, call: Call, start: Callable[[], _F]) -> _F:
     if wrapper is None:
         return start()
     started: list[_F] = []
+    context = copy_context()  # what a wrapper sets is for what it wraps, and not for the caller
 
     def proceed() -> Any:
         started.append(start())
@@ -194,7 +195,7 @@ def around_future(task: WrappedTask, call: Call, start: Callable[[], _F]) -> _F:
 
     steps = wrapper(call, proceed)
     try:
-        steps.send(None)
+        context.run(steps.send, None)
     except StopIteration:
         pass
     except BaseException:
@@ -202,7 +203,6 @@ def around_future(task: WrappedTask, call: Call, start: Callable[[], _F]) -> _F:
             raise
     else:
         if started:
-            context = copy_context()
             started[0].add_done_callback(lambda _: context.run(_resume, steps))
     if not started:
         steps.close()
@@ -249,6 +249,42 @@ class InContext:
                 step, argument = steps.send, (yield waited)
             except BaseException as error:
                 step, argument = steps.throw, error
+
+
+# -- for clients -----------------------------------------------------------------------------------
+
+_clients: list[Wrapper] = []
+
+
+class ClientCall(Call):
+    """A call that a client of this process makes; ``headers`` are sent where the protocol has any.
+
+    ``task`` is the client's, or None where it belongs to none.
+    """
+
+    headers: dict[str, str]
+
+    def __init__(self, task: Any, kind: str, name: str, is_async: bool, **details: Any) -> None:
+        super().__init__(task, kind, name, is_async=is_async, headers={}, **details)
+
+
+def wrap_clients(wrapper: Wrapper) -> None:
+    """Wrap the calls that all clients of this process make from now on; the last is the outermost.
+
+    Clients belong to no service, so this is no hook. Whoever wraps them calls `unwrap_clients`.
+    """
+    _clients.insert(0, wrapper)
+
+
+def unwrap_clients(wrapper: Wrapper) -> None:
+    """Undo a `wrap_clients`."""
+    _clients.remove(wrapper)
+
+
+def client_wrapper(is_async: bool) -> Wrapper | None:
+    """Return what wraps the calls of clients now, as `awaiting` or `blocking` do for tasks."""
+    fit = _run_in_loop if is_async else _run_in_thread
+    return _nested([fit(wrapper) for wrapper in _clients]) if _clients else None
 
 
 def _nested(wrappers: Sequence[Wrapper]) -> Wrapper | None:

@@ -166,6 +166,15 @@ def sparts_service_create(service: VService) -> None:
 
 
 @hookspec
+def sparts_service_check(service: VService) -> None:
+    """Raise if the plugin could not work as it is configured; called for ``--dryrun`` alone.
+
+    Called in the main thread, on an instance that is not started. The exception's message is
+    printed, and the exit status is 1.
+    """
+
+
+@hookspec
 def sparts_service_change(service: VService, old: ServiceStatus, new: ServiceStatus) -> None:
     """Tell of a change in the status of the service, in order. An exception is logged."""
 

@@ -92,6 +92,13 @@ def sparts_service_create(service: VService) -> None:
 
 
 @hookimpl
+def sparts_service_check(service: VService) -> None:
+    """Refuse a number of failures that no service can have."""
+    if PulseOptions(service).max_failures < 0:
+        raise ValueError("--pulse-max-failures must be 0 or more.")
+
+
+@hookimpl
 def sparts_service_change(service: VService, old: ServiceStatus, new: ServiceStatus) -> None:
     """Log a change of status."""
     service.logger.info("pulse: %s to %s", old, new)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -9,7 +10,7 @@ from sparts.errors import SpartsError, UsageError, describe, message_of
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from sparts.vservice import VService
 
@@ -66,11 +67,18 @@ def dry_run(
 
         Process(service)
     if attempt("making the tasks", lambda: service.tasks.create(service)):
-        owners: list[Any] = [service, *service.instances()]
-        for owner in owners:
-            attempt(owner.name, owner.check)
+        for name, check in _checks(service):
+            attempt(name, check)
         attempt("listening", lambda: service.listeners.open(service.instances()))
         service.listeners.close()
     for problem in wrong:
         print(f"Wrong: {problem}", file=out)
     return 1 if wrong else 0
+
+
+def _checks(service: VService) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Give who checks, and how: the service, its tasks, and plugins."""
+    owners: list[Any] = [service, *service.instances()]
+    yield from ((owner.name, owner.check) for owner in owners)
+    for name, check in service.hooks.one_by_one("sparts_service_check"):
+        yield name, functools.partial(check, service=service)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from sparts.counters import CallbackCounter
 from sparts.errors import OptionError
 from sparts.option_types import port as port_number
 from sparts.options import option, source_of
@@ -125,6 +126,11 @@ class ListeningOptions:
         help="require client certificates signed by these authorities (PEM)",
         reloadable=False,
         advanced=True,
+    )
+    certificate_expires = CallbackCounter(
+        lambda task: _expiry(task.tls_cert),
+        help="When the TLS certificate expires, since the epoch.",
+        unit="seconds",
     )
 
     if TYPE_CHECKING:
@@ -248,3 +254,12 @@ def collision(one: Address, other: Address) -> bool:
         return False
     pairs = [(a, b) for a in one.hosts for b in other.hosts if (":" in a) == (":" in b)]
     return any(a == b or {a, b} & set(EVERY) for a, b in pairs)
+
+
+def _expiry(path: str | None) -> float | None:
+    """Return when a certificate expires; None, so that the counter is left out: there is none."""
+    if not path:
+        return None
+    from sparts.net.certificates import expiry  # few need it
+
+    return expiry(path)

@@ -192,8 +192,14 @@ class Bus(MessageBus):
         release(reply)
         return list(reply.body)
 
-    async def exchange(self, message: Message) -> Message:
+    async def exchange(
+        self, message: Message, numbered: Callable[[int], object] | None = None
+    ) -> Message:
         """Send a call, and return its reply, whose descriptors are the caller's.
+
+        Args:
+            message: the call.
+            numbered: called with the number of the message before it is sent.
 
         Raises:
             DBusError: the reply is an error, or the bus is lost.
@@ -202,6 +208,8 @@ class Bus(MessageBus):
         if not self.connected:
             raise lost_error()
         message.serial = self.next_serial()
+        if numbered is not None:
+            numbered(message.serial)
         future: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
         self._awaited[message.serial] = future
         try:

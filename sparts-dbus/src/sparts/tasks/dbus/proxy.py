@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dbus_fast import DBusError, Message, Variant, unpack_variants
 from dbus_fast.signature import get_signature_tree
+from sparts.calls import client_wrapper
 from sparts.tasks.dbus.bus import lost_error
 from sparts.tasks.dbus.described import DescribedInterface, read_description
 from sparts.tasks.dbus.descriptors import (
@@ -22,6 +23,7 @@ from sparts.tasks.dbus.errors import OURS, STANDARD, CallTimeoutError, refuse_fd
 from sparts.tasks.dbus.types import pack
 from sparts.tasks.dbus.validity import UnsupportedTypeError, is_signature
 from sparts.tasks.dbus.watches import Heard, Listener, SignalMatch, Subscription
+from sparts.tasks.dbus.wrapping import exchange_wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -153,12 +155,15 @@ class Proxy:
         if files:
             refuse_fds(bus.passes_fds)
         fds = duplicated(files)
+        message = Message(
+            self.name, self.path, interface, member, signature=tree, body=body, unix_fds=fds
+        )
+        wrapper = client_wrapper(is_async=True)
         try:
-            reply = await bus.exchange(
-                Message(
-                    self.name, self.path, interface, member, signature=tree, body=body, unix_fds=fds
-                )
-            )
+            if wrapper is None:
+                reply = await bus.exchange(message)
+            else:
+                reply = await exchange_wrapped(wrapper, self._task, bus, message)
         finally:
             close_all(fds)
         values = unpack_variants(take_fds(reply) if reply.unix_fds else reply.body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sparts.escaping import one_line
@@ -240,7 +241,8 @@ class TornadoThriftHandler(RequestHandler):
             current.set(caller)
             return function()
 
-        return await asyncio.get_running_loop().run_in_executor(None, run)
+        in_context = copy_context().run
+        return await asyncio.get_running_loop().run_in_executor(None, in_context, run)
 
 
 def _guess(body: bytes) -> Any:

@@ -8,8 +8,10 @@ import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from sparts.calls import client_wrapper
 from sparts.errors import UsageError
 from sparts.thrift.client.base import ClientBase
+from sparts.thrift.client.calls import wrapped_call
 from sparts.thrift.client.endpoint import (
     Deadline,
     Endpoint,
@@ -101,6 +103,15 @@ class AsyncThriftClient(ClientBase):
             TypeError: the arguments are not those of the method, or not of their types.
             RuntimeError: the client has connections in another event loop.
         """
+        wrapper = client_wrapper(is_async=True)
+        if wrapper is None:
+            return await self._call(method, args, kwargs)
+        return await wrapped_call(
+            wrapper, self._service.name, method, self._endpoint,
+            lambda: self._call(method, args, kwargs), is_async=True,
+        )  # fmt: skip
+
+    async def _call(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         what, number = self._method(method), self._number()
         request = self._codec.encode(what, number, args, kwargs)
         state, deadline = self._state.here(), self._deadline(method)

@@ -11,6 +11,7 @@ import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sparts.thrift.client.calls import sent_headers
 from sparts.thrift.client.endpoint import (
     Deadline,
     Endpoint,
@@ -244,7 +245,8 @@ class HTTPConnection:
         """Post a call, and return the body of the answer; see `Connection.exchange`."""
         self._stream.deadline = deadline
         try:
-            self._http.request("POST", self._endpoint.path, request, self._headers)
+            headers = {**self._headers, **sent_headers.get()}
+            self._http.request("POST", self._endpoint.path, request, headers)
             with self._http.getresponse() as answer:
                 body = answer.read(self._max_frame + 1)
                 self._usable = not answer.will_close

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sparts.calls import client_wrapper
 from sparts.thrift.client.base import ClientBase
+from sparts.thrift.client.calls import wrapped_call
 from sparts.thrift.client.connections import FramedConnection, HTTPConnection
 from sparts.thrift.client.endpoint import Deadline, closed_error
 from sparts.thrift.client.pool import Pool
@@ -38,6 +40,18 @@ class ThriftClient(ClientBase):
         Raises:
             TypeError: the arguments are not those of the method, or not of their types.
         """
+        wrapper = client_wrapper(is_async=False)
+        if wrapper is None:
+            return self._call(method, args, kwargs)
+        return wrapped_call(
+            wrapper,
+            self._service.name,
+            method,
+            self._endpoint,
+            lambda: self._call(method, args, kwargs),
+        )
+
+    def _call(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         what, number = self._method(method), self._number()
         request = self._codec.encode(what, number, args, kwargs)
         deadline = self._deadline(method)

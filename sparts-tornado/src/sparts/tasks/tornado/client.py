@@ -10,14 +10,17 @@ import asyncio
 import os
 import random
 import ssl
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sparts.calls import client_wrapper
 from sparts.clock import timeout_of
 from sparts.counters import SampleType, counter, gauge, labelled, samples
 from sparts.logs import log_fields
 from sparts.option_types import duration
 from sparts.options import option
+from sparts.tasks.tornado.client_calls import wrapped
 from sparts.tasks.tornado.ioloop import TornadoTask
 from sparts.tasks.tornado.retrying import IDEMPOTENT, Sending
 
@@ -160,7 +163,14 @@ class TornadoHTTPClientTask(TornadoTask):
         known = log_fields.get({}).get("request_id")
         if known and "X-Request-Id" not in request.headers:
             request.headers["X-Request-Id"] = str(known)
+        wrapper = client_wrapper(is_async=True)
         again = request.method in IDEMPOTENT if idempotent is None else idempotent
+        send = partial(self._send, request, again, retries, raise_error)
+        return await (send() if wrapper is None else wrapped(self, request, wrapper, send))
+
+    async def _send(
+        self, request: HTTPRequest, again: bool, retries: int | None, raise_error: bool
+    ) -> HTTPResponse:
         call: Any = asyncio.current_task()
         self._calls.add(call)
         self.in_flight.increment()

@@ -1,0 +1,107 @@
+"""The hook plugin: what every service of this environment imports. It is light on purpose.
+
+OpenTelemetry itself is imported when an endpoint is given, and not before.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from sparts.errors import OptionError
+from sparts.hookspecs import hookimpl
+from sparts.option_types import Expected
+from sparts.options import OptionGroup, option
+from sparts.states import ServiceStatus
+
+if TYPE_CHECKING:
+    from sparts.calls import Wrapper
+    from sparts.otel.telemetry import Telemetry
+    from sparts.vservice import VService
+    from sparts.vtask import VTask
+
+SIGNALS = ("TRACES", "METRICS", "LOGS")
+_ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", *(f"OTEL_EXPORTER_OTLP_{s}_ENDPOINT" for s in SIGNALS))
+
+_running: WeakKeyDictionary[VService, Telemetry] = WeakKeyDictionary()
+
+
+def _url(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise Expected("a URL such as http://localhost:4318")
+    return text.rstrip("/")
+
+
+class OtelOptions(OptionGroup):
+    """OpenTelemetry; the variables OTEL_* of its specification go first."""
+
+    OPT_PREFIX = "otel"
+
+    endpoint = option(
+        type=_url,
+        metavar="URL",
+        help="send traces and metrics to this collector, by OTLP over HTTP",
+        reloadable=False,
+    )
+    traces = option(type=bool, default=True, help="send traces", reloadable=False, advanced=True)
+    metrics = option(type=bool, default=True, help="send metrics", reloadable=False, advanced=True)
+    logs = option(type=bool, default=False, help="send log lines", reloadable=False, advanced=True)
+
+
+def wanted(service: VService) -> bool:
+    """Return whether telemetry is to be sent: there is an endpoint, and nothing forbids it."""
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return False
+    return bool(OtelOptions(service).endpoint or any(map(os.environ.get, _ENDPOINTS)))
+
+
+def telemetry_of(service: VService) -> Telemetry | None:
+    """Return what sends the telemetry of a running service; None: nothing does."""
+    return _running.get(service)
+
+
+@hookimpl
+def sparts_options_add(service_class: type[VService]) -> type[OptionGroup]:
+    """Add --otel-endpoint and its kin."""
+    return OtelOptions
+
+
+@hookimpl
+def sparts_service_create(service: VService) -> None:
+    """Begin to send telemetry."""
+    if not wanted(service):
+        return
+    try:
+        from sparts.otel.telemetry import Telemetry
+    except ImportError as error:
+        raise OptionError(f"OpenTelemetry cannot be imported: {error}") from error
+    options = OtelOptions(service)
+    _running[service] = Telemetry(
+        service, options.endpoint, options.traces, options.metrics, options.logs
+    )
+
+
+@hookimpl
+def sparts_service_check(service: VService) -> None:
+    """See whether the collector answers; for ``--dryrun``."""
+    if wanted(service):
+        from sparts.otel.reaching import check_endpoint
+
+        check_endpoint(OtelOptions(service).endpoint)
+
+
+@hookimpl(tryfirst=True)  # so that refusals of others are seen
+def sparts_call_wrap(task: VTask, kind: str) -> Wrapper | None:
+    """Trace the calls of a task."""
+    telemetry = _running.get(task.service)
+    return telemetry.call_wrapper(kind) if telemetry is not None else None
+
+
+@hookimpl(trylast=True)
+def sparts_service_change(service: VService, old: ServiceStatus, new: ServiceStatus) -> None:
+    """Send what is left at the end of an instance."""
+    if new in (ServiceStatus.STOPPED, ServiceStatus.DEAD):
+        telemetry = _running.pop(service, None)
+        if telemetry is not None:
+            telemetry.end(service.stop_deadline)

@@ -1,0 +1,119 @@
+"""What sends the telemetry of one instance of a service: providers of OpenTelemetry's SDK."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import uuid
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from sparts import calls
+from sparts.otel import current
+from sparts.otel.reaching import signal_endpoint
+from sparts.otel.tracing import client_tracing, tracing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sparts.calls import Wrapper
+    from sparts.vservice import VService
+
+END_TIME = 5.0
+"""Seconds that the last telemetry may take to be sent at a stop; less if the stop has less left."""
+RESERVE = 0.25
+"""Seconds of a stop's time that are left to others."""
+
+
+class Telemetry:
+    """Traces, metrics and logs of an instance.
+
+    Args:
+        service: the instance.
+        endpoint: the collector; None: the environment says it.
+        traces: whether to send traces.
+        metrics: whether to send metrics.
+        logs: whether to send log lines.
+    """
+
+    def __init__(
+        self, service: VService, endpoint: str | None, traces: bool, metrics: bool, logs: bool
+    ) -> None:
+        self.logger = service.logger
+        resource = resource_of(service)
+        self.tracer_provider: TracerProvider | None = None
+        self._endings: list[Callable[[], object]] = []
+        self._client: Wrapper | None = None
+        if traces:
+            self._start_traces(resource, endpoint)
+        if metrics:
+            from sparts.otel.metrics import start_metrics
+
+            provider = start_metrics(service, resource, signal_endpoint(endpoint, "metrics"))
+            self._endings.append(provider.shutdown)
+        if logs:
+            from sparts.otel.logs import start_logs
+
+            self._endings.append(start_logs(resource, signal_endpoint(endpoint, "logs")))
+
+    def _start_traces(self, resource: Resource, endpoint: str | None) -> None:
+        provider = self.tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+        exporter = OTLPSpanExporter(endpoint=signal_endpoint(endpoint, "traces"))
+        provider.add_span_processor(BatchSpanProcessor(exporter))
+        self.tracer = provider.get_tracer("sparts")
+        self._client = client_tracing(self.tracer)
+        calls.wrap_clients(self._client)
+        current.begin(provider)
+        self._endings.append(provider.shutdown)
+
+    def call_wrapper(self, kind: str) -> Wrapper | None:
+        """Return what traces the calls of a task; None: traces are not sent."""
+        return None if self.tracer_provider is None else tracing(self.tracer, kind)
+
+    def end(self, deadline: float | None) -> None:
+        """Send what is left, as far as there is time for it.
+
+        Args:
+            deadline: when the service must have stopped, by `time.monotonic`; None: no limit.
+        """
+        if self._client is not None and self.tracer_provider is not None:
+            calls.unwrap_clients(self._client)
+            current.end(self.tracer_provider)
+        left = END_TIME if deadline is None else min(END_TIME, deadline - RESERVE - monotonic())
+        until = monotonic() + max(0.0, left)
+        threads = [
+            threading.Thread(target=ending, name="sparts otel end", daemon=True)
+            for ending in self._endings
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(max(0.0, until - monotonic()))
+        if any(thread.is_alive() for thread in threads):
+            self.logger.warning("The last telemetry was not sent: the collector takes too long")
+
+
+def resource_of(service: VService) -> Resource:
+    """Return what telemetry says of its origin; OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES
+    go first.
+    """
+    own: dict[str, Any] = {
+        "service.name": service.name,
+        "service.instance.id": str(uuid.uuid4()),
+        "host.name": socket.gethostname(),
+        "process.pid": os.getpid(),
+    }
+    if service.VERSION:
+        own["service.version"] = service.VERSION
+    return Resource.create({**own, **OTELResourceDetector().detect().attributes})
+
+
+def tracer() -> trace.Tracer:
+    """Return a tracer for spans of your own; they belong to the service that runs."""
+    return trace.get_tracer("sparts.user")

@@ -1,0 +1,120 @@
+"""Counters as metrics, log lines by OTLP, settings, and the dry run."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+from sparts.cli.dryrun import dry_run
+from sparts.counters import counter, gauge, labelled, samples
+from sparts.options import parse_options
+from sparts.tasks.queue import QueueTask
+from sparts.testing.running import running, service_of
+from sparts.vtask import VTask
+
+from tests.otel.collector import Collector, attributes
+
+WAIT = 30.0
+
+
+class Counting(QueueTask[int, int]):
+    """Has one counter of each kind."""
+
+    eaten = counter(help="Apples eaten.", unit="apples")
+    level = gauge(help="How full it is.", unit="bytes")
+    by_kind = labelled(counter(help="By kind."), "kind")
+    took = samples(windows=[60], help="How long.", unit="ms")
+
+    def execute(self, item: int, context: Any) -> int:
+        """Count."""
+        self.eaten.add(item)
+        self.level.set(7)
+        self.by_kind.labels("red").increment()
+        self.took.add(5.0)
+        self.logger.warning("Ate %d", item)
+        return item
+
+
+def test_every_counter_is_a_metric(collector: Collector) -> None:
+    with running(service_of(Counting), "--otel-endpoint", collector.endpoint) as service:
+        service.requireTask(Counting).submit(3).result(WAIT)
+        expected = {
+            f"sparts.{reading.name}"
+            for _, reading in service.describe_counters()
+            if reading.kind in ("counter", "gauge")
+        }
+    assert expected <= collector.metrics.keys()
+    eaten = collector.metrics["sparts.eaten"]
+    assert (eaten.description, eaten.unit) == ("Apples eaten.", "apples")
+    assert eaten.sum.is_monotonic
+    assert eaten.sum.data_points[0].as_int == 3
+    assert attributes(eaten.sum.data_points[0].attributes) == {"sparts.task": "Counting"}
+    assert collector.metrics["sparts.level"].gauge.data_points[0].as_int == 7
+    (red,) = collector.metrics["sparts.by_kind"].sum.data_points
+    assert attributes(red.attributes) == {"sparts.task": "Counting", "kind": "red"}
+    assert collector.metrics["sparts.took"].gauge.data_points
+    assert "sparts.service.ready" in collector.metrics
+
+
+def test_log_lines_are_sent_if_wanted(collector: Collector) -> None:
+    argv = ("--otel-endpoint", collector.endpoint, "--otel-logs")
+    with running(service_of(Counting), *argv) as service:
+        service.requireTask(Counting).submit(3).result(WAIT)
+        handlers = len(logging.getLogger().handlers)
+    assert len(logging.getLogger().handlers) == handlers - 1
+    line = next(line for line in collector.logs if line.body.string_value == "Ate 3")
+    span = collector.span("Counting")
+    assert (line.severity_text, line.trace_id, line.span_id) == ("WARNING", span.trace, span.id)
+
+
+def test_log_lines_are_not_sent_by_default(collector: Collector) -> None:
+    with running(service_of(Counting), "--otel-endpoint", collector.endpoint) as service:
+        service.requireTask(Counting).submit(3).result(WAIT)
+    assert collector.logs == []
+
+
+def test_variables_of_opentelemetry_go_first(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "other")
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "team=red")
+    with running(service_of(Counting), "--otel-endpoint", "http://127.0.0.1:1") as service:
+        service.requireTask(Counting).submit(3).result(WAIT)
+    resource = collector.span("Counting").resource
+    assert (resource["service.name"], resource["team"]) == ("other", "red")
+
+
+def test_sampling_is_the_sdks(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
+    with running(service_of(Counting), "--otel-endpoint", collector.endpoint) as service:
+        service.requireTask(Counting).submit(3).result(WAIT)
+    assert collector.spans == []
+    assert collector.metrics
+
+
+def test_disabled_sdk_sends_nothing(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    with running(service_of(Counting), "--otel-endpoint", collector.endpoint) as service:
+        assert service.requireTask(Counting).call_wrappers == []
+        service.requireTask(Counting).submit(3).result(WAIT)
+    assert not collector.spans
+    assert not collector.metrics
+
+
+class Idle(VTask):
+    """Does nothing."""
+
+    LOOPLESS = True
+
+
+@pytest.mark.parametrize(("reachable", "status"), [(True, 0), (False, 1)])
+def test_dry_run_checks_the_endpoint(
+    collector: Collector, capsys: pytest.CaptureFixture[str], reachable: bool, status: int
+) -> None:
+    endpoint = collector.endpoint if reachable else "http://127.0.0.1:1"
+    cls = service_of(Idle)
+    ns = parse_options(cls._buildArgumentParser(), ["--dryrun", "--otel-endpoint", endpoint])
+    assert dry_run(cls, ns) == status
+    assert ("No collector answers at" in capsys.readouterr().out) is not reachable

@@ -1,0 +1,351 @@
+"""Spans of calls, as a collector gets them."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import logging
+import socket
+import sys
+import threading
+import time
+from contextlib import closing
+from typing import Any
+
+import pytest
+from opentelemetry import trace
+from sparts.calls import CallRefusedError, Reason
+from sparts.errors import TryLater
+from sparts.hookspecs import hookimpl
+from sparts.logs.formats import JSONFormatter
+from sparts.options import option
+from sparts.tasks.async_queue import AsyncQueueTask
+from sparts.tasks.dbus import DBusClientTask
+from sparts.tasks.event import EventTask
+from sparts.tasks.periodic import PeriodicTask
+from sparts.tasks.queue import QueueTask
+from sparts.tasks.select import SelectTask
+from sparts.tasks.tornado import TornadoHTTPTask
+from sparts.tasks.tornado.client import TornadoHTTPClientTask
+from sparts.testing.running import running, service_of
+from sparts.thrift.client import ThriftClient
+from sparts.vservice import VService
+from tornado.web import RequestHandler
+
+from tests.dbus.daemons import Daemon
+from tests.dbus.services import NAME, PATH, Greeter
+from tests.needs import require
+from tests.otel.collector import Collector
+from tests.processes import ServiceProcess
+from tests.thrift.echo import EchoHandler, EchoServer
+from tests.thrift.test_http import EchoOverHTTP
+
+WAIT = 30.0
+HTTP = ("--http-host", "127.0.0.1", "--http-port", "0")
+SERVER, CLIENT, CONSUMER, INTERNAL = 2, 3, 5, 1
+ERROR = 2
+
+
+class Page(RequestHandler):
+    """Answers as the path says."""
+
+    def get(self, what: str) -> None:
+        """Answer, or fail."""
+        task: Any = self.application.task  # type: ignore[attr-defined]
+        task.logger.info("Answering")
+        if what == "fails":
+            raise ValueError(f"secret is {task.service.getOption('page_password')}")
+        if what == "submits":
+            task.service.requireTask(Work).submit("from a page").result(WAIT)
+        self.write("ok")
+
+
+class Pages(TornadoHTTPTask):
+    """Serves pages."""
+
+    def getApplicationConfig(self) -> list[Any]:  # noqa: N802
+        """Return the routes."""
+        return [("/pages/([a-z]+)", Page)]
+
+
+class Work(QueueTask[str, str]):
+    """Gives back what it gets."""
+
+    def execute(self, item: str, context: Any) -> str:
+        """Work on an item."""
+        with trace.get_tracer(__name__).start_as_current_span("inside"):
+            self.logger.info("Working")
+        if item == "later" and context.attempt == 1:
+            raise TryLater
+        return item
+
+
+def get(service: VService, path: str, **headers: str) -> int:
+    port = service.requireTask(Pages).bound_addrs[0][1]
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT)) as connection:
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        answer.read()
+    return answer.status
+
+
+def test_request_is_a_server_span(collector: Collector) -> None:
+    with running(
+        service_of(Pages, VERSION="1.2"), *HTTP, "--otel-endpoint", collector.endpoint
+    ) as s:
+        assert get(s, "/pages/fine?password=1") == 200
+    span = collector.span("GET /pages/([a-z]+)")
+    assert (span.kind, span.parent, span.status) == (SERVER, b"", 0)
+    assert span.attributes["http.response.status_code"] == 200
+    assert span.attributes["http.route"] == "/pages/([a-z]+)"
+    assert span.attributes["url.path"] == "/pages/fine"
+    assert span.attributes["client.address"] == "127.0.0.1"
+    assert span.resource["service.name"] == "Service"
+    assert span.resource["service.version"] == "1.2"
+
+
+def test_trace_of_the_client_goes_on(collector: Collector) -> None:
+    trace_id, span_id = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+    with running(service_of(Pages), *HTTP, "--otel-endpoint", collector.endpoint) as service:
+        get(service, "/pages/fine", traceparent=f"00-{trace_id}-{span_id}-01")
+    span = collector.span("GET /pages/([a-z]+)")
+    assert (span.trace.hex(), span.parent.hex()) == (trace_id, span_id)
+
+
+def test_error_is_recorded_without_secrets(collector: Collector) -> None:
+    class WithSecret(Pages):
+        OPT_PREFIX = "page"
+        password = option(type=str, secret=True)
+
+    class Service(VService):
+        TASKS = [WithSecret]
+
+    argv = ("--page-host", "127.0.0.1", "--page-port", "0", "--page-password", "hunter22")
+    with running(Service, *argv, "--otel-endpoint", collector.endpoint) as service:
+        port = service.requireTask(WithSecret).bound_addrs[0][1]
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT)) as connection:
+            connection.request("GET", "/pages/fails")
+            assert connection.getresponse().status == 500
+    span = collector.span("GET /pages/([a-z]+)")
+    assert span.status == ERROR
+    assert span.attributes["error.type"] == "ValueError"
+    told = span.events["exception"]
+    assert told["exception.message"] == "secret is ********"
+    assert "hunter22" not in told["exception.stacktrace"] + span.message
+
+
+def test_item_is_a_child_of_the_request_that_submitted_it(collector: Collector) -> None:
+    with running(service_of(Pages, Work), *HTTP, "--otel-endpoint", collector.endpoint) as service:
+        get(service, "/pages/submits")
+    page, item, inside = map(collector.span, ("GET /pages/([a-z]+)", "Work", "inside"))
+    assert item.kind == CONSUMER
+    assert (item.trace, item.parent) == (page.trace, page.id)
+    assert (inside.trace, inside.parent) == (page.trace, item.id)
+
+
+def test_item_tried_later_is_no_error(collector: Collector) -> None:
+    with running(service_of(Work), "--otel-endpoint", collector.endpoint) as service:
+        service.requireTask(Work).submit("later").result(WAIT)
+    collector.span("Work")
+    first, second = [span for span in collector.spans if span.name == "Work"]
+    assert "try later" in first.events
+    assert first.status == second.status == 0
+    assert second.attributes["sparts.attempt"] == 2
+
+
+class Ticking(PeriodicTask):
+    """Runs once."""
+
+    INTERVAL = 3600.0
+
+    def execute(self, context: Any = None) -> None:
+        """Ask another."""
+        self.service.requireTask(Asked).execute_async().result(WAIT)
+
+
+class Asked(EventTask):
+    """Runs when asked."""
+
+    def execute(self, context: Any = None) -> None:
+        """Do nothing."""
+
+
+class Loop(AsyncQueueTask[str, str]):
+    """Works in a loop."""
+
+    async def execute(self, item: str, context: Any) -> str:
+        """Wait a moment."""
+        await asyncio.sleep(0)
+        return item
+
+
+def test_runs_commands_and_coroutines_have_spans(collector: Collector) -> None:
+    tasks = (Asked, Ticking, Loop, SelectTask)
+    with running(service_of(*tasks), "--otel-endpoint", collector.endpoint) as service:
+        service.requireTask(Loop).submit("x").result(WAIT)
+        service.requireTask(SelectTask).popen_communicate(["true", "secret"]).result(WAIT)
+    ticking, asked = collector.span("Ticking"), collector.span("Asked")
+    assert (asked.trace, asked.parent) == (ticking.trace, ticking.id)
+    assert ticking.kind == INTERNAL
+    assert collector.span("Loop").kind == CONSUMER
+    command = collector.span("true")
+    assert command.attributes["process.executable.name"] == "true"
+    assert "secret" not in str(command.attributes)
+
+
+def test_refused_call_is_a_span_without_error(collector: Collector) -> None:
+    class Refusing:
+        @hookimpl
+        def sparts_call_wrap(self, task: Any) -> Any:
+            def refuse(call: Any, proceed: Any) -> Any:
+                raise CallRefusedError(Reason.FORBIDDEN)
+
+            return refuse
+
+    class Service(VService):
+        TASKS = [Pages]
+
+        def initService(self) -> None:  # noqa: N802
+            self.hooks.register(Refusing())
+
+    with running(Service, *HTTP, "--otel-endpoint", collector.endpoint) as service:
+        assert get(service, "/pages/fine") == 403
+    span = collector.span("GET /pages/([a-z]+)")
+    assert (span.status, span.attributes["error.type"]) == (0, "forbidden")
+
+
+def test_log_lines_name_the_trace(collector: Collector, caplog: pytest.LogCaptureFixture) -> None:
+    lines: list[dict[str, Any]] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(json.loads(formatter.format(record)))
+
+    caplog.set_level(logging.INFO)
+    formatter, keep = JSONFormatter([]), Keep()
+    with running(service_of(Work), "--otel-endpoint", collector.endpoint) as service:
+        service.requireTask(Work).logger.addHandler(keep)
+        service.requireTask(Work).submit("x").result(WAIT)
+        service.requireTask(Work).logger.removeHandler(keep)
+    span = collector.span("Work")
+    line = next(line for line in lines if line["message"] == "Working")
+    assert (line["trace_id"], line["span_id"]) == (span.trace.hex(), span.id.hex())
+
+
+def test_one_request_is_one_trace_over_all_transports(collector: Collector, tmp_path: Any) -> None:
+    """HTTP, queue, thrift over HTTP, D-Bus, and HTTP again by our client."""
+    require(["dbus"])
+
+    class Chain(QueueTask[str, str]):
+        def execute(self, item: str, context: Any) -> str:
+            port = self.service.requireTask(EchoOverHTTP).bound_addrs[0][1]
+            echo = ThriftClient.for_hostport(
+                "127.0.0.1", port, module=EchoHandler.MODULE, path="/thrift"
+            )
+            with echo:
+                echo.text("hello")
+            greeter = self.service.requireTask(DBusClientTask).proxy(NAME, PATH, NAME)
+            greeter.call("Greet", "you", signature="s")
+            web = self.service.requireTask(Pages).bound_addrs[0][1]
+            client = self.service.requireTask(TornadoHTTPClientTask)
+            client.submit(f"http://127.0.0.1:{web}/pages/fine").result(WAIT)
+            return item
+
+    class Start(RequestHandler):
+        async def get(self) -> None:
+            service: Any = self.application.task.service  # type: ignore[attr-defined]
+            await asyncio.wrap_future(service.requireTask(Chain).submit("x"))
+
+    class Both(Pages):
+        def getApplicationConfig(self) -> list[Any]:  # noqa: N802
+            return [("/start", Start), *super().getApplicationConfig()]
+
+    tasks = (Both, Chain, EchoOverHTTP, EchoHandler, Greeter, DBusClientTask, TornadoHTTPClientTask)
+    with Daemon(tmp_path / "bus") as bus:
+        argv = (
+            *HTTP, "--thrift-http-host", "127.0.0.1", "--thrift-http-port", "0",
+            "--dbus-address", bus.address, "--dbus-client-address", bus.address,
+        )  # fmt: skip
+        with running(service_of(*tasks), *argv, "--otel-endpoint", collector.endpoint) as service:
+            assert get(service, "/start") == 200
+    start = collector.span("GET /start")
+    of_trace = [span for span in collector.spans if span.trace == start.trace]
+    by_id = {span.id: span for span in of_trace}
+    assert [span.name for span in of_trace if span.parent not in by_id] == ["GET /start"]
+    links = {
+        (span.name, span.kind, by_id[span.parent].name, by_id[span.parent].kind)
+        for span in of_trace
+        if span.parent in by_id
+    }
+    greet = f"{NAME}.Greet"
+    assert links >= {
+        ("Chain", CONSUMER, "GET /start", SERVER),
+        ("text", CLIENT, "Chain", CONSUMER),
+        ("text", SERVER, "POST /.*", SERVER),
+        ("POST /.*", SERVER, "text", CLIENT),
+        (greet, CLIENT, "Chain", CONSUMER),
+        (greet, SERVER, greet, CLIENT),
+        ("GET", CLIENT, "Chain", CONSUMER),
+        ("GET /pages/([a-z]+)", SERVER, "GET", CLIENT),
+    }
+
+
+def test_framed_thrift_is_a_trace_of_its_own(collector: Collector) -> None:
+    argv = ("--thrift-host", "127.0.0.1", "--thrift-port", "0")
+    cls = service_of(EchoServer, EchoHandler)
+    with running(cls, *argv, "--otel-endpoint", collector.endpoint) as service:
+        port = service.requireTask(EchoServer).bound_port
+        with ThriftClient.for_localhost(port, module=EchoHandler.MODULE) as echo:
+            echo.text("x")
+    spans = {span.kind: span for span in collector.spans if span.name == "text"}
+    assert spans[SERVER].parent == b""
+    assert spans[CLIENT].attributes["rpc.method"] == "text"
+
+
+def test_without_an_endpoint_nothing_is_imported(tmp_path: Any) -> None:
+    program = (
+        "import sys\nfrom sparts.vservice import VService\n"
+        "class S(VService): pass\nservice = S.from_args([])\nt = service.startBG()\n"
+        "print('opentelemetry' in sys.modules, flush=True)\nt.service.shutdown()\nt.join()\n"
+    )
+    with ServiceProcess([sys.executable, "-c", program], cwd=tmp_path) as service:
+        assert service.finish() == 0, service.output
+        assert "False" in service.lines
+
+
+def test_dead_collector_holds_up_neither_calls_nor_the_stop(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(100)  # accepts, and never answers
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        argv = ("--otel-endpoint", endpoint, "--stop-timeout", "3", "--no-otel-metrics")
+        with running(service_of(Work), *argv) as service:
+            task = service.requireTask(Work)
+            for _ in range(6000):  # more than the SDK keeps: the rest is dropped
+                task.queue.put("x")
+            task.submit("x").result(WAIT)
+    assert "The last telemetry was not sent" in caplog.text
+
+
+def test_restart_sends_all_of_both_instances(collector: Collector) -> None:
+    class Service(VService):
+        TASKS = [Work]
+
+    service = Service.from_args(["--otel-endpoint", collector.endpoint])
+    thread = service.startBG()
+    service.requireTask(Work).submit("one").result(WAIT)
+    service.restart()
+    first = collector.span("Work").resource["service.instance.id"]
+    deadline = time.monotonic() + WAIT
+    while thread.service is service or not thread.service.wait_ready(WAIT):
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.01)
+    thread.service.requireTask(Work).submit("two").result(WAIT)
+    thread.service.shutdown()
+    thread.join()
+    spans = [span for span in collector.spans if span.name == "Work"]
+    assert len(spans) == 2
+    assert spans[1].resource["service.instance.id"] != first
