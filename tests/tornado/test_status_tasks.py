@@ -8,11 +8,13 @@ import threading
 from typing import Any
 
 import pytest
+from sparts.asking import Asking
 from sparts.counters import counter, labelled
 from sparts.hookspecs import hookimpl
 from sparts.tasks.async_periodic import AsyncPeriodicTask
 from sparts.tasks.async_queue import AsyncQueueTask
 from sparts.tasks.event import EventTask
+from sparts.tasks.memory_backlog import MemoryBacklog
 from sparts.tasks.queue import PriorityQueueTask, QueueTask
 from sparts.tasks.tornado.status import StatusHTTPTask
 from sparts.testing.waiting import WAIT
@@ -174,6 +176,45 @@ def test_age_of_the_oldest_item_is_told_by_samples() -> None:
         service.requireTask(Mailer).may_end.set()
         service.requireTask(Mailer).queue.join()
         assert arrivals.oldest("Mailer") == "none waits"
+
+
+def test_check_that_hangs_does_not_end_the_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StatusHTTPTask, "SAMPLE", 0.0)
+    monkeypatch.setattr(Asking, "TIMEOUT", 0.0)
+    asked, let_go = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        asked.set()
+        let_go.wait()
+
+    with serving() as service:
+        history = service.requireTask("StatusHTTPTask").history
+        service.add_check("hangs", hang)
+        assert asked.wait(WAIT)
+        before = history.told([])["times"][-1]
+        while history.told([])["times"][-1] <= before:
+            pass
+        let_go.set()
+
+
+def test_backlog_that_cannot_be_watched_is_left_alone() -> None:
+    class Fixed(MemoryBacklog):
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name in ("take", "bury"):
+                raise AttributeError(name)
+            super().__setattr__(name, value)
+
+    class Plain(Works, QueueTask[int, None]):
+        backlog_class = Fixed
+        done = queue.SimpleQueue()
+
+        def execute(self, item: int, context: Any) -> None:
+            self.note(item)
+
+    with serving(Plain, argv=CONTROL) as service:
+        service.requireTask(Plain).queue.put(1)
+        assert Plain.done.get(timeout=WAIT) == 1
+        assert client_of(service).act("pause", {"task": "Plain"}).status == 409
 
 
 class Stubborn(VTask):

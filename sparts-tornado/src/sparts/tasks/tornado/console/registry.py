@@ -134,7 +134,7 @@ class Announcement:
         """Bind in a folder that nobody else can enter, then move: at no time can others connect."""
         private = where / f".{stem}"
         private.mkdir(mode=0o700, exist_ok=True)
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             hidden = private / "s"
             self.bound = str(hidden)

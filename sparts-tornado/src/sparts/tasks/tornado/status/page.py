@@ -59,10 +59,9 @@ def _not_ready(
 ) -> list[dict[str, Any]]:
     """Return why the service should not be sent work, and since when, for the headline."""
     found: dict[str, str] = masked(task.service.readiness(checks))
+    times = {"service": task.service.status_since, **task.watch.since, **since}
     return [
-        {"what": what, "why": why, "since": since.get(what) or task.watch.since.get(what)}
-        for what, why in found.items()
-        if why
+        {"what": what, "why": why, "since": times.get(what)} for what, why in found.items() if why
     ]
 
 

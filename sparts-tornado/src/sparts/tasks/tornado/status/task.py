@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sparts.asking import Asking
 from sparts.errors import OptionError, describe
 from sparts.logs import RecentLines
 from sparts.net.metering import access_level_name
@@ -228,11 +230,14 @@ class StatusHTTPTask(TornadoHTTPTask):
 
     def _sample(self) -> None:
         """Keep a sample of all numbers, and have the checks asked; in a thread of its own."""
+        asking = Asking()
         while True:
             try:
                 self.arrivals.note()
                 self.history.add(time.time(), read_figures(self))
-                self.service.check_results()
+                if self.service._checks:
+                    with suppress(TimeoutError):  # one that hangs does not hold up the samples
+                        asking.ask("checks", self.service.check_results)
             except Exception as error:  # of a counter or a hook
                 self.logger.warning("The numbers could not be kept: %s", describe(error))
             if self._ended.wait(self.SAMPLE):

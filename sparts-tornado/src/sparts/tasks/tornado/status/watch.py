@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from sparts.errors import describe
@@ -74,11 +75,12 @@ class Watch:
     @hookimpl(tryfirst=True)
     def sparts_task_start(self, task: VTask) -> None:
         """Put a gate into a task, and keep its dead letters."""
-        gate = put_gate(task)
-        if gate is not None:
-            self.gates[task.name] = gate
-        if isinstance(task, ItemWork):
-            self.letters[task.name] = DeadLetters(task)
+        with suppress(AttributeError):  # a backlog of others whose methods cannot be replaced
+            gate = put_gate(task)
+            if gate is not None:
+                self.gates[task.name] = gate
+            if isinstance(task, ItemWork):
+                self.letters[task.name] = DeadLetters(task)
 
     @hookimpl(tryfirst=True)
     def sparts_task_stop(self, task: VTask) -> None:

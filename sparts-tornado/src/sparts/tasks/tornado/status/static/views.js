@@ -32,14 +32,16 @@ export const logView = {
   },
 };
 
-const IDLE = /(\.acquire\(|\.wait\(|\.get\(|\.poll\(|\.select\(|\.accept\(|time\.sleep\()/;
+// What a thread does that waits for something; and a coroutine that is not running waits always.
+const IDLE = /(\.(acquire|wait|get|poll|select|accept|recv|join)\b[(,]|waitpid\(|time\.sleep\()/;
+const waits = (title, lines) => /^Coroutine |\.asking\.stacks:$/.test(title) || IDLE.test(lines.slice(-2).join("\n"));
 
 export function groupStacks(text) {
   const groups = new Map();
   for (const part of text.split(/^(?=Thread |Coroutine )/m).filter((each) => each.trim())) {
     const [title, ...lines] = part.trimEnd().split("\n");
     const stack = lines.join("\n");
-    if (!groups.has(stack)) groups.set(stack, { stack, titles: [], idle: IDLE.test(lines.slice(-2).join("\n")) });
+    if (!groups.has(stack)) groups.set(stack, { stack, titles: [], idle: waits(title, lines) });
     groups.get(stack).titles.push(title.replace(/:$/, ""));
   }
   return [...groups.values()].sort((a, b) => a.idle - b.idle);
