@@ -1,0 +1,49 @@
+"""When a certificate expires, read from its file."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import trustme
+from sparts.net.certificates import expiry
+from sparts.net.listeners import Listening
+from sparts.testing.certificates import FIRST_CERTIFICATE
+from sparts.testing.running import make_service, service_of
+from sparts.vtask import VTask
+
+
+@pytest.mark.parametrize("year", [2031, 2120])  # the years before 2050 have two digits in there
+def test_expiry_is_that_of_the_first_certificate(tmp_path: Path, year: int) -> None:
+    when = datetime(year, 3, 4, 5, 6, 7, tzinfo=UTC)
+    made = trustme.CA().issue_cert("localhost", not_after=when)
+    file = tmp_path / "certificate.pem"
+    made.private_key_and_cert_chain_pem.write_to_path(str(file))
+    with file.open("a") as more:
+        more.write(FIRST_CERTIFICATE)
+    assert expiry(str(file)) == when.timestamp()
+
+
+def test_file_without_a_certificate_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "certificate.pem"
+    file.write_text("nothing")
+    with pytest.raises(ValueError, match="no certificate"):
+        expiry(str(file))
+
+
+class Server(Listening, VTask):
+    """Listens."""
+
+    LOOPLESS = True
+    OPT_PREFIX = "server"
+
+
+def test_server_with_tls_tells_when_its_certificate_expires(tmp_path: Path) -> None:
+    file = tmp_path / "certificate.pem"
+    file.write_text(FIRST_CERTIFICATE)
+    for argv, expected in (((), None), (("--server-tls-cert", str(file)), 4733510400.0)):
+        service = make_service(service_of(Server), *argv)
+        service.tasks.create(service)
+        found = {r.name: r.value for _, r in service.describe_counters()}
+        assert found.get("certificate_expires") == expected
