@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
 import socket
@@ -10,7 +11,7 @@ import sys
 import time
 import urllib.parse
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -22,6 +23,8 @@ from sparts.tasks.queue import QueueTask
 from sparts.tasks.tornado.status.metrics import ServiceCollector
 from sparts.testing.certificates import FIRST_CERTIFICATE
 from sparts.testing.running import running, service_of
+from sparts.thrift.client import ThriftClient
+from sparts.thrift.fb303 import FacebookService
 from sparts.vtask import VTask
 
 pytestmark = pytest.mark.needs("prometheus")
@@ -234,7 +237,14 @@ def test_every_metric_of_the_dashboard_exists() -> None:
         service.requireTask(Doing).submit(1).result(WAIT)
         service.requireTask(Ticking).execute_async().result(WAIT)
         port = service.requireTask("TornadoHTTPTask").bound_addrs[0][1]
-        urlopen(f"http://127.0.0.1:{port}/", timeout=WAIT).close()
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT)) as connection:
+            for _ in range(2):  # when the second is answered, the first has been counted
+                connection.request("GET", "/")
+                connection.getresponse().read()
+        thrift = service.requireTask("NBServerTask").bound_port
+        with ThriftClient.for_localhost(thrift, module=FacebookService) as client:
+            for _ in range(2):
+                client.getName()
         families = list(ServiceCollector(service).collect())
     known = {family.name for family in families}
     known |= {sample.name for family in families for sample in family.samples}
