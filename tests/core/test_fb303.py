@@ -106,10 +106,10 @@ def test_options_are_texts_and_secrets_are_masked() -> None:
         assert options["mail_server"] == "localhost"
         assert options["mail_fast"] == "false"
         assert options["mail_batch"] == "10"
-        assert options["logfile"] == ""
+        assert options["logfile"] == "__None__"
         assert "hunter2" not in str(options)
         assert facts.getOption("mail-batch") == "10"
-        assert facts.getOption("no_such") == ""
+        assert facts.getOption("no_such") == facts.getOption("logfile") == "__None__"
         assert all(isinstance(value, str) for value in options.values())
 
 
@@ -126,13 +126,13 @@ def test_options_are_set_from_texts_by_the_rules_of_the_command_line() -> None:
         assert task.batch == 12
 
 
-def test_reinitialize_reloads_and_shutdown_stops() -> None:
+def test_reinitialize_restarts_and_shutdown_stops() -> None:
     service = make_service(Service)
     thread = service.startBG()
     try:
         with log_of(service) as log:
             FB303(service).reinitialize()
-            log.wait_for_line("Reloaded")
+            log.wait_for_line("All tasks started")
         FB303(service).shutdown()
         thread.join()
     finally:

@@ -21,6 +21,7 @@ OWNED = {
     "sparts-tornado": {"sparts/tasks/tornado"},
     "sparts-thrift": {
         "sparts/thrift",
+        "sparts/gen/fb303",
         *("sparts/tasks/thrift", "sparts/tasks/fb303", "sparts/tasks/tornado_thrift"),
     },
     "sparts-twisted": {"sparts/tasks/twisted", "sparts/tasks/twisted_command"},

@@ -155,12 +155,17 @@ def test_a_client_on_this_machine_reads_and_sets_options() -> None:
                 client.setOption(name, value)
 
 
-def test_a_client_has_the_service_reload_and_stop() -> None:
+def test_a_client_has_the_service_restart() -> None:
     with asked() as (service, client):
         with log_of(service) as log:
             client.reinitialize()
             log.wait_for_line("reinitialize was called from 127.0.0.1")
-            log.wait_for_line("Reloaded")
+            log.wait_for_line("All tasks started")
+        assert service.join(30)
+
+
+def test_a_client_has_the_service_stop() -> None:
+    with asked() as (service, client):
         client.shutdown()
         assert service.join(30)
 

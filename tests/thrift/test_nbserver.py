@@ -136,10 +136,15 @@ def test_multiplexed_calls_find_their_service(
     with elsewhere as asking, pytest.raises(TApplicationException) as unknown:
         asking.text("a")
     assert unknown.value.type == TApplicationException.UNKNOWN_METHOD
-    assert unknown.value.message == "there is no service 'Elsewhere', but Echo, Other"
+    assert unknown.value.message == (
+        "there is no service 'Elsewhere', but EchoHandler, OtherHandler, Echo, Other"
+    )
     with (
         apache_client(service, protocol, Other) as asking,
-        pytest.raises(TApplicationException, match="names no service; there are Echo, Other"),
+        pytest.raises(
+            TApplicationException,
+            match="names no service; there are EchoHandler, ",
+        ),
     ):
         asking.text("a")
 
@@ -167,12 +172,14 @@ def test_two_handlers_of_one_service_need_names() -> None:
     class Named(OtherHandler):
         SERVICE_NAME = "Named"
 
-    assert start_error(Multiplexed, OtherHandler, Second) == (
-        "OtherHandler and Second both implement the service Other: give one of them another "
-        "SERVICE_NAME."
+    class Again(OtherHandler):
+        SERVICE_NAME = "Named"
+
+    assert start_error(Multiplexed, Named, Again) == (
+        "Named and Again both have the SERVICE_NAME Named: give one of them another."
     )
-    with running(service_of(Multiplexed, OtherHandler, Named), *HERE) as service:
-        for name in ("Other", "Named"):
+    with running(service_of(Multiplexed, OtherHandler, Second, Named), *HERE) as service:
+        for name in ("OtherHandler", "Second", "Named"):
             with apache_client(service, made=Other, multiplex=name) as asking:
                 assert asking.answer() == 42
 

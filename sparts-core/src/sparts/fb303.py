@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sparts.asking import Asking
 from sparts.errors import SpartsError, message_of
 from sparts.escaping import encodable
-from sparts.inbox import Message
 from sparts.patterns import matcher
 from sparts.states import ServiceStatus
 
@@ -45,6 +44,8 @@ class FB303Status(enum.IntEnum):
 
 CONTROLS = frozenset({"setOption", "reinitialize", "shutdown"})
 """The methods that change something. A transport decides whom it lets call them."""
+UNSET = "__None__"
+"""What stands for an option without a value."""
 I64 = range(-(2**63), 2**63)
 LONGEST_PROFILE = 600
 """Seconds that a CPU profile may take at most."""
@@ -157,23 +158,24 @@ class FB303:
         return {name: _text(value) for name, value in self.service.getOptions().items()}
 
     def getOption(self, key: str) -> str:  # noqa: N802
-        """Return an option as text, a secret one masked; ``""`` if there is none or it is unset."""
-        return self.getOptions().get(key.replace("-", "_"), "")
+        """Return an option as text, a secret one masked; ``__None__`` if there is none or it is
+        unset."""
+        return self.getOptions().get(key.replace("-", "_"), UNSET)
 
     def setOption(self, key: str, value: str) -> None:  # noqa: N802
-        """Set an option from a text, by the rules of the command line.
+        """Set an option from a text, by the rules of the command line; ``__None__`` unsets it.
 
         Raises:
             OptionError: there is no such option, the value is not one for it, or it may not change
                 at run time.
         """
-        self.service.setOption(key, value)
+        self.service.setOption(key, None if value == UNSET else value)
 
     # -- what else changes or costs something ------------------------------------------------------
 
     def reinitialize(self) -> None:
-        """Ask for a reload, as SIGHUP does: log file, configuration, tasks. Returns at once."""
-        self.service.inbox.put(Message("reload", self.service))
+        """Ask the service to restart, and return at once."""
+        self.service.restart()
 
     def shutdown(self) -> None:
         """Ask the service to stop, and return at once."""
@@ -214,7 +216,7 @@ def _whole(value: float) -> int:
 
 def _text(value: Any) -> str:
     if value is None:
-        return ""
+        return UNSET
     return encodable(value) if isinstance(value, str) else json.dumps(value)
 
 

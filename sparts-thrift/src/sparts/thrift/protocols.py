@@ -159,12 +159,11 @@ class ByProtocol:
         return self.written()
 
 
-class Processor(TProcessor):  # type: ignore[misc]
-    """The methods of a handler as a processor of Apache's, for any protocol of Apache's."""
+class RouterProcessor(TProcessor):  # type: ignore[misc]
+    """What a router finds as a processor of Apache's, for any protocol of Apache's."""
 
-    def __init__(self, methods: Mapping[str, Method]) -> None:
-        self.methods = dict(methods)
-        self.router = Router({method.name: method for method in methods.values()})
+    def __init__(self, router: Router) -> None:
+        self.router = router
 
     def process(self, iprot: Any, oprot: Any) -> bool:
         """Read one call, make it in this thread, and write its answer.
@@ -173,6 +172,14 @@ class Processor(TProcessor):  # type: ignore[misc]
             Exception: what was read is no message.
         """
         return process(self.router, iprot, oprot)
+
+
+class Processor(RouterProcessor):
+    """The methods of a handler as a processor of Apache's."""
+
+    def __init__(self, methods: Mapping[str, Method]) -> None:
+        self.methods = dict(methods)
+        super().__init__(Router({method.name: method for method in methods.values()}))
 
 
 def process(router: Router, iprot: Any, oprot: Any) -> bool:

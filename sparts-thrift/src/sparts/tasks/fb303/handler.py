@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.errors import SpartsError, message_of
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
     from sparts.vservice import VService
 
 
-class FB303HandlerTask(ThriftHandlerTask):
+class FB303HandlerTask(FB303, ThriftHandlerTask):  # type: ignore[misc]  # getCounters is fb303's
     """Answers what fb303 asks, from what the service tells of itself.
 
     To extend the interface, set ``MODULE`` to a service that extends ``fb303.FacebookService``, and
-    write its other methods; a method of the same name takes the place of one of fb303's.
+    write its other methods. A method of the same name takes the place of one of fb303's, which it
+    can call: ``super().getStatus()``.
 
     ``setOption``, ``reinitialize`` and ``shutdown`` are refused to callers on other machines unless
     ``--fb303-control`` allows them. Over HTTP, which every page in a browser on this machine can
@@ -47,18 +49,16 @@ class FB303HandlerTask(ThriftHandlerTask):
     )
 
     def __init__(self, service: VService) -> None:
-        super().__init__(service)
-        self.facts = FB303(service)
-        """The methods of the interface, as this service answers them."""
+        ThriftHandlerTask.__init__(self, service)
+        FB303.__init__(self, service)
 
     def implementation(self, name: str) -> Callable[..., Any] | None:
-        """Return this task's method of a name, or else what fb303 has of that name."""
+        """Return this task's method of a name, with what fb303 says of who may call it."""
         if name not in vars(FB303):
             return super().implementation(name)
-        if getattr(type(self), name, None) is not getattr(FB303HandlerTask, name, None):
-            own: Callable[..., Any] = getattr(self, name)
-            return own
-        method = getattr(self.facts, name)
+        method: Callable[..., Any] = getattr(self, name)
+        if inspect.iscoroutinefunction(method):
+            return method if name not in CONTROLS else self._checked(method)
 
         @functools.wraps(method)
         def answer(*arguments: Any) -> Any:
@@ -70,6 +70,14 @@ class FB303HandlerTask(ThriftHandlerTask):
                 raise TApplicationException(
                     TApplicationException.INTERNAL_ERROR, f"{name}: {message_of(error)}"
                 ) from error
+
+        return answer
+
+    def _checked(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(method)
+        async def answer(*arguments: Any) -> Any:
+            self._check_control(method.__name__)
+            return await method(*arguments)
 
         return answer
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.counters import SampleType, counter, labelled, samples
 from sparts.errors import StartError, UsageError
+from sparts.established import EstablishedTask
 from sparts.tasks.asyncio_loop import AsyncioLoopTask
 from sparts.thrift.binding import bind
+from sparts.thrift.foreign import methods_of
 from sparts.thrift.protocols import Processor
 from sparts.thrift.services import find_service
 from sparts.vtask import VTask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sparts.taskset import TaskReference
     from sparts.thrift.processor import Method, Outcome
@@ -35,7 +38,7 @@ class ThriftHandlerTask(VTask):
     """The service: the module that Apache's compiler made of it, or what thriftpy2 loaded."""
     SERVICE_NAME: ClassVar[str | None] = None
     """Which service of ``MODULE`` it is, if that holds several; and its name for clients that
-    multiplex. None: that of the IDL."""
+    multiplex, see `service_name`."""
     INLINE: ClassVar[bool] = False
     """True: no method ever waits for anything, so that the threads which talk to the clients may
     call them."""
@@ -56,8 +59,8 @@ class ThriftHandlerTask(VTask):
 
     thrift_service: ThriftService
     """The service that it implements, from `initTask` on."""
-    processor: Processor
-    """The methods as a processor of Apache's library, from `initTask` on."""
+    methods_served: Mapping[str, Method]
+    """What servers call, by the names of the methods; from `initTask` on."""
 
     @classmethod
     def find_service(cls) -> ThriftService:
@@ -80,6 +83,31 @@ class ThriftHandlerTask(VTask):
             raise StartError(f"{cls.__name__}: {error}") from error
         return replace(found, name=cls.SERVICE_NAME or found.name)
 
+    @property
+    def service_name(self) -> str:
+        """Its name for clients that multiplex: ``SERVICE_NAME``, or the name of the task.
+
+        Without a ``SERVICE_NAME``, the name of the IDL is served too, unless several handlers have
+        it.
+        """
+        return self.SERVICE_NAME or self.name
+
+    @cached_property
+    def processor(self) -> Any:
+        """The methods as a processor of Apache's library; made when it is first asked for.
+
+        Raises:
+            StartError: this task does not implement its service.
+        """
+        return self._makeProcessor()
+
+    def _makeProcessor(self) -> Any:  # noqa: N802
+        """Return the processor that servers use; called once, in `initTask` or before.
+
+        Override it to return another: any object with Apache's ``process(iprot, oprot)``.
+        """
+        return Processor(bind(self, self.find_service(), _TAKEN))
+
     @classmethod
     def dependencies(cls) -> Sequence[TaskReference]:
         """Return ``DEPS``, and the asyncio loop if a method needs it."""
@@ -98,7 +126,8 @@ class ThriftHandlerTask(VTask):
         to every task (``start``, ``stop``, ``join``, ``name``, ``service``), which then fails the
         start. Override it to return another method for such a name.
         """
-        if name in _TAKEN:
+        kept = name in _ESTABLISHED and getattr(type(self), name) is not getattr(VTask, name)
+        if name in _TAKEN and not kept:
             return None
         found = getattr(self, name, None)
         return found if callable(found) else None
@@ -112,7 +141,7 @@ class ThriftHandlerTask(VTask):
         """
         super().initTask()
         self.thrift_service = self.find_service()
-        self.processor = Processor(bind(self, self.thrift_service, _TAKEN))
+        self.methods_served = methods_of(self, self.thrift_service, self.processor)
 
     def check(self) -> None:
         """See whether this task has the methods of its service."""
@@ -133,6 +162,8 @@ class ThriftHandlerTask(VTask):
         return outcome
 
 
+_ESTABLISHED = frozenset(vars(EstablishedTask)) | {"getChild", "getChildren"}
+"""Names of sparts 0.7's tasks that a service may have as well, such as fb303's."""
 _TAKEN = frozenset(dir(ThriftHandlerTask)) | {
     "failed", "logger", "name", "service", "stop_event", "threads",
 }  # fmt: skip

@@ -18,6 +18,8 @@ from sparts.tasks.thrift.server import ThriftServerTask
 from sparts.tasks.thrift.settings import Settings
 
 if TYPE_CHECKING:
+    import socket
+
     from sparts.vservice import VService
 
 LONGEST_FRAME = 1 << 30
@@ -35,10 +37,10 @@ class NBServerTask(ConnectionLimit, Listening, ThriftServerTask):
     request when the task stops.
     """
 
-    n_threads = option(
+    num_threads = option(
         name="threads",
         type=int,
-        default=4,
+        default=10,
         metavar="N",
         reloadable=False,
         help="calls that may run at a time (those of INLINE handlers and coroutines not counted)",
@@ -77,6 +79,7 @@ class NBServerTask(ConnectionLimit, Listening, ThriftServerTask):
         super().__init__(service)
         self._engine: Engine | None = None
         self._hands_on = False
+        self._sockets = []
 
     @CallbackCounter
     def n_connections(self) -> float:
@@ -101,6 +104,16 @@ class NBServerTask(ConnectionLimit, Listening, ThriftServerTask):
         return port
 
     @property
+    def server(self) -> Engine | None:
+        """What serves; None before the start."""
+        return self._engine
+
+    @property
+    def socket(self) -> socket.socket | None:
+        """The first of the sockets that it listens on, from `initTask` to the stop."""
+        return next(iter(self._sockets), None)
+
+    @property
     def all_inline(self) -> bool:
         """Whether no call ever waits for anything."""
         return all(method.inline for method in self.router.methods.values())
@@ -115,20 +128,21 @@ class NBServerTask(ConnectionLimit, Listening, ThriftServerTask):
         super().initTask()
         flag = f"--{self.option_prefix().replace('_', '-')}"
         for name, value in (
-            ("threads", self.n_threads),
+            ("threads", self.num_threads),
             ("max-frame", self.max_frame),
         ):
             if value < 1:
                 raise OptionError(f"{flag}-{name} must be 1 or more, not {value}.")
         if self.max_frame > LONGEST_FRAME:
             raise OptionError(f"{flag}-max-frame is at most {LONGEST_FRAME}, not {self.max_frame}.")
+        self.take_sockets()
 
     def start(self) -> None:
         """Begin to accept connections, and go on with those of the instance before."""
         # So that one can always talk to the clients, and one wait for a client that is alone.
-        self.workers = 2 + self.n_threads
+        self.workers = 2 + self.num_threads
         self._engine = Engine(self._settings())
-        self._engine.listen(self.take_sockets(), self.service.listeners.take_kept(self.name))
+        self._engine.listen(self._sockets, self.service.listeners.take_kept(self.name))
         super().start()
         self.log_started()
 
@@ -140,7 +154,7 @@ class NBServerTask(ConnectionLimit, Listening, ThriftServerTask):
             read=self.router.read,
             ssl_context=self.ssl_context,
             inline=self.all_inline,
-            threads=self.n_threads,
+            threads=self.num_threads,
             max_frame=self.max_frame,
             max_connections=self.max_connections,
             memory=self.memory,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.counters import counter
@@ -11,6 +12,7 @@ from sparts.options import option
 from sparts.tasks.thrift.handler import ThriftHandlerTask
 from sparts.thrift.memory import Memory
 from sparts.thrift.processor import MAX_DECODED, Method, Router
+from sparts.thrift.protocols import RouterProcessor
 from sparts.thrift.services import find_service
 from sparts.vtask import VTask
 
@@ -92,26 +94,46 @@ class ThriftServerTask(VTask):
             )
         table: dict[bytes, Method] = {}
         if len(chosen) == 1:
-            table.update({m.name: m for m in chosen[0].processor.methods.values()})
+            table.update({m.name: m for m in chosen[0].methods_served.values()})
         if not self.MULTIPLEX:
             return Router(table)
-        services: dict[str, ThriftHandlerTask] = {}
-        for task in every:
-            name = task.thrift_service.name
-            if services.setdefault(name, task) is not task:
-                raise StartError(
-                    f"{services[name].name} and {task.name} both implement the service {name}: "
-                    f"give one of them another SERVICE_NAME."
-                )
-            for method in task.processor.methods.values():
+        services = self._by_service_name(every)
+        for name, task in services.items():
+            for method in task.methods_served.values():
                 table[f"{name}:{method.spec.name}".encode()] = method
         return Router(table, services)
+
+    @staticmethod
+    def _by_service_name(handlers: list[ThriftHandlerTask]) -> dict[str, ThriftHandlerTask]:
+        """Return handlers by the names that clients which multiplex may use."""
+        found: dict[str, ThriftHandlerTask] = {}
+        for task in handlers:
+            name = task.service_name
+            if found.setdefault(name, task) is not task:
+                raise StartError(
+                    f"{found[name].name} and {task.name} both have the SERVICE_NAME {name}: give "
+                    f"one of them another."
+                )
+        idl = Counter(task.thrift_service.name for task in handlers)
+        for task in handlers:
+            name = task.thrift_service.name
+            if not task.SERVICE_NAME and idl[name] == 1:
+                found.setdefault(name, task)
+        return found
+
+    @property
+    def processor(self) -> Any:
+        """The handlers that it serves as a processor of Apache's library; from `initTask` on."""
+        return RouterProcessor(self.router)
 
     def _serves(self, handler: ThriftHandlerTask) -> bool:
         """Whether a handler implements what ``MODULE`` asks for, or a service that extends it."""
         try:
-            wanted = find_service(self.MODULE).target
+            service = find_service(self.MODULE)
         except UsageError as error:
             raise StartError(f"{self.name}: {error}") from error
-        has = handler.thrift_service.target
-        return issubclass(getattr(has, "Iface", has), getattr(wanted, "Iface", wanted))
+        has, wanted = handler.thrift_service.target, service.target
+        if issubclass(getattr(has, "Iface", has), getattr(wanted, "Iface", wanted)):
+            return True
+        # The same interface may have been compiled twice.
+        return service.methods.keys() <= handler.thrift_service.methods.keys()

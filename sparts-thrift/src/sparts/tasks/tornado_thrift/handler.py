@@ -8,7 +8,6 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sparts.escaping import one_line
-from sparts.tasks.thrift.handler import ThriftHandlerTask
 from sparts.tasks.tornado import access
 from sparts.thrift.calls import Caller, current
 from sparts.thrift.memory import Memory, NoRoomError, Share
@@ -158,8 +157,8 @@ class TornadoThriftHandler(RequestHandler):
 
     async def _answer(self, body: bytes, protocol: Any) -> bytes:
         processor = self._processor
-        if isinstance(processor, ThriftHandlerTask):
-            processor = processor.processor.router
+        if hasattr(processor, "processor"):  # a handler or server task
+            processor = getattr(processor.processor, "router", processor.processor)
         if not isinstance(processor, Router):
             message = ByProtocol(protocol, body)
             return await self._in_thread(lambda: message.process(processor))

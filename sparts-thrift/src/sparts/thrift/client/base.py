@@ -6,11 +6,12 @@ import copy
 import difflib
 import itertools
 import random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.errors import UsageError
 from sparts.thrift.client.codec import make_codec, signature
 from sparts.thrift.client.endpoint import Deadline, Endpoint, check_endpoint, tls_context
+from sparts.thrift.client.established import check_transport, protocol_name
 from sparts.thrift.services import find_service
 
 from thrift.transport.TTransport import TTransportException
@@ -18,6 +19,7 @@ from thrift.transport.TTransport import TTransportException
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterable, Mapping
+    from types import EllipsisType
     from typing import Self
 
     from sparts.thrift.services import ThriftMethod
@@ -58,14 +60,30 @@ class ClientBase:
             waits for one.
         max_frame: how many bytes an answer may have.
 
+    Args that sparts 0.7 had:
+        lazy: False connects at once, and raises what a call would.
+        protocol_class: a class of Apache's protocols instead of ``protocol``.
+        transport_class: Apache's framed transport; over HTTP, any.
+
+    A subclass sets the defaults of ``module``, ``host``, ``port``, ``path``, ``connect_timeout``,
+    ``protocol_class`` and ``transport_class`` by attributes of these names in capitals.
+
     Raises:
         UsageError: an argument is wrong; the message says which and why.
     """
 
+    MODULE: ClassVar[Any] = None
+    HOST: ClassVar[str | None] = None
+    PORT: ClassVar[int | None] = None
+    PATH: ClassVar[str | None] = None
+    CONNECT_TIMEOUT: ClassVar[float | None] = 5.0
+    PROTOCOL_CLASS: ClassVar[Any] = None
+    TRANSPORT_CLASS: ClassVar[Any] = None
+
     def __init__(
         self,
-        host: str = "",
-        port: int = 0,
+        host: str | None = None,
+        port: int | None = None,
         module: Any = None,
         *,
         service: str | None = None,
@@ -77,12 +95,21 @@ class ClientBase:
         tls: bool | ssl.SSLContext = False,
         server_hostname: str | None = None,
         timeout: float | None = 30.0,
-        connect_timeout: float | None = 5.0,
+        connect_timeout: float | EllipsisType | None = ...,
         idempotent: Iterable[str] | bool = (),
         retries: int = 2,
         pool_size: int = 16,
         max_frame: int = MAX_FRAME,
+        lazy: bool = True,
+        protocol_class: Any = None,
+        transport_class: Any = None,
     ) -> None:
+        module, path = self.MODULE if module is None else module, path or self.PATH
+        host, port = ("", 0) if unix else (host or self.HOST or "", port or self.PORT or 0)
+        if connect_timeout is ...:
+            connect_timeout = self.CONNECT_TIMEOUT
+        protocol = protocol_name(protocol_class or self.PROTOCOL_CLASS, protocol)
+        check_transport(transport_class or self.TRANSPORT_CLASS, path)
         if service is None and multiplex_service and _has(module, multiplex_service):
             service = multiplex_service
         self._service = find_service(module, service)
@@ -104,23 +131,41 @@ class ClientBase:
         self._retries, self._max_frame = retries, max_frame
         self._numbers = itertools.count(1)
         self._begin(pool_size)
+        if not lazy:
+            self._connect_now()
+
+    def _connect_now(self) -> None:
+        """Make the first connection; what fails is raised."""
+        raise UsageError(f"{type(self).__name__} connects with its first call: leave out lazy=.")
+
+    @property
+    def host(self) -> str:
+        """The host that it connects to; empty: a Unix socket."""
+        return self._endpoint.host
+
+    @property
+    def port(self) -> int:
+        """The port that it connects to; 0: a Unix socket."""
+        return self._endpoint.port
 
     def _begin(self, pool_size: int) -> None:
         """Get ready to make at most ``pool_size`` connections."""
         raise NotImplementedError
 
     @classmethod
-    def for_hostport(cls, host: str, port: int, module: Any, **options: Any) -> Self:
+    def for_hostport(
+        cls, host: str | None = None, port: int | None = None, module: Any = None, **options: Any
+    ) -> Self:
         """Return a client of a service on a host; ``options`` are those of the class."""
         return cls(host, port, module, **options)
 
     @classmethod
-    def for_localhost(cls, port: int, module: Any, **options: Any) -> Self:
+    def for_localhost(cls, port: int | None = None, module: Any = None, **options: Any) -> Self:
         """Return a client of a service on this host; ``options`` are those of the class."""
         return cls("localhost", port, module, **options)
 
     @classmethod
-    def for_unix(cls, path: str, module: Any, **options: Any) -> Self:
+    def for_unix(cls, path: str, module: Any = None, **options: Any) -> Self:
         """Return a client of a service on a Unix socket; ``options`` are those of the class, with
         ``http_path`` for thrift over HTTP.
         """

@@ -34,6 +34,10 @@ class ThriftClient(ClientBase):
     def _begin(self, pool_size: int) -> None:
         self._pool = Pool(self._connect, pool_size)
 
+    def _connect_now(self) -> None:
+        deadline = Deadline(self._timeout, f"Cannot connect to {self._endpoint}")
+        self._pool.give_back(self._pool.take(deadline), True)
+
     def call(self, method: str, /, *args: Any, **kwargs: Any) -> Any:
         """Call a method of the service by its name, also one that the client has itself (close).
 

@@ -10,7 +10,12 @@ services, and under its name each file that it includes. It is in no cache of Py
 is left of it.
 """
 
-from sparts.thrift.compiler.context import CompileContext
+from sparts.thrift.compiler.context import (
+    CompileContext,
+    compile,
+    get_executable,
+    require_executable,
+)
 from sparts.thrift.compiler.errors import CompileError
 
-__all__ = ["CompileContext", "CompileError"]
+__all__ = ["CompileContext", "CompileError", "compile", "get_executable", "require_executable"]

@@ -31,19 +31,19 @@ class ThriftCompiler:
     def __init__(self, executable: str) -> None:
         self._executable = executable
 
-    def make(self, source: Source, layout: Layout) -> None:
-        """Make modules of a file and of all that it includes.
+    def make(self, source: Source, layout: Layout, options: tuple[str, ...] = ()) -> None:
+        """Make modules of a file and of all that it includes, with options of the generator.
 
         Raises:
             CompileError: the compiler complains, or what it makes is not valid Python.
         """
         for each in source.in_order():
             if each.module is None:
-                each.module = self._make(each, layout)
+                each.module, each.options = self._make(each, layout, options), options
 
-    def _make(self, source: Source, layout: Layout) -> Package:
+    def _make(self, source: Source, layout: Layout, options: tuple[str, ...]) -> Package:
         out = layout.new_folder()
-        self._run(source, layout, out)
+        self._run(source, layout, out, options)
         ttypes = next(out.rglob("ttypes.py"))
         name = ".".join(ttypes.parent.relative_to(out).parts)
         codes = {
@@ -56,8 +56,9 @@ class ThriftCompiler:
             name, source, codes, [each for each in includes if isinstance(each, Package)]
         )
 
-    def _run(self, source: Source, layout: Layout, out: Path) -> None:
-        command = [self._executable, "--gen", "py", "-out", str(out), str(layout.path(source))]
+    def _run(self, source: Source, layout: Layout, out: Path, options: tuple[str, ...]) -> None:
+        generator = f"py:{','.join(options)}" if options else "py"
+        command = [self._executable, "--gen", generator, "-out", str(out), str(layout.path(source))]
         try:
             done = subprocess.run(  # noqa: S603 - the user's compiler, on the user's files
                 command,

@@ -35,12 +35,15 @@ class ThriftPy2Parser:
         cache: dict[str, ModuleType] = self._parser._thrift_cache
         return cache
 
-    def make(self, source: Source, layout: Layout) -> None:
+    def make(self, source: Source, layout: Layout, options: tuple[str, ...] = ()) -> None:
         """Make modules of a file and of all that it includes.
 
         Raises:
-            CompileError: the parser complains.
+            CompileError: the parser complains, or there are options, of which it knows none.
         """
+        if options:
+            what = ", ".join(options)
+            raise CompileError(f"thriftpy2 has no options, but {what} is asked for.", source.name)
         for each in source.in_order():
             if each.module is None:
                 each.module = self._make(each, layout)

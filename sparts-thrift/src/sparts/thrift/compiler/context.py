@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sparts.thrift.compiler.by_thrift import ThriftCompiler
 from sparts.thrift.compiler.errors import CompileError
@@ -12,7 +13,6 @@ from sparts.thrift.compiler.layout import Layout
 from sparts.thrift.compiler.sources import Source, Sources
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable
     from types import ModuleType
 
@@ -34,39 +34,79 @@ class CompileContext:
             includes them and after `addDependentFileContents`.
         compiler: the path of Apache's `thrift` compiler, or ``"thriftpy2"``; None: the `thrift`
             that is found in ``PATH``, else thriftpy2.
+        root: the folder to look in last.
+        debug: keep the temporary folders of compilations, and log where they are.
     """
 
     def __init__(
-        self, include_path: Iterable[str | os.PathLike[str]] = (), *, compiler: str | None = None
+        self,
+        include_path: Iterable[str | os.PathLike[str]] = (),
+        *,
+        compiler: str | None = None,
+        root: str | os.PathLike[str] = ".",
+        debug: bool = False,
     ) -> None:
-        self._sources = Sources(include_path)
+        if isinstance(include_path, str | os.PathLike):  # root, as it was the first parameter
+            include_path = [include_path]
+        self._sources = Sources(include_path, root)
+        self._debug = debug
         self._wanted = compiler
         self._compiler: ThriftCompiler | ThriftPy2Parser | None = None
         self._lock = threading.RLock()
 
-    def importThrift(self, path: str | os.PathLike[str]) -> ModuleType:  # noqa: N802
+    def importThrift(  # noqa: N802
+        self, path: str | os.PathLike[str], **options: Any
+    ) -> ModuleType:
         """Return a module of an interface file.
+
+        Args:
+            path: where it is.
+            options: for Apache's compiler: ``slots``, ``twisted``, ``tornado``, ``dynamic``,
+                ``dynbase``, ``dynexc``, ``dynimport``; True, or a text. ``new_style`` and
+                ``utf8strings`` are accepted, and always so.
 
         Raises:
             CompileError: it, or what it includes, cannot be read or compiled, or there is nothing
                 to compile it with.
         """
         with self._lock:
-            return self._make(self._sources.read(path))
+            return self._make(self._sources.read(path), options)
 
-    def importThriftStr(self, text: str, name: str = "text.thrift") -> ModuleType:  # noqa: N802
+    def importThriftStr(  # noqa: N802
+        self, text: str, name: str = "text.thrift", **options: Any
+    ) -> ModuleType:
         """Return a module of the text of an interface file.
 
         Args:
             text: the interface.
             name: what messages call it, and what names the module unless there is a namespace.
+            options: as for `importThrift`.
 
         Raises:
             CompileError: it, or what it includes, cannot be read or compiled, or there is nothing
                 to compile it with.
         """
         with self._lock:
-            return self._make(self._sources.text(name, text))
+            return self._make(self._sources.text(name, text), options)
+
+    def addIncludeDir(self, path: str | os.PathLike[str]) -> None:  # noqa: N802
+        """Look for included files in one more folder.
+
+        Raises:
+            CompileError: it is no folder.
+        """
+        with self._lock:
+            self._sources.add_folder(path)
+
+    def addDependentFilePath(self, path: str | os.PathLike[str]) -> None:  # noqa: N802
+        """Let a file be included by its name alone; its folder becomes one to look in.
+
+        Raises:
+            CompileError: there is no such file.
+        """
+        if not os.path.isfile(path):
+            raise CompileError("There is no such file.", os.fspath(path))
+        self.addIncludeDir(os.path.dirname(path) or ".")
 
     def addDependentFileContents(self, name: str, text: str) -> None:  # noqa: N802
         """Let a text stand for the file ``name`` that others include.
@@ -77,15 +117,63 @@ class CompileContext:
         with self._lock:
             self._sources.add_text(name, text)
 
-    def _make(self, source: Source) -> ModuleType:
+    def _make(self, source: Source, given: dict[str, Any]) -> ModuleType:
+        options = options_of(given)
         if source.module is None:
             self._compiler = self._compiler or _choose(self._wanted)
-            with Layout() as layout:
+            with Layout(keep=self._debug) as layout:
                 layout.write(source)
-                self._compiler.make(source, layout)
+                self._compiler.make(source, layout, options)
+        elif source.options != options:
+            raise CompileError(
+                "It was compiled with other options: use another CompileContext.", source.name
+            )
         if source.module is None:
             raise CompileError("Nothing was made of it.", source.name)
         return source.module
+
+
+def compile(
+    path: str | os.PathLike[str],
+    root: str | os.PathLike[str] = ".",
+    debug: bool = False,
+    **options: Any,
+) -> ModuleType:
+    """Return a module of an interface file; see `CompileContext`, also for what is raised."""
+    return CompileContext(root=root, debug=debug).importThrift(path, **options)
+
+
+def get_executable() -> str | None:
+    """Return the path of Apache's compiler, or None if there is none in ``PATH``."""
+    return shutil.which("thrift")
+
+
+def require_executable() -> str:
+    """Return the path of Apache's compiler.
+
+    Raises:
+        CompileError: there is none in ``PATH``.
+    """
+    found = get_executable()
+    if found is None:
+        raise CompileError("No program 'thrift' was found in PATH.")
+    return found
+
+
+_ALWAYS = ("new_style", "utf8strings")
+_KNOWN = ("dynamic", "dynbase", "dynexc", "dynimport", "slots", "tornado", "twisted")
+
+
+def options_of(given: dict[str, Any]) -> tuple[str, ...]:
+    """Return options as the compiler takes them.
+
+    Raises:
+        CompileError: there is no such option.
+    """
+    for name in given.keys() - {*_ALWAYS, *_KNOWN}:
+        raise CompileError(f"There is no option {name!r}, but {', '.join(_KNOWN)}.")
+    on = {name: value for name, value in given.items() if value and name not in _ALWAYS}
+    return tuple(sorted(name if on[name] is True else f"{name}={on[name]}" for name in on))
 
 
 def _choose(wanted: str | None) -> ThriftCompiler | ThriftPy2Parser:

@@ -8,6 +8,8 @@ do not meet, and texts are files like any other.
 from __future__ import annotations
 
 import itertools
+import logging
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,14 +22,22 @@ if TYPE_CHECKING:
 
     from sparts.thrift.compiler.sources import Source
 
+_log = logging.getLogger("sparts.thrift.compiler")
 _numbers = itertools.count(1)  # of the process: what is made of one file is never taken for another
 
 
 class Layout:
-    """Writes the files of a compilation, and removes them; a context manager."""
+    """Writes the files of a compilation, and removes them; a context manager.
 
-    def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="sparts-thrift-")
+    Args:
+        keep: do not remove them, and log where they are.
+    """
+
+    def __init__(self, keep: bool = False) -> None:
+        self._folder = tempfile.mkdtemp(prefix="sparts-thrift-")
+        self._keep = keep
+        if keep:
+            _log.info("The files of the compilation are kept in %s", self._folder)
         self._paths: dict[Source, Path] = {}
 
     def __enter__(self) -> Self:
@@ -39,7 +49,8 @@ class Layout:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._folder.cleanup()
+        if not self._keep:
+            shutil.rmtree(self._folder)
 
     def write(self, source: Source) -> None:
         """Write a file and all that it includes."""
@@ -52,7 +63,7 @@ class Layout:
 
     def new_folder(self) -> Path:
         """Return a new, empty folder."""
-        folder = Path(self._folder.name) / str(next(_numbers))
+        folder = Path(self._folder) / str(next(_numbers))
         folder.mkdir()
         return folder
 

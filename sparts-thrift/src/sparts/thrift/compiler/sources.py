@@ -32,6 +32,8 @@ class Source:
     """The files that it includes, by their paths as it writes them."""
     module: ModuleType | None = None
     """What was made of it."""
+    options: tuple[str, ...] = ()
+    """With which options."""
 
     @property
     def stem(self) -> str:
@@ -57,10 +59,14 @@ class Sources:
 
     Args:
         include_path: folders to look for includes in, after the folder of the including file.
+        root: the folder to look in after these.
     """
 
-    def __init__(self, include_path: Iterable[str | os.PathLike[str]]) -> None:
+    def __init__(
+        self, include_path: Iterable[str | os.PathLike[str]], root: str | os.PathLike[str] = "."
+    ) -> None:
         self._include_path = [Path(folder) for folder in include_path]
+        self._root = Path(root)
         self._texts: dict[str, str] = {}
         self._known: dict[str, Source] = {}
 
@@ -74,6 +80,16 @@ class Sources:
         if self._key(name) in self._known:
             raise CompileError("It was included already; add its text before that.", name)
         self._texts[name] = text
+
+    def add_folder(self, path: str | os.PathLike[str]) -> None:
+        """Look for includes in one more folder.
+
+        Raises:
+            CompileError: it is no folder.
+        """
+        if not os.path.isdir(path):
+            raise CompileError("There is no such folder.", os.fspath(path))
+        self._include_path.append(Path(path).absolute())
 
     def read(self, path: str | os.PathLike[str]) -> Source:
         """Return the file at a path, with all that it includes.
@@ -133,7 +149,7 @@ class Sources:
                 found = Source(name, self._texts[name])
                 self._known[key] = self._with_includes(found, [*above, key])
             return self._known[key]
-        for folder in (*self._include_path, BUILT_IN):
+        for folder in (*self._include_path, self._root, BUILT_IN):
             if (folder / path).is_file():
                 return self._file(folder / path, str(folder / path), above)
         looked = ", ".join(map(str, [*own, *self._include_path])) or "no folder"
