@@ -22,6 +22,7 @@ OPTIONS = {
     "wsgi_service": ["--wsgi-port", "0"],
     "http_by_class": ["--http-port", "0"],
     "http_by_name": ["--http-port", "0"],
+    "grpc_greeter": ["--grpc-port", "0"],
     "one_loop": ["--http-port", "0"],
     "three_loops": ["--http-port", "0"],
     "http_client": ["--http-port", "0"],

@@ -136,15 +136,13 @@ def test_only_idempotent_methods_are_retried() -> None:
     assert (seen.count("/sparts.tests.Greeter/Greet"), len(seen)) == (3, 4)
 
 
-def test_stopped_client_gives_no_channel(service: VService) -> None:
+def test_stopped_client_gives_no_channel() -> None:
     """And has closed those that it gave."""
-    client = service.requireTask(Client)
-    with client.channel(target(service)) as channel:
-        stub = pb2_grpc.GreeterStub(channel)
-    assert stub.Greet(Text(text="you")).text == "Hello, you"
-    service.shutdown()
-    assert service.wait_stopping(10)
-    client.join()
+    with running(service_of(GreeterTask, Client), *LOCAL) as service:
+        client = service.requireTask(Client)
+        with client.channel(target(service)) as channel:
+            stub = pb2_grpc.GreeterStub(channel)
+        assert stub.Greet(Text(text="you")).text == "Hello, you"
     with pytest.raises(RuntimeError, match="has stopped"):
         client.channel()
     with pytest.raises(ValueError, match="closed"):
