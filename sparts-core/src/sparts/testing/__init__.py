@@ -4,7 +4,13 @@ The fixtures for pytest are in `sparts.testing.fixtures`, the contracts for test
 `sparts.testing.loops` and `sparts.testing.servers`; everything else can be had from here.
 """
 
-from sparts.testing.cases import MultiTaskTestCase, ServiceTestCase, SingleTaskTestCase
+from sparts.testing.cases import (
+    BaseSpartsTestCase,
+    MultiTaskTestCase,
+    ServiceTestCase,
+    SingleTaskTestCase,
+    Skip,
+)
 from sparts.testing.clock import TurnableClock
 from sparts.testing.conformance import check_task
 from sparts.testing.distributions import make_distribution
@@ -26,6 +32,7 @@ from sparts.testing.waiting import (
 )
 
 __all__ = [
+    "BaseSpartsTestCase",
     "Leftovers",
     "LogRecorder",
     "MultiTaskTestCase",
@@ -35,6 +42,7 @@ __all__ = [
     "ServiceProcess",
     "ServiceTestCase",
     "SingleTaskTestCase",
+    "Skip",
     "TurnableClock",
     "check_plugin",
     "check_task",

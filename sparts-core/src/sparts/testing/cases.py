@@ -9,20 +9,82 @@ class TestMailer(SingleTaskTestCase):
 
 from __future__ import annotations
 
+import logging
+import os
 import unittest
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.taskset import resolve
 from sparts.testing.running import ServiceFactory, service_of
-from sparts.vservice import VService
+from sparts.vservice import ServiceThread, VService
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence, Sized
 
     from sparts.taskset import TaskReference
 
 
-class ServiceTestCase(unittest.TestCase):
+class Skip(unittest.SkipTest):
+    """Raise it to skip a test, or a whole module while it is imported."""
+
+
+class BaseSpartsTestCase(unittest.TestCase):
+    """A `unittest.TestCase` with a logger and the assertions of sparts 0.7."""
+
+    logger: ClassVar[logging.Logger]
+    """A logger of the test case's name."""
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        """Make the logger."""
+        super().setUpClass()
+        cls.logger = logging.getLogger(f"sparts.{cls.__name__}")
+
+    @property
+    def mock(self) -> Any:
+        """The module `unittest.mock`."""
+        from unittest import mock
+
+        return mock
+
+    def assertEquals(self, first: object, second: object, msg: object = None) -> None:  # noqa: N802
+        """Assert that two objects are equal; Python 3.12 has dropped it from unittest."""
+        self.assertEqual(first, second, msg)  # noqa: PT009
+
+    def assertNotNone(self, found: object, msg: object = None) -> None:  # noqa: N802
+        """Assert that something is not None."""
+        self.assertIsNotNone(found, msg)  # noqa: PT009
+
+    def assertEmpty(self, found: Sized, msg: object = None) -> None:  # noqa: N802
+        """Assert that something has no items."""
+        self.assertEqual(len(found), 0, msg or f"{found!r} is not empty")  # noqa: PT009
+
+    def assertNotEmpty(self, found: Sized, msg: object = None) -> None:  # noqa: N802
+        """Assert that something has items."""
+        self.assertGreater(len(found), 0, msg or f"{found!r} is empty")  # noqa: PT009
+
+    def assertExists(self, path: str | os.PathLike[str], msg: object = None) -> None:  # noqa: N802
+        """Assert that there is a file or folder of a path."""
+        self.assertTrue(os.path.exists(path), msg or f"{path} does not exist")  # noqa: PT009
+
+    def assertNotExists(  # noqa: N802
+        self, path: str | os.PathLike[str], msg: object = None
+    ) -> None:
+        """Assert that there is nothing of a path."""
+        self.assertFalse(os.path.exists(path), msg or f"{path} exists")  # noqa: PT009
+
+    def assertContains(self, item: object, found: Container[Any], msg: object = None) -> None:  # noqa: N802
+        """Assert that something has an item."""
+        self.assertIn(item, found, msg)  # noqa: PT009
+
+    def assertNotContains(  # noqa: N802
+        self, item: object, found: Container[Any], msg: object = None
+    ) -> None:
+        """Assert that something has not an item."""
+        self.assertNotIn(item, found, msg)  # noqa: PT009
+
+
+class ServiceTestCase(BaseSpartsTestCase):
     """Runs a service around each test: ready when the test begins, stopped and looked after
     (threads, descriptors, coroutines) at its end.
     """
@@ -33,6 +95,8 @@ class ServiceTestCase(unittest.TestCase):
     """The instance that was started."""
     services: ServiceFactory
     """Runs further services; see `ServiceFactory`."""
+    runloop: ServiceThread | None = None
+    """The thread of the service."""
 
     def getServiceClass(self) -> type[VService]:  # noqa: N802
         """Return the class of the service to run; ``SERVICE`` by default."""
@@ -47,7 +111,15 @@ class ServiceTestCase(unittest.TestCase):
         super().setUp()
         self.services = ServiceFactory()
         self.addCleanup(self.services.close)
-        self.service = self.services(self.getServiceClass(), *self.getCreateArgs())
+        cls = self.getServiceClass()
+        cls.test = self  # type: ignore[attr-defined]
+        self.addCleanup(delattr, cls, "test")
+        self.service = self.services(cls, *self.getCreateArgs())
+        self.runloop = self.services.thread_of(self.service)
+
+    def requireTask(self, task: str | type[Any]) -> Any:  # noqa: N802
+        """Return a task of the service by its name or class; KeyError if there is none."""
+        return self.service.requireTask(task)
 
 
 class MultiTaskTestCase(ServiceTestCase):

@@ -101,6 +101,11 @@ class ServiceFactory:
         with running(service_class, *argv) as service:
             wait_ready(service)
 
+    def thread_of(self, service: VService) -> ServiceThread:
+        """Return the thread of one of the services, whichever instance of it lives."""
+        (found,) = (each for each, _ in self._runners if each.service.inbox is service.inbox)
+        return found
+
     def stop(self, service: VService) -> None:
         """Stop one of the services now, whichever instance of it lives.
 

@@ -105,7 +105,9 @@ class ClientBase:
         transport_class: Any = None,
     ) -> None:
         module, path = self.MODULE if module is None else module, path or self.PATH
-        host, port = ("", 0) if unix else (host or self.HOST or "", port or self.PORT or 0)
+        if not unix:
+            host, port = host or self.HOST, port or self.PORT
+        host, port = host or "", port or 0
         if connect_timeout is ...:
             connect_timeout = self.CONNECT_TIMEOUT
         protocol = protocol_name(protocol_class or self.PROTOCOL_CLASS, protocol)
