@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 from sparts.errors import OptionError
+from sparts.supervision import RestartPolicy
+from sparts.tasks.asyncio_loop import AsyncioLoopTask
 from sparts.tasks.asyncio_server import AsyncioServerTask
-from sparts.testing import log_of, restart, running, service_of, wait_for_event
+from sparts.testing import ServiceFactory, log_of, restart, running, service_of, wait_for_event
 from sparts.testing.certificates import FIRST_CERTIFICATE
 from sparts.testing.servers import ServerContract
 from sparts.testing.waiting import WAIT
@@ -220,6 +222,26 @@ def test_handshake_under_way_does_not_hold_up_a_stop(tmp_path: Any) -> None:
         service.shutdown()
         assert service.join(WAIT)
         assert silent.recv(1) == b""
+
+
+@pytest.mark.parametrize("uvloop", [False, True], ids=["asyncio", "uvloop"])
+def test_restarted_loop_serves_again_and_leaves_nothing(
+    service_factory: ServiceFactory, uvloop: bool
+) -> None:
+    policy = RestartPolicy("on-failure", first_wait=0.001)
+    loop_class = type("AsyncioLoopTask", (AsyncioLoopTask,), {"RESTART": policy})
+    argv = ("--asyncio-uvloop",) if uvloop else ()
+    service_factory.warm_up(service_of(loop_class), *argv)
+    service = service_factory(service_of(LineServer, loop_class), *HERE, *argv)
+    loop_task = service.requireTask("AsyncioLoopTask")
+    with connect(service) as before:
+        ask(before)
+        loop_task.call(loop_task.loop.stop)
+        assert before.recv(1) == b""
+    for _ in range(2):  # the second is accepted only when the first has been
+        with connect(service) as after:
+            ask(after)
+    assert loop_task.n_restarts() == 1
 
 
 def test_each_restart_keeps_what_waits_and_serves_it() -> None:

@@ -278,3 +278,27 @@ def test_a_port_in_use_that_is_shared_is_found_out(monkeypatch: pytest.MonkeyPat
     contract = type("Contract", (EchoContract,), {"server_task": TakesAnother})()
     with pytest.raises(AssertionError, match="It started, although port"):
         contract.test_a_port_in_use_fails_the_start_and_names_the_option()
+
+
+@named
+class SpeaksFirst(EchoServer):
+    """It greets, as HTTP/2 and mail servers do."""
+
+    def _begin(self, connection: socket.socket) -> None:
+        if self.ssl_context is None:
+            connection.sendall(b"hello\n")
+        super()._begin(connection)
+
+
+class TestServerThatSpeaksFirst(ServerContract):
+    """It keeps the contract, too."""
+
+    server_task = SpeaksFirst
+
+    def ask(self, connection: socket.socket) -> None:
+        connection.sendall(b"ping")
+        received = b""
+        while not received.endswith(b"ping"):
+            part = connection.recv(65536)
+            assert part
+            received += part

@@ -16,13 +16,20 @@ from sparts.testing.waiting import WAIT, restart
 
 @pytest.mark.parametrize(
     ("name", "more"),
-    [("TornadoHTTPTask", ()), ("TwistedWebTask", ()), ("NBServerTask", ("FB303HandlerTask",))],
+    [
+        ("TornadoHTTPTask", ()),
+        ("TwistedWebTask", ()),
+        ("NBServerTask", ("FB303HandlerTask",)),
+        ("AsgiTask", ()),
+        ("WsgiTask", ()),
+    ],
 )
 def test_protocols_of_tls_survive_a_reload_and_a_restart(
     name: str, more: tuple[str, ...], tmp_path: Path, service_factory: ServiceFactory
 ) -> None:
     base: Any = plugins.load_task(name)
-    task = type("Server", (base,), {"OPT_PREFIX": "server", "ALPN": ("second", "first")})
+    body = {"OPT_PREFIX": "server", "ALPN": ("second", "first"), "app": lambda self: print}
+    task = type("Server", (base,), body)
     certificate = tmp_path / "server.pem"
     certificate.write_text(FIRST_CERTIFICATE, encoding="ascii")
     argv = ("--server-host", "127.0.0.1", "--server-tls-cert", str(certificate))

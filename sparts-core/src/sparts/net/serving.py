@@ -65,6 +65,7 @@ class Server:
         self._connecting: set[asyncio.Task[None]] = set()
         self._open: dict[Any, asyncio.Transport] = {}  # by their protocols
         self._changed: asyncio.Event | None = None  # not None: the server ends
+        self._keeper: asyncio.Task[None] | None = None
         self.n_refused = 0
         """How many clients were disconnected because too many connections were open."""
 
@@ -81,6 +82,7 @@ class Server:
     def accept_on(self, sockets: Iterable[socket.socket]) -> None:
         """Begin to accept on listening sockets, which stay the caller's."""
         self._acceptor = Acceptor(self._task, sockets, self._accepted, self._admits)
+        self._keeper = self._loop.create_task(self._keep(), name=f"{self._task.name} connections")
 
     def stop_accepting(self) -> None:
         """Accept no more connections."""
@@ -160,6 +162,17 @@ class Server:
         if self._changed is not None:
             self._changed.set()
 
+    async def _keep(self) -> None:
+        """Close everything if the loop ends first: then it cancels what runs in it."""
+        try:
+            await self._loop.create_future()
+        finally:
+            self.stop_accepting()
+            self._give_up_handshakes()
+            for transport in list(self._open.values()):
+                transport.abort()
+            await self._none_open(self._loop.time() + CLOSING)
+
     # -- the end -----------------------------------------------------------------------------------
 
     async def end(self, waiting: Iterable[socket.socket], limit: float | None) -> int:
@@ -181,9 +194,10 @@ class Server:
         giving_up.cancel()
         self._give_up_handshakes()
         cut = len(self._open)
-        for transport in list(self._open.values()):
-            transport.abort()
-        await self._none_open(self._loop.time() + CLOSING)
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.wait([self._keeper])
+            self._keeper = None
         return cut
 
     def _give_up_handshakes(self) -> None:
@@ -201,7 +215,7 @@ class Server:
 
     async def _none_open(self, until: float | None) -> None:
         """Wait until no connection is open, or for a time of the loop's clock."""
-        changed = self._changed or asyncio.Event()
+        self._changed = changed = self._changed or asyncio.Event()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(until):
                 while self._open or self._connecting:

@@ -4,6 +4,7 @@ The fixtures for pytest are in `sparts.testing.fixtures`, the contracts for test
 `sparts.testing.loops` and `sparts.testing.servers`; everything else can be had from here.
 """
 
+from sparts.testing import leftovers
 from sparts.testing.cases import (
     BaseSpartsTestCase,
     MultiTaskTestCase,
@@ -46,6 +47,7 @@ __all__ = [
     "TurnableClock",
     "check_plugin",
     "check_task",
+    "leftovers",
     "log_of",
     "make_distribution",
     "make_service",

@@ -32,6 +32,7 @@ class AsgiTask(Metered, AsyncioServerTask):
 
     OPT_PREFIX = "asgi"
     CALL_KIND = "http"
+    ALPN = ("http/1.1",)
     APP: ClassVar[Any] = None
     """The application: ``"module:name"``, ``"module:make()"``, or an ASGI callable. A string is the
     default of ``--asgi-app``."""
