@@ -1,4 +1,4 @@
-"""``sparts new service NAME --asgi FRAMEWORK``: a service of an ASGI application, with its tests."""
+"""``sparts new service NAME --asgi FRAMEWORK``: a service of an ASGI application."""
 
 from __future__ import annotations
 
