@@ -43,7 +43,16 @@ def main(argv: list[str]) -> int:
         epilog="Exit status: 0 if all is well, 1 if something is wrong. What is blocked "
         "(SPARTS_DISABLE_PLUGINS, SPARTS_LOAD_PLUGINS) is not imported.",
     )
-    parser.parse_args(argv)
+    parser.add_argument(
+        "--compat",
+        metavar="MODULE:SERVICE",
+        help="tell instead what of a service for sparts 0.7 runs as before, what differs, and what "
+        "is missing",
+    )
+    if target := parser.parse_args(argv).compat:
+        from sparts.cli import compat
+
+        return compat.report(target)
     wrong = 0
     for finding in examine():
         wrong += finding.wrong
