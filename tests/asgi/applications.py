@@ -95,6 +95,9 @@ def application(board: Switchboard) -> Any:
     async def broken(scope: Any, receive: Any, send: Any) -> None:
         raise RuntimeError("broken on purpose")
 
+    async def leaves(scope: Any, receive: Any, send: Any) -> None:
+        raise SystemExit(3)
+
     async def broken_late(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"some", "more_body": True})
@@ -117,6 +120,8 @@ def application(board: Switchboard) -> Any:
             return
         if scope["path"] == "/broken":
             raise RuntimeError("broken on purpose")
+        if scope["path"] == "/exit":
+            raise SystemExit(3)
         offered = scope["subprotocols"]
         await send({"type": "websocket.accept", "subprotocol": offered[0] if offered else None})
         board.begun.set()
@@ -136,7 +141,8 @@ def application(board: Switchboard) -> Any:
     paths: dict[str, Any] = {
         "": hello, "echo": echo, "scope": scoped, "slow": slow, "streamed": streamed,
         "endless": endless, "disconnect": waits_for_disconnect, "background": background,
-        "broken": broken, "broken-late": broken_late, "large": large, "missing": missing,
+        "broken": broken, "exit": leaves, "broken-late": broken_late, "large": large,
+        "missing": missing,
     }  # fmt: skip
     return app
 

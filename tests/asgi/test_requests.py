@@ -7,10 +7,13 @@ import socket
 from typing import Any
 
 import pytest
-from sparts.testing import log_of, wait_for_event
+from sparts.errors import SpartsError
+from sparts.tasks.asgi import AsgiTask
+from sparts.testing import log_of, make_service, service_of, wait_for_event, wait_ready
 from sparts.testing.waiting import WAIT
 
-from tests.asgi.conftest import Served
+from tests.asgi.applications import task_of
+from tests.asgi.conftest import HERE, Served
 
 
 def raw(served: Served, sent: bytes) -> bytes:
@@ -166,3 +169,17 @@ def test_lifespan_is_told_of_start_and_stop(serve: Any) -> None:
     served.service.shutdown()
     assert served.service.join(WAIT)
     assert board.told == ["lifespan.startup", "lifespan.shutdown"]
+
+
+@pytest.mark.parametrize("upgrade", [False, True], ids=["request", "websocket"])
+def test_application_that_exits_ends_the_service_in_order(upgrade: bool) -> None:
+    service = make_service(service_of(task_of(AsgiTask)), *HERE)
+    thread = service.startBG()
+    wait_ready(service)
+    more = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    key = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    head = b"GET /exit HTTP/1.1\r\nHost: x\r\n" + (more + key if upgrade else b"")
+    assert b" 500 " in raw(Served(service), head + b"\r\n")
+    with contextlib.suppress(SpartsError):
+        thread.join(WAIT)
+    assert thread.status == 3

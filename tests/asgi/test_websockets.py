@@ -273,7 +273,7 @@ def test_application_refuses_a_handshake_with_403(served: Served) -> None:
 def test_exception_before_the_answer_is_500(served: Served) -> None:
     with log_of(served.service) as log, served.connect() as connection:
         assert Raw(connection).handshake("/broken")[0] == 500
-        log.wait_for_line("ERROR:Service.AsgiTask.websocket:Exception in ASGI application")
+        log.wait_for_line("ERROR:Service.AsgiTask:Exception in ASGI application")
     served.wait_for_counter('responses{status="5xx"}', 1)
 
 

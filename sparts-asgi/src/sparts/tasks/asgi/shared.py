@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from email.utils import formatdate
 from time import perf_counter
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from sparts.net.metering import Meter
+    from sparts.tasks.asgi.logs import AppLogger
     from sparts.vservice import VService
 
 
@@ -49,7 +49,7 @@ class Shared:
     Args:
         service: given to the application, in the scope of each request.
         meter: counts and logs the requests.
-        logger: gets what the application raises.
+        logger: gets what the application raises, and what uvicorn logs.
         app: the ASGI application.
         app_state: what its lifespan has kept.
         limits: what clients may do.
@@ -63,7 +63,7 @@ class Shared:
         *,
         service: VService,
         meter: Meter,
-        logger: logging.Logger,
+        logger: AppLogger,
         app: Any,
         app_state: dict[str, Any],
         limits: Limits,
@@ -89,8 +89,6 @@ class Shared:
             root_path=root_path,
         )
         self.config.load()
-        self.websocket_logger = logging.getLogger(f"{logger.name}.websocket")
-        self.websocket_logger.setLevel(logging.WARNING)  # below, uvicorn shows what clients send
         self.ending = False
         self.n_timeouts = 0
         self.date_until = 0.0

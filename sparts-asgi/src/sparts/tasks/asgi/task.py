@@ -15,6 +15,7 @@ from sparts.tasks.asgi.calls import wrapped
 from sparts.tasks.asgi.http import Connection
 from sparts.tasks.asgi.lifespan import Lifespan
 from sparts.tasks.asgi.loading import class_attribute, load
+from sparts.tasks.asgi.logs import AppLogger
 from sparts.tasks.asgi.shared import Limits, Shared
 from sparts.tasks.asyncio_server import AsyncioServerTask
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -180,7 +181,7 @@ class AsgiTask(Metered, AsyncioServerTask):
         self._shared = shared = Shared(
             service=self.service,
             meter=self.meter,
-            logger=self.logger,
+            logger=AppLogger(self.logger, self.loop_task.exit_asked),
             app=self._app,
             app_state=lifespan.state,
             limits=self._limits(),

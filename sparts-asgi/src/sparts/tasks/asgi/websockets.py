@@ -26,7 +26,7 @@ class WebSocket(WebSocketsSansIOProtocol):
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared.config, shared.state, shared.app_state, shared.loop)
         self.shared = shared
-        self.logger = self.conn.logger = shared.websocket_logger
+        self.logger = self.conn.logger = shared.logger  # type: ignore[assignment]
         self.conn.debug = False
         self._began = 0.0  # of a handshake that was not counted yet; 0: there is none
         self._fields = RequestFields(())
