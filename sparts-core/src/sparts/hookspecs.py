@@ -229,3 +229,94 @@ def sparts_task_failure(task: VTask, error: BaseException, delay: float | None) 
     ``delay`` is the time in seconds after which the worker is restarted; None when the failure
     ends the service. Called in the worker's thread. An exception is logged.
     """
+
+
+# -- the process ----------------------------------------------------------------------------------
+
+
+@hookspec
+def sparts_sources_add(
+    service_class: type[VService], options: argparse.Namespace
+) -> OptionSource | Sequence[OptionSource]:
+    """Add sources of option values, such as a vault: see `sparts.options.OptionSource`.
+
+    They count less than the command line, the environment and configuration files, and more than
+    the classes. ``options`` has what the command line, the environment and the classes give.
+    Called once a process, before its service is made, in that thread. An exception ends the process
+    with status 2 and names the plugin.
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def sparts_service_run(
+    service_class: type[VService], options: argparse.Namespace, name: str | None
+) -> int | None:
+    """Do something instead of running the service, and return the exit status; None: run it.
+
+    Called when the options are known and the service is not made, in the thread that runs it.
+    ``name`` is the name that the caller gave; None: that of the class. An exception ends the
+    process: a `UsageError` with status 2, anything else with 1.
+    """
+
+
+@hookspec(firstresult=True)
+def sparts_process_wrap(service: VService) -> Any:
+    """Run the service: sparts itself runs it until it ends, also over restarts.
+
+    Implement with ``@hookimpl(wrapper=True)`` to run code around it, in the thread that runs the
+    service. ``SystemExit`` before the ``yield`` ends the process without running it.
+    Not called for `VService.startBG`. An exception ends the process with status 1, a `UsageError`
+    with 2.
+    """
+
+
+@hookspec
+def sparts_logging_configure(service: VService) -> Callable[[], object] | None:
+    """Set up logging for an instance; return a function that undoes it, or None.
+
+    Called by `VService.initLogging`, in the thread that runs the service; the function in the
+    lifecycle thread when the instance has ended. An exception ends the process with status 1, a
+    `UsageError` with 2.
+    """
+
+
+@hookspec
+def sparts_sockets_bind(service: VService) -> None:
+    """Open what the service's tasks listen on.
+
+    Called once an instance, after the tasks are made and before privileges are dropped, in the
+    lifecycle thread. An exception fails the start.
+    """
+
+
+@hookspec
+def sparts_privileges_drop(service: VService) -> None:
+    """Give up what the process may do and the service need not.
+
+    Called once an instance, after `sparts_sockets_bind` and before any task is initialised, in the
+    lifecycle thread. An exception fails the start.
+    """
+
+
+@hookspec
+def sparts_service_ready(service: VService, ready: bool) -> None:
+    """Tell that the service became ready, or is not ready any more. An exception is logged."""
+
+
+@hookspec
+def sparts_service_reload(service: VService) -> None:
+    """Take in changed files (SIGHUP).
+
+    Called in the lifecycle thread. sparts itself reads the options again and calls ``reload`` of
+    each task. An exception is logged and becomes a warning of the service until the next reload.
+    """
+
+
+@hookspec
+def sparts_options_change(service: VService, names: frozenset[str]) -> None:
+    """Tell that options changed at run time, before the tasks learn of it.
+
+    Called in the thread that set them, or in the lifecycle thread at a reload. ``names`` are as in
+    the namespace: ``http_port``. An exception is logged.
+    """

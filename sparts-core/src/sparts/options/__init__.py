@@ -13,26 +13,53 @@ import argparse
 import builtins
 from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypedDict, TypeVar, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Generic,
+    Literal,
+    NamedTuple,
+    TypedDict,
+    TypeVar,
+    overload,
+)
 
 from sparts.errors import OptionError
 from sparts.option_types import is_path
 from sparts.options.arguments import HelpFormatter, add_groups
-from sparts.options.binding import Binding, Source, source_of, state_of
+from sparts.options.binding import (
+    MISSING,
+    Binding,
+    OptionSource,
+    Source,
+    aside_of,
+    source_of,
+    state_of,
+)
 from sparts.options.changes import assign, holder_of, reload_options
-from sparts.options.sources import check_required, parse_options, refuse_all_but_help
+from sparts.options.sources import (
+    check_required,
+    checked_source,
+    parse_options,
+    refuse_all_but_help,
+    use_sources,
+)
 
 if TYPE_CHECKING:
-    from typing import Unpack
+    from typing import Self, Unpack
 
 __all__ = [
+    "MISSING",
     "HelpFormatter",
     "Option",
     "OptionGroup",
+    "OptionSource",
     "Source",
     "add_options",
     "check_required",
     "checked_group",
+    "checked_source",
     "declared_options",
     "option",
     "parse_options",
@@ -41,6 +68,7 @@ __all__ = [
     "set_option",
     "source_of",
     "state_of",
+    "use_sources",
 ]
 
 T = TypeVar("T")
@@ -209,19 +237,47 @@ class OptionGroup:
 
     OPT_PREFIX: ClassVar[str | None] = None
     """The prefix of the options (``"metrics"``: ``--metrics-port``); None: the class's name."""
+    TITLE: ClassVar[str | None] = None
+    """The title of the group in the help; None: the class's name."""
 
     def __init__(self, service: Any) -> None:
         self.service = service
 
+    @classmethod
+    def of(cls, service_class: type, options: argparse.Namespace) -> Self:
+        """Return the group as options give it, where there is no instance of the service yet."""
+        return cls(_NoService(service_class, options))
+
     @property
     def options(self) -> argparse.Namespace:
         """The options of the service, in which this group's have its prefix."""
-        return self.service.options  # type: ignore[no-any-return]
+        options: argparse.Namespace = self.service.options
+        aside = aside_of(options, type(self))
+        return argparse.Namespace(**{**vars(options), **aside}) if aside else options
+
+    def source(self, name: str) -> Source:
+        """Return where the value of an option came from.
+
+        Args:
+            name: of the option, without the prefix of the group.
+        """
+        options: argparse.Namespace = self.service.options
+        prefix = self.option_prefix()
+        dest = "_".join(filter(None, (prefix, name))).replace("-", "_")
+        aside = dest in aside_of(options, type(self))
+        return Source("default", type(self).__name__) if aside else source_of(options, dest)
 
     @classmethod
     def option_prefix(cls) -> str:
         """Return the prefix of this group's options."""
-        return cls.OPT_PREFIX or cls.__name__
+        return cls.__name__ if cls.OPT_PREFIX is None else cls.OPT_PREFIX
+
+
+class _NoService(NamedTuple):
+    """What stands in for a service that has not been made."""
+
+    service_class: type
+    options: argparse.Namespace
 
 
 def checked_group(found: Any) -> type[OptionGroup]:
@@ -295,12 +351,13 @@ def set_option(owner: Any, name: str, value: object) -> None:
 def _binding(owner: Any, name: str) -> Binding:
     """The option of ``owner`` with this name."""
     holder = holder_of(owner)
-    prefix = "" if owner is holder else owner.option_prefix() + "_"
-    dest = (prefix + name).replace("-", "_")
+    prefix = "" if owner is holder else owner.option_prefix()
+    dest = "_".join(filter(None, (prefix, name))).replace("-", "_")
     state = state_of(holder.options)
     known = dict(state.bindings) if state else {}
     if dest not in known:  # a namespace that was made by hand, or a task that came by itself
-        own = (Binding(each, type(owner), type(holder)) for each in declared_options(type(owner)))
+        service = getattr(holder, "service_class", type(holder))
+        own = (Binding(each, type(owner), service) for each in declared_options(type(owner)))
         known.update((binding.dest, binding) for binding in own)
     if dest in known:
         return known[dest]

@@ -13,16 +13,13 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
-from sparts import plugins
-from sparts.errors import OptionError, UsageError
+from sparts.errors import OptionError
 from sparts.masking import MASK
 from sparts.option_types import duration, format_size, size, written
 from sparts.options.binding import STATE, Binding, State, display
 
 # A "%" of a help text that argparse does not expand, and the one that is escaped already.
 _STRAY_PERCENT = r"%%|%(?!\((?:prog|default|dest|metavar|type|choices)\)s)"
-CONFIG, SHOW, WRITE = "_sparts_config", "_sparts_show_config", "_sparts_write_config"
-NO_PLUGIN = "_sparts_no_plugin"
 HELP_ALL = "--help-all"
 
 
@@ -59,26 +56,50 @@ def add_groups(
     """
     bindings: dict[str, Binding] = {}
     taken: dict[str, Binding] = {}
+    aside: dict[type, dict[str, Any]] = {}
     rest = HelpAll([HELP_ALL])
+    shared: Any = None  # the group of the help for all options without a prefix
     for owner, bound in groups:
         if not bound and owner is not service:
             continue
-        title = "options of the service" if owner is service else owner.__name__
-        group = parser.add_argument_group(title, summary(owner, service))
+        if owner is service or binding_prefix(bound):
+            title = "options of the service" if owner is service else _title(owner)
+            group = parser.add_argument_group(title, summary(owner, service))
+            shared = shared or group
+        else:
+            group = shared
         for binding in bound:
+            if owner is not service and _steps_aside(binding, taken.get(binding.flag), service):
+                aside.setdefault(owner, {})[binding.dest] = binding.default
+                rest.note(f"{binding.flag} is {service.__name__}'s own, not that of sparts.")
+                continue
             _check_names(binding, taken)
             action = _add(group, binding)
+            if group is shared and owner is not service:
+                rest.regroup(action, _title(owner))
             if binding.option.advanced:
                 rest.hide(action)
             bindings[binding.dest] = binding
-        if owner is service:
-            _add_config_flags(parser, group, rest)
-        rest.hide_empty(group)
+    rest.hide_empty(parser)
     if HELP_ALL not in parser._option_string_actions:
         parser._add_action(rest)
     if parser.usage is None and not parser._get_positional_actions():
         parser.usage = "%(prog)s [options]"
-    parser.set_defaults(**{STATE: State(service, bindings, {}, {})})
+    parser.set_defaults(**{STATE: State(service, bindings, {}, {}, aside=aside)})
+
+
+def binding_prefix(bound: Sequence[Binding]) -> str:
+    """The prefix that the options of one class have."""
+    return bound[0].prefix if bound else ""
+
+
+def _title(owner: type) -> str:
+    return getattr(owner, "TITLE", None) or owner.__name__
+
+
+def _steps_aside(new: Binding, other: Binding | None, service: type) -> bool:
+    """Whether an option without a prefix gives its flag up to one that the service declares."""
+    return other is not None and other.owner is service and not new.prefix
 
 
 def _check_names(new: Binding, taken: dict[str, Binding]) -> None:
@@ -102,17 +123,29 @@ class HelpAll(argparse.Action):
         text = "show the advanced options too, and exit"
         super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help=text)
         self._hidden: list[tuple[Any, dict[str, Any]]] = []
+        self._regrouped: dict[str, list[argparse.Action]] = {}
+        self._notes: list[str] = []
 
     def hide(self, action: argparse.Action) -> None:
         """Leave an option out of ``-h``."""
         self._hidden.append((action, {"help": action.help}))
         action.help = argparse.SUPPRESS
 
-    def hide_empty(self, group: Any) -> None:
-        """Leave out the heading of a group that ``-h`` shows no option of."""
-        if all(action.help == argparse.SUPPRESS for action in group._group_actions):
-            self._hidden.append((group, {"title": group.title, "description": group.description}))
-            group.title = group.description = None
+    def regroup(self, action: argparse.Action, title: str) -> None:
+        """Show an option in a group of its own title, and not with those of the service."""
+        self._regrouped.setdefault(title, []).append(action)
+
+    def note(self, text: str) -> None:
+        """Show a line below all options."""
+        self._notes.append(text)
+
+    def hide_empty(self, parser: Any) -> None:
+        """Leave out the headings of groups of which ``-h`` shows no option."""
+        for group in parser._action_groups:
+            if all(action.help == argparse.SUPPRESS for action in group._group_actions):
+                shown = {"title": group.title, "description": group.description}
+                self._hidden.append((group, shown))
+                group.title = group.description = None
 
     def __call__(
         self,
@@ -124,6 +157,17 @@ class HelpAll(argparse.Action):
         """Print the whole help and exit with status 0 (called by argparse)."""
         for hidden, shown in self._hidden:
             vars(hidden).update(shown)
+        groups = list(parser._action_groups)
+        made = []
+        for title, actions in self._regrouped.items():
+            made.append(parser.add_argument_group(title))
+            made[-1]._group_actions += actions
+            for group in groups:
+                group._group_actions[:] = [a for a in group._group_actions if a not in actions]
+        # behind argparse's own groups and that of the service
+        parser._action_groups[:] = [*groups[:3], *made, *groups[3:]]
+        if self._notes:
+            parser.epilog = "\n".join(filter(None, [parser.epilog, *self._notes]))
         parser.print_help()
         parser.exit()
 
@@ -183,35 +227,6 @@ class Switch(argparse.Action):
     def format_usage(self) -> str:
         """Both flags, as argparse shows them in the usage line."""
         return " | ".join(self.option_strings)
-
-
-def _add_config_flags(parser: argparse.ArgumentParser, group: Any, rest: HelpAll) -> None:
-    """Add ``--config`` and its company, except those that the service or the parser has itself."""
-    for dest, action, text in (
-        (CONFIG, "append", "read options from this TOML file; may be repeated, later files win"),
-        (SHOW, "store_true", "print every option's value and where it came from, and exit"),
-        (WRITE, "store_true", "print a commented configuration file of all options, and exit"),
-        (NO_PLUGIN, "append", "keep out a plugin, by its own or its distribution's name"),
-    ):
-        flag = "--" + dest.removeprefix("_sparts_").replace("_", "-")
-        if flag not in parser._option_string_actions:
-            more: dict[str, dict[str, Any]] = {
-                CONFIG: {"metavar": "FILE"},
-                NO_PLUGIN: {"metavar": "NAME", "type": _kept_out},
-            }
-            added = group.add_argument(
-                flag, dest=dest, action=action, help=text, **more.get(dest, {})
-            )
-            if dest != CONFIG:
-                rest.hide(added)
-
-
-def _kept_out(name: str) -> str:
-    """The ``type`` of ``--no-plugin``, which was obeyed before there was a parser."""
-    try:
-        return plugins.kept_out(name)
-    except UsageError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _metavar(binding: Binding) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from sparts.errors import OptionError
 from sparts.masking import hide_secret
@@ -26,8 +26,8 @@ class Source(NamedTuple):
     """Where a value came from.
 
     Attributes:
-        kind: "command line", "environment", "file", "run time", "service class", "task class" or
-            "default" (the declaration's own).
+        kind: "command line", "environment", "file", "run time", "service class", "task class",
+            "default" (the declaration's own), or the name of a further source.
         name: the flag, variable, ``file: [section] key``, or class and attribute.
     """
 
@@ -36,8 +36,8 @@ class Source(NamedTuple):
 
     @property
     def explicit(self) -> bool:
-        """Whether somebody gave the value: command line, environment, file or at run time."""
-        return self.kind in ("command line", "environment", "file", "run time")
+        """Whether somebody gave the value, and not a class."""
+        return self.kind not in ("service class", "task class", "default")
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.name}" if self.name else self.kind
@@ -51,17 +51,47 @@ class State(NamedTuple):
         bindings: every option by its name in the namespace, the service's first, then by task.
         sources: where each value came from, by the name in the namespace; empty until layered.
         given: the values of the command line.
-        files: the configuration files, in order.
+        further: the sources beside command line, environment and classes; the first counts most.
         layered: the values as the sources last gave them, whatever code has set since.
+        aside: by group of a plugin, the options that are not its own in this service, as the
+            service has one of that flag, with the default that the group reads instead.
     """
 
     service: type
     bindings: Mapping[str, Binding]
     sources: Mapping[str, Source]
     given: Mapping[str, Any]
-    files: tuple[str, ...] = ()
+    further: tuple[OptionSource, ...] = ()
     layered: Mapping[str, Any] = {}
+    aside: Mapping[type, Mapping[str, Any]] = {}
 
+
+class OptionSource(Protocol):
+    """Where values of options come from, beside the command line, environment and classes.
+
+    A plugin returns such objects from the hook `sparts_sources_add`. Three more methods are called
+    if they are there:
+
+    ``read()``: before each round of calls of `get`, to fetch everything at once.
+    ``place(option)``: where in the source an option's value is, for messages.
+    ``watch(callback)``: once an instance of the service has started. Call ``callback()`` from any
+    thread when values may have changed: the service then reads all sources again, as at a reload.
+    What ``watch`` returns, if anything, is called without arguments when the instance ends.
+    """
+
+    name: str
+    """What ``--show-config`` and messages call it."""
+
+    def get(self, option: Binding, /) -> object:
+        """Return the value of an option (its text, or a value as TOML has it), or `MISSING`.
+
+        Called at the start in the main thread and at a reload in the lifecycle thread. An exception
+        fails the start with status 2, and a reload with a warning.
+        """
+
+
+MISSING: Any = object()
+"""What `OptionSource.get` returns for an option of which the source has no value."""
 
 Layer = dict[str, tuple[Any, Source]]  # typed values and their sources by name in the namespace
 
@@ -153,7 +183,7 @@ class Binding:
         source = Source(kind, self.owner.__name__)
         if callable(raw) and not isinstance(raw, type):
             stands_in = getattr(self.owner, "SERVICE_DEFAULTS", True)
-            view = ClassView(self.owner, service if stands_in else object)
+            view = ClassView(self.owner, service, stands_in)
             raw = raw(view)
             if names := object.__getattribute__(view, "stood_in"):
                 source = Source("service class", f"{service.__name__}.{names[-1]}")
@@ -170,20 +200,22 @@ class ClassView:
     does not, nor does a dunder name.
     """
 
-    def __init__(self, owner: type, service: type) -> None:
+    def __init__(self, owner: type, service: type, stands_in: bool) -> None:
         self.owner = owner
         self.service = service
+        self.stands_in = stands_in
         self.stood_in: list[str] = []
 
     def __getattribute__(self, name: str) -> Any:
         get = object.__getattribute__
         owner, service = get(self, "owner"), get(self, "service")
-        if not (name.startswith("__") and name.endswith("__")):
+        special = name.startswith("__") and name.endswith("__")
+        if get(self, "stands_in") and not special:
             definer = next((cls for cls in service.__mro__ if name in vars(cls)), object)
             if definer not in _our_classes(service):
                 get(self, "stood_in").append(name)
                 return getattr(service, name)
-        return getattr(owner, name)
+        return getattr(owner if hasattr(owner, name) else service, name)
 
 
 def _our_classes(service: type) -> set[type]:
@@ -208,6 +240,12 @@ def _variable(name: str) -> str:
 def state_of(ns: argparse.Namespace) -> State | None:
     """What is known of a namespace's options; None for one that was made by hand."""
     return getattr(ns, STATE, None)
+
+
+def aside_of(ns: argparse.Namespace, group: type) -> Mapping[str, Any]:
+    """The options of a group that stepped aside for the service's own, with their defaults."""
+    state = state_of(ns)
+    return {} if state is None else state.aside.get(group, {})
 
 
 def source_of(ns: argparse.Namespace, dest: str) -> Source:

@@ -9,22 +9,22 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sparts.errors import OptionError
-from sparts.options.binding import Binding, Layer, Source, State
+from sparts.options.binding import Binding, Layer, Source
 
 
-def read_files(state: State) -> Layer:
-    """The values that the configuration files give; later files win.
+def read_files(bindings: Iterable[Binding], service: type, files: Iterable[str]) -> Layer:
+    """The values that configuration files give to the options of a service; later files win.
 
     Raises:
         OptionError: a file is unreadable or malformed, or has an unknown key or a wrong value.
     """
     sections: dict[str, dict[str, Binding]] = {"": {}}  # by name (with "_" for "-") and key
-    for binding in state.bindings.values():
-        own = binding.owner is state.service
+    for binding in bindings:
+        own = binding.owner is service or not binding.prefix
         for name in ("",) if own else (binding.owner.__name__, binding.prefix):
             sections.setdefault(name.replace("-", "_"), {})[binding.key] = binding
     found: Layer = {}
-    for file in state.files:
+    for file in files:
         found.update(_read(file, sections))
     return found
 

@@ -1,4 +1,4 @@
-"""The four sources of an option's value, layered: command line, environment, file, class."""
+"""The sources of an option's value, layered: command line, environment, further ones, class."""
 
 from __future__ import annotations
 
@@ -6,19 +6,23 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from sparts import plugins
-from sparts.errors import OptionError, UsageError
-from sparts.options.arguments import CONFIG, SHOW, WRITE
-from sparts.options.binding import STATE, Binding, Layer, Source, State, env_prefix, state_of
-from sparts.standard_streams import open_closed_streams
+from sparts.errors import OptionError, UsageError, describe
+from sparts.options.binding import (
+    MISSING,
+    STATE,
+    Binding,
+    Layer,
+    OptionSource,
+    Source,
+    State,
+    state_of,
+)
 
-# Upstairs, in cli/, so named and not imported.
-SHOWN, WRITTEN = "sparts.cli.config:shown_config", "sparts.cli.config:written_config"
 _UNSET: Any = object()
-_BROKEN = "_sparts_broken"
+_BROKEN, _SOURCES = "_sparts_broken", "_sparts_sources"
 
 
 def refuse_all_but_help(parser: argparse.ArgumentParser, broken: Sequence[UsageError]) -> None:
@@ -38,8 +42,8 @@ def parse_options(
 ) -> argparse.Namespace:
     """The namespace of a service: the final, typed value of every option of `add_options`.
 
-    The command line counts before the environment, that before the files, those before the
-    defaults. ``--show-config`` and ``--write-config`` print and exit with status 0.
+    The command line counts before the environment, that before further sources (see
+    `use_sources`), those before the classes.
 
     Args:
         parser: a parser that went through `add_options`.
@@ -49,7 +53,7 @@ def parse_options(
         OptionError: a flag, variable, file or value is wrong; the message names it. (What is
             required is looked for when the service is made: see `check_required`.)
         PluginError: a plugin is broken; see `refuse_all_but_help`.
-        SystemExit: after ``-h``, ``--show-config``, ``--write-config`` and a completion.
+        SystemExit: after ``-h``, ``--help-all``, ``--write-config`` and a completion.
     """
     state: State = parser.get_default(STATE)
     if "_ARGCOMPLETE" in os.environ:
@@ -62,16 +66,44 @@ def parse_options(
     if broken is not None:
         raise broken
     given = {d: v for d, v in vars(ns).items() if d in state.bindings and v is not _UNSET}
-    state = state._replace(given=given, files=_files(ns, state.service))
-    if getattr(ns, WRITE, False):
-        _print_and_exit(plugins.load_object(WRITTEN)(state))
-    values, sources = _layered(state)
-    state = state._replace(sources=sources, layered=values)
-    if getattr(ns, SHOW, False):
-        _print_and_exit(plugins.load_object(SHOWN)(state))
-    vars(ns).update(values)
-    setattr(ns, STATE, state)
+    state = state._replace(given=given)
+    if (find := parser.get_default(_SOURCES)) is not None:
+        _take(ns, state)
+        state = state._replace(further=tuple(find(ns)))
+    _take(ns, state)
     return ns
+
+
+def _take(ns: argparse.Namespace, state: State) -> None:
+    """Give a namespace the values of all sources that there are so far."""
+    values, sources = _layered(state)
+    vars(ns).update(values)
+    setattr(ns, STATE, state._replace(sources=sources, layered=values))
+
+
+def use_sources(
+    parser: argparse.ArgumentParser, find: Callable[[argparse.Namespace], Iterable[OptionSource]]
+) -> None:
+    """Let `parse_options` ask further sources.
+
+    Args:
+        parser: a parser that went through `add_options`.
+        find: called with the namespace as the command line, the environment and the classes make
+            it; returns the sources, of which the first counts most.
+    """
+    parser.set_defaults(**{_SOURCES: find})
+
+
+def checked_source(found: Any) -> OptionSource:
+    """Return what a plugin contributed as a source of options.
+
+    Raises:
+        OptionError: it has no name or no method ``get``.
+    """
+    if isinstance(getattr(found, "name", None), str) and callable(getattr(found, "get", None)):
+        source: OptionSource = found
+        return source
+    raise OptionError(f"{found!r} is no source of options: it needs a 'name' and a method 'get'.")
 
 
 def reload_values(old: State) -> tuple[State, dict[str, Any], list[str]]:
@@ -103,14 +135,36 @@ def reload_values(old: State) -> tuple[State, dict[str, Any], list[str]]:
 def _layered(state: State) -> tuple[dict[str, Any], dict[str, Source]]:
     """The value and the source of every option, from all sources as they are now."""
     layers: Layer = {d: (b.default, b.default_source) for d, b in state.bindings.items()}
-    if state.files:
-        from sparts.options.files import read_files
-
-        layers.update(read_files(state))
+    for source in reversed(state.further):
+        layers.update(_asked(source, state))
     layers.update(_environment(state))
     for dest, value in state.given.items():
         layers[dest] = (value, Source("command line", state.bindings[dest].flag))
     return {d: v for d, (v, _) in layers.items()}, {d: s for d, (_, s) in layers.items()}
+
+
+def _asked(source: OptionSource, state: State) -> Layer:
+    """The values that a further source has.
+
+    Raises:
+        OptionError: it failed, or a value is wrong; the message names the source.
+    """
+    found: Layer = {}
+    try:
+        if read := getattr(source, "read", None):
+            read()
+        for dest, binding in state.bindings.items():
+            if (value := source.get(binding)) is not MISSING:
+                place = getattr(source, "place", lambda _: binding.dest)(binding)
+                found[dest] = (
+                    binding.convert(value, f"{source.name}: {place}"),
+                    Source(source.name, place),
+                )
+    except OptionError:
+        raise
+    except Exception as error:
+        raise OptionError(f"{source.name}: cannot be read: {describe(error)}.") from error
+    return found
 
 
 def _parse_command_line(
@@ -154,14 +208,6 @@ def _meant(message: str, parser: argparse.ArgumentParser) -> str:
     flag = rest.partition(" ")[0].partition("=")[0]
     near = get_close_matches(flag, parser._option_string_actions, 1) if unknown else []
     return f". Did you mean '{near[0]}'?" if near else ""
-
-
-def _files(ns: argparse.Namespace, service: type) -> tuple[str, ...]:
-    """The configuration files: those of the command line, or those of ``PREFIX_CONFIG``."""
-    files = getattr(ns, CONFIG, None)
-    if not files and "config" not in vars(ns):
-        files = os.environ.get(env_prefix(service) + "CONFIG", "").split(os.pathsep)
-    return tuple(os.path.abspath(file) for file in files or () if file)
 
 
 def _environment(state: State) -> Layer:
@@ -209,15 +255,3 @@ def _complete(parser: argparse.ArgumentParser) -> None:
     except ImportError:
         return
     argcomplete.autocomplete(parser)
-
-
-def _print_and_exit(text: str) -> NoReturn:
-    """Print a file of TOML, which is UTF-8 whatever the terminal's encoding is."""
-    open_closed_streams()
-    sys.stdout.flush()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.buffer.write(text.encode())
-    else:  # not the process's own
-        sys.stdout.write(text)
-    sys.stdout.flush()
-    sys.exit(0)

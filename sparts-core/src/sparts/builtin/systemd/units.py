@@ -10,7 +10,10 @@ import re
 import socket
 from typing import TYPE_CHECKING
 
-from sparts.cli.installation import (
+from sparts.builtin.daemon import Daemon
+from sparts.builtin.installing import Installing
+from sparts.builtin.logs import Logs
+from sparts.builtin.installation import (
     MARK,
     Installation,
     command_line,
@@ -72,7 +75,8 @@ def install(service_class: type[VService], ns: argparse.Namespace, name: str | N
     system, dry = os.geteuid() == 0, bool(getattr(ns, "dryrun", False))
     default = "/etc/systemd/system" if system else "~/.config/systemd/user"
     try:
-        folder = os.path.abspath(found.service.getOption("install_folder") or expand_home(default))
+        given = Installing(found.service).install_folder
+        folder = os.path.abspath(given or expand_home(default))
     except Expected as error:
         raise OptionError(f"--install-folder: expected {error}.") from None
     units = sockets_of(found, system)
@@ -95,9 +99,10 @@ def service_unit(found: Installation, sockets: list[str], system: bool = True) -
     """
     service = found.service
     words = command_line(found.words, ("--user", "--group"))
-    who = [f"User={service.run_as_user}"] if service.run_as_user else ["DynamicUser=yes"]
-    who += [f"Group={service.run_as_group}"] if service.run_as_group else []
-    mask = service.getOption("umask")
+    process = Daemon(service)
+    who = [f"User={process.user}"] if process.user else ["DynamicUser=yes"]
+    who += [f"Group={process.group}"] if process.group else []
+    mask = process.umask
     hardening = (HARDENING if system else USERS).format(
         home="read-only" if _under(found, "/home", "/root", "/run/user") else "yes",
         tmp="no" if _under(found, "/tmp", "/var/tmp") else "yes",  # noqa: S108 - nothing is made there
@@ -150,7 +155,7 @@ def sockets_of(found: Installation, system: bool = True) -> dict[str, str]:
 
 
 def _socket_unit(found: Installation, address: Address, system: bool) -> str:
-    user = found.service.run_as_user
+    user = Daemon(found.service).user
     if address.path:
         listens = [_raw(os.path.abspath(address.path))]
         more = [f"SocketMode={'0660' if address.group else '0600'}"]
@@ -185,7 +190,7 @@ def _socket_unit(found: Installation, address: Address, system: bool) -> str:
 
 def _written(found: Installation) -> list[str]:
     """The folders that the service writes to, as far as its options tell."""
-    logfile = found.service.logfile
+    logfile = Logs(found.service).logfile
     files = [os.path.join(found.folder, logfile)] if logfile else []
     return sorted({os.path.dirname(os.path.abspath(file)) for file in files})
 

@@ -9,7 +9,8 @@ import os
 import shlex
 from typing import TYPE_CHECKING
 
-from sparts.cli.installation import MARK, Installation, read_installation, write_files
+from sparts.builtin.installing import Installing
+from sparts.builtin.installation import MARK, Installation, read_installation, write_files
 
 if TYPE_CHECKING:
     import argparse
@@ -46,9 +47,8 @@ def install(service_class: type[VService], ns: argparse.Namespace, name: str | N
     """
     found = read_installation(service_class, ns, name)
     dry = bool(getattr(ns, "dryrun", False))
-    folder = os.path.join(
-        os.path.abspath(found.service.getOption("install_folder") or "/etc/sv"), found.name
-    )
+    parent = os.path.abspath(Installing(found.service).install_folder or "/etc/sv")
+    folder = os.path.join(parent, found.name)
     write_files(folder, files_of(found), dry, ("run", "finish", "log/run"))
     if not dry:
         print(f"Next: ln -s {shlex.quote(folder)} /etc/service/")

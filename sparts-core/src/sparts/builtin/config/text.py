@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import sys
 import textwrap
 import tomllib
 from collections.abc import Iterator
@@ -17,6 +19,17 @@ from sparts.masking import MASK, masked
 from sparts.option_types import written
 from sparts.options.arguments import summary
 from sparts.options.binding import Binding, State, display
+
+
+def print_toml(text: str) -> None:
+    """Print a file of TOML, which is UTF-8 whatever the terminal's encoding is."""
+    open_closed_streams()
+    sys.stdout.flush()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.buffer.write(text.encode())
+    else:  # not the process's own
+        sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def shown_config(state: State) -> str:

@@ -1,7 +1,7 @@
 """A service as a process of its own: in the background, with a pid file, as another user.
 
-`run_as_process` is how a service runs whose options ask for any of that; `control` is ``--status``
-and ``--kill``. The steps are those of daemon(7), but for two: the process stays in its folder, so
+`Process` is how a service runs whose options ask for any of that; `control` is ``--status`` and
+``--kill``. The steps are those of daemon(7), but for two: the process stays in its folder, so
 that paths of options go on meaning the same, and whoever started it waits until it is ready.
 """
 
@@ -12,21 +12,20 @@ import select
 import signal
 import threading
 import time
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
-from sparts.cli.identity import find_identity
-from sparts.cli.pidfile import PidFile, default_path, find_holder
+from sparts.builtin import logs
+from sparts.builtin.daemon.identity import find_identity
+from sparts.builtin.daemon.pidfile import PidFile, default_path, find_holder
 from sparts.errors import OptionError, SpartsError, UsageError, message_of
 from sparts.options import source_of
 from sparts.standard_streams import complain, lead_nowhere, write_out
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
-    from sparts.runner import ServiceThread
-    from sparts.service_options import ServiceOptions
+    from sparts.builtin.daemon import Daemon
     from sparts.vservice import VService
 
 
@@ -35,43 +34,46 @@ class Process:
 
     Args:
         service: its first instance; nothing happens yet.
+        asked: what its options ask for.
 
     Raises:
         OptionError: there is no such user or group, or it may not be assumed.
     """
 
-    def __init__(self, service: VService) -> None:
-        self._identity = find_identity(service.run_as_user, service.run_as_group)
-        self._folder, self._mask = service.working_folder, service.file_mask
-        self._daemon, self._name = bool(service.daemon), service.name
+    def __init__(self, service: VService, asked: Daemon) -> None:
+        self._identity = find_identity(asked.user, asked.group)
+        self._folder, self._mask = asked.chdir, asked.umask
+        self._daemon, self._name = bool(asked.daemon), service.name
         self._starter = -1  # where whoever started a daemon is told how that went
         self._was_ready = False
         self._pid_file: PidFile | None = None
-        if self._daemon or source_of(service.options, "pidfile").explicit:
-            path = path_of(type(service), service.options, service.name)
+        if self._daemon or asked.source("pidfile").explicit:
+            path = path_of(type(service), asked, service.name)
             self._pid_file = PidFile(path, service.name)
 
-    def run(self, run: Callable[[], ServiceThread]) -> ServiceThread | int:
-        """Run the service by ``run``, after all that its options ask of its process.
+    @contextmanager
+    def around(self, service: VService) -> Iterator[list[Any]]:
+        """Do all that the options ask of the process before the block, and undo it after it.
 
-        Returns:
-            How it ended; in the process that started a daemon, the status to exit with.
+        The block adds how the service ended (a `sparts.runner.ServiceThread`) to the list.
 
         Raises:
-            SpartsError: it could not be prepared.
+            SystemExit: in the process that started a daemon, with the status that follows.
+            SpartsError: the process could not be prepared.
         """
-        if self._daemon and (status := self._detach()) is not None:
-            return status
+        if self._daemon and (left := self._detach()) is not None:
+            raise SystemExit(left)
         status = 1
+        ended: list[Any] = []
         try:
             self._prepare()
-            runner = run()
+            yield ended
+            runner = ended[0]
             status = runner.status
             if self._daemon and not self._was_ready and not runner.refused:
                 error = runner.error
                 why = message_of(error) if error else "it ended before it was ready"
                 complain(f"{self._name} is not started: {why}")
-            return runner
         except UsageError:
             status = 2
             raise
@@ -92,19 +94,27 @@ class Process:
         if self._pid_file is not None:
             self._pid_file.acquire()
 
-    def drop_privileges(self, service: ServiceOptions) -> None:
-        """Become the user and the groups asked for; called when all sockets are bound."""
+    def drop_privileges(self, service: VService) -> None:
+        """Become the user and the groups asked for; called when all sockets are bound.
+
+        The log file and the files of Unix sockets become that user's first.
+        """
         if self._identity is not None:
-            service.give_files(self._identity.uid, self._identity.gid)
+            uid, gid = self._identity.uid, self._identity.gid
+            if (log := logs.logging_of(service)) is not None:
+                log.give(uid, gid)
+            if service.listeners is not None:
+                service.listeners.give(uid)
             self._identity.assume()
             self._identity = None
 
-    def ready(self, service: ServiceOptions) -> None:
+    def ready(self, service: VService) -> None:
         """Leave the terminal to whoever started the service, which is ready now."""
         if not self._daemon:
             return
         self._was_ready = True
-        if not service.log_takes_output() and self._starter >= 0:
+        log = logs.logging_of(service)
+        if not (log is not None and log.take_output()) and self._starter >= 0:
             service.logger.warning("Ready, pid %d. No --logfile: no log from here on", os.getpid())
             lead_nowhere(1, 2)
         self._tell("ready")
@@ -146,15 +156,14 @@ class Process:
         self._starter = -1
 
 
-def path_of(service_class: type[VService], ns: argparse.Namespace, name: str) -> str:
+def path_of(service_class: type[VService], asked: Daemon, name: str) -> str:
     """Return the absolute path of the pid file of a service, before ``--chdir`` is followed.
 
     Raises:
         PidFileError: it is not given, and there is no folder for it.
     """
-    given = getattr(ns, "pidfile", None) or service_class.DEFAULT_PID
-    folder = getattr(ns, "chdir", None) or ""
-    return os.path.abspath(os.path.join(folder, given)) if given else default_path(name)
+    given = asked.pidfile or service_class.DEFAULT_PID
+    return os.path.abspath(os.path.join(asked.chdir or "", given)) if given else default_path(name)
 
 
 class _Starter:
@@ -205,7 +214,7 @@ def _terminate(pidfd: int) -> None:
             signal.pidfd_send_signal(pidfd, signal.SIGTERM)
 
 
-def control(service_class: type[VService], ns: argparse.Namespace, name: str | None) -> int:
+def control(service_class: type[VService], asked: Daemon, name: str | None) -> int:
     """Do what ``--status`` or ``--kill`` ask for; return the exit status.
 
     Raises:
@@ -213,8 +222,8 @@ def control(service_class: type[VService], ns: argparse.Namespace, name: str | N
             signalled.
     """
     name = name or service_class.__name__
-    path = path_of(service_class, ns, name)
-    kill, timeout = getattr(ns, "kill", False), getattr(ns, "kill_timeout", None)
+    path = path_of(service_class, asked, name)
+    kill, timeout = asked.kill, asked.kill_timeout
     holder = find_holder(path, name)
     if holder is None:
         print(f"{name} is not running (nobody holds {path}).")

@@ -7,12 +7,43 @@ import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
 from sparts.errors import SpartsError, UsageError, describe, message_of
+from sparts.hookspecs import hookimpl
+from sparts.options import OptionGroup, option
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator
 
     from sparts.vservice import VService
+
+
+class DryRun(OptionGroup):
+    """Options of `dryrun`."""
+
+    OPT_PREFIX = ""
+    TITLE = "life"
+
+    dryrun = option(
+        action="store_true",
+        default=False,
+        help="check options, tasks and what they need, print what would run, and exit",
+        reloadable=False,
+    )
+
+
+@hookimpl
+def sparts_options_add() -> type[OptionGroup]:
+    """Add the option."""
+    return DryRun
+
+
+@hookimpl
+def sparts_service_run(
+    service_class: type[VService], options: argparse.Namespace, name: str | None
+) -> int | None:
+    """Check, and do not run, if ``--dryrun`` is given."""
+    asked = DryRun.of(service_class, options).dryrun
+    return dry_run(service_class, options, name) if asked else None
 
 
 def dry_run(
@@ -62,14 +93,13 @@ def dry_run(
             return False
         return True
 
-    if service.asks_of_its_process:
-        from sparts.cli.daemon import Process
+    from sparts.builtin.daemon import wanted_process
 
-        Process(service)
+    wanted_process(service)
     if attempt("making the tasks", lambda: service.tasks.create(service)):
         for name, check in _checks(service):
             attempt(name, check)
-        attempt("listening", lambda: service.listeners.open(service.instances()))
+        attempt("listening", lambda: service.hooks.call("sparts_sockets_bind", service=service))
         service.listeners.close()
     for problem in wrong:
         print(f"Wrong: {problem}", file=out)

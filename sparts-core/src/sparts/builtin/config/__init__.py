@@ -1,0 +1,128 @@
+"""``--config``, ``--show-config``, ``--write-config``: options from TOML files, and written out."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import TYPE_CHECKING, Any
+
+from sparts.hookspecs import hookimpl
+from sparts.options import MISSING, OptionGroup, OptionSource, option, source_of, state_of
+from sparts.options.binding import STATE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sparts.options.binding import Binding, Layer
+    from sparts.vservice import VService
+
+
+class WriteConfig(argparse.Action):
+    """The action of ``--write-config``: print a file, and exit with status 0."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **settings: Any) -> None:
+        settings |= {"nargs": 0, "type": None, "metavar": None}
+        super().__init__(option_strings, dest, **settings)
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        """Print and exit (called by argparse)."""
+        from sparts.builtin.config.text import print_toml, written_config
+
+        print_toml(written_config(parser.get_default(STATE)))
+        parser.exit()
+
+
+class Configuration(OptionGroup):
+    """Options of `config`."""
+
+    OPT_PREFIX = ""
+    TITLE = "configuration"
+
+    config = option(
+        type=str,
+        action="append",
+        metavar="FILE",
+        reloadable=False,
+        help="read options from this TOML file; may be repeated, later files win",
+    )
+    show_config = option(
+        action="store_true",
+        default=False,
+        reloadable=False,
+        help="print every option's value and where it came from, and exit",
+        advanced=True,
+    )
+    write_config = option(
+        action=WriteConfig,
+        reloadable=False,
+        help="print a commented configuration file of all options, and exit",
+        advanced=True,
+    )
+
+
+class Files:
+    """A source of options: the configuration files."""
+
+    name = "file"
+
+    def __init__(self, service_class: type, files: Sequence[str], options: argparse.Namespace):
+        self._service_class = service_class
+        self._files = files
+        state = state_of(options)
+        self._bindings = () if state is None else tuple(state.bindings.values())
+        self._found: Layer = {}
+
+    def read(self) -> None:
+        """Read all files.
+
+        Raises:
+            OptionError: a file is unreadable or malformed, or has an unknown key or a wrong value.
+        """
+        from sparts.options.files import read_files
+
+        self._found = read_files(self._bindings, self._service_class, self._files)
+
+    def get(self, option: Binding) -> object:
+        """Return the value that the files give to an option."""
+        return self._found[option.dest][0] if option.dest in self._found else MISSING
+
+    def place(self, option: Binding) -> str:
+        """Return the file, the section and the key of an option."""
+        return self._found[option.dest][1].name
+
+
+@hookimpl
+def sparts_options_add() -> type[OptionGroup]:
+    """Add the options."""
+    return Configuration
+
+
+@hookimpl(tryfirst=True)  # files count more than the sources of others
+def sparts_sources_add(
+    service_class: type[VService], options: argparse.Namespace
+) -> list[OptionSource]:
+    """Give the files that ``--config`` names, or ``NAME_CONFIG``, separated by ``:``."""
+    files: Sequence[str] = Configuration.of(service_class, options).config or ()
+    source = source_of(options, "config")
+    if source.kind == "environment":
+        files = os.environ[source.name].split(os.pathsep)
+    names = [os.path.abspath(file) for file in files if file]
+    return [Files(service_class, names, options)] if names else []
+
+
+@hookimpl
+def sparts_service_run(service_class: type[VService], options: argparse.Namespace) -> int | None:
+    """Print the options for ``--show-config``."""
+    state = state_of(options)
+    if state is None or not Configuration.of(service_class, options).show_config:
+        return None
+    from sparts.builtin.config.text import print_toml, shown_config
+
+    print_toml(shown_config(state))
+    return 0

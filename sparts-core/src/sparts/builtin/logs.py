@@ -1,0 +1,127 @@
+"""``--level``, ``--logfile`` and so on: where log lines of a service go, and what they look like."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING
+
+from sparts import logs
+from sparts.hookspecs import hookimpl
+from sparts.options import OptionGroup, option
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sparts.vservice import VService
+
+
+class Logs(OptionGroup):
+    """Options of `logs`."""
+
+    OPT_PREFIX = ""
+    TITLE = "logging"
+
+    level = option(
+        type=logs.level_name,
+        default=lambda cls: cls.DEFAULT_LOGLEVEL,
+        metavar="LEVEL",
+        help="how much to log: DEBUG, INFO, WARNING, ERROR or CRITICAL",
+    )
+    logfile = option(
+        type=str,
+        default=lambda cls: cls.DEFAULT_LOGFILE,
+        metavar="FILE",
+        help="log to this file instead of standard error",
+        reloadable=False,
+    )
+    log_format = option(
+        default="text",
+        choices=logs.FORMATS,
+        help="what a log line is: text or a JSON object",
+        reloadable=False,
+        advanced=True,
+    )
+    log_time = option(
+        choices=logs.TIMES,
+        help="whether text lines begin with the time; without it, those of --logfile do",
+        reloadable=False,
+        advanced=True,
+    )
+    log_level_for = option(
+        type=logs.level_for,
+        action="append",
+        metavar="NAME=LEVEL",
+        help="the level of one logger, such as tornado.access=INFO; may be repeated",
+        advanced=True,
+    )
+
+
+class _Log:
+    """The logging of one instance, and the warning that lines cannot be written."""
+
+    def __init__(self, service: VService) -> None:
+        self._service = weakref.ref(service)
+        self._warning = 0
+        asked = Logs(service)
+        self.logging = logs.configure(
+            service.name,
+            level=asked.level,
+            logfile=asked.logfile,
+            format=asked.log_format,
+            time=asked.log_time,
+            levels=asked.log_level_for or (),
+            package=type(service).__module__,
+            source=asked.source("logfile").name,
+            asked=any(asked.source(n).explicit for n in ("logfile", "log_format", "log_time")),
+            before=logging_of(service),
+        )
+        self.logging.watch(self._changed)
+
+    def _changed(self, trouble: str) -> None:
+        """Take note of what is wrong with the log, from whoever logs, who may hold any lock."""
+        if (service := self._service()) is not None:
+            service.call_later(0.0, lambda: self._warn(trouble))
+
+    def _warn(self, trouble: str) -> None:
+        if (service := self._service()) is not None:
+            before = self._warning
+            self._warning = service.health.keep_warning(trouble) if trouble else 0
+            if before:
+                service.clearWarning(before)
+
+
+_logs: weakref.WeakKeyDictionary[VService, _Log] = weakref.WeakKeyDictionary()
+
+
+def logging_of(service: VService) -> logs.Logging | None:
+    """Return the logging of an instance; None: this plugin is blocked, or has set up none."""
+    log = _logs.get(service)
+    return None if log is None else log.logging
+
+
+@hookimpl
+def sparts_options_add() -> type[OptionGroup]:
+    """Add the options."""
+    return Logs
+
+
+@hookimpl
+def sparts_logging_configure(service: VService) -> Callable[[], object]:
+    """Set up logging by the options."""
+    _logs[service] = log = _Log(service)
+    return log.logging.close
+
+
+@hookimpl(tryfirst=True)
+def sparts_service_reload(service: VService) -> None:
+    """Open the log file again: it may have been moved away."""
+    if (logging := logging_of(service)) is not None:
+        logging.reopen()
+
+
+@hookimpl
+def sparts_options_change(service: VService, names: frozenset[str]) -> None:
+    """Take in changed levels."""
+    if (logging := logging_of(service)) is not None and names & {"level", "log_level_for"}:
+        asked = Logs(service)
+        logging.set_levels(asked.level, asked.log_level_for or ())
