@@ -210,8 +210,24 @@ def install_hint(distribution: str) -> str:
 # -- hooks -----------------------------------------------------------------------------------------
 
 
+#: The core's own hook plugins, modules of `sparts.builtin`, in the order of their registration.
+BUILT_IN = (
+    *("memory", "checks", "listeners", "dryrun", "daemon", "runit", "systemd", "logs", "config"),
+)
+
+
+def built_in(name: str) -> Any:
+    """Import and return one of the core's own hook plugins."""
+    return importlib.import_module(f"sparts.builtin.{name}")
+
+
+def kept_out_by_name(name: str) -> bool:
+    """Tell whether a plugin is blocked by its own name; nothing else blocks one of the core."""
+    return name in _kept_out | _listed(os.environ.get("SPARTS_DISABLE_PLUGINS", ""))
+
+
 def load_hooks(tolerant: bool = False) -> Hooks:
-    """Import every hook plugin that is installed and not blocked.
+    """Import every hook plugin that is installed and not blocked, the core's own first.
 
     Args:
         tolerant: leave out what is broken, and note it in `Hooks.broken`: for ``-h``.
@@ -219,11 +235,12 @@ def load_hooks(tolerant: bool = False) -> Hooks:
     Raises:
         PluginError: one fails to import or implements no valid hook; the message names it.
     """
+    own = {name: built_in(name) for name in BUILT_IN if not kept_out_by_name(name)}
     entries = find(PLUGINS)
     if not entries:
         from sparts.plugins.dispatch import Hooks
 
-        return Hooks()
+        return Hooks(own)
     from sparts.plugins.hooks import PluginHooks
 
-    return PluginHooks.load(entries, tolerant)
+    return PluginHooks.load(entries, tolerant, own)

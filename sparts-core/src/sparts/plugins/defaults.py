@@ -7,7 +7,23 @@ from typing import TYPE_CHECKING
 from sparts.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from sparts.runner import ServiceThread
+    from sparts.vservice import VService
     from sparts.vtask import VTask
+
+
+@hookimpl(trylast=True)
+def sparts_process_wrap(service: VService) -> ServiceThread:
+    """Run the service in this thread until it ends."""
+    from sparts.runner import run_in_this_thread
+
+    return run_in_this_thread(service)
+
+
+@hookimpl(trylast=True)
+def sparts_service_reload(service: VService) -> None:
+    """Read the options again, and have the tasks take in what changed."""
+    service.reload_parts()
 
 
 @hookimpl(trylast=True)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sparts import hookspecs
@@ -47,9 +48,15 @@ class Hooks:
     """Registers hook plugins and calls hooks by name. Safe for threads.
 
     Plugins are modules or objects with functions that carry `sparts.hookspecs.hookimpl`.
+
+    Args:
+        plugins: the first plugins, by name.
+
+    Raises:
+        PluginError: one of them is wrong; the message names it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, plugins: Mapping[str, object] = MappingProxyType({})) -> None:
         self.tolerant = False
         """Whether `collect` leaves out what is broken and notes it: for ``-h``."""
         self.broken: list[UsageError] = []
@@ -58,6 +65,8 @@ class Hooks:
         self._plugins: dict[str, object] = {}
         self._callers: dict[str, tuple[Implementation, ...]] = {}  # in the order of calls
         self.register(defaults, "sparts")
+        for name, plugin in plugins.items():
+            self.register(plugin, name)
 
     # -- to register -------------------------------------------------------------------------------
 
@@ -92,8 +101,7 @@ class Hooks:
 
     def call(self, hook: str, /, **arguments: Any) -> Any:
         """Call a hook; returns its results, or its first result where the specification says so."""
-        callers = self._callers.get(hook, ())
-        return _call(callers, arguments, hookspecs.returns_first(hook))
+        return _call(self.callers(hook), arguments, hookspecs.returns_first(hook))
 
     def notify(self, hook: str, /, **arguments: Any) -> list[tuple[str, BaseException]]:
         """Call a hook that only observes, each plugin by itself: one that fails stops no other.
@@ -114,7 +122,7 @@ class Hooks:
     ) -> list[Any]:
         """Return what all plugins contribute by a hook: items of a list, or pairs of a mapping.
 
-        Plugins are asked one by one, so that an error names the one that it comes from.
+        Implementations are asked one by one, so that an error names the plugin that it comes from.
 
         Args:
             hook: the name of the hook.
@@ -125,25 +133,22 @@ class Hooks:
             PluginError: a plugin or ``convert`` raised; the message names the plugin.
         """
         found: list[Any] = []
-        for name, call_one in self.one_by_one(hook):
+        for caller in self.callers(hook):
             try:
-                for result in call_one(**arguments):
+                for result in _call((caller,), arguments, first=False):
                     items = _items(result)
                     found += items if convert is None else [convert(item) for item in items]
             except Exception as error:
                 told = str(error) if isinstance(error, UsageError) else describe(error)
-                problem = PluginError(f"Hook plugin {name} failed in {hook}: {told}")
+                problem = PluginError(f"Hook plugin {caller.name} failed in {hook}: {told}")
                 if not self.tolerant:
                     raise problem from error
                 self.broken.append(problem)
         return found
 
-    def one_by_one(self, hook: str) -> Iterator[tuple[str, Function]]:
-        """Give each plugin that implements a hook: its name, and how to call it alone."""
-        callers = self._callers.get(hook, ())
-        for plugin in {id(c.plugin): c.plugin for c in callers}.values():
-            own = tuple(caller for caller in callers if caller.plugin is plugin)
-            yield own[0].name, lambda own=own, **arguments: _call(own, arguments, first=False)
+    def callers(self, hook: str) -> tuple[Implementation, ...]:
+        """Return the implementations of a hook, in the order in which they are called."""
+        return self._callers.get(hook, ())
 
 
 def name_of(plugin: object) -> str:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 from sparts import hookspecs
 from sparts.errors import PluginError, UsageError, describe
-from sparts.plugins.dispatch import Hooks, implementations, name_of
+from sparts.plugins.dispatch import Hooks, Implementation, implementations, name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Self
 
     from sparts.plugins import EntryPoint
-    from sparts.plugins.dispatch import Function
 
 
 class PluginHooks(Hooks):
@@ -24,23 +24,30 @@ class PluginHooks(Hooks):
         PluginError: a plugin fails to import or implements no valid hook; the message names it.
     """
 
-    def __init__(self, entries: Iterable[EntryPoint] = ()) -> None:
+    def __init__(
+        self,
+        entries: Iterable[EntryPoint] = (),
+        plugins: Mapping[str, object] = MappingProxyType({}),
+    ) -> None:
         self.manager = pluggy.PluginManager("sparts")
         self.manager.add_hookspecs(hookspecs)
-        super().__init__()
+        super().__init__(plugins)
         for entry in entries:
             self.register(load_module(entry), str(entry))
 
     @classmethod
-    def load(cls, entries: Sequence[EntryPoint], tolerant: bool) -> Self:
+    def load(
+        cls, entries: Sequence[EntryPoint], tolerant: bool, plugins: Mapping[str, object]
+    ) -> Self:
         """Import plugins; if ``tolerant``, leave out the broken ones, now and in `collect`."""
         broken: list[UsageError] = []
         try:
-            hooks = cls(entries)
+            hooks = cls(entries, plugins)
         except PluginError:
             if not tolerant:
                 raise
-            hooks = cls(entry for entry in entries if not _add_problem(entry, broken))
+            well = [entry for entry in entries if not _add_problem(entry, broken)]
+            hooks = cls(well, plugins)
         hooks.tolerant, hooks.broken = tolerant, broken
         return hooks
 
@@ -62,13 +69,15 @@ class PluginHooks(Hooks):
         """Call a hook; returns its results, or its first result where the specification says so."""
         return getattr(self.manager.hook, hook)(**arguments)
 
-    def one_by_one(self, hook: str) -> Iterator[tuple[str, Function]]:
-        """Give each plugin that implements a hook: its name, and how to call it alone."""
-        caller = getattr(self.manager.hook, hook)
-        for plugin in [each.plugin for each in reversed(caller.get_hookimpls())]:
-            others = [other for other in self.manager.get_plugins() if other is not plugin]
-            name = self.manager.get_name(plugin) or name_of(plugin)
-            yield name, self.manager.subset_hook_caller(hook, others)
+    def callers(self, hook: str) -> tuple[Implementation, ...]:
+        """Return the implementations of a hook, in the order in which they are called."""
+        found = getattr(self.manager.hook, hook).get_hookimpls()
+        return tuple(
+            Implementation(
+                each.plugin, each.plugin_name, each.function, each.argnames, 0, each.wrapper
+            )
+            for each in reversed(found)
+        )
 
 
 def load_module(entry: EntryPoint) -> Any:

@@ -19,6 +19,7 @@ from sparts.masking import MASK, masked
 from sparts.option_types import written
 from sparts.options.arguments import summary
 from sparts.options.binding import Binding, State, display
+from sparts.standard_streams import open_closed_streams
 
 
 def print_toml(text: str) -> None:
