@@ -17,7 +17,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from sparts import logs
-from sparts.cli.config import toml, written_config
+from sparts.builtin.config.text import toml, written_config
 from sparts.option_types import (
     Endpoint,
     duration,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sparts.cli.dryrun import dry_run
+from sparts.builtin.dryrun import dry_run
 from sparts.errors import DependencyCycleError, OptionError, TaskNotFoundError
 from sparts.net.listeners import Listening
 from sparts.options import option

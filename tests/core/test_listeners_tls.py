@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sparts.cli.dryrun import dry_run
+from sparts.builtin.dryrun import dry_run
 from sparts.errors import OptionError, StartError
 from sparts.net.listeners import Listening
 from sparts.testing.certificates import FIRST_CERTIFICATE, SECOND_CERTIFICATE

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sparts.cli import pidfile
+from sparts.builtin.daemon import pidfile
 
 from tests.core.daemons import UNPRIVILEGED, Script, script
 

@@ -11,7 +11,6 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from sparts import systemd
 from sparts.errors import TaskFailedError, describe, log_error
 from sparts.inbox import Inbox, Message
 from sparts.introspection import Introspection
@@ -145,27 +144,21 @@ class Health(Introspection):
         with self.changing:
             while self._untold:
                 old, new = self._untold.popleft()
-                # Without the checks: one that takes its time must not hold up start or stop.
-                systemd.notify(f"STATUS={new}: {self.status_details(self._known)}".rstrip(": "))
                 self.tell("sparts_service_change", service=self, old=old, new=new)
             self.readiness_changed()
 
     def readiness_changed(self) -> None:
-        """Wake who waits for readiness; tell systemd when the service becomes ready."""
+        """Wake who waits for readiness; tell the hooks if it has changed."""
         with self._readiness:
             ready = self._tasks_ready()
-            if ready and not self._was_ready:
-                systemd.notify("READY=1")
-                self.tell_starter()
-            self._was_ready = ready
+            if ready is not self._was_ready:
+                self._was_ready = ready
+                self.tell("sparts_service_ready", service=self, ready=ready)
             self.wake_waiting()
 
     def wake_waiting(self) -> None:
         """Have those look again that wait in `wait_ready` or `wait_stopping`; hold `changing`."""
         self._readiness.notify_all()
-
-    def tell_starter(self) -> None:
-        """Tell whoever started the process that the service is ready."""
 
     def warnings_changed(self) -> None:
         """Take the present warnings into the status."""
@@ -187,7 +180,7 @@ class Health(Introspection):
             self.readiness_changed()
 
     def degraded(self, task: VTask, error: BaseException, seconds: float) -> None:
-        """Warn of a task that was restarted, for ``seconds`` from its last failure on."""
+        """Warn of a task that is restarted, for ``seconds``."""
         message = f"{task.name} failed and is restarted: {describe(error)}"
         with self.changing:
             before = self._degradations.pop(task.name, 0)

@@ -14,10 +14,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Mapping, Sequence
 
     from sparts.calls import Call
-    from sparts.options import OptionGroup
+    from sparts.options import OptionGroup, OptionSource
     from sparts.states import ServiceStatus, TaskState
     from sparts.taskset import TaskReference
     from sparts.vservice import VService

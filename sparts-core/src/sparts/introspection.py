@@ -99,9 +99,6 @@ class Introspection:
             self._more_counters[name] = CallbackCounter(function, name=name)
 
         self.hooks.collect("sparts_counters_add", take_counter, service=self)
-        self.hooks.collect(
-            "sparts_checks_add", lambda pair: self.add_check(*pair, vital=True), service=self
-        )
 
     # -- warnings ----------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ start, reload, stop, join.
 
 The supervising thread must always be able to act. So it runs no code of a service, task or plugin,
 calls no hook and writes no log line. It gives these to threads that were made at the start: log
-lines to the *reporter*, questions about health to the *watchdog*, the rest to the *spare*.
+lines to the *reporter*, the rest to the *spare*.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
-from sparts import systemd
 from sparts.errors import StartError, StopTimeoutError, log_error, type_name
 from sparts.exit_timer import EXIT_DEADLINE, ExitTimer
 from sparts.inbox import Message
@@ -81,23 +80,18 @@ class Lifecycle:
         self._on_start_succeeded = on_started
         self._timers: dict[str, tuple[float, Callable[[], None]]] = {}
         self._phase = "starting"  # then: alive, draining, stopping, ended
-        self._phases = Phases(service, self._ending, guard, self._say)
+        self._phases = Phases(service, self._ending, self._say)
         self._signalled = False
         self._reload_waits = False
         self._slips = 0
         self._reserve: bytearray | None = bytearray(RESERVE)
-        self._asking = False
         self._worker = JobThread(f"{service.name} lifecycle", self._broke)
         self._reporter = JobThread(f"{service.name} reporter", self._lost)
         self._spare = JobThread(f"{service.name} spare", self._broke)
-        self._watchdog = JobThread(f"{service.name} watchdog", self._lost)
-        self._warnings: list[str] = []
-        self._watchdog_interval = systemd.watchdog_interval(self._warnings.append)
 
     def run(self) -> Outcome:
         """Start the service, wait for its end, and return how it ended."""
         threads = [self._worker, self._reporter, self._spare]
-        threads += [self._watchdog] if self._watchdog_interval else []
         try:
             for thread in threads:
                 thread.start()
@@ -124,7 +118,6 @@ class Lifecycle:
         if self._exit_timer and not late:
             self._exit_timer.disarm()
         until = monotonic() + (LAST_WORDS if late else LOG_END)
-        self._watchdog.end()
         self._worker.end()
         if successor is None:  # else the next instance takes it over
             self._reporter.put(self.service.close_logging)
@@ -134,8 +127,7 @@ class Lifecycle:
         if self.hung and self._exit_timer:
             self._spare.put(_flush)
         self._spare.end()
-        for thread in (self._spare, self._watchdog):
-            thread.join(until - monotonic())
+        self._spare.join(until - monotonic())
         if not late and not self._worker.join(until - monotonic()):
             self.hung = True
 
@@ -244,10 +236,6 @@ class Lifecycle:
         elif self._phase == "starting":
             self._phase = "alive"
             self._on_start_succeeded()
-            for warning in self._warnings:
-                self._say(logging.WARNING, "%s", warning)
-            if self._watchdog_interval:
-                self._pet_watchdog(self._watchdog_interval / 2)
 
     def _on_stopped(self, _: object) -> None:
         self._phase = "ended"
@@ -291,7 +279,6 @@ class Lifecycle:
         if (task := self._phases.starting) is not None:
             self._spare.put(task.give_up_start)
         self.service.record_status(ServiceStatus.STOPPING)
-        systemd.notify("STOPPING=1")
         self._worker.put(self.service.tell_statuses)
         if drain:
             self._say(logging.INFO, "Draining for %g s", drain)
@@ -342,12 +329,6 @@ class Lifecycle:
         gone = task.threads and not any(thread.is_alive() for thread in task.threads)
         return not gone or self._phases.step.endswith(f" of {task.name}")
 
-    def _pet_watchdog(self, interval: float) -> None:
-        if not self._asking:  # one that hangs is asked no more, and systemd acts
-            self._asking = True
-            self._watchdog.put(self._ask_health)
-        self._set_timer("watchdog", interval, lambda: self._pet_watchdog(interval))
-
     def _reload(self) -> None:
         self._reload_waits = False
         self._phases.reload()
@@ -356,13 +337,6 @@ class Lifecycle:
 
     def _lost(self, error: BaseException) -> None:
         log_error(self.service.logger, "The supervision could not do something", error=error)
-
-    def _ask_health(self) -> None:
-        try:
-            if self.service.healthy:
-                systemd.notify("WATCHDOG=1")
-        finally:
-            self._asking = False
 
     def _log_late(self, error: StopTimeoutError, late: list[VTask]) -> None:
         stacks = [*(task.format_stacks() for task in late), format_thread(self._worker.thread)]

@@ -308,4 +308,4 @@ class LoopBoundTask(VTask):
         except BaseException as error:
             # The loop's own supervision acts on its failure, and the call on what is no Exception.
             if isinstance(error, Exception) and not isinstance(error, LoopStoppedError):
-                self._supervisor.fail(error)
+                self.supervisor.fail(error)

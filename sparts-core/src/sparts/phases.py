@@ -6,13 +6,10 @@ prepare, create, init, start, reload, stop, join, and at a restart the making of
 
 from __future__ import annotations
 
-import gc
 import logging
 import threading
-from time import monotonic
 from typing import TYPE_CHECKING
 
-from sparts import systemd
 from sparts.errors import (
     SpartsError,
     StartError,
@@ -71,13 +68,10 @@ class Phases:
     Args:
         service: a new instance.
         ending: where failures are noted.
-        owns_process: whether the process belongs to the service.
         say: logs a line after those that wait to be logged.
     """
 
-    def __init__(
-        self, service: VService, ending: Ending, owns_process: bool, say: Callable[..., None]
-    ) -> None:
+    def __init__(self, service: VService, ending: Ending, say: Callable[..., None]) -> None:
         self.service = service
         self.cancelled = threading.Event()
         """Set when the service shall stop, so that the start ends early."""
@@ -88,7 +82,6 @@ class Phases:
         self.successor: VService | None = None
         """The instance that comes next."""
         self._ending = ending
-        self._owns_process = owns_process
         self._say = say
 
     def prepare(self) -> None:
@@ -157,11 +150,9 @@ class Phases:
         """Take in changed files and options, unless the service shall stop."""
         if self.cancelled.is_set():
             return
-        systemd.notify("RELOADING=1", f"MONOTONIC_USEC={int(monotonic() * 1e6)}")
         self.step = "reload"
         self.service.reload()
         self.step = ""
-        systemd.notify("READY=1")
 
     def stop(self) -> None:
         """Stop the tasks; at a restart, make the next instance."""
@@ -202,9 +193,6 @@ class Phases:
 
     def _succeed(self) -> None:
         self.step = "the restart"
-        if self._owns_process:
-            gc.unfreeze()
-            gc.collect()
         try:
             self.successor = self.service.successor()
         except BaseException as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import gc
 import os
 import queue
 import sys
@@ -35,10 +34,9 @@ class ServiceThread(threading.Thread):
 
     Args:
         service: a new instance.
-        guard: whether the process belongs to the service.
     """
 
-    def __init__(self, service: VService, guard: bool = False) -> None:
+    def __init__(self, service: VService) -> None:
         super().__init__(name=f"{service.name} supervisor")
         self.service = service
         """The instance that runs now; a restart makes a new one."""
@@ -50,7 +48,7 @@ class ServiceThread(threading.Thread):
         """Whether something did not end in time and was left behind."""
         self.refused = False
         """Whether the options or the logging were wrong, so that nothing was started."""
-        self._guard = guard
+        self._guard = service.owns_process
         self._succeeded = False
         self._settled = threading.Event()
         self._over = Bells()
@@ -73,7 +71,8 @@ class ServiceThread(threading.Thread):
             self.service.close_logging()
             self.service.finish(error)
         finally:
-            self.service.listeners.close()
+            if (listeners := self.service.plugin_data.get("listeners")) is not None:
+                listeners.close()
             self._settled.set()
 
     def _run_instance(self) -> VService | None:
@@ -85,8 +84,6 @@ class ServiceThread(threading.Thread):
         return ended.successor
 
     def _start_succeeded(self) -> None:
-        if self._guard:  # what is there now stays: collections need not look at it again and again
-            gc.freeze()
         self._succeeded = True
         self._settled.set()
 
@@ -133,21 +130,20 @@ class ServiceThread(threading.Thread):
             bell.close()
 
 
-def run_in_this_thread(service: VService, guard: bool) -> ServiceThread:
+def run_in_this_thread(service: VService) -> ServiceThread:
     """Run a service in the current thread until it ends; return how it ended.
 
     In the main thread, signals are handled; only ^C if the service leaves them to the application.
 
     Args:
         service: a new instance.
-        guard: whether the process belongs to the service.
     """
     inbox = service.inbox
 
     def put(number: signal.Signals) -> None:
         inbox.put_from_signal(Message("signal", None, number))
 
-    runner = ServiceThread(service, guard)
+    runner, guard = ServiceThread(service), service.owns_process
     main = threading.current_thread() is threading.main_thread()
     if not main:
         runner.run()

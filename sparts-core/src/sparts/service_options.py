@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sparts import logs, options
+from sparts import options, plugins
 from sparts.errors import OptionError, SpartsError, log_error, message_of
-from sparts.inbox import Message
-from sparts.option_types import duration, file_mask, path
+from sparts.option_types import duration
 from sparts.options import option
 
 if TYPE_CHECKING:
@@ -16,11 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sparts.inbox import Inbox
-    from sparts.net.listeners import Listeners
+    from sparts.plugins.dispatch import Hooks
     from sparts.vtask import VTask
-
-
-LOG_OPTIONS = ("logfile", "log_format", "log_time")
 
 
 class ServiceOptions:
@@ -30,7 +26,7 @@ class ServiceOptions:
         name: str
         options: argparse.Namespace
         inbox: Inbox
-        listeners: Listeners
+        hooks: Hooks
 
         @property
         def logger(self) -> logging.Logger: ...  # noqa: D102
@@ -42,43 +38,10 @@ class ServiceOptions:
     DEFAULT_LOGFILE: ClassVar[str | None] = None
     DEFAULT_PID: ClassVar[str | None] = None
     """The path of the pid file; None: ``NAME.pid`` in ``/var/run`` or, if not root, elsewhere: see
-    `sparts.cli.pidfile.default_path`."""
+    `sparts.builtin.daemon.pidfile.default_path`."""
     ENV_PREFIX: ClassVar[str | None] = None
     """What the options' environment variables begin with; None: ``NAME_`` of the class."""
 
-    level = option(
-        type=logs.level_name,
-        default=lambda cls: cls.DEFAULT_LOGLEVEL,
-        metavar="LEVEL",
-        help="how much to log: DEBUG, INFO, WARNING, ERROR or CRITICAL",
-    )
-    logfile = option(
-        type=str,
-        default=lambda cls: cls.DEFAULT_LOGFILE,
-        metavar="FILE",
-        help="log to this file instead of standard error",
-        reloadable=False,
-    )
-    log_format = option(
-        default="text",
-        choices=logs.FORMATS,
-        help="what a log line is: text or a JSON object",
-        reloadable=False,
-        advanced=True,
-    )
-    log_time = option(
-        choices=logs.TIMES,
-        help="whether text lines begin with the time; without it, those of --logfile do",
-        reloadable=False,
-        advanced=True,
-    )
-    log_level_for = option(
-        type=logs.level_for,
-        action="append",
-        metavar="NAME=LEVEL",
-        help="the level of one logger, such as tornado.access=INFO; may be repeated",
-        advanced=True,
-    )
     selected_tasks = option(
         "tasks",
         nargs="*",
@@ -86,11 +49,14 @@ class ServiceOptions:
         help="run only these tasks and what they need; no name: list the tasks",
         reloadable=False,
     )
-    dryrun = option(
-        action="store_true",
-        default=False,
-        help="check options, tasks and what they need, print what would run, and exit",
+    _no_plugin = option(
+        "no_plugin",
+        type=plugins.kept_out,
+        action="append",
+        metavar="NAME",
+        help="keep out a plugin, by its own or its distribution's name",
         reloadable=False,
+        advanced=True,
     )
     start_timeout = option(
         type=duration,
@@ -112,108 +78,10 @@ class ServiceOptions:
         advanced=True,
     )
 
-    daemon = option(
-        action="store_true",
-        default=False,
-        reloadable=False,
-        help="run in the background; return when the service is ready, or has failed to start",
-        advanced=True,
-    )
-    pidfile = option(
-        default=lambda cls: cls.DEFAULT_PID,
-        metavar="FILE",
-        reloadable=False,
-        help="pid file of --daemon, --status and --kill; without it NAME.pid in /var/run (root) or "
-        "$XDG_RUNTIME_DIR",
-        advanced=True,
-    )
-    show_status = option(
-        "status",
-        action="store_true",
-        default=False,
-        reloadable=False,
-        help="tell whether the service runs, by its pid file, and exit with 0 (it does) or 1",
-        advanced=True,
-    )
-    kill = option(
-        action="store_true",
-        default=False,
-        reloadable=False,
-        help="stop the service that runs, by its pid file, wait until it is gone, and exit",
-        advanced=True,
-    )
-    kill_timeout = option(
-        type=duration,
-        default=30.0,
-        metavar="DURATION",
-        reloadable=False,
-        help="how long --kill waits before it gives up with status 1",
-        advanced=True,
-    )
-    systemd_install = option(
-        action="store_true",
-        default=False,
-        help="write systemd units that run this command line, and exit (--dryrun prints them)",
-        reloadable=False,
-        advanced=True,
-    )
-    runit_install = option(
-        action="store_true",
-        default=False,
-        help="write a runit folder that runs this command line, and exit (--dryrun prints it)",
-        reloadable=False,
-        advanced=True,
-    )
-    install_folder = option(
-        type=path,
-        metavar="FOLDER",
-        help="where to write them; without it /etc/systemd/system (not root: "
-        "~/.config/systemd/user), /etc/sv",
-        reloadable=False,
-        advanced=True,
-    )
-    run_as_user = option(
-        "user",
-        metavar="USER",
-        reloadable=False,
-        help="user to become, from root, once all sockets are bound",
-        advanced=True,
-    )
-    run_as_group = option(
-        "group",
-        metavar="GROUP",
-        reloadable=False,
-        help="group to become, in place of the user's own",
-        advanced=True,
-    )
-    file_mask = option(
-        "umask",
-        type=file_mask,
-        metavar="OCTAL",
-        reloadable=False,
-        help="mask of the modes of new files, such as 027",
-        advanced=True,
-    )
-    working_folder = option(
-        "chdir",
-        metavar="FOLDER",
-        reloadable=False,
-        help="folder to change to first; relative paths of other options begin there",
-        advanced=True,
-    )
-
     def __init__(self) -> None:
         super().__init__()
-        self._logging: logs.Logging | None = None
         self._reload_warnings: list[int] = []
-        self._log_warning = 0
-
-    @property
-    def asks_of_its_process(self) -> bool:
-        """Whether options ask for a daemon, a pid file, another user, folder or file mask."""
-        asked = (self.run_as_user, self.run_as_group, self.working_folder, self.daemon)
-        pid_file = options.source_of(self.options, "pidfile").explicit
-        return any(asked) or self.file_mask is not None or pid_file
+        self._log_ends: list[Callable[[], object]] = []
 
     # -- logging -----------------------------------------------------------------------------------
 
@@ -222,35 +90,13 @@ class ServiceOptions:
 
         Called in the thread that runs the service, for each instance.
         """
-        self._logging = logs.configure(
-            self.name,
-            level=self.level,
-            logfile=self.logfile,
-            format=self.log_format,
-            time=self.log_time,
-            levels=self.log_level_for or (),
-            package=type(self).__module__,
-            source=options.source_of(self.options, "logfile").name,
-            asked=any(options.source_of(self.options, name).explicit for name in LOG_OPTIONS),
-            before=self._logging,
-        )
-        self._logging.watch(self._log_changed)
-
-    def _log_changed(self, trouble: str) -> None:
-        """Take note of what is wrong with the log, from whoever logs, who may hold any lock."""
-        warn = ("log", 0.0, lambda: self._warn_of_log(trouble))
-        self.inbox.put(Message("later", self, warn))
-
-    def _warn_of_log(self, trouble: str) -> None:
-        before = self._log_warning
-        self._log_warning = self.keep_warning(trouble) if trouble else 0
-        if before:
-            self.clearWarning(before)
+        found = self.hooks.call("sparts_logging_configure", service=self)
+        self._log_ends = [end for end in found if callable(end)]
 
     def close_logging(self) -> None:
         """Undo `initLogging`."""
-        if self._logging is not None:
-            self._logging.close()
+        for end in self._log_ends:
+            end()
 
     def warn_of_deprecated_options(self) -> None:
         """Log what was given and is deprecated; called once an instance, at its start."""
@@ -259,22 +105,12 @@ class ServiceOptions:
                 if source.explicit and (instead := state.bindings[dest].option.deprecated):
                     self.logger.warning("%s is deprecated: %s", source.name, instead)
 
-    def log_takes_output(self) -> bool:
-        """Have the log file take what is written to standard output and error; False: no file."""
-        return self._logging is not None and self._logging.take_output()
-
-    def give_files(self, uid: int, gid: int) -> None:
-        """Make the log file and the files of Unix sockets another user's, before becoming it."""
-        if self._logging is not None:
-            self._logging.give(uid, gid)
-        self.listeners.give(uid)
-
     # -- options -----------------------------------------------------------------------------------
 
     @property
     def loglevel(self) -> int:
         """The level that is logged from, as a number of the logging module."""
-        return int(logging.getLevelName(self.level))
+        return self.logger.getEffectiveLevel()
 
     @classmethod
     def option_prefix(cls) -> str:
@@ -330,31 +166,36 @@ class ServiceOptions:
         for warning in self._reload_warnings:
             self.clearWarning(warning)
         self._reload_warnings.clear()
-        if self._logging is not None:
-            self._attempt("log file", self._logging.reopen)
+        for name, error in self.hooks.notify("sparts_service_reload", service=self):
+            self._reload_failed(name, error)
+        self.logger.info("Reloaded")
+
+    def reload_parts(self) -> None:
+        """Read the options again, then have each task take in what changed."""
         self._attempt("options", lambda: options.reload_options(self))
-        for what, reload in self.listeners.reloads():
-            self._attempt(what, reload)
         for task in self.instances():
             if task.running:
                 self._attempt(task.name, task.reload)
-        self.logger.info("Reloaded")
 
     def _attempt(self, what: str, reload: Callable[[], object]) -> None:
         try:
             reload()
         except BaseException as error:  # a reload asks for no exit
-            plain = isinstance(error, SpartsError | OSError)  # their messages say it all
-            said = message_of(error)
-            text = "Reload of %s failed: %s"
-            log_error(self.logger, text, what, said, error=None if plain else error)
-            message = f"Reload of {what} failed: {said}"
-            self._reload_warnings.append(self.keep_warning(message))
+            self._reload_failed(what, error)
+
+    def _reload_failed(self, what: str, error: BaseException) -> None:
+        plain = isinstance(error, SpartsError | OSError)  # their messages say it all
+        said = message_of(error)
+        text = "Reload of %s failed: %s"
+        log_error(self.logger, text, what, said, error=None if plain else error)
+        message = f"Reload of {what} failed: {said}"
+        self._reload_warnings.append(self.keep_warning(message))
 
     def options_changed(self, names: frozenset[str]) -> None:
         """Act on options that changed, then tell the tasks that run and the service."""
-        if self._logging is not None and names & {"level", "log_level_for"}:
-            self._logging.set_levels(self.level, self.log_level_for or ())
+        for plugin, error in self.hooks.notify("sparts_options_change", service=self, names=names):
+            text = "Hook plugin %s could not take changed options"
+            log_error(self.logger, text, plugin, error=error)
         owners: list[Any] = [task for task in self.instances() if task.running]
         for owner in (*owners, self):
             try:

@@ -214,9 +214,6 @@ class Supervisor:
         text = "%s failed: %s; %s"
         log_error(task.logger, text, task.name, describe(error), tail, error=error)
         task.service.tell("sparts_task_failure", task=task, error=error, delay=delay)
-        if delay is None:
-            return
-        task.service.degraded(task, error, delay + self.policy.window)
 
     def _count(self, running: int = 0, waiting: int = 0) -> None:
         with self._lock:

@@ -202,7 +202,6 @@ class Tasks:
         del self._tasks[self.require(task.name).name]
         if task not in self._initialised:
             task.state = TaskState.SKIPPED
-            task.service.listeners.close(task.name)
             task.left_out()
 
     @property

@@ -12,9 +12,8 @@ from sparts.errors import SpartsError, UsageError, message_of, traceback_of
 from sparts.established import EstablishedService, add_own_arguments
 from sparts.health import Health
 from sparts.inbox import Inbox, Message
-from sparts.net.listeners import Listeners
 from sparts.phases import EXIT_CLEAN, EXIT_FAILURE, EXIT_USAGE
-from sparts.runner import ServiceThread, end_process, run_in_this_thread
+from sparts.runner import ServiceThread, end_process
 from sparts.service_options import ServiceOptions
 from sparts.standard_streams import command_output, complain, open_closed_streams
 from sparts.taskset import TaskReference, Tasks
@@ -22,26 +21,13 @@ from sparts.vtask import VTask
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Self
 
-    from sparts.cli.daemon import Process
+    from sparts.net.listeners import Listeners
     from sparts.plugins.dispatch import Hooks
 
 __all__ = ["ServiceThread", "VService", "VTask"]
-
-# What lives upstairs, in cli/, is named and not imported: it comes in with the flag that asks.
-INSTEAD = {
-    "systemd_install": "sparts.cli.systemd_units:install",
-    "runit_install": "sparts.cli.runit_folder:install",
-    "dryrun": "sparts.cli.dryrun:dry_run",
-    "status": "sparts.cli.daemon:control",
-    "kill": "sparts.cli.daemon:control",
-}
-"""What flags do instead of running the service: functions of its class, options and name, which
-return the exit status."""
-PROCESS = "sparts.cli.daemon:Process"
-"""What runs a service whose flags ask something of its process."""
 
 
 class VService(ServiceOptions, Health, EstablishedService):
@@ -71,9 +57,10 @@ class VService(ServiceOptions, Health, EstablishedService):
         self.name = type(self).__name__
         """The name of the service, for loggers and threads; by default that of the class."""
         self.inbox = Inbox()
-        self.listeners = Listeners()
-        self.process: Process | None = None
-        """What this does to its process, such as leaving a terminal; None: nothing."""
+        self.plugin_data: dict[str, Any] = {}
+        """What hook plugins keep, each under its name, also over a restart."""
+        self.owns_process = False
+        """Whether the process belongs to the service (`initFromCLI`), and may be ended with it."""
         self.restarting = False
         """Whether the service is being stopped to be started anew."""
         self.error: BaseException | None = None
@@ -135,10 +122,20 @@ class VService(ServiceOptions, Health, EstablishedService):
         """
         parser = cls._makeArgumentParser()
         groups = hooks.collect("sparts_options_add", options.checked_group, service_class=cls)
+        blocked = [group for group in plugins.blocked_options(cls) if group not in groups]
+        own = [group for group in groups if not group.option_prefix()]
+        others = [group for group in groups if group.option_prefix()]
         tasks = cls.resolve_tasks(hooks)
-        options.add_options(parser, cls, [*tasks, *groups])
+        options.add_options(parser, cls, [*own, *blocked, *tasks, *others])
         add_own_arguments(parser, [cls, *tasks])
         options.refuse_all_but_help(parser, hooks.broken)
+        options.refuse_options(parser, blocked)
+        options.use_sources(
+            parser,
+            lambda ns: hooks.collect(
+                "sparts_sources_add", options.checked_source, service_class=cls, options=ns
+            ),
+        )
         return parser
 
     @classmethod
@@ -213,22 +210,19 @@ class VService(ServiceOptions, Health, EstablishedService):
     @classmethod
     def _run(cls, ns: argparse.Namespace, name: str | None, guard: bool) -> ServiceThread | int:
         """Do what the options ask for; return how the service ended, or a status if none ran."""
-        for target in [target for flag, target in INSTEAD.items() if getattr(ns, flag, False)]:
-            status: int = plugins.load_object(target)(cls, ns, name)
-            return status
+        hooks = plugins.load_hooks()
+        status = hooks.call("sparts_service_run", service_class=cls, options=ns, name=name)
+        if status is not None:
+            return int(status)
         service = cls(ns)
-        service.name = name or service.name
+        service.name, service.owns_process = name or service.name, guard
         if getattr(ns, "tasks", None) == []:
             print("\n".join(task.__name__ for task in service.tasks))
             return EXIT_CLEAN
-        runner: ServiceThread | int
-        if service.asks_of_its_process:
-            service.process = plugins.load_object(PROCESS)(service)
-            runner = service.process.run(lambda: run_in_this_thread(service, guard))
-            if isinstance(runner, int):
-                return runner
-        else:
-            runner = run_in_this_thread(service, guard)
+        try:
+            runner: ServiceThread = service.hooks.call("sparts_process_wrap", service=service)
+        except SystemExit as left:  # in the process that started a daemon
+            return left.code if isinstance(left.code, int) else int(left.code is not None)
         if runner.refused and runner.error is not None:
             raise runner.error
         return runner
@@ -283,6 +277,22 @@ class VService(ServiceOptions, Health, EstablishedService):
         """The logger of the service's name."""
         return logging.getLogger(self.name)
 
+    @property
+    def listeners(self) -> Listeners:
+        """The sockets that the tasks of this process listen on.
+
+        Raises:
+            UsageError: the built-in plugin that opens them is blocked.
+        """
+        try:
+            found: Listeners = self.plugin_data["listeners"]
+        except KeyError:
+            raise UsageError(
+                "A task of this service listens on sockets, which the built-in plugin 'listeners' "
+                "opens. It is blocked: see --no-plugin and SPARTS_DISABLE_PLUGINS."
+            ) from None
+        return found
+
     # -- tasks -------------------------------------------------------------------------------------
 
     def instances(self) -> list[VTask]:
@@ -310,20 +320,23 @@ class VService(ServiceOptions, Health, EstablishedService):
         self.tasks.create(self)
         self.take_contributions()
         self.initService()
-        self.listeners.open(self.instances())
-        if self.process is not None:
-            self.process.drop_privileges(self)
+        self.hooks.call("sparts_sockets_bind", service=self)
+        self.hooks.call("sparts_privileges_drop", service=self)
 
-    def tell_starter(self) -> None:
-        """Tell whoever started the process that the service is ready."""
-        if self.process is not None:
-            self.process.ready(self)
+    def call_later(self, seconds: float, function: Callable[[], object]) -> None:
+        """Have the lifecycle thread call a function after some seconds; from any thread.
+
+        What it raises ends the service.
+        """
+        name = f"{id(function):#x}"
+        self.inbox.put(Message("later", self, (name, seconds, function)))
 
     def successor(self) -> Self:
         """Return a new instance from the same options, which takes over what is the process's."""
         new = type(self)(self.options)
-        new.name, new.inbox, new.listeners = self.name, self.inbox, self.listeners
-        new.process, new._logging = self.process, self._logging
+        new.name, new.inbox = self.name, self.inbox
+        new.plugin_data, new.owns_process = self.plugin_data, self.owns_process
+        new._log_ends = self._log_ends
         return new
 
     def finish(self, error: BaseException | None) -> None:

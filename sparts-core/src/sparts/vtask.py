@@ -100,7 +100,7 @@ class VTask(EstablishedTask):
         """What ended this task, if a failure did."""
         self._state = TaskState.NEW
         self._ready = True
-        self._supervisor = Supervisor(self)
+        self.supervisor = Supervisor(self)
 
     # -- to override -------------------------------------------------------------------------------
 
@@ -135,7 +135,7 @@ class VTask(EstablishedTask):
             return
         for index in range(self.workers):
             suffix = f"-{index}" if self.workers > 1 else ""
-            self.threads.append(self._supervisor.start_worker(self.logger.name + suffix))
+            self.threads.append(self.supervisor.start_worker(self.logger.name + suffix))
 
     def stop(self) -> None:
         """Tell the workers to end, without waiting for it; called in the lifecycle thread.
@@ -313,7 +313,7 @@ class VTask(EstablishedTask):
             if self._state is TaskState.STARTING:
                 self.state = TaskState.ALIVE
                 if self.threads:
-                    self._supervisor.settle()
+                    self.supervisor.settle()
 
     def stopping(self) -> None:
         """Note that the task shall stop, so that `running` is False before `stop` is called."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def sparts_task_failure(task: VTask, error: BaseException, delay: float | None) -> None:
     """Warn of a task that is restarted."""
     if delay is not None:
-        task.service.degraded(task, error)
+        task.service.degraded(task, error, delay + task.supervisor.policy.window)
 
 
 @hookimpl

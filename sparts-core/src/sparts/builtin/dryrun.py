@@ -100,7 +100,8 @@ def dry_run(
         for name, check in _checks(service):
             attempt(name, check)
         attempt("listening", lambda: service.hooks.call("sparts_sockets_bind", service=service))
-        service.listeners.close()
+        if (listeners := service.plugin_data.get("listeners")) is not None:
+            listeners.close()
     for problem in wrong:
         print(f"Wrong: {problem}", file=out)
     return 1 if wrong else 0

@@ -21,9 +21,7 @@ def sparts_sockets_bind(service: VService) -> None:
     Raises:
         StartError: an address or a file cannot be used; the message names the option.
     """
-    if service.listeners is None:
-        service.listeners = Listeners()
-    service.listeners.open(service.instances())
+    service.plugin_data.setdefault("listeners", Listeners()).open(service.instances())
 
 
 @hookimpl
@@ -34,10 +32,10 @@ def sparts_service_reload(service: VService) -> None:
         StartError: some cannot be used, and stay as they were; the others are in use.
     """
     failures: list[str] = []
-    for what, reload in service.listeners.reloads() if service.listeners else ():
+    for what, reload in service.listeners.reloads():
         try:
             reload()
-        except StartError as error:  # noqa: PERF203 - each by itself
+        except StartError as error:
             failures.append(f"{what}: {error}")
     if failures:
         raise StartError("; ".join(failures))
@@ -46,5 +44,5 @@ def sparts_service_reload(service: VService) -> None:
 @hookimpl
 def sparts_task_change(task: VTask, new: TaskState) -> None:
     """Close the sockets of a task that is left out."""
-    if new is TaskState.SKIPPED and task.service.listeners is not None:
+    if new is TaskState.SKIPPED:
         task.service.listeners.close(task.name)

@@ -1,4 +1,4 @@
-"""``--level``, ``--logfile`` and so on: where log lines of a service go, and what they look like."""
+"""``--level``, ``--logfile`` and so on: where a service logs to, and what its lines look like."""
 
 from __future__ import annotations
 
@@ -85,17 +85,14 @@ class _Log:
     def _warn(self, trouble: str) -> None:
         if (service := self._service()) is not None:
             before = self._warning
-            self._warning = service.health.keep_warning(trouble) if trouble else 0
+            self._warning = service.keep_warning(trouble) if trouble else 0
             if before:
                 service.clearWarning(before)
 
 
-_logs: weakref.WeakKeyDictionary[VService, _Log] = weakref.WeakKeyDictionary()
-
-
 def logging_of(service: VService) -> logs.Logging | None:
-    """Return the logging of an instance; None: this plugin is blocked, or has set up none."""
-    log = _logs.get(service)
+    """Return the logging of a service; None: this plugin is blocked, or has set up none."""
+    log: _Log | None = service.plugin_data.get("logs")
     return None if log is None else log.logging
 
 
@@ -108,7 +105,7 @@ def sparts_options_add() -> type[OptionGroup]:
 @hookimpl
 def sparts_logging_configure(service: VService) -> Callable[[], object]:
     """Set up logging by the options."""
-    _logs[service] = log = _Log(service)
+    service.plugin_data["logs"] = log = _Log(service)
     return log.logging.close
 
 

@@ -24,7 +24,10 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(argv)
-    entries = sorted(plugins.installed(), key=lambda entry: (entry.distribution, entry))
+    entries = sorted(
+        [*plugins.installed(), *plugins.built_in_entries()],
+        key=lambda entry: (entry.distribution, entry),
+    )
     found = [
         _describe(list(own))
         for _, own in itertools.groupby(entries, lambda each: each.distribution)
@@ -39,13 +42,15 @@ def main(argv: list[str]) -> int:
 def _describe(entries: list[plugins.EntryPoint]) -> dict[str, Any]:
     kinds: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS.values()}
     for entry in entries:
-        each = {"name": entry.name, "target": entry.value, "blocked": plugins.blocked(entry)}
+        own = entry.value.startswith("sparts.builtin.")
+        blocked = plugins.kept_out_by_name(entry.name) if own else plugins.blocked(entry)
+        each = {"name": entry.name, "target": entry.value, "blocked": blocked, "built_in": own}
         kinds[KINDS[entry.group]].append(each)
     return {
         "distribution": entries[0].distribution,
         "version": entries[0].version,
         **kinds,
-        "blocked": all(plugins.blocked(entry) for entry in entries),
+        "blocked": all(each["blocked"] for kind in kinds.values() for each in kind),
     }
 
 
@@ -60,5 +65,7 @@ def _text(found: dict[str, Any]) -> str:
 
 
 def _shown(each: dict[str, Any], kind: str, all_blocked: bool) -> str:
+    if each["built_in"]:
+        return f"{each['name']} (built-in{', blocked' if each['blocked'] else ''})"
     text = f"{each['name']} ({each['target']})" if kind == "hooks" else str(each["name"])
     return f"{text} (blocked)" if each["blocked"] and not all_blocked else text

@@ -43,6 +43,7 @@ from sparts.options.sources import (
     checked_source,
     parse_options,
     refuse_all_but_help,
+    refuse_options,
     use_sources,
 )
 
@@ -64,6 +65,7 @@ __all__ = [
     "option",
     "parse_options",
     "refuse_all_but_help",
+    "refuse_options",
     "reload_options",
     "set_option",
     "source_of",

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import io
 import os
-import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -22,7 +20,7 @@ from sparts.options.binding import (
 )
 
 _UNSET: Any = object()
-_BROKEN, _SOURCES = "_sparts_broken", "_sparts_sources"
+_BROKEN, _SOURCES, _REFUSED = "_sparts_broken", "_sparts_sources", "_sparts_refused"
 
 
 def refuse_all_but_help(parser: argparse.ArgumentParser, broken: Sequence[UsageError]) -> None:
@@ -71,6 +69,8 @@ def parse_options(
         _take(ns, state)
         state = state._replace(further=tuple(find(ns)))
     _take(ns, state)
+    if refused := parser.get_default(_REFUSED):
+        _check_refused(getattr(ns, STATE), refused)
     return ns
 
 
@@ -79,6 +79,28 @@ def _take(ns: argparse.Namespace, state: State) -> None:
     values, sources = _layered(state)
     vars(ns).update(values)
     setattr(ns, STATE, state._replace(sources=sources, layered=values))
+
+
+def refuse_options(parser: argparse.ArgumentParser, groups: Collection[type]) -> None:
+    """Let `parse_options` refuse the options of some groups, wherever they are set.
+
+    Args:
+        parser: a parser that went through `add_options`.
+        groups: those of plugins that are blocked.
+    """
+    if groups:
+        parser.set_defaults(**{_REFUSED: frozenset(groups)})
+
+
+def _check_refused(state: State, refused: Collection[type]) -> None:
+    for dest, source in state.sources.items():
+        owner = state.bindings[dest].owner
+        if owner in refused and source.explicit:
+            plugin = owner.__module__.rpartition("sparts.builtin.")[2].partition(".")[0]
+            raise OptionError(
+                f"{state.bindings[dest].flag} is set ({source}), but the built-in plugin "
+                f"{plugin!r} is blocked. Leave one of them out."
+            )
 
 
 def use_sources(
@@ -155,7 +177,8 @@ def _asked(source: OptionSource, state: State) -> Layer:
             read()
         for dest, binding in state.bindings.items():
             if (value := source.get(binding)) is not MISSING:
-                place = getattr(source, "place", lambda _: binding.dest)(binding)
+                place_of = getattr(source, "place", None)
+                place = place_of(binding) if place_of else dest
                 found[dest] = (
                     binding.convert(value, f"{source.name}: {place}"),
                     Source(source.name, place),

@@ -6,6 +6,7 @@ where there are any, `extras` tells which extra a task lacks.
 
 from __future__ import annotations
 
+import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -221,9 +222,32 @@ def built_in(name: str) -> Any:
     return importlib.import_module(f"sparts.builtin.{name}")
 
 
+def built_in_entries() -> list[EntryPoint]:
+    """Return the core's own hook plugins as the entry points that they could be."""
+    found = [entry for entry in installed() if entry.distribution == "sparts-core"]
+    version = found[0].version if found else "?"
+    return [
+        EntryPoint(PLUGINS, name, f"sparts.builtin.{name}", "sparts-core", version)
+        for name in BUILT_IN
+    ]
+
+
 def kept_out_by_name(name: str) -> bool:
     """Tell whether a plugin is blocked by its own name; nothing else blocks one of the core."""
     return name in _kept_out | _listed(os.environ.get("SPARTS_DISABLE_PLUGINS", ""))
+
+
+def blocked_options(service_class: type[Any]) -> list[Any]:
+    """Return the option groups of the core's own plugins that are blocked.
+
+    They stay in the parser, so that whoever sets one is told.
+    """
+    found: dict[Any, None] = {}
+    for name in filter(kept_out_by_name, BUILT_IN):
+        if (add := getattr(built_in(name), "sparts_options_add", None)) is not None:
+            groups = add()
+            found.update(dict.fromkeys([groups] if isinstance(groups, type) else groups))
+    return list(found)
 
 
 def load_hooks(tolerant: bool = False) -> Hooks:

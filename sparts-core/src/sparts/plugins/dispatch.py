@@ -21,7 +21,7 @@ from sparts.errors import PluginError, UsageError, describe
 from sparts.plugins import defaults
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     Function = Callable[..., Any]
 
@@ -104,17 +104,18 @@ class Hooks:
         return _call(self.callers(hook), arguments, hookspecs.returns_first(hook))
 
     def notify(self, hook: str, /, **arguments: Any) -> list[tuple[str, BaseException]]:
-        """Call a hook that only observes, each plugin by itself: one that fails stops no other.
+        """Call a hook that only observes, each implementation by itself: one that fails stops no
+        other.
 
         Returns:
             The name of each plugin that failed, and what it raised.
         """
         failures: list[tuple[str, BaseException]] = []
-        for name, call_one in self.one_by_one(hook):
+        for caller in self.callers(hook):
             try:
-                call_one(**arguments)
+                _call((caller,), arguments, first=False)
             except BaseException as error:
-                failures.append((name, error))
+                failures.append((caller.name, error))
         return failures
 
     def collect(

@@ -49,12 +49,12 @@ class AsyncioTask(LoopBoundTask):
         self._told_to_stop = asyncio.Event()
         if not self._coroutines:
             for index in range(self.workers):
-                self._supervisor.joined()
+                self.supervisor.joined()
                 self._coroutines.append(self._start_worker(index))
             return
         for index, before in enumerate(self._coroutines):  # the loop was restarted
             if before in self._interrupted:
-                self._supervisor.resume()
+                self.supervisor.resume()
             elif before.done():
                 continue  # and stays so
             self._coroutines[index] = self._start_worker(index)
@@ -84,10 +84,10 @@ class AsyncioTask(LoopBoundTask):
     def start_returned(self) -> None:
         """See `VTask.start_returned`; the workers may have ended meanwhile."""
         super().start_returned()
-        self._supervisor.settle()
+        self.supervisor.settle()
 
     async def _supervise(self) -> None:
-        supervisor, backoff = self._supervisor, Backoff(self._supervisor.policy)
+        supervisor, backoff = self.supervisor, Backoff(self.supervisor.policy)
         delay = supervisor.after(await self._run_once(), backoff)
         while delay is not None and supervisor.again(stopped=await self._stopped_within(delay)):
             delay = supervisor.after(await self._run_once(), backoff)
@@ -114,19 +114,19 @@ class AsyncioTask(LoopBoundTask):
             pass
         except asyncio.CancelledError:
             if not self.loop_task.open:
-                self._supervisor.resume()
+                self.supervisor.resume()
                 raise
         return not self.running
 
     def _left(self, worker: asyncio.Task[None]) -> None:
         if not worker.cancelled() or not self.running:
-            self._supervisor.left()
+            self.supervisor.left()
         elif self.loop_task.open:
-            self._supervisor.fail(TaskFailedError("run() was cancelled before it began"))
-            self._supervisor.left()
+            self.supervisor.fail(TaskFailedError("run() was cancelled before it began"))
+            self.supervisor.left()
         else:
             self._interrupted.add(worker)
-            self._supervisor.pause()
+            self.supervisor.pause()
 
     def format_stacks(self) -> str:
         """Return where the workers are now."""

@@ -205,7 +205,7 @@ class ItemWork(VTask, Generic[Item, Result]):
             if fatal:
                 raise error
             return error  # the stop goes on; what is left comes first
-        if self._supervisor.policy.mode == "never" or not self._try_again(context, None):
+        if self.supervisor.policy.mode == "never" or not self._try_again(context, None):
             self._lose(context, error)
         raise error
 

@@ -97,10 +97,9 @@ def wanted_process(service: VService) -> Process | None:
         OptionError: there is no such user or group, or it may not be assumed.
     """
     asked = Daemon(service)
-    pid_file = asked.source("pidfile").explicit
-    if not (asked.user or asked.group or asked.chdir or asked.daemon or pid_file):
-        if asked.umask is None:
-            return None
+    wanted = (asked.user, asked.group, asked.chdir, asked.daemon, asked.source("pidfile").explicit)
+    if not any(wanted) and service.getOption("umask") is None:
+        return None
     from sparts.builtin.daemon.process import Process
 
     return Process(service, asked)

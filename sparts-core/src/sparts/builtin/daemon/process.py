@@ -19,7 +19,6 @@ from sparts.builtin import logs
 from sparts.builtin.daemon.identity import find_identity
 from sparts.builtin.daemon.pidfile import PidFile, default_path, find_holder
 from sparts.errors import OptionError, SpartsError, UsageError, message_of
-from sparts.options import source_of
 from sparts.standard_streams import complain, lead_nowhere, write_out
 
 if TYPE_CHECKING:
@@ -103,8 +102,8 @@ class Process:
             uid, gid = self._identity.uid, self._identity.gid
             if (log := logs.logging_of(service)) is not None:
                 log.give(uid, gid)
-            if service.listeners is not None:
-                service.listeners.give(uid)
+            if (listeners := service.plugin_data.get("listeners")) is not None:
+                listeners.give(uid)
             self._identity.assume()
             self._identity = None
 
@@ -236,7 +235,7 @@ def control(service_class: type[VService], asked: Daemon, name: str | None) -> i
         _terminate(holder.pidfd)
         waits = select.poll()
         waits.register(holder.pidfd, select.POLLIN)
-        if not waits.poll(None if timeout is None else timeout * 1000):
+        if not waits.poll(timeout * 1000):
             print(f"{name} still runs {timeout:g} s after SIGTERM: pid {holder.pid}.")
             return 1
         print(f"{name} has stopped: pid {holder.pid}.")

@@ -9,8 +9,8 @@ import os
 import shlex
 from typing import TYPE_CHECKING
 
-from sparts.builtin.installing import Installing
 from sparts.builtin.installation import MARK, Installation, read_installation, write_files
+from sparts.builtin.installing import Installing
 
 if TYPE_CHECKING:
     import argparse

@@ -1,12 +1,20 @@
-"""``--systemd-install``: units for systemd."""
+"""What a service and systemd tell each other, and ``--systemd-install``: units for systemd.
+
+Sources: sd_notify(3), sd_watchdog_enabled(3).
+"""
 
 from __future__ import annotations
 
+import os
+import threading
+from time import monotonic
 from typing import TYPE_CHECKING
 
+from sparts import systemd
 from sparts.builtin.installing import Installing
 from sparts.hookspecs import hookimpl
 from sparts.options import OptionGroup, option
+from sparts.states import ServiceStatus
 
 if TYPE_CHECKING:
     import argparse
@@ -45,3 +53,63 @@ def sparts_service_run(
     from sparts.builtin.systemd.units import install
 
     return install(service_class, options, name)
+
+
+# -- notifications ---------------------------------------------------------------------------------
+
+
+@hookimpl
+def sparts_service_change(service: VService, old: ServiceStatus, new: ServiceStatus) -> None:
+    """Tell systemd the status, and feed its watchdog while the service is alive."""
+    if new is ServiceStatus.STOPPING:
+        systemd.notify("STOPPING=1")
+        _end_watchdog(service)
+    elif old is ServiceStatus.STARTING:
+        _begin_watchdog(service)
+    if os.environ.get("NOTIFY_SOCKET"):
+        # Without the checks: one that takes its time must not hold up start or stop.
+        systemd.notify(f"STATUS={new}: {service.status_details({})}".rstrip(": "))
+
+
+@hookimpl
+def sparts_service_ready(ready: bool) -> None:
+    """Tell systemd that the service has started."""
+    if ready:
+        systemd.notify("READY=1")
+
+
+@hookimpl(tryfirst=True, specname="sparts_service_reload")
+def begin_reload() -> None:
+    """Tell systemd that a reload begins."""
+    systemd.notify("RELOADING=1", f"MONOTONIC_USEC={int(monotonic() * 1e6)}")
+
+
+@hookimpl(trylast=True, specname="sparts_service_reload")
+def end_reload() -> None:
+    """Tell systemd that the reload is over."""
+    systemd.notify("READY=1")
+
+
+# -- the watchdog ----------------------------------------------------------------------------------
+
+
+def _begin_watchdog(service: VService) -> None:
+    """Feed the watchdog in a thread of its own: a health check may hang, and systemd then acts."""
+    interval = systemd.watchdog_interval(lambda text: service.logger.warning("%s", text))
+    if interval is None:
+        return
+    service.plugin_data["watchdog"] = ended = threading.Event()
+
+    def feed() -> None:
+        while True:
+            if service.healthy:
+                systemd.notify("WATCHDOG=1")
+            if ended.wait(interval / 2):
+                return
+
+    threading.Thread(target=feed, name=f"{service.name} watchdog", daemon=True).start()
+
+
+def _end_watchdog(service: VService) -> None:
+    if (ended := service.plugin_data.pop("watchdog", None)) is not None:
+        ended.set()

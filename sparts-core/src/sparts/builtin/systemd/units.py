@@ -11,8 +11,6 @@ import socket
 from typing import TYPE_CHECKING
 
 from sparts.builtin.daemon import Daemon
-from sparts.builtin.installing import Installing
-from sparts.builtin.logs import Logs
 from sparts.builtin.installation import (
     MARK,
     Installation,
@@ -20,6 +18,8 @@ from sparts.builtin.installation import (
     read_installation,
     write_files,
 )
+from sparts.builtin.installing import Installing
+from sparts.builtin.logs import Logs
 from sparts.errors import OptionError
 from sparts.net.listeners import format_address
 from sparts.option_types import Expected, expand_home
@@ -102,7 +102,7 @@ def service_unit(found: Installation, sockets: list[str], system: bool = True) -
     process = Daemon(service)
     who = [f"User={process.user}"] if process.user else ["DynamicUser=yes"]
     who += [f"Group={process.group}"] if process.group else []
-    mask = process.umask
+    mask = service.getOption("umask")
     hardening = (HARDENING if system else USERS).format(
         home="read-only" if _under(found, "/home", "/root", "/run/user") else "yes",
         tmp="no" if _under(found, "/tmp", "/var/tmp") else "yes",  # noqa: S108 - nothing is made there

@@ -272,7 +272,7 @@ class DBusClientTask(DBusTask):
 
     def _left(self, keeper: asyncio.Task[None]) -> None:
         if not keeper.cancelled() and (error := keeper.exception()) is not None:
-            self._supervisor.fail(error)
+            self.supervisor.fail(error)
 
     def _drop(self) -> None:
         bus, self._bus = self._bus, None
