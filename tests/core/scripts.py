@@ -11,6 +11,7 @@ from tests.processes import ServiceProcess, clean_environment
 
 HEAD = """
 import os, signal, sys, threading, time
+from sparts.hookspecs import hookimpl
 from sparts.vservice import VService
 from sparts.vtask import VTask, SkipTask
 
@@ -34,6 +35,14 @@ class Idle(VTask):
     def join(self):
         super().join()
         say(self.name, "joined")
+
+class Ready:
+    def __init__(self, service):
+        self.service = service
+    @hookimpl
+    def sparts_service_ready(self, ready):
+        if ready:
+            self.service.when_ready()
 
 class Worker(VTask):
     def _runloop(self):

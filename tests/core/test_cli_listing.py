@@ -158,9 +158,13 @@ def test_plugins_are_listed_from_metadata_alone(tmp_path: Path) -> None:
     assert loud == {
         "distribution": "loud-things",
         "version": "3.1",
-        "tasks": [{"name": "Loud", "target": "loud_module:Loud", "blocked": False}],
-        "hooks": [{"name": "loud", "target": "loud_module", "blocked": False}],
-        "commands": [{"name": "shout", "target": "loud_module:main", "blocked": False}],
+        "tasks": [
+            {"name": "Loud", "target": "loud_module:Loud", "blocked": False, "built_in": False}
+        ],
+        "hooks": [{"name": "loud", "target": "loud_module", "blocked": False, "built_in": False}],
+        "commands": [
+            {"name": "shout", "target": "loud_module:main", "blocked": False, "built_in": False}
+        ],
         "blocked": False,
     }
     assert {"sparts-core", "sparts-tornado"} <= {each["distribution"] for each in found}

@@ -260,7 +260,7 @@ def test_a_broken_certificate_at_a_reload_is_a_warning_until_it_is_mended(
             Path(pems["first.cert"]).write_text(broken, encoding="ascii")
             service.reload()
             (warning,) = service.getWarnings().values()
-            assert warning.startswith("Reload of TLS of Serial failed: --serial-tls-")
+            assert warning.startswith("Reload of listeners failed: TLS of Serial: --serial-tls-")
             with connected(task, pems["first"]) as connection:
                 assert connection.recv(6) == b"hello\n"
         assert "Traceback" not in caplog.text
@@ -410,7 +410,7 @@ def test_settings_that_fail_at_a_reload_leave_the_context(
         monkeypatch.setattr(Negotiates, "other", pems["missing"])
         service.reload()
         (warning,) = service.getWarnings().values()
-        assert warning.startswith("Reload of TLS of Negotiates failed: ")
+        assert warning.startswith("Reload of listeners failed: TLS of Negotiates: ")
         task = service.requireTask(Negotiates)
         assert negotiate(task, pems["first"]) == ("h2", "TLSv1.3")
 

@@ -281,10 +281,14 @@ def test_contradiction_in_a_reload_changes_nothing(tmp_path: Path) -> None:
     file.write_text('drain-time = 30\nlevel = "ERROR"\n')
     with pytest.raises(OptionError, match=CONTRADICTION):
         reload_options(service)
-    assert (service.drain_time, service.level) == (10.0, "DEBUG")
+    assert (service.drain_time, service.getOption("level")) == (10.0, "DEBUG")
     file.write_text('drain-time = 30\nstop-timeout = 40\nlevel = "ERROR"\n')
     reload_options(service)
-    assert (service.drain_time, service.stop_timeout, service.level) == (30.0, 40.0, "ERROR")
+    assert (service.drain_time, service.stop_timeout, service.getOption("level")) == (
+        30.0,
+        40.0,
+        "ERROR",
+    )
 
 
 def test_contradiction_after_preprocess_options_is_wrong_use() -> None:

@@ -142,7 +142,7 @@ def test_help_shows_six_options_of_every_service() -> None:
     text = help_of(service_of())
     flags = [line.split()[0] for line in text.splitlines() if line.startswith("  --")]
     assert flags == [
-        "--help-all", "--level", "--logfile", "--tasks", "--dryrun", "--stop-timeout", "--config",
+        "--help-all", "--tasks", "--stop-timeout", "--config", "--level", "--logfile", "--dryrun",
     ]  # fmt: skip
 
 

@@ -168,7 +168,9 @@ class A(Worker):
         raise Broken
 class S(VService):
     TASKS = [A]
-    def tell_starter(self):
+    def initService(self):
+        self.hooks.register(Ready(self))
+    def when_ready(self):
         self.add_check("c", self.check_it, vital=True)
         say(self.liveness())
     def check_it(self):
@@ -238,7 +240,9 @@ class A(Worker):
         say("stop")
 class S(VService):
     TASKS = [A]
-    def tell_starter(self):
+    def initService(self):
+        self.hooks.register(Ready(self))
+    def when_ready(self):
         say("ready")
 """
     reader, writer = os.pipe()
@@ -374,7 +378,9 @@ class S(VService):
         if S.made == 2:
             say("hangs")
             threading.Event().wait()
-    def tell_starter(self):
+    def initService(self):
+        self.hooks.register(Ready(self))
+    def when_ready(self):
         self.restart()
 """
     with service(tmp_path, body, "--stop-timeout", "200ms") as process:
@@ -469,7 +475,9 @@ def test_stop_without_any_further_thread(tmp_path: Path) -> None:
     body = f"""{QUEUE}
 class S(VService):
     TASKS = [Fills]
-    def tell_starter(self):
+    def initService(self):
+        self.hooks.register(Ready(self))
+    def when_ready(self):
         faulthandler.dump_traceback_later = threading.Thread.start = refuse
 """
     with service(tmp_path, body) as process:
@@ -486,7 +494,9 @@ class Hangs(Worker):
         threading.Event().wait()
 class S(VService):
     TASKS = [Fills, Hangs]
-    def tell_starter(self):
+    def initService(self):
+        self.hooks.register(Ready(self))
+    def when_ready(self):
         faulthandler.dump_traceback_later = threading.Thread.start = refuse
 """
     with service(tmp_path, body, "--stop-timeout", "200ms") as process:
@@ -502,7 +512,9 @@ def test_stop_of_a_process_without_memory(tmp_path: Path) -> None:
 import resource
 class S(VService):
     TASKS = [Fills]
-    def tell_starter(self):
+    def initService(self):
+        self.hooks.register(Ready(self))
+    def when_ready(self):
         pages = int(open("/proc/self/statm").read().split()[0])
         limit = pages * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -522,7 +534,9 @@ def test_memory_error_in_the_supervisor(tmp_path: Path) -> None:
     body = """
 class S(VService):
     TASKS = [Idle]
-    def tell_starter(self):
+    def initService(self):
+        self.hooks.register(Ready(self))
+    def when_ready(self):
         self.inbox.get = self.get
         self.inbox.put(("woken",))
     def get(self, timeout=None):
@@ -573,7 +587,9 @@ def refuse(*args, **kwargs):
     raise RuntimeError("can't start new thread")
 class S(VService):
     TASKS = [Selfish]
-    def tell_starter(self):
+    def initService(self):
+        self.hooks.register(Ready(self))
+    def when_ready(self):
         faulthandler.dump_traceback_later = sparts.exit_timer.ExitTimer._start = refuse
 """
     with service(tmp_path, body, "--stop-timeout", "200ms") as process:

@@ -9,14 +9,10 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
-from queue import SimpleQueue
 
-import pytest
-from sparts.lifecycle import Lifecycle
+from sparts.builtin.systemd import feed
 from sparts.testing.running import running
-from sparts.testing.waiting import WAIT
 from sparts.vservice import VService
 from sparts.vtask import VTask
 
@@ -253,24 +249,17 @@ class S(VService):
             assert process.finish() == 0
 
 
-def test_watchdog_is_fed_at_half_its_interval(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    timers: SimpleQueue[tuple[str, float]] = SimpleQueue()
-    set_timer = Lifecycle._set_timer
+def test_watchdog_is_fed_at_half_its_interval() -> None:
+    waits: list[float | None] = []
 
-    def noted(self: Lifecycle, name: str, seconds: float, action: Callable[[], None]) -> None:
-        timers.put((name, seconds))
-        set_timer(self, name, seconds, action)
+    class Ended(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.append(timeout)
+            return True
 
-    monkeypatch.setattr(Lifecycle, "_set_timer", noted)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(tmp_path / "notify"))
-        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-        monkeypatch.setenv("WATCHDOG_USEC", "30000000")
-        with running(VService):
-            _read_until(manager, "WATCHDOG=1")
-            assert timers.get(timeout=WAIT) == ("watchdog", 15.0)
+    with running(VService) as instance:
+        feed(instance, Ended(), 30.0)
+    assert waits == [15.0]
 
 
 def test_watchdog_of_another_process_is_left_alone(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ class TestService(ServiceTestCase):
     def test_the_service_is_ready(self) -> None:
         self.assertTrue(self.service.ready)
         self.assertIsInstance(self.service, MyService)
-        self.assertEqual(self.service.level, "DEBUG")
+        self.assertEqual(self.service.getOption("level"), "DEBUG")
         self.assertIsNotNone(self.service.getTask(Other))
 
     def test_further_services_can_be_run(self) -> None:

@@ -56,6 +56,7 @@ class ServiceOptions:
         metavar="NAME",
         help="keep out a plugin, by its own or its distribution's name",
         reloadable=False,
+        command_line_only=True,
         advanced=True,
     )
     start_timeout = option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sparts.option_types import path
 from sparts.options import OptionGroup, option
 
 
@@ -12,6 +13,7 @@ class Installing(OptionGroup):
     TITLE = "process"
 
     install_folder = option(
+        type=path,
         metavar="FOLDER",
         help="where to write them; without it /etc/systemd/system (not root: "
         "~/.config/systemd/user), /etc/sv",

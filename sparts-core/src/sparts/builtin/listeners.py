@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sparts.errors import StartError
+from sparts.errors import StartError, message_of
 from sparts.hookspecs import hookimpl
 from sparts.net.listeners import Listeners
 from sparts.states import TaskState
@@ -32,11 +32,12 @@ def sparts_service_reload(service: VService) -> None:
         StartError: some cannot be used, and stay as they were; the others are in use.
     """
     failures: list[str] = []
-    for what, reload in service.listeners.reloads():
+    listeners: Listeners | None = service.plugin_data.get("listeners")
+    for what, reload in listeners.reloads() if listeners else ():
         try:
             reload()
-        except StartError as error:
-            failures.append(f"{what}: {error}")
+        except Exception as error:
+            failures.append(f"{what}: {message_of(error)}")
     if failures:
         raise StartError("; ".join(failures))
 
@@ -44,5 +45,6 @@ def sparts_service_reload(service: VService) -> None:
 @hookimpl
 def sparts_task_change(task: VTask, new: TaskState) -> None:
     """Close the sockets of a task that is left out."""
-    if new is TaskState.SKIPPED:
-        task.service.listeners.close(task.name)
+    listeners: Listeners | None = task.service.plugin_data.get("listeners")
+    if new is TaskState.SKIPPED and listeners is not None:
+        listeners.close(task.name)

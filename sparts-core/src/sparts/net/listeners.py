@@ -109,7 +109,7 @@ class Listeners:
             opened = sockets.adopt(address, inherited) if inherited else sockets.bind(address)
         elif not task.RESERVE:
             return None
-        elif task.service.run_as_user or task.service.run_as_group:
+        elif task.service.getOption("user") or task.service.getOption("group"):
             raise UsageError(
                 f"{task.name} binds its port again at each start, which another user cannot: run "
                 f"it without --user and --group, or have the init system choose the user."

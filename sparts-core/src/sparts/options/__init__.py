@@ -99,6 +99,7 @@ class Option(Generic[T]):
     reloadable: bool
     deprecated: str | None
     advanced: bool
+    command_line_only: bool
 
     def __init__(self, **settings: Any) -> None:
         vars(self).update(settings)
@@ -159,6 +160,7 @@ class _Rest(TypedDict, total=False):
     reloadable: bool
     deprecated: str | None
     advanced: bool
+    command_line_only: bool
 
 
 # What the declaration says of the attribute's type, for mypy.
@@ -206,6 +208,7 @@ def option(
     reloadable: bool = True,
     deprecated: str | None = None,
     advanced: bool = False,
+    command_line_only: bool = False,
 ) -> Option[Any]:
     """Declare an option, as a class attribute of a service or a task.
 
@@ -226,6 +229,7 @@ def option(
         reloadable: whether it may change at run time.
         deprecated: what to use instead; whoever gives the option is told so at each start.
         advanced: whether only ``--help-all`` shows it, and ``-h`` does not.
+        command_line_only: whether it has no key in files, as it says something of the start alone.
     """
     return Option(**locals())
 

@@ -69,7 +69,8 @@ def add_groups(
         else:
             group = shared
         for binding in bound:
-            if owner is not service and _steps_aside(binding, taken.get(binding.flag), service):
+            known = binding.flag in parser._option_string_actions
+            if owner is not service and known and _steps_aside(binding, taken, service):
                 aside.setdefault(owner, {})[binding.dest] = binding.default
                 rest.note(f"{binding.flag} is {service.__name__}'s own, not that of sparts.")
                 continue
@@ -97,9 +98,9 @@ def _title(owner: type) -> str:
     return getattr(owner, "TITLE", None) or owner.__name__
 
 
-def _steps_aside(new: Binding, other: Binding | None, service: type) -> bool:
-    """Whether an option without a prefix gives its flag up to one that the service declares."""
-    return other is not None and other.owner is service and not new.prefix
+def _steps_aside(new: Binding, taken: dict[str, Binding], service: type) -> bool:
+    """Whether an option without a prefix gives its flag up to that of the service or its parser."""
+    return not new.prefix and (new.flag not in taken or taken[new.flag].owner is service)
 
 
 def _check_names(new: Binding, taken: dict[str, Binding]) -> None:

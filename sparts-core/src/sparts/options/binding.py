@@ -179,8 +179,9 @@ class Binding:
         raw = self.option.default
         if raw is None and self.option.action in ("store_true", "store_false"):
             raw = self.option.action == "store_false"  # as in argparse
-        kind = "default" if self.owner is service else "task class"
-        source = Source(kind, self.owner.__name__)
+        of_service = self.owner is service or not self.prefix
+        source = Source("default" if of_service else "task class",
+                        (service if of_service else self.owner).__name__)  # fmt: skip
         if callable(raw) and not isinstance(raw, type):
             stands_in = getattr(self.owner, "SERVICE_DEFAULTS", True)
             view = ClassView(self.owner, service, stands_in)

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from sparts.hookspecs import hookimpl
-from sparts.options import MISSING, OptionGroup, OptionSource, option, source_of, state_of
+from sparts.options import MISSING, OptionGroup, OptionSource, option, state_of
 from sparts.options.binding import STATE
 
 if TYPE_CHECKING:
@@ -49,18 +49,21 @@ class Configuration(OptionGroup):
         action="append",
         metavar="FILE",
         reloadable=False,
+        command_line_only=True,
         help="read options from this TOML file; may be repeated, later files win",
     )
     show_config = option(
         action="store_true",
         default=False,
         reloadable=False,
+        command_line_only=True,
         help="print every option's value and where it came from, and exit",
         advanced=True,
     )
     write_config = option(
         action=WriteConfig,
         reloadable=False,
+        command_line_only=True,
         help="print a commented configuration file of all options, and exit",
         advanced=True,
     )
@@ -75,7 +78,8 @@ class Files:
         self._service_class = service_class
         self._files = files
         state = state_of(options)
-        self._bindings = () if state is None else tuple(state.bindings.values())
+        bindings = () if state is None else state.bindings.values()
+        self._bindings = [each for each in bindings if not each.option.command_line_only]
         self._found: Layer = {}
 
     def read(self) -> None:
@@ -108,8 +112,9 @@ def sparts_sources_add(
     service_class: type[VService], options: argparse.Namespace
 ) -> list[OptionSource]:
     """Give the files that ``--config`` names, or ``NAME_CONFIG``, separated by ``:``."""
-    files: Sequence[str] = Configuration.of(service_class, options).config or ()
-    source = source_of(options, "config")
+    asked = Configuration.of(service_class, options)
+    files: Sequence[str] = asked.config or ()
+    source = asked.source("config")
     if source.kind == "environment":
         files = os.environ[source.name].split(os.pathsep)
     names = [os.path.abspath(file) for file in files if file]

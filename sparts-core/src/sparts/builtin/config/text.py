@@ -65,13 +65,14 @@ def written_config(state: State) -> str:
 
 def _by_owner(state: State) -> Iterator[tuple[type, list[Binding]]]:
     """The options of the service and of each task that has any."""
-    for owner, bindings in groupby(state.bindings.values(), lambda binding: binding.owner):
+    shown = [each for each in state.bindings.values() if not each.option.command_line_only]
+    for owner, bindings in groupby(shown, lambda binding: binding.owner):
         yield owner, list(bindings)
 
 
 def _heading(owner: type, state: State) -> list[str]:
     """The table of a task, after what the task does."""
-    if owner is state.service:
+    if owner is state.service or owner.option_prefix() == "":  # type: ignore[attr-defined]
         return []
     return ["", *_comment(summary(owner, state.service) or ""), f"[{_key(owner.__name__)}]"]
 

@@ -64,18 +64,18 @@ def sparts_service_change(service: VService, old: ServiceStatus, new: ServiceSta
     if new is ServiceStatus.STOPPING:
         systemd.notify("STOPPING=1")
         _end_watchdog(service)
-    elif old is ServiceStatus.STARTING:
-        _begin_watchdog(service)
     if os.environ.get("NOTIFY_SOCKET"):
         # Without the checks: one that takes its time must not hold up start or stop.
         systemd.notify(f"STATUS={new}: {service.status_details({})}".rstrip(": "))
 
 
 @hookimpl
-def sparts_service_ready(ready: bool) -> None:
-    """Tell systemd that the service has started."""
+def sparts_service_ready(service: VService, ready: bool) -> None:
+    """Tell systemd that the service has started, and feed its watchdog from then on."""
     if ready:
         systemd.notify("READY=1")
+        if "watchdog" not in service.plugin_data:
+            _begin_watchdog(service)
 
 
 @hookimpl(tryfirst=True, specname="sparts_service_reload")
@@ -99,15 +99,18 @@ def _begin_watchdog(service: VService) -> None:
     if interval is None:
         return
     service.plugin_data["watchdog"] = ended = threading.Event()
+    threading.Thread(
+        target=feed, args=(service, ended, interval), name=f"{service.name} watchdog", daemon=True
+    ).start()
 
-    def feed() -> None:
-        while True:
-            if service.healthy:
-                systemd.notify("WATCHDOG=1")
-            if ended.wait(interval / 2):
-                return
 
-    threading.Thread(target=feed, name=f"{service.name} watchdog", daemon=True).start()
+def feed(service: VService, ended: threading.Event, interval: float) -> None:
+    """Feed the watchdog at half its interval (in seconds), as long as the service is healthy."""
+    while True:
+        if service.healthy:
+            systemd.notify("WATCHDOG=1")
+        if ended.wait(interval / 2):
+            return
 
 
 def _end_watchdog(service: VService) -> None:
