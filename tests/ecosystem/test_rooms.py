@@ -50,7 +50,7 @@ def code_lines(path: Path) -> int:
 
 
 def test_core_stays_small() -> None:
-    assert sum(map(code_lines, files())) < 14_700
+    assert sum(map(code_lines, files())) < 15_600
 
 
 def test_no_file_and_no_function_outgrows_the_eye() -> None:

@@ -258,17 +258,16 @@ class Introspection:
         asked = {name: check for name, check in checks.items() if check.vital or not vital}
         found: dict[str, str] = masked({name: check.problem() for name, check in asked.items()})
         with self._facts:
-            before, old, now = self._known, self._failing, time.time()
+            before, old, now = self.known_checks(), self._failing, time.time()
             self._failing = {name: old[name] for name in old.keys() - found.keys()} | {
                 name: (why, old.get(name, ("", now))[1]) for name, why in found.items() if why
             }
-            changed = before != self._known
+            changed = before != self.known_checks()
         if changed:
             self.checks_changed()
         return found
 
-    @property
-    def _known(self) -> dict[str, str]:
+    def known_checks(self) -> dict[str, str]:
         """Why each check failed that did when it was last asked, by name."""
         return {name: problem for name, (problem, _) in sorted(self._failing.items())}
 

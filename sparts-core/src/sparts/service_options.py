@@ -111,7 +111,8 @@ class ServiceOptions:
     @property
     def loglevel(self) -> int:
         """The level that is logged from, as a number of the logging module."""
-        return self.logger.getEffectiveLevel()
+        level = self.getOption("level") or self.DEFAULT_LOGLEVEL
+        return int(logging.getLevelName(level))
 
     @classmethod
     def option_prefix(cls) -> str:

@@ -24,6 +24,7 @@ class ConnectionLimit:
         help="how many connections may be open; for one more, an idle one is closed if the server "
         "knows of one, or else the new client is disconnected",
         reloadable=False,
+        advanced=True,
     )
 
     if TYPE_CHECKING:

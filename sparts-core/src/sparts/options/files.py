@@ -13,7 +13,8 @@ from sparts.options.binding import Binding, Layer, Source
 
 
 def read_files(bindings: Iterable[Binding], service: type, files: Iterable[str]) -> Layer:
-    """The values that configuration files give to the options of a service; later files win.
+    """The values that configuration files give to the options of a service, as TOML has them; later
+    files win.
 
     Raises:
         OptionError: a file is unreadable or malformed, or has an unknown key or a wrong value.
@@ -39,7 +40,7 @@ def _read(file: str, sections: Mapping[str, Mapping[str, Binding]]) -> Layer:
             raise OptionError(f"{place}: no such key.{hint(key, keys)}")
         if binding.dest in found:
             raise OptionError(f"{place}: given twice, see {found[binding.dest][1].name}.")
-        found[binding.dest] = (binding.convert(value, place), Source("file", place))
+        found[binding.dest] = (value, Source("file", place))
 
     def hint(key: str, keys: Mapping[str, Binding]) -> str:
         for binding in (b for name, known in sections.items() if name for b in known.values()):

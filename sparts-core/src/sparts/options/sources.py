@@ -179,10 +179,8 @@ def _asked(source: OptionSource, state: State) -> Layer:
             if (value := source.get(binding)) is not MISSING:
                 place_of = getattr(source, "place", None)
                 place = place_of(binding) if place_of else dest
-                found[dest] = (
-                    binding.convert(value, f"{source.name}: {place}"),
-                    Source(source.name, place),
-                )
+                shown = place if place_of else f"{source.name}: {place}"
+                found[dest] = (binding.convert(value, shown), Source(source.name, place))
     except OptionError:
         raise
     except Exception as error:

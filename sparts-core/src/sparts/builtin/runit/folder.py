@@ -10,7 +10,6 @@ import shlex
 from typing import TYPE_CHECKING
 
 from sparts.builtin.installation import MARK, Installation, read_installation, write_files
-from sparts.builtin.installing import Installing
 
 if TYPE_CHECKING:
     import argparse
@@ -47,7 +46,7 @@ def install(service_class: type[VService], ns: argparse.Namespace, name: str | N
     """
     found = read_installation(service_class, ns, name)
     dry = bool(getattr(ns, "dryrun", False))
-    parent = os.path.abspath(Installing(found.service).install_folder or "/etc/sv")
+    parent = os.path.abspath(found.service.getOption("install_folder", None) or "/etc/sv")
     folder = os.path.join(parent, found.name)
     write_files(folder, files_of(found), dry, ("run", "finish", "log/run"))
     if not dry:

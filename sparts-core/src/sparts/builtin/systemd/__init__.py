@@ -66,7 +66,8 @@ def sparts_service_change(service: VService, old: ServiceStatus, new: ServiceSta
         _end_watchdog(service)
     if os.environ.get("NOTIFY_SOCKET"):
         # Without the checks: one that takes its time must not hold up start or stop.
-        systemd.notify(f"STATUS={new}: {service.status_details({})}".rstrip(": "))
+        details = service.status_details(service.known_checks())
+        systemd.notify(f"STATUS={new}: {details}".rstrip(": "))
 
 
 @hookimpl

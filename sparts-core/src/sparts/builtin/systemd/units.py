@@ -18,7 +18,6 @@ from sparts.builtin.installation import (
     read_installation,
     write_files,
 )
-from sparts.builtin.installing import Installing
 from sparts.builtin.logs import Logs
 from sparts.errors import OptionError
 from sparts.net.listeners import format_address
@@ -75,7 +74,7 @@ def install(service_class: type[VService], ns: argparse.Namespace, name: str | N
     system, dry = os.geteuid() == 0, bool(getattr(ns, "dryrun", False))
     default = "/etc/systemd/system" if system else "~/.config/systemd/user"
     try:
-        given = Installing(found.service).install_folder
+        given = found.service.getOption("install_folder")
         folder = os.path.abspath(given or expand_home(default))
     except Expected as error:
         raise OptionError(f"--install-folder: expected {error}.") from None
