@@ -43,7 +43,9 @@ class Fragile(VTask):
         assert self.service.wait_ready(60)
         print(json.dumps(self.service.describe()), flush=True)
         print(self.service.hooks.collect("sparts_status_panels", task=self), flush=True)
-        self.service.shutdown()
+        self.service.setOption("start_timeout", "1m")
+        self.service.call_later(0.0, self.service.reload)
+        self.service.call_later(0.0, self.service.shutdown)
 
 class MyService(VService):
     TASKS = [Fragile]
@@ -65,6 +67,15 @@ SEEN = {
     "sparts_call_wrap": r"INFO:MyService.Heartbeat:pulse: counts each periodic call",
     "sparts_task_change": r"INFO:MyService.Fragile:pulse: NEW to STARTING",
     "sparts_task_failure": r"pulse: failed with RuntimeError\('once'\), again in 0.\d s",
+    "sparts_sources_add": r'"heartbeat_interval": 60.0',
+    "sparts_service_run": r"acme-pulse 1.0.0 feels MyService",
+    "sparts_process_wrap": r'"pulse.process_seconds": [0-9.e-]+',
+    "sparts_logging_configure": r"pulse: the log begins\n(.*\n)+.*pulse: the log ends",
+    "sparts_sockets_bind": r"INFO:MyService:pulse: sockets are opened",
+    "sparts_privileges_drop": r"INFO:MyService:pulse: runs as user \d+",
+    "sparts_service_ready": r"pulse: ready\n(.*\n)+.*pulse: not ready",
+    "sparts_service_reload": r"INFO:MyService:pulse: the failures so far are forgotten",
+    "sparts_options_change": r"INFO:MyService:pulse: start_timeout changed",
 }
 """What each hook of the example plugin leaves in the output of the service above."""
 
@@ -104,7 +115,7 @@ def description(lines: list[str]) -> dict[str, Any]:
 
 def test_every_hook_is_exercised_by_the_example_plugin(installed: Path) -> None:
     assert SEEN.keys() == HOOKS.keys()
-    output = "\n".join(run(installed))
+    output = "\n".join([*run(installed), *run(installed, "--pulse-version")])
     output += "\n".join(run(installed, "--dryrun", "--pulse-max-failures=-1", status=1))
     missing = [name for name, pattern in SEEN.items() if not re.search(pattern, output)]
     assert missing == [], output
@@ -114,7 +125,7 @@ def test_every_hook_is_implemented_by_the_example_plugin_by_its_signature() -> N
     source = (PLUGIN / "src" / "acme_pulse" / "hooks.py").read_text()
     for name, hook in HOOKS.items():
         arguments = ", ".join(inspect.signature(hook).parameters)
-        found = re.search(rf"@hookimpl(\(wrapper=True\))?\ndef {name}\((.*?)\) ->", source, re.S)
+        found = re.search(rf"@hookimpl(\(\w+=True\))?\ndef {name}\((.*?)\) ->", source, re.S)
         assert found, name
         assert ", ".join(re.findall(r"(\w+): ", found[2])) == arguments
 
@@ -254,3 +265,25 @@ def test_plugins_are_called_in_the_reverse_order_of_their_names_unless_they_ask_
     assert [line for line in lines if line.startswith("order")] == [
         *("order d", "order b", "order a", "order c")
     ]
+
+
+TELLING = {
+    "sparts_service_change": "Hook plugin {} failed in sparts_service_change",
+    "sparts_service_ready": "Hook plugin {} failed in sparts_service_ready",
+    "sparts_task_change": "Hook plugin {} failed in sparts_task_change",
+    "sparts_task_failure": "Hook plugin {} failed in sparts_task_failure",
+    "sparts_service_reload": "Reload of {} failed",
+    "sparts_options_change": "Hook plugin {} could not take changed options",
+}
+"""The hooks that only tell, and what is logged of an implementation that fails."""
+
+
+@pytest.mark.parametrize("hook", TELLING)
+def test_failure_of_a_hook_that_tells_is_logged_by_name(hook: str, tmp_path: Path) -> None:
+    for owner, does in (("a", "print('told', flush=True)"), ("b", "raise LookupError('mine')")):
+        text = f"from sparts.hookspecs import hookimpl\n@hookimpl\ndef {hook}(): {does}\n"
+        make_plugin(tmp_path, owner, text)
+    lines = run(tmp_path)
+    assert "told" in "\n".join(lines)
+    said = TELLING[hook].format("'b' of b 4.2 (b_module)")
+    assert any(said in line for line in lines), lines

@@ -276,9 +276,10 @@ def sparts_process_wrap(service: VService) -> Any:
 def sparts_logging_configure(service: VService) -> Callable[[], object] | None:
     """Set up logging for an instance; return a function that undoes it, or None.
 
-    Called by `VService.initLogging`, in the thread that runs the service; the function in the
-    lifecycle thread when the instance has ended. An exception ends the process with status 1, a
-    `UsageError` with 2.
+    Called by `VService.initLogging`, in the lifecycle thread, for each instance. The function is
+    called when the last instance has ended, in a thread of the service's own. (At a restart the
+    next instance takes over what there is, and what its own call returns counts.) An exception ends
+    the process with status 1, a `UsageError` with 2.
     """
 
 

@@ -114,6 +114,9 @@ class Phases:
             service.record_status(ServiceStatus.ALIVE)
             service.tell_statuses()
             service.logger.debug("All tasks started")
+            self.step = "the watch of option sources"
+            service.watch_sources()
+            self.step = ""
         except _StopRequested:
             pass
         except BaseException as caught:
@@ -169,6 +172,8 @@ class Phases:
             failure = TaskFailedError(f"{task.name} failed while stopping: {describe(error)}")
             failure.__cause__ = error
             ending.fail(failure)
+        self.step = "the end of the watch of option sources"
+        service.unwatch_sources()
         self.step = ""
         service.record_status(ServiceStatus.DEAD if ending.status else ServiceStatus.STOPPED)
         service.tell_statuses()

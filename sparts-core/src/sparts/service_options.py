@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts import options, plugins
@@ -33,6 +34,7 @@ class ServiceOptions:
         def instances(self) -> list[VTask]: ...  # noqa: D102
         def keep_warning(self, message: str) -> int: ...  # noqa: D102
         def clearWarning(self, warning: int) -> bool: ...  # noqa: D102, N802
+        def call_later(self, seconds: float, function: Callable[[], object]) -> None: ...  # noqa: D102
 
     DEFAULT_LOGLEVEL: ClassVar[str] = "DEBUG"
     DEFAULT_LOGFILE: ClassVar[str | None] = None
@@ -81,7 +83,9 @@ class ServiceOptions:
 
     def __init__(self) -> None:
         super().__init__()
-        self._reload_warnings: list[int] = []
+        self._reload_warnings: dict[str, int] = {}
+        self._rereads = False  # whether the options will be read again soon
+        self._watch_ends: list[Callable[[], object]] = []
         self._log_ends: list[Callable[[], object]] = []
 
     # -- logging -----------------------------------------------------------------------------------
@@ -96,7 +100,7 @@ class ServiceOptions:
 
     def close_logging(self) -> None:
         """Undo `initLogging`."""
-        for end in self._log_ends:
+        for end in reversed(self._log_ends):
             end()
 
     def warn_of_deprecated_options(self) -> None:
@@ -165,21 +169,56 @@ class ServiceOptions:
 
         What fails is logged and becomes a warning until the next reload; the rest goes on.
         """
-        for warning in self._reload_warnings:
-            self.clearWarning(warning)
-        self._reload_warnings.clear()
+        for what in list(self._reload_warnings):
+            self._forget_failure(what)
         for name, error in self.hooks.notify("sparts_service_reload", service=self):
             self._reload_failed(name, error)
         self.logger.info("Reloaded")
 
     def reload_parts(self) -> None:
         """Read the options again, then have each task take in what changed."""
-        self._attempt("options", lambda: options.reload_options(self))
+        self._read_options()
         for task in self.instances():
             if task.running:
                 self._attempt(task.name, task.reload)
 
+    def _read_options(self) -> None:
+        self._rereads = False  # before they are read: what changes meanwhile is read once more
+        self._attempt("options", lambda: options.reload_options(self))
+
+    def watch_sources(self) -> None:
+        """Have the sources of options tell when values change, and read them again then.
+
+        Called once an instance, in the lifecycle thread, after its start. What has changed since
+        the options were read is read now. A source that fails is a warning, as at a reload.
+        """
+        state = options.state_of(self.options)
+        for source in state.further if state else ():
+            if (watch := getattr(source, "watch", None)) is not None:
+                self._attempt(source.name, partial(self._watch, watch))
+
+    def _watch(self, watch: Callable[[Callable[[], None]], object]) -> None:
+        end = watch(self._source_changed)
+        if callable(end):
+            self._watch_ends.append(end)
+        self._source_changed()
+
+    def _source_changed(self) -> None:
+        """Have the lifecycle thread read the options again; from any thread."""
+        if not self._rereads:
+            self._rereads = True
+            self.call_later(0.0, self._read_options)
+
+    def unwatch_sources(self) -> None:
+        """End what `watch_sources` began; in the lifecycle thread, when the tasks have ended."""
+        while self._watch_ends:
+            try:
+                self._watch_ends.pop()()
+            except BaseException as error:
+                log_error(self.logger, "A watch of an option source could not end", error=error)
+
     def _attempt(self, what: str, reload: Callable[[], object]) -> None:
+        self._forget_failure(what)
         try:
             reload()
         except BaseException as error:  # a reload asks for no exit
@@ -190,8 +229,12 @@ class ServiceOptions:
         said = message_of(error)
         text = "Reload of %s failed: %s"
         log_error(self.logger, text, what, said, error=None if plain else error)
-        message = f"Reload of {what} failed: {said}"
-        self._reload_warnings.append(self.keep_warning(message))
+        self._forget_failure(what)
+        self._reload_warnings[what] = self.keep_warning(f"Reload of {what} failed: {said}")
+
+    def _forget_failure(self, what: str) -> None:
+        if warning := self._reload_warnings.pop(what, 0):
+            self.clearWarning(warning)
 
     def options_changed(self, names: frozenset[str]) -> None:
         """Act on options that changed, then tell the tasks that run and the service."""

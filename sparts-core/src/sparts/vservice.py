@@ -130,12 +130,13 @@ class VService(ServiceOptions, Health, EstablishedService):
         add_own_arguments(parser, [cls, *tasks])
         options.refuse_all_but_help(parser, hooks.broken)
         options.refuse_options(parser, blocked)
-        options.use_sources(
-            parser,
-            lambda ns: hooks.collect(
-                "sparts_sources_add", options.checked_source, service_class=cls, options=ns
-            ),
-        )
+
+        def find_sources(ns: argparse.Namespace) -> list[options.OptionSource]:
+            hooks.tolerant = False  # -h has ended by now
+            add = options.checked_source
+            return hooks.collect("sparts_sources_add", add, service_class=cls, options=ns)
+
+        options.use_sources(parser, find_sources)
         return parser
 
     @classmethod

@@ -5,16 +5,20 @@ The module is light: it imports no framework, and names its task instead of impo
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from sparts.hookspecs import hookimpl
-from sparts.options import OptionGroup, option
+from sparts.options import MISSING, OptionGroup, option
 
 if TYPE_CHECKING:
+    import argparse
+
     from sparts.calls import Call, Wrapper
+    from sparts.options.binding import Binding
     from sparts.states import ServiceStatus, TaskState
     from sparts.vservice import VService
     from sparts.vtask import VTask
@@ -42,12 +46,33 @@ class PulseOptions(OptionGroup):
 
     max_failures = option(type=int, default=3, help="failures that a healthy service may have had")
     beat = option(type=bool, default=True, help="log a heartbeat")
+    version = option(
+        action="store_true", default=False, reloadable=False, help="tell what is felt, and exit"
+    )
 
 
 @hookimpl
 def sparts_options_add(service_class: type[VService]) -> type[OptionGroup]:
-    """Add --pulse-max-failures and --pulse-beat."""
+    """Add --pulse-max-failures, --pulse-beat and --pulse-version."""
     return PulseOptions
+
+
+class CalmPulse:
+    """A source of options: the heart beats once a minute, unless somebody says otherwise."""
+
+    name = "acme-pulse"
+
+    def get(self, option: Binding) -> object:
+        """Return the value of one option; of no other is there any."""
+        return "1m" if option.dest == "heartbeat_interval" else MISSING
+
+
+@hookimpl
+def sparts_sources_add(
+    service_class: type[VService], options: argparse.Namespace
+) -> list[CalmPulse]:
+    """Add the source, if there is a heartbeat at all."""
+    return [CalmPulse()] if PulseOptions.of(service_class, options).beat else []
 
 
 @hookimpl
@@ -58,13 +83,16 @@ def sparts_tasks_add(service_class: type[VService]) -> list[str]:
 
 @hookimpl
 def sparts_counters_add(service: VService) -> dict[str, Callable[[], float]]:
-    """Add three counters."""
+    """Add three counters; one more where `sparts_process_wrap` was called (not by startBG)."""
     pulse = _pulses[service]
-    return {
+    counters: dict[str, Callable[[], float]] = {
         "pulse.failures": lambda: pulse.failures,
         "pulse.calls": lambda: pulse.calls,
         "pulse.start_seconds": lambda: pulse.start_seconds,
     }
+    if (began := service.plugin_data.get("pulse")) is not None:
+        counters["pulse.process_seconds"] = lambda: time.monotonic() - began
+    return counters
 
 
 @hookimpl
@@ -79,6 +107,46 @@ def sparts_status_panels(task: VTask) -> dict[str, Any]:
     """Show on the status page's view of a task how often tasks have failed."""
     pulse = _pulses[task.service]
     return {"title": "Pulse", "data": {"Failures in the service": pulse.failures}}
+
+
+# -- what it does to the process -------------------------------------------------------------------
+
+
+@hookimpl
+def sparts_service_run(
+    service_class: type[VService], options: argparse.Namespace, name: str | None
+) -> int | None:
+    """Tell what is felt, and run nothing, for --pulse-version."""
+    if not PulseOptions.of(service_class, options).version:
+        return None
+    print(f"acme-pulse 1.0.0 feels {name or service_class.__name__}")
+    return 0
+
+
+@hookimpl(wrapper=True)
+def sparts_process_wrap(service: VService) -> Generator[None, object, object]:
+    """Note when the service began, which a restart does not change."""
+    service.plugin_data["pulse"] = time.monotonic()
+    return (yield)
+
+
+@hookimpl(trylast=True)
+def sparts_logging_configure(service: VService) -> Callable[[], object]:
+    """Log when the log begins, which the plugin of sparts has set up by now, and when it ends."""
+    service.logger.info("pulse: the log begins")
+    return lambda: service.logger.info("pulse: the log ends")
+
+
+@hookimpl
+def sparts_sockets_bind(service: VService) -> None:
+    """Log that sockets are opened now."""
+    service.logger.info("pulse: sockets are opened")
+
+
+@hookimpl(trylast=True)
+def sparts_privileges_drop(service: VService) -> None:
+    """Log who the service is from now on."""
+    service.logger.info("pulse: runs as user %d", os.getuid())
 
 
 # -- what it sees ----------------------------------------------------------------------------------
@@ -102,6 +170,25 @@ def sparts_service_check(service: VService) -> None:
 def sparts_service_change(service: VService, old: ServiceStatus, new: ServiceStatus) -> None:
     """Log a change of status."""
     service.logger.info("pulse: %s to %s", old, new)
+
+
+@hookimpl
+def sparts_service_ready(service: VService, ready: bool) -> None:
+    """Log that the service is ready, or is not any more."""
+    service.logger.info("pulse: %s", "ready" if ready else "not ready")
+
+
+@hookimpl
+def sparts_service_reload(service: VService) -> None:
+    """Forget the failures so far: somebody has looked."""
+    _pulses[service].failures = 0
+    service.logger.info("pulse: the failures so far are forgotten")
+
+
+@hookimpl
+def sparts_options_change(service: VService, names: frozenset[str]) -> None:
+    """Log which options changed."""
+    service.logger.info("pulse: %s changed", ", ".join(sorted(names)))
 
 
 @hookimpl

@@ -111,5 +111,5 @@ def _checks(service: VService) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Give who checks, and how: the service, its tasks, and plugins."""
     owners: list[Any] = [service, *service.instances()]
     yield from ((owner.name, owner.check) for owner in owners)
-    for name, check in service.hooks.one_by_one("sparts_service_check"):
-        yield name, functools.partial(check, service=service)
+    for caller in service.hooks.callers("sparts_service_check"):
+        yield caller.name, functools.partial(caller, {"service": service})

@@ -74,9 +74,11 @@ class OptionSource(Protocol):
 
     ``read()``: before each round of calls of `get`, to fetch everything at once.
     ``place(option)``: where in the source an option's value is, for messages.
-    ``watch(callback)``: once an instance of the service has started. Call ``callback()`` from any
-    thread when values may have changed: the service then reads all sources again, as at a reload.
-    What ``watch`` returns, if anything, is called without arguments when the instance ends.
+    ``watch(callback)``: once an instance of the service has started, in its lifecycle thread. Call
+    ``callback()`` from any thread when values may have changed: the service then reads all sources
+    again, as at a reload. It does so once after ``watch``, too: no change is missed. ``watch`` must
+    not block; what it raises becomes a warning of the service. What it returns, if anything, is
+    called without arguments in the lifecycle thread when the instance ends.
     """
 
     name: str
