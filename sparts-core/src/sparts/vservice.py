@@ -13,7 +13,7 @@ from sparts.established import EstablishedService, add_own_arguments
 from sparts.health import Health
 from sparts.inbox import Inbox, Message
 from sparts.phases import EXIT_CLEAN, EXIT_FAILURE, EXIT_USAGE
-from sparts.runner import ServiceThread, end_process
+from sparts.runner import ServiceThread, end_process, run_in_this_thread
 from sparts.service_options import ServiceOptions
 from sparts.standard_streams import command_output, complain, open_closed_streams
 from sparts.taskset import TaskReference, Tasks
@@ -227,6 +227,10 @@ class VService(ServiceOptions, Health, EstablishedService):
         if runner.refused and runner.error is not None:
             raise runner.error
         return runner
+
+    def run_process(self) -> ServiceThread:
+        """Run the service in this thread until it ends; see the hook `sparts_process_wrap`."""
+        return run_in_this_thread(self)
 
     def startBG(self) -> ServiceThread:  # noqa: N802
         """Start the service in a thread of its own, and return that thread once every task has

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sparts.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from sparts.runner import ServiceThread
     from sparts.vservice import VService
     from sparts.vtask import VTask
 
 
 @hookimpl(trylast=True)
-def sparts_process_wrap(service: VService) -> ServiceThread:
+def sparts_process_wrap(service: VService) -> Any:
     """Run the service in this thread until it ends."""
-    from sparts.runner import run_in_this_thread
-
-    return run_in_this_thread(service)
+    return service.run_process()
 
 
 @hookimpl(trylast=True)
