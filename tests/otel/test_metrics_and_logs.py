@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 import pytest
-from sparts.cli.dryrun import dry_run
+from sparts.builtin.dryrun import dry_run
 from sparts.counters import counter, gauge, labelled, samples
 from sparts.options import parse_options
 from sparts.tasks.queue import QueueTask

@@ -112,4 +112,4 @@ def _checks(service: VService) -> Iterator[tuple[str, Callable[[], Any]]]:
     owners: list[Any] = [service, *service.instances()]
     yield from ((owner.name, owner.check) for owner in owners)
     for caller in service.hooks.callers("sparts_service_check"):
-        yield caller.name, functools.partial(caller, {"service": service})
+        yield caller.name, functools.partial(caller.__call__, {"service": service})
