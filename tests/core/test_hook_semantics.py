@@ -340,7 +340,7 @@ def test_hooks_are_called_from_many_threads_while_plugins_change(hooks: Hooks) -
 
     def churn() -> None:
         while not stop.is_set():
-            other = teller("other", [])
+            other = teller(threading.current_thread().name, [])
             hooks.register(other)
             hooks.unregister(other)
 
