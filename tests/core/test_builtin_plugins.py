@@ -151,7 +151,7 @@ def test_own_option_takes_the_flag_of_a_built_in(option: str, flag: str, tmp_pat
     source = SERVICE.replace(
         "    TASKS = [Worker]", f"    TASKS = [Worker]\n    mine = option({option!r})"
     ).replace("from sparts.vservice", "from sparts.options import option\nfrom sparts.vservice")
-    source = source.replace('print("works"', 'print("mine is", self.service.mine')
+    source = source.replace('print("works"', 'print(f"mine is {self.service.mine}"')
     command = [sys.executable, "-c", source, flag, "yes"]
     with ServiceProcess(command, cwd=tmp_path, env=clean_environment()) as process:
         process.read_until("mine is yes")

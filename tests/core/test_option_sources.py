@@ -188,7 +188,7 @@ def test_wrong_change_is_a_warning_until_the_next_success(folder: Path, server: 
         service.wait_for_line("status ALIVE")
         server.wait_watched()
         server.put(worker_limit="many")
-        service.wait_for_line("Reload of options failed: http://.* got 'many'")
+        service.wait_for_line("Reload of options failed: .*/svc: worker_limit: .* got 'many'")
         service.wait_for_line("status WARNING")
         server.put(worker_limit=4)
         service.wait_for_line(":limit 4 worker_limit$")

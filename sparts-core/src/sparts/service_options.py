@@ -218,19 +218,21 @@ class ServiceOptions:
                 log_error(self.logger, "A watch of an option source could not end", error=error)
 
     def _attempt(self, what: str, reload: Callable[[], object]) -> None:
-        self._forget_failure(what)
         try:
             reload()
         except BaseException as error:  # a reload asks for no exit
             self._reload_failed(what, error)
+        else:
+            self._forget_failure(what)
 
     def _reload_failed(self, what: str, error: BaseException) -> None:
         plain = isinstance(error, SpartsError | OSError)  # their messages say it all
         said = message_of(error)
         text = "Reload of %s failed: %s"
         log_error(self.logger, text, what, said, error=None if plain else error)
+        warning = self.keep_warning(f"Reload of {what} failed: {said}")
         self._forget_failure(what)
-        self._reload_warnings[what] = self.keep_warning(f"Reload of {what} failed: {said}")
+        self._reload_warnings[what] = warning
 
     def _forget_failure(self, what: str) -> None:
         if warning := self._reload_warnings.pop(what, 0):
