@@ -47,6 +47,16 @@ class HTTPCall(Call):
         return self.request.headers
 
     @property
+    def error(self) -> BaseException | None:
+        """What the handler raised; Tornado has answered for it."""
+        error: BaseException | None = vars(self.handler).get("_sparts_error")
+        return error
+
+    @error.setter
+    def error(self, error: BaseException | None) -> None:
+        vars(self.handler)["_sparts_error"] = error
+
+    @property
     def route(self) -> str:
         """The pattern of the route that the handler stands in; empty: unknown, or not found."""
         router = self.handler.application.wildcard_router
@@ -91,32 +101,32 @@ def wrapping(task: Any) -> Callable[[type[RequestHandler]], type[RequestHandler]
 def _wrapped(cls: Any, task: Any, wrapper: Wrapper) -> type[RequestHandler]:
     class Wrapped(cls):  # type: ignore[misc]
         wrapped_class = cls
-        _sparts_call: HTTPCall
 
         async def _execute(self, transforms: Any, *args: Any, **kwargs: Any) -> None:
             """Run the handler; called by Tornado once for each request."""
             execute, begun = super()._execute, False
-            self._sparts_call = call = HTTPCall(task, self)
+            call = HTTPCall(task, self)
 
             def proceed() -> Any:
                 nonlocal begun
                 begun = True
                 return execute(transforms, *args, **kwargs)
 
+            problem: Exception | None = None
             try:
                 await wrapper(call, proceed)
-                problem: Exception = CallRefusedError(Reason.FORBIDDEN)
             except Exception as error:
                 problem = error
                 if begun:
                     task.logger.exception("A wrapper of %s failed", call.name)
             if not begun:
-                self.prepare = lambda: _refuse(self, problem)
+                refused = problem or CallRefusedError(Reason.FORBIDDEN)
+                self.prepare = lambda: _refuse(self, refused)
                 await execute(transforms, *args, **kwargs)
 
         def log_exception(self, *error: Any) -> None:
             """Note what the handler raised; called by Tornado."""
-            self._sparts_call.error = error[1]
+            self._sparts_error = error[1]
             super().log_exception(*error)
 
     Wrapped.__name__, Wrapped.__qualname__ = cls.__name__, cls.__qualname__
