@@ -16,12 +16,19 @@ import pytest
 from scripts.system_packages import SystemPackage, read_table
 
 
+ONE_PYTHON = frozenset({"chromium", "prometheus", "rabbitmq-server"})
+"""What is slow to start, and the same for every Python: its tests run on one of them."""
+
+
 def require(names: Iterable[str], table: Mapping[str, SystemPackage] | None = None) -> None:
     """Skip the test if one of the packages is missing; fail it instead where SPARTS_REQUIRE_ALL=1.
 
     A name that is not in the table (by default that of scripts/system_packages.toml) fails it too.
     """
     table = read_table() if table is None else table
+    names = list(names)
+    if os.environ.get("SPARTS_OTHER_PYTHON") == "1" and (slow := ONE_PYTHON.intersection(names)):
+        pytest.skip(f"SPARTS_OTHER_PYTHON=1: tests with {', '.join(sorted(slow))} ran on another")
     for name in names:
         if name not in table:
             pytest.fail(f"{name!r} is not in scripts/system_packages.toml", pytrace=False)
