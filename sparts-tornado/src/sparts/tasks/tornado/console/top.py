@@ -141,7 +141,7 @@ class Service(Screen[None]):
 
     def on_mount(self) -> None:
         """Begin to follow the service."""
-        self.query_one(DataTable).add_columns("TASK", "KIND", "STATE", "FIGURE", "NOW", "LAST HOUR")
+        self.query_one(DataTable).add_columns("TASK", "KIND", "STATE", "FIGURE", "NOW", "RECENT")
         threading.Thread(target=self._follow, name="sparts top", daemon=True).start()
 
     def _follow(self) -> None:
@@ -190,16 +190,25 @@ class Service(Screen[None]):
 
     def _show_tasks(self) -> None:
         table = self.query_one("#tasks", DataTable)
-        row = table.cursor_row
-        table.clear()
+        names = [each["name"] for each in self.model.tasks]
+        if [key.value for key in table.rows] != names:
+            row = table.cursor_row
+            table.clear()
+            for name in names:
+                table.add_row(*[""] * len(table.columns), key=name)
+            table.move_cursor(row=row)
         for each in self.model.tasks:
-            state = "PAUSED" if each["paused"] else each["state"]
-            name, now = self.model.figure(each)
-            plot = spark(list(self.model.plots.get(each["key"], ())), 24)
-            shown = Text(state, style=STYLES.get(state, ""))
-            cells = (plain(each["name"]), each["kind"], shown, plain(name), now, plot)
-            table.add_row(*cells, key=each["name"])
-        table.move_cursor(row=row)
+            cells = self._cells(each)
+            for column, cell in zip(table.columns, cells, strict=True):
+                if table.get_cell(each["name"], column) != cell:
+                    table.update_cell(each["name"], column, cell, update_width=True)
+
+    def _cells(self, task: dict[str, Any]) -> tuple[Any, ...]:
+        state = "PAUSED" if task["paused"] else task["state"]
+        name, now = self.model.figure(task)
+        plot = spark(list(self.model.plots.get(task["key"], ())), 24)
+        shown = Text(state, style=STYLES.get(state, ""))
+        return plain(task["name"]), task["kind"], shown, plain(name), now, plot
 
     def _add_lines(self, lines: list[dict[str, Any]]) -> None:
         log = self.query_one(RichLog)
