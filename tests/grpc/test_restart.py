@@ -14,6 +14,9 @@ from typing import Any
 
 import grpc
 import pytest
+from sparts.supervision import RestartPolicy
+from sparts.tasks.asyncio_loop import AsyncioLoopTask
+from sparts.testing.leftovers import allow
 from sparts.testing.processes import ServiceProcess
 from sparts.testing.running import ServiceFactory, service_of
 
@@ -23,6 +26,7 @@ from tests.grpc.test_calls import LOCAL
 from tests.grpc.test_conformance import unary
 from tests.processes import clean_environment
 
+allow(descriptor=r"anon_inode:\[(eventpoll|eventfd|timerfd)\]")  # grpcio's, once a process
 ROOT = Path(__file__).parents[2]
 RETRIES = json.dumps(
     {
@@ -134,3 +138,22 @@ def test_client_that_connects_at_the_stop_is_served() -> None:
             assert unary(connection, "/sparts.tests.Greeter/Greet", message) == "0"
     finally:
         factory.close()
+
+
+@pytest.mark.parametrize("uvloop", [False, True], ids=["asyncio", "uvloop"])
+def test_restarted_loop_serves_again(service_factory: ServiceFactory, uvloop: bool) -> None:
+    """And threads of the server before are ended."""
+    policy = RestartPolicy("on-failure", first_wait=0.001)
+    loop_class = type("AsyncioLoopTask", (AsyncioLoopTask,), {"RESTART": policy})
+    argv = [*LOCAL, *(["--asyncio-uvloop"] if uvloop else [])]
+    service_factory.warm_up(service_of(loop_class), *argv[len(LOCAL) :])
+    service = service_factory(service_of(GreeterTask, loop_class), *argv)
+    ((host, port),) = service.requireTask(GreeterTask).bound_addrs
+    loop_task = service.requireTask("AsyncioLoopTask")
+    with grpc.insecure_channel(f"{host}:{port}", OPTIONS) as channel:
+        for stub in (pb2_grpc.GreeterStub(channel), pb2_grpc.ThreadGreeterStub(channel)):
+            assert stub.Greet(Text(text="you"), timeout=20).text == "Hello, you"
+        loop_task.call(loop_task.loop.stop)
+        greet = pb2_grpc.ThreadGreeterStub(channel).Greet
+        assert greet(Text(text="you"), timeout=20, wait_for_ready=True).text == "Hello, you"
+    assert loop_task.n_restarts() == 1

@@ -282,11 +282,12 @@ class Call:
         """
         if not self.sent_headers:
             self.send_headers(context)
-        sent = 0
+        left: bytes | memoryview = data
         while not self.over:
-            sent += self.connection.send_data(self.stream, data[sent:] if sent else data)
-            if sent == len(data):
+            sent = self.connection.send_data(self.stream, left)
+            if sent == len(left):
                 return
+            left = memoryview(left)[sent:]
             await self.connection.writable()
         raise grpc.RpcError("The call has ended.")
 

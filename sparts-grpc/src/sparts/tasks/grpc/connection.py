@@ -262,7 +262,7 @@ class Connection(asyncio.Protocol):
             if not last:
                 self.flush_soon()
 
-    def send_data(self, stream: int, data: bytes) -> int:
+    def send_data(self, stream: int, data: bytes | memoryview) -> int:
         """Send as much as the client takes now; return how many bytes it was."""
         if self._paused or self._closed:
             return 0
@@ -273,7 +273,7 @@ class Connection(asyncio.Protocol):
                 size = min(window, self._h2.max_outbound_frame_size, total - sent)
                 if size <= 0:
                     break
-                self._h2.send_data(stream, data if size == total else data[sent : sent + size])
+                self._h2.send_data(stream, bytes(data[sent : sent + size]))
                 sent += size
                 self._pending += size
                 if self._pending >= _FLUSH:

@@ -47,7 +47,7 @@ def description(call: Call, is_async: bool = False) -> Described:
         peer=host,
         headers={key: value for key, value in metadata if isinstance(value, str)},
         deadline=None if left is None else monotonic() + left,
-        attributes={"identities": call.connection.peer.auth},
+        attributes={"auth": call.connection.peer.auth},
     )
 
 

@@ -214,6 +214,8 @@ class GrpcTask(Metered, AsyncioServerTask):
 
     def start_in_loop(self) -> None:
         """Begin to accept connections."""
+        if "calls_server" in vars(self):  # the loop was restarted
+            self.calls_server.threads.end()
         self.calls_server = Server(self, self.registry, self._limits())
         super().start_in_loop()
 
