@@ -157,16 +157,20 @@ def test_livez_is_503_while_a_vital_check_fails() -> None:
 
 def test_checks_of_hooks_count_for_both_probes(monkeypatch: pytest.MonkeyPatch) -> None:
     from sparts import plugins
-    from sparts.plugins.hooks import PluginHooks
 
     class Plugin:
         @hookimpl
         def sparts_checks_add(self, service: VService) -> dict[str, Any]:
             return {"acme.disk": lambda: False}
 
-    hooks = PluginHooks()
-    hooks.register(Plugin(), "acme")
-    monkeypatch.setattr(plugins, "load_hooks", lambda tolerant=False: hooks)
+    load = plugins.load_hooks
+
+    def loaded(*args: Any, **named: Any) -> Any:
+        hooks = load(*args, **named)
+        hooks.register(Plugin(), "acme")
+        return hooks
+
+    monkeypatch.setattr(plugins, "load_hooks", loaded)
     with serving() as service:
         for path in ("/livez", "/readyz"):
             answer = client_of(service).ask(path)
