@@ -15,7 +15,6 @@ import pytest
 
 from scripts.system_packages import SystemPackage, read_table
 
-
 ONE_PYTHON = frozenset({"chromium", "prometheus", "rabbitmq-server"})
 """What is slow to start, and the same for every Python: its tests run on one of them."""
 
