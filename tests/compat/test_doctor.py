@@ -53,9 +53,9 @@ def test_each_name_is_reported_with_file_line_and_row(tmp_path: Path) -> None:
     assert lines == [
         "as before: Serves: TASKS, initService",
         "as before: Polls: INTERVAL, fetch",
-        "differs: old.py:25: initFromCLI: ends the process [init-returns]",
         "differs: old.py:14: getValue: raises TimeoutError where it gave None [poller-timeout]",
         "missing: old.py:21: warning_id: use the result of registerWarning [warning-ids]",
+        "differs: old.py:25: initFromCLI: ends the process [init-returns]",
         "4 names as before, 2 differ, 1 missing. The ids are in docs/from-sparts-0.7.md.",
     ]
     assert status == 1
