@@ -10,7 +10,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import grpc
 import pytest
+from sparts.tasks.asgi import AsgiTask
 from sparts.tasks.dbus import DBusClientTask, DBusError
 from sparts.tasks.event import EventTask
 from sparts.tasks.periodic import PeriodicTask
@@ -29,6 +31,7 @@ from tornado.websocket import WebSocketHandler
 
 from tests.dbus.daemons import Daemon
 from tests.dbus.services import NAME, PATH, Greeter
+from tests.grpc.greeters import GreeterTask, Text, pb2_grpc
 from tests.needs import require
 from tests.thrift.echo import AsyncHandler, EchoHandler, EchoServer
 from tests.thrift.test_http import EchoOverHTTP
@@ -162,6 +165,39 @@ def thrift_http_call(service: VService, token: str) -> str:
         return answer_of(lambda: EchoHandler.MODULE.Client(TBinaryProtocol(transport)).text("ok"))
 
 
+class Application(AsgiTask):
+    """Answers whatever is asked."""
+
+    def app(self) -> Any:
+        """Return the application."""
+        return answering
+
+
+async def answering(scope: Any, receive: Any, send: Any) -> None:
+    """Answer with nothing."""
+    if scope["type"] == "http":
+        headers = [(b"content-length", b"0")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+
+def grpc_call(stub: str) -> Callable[[Any, str], str]:
+    def call(service: VService, token: str) -> str:
+        address = service.requireTask(GreeterTask).bound_addrs[0]
+        metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        with grpc.insecure_channel(f"127.0.0.1:{address[1]}") as channel:
+            try:
+                getattr(pb2_grpc, stub)(channel).Greet(
+                    Text(text="you"), metadata=metadata, timeout=WAIT
+                )
+            except grpc.RpcError as error:
+                failed: Any = error
+                return str(failed.code().name)
+        return "ok"
+
+    return call
+
+
 def answer_of(call: Callable[[], Any]) -> str:
     try:
         return "ok" if call() else "?"
@@ -191,6 +227,8 @@ def work_call(task: type[Any], method: str, *args: Any) -> Callable[[Any, str], 
 HTTP = ("--http-host", "127.0.0.1", "--http-port", "0")
 OVER_HTTP = ("--thrift-http-host", "127.0.0.1", "--thrift-http-port", "0")
 FRAMED = ("--thrift-host", "127.0.0.1", "--thrift-port", "0")
+ASGI = ("--asgi-host", "127.0.0.1", "--asgi-port", "0")
+GRPC = ("--grpc-host", "127.0.0.1", "--grpc-port", "0")
 WEB = ("--web-host", "127.0.0.1", "--web-port", "0")
 ERROR = "org.freedesktop.DBus.Error."
 BUS = ("--dbus-address", "BUS", "--dbus-client-address", "BUS")
@@ -213,6 +251,20 @@ TRANSPORTS = {
     "web": Transport(
         [TwistedWebTask], WEB, http_call(TwistedWebTask, "GET", "/"),
         "http GET by 127.0.0.1", "401", True, "429",
+    ),
+    "asgi": Transport(
+        [Application], ASGI, http_call(Application, "GET", "/"),
+        "http GET by 127.0.0.1", "401", True, "429",
+    ),
+    "grpc": Transport(
+        [GreeterTask], GRPC, grpc_call("GreeterStub"),
+        "grpc sparts.tests.Greeter/Greet by 127.0.0.1", "UNAUTHENTICATED", True,
+        "RESOURCE_EXHAUSTED",
+    ),
+    "grpc-thread": Transport(
+        [GreeterTask], GRPC, grpc_call("ThreadGreeterStub"),
+        "grpc sparts.tests.ThreadGreeter/Greet by 127.0.0.1", "UNAUTHENTICATED", True,
+        "RESOURCE_EXHAUSTED",
     ),
     "thrift": Transport(
         [EchoServer, EchoHandler], FRAMED, thrift_call,

@@ -13,16 +13,20 @@ import time
 from contextlib import closing
 from typing import Any
 
+import grpc
 import pytest
+from fastapi import FastAPI
 from opentelemetry import trace
 from sparts.calls import CallRefusedError, Reason
 from sparts.errors import TryLater
 from sparts.hookspecs import hookimpl
 from sparts.logs.formats import JSONFormatter
 from sparts.options import option
+from sparts.tasks.asgi import AsgiTask
 from sparts.tasks.async_queue import AsyncQueueTask
 from sparts.tasks.dbus import DBusClientTask
 from sparts.tasks.event import EventTask
+from sparts.tasks.grpc import GrpcClientTask
 from sparts.tasks.periodic import PeriodicTask
 from sparts.tasks.queue import QueueTask
 from sparts.tasks.select import SelectTask
@@ -35,6 +39,7 @@ from tornado.web import RequestHandler
 
 from tests.dbus.daemons import Daemon
 from tests.dbus.services import NAME, PATH, Greeter
+from tests.grpc.greeters import GreeterTask, Text, pb2_grpc
 from tests.needs import require
 from tests.otel.collector import Collector
 from tests.processes import ServiceProcess
@@ -349,3 +354,51 @@ def test_restart_sends_all_of_both_instances(collector: Collector) -> None:
     spans = [span for span in collector.spans if span.name == "Work"]
     assert len(spans) == 2
     assert spans[1].resource["service.instance.id"] != first
+
+
+def test_grpc_and_asgi_calls_are_spans(collector: Collector) -> None:
+    async def home() -> dict[str, str]:
+        return {}
+
+    class Application(AsgiTask):
+        def app(self) -> Any:
+            made = FastAPI()
+            made.get("/items/{number}")(home)
+            return made
+
+    class Calling(EventTask):
+        def execute(self, context: Any = None) -> None:
+            client = self.service.requireTask(GrpcClientTask)
+            port = self.service.requireTask(GreeterTask).bound_addrs[0][1]
+            address = f"127.0.0.1:{port}"
+            stub = pb2_grpc.GreeterStub(client.channel(address))
+            stub.Greet(Text(text="you"), timeout=WAIT)
+            with pytest.raises(grpc.RpcError):
+                stub.Greet(Text(text="code"), timeout=WAIT)
+            client.loop_task.call(self.ask, client, address).result(WAIT)
+
+        async def ask(self, client: Any, address: str) -> None:
+            stub = pb2_grpc.ThreadGreeterStub(client.aio_channel(address))
+            await stub.Greet(Text(text="you"), timeout=WAIT)
+
+    argv = (
+        "--grpc-host", "127.0.0.1", "--grpc-port", "0", "--asgi-host", "127.0.0.1",
+        "--asgi-port", "0", "--otel-endpoint", collector.endpoint,
+    )  # fmt: skip
+    tasks = (GreeterTask, GrpcClientTask, Calling, Application)
+    with running(service_of(*tasks), *argv) as service:
+        service.requireTask(Calling).execute_async().result(WAIT)
+        port = service.requireTask(Application).bound_addrs[0][1]
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT)) as connection:
+            connection.request("GET", "/items/3")
+            assert connection.getresponse().status == 200
+    calling = collector.span("Calling")
+    for name in ("sparts.tests.Greeter/Greet", "sparts.tests.ThreadGreeter/Greet"):
+        spans = [span for span in collector.spans if span.name == name]
+        assert {span.trace for span in spans} == {calling.trace}
+        clients = {span.id for span in spans if span.kind == CLIENT}
+        assert {span.parent for span in spans if span.kind == SERVER} == clients
+    failed = [span for span in collector.spans if span.kind == CLIENT and span.status == ERROR]
+    assert [span.message for span in failed] == ["NOT_FOUND"]
+    item = collector.span("GET /items/{number}")
+    assert item.attributes["http.route"] == "/items/{number}"

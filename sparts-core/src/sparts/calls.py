@@ -176,16 +176,23 @@ def around_work(
 def around_future(task: WrappedTask, call: Call, start: Callable[[], _F]) -> _F:
     """Call ``start``, which begins work and gives its future, with what wraps calls around it.
 
-    A wrapper begins in this thread, and goes on in the one that ends the future. It must await
-    nothing but ``proceed()``. What it returns or raises after that is ignored, but logged by
-    nobody: the future is the caller's.
-
     Raises:
         CallRefusedError: a wrapper refuses the call.
     """
     wrapper = awaiting(task)
-    if wrapper is None:
-        return start()
+    return start() if wrapper is None else follow(wrapper, call, start)
+
+
+def follow(wrapper: Wrapper, call: Call, start: Callable[[], _F]) -> _F:
+    """Call ``start``, which begins work and gives its future, with a wrapper of `awaiting` or
+    `client_wrapper` around it.
+
+    It begins in this thread, and goes on in the one that ends the future. It must await nothing but
+    ``proceed()``. What it returns or raises after that is ignored: the future is the caller's.
+
+    Raises:
+        CallRefusedError: the wrapper refuses the call.
+    """
     started: list[_F] = []
     context = copy_context()  # what a wrapper sets is for what it wraps, and not for the caller
 

@@ -126,8 +126,9 @@ def describe(call: Call) -> tuple[str, dict[str, Any]]:
         if agent:
             found["user_agent.original"] = agent
     elif kind in SYSTEMS:
-        found |= {"rpc.system": SYSTEMS[kind], "rpc.method": said.get("method") or call.name}
-        service = said.get("service") or said.get("interface")
+        service, _, method = call.name.rpartition("/" if kind == "grpc" else ".")
+        found |= {"rpc.system": SYSTEMS[kind], "rpc.method": said.get("method") or method}
+        service = said.get("service") or said.get("interface") or service
         if service:
             found["rpc.service"] = service
     elif kind in ("queue", "message"):
@@ -151,6 +152,10 @@ def _note_end(span: trace.Span, call: Call, error: BaseException | None) -> None
     status = call.attributes.get("status") if call.kind == "http" else None
     if status:
         span.set_attribute("http.response.status_code", int(status))
+        route = call.attributes.get("route")
+        if route and route not in call.name:  # known only since the framework has found it
+            span.update_name(f"{call.name} {route}")
+            span.set_attribute("http.route", route)
     if isinstance(error, TryLater):
         span.add_event("try later")
         return

@@ -25,13 +25,15 @@ def wrapped(task: Any, app: Any) -> Any:
             await app(scope, receive, send)
             return
         call = _call(task, scope)
+        attributes: Any = call.attributes
         started = False
 
         async def noting(message: Any) -> None:
             nonlocal started
             started = True
             if "status" in message:
-                call.attributes["status"] = message["status"]  # type: ignore[index]
+                attributes["status"] = message["status"]
+                attributes["route"] = getattr(scope.get("route"), "path", "")  # FastAPI's
             await send(message)
 
         async def proceed() -> None:
@@ -85,6 +87,8 @@ async def _refuse(error: CallRefusedError, scope: Any, send: Any) -> None:
         (b"content-type", b"text/plain; charset=utf-8"),
         (b"content-length", b"%d" % len(body)),
     ]
+    if error.reason is Reason.UNAUTHENTICATED:
+        headers.append((b"www-authenticate", b"Bearer"))
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after))))
     status = _STATUS[error.reason]

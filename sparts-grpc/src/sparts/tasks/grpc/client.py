@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections import namedtuple
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,18 +13,13 @@ from sparts.loops import LoopBoundTask
 from sparts.option_types import duration
 from sparts.options import option
 from sparts.tasks.asyncio_loop import AsyncioLoopTask
+from sparts.tasks.grpc import client_calls
 
 import grpc
 import grpc.aio
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-_FIELDS = ("method", "timeout", "metadata", "credentials", "wait_for_ready", "compression")
-
-
-class _Details(namedtuple("_Details", _FIELDS), grpc.ClientCallDetails):  # type: ignore[misc]
-    """How a call is made."""
 
 
 class GrpcClientTask(LoopBoundTask):
@@ -232,8 +226,7 @@ class GrpcClientTask(LoopBoundTask):
         """Return how to make a call: with a deadline if it has none."""
         if details.timeout is not None or not self.timeout:
             return details
-        changed = {name: getattr(details, name, None) for name in _FIELDS}
-        return _Details(**changed | {"timeout": self.timeout})
+        return client_calls.changed(details, timeout=self.timeout)
 
     def ended(self, method: Any, code: Any, began: float) -> None:
         """Count a call that has ended."""
@@ -313,8 +306,14 @@ class _Counting(
 
     def _call(self, proceed: Any, details: Any, request: Any) -> Any:
         began = perf_counter()
-        call = proceed(self._task.with_deadline(details), request)
-        call.add_done_callback(lambda done: self._task.ended(details.method, done.code(), began))
+        details, end = client_calls.begun(self._task, self._task.with_deadline(details))
+        call = proceed(details, request)
+
+        def done(done: Any) -> None:
+            self._task.ended(details.method, done.code(), began)
+            client_calls.ended(end, done.code())
+
+        call.add_done_callback(done)
         return call
 
     intercept_unary_unary = _call
@@ -331,17 +330,24 @@ class _AioCounting:
 
     async def _call(self, proceed: Any, details: Any, request: Any) -> Any:
         began = perf_counter()
-        details = self._task.with_deadline(details)
-        call = await proceed(details, request)
+        details, end = client_calls.begun(self._task, self._task.with_deadline(details))
+        try:
+            call = await proceed(details, request)
+        except BaseException:
+            client_calls.ended(end, None)
+            raise
 
         def done(ended: Any) -> None:
             # The status is there at once: a call of which this is called has ended.
             try:
                 ended.code().send(None)
-            except StopIteration as end:
-                self._task.ended(details.method, end.value, began)
+                code = None
+            except StopIteration as outcome:
+                code = outcome.value
             except BaseException:
-                self._task.ended(details.method, None, began)
+                code = None
+            self._task.ended(details.method, code, began)
+            client_calls.ended(end, code)
 
         call.add_done_callback(done)
         return call
