@@ -43,7 +43,9 @@ def test_what_we_override_is_there_and_takes_the_same(
         assert taken[0] == taken[1], name
 
 
-def test_cycle_of_uvicorn_can_become_ours() -> None:
-    assert not hasattr(RequestResponseCycle, "__slots__")
-    taken = inspect.signature(HttpToolsProtocol._start_asgi_task).parameters
-    assert list(taken) == ["self", "cycle", "app"]
+def test_cycle_of_uvicorn_is_made_of_what_we_give_it() -> None:
+    taken = list(inspect.signature(RequestResponseCycle).parameters)
+    source = inspect.getsource(Connection._make_cycle)
+    assert [name for name in taken if f"{name}=" not in source] == []
+    taken = list(inspect.signature(HttpToolsProtocol._start_asgi_task).parameters)
+    assert taken == ["self", "cycle", "app"]

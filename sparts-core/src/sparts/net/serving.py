@@ -133,12 +133,13 @@ class Server:
         made: Callable[[Any], None] = protocol.connection_made
 
         def connection_made(transport: asyncio.Transport) -> None:
-            del vars(protocol)["connection_made"]
+            nonlocal connecting
             self._connecting.discard(connecting)
+            connecting = None
             self._made(protocol, transport)
             made(transport)
 
-        vars(protocol)["connection_made"] = connection_made
+        setattr(protocol, "connection_made", connection_made)  # noqa: B010
         self._watch(protocol)
         return protocol
 
@@ -151,7 +152,7 @@ class Server:
             self._settle()
             lost(error)
 
-        vars(protocol)["connection_lost"] = connection_lost
+        setattr(protocol, "connection_lost", connection_lost)  # noqa: B010
 
     def _made(self, protocol: Any, transport: asyncio.Transport) -> None:
         self._open[protocol] = transport

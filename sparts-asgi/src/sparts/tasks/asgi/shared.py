@@ -34,6 +34,8 @@ class Limits(NamedTuple):
 class Timed:
     """What `Shared` looks at: a connection that may take too long."""
 
+    __slots__ = ()
+
     def deadline(self, now: float) -> float | None:
         """Return when the connection has to be closed; None: not for its time."""
         raise NotImplementedError
