@@ -204,6 +204,31 @@ class S(VService):
             assert process.finish() == 0
 
 
+def test_systemd_sees_a_restart_as_a_reload(tmp_path: Path) -> None:
+    body = """
+class A(Worker):
+    def reload(self):
+        self.service.restart()
+class S(VService):
+    TASKS = [A]
+"""
+    address = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(address))
+        with service(tmp_path, body, NOTIFY_SOCKET=str(address)) as process:
+            _read_until(manager, "READY=1")
+            process.process.send_signal(signal.SIGHUP)
+            told = _read_until(manager, "STATUS=STARTING")
+            # After STOPPING=1, systemd kills the process when TimeoutStopSec has passed.
+            assert "STOPPING=1" not in told
+            begins = [line.startswith("RELOADING=1\nMONOTONIC_USEC=") for line in told]
+            assert any(begins[told.index("STATUS=STOPPING") - 1 :])
+            assert _read_until(manager, "READY=1")[-1] == "READY=1"
+            process.process.send_signal(signal.SIGTERM)
+            assert "STOPPING=1" in _read_until(manager, "STATUS=STOPPED")
+            assert process.finish() == 0
+
+
 def test_systemd_in_the_abstract_namespace_is_told_too(tmp_path: Path) -> None:
     name = f"sparts-test-{os.getpid()}-{threading.get_ident()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:

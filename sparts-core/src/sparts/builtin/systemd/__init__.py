@@ -62,7 +62,10 @@ def sparts_service_run(
 def sparts_service_change(service: VService, old: ServiceStatus, new: ServiceStatus) -> None:
     """Tell systemd the status, and feed its watchdog while the service is alive."""
     if new is ServiceStatus.STOPPING:
-        systemd.notify("STOPPING=1")
+        if service.restarting:  # after STOPPING=1, systemd would kill the process
+            begin_reload()
+        else:
+            systemd.notify("STOPPING=1")
         _end_watchdog(service)
     if os.environ.get("NOTIFY_SOCKET"):
         # Without the checks: one that takes its time must not hold up start or stop.
