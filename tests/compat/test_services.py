@@ -334,3 +334,11 @@ def test_skip_without_a_reason_is_named() -> None:
 
     with running(service_of(Skips, Idle)) as service:
         assert service.getTask(Skips) is None
+
+
+def test_selected_values_are_empty_where_there_is_none() -> None:
+    service = make_service(service_of(Idle))
+    service.setExportedValue("city", "Ulm")
+    assert service.getSelectedExportedValues(["city", "none"]) == {"city": "Ulm", "none": ""}
+    service.name = "Renamed"
+    assert service._name == "Renamed"

@@ -62,7 +62,10 @@ def test_exported_values_are_set_selected_and_removed() -> None:
         assert service.getExportedValue("other") == ""
         assert service.getExportedValues() == {"build": "abc", "built_at": "today"}
         assert service.getRegexExportedValues("built") == {"built_at": "today"}
-        assert service.getSelectedExportedValues(["build", "other"]) == {"build": "abc"}
+        assert service.getSelectedExportedValues(["build", "other"]) == {
+            "build": "abc",
+            "other": "",
+        }
         service.setExportedValue("build", None)
         service.setExportedValue("build", None)
         assert service.getExportedValues() == {"built_at": "today"}

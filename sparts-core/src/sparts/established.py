@@ -134,10 +134,18 @@ class EstablishedService(_Established):
 
         @property
         def status(self) -> ServiceStatus: ...  # noqa: D102
+
+        name: str
+
         def shutdown(self) -> None: ...  # noqa: D102
         def getWarnings(self) -> dict[int, str]: ...  # noqa: D102, N802
 
     _stop_asked = False
+
+    @property
+    def _name(self) -> str:
+        """The name of the service."""
+        return self.name
 
     @property
     def _stop(self) -> bool:

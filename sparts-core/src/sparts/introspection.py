@@ -157,9 +157,9 @@ class Introspection:
         return found
 
     def getSelectedExportedValues(self, names: Iterable[str]) -> dict[str, str]:  # noqa: N802
-        """Return the exported values of those of the names that there are."""
+        """Return the exported values of these names, ``""`` where there is none."""
         values = self.getExportedValues()
-        return {name: values[name] for name in names if name in values}
+        return {name: values.get(name, "") for name in names}
 
     def getRegexExportedValues(self, regex: str) -> dict[str, str]:  # noqa: N802
         """Return the exported values whose names a regular expression matches from their start on.
