@@ -35,6 +35,9 @@ _ROOM_WAITS = (0.01, 0.5)
 """Seconds between two attempts at a full queue, first and last: the broker tells of no room."""
 _ANSWER_TIME = 10.0
 """Seconds in which the broker must confirm what shall not wait for room."""
+_DELETION_TIME = 0.5
+"""Seconds until a queue that was deleted is declared again. RabbitMQ 3.10 may give a queue of that
+name the consumers of the old one, to which it delivers nothing, if that is not gone yet."""
 _DEPTH_AGE = 5.0
 """Seconds for which the depth that was asked for last is good enough for a counter."""
 
@@ -308,6 +311,8 @@ class AMQPBacklog(Backlog):
                     raise error
             if unroutable:  # the queue was deleted
                 declared = True
+                if self._closing.wait(_DELETION_TIME):
+                    raise self.closed_error()
                 self.link.post(lambda: self.link.reopen(self.consumer))
             else:
                 self._wait_for_room(block, deadline, pause)

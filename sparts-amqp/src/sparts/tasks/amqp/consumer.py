@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     import amqp
 
+
 _REMEMBERED = 10_000
 """Of how many items that are done it is remembered that they are."""
 _FULL_WAIT = 1000
@@ -70,7 +71,7 @@ class Delivery(ExecuteContext):
     @property
     def topic(self) -> str:
         """The topic of an event; the queue's name for an item."""
-        return str(self.message.delivery_info["routing_key"])
+        return str(self.headers.get(messages.TOPIC) or self.message.delivery_info["routing_key"])
 
 
 class Consumer(Publisher):
@@ -249,9 +250,16 @@ class Consumer(Publisher):
             messages.ERROR: text[:4000],
             messages.FAILED_QUEUE: self.layout.name,
             messages.DIED_AT: datetime.now(UTC).isoformat(timespec="milliseconds"),
-            messages.ATTEMPT: context.attempt,
+            **self._again(context),
         }
         return messages.again(context.message, **headers)
+
+    def _again(self, context: Delivery) -> dict[str, Any]:
+        """Return the headers of an item that is published once more."""
+        headers: dict[str, Any] = {messages.ATTEMPT: context.attempt}
+        if self.layout.binding is not None:
+            headers[messages.TOPIC] = context.topic
+        return headers
 
     def bury(self, context: Delivery, reason: str, error: BaseException) -> None:
         """Give up an item that no worker shall have."""
@@ -265,7 +273,7 @@ class Consumer(Publisher):
             self._held.pop(context.key, None)
             return
         context.ending = True
-        message = messages.again(context.message, **{messages.ATTEMPT: context.attempt})
+        message = messages.again(context.message, **self._again(context))
         if milliseconds > 0:
             self._put_off(context, message, milliseconds)
             return

@@ -159,6 +159,11 @@ class Link:
         """The addresses, for a person."""
         return ", ".join(map(str, self.addresses))
 
+    @property
+    def thread_id(self) -> int:
+        """The system's number of the thread; 0: it does not run."""
+        return (self._thread and self._thread.native_id) or 0
+
     # -- the thread --------------------------------------------------------------------------------
 
     def _run(self) -> None:

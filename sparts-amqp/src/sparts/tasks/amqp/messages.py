@@ -10,6 +10,7 @@
 | ``correlation_id`` | | the item's ``message_id`` |
 | ``delivery_mode`` | 2 (kept on disk) | 2 |
 | header ``x-sparts-attempt`` | which attempt is next; 1 if absent | |
+| header ``x-sparts-topic`` | the topic of an event that comes again | |
 | header ``traceparent``, ``tracestate`` | the trace that the item belongs to (W3C) | |
 
 Of an item, only the body is necessary: whatever publishes JSON takes part.
@@ -37,6 +38,7 @@ ITEM = "sparts.item/1"
 OUTCOME = "sparts.outcome/1"
 JSON = "application/json"
 ATTEMPT = "x-sparts-attempt"
+TOPIC = "x-sparts-topic"
 REASON, ERROR, FAILED_QUEUE, DIED_AT = (
     "x-sparts-reason", "x-sparts-error", "x-sparts-queue", "x-sparts-died-at",
 )  # fmt: skip

@@ -192,6 +192,9 @@ class Wire(amqp.Connection):  # type: ignore[misc]
     def drain_events(self, timeout: float | None = None) -> None:
         """Handle what comes, for py-amqp while it waits for an answer."""
         until = monotonic() + (timeout or self.answer_timeout)
+        if self._handshake_complete:
+            self._beat()
+            until = min(until, self._heard + 2 * self.heartbeat)
         self._turn(until, self._alone)
         if monotonic() >= until:
             raise BrokenError("the broker did not answer in time")

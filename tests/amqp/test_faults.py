@@ -1,0 +1,256 @@
+"""Nothing is lost when workers, the network or the broker fail; duplicates are bounded."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from pathlib import Path
+from queue import Full
+from typing import Any
+
+import amqp
+import pytest
+from sparts.tasks.amqp.errors import RemoteError
+from sparts.testing.waiting import wait_ready
+
+from tests.amqp.crew import Crew, crew_of
+from tests.amqp.proxy import Proxy
+from tests.amqp.rabbit import Rabbit
+from tests.amqp.tasks import SOON, AsyncEcho, Echo, Gated, until, working
+
+LONG = 90.0
+PREFETCH = 4
+
+
+class Producer(Echo):
+    """Puts items in; of the same queue as the workers of tests/amqp/worker.py."""
+
+    WORKERS = 0
+    DELIVERY_LIMIT = 100
+
+
+def all_done(crew: Crew, wanted: int, timeout: float = LONG) -> None:
+    """Wait until so many items are done, at least once each; 0 lost."""
+    until(lambda: len(crew.done()) >= wanted, f"{wanted} items, lost none", timeout)
+
+
+@pytest.mark.parametrize("kind", ["threads", "async"])
+def test_kills_and_broker_restarts_lose_nothing(
+    own_rabbit: Rabbit, tmp_path: Path, kind: str
+) -> None:
+    count, restarts = 1500, 2
+    with (
+        working(Producer, own_rabbit.url, "many") as task,
+        crew_of(tmp_path, own_rabbit.url, "many", kind, 4) as crew,
+    ):
+        fed = threading.Thread(target=task.put_many, args=(range(count),))
+        fed.start()
+        for step in range(1, 7):
+            all_done(crew, count * step // 8)
+            if step in (2, 5):
+                own_rabbit.kill() if step == 2 else own_rabbit.stop()
+                own_rabbit.start()
+            else:
+                crew.replace_one(signal.SIGKILL)
+        fed.join(LONG)
+        all_done(crew, count)
+        done = crew.done()
+        again = done.total() - count
+        # A restart of the broker interrupts what every worker has, as a kill does for one, and
+        # confirmations that were lost with it make the producer send again.
+        unconfirmed = 1001 * restarts
+        assert again <= PREFETCH * (crew.kills + 4 * restarts) + unconfirmed
+        until(lambda: task.queue.qsize() == 0, "an empty queue")
+
+
+def test_rolling_restart_does_each_item_once(
+    rabbit: Rabbit, queue_name: str, tmp_path: Path
+) -> None:
+    count = 600
+    with (
+        working(Producer, rabbit.url, queue_name) as task,
+        crew_of(tmp_path, rabbit.url, queue_name, "threads", 2) as crew,
+    ):
+        task.put_many(range(count))
+        for step in range(1, 5):
+            all_done(crew, count * step // 6)
+            assert crew.replace_one(signal.SIGTERM) == 0
+        all_done(crew, count)
+        assert crew.done().total() == count
+
+
+def test_item_of_a_killed_process_comes_again_at_once(
+    rabbit: Rabbit, queue_name: str, tmp_path: Path
+) -> None:
+    with (
+        working(Producer, rabbit.url, queue_name) as task,
+        crew_of(tmp_path, rabbit.url, queue_name, "threads", 1) as crew,
+    ):
+        future = task.submit("slow")
+        until(lambda: "began" in crew.log(), "the begin")
+        crew.replace_one(signal.SIGKILL)
+        assert future.result(SOON) == "slow"
+
+
+def test_poison_fails_the_submitter(rabbit: Rabbit, queue_name: str, tmp_path: Path) -> None:
+    with (
+        working(Producer, rabbit.url, queue_name) as task,
+        crew_of(tmp_path, rabbit.url, queue_name) as crew,
+    ):
+        future = task.submit("poison")
+        for _ in range(3):
+            crew.hire(1, "--worker-max-attempts", "3")
+            assert crew.members.pop().wait(SOON) == -signal.SIGKILL
+            assert not future.done()
+        crew.hire(1, "--worker-max-attempts", "3")
+        error = future.exception(SOON)
+        assert isinstance(error, RemoteError)
+        assert error.type == "TooManyDeliveries"
+        assert task.submit("fine").result(SOON) == "fine"
+
+
+def test_item_put_off_survives_worker_and_broker(own_rabbit: Rabbit, tmp_path: Path) -> None:
+    with (
+        working(Producer, own_rabbit.url, "later") as task,
+        crew_of(tmp_path, own_rabbit.url, "later", "threads", 1) as crew,
+    ):
+        future = task.submit(["later", 6])
+        delayed = task.queue.layout.delay_name(6000)
+        until(lambda: depth(own_rabbit, delayed) == 1, "the item in the delay queue")
+        crew.end_one(signal.SIGKILL).wait()
+        own_rabbit.kill()
+        own_rabbit.start()
+        crew.hire()
+        assert future.result(LONG) == ["later", 6]
+
+
+def depth(rabbit: Rabbit, name: str) -> int:
+    """How many messages wait in a queue; 0 if there is none."""
+    with amqp.Connection(f"127.0.0.1:{rabbit.port}") as connection:
+        channel = connection.channel()
+        try:
+            return int(channel.queue_declare(name, passive=True).message_count)
+        except amqp.NotFound:
+            return 0
+
+
+@pytest.mark.parametrize("kind", [Echo, AsyncEcho])
+def test_connections_cut_within_frames_lose_nothing(
+    rabbit: Rabbit, queue_name: str, kind: Any
+) -> None:
+    proxy = Proxy(rabbit.port)
+    url = f"amqp://guest:guest@127.0.0.1:{proxy.port}"
+    with working(kind, url, queue_name) as task:
+        for after in (7, 100, 1001, 3003):
+            proxy.cut(after)
+            task.put_many(range(200))
+            futures = [task.submit(f"{after}-{n}") for n in range(20)]
+            assert [one.result(SOON) for one in futures] == [f"{after}-{n}" for n in range(20)]
+        wait_ready(task.service)
+        assert task.queue.link.n_losses >= 1
+        seen: set[Any] = set()
+        while len(seen) < 200 + 80:
+            seen.add(task.seen.get(timeout=SOON)[0])
+    proxy.close()
+
+
+def test_half_open_connection_is_found_by_heartbeats(rabbit: Rabbit, queue_name: str) -> None:
+    proxy = Proxy(rabbit.port)
+    url = f"amqp://guest:guest@127.0.0.1:{proxy.port}/?heartbeat=1"
+    with working(Echo, url, queue_name) as task:
+        assert task.submit("before").result(SOON) == "before"
+        proxy.fall_silent()
+        with pytest.raises(Full):
+            task.queue.put("lost?", timeout=0.2)
+        until(lambda: not task.ready, "the loss to be noticed")
+        waiting = threading.Thread(target=task.queue.put, args=("meanwhile",))
+        waiting.start()
+        proxy.recover()
+        waiting.join(SOON)
+        assert not waiting.is_alive()
+        assert task.submit("after").result(SOON) == "after"
+    proxy.close()
+
+
+def test_blocked_broker_holds_up_neither_put_nor_stop(own_rabbit: Rabbit) -> None:
+    with working(Echo, own_rabbit.url, "alarm") as task:
+        own_rabbit.control("set_vm_memory_high_watermark", "0.00001")
+        with pytest.raises(Full):
+            put_on(task)
+        until(lambda: task.queue.link.blocked, "the alarm")
+        with pytest.raises(Full):
+            task.queue.put_nowait("y")
+        waiting = threading.Thread(target=_refused, args=(task,))
+        waiting.start()
+        began = time.monotonic()
+        task.service.shutdown()
+        task.service.ended.wait(SOON)
+        assert time.monotonic() - began < 5  # not the 30 s that the broker would take to answer
+        waiting.join(SOON)
+        assert not waiting.is_alive()
+
+
+def put_on(task: Any) -> None:
+    """Put items in until there is no way to."""
+    for _ in range(100):
+        task.queue.put("x", timeout=0.3)
+
+
+def _refused(task: Any) -> None:
+    from sparts.errors import TaskStoppedError
+
+    with pytest.raises(TaskStoppedError):
+        task.queue.put("waits")
+
+
+def test_put_goes_on_when_the_alarm_ends(own_rabbit: Rabbit) -> None:
+    with working(Echo, own_rabbit.url, "alarm") as task:
+        own_rabbit.control("set_disk_free_limit", "100TB")
+        with pytest.raises(Full):
+            put_on(task)
+        waiting = threading.Thread(target=task.queue.put, args=("waited",))
+        waiting.start()
+        own_rabbit.control("set_disk_free_limit", "1MB")
+        waiting.join(SOON)
+        assert not waiting.is_alive()
+        while task.seen.get(timeout=SOON)[0] != "waited":
+            pass
+
+
+def test_deleted_queue_is_declared_again(rabbit: Rabbit, queue_name: str) -> None:
+    with (
+        working(Echo, f"{rabbit.url}?heartbeat=1", queue_name) as worker,
+        working(Producer20, rabbit.url, queue_name) as producer,
+    ):
+        rabbit.control("delete_queue", queue_name)
+        producer.queue.put("put into none")
+        assert worker.seen.get(timeout=SOON) == ("put into none", 1)
+        rabbit.control("delete_queue", f"{queue_name}.dead")
+        assert producer.submit("fine").result(SOON) == "fine"
+
+
+class Producer20(Echo):
+    """Puts items in."""
+
+    WORKERS = 0
+
+
+def test_unfinished_work_survives_a_lost_connection(rabbit: Rabbit, queue_name: str) -> None:
+    """It is not begun a second time in the same process, and its outcome arrives."""
+    proxy = Proxy(rabbit.port)
+    url = f"amqp://guest:guest@127.0.0.1:{proxy.port}"
+    with working(Gated, url, queue_name) as task:
+        future = task.submit("long")
+        assert task.seen.get(timeout=SOON) == ("long", 1)
+        for _ in range(2):
+            losses = task.queue.link.n_losses
+            proxy.cut()
+            while task.queue.link.n_losses == losses:
+                time.sleep(0.01)
+            wait_ready(task.service)
+        task.gate.set()
+        assert future.result(SOON) == "long"
+        assert task.seen.empty()
+        until(lambda: task.queue.consumer.holds == 0, "the acknowledgement")
+    proxy.close()

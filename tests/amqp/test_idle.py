@@ -1,0 +1,29 @@
+"""An idle queue task does not wake up between heartbeats."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from tests.amqp.rabbit import Rabbit
+from tests.amqp.tasks import SOON, Echo, working
+
+
+def test_idle_task_wakes_up_for_heartbeats_alone(rabbit: Rabbit, queue_name: str) -> None:
+    with working(Echo, rabbit.url, queue_name) as task:  # heartbeats every 15 s
+        assert task.submit("x").result(SOON) == "x"
+        threads = {thread.native_id for thread in task.threads}
+        threads.add(task.queue.link.thread_id)
+        before = _switches(threads)
+        time.sleep(3.0)  # that nothing happens has no event
+        assert _switches(threads) - before <= 2  # the acknowledgement, and the depth if it came
+
+
+def _switches(threads: set[int]) -> int:
+    """How often these threads of ours have fallen asleep of their own."""
+    found = 0
+    for number in threads:
+        for line in Path(f"/proc/self/task/{number}/status").read_text().splitlines():
+            if line.startswith("voluntary_ctxt_switches"):
+                found += int(line.split()[1])
+    return found
