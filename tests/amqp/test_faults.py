@@ -115,14 +115,16 @@ def test_item_put_off_survives_worker_and_broker(own_rabbit: Rabbit, tmp_path: P
         working(Producer, own_rabbit.url, "later") as task,
         crew_of(tmp_path, own_rabbit.url, "later", "threads", 1) as crew,
     ):
-        future = task.submit(["later", 6])
-        delayed = task.queue.layout.delay_name(6000)
+        # RabbitMQ 3.10 may lose a queue that was declared within a second before it is killed.
+        assert task.submit(["later", 3]).result(LONG) == ["later", 3]
+        future = task.submit(["later", 3])
+        delayed = task.queue.layout.delay_name(3000)
         until(lambda: depth(own_rabbit, delayed) == 1, "the item in the delay queue")
         crew.end_one(signal.SIGKILL).wait()
         own_rabbit.kill()
         own_rabbit.start()
         crew.hire()
-        assert future.result(LONG) == ["later", 6]
+        assert future.result(LONG) == ["later", 3]
 
 
 def depth(rabbit: Rabbit, name: str) -> int:
@@ -183,10 +185,9 @@ def test_blocked_broker_holds_up_neither_put_nor_stop(own_rabbit: Rabbit) -> Non
             task.queue.put_nowait("y")
         waiting = threading.Thread(target=_refused, args=(task,))
         waiting.start()
-        began = time.monotonic()
         task.service.shutdown()
-        task.service.ended.wait(SOON)
-        assert time.monotonic() - began < 5  # not the 30 s that the broker would take to answer
+        assert task.service.ended.wait(SOON)
+        assert not task.queue.link.thread_id  # it waits for no answer of the broker
         waiting.join(SOON)
         assert not waiting.is_alive()
 
@@ -206,7 +207,7 @@ def _refused(task: Any) -> None:
 
 def test_put_goes_on_when_the_alarm_ends(own_rabbit: Rabbit) -> None:
     with working(Echo, own_rabbit.url, "alarm") as task:
-        own_rabbit.control("set_disk_free_limit", "100TB")
+        own_rabbit.control("set_disk_free_limit", "100000GB")
         with pytest.raises(Full):
             put_on(task)
         waiting = threading.Thread(target=task.queue.put, args=("waited",))

@@ -173,7 +173,7 @@ class Consumer(Publisher):
         """Have no more items delivered."""
         self.consuming = False
         if self.channel is not None and self._consumer_tag is not None:
-            self.channel.basic_cancel(self._consumer_tag)
+            self.channel.basic_cancel(self._consumer_tag, nowait=True)  # it may be blocked
 
     def _delivered(self, message: amqp.Message) -> None:
         key = message.properties.get("message_id") or ""
