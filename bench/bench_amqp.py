@@ -120,7 +120,8 @@ def measure_workers(report: Report, url: str, task: Mailer, processes: int) -> N
     """Measure what comes back from worker processes."""
     crew = [worker(url) for _ in range(processes)]
     try:
-        task.queue.link.call(lambda wire: wire.new_channel().queue_purge("ours"))
+        backlog: Any = task.queue
+        backlog.link.call(lambda wire: wire.new_channel().queue_purge("ours"))
         task.submit(0).result(60)
         text = f"{processes} worker process{'es' if processes > 1 else ''} of 4 threads"
         each = [seconds_each(task) for _ in range(5)]
