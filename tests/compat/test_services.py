@@ -342,3 +342,11 @@ def test_selected_values_are_empty_where_there_is_none() -> None:
     assert service.getSelectedExportedValues(["city", "none"]) == {"city": "Ulm", "none": ""}
     service.name = "Renamed"
     assert service._name == "Renamed"
+
+
+def test_options_of_built_in_plugins_are_attributes() -> None:
+    service = make_service(service_of(Idle), "--level", "INFO", "--logfile", "here.log")
+    assert (service.level, service.logfile, service.dryrun) == ("INFO", "here.log", False)
+    assert (service.daemon, service.kill, service.runit_install) == (False, False, False)
+    service.level = "ERROR"
+    assert service.getOption("level") == "ERROR"

@@ -127,6 +127,22 @@ class _Established:
         """
 
 
+class OptionValue:
+    """An option that a built-in plugin declares, as an attribute of the service."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Take the name of the option."""
+        self._option = name
+
+    def __get__(self, service: Any, owner: type | None = None) -> Any:
+        """Give the value; None while the plugin is blocked."""
+        return self if service is None else service.getOption(self._option)
+
+    def __set__(self, service: Any, value: Any) -> None:
+        """Set the option."""
+        service.setOption(self._option, value)
+
+
 class EstablishedService(_Established):
     """The part of `sparts.vservice.VService` that keeps names of sparts 0.7."""
 
@@ -141,6 +157,13 @@ class EstablishedService(_Established):
         def getWarnings(self) -> dict[int, str]: ...  # noqa: D102, N802
 
     _stop_asked = False
+    level = OptionValue()
+    logfile = OptionValue()
+    dryrun = OptionValue()
+    daemon = OptionValue()
+    pidfile = OptionValue()
+    kill = OptionValue()
+    runit_install = OptionValue()
 
     @property
     def _name(self) -> str:
