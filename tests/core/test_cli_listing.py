@@ -216,3 +216,12 @@ def test_mermaid_graph_has_a_node_a_task_and_an_arrow_a_need(tmp_path: Path) -> 
         "  t3 -->|needs| t2",
         "  t4 -->|needs| t2",
     ]
+
+
+def test_listings_show_no_markup(tmp_path: Path) -> None:
+    for words in (["tasks"], ["tasks", "QueueTask", "PeriodicTask"], ["-h"]):
+        done = sparts(*words, cwd=tmp_path)
+        assert done.status == 0
+        told = done.out.replace("`sparts COMMAND --help`", "")
+        assert "`" not in told, words
+        assert "(of " not in told, words

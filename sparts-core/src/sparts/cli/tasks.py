@@ -107,7 +107,7 @@ def _text(found: inspection.Inspected) -> str:
     )
     add_groups(parser, inspection.Sparts, [(task, inspection.bindings_of(task))])
     lines = [f"{task.__name__}, of {found.entry.owner.strip()}", ""]
-    for paragraph in (inspect.getdoc(task) or "").split("\n\n"):
+    for paragraph in (inspect.getdoc(task) or "").replace("`", "").split("\n\n"):
         plain = not any(line.startswith((" ", "- ")) for line in paragraph.splitlines())
         shown = wrapped(paragraph, "  ") if plain else textwrap.indent(paragraph, "  ").splitlines()
         lines += [*shown, ""]

@@ -277,5 +277,5 @@ def summary(owner: type, service: type) -> str | None:
         return None
     for cls in owner.__mro__[:-1]:
         if cls.__doc__:
-            return cls.__doc__.strip().partition("\n")[0]
+            return cls.__doc__.strip().partition("\n")[0].replace("`", "")
     return None
