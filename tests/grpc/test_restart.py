@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import sys
@@ -153,7 +154,12 @@ def test_restarted_loop_serves_again(service_factory: ServiceFactory, uvloop: bo
     with grpc.insecure_channel(f"{host}:{port}", OPTIONS) as channel:
         for stub in (pb2_grpc.GreeterStub(channel), pb2_grpc.ThreadGreeterStub(channel)):
             assert stub.Greet(Text(text="you"), timeout=20).text == "Hello, you"
-        loop_task.call(loop_task.loop.stop)
+        with socket.create_connection((host, port), timeout=20) as before:
+            assert before.recv(1)
+            loop_task.call(loop_task.loop.stop)
+            with contextlib.suppress(ConnectionError):
+                while before.recv(65536):  # it ends with the loop
+                    pass
         greet = pb2_grpc.ThreadGreeterStub(channel).Greet
         assert greet(Text(text="you"), timeout=20, wait_for_ready=True).text == "Hello, you"
     assert loop_task.n_restarts() == 1
