@@ -7,17 +7,20 @@ skip what they miss (and fail instead under SPARTS_REQUIRE_ALL=1).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 TABLE = Path(__file__).with_suffix(".toml")
+POLICY = Path("/usr/sbin/policy-rc.d")
+"""What Debian's packages ask before they start a service."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +65,28 @@ def why_not_installable() -> str | None:
     return None
 
 
+@contextlib.contextmanager
+def no_services_started() -> Iterator[None]:
+    """Keep packages from starting the services that they bring: tests start their own."""
+    if POLICY.exists():
+        yield
+        return
+    POLICY.write_text("#!/bin/sh\nexit 101\n")
+    POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        POLICY.unlink(missing_ok=True)
+
+
 def install(names: Sequence[str]) -> None:
     """Install packages with apt-get; a failure is reported by apt-get and left at that."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     options = ["--yes", "--quiet", "--no-install-recommends"]
     for command in (["apt-get", "update", "--quiet"], ["apt-get", "install", *options, *names]):
         print(f"system packages: {' '.join(command)}", flush=True)
-        subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False)
+        with no_services_started():
+            subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False)
 
 
 def main() -> None:

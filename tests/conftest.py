@@ -35,6 +35,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip or fail a test whose system packages, modules or rights are missing."""
+    if os.environ.get("SPARTS_ONE_PYTHON_DONE") == "1" and item.get_closest_marker("one_python"):
+        pytest.skip("another Python has run it")
     for mark in item.iter_markers("needs"):
         require(mark.args)
     for mark in item.iter_markers("needs_module"):

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from sparts.tasks.amqp.queue import AMQPQueueTask, AsyncAMQPQueueTask, ExecuteContext
+from sparts.tasks.amqp.async_queue import AsyncAMQPQueueTask
+from sparts.tasks.amqp.queue import AMQPQueueTask, ExecuteContext
 from sparts.testing.waiting import wait_ready
 from sparts.vservice import VService
 from sparts.vtask import VTask

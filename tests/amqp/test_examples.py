@@ -5,8 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.amqp.rabbit import Rabbit
 from tests.processes import ServiceProcess
+
+pytestmark = pytest.mark.one_python
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

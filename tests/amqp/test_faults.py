@@ -19,6 +19,8 @@ from tests.amqp.proxy import Proxy
 from tests.amqp.rabbit import Rabbit
 from tests.amqp.tasks import SOON, AsyncEcho, Echo, Gated, until, working
 
+pytestmark = pytest.mark.one_python
+
 LONG = 90.0
 PREFETCH = 4
 
@@ -255,3 +257,14 @@ def test_unfinished_work_survives_a_lost_connection(rabbit: Rabbit, queue_name: 
         assert task.seen.empty()
         until(lambda: task.queue.consumer.holds == 0, "the acknowledgement")
     proxy.close()
+
+
+def test_item_that_takes_too_long_is_told(own_rabbit: Rabbit, caplog: Any) -> None:
+    own_rabbit.evaluate("application:set_env(rabbit, channel_tick_interval, 500).")
+    own_rabbit.evaluate("application:set_env(rabbit, consumer_timeout, 1000).")
+    with working(Gated, own_rabbit.url, "slow") as task:
+        task.queue.put("slow")
+        assert task.seen.get(timeout=SOON) == ("slow", 1)
+        until(lambda: "consumer_timeout" in caplog.text, "the error")
+        task.gate.set()
+        until(lambda: task.n_completed() == 1, "the end of the item")

@@ -12,6 +12,8 @@ from tests.amqp.rabbit import Rabbit
 from tests.amqp.tasks import SOON, AsyncEcho, Echo, until, working
 from tests.needs import require
 
+pytestmark = pytest.mark.one_python
+
 SETTINGS = """
 listeners.ssl.1 = 127.0.0.1:{{rabbit.tls_port}}
 ssl_options.cacertfile = {folder}/ca.pem

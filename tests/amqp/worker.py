@@ -12,7 +12,8 @@ import sys
 import time
 from typing import Any
 
-from sparts.tasks.amqp.queue import AMQPQueueTask, AsyncAMQPQueueTask, ExecuteContext, TryLater
+from sparts.tasks.amqp.async_queue import AsyncAMQPQueueTask
+from sparts.tasks.amqp.queue import AMQPQueueTask, ExecuteContext, TryLater
 from sparts.vservice import VService
 
 FOLDER, KIND = sys.argv[1:3]

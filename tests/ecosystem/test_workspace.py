@@ -322,3 +322,15 @@ def test_clean_room_refuses_an_unknown_option() -> None:
     done = subprocess.run([script, "--kep"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "no option --kep" in done.stderr
+
+
+def test_no_service_of_a_package_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = tmp_path / "policy-rc.d"
+    seen: list[str] = []
+    monkeypatch.setattr(system_packages, "POLICY", policy)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: seen.append(policy.read_text()))
+    system_packages.install(["rabbitmq-server"])
+    assert seen == ["#!/bin/sh\nexit 101\n"] * 2
+    assert not policy.exists()

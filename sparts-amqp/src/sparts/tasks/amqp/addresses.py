@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import ssl
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import TYPE_CHECKING, Any
 
 from sparts.option_types import Expected
+
+if TYPE_CHECKING:
+    import ssl
 
 MEMORY = "memory:"
 """Stands for a backlog in the memory of the process."""
@@ -55,6 +56,8 @@ class Address:
 
     def context(self) -> ssl.SSLContext:
         """Return a new TLS context; `OSError` if one of its files cannot be used."""
+        import ssl  # here and below, as not every service needs them
+
         context = ssl.create_default_context(cafile=self.ca or None)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if self.cert:
@@ -79,6 +82,8 @@ def broker_addresses(text: str) -> tuple[Address, ...]:
 
 
 def _address(url: str) -> Address:
+    from urllib.parse import parse_qs, unquote, urlsplit
+
     try:
         parts = urlsplit(url)
         tls = {"amqp": False, "amqps": True}[parts.scheme]

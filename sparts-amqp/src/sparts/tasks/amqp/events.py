@@ -102,7 +102,7 @@ class AMQPPublisherTask(VTask):
             queue.Full: it was not confirmed in time, or a queue that takes it is full.
             TaskStoppedError: the task is stopping.
         """
-        assert self._publisher is not None, "the task was not initialised"  # noqa: S101
+        assert self._publisher is not None  # noqa: S101 - made by `initTask`
         self._publisher.publish_event(topic, self.encode(event), self.MANDATORY, timeout)
         self.n_published.increment()
 

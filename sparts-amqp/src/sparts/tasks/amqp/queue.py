@@ -1,4 +1,4 @@
-"""AMQPQueueTask and AsyncAMQPQueueTask: queue tasks whose items many machines share."""
+"""AMQPQueueTask: a queue task whose items many machines share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from sparts.errors import TryLater, UsageError, describe, text_of
 from sparts.options import option
 from sparts.tasks.amqp.addresses import MEMORY, broker_addresses, broker_urls
 from sparts.tasks.amqp.connection import AMQPConnectionTask
-from sparts.tasks.async_queue import AsyncQueueTask
 from sparts.tasks.backlogs import UniqueBacklog
 from sparts.tasks.queue import QueueTask
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 else:
     Item = Result = Any
 
-__all__ = ["AMQPQueueTask", "AsyncAMQPQueueTask", "ExecuteContext", "TryLater"]
+__all__ = ["AMQPQueueTask", "ExecuteContext", "TryLater"]
 
 
 class AMQPQueueTask(QueueTask[Item, Result]):
@@ -199,16 +198,3 @@ class AMQPQueueTask(QueueTask[Item, Result]):
 
             decoder = decoders[position] = decoder_for(type(self), position)
         return decoder
-
-
-class AsyncAMQPQueueTask(AMQPQueueTask[Item, Result], AsyncQueueTask[Item, Result]):
-    """Awaits `execute` for items that any process has put into a queue.
-
-    It is to `AMQPQueueTask` what `sparts.tasks.async_queue.AsyncQueueTask` is to `QueueTask`. What
-    is put in from its loop never waits for room or for a connection, but raises ``queue.Full``.
-    """
-
-    def _backlog_class(self) -> type[AMQPBacklog]:
-        from sparts.tasks.amqp.async_backlog import AsyncAMQPBacklog
-
-        return AsyncAMQPBacklog
