@@ -14,7 +14,7 @@ from tests.amqp.rabbit import Rabbit
 from tests.amqp.tasks import SOON
 from tests.otel.collector import Collector
 
-pytestmark = pytest.mark.needs("rabbitmq-server")
+pytestmark = [pytest.mark.needs("rabbitmq-server"), pytest.mark.one_python]
 
 
 class Remote(AMQPQueueTask):

@@ -27,7 +27,7 @@ from sparts.thrift.client import ThriftClient
 from sparts.thrift.fb303 import FacebookService
 from sparts.vtask import VTask
 
-pytestmark = pytest.mark.needs("prometheus")
+pytestmark = [pytest.mark.needs("prometheus"), pytest.mark.one_python]
 
 WAIT = 60.0
 
