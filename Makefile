@@ -62,7 +62,7 @@ format: $(READY) ## Format the code and mend what can be mended by machine
 	$(BIN)/ruff check --fix .
 
 bench: $(READY) ## Run the benchmarks (one of them: ONLY=counters); all make docs/performance.md
-	$(BIN)/python -m bench.run $(ONLY)
+	SPARTS_DISABLE_PLUGINS=$${SPARTS_DISABLE_PLUGINS-otel} $(BIN)/python -m bench.run $(ONLY)
 
 soak: $(READY) ## Run a service that does everything for SECONDS=600, with faults; report into docs/reliability.md
 	$(BIN)/python -m soak.run --seconds $(SECONDS) --report
