@@ -11,7 +11,7 @@ from typing import Any
 
 import amqp
 import pytest
-from sparts.tasks.amqp.errors import RemoteError
+from sparts.tasks.amqp.errors import BrokenError, RemoteError
 from sparts.testing.waiting import wait_ready
 
 from tests.amqp.crew import Crew, crew_of
@@ -51,7 +51,8 @@ def test_kills_and_broker_restarts_lose_nothing(
         for step in range(1, 7):
             all_done(crew, count * step // 8)
             if step in (2, 5):
-                own_rabbit.kill() if step == 2 else own_rabbit.stop()
+                # The kill second: RabbitMQ 3.10 may lose a queue that it has had for seconds only.
+                own_rabbit.stop() if step == 2 else own_rabbit.kill()
                 own_rabbit.start()
             else:
                 crew.replace_one(signal.SIGKILL)
@@ -63,6 +64,7 @@ def test_kills_and_broker_restarts_lose_nothing(
         # confirmations that were lost with it make the producer send again.
         unconfirmed = 1001 * restarts
         assert again <= PREFETCH * (crew.kills + 4 * restarts) + unconfirmed
+        until(lambda: task.queue.link.connected, "the connection")
         until(lambda: task.queue.qsize() == 0, "an empty queue")
 
 
@@ -77,7 +79,8 @@ def test_rolling_restart_does_each_item_once(
         task.put_many(range(count))
         for step in range(1, 5):
             all_done(crew, count * step // 6)
-            assert crew.replace_one(signal.SIGTERM) == 0
+            ended = crew.replace_one(signal.SIGTERM)
+            assert ended in (0, -signal.SIGTERM)  # the latter: it had not begun to start
         all_done(crew, count)
         assert crew.done().total() == count
 
@@ -117,7 +120,7 @@ def test_item_put_off_survives_worker_and_broker(own_rabbit: Rabbit, tmp_path: P
         working(Producer, own_rabbit.url, "later") as task,
         crew_of(tmp_path, own_rabbit.url, "later", "threads", 1) as crew,
     ):
-        # RabbitMQ 3.10 may lose a queue that was declared within a second before it is killed.
+        # RabbitMQ 3.10 may lose a queue that was declared seconds before it is killed.
         assert task.submit(["later", 3]).result(LONG) == ["later", 3]
         future = task.submit(["later", 3])
         delayed = task.queue.layout.delay_name(3000)
@@ -168,6 +171,8 @@ def test_half_open_connection_is_found_by_heartbeats(rabbit: Rabbit, queue_name:
         with pytest.raises(Full):
             task.queue.put("lost?", timeout=0.2)
         until(lambda: not task.ready, "the loss to be noticed")
+        with pytest.raises(BrokenError):
+            task.queue.qsize()
         waiting = threading.Thread(target=task.queue.put, args=("meanwhile",))
         waiting.start()
         proxy.recover()

@@ -137,7 +137,11 @@ class AMQPBacklog(Backlog):
         self._finish(confirmation, *patience)
 
     def qsize(self) -> int:
-        """How many items wait at the broker, those that were put off among them."""
+        """How many items wait at the broker, those that were put off among them.
+
+        Raises:
+            BrokenError: there is no connection.
+        """
         if self.link.blocked and self._depth is not None:
             return self._depth  # the broker does not answer now
         return self._count(self.link.call(self._measure))

@@ -114,9 +114,10 @@ class Link:
         future: Future[Any] = Future()
 
         def run() -> None:
+            if self.wire is None or not self.connected:
+                future.set_exception(BrokenError(f"There is no connection to {self.where}."))
+                return
             try:
-                if self.wire is None or not self.connected:
-                    raise BrokenError(f"There is no connection to {self.where}.")
                 future.set_result(function(self.wire))
             except BaseException as error:
                 future.set_exception(error)
@@ -229,7 +230,13 @@ class Link:
 
     def _do_calls(self) -> None:
         while self._calls:
-            self._calls.popleft()()
+            call = self._calls.popleft()
+            try:
+                call()
+            except Exception:
+                if self.connected:  # else the thread would end
+                    raise
+                self.logger.exception("A call failed while there was no connection")
 
     def _pause(self, attempt: int) -> None:
         """Wait before the next attempt to connect, longer each time, at random."""
