@@ -62,7 +62,8 @@ class Rabbit:
             "RABBITMQ_LOG_BASE": str(self.folder / "log"),
             "RABBITMQ_PID_FILE": str(self.folder / "pid"),
             # One scheduler and no busy waiting: the tests' machine has other work.
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none"
+            " -start_epmd false",
         }
 
     def start(self) -> None:
@@ -73,6 +74,7 @@ class Rabbit:
                 stdin=subprocess.DEVNULL,
                 env=self.environment,
             )
+            self._wait_for(self._mapper_port, self._mapper)
         (self.folder / "rabbitmq.conf").write_text(
             f"listeners.tcp.1 = 127.0.0.1:{self.port}\n"
             "disk_free_limit.absolute = 1MB\n"
@@ -88,18 +90,17 @@ class Rabbit:
                 env=self.environment,
                 start_new_session=True,
             )
-        for _ in range(1200):
-            if self._answers():
-                return
-            time.sleep(0.1)  # nothing tells of a port that somebody else opens
-        raise RuntimeError(f"The broker did not come up:\n{self.output()}")
+        self._wait_for(self.port, self._process)
 
-    def _answers(self) -> bool:
-        if self._process is None or self._process.poll() is not None:
-            raise RuntimeError(f"The broker has ended:\n{self.output()}")
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
-            return True
-        return False
+    def _wait_for(self, port: int, process: subprocess.Popen[bytes]) -> None:
+        """Wait until a process accepts connections; nothing tells of that but trying."""
+        for _ in range(1200):
+            if process.poll() is not None:
+                break
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                return
+            time.sleep(0.1)
+        raise RuntimeError(f"The broker has ended, or did not come up:\n{self.output()}")
 
     def control(self, *words: str, check: bool = True) -> str:
         """Run ``rabbitmqctl`` for this node, and return its output."""

@@ -137,11 +137,7 @@ class AMQPBacklog(Backlog):
         self._finish(confirmation, *patience)
 
     def qsize(self) -> int:
-        """How many items wait at the broker, those that were put off among them.
-
-        Raises:
-            BrokenError: there is no connection.
-        """
+        """How many items wait at the broker, or were put off; `BrokenError` without connection."""
         if self.link.blocked and self._depth is not None:
             return self._depth  # the broker does not answer now
         return self._count(self.link.call(self._measure))
@@ -210,7 +206,7 @@ class AMQPBacklog(Backlog):
         return True
 
     def worker_left(self) -> None:
-        """Nothing: what a worker has, it has ended."""
+        """Do nothing: what a worker has, it has ended."""
 
     def _leave(self, context: ExecuteContext) -> bool:
         """Note that a worker has ended with an item; False if it was given up before."""
