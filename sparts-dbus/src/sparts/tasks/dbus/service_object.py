@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sparts.asking import Asking
 from sparts.fb303 import FB303
 from sparts.hookspecs import hookimpl
+from sparts.inbox import Message
 from sparts.tasks.dbus.control import Controlled, authorize
 from sparts.tasks.dbus.errors import OURS, DBusError
 from sparts.tasks.dbus.exporting import (
@@ -234,7 +235,7 @@ class ServiceObject(DBusObject):
     async def reload(self) -> None:
         """Ask for a reload, as SIGHUP does."""
         await authorize(self.dbus_service, "reload")
-        FB303(self.service).reinitialize()
+        self.service.inbox.put(Message("reload"))
 
     @dbus_method
     async def restart(self) -> None:
