@@ -127,6 +127,14 @@ def test_words_of_the_command_line_come_through_systemd_unchanged(tmp_path: Path
     assert parse_as_systemd_does(command.removeprefix("ExecStart="))[3:] == ["show", *HARD]
 
 
+@pytest.mark.parametrize("flag", ["--systemd-install", "--runit-install"])
+def test_secret_of_the_command_line_is_written_to_no_file(flag: str, tmp_path: Path) -> None:
+    done = install(tmp_path, flag, "--token", "hidden-word", "--dryrun")
+    assert done.status == 2
+    assert "hidden-word" not in done.out + done.err
+    assert "--token is a secret" in done.err
+
+
 def parse_as_systemd_does(command: str) -> list[str]:
     """Split a command line by the rules of systemd.syntax(7) that concern us."""
     words, word, quoted, letters = [], "", False, iter(command)

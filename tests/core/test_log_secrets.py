@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -260,3 +261,21 @@ def test_transports_get_secrets_masked() -> None:
     assert "token-flag-1" not in shown
     assert "token-flag-1" not in str(service.getOptions())
     assert sys.getsizeof(shown) > 100
+
+
+def test_secret_in_the_text_of_an_exit_is_masked(tmp_path: Path) -> None:
+    script = tmp_path / "service.py"
+    script.write_text(
+        "from sparts.options import option\n"
+        "from sparts.vservice import VService\n"
+        "class Svc(VService):\n"
+        "    password = option(secret=True)\n"
+        "    def preprocessOptions(self):\n"
+        "        raise SystemExit('wrong: ' + self.password)\n"
+        "Svc.initFromCLI()\n"
+    )
+    command = [sys.executable, str(script), "--password", "hidden-word"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "hidden-word" not in done.stdout + done.stderr
+    assert "wrong: " in done.stderr

@@ -21,6 +21,7 @@ from sparts.errors import (
     text_of,
 )
 from sparts.inbox import Message
+from sparts.masking import masked
 from sparts.standard_streams import complain
 from sparts.states import ServiceStatus
 
@@ -137,7 +138,7 @@ class Phases:
             self._ending.leave(error)
             self._ending.error = error
             if error.code is not None and not isinstance(error.code, int):
-                complain(text_of(error.code))  # as Python does
+                complain(masked(text_of(error.code)))  # as Python does, without the secrets
             return
         self._ending.fail(error)
         if not self._ending.refused:

@@ -8,10 +8,11 @@ import sys
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from sparts import options, plugins, taskset
-from sparts.errors import SpartsError, UsageError, message_of, traceback_of
+from sparts.errors import SpartsError, UsageError, message_of, text_of, traceback_of
 from sparts.established import EstablishedService, add_own_arguments
 from sparts.health import Health
 from sparts.inbox import Inbox, Message
+from sparts.masking import masked
 from sparts.phases import EXIT_CLEAN, EXIT_FAILURE, EXIT_USAGE
 from sparts.runner import ServiceThread, end_process, run_in_this_thread
 from sparts.service_options import ServiceOptions
@@ -172,7 +173,12 @@ class VService(ServiceOptions, Health, EstablishedService):
         except SpartsError as error:
             complain(f"{os.path.basename(sys.argv[0])}: error: {message_of(error)}")
             sys.exit(EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILURE)
-        except Exception as error:  # Python would show it with its secrets
+        except SystemExit as left:
+            if isinstance(left.code, int | None):
+                raise
+            complain(masked(text_of(left.code)))  # Python would show it with its secrets
+            sys.exit(EXIT_FAILURE)
+        except Exception as error:  # the same
             complain(traceback_of(error))
             sys.exit(EXIT_FAILURE)
         end_process(ended)

@@ -59,6 +59,12 @@ def read_installation(
     secrets: dict[str, str] = {}
     if state := state_of(ns):
         for dest, source in state.sources.items():
+            secret = state.bindings[dest].option.secret
+            if secret and source.kind == "command line":
+                raise UsageError(
+                    f"{source.name} is a secret, and the command line would be written to a file. "
+                    f"Give it by the variable {state.bindings[dest].env}_FILE."
+                )
             if source.kind == "environment" and source.name in os.environ:
                 binding = state.bindings[dest]
                 if binding.option.secret and source.name == binding.env:
