@@ -11,7 +11,7 @@ import sys
 import threading
 from pathlib import Path
 
-from sparts.builtin.systemd import feed
+from sparts.builtin.systemd import Watchdog
 from sparts.testing.running import running
 from sparts.vservice import VService
 from sparts.vtask import VTask
@@ -283,8 +283,42 @@ def test_watchdog_is_fed_at_half_its_interval() -> None:
             return True
 
     with running(VService) as instance:
-        feed(instance, Ended(), 30.0)
+        watchdog = Watchdog(instance, 30.0)
+        watchdog.ended = Ended()
+        watchdog.feed()
     assert waits == [15.0]
+
+
+def test_watchdog_is_fed_while_the_service_restarts(tmp_path: Path) -> None:
+    body = """
+class A(Worker):
+    def initTask(self):
+        super().initTask()
+        if begun:
+            open(os.environ["GATE"]).read()
+        begun.append(self)
+    def reload(self):
+        self.service.restart()
+begun = []
+class S(VService):
+    TASKS = [A]
+"""
+    address, gate = tmp_path / "notify", tmp_path / "gate"
+    os.mkfifo(gate)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(address))
+        variables = {"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "20000", "GATE": str(gate)}
+        with service(tmp_path, body, **variables) as process:
+            _read_until(manager, "READY=1")
+            process.process.send_signal(signal.SIGHUP)
+            _read_until(manager, "STATUS=STARTING")
+            for _ in range(20):  # the restart waits in initTask
+                _read_until(manager, "WATCHDOG=1")
+            gate.write_text("")
+            _read_until(manager, "READY=1")
+            process.process.send_signal(signal.SIGTERM)
+            assert _read_until(manager, "STATUS=STOPPED")[-1] == "STATUS=STOPPED"
+            assert process.finish() == 0
 
 
 def test_watchdog_of_another_process_is_left_alone(tmp_path: Path) -> None:

@@ -55,6 +55,9 @@ def sparts_service_run(
     return install(service_class, options, name)
 
 
+_ENDS = (ServiceStatus.STOPPING, ServiceStatus.STOPPED, ServiceStatus.DEAD)
+
+
 # -- notifications ---------------------------------------------------------------------------------
 
 
@@ -66,6 +69,7 @@ def sparts_service_change(service: VService, old: ServiceStatus, new: ServiceSta
             begin_reload()
         else:
             systemd.notify("STOPPING=1")
+    if new in _ENDS and not service.restarting:
         _end_watchdog(service)
     if os.environ.get("NOTIFY_SOCKET"):
         # Without the checks: one that takes its time must not hold up start or stop.
@@ -78,8 +82,7 @@ def sparts_service_ready(service: VService, ready: bool) -> None:
     """Tell systemd that the service has started, and feed its watchdog from then on."""
     if ready:
         systemd.notify("READY=1")
-        if "watchdog" not in service.plugin_data:
-            _begin_watchdog(service)
+        _begin_watchdog(service)
 
 
 @hookimpl(tryfirst=True, specname="sparts_service_reload")
@@ -99,24 +102,39 @@ def end_reload() -> None:
 
 def _begin_watchdog(service: VService) -> None:
     """Feed the watchdog in a thread of its own: a health check may hang, and systemd then acts."""
+    if (watchdog := service.plugin_data.get("watchdog")) is not None:
+        watchdog.service = service
+        return
     interval = systemd.watchdog_interval(lambda text: service.logger.warning("%s", text))
     if interval is None:
         return
-    service.plugin_data["watchdog"] = ended = threading.Event()
-    threading.Thread(
-        target=feed, args=(service, ended, interval), name=f"{service.name} watchdog", daemon=True
-    ).start()
+    service.plugin_data["watchdog"] = watchdog = Watchdog(service, interval)
+    name = f"{service.name} watchdog"
+    threading.Thread(target=watchdog.feed, name=name, daemon=True).start()
 
 
-def feed(service: VService, ended: threading.Event, interval: float) -> None:
-    """Feed the watchdog at half its interval (in seconds), as long as the service is healthy."""
-    while True:
-        if service.healthy:
-            systemd.notify("WATCHDOG=1")
-        if ended.wait(interval / 2):
-            return
+class Watchdog:
+    """Feeds systemd's watchdog while the service is healthy, and while it restarts.
+
+    Args:
+        service: the instance that runs, or that ran before a restart.
+        interval: the seconds that systemd waits for the next notification.
+    """
+
+    def __init__(self, service: VService, interval: float) -> None:
+        self.service = service
+        self.interval = interval
+        self.ended = threading.Event()
+
+    def feed(self) -> None:
+        """Notify systemd at half the interval until `ended` is set."""
+        while True:
+            if self.service.restarting or self.service.healthy:
+                systemd.notify("WATCHDOG=1")
+            if self.ended.wait(self.interval / 2):
+                return
 
 
 def _end_watchdog(service: VService) -> None:
-    if (ended := service.plugin_data.pop("watchdog", None)) is not None:
-        ended.set()
+    if (watchdog := service.plugin_data.pop("watchdog", None)) is not None:
+        watchdog.ended.set()
