@@ -144,7 +144,7 @@ async def flood(address: str, count: int) -> int:
         except DBusError as error:
             refused += error.type == "org.freedesktop.DBus.Error.LimitsExceeded"
 
-    bus = await Bus.to(address, came, False)
+    bus = await Bus.to(address, came, False, 32 << 20)
     calls = []
     for _ in range(count):
         calls.append(asyncio.create_task(call(bus)))
@@ -187,3 +187,26 @@ def test_weight_of_a_call_is_what_its_values_take(
 def test_size_of_the_memory_is_an_option() -> None:
     with pytest.raises(UsageError, match="dbus-max-memory"):
         make_service(service_of(Slow), "--dbus-max-memory", "much")
+
+
+class Large(DBusServiceTask):
+    BUS_NAME = NAME
+
+    @dbus_method
+    def Text(self, length: int) -> str:
+        return "x" * length
+
+
+def test_message_too_large_for_the_bus_is_refused(tmp_path: Path) -> None:
+    limit = '<limit name="max_message_size">1000000</limit>'
+    with Daemon(tmp_path / "small", more=limit) as daemon:
+        argv = ("--dbus-address", daemon.address, "--dbus-max-message", "900KiB")
+        with running(service_of(Large), *argv) as service:
+            task = service.requireTask(Large)
+            name, proxy = task.unique_name, task.proxy(NAME, PATH, NAME)
+            with pytest.raises(DBusError, match="2000.* is too large: --dbus-max-message"):
+                proxy.call("Text", 2_000_000)
+            with pytest.raises(TypeError, match="too large"):
+                proxy.call("Text", "x" * 2_000_000, signature="s")
+            assert len(proxy.call("Text", 900_000)) == 900_000
+            assert task.unique_name == name

@@ -12,7 +12,7 @@ from dbus_fast.aio import MessageBus
 from sparts.errors import message_of
 from sparts.tasks.dbus.descriptors import close_all, release
 from sparts.tasks.dbus.errors import STANDARD, BusError, raise_error_of
-from sparts.tasks.dbus.validity import check_message
+from sparts.tasks.dbus.validity import UnsupportedTypeError, check_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -69,7 +69,13 @@ class Bus(MessageBus):
         self.add_message_handler(self._came)
 
     @classmethod
-    async def to(cls, address: str, handle: Callable[[Bus, Message], Any], passes_fds: bool) -> Bus:
+    async def to(
+        cls,
+        address: str,
+        handle: Callable[[Bus, Message], Any],
+        passes_fds: bool,
+        max_message: int,
+    ) -> Bus:
         """Connect to the bus at an address, and have its messages handled.
 
         Args:
@@ -77,6 +83,7 @@ class Bus(MessageBus):
             handle: called with each call and signal; true if that is all to be done. The
                 descriptors of the message are closed afterwards, unless it was true.
             passes_fds: whether messages may have file descriptors, which makes each dearer.
+            max_message: how many bytes a message may have that is sent.
 
         Raises:
             BusError: nobody answers there, or the bus refuses; the message says so.
@@ -97,6 +104,7 @@ class Bus(MessageBus):
             raise BusError(f"There is no bus at {address}: {why}") from error
         writer: Any = bus._writer
         writer.sock = _PatientSocket(writer.sock)
+        writer.buffer_message = _Limited(writer, max_message)
         return bus
 
     def _came(self, message: Message) -> bool:
@@ -247,6 +255,28 @@ class Bus(MessageBus):
         else:
             future.add_done_callback(_retrieve)
         return future
+
+
+class _Limited:
+    """Buffers messages to send, as dbus-fast's writer does, but none for which a bus disconnects.
+
+    Raises:
+        UnsupportedTypeError: when called with a message that is too large.
+    """
+
+    def __init__(self, writer: Any, max_message: int) -> None:
+        self._messages = writer.messages
+        self._buffer = writer.buffer_message
+        self._max = max_message
+
+    def __call__(self, msg: Message, future: asyncio.Future[None] | None = None) -> None:
+        self._buffer(msg, future)
+        length = len(self._messages[-1][0])
+        if length > self._max:
+            self._messages.pop()
+            raise UnsupportedTypeError(
+                f"A message of {length} bytes is too large: --dbus-max-message is {self._max}."
+            )
 
 
 class _PatientSocket:

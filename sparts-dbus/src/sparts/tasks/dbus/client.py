@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from dbus_fast import DBusError
 from sparts.base_work import base_work
 from sparts.errors import message_of
-from sparts.option_types import duration
+from sparts.option_types import duration, size
 from sparts.options import option
 from sparts.tasks.dbus.bus import Bus, session_address, system_address
 from sparts.tasks.dbus.errors import BusError
@@ -70,6 +70,15 @@ class DBusClientTask(DBusTask):
         default=25.0,
         metavar="DURATION",
         help="how long calls of others may take; 0: as long as they like",
+        advanced=True,
+    )
+    max_message = option(
+        type=size,
+        default="32MiB",
+        metavar="SIZE",
+        reloadable=False,
+        help="refuse to send larger messages: a bus disconnects their sender (the default is the "
+        "limit of system buses)",
         advanced=True,
     )
 
@@ -238,7 +247,9 @@ class DBusClientTask(DBusTask):
         return False
 
     async def _connect(self) -> None:
-        self._bus = bus = await Bus.to(self.bus_address(), self.on_message, self.passes_fds())
+        self._bus = bus = await Bus.to(
+            self.bus_address(), self.on_message, self.passes_fds(), self.max_message
+        )
         try:
             await self.joining(bus)
         except BaseException as error:
