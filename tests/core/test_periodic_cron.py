@@ -214,6 +214,19 @@ def test_zone_that_is_none_fails_the_start(zone: str) -> None:
         make_service(Task).startBG()
 
 
+@pytest.mark.parametrize("base", [PeriodicTask, AsyncPeriodicTask])
+@pytest.mark.parametrize(("option", "value"), [("cron", "61 * * * *"), ("timezone", "Mars/Base")])
+def test_invalid_schedule_is_refused_at_run_time(
+    base: type[PeriodicTask], option: str, value: str
+) -> None:
+    job = type("Job", (base,), {"CRON": "0 0 1 1 *", "execute": lambda self, context: None})
+    with running(job) as service:
+        before = service.getOptions()
+        with pytest.raises(OptionError, match="Job has the"):
+            service.setOption(f"Job_{option}", value)
+        assert service.getOptions() == before
+
+
 def test_missing_extra_fails_the_start_and_names_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -12,6 +12,7 @@ from sparts.tasks.event import EventTask, ExecuteContext, TryLater
 from sparts.tasks.schedules import Cron, Every, Schedule
 
 if TYPE_CHECKING:
+    import argparse
     from datetime import timedelta
 
 __all__ = ["ExecuteContext", "PeriodicTask", "TryLater"]
@@ -88,6 +89,13 @@ class PeriodicTask(EventTask):
         """
         super().initTask()
         self._make_schedule()
+
+    def check_options(self, options: argparse.Namespace) -> None:
+        """Refuse a cron expression or a time zone that is not valid."""
+        super().check_options(options)
+        if cron := getattr(options, self._dest("cron"), None):
+            zone = getattr(options, self._dest("timezone"))
+            Cron(self.clock, cron, zone, 0.0, self.name)
 
     def on_options_changed(self, names: frozenset[str]) -> None:
         """Take in a new interval at once; anything else with the next start."""
