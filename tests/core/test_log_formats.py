@@ -288,3 +288,9 @@ def test_priorities_are_syslogs() -> None:
         2,
         2,
     ]
+
+
+def test_line_names_the_service_of_its_logger() -> None:
+    record = logging.makeLogRecord({"name": "Web.admin.Task", "msg": "done"})
+    fields = json.loads(JSONFormatter(["Web", "Web.admin"]).format(record))
+    assert (fields["service"], fields["task"]) == ("Web.admin", "Task")

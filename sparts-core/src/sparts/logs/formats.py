@@ -204,7 +204,7 @@ class JSONFormatter(SafeFormatter):
 
     def _owner(self, logger: str) -> dict[str, str]:
         """The service and the task that a logger's name speaks for."""
-        for service in self.services:
+        for service in sorted(self.services, key=len, reverse=True):  # "Web.admin" before "Web"
             if f"{logger}.".startswith(f"{service}."):
                 task = logger[len(service) + 1 :].partition(".")[0]
                 return {"service": service, "task": task} if task else {"service": service}
