@@ -10,7 +10,6 @@ from sparts.context import ExecuteContext
 from sparts.counters import SampleType, counter, samples
 from sparts.option_types import duration
 from sparts.options import option
-from sparts.supervision import RestartPolicy
 from sparts.tasks.async_periodic import AsyncPeriodicTask
 from sparts.tasks.async_queue import AsyncQueueTask
 from sparts.tasks.asyncio import AsyncioTask
@@ -20,7 +19,7 @@ from sparts.tasks.periodic import PeriodicTask
 from sparts.tasks.poller import PollerTask
 from sparts.tasks.queue import PriorityQueueTask, QueueTask, TryLater, UniqueQueueTask
 from sparts.tasks.select import SelectTask
-from sparts.vtask import VTask
+from sparts.vtask import RestartPolicy, VTask
 
 from soak import ledger
 

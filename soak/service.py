@@ -6,8 +6,8 @@ import contextlib
 from typing import ClassVar
 
 from sparts.tasks.fb303 import FB303HandlerTask
-from sparts.taskset import TaskReference
 from sparts.vservice import VService
+from sparts.vtask import TaskReference
 
 from soak.jobs import JOBS
 from soak.on_asgi import Asgi, Wsgi

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sparts.signals import SAME
+from sparts.kernel.signals import SAME
 
 STARTED = "All tasks started"
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 from sparts.errors import LoopStoppedError, OptionError, SpartsError
-from sparts.runner import ServiceThread
+from sparts.kernel.runner import ServiceThread
 from sparts.states import TaskState
-from sparts.supervision import RestartPolicy
 from sparts.tasks.async_periodic import AsyncPeriodicTask, ExecuteContext, TryLater
 from sparts.tasks.asyncio import AsyncioLoopTask
 from sparts.testing.clock import TurnableClock
 from sparts.testing.loops import WAIT
+from sparts.vtask import RestartPolicy
 
 from tests.core.running import make_service, running
 

@@ -15,12 +15,12 @@ import pytest
 import uvloop
 from sparts.errors import UsageError
 from sparts.loop_watch import LoopWatch
-from sparts.supervision import RestartPolicy
 from sparts.tasks import asyncio_loop
 from sparts.tasks.asyncio import AsyncioLoopTask
 from sparts.testing.loops import WAIT, AsyncioLoopContract, errors_of, switches_of
 from sparts.testing.running import make_service, running
 from sparts.vservice import VService
+from sparts.vtask import RestartPolicy
 
 IDLE = 0.1
 """Seconds after which the watch of a loop that is quick to warn sleeps, most probably."""

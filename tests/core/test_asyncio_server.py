@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 from sparts.errors import OptionError
-from sparts.supervision import RestartPolicy
 from sparts.tasks.asyncio_loop import AsyncioLoopTask
 from sparts.tasks.asyncio_server import AsyncioServerTask
 from sparts.testing import ServiceFactory, log_of, restart, running, service_of, wait_for_event
 from sparts.testing.certificates import FIRST_CERTIFICATE
 from sparts.testing.servers import ServerContract
 from sparts.testing.waiting import WAIT
+from sparts.vtask import RestartPolicy
 
 HERE = ("--lines-host", "127.0.0.1", "--lines-port", "0")
 

@@ -10,14 +10,13 @@ from typing import Any
 
 import pytest
 from sparts.errors import LoopStoppedError, SpartsError, StopTimeoutError, TaskFailedError
-from sparts.runner import ServiceThread
+from sparts.kernel.runner import ServiceThread
 from sparts.states import ServiceStatus, TaskState
-from sparts.supervision import RestartPolicy
 from sparts.tasks.asyncio import AsyncioLoopTask, AsyncioTask
 from sparts.testing.loops import WAIT, errors_of
 from sparts.testing.running import make_service, running
 from sparts.vservice import VService
-from sparts.vtask import VTask
+from sparts.vtask import RestartPolicy, VTask
 
 SOON = RestartPolicy("on-failure", first_wait=0.001, max_wait=0.001)
 LATE = RestartPolicy("on-failure", first_wait=10000.0, max_wait=10000.0)

@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 from sparts.errors import TaskFailedError
-from sparts.supervision import RestartPolicy
 from sparts.tasks.async_periodic import AsyncPeriodicTask
 from sparts.tasks.async_queue import AsyncQueueTask
 from sparts.tasks.event import EventTask
 from sparts.tasks.periodic import PeriodicTask
 from sparts.tasks.queue import QueueTask
-from sparts.vtask import VTask
+from sparts.vtask import RestartPolicy, VTask
 
 from tests.core.running import make_service, running
 

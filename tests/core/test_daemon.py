@@ -103,7 +103,7 @@ class S(VService):
 def test_start_that_ends_otherwise_is_no_success(
     tmp_path: Path, body: str, status: int, message: str
 ) -> None:
-    head = "from sparts.errors import UsageError\nfrom sparts.inbox import Message\n"
+    head = "from sparts.errors import UsageError\nfrom sparts.kernel.inbox import Message\n"
     text = f"{head}class S(VService):\n    def preprocessOptions(self):\n        {body}\n"
     with script(tmp_path, text) as service:
         done = service.run("--daemon", "--level", "CRITICAL")

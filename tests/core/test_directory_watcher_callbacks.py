@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from sparts.errors import TaskFailedError
-from sparts.supervision import RestartPolicy
 from sparts.tasks.periodic import TryLater
 from sparts.tasks.poller import PollerTask
+from sparts.vtask import RestartPolicy
 
 from tests.core.watching import SOON, Moving, Watching, put, watching
 

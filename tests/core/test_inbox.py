@@ -11,8 +11,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from sparts.inbox import Inbox, Message
-from sparts.lifecycle import Lifecycle
+from sparts.kernel.inbox import Inbox, Message
+from sparts.kernel.lifecycle import Lifecycle
 from sparts.testing.running import make_service
 from sparts.vservice import VService
 
@@ -67,11 +67,11 @@ def test_closing_leaves_no_descriptor_and_putting_is_still_allowed() -> None:
 
 STORM = """
 import os, signal, threading
-from sparts.inbox import Inbox, Message
-from sparts.lifecycle import Lifecycle
+from sparts.kernel.inbox import Inbox, Message
+from sparts.kernel.lifecycle import Lifecycle
 from sparts.testing.running import make_service
 from sparts.vservice import VService
-from sparts.signals import SignalHandlers
+from sparts.kernel.signals import SignalHandlers
 inbox = Inbox()
 inbox.open()
 seen = threading.Semaphore(0)
@@ -95,7 +95,7 @@ def test_signal_that_comes_just_before_the_wait_is_not_slept_through(tmp_path: P
 
 
 def test_handlers_and_wakeup_are_put_back() -> None:
-    from sparts.signals import SignalHandlers
+    from sparts.kernel.signals import SignalHandlers
 
     before = signal.getsignal(signal.SIGTERM)
     inbox = Inbox()

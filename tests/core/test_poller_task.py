@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from sparts.errors import TaskStoppedError
-from sparts.supervision import RestartPolicy
 from sparts.tasks.poller import PollerTask, TryLater
 from sparts.testing.clock import TurnableClock
+from sparts.vtask import RestartPolicy
 
 from tests.core.running import running
 

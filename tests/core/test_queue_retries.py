@@ -6,10 +6,10 @@ import queue
 from typing import Any
 
 import pytest
-from sparts.supervision import RestartPolicy
 from sparts.tasks.queue import ExecuteContext, QueueTask, TryLater
 from sparts.testing.clock import TurnableClock
 from sparts.vservice import VService
+from sparts.vtask import RestartPolicy
 
 from tests.core.queue_tasks import SOON, Gated
 from tests.core.running import make_service, running

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from sparts.errors import TaskFailedError
 from sparts.hookspecs import hookimpl
+from sparts.kernel.supervision import Backoff
 from sparts.plugins.hooks import PluginHooks
-from sparts.supervision import Backoff, RestartPolicy
 from sparts.testing.running import make_service, running
 from sparts.testing.waiting import Recorder
 from sparts.vservice import VService
-from sparts.vtask import VTask
+from sparts.vtask import RestartPolicy, VTask
 
 from tests.core.scripts import service
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sparts import runner
 from sparts.errors import StopTimeoutError, TaskFailedError
-from sparts.runner import ServiceThread
+from sparts.kernel import runner
+from sparts.kernel.runner import ServiceThread
 from sparts.states import ServiceStatus
 from sparts.testing.running import make_service, running
 from sparts.vservice import VService
@@ -206,8 +206,8 @@ class S(VService):
 
 def test_thread_that_holds_the_interpreter_lock(tmp_path: Path) -> None:
     body = """
-import ctypes, sparts.lifecycle
-sparts.lifecycle.GUARD_GRACE = 0.1
+import ctypes, sparts.kernel.lifecycle
+sparts.kernel.lifecycle.GUARD_GRACE = 0.1
 class Selfish(VTask):
     def _runloop(self):
         self.stop_event.wait()
@@ -254,8 +254,8 @@ class S(VService):
 )
 def test_exit_handler_that_never_ends(hang: str, tmp_path: Path) -> None:
     body = f"""
-import atexit, ctypes, sparts.runner
-sparts.runner.GUARD_GRACE = sparts.runner.LEAST_EXIT_TIME = 0.1
+import atexit, ctypes, sparts.kernel.runner
+sparts.kernel.runner.GUARD_GRACE = sparts.kernel.runner.LEAST_EXIT_TIME = 0.1
 @atexit.register
 def hang():
     ({hang})()
@@ -300,8 +300,8 @@ def test_exit_has_what_is_left_of_the_stop_timeout(monkeypatch: pytest.MonkeyPat
 
 def test_process_that_goes_on_after_its_service(tmp_path: Path) -> None:
     body = """
-import sparts.runner
-sparts.runner.GUARD_GRACE = sparts.runner.LEAST_EXIT_TIME = 0.1
+import sparts.kernel.runner
+sparts.kernel.runner.GUARD_GRACE = sparts.kernel.runner.LEAST_EXIT_TIME = 0.1
 class S(VService):
     pass
 try:

@@ -550,8 +550,8 @@ class S(VService):
 
 
 STUCK = """
-import ctypes, faulthandler, sparts.exit_timer, sparts.lifecycle
-sparts.lifecycle.GUARD_GRACE = sparts.exit_timer.STACKS_TIME = 0.1
+import ctypes, faulthandler, sparts.exit_timer, sparts.kernel.lifecycle
+sparts.kernel.lifecycle.GUARD_GRACE = sparts.exit_timer.STACKS_TIME = 0.1
 class Selfish(VTask):
     def _runloop(self):
         say("begins")

@@ -14,7 +14,7 @@ from tests.core.scripts import service
 
 WATCHER = """
 from sparts.tasks.file import DirectoryWatcherTask
-from sparts.supervision import RestartPolicy
+from sparts.vtask import RestartPolicy
 class Inbox(DirectoryWatcherTask):
     PATH = "watched"
     INTERVAL = 0.05

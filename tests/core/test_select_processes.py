@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 from sparts.errors import TaskStoppedError
-from sparts.supervision import RestartPolicy
 from sparts.tasks.select import ProcessFailed, ProcessResult, ProcessStreamHandler, SelectTask
+from sparts.vtask import RestartPolicy
 
 from tests.core.running import make_service, running
 from tests.core.scripts import service as script

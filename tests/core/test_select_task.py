@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from sparts.errors import LoopStoppedError, TaskFailedError, TaskStoppedError
-from sparts.supervision import RestartPolicy
 from sparts.tasks.select import SelectTask
+from sparts.vtask import RestartPolicy
 
 from tests.core.running import make_service, running
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from math import inf
 
 import pytest
-from sparts import lifecycle, vtask
+from sparts import vtask
+from sparts.kernel import lifecycle
 from sparts.testing.running import running, service_of
 from sparts.vtask import VTask
 

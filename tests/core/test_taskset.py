@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from sparts import plugins, taskset
+from sparts import plugins
 from sparts.errors import (
     AmbiguousTaskError,
     DependencyCycleError,
@@ -14,7 +14,8 @@ from sparts.errors import (
     TaskNotFoundError,
     UsageError,
 )
-from sparts.taskset import Tasks, resolve, resolve_all
+from sparts.kernel import taskset
+from sparts.kernel.taskset import Tasks, resolve, resolve_all
 from sparts.testing.distributions import make_distribution
 from sparts.testing.running import make_service, running, service_of
 from sparts.vservice import VService

@@ -325,7 +325,7 @@ def test_an_idle_service_never_wakes_up(session_bus: Daemon, argv: tuple[str, ..
 
 
 def test_a_loop_that_fails_and_runs_again_joins_the_bus_again(session_bus: Daemon) -> None:
-    from sparts.supervision import RestartPolicy
+    from sparts.vtask import RestartPolicy
 
     class Loop(DBusMainLoopTask):
         RESTART = RestartPolicy("on-failure", first_wait=0.001)

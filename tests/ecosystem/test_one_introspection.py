@@ -14,12 +14,11 @@ from typing import Any, ClassVar
 import pytest
 from dbus_fast import Variant
 from sparts.tasks.dbus.service_object import shown
-from sparts.taskset import TaskReference
 from sparts.testing import ServiceFactory, wait_for_event
 from sparts.thrift.client import ThriftClient
 from sparts.thrift.fb303 import FacebookService
 from sparts.vservice import VService
-from sparts.vtask import VTask
+from sparts.vtask import TaskReference, VTask
 
 from soak.clients import Client, Http, http_clients
 from soak.on_dbus import Bus, Caller, dbus_clients

@@ -9,21 +9,32 @@ from pathlib import Path
 
 import pytest
 
-from tests.ecosystem.circles import circles
-from tests.ecosystem.rooms import CORE, ROOT, files, room_of, rooms, run_time_imports
+from tests.ecosystem.circles import circles, imports_of
+from tests.ecosystem.rooms import ROOT, files, room_of, storeys
+
+KERNEL = ["vservice", "vtask", "kernel", "plugins", "hookspecs"]
 
 
 def test_every_room_is_in_the_picture_and_every_room_of_the_picture_exists() -> None:
-    assert sorted(rooms()) == sorted({room_of(path) for path in files()})
+    assert sorted(storeys()) == sorted({room_of(path) for path in files()})
 
 
-def test_imports_point_down_only() -> None:
-    floor = {room: number for number, room in enumerate(rooms())}
+def test_the_picture_has_four_storeys_and_the_kernel() -> None:
+    assert set(storeys().values()) == {1, 2, 3, 4}
+    assert sorted(room for room, storey in storeys().items() if storey == 2) == sorted(KERNEL)
+
+
+def test_imports_of_every_kind_point_down_only() -> None:
+    storey = {f"sparts.{room}": number for room, number in storeys().items()}
+
+    def of(module: str) -> int:
+        return storey[".".join(module.split(".")[:2])] if "." in module else 4
+
     upwards = [
-        f"{path.relative_to(CORE)}:{line} imports {imported}"
-        for path in files()
-        for line, imported in run_time_imports(path)
-        if floor[imported] < floor[room_of(path)]
+        f"{module} imports {other}"
+        for module, imported in imports_of("sparts-core").items()
+        for other in imported
+        if of(other) > of(module)
     ]
     assert upwards == []
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import grpc
 import pytest
-from sparts.supervision import RestartPolicy
 from sparts.tasks.asyncio_loop import AsyncioLoopTask
 from sparts.testing.leftovers import allow
 from sparts.testing.processes import ServiceProcess
 from sparts.testing.running import ServiceFactory, service_of
+from sparts.vtask import RestartPolicy
 
 from tests.grpc.generated import generated_folder
 from tests.grpc.greeters import GreeterTask, Text, pb2_grpc

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sparts import taskset
 from sparts.errors import StartError
+from sparts.kernel import taskset
 from sparts.tasks.tornado import TornadoHTTPTask, TornadoIOLoopTask, TornadoTask
 from sparts.testing.running import make_service, running
 from sparts.vservice import VService

@@ -19,13 +19,13 @@ from typing import Any
 
 import pytest
 from sparts.errors import LoopStoppedError, ProcessFailed, TaskFailedError, TaskStoppedError
-from sparts.supervision import RestartPolicy
 from sparts.tasks.twisted import TwistedReactorTask
 from sparts.tasks.twisted_command import CommandTask
 from sparts.testing.conformance import check_task
 from sparts.testing.loops import WAIT
 from sparts.testing.running import make_service, running, service_of
 from sparts.testing.waiting import log_of
+from sparts.vtask import RestartPolicy
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 from sparts.errors import LoopStoppedError, UsageError
-from sparts.supervision import RestartPolicy
 from sparts.tasks.asyncio import AsyncioLoopTask
 from sparts.tasks.queue import ExecuteContext, QueueTask
 from sparts.tasks.twisted import TwistedReactorTask, TwistedTask
 from sparts.testing.loops import WAIT, errors_of
 from sparts.testing.running import make_service, running, service_of
 from sparts.vservice import VService
+from sparts.vtask import RestartPolicy
 from twisted.internet import reactor as global_reactor
 from twisted.internet import threads, utils
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed

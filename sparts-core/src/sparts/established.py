@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from sparts.counters.live import LiveNumber
-    from sparts.vtask import VTask
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -81,20 +80,20 @@ class Counters(View[str, Any], MutableMapping[str, Any]):
         del vars(self._owner)[f"counter {name}"]
 
 
-class Registry(list["type[VTask]"]):
+class Registry(list[type[Any]]):
     """Task classes, as `sparts.vtask.REGISTERED` holds those of every service."""
 
-    def register(self, task: type[VTask]) -> None:
+    def register(self, task: type[Any]) -> None:
         """Add a task class, unless it is here."""
         if task not in self:
             self.append(task)
 
-    def register_all(self, tasks: Iterable[type[VTask]]) -> None:
+    def register_all(self, tasks: Iterable[type[Any]]) -> None:
         """Add several task classes."""
         for task in tasks:
             self.register(task)
 
-    def unregister(self, task: type[VTask]) -> None:
+    def unregister(self, task: type[Any]) -> None:
         """Take a task class out; ValueError if it is not here."""
         self.remove(task)
 
@@ -110,11 +109,11 @@ class _Established:
         """
         return Counters(self)
 
-    def getChild(self, name: str) -> VTask:  # noqa: N802
+    def getChild(self, name: str) -> Any:  # noqa: N802
         """Return the task of a name; KeyError if there is none. A task has none."""
         return self.getChildren()[name]
 
-    def getChildren(self) -> dict[str, VTask]:  # noqa: N802
+    def getChildren(self) -> dict[str, Any]:  # noqa: N802
         """Return the tasks by name; none, of a task."""
         return {}
 

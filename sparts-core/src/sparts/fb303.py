@@ -25,7 +25,7 @@ from sparts.states import ServiceStatus
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from sparts.vservice import VService
+    from sparts.protocols import Service
 
 
 T = TypeVar("T")
@@ -62,7 +62,7 @@ class FB303:
         service: the service to tell of.
     """
 
-    def __init__(self, service: VService) -> None:
+    def __init__(self, service: Service) -> None:
         self.service = service
         self._asking = Asking()
 

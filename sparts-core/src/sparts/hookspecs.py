@@ -19,10 +19,8 @@ if TYPE_CHECKING:
 
     from sparts.calls import Call
     from sparts.options import OptionGroup, OptionSource
+    from sparts.protocols import Service, Task, TaskReference
     from sparts.states import ServiceStatus, TaskState
-    from sparts.taskset import TaskReference
-    from sparts.vservice import VService
-    from sparts.vtask import VTask
 
 SPECIFICATION = "sparts_spec"
 IMPLEMENTATION = "sparts_impl"
@@ -103,7 +101,7 @@ def returns_first(hook: str) -> bool:
 
 @hookspec
 def sparts_options_add(
-    service_class: type[VService],
+    service_class: type[Service],
 ) -> type[OptionGroup] | Sequence[type[OptionGroup]]:
     """Add options to every service: classes derived from `sparts.options.OptionGroup`.
 
@@ -115,7 +113,7 @@ def sparts_options_add(
 
 
 @hookspec
-def sparts_tasks_add(service_class: type[VService]) -> TaskReference | Sequence[TaskReference]:
+def sparts_tasks_add(service_class: type[Service]) -> TaskReference | Sequence[TaskReference]:
     """Contribute tasks to every service: classes or any form of name that ``TASKS`` takes.
 
     Called when a service's tasks are resolved, before its command line is read and again for each
@@ -126,7 +124,7 @@ def sparts_tasks_add(service_class: type[VService]) -> TaskReference | Sequence[
 
 
 @hookspec
-def sparts_counters_add(service: VService) -> Mapping[str, Callable[[], float]]:
+def sparts_counters_add(service: Service) -> Mapping[str, Callable[[], float]]:
     """Add counters to the service's own: functions by name, each of which reads a number.
 
     Called once an instance, in the lifecycle thread, when the tasks are made. The functions are
@@ -137,7 +135,7 @@ def sparts_counters_add(service: VService) -> Mapping[str, Callable[[], float]]:
 
 
 @hookspec
-def sparts_checks_add(service: VService) -> Mapping[str, Callable[[], object]]:
+def sparts_checks_add(service: Service) -> Mapping[str, Callable[[], object]]:
     """Add health checks: functions by name that return False or raise when something is wrong.
 
     Called as `sparts_counters_add` is. The functions are called in any thread that asks whether
@@ -148,7 +146,7 @@ def sparts_checks_add(service: VService) -> Mapping[str, Callable[[], object]]:
 
 
 @hookspec
-def sparts_status_panels(task: VTask) -> Mapping[str, Any] | Sequence[Mapping[str, Any]]:
+def sparts_status_panels(task: Task) -> Mapping[str, Any] | Sequence[Mapping[str, Any]]:
     """Add panels to the status page's view of a task: ``{"title": ..., "data": ...}`` each.
 
     The data is a text, facts (a dict) or a table (a list of dicts), without markup. Called in a
@@ -158,7 +156,7 @@ def sparts_status_panels(task: VTask) -> Mapping[str, Any] | Sequence[Mapping[st
 
 
 @hookspec
-def sparts_service_create(service: VService) -> None:
+def sparts_service_create(service: Service) -> None:
     """Tell of a new instance, its options known, its tasks not yet made.
 
     Called once an instance, so again at a restart, in the lifecycle thread. An exception fails the
@@ -167,7 +165,7 @@ def sparts_service_create(service: VService) -> None:
 
 
 @hookspec
-def sparts_service_check(service: VService) -> None:
+def sparts_service_check(service: Service) -> None:
     """Raise if the plugin could not work as it is configured; called for ``--dryrun`` alone.
 
     Called in the main thread, on an instance that is not started. The exception's message is
@@ -176,12 +174,12 @@ def sparts_service_check(service: VService) -> None:
 
 
 @hookspec
-def sparts_service_change(service: VService, old: ServiceStatus, new: ServiceStatus) -> None:
+def sparts_service_change(service: Service, old: ServiceStatus, new: ServiceStatus) -> None:
     """Tell of a change in the status of the service, in order. An exception is logged."""
 
 
 @hookspec(firstresult=True)
-def sparts_task_init(task: VTask) -> Any:
+def sparts_task_init(task: Task) -> Any:
     """Initialise a task: sparts itself calls ``task.initTask()``.
 
     Implement with ``@hookimpl(wrapper=True)`` to run code around it, or plainly to run before it
@@ -190,13 +188,13 @@ def sparts_task_init(task: VTask) -> Any:
 
 
 @hookspec(firstresult=True)
-def sparts_task_start(task: VTask) -> Any:
+def sparts_task_start(task: Task) -> Any:
     """Start a task: sparts itself calls ``task.start()``. Wrapped and failing as
     `sparts_task_init`."""
 
 
 @hookspec(firstresult=True)
-def sparts_task_stop(task: VTask) -> Any:
+def sparts_task_stop(task: Task) -> Any:
     """Stop a task: sparts itself calls ``task.stop()``, which asks the workers to end.
 
     An exception is logged, the stop goes on, and the service ends with status 1.
@@ -204,7 +202,7 @@ def sparts_task_stop(task: VTask) -> Any:
 
 
 @hookspec
-def sparts_call_wrap(task: VTask, kind: str) -> Callable[[Call, Callable[[], Any]], Any] | None:
+def sparts_call_wrap(task: Task, kind: str) -> Callable[[Call, Callable[[], Any]], Any] | None:
     """Return a wrapper of the task's calls: ``wrapper(call, proceed)``; None: there is none.
 
     Asked once for each task that handles calls, in the lifecycle thread before it is initialised
@@ -219,12 +217,12 @@ def sparts_call_wrap(task: VTask, kind: str) -> Callable[[Call, Callable[[], Any
 
 
 @hookspec
-def sparts_task_change(task: VTask, old: TaskState, new: TaskState) -> None:
+def sparts_task_change(task: Task, old: TaskState, new: TaskState) -> None:
     """Tell of a change in the state of a task, in order. An exception is logged."""
 
 
 @hookspec
-def sparts_task_failure(task: VTask, error: BaseException, delay: float | None) -> None:
+def sparts_task_failure(task: Task, error: BaseException, delay: float | None) -> None:
     """Tell that a worker of a task failed with ``error``.
 
     ``delay`` is the time in seconds after which the worker is restarted; None when the failure
@@ -237,7 +235,7 @@ def sparts_task_failure(task: VTask, error: BaseException, delay: float | None) 
 
 @hookspec
 def sparts_sources_add(
-    service_class: type[VService], options: argparse.Namespace
+    service_class: type[Service], options: argparse.Namespace
 ) -> OptionSource | Sequence[OptionSource]:
     """Add sources of option values, such as a vault: see `sparts.options.OptionSource`.
 
@@ -251,7 +249,7 @@ def sparts_sources_add(
 
 @hookspec(firstresult=True)
 def sparts_service_run(
-    service_class: type[VService], options: argparse.Namespace, name: str | None
+    service_class: type[Service], options: argparse.Namespace, name: str | None
 ) -> int | None:
     """Do something instead of running the service, and return the exit status; None: run it.
 
@@ -262,7 +260,7 @@ def sparts_service_run(
 
 
 @hookspec(firstresult=True)
-def sparts_process_wrap(service: VService) -> Any:
+def sparts_process_wrap(service: Service) -> Any:
     """Run the service: sparts itself runs it until it ends, also over restarts.
 
     Implement with ``@hookimpl(wrapper=True)`` to run code around it, in the thread that runs the
@@ -273,7 +271,7 @@ def sparts_process_wrap(service: VService) -> Any:
 
 
 @hookspec
-def sparts_logging_configure(service: VService) -> Callable[[], object] | None:
+def sparts_logging_configure(service: Service) -> Callable[[], object] | None:
     """Set up logging for an instance; return a function that undoes it, or None.
 
     Called by `VService.initLogging`, in the lifecycle thread, for each instance. The function is
@@ -284,7 +282,7 @@ def sparts_logging_configure(service: VService) -> Callable[[], object] | None:
 
 
 @hookspec
-def sparts_sockets_bind(service: VService) -> None:
+def sparts_sockets_bind(service: Service) -> None:
     """Open what the service's tasks listen on.
 
     Called once an instance, after the tasks are made and before privileges are dropped, in the
@@ -293,7 +291,7 @@ def sparts_sockets_bind(service: VService) -> None:
 
 
 @hookspec
-def sparts_privileges_drop(service: VService) -> None:
+def sparts_privileges_drop(service: Service) -> None:
     """Give up what the process may do and the service need not.
 
     Called once an instance, after `sparts_sockets_bind` and before any task is initialised, in the
@@ -302,12 +300,12 @@ def sparts_privileges_drop(service: VService) -> None:
 
 
 @hookspec
-def sparts_service_ready(service: VService, ready: bool) -> None:
+def sparts_service_ready(service: Service, ready: bool) -> None:
     """Tell that the service became ready, or is not ready any more. An exception is logged."""
 
 
 @hookspec
-def sparts_service_reload(service: VService) -> None:
+def sparts_service_reload(service: Service) -> None:
     """Take in changed files (SIGHUP).
 
     Called in the lifecycle thread. sparts itself reads the options again and calls ``reload`` of
@@ -316,7 +314,7 @@ def sparts_service_reload(service: VService) -> None:
 
 
 @hookspec
-def sparts_options_change(service: VService, names: frozenset[str]) -> None:
+def sparts_options_change(service: Service, names: frozenset[str]) -> None:
     """Tell that options changed at run time, before the tasks learn of it.
 
     Called in the thread that set them, or in the lifecycle thread at a reload. ``names`` are as in

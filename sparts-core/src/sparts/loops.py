@@ -28,7 +28,7 @@ from sparts.vtask import VTask
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from sparts.taskset import TaskReference
+    from sparts.vtask import TaskReference
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -7,17 +7,19 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from sparts import options, plugins, taskset
+from sparts import options, plugins
 from sparts.errors import SpartsError, UsageError, message_of, text_of, traceback_of
 from sparts.established import EstablishedService, add_own_arguments
-from sparts.health import Health
-from sparts.inbox import Inbox, Message
+from sparts.kernel import taskset
+from sparts.kernel.health import Health
+from sparts.kernel.inbox import Inbox, Message
+from sparts.kernel.phases import EXIT_CLEAN, EXIT_FAILURE, EXIT_USAGE
+from sparts.kernel.runner import ServiceThread, end_process, run_in_this_thread
+from sparts.kernel.service_options import ServiceOptions
+from sparts.kernel.taskset import Tasks
 from sparts.masking import masked
-from sparts.phases import EXIT_CLEAN, EXIT_FAILURE, EXIT_USAGE
-from sparts.runner import ServiceThread, end_process, run_in_this_thread
-from sparts.service_options import ServiceOptions
+from sparts.protocols import TaskReference
 from sparts.standard_streams import command_output, complain, open_closed_streams
-from sparts.taskset import TaskReference, Tasks
 from sparts.vtask import VTask
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ class VService(ServiceOptions, Health, EstablishedService):
     """
 
     TASKS: ClassVar[Sequence[TaskReference]] = ()
-    """The tasks: classes or names; see `sparts.taskset.TaskReference`."""
+    """The tasks: classes or names; see `sparts.vtask.TaskReference`."""
     ALL_TASKS: ClassVar[Sequence[TaskReference]] = ()
     """Read as ``TASKS`` is; both may be given."""
     VERSION: str = ""
@@ -145,7 +147,7 @@ class VService(ServiceOptions, Health, EstablishedService):
         """Return the classes of this service's tasks and of what they depend on, in start order.
 
         Raises:
-            UsageError: a task cannot be resolved; see `sparts.taskset.resolve_all`.
+            UsageError: a task cannot be resolved; see `sparts.kernel.taskset.resolve_all`.
         """
         contributed = hooks.collect("sparts_tasks_add", taskset.resolve, service_class=cls)
         return taskset.resolve_all(
@@ -310,11 +312,11 @@ class VService(ServiceOptions, Health, EstablishedService):
         """Return the tasks, once they are made, in start order."""
         return [task for task in self.tasks if not isinstance(task, type)]
 
-    def getTask(self, task: str | type[VTask]) -> Any:  # noqa: N802
+    def getTask(self, task: TaskReference) -> Any:  # noqa: N802
         """Return the task of a name or class, or None."""
         return self.tasks.get(task)
 
-    def requireTask(self, task: str | type[VTask]) -> Any:  # noqa: N802
+    def requireTask(self, task: TaskReference) -> Any:  # noqa: N802
         """Return the task of a name or class.
 
         Raises:

@@ -9,23 +9,23 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sparts import taskset
 from sparts.base_work import keep_base_work
 from sparts.context import ExecuteContext
 from sparts.counters import counter
 from sparts.errors import SkipTask, TryLater, log_error
 from sparts.established import EstablishedTask
+from sparts.kernel import taskset
+from sparts.kernel.supervision import RestartPolicy, Supervisor
+from sparts.kernel.taskset import Tasks
+from sparts.protocols import TaskReference
 from sparts.stacks import format_thread
 from sparts.states import TaskState
-from sparts.supervision import RestartPolicy, Supervisor
-from sparts.taskset import Tasks
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
     from sparts.calls import Wrapper
-    from sparts.taskset import TaskReference
     from sparts.vservice import VService
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "ExecuteContext",
     "RestartPolicy",
     "SkipTask",
+    "TaskReference",
     "Tasks",
     "TryLater",
     "VTask",
@@ -51,7 +52,7 @@ class VTask(EstablishedTask):
     `_runloop`.
 
     An exception that leaves a worker ends the service unless ``RESTART`` says otherwise; see
-    `sparts.supervision`.
+    `sparts.vtask.RestartPolicy`.
     """
 
     OPT_PREFIX: ClassVar[str | None] = None

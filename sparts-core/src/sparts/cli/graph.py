@@ -36,8 +36,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--mermaid", action="store_true", help="print a Mermaid flowchart")
     args = parser.parse_args(argv)
 
-    from sparts import plugins, taskset
+    from sparts import plugins
     from sparts.cli.targets import find_service
+    from sparts.kernel import taskset
 
     tasks = find_service(args.names).resolve_tasks(plugins.load_hooks())
     graph = taskset.resolve_needs(tasks)

@@ -7,9 +7,10 @@ import inspect
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sparts import plugins, taskset
+from sparts import plugins
 from sparts.errors import UsageError
 from sparts.errors import describe as describe_error
+from sparts.kernel import taskset
 from sparts.plugins.extras import missing_extra
 from sparts.vservice import VService
 

@@ -9,10 +9,11 @@ import json
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from sparts import plugins, taskset
+from sparts import plugins
 from sparts.cli import inspection
 from sparts.cli.columns import rows, wrapped
 from sparts.errors import PluginError
+from sparts.kernel import taskset
 from sparts.masking import MASK
 from sparts.options import HelpFormatter
 from sparts.options.arguments import add_groups

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterable
 
-    from sparts.vservice import VService
+    from sparts.protocols import Service
 
 AT_ONCE = 128
 """How many connections are accepted before other callbacks get their turn."""
@@ -32,8 +32,9 @@ class ServerTask(Protocol):
     """What is needed here of a server task."""
 
     name: str
-    service: VService
 
+    @property
+    def service(self) -> Service: ...  # noqa: D102
     @property
     def logger(self) -> logging.Logger: ...  # noqa: D102
 

@@ -14,6 +14,7 @@ from sparts.net.options import Address as Address
 from sparts.net.options import ListeningOptions, collision
 from sparts.net.options import TLSFiles as TLSFiles
 from sparts.net.options import format_address as format_address
+from sparts.protocols import service_of
 
 if TYPE_CHECKING:
     import socket
@@ -40,7 +41,7 @@ class Listening(ListeningOptions):
         Connections that they accept send without delay (``TCP_NODELAY``).
         """
         self._close_duplicates()
-        self._sockets = self.service.listeners.duplicates(self.name)
+        self._sockets = service_of(self).listeners.duplicates(self.name)
         return self._sockets
 
     def stop_listening(self) -> list[socket.socket]:
@@ -51,13 +52,17 @@ class Listening(ListeningOptions):
         none, since those are the next instance's.
         """
         self._close_duplicates()
-        return [] if self.service.restarting else self.service.listeners.close(self.name, take=True)
+        return (
+            []
+            if service_of(self).restarting
+            else service_of(self).listeners.close(self.name, take=True)
+        )
 
     def close_sockets(self) -> None:
         """Close the duplicates and, unless the service restarts, the process's own sockets."""
         self._close_duplicates()
-        if not self.service.restarting:
-            self.service.listeners.close(self.name)
+        if not service_of(self).restarting:
+            service_of(self).listeners.close(self.name)
 
     def _close_duplicates(self) -> None:
         for sock in getattr(self, "_sockets", ()):

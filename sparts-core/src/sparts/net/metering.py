@@ -23,7 +23,7 @@ from sparts.logs import level_name, log_fields
 from sparts.options import option
 
 if TYPE_CHECKING:
-    from sparts.vservice import VService
+    from sparts.protocols import Service
 
 #: What is taken over from a client: what proxies make, and nothing that could break a log line.
 VALID_ID = re.compile(r"[A-Za-z0-9._~+/=:@-]{1,128}")
@@ -132,7 +132,7 @@ class Metered:
     if TYPE_CHECKING:
         logger: logging.Logger
 
-    def __init__(self, service: VService) -> None:
+    def __init__(self, service: Service) -> None:
         """Make the task for a service; called by the service."""
         super().__init__(service)  # type: ignore[call-arg]
         self.access_logger = logging.getLogger(f"{self.logger.name}.access")

@@ -9,6 +9,7 @@ from sparts.counters import CallbackCounter
 from sparts.errors import OptionError
 from sparts.option_types import port as port_number
 from sparts.options import option, source_of
+from sparts.protocols import service_of
 
 if TYPE_CHECKING:
     import argparse
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Sequence
 
-    from sparts.vservice import VService
 
 EVERY = ("0.0.0.0", "::")  # noqa: S104 - a server is there to be reached
 """The hosts that stand for all addresses, IPv4 first."""
@@ -136,7 +136,6 @@ class ListeningOptions:
     if TYPE_CHECKING:
         name: str
         logger: logging.Logger
-        service: VService
 
         @classmethod
         def option_prefix(cls) -> str: ...  # noqa: D102
@@ -174,7 +173,7 @@ class ListeningOptions:
         Raises:
             OptionError: both a port and a Unix socket were given, and not by a default.
         """
-        options = self.service.options
+        options = service_of(self).options
         self.check_options(options)
         port, group, backlog = self.port or 0, self.sock_group, self.BACKLOG
         prefix = self.option_prefix()
@@ -215,7 +214,8 @@ class ListeningOptions:
         One object for the whole life of the task: after a reload (SIGHUP) it gives connections that
         begin the new certificate. Nothing has to be done for that, and open connections go on.
         """
-        return self.service.listeners.ssl_context(self.name)
+        context: ssl.SSLContext | None = service_of(self).listeners.ssl_context(self.name)
+        return context
 
     def configure_tls(self, context: ssl.SSLContext) -> None:
         """Set what else this task needs of TLS: ciphers, versions, certificates by name.

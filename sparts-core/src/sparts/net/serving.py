@@ -12,6 +12,7 @@ from sparts.counters import CallbackCounter
 from sparts.net.accepting import Acceptor
 from sparts.net.limits import ConnectionLimit
 from sparts.net.listeners import Listening
+from sparts.protocols import service_of
 
 if TYPE_CHECKING:
     import socket
@@ -280,9 +281,9 @@ class Serving(ConnectionLimit, Listening):
         if server is None:
             return
         server.stop_accepting()
-        restarting = self.service.restarting
+        restarting = service_of(self).restarting
         cut = await self._end(server)
-        if restarting and not self.service.restarting:
+        if restarting and not service_of(self).restarting:
             cut += await self._end(server)  # a stop has come: no next instance serves who waits
         if cut:
             self.logger.warning("%d connections were cut off: they took too long to finish", cut)

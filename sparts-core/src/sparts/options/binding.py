@@ -10,14 +10,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from sparts.errors import OptionError
 from sparts.masking import hide_secret
 from sparts.option_types import Expected, convert, expectation, split
-
-if TYPE_CHECKING:
-    from sparts.options import Option
 
 STATE = "_sparts_state"
 
@@ -95,13 +92,36 @@ class OptionSource(Protocol):
 MISSING: Any = object()
 """What `OptionSource.get` returns for an option of which the source has no value."""
 
+
+class Declaration(Protocol):
+    """An `Option`, as it is needed here."""
+
+    name: str
+    type: Any
+    default: Any
+    help: str | None
+    action: Any
+    metavar: Any
+    required: bool
+    choices: Any
+    nargs: int | str | None
+    secret: bool
+    reloadable: bool
+    deprecated: str | None
+    advanced: bool
+    command_line_only: bool
+
+    def flag(self, prefix: str = "") -> str: ...  # noqa: D102
+    def dest(self, prefix: str = "") -> str: ...  # noqa: D102
+
+
 Layer = dict[str, tuple[Any, Source]]  # typed values and their sources by name in the namespace
 
 
 class Binding:
     """One option of one class (``owner``: a task's, or the service's) in one service."""
 
-    def __init__(self, option: Option[Any], owner: type, service: type) -> None:
+    def __init__(self, option: Declaration, owner: type, service: type) -> None:
         self.option = option
         self.owner = owner
         self.prefix: str = owner.option_prefix()  # type: ignore[attr-defined]

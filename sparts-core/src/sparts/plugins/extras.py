@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from sparts import plugins
-from sparts.plugins import normalized
+from sparts.plugins import scanning
+from sparts.plugins.scanning import normalized
 
 if TYPE_CHECKING:
-    from sparts.plugins import EntryPoint
+    from sparts.plugins.scanning import EntryPoint
 
 _EXTRA = re.compile(r"""extra\s*==\s*["']([^"']+)["']""")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -43,12 +43,12 @@ def missing_extra(entry: EntryPoint, error: ImportError) -> str | None:
 
 def _lacking(distribution: str) -> dict[str, set[str]]:
     """Return the extras of which something is not installed, each with what is not."""
-    installed = plugins.distribution(distribution)
+    installed = scanning.distribution(distribution)
     requires = (installed.requires if installed else None) or []
     found: dict[str, set[str]] = {}
     for line in requires:
         extra, name = _EXTRA.search(line), _NAME.match(line)
-        if extra and name and plugins.distribution(name[0]) is None:
+        if extra and name and scanning.distribution(name[0]) is None:
             found.setdefault(normalized(extra[1]), set()).add(normalized(name[0]))
     return found
 

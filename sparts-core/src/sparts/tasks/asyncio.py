@@ -6,9 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from sparts.errors import TaskFailedError
+from sparts.kernel.supervision import Backoff
 from sparts.loops import LoopBoundTask
 from sparts.stacks import format_coroutine
-from sparts.supervision import Backoff
 from sparts.tasks.asyncio_loop import AsyncioLoopTask
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ __all__ = ["AsyncioLoopTask", "AsyncioTask"]
 class AsyncioTask(LoopBoundTask):
     """Coroutines as workers: `run` lives on the loop of an `AsyncioLoopTask`.
 
-    Each is supervised as a worker thread is, by ``RESTART``; see `sparts.supervision`. When the
-    loop has failed and runs again, so do they. ``workers`` says how many of them there are.
+    Each is supervised as a worker thread is, by ``RESTART`` (`sparts.vtask.RestartPolicy`). When
+    the loop has failed and runs again, so do they. ``workers`` says how many of them there are.
     """
 
     LOOP = AsyncioLoopTask

@@ -28,7 +28,7 @@ class EventTask(VTask):
     One run at a time: triggers that arrive during a run, or before it, are answered by one more.
     (With more than one of ``workers``, runs may overlap.)
     An exception in `execute` reaches those who wait for that run, and then leaves the worker,
-    unless ``ON_ERROR`` says otherwise; see `sparts.supervision`. An exception that is no
+    unless ``ON_ERROR`` says otherwise; see `sparts.vtask.RestartPolicy`. An exception that is no
     `Exception`, such as `asyncio.CancelledError`, does not leave the worker if somebody waits.
     `SystemExit`, `KeyboardInterrupt` and `MemoryError` always leave it.
     """

@@ -14,14 +14,14 @@ import os
 import unittest
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sparts.taskset import resolve
+from sparts.kernel.taskset import resolve
 from sparts.testing.running import ServiceFactory, service_of
 from sparts.vservice import ServiceThread, VService
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence, Sized
 
-    from sparts.taskset import TaskReference
+    from sparts.vtask import TaskReference
 
 
 class Skip(unittest.SkipTest):

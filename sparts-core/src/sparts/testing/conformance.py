@@ -182,7 +182,7 @@ class _Trial:
                 json.dumps(service.describe())
             except Exception as error:
                 yield f"What the service tells of it is not plain: {_describe(error)}"
-            from sparts.inbox import Message
+            from sparts.kernel.inbox import Message
 
             service.inbox.put(Message("reload"))
             wait_for_event(reloaded, "the reload", service, self._deadline)

@@ -13,7 +13,7 @@ from sparts.vservice import ServiceThread, VService
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sparts.taskset import TaskReference
+    from sparts.vtask import TaskReference
 
 S = TypeVar("S", bound="VService")
 

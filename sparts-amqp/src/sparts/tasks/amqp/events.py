@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sparts.tasks.amqp.event_publisher import EventPublisher
     from sparts.tasks.amqp.topology import QueueLayout
     from sparts.tasks.item_work import Item, Result
-    from sparts.taskset import TaskReference
+    from sparts.vtask import TaskReference
 else:
     Item = Result = Any
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sparts.tasks.amqp.topology import QueueLayout
     from sparts.tasks.backlog import Backlog
     from sparts.tasks.item_work import Item, Result
-    from sparts.taskset import TaskReference
+    from sparts.vtask import TaskReference
 else:
     Item = Result = Any
 

@@ -24,7 +24,7 @@ from sparts.standard_streams import complain, lead_nowhere, write_out
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sparts.builtin.daemon import Daemon
+    from sparts.builtin.daemon.asked import Daemon
     from sparts.vservice import VService
 
 
@@ -54,7 +54,7 @@ class Process:
     def around(self, service: VService) -> Iterator[list[Any]]:
         """Do all that the options ask of the process before the block, and undo it after it.
 
-        The block adds how the service ended (a `sparts.runner.ServiceThread`) to the list.
+        The block adds how the service ended (a `sparts.kernel.runner.ServiceThread`) to the list.
 
         Raises:
             SystemExit: in the process that started a daemon, with the status that follows.

@@ -10,7 +10,7 @@ import re
 import socket
 from typing import TYPE_CHECKING
 
-from sparts.builtin.daemon import Daemon
+from sparts.builtin.daemon.asked import Daemon
 from sparts.builtin.installation import (
     MARK,
     Installation,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from concurrent.futures import Future
 
-    from sparts.taskset import TaskReference
+    from sparts.vtask import TaskReference
 
 P = ParamSpec("P")
 T = TypeVar("T")

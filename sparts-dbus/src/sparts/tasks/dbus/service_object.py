@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sparts.asking import Asking
 from sparts.fb303 import FB303
 from sparts.hookspecs import hookimpl
-from sparts.inbox import Message
+from sparts.kernel.inbox import Message
 from sparts.tasks.dbus.control import Controlled, authorize
 from sparts.tasks.dbus.errors import OURS, DBusError
 from sparts.tasks.dbus.exporting import (

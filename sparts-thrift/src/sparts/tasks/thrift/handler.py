@@ -20,9 +20,9 @@ from sparts.vtask import VTask
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sparts.taskset import TaskReference
     from sparts.thrift.processor import Method, Outcome
     from sparts.thrift.services import ThriftService
+    from sparts.vtask import TaskReference
 
 
 class ThriftHandlerTask(VTask):

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from sparts.tasks.twisted.reactors import OwnedReactor
-    from sparts.taskset import TaskReference
     from sparts.vservice import VService
+    from sparts.vtask import TaskReference
 
 _CANCELLED = (CancelledError, asyncio.CancelledError, concurrent.futures.CancelledError)
 

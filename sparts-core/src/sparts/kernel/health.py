@@ -12,8 +12,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from sparts.errors import TaskFailedError, describe, log_error
-from sparts.inbox import Inbox, Message
-from sparts.introspection import Introspection
+from sparts.kernel.inbox import Inbox, Message
+from sparts.kernel.introspection import Introspection
 from sparts.states import ServiceStatus, TaskState
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from sparts.inbox import Inbox
+    from sparts.kernel.inbox import Inbox
     from sparts.plugins.dispatch import Hooks
     from sparts.vtask import VTask
 

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
     from sparts.counters import Reading
+    from sparts.kernel.taskset import Tasks
     from sparts.plugins.dispatch import Hooks
-    from sparts.taskset import Tasks
     from sparts.vtask import VTask
 
 

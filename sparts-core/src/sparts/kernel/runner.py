@@ -12,10 +12,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, NoReturn
 
 from sparts.exit_timer import EXIT_DEADLINE, ExitTimer
-from sparts.inbox import Bell, Bells, Message
-from sparts.lifecycle import GUARD_GRACE, Lifecycle
-from sparts.phases import EXIT_CLEAN, EXIT_FAILURE
-from sparts.signals import SignalHandlers
+from sparts.kernel.inbox import Bell, Bells, Message
+from sparts.kernel.lifecycle import GUARD_GRACE, Lifecycle
+from sparts.kernel.phases import EXIT_CLEAN, EXIT_FAILURE
+from sparts.kernel.signals import SignalHandlers
 from sparts.stacks import format_thread
 from sparts.standard_streams import complain
 

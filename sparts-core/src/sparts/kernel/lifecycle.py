@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sparts.errors import StartError, StopTimeoutError, log_error, type_name
 from sparts.exit_timer import EXIT_DEADLINE, ExitTimer
-from sparts.inbox import Message
-from sparts.jobs import JobThread
-from sparts.phases import Ending, Phases
-from sparts.signals import RELOAD, STACKS
+from sparts.kernel.inbox import Message
+from sparts.kernel.jobs import JobThread
+from sparts.kernel.phases import Ending, Phases
+from sparts.kernel.signals import RELOAD, STACKS
 from sparts.stacks import format_thread
 from sparts.standard_streams import write_out
 from sparts.states import ServiceStatus, TaskState

@@ -1,0 +1,76 @@
+"""The options of the built-in plugin `daemon`."""
+
+from __future__ import annotations
+
+from sparts.option_types import duration, file_mask
+from sparts.options import OptionGroup, option
+
+
+class Daemon(OptionGroup):
+    """Options of `daemon`."""
+
+    OPT_PREFIX = ""
+    TITLE = "process"
+
+    daemon = option(
+        action="store_true",
+        default=False,
+        reloadable=False,
+        help="run in the background; return when the service is ready, or has failed to start",
+        advanced=True,
+    )
+    pidfile = option(
+        default=lambda cls: cls.DEFAULT_PID,
+        metavar="FILE",
+        reloadable=False,
+        help="pid file of --daemon, --status and --kill; without it NAME.pid in /var/run (root) or "
+        "$XDG_RUNTIME_DIR",
+        advanced=True,
+    )
+    status = option(
+        action="store_true",
+        default=False,
+        reloadable=False,
+        help="tell whether the service runs, by its pid file, and exit with 0 (it does) or 1",
+        advanced=True,
+    )
+    kill = option(
+        action="store_true",
+        default=False,
+        reloadable=False,
+        help="stop the service that runs, by its pid file, wait until it is gone, and exit",
+        advanced=True,
+    )
+    kill_timeout = option(
+        type=duration,
+        default=30.0,
+        metavar="DURATION",
+        reloadable=False,
+        help="how long --kill waits before it gives up with status 1",
+        advanced=True,
+    )
+    user = option(
+        metavar="USER",
+        reloadable=False,
+        help="user to become, from root, once all sockets are bound",
+        advanced=True,
+    )
+    group = option(
+        metavar="GROUP",
+        reloadable=False,
+        help="group to become, in place of the user's own",
+        advanced=True,
+    )
+    umask = option(
+        type=file_mask,
+        metavar="OCTAL",
+        reloadable=False,
+        help="mask of the modes of new files, such as 027",
+        advanced=True,
+    )
+    chdir = option(
+        metavar="FOLDER",
+        reloadable=False,
+        help="folder to change to first; relative paths of other options begin there",
+        advanced=True,
+    )

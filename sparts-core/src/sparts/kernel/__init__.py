@@ -1,0 +1,1 @@
+"""What runs a service: one instance's life, its tasks, its signals, what comes of failures."""
