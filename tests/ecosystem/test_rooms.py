@@ -61,7 +61,7 @@ def code_lines(path: Path) -> int:
 
 
 def test_core_stays_small() -> None:
-    assert sum(map(code_lines, files())) < 15_600
+    assert sum(map(code_lines, files())) < 17_300
 
 
 def test_no_file_and_no_function_outgrows_the_eye() -> None:

@@ -1,0 +1,385 @@
+"""The one way from a transport to a method: run it, meter it, and say what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING, Any
+
+from sparts.calls import CallRefusedError, awaiting, blocking
+from sparts.errors import LoopStoppedError, log_error
+from sparts.net.metering import request_id, valid_or_new_id
+from sparts.rpc.errors import (
+    DeadlineExceededError,
+    InternalError,
+    InvalidArgumentsError,
+    UnavailableError,
+)
+from sparts.rpc.served_calls import RPCCall, current
+
+if TYPE_CHECKING:
+    from sparts.rpc.interface import Method
+    from sparts.rpc.served_calls import Origin
+    from sparts.rpc.task import RPCTask
+
+MOST_COLLECTED = 10_000
+"""Items of a stream that are collected where a transport has no streams."""
+_END: Any = object()
+
+
+class Served:
+    """A method of a task, as one transport serves it.
+
+    A transport on an asyncio loop awaits `call` or iterates over `stream`; one with threads of its
+    own uses `call_here` and `stream_here`. All of them take the values of all parameters in order,
+    as `sparts.rpc.values.Values.read_arguments` returns them, defaults included and checked. They
+    raise nothing but
+
+    * an instance of an error that the method declares; ``method.declared(error)`` is its class,
+      whose name and ``str(error)`` the caller gets;
+    * `InternalError` for every other exception of the method: the log has its id;
+    * `DeadlineExceededError`, `UnavailableError` and `InvalidArgumentsError`;
+    * `sparts.calls.CallRefusedError`: a plugin refuses the call;
+    * `asyncio.CancelledError`, where the transport has cancelled `call`.
+
+    A parameter that is a stream is given as a list, or as what fits the method: an iterator, or an
+    asynchronous iterator if ``method.is_async``. Where the method is a stream, `call` and
+    `call_here` return a list of at most ``MOST_COLLECTED`` items.
+
+    Args:
+        task: the task.
+        method: its method.
+        transport: the name of the transport, which wrappers of calls find in ``attributes``.
+    """
+
+    def __init__(self, task: RPCTask, method: Method, transport: str) -> None:
+        self.task, self.method = task, method
+        self.attributes = {"transport": transport}
+        self._function = _by_position(getattr(task, method.name), method)
+        self._inline = task.INLINE and not method.is_async
+        self._blocking, self._awaiting = blocking(task), awaiting(task)
+        self._count = task.n_calls.labels(method.name).increment
+        self._took = task.call_duration_ms.labels(method.name).add
+        self._running = task.calls
+        self._direct = self._inline and self._blocking is None and not method.streams
+
+    async def call(
+        self,
+        arguments: Sequence[Any],
+        origin: Origin | None = None,
+        deadline: float | None = None,
+    ) -> Any:
+        """Call the method from a coroutine of an asyncio loop, and return its result.
+
+        Cancel it when the caller has gone.
+
+        Args:
+            arguments: the values of all parameters, in order.
+            origin: where the call comes from.
+            deadline: when the caller gives up, by `time.monotonic`.
+        """
+        if self.method.streams:
+            return [each async for each in self._limited(self.stream(arguments, origin, deadline))]
+        call, began = self._begin(origin, deadline), perf_counter()
+        token = current.set(call)
+        try:
+            if self._direct and call.deadline is None:
+                return self._function(*self._fitted(arguments))
+            async with asyncio.timeout(_left(call)):
+                return await self._run(call, self._fitted(arguments))
+        except BaseException as error:
+            raise self._failed(call, error) from error.__cause__
+        finally:
+            current.reset(token)
+            self._end(call, began)
+
+    def call_here(
+        self,
+        arguments: Sequence[Any],
+        origin: Origin | None = None,
+        deadline: float | None = None,
+    ) -> Any:
+        """Call the method from a thread of the transport, and return its result.
+
+        A plain method runs in this thread, ``async def`` on the loop of the service. Not to be
+        called in an event loop. See `call`.
+        """
+        if self.method.streams:
+            return list(self._limited_here(self.stream_here(arguments, origin, deadline)))
+        call, began = self._begin(origin, deadline), perf_counter()
+        token = current.set(call)
+        try:
+            result = self._run_here(call, self._fitted(arguments))
+            if call.deadline is not None and monotonic() > call.deadline:
+                raise TimeoutError
+        except BaseException as error:
+            raise self._failed(call, error) from error.__cause__
+        else:
+            return result
+        finally:
+            current.reset(token)
+            self._end(call, began)
+
+    async def stream(
+        self,
+        arguments: Sequence[Any],
+        origin: Origin | None = None,
+        deadline: float | None = None,
+    ) -> AsyncIterator[Any]:
+        """Call a method that is a stream from a coroutine, and give its items; see `call`.
+
+        Close it (``aclose``) when the caller has gone: the method's generator is closed.
+        """
+        call, began = self._begin(origin, deadline), perf_counter()
+        items: Any = None
+        try:
+            async with asyncio.timeout(_left(call)):
+                items = await self._run(call, self._fitted(arguments))
+            while True:
+                async with asyncio.timeout(_left(call)):
+                    item = await self._step(call, items, "__anext__", "__next__")
+                if item is _END:
+                    break
+                yield item
+        except GeneratorExit:
+            call.cancelled = True
+            raise
+        except BaseException as error:
+            raise self._failed(call, error) from error.__cause__
+        finally:
+            with suppress(Exception):  # it is of interest to nobody
+                await self._step(call, items, "aclose", "close")
+            self._end(call, began)
+
+    def stream_here(
+        self,
+        arguments: Sequence[Any],
+        origin: Origin | None = None,
+        deadline: float | None = None,
+    ) -> Iterator[Any]:
+        """Call a method that is a stream from a thread, and give its items; see `call_here`.
+
+        Close it when the caller has gone.
+        """
+        call, began = self._begin(origin, deadline), perf_counter()
+        context = copy_context()
+        context.run(current.set, call)
+        items: Any = None
+        try:
+            items = context.run(self._run_here, call, self._fitted(arguments))
+            while (item := self._step_here(context, items, "__anext__", "__next__")) is not _END:
+                if call.deadline is not None and monotonic() > call.deadline:
+                    raise TimeoutError
+                yield item
+        except GeneratorExit:
+            call.cancelled = True
+            raise
+        except BaseException as error:
+            raise self._failed(call, error) from error.__cause__
+        finally:
+            with suppress(Exception):
+                self._step_here(context, items, "aclose", "close")
+            self._end(call, began)
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _begin(self, origin: Origin | None, deadline: float | None) -> RPCCall:
+        own = self.method.deadline
+        if own is not None:
+            latest = monotonic() + own
+            deadline = latest if deadline is None else min(deadline, latest)
+        call = RPCCall(self.task, self.method, self.attributes, origin, deadline)
+        self._count()
+        self._running.add(call)
+        return call
+
+    def _end(self, call: RPCCall, began: float) -> None:
+        self._running.discard(call)
+        self._took((perf_counter() - began) * 1000.0)
+
+    def _fitted(self, arguments: Sequence[Any]) -> Sequence[Any]:
+        stream = self.method.stream_parameter
+        if stream is None:
+            return arguments
+        fit = _each if self.method.is_async else iter
+        return [
+            fit(value) if name == stream.name and isinstance(value, list) else value
+            for name, value in zip(self.method.names, arguments, strict=True)
+        ]
+
+    async def _run(self, call: RPCCall, arguments: Sequence[Any]) -> Any:
+        """Run the method where it belongs; of a stream: return its generator."""
+        if not self.method.is_async:
+            work = partial(self._run_plain, call, arguments)
+            return work() if self._inline else await self._in_thread(work)
+        loop_task = self.task.loop_task
+        if loop_task.loop is asyncio.get_running_loop():
+            return await self._run_async(call, arguments)
+        return await asyncio.wrap_future(loop_task.call(self._run_async, call, arguments))
+
+    def _run_here(self, call: RPCCall, arguments: Sequence[Any]) -> Any:
+        if not self.method.is_async:
+            return self._run_plain(call, arguments)
+        future = self.task.loop_task.call(self._run_async, call, arguments)
+        try:
+            return future.result(_left(call))
+        except TimeoutError:
+            future.cancel()
+            raise
+
+    def _run_plain(self, call: RPCCall, arguments: Sequence[Any]) -> Any:
+        function, wrapper = self._function, self._blocking
+        return (
+            function(*arguments) if wrapper is None else wrapper(call, lambda: function(*arguments))
+        )
+
+    async def _run_async(self, call: RPCCall, arguments: Sequence[Any]) -> Any:
+        current.set(call)
+        function, wrapper = self._function, self._awaiting
+        if self.method.streams:
+            function = _wrapped(function)
+        return await (
+            function(*arguments) if wrapper is None else wrapper(call, lambda: function(*arguments))
+        )
+
+    async def _in_thread(self, work: Callable[[], Any]) -> Any:
+        """Run a function in one of the task's threads, and return its result."""
+        loop = asyncio.get_running_loop()
+        future, context = loop.create_future(), copy_context()
+
+        def settle(result: Any, error: BaseException | None) -> None:
+            if not future.done():
+                future.set_result((result, error))
+
+        def run() -> None:
+            result: Any = None
+            raised: BaseException | None = None
+            try:
+                result = context.run(work)
+            except BaseException as error:
+                raised = error
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(settle, result, raised)
+
+        self.task.pool.submit(run)
+        result, error = await future
+        if error is not None:
+            raise error
+        return result
+
+    async def _step(self, call: RPCCall, items: Any, of_async: str, of_plain: str) -> Any:
+        """Get the next item of a generator, or close it, where it belongs; _END at its end."""
+        if items is None:
+            return _END
+        if not self.method.is_async:
+            work = partial(_stepped, call, items, of_plain)
+            return work() if self._inline else await self._in_thread(work)
+        loop_task = self.task.loop_task
+        step = partial(_stepped_async, call, items, of_async)
+        if loop_task.loop is asyncio.get_running_loop():
+            return await step()
+        return await asyncio.wrap_future(loop_task.call(step))
+
+    def _step_here(self, context: Any, items: Any, of_async: str, of_plain: str) -> Any:
+        if items is None:
+            return _END
+        call = context[current]
+        if not self.method.is_async:
+            return context.run(_stepped, call, items, of_plain)
+        future = self.task.loop_task.call(_stepped_async, call, items, of_async)
+        try:
+            return future.result(_left(call))
+        except TimeoutError:
+            future.cancel()
+            raise
+
+    async def _limited(self, items: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        number = 0
+        async for each in items:
+            number += 1
+            self._check_collected(number)
+            yield each
+
+    def _limited_here(self, items: Iterator[Any]) -> Iterator[Any]:
+        for number, each in enumerate(items, 1):
+            self._check_collected(number)
+            yield each
+
+    def _check_collected(self, number: int) -> None:
+        if number > MOST_COLLECTED:
+            raise InvalidArgumentsError(
+                f"{self.method.qualified} gives more than {MOST_COLLECTED} items, and this "
+                f"transport has no streams"
+            )
+
+    def _failed(self, call: RPCCall, error: BaseException) -> BaseException:
+        """Return what the transport gets for what a method has raised."""
+        task, method = self.task, self.method
+        task.n_errors.labels(method.name).increment()
+        if isinstance(error, TimeoutError) and call.deadline is not None:
+            if monotonic() >= call.deadline:
+                call.cancelled = True
+                return DeadlineExceededError(f"{method.qualified} has taken too long")
+        elif isinstance(error, asyncio.CancelledError | CancelledError):
+            call.cancelled = True
+            stops = not task.running and isinstance(error, asyncio.CancelledError)
+            return UnavailableError(f"{task.name} stops") if stops else error
+        elif isinstance(error, LoopStoppedError):
+            return UnavailableError(f"{task.name} stops")
+        elif (
+            isinstance(error, CallRefusedError)
+            or type(error) in method.errors.values()
+            or any(isinstance(error, each) for each in method.errors.values())
+        ):
+            return error
+        elif isinstance(error, SystemExit | KeyboardInterrupt):
+            task.exit_asked(error)
+        name = request_id() or valid_or_new_id("")
+        log_error(task.logger, "%s failed: internal error %s", method.qualified, name, error=error)
+        return InternalError(id=name)
+
+
+def _left(call: RPCCall) -> float | None:
+    return None if call.deadline is None else max(0.0, call.deadline - monotonic())
+
+
+def _by_position(function: Any, method: Method) -> Callable[..., Any]:
+    """Return a function that takes all parameters by position."""
+    names = tuple(each.name for each in method.parameters if each.keyword_only)
+    if not names:
+        return function  # type: ignore[no-any-return]
+    at = len(method.parameters) - len(names)
+    return lambda *args: function(*args[:at], **dict(zip(names, args[at:], strict=True)))
+
+
+async def _each(values: Sequence[Any]) -> AsyncIterator[Any]:
+    for each in values:
+        yield each
+
+
+def _wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
+    async def call(*arguments: Any) -> Any:
+        return function(*arguments)
+
+    return call
+
+
+def _stepped(call: RPCCall, items: Any, name: str) -> Any:
+    current.set(call)
+    try:
+        return getattr(items, name, lambda: None)()
+    except StopIteration:
+        return _END
+
+
+async def _stepped_async(call: RPCCall, items: Any, name: str) -> Any:
+    current.set(call)
+    try:
+        return await getattr(items, name)()
+    except StopAsyncIteration:
+        return _END

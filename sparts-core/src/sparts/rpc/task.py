@@ -1,0 +1,152 @@
+"""RPCTask: methods that callers in other processes call, over any transport."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, ClassVar
+
+from sparts.counters import CallbackCounter, SampleType, counter, labelled, samples
+from sparts.errors import UsageError
+from sparts.rpc.errors import UnavailableError
+from sparts.rpc.interface import Interface, interface_of
+from sparts.tasks.asyncio_loop import AsyncioLoopTask
+from sparts.vtask import VTask
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from sparts.kernel.taskset import TaskReference
+    from sparts.rpc.served_calls import RPCCall
+    from sparts.vservice import VService
+
+running: list[RPCTask] = []
+"""The tasks of this process whose methods can be called, in the order in which they started."""
+
+
+class RPCTask(VTask):
+    """Methods that are written once, and served by every transport task of the service.
+
+    Mark methods by `sparts.rpc.rpc`. Plain methods run in ``WORKERS`` threads (a transport with
+    threads of its own, such as thrift's, uses those), or at once in the transport's loop if
+    ``INLINE``; ``async def`` methods run on the loop of ``LOOP``, which then comes along. An
+    instance is one for all calls: methods that run in threads run several at a time.
+    """
+
+    LOOPLESS = True
+    CALL_KIND = "rpc"
+    WORKERS: ClassVar[int] = 10
+    """How many plain methods run at a time in the task's own threads."""
+    INLINE: ClassVar[bool] = False
+    """True: no plain method ever waits for anything, so that loops may call them themselves."""
+    LOOP: ClassVar[TaskReference] = AsyncioLoopTask
+    """The asyncio loop task on which ``async def`` methods run."""
+
+    n_calls = labelled(counter(help="Calls, by method."), "method")
+    n_errors = labelled(counter(help="Calls that ended with an error, by method."), "method")
+    call_duration_ms = labelled(
+        samples(
+            types=[SampleType.AVG, SampleType.P99],
+            windows=[60, 3600],
+            help="How long the methods took.",
+            unit="ms",
+        ),
+        "method",
+    )
+    in_flight = CallbackCounter(lambda task: len(task.calls), help="Calls that run now.")
+
+    _pool: ThreadPoolExecutor | None = None
+
+    if TYPE_CHECKING:  # what `connect` returns has these; a task has not
+
+        def __enter__(self) -> Self: ...
+        def __exit__(
+            self,
+            kind: type[BaseException] | None,
+            error: BaseException | None,
+            traceback: TracebackType | None,
+        ) -> None: ...
+
+    def __init__(self, service: VService) -> None:
+        super().__init__(service)
+        self.calls: set[RPCCall] = set()
+        """The calls that run now."""
+
+    @classmethod
+    def interface(cls) -> Interface:
+        """Return the description of its methods.
+
+        Raises:
+            UsageError: a method cannot be described; the message says which.
+        """
+        return interface_of(cls)
+
+    @classmethod
+    def dependencies(cls) -> Sequence[TaskReference]:
+        """Return ``DEPS``, and the loop if a method is ``async def``."""
+        if any(method.is_async for method in cls.interface().methods.values()):
+            return (*cls.DEPS, cls.LOOP)
+        return cls.DEPS
+
+    @property
+    def loop_task(self) -> AsyncioLoopTask:
+        """The loop on which ``async def`` methods run."""
+        found: AsyncioLoopTask = self.service.requireTask(self.LOOP)
+        return found
+
+    def initTask(self) -> None:  # noqa: N802
+        """See whether its methods can be described, and have names of their own.
+
+        Raises:
+            UsageError: one has not; the message names it.
+        """
+        super().initTask()
+        self.check_methods()
+
+    def check(self) -> None:
+        """See whether its methods can be described."""
+        super().check()
+        self.check_methods()
+
+    def check_methods(self) -> None:
+        """Raise UsageError if a method cannot be described, or has a name that tasks use."""
+        methods = self.interface().methods
+        if not methods:
+            raise UsageError(f"{self.name} has no method that can be called: mark some with @rpc.")
+        for name in methods:
+            if name.startswith("_") or name in vars(self) or hasattr(RPCTask, name):
+                raise UsageError(f"{self.name}.{name} cannot be called: tasks use the name {name}.")
+
+    def start(self) -> None:
+        """Let transports call the methods."""
+        self._pool = ThreadPoolExecutor(self.WORKERS, thread_name_prefix=self.logger.name)
+        super().start()
+        running.append(self)
+
+    @property
+    def pool(self) -> ThreadPoolExecutor:
+        """The threads in which plain methods run.
+
+        Raises:
+            UnavailableError: the task does not run.
+        """
+        if self._pool is None or not self.running:
+            raise UnavailableError(f"{self.name} does not run.", maybe_run=False)
+        return self._pool
+
+    def stop(self) -> None:
+        """Take no more calls; the transports have let theirs finish before."""
+        super().stop()
+        if self in running:
+            running.remove(self)
+
+    def join(self) -> None:
+        """Wait until the methods that run in threads have returned."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+        super().join()
+
+    def exit_asked(self, error: BaseException) -> None:
+        """End the service in order, as a `SystemExit` or `KeyboardInterrupt` in a method asks."""
+        self.service.worker_left(self, error)

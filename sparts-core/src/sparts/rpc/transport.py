@@ -1,0 +1,103 @@
+"""RPCTransport: a server task that serves the methods of the service's `RPCTask` tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sparts.errors import UsageError
+from sparts.rpc.serving import Served
+from sparts.rpc.task import RPCTask
+from sparts.vtask import VTask
+
+if TYPE_CHECKING:
+    from sparts.rpc.interface import Method
+    from sparts.rpc.types import Type
+
+
+class RPCTransport(VTask):
+    """A mixin for server tasks: put it before the other bases, and serve what `served` has.
+
+    It starts after the `RPCTask` tasks and stops before them, so that its stop lets their calls
+    finish. Whatever it cannot carry ends the start with status 2.
+    """
+
+    TRANSPORT: ClassVar[str] = ""
+    """The name of the transport, in messages and for wrappers of calls: ``HTTP``."""
+    SERVES: ClassVar[Sequence[str]] = ()
+    """The names of the `RPCTask` tasks that it serves; empty: all of the service."""
+
+    served: Mapping[str, Mapping[str, Served]]
+    """What it serves, from `initTask` on: by the name of the task, by the name of the method."""
+
+    @classmethod
+    def follows(cls) -> Sequence[type[VTask]]:
+        """Return what the bases say, and `RPCTask`."""
+        return (*super().follows(), RPCTask)
+
+    def refuse(self, method: Method, where: str, type_: Type) -> str:
+        """Return why this transport cannot carry a type, or an empty string: it can.
+
+        Called at the start, for each type that the parameters and the result of a method are made
+        of. The default carries everything.
+
+        Args:
+            method: the method.
+            where: ``parameter a.x`` or ``result``, for a decision that depends on it.
+            type_: the type, without what it is made of: that has its own call.
+        """
+        return ""
+
+    def refuse_method(self, method: Method) -> str:
+        """Return why this transport cannot serve a method, such as its streams, or an empty string.
+
+        Called at the start. The default serves everything.
+        """
+        return ""
+
+    def initTask(self) -> None:  # noqa: N802
+        """Find the methods, and see whether they can be carried.
+
+        Raises:
+            UsageError: one cannot; the message names method, parameter, type and transport.
+        """
+        super().initTask()
+        self.served = self.find_served()
+
+    def check(self) -> None:
+        """See whether all methods can be carried."""
+        super().check()
+        self.find_served()
+
+    def find_served(self) -> dict[str, dict[str, Served]]:
+        """Return what `served` holds; see `initTask`."""
+        tasks = [task for task in self.service.tasks if isinstance(task, RPCTask)]
+        if self.SERVES:
+            names = {task.name: task for task in tasks}
+            missing = next((name for name in self.SERVES if name not in names), None)
+            if missing is not None:
+                raise UsageError(
+                    f"{self.name} serves {missing!r}, which is no RPCTask of the service."
+                )
+            tasks = [names[name] for name in self.SERVES]
+        if not tasks:
+            raise UsageError(f"{self.name} has nothing to serve: the service has no RPCTask.")
+        found: dict[str, dict[str, Served]] = {}
+        for task in tasks:
+            methods = task.interface().methods
+            for method in methods.values():
+                self._check_method(method)
+            found[task.name] = {name: self.serve(task, each) for name, each in methods.items()}
+        return found
+
+    def serve(self, task: RPCTask, method: Method) -> Any:
+        """Return what serves a method; called in `initTask`. The default: a `Served`."""
+        return Served(task, method, self.TRANSPORT)
+
+    def _check_method(self, method: Method) -> None:
+        if why := self.refuse_method(method):
+            raise UsageError(f"{self.TRANSPORT} cannot serve {method.qualified}: {why}.")
+        for where, type_ in method.parts():
+            if why := self.refuse(method, where, type_):
+                what = f"{method.qualified}, {where}: {type_.name}"
+                raise UsageError(f"{self.TRANSPORT} cannot carry {what}: {why}.")

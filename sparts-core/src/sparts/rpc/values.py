@@ -1,0 +1,271 @@
+"""Values of calls to bytes and back, checked against the annotations; by msgspec.
+
+`Values` is for transports without a form of their own: JSON and MessagePack. Those that have one
+(thrift, D-Bus, gRPC) check by `checked` what their form does not.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from sparts.errors import UsageError
+from sparts.rpc.errors import InvalidArgumentsError
+from sparts.rpc.types import INT64, MISSING, Kind, Type
+from sparts.rpc.unions import at, shape_of, writer_of
+
+try:
+    import msgspec
+except ImportError as error:  # pragma: no cover - without the extra
+    raise UsageError("RPC needs msgspec: pip install 'sparts-core[rpc]'") from error
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from sparts.rpc.interface import Method
+
+Reader = Callable[[Any], Any]
+_LONG_INT = re.compile(rb"\d{19}").search
+_STR = Type(Kind.STR, str)
+_PLAIN = (bool, int, float, str, bytes, type(None))
+
+
+class Values:
+    """Converts the arguments and the results of one method.
+
+    A parameter that is a stream is carried as the list of its items.
+
+    Args:
+        method: the method.
+        form: ``msgspec.json`` (the default) or ``msgspec.msgpack``.
+        items: whether the result of a stream is one item at a time, and not the list of them.
+
+    Raises:
+        TypeError: msgspec cannot carry a type of the method.
+    """
+
+    def __init__(
+        self, method: Method, form: ModuleType | None = None, *, items: bool = False
+    ) -> None:
+        form = form or msgspec.json
+        self._json = form is msgspec.json
+        self.method, self._lists = method, method.streams and not items
+        self._encode = form.Encoder(decimal_format="string").encode
+        fields, self._readers = [], {}
+        for each in method.parameters:
+            shape, read = shape_of(each.type, each.is_stream)
+            if read is not None:
+                self._readers[each.name] = read
+            fields.append((each.name, shape, *_default(each.default)))
+        self.arguments_type = msgspec.defstruct(
+            method.name, fields, forbid_unknown_fields=True, kw_only=True
+        )
+        """A msgspec.Struct with a field for each parameter."""
+        self._decode_arguments = form.Decoder(self.arguments_type).decode
+        self._pick = _picker(method.names)
+        shape, self._read_result = shape_of(method.result, self._lists)
+        self._decode_result = form.Decoder(shape).decode
+        self._write = [_many(writer_of(each.type), each.is_stream) for each in method.parameters]
+        self._write_result = _many(writer_of(method.result), self._lists)
+
+    def read_arguments(self, data: bytes) -> tuple[Any, ...]:
+        """Return the values of all parameters in order, defaults included.
+
+        Raises:
+            InvalidArgumentsError: they do not fit; the message names the path.
+        """
+        try:
+            decoded = self._decode_arguments(data)
+        except (msgspec.DecodeError, RecursionError, ValueError) as error:
+            raise InvalidArgumentsError(explain(error)) from error
+        return self._taken(decoded, self._has_long_int(data))
+
+    def arguments_of(self, values: Mapping[str, Any], strict: bool = True) -> tuple[Any, ...]:
+        """Return the same of builtin values by name, such as what a JSON decoder returns.
+
+        Args:
+            strict: False: strings are converted, as of the query of a URL.
+        """
+        try:
+            decoded = msgspec.convert(values, self.arguments_type, strict=strict)
+        except (msgspec.ValidationError, RecursionError, ValueError) as error:
+            raise InvalidArgumentsError(explain(error)) from error
+        return self._taken(decoded, True)
+
+    def _taken(self, decoded: Any, suspicious: bool) -> tuple[Any, ...]:
+        for name, read in self._readers.items():
+            setattr(decoded, name, _read(read, getattr(decoded, name), name))
+        values: tuple[Any, ...] = self._pick(decoded)
+        if suspicious:
+            self._check_arguments(values, False)
+        return values
+
+    def _check_arguments(self, values: tuple[Any, ...], finite: bool) -> None:
+        for each, value in zip(self.method.parameters, values, strict=True):
+            check(each.type, value, each.name, finite, each.is_stream)
+
+    def write_arguments(self, values: tuple[Any, ...]) -> bytes:
+        """Return the bytes of the values of all parameters in order.
+
+        Raises:
+            InvalidArgumentsError: a value is not of its type, or has no form.
+        """
+        values = tuple(
+            list(value) if each.is_stream and not isinstance(value, list) else value
+            for each, value in zip(self.method.parameters, values, strict=True)
+        )
+        written = {
+            name: value if write is None else write(value)
+            for name, write, value in zip(self.method.names, self._write, values, strict=True)
+        }
+        data = self._encoded(written)
+        if self._has_long_int(data) or (self._json and b"null" in data):
+            self._check_arguments(values, self._json)
+        return data
+
+    def write_result(self, value: Any) -> bytes:
+        """Return the bytes of what the method returned; of a collected stream: of the list.
+
+        Raises:
+            InvalidArgumentsError: it has no form.
+        """
+        written = value if self._write_result is None else self._write_result(value)
+        data = self._encoded(written)
+        if self._has_long_int(data) or (self._json and b"null" in data):
+            check(self.method.result, value, "result", self._json, self._lists)
+        return data
+
+    def read_result(self, data: bytes) -> Any:
+        """Return the result that bytes hold.
+
+        Raises:
+            InvalidArgumentsError: they hold none.
+        """
+        try:
+            value = self._decode_result(data)
+        except (msgspec.DecodeError, RecursionError, ValueError) as error:
+            raise InvalidArgumentsError(f"result: {explain(error)}") from error
+        if self._read_result is not None:
+            value = _read(self._read_result, value, "result")
+        if self._has_long_int(data):
+            check(self.method.result, value, "result", False, self._lists)
+        return value
+
+    def copied(self, value: Any) -> Any:
+        """Return a copy of a result, made by way of its bytes."""
+        return self.read_result(self.write_result(value))
+
+    def _encoded(self, value: Any) -> bytes:
+        try:
+            data: bytes = self._encode(value)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise InvalidArgumentsError(explain(error)) from error
+        return data
+
+    def _has_long_int(self, data: bytes) -> bool:
+        """Return whether there may be an int of more than 64 bits.
+
+        To look for its trace in the bytes costs much less than to look at all values.
+        """
+        if self._json:
+            return _LONG_INT(data) is not None
+        return b"\xcf" in data  # which begins an unsigned int of 64 bits
+
+
+def check(type_: Type, value: Any, path: str, finite: bool, is_list: bool = False) -> None:
+    """Raise if a value has an int that is out of bounds or, where JSON lacks it, NaN or infinity.
+
+    Args:
+        type_: its type.
+        value: the value; its type is right.
+        path: where it is, for the message.
+        finite: whether floats must be finite.
+        is_list: whether it is a list of values of that type.
+
+    Raises:
+        InvalidArgumentsError: the message names the path.
+    """
+    kind = type_.kind
+    if is_list or kind in (Kind.LIST, Kind.SET):
+        item = type_ if is_list else type_.args[0]
+        for number, each in enumerate(value):
+            check(item, each, f"{path}[{number}]", finite)
+    elif isinstance(value, float):
+        if finite and not math.isfinite(value):
+            raise InvalidArgumentsError(f"{path}: JSON has no {value}")
+    elif isinstance(value, int):
+        ints = [each for each in (type_, *type_.args) if each.kind is Kind.INT]
+        low, high = ints[0].bounds if ints else INT64
+        if kind is not Kind.ENUM and not low <= value <= high:
+            raise InvalidArgumentsError(
+                f"{path}: expected an int from {low} to {high}, got {value}"
+            )
+    elif kind is Kind.OPTIONAL and value is not None:
+        check(type_.args[0], value, path, finite)
+    elif kind is Kind.UNION:
+        for each in type_.args:
+            if each.cls is type(value):
+                check(each, value, path, finite)
+    elif kind is Kind.TUPLE:
+        for number, (each, item) in enumerate(zip(value, type_.args, strict=True)):
+            check(item, each, f"{path}[{number}]", finite)
+    elif kind is Kind.DICT:
+        for key, each in value.items():
+            check(type_.args[0], key, path, finite)
+            check(type_.args[1], each, f"{path}.{key}", finite)
+    elif kind is Kind.STRUCT:
+        for field in type_.fields:
+            if not type_.is_typed_dict:
+                check(field.type, getattr(value, field.name), f"{path}.{field.name}", finite)
+            elif field.name in value:
+                check(field.type, value[field.name], f"{path}.{field.name}", finite)
+    elif kind is Kind.ANY and isinstance(value, list | dict):
+        whole = Type(Kind.DICT, dict, (_STR, type_)) if isinstance(value, dict) else type_
+        check(whole, value, path, finite, isinstance(value, list))
+
+
+_EXPLAINED = re.compile(r"(.*?)(?: - at `(?:key in )?\$(.*)`)?", re.DOTALL)
+
+
+def explain(error: BaseException) -> str:
+    """Return what msgspec says of a wrong value as ``a.x: expected float, got str``."""
+    if isinstance(error, RecursionError):
+        return "the values are nested too deep"
+    if isinstance(error, UnicodeError):
+        return f"a string is no Unicode: {error}"
+    match = _EXPLAINED.fullmatch(str(error))
+    assert match is not None  # noqa: S101 - it fits any string
+    text, path = match[1].replace("`", ""), (match[2] or "").lstrip(".")
+    text = text[:1].lower() + text[1:]
+    return f"{path}: {text}" if path else text
+
+
+def _default(default: Any) -> tuple[Any, ...]:
+    if default is MISSING:
+        return ()
+    if isinstance(default, _PLAIN):
+        return (default,)
+    return (msgspec.field(default_factory=partial(copy.deepcopy, default)),)
+
+
+def _picker(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    if not names:
+        return lambda _: ()
+    pick = attrgetter(*names)
+    return pick if len(names) > 1 else lambda arguments: (pick(arguments),)
+
+
+def _read(read: Reader, value: Any, path: str) -> Any:
+    try:
+        return at(f".{path}", read, value)
+    except msgspec.ValidationError as error:
+        raise InvalidArgumentsError(explain(error)) from error
+
+
+def _many(write: Reader | None, is_list: bool) -> Reader | None:
+    return (lambda values: [write(each) for each in values]) if write and is_list else write

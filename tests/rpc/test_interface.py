@@ -1,0 +1,104 @@
+"""The description of methods, which every transport serves."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+
+import pytest
+from sparts.errors import UsageError
+from sparts.rpc import RPCError, RPCTask, interface_of, rpc
+from sparts.rpc.types import Kind
+
+
+@dataclass
+class Point:
+    x: float
+    y: float
+
+
+class TooFar(RPCError):  # noqa: N818
+    """The points are too far from each other."""
+
+
+class Geo(RPCTask):
+    """Distances."""
+
+    @rpc(idempotent=True, deadline=2.0)
+    def distance(self, a: Point, b: Point | None = None) -> float:
+        """Return the distance."""
+        return 0.0
+
+    @rpc(raises=[])
+    async def walk(self, steps: Iterator[int]) -> AsyncIterator[Point]:
+        """Give the points."""
+        yield Point(0.0, 0.0)
+
+
+def test_interface_has_all_that_transports_need() -> None:
+    interface = interface_of(Geo)
+    assert (interface.name, interface.doc) == ("Geo", "Distances.")
+    assert list(interface.methods) == ["distance", "walk"]
+    assert list(interface.types) == ["Point"]
+    distance, walk = interface.methods.values()
+    assert distance.qualified == "Geo.distance"
+    assert distance.doc == "Return the distance."
+    assert distance.errors == {"TooFar": TooFar}
+    assert (distance.idempotent, distance.deadline, distance.is_async) == (True, 2.0, False)
+    a, b = distance.parameters
+    assert (a.name, a.type.kind, a.required) == ("a", Kind.STRUCT, True)
+    assert (b.type.kind, b.type.args, b.default) == (Kind.OPTIONAL, (a.type,), None)
+    assert [field.name for field in a.type.fields] == ["x", "y"]
+    assert distance.result.kind is Kind.FLOAT
+    assert (walk.streams, walk.is_async, walk.errors) == (True, True, {})
+    assert walk.result is a.type
+    assert walk.stream_parameter is walk.parameters[0]
+
+
+class Untyped(RPCTask):
+    @rpc
+    def run(self, a) -> None: ...  # type: ignore[no-untyped-def]
+
+
+class Resultless(RPCTask):
+    @rpc
+    def run(self, a: int): ...  # type: ignore[no-untyped-def]
+
+
+class Uncarried(RPCTask):
+    @rpc
+    def run(self, a: list[complex]) -> None: ...
+
+
+class Many(RPCTask):
+    @rpc
+    def run(self, *a: int) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("cls", "message"),
+    [
+        (Untyped, "Untyped.run has no annotation for its parameter a"),
+        (Resultless, "Resultless.run has no result type"),
+        (Uncarried, "Uncarried.run cannot be called from outside: parameter a: complex"),
+        (Many, "Many.run takes any number of arguments"),
+    ],
+)
+def test_what_no_caller_could_use_is_refused(cls: type[RPCTask], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        interface_of(cls)
+
+
+def test_description_needs_neither_tasks_nor_msgspec() -> None:
+    code = """
+import sys
+from sparts.rpc import RPCError, interface_of, rpc
+class Geo:
+    @rpc
+    def distance(self, a: int) -> float: ...
+assert interface_of(Geo).methods["distance"].names == ("a",)
+assert not {"sparts.vtask", "sparts.loops", "msgspec"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
