@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from sparts.kernel.taskset import TaskReference
+    from sparts.protocols import TaskReference
     from sparts.rpc.served_calls import RPCCall
     from sparts.vservice import VService
 
