@@ -1,4 +1,7 @@
-"""The page docs/performance.md, made of what the benchmarks have written."""
+"""docs/performance.md and docs/performance-table.md, made of what the benchmarks have written.
+
+The first has ten rows that a reader cares about, the second every row.
+"""
 
 from __future__ import annotations
 
@@ -11,27 +14,89 @@ from bench import runs
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 
-HEAD = """\
+Topics = Sequence[dict[str, Any]]
+
+#: What a reader cares about: the words for it, and the topic, label and peer of its row.
+CHOSEN = (
+    ("Start: from the command to ready", "lifecycle", "spawn to ready", "cotyledon"),
+    ("Stop: from SIGTERM to the exit", "lifecycle", "SIGTERM to exit", "cotyledon"),
+    ("Rest: wake-ups in 10 s", "lifecycle", "wake-ups in 10 s at rest, sparts", None),
+    ("HTTP on Tornado: requests/s", "http", "requests/s, 16 connections, asyncio", "tornado"),
+    ("HTTP on ASGI: requests/s", "asgi", "requests/s, 16 connections, asyncio", "uvicorn"),
+    ("gRPC: calls/s", "grpc", "calls/s, 16 in flight, asyncio", "grpclib"),
+    (
+        "Thrift: calls/s",
+        "thrift",
+        "sparts threads: a small text, 8 connections: calls a second",
+        "Apache TThreadPoolServer",
+    ),
+    ("D-Bus: calls/s", "dbus", "calls a second, 16 in flight", "dbus-fast"),
+    (
+        "Queue: 10,000 items, and their results",
+        "queue",
+        "submit, then result: 10,000 items, 1 worker",
+        "ThreadPoolExecutor(1)",
+    ),
+    ("Counters: one increment", "counters", "counter.increment", "prometheus-client"),
+)
+
+CHOSEN_HEAD = """\
 # Performance
 
-`make bench` measures and writes this page. Ours and its peers run in turns in one run, on one
-machine; a ratio is ours over theirs, taken round by round: the median, and the least and the most
-over all rounds. A target says how the ratio (or, where there is no peer, the number) should be.
-What has a target is the worst of the runs on the days that are named.
-Numbers without a target are there for comparison.
+Ten numbers that most readers ask for. `make bench` measures them and writes this page; [all
+measurements](performance-table.md) are on a page of their own, with the machine and the versions.
 
-Absolute numbers tell of the machine, ratios of the software. Measure on yours before you decide
-anything by them: `make bench ONLY=lifecycle` runs one topic.
+Each peer runs in turns with sparts, on one machine and in one run. A ratio is sparts over the
+peer: the median of all rounds, with the least and the most. For times less is better, for calls
+and requests per second more.
+"""
+
+CHOSEN_TAIL = """\
+
+Ratios describe the software, absolute numbers the machine. Measure on your machine before you
+decide by them: `make bench ONLY=lifecycle` runs one topic.
+"""
+
+HEAD = """\
+# All measurements
+
+`make bench` measures and writes this page. [The ten most important rows](performance.md) come
+first, with an explanation of ratios. A target is the limit that a ratio must keep. Where there is
+no peer, it is the limit of the number itself. A result with a target is the worst of the runs on
+the days that are named. Numbers without a target are there for comparison.
 """
 
 
 def write(results: Sequence[Path], page: Path | None = None) -> None:
-    """Write the page, docs/performance.md if no other is given, from the files of all topics."""
+    """Write both pages from the files of all topics.
+
+    Args:
+        results: the files that the benchmarks have written.
+        page: where the ten rows go, docs/performance.md if not given; the table lies beside it.
+    """
     topics = [runs.worst(json.loads(path.read_text(encoding="utf-8"))) for path in results]
-    (page or PAGE).write_text("\n".join(_page(topics)) + "\n", encoding="utf-8")
+    page = page or PAGE
+    page.write_text("\n".join(_chosen(topics)), encoding="utf-8")
+    table = page.with_name(f"{page.stem}-table.md")
+    table.write_text("\n".join(_page(topics)) + "\n", encoding="utf-8")
 
 
-def _page(topics: Sequence[dict[str, Any]]) -> Iterator[str]:
+def _chosen(topics: Topics) -> Iterator[str]:
+    rows = {
+        (topic["topic"], result["label"], result["peer"]): result
+        for topic in topics
+        for result in topic["results"]
+    }
+    yield CHOSEN_HEAD
+    yield "| what | compared with | measured (least to most) | target | | details |"
+    yield "|---|---|---|---|---|---|"
+    for words, topic_name, label, peer in CHOSEN:
+        if (result := rows.get((topic_name, label, peer))) is not None:
+            yield _row(words, result["peer"] or "", *_numbers(result))
+    yield CHOSEN_TAIL
+
+
+def _page(topics: Topics) -> Iterator[str]:
     targets = [result for topic in topics for result in topic["results"] if result["target"]]
     met = sum(result["verdict"] == "PASS" for result in targets)
     yield HEAD
@@ -41,7 +106,7 @@ def _page(topics: Sequence[dict[str, Any]]) -> Iterator[str]:
         yield from _section(topic)
 
 
-def _missed(topics: Sequence[dict[str, Any]]) -> Iterator[str]:
+def _missed(topics: Topics) -> Iterator[str]:
     """What is slower than its target, and why."""
     yield "## Slower than its target\n"
     reasons: dict[str, list[str]] = {}
@@ -71,10 +136,17 @@ def _section(topic: dict[str, Any]) -> Iterator[str]:
     yield "| what | measured (least to most) | target | | details |"
     yield "|---|---|---|---|---|"
     for result in topic["results"]:
-        verdict = {"PASS": "met", "SLOWER": "**missed**"}.get(result["verdict"], "")
-        cells = (_label(result), _measured(result), result["target"], verdict, result["note"])
-        yield f"| {' | '.join(map(_cell, cells))} |"
+        yield _row(_label(result), *_numbers(result))
     yield ""
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(map(_cell, cells))} |"
+
+
+def _numbers(result: dict[str, Any]) -> tuple[str, str, str, str]:
+    verdict = {"PASS": "met", "SLOWER": "**missed**"}.get(result["verdict"], "")
+    return _measured(result), result["target"], verdict, result["note"]
 
 
 def _days(days: int) -> str:

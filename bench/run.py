@@ -1,6 +1,7 @@
 """Run the benchmarks, each in its own process, and sum up: `python -m bench.run [TOPIC ...]`.
 
-Once each has been measured, docs/performance.md is made of all their results.
+Once each has been measured, docs/performance.md and docs/performance-table.md are made of all
+their results.
 
 The exit status tells whether every benchmark could be run (1 if one of them broke, 2 if there is
 none of that name), not whether it met its targets.
@@ -65,7 +66,7 @@ def main(wanted: Sequence[str]) -> int:
         print(f"docs/performance.md stays as it is: not measured yet: {', '.join(unmeasured)}.")
     else:
         page.write([RESULTS / f"{topic}.json" for topic in topics])
-        print("docs/performance.md is written anew.")
+        print("docs/performance.md and docs/performance-table.md are written again.")
     if broken:
         print(f"Broken, so not measured: {', '.join(broken)}.")
     return 1 if broken else 0

@@ -119,9 +119,8 @@ def test_the_page_shows_every_result_and_why_a_target_is_missed(results: Path) -
         report.ratio("slow", [2.0, 4.0], [1.0, 1.0], peer="other", at_most=1.0, why="It waits.")
         report.value("quick | <1>", [1.0], unit="ms", at_most=2.0)
         report.value("only told", [5.0], unit="MB")
-    path = results.parent / "performance.md"
-    page.write([results / "one.json"], path)
-    lines = path.read_text(encoding="utf-8").splitlines()
+    page.write([results / "one.json"], results.parent / "performance.md")
+    lines = (results.parent / "performance-table.md").read_text(encoding="utf-8").splitlines()
     assert "1 of 2 targets are met." in lines
     assert "It waits." in lines
     assert "- **one: slow / other**: 3 x (2 to 4), not at most 1 x" in lines
@@ -130,6 +129,30 @@ def test_the_page_shows_every_result_and_why_a_target_is_missed(results: Path) -
         line.startswith(r"| quick \| &lt;1> | 1 ms | at most 2 ms | met |") for line in lines
     )
     assert any(line.startswith("| only told | 5 MB |  |  |") for line in lines)
+
+
+def test_the_first_page_has_the_chosen_rows_alone(results: Path) -> None:
+    with Report("counters") as report:
+        peer = "prometheus-client"
+        report.ratio("counter.increment", [1.0], [2.0], peer=peer, at_most=0.6)
+        report.ratio("counter.read", [1.0], [2.0], peer=peer, at_most=0.6)
+    path = results.parent / "performance.md"
+    page.write([results / "counters.json"], path)
+    rows = [line for line in path.read_text(encoding="utf-8").splitlines() if "0.5 x" in line]
+    (row,) = rows
+    assert row.startswith(f"| Counters: one increment | {peer} | 0.5 x | at most 0.6 x | met |")
+
+
+def test_the_docs_have_all_ten_chosen_rows() -> None:
+    rows = [
+        line
+        for line in page.PAGE.read_text(encoding="utf-8").splitlines()
+        if line.startswith("| ") and not line.startswith("| what")
+    ]
+    assert len(rows) == len(page.CHOSEN) == 10
+    assert all(
+        row[2:].startswith(words) for row, (words, *_) in zip(rows, page.CHOSEN, strict=True)
+    )
 
 
 @pytest.mark.parametrize(("measured", "written"), [(["one", "two"], True), (["one"], False)])
@@ -167,10 +190,10 @@ def test_a_ratio_that_differs_between_days_is_named(
 def test_the_page_states_the_worst_of_all_days(
     results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = results.parent / "performance.md"
+    path = results.parent / "performance-table.md"
     for number, ours in enumerate((1.15, 2.0, 1.8), 1):
         run_on(f"2026-01-0{number}", monkeypatch, ours)
-        page.write([results / "days.json"], path)
+        page.write([results / "days.json"], results.parent / "performance.md")
         assert (f"{number} of 3 days" in path.read_text()) is (number < 3)
     text = path.read_text()
     assert "the worst of 3 days" in text

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import ast
-import io
-import tokenize
 from pathlib import Path
 
 import pytest
 
 from tests.ecosystem.circles import circles, imports_of
-from tests.ecosystem.rooms import ROOT, files, room_of, storeys
+from tests.ecosystem.rooms import ROOT, code_lines, files, room_of, storeys
 
 KERNEL = ["vservice", "vtask", "kernel", "plugins", "hookspecs"]
 
@@ -37,27 +35,6 @@ def test_imports_of_every_kind_point_down_only() -> None:
         if of(other) > of(module)
     ]
     assert upwards == []
-
-
-def code_lines(path: Path) -> int:
-    """Give how many lines of a file hold code: no blank lines, comments or docstrings."""
-    source = path.read_text()
-    empty = (
-        tokenize.COMMENT,
-        tokenize.NL,
-        tokenize.NEWLINE,
-        tokenize.INDENT,
-        tokenize.DEDENT,
-        tokenize.ENDMARKER,
-    )
-    lines: set[int] = set()
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type not in empty:
-            lines.update(range(token.start[0], token.end[0] + 1))
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            lines -= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
-    return len(lines)
 
 
 def test_core_stays_small() -> None:
