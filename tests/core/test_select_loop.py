@@ -54,7 +54,7 @@ def test_coroutine_awaits_processes_and_items_and_other_coroutines() -> None:
     with running(SelectTask, Double) as service:
         loop, queue = service.requireTask(SelectTask), service.requireTask(Double)
         assert [loop.call(work, loop, queue).result(WAIT) for _ in range(20)] == [6] * 20
-        assert not loop.coroutines
+        assert not loop._coroutines
 
 
 def test_awaiting_what_the_loop_does_not_know_is_an_error_of_the_call() -> None:

@@ -3,13 +3,39 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 from collections import deque
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sparts.tasks.children import TextMode
+
+class TextMode(NamedTuple):
+    """Whether the output of a process is text, and how bytes become that."""
+
+    encoding: str | None = "utf-8"
+    """None: it is bytes."""
+    errors: str = "strict"
+    """As of ``bytes.decode``."""
+
+    def check(self) -> None:
+        """Raise `LookupError` if there is no such encoding of text, or no such way with errors."""
+        codecs.lookup_error(self.errors)
+        if self.encoding is not None:
+            with contextlib.suppress(UnicodeError):  # it needs more than one byte
+                b"x".decode(self.encoding)
+
+    def decode(self, data: bytes) -> Any:
+        """Return output as it was asked for: bytes, or text with the newlines of Python."""
+        if self.encoding is None:
+            return data
+        text = data.decode(self.encoding, self.errors)
+        return text.replace("\r\n", "\n").replace("\r", "\n")
+
+    def encode(self, data: bytes | str | None) -> bytes | None:
+        """Return the bytes of what a process shall read."""
+        return data.encode(self.encoding or "utf-8") if isinstance(data, str) else data
 
 
 class Sink(Protocol):

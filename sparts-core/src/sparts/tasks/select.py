@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import heapq
 import os
 import select
-import selectors
 import threading
 from collections import deque
-from itertools import count
 from subprocess import CompletedProcess as ProcessResult
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from sparts.counters import CallbackCounter, counter
@@ -19,27 +15,19 @@ from sparts.errors import LoopStoppedError, ProcessFailed, TaskStoppedError
 from sparts.loops import LoopTask
 from sparts.tasks.children import around_command
 from sparts.tasks.processes import ProcessStreamHandler, communicate
+from sparts.tasks.readiness import Readiness
 from sparts.tasks.steps import Steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
-    from typing import Protocol, TypeAlias
 
+    from sparts.tasks.children import Child
+    from sparts.tasks.readiness import Callback, FileDescriptor
     from sparts.tasks.submission import Submission
     from sparts.vservice import VService
 
-    class HasFileno(Protocol):
-        """What has a file descriptor: a socket, a file, a pipe."""
-
-        def fileno(self) -> int: ...
-
-    FileDescriptor: TypeAlias = int | HasFileno
-    Callback: TypeAlias = Callable[[Any], object]
-
 __all__ = ["ProcessFailed", "ProcessResult", "ProcessStreamHandler", "SelectTask"]
-
-_NAMES = {selectors.EVENT_READ: "reading", selectors.EVENT_WRITE: "writing"}
 
 
 class SelectTask(LoopTask):
@@ -68,22 +56,20 @@ class SelectTask(LoopTask):
     def __init__(self, service: VService) -> None:
         """Make the task for a service; called by the service."""
         super().__init__(service)
-        self._registering = threading.RLock()  # guards the selector and what it knows
+        self._registering = threading.RLock()  # guards what follows
+        self._readiness: Readiness
         self._excepts: dict[int, tuple[Any, Callback]] = {}
         self._except_poll: select.epoll | None = None
-        self._children: set[ProcessStreamHandler] = set()
+        self._children: set[Child] = set()
         self._ending = False
-        self.coroutines: set[Steps] = set()
-        """The coroutines that wait; only for the loop's thread."""
+        self._coroutines: set[Steps] = set()  # only for the loop's thread
         self._posted: deque[Callable[[], object]] = deque()
-        self._timers: list[tuple[float, int, Callable[[], object]]] = []
-        self._numbers = count()
         self._wakeup = -1
 
     def initTask(self) -> None:  # noqa: N802
         """Open the selector, so that tasks which depend on this one can register at once."""
         super().initTask()
-        self._selector = selectors.DefaultSelector()
+        self._readiness = Readiness(self.name)
         self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.register_read(self._wakeup, self._woken)
 
@@ -95,11 +81,13 @@ class SelectTask(LoopTask):
         It takes the place of an earlier callback for the same. `ValueError` or `OSError`: ``fd`` is
         closed, or nothing to wait for, such as a file of a disk. Unregister it before you close it.
         """
-        self._register(fd, selectors.EVENT_READ, callback)
+        with self._registering:
+            self._opened().register_read(fd, callback)
 
     def register_write(self, fd: FileDescriptor, callback: Callback) -> None:
         """Have ``callback(fd)`` called while there is room to write; as `register_read`."""
-        self._register(fd, selectors.EVENT_WRITE, callback)
+        with self._registering:
+            self._opened().register_write(fd, callback)
 
     def register_except(self, fd: FileDescriptor, callback: Callback) -> None:
         """Have ``callback(fd)`` called in exceptional conditions: urgent data, a changed attribute.
@@ -120,11 +108,11 @@ class SelectTask(LoopTask):
 
         KeyError: it is not registered.
         """
-        self._unregister(fd, selectors.EVENT_READ)
+        self._readiness.unregister_read(fd)
 
     def unregister_write(self, fd: FileDescriptor) -> None:
         """Call no callback for writing any more; as `unregister_read`."""
-        self._unregister(fd, selectors.EVENT_WRITE)
+        self._readiness.unregister_write(fd)
 
     def unregister_except(self, fd: FileDescriptor) -> None:
         """Call no callback for exceptional conditions any more; as `unregister_read`."""
@@ -185,7 +173,7 @@ class SelectTask(LoopTask):
         super().join()
         with self._registering:
             if self._wakeup >= 0:
-                self._selector.close()
+                self._readiness.close()
                 os.close(self._wakeup)
                 self._wakeup = -1
             if self._except_poll is not None:
@@ -209,29 +197,12 @@ class SelectTask(LoopTask):
         try:
             self._run_posted()
             while not self._ending or self._children:
-                self._turn()
+                self._readiness.turn()
         finally:
             self.loop_closing()
-            while self.coroutines:
-                self.coroutines.pop().close()
+            while self._coroutines:
+                self._coroutines.pop().close()
             self.loop_ended()
-
-    def _turn(self) -> None:
-        """Wait once, for a descriptor or a time, and call what is to be called."""
-        timeout = max(0.0, self._timers[0][0] - monotonic()) if self._timers else None
-        for key, mask in self._selector.select(timeout):
-            for event in _NAMES:
-                if mask & event and (callback := self._current(key, event)) is not None:
-                    callback(key.fileobj)
-        while self._timers and self._timers[0][0] <= monotonic():
-            heapq.heappop(self._timers)[2]()
-
-    def _current(self, key: selectors.SelectorKey, event: int) -> Callback | None:
-        """Return the callback of something ready, unless it was unregistered or replaced since."""
-        with self._registering:
-            now = self._selector.get_map().get(key.fd)
-            callback: Callback | None = key.data.get(event)
-            return callback if now is not None and now.data.get(event) is callback else None
 
     def _exceptional(self, _: object) -> None:
         assert self._except_poll is not None  # noqa: S101 - it called
@@ -247,16 +218,13 @@ class SelectTask(LoopTask):
 
     def _settle(self, future: Future[Any], result: Any) -> None:
         if hasattr(result, "__await__"):
-            steps = Steps(self, future, result)
-            self.coroutines.add(steps)
-            steps.run()
+            Steps(self._coroutines, self.post_if_open, self._coroutine_ended, future, result).run()
         else:
             super()._settle(future, result)
 
-    def coroutine_ended(
+    def _coroutine_ended(
         self, future: Future[Any], result: Any, error: BaseException | None
     ) -> None:
-        """End the call of a coroutine; called by its steps."""
         if error is None:
             super()._settle(future, result)
         else:
@@ -282,47 +250,28 @@ class SelectTask(LoopTask):
                 self.n_callback_errors.increment()
                 self.logger.exception("Error in the loop")
 
-    def _register(self, fd: FileDescriptor, event: int, callback: Callback) -> None:
-        with self._registering:
-            if self._wakeup < 0:
-                raise LoopStoppedError(
-                    f"{self.name} has no loop now: it has not begun, or stopped."
-                )
-            try:
-                key = self._selector.get_key(fd)
-            except KeyError:
-                self._selector.register(fd, event, {event: callback})
-            else:
-                self._selector.modify(fd, key.events | event, {**key.data, event: callback})
-
-    def _unregister(self, fd: FileDescriptor, event: int) -> None:
-        with self._registering:
-            key = (self._selector.get_map() or {}).get(fd)
-            if key is None or event not in key.data:
-                raise KeyError(f"{fd!r} is not registered with {self.name} for {_NAMES[event]}.")
-            if key.events == event:
-                self._selector.unregister(fd)
-            else:
-                rest = {kind: callback for kind, callback in key.data.items() if kind != event}
-                self._selector.modify(fd, key.events & ~event, rest)
+    def _opened(self) -> Readiness:
+        if self._wakeup < 0:
+            raise LoopStoppedError(f"{self.name} has no loop now: it has not begun, or stopped.")
+        return self._readiness
 
     # -- for the processes -------------------------------------------------------------------------
 
-    def adopt(self, child: ProcessStreamHandler) -> None:
+    def adopt(self, child: Child) -> None:
         """Watch over a process until `release`; `TaskStoppedError` when the task ends."""
         with self._registering:
             if self._ending:
                 raise self._too_late()
             self._children.add(child)
 
-    def release(self, child: ProcessStreamHandler) -> None:
+    def release(self, child: Child) -> None:
         """Watch over a process no longer."""
         with self._registering:
             self._children.discard(child)
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> None:
         """Call a function in so many seconds; only in the loop's thread."""
-        heapq.heappush(self._timers, (monotonic() + seconds, next(self._numbers), callback))
+        self._readiness.call_later(seconds, callback)
 
     def _end_children(self) -> None:
         with self._registering:

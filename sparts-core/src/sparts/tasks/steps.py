@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from concurrent.futures import Future
 
-    from sparts.tasks.select import SelectTask
-
 
 class Steps:
     """Runs what can be awaited, step by step, in the loop's thread: from one wait to the next.
@@ -19,23 +17,33 @@ class Steps:
     What it waits for is a future that it yields, as ``await`` of a `Submission` does.
 
     Args:
-        task: the loop.
-        future: the future of the call, which gets the outcome.
+        waiting: the steps that wait, for the loop's thread alone; these are among them.
+        post: calls a function in the loop's thread, if the loop still runs.
+        ended: called at the end, with the future, the result and the exception.
+        future: the future of the call.
         awaitable: what to run.
     """
 
-    def __init__(self, task: SelectTask, future: Future[Any], awaitable: Awaitable[Any]) -> None:
-        self.task = task
+    def __init__(
+        self,
+        waiting: set[Steps],
+        post: Callable[[Callable[[], object]], object],
+        ended: Callable[[Future[Any], Any, BaseException | None], object],
+        future: Future[Any],
+        awaitable: Awaitable[Any],
+    ) -> None:
+        self._waiting, self._post, self._told = waiting, post, ended
         self.future = future
+        waiting.add(self)
         self._steps: Any = awaitable.__await__()
         self._in_context = copy_context().run
-        future.add_done_callback(lambda _: task.post_if_open(self._cancel_if_wanted))
+        future.add_done_callback(lambda _: post(self._cancel_if_wanted))
 
     def run(self, _: object = None) -> None:
         """Run to the next wait, or to the end."""
         try:
             waited = self._in_context(next, self._steps)
-            resume: Callable[[object], None] = lambda _: self.task.post_if_open(self.run)  # noqa: E731
+            resume: Callable[[object], object] = lambda _: self._post(self.run)  # noqa: E731
             waited.add_done_callback(resume)
         except StopIteration as end:
             self._ended(end.value)
@@ -49,10 +57,10 @@ class Steps:
             self._steps.close()
 
     def _cancel_if_wanted(self) -> None:
-        if self.future.cancelled() and self in self.task.coroutines:
+        if self.future.cancelled() and self in self._waiting:
             self.close()
             self._ended()
 
     def _ended(self, result: Any = None, error: BaseException | None = None) -> None:
-        self.task.coroutines.discard(self)
-        self.task.coroutine_ended(self.future, result, error)
+        self._waiting.discard(self)
+        self._told(self.future, result, error)

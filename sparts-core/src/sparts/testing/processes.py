@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import logging
 import os
 import re
-import selectors
 import signal
 import socket
 import subprocess
@@ -21,6 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from sparts.plugins.scanning import search_path
+from sparts.tasks.children import Child
+from sparts.tasks.outputs import Lines
+from sparts.tasks.readiness import Readiness
 from sparts.testing import leftovers
 from sparts.testing.waiting import WAIT
 
@@ -68,10 +71,16 @@ class ServiceProcess:
         except BaseException:
             self._notify.close()
             raise
-        self._pid = os.pidfd_open(self.process.pid)
-        self._selector = selectors.DefaultSelector()
-        ours_now = {self._notify.fileno(), self._pid, self._output_descriptor}
-        self._descriptors = {*ours_now, self._selector.fileno()}
+        self._loop = Readiness("sparts.testing")
+        lines = Lines(self._take_line, sys.maxsize, text=False)
+        self._child = Child(
+            self._loop, self.process, [lines, lines], self._take_end,
+            linger=0.0, logger=logging.getLogger(__name__),
+        )  # fmt: skip
+        self._loop.register_read(self._notify, self._take_notifications)
+        self._child.watch()
+        ours_now = (self._notify, self._loop, self._child, self.process.stdout)
+        self._descriptors = {each.fileno() for each in ours_now if each is not None}
         leftovers.exempt_descriptors.update(self._descriptors)
         self._reader = threading.Thread(target=self._read, name="sparts.testing", daemon=True)
         leftovers.exempt_threads.add(self._reader)
@@ -143,7 +152,7 @@ class ServiceProcess:
         """Send a signal; AssertionError if the process has ended."""
         if self.ended:
             raise AssertionError(f"It ended with {self._status} before it got {number.name}.")
-        signal.pidfd_send_signal(self._pid, number)
+        self.process.send_signal(number)
 
     def stop(self, number: signal.Signals = signal.SIGTERM, timeout: float = WAIT) -> int:
         """Send a signal, wait for the end of the process, and return its exit status."""
@@ -152,16 +161,11 @@ class ServiceProcess:
 
     def close(self) -> None:
         """Kill the process if it still runs, and let go of everything."""
-        if not self.ended:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pid, signal.SIGKILL)
+        self.process.kill()
         self._reader.join()
         leftovers.exempt_descriptors.difference_update(self._descriptors)
-        self._selector.close()
+        self._loop.close()
         self._notify.close()
-        os.close(self._pid)
-        if self.process.stdout is not None:
-            self.process.stdout.close()
 
     def __enter__(self) -> Self:
         return self
@@ -171,44 +175,27 @@ class ServiceProcess:
 
     # -- the thread that reads ---------------------------------------------------------------------
 
-    @property
-    def _output_descriptor(self) -> int:
-        return self.process.stdout.fileno() if self.process.stdout is not None else -1
-
     def _read(self) -> None:
         """Take in output and notifications until the process has ended."""
-        self._selector.register(self._notify, selectors.EVENT_READ)
-        self._selector.register(self._pid, selectors.EVENT_READ)
-        self._selector.register(self._output_descriptor, selectors.EVENT_READ)
-        os.set_blocking(self._output_descriptor, False)
-        rest, ended = b"", False
-        while not ended:
-            ended = any(key.fd == self._pid for key, _ in self._selector.select())
-            rest = self._take(rest)
-        status = self.process.wait()
+        while self._status is None:
+            self._loop.turn()
+
+    def _take_line(self, line: bytes) -> None:
         with self._changed:
-            if rest:
-                self._lines.append(rest.decode(errors="replace"))
-            self._status = status
+            self._lines.append(line.decode(errors="replace"))
             self._changed.notify_all()
 
-    def _take(self, rest: bytes) -> bytes:
-        """Take in what there is; ``rest`` is a line that was not whole, and so is the result."""
-        said: list[str] = []
-        with contextlib.suppress(BlockingIOError):
+    def _take_notifications(self, _: object) -> None:
+        with self._changed, contextlib.suppress(BlockingIOError):
             while True:
-                said += self._notify.recv(65536).decode(errors="replace").splitlines()
-        with contextlib.suppress(BlockingIOError):
-            while chunk := os.read(self._output_descriptor, 65536):
-                rest += chunk
-            with contextlib.suppress(KeyError):  # its end: nothing more comes
-                self._selector.unregister(self._output_descriptor)
-        *lines, rest = rest.split(b"\n")
+                self._notified += self._notify.recv(65536).decode(errors="replace").splitlines()
+                self._changed.notify_all()
+
+    def _take_end(self, status: int) -> None:
+        self._take_notifications(None)
         with self._changed:
-            self._notified += said
-            self._lines += [line.decode(errors="replace") for line in lines]
+            self._status = status
             self._changed.notify_all()
-        return rest
 
     def _wait(self, come: Callable[[], bool], what: str, timeout: float) -> None:
         with self._changed:

@@ -13,11 +13,9 @@ import signal
 import subprocess
 from typing import TYPE_CHECKING, Any
 
-from sparts.tasks.children import send_signal
-from sparts.tasks.twisted.reactors import PidReader
+from sparts.tasks.children import Child
 from twisted.internet import error
-from twisted.internet.interfaces import IProcessTransport, IReadDescriptor
-from twisted.internet.process import ProcessWriter
+from twisted.internet.interfaces import IProcessTransport, IReadDescriptor, IWriteDescriptor
 from twisted.python.failure import Failure
 from twisted.python.log import Logger as Prefixed
 from zope.interface import implementer
@@ -28,65 +26,66 @@ if TYPE_CHECKING:
     from sparts.tasks.outputs import Sink
 
 _logger = logging.getLogger(__name__)
-_writer: Any = ProcessWriter
-_CHUNK = 65536
-_MOST_AT_EXIT = 256  # chunks that are read at once when a process has ended
 
 
-@implementer(IReadDescriptor)
-class _Output(Prefixed):
-    """One of the pipes that a process writes to."""
+class ReactorLoop:
+    """A reactor as the loop of children."""
 
-    def __init__(self, fd: int, sink: Sink, closed: Callable[[], object]) -> None:
-        os.set_blocking(fd, False)
-        self._fd = fd
-        self._sink = sink
-        self._closed = closed
-        self._reactor: Any = None
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._descriptors: dict[tuple[str, Any], _Descriptor] = {}
+
+    def register_read(self, fd: Any, callback: Callable[[Any], object]) -> None:
+        """See `sparts.tasks.children.ChildLoop`, as for all of these."""
+        self._register("Reader", fd, callback)
+
+    def unregister_read(self, fd: Any) -> None:
+        """Call it no more."""
+        self._unregister("Reader", fd)
+
+    def register_write(self, fd: Any, callback: Callable[[Any], object]) -> None:
+        """Call it while there is room to write."""
+        self._register("Writer", fd, callback)
+
+    def unregister_write(self, fd: Any) -> None:
+        """Call it no more."""
+        self._unregister("Writer", fd)
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> None:
+        """Call it in so many seconds."""
+        self._reactor.callLater(seconds, callback)
+
+    def _register(self, kind: str, fd: Any, callback: Callable[[Any], object]) -> None:
+        if (kind, fd) not in self._descriptors:
+            descriptor = self._descriptors[kind, fd] = _Descriptor(kind, fd, callback)
+            getattr(self._reactor, f"add{kind}")(descriptor)
+
+    def _unregister(self, kind: str, fd: Any) -> None:
+        descriptor = self._descriptors.pop((kind, fd))
+        getattr(self._reactor, f"remove{kind}")(descriptor)
+        descriptor.number = -1
+
+
+@implementer(IReadDescriptor, IWriteDescriptor)
+class _Descriptor(Prefixed):
+    """What a reactor waits for."""
+
+    def __init__(self, kind: str, fd: Any, callback: Callable[[Any], object]) -> None:
+        self._kind, self._fd, self._callback = kind, fd, callback
+        self.number: int = fd if isinstance(fd, int) else fd.fileno()
 
     def fileno(self) -> int:
-        return self._fd
-
-    def watch(self, reactor: Any) -> None:
-        self._reactor = reactor
-        reactor.addReader(self)
+        return self.number
 
     def doRead(self) -> None:  # noqa: N802 - Twisted's name
-        self.read()
+        self._callback(self._fd)
 
-    def read(self) -> bool:
-        """Read a piece; return whether there may be more just now."""
-        if self._fd < 0:
-            return False
-        try:
-            data = os.read(self._fd, _CHUNK)
-        except BlockingIOError:
-            return False
-        except OSError:  # the other end of a terminal is gone
-            data = b""
-        if data:
-            self._sink.feed(data)
-            return True
-        self.close()
-        return False
-
-    def close(self) -> None:
-        """Read no more; the sink learns of the end. May be called twice."""
-        if self._fd >= 0:
-            if self._reactor is not None:
-                self._reactor.removeReader(self)
-            os.close(self._fd)
-            self._fd = -1
-            try:
-                self._sink.end()
-            finally:
-                self._closed()
+    doWrite = doRead  # noqa: N815 - Twisted's name
 
     def connectionLost(self, reason: Failure) -> None:  # noqa: N802 - Twisted's name
-        if reason.check(error.ConnectionDone):  # a hang-up, without anything to read
-            self.close()
-        else:
-            self._reactor = None  # which ends; another may take its place
+        # A hang-up without anything to read, or nobody to write to. Else the reactor ends.
+        if reason.check(error.ConnectionDone) or self._kind == "Writer":
+            self._callback(self._fd)
 
 
 @implementer(IProcessTransport)
@@ -94,12 +93,13 @@ class CommandTransport:
     """A child process, as callbacks get it; use it in the reactor's thread.
 
     Args:
+        reactor: where it is watched, from `watch` on.
         arguments: what to run.
         sinks: what takes its output and its errors.
         settings: further arguments of `subprocess.Popen`.
         opens_stdin: whether its standard input is a pipe to write to.
         linger: seconds that its output is read after its end, if others keep it open.
-        ended: called once, with nothing, after all output; ``returncode`` is set then.
+        ended: called once, with the exit status, after all output.
 
     Raises:
         OSError: it could not be started.
@@ -107,49 +107,31 @@ class CommandTransport:
 
     def __init__(
         self,
+        reactor: Any,
         arguments: list[str | bytes],
         sinks: list[Sink],
         settings: dict[str, Any],
         opens_stdin: bool,
         linger: float,
-        ended: Callable[[], object],
+        ended: Callable[[int], object],
     ) -> None:
-        self._linger = linger
-        self._ended = ended
-        self._ending = self._exited = self._finished = False
-        self._reactor: Any = None
-        self._pid_reader: PidReader | None = None
-        self._stdin: Any = None
-        mine: list[int] = []  # the ends of pipes that are kept, and those that the child gets
-        theirs: list[int] = []
-        try:
-            for _ in sinks:
-                read, write = os.pipe()
-                mine.append(read)
-                theirs.append(write)
-            if opens_stdin:
-                read, write = os.pipe()
-                mine.append(write)
-                theirs.append(read)
-            self._popen = subprocess.Popen(  # noqa: S603 - what to run is the caller's to say
-                arguments,
-                stdin=theirs[2] if opens_stdin else subprocess.DEVNULL,
-                stdout=theirs[0],
-                stderr=theirs[1],
-                process_group=0,
-                **settings,
-            )
-        except BaseException:
-            for fd in mine:
-                os.close(fd)
-            raise
-        finally:
-            for fd in theirs:
-                os.close(fd)
-        self._stdin_fd = mine[2] if opens_stdin else -1
-        self._outputs = [
-            _Output(fd, sink, self._output_closed) for fd, sink in zip(mine[:2], sinks, strict=True)
-        ]
+        self._popen: subprocess.Popen[bytes] = subprocess.Popen(  # noqa: S603 - what to run is the caller's to say
+            arguments,
+            stdin=subprocess.PIPE if opens_stdin else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            process_group=0,
+            **settings,
+        )
+        self.child = Child(
+            ReactorLoop(reactor), self._popen, sinks, ended,
+            linger=linger, logger=_logger, writes=opens_stdin,
+        )  # fmt: skip
+
+    def watch_in(self, reactor: Any) -> None:
+        """Go on in another reactor, when the first one has failed."""
+        self.child.loop = ReactorLoop(reactor)
+        self.child.watch()
 
     # -- to use ------------------------------------------------------------------------------------
 
@@ -167,9 +149,7 @@ class CommandTransport:
         """Write to its standard input, as soon as it reads. `ValueError`: that is no pipe, or has
         been closed.
         """
-        if self._stdin is None:
-            raise ValueError("Its standard input is closed: run it with stdin=PIPE, or input=...")
-        self._stdin.write(data)
+        self.child.write(data)
 
     def writeSequence(self, seq: list[bytes]) -> None:  # noqa: N802 - Twisted's name
         """Write several pieces; as `write`."""
@@ -183,16 +163,15 @@ class CommandTransport:
 
     def closeStdin(self) -> None:  # noqa: N802 - Twisted's name
         """Close its standard input, after all that was written."""
-        if self._stdin is not None:
-            self._stdin.loseConnection()
+        self.child.close_input()
 
     def closeStdout(self) -> None:  # noqa: N802 - Twisted's name
         """Read its output no more."""
-        self._outputs[0].close()
+        self.child.close_output(self._popen.stdout)
 
     def closeStderr(self) -> None:  # noqa: N802 - Twisted's name
         """Read its errors no more."""
-        self._outputs[1].close()
+        self.child.close_output(self._popen.stderr)
 
     def closeChildFD(self, descriptor: int) -> None:  # noqa: N802 - Twisted's name
         """Close its standard input (0), output (1) or errors (2)."""
@@ -211,83 +190,7 @@ class CommandTransport:
         if self.returncode is not None:
             raise error.ProcessExitedAlready
         name = signalID if isinstance(signalID, int) else f"SIG{signalID.removeprefix('SIG')}"
-        self._signal(signal.Signals(name) if isinstance(name, int) else signal.Signals[name])
-
-    def end(self, grace: float) -> None:
-        """Send SIGTERM to its process group now, and SIGKILL in ``grace`` seconds."""
-        if self._ending or self._finished:
-            return
-        self._ending = True
-        self._signal(signal.SIGTERM if grace > 0 else signal.SIGKILL)
-        if grace > 0 and self.returncode is None:
-            self._reactor.callLater(grace, self._signal, signal.SIGKILL)
-
-    # -- for the task ------------------------------------------------------------------------------
-
-    def watch(self, reactor: Any) -> None:
-        """Watch it in a reactor, which is new or follows one that has failed."""
-        self._reactor = reactor
-        for output in self._outputs:
-            if output.fileno() >= 0:
-                output.watch(reactor)
-        if self._stdin_fd >= 0:
-            self._stdin = _writer(reactor, self, 0, self._stdin_fd)
-        if not self._exited:
-            self._pid_reader = PidReader(reactor, self.pid, self._has_exited)
-        elif not self._finished:
-            reactor.callLater(self._linger, self._finish)
-
-    def kill_at_once(self) -> None:
-        """Kill it and tell of its end, without a reactor; from any thread once that has ended."""
-        self._signal(signal.SIGKILL)
-        self._popen.wait()
-        self._finish()
-
-    # -- in the reactor's thread -------------------------------------------------------------------
-
-    def _has_exited(self) -> None:
-        if self._ending:
-            self._signal(signal.SIGKILL)  # what is left of its group; its number is still taken
-        self._popen.wait()
-        self._exited = True
-        for output in self._outputs:
-            for _ in range(_MOST_AT_EXIT):
-                if not output.read():
-                    break
-        if any(output.fileno() >= 0 for output in self._outputs):
-            self._reactor.callLater(0.1 if self._ending else self._linger, self._finish)
-        else:
-            self._finish()
-
-    def _output_closed(self) -> None:
-        if self._exited and all(output.fileno() < 0 for output in self._outputs):
-            self._finish()
-
-    def childConnectionLost(self, _name: int, _reason: Failure | None) -> None:  # noqa: N802
-        """Let go of its standard input; called by what writes to it."""
-        self._stdin = None
-        if self._stdin_fd >= 0:
-            os.close(self._stdin_fd)
-            self._stdin_fd = -1
-
-    def _finish(self) -> None:
-        if self._finished:
-            return
-        self._finished = True
-        if self._pid_reader is not None:
-            self._pid_reader.close()
-        for output in self._outputs:
-            output.close()
-        if self._stdin is not None:
-            self._stdin.stopReading()
-            self._stdin.stopWriting()
-            self.childConnectionLost(0, None)
-        elif self._stdin_fd >= 0:
-            os.close(self._stdin_fd)
-        self._ended()
-
-    def _signal(self, number: signal.Signals) -> None:
-        send_signal(self._popen, number, group=True, logger=_logger)
+        self.child.signal(signal.Signals(name) if isinstance(name, int) else signal.Signals[name])
 
 
 def reason_of(returncode: int) -> Failure:

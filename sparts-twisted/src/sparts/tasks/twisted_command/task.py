@@ -16,14 +16,13 @@ from sparts.errors import LoopStoppedError, TaskStoppedError
 from sparts.option_types import duration
 from sparts.options import option
 from sparts.tasks.children import (
-    TextMode,
     around_command,
     check_input,
     describe,
     in_this_context,
     outcome_of,
 )
-from sparts.tasks.outputs import Decoded, Kept, Lines, Raw
+from sparts.tasks.outputs import Decoded, Kept, Lines, Raw, TextMode
 from sparts.tasks.twisted import TwistedTask
 from sparts.tasks.twisted_command.process import CommandTransport, identity, reason_of
 from twisted.internet.error import ProcessExitedAlready
@@ -266,8 +265,8 @@ class CommandTask(TwistedTask):
         self.started.increment()
         try:
             transport = CommandTransport(
-                run.command.arguments, run.sinks, run.settings, run.opens_stdin, self.LINGER,
-                lambda: self._ended(run),
+                self.reactor, run.command.arguments, run.sinks, run.settings, run.opens_stdin,
+                self.LINGER, partial(self._ended, run),
             )  # fmt: skip
         except Exception as error:  # a fault of what shall run, or of who it shall run as
             self._tell(run, Failure(error), error)
@@ -277,21 +276,20 @@ class CommandTask(TwistedTask):
         self._runs[transport] = run, grace
         run.command.add_done_callback(partial(self._cancelled, transport, grace))
         try:
-            transport.watch(self.reactor)
+            transport.child.watch()
         except OSError:  # there are no descriptors left
             self.logger.exception("%r cannot be watched, and is killed", run.command)
-            transport.kill_at_once()
+            transport.child.kill_at_once()
             return
         if run.input is not None:
             transport.write(run.input)
             transport.closeStdin()
 
-    def _ended(self, run: _Run) -> None:
+    def _ended(self, run: _Run, status: int) -> None:
         """Tell of the end of a process; called once for each."""
         transport = run.command.transport
         assert transport is not None  # noqa: S101 - it has run
         del self._runs[transport]
-        status = transport.returncode or 0
         outcome: Any
         try:
             outcome = self._outcome(run, status)
@@ -337,7 +335,7 @@ class CommandTask(TwistedTask):
     def start_in_loop(self) -> Any:
         """Watch what has run since before a restart of the reactor."""
         for transport in list(self._runs):
-            transport.watch(self.reactor)
+            transport.watch_in(self.reactor)
         return super().start_in_loop()
 
     def stop_in_loop(self) -> Any:
@@ -351,7 +349,7 @@ class CommandTask(TwistedTask):
             self.loop_task.post_if_open(partial(self._end_process, transport, grace))
 
     def _end_process(self, transport: CommandTransport, grace: float) -> None:
-        transport.end(min(grace, self.seconds_to_stop() / 2))
+        transport.child.end(min(grace, self.seconds_to_stop() / 2))
 
     def isDoneWithReactor(self) -> bool:  # noqa: N802
         """Return whether the end of every command was told."""
@@ -366,7 +364,7 @@ class CommandTask(TwistedTask):
         """Kill the commands, for whose end others may wait: no reactor will tell of it."""
         super().workers_left()
         for transport in list(self._runs):
-            transport.kill_at_once()
+            transport.child.kill_at_once()
 
 
 def _arguments_of(
