@@ -78,6 +78,21 @@ class Clock:
 SYSTEM = Clock()
 
 
+def retry_delay(attempt: int, first: float, longest: float, jitter: float = 0.5) -> float:
+    """Return the seconds to wait before another attempt: ``first``, and twice as many each time.
+
+    Args:
+        attempt: how many attempts were repeated before; 0 after the first failure.
+        first, longest: seconds.
+        jitter: the share of the wait that is random, so that what failed together does not return
+            together.
+    """
+    import random  # here, because few need it and it takes its time
+
+    wait = min(longest, first * 2.0 ** min(attempt, 100))
+    return wait * (1 - jitter * random.random())  # noqa: S311 - no secret
+
+
 def timeout_of(seconds: float) -> float | None:
     """Return ``seconds``, or None if they are infinite, as `threading` and `asyncio` expect it."""
     return None if seconds == math.inf else seconds

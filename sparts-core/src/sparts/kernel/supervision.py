@@ -19,6 +19,7 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
+from sparts.clock import retry_delay
 from sparts.errors import FATAL, UsageError, describe, log_error
 from sparts.states import TaskState
 
@@ -75,15 +76,11 @@ class Backoff:
 
     def next(self, now: float) -> float:
         """Note a failure at a monotonic time, and return the seconds to wait before a restart."""
-        import random  # needed only after a failure
-
         policy = self._policy
         if now - self._restarted > policy.window:
             self.failures = 0
-        doublings = min(self.failures, 100)  # more would be too large for a float
+        wait = retry_delay(self.failures, policy.first_wait, policy.max_wait, policy.jitter)
         self.failures += 1
-        wait = min(policy.max_wait, policy.first_wait * 2.0**doublings)
-        wait *= 1 - policy.jitter * random.random()  # noqa: S311 - no secret
         self._restarted = now + wait
         return wait
 

@@ -7,6 +7,7 @@ import errno
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sparts.clock import retry_delay
 from sparts.net.options import format_address
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Backoff:
             self._task.logger.warning("%s", message)
         elif self._warning is None:
             self._warning = self._task.service.registerWarning(f"{self._task.name}: {message}")
-        return min(LONGEST_PAUSE, PAUSE * (1 << min(self._failures - 1, 10)))
+        return retry_delay(self._failures - 1, PAUSE, LONGEST_PAUSE, jitter=0.0)
 
     def succeeded(self) -> None:
         """Note that it works; costs next to nothing if it worked before."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.calls import CallRefusedError, around_work
-from sparts.clock import SYSTEM, Clock
+from sparts.clock import SYSTEM, Clock, retry_delay
 from sparts.counters import SampleType, counter, samples
 from sparts.errors import FATAL, TryLater, describe, text_of
 from sparts.generic import Generic
@@ -97,10 +97,8 @@ class ItemWork(VTask, Generic[Item, Result]):
 
     def retry_after(self, context: ExecuteContext) -> float:
         """Return the seconds until the next attempt when `TryLater` does not say; in a worker."""
-        import random  # here, because few need it and it takes its time
-
-        wait = min(self.RETRY_MAX_WAIT, self.RETRY_WAIT * 2.0 ** min(context.attempt - 1, 99))
-        return wait * (1 - self.RETRY_JITTER * random.random())  # noqa: S311 - no secret
+        first, longest = self.RETRY_WAIT, self.RETRY_MAX_WAIT
+        return retry_delay(context.attempt - 1, first, longest, self.RETRY_JITTER)
 
     def work_success(self, context: ExecuteContext, result: Any) -> None:
         """Learn that an item is done; called in a worker thread before the future ends.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import select
 import threading
 from collections import deque
@@ -13,6 +12,7 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sparts.clock import retry_delay
 from sparts.errors import UsageError, describe
 from sparts.tasks.amqp.errors import BrokenError
 from sparts.tasks.amqp.wire import Channel, Wire
@@ -240,8 +240,7 @@ class Link:
 
     def _pause(self, attempt: int) -> None:
         """Wait before the next attempt to connect, longer each time, at random."""
-        longest = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(attempt, 20))
-        until = monotonic() + longest * (0.5 + random.random() / 2)  # noqa: S311 - no secret
+        until = monotonic() + retry_delay(attempt, _FIRST_WAIT, _LONGEST_WAIT)
         while self._stop_by is None and (left := until - monotonic()) > 0:
             self._sleeping = True
             if not self._news:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dbus_fast import DBusError
 from sparts.base_work import base_work
+from sparts.clock import retry_delay
 from sparts.errors import message_of
 from sparts.option_types import duration, size
 from sparts.options import option
@@ -262,7 +262,7 @@ class DBusClientTask(DBusTask):
 
     async def _keep(self) -> None:
         """Connect again whenever the bus is lost, until cancelled."""
-        wait = self.FIRST_RETRY
+        attempt = 0
         try:
             while True:
                 if (bus := self._bus) is not None:
@@ -270,9 +270,10 @@ class DBusClientTask(DBusTask):
                     self._drop()
                     message = f"{self.name} has lost {self.bus_label()}{_because(why)}"
                     self.troubled(message, ready=bool(self.optional))
-                    wait = self.FIRST_RETRY
-                await asyncio.sleep(wait * (1 - 0.1 * random.random()))  # noqa: S311 - no secret
-                wait = min(2 * wait, self.MAX_RETRY)
+                    attempt = 0
+                delay = retry_delay(attempt, self.FIRST_RETRY, self.MAX_RETRY, jitter=0.1)
+                await asyncio.sleep(delay)
+                attempt += 1
                 try:
                     await self._connect()
                 except BusError as error:

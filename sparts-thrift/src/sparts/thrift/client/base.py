@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import difflib
 import itertools
-import random
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sparts.clock import retry_delay
 from sparts.errors import UsageError
 from sparts.thrift.client.codec import make_codec, signature
 from sparts.thrift.client.endpoint import Deadline, Endpoint, check_endpoint, tls_context
@@ -246,8 +246,7 @@ class ClientBase:
             raise error
         if failures > self._retries:
             raise error
-        delay: float = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** (failures - 1))
-        return delay * random.uniform(0.5, 1.0)  # noqa: S311 - so that clients do not come together
+        return retry_delay(failures - 1, FIRST_DELAY, LONGEST_DELAY)
 
 
 def _has(module: Any, name: str) -> bool:

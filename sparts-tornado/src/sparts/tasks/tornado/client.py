@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import ssl
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.calls import client_wrapper
-from sparts.clock import timeout_of
+from sparts.clock import retry_delay, timeout_of
 from sparts.counters import SampleType, counter, gauge, labelled, samples
 from sparts.logs import log_fields
 from sparts.option_types import duration
@@ -185,8 +184,8 @@ class TornadoHTTPClientTask(TornadoTask):
     async def _attempts(self, sending: Sending, retries: int, raise_error: bool) -> HTTPResponse:
         response = await self._attempt(sending.request)
         for attempt in range(retries):
-            wait = self.RETRY_WAIT * 2**attempt * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-            seconds = sending.again_after(response, min(wait, self.MAX_WAIT), self.MAX_WAIT)
+            wait = retry_delay(attempt, self.RETRY_WAIT, self.MAX_WAIT)
+            seconds = sending.again_after(response, wait, self.MAX_WAIT)
             if seconds is None:
                 break
             self.retried.increment()
