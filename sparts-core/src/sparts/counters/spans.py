@@ -38,11 +38,10 @@ class Span:
         """Count ``values``, of which there is at least one."""
         self.count += len(values)
         self.total += sum(values)
-        low = min(values)
-        self.low = min(self.low, low)
+        self.low = min(self.low, min(values))
         self.high = max(self.high, max(values))
         if self.bins is not None:
-            self.bins.update(bins_of(values, positive=low > 0))
+            self.bins.update(bins_of(values))
 
     def merge(self, other: Span) -> None:
         """Take over what ``other`` holds."""
