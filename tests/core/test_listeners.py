@@ -6,7 +6,6 @@ import contextlib
 import errno
 import grp
 import os
-import select
 import socket
 import stat
 from collections.abc import Iterator
@@ -254,25 +253,6 @@ def test_connections_that_wait_at_the_stop_can_be_served(kind: str, tmp_path: Pa
         pytest.raises((ConnectionRefusedError, FileNotFoundError)),
     ):
         client.connect(address)
-
-
-def test_whoever_comes_between_the_last_accept_and_the_close_is_refused_and_not_reset(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    accept_waiting = sockets._accept_waiting
-    with socket.socket() as client:
-
-        def come_after(listener: socket.socket) -> list[socket.socket]:
-            found = accept_waiting(listener)
-            client.setblocking(False)
-            client.connect_ex(listener.getsockname())
-            return found
-
-        monkeypatch.setattr(sockets, "_accept_waiting", come_after)
-        with running(LateService):
-            pass
-        select.select([], [client], [], 30.0)  # until his system has tried again
-        assert client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNREFUSED
 
 
 def test_connections_that_wait_at_a_restart_are_the_next_instances() -> None:

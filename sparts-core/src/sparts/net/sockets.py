@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import socket
-import struct
-from array import array
 from typing import TYPE_CHECKING, Any
 
 from sparts.errors import StartError
@@ -236,7 +233,6 @@ def _explain(address: Address, error: OSError) -> str:
 
 def _accept_waiting(sock: socket.socket) -> list[socket.socket]:
     found: list[socket.socket] = []
-    _let_nobody_in(sock)
     while True:
         try:
             connection, _ = sock.accept()
@@ -246,20 +242,6 @@ def _accept_waiting(sock: socket.socket) -> list[socket.socket]:
             return found
         connection.setblocking(False)
         found.append(connection)
-
-
-def _let_nobody_in(sock: socket.socket) -> None:
-    """Have the kernel drop what comes for a listening TCP socket from now on.
-
-    So nobody connects between the last accept and the close, to be reset. Whoever tries is refused
-    when his system tries again. Source: socket(7), ``SO_ATTACH_FILTER``; the filter returns 0
-    bytes of every packet.
-    """
-    if sock.family != socket.AF_UNIX:
-        program = array("Q", [0x06])  # BPF_RET | BPF_K, 0
-        with contextlib.suppress(OSError):
-            where = struct.pack("HP", 1, program.buffer_info()[0])
-            sock.setsockopt(socket.SOL_SOCKET, 26, where)
 
 
 def _close_all(sockets: list[socket.socket]) -> None:
