@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from sparts.counters import counter
 from sparts.tasks.tornado.status import StatusHTTPTask, feed
-from sparts.tasks.tornado.status.page import read_figures
 from sparts.testing.waiting import WAIT
 from sparts.vtask import VTask
 
@@ -76,7 +75,7 @@ def test_log_lines_come_once_and_secrets_stay_out(caplog: pytest.LogCaptureFixtu
 
 def test_page_that_opens_gets_the_last_hour(service: Any) -> None:
     task = service.requireTask("StatusHTTPTask")
-    task.history.add(time.time(), read_figures(task))
+    task.history.add(time.time(), task.figures())
     stream = Stream(client_of(service))
     found = stream.next()
     keys = {each["key"] for each in found["tasks"]} - {""}

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from sparts.tasks.tornado.status import StatusHTTPTask
-from sparts.tasks.tornado.status.page import read_figures
 from sparts.testing.waiting import WAIT
 
 from tests.browsers import launched, malicious_site
@@ -177,7 +176,7 @@ def test_page_shows_the_last_hour_at_once(browser: Browser) -> None:
     with busy() as service:
         history = service.requireTask("StatusHTTPTask").history
         for ago in range(3600, 0, -10):
-            history.add(time.time() - ago, read_figures(service.requireTask("StatusHTTPTask")))
+            history.add(time.time() - ago, service.requireTask("StatusHTTPTask").figures())
         with opened(browser, service) as page:
             curve = "[data-task=Mailer] .curve"
             found = page.locator(curve).get_attribute("d") or ""

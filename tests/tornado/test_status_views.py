@@ -154,12 +154,10 @@ def past(task: Any) -> None:
     """Give a service an hour that it had not, for its plots."""
     from math import sin
 
-    from sparts.tasks.tornado.status.page import read_figures
-
     mailer, total = task.service.requireTask(Mailer), 0.0
     now = time.time()
     for sample in range(360):
-        figures = read_figures(task)
+        figures = task.figures()
         total += 400 + 300 * sin(sample / 40) + 90 * sin(sample * 1.7)
         for index, figure in enumerate(figures.figures):
             if figure.name in ("requests", "n_completed", "n_iterations"):

@@ -30,9 +30,9 @@ import grpc
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sparts.tasks.grpc.connection import Connection
     from sparts.tasks.grpc.context import Context as CallContext
     from sparts.tasks.grpc.methods import Method
+    from sparts.tasks.grpc.protocols import CallConnection
 
 _EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 _LONGEST = 30 * 86400.0
@@ -56,7 +56,7 @@ class Call:
         "over", "path", "sent_headers", "server", "stream", "task",
     )  # fmt: skip
 
-    def __init__(self, connection: Connection, stream: int, headers: _Headers) -> None:
+    def __init__(self, connection: CallConnection, stream: int, headers: _Headers) -> None:
         self.connection, self.server, self.stream = connection, connection.server, stream
         self.headers = headers
         self.known = known = dict(headers)

@@ -16,7 +16,7 @@ import hyperframe.frame
 from sparts.tasks.grpc import serving
 from sparts.tasks.grpc.budget import Budget
 from sparts.tasks.grpc.calls import Call
-from sparts.tasks.grpc.context import Peer
+from sparts.tasks.grpc.peer import Peer
 from sparts.tasks.grpc.wire import MessageError
 
 import grpc
@@ -24,7 +24,7 @@ import grpc
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sparts.tasks.grpc.server import Server
+    from sparts.tasks.grpc.protocols import CallServer
 
 FRESH = 0.25
 """Seconds; a client that connected less long ago, and has called nothing, is about to call."""
@@ -57,7 +57,7 @@ class Connection(asyncio.Protocol):
     peer: Peer
     transport: Any
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: CallServer) -> None:
         self.server = server
         self.calls: dict[int, Call] = {}
         self.credit_from = _WINDOW // 4

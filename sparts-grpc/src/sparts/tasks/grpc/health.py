@@ -13,7 +13,7 @@ import grpc
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
-    from sparts.tasks.grpc.task import GrpcTask
+    from sparts.tasks.grpc.protocols import ServedTask
 
 _Status = Any
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -29,7 +29,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         services: the names of the gRPC services.
     """
 
-    def __init__(self, task: GrpcTask, services: Iterable[str]) -> None:
+    def __init__(self, task: ServedTask, services: Iterable[str]) -> None:
         self._task, self._services = task, services
         self._news = asyncio.Event()  # a new one for each change
         self._ending = False

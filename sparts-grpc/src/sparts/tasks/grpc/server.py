@@ -12,10 +12,8 @@ from sparts.tasks.grpc.threads import Threads
 import grpc
 
 if TYPE_CHECKING:
-    from sparts.tasks.grpc.calls import Call
-    from sparts.tasks.grpc.connection import Connection
     from sparts.tasks.grpc.methods import Registry
-    from sparts.tasks.grpc.task import GrpcTask
+    from sparts.tasks.grpc.protocols import CallConnection, OpenCall, ServedTask
 
 
 class Limits(NamedTuple):
@@ -44,7 +42,7 @@ class Server:
         limits: what clients may do.
     """
 
-    def __init__(self, task: GrpcTask, registry: Registry, limits: Limits) -> None:
+    def __init__(self, task: ServedTask, registry: Registry, limits: Limits) -> None:
         self.task, self.registry, self.limits = task, registry, limits
         self.loop = asyncio.get_running_loop()
         self.n_broken = 0
@@ -58,12 +56,12 @@ class Server:
         self._calls: dict[tuple[bytes, int], Any] = {}
         self._durations: dict[bytes, Any] = {}
 
-    def broken(self, connection: Connection, what: str) -> None:
+    def broken(self, connection: CallConnection, what: str) -> None:
         """Note that a client breaks the protocol, or a limit."""
         self.n_broken += 1
         self.task.logger.info("%s was disconnected: %s", connection.peer.name, what)
 
-    def call_ended(self, call: Call, code: grpc.StatusCode) -> None:
+    def call_ended(self, call: OpenCall, code: grpc.StatusCode) -> None:
         """Count, time and log a call that has ended."""
         number, meter = code.value[0], self.task.meter
         seconds = meter.end(number, call.began) - call.began

@@ -20,9 +20,9 @@ import grpc
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Iterator
 
-    from sparts.tasks.grpc.calls import Call
     from sparts.tasks.grpc.context import Context
     from sparts.tasks.grpc.methods import Method
+    from sparts.tasks.grpc.protocols import OpenCall
 
 OK = grpc.StatusCode.OK
 REFUSALS = {
@@ -34,7 +34,7 @@ REFUSALS = {
 """The statuses of calls that a plugin refuses."""
 
 
-def description(call: Call, is_async: bool = False) -> Described:
+def description(call: OpenCall, is_async: bool = False) -> Described:
     """Return what wrappers of calls learn of one."""
     host = call.connection.peer.host
     metadata = metadata_of(call.headers)
@@ -52,7 +52,7 @@ def description(call: Call, is_async: bool = False) -> Described:
 
 
 @contextlib.contextmanager
-def answered(call: Call) -> Iterator[None]:
+def answered(call: OpenCall) -> Iterator[None]:
     """Answer a call whose method cannot be found, or whose interceptor fails; in the loop."""
     try:
         yield
@@ -62,7 +62,7 @@ def answered(call: Call) -> Iterator[None]:
             raise
 
 
-def failed(call: Call, context: Context | None, error: BaseException) -> None:
+def failed(call: OpenCall, context: Context | None, error: BaseException) -> None:
     """End a call whose handler has raised; in the loop's thread."""
     if call.over:
         return
@@ -87,14 +87,14 @@ def failed(call: Call, context: Context | None, error: BaseException) -> None:
         call.finish(code, details or "The method raised an exception.", trailing)
 
 
-def _finish(call: Call, context: Context) -> None:
+def _finish(call: OpenCall, context: Context) -> None:
     call.finish(context.status or OK, context.message, context.trailing)
 
 
 # -- in the loop -----------------------------------------------------------------------------------
 
 
-async def serve_in_loop(call: Call, method: Method, message: bytes | None) -> None:
+async def serve_in_loop(call: OpenCall, method: Method, message: bytes | None) -> None:
     """Run a handler that is ``async def``, and end its call."""
     context = AsyncContext(call)
     wrapper = call.server.awaiting
@@ -120,11 +120,11 @@ async def serve_in_loop(call: Call, method: Method, message: bytes | None) -> No
             raise
 
 
-def _run(call: Call, method: Method, request: Any, context: AsyncContext) -> Awaitable[Any]:
+def _run(call: OpenCall, method: Method, request: Any, context: AsyncContext) -> Awaitable[Any]:
     return method.function(request, context)  # type: ignore[no-any-return]
 
 
-async def _stream(call: Call, method: Method, request: Any, context: AsyncContext) -> None:
+async def _stream(call: OpenCall, method: Method, request: Any, context: AsyncContext) -> None:
     responses = method.function(request, context)
     if not hasattr(responses, "__aiter__"):  # it writes by its context
         await responses
@@ -137,7 +137,7 @@ async def _stream(call: Call, method: Method, request: Any, context: AsyncContex
             await responses.aclose()
 
 
-async def _requests(call: Call) -> AsyncIterator[Any]:
+async def _requests(call: OpenCall) -> AsyncIterator[Any]:
     while (message := await call.read()) is not None:
         yield call.decoded(message)
 
@@ -148,7 +148,7 @@ async def _requests(call: Call) -> AsyncIterator[Any]:
 class Requests:
     """The requests of a call, for a handler in a thread: an iterator."""
 
-    def __init__(self, call: Call, context: ThreadContext) -> None:
+    def __init__(self, call: OpenCall, context: ThreadContext) -> None:
         self._call, self._context = call, context
 
     def __iter__(self) -> Requests:
@@ -170,7 +170,7 @@ class Requests:
     next = __next__
 
 
-def serve_in_thread(call: Call, method: Method, message: bytes | None) -> None:
+def serve_in_thread(call: OpenCall, method: Method, message: bytes | None) -> None:
     """Run a handler that is a plain function, in the present thread, and end its call."""
     if call.over:
         return
@@ -199,22 +199,24 @@ def serve_in_thread(call: Call, method: Method, message: bytes | None) -> None:
             raise
 
 
-def _run_in_thread(call: Call, method: Method, request: Any, context: ThreadContext) -> Any:
+def _run_in_thread(call: OpenCall, method: Method, request: Any, context: ThreadContext) -> Any:
     return method.function(request, context)
 
 
-def _stream_from_thread(call: Call, method: Method, request: Any, context: ThreadContext) -> None:
+def _stream_from_thread(
+    call: OpenCall, method: Method, request: Any, context: ThreadContext
+) -> None:
     for response in method.function(request, context):
         context.wait(call.write(call.encoded(response, context), context))
 
 
-def _finish_stream(call: Call, context: Context) -> None:
+def _finish_stream(call: OpenCall, context: Context) -> None:
     if not call.over and not call.sent_headers:
         call.send_headers(context)
     _finish(call, context)
 
 
-def _respond(call: Call, context: Context, data: bytes) -> None:
+def _respond(call: OpenCall, context: Context, data: bytes) -> None:
     """Send the one response of a call, and end it; in the loop's thread."""
     if call.over:
         return

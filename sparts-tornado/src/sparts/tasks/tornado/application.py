@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from sparts.errors import log_error
 from sparts.logs import log_fields
@@ -16,9 +16,11 @@ from tornado.httputil import HTTPInputError, HTTPMessageDelegate, HTTPServerRequ
 from tornado.web import Application, HTTPError, OutputTransform, StaticFileHandler
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Awaitable
 
-    from sparts.tasks.tornado.http import TornadoHTTPTask
+    from sparts.net.metering import Meter
+    from sparts.tasks.tornado.server import GracefulHTTPServer
 
     from tornado.httputil import HTTPHeaders, RequestStartLine, ResponseStartLine
     from tornado.web import RequestHandler
@@ -40,10 +42,23 @@ class StaticFiles(StaticFileHandler):
             raise HTTPError(404) from error
 
 
+class HTTPTask(Protocol):
+    """What is needed here of a `sparts.tasks.tornado.http.TornadoHTTPTask`."""
+
+    name: str
+    server: GracefulHTTPServer
+
+    @property
+    def logger(self) -> logging.Logger: ...  # noqa: D102
+    @property
+    def meter(self) -> Meter: ...  # noqa: D102
+    def tornadoRequestLog(self, handler: RequestHandler, /) -> None: ...  # noqa: D102, N802
+
+
 class CountedApplication(Application):
     """A `tornado.web.Application` whose requests have an id, and are counted, timed and logged."""
 
-    def __init__(self, task: TornadoHTTPTask, routes: list[Any], **settings: Any) -> None:
+    def __init__(self, task: HTTPTask, routes: list[Any], **settings: Any) -> None:
         """Make the application of a task; routes and settings are Tornado's."""
         super().__init__(routes, **{"static_handler_class": StaticFiles, **settings})
         self.task, self._meter = task, task.meter

@@ -13,7 +13,7 @@ import struct
 import sys
 import termios
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tornado.httputil import format_timestamp
 from tornado.iostream import IOStream, SSLIOStream, UnsatisfiableReadError
@@ -22,8 +22,6 @@ from tornado.netutil import ssl_wrap_socket
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
-
-    from sparts.tasks.tornado.server import GracefulHTTPServer
 
 
 def refusal(status: str, text: str, request_id: str = "") -> bytes:
@@ -45,10 +43,22 @@ def refusal(status: str, text: str, request_id: str = "") -> bytes:
     return ("\r\n".join(lines) + f"\r\n\r\n{text}\n").encode("ascii")
 
 
+class StreamServer(Protocol):
+    """What a stream needs of its server: a `sparts.tasks.tornado.server.GracefulHTTPServer`."""
+
+    ssl_options: Any
+    max_buffer_size: int | None
+    read_chunk_size: int | None
+
+    def stalled(self, stream: Stream, /) -> None: ...  # noqa: D102
+    def gone(self, stream: Stream, /) -> None: ...  # noqa: D102
+    def linger(self, sock: socket.socket, answer: bytes, /) -> None: ...  # noqa: D102
+
+
 class Stream(IOStream):
     """A connection of the server."""
 
-    server: GracefulHTTPServer
+    server: StreamServer
     unread: bool = False
     """Whether the client sends a body: then a close waits for it to read its answer."""
     stalled_since: float = 0.0
@@ -122,7 +132,7 @@ class TLSStream(Stream, SSLIOStream):
         return sent
 
 
-def make_stream(connection: socket.socket, server: GracefulHTTPServer) -> Stream:
+def make_stream(connection: socket.socket, server: StreamServer) -> Stream:
     """Return the stream of a connection that was accepted.
 
     Raises:

@@ -28,8 +28,8 @@ from sparts.tasks.tornado.status.handlers import Handler, RefusedError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sparts.tasks.tornado.status.base import StatusTask
     from sparts.tasks.tornado.status.letters import DeadLetters
-    from sparts.tasks.tornado.status.task import StatusHTTPTask
     from sparts.vservice import VService
     from sparts.vtask import VTask
 
@@ -45,7 +45,7 @@ DRAIN_TIME = "5s"
 """How long a service that is drained reports that it is not ready, if its options say nothing."""
 
 
-def guard_of(task: StatusHTTPTask, request: HTTPServerRequest) -> str:
+def guard_of(task: StatusTask, request: HTTPServerRequest) -> str:
     """Return what guards the controls for a request: ``token``, ``socket``; ``""``: none exist."""
     if by_control_socket(task, request):
         return "socket"
@@ -54,7 +54,7 @@ def guard_of(task: StatusHTTPTask, request: HTTPServerRequest) -> str:
     return "socket" if access.over_unix_socket(request) else "token"
 
 
-def by_control_socket(task: StatusHTTPTask, request: HTTPServerRequest) -> bool:
+def by_control_socket(task: StatusTask, request: HTTPServerRequest) -> bool:
     """Tell whether a request came over the control socket that the service announces."""
     return task.announcement is not None and access.bound_to(request) == task.announcement.bound
 
@@ -64,7 +64,7 @@ class Control(Handler):
 
     METHODS = "POST"
 
-    def initialize(self, task: StatusHTTPTask, action: str = "") -> None:
+    def initialize(self, task: StatusTask, action: str = "") -> None:
         """Take what is to be done, too."""
         super().initialize(task)
         self.action = action
@@ -269,6 +269,6 @@ ACTIONS = (
 )
 
 
-def control_routes(task: StatusHTTPTask) -> list[Any]:
+def control_routes(task: StatusTask) -> list[Any]:
     """Return the route of each control."""
     return [(f"/control/{name}", Control, {"task": task, "action": name}) for name in ACTIONS]

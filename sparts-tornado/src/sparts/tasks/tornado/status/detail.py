@@ -25,7 +25,7 @@ from sparts.tasks.tornado.status.letters import shown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sparts.tasks.tornado.status.task import StatusHTTPTask
+    from sparts.tasks.tornado.status.base import StatusTask
     from sparts.vtask import VTask
 
 WAITING = 20
@@ -45,7 +45,7 @@ def kind_of(task: VTask) -> str:
     return "loop" if isinstance(task, LoopTask) else "task"
 
 
-def actions_of(status: StatusHTTPTask, task: VTask) -> list[str]:
+def actions_of(status: StatusTask, task: VTask) -> list[str]:
     """Return what may be done to a task now."""
     found = []
     alive = task.state in (TaskState.ALIVE, TaskState.DEGRADED)
@@ -58,7 +58,7 @@ def actions_of(status: StatusHTTPTask, task: VTask) -> list[str]:
     return found
 
 
-def describe_task(status: StatusHTTPTask, name: str) -> dict[str, Any] | None:
+def describe_task(status: StatusTask, name: str) -> dict[str, Any] | None:
     """Return all there is to know of one task, as JSON can carry it; None: there is none."""
     service, watch = status.service, status.watch
     task = service.getTask(name)
@@ -90,7 +90,7 @@ def describe_task(status: StatusHTTPTask, name: str) -> dict[str, Any] | None:
     }
 
 
-def panels_of(status: StatusHTTPTask, task: VTask) -> list[dict[str, Any]]:
+def panels_of(status: StatusTask, task: VTask) -> list[dict[str, Any]]:
     """Return the panels of a task: those for its type, then those of plugins."""
     found: list[dict[str, Any]] = []
     for matches, panels in (
@@ -142,7 +142,7 @@ def _ago(seconds: float) -> str:
     return f"{seconds:.3g} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
-def _queue(status: StatusHTTPTask, task: Any) -> list[dict[str, Any]]:
+def _queue(status: StatusTask, task: Any) -> list[dict[str, Any]]:
     queue = task.queue
     running = [each for each in list(getattr(queue, "_running", {}).values()) if _is_item(each)]
     waiting = list(islice(_waiting(queue), WAITING))
@@ -185,7 +185,7 @@ def _waiting(queue: Any) -> Any:
         yield context
 
 
-def _runs(status: StatusHTTPTask, task: Any) -> list[dict[str, Any]]:
+def _runs(status: StatusTask, task: Any) -> list[dict[str, Any]]:
     now, clock = time.time(), task.clock.monotonic()
     due = [worker.due() for worker in list(task._runs.workers)]
     times = sorted(now + each - clock for each in due if each is not None)
@@ -200,7 +200,7 @@ def _runs(status: StatusHTTPTask, task: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _loop(status: StatusHTTPTask, task: Any) -> list[dict[str, Any]]:
+def _loop(status: StatusTask, task: Any) -> list[dict[str, Any]]:
     began = time.monotonic()
     try:
         task.call(lambda: None).result(LAG)
@@ -213,7 +213,7 @@ def _loop(status: StatusHTTPTask, task: Any) -> list[dict[str, Any]]:
     return [{"title": "Event loop", "data": facts}]
 
 
-def _calls(status: StatusHTTPTask, task: VTask) -> list[dict[str, Any]]:
+def _calls(status: StatusTask, task: VTask) -> list[dict[str, Any]]:
     """The calls by method, of a task that counts them: gRPC, RPC, thrift."""
     rows: list[dict[str, Any]] = [
         {**{label.title(): text for label, text in each.labels.items()}, "Count": int(each.value)}
@@ -224,7 +224,7 @@ def _calls(status: StatusHTTPTask, task: VTask) -> list[dict[str, Any]]:
     return [{"title": "Calls by method", "data": rows[:WAITING]}] if rows else []
 
 
-def _server(status: StatusHTTPTask, task: Any) -> list[dict[str, Any]]:
+def _server(status: StatusTask, task: Any) -> list[dict[str, Any]]:
     where = [text_of(each) for each in getattr(task, "bound_addrs", ())]
     facts: dict[str, Any] = {"Listens on": ", ".join(where) or "nothing"}
     if hasattr(task, "connections"):

@@ -18,7 +18,7 @@ from sparts.tasks.tornado.status.handlers import Handler, RefusedError
 from tornado.iostream import StreamClosedError
 
 if TYPE_CHECKING:
-    from sparts.tasks.tornado.status.task import StatusHTTPTask
+    from sparts.tasks.tornado.status.base import StatusTask
 
 WATCHERS = 32
 """How many pages may be open at once."""
@@ -38,7 +38,7 @@ class Feed:
         task: whose service it is.
     """
 
-    def __init__(self, task: StatusHTTPTask) -> None:
+    def __init__(self, task: StatusTask) -> None:
         self._task = task
         self._pages: set[Events] = set()
         self._ticking: asyncio.Task[None] | None = None
@@ -137,7 +137,7 @@ class Events(Handler):
 
     async def get(self) -> None:
         """Send what has changed until the page is closed or the server stops."""
-        feed = self.task.feed
+        feed: Feed = self.task.feed
         feed.join(self)
         try:
             self.set_header("Content-Type", "text/event-stream; charset=utf-8")

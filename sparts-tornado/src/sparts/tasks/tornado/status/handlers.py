@@ -19,7 +19,7 @@ from tornado.web import HTTPError, RequestHandler
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
-    from sparts.tasks.tornado.status.task import StatusHTTPTask
+    from sparts.tasks.tornado.status.base import StatusTask
 
 STATIC = Path(__file__).parent / "static"
 TYPES = {
@@ -57,7 +57,7 @@ class Handler(RequestHandler):
 
     METHODS: ClassVar[str] = "GET, HEAD"
 
-    def initialize(self, task: StatusHTTPTask) -> None:
+    def initialize(self, task: StatusTask) -> None:
         """Take the task; called by Tornado for each request."""
         self.task = task
 
@@ -131,7 +131,7 @@ class NotFound(Handler):
 class Probe(Handler):
     """``/livez`` and ``/readyz``: 200 or 503, and what each check says."""
 
-    def initialize(self, task: StatusHTTPTask, question: str = "") -> None:
+    def initialize(self, task: StatusTask, question: str = "") -> None:
         """Take what is asked, too."""
         super().initialize(task)
         self.question = question
@@ -226,7 +226,7 @@ class Stacks(Handler):
 class Page(Handler):
     """``/`` and the files that it needs."""
 
-    def initialize(self, task: StatusHTTPTask, file: str = "") -> None:
+    def initialize(self, task: StatusTask, file: str = "") -> None:
         """Take the name of the file, too."""
         super().initialize(task)
         self.file = STATIC / file
@@ -237,14 +237,14 @@ class Page(Handler):
         self.finish(self.file.read_bytes())
 
 
-def page_routes(task: StatusHTTPTask) -> list[Any]:
+def page_routes(task: StatusTask) -> list[Any]:
     """Return a route for each file of the page, and ``/`` for the page itself."""
     names = sorted(path.name for path in STATIC.iterdir() if path.suffix in TYPES)
     files = [(f"/static/{name}", Page, {"task": task, "file": name}) for name in names]
     return [("/", Page, {"task": task, "file": "index.html"}), *files]
 
 
-def format_stacks(task: StatusHTTPTask) -> str:
+def format_stacks(task: StatusTask) -> str:
     """Return the stacks of all threads, and of the coroutines of loop tasks."""
     loops = (each.format_stacks() for each in task.service.instances() if each is not task)
     return format_threads() + "".join(loops)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from sparts.masking import MASK, masked
 from sparts.options.binding import display, source_of, state_of
 from sparts.tasks.tornado.status.detail import actions_of, kind_of
-from sparts.tasks.tornado.status.figures import Figures
 
 if TYPE_CHECKING:
     from sparts.options.binding import Binding
-    from sparts.tasks.tornado.status.task import StatusHTTPTask
+    from sparts.tasks.tornado.status.base import StatusTask
+    from sparts.tasks.tornado.status.figures import Figures
 
 _OF_SERVICE = (
     *("name", "version", "pid", "status", "status_since", "status_details", "ready", "healthy"),
@@ -25,16 +25,11 @@ _OF_SERVICE = (
 _AS_THEY_ARE = ("checks", "exported_values", "plugins", "threads")
 
 
-def read_figures(task: StatusHTTPTask) -> Figures:
-    """Return all numbers of the service as they are now; in any thread."""
-    return Figures(task.service.describe_counters(), task.name)
-
-
-def describe_page(task: StatusHTTPTask) -> dict[str, Any]:
+def describe_page(task: StatusTask) -> dict[str, Any]:
     """Return the sections of the page by name; in any thread."""
     service = task.service
     told = service.describe()
-    figures = read_figures(task)
+    figures = task.figures()
     return {
         "service": {name: told[name] for name in _OF_SERVICE}
         | {
@@ -55,7 +50,7 @@ def describe_page(task: StatusHTTPTask) -> dict[str, Any]:
 
 
 def _not_ready(
-    task: StatusHTTPTask, checks: dict[str, str], since: dict[str, float]
+    task: StatusTask, checks: dict[str, str], since: dict[str, float]
 ) -> list[dict[str, Any]]:
     """Return why the service should not be sent work, and since when, for the headline."""
     found: dict[str, str] = masked(task.service.readiness(checks))
@@ -65,7 +60,7 @@ def _not_ready(
     ]
 
 
-def _task(status: StatusHTTPTask, told: dict[str, Any], figures: Figures) -> dict[str, Any]:
+def _task(status: StatusTask, told: dict[str, Any], figures: Figures) -> dict[str, Any]:
     """Return what the tile of a task shows."""
     name = told["name"]
     task = status.service.getTask(name)
@@ -79,7 +74,7 @@ def _task(status: StatusHTTPTask, told: dict[str, Any], figures: Figures) -> dic
     }
 
 
-def describe_options(task: StatusHTTPTask, plain: dict[str, Any]) -> list[dict[str, Any]]:
+def describe_options(task: StatusTask, plain: dict[str, Any]) -> list[dict[str, Any]]:
     """Return every option with its value as text, where that came from, and how it may change."""
     state = state_of(task.service.options)
     if state is None:  # a namespace that was made by hand
@@ -87,7 +82,7 @@ def describe_options(task: StatusHTTPTask, plain: dict[str, Any]) -> list[dict[s
     return [_option(task, binding) for binding in state.bindings.values()]
 
 
-def _option(task: StatusHTTPTask, binding: Binding) -> dict[str, Any]:
+def _option(task: StatusTask, binding: Binding) -> dict[str, Any]:
     service, declared = task.service, binding.option
     value = getattr(service.options, binding.dest, None)
     choices = ("yes", "no") if binding.kind is bool else declared.choices

@@ -5,45 +5,32 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import suppress
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from sparts.asking import Asking
 from sparts.errors import OptionError, describe
 from sparts.logs import RecentLines
-from sparts.net.metering import access_level_name
-from sparts.options import option
 from sparts.options.binding import env_prefix
 from sparts.stacks import format_thread
-from sparts.tasks.tornado.access import allowed_host_option, is_loopback
+from sparts.tasks.tornado.access import is_loopback
 from sparts.tasks.tornado.console.registry import Announcement, folder
-from sparts.tasks.tornado.http import TornadoHTTPTask
 from sparts.tasks.tornado.server import GracefulHTTPServer
 from sparts.tasks.tornado.status import handlers
-from sparts.tasks.tornado.status.acting import with_dependants
 from sparts.tasks.tornado.status.arrivals import Arrivals
 from sparts.tasks.tornado.status.asking import Asker
+from sparts.tasks.tornado.status.base import StatusTask
 from sparts.tasks.tornado.status.control import control_routes
 from sparts.tasks.tornado.status.feed import Events, Feed
-from sparts.tasks.tornado.status.history import EVERY, History
+from sparts.tasks.tornado.status.history import History
 from sparts.tasks.tornado.status.metrics import ServiceCollector
-from sparts.tasks.tornado.status.page import describe_page, read_figures
+from sparts.tasks.tornado.status.page import describe_page
 from sparts.tasks.tornado.status.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def url_list(text: str) -> list[str]:
-    """URLs with commas between them."""
-    urls = [each.strip() for each in text.split(",") if each.strip()]
-    for url in urls:
-        if not url.startswith(("http://", "https://")):
-            raise ValueError(f"{url!r} is no http:// or https:// URL")
-    return urls
-
-
-class StatusHTTPTask(TornadoHTTPTask):
+class StatusHTTPTask(StatusTask):
     """Serves the status of the service: probes, metrics, everything as JSON, and a live page.
 
     It listens on this host alone unless ``--status-host`` says otherwise, and an attribute
@@ -56,70 +43,6 @@ class StatusHTTPTask(TornadoHTTPTask):
     DEFAULT_HOST = "127.0.0.1"
     DEFAULT_PORT = 8081
     MAX_BODY = 1024 * 1024
-
-    ANSWER_TIMEOUT: ClassVar[float] = 5.0
-    """Seconds after which what the service has not told is given up: then the answer is 503."""
-    HANGING: ClassVar[float] = 1.0
-    """Seconds that a stop waits for what the service has not told yet."""
-    SAMPLE: ClassVar[float] = EVERY
-    """Seconds between two samples for the plots of the last hour."""
-    LOG_LINES: ClassVar[int] = 500
-    """How many of the last log lines are kept for the page."""
-    TICK: ClassVar[float] = 1.0
-    """Seconds between two updates of the page, while somebody looks at it."""
-
-    control = option(
-        action="store_true",
-        default=False,
-        help="let the page change options, run tasks, restart and shut down the service; needs a "
-        "token or a Unix socket",
-        reloadable=False,
-    )
-    token = option(
-        type=str,
-        metavar="TOKEN",
-        help="what a client must present to use the controls",
-        secret=True,
-    )
-    access_log = option(
-        type=access_level_name,
-        default="OFF",  # a probe that says 503 is no error of the server
-        metavar="LEVEL",
-        help="which requests to log: INFO all, WARNING those of status 400 or more, ERROR those of "
-        "500 or more, OFF none",
-        advanced=True,
-    )
-    allowed_host = allowed_host_option()
-    peers = option(
-        type=url_list,
-        metavar="URL,...",
-        help="the status pages of further instances, which this page shows together",
-        advanced=True,
-    )
-    announce = option(
-        type=bool,
-        default=True,
-        help="announce the service to `sparts ps` and the other commands on this machine",
-        reloadable=False,
-        advanced=True,
-    )
-
-    asker: Asker
-    """Asks the service in threads, from `initTask` on."""
-    feed: Feed
-    """Keeps the pages that are open up to date, from the start on."""
-    metrics: ServiceCollector
-    """Reads the counters for Prometheus, from `initTask` on."""
-    recent: RecentLines
-    """The last log lines, from `initTask` on."""
-    watch: Watch
-    """Remembers what happened to the other tasks, from `initTask` on."""
-    history: History
-    """The last hour of every number, from `initTask` on."""
-    arrivals: Arrivals
-    """How many items have come to the queues, from `initTask` on."""
-    announcement: Announcement | None = None
-    """Where `sparts ps` finds the service, while it accepts connections."""
 
     def initTask(self) -> None:  # noqa: N802
         """Prepare the routes, and begin to keep log lines.
@@ -160,10 +83,6 @@ class StatusHTTPTask(TornadoHTTPTask):
                 f"{self.flag('control')} needs a token ({self.flag('token')}, or better a file "
                 f"that {variable}_FILE names) or a Unix socket ({self.flag('sock')})."
             )
-
-    def flag(self, name: str) -> str:
-        """Return the flag of one of this task's options, for messages."""
-        return f"--{self.option_prefix()}-{name}".replace("_", "-")
 
     def getApplicationConfig(self) -> list[Any]:  # noqa: N802
         """Return the routes of the endpoints; a subclass may put its own before them."""
@@ -234,7 +153,7 @@ class StatusHTTPTask(TornadoHTTPTask):
         while True:
             try:
                 self.arrivals.note()
-                self.history.add(time.time(), read_figures(self))
+                self.history.add(time.time(), self.figures())
                 if self.service._checks:
                     with suppress(TimeoutError):  # one that hangs does not hold up the samples
                         asking.ask("checks", self.service.check_results)
@@ -242,26 +161,6 @@ class StatusHTTPTask(TornadoHTTPTask):
                 self.logger.warning("The numbers could not be kept: %s", describe(error))
             if self._ended.wait(self.SAMPLE):
                 return
-
-    @cached_property
-    def needed(self) -> frozenset[str]:
-        """The names of the tasks that serve this page, which cannot be restarted from it."""
-        service = self.service
-        tasks = service.instances()
-        return frozenset(each.name for each in tasks if self in with_dependants(service, each))
-
-    def known_keys(self) -> list[str]:
-        """Return the keys of all numbers."""
-        return [figure.key for figure in read_figures(self).figures]
-
-    def times_of(self, warnings: dict[str, str]) -> list[dict[str, Any]]:
-        """Return warnings with the times at which they were first seen."""
-        now = time.time()
-        self._warned = {number: self._warned.get(number, now) for number in warnings}
-        return [
-            {"id": int(number), "text": text, "time": self._warned[number]}
-            for number, text in warnings.items()
-        ]
 
     async def stop_in_loop(self) -> None:
         """Tell the open pages good-bye, and let all other requests finish."""

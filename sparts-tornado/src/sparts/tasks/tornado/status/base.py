@@ -1,0 +1,131 @@
+"""What the handlers and the page know of the status task: its options, and what it remembers."""
+
+from __future__ import annotations
+
+import time
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sparts.net.metering import access_level_name
+from sparts.options import option
+from sparts.tasks.tornado.access import allowed_host_option
+from sparts.tasks.tornado.http import TornadoHTTPTask
+from sparts.tasks.tornado.status.acting import with_dependants
+from sparts.tasks.tornado.status.figures import Figures
+from sparts.tasks.tornado.status.history import EVERY
+
+if TYPE_CHECKING:
+    from sparts.logs import RecentLines
+    from sparts.tasks.tornado.console.registry import Announcement
+    from sparts.tasks.tornado.status.arrivals import Arrivals
+    from sparts.tasks.tornado.status.asking import Asker
+    from sparts.tasks.tornado.status.history import History
+    from sparts.tasks.tornado.status.metrics import ServiceCollector
+    from sparts.tasks.tornado.status.watch import Watch
+
+
+def url_list(text: str) -> list[str]:
+    """URLs with commas between them."""
+    urls = [each.strip() for each in text.split(",") if each.strip()]
+    for url in urls:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError(f"{url!r} is no http:// or https:// URL")
+    return urls
+
+
+class StatusTask(TornadoHTTPTask):
+    """The part of `sparts.tasks.tornado.status.task.StatusHTTPTask` that serves nothing."""
+
+    ANSWER_TIMEOUT: ClassVar[float] = 5.0
+    """Seconds after which what the service has not told is given up: then the answer is 503."""
+    HANGING: ClassVar[float] = 1.0
+    """Seconds that a stop waits for what the service has not told yet."""
+    SAMPLE: ClassVar[float] = EVERY
+    """Seconds between two samples for the plots of the last hour."""
+    LOG_LINES: ClassVar[int] = 500
+    """How many of the last log lines are kept for the page."""
+    TICK: ClassVar[float] = 1.0
+    """Seconds between two updates of the page, while somebody looks at it."""
+
+    control = option(
+        action="store_true",
+        default=False,
+        help="let the page change options, run tasks, restart and shut down the service; needs a "
+        "token or a Unix socket",
+        reloadable=False,
+    )
+    token = option(
+        type=str,
+        metavar="TOKEN",
+        help="what a client must present to use the controls",
+        secret=True,
+    )
+    access_log = option(
+        type=access_level_name,
+        default="OFF",  # a probe that says 503 is no error of the server
+        metavar="LEVEL",
+        help="which requests to log: INFO all, WARNING those of status 400 or more, ERROR those of "
+        "500 or more, OFF none",
+        advanced=True,
+    )
+    allowed_host = allowed_host_option()
+    peers = option(
+        type=url_list,
+        metavar="URL,...",
+        help="the status pages of further instances, which this page shows together",
+        advanced=True,
+    )
+    announce = option(
+        type=bool,
+        default=True,
+        help="announce the service to `sparts ps` and the other commands on this machine",
+        reloadable=False,
+        advanced=True,
+    )
+
+    asker: Asker
+    """Asks the service in threads, from `initTask` on."""
+    feed: Any
+    """A `sparts.tasks.tornado.status.feed.Feed`, from the start on."""
+    metrics: ServiceCollector
+    """Reads the counters for Prometheus, from `initTask` on."""
+    recent: RecentLines
+    """The last log lines, from `initTask` on."""
+    watch: Watch
+    """Remembers what happened to the other tasks, from `initTask` on."""
+    history: History
+    """The last hour of every number, from `initTask` on."""
+    arrivals: Arrivals
+    """How many items have come to the queues, from `initTask` on."""
+    announcement: Announcement | None = None
+    """Where `sparts ps` finds the service, while it accepts connections."""
+
+    _warned: dict[str, float]
+
+    def flag(self, name: str) -> str:
+        """Return the flag of one of this task's options, for messages."""
+        return f"--{self.option_prefix()}-{name}".replace("_", "-")
+
+    @cached_property
+    def needed(self) -> frozenset[str]:
+        """The names of the tasks that serve this page, which cannot be restarted from it."""
+        service = self.service
+        tasks = service.instances()
+        return frozenset(each.name for each in tasks if self in with_dependants(service, each))
+
+    def figures(self) -> Figures:
+        """Return all numbers of the service as they are now; in any thread."""
+        return Figures(self.service.describe_counters(), self.name)
+
+    def known_keys(self) -> list[str]:
+        """Return the keys of all numbers."""
+        return [figure.key for figure in self.figures().figures]
+
+    def times_of(self, warnings: dict[str, str]) -> list[dict[str, Any]]:
+        """Return warnings with the times at which they were first seen."""
+        now = time.time()
+        self._warned = {number: self._warned.get(number, now) for number in warnings}
+        return [
+            {"id": int(number), "text": text, "time": self._warned[number]}
+            for number, text in warnings.items()
+        ]
