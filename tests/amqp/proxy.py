@@ -39,7 +39,9 @@ class Proxy:
         self._silent = False
 
     def close(self) -> None:
-        """End it all."""
+        """Refuse new connections, and end all that there are."""
+        with contextlib.suppress(OSError):  # closing alone would leave `accept` waiting
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._end_all()
 

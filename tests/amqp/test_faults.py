@@ -162,6 +162,20 @@ def test_connections_cut_within_frames_lose_nothing(
     proxy.close()
 
 
+@pytest.mark.parametrize("kind", [Echo, AsyncEcho])
+def test_another_node_takes_over(rabbit: Rabbit, queue_name: str, kind: Any) -> None:
+    nodes = [Proxy(rabbit.port) for _ in range(3)]
+    nodes[0].close()  # it is down from the beginning
+    url = ",".join(f"amqp://guest:guest@127.0.0.1:{node.port}" for node in nodes)
+    with working(kind, url, queue_name) as task:
+        assert task.submit("second").result(SOON) == "second"
+        nodes[1].close()
+        futures = [task.submit(number) for number in range(20)]
+        assert [one.result(SOON) for one in futures] == list(range(20))
+        assert task.queue.link.n_losses == 1
+    nodes[2].close()
+
+
 def test_half_open_connection_is_found_by_heartbeats(rabbit: Rabbit, queue_name: str) -> None:
     proxy = Proxy(rabbit.port)
     url = f"amqp://guest:guest@127.0.0.1:{proxy.port}/?heartbeat=1"
