@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from sparts.net.metering import Meter
     from sparts.tasks.tornado.server import GracefulHTTPServer
+    from sparts.tasks.tornado.streams import Stream
 
     from tornado.httputil import HTTPHeaders, RequestStartLine, ResponseStartLine
     from tornado.web import RequestHandler
@@ -47,6 +48,7 @@ class HTTPTask(Protocol):
 
     name: str
     server: GracefulHTTPServer
+    max_body: int
 
     @property
     def logger(self) -> logging.Logger: ...  # noqa: D102
@@ -77,9 +79,9 @@ class CountedApplication(Application):
 
     def start_request(self, server_conn: Any, request_conn: Any) -> HTTPMessageDelegate:
         """Return what takes the next request of a connection; called by the server."""
-        return Exchange(self, server_conn, request_conn)
+        return Exchange(self, request_conn)
 
-    def begun(self, request: Any) -> None:
+    def open_request(self, request: Any) -> None:
         """Name and count a request; called when its headers have come."""
         headers, known = request.headers, ""
         if "X-Request-Id" in headers:  # `get` would take longer where it is not
@@ -137,14 +139,14 @@ class Exchange(HTTPMessageDelegate):
     """One request on its way to the handler that answers it."""
 
     __slots__ = (
-        "_application", "_body", "_connection", "_delegate", "_exchange", "_limit", "_request",
-        "_server",
+        "_application", "_body", "_delegate", "_limit", "_most", "_request", "_request_conn",
+        "_server", "_stream",
     )  # fmt: skip
 
-    def __init__(self, application: CountedApplication, connection: Any, exchange: Any) -> None:
+    def __init__(self, application: CountedApplication, request_conn: Any) -> None:
         self._application = application
-        self._connection = connection
-        self._exchange = exchange
+        self._request_conn = request_conn
+        self._stream: Stream = request_conn.stream
         self._server = application.task.server
         self._delegate: Any = None
         self._body = False
@@ -153,20 +155,23 @@ class Exchange(HTTPMessageDelegate):
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
         """Find the handler; called when the headers have come."""
-        self._server.begun(self._connection)
+        self._server.stop_waiting(self._stream)
         request = HTTPServerRequest(
-            connection=self._exchange,
-            server_connection=self._connection,
+            connection=self._request_conn,
             start_line=start_line,  # type: ignore[arg-type]
             headers=headers,
         )
-        self._application.begun(request)
+        self._application.open_request(request)
         self._delegate = self._application.find_handler(request)
+        has_body = "Content-Length" in headers or "Transfer-Encoding" in headers
+        if has_body:
+            self._most = self._application.task.max_body
+            self._request_conn.set_max_body_size = self._raise_limit
         handled: Awaitable[None] | None = self._delegate.headers_received(start_line, headers)
-        if "Content-Length" in headers or "Transfer-Encoding" in headers:
+        if has_body:
             self._body, self._request, self._limit = True, request, sys.maxsize
-            self._connection.stream.unread = True
-            self._server.reads_body(self._connection)
+            self._stream.unread = True
+            self._server.reads_body(self._stream)
             if handled is not None:
                 return self._handled(handled, headers)
             self._hold_to_limit(headers)
@@ -174,31 +179,31 @@ class Exchange(HTTPMessageDelegate):
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         """Hand on a part of the body."""
-        self._connection.received += len(chunk)
-        if self._connection.received > self._limit:
+        self._stream.received += len(chunk)
+        if self._stream.received > self._limit:
             self._refuse(self._limit)
         handled: Awaitable[None] | None = self._delegate.data_received(chunk)
         return handled and self._handled(handled)
+
+    def _raise_limit(self, most: int) -> None:
+        """Take another limit, from the handler, which knows this as ``set_max_body_size``."""
+        self._most = most
 
     def _hold_to_limit(self, headers: HTTPHeaders) -> None:
         """Refuse a body whose announced length is too much; count what comes in chunks.
 
         Called when the handler has seen the headers, since it may raise the limit.
         """
-        limit: int = self._exchange._max_body_size
-        if "Transfer-Encoding" in headers:
-            self._limit = limit
-            self._exchange.set_max_body_size(sys.maxsize)
-            return
-        length = headers["Content-Length"]
-        if length.isdecimal() and int(length[:20]) > limit:
-            self._refuse(limit)
+        self._limit = self._most
+        length = headers.get("Content-Length", "")
+        if length.isdecimal() and int(length[:20]) > self._most:
+            self._refuse(self._most)
 
     def _refuse(self, limit: int) -> NoReturn:
         """Answer that the body is too long, unless the handler has begun to answer."""
-        stream, answer = self._connection.stream, b""
+        stream, answer = self._stream, b""
         text = f"The body is longer than {limit} bytes."
-        if self._exchange._response_start_line is None and not stream.closed():
+        if not stream.answered and not stream.closed():
             answer = refusal("413 Content Too Large", text, request_id(self._request))
             self._application.refused(self._request, 413)
         stream.refuse(answer)
@@ -206,18 +211,18 @@ class Exchange(HTTPMessageDelegate):
 
     async def _handled(self, handled: Awaitable[None], headers: HTTPHeaders | None = None) -> None:
         """Wait for the handler, for which the client is not to blame."""
-        self._server.body_read(self._connection)
+        self._server.body_read(self._stream)
         began = perf_counter()
         await handled
-        self._server.resume_body(self._connection, perf_counter() - began)
+        self._server.resume_body(self._stream, perf_counter() - began)
         if headers is not None:
             self._hold_to_limit(headers)
 
     def finish(self) -> None:
         """Have the request answered: all of it has come."""
         if self._body:
-            self._server.body_read(self._connection)
-            self._connection.stream.unread = self._body = False
+            self._server.body_read(self._stream)
+            self._stream.unread = self._body = False
         self._delegate.finish()
 
     def on_connection_close(self) -> None:
@@ -229,16 +234,20 @@ class Exchange(HTTPMessageDelegate):
 
 
 class RequestIdHeader(OutputTransform):
-    """Gives each response the id of its request."""
+    """Gives each response the id of its request; notes that the answer begins."""
 
-    __slots__ = ("_id",)
+    __slots__ = ("_id", "_stream")
 
     def __init__(self, request: HTTPServerRequest) -> None:
         self._id = request_id(request)
+        self._stream: Stream = request.connection.stream  # type: ignore[union-attr]
 
     def transform_first_chunk(
         self, status_code: int, headers: HTTPHeaders, chunk: bytes, finishing: bool
     ) -> tuple[int, HTTPHeaders, bytes]:
         """Set the header; called before the headers are written."""
         headers["X-Request-Id"] = self._id
+        self._stream.answered = True
+        if self._stream.last:
+            headers["Connection"] = "close"
         return status_code, headers, chunk

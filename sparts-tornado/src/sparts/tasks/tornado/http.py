@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.clock import timeout_of
@@ -167,7 +168,7 @@ class TornadoHTTPTask(Metered, ConnectionLimit, Listening, TornadoTask):
             ssl_options=self.ssl_context,
             xheaders=self.xheaders,
             trusted_downstream=list(self.TRUSTED_DOWNSTREAM),
-            max_body_size=self.max_body,
+            max_body_size=sys.maxsize,  # the application holds bodies to the limit
             max_header_size=self.max_headers,
             idle_timeout=self.idle_timeout or 0.0,
             read_timeout=self.read_timeout or 0.0,

@@ -7,10 +7,9 @@ from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.net.accepting import Acceptor, ServerTask
-from sparts.tasks.tornado.connection import Connection
 from sparts.tasks.tornado.streams import Lingering, Stream, make_stream
 
-from tornado.httpserver import HTTPServer, _HTTPRequestContext
+from tornado.httpserver import HTTPServer
 
 if TYPE_CHECKING:
     import socket
@@ -73,9 +72,10 @@ class GracefulHTTPServer(HTTPServer):
         self._task: Any = task
         self._idle_timeout, self._read_timeout = idle_timeout, read_timeout
         self._write_timeout, self._max_connections = write_timeout, max_connections
-        self._fresh: dict[Connection, None] = {}  # in the order of `since`, as is the next
-        self._idle: dict[Connection, None] = {}
-        self._reading: dict[Connection, None] = {}
+        self._open: set[Stream] = set()
+        self._fresh: dict[Stream, None] = {}  # in the order of `since`, as is the next
+        self._idle: dict[Stream, None] = {}
+        self._reading: dict[Stream, None] = {}
         self._websockets: dict[WebSocketHandler, Stream] = {}
         self._stalled: dict[Stream, None] = {}  # in the order of `stalled_since`
         self._lingering: dict[Lingering, None] = {}  # in the order of `since`
@@ -98,20 +98,20 @@ class GracefulHTTPServer(HTTPServer):
     @property
     def n_connections(self) -> int:
         """How many connections are open, websockets among them."""
-        return len(self._connections) + len(self._websockets) + len(self._lingering)
+        return len(self._open) + len(self._websockets) + len(self._lingering)
 
     # -- connections -------------------------------------------------------------------------------
 
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
         """Accept on these sockets, which stay the caller's."""
-        accepted = self._handle_connection
+        accepted = self._accepted
         self._acceptors.append(Acceptor(self._task, sockets, accepted, self._admits))
 
     def _admits(self) -> bool:
         """Return whether one more connection may be open, and close an idle one for it."""
         if self.n_connections < self._max_connections:
             return True
-        idle = next((each for each in self._idle if not each.stream.has_input()), None)
+        idle = next((each for each in self._idle if not each.has_input()), None)
         if idle is None:
             self.n_refused += 1
             return False
@@ -124,7 +124,7 @@ class GracefulHTTPServer(HTTPServer):
             acceptor.stop()
         self._acceptors.clear()
 
-    def _handle_connection(self, connection: socket.socket, address: Any) -> None:
+    def _accepted(self, connection: socket.socket, address: Any) -> None:
         """Make the stream of a new connection, in place of Tornado's."""
         try:
             stream = make_stream(connection, self)
@@ -135,73 +135,71 @@ class GracefulHTTPServer(HTTPServer):
 
     def handle_stream(self, stream: Stream, address: tuple[Any, ...]) -> None:  # type: ignore[override]
         """Begin to serve a new connection."""
-        context = _HTTPRequestContext(
-            stream, address, self.protocol, list(self.trusted_downstream or ())
-        )
-        connection = Connection(stream, self.conn_params, context)
-        self._connections.add(connection)
-        self._wait_for_request(connection, self._fresh, self._read_timeout)
-        connection.start_serving(self)
+        self._open.add(stream)
+        self._wait_for_request(stream, self._fresh, self._read_timeout)
+        super().handle_stream(stream, address)
 
     def start_request(self, server_conn: Any, request_conn: Any) -> HTTPMessageDelegate:
         """Begin to wait for a request; called for the first of a connection, and after each."""
-        if server_conn.exchange is not None:
-            self._wait_for_request(server_conn, self._idle, self._idle_timeout)
-        server_conn.exchange = request_conn
+        stream: Stream = server_conn.stream
+        if stream.last:
+            stream.abort()
+        elif stream.asked:
+            self._wait_for_request(stream, self._idle, self._idle_timeout)
+        stream.asked, stream.answered = True, False
         if self.xheaders:
             return super().start_request(server_conn, request_conn)
         application: Any = self.request_callback
         delegate: HTTPMessageDelegate = application.start_request(server_conn, request_conn)
         return delegate
 
-    def _wait_for_request(
-        self, connection: Connection, waits: dict[Connection, None], timeout: float
-    ) -> None:
-        connection.waits = waits
-        connection.since = now = self._loop.time()
-        waits[connection] = None
+    def _wait_for_request(self, stream: Stream, waits: dict[Stream, None], timeout: float) -> None:
+        stream.waits = waits
+        stream.since = now = self._loop.time()
+        waits[stream] = None
         if self._changed is not None:
             self._changed.set()
         if timeout and (self._timer is None or now + timeout < self._timer_at):
             self._set_timer(now + timeout)
 
-    def begun(self, connection: Connection) -> None:
-        """Note that the headers of a request have come."""
-        if connection.waits is not None:
-            connection.waits.pop(connection, None)
-            connection.waits = None
+    def stop_waiting(self, stream: Stream) -> None:
+        """Wait for no request any more: its headers have come, or the connection ends."""
+        if stream.waits is not None:
+            stream.waits.pop(stream, None)
+            stream.waits = None
             if self._changed is not None:
                 self._changed.set()
 
-    def reads_body(self, connection: Connection) -> None:
+    def reads_body(self, stream: Stream) -> None:
         """Note that a body is to come."""
-        connection.since, connection.received = self._loop.time(), 0
-        self.resume_body(connection, 0.0)
+        stream.since, stream.received = self._loop.time(), 0
+        self.resume_body(stream, 0.0)
 
-    def resume_body(self, connection: Connection, paused: float) -> None:
+    def resume_body(self, stream: Stream, paused: float) -> None:
         """Wait for more of a body, after ``paused`` seconds that were not the client's."""
-        connection.since += paused
-        self._reading[connection] = None
+        stream.since += paused
+        self._reading[stream] = None
         if self._read_timeout:
-            self._wake_at(self._body_deadline(connection))
+            self._wake_at(self._body_deadline(stream))
 
-    def body_read(self, connection: Connection) -> None:
+    def body_read(self, stream: Stream) -> None:
         """Note that a body has come, or is not waited for just now."""
-        self._reading.pop(connection, None)
+        self._reading.pop(stream, None)
 
-    def _body_deadline(self, connection: Connection) -> float:
-        return connection.since + self._read_timeout + connection.received / self.MIN_BODY_RATE
+    def _body_deadline(self, stream: Stream) -> float:
+        return stream.since + self._read_timeout + stream.received / self.MIN_BODY_RATE
 
     def on_close(self, server_conn: Any) -> None:
         """Note that a connection has ended, or was handed on (a websocket)."""
         super().on_close(server_conn)
-        self.begun(server_conn)
-        self.body_read(server_conn)
+        self._open.discard(server_conn.stream)
+        self.stop_waiting(server_conn.stream)
+        self.body_read(server_conn.stream)
         self._settle()
 
     def _settle(self) -> None:
         """Note that a connection has ended; without any, there is no timer."""
-        if not self._connections and not self._stalled and not self._lingering:
+        if not self._open and not self._stalled and not self._lingering:
             self._cancel_timer()
         if self._changed is not None:
             self._changed.set()
@@ -270,15 +268,15 @@ class GracefulHTTPServer(HTTPServer):
         """Close what has taken too long, and set the timer for what may be next."""
         self._timer, now, following = None, self._loop.time(), []
         for waits, timeout in ((self._fresh, self._read_timeout), (self._idle, self._idle_timeout)):
-            for connection in list(waits) if timeout else ():
-                if connection.since + timeout > now:
-                    following.append(connection.since + timeout)
+            for stream in list(waits) if timeout else ():
+                if stream.since + timeout > now:
+                    following.append(stream.since + timeout)
                     break
-                self._close(connection, late=waits is self._fresh)
-        for connection in list(self._reading) if self._read_timeout else ():
-            deadline = self._body_deadline(connection)
+                self._close(stream, late=waits is self._fresh)
+        for stream in list(self._reading) if self._read_timeout else ():
+            deadline = self._body_deadline(stream)
             if deadline <= now:
-                self._close(connection, late=True)
+                self._close(stream, late=True)
             else:
                 following.append(deadline)
         following += self._close_stalled(now)
@@ -304,11 +302,11 @@ class GracefulHTTPServer(HTTPServer):
                 stream.reset()
         return [stream.stalled_since + self._write_timeout for stream in self._stalled][:1]
 
-    def _close(self, connection: Connection, late: bool = False) -> None:
+    def _close(self, stream: Stream, late: bool = False) -> None:
         self.n_timeouts += late
-        connection.stream.abort()  # and `on_close` comes soon
-        self.begun(connection)
-        self.body_read(connection)
+        stream.abort()  # and `on_close` comes soon
+        self.stop_waiting(stream)
+        self.body_read(stream)
 
     # -- the end -----------------------------------------------------------------------------------
 
@@ -325,67 +323,60 @@ class GracefulHTTPServer(HTTPServer):
         began = self._loop.time()
         self._changed = asyncio.Event()
         self.conn_params.no_keep_alive = True  # responses from now on say so
-        for connection in self._connections:
-            self._announce_end(connection)
+        for stream in self._open:  # a response that is under way says so if it still can
+            stream.last = stream.waits is None and not stream.answered
         for client in waiting:
             try:
-                self._handle_connection(client, client.getpeername())
+                self._accepted(client, client.getpeername())
             except OSError:  # it has gone already
                 client.close()
         for handler in list(self._websockets):
             handler.close(GOING_AWAY)
-        for connection in list(self._idle):
-            if connection.since < began - grace and not connection.stream.has_input():
-                self._close(connection)
+        for stream in list(self._idle):
+            if stream.since < began - grace and not stream.has_input():
+                self._close(stream)
         cut = await self._finish(None if limit is None else began + limit, grace)
-        for busy in self._connections:
-            busy.stream.abort()  # type: ignore[attr-defined]
+        for busy in self._open:
+            busy.abort()
         for stream in list(self._websockets.values()):
             stream.abort()
         for lingering in list(self._lingering):
             lingering.close()
         closed = self._loop.time() + CLOSING
-        while (self._connections or self._websockets) and await self._change(closed):
+        while (self._open or self._websockets) and await self._change(closed):
             pass
         self._cancel_timer()
         return cut
 
-    @staticmethod
-    def _announce_end(connection: Any) -> None:
-        """Have the response that is under way say that it is the last, if that can be said yet."""
-        if connection.waits is None and connection.exchange._response_start_line is None:
-            connection.exchange._disconnect_on_finish = True
-
     async def _finish(self, until: float | None, grace: float) -> int:
         """Wait for the end of what is busy; return how many requests were cut off."""
         cut = 0
-        stalled: dict[Connection, int] = {}
+        stalled: dict[Stream, int] = {}
         look = self._loop.time() + self.STALLED
-        while self._connections or self._websockets or self._lingering:
+        while self._open or self._websockets or self._lingering:
             now = self._loop.time()
-            for connection in (*self._fresh, *self._idle):
-                if connection.since + grace <= now:
-                    self._close(connection)
+            for stream in (*self._fresh, *self._idle):
+                if stream.since + grace <= now:
+                    self._close(stream)
             for lingering in list(self._lingering):
                 if lingering.since + grace <= now:
                     lingering.close()
             if look <= now:
-                for connection, before in stalled.items():
-                    progress = connection.received - before
-                    if connection in self._reading and progress < self.MIN_BODY_RATE * self.STALLED:
-                        self._close(connection)
+                for stream, before in stalled.items():
+                    progress = stream.received - before
+                    if stream in self._reading and progress < self.MIN_BODY_RATE * self.STALLED:
+                        self._close(stream)
                         cut += 1
                 look = now + self.STALLED
-                stalled = {connection: connection.received for connection in self._reading}
-            ends = [connection.since + grace for connection in (*self._fresh, *self._idle)]
+                stalled = {stream: stream.received for stream in self._reading}
+            ends = [stream.since + grace for stream in (*self._fresh, *self._idle)]
             ends += [lingering.since + grace for lingering in self._lingering]
             ends += [look] if self._reading else []
             ends += [] if until is None else [until]
             changed = await self._change(min(ends, default=None))
             if not changed and until is not None and self._loop.time() >= until:
                 break
-        busy: set[Any] = self._connections
-        return cut + sum(connection.waits is None for connection in busy)
+        return cut + sum(stream.waits is None for stream in self._open)
 
     async def _change(self, until: float | None) -> bool:
         """Wait for a change in what is waited for; False: ``until`` has come before."""

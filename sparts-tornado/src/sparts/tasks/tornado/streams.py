@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+    from tornado.http1connection import HTTP1ConnectionParameters
+
 
 def refusal(status: str, text: str, request_id: str = "") -> bytes:
     """Return the answer to a request that is not taken, the last of its connection.
@@ -49,6 +51,7 @@ class StreamServer(Protocol):
     ssl_options: Any
     max_buffer_size: int | None
     read_chunk_size: int | None
+    conn_params: HTTP1ConnectionParameters
 
     def stalled(self, stream: Stream, /) -> None: ...  # noqa: D102
     def gone(self, stream: Stream, /) -> None: ...  # noqa: D102
@@ -56,9 +59,25 @@ class StreamServer(Protocol):
 
 
 class Stream(IOStream):
-    """A connection of the server."""
+    """A connection of the server, and what it is doing.
+
+    It waits *fresh* until the headers of its first request have come, and *idle* between two
+    requests. Otherwise it is *busy*; while it sends a body, it is *reading* too.
+    """
 
     server: StreamServer
+    waits: dict[Stream, None] | None = None
+    """Among which connections it waits; None: it is busy."""
+    since: float = 0.0
+    """Since when it waits or sends a body, by the loop's clock."""
+    received: int = 0
+    """Bytes of the body that have come."""
+    asked: bool = False
+    """Whether it has had a request."""
+    answered: bool = False
+    """Whether the answer to its present request has begun."""
+    last: bool = False
+    """Whether the answer to its present request says that it is the last."""
     unread: bool = False
     """Whether the client sends a body: then a close waits for it to read its answer."""
     stalled_since: float = 0.0
@@ -67,11 +86,14 @@ class Stream(IOStream):
     """How many bytes it had taken by then."""
 
     _answer: bytes = b""
+    _sent: int = 0
 
     def write_to_fd(self, data: memoryview) -> int:
         """Send, as Tornado's does; note that no more can be sent for now."""
         try:
-            return self.socket.send(data)
+            sent = self.socket.send(data)
+            self._sent += sent
+            return sent
         except BlockingIOError:
             self.server.stalled(self)
             raise
@@ -81,7 +103,7 @@ class Stream(IOStream):
     def taken(self) -> int:
         """How many bytes the client's system has taken; with TLS, a little less than that."""
         held = fcntl.ioctl(self.fileno(), termios.TIOCOUTQ, bytes(4))
-        return self._total_write_done_index - int.from_bytes(held, sys.byteorder)
+        return self._sent - int.from_bytes(held, sys.byteorder)
 
     def has_input(self) -> bool:
         """Whether something has come that was not read yet."""
@@ -111,8 +133,8 @@ class Stream(IOStream):
         """Close the socket, at once or when the client has had time to read; called by `close`."""
         self.server.gone(self)
         answer = self._answer
-        if isinstance(self.error, UnsatisfiableReadError) and self._read_regex is not None:
-            text = f"The headers are longer than {self._read_max_bytes} bytes."
+        if isinstance(self.error, UnsatisfiableReadError) and self.waits is not None:
+            text = f"The headers are longer than {self.server.conn_params.max_header_size} bytes."
             answer = refusal("431 Request Header Fields Too Large", text)
         if answer or self.unread:
             self.server.linger(self.socket, b"" if self.writing() else answer)
@@ -127,6 +149,7 @@ class TLSStream(Stream, SSLIOStream):
     def write_to_fd(self, data: memoryview) -> int:
         """Send, as Tornado's does; note that no more can be sent for now."""
         sent = SSLIOStream.write_to_fd(self, data)
+        self._sent += sent
         if not sent:
             self.server.stalled(self)
         return sent

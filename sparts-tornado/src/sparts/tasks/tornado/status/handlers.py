@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from http.client import responses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -89,7 +90,7 @@ class Handler(RequestHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Tell what was wrong."""
         error = kwargs.get("exc_info", (None, None))[1]
-        text = f"{self._reason}."
+        text = f"{responses.get(status_code, 'Unknown')}."
         if status_code == 405:
             self.set_header("Allow", self.METHODS)
             text = f"{self.request.path} takes {self.METHODS}, not {self.request.method}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -141,7 +142,7 @@ class StatusHTTPTask(StatusTask):
             self.application,
             task=self,
             loop=self.server.loop,
-            max_body_size=self.max_body,
+            max_body_size=sys.maxsize,
             idle_timeout=self.idle_timeout or 0.0,
             read_timeout=self.read_timeout or 0.0,
         )

@@ -1,0 +1,47 @@
+"""What sparts-tornado overrides of Tornado without Tornado's having promised it.
+
+If one of these fails with a new Tornado, look at what has changed before its range is raised.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+from tornado.http1connection import HTTP1Connection, HTTP1ServerConnection
+from tornado.httpserver import HTTPServer
+from tornado.iostream import IOStream, SSLIOStream
+from tornado.web import RequestHandler
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "parameters", "why"),
+    [
+        (RequestHandler, "_execute", ["self", "transforms", "args", "kwargs"],
+         "calls.py wraps it, to have plugins wrap requests"),
+        (HTTPServer, "handle_stream", ["self", "stream", "address"],
+         "server.py watches each connection from there"),
+        (HTTPServer, "start_request", ["self", "server_conn", "request_conn"],
+         "server.py waits for the next request of a connection from there"),
+        (HTTPServer, "on_close", ["self", "server_conn"],
+         "server.py learns from it that a connection has ended"),
+        (HTTP1Connection, "set_max_body_size", ["self", "max_body_size"],
+         "application.py takes its place, for handlers that raise the limit"),
+        (IOStream, "close_fd", ["self"], "streams.py lets a client read why it was refused"),
+        (IOStream, "write_to_fd", ["self", "data"], "streams.py counts what was sent"),
+        (SSLIOStream, "write_to_fd", ["self", "data"], "streams.py counts what was sent"),
+    ],
+)  # fmt: skip
+def test_what_is_overridden_is_there(
+    owner: type, name: str, parameters: list[str], why: str
+) -> None:
+    found = getattr(owner, name, None)
+    assert found is not None, f"Tornado has no {owner.__name__}.{name} any more: {why}."
+    taken = list(inspect.signature(found).parameters)
+    assert taken == parameters, f"{owner.__name__}.{name} takes {taken} now: {why}."
+
+
+def test_each_turn_of_a_connection_asks_for_its_next_request() -> None:
+    source = inspect.getsource(HTTP1ServerConnection)
+    for call in ("delegate.start_request(self, conn)", "delegate.on_close(self)", "self.stream"):
+        assert call in source, f"HTTP1ServerConnection has no {call}, on which server.py relies."
