@@ -12,22 +12,22 @@ from sparts.context import ExecuteContext
 from sparts.errors import UsageError, text_of
 from sparts.tasks.amqp import messages
 from sparts.tasks.amqp.consumer import Consumer, Delivery
+from sparts.tasks.amqp.depth import Depth
 from sparts.tasks.amqp.errors import RejectedError, UnconfirmedError, UnroutableError
 from sparts.tasks.amqp.outcomes import Outcomes
-from sparts.tasks.amqp.publishing import Confirmation, Publish
+from sparts.tasks.amqp.publishing import Confirmation, Publish, send_wrapped
 from sparts.tasks.backlog import Backlog, Leftovers, RefusedError
 
 import amqp
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from concurrent.futures import Future
 
     from sparts.tasks.amqp.link import Link
     from sparts.tasks.amqp.messages import Codec
     from sparts.tasks.amqp.topology import QueueLayout
-    from sparts.tasks.amqp.wire import Wire
 
 _AHEAD = 1000
 """How many messages of one `put_many` are on their way at most."""
@@ -38,8 +38,6 @@ _ANSWER_TIME = 10.0
 _DELETION_TIME = 0.5
 """Seconds until a queue that was deleted is declared again. RabbitMQ 3.10 may give a queue of that
 name the consumers of the old one, to which it delivers nothing, if that is not gone yet."""
-_DEPTH_AGE = 5.0
-"""Seconds for which the depth that was asked for last is good enough for a counter."""
 
 
 class AMQPBacklog(Backlog):
@@ -90,8 +88,7 @@ class AMQPBacklog(Backlog):
         self._returned: list[ExecuteContext] = []
         self._given_up = False
         self._failure: UsageError | None = None
-        self._depth: int | None = None
-        self._depth_at = -_DEPTH_AGE
+        self._depth = Depth(link, lambda: (layout.name, *self.consumer.delays))
 
     # -- for anybody -------------------------------------------------------------------------------
 
@@ -100,7 +97,21 @@ class AMQPBacklog(Backlog):
     ) -> Future[Any] | None:
         """Add an item as `put` does, and return the future that gets its outcome, if one does."""
         self._check_open()
-        message = self._message(context.item, context.attempt, context.awaited)
+        return send_wrapped(
+            "queue",
+            self.layout.name,
+            lambda headers: self._add(context, headers, *self._patience(block, timeout)),
+            context.item,
+        )
+
+    def _add(
+        self,
+        context: ExecuteContext,
+        headers: Mapping[str, str],
+        block: bool,
+        deadline: float | None,
+    ) -> Future[Any] | None:
+        message = self._message(context.item, headers, context.attempt, context.awaited)
         number = message.properties["message_id"]
         if context.awaited:
             context.claim()  # it cannot be taken back from the broker
@@ -108,7 +119,7 @@ class AMQPBacklog(Backlog):
             if not self.outcomes.wanted:
                 self.link.post(self.outcomes.ask)
         try:
-            self._send([message], *self._patience(block, timeout))
+            self._send([message], block, deadline)
         except BaseException:
             self.outcomes.forget(number)
             raise
@@ -122,13 +133,22 @@ class AMQPBacklog(Backlog):
         After an error, some that come after the one that failed may have been added, too.
         """
         self._check_open()
+
+        def put(headers: Mapping[str, str]) -> None:
+            self._put_many(items, headers, block, timeout)
+
+        send_wrapped("queue", self.layout.name, put)
+
+    def _put_many(
+        self, items: Iterable[Any], headers: Mapping[str, str], block: bool, timeout: float | None
+    ) -> None:
         patience = self._patience(block, timeout)
         confirmation = Confirmation()
         for item in items:
             if isinstance(item, ExecuteContext):
                 self.add(item, block, timeout)
                 continue
-            message = self._message(item)
+            message = self._message(item, headers)
             self._start(message, confirmation)
             if not confirmation.wait(_AHEAD, timeout):
                 break
@@ -138,16 +158,11 @@ class AMQPBacklog(Backlog):
 
     def qsize(self) -> int:
         """How many items wait at the broker, or were put off; `BrokenError` without connection."""
-        if self.link.blocked and self._depth is not None:
-            return self._depth  # the broker does not answer now
-        return self._count(self.link.call(self._measure))
+        return self._depth.measure()
 
     def depth(self) -> int | None:
         """`qsize` as it was a few seconds ago, or None before it is known."""
-        if monotonic() - self._depth_at >= _DEPTH_AGE and not self.link.blocked:
-            self._depth_at = monotonic()
-            self.link.post(self._look)
-        return self._depth
+        return self._depth.recent()
 
     def join(self) -> None:
         """Refuse: nobody knows when all is done, as others put items in and take them."""
@@ -260,7 +275,9 @@ class AMQPBacklog(Backlog):
 
     # -- helpers -----------------------------------------------------------------------------------
 
-    def _message(self, item: Any, attempt: int = 1, awaited: bool = False) -> amqp.Message:
+    def _message(
+        self, item: Any, headers: Mapping[str, str], attempt: int = 1, awaited: bool = False
+    ) -> amqp.Message:
         body = self.codec.encode(item)
         if len(body) > self.codec.max_bytes:
             raise ValueError(
@@ -269,7 +286,7 @@ class AMQPBacklog(Backlog):
             )
         reply_to = self.outcomes.queue if awaited else None
         priority = self._priority_of(item) if self.layout.priorities else None
-        return messages.item_message(body, attempt, reply_to, priority)
+        return messages.item_message(body, headers, attempt, reply_to, priority)
 
     def _patience(self, block: bool, timeout: float | None) -> tuple[bool, float | None]:
         """Whether to wait for room and connection, and until when."""
@@ -378,23 +395,3 @@ class AMQPBacklog(Backlog):
     def _end(self) -> None:
         self.consumer.reject()
         self.outcomes.end()
-
-    def _measure(self, wire: Wire) -> list[int]:
-        channel = wire.new_channel()
-        try:
-            names = (self.layout.name, *self.consumer.delays)
-            return [channel.queue_declare(name, passive=True).message_count for name in names]
-        finally:
-            if channel.connection is not None:
-                channel.close()
-
-    def _look(self) -> None:
-        if self.link.connected and self.link.wire is not None and not self.link.blocked:
-            try:
-                self._depth = sum(self._measure(self.link.wire))
-            except amqp.AMQPError:
-                self._depth = None
-
-    def _count(self, numbers: list[int]) -> int:
-        self._depth, self._depth_at = sum(numbers), monotonic()
-        return self._depth

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from queue import Full
 from typing import TYPE_CHECKING
 
 from sparts.errors import TaskStoppedError
 from sparts.tasks.amqp import messages
 from sparts.tasks.amqp.errors import UnconfirmedError, UnroutableError
-from sparts.tasks.amqp.publishing import Confirmation, Publish, Publisher
+from sparts.tasks.amqp.publishing import Confirmation, Publish, Publisher, send_wrapped
 
 if TYPE_CHECKING:
     from sparts.errors import UsageError
@@ -40,7 +40,19 @@ class EventPublisher(Publisher):
         """Publish an event and wait for its confirmation; see `AMQPPublisherTask.publish`."""
         if self._closed.is_set():
             raise self._closed_error()
-        publish = Publish(self.exchange, topic, messages.item_message(body))
+        send_wrapped(
+            "message", topic, lambda headers: self._send(topic, body, headers, mandatory, timeout)
+        )
+
+    def _send(
+        self,
+        topic: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        mandatory: bool,
+        timeout: float | None,
+    ) -> None:
+        publish = Publish(self.exchange, topic, messages.item_message(body, headers))
         confirmation = Confirmation()
         confirmation.add(publish)
         self.attach()

@@ -117,6 +117,7 @@ class AMQPSubscriberTask(AMQPQueueTask[Item, Result]):
     All that `AMQPQueueTask` says of items holds for events.
     """
 
+    CALL_KIND = "message"
     EXCHANGE: ClassVar[str] = DEFAULT_EXCHANGE
     """The topic exchange, the same for publishers and subscribers."""
     TOPICS: ClassVar[Sequence[str]] = ("#",)

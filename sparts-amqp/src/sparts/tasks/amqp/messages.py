@@ -19,7 +19,6 @@ Of an item, only the body is necessary: whatever publishes JSON takes part.
 from __future__ import annotations
 
 import itertools
-import sys
 import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,7 +29,7 @@ from sparts.tasks.amqp.errors import ForeignError, RemoteError
 import amqp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from sparts.context import ExecuteContext
 
@@ -65,16 +64,20 @@ def new_id() -> str:
 
 
 def item_message(
-    body: bytes, attempt: int = 1, reply_to: str | None = None, priority: int | None = None
+    body: bytes,
+    sent: Mapping[str, str],
+    attempt: int = 1,
+    reply_to: str | None = None,
+    priority: int | None = None,
 ) -> amqp.Message:
-    """Return the message of an item."""
+    """Return the message of an item, with the headers ``sent`` of its trace."""
     properties: dict[str, Any] = {
         "content_type": JSON,
         "delivery_mode": 2,
         "message_id": new_id(),
         "type": ITEM,
     }
-    headers = _trace()
+    headers: dict[str, Any] = dict(sent)
     if attempt > 1:
         headers[ATTEMPT] = attempt
     if headers:
@@ -84,15 +87,6 @@ def item_message(
     if priority:
         properties["priority"] = priority
     return amqp.Message(body, **properties)
-
-
-def _trace() -> dict[str, Any]:
-    """Return the headers of the present trace, if OpenTelemetry is in use."""
-    headers: dict[str, Any] = {}
-    propagate = sys.modules.get("opentelemetry.propagate")
-    if propagate is not None:
-        propagate.inject(headers)
-    return headers
 
 
 def again(message: amqp.Message, **headers: Any) -> amqp.Message:

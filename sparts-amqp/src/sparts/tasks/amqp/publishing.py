@@ -4,22 +4,43 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from sparts.calls import ClientCall, client_wrapper
 from sparts.tasks.amqp.errors import BrokenError, RejectedError, UnroutableError
 
 import amqp
 from amqp import spec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from sparts.errors import UsageError
     from sparts.tasks.amqp.link import Link
     from sparts.tasks.amqp.wire import Channel
 
+T = TypeVar("T")
 _MUCH = 1 << 20
 """Bytes that may wait to be sent; further messages wait before they are made into bytes."""
+
+
+def send_wrapped(
+    kind: str, name: str, send: Callable[[Mapping[str, str]], T], item: Any = None
+) -> T:
+    """Send with what wraps the calls of clients around it.
+
+    Args:
+        kind: of the call, see `sparts.calls.Call`.
+        name: of the queue or topic.
+        send: called with the headers to send.
+        item: what is sent, for the wrappers; None: several items.
+    """
+    wrapper = client_wrapper(is_async=False)
+    if wrapper is None:
+        return send({})
+    about = {"system": "rabbitmq", "operation": "send"}
+    call = ClientCall(None, kind, name, is_async=False, item=item, attributes=about)
+    return wrapper(call, lambda: send(call.headers))  # type: ignore[no-any-return]
 
 
 class Publish:
