@@ -55,6 +55,7 @@ MyService.initFromCLI()
 SEEN = {
     "sparts_options_add": r'"pulse_max_failures": 3',
     "sparts_tasks_add": r'"name": "Heartbeat"',
+    "sparts_classes_check": r'"pulse.tasks": 2',
     "sparts_counters_add": r'"pulse.failures": 1',
     "sparts_checks_add": r'"checks": {"pulse.failures": ""}',
     "sparts_status_panels": r"\('title', 'Pulse'\), \('data', {'Failures in the service': 1}\)",

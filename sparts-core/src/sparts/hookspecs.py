@@ -124,6 +124,15 @@ def sparts_tasks_add(service_class: type[Service]) -> TaskReference | Sequence[T
 
 
 @hookspec
+def sparts_classes_check(service_class: type[Service], tasks: Sequence[type[Task]]) -> None:
+    """Raise if a service must not run because of how its class or those of its tasks are written.
+
+    Called when an instance is made, so before anything starts, in that thread. An exception ends
+    the process: a `UsageError` with status 2, anything else with 1.
+    """
+
+
+@hookspec
 def sparts_counters_add(service: Service) -> Mapping[str, Callable[[], float]]:
     """Add counters to the service's own: functions by name, each of which reads a number.
 

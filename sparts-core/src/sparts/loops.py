@@ -202,6 +202,7 @@ class LoopBoundTask(VTask):
     """
 
     LOOPLESS = True
+    MAY_BE_ASYNC = ("start_in_loop", "stop_in_loop")
     LOOP: ClassVar[TaskReference]
     """The loop task that this task lives on: its class or a name."""
 

@@ -70,6 +70,7 @@ class VService(ServiceOptions, Health, EstablishedService):
         """Why this instance ended otherwise than in order."""
         self.hooks = plugins.load_hooks()
         classes = self.resolve_tasks(self.hooks)
+        self.hooks.call("sparts_classes_check", service_class=type(self), tasks=classes)
         selected = getattr(ns, "tasks", None)
         self.tasks = Tasks(_selected(classes, selected))
         self.check_options(ns)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from sparts.errors import UsageError
 from sparts.hookspecs import hookimpl
 from sparts.options import MISSING, OptionGroup, option
 
@@ -81,14 +82,26 @@ def sparts_tasks_add(service_class: type[VService]) -> list[str]:
     return ["Heartbeat@acme-pulse"]
 
 
+_numbers: WeakKeyDictionary[type[VService], int] = WeakKeyDictionary()
+
+
+@hookimpl
+def sparts_classes_check(service_class: type[VService], tasks: Sequence[type[VTask]]) -> None:
+    """Refuse a service of more tasks than anybody can watch, and note how many there are."""
+    if len(tasks) > 1000:
+        raise UsageError(f"{service_class.__name__} has {len(tasks)} tasks; 1000 are enough.")
+    _numbers[service_class] = len(tasks)
+
+
 @hookimpl
 def sparts_counters_add(service: VService) -> dict[str, Callable[[], float]]:
-    """Add three counters; one more where `sparts_process_wrap` was called (not by startBG)."""
+    """Add four counters; one more where `sparts_process_wrap` was called (not by startBG)."""
     pulse = _pulses[service]
     counters: dict[str, Callable[[], float]] = {
         "pulse.failures": lambda: pulse.failures,
         "pulse.calls": lambda: pulse.calls,
         "pulse.start_seconds": lambda: pulse.start_seconds,
+        "pulse.tasks": lambda: _numbers[type(service)],
     }
     if (began := service.plugin_data.get("pulse")) is not None:
         counters["pulse.process_seconds"] = lambda: time.monotonic() - began

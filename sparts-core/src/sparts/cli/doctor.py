@@ -9,6 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from sparts import plugins
+from sparts.builtin.overrides import find_problems
 from sparts.cli.columns import wrapped
 from sparts.errors import describe
 from sparts.plugins.scanning import leftovers
@@ -186,6 +187,9 @@ def examine_tasks(tasks: list[inspection.Inspected]) -> Iterator[Finding]:
             yield Finding(text, f"To use it: pip install '{found.needs}'", wrong=False)
         elif found.problem:
             yield Finding(found.problem, _ask_or_block(found.entry))
+        elif found.task is not None:
+            for problem in find_problems(None, [found.task]):
+                yield Finding(f"{found.entry}: {problem}", wrong=problem.error)
 
 
 def examine_hooks() -> Iterator[Finding]:

@@ -24,6 +24,8 @@ def find_service(names: Sequence[str]) -> type[VService]:
     """
     for name in names:
         alias, _, target = name.rpartition("=")
+        if target.endswith(".py") or ".py:" in target:
+            raise UsageError(_of_file(target))
         if ":" not in target:
             continue
         found = import_object(target)  # also when it is a task: from the current folder, unstarted
@@ -68,6 +70,35 @@ def _initFromCLI_doing_nothing() -> Iterator[None]:  # noqa: N802
         yield
     finally:
         setattr(VService, "initFromCLI", original)  # noqa: B010
+
+
+def _of_file(target: str) -> str:
+    """Say how to name the services of a file, which is read and not run."""
+    import ast
+    import os
+
+    path, _, name = target.partition(":")
+    if not os.path.isfile(path):
+        return f"There is no file {path!r}. Name a service as MODULE:SERVICE, or tasks."
+    relative = os.path.relpath(path)
+    if relative.startswith(".."):
+        return f"{path!r} is outside the current folder: run it as `python {path}`."
+    module = relative.removesuffix(".py").replace(os.sep, ".")
+    try:
+        with open(path, "rb") as source:
+            classes = [
+                node for node in ast.parse(source.read()).body if isinstance(node, ast.ClassDef)
+            ]
+    except (SyntaxError, ValueError, OSError) as error:
+        return f"{path!r} cannot be read: {describe(error)}"
+    bases = {node.name: [ast.unparse(base) for base in node.bases] for node in classes}
+
+    def is_service(cls: str) -> bool:
+        return any(each.endswith("Service") or is_service(each) for each in bases.get(cls, ()))
+
+    found = [name] if name else [cls for cls in bases if is_service(cls)]
+    what = " or ".join(f"`sparts run {module}:{cls}`" for cls in found or ["SERVICE"])
+    return f"{path!r} is a file. Name a module and a class: {what}."
 
 
 def _classes_of(module: Any) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
-from sparts.errors import OptionError
+from sparts.errors import OptionError, describe
 from sparts.masking import hide_secret
 from sparts.option_types import Expected, convert, expectation, split
 
@@ -204,14 +204,24 @@ class Binding:
         of_service = self.owner is service or not self.prefix
         source = Source("default" if of_service else "task class",
                         (service if of_service else self.owner).__name__)  # fmt: skip
+        place = f"the default of {self.flag}"
         if callable(raw) and not isinstance(raw, type):
             stands_in = getattr(self.owner, "SERVICE_DEFAULTS", True)
             view = ClassView(self.owner, service, stands_in)
-            raw = raw(view)
+            read: list[tuple[str, object]] = object.__getattribute__(view, "read")
+            try:
+                raw = raw(view)
+            except OptionError:
+                raise
+            except Exception as exc:
+                place, value = read[-1] if read else (place, raw)
+                text = self._complaint(exc, value) if isinstance(exc, Expected) else describe(exc)
+                raise OptionError(f"{place}: {text}") from exc
             if names := object.__getattribute__(view, "stood_in"):
                 source = Source("service class", f"{service.__name__}.{names[-1]}")
+            place = read[-1][0] if read else place
         if isinstance(raw, str):
-            return self.convert(raw, f"the default of {self.flag}"), source
+            return self.convert(raw, place), source
         return (list(raw) if isinstance(raw, list | tuple) and self.many else raw), source
 
 
@@ -228,6 +238,8 @@ class ClassView:
         self.service = service
         self.stands_in = stands_in
         self.stood_in: list[str] = []
+        self.read: list[tuple[str, object]] = []
+        """What was read: ``CLASS.NAME``, and the value."""
 
     def __getattribute__(self, name: str) -> Any:
         get = object.__getattribute__
@@ -237,8 +249,12 @@ class ClassView:
             definer = next((cls for cls in service.__mro__ if name in vars(cls)), object)
             if definer not in _our_classes(service):
                 get(self, "stood_in").append(name)
-                return getattr(service, name)
-        return getattr(owner if hasattr(owner, name) else service, name)
+                owner = service
+        owner = owner if hasattr(owner, name) else service
+        value = getattr(owner, name)
+        if not special:
+            get(self, "read").append((f"{owner.__name__}.{name}", value))
+        return value
 
 
 def _our_classes(service: type) -> set[type]:

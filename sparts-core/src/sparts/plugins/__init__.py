@@ -143,10 +143,10 @@ def load_checked(entry: EntryPoint) -> type[Any]:
     except (Exception, SystemExit) as error:
         message = f"Task {entry} could not be imported: {describe(error)}"
         if isinstance(error, ImportError):
-            from sparts.plugins.extras import missing_extra
+            from sparts.plugins.extras import missing_extra, missing_requirement
 
-            if extra := missing_extra(entry, error):
-                message += f". It needs {extra}: pip install '{extra}'"
+            if needed := missing_extra(entry, error) or missing_requirement(entry, error):
+                message += f". It needs {needed}: pip install '{needed}'"
         raise TaskLoadError(message) from error
     if not isinstance(task, type):
         raise TaskLoadError(f"Task {entry} is not a class but {task!r}.")
@@ -213,7 +213,8 @@ def install_hint(distribution: str) -> str:
 
 #: The core's own hook plugins, modules of `sparts.builtin`, in the order of their registration.
 BUILT_IN = (
-    *("memory", "checks", "listeners", "dryrun", "daemon", "runit", "systemd", "logs", "config"),
+    *("memory", "overrides", "checks", "listeners", "dryrun"),
+    *("daemon", "runit", "systemd", "logs", "config"),
 )
 
 

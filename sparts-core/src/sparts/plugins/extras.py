@@ -35,21 +35,40 @@ def missing_extra(entry: EntryPoint, error: ImportError) -> str | None:
         return _shown(entry, extras) if set(extras) & lacking.keys() else None
     if module == entry.value.partition(".")[0].partition(":")[0].strip():
         return None
+    if missing_requirement(entry, error):
+        return None
     same = [extra for extra, names in lacking.items() if normalized(module) in names]
     if same or len(lacking) == 1:
         return _shown(entry, (same or list(lacking))[:1])
     return None
 
 
+def missing_requirement(entry: EntryPoint, error: ImportError) -> str | None:
+    """Return what a distribution cannot do without and would bring a missing module; or None."""
+    module = normalized((error.name or "").partition(".")[0])
+    required = _requirements(entry.distribution)[""]
+    absent = [name for name in required if scanning.distribution(name) is None]
+    return module if module in required else absent[0] if len(absent) == 1 else None
+
+
 def _lacking(distribution: str) -> dict[str, set[str]]:
     """Return the extras of which something is not installed, each with what is not."""
+    absent = {
+        extra: {name for name in names if scanning.distribution(name) is None}
+        for extra, names in _requirements(distribution).items()
+        if extra
+    }
+    return {extra: names for extra, names in absent.items() if names}
+
+
+def _requirements(distribution: str) -> dict[str, set[str]]:
+    """Return the names of what a distribution requires, by extra; ``""``: always."""
     installed = scanning.distribution(distribution)
-    requires = (installed.requires if installed else None) or []
-    found: dict[str, set[str]] = {}
-    for line in requires:
+    found: dict[str, set[str]] = {"": set()}
+    for line in (installed.requires if installed else None) or []:
         extra, name = _EXTRA.search(line), _NAME.match(line)
-        if extra and name and scanning.distribution(name[0]) is None:
-            found.setdefault(normalized(extra[1]), set()).add(normalized(name[0]))
+        if name and (extra or ";" not in line):
+            found.setdefault(normalized(extra[1]) if extra else "", set()).add(normalized(name[0]))
     return found
 
 

@@ -33,6 +33,7 @@ class FB303HandlerTask(FB303, ThriftHandlerTask):  # type: ignore[misc]  # getCo
     """
 
     OPT_PREFIX = "fb303"
+    MAY_BE_ASYNC = tuple(name for name in vars(FB303) if not name.startswith("_"))
     MODULE: ClassVar[Any] = FacebookService
 
     control = option(

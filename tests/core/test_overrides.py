@@ -1,0 +1,406 @@
+"""Overrides that would silently do nothing are refused before anything starts."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from types import FunctionType
+from typing import Any, ClassVar
+from unittest.mock import AsyncMock, Mock
+
+import pytest
+from sparts import plugins
+from sparts.builtin.overrides import find_problems
+from sparts.errors import TaskLoadError
+from sparts.loops import LoopBoundTask
+from sparts.options import option
+from sparts.tasks.async_periodic import AsyncPeriodicTask
+from sparts.tasks.async_queue import AsyncQueueTask
+from sparts.tasks.asyncio import AsyncioTask
+from sparts.tasks.event import EventTask
+from sparts.tasks.file import DirectoryWatcherTask
+from sparts.tasks.periodic import PeriodicTask
+from sparts.tasks.poller import PollerTask
+from sparts.tasks.queue import PriorityQueueTask, QueueTask
+from sparts.vservice import VService
+from sparts.vtask import VTask
+
+from tests.processes import ServiceProcess, clean_environment
+
+Body = dict[str, Any]
+
+
+def derive(base: type, *, of: str = "acme", **body: Any) -> Any:
+    """Make a class as a module of somebody else has it."""
+    return type("Mine", (base,), {"__module__": of, **body})
+
+
+def derive_with(base: type, name: str, value: Any) -> Any:
+    """Make a class that has something under a name."""
+    return type("Mine", (base,), {"__module__": "acme", name: value})
+
+
+def errors(*tasks: Any, service: Any = None) -> list[str]:
+    """Give the errors of tasks and a service."""
+    return [str(each) for each in find_problems(service, tasks) if each.error]
+
+
+def warnings(*tasks: Any, service: Any = None) -> list[str]:
+    """Give the warnings of tasks and a service."""
+    return [str(each) for each in find_problems(service, tasks) if not each.error]
+
+
+async def coroutine(self: Any, *args: Any) -> None:
+    """Stand for any method."""
+
+
+async def async_generator(self: Any, *args: Any) -> AsyncIterator[int]:
+    """Stand for any method."""
+    yield 1
+
+
+def generator(self: Any, *args: Any) -> Iterator[int]:
+    """Stand for any method."""
+    yield 1
+
+
+def execute(self: Any, *args: Any) -> None:
+    """Stand for a plain method."""
+
+
+# -- the kind of a method --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("base", "name", "remedy"),
+    [
+        (QueueTask, "execute", "Derive from AsyncQueueTask instead."),
+        (PeriodicTask, "execute", "Derive from AsyncPeriodicTask instead."),
+        (PollerTask, "fetch", "No AsyncPollerTask exists. Write `def fetch`."),
+        (EventTask, "execute", "No AsyncEventTask exists. Write `def execute`."),
+        (PriorityQueueTask, "execute", "No AsyncPriorityQueueTask exists."),
+        (DirectoryWatcherTask, "onFileCreated", "Write `def onFileCreated`."),
+        (VTask, "_runloop", "Derive from AsyncioTask, and name it `run`."),
+        (VTask, "initTask", "`start_in_loop` of an AsyncioTask"),
+        (AsyncioTask, "check", "Write `def check`."),
+    ],
+)
+def test_coroutine_for_a_plain_method(base: type, name: str, remedy: str) -> None:
+    (error,) = errors(derive_with(base, name, coroutine))
+    line = coroutine.__code__.co_firstlineno
+    assert error.startswith(f"Mine.{name} (tests/core/test_overrides.py:{line}) is a coroutine")
+    assert f"but {base.__name__} calls it as a plain one" in error
+    assert remedy in error
+
+
+@pytest.mark.parametrize("base", [AsyncQueueTask, AsyncPeriodicTask])
+def test_plain_method_for_a_coroutine(base: type) -> None:
+    (error,) = errors(derive(base, execute=execute))
+    twin = base.__name__.removeprefix("Async")
+    assert f"a plain function, but {base.__name__} awaits it" in error
+    assert f"Write `async def execute`, or derive from {twin}." in error
+
+
+@pytest.mark.parametrize("base", [QueueTask, PeriodicTask, AsyncQueueTask])
+@pytest.mark.parametrize("function", [generator, async_generator])
+def test_generator_for_a_method(base: type, function: Any) -> None:
+    (error,) = errors(derive(base, execute=function))
+    assert "generator function" in error
+    assert "it would never run" in error
+
+
+def our_tasks() -> list[type[VTask]]:
+    """Give the task types of ours that can be imported here."""
+    found = []
+    for entry in plugins.find(plugins.TASKS):
+        try:
+            found.append(plugins.load_checked(entry))
+        except TaskLoadError:
+            continue
+    assert len(found) > 20
+    return found
+
+
+def methods_of(task: type) -> dict[str, bool]:
+    """Give the names of the methods to override, and whether they are coroutine functions."""
+    found: dict[str, bool] = {}
+    for base in reversed(task.__mro__):
+        for name, value in vars(base).items():
+            if isinstance(value, FunctionType) and not name.startswith("_"):
+                written: Any = value
+                while hasattr(written, "__base_work__"):
+                    written = written.__wrapped__
+                found[name] = bool(written.__code__.co_flags & 0x80)
+            else:
+                found.pop(name, None)
+    return found
+
+
+def test_every_method_of_our_task_types() -> None:
+    wrong: list[str] = []
+    for task in our_tasks():
+        either = {name for base in task.__mro__ for name in vars(base).get("MAY_BE_ASYNC", ())}
+        for name, is_async in methods_of(task).items():
+            refused = bool(errors(derive_with(task, name, coroutine)))
+            if refused is not (not is_async and name not in either):
+                wrong.append(f"async {task.__name__}.{name}")
+            if is_async and name not in either:
+                plain = FunctionType(execute.__code__.replace(co_name=name), globals(), name)
+                if not errors(derive_with(task, name, plain)):
+                    wrong.append(f"{task.__name__}.{name}")
+    assert wrong == []
+
+
+def test_our_task_types_are_right_themselves() -> None:
+    assert find_problems(None, our_tasks()) == []
+
+
+def test_start_in_loop_may_be_either() -> None:
+    assert errors(derive(AsyncioTask, start_in_loop=coroutine, stop_in_loop=execute)) == []
+    assert errors(derive(LoopBoundTask, start_in_loop=coroutine, stop_in_loop=coroutine)) == []
+
+
+class Acme(VTask):
+    """A third party's task type."""
+
+    __module__ = "acme_tasks"
+    LOOPLESS = True
+    ENDPOINT: ClassVar[str]
+    BATCH = 10
+    speed = option(default=1)
+    MAY_BE_ASYNC = ("on_close",)
+
+    def on_message(self, message: str) -> None:
+        """Take a message."""
+
+    def on_open(self) -> Awaitable[None] | None:
+        """Begin; may be ``async``."""
+
+    def on_close(self) -> None:
+        """End; may be ``async``."""
+
+    async def on_data(self, data: bytes) -> None:
+        """Take data."""
+
+
+def test_task_types_of_third_parties() -> None:
+    assert len(errors(derive(Acme, on_message=coroutine))) == 1
+    assert len(errors(derive(Acme, onMessage=execute))) == 1
+    assert len(errors(derive(Acme, Speed=2))) == 1
+    assert len(warnings(derive(Acme, ENDPOIN="x", BATCHES=5, BATCHE=5))) == 2
+    assert errors(derive(Acme, on_open=coroutine, on_close=coroutine)) == []
+    assert errors(derive(Acme, ENDPOINT="x", BATCH=3, speed=2)) == []
+
+
+def test_classes_of_one_package_know_each_other() -> None:
+    class Base(PeriodicTask):
+        def handle(self, item: str) -> None:
+            raise NotImplementedError
+
+    assert errors(derive(Base, of=__name__, handle=coroutine)) == []
+    assert len(errors(derive(Base, of=__name__, execute=coroutine))) == 1
+
+
+def test_task_with_its_own_runner() -> None:
+    assert errors(derive(PeriodicTask, execute=coroutine, _runloop=execute)) == []
+
+
+def test_doubles_and_decorators_are_accepted() -> None:
+    def decorated(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return function(*args, **kwargs)
+
+        return call
+
+    def bare(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return function(*args, **kwargs)
+
+        return call
+
+    def later(self: Any, item: Any, context: Any) -> Awaitable[None]:
+        raise NotImplementedError
+
+    double: Any
+    for double in (Mock(), AsyncMock(), functools.partial(print), staticmethod(print)):
+        assert find_problems(None, [derive(QueueTask, execute=double)]) == []
+        assert find_problems(None, [derive(AsyncQueueTask, execute=double)]) == []
+    for double in (decorated(coroutine), bare(coroutine), later, lambda self, item: later):
+        assert find_problems(None, [derive(AsyncQueueTask, execute=double)]) == []
+    cached = functools.cached_property(execute)
+    cached.__set_name__(object, "execute")
+    assert find_problems(None, [derive(QueueTask, execute=cached)]) == []
+
+
+# -- parameters ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("base", "name", "function", "passed"),
+    [
+        (PeriodicTask, "execute", lambda self, a, b: None, "0 to 1 arguments"),
+        (QueueTask, "execute", lambda self, a, b, c: None, "2 arguments"),
+        (QueueTask, "on_dead_letter", lambda self, a: None, "2 arguments"),
+        (DirectoryWatcherTask, "onFileDeleted", lambda self: None, "2 arguments"),
+        (VTask, "initTask", lambda self, a: None, "no argument"),
+        (VTask, "initTask", staticmethod(lambda a: None), "no argument"),
+        (VTask, "__init__", lambda self: None, "1 argument"),
+    ],
+)
+def test_wrong_number_of_parameters(base: type, name: str, function: Any, passed: str) -> None:
+    (error,) = errors(derive_with(base, name, function))
+    assert f"but {base.__name__} calls it with {passed}. Write `def {name}(self" in error
+
+
+def test_required_keyword_is_refused() -> None:
+    (error,) = errors(derive(VTask, check=lambda self, *, deep: None))
+    assert "needs deep, which VTask does not pass" in error
+
+
+@pytest.mark.parametrize(
+    ("base", "name", "function"),
+    [
+        (PeriodicTask, "execute", lambda self: None),
+        (QueueTask, "execute", lambda self, item: None),
+        (QueueTask, "execute", staticmethod(lambda item, context: None)),
+        (PollerTask, "fetch", lambda self, context: None),
+        (VTask, "initTask", lambda self, more=1: None),
+        (VTask, "initTask", lambda *args: None),
+        (VTask, "__init__", lambda self, service, more=None: None),
+        (QueueTask, "_failed", lambda self: None),
+    ],
+)
+def test_forms_that_can_be_called(base: type, name: str, function: Any) -> None:
+    assert errors(derive_with(base, name, function)) == []
+
+
+# -- names -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("base", "name", "value", "meant"),
+    [
+        (QueueTask, "onDeadLetter", execute, "on_dead_letter"),
+        (DirectoryWatcherTask, "on_file_created", execute, "onFileCreated"),
+        (VTask, "init_task", execute, "initTask"),
+        (VTask, "_run_loop", execute, "_runloop"),
+        (VTask, "WORKERS", 4, "workers"),
+        (DirectoryWatcherTask, "POLL", True, "poll"),
+        (PeriodicTask, "Interval", 5, "INTERVAL"),
+    ],
+)
+def test_name_that_differs_in_case_and_underscores(
+    base: type, name: str, value: Any, meant: str
+) -> None:
+    (error,) = errors(derive(base, LOOPLESS=True, **{name: value}))
+    assert f"Mine.{name} (" in error
+    assert f"by sparts, which has {meant}. Rename it" in error
+    assert errors(derive(base, SPARTS_ALLOW_NAMES=(name,), **{name: value})) == []
+
+
+def test_tasks_on_a_service_means_TASKS() -> None:  # noqa: N802
+    (error,) = errors(service=derive(VService, tasks=[Acme]))
+    assert "which has TASKS" in error
+    assert len(errors(service=derive(VService, Version="1"))) == 1
+    assert len(errors(service=derive(VService, initService=coroutine))) == 1
+    assert len(errors(service=derive(VService, init_service=execute))) == 1
+
+
+def test_names_of_ones_own_are_no_misspellings() -> None:
+    def reads(self: Any) -> Any:
+        return self.LIMIT_ITEMS, self.WORKER
+
+    def get_task(self: Any, name: str) -> Any:
+        return self.getTask(name)
+
+    own: Body = {"_interval": 5, "_options": {}, "execute": execute, "reads": reads}
+    assert find_problems(None, [derive(QueueTask, WORKER=1, WORKERS=3, **own)]) == []
+    assert find_problems(None, [derive(VTask, STOP=1, QUEUE="jobs", STATES=["a"], **own)]) == []
+    assert find_problems(None, [derive(QueueTask, deps=option(default="x"), **own)]) == []
+    assert find_problems(derive(VService, get_task=get_task), []) == []
+
+
+def test_near_miss_of_a_class_attribute_warns() -> None:
+    for name in ("WORKER", "WORKERSS", "WORKRES", "WORKURS"):
+        (warning,) = warnings(derive_with(QueueTask, name, 4))
+        assert warning.startswith(f"Mine.{name} (")
+        assert warning.endswith("is not used by sparts. Did you mean WORKERS?")
+    assert warnings(derive(QueueTask, WORKER=4, SPARTS_ALLOW_NAMES="WORKER")) == []
+    assert warnings(derive(QueueTask, WRKRS=4)) == []
+
+
+def test_service_may_set_attributes_of_its_tasks() -> None:
+    queue = derive(QueueTask, execute=execute)
+    assert find_problems(derive(VService, WORKERS=4), [queue]) == []
+    (warning,) = warnings(queue, service=derive(VService, WORKRES=4))
+    assert warning.endswith("Did you mean WORKERS?")
+
+
+# -- as processes ----------------------------------------------------------------------------------
+
+SERVICE = """
+from sparts.vservice import VService
+from sparts.vtask import VTask
+from sparts.tasks.queue import QueueTask
+from sparts.tasks.periodic import PeriodicTask
+
+class Mailer(QueueTask):
+    {mailer}
+    def execute(self, item, context):
+        pass
+
+class Bare(VTask):
+    LOOPLESS = {loopless}
+
+class Post(VService):
+    TASKS = [Mailer, Bare]
+
+if __name__ == "__main__":
+    Post.initFromCLI()
+"""
+
+
+def run(
+    folder: Path, mailer: str, *argv: str, loopless: bool = True, stop: bool = False
+) -> tuple[int, list[str]]:
+    """Run the service as a process; give its status and what it says."""
+    (folder / "post.py").write_text(SERVICE.format(mailer=mailer, loopless=loopless))
+    command = [sys.executable, "post.py", *argv]
+    with ServiceProcess(command, cwd=folder, env=clean_environment()) as process:
+        if stop:
+            process.read_until("All tasks started")
+            return process.stop(), process.lines
+        return process.finish(), process.lines
+
+
+@pytest.mark.parametrize("argv", [(), ("--dryrun",), ("--tasks", "Bare")])
+def test_service_with_an_error_ends_with_2(argv: tuple[str, ...], tmp_path: Path) -> None:
+    status, lines = run(tmp_path, "async def on_dead_letter(self, context, error): ...", *argv)
+    assert status == 2
+    assert len(lines) == 1
+    assert lines[0].startswith("post.py: error: Mailer.on_dead_letter (post.py:8) is a coroutine")
+
+
+def test_near_miss_is_one_warning_at_the_start(tmp_path: Path) -> None:
+    status, lines = run(tmp_path, "WORKER = 4", stop=True)
+    assert status == 0
+    text = "WARNING:Post:Mailer.WORKER (post.py:8) is not used by sparts. Did you mean WORKERS?"
+    assert [line for line in lines if "WARNING" in line] == [text]
+
+
+def test_built_in_plugin_can_be_left_out(tmp_path: Path) -> None:
+    status, lines = run(tmp_path, "onDeadLetter = print", "--no-plugin", "overrides", stop=True)
+    assert status == 0
+    assert not [line for line in lines if "onDeadLetter" in line]
+
+
+def test_task_without_runloop_says_what_to_write(tmp_path: Path) -> None:
+    status, lines = run(tmp_path, "", loopless=False)
+    assert status == 2
+    (error,) = [line for line in lines if line.startswith("ERROR:Post:Bare._runloop")]
+    assert "(post.py:12) is missing" in error
+    assert "Write `def _runloop(self)`" in error
+    assert "LOOPLESS = True" in error
