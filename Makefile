@@ -76,7 +76,7 @@ dist: $(READY) ## Build the wheels and sdists of all into dist/
 pictures: $(READY) ## Make the pictures of the docs (they need chromium)
 	PICTURES=1 $(BIN)/python -m pytest -n 0 -q tests -k pictures
 
-lock: $(READY) ## Choose the newest versions anew, into requirements.lock
+lock: $(READY) ## Choose the newest versions again, into requirements.lock
 	UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --no-annotate \
 	  $(foreach name,$(PROJECTS:/pyproject.toml=),--no-emit-package $(name)) \

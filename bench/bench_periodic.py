@@ -105,7 +105,7 @@ def main() -> None:
         report.value("1,000 PeriodicTasks of 1 s, late at p99", late, unit="ms", at_most=20)
         report.value(
             "1,000 PeriodicTasks of 1 s, of one core", share, unit="%", at_most=5,
-            why="It is absolute, so it tells of the machine too; bare threads are beside it.",
+            why="It is absolute, so it depends on the machine too; bare threads are beside it.",
         )  # fmt: skip
         report.value("1,000 bare threads, late at p99", bare_late, unit="ms")
         report.value("1,000 bare threads, of one core", bare_share, unit="%")

@@ -10,7 +10,7 @@ from sparts.vservice import VService
 
 
 class Squares(QueueTask[int, int]):
-    """Works off numbers."""
+    """Processes numbers."""
 
     WORKERS = 2
 

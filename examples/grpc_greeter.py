@@ -20,7 +20,7 @@ class Greeter(Base):  # type: ignore[misc]
     """Greets."""
 
     async def Greet(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
-        """Greet whoever has a name."""
+        """Greet a caller who has a name."""
         if not request.name:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "Who are you?")
         return messages.Greeting(text=f"Hello, {request.name}")

@@ -12,7 +12,7 @@ from tornado.web import RequestHandler
 from twisted.internet import reactor
 from twisted.internet.task import LoopingCall, deferLater
 
-# Whoever works notes in which thread. One thread writes and reads it, so it needs no lock.
+# Every task notes in which thread it works. One thread writes and reads it, so it needs no lock.
 threads: dict[str, str] = {}
 
 

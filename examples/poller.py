@@ -17,7 +17,7 @@ class Load(PollerTask):
         return float(Path("/proc/loadavg").read_text(encoding="ascii").split()[0])
 
     def onValueChanged(self, old: float | None, new: float) -> None:  # noqa: N802
-        """Tell of a new value; ``old`` is None the first time."""
+        """Report a new value; ``old`` is None the first time."""
         self.logger.info("load is %s, was %s", new, old)
 
 

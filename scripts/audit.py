@@ -54,7 +54,7 @@ def main() -> int:
     api = os.environ.get("SPARTS_AUDIT_API", API)
     pins = find_pins(LOCK.read_text(encoding="utf-8"))
     if find_known(api, *PROBE) is None:
-        print(f"audit: left out, since {api} does not tell of vulnerabilities here")
+        print(f"audit: left out, since {api} does not report vulnerabilities here")
         return 0
     known = list(audit(api, pins))
     print("\n".join([*known, f"audit: {len(pins)} versions, {len(known)} known vulnerabilities"]))

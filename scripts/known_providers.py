@@ -20,7 +20,7 @@ def table() -> str:
     rows: list[str] = []
     for path in sorted(ROOT.glob("sparts-*/pyproject.toml")):
         project = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
-        if project["name"] == "sparts-core":  # whoever reads the table has it
+        if project["name"] == "sparts-core":  # a reader of the table has it
             continue
         for group in GROUPS:
             names = project.get("entry-points", {}).get(group, {})

@@ -32,7 +32,7 @@ class Bus(DBusServiceTask):
 
     @dbus_method
     async def ServiceName(self) -> str:  # noqa: N802
-        """Tell the name of the service, which is part of the paths of what tells of it."""
+        """Return the name of the service, which is part of the paths of its objects."""
         return str(self.service.name)
 
     @dbus_method
@@ -46,7 +46,7 @@ class Peers(DBusClientTask):
     """Calls what others offer on the bus; here, what the service itself does."""
 
     def slowly(self, text: str) -> Future[str]:
-        """Have the service give back a text by way of the bus."""
+        """Have the service return a string over the bus."""
         return self.proxy(NAME, PATH, NAME).submit("Slowly", text)
 
 

@@ -27,8 +27,8 @@ def clean_environment(**variables: str) -> dict[str, str]:
 class ServiceProcess:
     """A service that runs as a process; a context manager that leaves no process behind.
 
-    Its standard output and error come together, in `lines`. Whoever waits for a line that never
-    comes is told all that came, when the process ends (or pytest's time limit ends the wait).
+    Its standard output and error come together, in `lines`. Who waits for a line that never comes
+    gets all that came, when the process ends (or pytest's time limit ends the wait).
     """
 
     def __init__(

@@ -93,7 +93,7 @@ class Rabbit:
         self._wait_for(self.port, self._process)
 
     def _wait_for(self, port: int, process: subprocess.Popen[bytes]) -> None:
-        """Wait until a process accepts connections; nothing tells of that but trying."""
+        """Wait until a process accepts connections; only trying shows it."""
         for _ in range(1200):
             if process.poll() is not None:
                 break

@@ -1,4 +1,4 @@
-"""What the demos of sparts 0.7 show, written anew and run as processes."""
+"""What the demos of sparts 0.7 show, written again and run as processes."""
 
 from __future__ import annotations
 

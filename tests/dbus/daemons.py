@@ -189,7 +189,7 @@ class Monitor:
         self.read_until("string")
 
     def read_until(self, text: str) -> str:
-        """Read until a line that holds a text, and return what was read."""
+        """Read until a line that holds a string, and return what was read."""
         assert self.process.stdout is not None
         seen = []
         for line in self.process.stdout:

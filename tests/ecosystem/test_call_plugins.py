@@ -76,7 +76,7 @@ class Upload(RequestHandler):
 
 
 class Socket(WebSocketHandler):
-    """Accepts whoever may call."""
+    """Accepts every caller."""
 
 
 class Pages(TornadoHTTPTask):

@@ -186,4 +186,4 @@ def test_audit_without_a_registry_that_tells_is_left_out_and_says_so() -> None:
         assert audit(api)[0] == 0
     status, told = audit(api)  # nobody is there any more
     assert status == 0
-    assert told == f"audit: left out, since {api} does not tell of vulnerabilities here\n"
+    assert told == f"audit: left out, since {api} does not report vulnerabilities here\n"

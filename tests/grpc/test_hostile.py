@@ -1,4 +1,4 @@
-"""Hostile HTTP/2: whoever sends it, the next good call is answered, and memory comes back."""
+"""Hostile HTTP/2: after all of it, the next good call is answered, and memory comes back."""
 
 from __future__ import annotations
 

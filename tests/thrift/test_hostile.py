@@ -77,7 +77,7 @@ class Server:
             ask_text(fresh, "there as well")
 
     def told_about(self, port: int) -> str:
-        """Give the one line that tells of a client at this port."""
+        """Give the one line that reports a client at this port."""
         self.wait_for(f"127.0.0.1:{port}")
         self.check()
         (line,) = (line for line in self.lines if f"127.0.0.1:{port}" in line)
@@ -124,11 +124,11 @@ REFUSED = {
     ),
     "a list of less than nothing": binary(b"everything", b"\x0c\0\1\x0f\0\x0c\x0a" + b"\xff" * 8),
     "an unknown list that claims 2^31": binary(b"text", b"\x0f\0\x09\x0c" + HUGE + b"\0" * 50),
-    "a text that claims 2^31": binary(b"text", b"\x0b\0\1" + HUGE + b"\0" * 50),
-    "a text of less than nothing": binary(b"text", b"\x0b\0\1" + b"\xff" * 8),
+    "a string that claims 2^31": binary(b"text", b"\x0b\0\1" + HUGE + b"\0" * 50),
+    "a string of less than nothing": binary(b"text", b"\x0b\0\1" + b"\xff" * 8),
     "compact: a list that claims 2^31": compact(b"everything", b"\x1c\xb9\xf6" + HUGE_VARINT),
     "compact: a map that claims 2^31": compact(b"everything", b"\x1c\xdb" + HUGE_VARINT + b"\x8c"),
-    "compact: a text that claims 2^31": compact(b"text", b"\x18" + HUGE_VARINT),
+    "compact: a string that claims 2^31": compact(b"text", b"\x18" + HUGE_VARINT),
     "compact: a number without an end": compact(b"text", b"\x18" + b"\xff" * 50),
     "structs 10,000 deep": binary(b"tree", b"\x0c\0\1" + b"\x0f\0\2\x0c\0\0\0\1" * DEEP + ENDS),
     "unions 10,000 deep": binary(b"shape", b"\x0c\0\1" + b"\x0f\0\3\x0c\0\0\0\1" * DEEP + ENDS),

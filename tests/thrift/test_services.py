@@ -1,4 +1,4 @@
-"""Which services a module has, whoever made it."""
+"""Which services a module has, of both compilers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hooks tell of the life of an HTTP service, not of its requests."""
+"""Hooks report the life of an HTTP service, and not its requests."""
 
 from __future__ import annotations
 

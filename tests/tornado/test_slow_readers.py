@@ -1,4 +1,4 @@
-"""Clients that do not read: they hold neither a connection nor an answer for ever."""
+"""Clients that do not read: they hold neither a connection nor an answer forever."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Events(RequestHandler):
 
 
 class Talk(WebSocketHandler):
-    """Says much to whoever connects."""
+    """Says much to every client."""
 
     def open(self, *_: str) -> None:
         self.write_message(bytes(LONG), binary=True)

@@ -120,8 +120,8 @@ def test_restart_makes_a_new_instance() -> None:
     [
         ("{", 400, "That is not JSON"),
         ("[]", 400, "Send a JSON object"),
-        ("{}", 400, "The object needs a text 'name'"),
-        ('{"name": 3, "value": 4}', 400, "The object needs a text 'name'"),
+        ("{}", 400, "The object needs a string 'name'"),
+        ('{"name": 3, "value": 4}', 400, "The object needs a string 'name'"),
         ('{"name": "report_most"}', 400, "The object needs a 'value'"),
         ("\udcff".encode("utf-8", "surrogateescape").decode("latin-1"), 400, "That is not JSON"),
         ('{"name": "' + "x" * 70000 + '"}', 413, "at most 65536 bytes"),

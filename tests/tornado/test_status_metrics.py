@@ -89,7 +89,7 @@ def found(request: pytest.FixtureRequest) -> Any:
 
 
 def parse(text: str, kind: str) -> dict[str, Any]:
-    """Give the families of a text by name."""
+    """Give the families of a string by name."""
     read: Any = parse_openmetrics if kind else parse_text
     return {family.name: family for family in read(text)}
 

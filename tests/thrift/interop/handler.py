@@ -38,12 +38,12 @@ class Handler:
             raise ValueError(how)
 
     def failText(self, how: str) -> str:  # noqa: N802
-        """Raise what was asked for, or return a text."""
+        """Raise what was asked for, or return a string."""
         self.fail(how)
         return "well"
 
     def note(self, text: str) -> None:
-        """Keep a text for `noted`."""
+        """Keep a string for `noted`."""
         self.notes.put(text)
 
     def noted(self) -> str:
@@ -74,7 +74,7 @@ class Second:
 
 
 def end_with_parent() -> None:
-    """End this process when whoever started it has ended, or closes our standard input."""
+    """End this process when the process that started it has ended, or closes our standard input."""
     import os
 
     def wait() -> None:

@@ -1,4 +1,4 @@
-"""A check of a bearer token: whoever calls a server must present it.
+"""A check of a bearer token: anybody who calls a server must present it.
 
 A transport without headers (framed thrift, D-Bus) cannot present one, so its calls are refused.
 """

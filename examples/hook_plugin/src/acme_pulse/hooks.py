@@ -110,7 +110,7 @@ def sparts_counters_add(service: VService) -> dict[str, Callable[[], float]]:
 
 @hookimpl
 def sparts_checks_add(service: VService) -> dict[str, Callable[[], bool]]:
-    """Add a health check, which reads its option anew each time."""
+    """Add a health check, which reads its option again each time."""
     pulse, options = _pulses[service], PulseOptions(service)
     return {"pulse.failures": lambda: pulse.failures <= options.max_failures}
 

@@ -63,7 +63,7 @@ def telemetry_of(service: VService) -> Telemetry | None:
 
 @hookimpl
 def sparts_options_add(service_class: type[VService]) -> type[OptionGroup]:
-    """Add --otel-endpoint and its kin."""
+    """Add --otel-endpoint and the other options."""
     return OtelOptions
 
 

@@ -27,7 +27,7 @@ class AsyncAMQPBacklog(AMQPBacklog, AsyncBacklog):
         self._ready = _Tray(loop_task.post_if_open)
 
     async def take_async(self) -> Delivery | None:
-        """Wait for an item; None when the worker shall end."""
+        """Wait for an item; None when the worker must end."""
         while (context := await self._ready.get()) is not None:
             if self._begin(context):
                 return context  # type: ignore[no-any-return]

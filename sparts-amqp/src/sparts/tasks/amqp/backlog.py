@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 _AHEAD = 1000
 """How many messages of one `put_many` are on their way at most."""
 _ROOM_WAITS = (0.01, 0.5)
-"""Seconds between two attempts at a full queue, first and last: the broker tells of no room."""
+"""Seconds between two attempts at a full queue, first and last: nothing reports free room."""
 _ANSWER_TIME = 10.0
-"""Seconds in which the broker must confirm what shall not wait for room."""
+"""Seconds in which the broker must confirm what must not wait for room."""
 _DELETION_TIME = 0.5
 """Seconds until a queue that was deleted is declared again. RabbitMQ 3.10 may give a queue of that
 name the consumers of the old one, to which it delivers nothing, if that is not gone yet."""
@@ -174,7 +174,7 @@ class AMQPBacklog(Backlog):
     # -- for the workers ---------------------------------------------------------------------------
 
     def take(self) -> Delivery | None:
-        """Wait for an item; None when the worker shall end."""
+        """Wait for an item; None when the worker must end."""
         while (context := self._ready.get()) is not None:
             if self._begin(context):
                 return context  # type: ignore[no-any-return]

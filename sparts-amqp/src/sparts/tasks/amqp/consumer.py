@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _REMEMBERED = 10_000
 """Of how many items that are done it is remembered that they are."""
 _FULL_WAIT = 1000
-"""Milliseconds until an item that shall come back at once is put into a full queue again."""
+"""Milliseconds until an item that must come back at once is put into a full queue again."""
 
 
 class Delivery(ExecuteContext):
@@ -262,7 +262,7 @@ class Consumer(Publisher):
         return headers
 
     def bury(self, context: Delivery, reason: str, error: BaseException) -> None:
-        """Give up an item that no worker shall have."""
+        """Give up an item that no worker may have."""
         context.dead = (reason, error)
         self._buried(context, error)
         self.finish(context, None, error)

@@ -1,4 +1,4 @@
-"""AMQPPublisherTask and AMQPSubscriberTask: events by topic, to whoever subscribes."""
+"""AMQPPublisherTask and AMQPSubscriberTask: events by topic, to all subscribers."""
 
 from __future__ import annotations
 

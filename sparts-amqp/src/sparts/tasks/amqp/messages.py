@@ -90,7 +90,7 @@ def item_message(
 
 
 def again(message: amqp.Message, **headers: Any) -> amqp.Message:
-    """Return a message of the same content, with further headers, to be published anew."""
+    """Return a message of the same content, with further headers, to be published again."""
     kept = {name: message.properties[name] for name in _KEPT if name in message.properties}
     old = {
         name: value for name, value in (message.headers or {}).items()

@@ -34,8 +34,8 @@ class AMQPQueueTask(QueueTask[Item, Result]):
 
     All that `sparts.tasks.queue.QueueTask` says holds, with these differences:
 
-    * Items are kept by RabbitMQ. Each is worked on at least once: again, by whoever, if a process
-      or a connection ends before its item is done.
+    * Items are kept by RabbitMQ. Each is worked on at least once: again, by any worker, if a
+      process or a connection ends before its item is done.
     * Items and results are JSON: see `encode` and `decode`. ``AMQPQueueTask[Order]`` makes orders
       of them.
     * `submit` gives a future that may end with `RemoteError`. It cannot be cancelled.

@@ -342,8 +342,8 @@ class Connection(HttpToolsProtocol, Timed):
     def drain(self) -> None:
         """Answer what has begun, with the word that it is the last; called at the stop.
 
-        Whoever has just connected, or got an answer that did not say so, has `Limits.grace` for one
-        request more.
+        A client that has just connected, or got an answer that did not say so, has
+        `Limits.grace` for one request more.
         """
         cycle = self.current
         if cycle is not None:

@@ -310,7 +310,7 @@ class DBusClientTask(DBusTask):
     def well(self) -> None:
         """Show that the task does its work."""
         trouble, self._trouble = self._trouble, None
-        self.ready = True  # before the status changes: what tells of that tells of both
+        self.ready = True  # before the status changes: what reports that reports both
         if trouble is not None:
             self.service.clearWarning(trouble[1])
 

@@ -83,7 +83,7 @@ def own_name(error: BaseException) -> str:
 
 
 def raise_error_of(reply: Message) -> None:
-    """Raise a `DBusError` if a reply is an error, also one without a text."""
+    """Raise a `DBusError` if a reply is an error, also one without a string."""
     if reply.error_name:
         text = reply.body[0] if reply.body and isinstance(reply.body[0], str) else reply.error_name
         raise DBusError(reply.error_name, text, reply)

@@ -186,7 +186,7 @@ class Exporter(Protocol):
         """Send the signal of an object at a path."""
 
     def properties_changed(self, path: str, thing: DBusObject, names: Sequence[str]) -> None:
-        """Tell of changed properties of an object at a path."""
+        """Report changed properties of an object at a path."""
 
 
 class DBusObject:

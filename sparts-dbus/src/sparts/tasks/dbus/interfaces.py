@@ -168,7 +168,7 @@ def _add(interface: Interface, mark: Mark, value: Any, cls: type[Any], runs: Any
 def _hints(fn: Callable[..., Any], where: str) -> dict[str, Any]:
     try:
         return get_type_hints(fn, include_extras=True)
-    except Exception as error:  # whatever evaluating a text raises
+    except Exception as error:  # whatever evaluating a string raises
         raise UsageError(f"{where}: its annotations cannot be understood: {error}") from error
 
 

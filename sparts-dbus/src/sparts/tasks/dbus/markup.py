@@ -10,7 +10,7 @@ _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 def legal(text: str) -> str:
-    """Return a text for XML, with U+FFFD for each character that XML does not have."""
+    """Return a string for XML, with U+FFFD for each character that XML does not have."""
     return _ILLEGAL.sub(_REPLACEMENT, text)
 
 

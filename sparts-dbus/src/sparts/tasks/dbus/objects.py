@@ -285,7 +285,7 @@ class ObjectTree:
                 self._send(_signal(path, interface, member.name, member.in_signature, body))
 
     def properties_changed(self, path: str, thing: DBusObject, names: Sequence[str]) -> None:
-        """Tell of changed properties of an object at a path."""
+        """Report changed properties of an object at a path."""
         for exported in self._objects.get(path, ()):
             if exported.thing is not thing:
                 continue

@@ -179,7 +179,7 @@ class ServiceObject(DBusObject):
 
     @dbus_method
     async def setOption(self, name: str, value: Any) -> None:  # noqa: N802
-        """Set an option; a text is read as the command line would, ``__None__`` unsets it."""
+        """Set an option; a string is read as the command line would, ``__None__`` unsets it."""
         await authorize(self.dbus_service, "setOption")
         await asyncio.to_thread(self.service.setOption, name, unset(value))
 
@@ -292,7 +292,7 @@ class FB303Object(DBusObject):
 
     @dbus_method(interface=FB303_MORE)
     async def setOptionV(self, key: str, value: Any) -> None:  # noqa: N802
-        """Set an option from a value of any type, as if it were a text."""
+        """Set an option from a value of any type, as if it were a string."""
         await authorize(self._task, "setOption")
         await asyncio.to_thread(self._facts.setOption, key, str(value))
 
@@ -348,7 +348,7 @@ class FB303Object(DBusObject):
 
     @dbus_method
     async def setOption(self, key: str, value: str) -> None:  # noqa: N802
-        """Set an option from a text; ``__None__`` unsets it."""
+        """Set an option from a string; ``__None__`` unsets it."""
         await authorize(self._task, "setOption")
         await asyncio.to_thread(self._task.service.setOption, key, unset(value))
 

@@ -124,7 +124,7 @@ def check_message(message: Message) -> None:
 def check_body(tree: SignatureTree, body: list[Any]) -> None:
     """Raise `UnsupportedTypeError` if a bus would not accept values.
 
-    What can be seen of their types alone is left to whoever writes them as bytes.
+    What can be seen of their types alone is left to code that writes them as bytes.
     """
     if _is_walked(tree.signature):
         _check_all(tree, body)

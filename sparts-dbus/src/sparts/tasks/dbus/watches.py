@@ -144,7 +144,7 @@ class Watches:
             self._names.append(subscription)
             if what in self._owners:
                 self._react(subscription, self._owners[what])
-            await self._watch_name(subscription, what)  # and tell of an owner not known yet
+            await self._watch_name(subscription, what)  # and report an owner not known yet
             return
         self._signals.append(subscription)
         if what.sender is not None and not what.sender.startswith(":"):

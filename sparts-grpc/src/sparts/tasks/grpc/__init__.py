@@ -1,6 +1,6 @@
 """gRPC: servers and clients.
 
-`task` has GrpcTask; beneath it: `server` (accepts and drains), `connection` (HTTP/2), `calls` and
+`task` has GrpcTask; below it: `server` (accepts and drains), `connection` (HTTP/2), `calls` and
 `serving` (one call and its handler), `context` (what the handler learns), `methods` (what generated
 code registers), `wire` (the form of messages), `threads`, `health`, `reflection`. `client` has
 GrpcClientTask.

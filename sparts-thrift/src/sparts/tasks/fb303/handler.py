@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class FB303HandlerTask(FB303, ThriftHandlerTask):  # type: ignore[misc]  # getCounters is fb303's
-    """Answers what fb303 asks, from what the service tells of itself.
+    """Answers what fb303 asks, from what the service says about itself.
 
     To extend the interface, set ``MODULE`` to a service that extends ``fb303.FacebookService``, and
     write its other methods. A method of the same name takes the place of one of fb303's, which it

@@ -98,7 +98,7 @@ class Connection(Reader):
             self.advance()
 
     def answered_elsewhere(self, answer: bytes) -> None:
-        """Do the same in a thread that shall not make calls."""
+        """Do the same in a thread that must not make calls."""
         if self._place == len(self._data):
             self._data, self._place = b"", 0
         self.share.hold(min(self.share.held, len(self._data)))
@@ -228,7 +228,7 @@ class Connection(Reader):
         return True
 
     def _transmit(self, answer: bytes) -> None:
-        # Before it is sent: whoever sees the answer may look at both.
+        # Before it is sent: a client that sees the answer may look at both.
         self._frame, self.active = -1, monotonic()
         try:
             sent = self._send(answer, AT_ONCE) if answer else 0  # to some calls there is none

@@ -15,7 +15,7 @@ COARSE = 0.1
 
 
 class Deadlines:
-    """A thread that sleeps until the first connection is due, and for ever while none can be.
+    """A thread that sleeps until the first connection is due, or forever while none can be.
 
     Args:
         look: called in the thread with the time (of `time.monotonic`), it closes what is due and

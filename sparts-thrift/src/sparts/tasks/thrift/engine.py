@@ -325,7 +325,7 @@ class Engine:
         self._give_back_waiting()
 
     def _make_waiting_calls(self) -> None:
-        """Make calls that wait while there is room; by whoever has made some, or let one wait."""
+        """Make calls that wait, while there is room; in a thread that has made some."""
         for waiting, large in ((self.waiting_large, True), (self.waiting, False)):
             while waiting and not self.leaving and self._crew.begin(large):
                 try:

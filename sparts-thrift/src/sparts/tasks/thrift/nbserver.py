@@ -67,7 +67,7 @@ class NBServerTask(ConnectionLimit, Listening, ThriftServerTask):
         default=60.0,
         metavar="DURATION",
         reloadable=False,
-        help="how long a request may take to arrive, and its answer to be taken; 0: for ever",
+        help="how long a request may take to arrive, and its answer to be taken; 0: no limit",
         advanced=True,
     )
 

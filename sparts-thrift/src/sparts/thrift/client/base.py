@@ -51,7 +51,7 @@ class ClientBase:
         tls: True for TLS with the certificates that the system trusts, or a context with others.
         server_hostname: the name that the server's certificate has to have; None: ``host``.
         timeout: how many seconds a call may take as a whole, waiting for a connection, connecting
-            and retries included; None: for ever. Looking up the host's name is not interrupted.
+            and retries included; None: no limit. Looking up the host's name is not interrupted.
         connect_timeout: how many of these connecting may take.
         idempotent: the names of the methods that do no harm when they run twice; True: all of them.
             Only these are tried again when a connection fails.
@@ -234,7 +234,7 @@ class ClientBase:
         return Deadline(self._timeout, f"{self._endpoint} has not answered {method}")
 
     def _number(self) -> int:
-        """Return a number for a call; they begin anew before they leave 31 bits."""
+        """Return a number for a call; they begin again before they leave 31 bits."""
         return next(self._numbers) & 0x7FFFFFFF
 
     def _delay(self, method: ThriftMethod, error: TTransportException, failures: int) -> float:

@@ -69,7 +69,7 @@ class Deadline:
     """The end of the time that something may take.
 
     Args:
-        seconds: how long; None: for ever.
+        seconds: how long; None: no limit.
         what: what it is the time of, for the error.
     """
 
@@ -92,7 +92,7 @@ class Deadline:
         return left
 
     def error(self) -> TTransportException:
-        """Return the error of whoever took too long."""
+        """Return the error of the server or client that took too long."""
         return TTransportException(
             TTransportException.TIMED_OUT, f"{self._what} within {self._seconds:g} s"
         )

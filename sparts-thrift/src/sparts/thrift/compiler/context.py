@@ -62,7 +62,7 @@ class CompileContext:
         Args:
             path: where it is.
             options: for Apache's compiler: ``slots``, ``twisted``, ``tornado``, ``dynamic``,
-                ``dynbase``, ``dynexc``, ``dynimport``; True, or a text. ``new_style`` and
+                ``dynbase``, ``dynexc``, ``dynimport``; True, or a string. ``new_style`` and
                 ``utf8strings`` are accepted, and always so.
 
         Raises:
@@ -109,7 +109,7 @@ class CompileContext:
         self.addIncludeDir(os.path.dirname(path) or ".")
 
     def addDependentFileContents(self, name: str, text: str) -> None:  # noqa: N802
-        """Let a text stand for the file ``name`` that others include.
+        """Let a string stand for the file ``name`` that others include.
 
         Raises:
             CompileError: that file was included already.

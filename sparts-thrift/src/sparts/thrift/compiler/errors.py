@@ -9,7 +9,7 @@ class CompileError(UsageError):
     """An interface file cannot be compiled; the message names file and line, as far as known.
 
     Args:
-        words: what is wrong, in the words of whoever found it.
+        words: what is wrong, in the words of the parser.
         file: the file, as it was named.
         line: its line, counted from 1; None if nobody told.
     """

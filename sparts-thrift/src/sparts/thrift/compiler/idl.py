@@ -31,7 +31,7 @@ _DOCUMENTED = re.compile(
 
 
 class Include(NamedTuple):
-    """An include in a text."""
+    """An include in a string."""
 
     path: str
     line: int
@@ -40,7 +40,7 @@ class Include(NamedTuple):
 
 
 def find_includes(text: str) -> Iterator[Include]:
-    """Find the files that a text includes."""
+    """Find the files that a string includes."""
     wanted = False
     for token in _TOKEN.finditer(text):
         if token["string"] and wanted:
@@ -72,14 +72,14 @@ def find_docs(text: str) -> dict[tuple[str, str], str]:
 
 
 def line_of(words: str, text: str) -> int | None:
-    """Return the line of the first word of a text that a message about it quotes, or None."""
+    """Return the line of the first word of a string that a message about it quotes, or None."""
     quoted = re.search(r"""["'](?:\d+:\s*)?(\w+)["']""", words)
     found = find_word(text, quoted[1].__eq__) if quoted else None
     return found[1] if found else None
 
 
 def with_includes(text: str, paths: dict[str, str]) -> str:
-    """Return a text in which other paths are included, every line where it was."""
+    """Return a string in which other paths are included, every line where it was."""
     for include in reversed(list(find_includes(text))):
         begin, end = include.span
         text = f'{text[:begin]}"{paths[include.path]}"{text[end:]}'

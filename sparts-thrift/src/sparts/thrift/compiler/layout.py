@@ -1,8 +1,8 @@
 """The files of one compilation, in a temporary folder.
 
 Every file lies in a folder of its own, ``NUMBER/NAME.thrift``, and includes the others as
-``../NUMBER/NAME.thrift``. So a file is found at one path whoever includes it, two files of one name
-do not meet, and texts are files like any other.
+``../NUMBER/NAME.thrift``. So a file is found at one path by all that include it, two files of
+one name do not meet, and texts are files like any other.
 """
 
 from __future__ import annotations

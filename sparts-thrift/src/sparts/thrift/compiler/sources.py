@@ -21,7 +21,7 @@ BUILT_IN = Path(__file__).parents[1] / "fb303"
 
 @dataclass(eq=False)
 class Source:
-    """An interface file, or a text that stands for one."""
+    """An interface file, or a string that stands for one."""
 
     name: str
     """What messages call it."""
@@ -71,7 +71,7 @@ class Sources:
         self._known: dict[str, Source] = {}
 
     def add_text(self, name: str, text: str) -> None:
-        """Let a text stand for the file ``name`` in includes.
+        """Let a string stand for the file ``name`` in includes.
 
         Raises:
             CompileError: that name was included already.
@@ -100,7 +100,7 @@ class Sources:
         return self._file(Path(path), str(path), [])
 
     def text(self, name: str, text: str) -> Source:
-        """Return a text as a file, with all that it includes.
+        """Return a string as a file, with all that it includes.
 
         Raises:
             CompileError: an included file cannot be read.

@@ -88,7 +88,7 @@ class TornadoHTTPTask(Metered, ConnectionLimit, Listening, TornadoTask):
         type=duration,
         default=lambda cls: cls.IDLE_TIMEOUT,
         metavar="DURATION",
-        help="how long a connection may wait for its next request; 0: for ever",
+        help="how long a connection may wait for its next request; 0: no limit",
         reloadable=False,
         advanced=True,
     )
@@ -97,7 +97,7 @@ class TornadoHTTPTask(Metered, ConnectionLimit, Listening, TornadoTask):
         default=lambda cls: cls.READ_TIMEOUT,
         metavar="DURATION",
         help="how long a client may take for its first headers, and for a body (which has a second "
-        "more for each 1000 bytes); 0: for ever",
+        "more for each 1000 bytes); 0: no limit",
         reloadable=False,
         advanced=True,
     )
@@ -105,7 +105,7 @@ class TornadoHTTPTask(Metered, ConnectionLimit, Listening, TornadoTask):
         type=duration,
         default=lambda cls: cls.WRITE_TIMEOUT,
         metavar="DURATION",
-        help="how long a client may take nothing of what is sent to it; 0: for ever",
+        help="close a connection whose client has read nothing for this long (0: never)",
         reloadable=False,
         advanced=True,
     )
@@ -187,7 +187,7 @@ class TornadoHTTPTask(Metered, ConnectionLimit, Listening, TornadoTask):
     async def stop_in_loop(self) -> None:
         """Accept no more connections, and let the requests finish that have begun.
 
-        Whoever waits to be accepted is served too. What has not finished after
+        Clients that wait to be accepted are served too. What has not finished after
         `seconds_to_stop` is cut off, and logged.
         """
         self.ending.set()

@@ -58,7 +58,7 @@ class GracefulHTTPServer(HTTPServer):
             task: the server task; its service and logger are told when no connection can be
                 accepted.
             loop: where the server lives; None: the loop that runs.
-            idle_timeout: seconds that a connection may wait for its next request; 0: for ever.
+            idle_timeout: seconds that a connection may wait for its next request; 0: no limit.
             read_timeout: seconds that a client has to send the headers of its first request, and
                 for a body; 0: as long as it likes.
             write_timeout: seconds within which a client has to take something of what is sent to
@@ -296,7 +296,7 @@ class GracefulHTTPServer(HTTPServer):
             if not stream.writing():
                 del self._stalled[stream]
                 continue
-            self.stalled(stream)  # the system tells of room only when much of its buffer is free
+            self.stalled(stream)  # the system reports room only when much of its buffer is free
             if stream.stalled_since + self._write_timeout <= now:
                 self.n_timeouts += 1
                 stream.reset()
@@ -316,7 +316,7 @@ class GracefulHTTPServer(HTTPServer):
         Args:
             waiting: connections that waited in the listening sockets, which are served too.
             grace: seconds that a connection has to begin with its request if it is fresh or was
-                just now busy. Whoever sends it gets its answer, which says that it is the last.
+                just now busy. Its client gets an answer, which says that it is the last.
             limit: seconds after which what has not finished is cut off; None: never.
         """
         self.stop()

@@ -1,4 +1,4 @@
-"""Twisted's reactors as a task runs them: made anew for each of its lives, and closed after it."""
+"""Twisted's reactors as a task runs them: made again for each of its lives, and closed after it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class OwnedReactor(PosixReactorBase):
     """What the reactors of a task have in common.
 
     * ``stop()`` is a wish: it calls ``on_stop``. `end` stops.
-    * `close` gives back what the reactor holds; whoever calls in from a thread later meets
+    * `close` gives back what the reactor holds; a thread that calls later meets
       `LoopStoppedError`.
     * What ``spawnProcess`` starts is reaped without SIGCHLD, which only the main thread can handle.
     """

@@ -85,7 +85,7 @@ class GracefulChannel(HTTPChannel):
 
 
 class GracefulSite(Site):
-    """A site that knows its connections. It tells of requests in the log, and needs no timer for
+    """A site that knows its connections. It reports requests in the log, and needs no timer for
     it.
 
     Args:

@@ -1,7 +1,7 @@
 """A child process in a reactor: its output, its input, its end, which is told exactly once.
 
 Twisted's own are forked, and it learns of their end by SIGCHLD, which only the main thread can
-handle. Here `subprocess.Popen` starts them, and a pidfd tells of their end.
+handle. Here `subprocess.Popen` starts them, and a pidfd reports their end.
 """
 
 from __future__ import annotations

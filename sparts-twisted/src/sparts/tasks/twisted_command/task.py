@@ -183,8 +183,8 @@ class CommandTask(TwistedTask):
         """Run a command; from any thread. The callbacks are called in the reactor's.
 
         Args:
-            command: the program and its arguments; a text is split as a shell does it, but no shell
-                runs (for that: ``["sh", "-c", text]``).
+            command: the program and its arguments; a string is split as a shell does it, but no
+                shell runs (for that: ``["sh", "-c", text]``).
             on_stdout: called as ``on_stdout(transport, data)`` with the output.
             on_stderr: the same for errors.
             on_exit: called as ``on_exit(reason)`` after all output, with a Twisted ``Failure``:
@@ -268,7 +268,7 @@ class CommandTask(TwistedTask):
                 self.reactor, run.command.arguments, run.sinks, run.settings, run.opens_stdin,
                 self.LINGER, partial(self._ended, run),
             )  # fmt: skip
-        except Exception as error:  # a fault of what shall run, or of who it shall run as
+        except Exception as error:  # a fault of the program, or of the user that it runs as
             self._tell(run, Failure(error), error)
             return
         run.command.begun(transport)
@@ -286,7 +286,7 @@ class CommandTask(TwistedTask):
             transport.closeStdin()
 
     def _ended(self, run: _Run, status: int) -> None:
-        """Tell of the end of a process; called once for each."""
+        """Report the end of a process; called once for each."""
         transport = run.command.transport
         assert transport is not None  # noqa: S101 - it has run
         del self._runs[transport]
@@ -361,7 +361,7 @@ class CommandTask(TwistedTask):
         self.workers_left()
 
     def workers_left(self) -> None:
-        """Kill the commands, for whose end others may wait: no reactor will tell of it."""
+        """Kill the commands, for whose end others may wait: no reactor will report it."""
         super().workers_left()
         for transport in list(self._runs):
             transport.child.kill_at_once()
@@ -382,5 +382,5 @@ def _arguments_of(
 
 def _is_pipe(stdin: int | None) -> bool:
     if stdin not in (None, subprocess.PIPE, subprocess.DEVNULL):
-        raise ValueError("stdin is subprocess.PIPE or None; for what it shall read: input=...")
+        raise ValueError("stdin is subprocess.PIPE or None; for its input: input=...")
     return stdin == subprocess.PIPE

@@ -27,7 +27,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def plain(text: object) -> str:
-    """Return a text without control characters, which would act on the terminal."""
+    """Return a string without control characters, which would act on the terminal."""
     return _CONTROL.sub("\ufffd", str(text))
 
 

@@ -118,6 +118,6 @@ class _Worker(threading.Thread):
                 continue
             try:
                 future.set_result(function())
-            except BaseException as error:  # it belongs to whoever asked
+            except BaseException as error:  # it belongs to the caller
                 future.set_exception(error)
             del job, future, function  # so that nothing is kept until the next

@@ -70,7 +70,7 @@ class Control(Handler):
         self.action = action
 
     def prepare(self) -> None:
-        """Refuse whoever may not act."""
+        """Refuse a caller who may not act."""
         super().prepare()
         if not guard_of(self.task, self.request):
             raise RefusedError(404, f"Controls exist only with {self.task.flag('control')}.")
@@ -123,13 +123,13 @@ class Control(Handler):
     def _text(self, asked: dict[str, Any], key: str) -> str:
         found = asked.get(key)
         if not isinstance(found, str) or not found:
-            raise RefusedError(400, f"The object needs a text {key!r}.")
+            raise RefusedError(400, f"The object needs a string {key!r}.")
         return found
 
     # -- what can be done --------------------------------------------------------------------------
 
     async def do_verify(self, asked: dict[str, Any]) -> str:
-        """Nothing: whoever gets here may act."""
+        """Nothing: a caller who gets here may act."""
         return "The controls are yours."
 
     async def do_option(self, asked: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """What is shown of one task: its kind, what may be done to it, and panels for its type.
 
-A panel is a title and data: a table (a list of dicts), facts (a dict) or a text. A task type has
+A panel is a title and data: a table (a list of dicts), facts (a dict) or a string. A task type has
 panels of its own where it has a method ``status_panels``, which returns a list of such dicts;
 plugins add theirs to any task by the hook ``sparts_status_panels``.
 """

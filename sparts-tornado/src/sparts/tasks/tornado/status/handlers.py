@@ -54,7 +54,7 @@ class RefusedError(HTTPError):
 
 
 class Handler(RequestHandler):
-    """Answers GET and HEAD, only to whoever may ask, and tells errors in plain text."""
+    """Answers GET and HEAD, only to callers who may ask, and tells errors in plain text."""
 
     METHODS: ClassVar[str] = "GET, HEAD"
 
@@ -178,7 +178,7 @@ class _Read(Collector):
 
 
 class StatusJSON(Handler):
-    """``/status.json``: everything that the service tells of itself."""
+    """``/status.json``: everything that the service says about itself."""
 
     async def get(self) -> None:
         """Describe the service."""

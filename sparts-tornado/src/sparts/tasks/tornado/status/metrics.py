@@ -1,7 +1,7 @@
 """The counters of a service as Prometheus wants them: types, help, units and names that are valid.
 
 Names begin with ``sparts_``, end with the unit, and carry the task as a label, so that one query
-tells of all tasks: ``sparts_n_failures_total{task="Mailer"}``. The formats are those of
+reports all tasks: ``sparts_n_failures_total{task="Mailer"}``. The formats are those of
 https://prometheus.io/docs/instrumenting/exposition_formats/ and of OpenMetrics 1.0.
 """
 
