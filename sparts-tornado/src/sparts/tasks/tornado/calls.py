@@ -99,18 +99,20 @@ def wrapping(task: Any) -> Callable[[type[RequestHandler]], type[RequestHandler]
 
 
 def _wrapped(cls: Any, task: Any, wrapper: Wrapper) -> type[RequestHandler]:
+    execute = cls._execute
+
     class Wrapped(cls):  # type: ignore[misc]
         wrapped_class = cls
 
         async def _execute(self, transforms: Any, *args: Any, **kwargs: Any) -> None:
             """Run the handler; called by Tornado once for each request."""
-            execute, begun = super()._execute, False
+            begun = False
             call = HTTPCall(task, self)
 
             def proceed() -> Any:
                 nonlocal begun
                 begun = True
-                return execute(transforms, *args, **kwargs)
+                return execute(self, transforms, *args, **kwargs)
 
             problem: Exception | None = None
             try:
@@ -122,7 +124,7 @@ def _wrapped(cls: Any, task: Any, wrapper: Wrapper) -> type[RequestHandler]:
             if not begun:
                 refused = problem or CallRefusedError(Reason.FORBIDDEN)
                 self.prepare = lambda: _refuse(self, refused)
-                await execute(transforms, *args, **kwargs)
+                await execute(self, transforms, *args, **kwargs)
 
         def log_exception(self, *error: Any) -> None:
             """Note what the handler raised; called by Tornado."""
