@@ -13,7 +13,7 @@ class Fetcher(QueueTask):
     WORKERS = 2
     MAX_ITEMS = 1000
     MAX_ATTEMPTS = 3
-    RETRY_WAIT = 0.05
+    RETRY_AFTER = 0.05
     ON_ERROR = "log"
 
     def execute(self, item: str, context: ExecuteContext) -> int:

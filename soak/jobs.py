@@ -62,7 +62,7 @@ class Items(QueueTask):
 
     WORKERS = 3
     RESTART = OFTEN
-    RETRY_WAIT = 0.001
+    RETRY_AFTER = 0.001
     sizes = samples(types=[SampleType.AVG, SampleType.P99], windows=[60], help="The numbers.")
 
     def execute(self, item: int, context: ExecuteContext) -> int:

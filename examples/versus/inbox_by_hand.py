@@ -17,7 +17,7 @@ from watchdog.observers import Observer
 
 log = logging.getLogger("Importer")
 MAX_ATTEMPTS = 3
-RETRY_WAIT = 0.1
+RETRY_AFTER = 0.1
 STOP_TIMEOUT = 25.0
 
 
@@ -67,7 +67,7 @@ class Import:
                 self.timers.discard(timer)
             self.items.put((path, attempt))
 
-        timer = threading.Timer(RETRY_WAIT * 2 ** (attempt - 1), again)
+        timer = threading.Timer(RETRY_AFTER * 2 ** (attempt - 1), again)
         timer.daemon = True
         with self.lock:
             self.timers.add(timer)

@@ -14,7 +14,7 @@ class Import(QueueTask[Path, None]):
 
     WORKERS = 2
     MAX_ATTEMPTS = 3
-    RETRY_WAIT = 0.1
+    RETRY_AFTER = 0.1
 
     def execute(self, item: Path, context: ExecuteContext) -> None:
         try:

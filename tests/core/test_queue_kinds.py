@@ -68,7 +68,7 @@ def test_items_of_all_kinds_are_worked_on() -> None:
 
 def test_item_that_is_tried_again_takes_its_place_by_priority() -> None:
     class NoWait(Ranked):
-        RETRY_WAIT = 0.0
+        RETRY_AFTER = 0.0
 
     with running(NoWait) as service:
         task = service.requireTask(NoWait)

@@ -127,7 +127,7 @@ def test_worker_that_keeps_the_time_hands_it_on_when_it_gets_work() -> None:
 
 def test_wait_between_attempts_grows_to_a_limit_with_jitter() -> None:
     class Waiting(Gated):
-        RETRY_WAIT = 0.1
+        RETRY_AFTER = 0.1
 
     service = make_service(Waiting)
     service.tasks.create(service)
@@ -141,7 +141,7 @@ def test_wait_between_attempts_grows_to_a_limit_with_jitter() -> None:
 def test_item_is_given_up_after_its_last_attempt(caplog: pytest.LogCaptureFixture) -> None:
     class Limited(Gated):
         MAX_ATTEMPTS = 2
-        RETRY_WAIT = 0.0
+        RETRY_AFTER = 0.0
 
     with running(Limited) as service:
         task = service.requireTask(Limited)
@@ -198,7 +198,7 @@ def test_dead_letter_hook_that_fails_is_logged_and_the_future_ends(
 def test_worker_that_is_restarted_does_not_lose_its_item() -> None:
     class Restarted(Gated):
         RESTART = AT_ONCE
-        RETRY_WAIT = 0.0
+        RETRY_AFTER = 0.0
 
     with running(Restarted) as service:
         task = service.requireTask(Restarted)
@@ -232,7 +232,7 @@ def test_other_workers_take_over_what_a_failed_one_put_back() -> None:
     class Two(Gated):
         WORKERS = 2
         RESTART = RestartPolicy("on-failure", first_wait=3600, max_wait=3600)
-        RETRY_WAIT = 0.0
+        RETRY_AFTER = 0.0
 
     with running(Two) as service:
         task = service.requireTask(Two)
@@ -247,7 +247,7 @@ def test_other_workers_take_over_what_a_failed_one_put_back() -> None:
 def test_service_that_ends_by_crash_loop_hands_over_the_poison() -> None:
     class Poisoned(Gated):
         RESTART = RestartPolicy("on-failure", first_wait=0.0, limit=2)
-        RETRY_WAIT = 0.0
+        RETRY_AFTER = 0.0
 
     service = make_service(Poisoned)
     assert isinstance(service, VService)

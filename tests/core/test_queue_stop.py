@@ -270,7 +270,7 @@ def test_every_item_is_done_or_given_up_or_dropped_whenever_the_stop_comes(
         WORKERS = 3
         MAX_ITEMS = max_items
         MAX_ATTEMPTS = 2
-        RETRY_WAIT = 0.0001
+        RETRY_AFTER = 0.0001
         ON_ERROR = "log"
         DRAIN = drain
 

@@ -17,8 +17,8 @@ class Greeter(DBusServiceTask):
     """Greets."""
 
     BUS_NAME = NAME
-    FIRST_RETRY = 0.01
-    MAX_RETRY = 0.05
+    RETRY_AFTER = 0.01
+    RETRY_MAX_WAIT = 0.05
 
     def initTask(self) -> None:  # noqa: N802
         """Make the events of `Wait`."""

@@ -37,7 +37,7 @@ WAIT = 30
 
 class Radio(DBusServiceTask):
     BUS_NAME = NAME
-    FIRST_RETRY = MAX_RETRY = 0.01
+    RETRY_AFTER = RETRY_MAX_WAIT = 0.01
     release = threading.Event()
 
     def initTask(self) -> None:
@@ -79,7 +79,7 @@ class Radio(DBusServiceTask):
 
 
 class Client(DBusClientTask):
-    FIRST_RETRY = MAX_RETRY = 0.01
+    RETRY_AFTER = RETRY_MAX_WAIT = 0.01
 
 
 def radio_on(bus: Daemon) -> Any:

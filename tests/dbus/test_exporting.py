@@ -70,7 +70,7 @@ class Lab(DBusServiceTask):
     """A laboratory."""
 
     BUS_NAME = NAME
-    FIRST_RETRY = 0.01
+    RETRY_AFTER = 0.01
 
     def initTask(self) -> None:
         super().initTask()

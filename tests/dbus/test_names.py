@@ -313,10 +313,10 @@ def test_attempts_to_connect_again_come_at_intervals_that_double_up_to_a_limit(
     sleep, waits, killed = asyncio.sleep, Recorder[float](), threading.Event()
 
     class Patient(Greeter):
-        FIRST_RETRY, MAX_RETRY = 1000.0, 5000.0
+        RETRY_AFTER, RETRY_MAX_WAIT = 1000.0, 5000.0
 
     async def note(seconds: float) -> None:
-        ours = seconds >= Patient.FIRST_RETRY / 2
+        ours = seconds >= Patient.RETRY_AFTER / 2
         if ours:
             waits(seconds)
         if ours and len(waits.items) == 5:
@@ -400,7 +400,7 @@ def test_what_is_no_fault_of_the_bus_ends_the_service_when_it_joins_again(
 
 def test_the_service_stops_while_it_waits_to_try_again(session_bus: Daemon) -> None:
     class Patient(Greeter):
-        FIRST_RETRY = MAX_RETRY = 10_000.0
+        RETRY_AFTER = RETRY_MAX_WAIT = 10_000.0
 
     with running(service_of(Patient), "--dbus-address", session_bus.address) as service:
         session_bus.kill()

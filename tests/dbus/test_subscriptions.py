@@ -22,7 +22,7 @@ NAME, PATH = "org.example.Clock", "/org/example/Clock"
 
 class Clock(DBusServiceTask):
     BUS_NAME = NAME
-    FIRST_RETRY = MAX_RETRY = 0.01
+    RETRY_AFTER = RETRY_MAX_WAIT = 0.01
 
     @dbus_method
     def Strike(self, hour: int) -> None:
@@ -33,7 +33,7 @@ class Clock(DBusServiceTask):
 
 
 class Client(DBusClientTask):
-    FIRST_RETRY = MAX_RETRY = 0.01
+    RETRY_AFTER = RETRY_MAX_WAIT = 0.01
 
 
 def refused(client: DBusClientTask) -> list[tuple[str, Any]]:

@@ -23,7 +23,7 @@ WAIT = 30.0
 
 
 class Client(TornadoHTTPClientTask):
-    RETRY_WAIT = 0.001
+    RETRY_AFTER = 0.001
 
 
 class Scripted(RequestHandler):

@@ -14,7 +14,12 @@ from sparts.kernel import taskset
 from sparts.kernel.health import Health
 from sparts.kernel.inbox import Inbox, Message
 from sparts.kernel.phases import EXIT_CLEAN, EXIT_FAILURE, EXIT_USAGE
-from sparts.kernel.runner import ServiceThread, end_process, run_in_this_thread
+from sparts.kernel.runner import (
+    ServiceThread,
+    end_process,
+    is_imported_by_a_child,
+    run_in_this_thread,
+)
 from sparts.kernel.service_options import ServiceOptions
 from sparts.kernel.taskset import Tasks
 from sparts.masking import masked
@@ -161,10 +166,14 @@ class VService(ServiceOptions, Health, EstablishedService):
     def initFromCLI(cls, name: str | None = None) -> NoReturn:  # noqa: N802
         """Run the service as this process, by its command line, until it ends.
 
+        It does nothing, and returns, while a child of `multiprocessing` imports the main module.
+
         Raises:
-            SystemExit: always. Status 0: it ended in order; 1: a start failed or a task crashed; 2:
-                wrong use. A stop that takes too long ends the process with 70 at once.
+            SystemExit: always otherwise. Status 0: it ended in order; 1: a start failed or a task
+                crashed; 2: wrong use. A stop that takes too long ends the process with 70 at once.
         """
+        if is_imported_by_a_child():
+            return  # type: ignore[misc]  # the one case in which it does
         open_closed_streams()
         try:
             with command_output():

@@ -18,6 +18,7 @@ from sparts.kernel import taskset
 from sparts.kernel.supervision import RestartPolicy, Supervisor
 from sparts.kernel.taskset import Tasks
 from sparts.protocols import TaskReference
+from sparts.renamed import take_renamed
 from sparts.stacks import format_thread
 from sparts.states import TaskState
 
@@ -83,6 +84,7 @@ class VTask(EstablishedTask):
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
+        take_renamed(cls)
         keep_base_work(cls)
 
     def __init__(self, service: VService) -> None:

@@ -29,6 +29,15 @@ if TYPE_CHECKING:
 LEAST_EXIT_TIME = 1.0
 
 
+def is_imported_by_a_child() -> bool:
+    """Tell whether a child of multiprocessing, started by spawn or forkserver, imports its main.
+
+    It runs the main module once more, under another name, before it does any work.
+    """
+    known = sys.modules.get("multiprocessing.process")  # there in every such child
+    return known is not None and getattr(known.current_process(), "_inheriting", False) is True
+
+
 class ServiceThread(threading.Thread):
     """The thread of a service that runs in the background; `join` raises what ended it badly.
 

@@ -11,6 +11,7 @@ from sparts.errors import FATAL, TryLater, describe, text_of
 from sparts.generic import Generic
 from sparts.option_types import Expected
 from sparts.options import option
+from sparts.renamed import renamed
 from sparts.tasks.forms import fitting
 from sparts.vtask import VTask
 
@@ -44,8 +45,9 @@ class ItemWork(VTask, Generic[Item, Result]):
 
     MAX_ATTEMPTS: int | None = None
     """How often an item is tried at most; None: as often as it raises `TryLater`."""
-    RETRY_WAIT: float = 0.0
+    RETRY_AFTER: float = 0.0
     """Seconds until the second attempt; they double with every further one. 0: no wait at all."""
+    RETRY_WAIT: float = renamed("RETRY_AFTER")
     RETRY_MAX_WAIT: float = 60.0
     """Seconds that the wait between two attempts grows to at most."""
     RETRY_JITTER: float = 0.1
@@ -97,7 +99,7 @@ class ItemWork(VTask, Generic[Item, Result]):
 
     def retry_after(self, context: ExecuteContext) -> float:
         """Return the seconds until the next attempt when `TryLater` does not say; in a worker."""
-        first, longest = self.RETRY_WAIT, self.RETRY_MAX_WAIT
+        first, longest = self.RETRY_AFTER, self.RETRY_MAX_WAIT
         return retry_delay(context.attempt - 1, first, longest, self.RETRY_JITTER)
 
     def work_success(self, context: ExecuteContext, result: Any) -> None:

@@ -12,6 +12,7 @@ from sparts.clock import retry_delay
 from sparts.errors import message_of
 from sparts.option_types import duration, size
 from sparts.options import option
+from sparts.renamed import renamed
 from sparts.tasks.dbus.bus import Bus, session_address, system_address
 from sparts.tasks.dbus.errors import BusError
 from sparts.tasks.dbus.mainloop import DBusTask
@@ -37,10 +38,12 @@ class DBusClientTask(DBusTask):
     """The bus where no option says otherwise: ``session``, ``system`` or an address."""
     USE_SYSTEM_BUS: ClassVar[bool] = False
     """Whether ``DEFAULT_BUS`` is the system bus."""
-    FIRST_RETRY: ClassVar[float] = 0.2
+    RETRY_AFTER: ClassVar[float] = 0.2
     """Seconds before the first attempt to connect again; they double with each that fails."""
-    MAX_RETRY: ClassVar[float] = 30.0
+    RETRY_MAX_WAIT: ClassVar[float] = 30.0
     """Seconds between attempts at most."""
+    FIRST_RETRY: ClassVar[float] = renamed("RETRY_AFTER")
+    MAX_RETRY: ClassVar[float] = renamed("RETRY_MAX_WAIT")
 
     UNIX_FDS: ClassVar[bool | None] = True
     """Whether messages may have file descriptors."""
@@ -271,7 +274,7 @@ class DBusClientTask(DBusTask):
                     message = f"{self.name} has lost {self.bus_label()}{_because(why)}"
                     self.troubled(message, ready=bool(self.optional))
                     attempt = 0
-                delay = retry_delay(attempt, self.FIRST_RETRY, self.MAX_RETRY, jitter=0.1)
+                delay = retry_delay(attempt, self.RETRY_AFTER, self.RETRY_MAX_WAIT, jitter=0.1)
                 await asyncio.sleep(delay)
                 attempt += 1
                 try:

@@ -19,6 +19,7 @@ from sparts.counters import SampleType, counter, gauge, labelled, samples
 from sparts.logs import log_fields
 from sparts.option_types import duration
 from sparts.options import option
+from sparts.renamed import renamed
 from sparts.tasks.tornado.client_calls import wrapped
 from sparts.tasks.tornado.ioloop import TornadoTask
 from sparts.tasks.tornado.retrying import IDEMPOTENT, Sending
@@ -42,11 +43,13 @@ class TornadoHTTPClientTask(TornadoTask):
 
     OPT_PREFIX = "http_client"
 
-    RETRY_WAIT: ClassVar[float] = 0.1
+    RETRY_AFTER: ClassVar[float] = 0.1
     """Seconds before the first retry, doubled for each more; a random part is left out."""
-    MAX_WAIT: ClassVar[float] = 10.0
+    RETRY_MAX_WAIT: ClassVar[float] = 10.0
     """Seconds before a retry at most. A server that asks for more by ``Retry-After`` is not asked
     again: its response is the last."""
+    RETRY_WAIT: ClassVar[float] = renamed("RETRY_AFTER")
+    MAX_WAIT: ClassVar[float] = renamed("RETRY_MAX_WAIT")
 
     connect_timeout = option(
         type=duration,
@@ -184,8 +187,8 @@ class TornadoHTTPClientTask(TornadoTask):
     async def _attempts(self, sending: Sending, retries: int, raise_error: bool) -> HTTPResponse:
         response = await self._attempt(sending.request)
         for attempt in range(retries):
-            wait = retry_delay(attempt, self.RETRY_WAIT, self.MAX_WAIT)
-            seconds = sending.again_after(response, wait, self.MAX_WAIT)
+            wait = retry_delay(attempt, self.RETRY_AFTER, self.RETRY_MAX_WAIT)
+            seconds = sending.again_after(response, wait, self.RETRY_MAX_WAIT)
             if seconds is None:
                 break
             self.retried.increment()
