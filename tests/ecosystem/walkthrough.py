@@ -6,6 +6,7 @@ consoles.py and, in virtual environments that know nothing of the checkout:
 - `python3 -m venv NAME` and `. NAME/bin/activate`
 - `pip install ...`: ours come from wheels of the checkout, others in the versions of the lock
 - `cd FOLDER`
+- `make dist` and `export PIP_FIND_LINKS=$PWD/dist`, in the checkout, which stands for wheels of it
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ class Walk(Session):
     python: str = ""
     wheels: Path = Path()
     """Where our wheels lie."""
+    links: str = ""
+    """Where pip looks for them, as the page says."""
 
 
 def walk_through(page: Path, folder: Path, wheels: Path) -> None:
@@ -68,14 +71,22 @@ def change_folder(walk: Session, command: str, _expected: list[str]) -> None:
     assert walk.folder.is_dir(), f"{command!r}: there is no such folder"
 
 
+def export(walk: Session, command: str, _expected: list[str]) -> None:
+    """Tell pip where our distributions lie: in ``dist`` of the checkout, where `make dist` runs."""
+    assert isinstance(walk, Walk)
+    assert command == "export PIP_FIND_LINKS=$PWD/dist", command
+    walk.links = str(walk.wheels)
+
+
 def install(walk: Session, command: str, _expected: list[str]) -> None:
     """Install into the environment that is active, as pip would, only faster."""
     assert isinstance(walk, Walk)
     assert walk.python, f"{command!r}: no virtual environment is active"
+    assert walk.links, f"{command!r}: before the first release, nothing says where ours are"
     words = shlex.split(command)
     assert words[1] == "install", command
     run = [str(Path(sys.executable).with_name("uv")), *words, "--quiet", "--python", walk.python]
-    run += ["--find-links", str(walk.wheels), "--constraint", str(ROOT / "requirements.lock")]
+    run += ["--find-links", walk.links, "--constraint", str(ROOT / "requirements.lock")]
     done = subprocess.run(
         run, cwd=walk.folder, env=clean_environment(), capture_output=True, text=True, check=False
     )
@@ -99,4 +110,6 @@ WALKING = {
     ".": activate,
     "cd": change_folder,
     "pip": install,
+    "make": COMMANDS["make"],
+    "export": export,
 }
