@@ -85,7 +85,7 @@ def test_rolling_restart_does_each_item_once(
         assert crew.done().total() == count
 
 
-def test_item_of_a_killed_process_comes_again_at_once(
+def test_item_of_killed_process_comes_again_at_once(
     rabbit: Rabbit, queue_name: str, tmp_path: Path
 ) -> None:
     with (

@@ -129,7 +129,7 @@ def test_response_nobody_reads_is_closed(wsgi: Any) -> None:
     assert served.get("/hello/you") == (200, b"hello you")
 
 
-def test_wsgi_application_with_a_wrong_length_leaves_its_thread(wsgi: Any) -> None:
+def test_wsgi_application_with_wrong_length_leaves_its_thread(wsgi: Any) -> None:
     def app(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", [("Content-Length", "1")])
         return [b"much too long"] * 100

@@ -114,7 +114,7 @@ def test_idle_connection_is_closed_and_no_fault(serve: Any) -> None:
     assert served.counter("timeouts") == 0
 
 
-def test_time_of_a_slow_application_is_not_the_clients(serve: Any) -> None:
+def test_time_of_slow_application_is_not_clients(serve: Any) -> None:
     served = serve("--asgi-read-timeout", "0.3", "--asgi-idle-timeout", "0.3")
     with patient(served) as connection:
         slow = b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -164,6 +164,6 @@ def test_one_connection_more_than_all_busy_is_refused(serve: Any) -> None:
         assert rest(first).endswith(b"slow")
 
 
-def test_no_connections_at_all_are_refused_as_an_option(serve: Any) -> None:
+def test_no_connections_at_all_are_refused_as_option(serve: Any) -> None:
     with pytest.raises(OptionError, match="--asgi-max-connections must be 1 or more"):
         serve("--asgi-max-connections", "0")

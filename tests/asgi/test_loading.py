@@ -73,7 +73,7 @@ def test_what_cannot_be_had_fails_the_start(main: Any, name: str, message: str) 
         started(AsgiTask, "--asgi-app", name)
 
 
-def test_task_without_an_application_says_how_to_give_one() -> None:
+def test_task_without_application_says_how_to_give_one() -> None:
     with pytest.raises(StartError, match="AsgiTask has no application: give --asgi-app"):
         started(AsgiTask)
 

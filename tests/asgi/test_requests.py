@@ -143,7 +143,7 @@ def test_client_that_goes_is_told_and_counted(serve: Any) -> None:
     served.wait_for_counter("connections", 0)
 
 
-def test_access_log_has_the_given_id_and_no_query(serve: Any) -> None:
+def test_access_log_has_given_id_and_no_query(serve: Any) -> None:
     served = serve("--asgi-access-log", "INFO")
     with log_of(served.service) as log:
         served.get("/?secret=1", **{"X-Request-Id": "mine"})

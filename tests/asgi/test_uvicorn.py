@@ -34,7 +34,7 @@ def overridden(ours: type, theirs: type) -> list[str]:
             "connection_lost", "handle_connect", "send", "send_500_response"]),
     ],
 )  # fmt: skip
-def test_what_we_override_is_there_and_takes_the_same(
+def test_what_we_override_is_there_and_takes_same(
     ours: type, theirs: type, methods: list[str]
 ) -> None:
     assert overridden(ours, theirs) == methods

@@ -215,7 +215,7 @@ def served(serve: Any) -> Served:
 
 
 @pytest.mark.parametrize(("sent", "expected"), FRAMES.values(), ids=FRAMES.keys())
-def test_frames_get_their_answer_and_the_next_client_too(
+def test_frames_get_their_answer_and_next_client_too(
     served: Served, sent: bytes, expected: list[Any]
 ) -> None:
     with opened(served) as client:

@@ -128,7 +128,7 @@ say("alive:", thread.is_alive())
 """
 
 
-def test_join_with_a_timeout_returns_and_can_be_repeated(tmp_path: Path) -> None:
+def test_join_with_timeout_returns_and_can_be_repeated(tmp_path: Path) -> None:
     with script(tmp_path, PLAIN_LOOP, end=TIMEOUTS) as process:
         process.read_until("is joined")
         process.process.send_signal(signal.SIGTERM)
@@ -168,7 +168,7 @@ def test_services_and_tasks_add_arguments_of_their_own(tmp_path: Path) -> None:
         assert any("--greeting" in line for line in process.lines)
 
 
-def test_argument_of_a_name_that_is_taken_ends_the_start(tmp_path: Path) -> None:
+def test_argument_of_name_that_is_taken_ends_start(tmp_path: Path) -> None:
     body = OWN_ARGUMENTS.replace("--whom", "--level")
     with script(tmp_path, body) as process:
         assert process.finish() == 2
@@ -190,7 +190,7 @@ class S(VService):
         assert not any("Traceback" in line for line in process.lines)
 
 
-def test_exit_before_the_start_with_a_text_shows_it(tmp_path: Path) -> None:
+def test_exit_before_start_with_text_shows_it(tmp_path: Path) -> None:
     body = """
 class S(VService):
     def preprocessOptions(self):
@@ -270,7 +270,7 @@ def test_service_may_use_these_names_for_itself() -> None:
         assert list(service.warnings) == ["mine"]  # type: ignore[comparison-overlap]
 
 
-def test_function_among_the_counters_of_a_task_is_counted() -> None:
+def test_function_among_counters_of_task_is_counted() -> None:
     class Counts(VTask):
         LOOPLESS = True
 

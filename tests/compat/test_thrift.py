@@ -67,7 +67,7 @@ class Multiplexed(NBServerTask):
     MULTIPLEX = True
 
 
-def test_handler_is_multiplexed_by_the_name_of_its_task(
+def test_handler_is_multiplexed_by_name_of_its_task(
     idl: Any, service_factory: ServiceFactory
 ) -> None:
     handler = words(idl)

@@ -42,7 +42,7 @@ def accepting_of(service: VService) -> Accepting:
 @pytest.mark.parametrize(
     "number", [errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.ENETUNREACH]
 )
-def test_client_that_has_gone_does_not_pause_the_server(number: int) -> None:
+def test_client_that_has_gone_does_not_pause_server(number: int) -> None:
     with running(EchoService) as service:
         accepting, client = accepting_of(service), object()
         found = accepting.accept(Listener([number, number, client]))  # type: ignore[arg-type]

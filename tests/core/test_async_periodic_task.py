@@ -92,7 +92,7 @@ def test_runs_are_due_at_start_plus_n_intervals_whatever_they_take() -> None:
         )
 
 
-def test_it_runs_by_the_clock_of_the_system_too() -> None:
+def test_it_runs_by_clock_of_system_too() -> None:
     class Quick(AsyncPeriodicTask):
         INTERVAL = 0.001
 
@@ -139,7 +139,7 @@ def test_a_task_without_an_interval_cannot_start() -> None:
         make_service(ticking(INTERVAL=None)).startBG()
 
 
-def test_execute_async_gives_what_the_run_returns_or_raises() -> None:
+def test_execute_async_gives_what_run_returns_or_raises() -> None:
     with running(ticking(RUN_AT_START=False, RESTART=SOON)) as service:
         task = service.requireTask("Ticker")
         task.work.put(lambda: 7)

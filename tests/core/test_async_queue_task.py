@@ -200,7 +200,7 @@ def test_an_item_that_has_had_its_last_attempt_is_a_dead_letter() -> None:
         assert [item for item, _ in task.dead] == ["item"]
 
 
-def test_an_exception_that_nobody_waits_for_ends_the_service() -> None:
+def test_exception_that_nobody_waits_for_ends_service() -> None:
     thread = run_to_end(Echo, ValueError("no way"))
     assert thread.status == 1
     assert "Echo failed: ValueError: no way" in str(thread.error)
@@ -216,7 +216,7 @@ def test_an_exception_that_nobody_waits_for_may_only_be_logged() -> None:
         assert task.n_dead_letters() == 1
 
 
-def test_an_item_whose_worker_is_restarted_is_tried_again() -> None:
+def test_item_whose_worker_is_restarted_is_tried_again() -> None:
     cls = variant(Gated, RESTART=SOON, WORKERS=2)
     with running(cls) as service:
         task = service.requireTask(cls)
@@ -376,7 +376,7 @@ def test_a_start_that_fails_hands_over_what_was_put_in_early() -> None:
 # -- a full queue ----------------------------------------------------------------------------------
 
 
-def test_a_full_queue_blocks_other_threads_and_refuses_the_loop() -> None:
+def test_full_queue_blocks_other_threads_and_refuses_loop() -> None:
     cls = variant(Gated, WORKERS=1, MAX_ITEMS=1)
     with running(cls) as service:
         task = service.requireTask(cls)

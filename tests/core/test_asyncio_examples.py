@@ -49,7 +49,7 @@ def test_example_does_its_work_and_ends_in_order(
     assert "Traceback" not in service.output
 
 
-def test_echo_server_serves_and_ends_with_a_client_connected(tmp_path: Path) -> None:
+def test_echo_server_serves_and_ends_with_client_connected(tmp_path: Path) -> None:
     server = command("asyncio_server.py", "--echo-port", "0")
     with (
         ServiceProcess(server, cwd=tmp_path) as service,
@@ -71,7 +71,7 @@ def test_echo_server_is_restarted_while_its_port_is_taken(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["asyncio_server.py", "async_periodic.py", "async_queue.py"])
-def test_help_shows_the_options_of_the_loop_that_comes_along(name: str, tmp_path: Path) -> None:
+def test_help_shows_options_of_loop_that_comes_along(name: str, tmp_path: Path) -> None:
     status, output = run_to_end(command(name, "--help-all"), cwd=tmp_path)
     assert status == 0
     assert "--asyncio-slow-callback" in output

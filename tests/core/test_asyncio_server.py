@@ -181,7 +181,7 @@ def test_one_connection_more_is_refused_and_counted() -> None:
         ask(first)
 
 
-def test_no_connection_at_all_is_refused_as_an_option() -> None:
+def test_no_connection_at_all_is_refused_as_option() -> None:
     with (
         pytest.raises(OptionError, match="--lines-max-connections must be 1 or more"),
         running(service_of(LineServer), *HERE, "--lines-max-connections", "0"),
@@ -211,7 +211,7 @@ def test_failing_protocol_costs_its_connection_alone() -> None:
             ask(second)
 
 
-def test_handshake_under_way_does_not_hold_up_a_stop(tmp_path: Any) -> None:
+def test_handshake_under_way_does_not_hold_up_stop(tmp_path: Any) -> None:
     certificate = tmp_path / "server.pem"
     certificate.write_text(FIRST_CERTIFICATE)
     arguments = (*HERE, "--lines-tls-cert", str(certificate))

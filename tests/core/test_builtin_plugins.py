@@ -95,7 +95,7 @@ def test_variable_of_a_blocked_plugin_ends_the_start(tmp_path: Path) -> None:
     assert "--config is set (environment: SVC_CONFIG)" in output
 
 
-def test_file_that_sets_an_option_of_a_blocked_plugin(tmp_path: Path) -> None:
+def test_file_that_sets_option_of_blocked_plugin(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text('user = "nobody"\n')
     status, output = run(tmp_path, SERVICE, "--no-plugin", "daemon", "--config", "c.toml")
     assert status == 2
@@ -147,7 +147,7 @@ def test_listing_shows_a_blocked_built_in_plugin(
 @pytest.mark.parametrize(
     ("option", "flag"), [("user", "--user"), ("status", "--status"), ("kill", "--kill")]
 )
-def test_own_option_takes_the_flag_of_a_built_in(option: str, flag: str, tmp_path: Path) -> None:
+def test_own_option_takes_flag_of_built_in(option: str, flag: str, tmp_path: Path) -> None:
     source = SERVICE.replace(
         "    TASKS = [Worker]", f"    TASKS = [Worker]\n    mine = option({option!r})"
     ).replace("from sparts.vservice", "from sparts.options import option\nfrom sparts.vservice")

@@ -75,7 +75,7 @@ def test_json_of_the_tasks_tells_the_same(tmp_path: Path) -> None:
     assert found["TornadoHTTPTask"]["depends_on"] == ["TornadoIOLoopTask"]
 
 
-def test_what_a_module_prints_is_no_part_of_the_answer(tmp_path: Path) -> None:
+def test_what_module_prints_is_no_part_of_answer(tmp_path: Path) -> None:
     text = "print('imported')\n" + TASK.format(name="Loud", doc="Loud.")
     make_task(tmp_path, "Loud", text=text)
     done = sparts("tasks", "--json", cwd=tmp_path, path=tmp_path)
@@ -203,7 +203,7 @@ def test_graph_of_names_is_that_of_the_service_that_run_would_make(tmp_path: Pat
     assert names == ["TornadoIOLoopTask", "TornadoHTTPTask", "Greeter"]
 
 
-def test_mermaid_graph_has_a_node_a_task_and_an_arrow_a_need(tmp_path: Path) -> None:
+def test_mermaid_graph_has_node_task_and_arrow_need(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(SERVICE)
     done = sparts("graph", "--mermaid", "mine:MyService", cwd=tmp_path)
     assert done.out.splitlines() == [

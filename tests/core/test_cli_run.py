@@ -70,7 +70,7 @@ def test_class_of_the_current_folder_runs_though_its_module_starts_it_too(
     assert service.lines[0] == f"DEBUG:{name}:All tasks started"
 
 
-def test_help_after_the_names_is_that_of_the_service(tmp_path: Path) -> None:
+def test_help_after_names_is_that_of_service(tmp_path: Path) -> None:
     make_task(tmp_path / "site", "Greeter")
     done = sparts("run", "Greeter", "-h", cwd=tmp_path, path=tmp_path / "site")
     assert done.status == 0
@@ -89,7 +89,7 @@ def test_configuration_counts_as_for_any_service(tmp_path: Path) -> None:
     assert 'level = "ERROR"  # environment: SPARTS_LEVEL' in done.out
 
 
-def test_broken_task_fails_only_the_service_that_names_it(tmp_path: Path) -> None:
+def test_broken_task_fails_only_service_that_names_it(tmp_path: Path) -> None:
     make_task(tmp_path, "Boom", "acme-bombs", text="raise RuntimeError('no fuse')")
     make_task(tmp_path, "Greeter")
     done = sparts("run", "Boom", cwd=tmp_path, path=tmp_path)

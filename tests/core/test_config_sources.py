@@ -61,7 +61,7 @@ def test_each_source_counts_before_those_after_it(tmp_path: Path) -> None:
     assert [source_of(ns, "http_port").explicit for ns in found] == [False, False, True, True, True]
 
 
-def test_flag_that_gives_the_default_counts_before_the_environment() -> None:
+def test_flag_that_gives_default_counts_before_environment() -> None:
     with environment(MYSERVICE_LIMIT="4", MYSERVICE_HTTP_FAST="yes"):
         ns = parsed(SERVICE, "--limit", "10", "--no-http-fast")
     assert (ns.limit, ns.http_fast) == (10, False)
@@ -103,7 +103,7 @@ def test_values_of_a_file_have_tomls_types(tmp_path: Path) -> None:
     )
 
 
-def test_option_of_the_service_may_take_a_whole_table(tmp_path: Path) -> None:
+def test_option_of_service_may_take_whole_table(tmp_path: Path) -> None:
     def table(value: Any) -> dict[str, Any]:
         return dict(value)
 
@@ -112,7 +112,7 @@ def test_option_of_the_service_may_take_a_whole_table(tmp_path: Path) -> None:
     assert ns.headers == {"a": 1, "b": "x"}
 
 
-def test_lists_and_booleans_have_a_form_in_the_environment() -> None:
+def test_lists_and_booleans_have_form_in_environment() -> None:
     with environment(MYSERVICE_TAGS="1, 2", MYSERVICE_HTTP_HOSTS="a,b", MYSERVICE_HTTP_FAST="yes"):
         ns = parsed(SERVICE)
     assert (ns.tags, ns.http_hosts, ns.http_fast) == ([1, 2], ["a", "b"], True)
@@ -308,7 +308,7 @@ def test_parsers_error_is_its_own_again_afterwards() -> None:
 VAULT = service_of(task_of(token=option(secret=True)))
 
 
-def test_secret_comes_from_the_file_that_its_variable_names(tmp_path: Path) -> None:
+def test_secret_comes_from_file_that_its_variable_names(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("s3cr3t-from-file\n")
     with environment(MYSERVICE_HTTP_TOKEN_FILE=str(tmp_path / "token")):
         ns = parsed(VAULT)
@@ -355,7 +355,7 @@ def test_secret_file_that_cannot_be_read_is_told_with_its_variable(tmp_path: Pat
         parsed(VAULT)
 
 
-def test_message_about_a_bad_secret_does_not_show_it(tmp_path: Path) -> None:
+def test_message_about_bad_secret_does_not_show_it(tmp_path: Path) -> None:
     service = service_of(
         pin=option(type=int, secret=True), kind=option(choices=["a-choice"], secret=True)
     )
@@ -481,7 +481,7 @@ def test_arbitrary_text_in_the_environment_is_a_value_or_a_clear_error(
 
 
 @given(st.lists(st.sampled_from([f"--{key}" for key in KEYS]) | VARIABLE, max_size=5))
-def test_arbitrary_command_lines_are_values_or_a_clear_error(argv: list[str]) -> None:
+def test_arbitrary_command_lines_are_values_or_clear_error(argv: list[str]) -> None:
     if not {"-h", "--help"} & set(argv):
         try:
             value_or_error(*argv)

@@ -115,7 +115,7 @@ def test_show_config_masks_secrets_wherever_they_came_from(
         assert not re.search("token-of|the-default", text)
 
 
-def test_written_config_changes_nothing_and_uncommented_gives_the_defaults(
+def test_written_config_changes_nothing_and_uncommented_gives_defaults(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     text = printed(capsys, SERVICE, "--write-config")

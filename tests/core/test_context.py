@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from sparts.vtask import ExecuteContext
 
 
-def test_context_starts_with_the_first_attempt_and_nothing_else() -> None:
+def test_context_starts_with_first_attempt_and_nothing_else() -> None:
     context = ExecuteContext()
     assert (context.attempt, context.item, context.deferred, context.future) == (
         1,

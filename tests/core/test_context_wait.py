@@ -66,7 +66,7 @@ def test_stop_leaves_a_wait_its_time(kind: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_wait_ends_when_the_stop_has_no_time_left(kind: Any) -> None:
+def test_wait_ends_when_stop_has_no_time_left(kind: Any) -> None:
     assert outcome(kind, seconds_to_stop=lambda self: 0.0) is False
 
 

@@ -170,7 +170,7 @@ def test_exact_with_32_threads_adding(fast_switches: None) -> None:
     assert average() == sum(range(rounds)) / rounds
 
 
-def test_addition_that_is_interrupted_in_the_middle_loses_nothing() -> None:
+def test_addition_that_is_interrupted_in_middle_loses_nothing() -> None:
     total = counter()
     total.add(1)  # each thread has added before, so that the next addition reads what there is
     in_the_middle, done = threading.Event(), threading.Event()
@@ -212,7 +212,7 @@ def test_counters_of_gives_flat_names_in_the_order_of_declaration() -> None:
     assert list(counters_of(mailer))[:2] == ["sent", "depth"]
 
 
-def test_counters_that_an_instance_sets_on_itself_are_found() -> None:
+def test_counters_that_instance_sets_on_itself_are_found() -> None:
     mailer = Mailer()
     mailer.extra = CallbackCounter(lambda: 7)  # type: ignore[attr-defined]
     assert counters_of(mailer)["extra"]() == 7
@@ -245,7 +245,7 @@ def test_labelled_samples_keep_the_family_name_first() -> None:
 @pytest.mark.parametrize(
     ("values", "named"), [(("a",), {}), ((), {"host": "a"}), (("a",), {"ok": 1}), ((), {})]
 )
-def test_wrong_labels_are_an_error_that_names_the_right_ones(
+def test_wrong_labels_are_error_that_names_right_ones(
     values: tuple[str, ...], named: dict[str, object]
 ) -> None:
     with pytest.raises(TypeError, match="'by_host' has the labels host, ok"):
@@ -281,7 +281,7 @@ def test_walk_gives_type_help_unit_labels_and_value() -> None:
     assert found[-1] == Reading("backlog", "gauge", "Mails that wait.", "", {}, 3)
 
 
-def test_callback_counter_on_a_class_may_ignore_the_instance() -> None:
+def test_callback_counter_on_class_may_ignore_instance() -> None:
     class Fixed:
         answer = CallbackCounter(lambda: 42)
 

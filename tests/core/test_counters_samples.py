@@ -165,7 +165,7 @@ def test_percentiles_of_many_values_over_many_seconds_are_within_one_percent(sha
         assert tell(recorded, name, 600) == pytest.approx(true, rel=0.01)
 
 
-def test_memory_does_not_grow_with_the_number_of_values() -> None:
+def test_memory_does_not_grow_with_number_of_values() -> None:
     clock = TurnableClock()
     recorded = samples(types=ALL, windows=[60], name="x", clock=clock)
     dice = random.Random(7)  # noqa: S311 - repeatable
@@ -279,7 +279,7 @@ def test_totals_remember_what_has_left_the_windows() -> None:
     assert recorded.totals() == (10, 20)
 
 
-def test_samples_on_a_class_take_the_clock_of_the_instance() -> None:
+def test_samples_on_class_take_clock_of_instance() -> None:
     class Task:
         took = samples(types=[SampleType.COUNT], windows=[60])
 

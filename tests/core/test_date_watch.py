@@ -76,7 +76,7 @@ def test_waiting_watch_is_not_woken() -> None:
         end()
 
 
-def test_without_the_kernels_timer_it_looks_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_kernels_timer_it_looks_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> int:
         raise OSError("no timers here")
 

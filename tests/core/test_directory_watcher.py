@@ -113,7 +113,7 @@ def test_directory_may_be_missing_at_the_start_with_those_above_it(
         task.sees(("back",))
 
 
-def test_path_may_be_a_link_that_changes_its_target(tmp_path: Path, method: str) -> None:
+def test_path_may_be_link_that_changes_its_target(tmp_path: Path, method: str) -> None:
     link = tmp_path / "current"
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -207,9 +207,7 @@ def test_link_that_cannot_be_watched_is_polled(
     assert caplog.text.count("no watches are left") == 1
 
 
-def test_end_of_the_task_is_the_end_of_its_watcher(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_end_of_task_is_end_of_its_watcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     joined: list[inotify.Watcher] = []
     real = inotify.Watcher.join
 

@@ -61,7 +61,7 @@ def test_burst_of_50_000_events_ends_in_the_true_state(tmp_path: Path, method: s
         assert known == sizes
 
 
-def test_events_that_the_kernel_dropped_are_made_up_for(
+def test_events_that_kernel_dropped_are_made_up_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the watcher's thread is held up, more happens than the kernel keeps."""
@@ -87,7 +87,7 @@ def test_events_that_the_kernel_dropped_are_made_up_for(
         assert ("created", "first") in found
 
 
-def test_more_events_than_are_kept_have_the_folder_read(
+def test_more_events_than_are_kept_have_folder_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(file, "_MOST_EVENTS", 10)

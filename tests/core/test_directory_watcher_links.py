@@ -94,7 +94,7 @@ def test_link_gets_another_target_and_is_followed_there(folder: Path, method: st
         task.sees(("changed", "link", "1"))
 
 
-def test_folder_on_the_way_is_replaced_or_linked_elsewhere(folder: Path, method: str) -> None:
+def test_folder_on_way_is_replaced_or_linked_elsewhere(folder: Path, method: str) -> None:
     for number, name in enumerate(("one", "two"), 1):
         (folder.parent / name / "target").write_text("x" * number)
     link(folder.parent / "current", "one")
@@ -167,7 +167,7 @@ def nowhere(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [loop, far_loop, long_name, through_a_file, nowhere])
-def test_bad_link_is_a_file_and_hides_no_other(
+def test_bad_link_is_file_and_hides_no_other(
     folder: Path, method: str, make: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     put(folder / "old", "1")

@@ -229,7 +229,7 @@ def test_trigger_does_not_wait_for_the_time_of_try_later() -> None:
 
 
 @pytest.mark.parametrize("when", ["waiting", "in the run"])
-def test_future_that_was_put_off_ends_with_the_task(when: str) -> None:
+def test_future_that_was_put_off_ends_with_task(when: str) -> None:
     with running(Gated) as service:
         task = service.requireTask(Gated)
         future = task.execute_async()

@@ -103,7 +103,7 @@ def idle_switches(pid: int, seconds: float) -> int:
 
 
 @pytest.mark.parametrize("name", ["QueueTask", "PriorityQueueTask", "UniqueQueueTask"])
-def test_help_shows_the_options_of_a_task_that_is_named(name: str, tmp_path: Path) -> None:
+def test_help_shows_options_of_task_that_is_named(name: str, tmp_path: Path) -> None:
     code = f"""
 from sparts.vservice import VService
 class S(VService):

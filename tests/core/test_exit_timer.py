@@ -48,7 +48,7 @@ def test_timer_that_is_called_off_ends_nothing() -> None:
 
 
 @pytest.mark.parametrize("lacking", ["sys.modules['ctypes'] = None", "timer._start = None"])
-def test_without_a_timer_of_the_system_the_watchdog_ends(lacking: str) -> None:
+def test_without_timer_of_system_watchdog_ends(lacking: str) -> None:
     hangs = "import _ctypes, time\nwhile True: time.sleep(1)"
     done = run(f"{lacking}\ntimer.arm(0.1)\n{hangs}", stderr=subprocess.PIPE)
     assert done.returncode == 1

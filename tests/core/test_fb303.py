@@ -152,7 +152,7 @@ def burn(stop: threading.Event, busy: threading.Event) -> None:
         busy.set()
 
 
-def test_a_cpu_profile_names_the_functions_that_take_the_time() -> None:
+def test_cpu_profile_names_functions_that_take_time() -> None:
     stop, busy = threading.Event(), threading.Event()
     thread = threading.Thread(target=burn, args=(stop, busy))
     thread.start()
@@ -197,7 +197,7 @@ def test_a_profile_of_an_unreasonable_length_is_refused(seconds: int) -> None:
         FB303(make_service(Service)).getCpuProfile(seconds)
 
 
-def test_a_profile_without_yappi_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_profile_without_yappi_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "yappi", None)
     with pytest.raises(SpartsError, match="pip install yappi"):
         FB303(make_service(Service)).getCpuProfile(1)

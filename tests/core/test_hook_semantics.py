@@ -78,7 +78,7 @@ def test_tryfirst_and_trylast_change_the_order(hooks: Hooks) -> None:
     assert said == ["first2", "first", "plain2", "plain", "last", "last2"]
 
 
-def test_results_come_in_the_order_of_calls_without_none(hooks: Hooks) -> None:
+def test_results_come_in_order_of_calls_without_none(hooks: Hooks) -> None:
     said: list[str] = []
     for name, result in [("a", 1), ("b", None), ("c", 3)]:
         hooks.register(teller(name, said, result))

@@ -144,7 +144,7 @@ def test_every_hook_is_documented_with_signature_thread_order_and_exceptions(nam
 
 
 @pytest.mark.parametrize("name", HOOKS)
-def test_name_of_every_hook_is_a_noun_and_a_verb(name: str) -> None:
+def test_name_of_every_hook_is_noun_and_verb(name: str) -> None:
     assert re.fullmatch(r"sparts_[a-z]+_[a-z]+", name)
 
 
@@ -186,7 +186,7 @@ def test_options_of_a_plugin_steer_its_hooks(installed: Path) -> None:
     assert "pulse.failures is unhealthy: it says so" in told["status_details"]
 
 
-def test_service_is_healthy_while_the_checks_of_plugins_hold(installed: Path) -> None:
+def test_service_is_healthy_while_checks_of_plugins_hold(installed: Path) -> None:
     told = description(run(installed, "--pulse-max-failures", "1"))
     assert told["healthy"] is True
     assert told["counters"]["pulse.failures"] == 1
@@ -243,7 +243,7 @@ def test_check_fails_by_false_or_an_exception_whose_text_is_the_reason(tmp_path:
 
 
 @pytest.mark.parametrize("name", ["Fragile.n_failures", "twice"])
-def test_counter_of_a_name_that_is_taken_fails_the_start(name: str, tmp_path: Path) -> None:
+def test_counter_of_name_that_is_taken_fails_start(name: str, tmp_path: Path) -> None:
     for owner in ("one", "two"):
         text = "from sparts.hookspecs import hookimpl\n@hookimpl\n"
         text += f"def sparts_counters_add(service): return {{{name!r}: lambda: 1}}\n"

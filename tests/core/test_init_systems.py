@@ -115,7 +115,7 @@ def test_unit_agrees_with_the_service_and_its_options(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("systemd")
-def test_words_of_the_command_line_come_through_systemd_unchanged(tmp_path: Path) -> None:
+def test_words_of_command_line_come_through_systemd_unchanged(tmp_path: Path) -> None:
     done = install(tmp_path, "--systemd-install", "--dryrun", "--words", "show", *HARD)
     command = next(line for line in done.out.splitlines() if line.startswith("ExecStart="))
     unit = tmp_path / "words.service"
@@ -205,7 +205,7 @@ def test_folder_that_cannot_be_written(tmp_path: Path, option: str) -> None:
     assert "cannot be written" in done.err
 
 
-def test_tasks_that_the_sparts_command_runs_are_installed_too(tmp_path: Path) -> None:
+def test_tasks_that_sparts_command_runs_are_installed_too(tmp_path: Path) -> None:
     script = Path(sys.executable).with_name("sparts")
     command = [
         str(script),

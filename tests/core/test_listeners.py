@@ -28,7 +28,7 @@ def start_error(*argv: str, service_class: type[VService] = EchoService) -> str:
     return str(caught.value)
 
 
-def test_port_0_takes_a_free_one_and_says_which(caplog: pytest.LogCaptureFixture) -> None:
+def test_port_0_takes_free_one_and_says_which(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     with running(EchoService) as service:
         ((host, port),) = echo(service).bound_addrs
@@ -57,7 +57,7 @@ def test_all_addresses_of_both_kinds_share_one_port() -> None:
             socket.create_connection((host, addresses[0][1])).close()
 
 
-def test_name_of_a_host_stands_for_all_its_addresses() -> None:
+def test_name_of_host_stands_for_all_its_addresses() -> None:
     with running(EchoService, "--echo-host", "localhost") as service:
         assert "127.0.0.1" in {address[0] for address in echo(service).bound_addrs}
 
@@ -201,7 +201,7 @@ def test_unix_socket_together_with_an_explicit_port(tmp_path: Path) -> None:
     )
 
 
-def test_unix_socket_set_beside_a_port_at_run_time(tmp_path: Path) -> None:
+def test_unix_socket_set_beside_port_at_run_time(tmp_path: Path) -> None:
     refused = pytest.raises(OptionError, match="--echo-sock and --echo-port exclude each other")
     with running(EchoService, "--echo-port", "0") as service, refused:
         service.setOption("echo_sock", str(tmp_path / "s"))
@@ -235,7 +235,7 @@ class LateService(VService):
 
 
 @pytest.mark.parametrize("kind", ["tcp", "tcp6", "unix"])
-def test_connections_that_wait_at_the_stop_can_be_served(kind: str, tmp_path: Path) -> None:
+def test_connections_that_wait_at_stop_can_be_served(kind: str, tmp_path: Path) -> None:
     argv = {"tcp": (), "tcp6": ("--late-host", "::1"), "unix": ("--late-sock", str(tmp_path / "s"))}
     clients: list[socket.socket] = []
     with running(LateService, *argv[kind]) as service:
@@ -255,7 +255,7 @@ def test_connections_that_wait_at_the_stop_can_be_served(kind: str, tmp_path: Pa
         client.connect(address)
 
 
-def test_connections_that_wait_at_a_restart_are_the_next_instances() -> None:
+def test_connections_that_wait_at_restart_are_next_instances() -> None:
     thread = make_service(LateService).startBG()
     first = thread.service
     with socket.create_connection(first.requireTask(Late).bound_addrs[0]) as client:
@@ -291,7 +291,7 @@ def test_inherited_socket_goes_to_the_only_server_whatever_its_name(
         assert echo(service).bound_addrs == [passed[0].getsockname()]
 
 
-def test_inherited_sockets_go_to_the_servers_of_their_names(
+def test_inherited_sockets_go_to_servers_of_their_names(
     passed: list[socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Both(VService):
@@ -331,7 +331,7 @@ def test_inherited_socket_is_left_as_it_was_with_who_waits_in_it(
                 passed[0].accept()[0].close()
 
 
-def test_as_many_connections_may_wait_as_the_backlog_says(tmp_path: Path) -> None:
+def test_as_many_connections_may_wait_as_backlog_says(tmp_path: Path) -> None:
     class Few(Echo):
         BACKLOG = 3
 

@@ -63,7 +63,7 @@ def test_default_is_every_address_ipv4_first(caplog: pytest.LogCaptureFixture) -
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
 @pytest.mark.parametrize("number", [errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL])
-def test_default_is_what_the_system_has_without_a_word(
+def test_default_is_what_system_has_without_word(
     family: int, number: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     lacking(monkeypatch, family, number)
@@ -128,7 +128,7 @@ def test_name_without_an_address_that_can_be_bound_is_an_error(
         make_service(EchoService, "--echo-host", "localhost").startBG()
 
 
-def test_address_of_another_host_in_a_list_is_an_error() -> None:
+def test_address_of_another_host_in_list_is_error() -> None:
     with pytest.raises(StartError, match="is not an address of this host"):
         make_service(EchoService, "--echo-host", "127.0.0.1,192.0.2.1").startBG()
 
@@ -156,7 +156,7 @@ def test_addresses_are_known_when_the_task_is_initialised() -> None:
         assert every == [*task.bound_v4_addrs, *task.bound_v6_addrs]
 
 
-def test_start_again_in_a_loop_ignores_an_option_that_changed() -> None:
+def test_start_again_in_loop_ignores_option_that_changed() -> None:
     with running(EchoService) as service:
         before = list(echo(service).bound_addrs)
         service.setOption("echo_port", 7)

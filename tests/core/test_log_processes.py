@@ -65,7 +65,7 @@ def test_into_a_file_lines_are_plain_and_libraries_do_not_chatter(tmp_path: Path
     assert settled((tmp_path / "out").read_text()) == LINES
 
 
-def test_under_systemd_lines_to_the_journal_have_its_priority(tmp_path: Path) -> None:
+def test_under_systemd_lines_to_journal_have_its_priority(tmp_path: Path) -> None:
     with (tmp_path / "out").open("w") as out:
         found = os.fstat(out.fileno())
         run(tmp_path, out.fileno(), JOURNAL_STREAM=f"{found.st_dev}:{found.st_ino}")

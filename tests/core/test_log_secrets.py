@@ -67,7 +67,7 @@ def assert_no_secret(text: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_secret_is_masked_in_every_place_of_a_record(stderr: FakeStderr, form: str) -> None:
+def test_secret_is_masked_in_every_place_of_record(stderr: FakeStderr, form: str) -> None:
     hide_secret(SECRET)
     setup = logs.configure("Svc", format=form)
     log_everywhere(logging.getLogger("Svc"))
@@ -263,7 +263,7 @@ def test_transports_get_secrets_masked() -> None:
     assert sys.getsizeof(shown) > 100
 
 
-def test_secret_in_the_text_of_an_exit_is_masked(tmp_path: Path) -> None:
+def test_secret_in_text_of_exit_is_masked(tmp_path: Path) -> None:
     script = tmp_path / "service.py"
     script.write_text(
         "from sparts.options import option\n"

@@ -139,7 +139,7 @@ def test_requested_log_file_replaces_the_applications_stream(
     assert set(root.handlers) == {theirs, others, kept}
 
 
-def test_two_services_in_a_process_write_each_line_once(stderr: FakeStderr) -> None:
+def test_two_services_in_process_write_each_line_once(stderr: FakeStderr) -> None:
     first, second = logs.configure("One"), logs.configure("Two")
     logging.getLogger("One").info("1")
     logging.getLogger("Two").info("2")
@@ -150,7 +150,7 @@ def test_two_services_in_a_process_write_each_line_once(stderr: FakeStderr) -> N
     assert logging.getLogger().handlers == []
 
 
-def test_stderr_that_was_replaced_is_the_one_written_to(
+def test_stderr_that_was_replaced_is_one_written_to(
     stderr: FakeStderr, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setup = logs.configure("Svc")
@@ -204,7 +204,7 @@ def test_rotation_by_copy_and_truncate_leaves_no_hole(tmp_path: Path) -> None:
     assert log.read_bytes() == b"INFO:Svc:2\n"
 
 
-def test_reopen_takes_the_file_that_the_path_names_now(tmp_path: Path) -> None:
+def test_reopen_takes_file_that_path_names_now(tmp_path: Path) -> None:
     log = tmp_path / "log"
     setup = logs.configure("Svc", logfile=log)
     log.rename(tmp_path / "log.1")

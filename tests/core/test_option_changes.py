@@ -61,9 +61,7 @@ def test_set_option_converts_and_readers_see_it_at_once() -> None:
         ("level", "LOUD", "setting --level: expected a log level"),
     ],
 )
-def test_set_option_refuses_by_the_rules_of_every_source(
-    name: str, value: Any, message: str
-) -> None:
+def test_set_option_refuses_by_rules_of_every_source(name: str, value: Any, message: str) -> None:
     service = made(service_of(noting()))
     before = service.options
     with pytest.raises(OptionError) as error:
@@ -179,7 +177,7 @@ def test_command_line_and_what_was_set_at_run_time_outlive_a_reload(tmp_path: Pa
     assert (service.getOption("a"), service.getOption("b")) == (5, 6)
 
 
-def test_value_that_code_put_into_the_namespace_outlives_a_reload(tmp_path: Path) -> None:
+def test_value_that_code_put_into_namespace_outlives_reload(tmp_path: Path) -> None:
     service = made(service_of(a=option(type=int, default=1)))
     service.options.a = 7  # as preprocessOptions may
     assert reload_options(service) == frozenset()
@@ -201,7 +199,7 @@ def test_bad_file_leaves_every_value_as_it_was(tmp_path: Path, text: str) -> Non
     assert (service.options.a, service.options.b) == (1, 1)
 
 
-def test_missing_file_at_a_reload_leaves_the_old_values(tmp_path: Path) -> None:
+def test_missing_file_at_reload_leaves_old_values(tmp_path: Path) -> None:
     file = tmp_path / "x.toml"
     file.write_text("a = 1\n")
     service = made(service_of(a=option(type=int)), "--config", str(file))
@@ -242,7 +240,7 @@ def test_namespace_that_argparse_alone_made_is_not_reloaded() -> None:
     assert reload_options(service(argparse.Namespace(a=3, tasks=None))) == frozenset()
 
 
-def test_services_reload_reads_the_options_and_logs_a_bad_file(
+def test_services_reload_reads_options_and_logs_bad_file(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = tmp_path / "x.toml"

@@ -104,7 +104,7 @@ def test_secret_default_never_shows() -> None:
     assert "[secret; env: MYSERVICE_A]" in text
 
 
-def test_default_from_the_service_is_the_one_that_shows() -> None:
+def test_default_from_service_is_one_that_shows() -> None:
     task = task_of(DEFAULT_PORT=1, port=option(type=int, default=lambda cls: cls.DEFAULT_PORT))
     assert "default: 8000" in help_of(service_of(task, DEFAULT_PORT=8000))
 

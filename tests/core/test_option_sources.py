@@ -175,7 +175,7 @@ def test_change_at_the_source_reaches_the_running_service(folder: Path, server: 
         assert service.stop() == 0, service.output
 
 
-def test_wrong_change_is_a_warning_until_the_next_success(folder: Path, server: Server) -> None:
+def test_wrong_change_is_warning_until_next_success(folder: Path, server: Server) -> None:
     source = SERVICE.replace(
         "class Svc(VService):",
         "from sparts.hookspecs import hookimpl\nclass Svc(VService):\n"
@@ -196,9 +196,7 @@ def test_wrong_change_is_a_warning_until_the_next_success(folder: Path, server: 
         assert service.stop() == 0, service.output
 
 
-def test_watch_ends_with_the_instance_and_begins_with_the_next(
-    folder: Path, server: Server
-) -> None:
+def test_watch_ends_with_instance_and_begins_with_next(folder: Path, server: Server) -> None:
     source = SERVICE.replace("*sorted(names))", "*names)\n        self.service.restart()")
     environment = clean_environment(PYTHONPATH=str(folder), SVC_VALUES_URL=server.url)
     with Process([sys.executable, "-c", source], cwd=folder, env=environment) as service:
@@ -277,9 +275,7 @@ def test_watch_that_fails_ends_nothing(watch: str, said: str, tmp_path: Path) ->
     ],
     ids=["exception", "no source"],
 )
-def test_plugin_that_cannot_give_its_source_ends_the_start(
-    add: str, said: str, tmp_path: Path
-) -> None:
+def test_plugin_that_cannot_give_its_source_ends_start(add: str, said: str, tmp_path: Path) -> None:
     plugin(tmp_path, add=add)
     done = sparts(by=BY, cwd=tmp_path, path=tmp_path)
     assert done.status == 2

@@ -257,7 +257,7 @@ def test_whatever_a_type_of_ones_own_raises_is_a_refusal_that_keeps_its_reason()
 
 
 @given(kind=st.sampled_from(KINDS), raw=VALUES)
-def test_anything_at_all_is_a_value_or_a_clear_refusal(kind: Any, raw: Any) -> None:
+def test_anything_at_all_is_value_or_clear_refusal(kind: Any, raw: Any) -> None:
     try:
         convert(kind, raw)
     except Expected as refusal:

@@ -132,7 +132,7 @@ def test_schedule_never_leaves_its_grid_and_accounts_for_every_time(
             assert (number - 1) * interval <= clock.monotonic()
 
 
-def test_schedule_goes_on_when_a_division_is_rounded_down() -> None:
+def test_schedule_goes_on_when_division_is_rounded_down() -> None:
     clock = TurnableClock(1000.0)
     schedule = Every(clock, 8.023, 0.0, at_start=False)
     clock.turn(65 * 8.023)  # 64.99999999999999 intervals, by division
@@ -208,7 +208,7 @@ def test_each_of_several_workers_has_its_own_schedule() -> None:
             task.clock.turn(10)
 
 
-def test_retry_of_one_worker_leaves_the_others_on_time() -> None:
+def test_retry_of_one_worker_leaves_others_on_time() -> None:
     def later() -> None:
         raise TryLater(after=3)
 

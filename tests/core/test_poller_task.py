@@ -37,7 +37,7 @@ class Poller(PollerTask):
         self.told.put((old, new, self.getValue()))
 
 
-def test_changes_are_told_with_the_old_and_the_new_value() -> None:
+def test_changes_are_told_with_old_and_new_value() -> None:
     with running(Poller) as service:
         task = service.requireTask(Poller)
         for value in (1, 1, 2, 2, 2, 1):

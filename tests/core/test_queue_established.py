@@ -30,7 +30,7 @@ class ByHand(Gated):
     WORKERS = 0
 
 
-def test_map_returns_a_list_in_the_order_of_the_items() -> None:
+def test_map_returns_list_in_order_of_items() -> None:
     with running(Echo) as service:
         assert service.requireTask(Echo).map(iter("cab"), SOON) == ["c", "a", "b"]
 
@@ -76,7 +76,7 @@ def test_taking_by_hand_waits_for_an_item_and_ends_at_the_stop() -> None:
     assert isinstance(ended.exception(SOON), TaskStoppedError)
 
 
-def test_try_later_without_a_time_comes_back_at_once() -> None:
+def test_try_later_without_time_comes_back_at_once() -> None:
     class Standing(Gated):
         clock = TurnableClock()
 
@@ -312,7 +312,7 @@ def test_execute_may_leave_out_the_context(kind: type[EventTask]) -> None:
 
 
 @pytest.mark.parametrize("kind", [ShortQueue, ShortAsyncQueue])
-def test_execute_of_an_item_may_leave_out_the_context(kind: type[QueueTask]) -> None:
+def test_execute_of_item_may_leave_out_context(kind: type[QueueTask]) -> None:
     with running(kind) as service:
         assert service.requireTask(kind).submit("item").result(SOON) == "item"
 

@@ -319,7 +319,7 @@ def test_item_without_a_hash_is_a_clear_error() -> None:
             task.queue.put({"a": 1})
 
 
-def test_items_of_a_class_are_equal_as_the_class_says() -> None:
+def test_items_of_class_are_equal_as_class_says() -> None:
     @dataclasses.dataclass(frozen=True)
     class Job:
         name: str
@@ -331,7 +331,7 @@ def test_items_of_a_class_are_equal_as_the_class_says() -> None:
         task.gate.put(None)
 
 
-def test_many_threads_add_an_item_once_at_a_time() -> None:
+def test_many_threads_add_item_once_at_time() -> None:
     overlaps: list[int] = []
     working: set[int] = set()
 

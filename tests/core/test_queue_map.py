@@ -39,7 +39,7 @@ def test_any_iterable_will_do(items: Any) -> None:
         assert list(service.requireTask(Echo).imap(items)) == list(copy)
 
 
-def test_items_without_end_are_taken_a_bounded_number_ahead() -> None:
+def test_items_without_end_are_taken_bounded_number_ahead() -> None:
     drawn: list[int] = []
 
     def without_end() -> Iterator[int]:

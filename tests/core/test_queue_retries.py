@@ -125,7 +125,7 @@ def test_worker_that_keeps_the_time_hands_it_on_when_it_gets_work() -> None:
         task.gate.put(None)
 
 
-def test_wait_between_attempts_grows_to_a_limit_with_jitter() -> None:
+def test_wait_between_attempts_grows_to_limit_with_jitter() -> None:
     class Waiting(Gated):
         RETRY_AFTER = 0.1
 

@@ -16,7 +16,7 @@ def finished(result: int) -> Submission[int]:
     return future
 
 
-def test_coroutine_awaits_a_result_an_exception_and_a_cancellation() -> None:
+def test_coroutine_awaits_result_exception_and_cancellation() -> None:
     async def main() -> None:
         futures: list[Submission] = [Submission() for _ in range(3)]
         later, failed, cancelled = futures

@@ -184,7 +184,7 @@ def test_deferred_that_raises_is_logged_and_the_task_goes_on(
     assert "could not be delivered" in caplog.text
 
 
-def test_exception_nobody_waits_for_ends_the_service_by_default() -> None:
+def test_exception_nobody_waits_for_ends_service_by_default() -> None:
     service = make_service(Gated)
     thread = service.startBG()
     task = service.requireTask(Gated)

@@ -87,7 +87,7 @@ def sequential() -> int:
         (sequential, "it is a socket of the type"),
     ],
 )
-def test_descriptor_of_a_wrong_kind_is_a_start_error(make: Callable[[], int], reason: str) -> None:
+def test_descriptor_of_wrong_kind_is_start_error(make: Callable[[], int], reason: str) -> None:
     descriptor = make()
     try:
         done = run(descriptor)
@@ -100,7 +100,7 @@ def test_descriptor_of_a_wrong_kind_is_a_start_error(make: Callable[[], int], re
     assert done.returncode == 1
 
 
-def test_descriptor_that_is_not_open_is_a_start_error() -> None:
+def test_descriptor_that_is_not_open_is_start_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         done = run(listener.fileno(), LISTEN_FDS="1000000000", LISTEN_FDNAMES="a:b")
     assert "The inherited descriptor 4 (LISTEN_FDS, named 'b') cannot be used" in done.stderr

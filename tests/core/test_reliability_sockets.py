@@ -80,7 +80,7 @@ def test_one_of_two_processes_gets_a_stale_path(tmp_path: Path) -> None:
                 binder.stdin.close()
 
 
-def test_newer_socket_of_another_process_stays_at_the_stop(tmp_path: Path) -> None:
+def test_newer_socket_of_another_process_stays_at_stop(tmp_path: Path) -> None:
     path = tmp_path / "echo.sock"
     with socket.socket(socket.AF_UNIX) as newer:
         with running(EchoService, "--echo-sock", str(path)) as service:
@@ -109,7 +109,7 @@ def test_lock_file_that_cannot_be_made_is_a_start_error(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_lock_of_a_process_that_died_is_no_hindrance(tmp_path: Path) -> None:
+def test_lock_of_process_that_died_is_no_hindrance(tmp_path: Path) -> None:
     path = tmp_path / "echo.sock"
     (tmp_path / "echo.sock.lock").touch()
     with unix_sockets.locked(str(path)):

@@ -12,7 +12,7 @@ from sparts.tasks.queue import QueueTask
 from sparts.testing import ServiceFactory, service_of
 
 
-def test_old_name_in_a_class_sets_the_new_one() -> None:
+def test_old_name_in_class_sets_new_one() -> None:
     with pytest.warns(DeprecationWarning, match="use RETRY_AFTER") as caught:
 
         class Old(QueueTask):
@@ -31,7 +31,7 @@ def test_old_name_in_a_class_sets_the_new_one() -> None:
         assert Newer.RETRY_WAIT == 0.7
 
 
-def test_old_name_is_read_and_set_on_a_task(service_factory: ServiceFactory) -> None:
+def test_old_name_is_read_and_set_on_task(service_factory: ServiceFactory) -> None:
     service = service_factory(service_of(QueueTask))
     task = service.requireTask(QueueTask)
     with pytest.warns(DeprecationWarning, match="use RETRY_AFTER"):
@@ -41,7 +41,7 @@ def test_old_name_is_read_and_set_on_a_task(service_factory: ServiceFactory) -> 
         assert task.RETRY_WAIT == 3.0
 
 
-def test_own_attribute_of_an_old_name_is_left_alone() -> None:
+def test_own_attribute_of_old_name_is_left_alone() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         from sparts.tasks.periodic import PeriodicTask

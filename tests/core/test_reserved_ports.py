@@ -102,7 +102,7 @@ def taken() -> Iterator[int]:
         yield service.requireTask(Binder).bound_addrs[0][1]
 
 
-def test_port_that_another_has_reserved_is_a_start_error() -> None:
+def test_port_that_another_has_reserved_is_start_error() -> None:
     with taken() as port, pytest.raises(StartError, match=f"--binder-port: 127.0.0.1:{port} is in"):
         make_service(BinderService, "--binder-port", str(port)).startBG()
 

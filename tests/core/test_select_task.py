@@ -49,7 +49,7 @@ def test_callback_is_called_in_the_loop_with_what_was_registered(task: SelectTas
         task.unregister_read(one)
 
 
-def test_all_callbacks_of_a_descriptor_are_unregistered_at_once(task: SelectTask) -> None:
+def test_all_callbacks_of_descriptor_are_unregistered_at_once(task: SelectTask) -> None:
     with pair() as (one, _):
         for register in (task.register_read, task.register_write, task.register_except):
             register(one, lambda fd: None)
@@ -122,7 +122,7 @@ def test_registering_again_replaces_the_callback(task: SelectTask) -> None:
         task.unregister_read(one)
 
 
-def test_unregistering_what_is_not_registered_is_a_clear_error(task: SelectTask) -> None:
+def test_unregistering_what_is_not_registered_is_clear_error(task: SelectTask) -> None:
     with pair() as (one, _):
         with pytest.raises(KeyError, match="is not registered with SelectTask for reading"):
             task.unregister_read(one)
@@ -198,7 +198,7 @@ def test_descriptor_can_be_registered_before_the_start() -> None:
             service.requireTask(Early).unregister_read(one)
 
 
-def test_closed_descriptor_is_an_error_of_who_registers_it(task: SelectTask) -> None:
+def test_closed_descriptor_is_error_of_who_registers_it(task: SelectTask) -> None:
     one, other = socket.socketpair()
     one.close()
     other.close()
@@ -223,7 +223,7 @@ def test_exception_of_a_callback_ends_the_service() -> None:
             thread.join()
 
 
-def test_what_is_registered_outlasts_a_restart_of_the_loop() -> None:
+def test_what_is_registered_outlasts_restart_of_loop() -> None:
     called: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
     class Restarted(SelectTask):
@@ -258,7 +258,7 @@ def test_nothing_stays_open_after_the_stop() -> None:
     assert os.listdir("/proc/self/fd") == before
 
 
-def test_calls_and_processes_after_the_stop_are_clear_errors() -> None:
+def test_calls_and_processes_after_stop_are_clear_errors() -> None:
     with running(SelectTask) as service:
         task = service.requireTask(SelectTask)
     with pytest.raises(LoopStoppedError):

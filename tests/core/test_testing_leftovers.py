@@ -19,7 +19,7 @@ def allowed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("allow", [False, True])
-def test_thread_of_a_library_is_allowed_by_its_name(allowed: None, allow: bool) -> None:
+def test_thread_of_library_is_allowed_by_its_name(allowed: None, allow: bool) -> None:
     before, end = Leftovers(), threading.Event()
     thread = threading.Thread(target=end.wait, name="library 7")
     thread.start()

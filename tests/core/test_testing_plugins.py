@@ -122,7 +122,7 @@ def test_missing_metadata_is_told(make: Make) -> None:
     assert "It does not require sparts-core" in message
 
 
-def test_a_requirement_of_an_extra_is_none_of_the_plugin(make: Make) -> None:
+def test_requirement_of_extra_is_none_of_plugin(make: Make) -> None:
     make(entry_points=GOOD, requires=["sparts-core>=1; extra == 'dev'"])
     assert "It does not require sparts-core" in told("acme-jobs")
 

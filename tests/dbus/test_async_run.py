@@ -79,7 +79,7 @@ def test_from_another_thread_it_runs_in_the_loops_thread_and_gives_the_result(lo
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_what_can_be_awaited_is_awaited_in_the_loop(loop: Loop) -> None:
+def test_what_can_be_awaited_is_awaited_in_loop(loop: Loop) -> None:
     with on(loop) as task:
         assert task.asyncRun(soon, 1, more=2).result(WAIT) == (loop_thread(task), 3)
 
@@ -156,7 +156,7 @@ def test_it_waits_for_the_loop_to_run_and_is_refused_once_it_has_ended(loop: Loo
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_system_exit_in_it_ends_the_service_in_order(loop: Loop) -> None:
+def test_system_exit_in_it_ends_service_in_order(loop: Loop) -> None:
     def leave() -> None:
         raise SystemExit(3)
 
@@ -173,9 +173,7 @@ def test_system_exit_in_it_ends_the_service_in_order(loop: Loop) -> None:
 @pytest.mark.parametrize(
     "argv", [(), pytest.param(("--dbus-loop-glib",), marks=pytest.mark.needs_module("gi"))]
 )
-def test_it_reaches_the_bus_that_lives_on_the_loop(
-    session_bus: Daemon, argv: tuple[str, ...]
-) -> None:
+def test_it_reaches_bus_that_lives_on_loop(session_bus: Daemon, argv: tuple[str, ...]) -> None:
     address = ("--dbus-address", session_bus.address)
     with running(service_of(Greeter), *address, *argv) as service:
         task = service.requireTask(Greeter)

@@ -107,7 +107,7 @@ def proxy(client: DBusClientTask, radio: Radio) -> Proxy:
 # -- calls -----------------------------------------------------------------------------------------
 
 
-def test_a_call_from_a_thread_waits_for_its_answer(proxy: Proxy) -> None:
+def test_call_from_thread_waits_for_its_answer(proxy: Proxy) -> None:
     assert proxy.Tune(99.5) == "99.5 MHz"
     assert proxy.call("Tune", 99.5) == "99.5 MHz"
     assert proxy.submit("Tune", 99.5).result(WAIT) == "99.5 MHz"
@@ -152,7 +152,7 @@ def test_a_blocking_call_in_the_loop_is_refused_and_says_what_to_write(
         client.loop_task.call(lambda: proxy.get("Volume")).result(WAIT)
 
 
-def test_an_error_of_the_other_side_keeps_its_name(proxy: Proxy) -> None:
+def test_error_of_other_side_keeps_its_name(proxy: Proxy) -> None:
     with pytest.raises(DBusError, match="only noise") as caught:
         proxy.Fail()
     assert caught.value.type == "org.example.Error.Static"
@@ -181,7 +181,7 @@ def test_properties_are_read_and_set(proxy: Proxy, radio: Radio) -> None:
     assert proxy.get_all() == {"Volume": 0.75}
 
 
-def test_a_call_that_nobody_answers_ends_with_its_timeout(
+def test_call_that_nobody_answers_ends_with_its_timeout(
     client: DBusClientTask, proxy: Proxy
 ) -> None:
     with pytest.raises(CallTimeoutError, match=r"did not answer Hang at .* within 0\.05 s"):
@@ -222,7 +222,7 @@ def test_a_proxy_outlives_the_other_side(
         assert proxy.Tune(2.0) == "2.0 MHz"
 
 
-def test_a_call_that_is_under_way_at_the_stop_ends(session_bus: Daemon, radio: Radio) -> None:
+def test_call_that_is_under_way_at_stop_ends(session_bus: Daemon, radio: Radio) -> None:
     with running(service_of(Client), "--dbus-client-address", session_bus.address) as service:
         future = service.requireTask(Client).proxy(NAME, PATH).submit("Hang", timeout=None)
         assert radio.began.wait(WAIT)
@@ -342,9 +342,7 @@ def test_subscriptions_outlive_a_lost_bus(
 # -- names -----------------------------------------------------------------------------------------
 
 
-def test_a_name_is_watched_as_it_comes_and_goes(
-    session_bus: Daemon, client: DBusClientTask
-) -> None:
+def test_name_is_watched_as_it_comes_and_goes(session_bus: Daemon, client: DBusClientTask) -> None:
     owners = Recorder[str]()
     subscription = client.watch_name(NAME, owners)
     assert owners.items == []

@@ -128,7 +128,7 @@ def test_reply_closes_what_its_body_does_not_name(files: Files, client: Client) 
         os.fstat(number)
 
 
-def test_value_that_a_method_returns_again_is_not_changed(client: Client) -> None:
+def test_value_that_method_returns_again_is_not_changed(client: Client) -> None:
     for _ in range(2):
         os.close(client.proxy(NAME, PATH, NAME).Same())
     assert Variant("h", 0) == KEPT

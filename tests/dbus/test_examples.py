@@ -43,9 +43,7 @@ def test_the_radio_is_used_as_its_example_says(session_bus: Daemon, tmp_path: Pa
 
 
 @pytest.mark.needs("dbus")
-def test_the_listener_hears_the_radio_come_speak_and_go(
-    session_bus: Daemon, tmp_path: Path
-) -> None:
+def test_listener_hears_radio_come_speak_and_go(session_bus: Daemon, tmp_path: Path) -> None:
     with example("dbus_client", session_bus, tmp_path) as listener:
         listener.read_until_started()
         for _ in range(2):
@@ -59,7 +57,7 @@ def test_the_listener_hears_the_radio_come_speak_and_go(
 
 
 @pytest.mark.needs_module("gi")
-def test_a_file_is_watched_by_gio_on_glibs_loop(session_bus: Daemon, tmp_path: Path) -> None:
+def test_file_is_watched_by_gio_on_glibs_loop(session_bus: Daemon, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("one", encoding="utf-8")
     with example("glib_loop", session_bus, tmp_path, "--watch-path", "file") as service:
         service.read_until("Watching file")

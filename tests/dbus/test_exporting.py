@@ -690,7 +690,7 @@ class Sample(DBusObject):
     def Moved(self, to: str) -> None: ...
 
 
-def test_objects_come_and_go_and_the_object_manager_tells(session_bus: Daemon, lab: Lab) -> None:
+def test_objects_come_and_go_and_object_manager_tells(session_bus: Daemon, lab: Lab) -> None:
     manager = "org.freedesktop.DBus.ObjectManager"
     sample = Sample("one")
     with Monitor(session_bus, f"path_namespace='{PATH}'") as monitor:
@@ -735,7 +735,7 @@ def test_what_is_exported_is_there_again_on_the_next_bus(session_bus: Daemon, la
     assert said == 's "one"'
 
 
-def test_a_slow_method_does_not_hold_up_the_others(session_bus: Daemon) -> None:
+def test_slow_method_does_not_hold_up_others(session_bus: Daemon) -> None:
     release = threading.Event()
 
     class Slow(Lab):
@@ -786,7 +786,7 @@ def test_no_more_plain_methods_run_at_a_time_than_the_option_says(session_bus: D
         assert task.most == 2
 
 
-def test_system_exit_in_a_method_ends_the_service_in_order(session_bus: Daemon) -> None:
+def test_system_exit_in_method_ends_service_in_order(session_bus: Daemon) -> None:
     class Leaving(Lab):
         @dbus_method
         def Leave(self) -> None:
@@ -799,7 +799,7 @@ def test_system_exit_in_a_method_ends_the_service_in_order(session_bus: Daemon) 
     assert thread.status == 3
 
 
-def test_errors_of_sparts_reach_the_caller_without_a_traceback(session_bus: Daemon) -> None:
+def test_errors_of_sparts_reach_caller_without_traceback(session_bus: Daemon) -> None:
     class Refusing(Lab):
         @dbus_method
         def Refuse(self) -> None:

@@ -69,9 +69,7 @@ class Slow(DBusServiceTask):
 
 
 @pytest.mark.parametrize("member", ["Wait", "WaitSoon"])
-def test_calls_beyond_the_memory_are_refused_and_others_end(
-    session_bus: Daemon, member: str
-) -> None:
+def test_calls_beyond_memory_are_refused_and_others_end(session_bus: Daemon, member: str) -> None:
     argv = ("--dbus-address", session_bus.address, "--dbus-max-memory", "1MiB")
     with running(service_of(Slow), *argv) as service:
         task = service.requireTask(Slow)
@@ -178,7 +176,7 @@ def resident(pid: int) -> int:
         ("v", [Variant("v", Variant("ay", bytes(1000)))], 1000),
     ],
 )
-def test_weight_of_a_call_is_what_its_values_take(
+def test_weight_of_call_is_what_its_values_take(
     signature: str, body: list[Any], least: int
 ) -> None:
     weighed = weight(Message("a.b", "/", "a.b", "C", signature=signature, body=body)) - PER_CALL

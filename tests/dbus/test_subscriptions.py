@@ -53,7 +53,7 @@ def refused(client: DBusClientTask) -> list[tuple[str, Any]]:
     ]
 
 
-def test_refused_subscription_is_an_error_and_is_not_kept(session_bus: Daemon) -> None:
+def test_refused_subscription_is_error_and_is_not_kept(session_bus: Daemon) -> None:
     argv = ("--dbus-client-address", session_bus.address)
     with (
         running(service_of(Clock), "--dbus-address", session_bus.address) as clock,
@@ -76,7 +76,7 @@ def test_refused_subscription_is_an_error_and_is_not_kept(session_bus: Daemon) -
         assert heard.wait(1) == [12]
 
 
-def test_subscription_beyond_the_limit_of_the_bus_is_not_kept(tmp_path: Path) -> None:
+def test_subscription_beyond_limit_of_bus_is_not_kept(tmp_path: Path) -> None:
     limit = '<limit name="max_match_rules_per_connection">3</limit>'
     with (
         Daemon(tmp_path / "small", more=limit) as small,

@@ -142,7 +142,7 @@ def raised(client: DBusClientTask, member: str, *args: Any) -> DBusError:
 
 
 @pytest.mark.parametrize("which", VALUES)
-def test_value_that_no_bus_accepts_is_a_named_error(
+def test_value_that_no_bus_accepts_is_named_error(
     odd: Odd, client: DBusClientTask, which: str
 ) -> None:
     connection = odd.unique_name

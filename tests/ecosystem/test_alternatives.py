@@ -78,7 +78,7 @@ def start(script: str, folder: Path, *argv: str) -> ServiceProcess:
     return ServiceProcess([sys.executable, "-W", "ignore", "-c", script, *argv], cwd=folder)
 
 
-def test_aiomisc_goes_on_after_a_failure_in_the_background(tmp_path: Path) -> None:
+def test_aiomisc_goes_on_after_failure_in_background(tmp_path: Path) -> None:
     with start(AIOMISC, tmp_path) as process:
         process.read_until("RuntimeError: boom")
         assert process.stop(signal.SIGTERM) == 0

@@ -35,7 +35,7 @@ def projects(tmp_path_factory: pytest.TempPathFactory, wheels: dict[str, Path]) 
 
 
 @pytest.mark.parametrize("name", FRAMEWORKS)
-def test_tests_style_and_types_of_an_asgi_service_hold(name: str, projects: Environment) -> None:
+def test_tests_style_and_types_of_asgi_service_hold(name: str, projects: Environment) -> None:
     status, output = run_check(projects.work / f"acme-{name}", projects.python)
     assert status == 0, output
     assert " passed" in output
@@ -44,7 +44,7 @@ def test_tests_style_and_types_of_an_asgi_service_hold(name: str, projects: Envi
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_style_of_an_asgi_service_holds_for_long_names(framework: str, tmp_path: Path) -> None:
+def test_style_of_asgi_service_holds_for_long_names(framework: str, tmp_path: Path) -> None:
     for name in ("z", "a" * 30):
         folder = write_asgi_service(name, framework, tmp_path)
         for command in (["check", "."], ["format", "--check", "."]):

@@ -89,7 +89,7 @@ SERVICE = "from sparts.vservice import VService\nVService.initFromCLI()\n"
         ("console", "output of nothing\n"),
     ],
 )
-def test_an_example_that_does_not_hold_is_found_out(info: str, code: str, tmp_path: Path) -> None:
+def test_example_that_does_not_hold_is_found_out(info: str, code: str, tmp_path: Path) -> None:
     block = Block(ROOT / "README.md", 1, info, code)
     with pytest.raises(AssertionError):
         run_block(block, tmp_path)
@@ -114,7 +114,7 @@ def give_config(folder: Path, config: str) -> None:
     run_block(Block(page, 9, "toml config=service.py", config), folder)
 
 
-def test_a_configuration_is_given_to_the_service_of_its_page(tmp_path: Path) -> None:
+def test_configuration_is_given_to_service_of_its_page(tmp_path: Path) -> None:
     give_config(tmp_path, "size = 2\n")
 
 

@@ -32,7 +32,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, wheels: dict[str, Path]) -
     return Environment(make_once(tmp_path_factory, "grpc-scaffold", make))
 
 
-def test_tests_style_and_types_of_a_grpc_service_hold(project: Environment) -> None:
+def test_tests_style_and_types_of_grpc_service_hold(project: Environment) -> None:
     status, output = run_check(project.work / "acme-greeter", project.python)
     assert status == 0, output
     assert " passed" in output

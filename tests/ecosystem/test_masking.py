@@ -252,7 +252,7 @@ Vault.initFromCLI()
         ("initTask", ["--daemon", "--pidfile", "p"]),
     ],
 )
-def test_no_secret_is_in_the_error_of_a_start(
+def test_no_secret_is_in_error_of_start(
     how: str, where: str, flags: list[str], tmp_path: Path
 ) -> None:
     (tmp_path / "service.py").write_text(SERVICE)
@@ -270,7 +270,7 @@ def test_no_secret_is_in_the_error_of_a_start(
     assert_masked({"output": done.stdout})
 
 
-def test_option_that_holds_a_secret_is_shown_without_it(tmp_path: Path) -> None:
+def test_option_that_holds_secret_is_shown_without_it(tmp_path: Path) -> None:
     (tmp_path / "service.py").write_text(SERVICE)
     done = subprocess.run(
         [sys.executable, "service.py", "--show-config"],

@@ -98,7 +98,7 @@ def test_a_new_project_is_whole(kind: str, expected: set[str], tmp_path: Path) -
 
 
 @pytest.mark.parametrize("kind", PROJECTS)
-def test_the_style_holds_for_the_shortest_and_the_longest_name(kind: str, tmp_path: Path) -> None:
+def test_style_holds_for_shortest_and_longest_name(kind: str, tmp_path: Path) -> None:
     ruff = str(Path(sys.executable).with_name("ruff"))
     for name in ("z", "a" * LONGEST, "-".join("a" * (LONGEST // 2))):
         folder = write_project(kind, name, tmp_path)

@@ -40,7 +40,7 @@ def write_site(folder: Path, page: str, style: str = "") -> None:
         '<pre class="mermaid"><code>graph TD</code></pre>',
     ],
 )
-def test_a_page_that_fetches_from_elsewhere_is_found_out(page: str, tmp_path: Path) -> None:
+def test_page_that_fetches_from_elsewhere_is_found_out(page: str, tmp_path: Path) -> None:
     write_site(tmp_path, page)
     assert [path.name for path, _ in find_fetches(tmp_path)] == ["index.html"]
     assert main(tmp_path) == 1

@@ -140,7 +140,7 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
         main(["service", "acme", "--thrift", str(tmp_path / "none"), "--in", str(tmp_path)])
 
 
-def test_without_the_plugin_the_option_says_what_it_comes_with(
+def test_without_plugin_option_says_what_it_comes_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SPARTS_LOAD_PLUGINS", "")

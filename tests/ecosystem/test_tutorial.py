@@ -14,7 +14,7 @@ PAGES = [page for page in find_pages() if page.parent == TUTORIAL]
 
 @pytest.mark.needs("curl")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_page_can_be_done_from_top_to_bottom(
+def test_page_can_be_done_from_top_to_bottom(
     page: Path, wheels: dict[str, Path], tmp_path: Path
 ) -> None:
     walk_through(page, tmp_path, wheels["sparts-core"].parent)
@@ -37,7 +37,7 @@ def test_the_tutorial_has_its_three_parts() -> None:
         "```toml file=a.toml\n```\n```toml file=a.toml\n```\n",
     ],
 )
-def test_a_step_that_cannot_be_done_is_found_out(block: str, tmp_path: Path) -> None:
+def test_step_that_cannot_be_done_is_found_out(block: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     page = tmp_path / "page.md"
     page.write_text(block, encoding="utf-8")

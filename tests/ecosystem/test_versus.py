@@ -103,7 +103,7 @@ def test_the_server_of_lines_answers_until_sigterm(hand: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
-def test_the_lines_of_code_are_those_that_the_page_says(page: str) -> None:
+def test_lines_of_code_are_those_that_page_says(page: str) -> None:
     said = {name: (int(ours), int(theirs)) for name, ours, theirs in ROW.findall(text_of(page))}
     counted: dict[str, Any] = {
         name: tuple(code_lines(VERSUS / f"{name}_{hand}.py") for hand in ("sparts", "by_hand"))

@@ -85,7 +85,7 @@ def test_each_package_of_a_plugin_says_that_it_is_typed(
     assert typed <= set(names_in(wheels[name]))
 
 
-def test_files_of_the_status_page_are_in_the_wheel(wheels: dict[str, Path]) -> None:
+def test_files_of_status_page_are_in_wheel(wheels: dict[str, Path]) -> None:
     folder = ROOT / "sparts-tornado/src/sparts/tasks/tornado/status/static"
     files = {f"sparts/tasks/tornado/status/static/{path.name}" for path in folder.iterdir()}
     assert "sparts/tasks/tornado/status/static/index.html" in files
@@ -106,7 +106,7 @@ def test_pluggy_is_all_that_the_core_depends_on(wheels: dict[str, Path]) -> None
 
 
 @pytest.mark.parametrize("plugin", PLUGINS)
-def test_a_plugin_depends_on_a_range_of_the_core(wheels: dict[str, Path], plugin: str) -> None:
+def test_plugin_depends_on_range_of_core(wheels: dict[str, Path], plugin: str) -> None:
     requires = metadata_of(wheels[f"sparts-{plugin}"]).get_all("Requires-Dist", [])
     assert any(re.fullmatch(r"sparts-core(\[rpc\])?<2,>=1\.0", each) for each in requires)
 
@@ -132,7 +132,7 @@ def test_every_sdist_holds_licence_readme_and_sources(wheels: dict[str, Path]) -
         assert {f"src/{path}" for path in names_in(wheel)} <= inside, name
 
 
-def test_the_same_sources_give_the_same_bytes_in_any_folder(
+def test_same_sources_give_same_bytes_in_any_folder(
     sources: Path, wheels: dict[str, Path], tmp_path: Path
 ) -> None:
     shutil.copytree(sources, tmp_path / "elsewhere")

@@ -36,7 +36,7 @@ def test_a_test_whose_system_package_is_there_runs() -> None:
     require(["here"], TABLE)
 
 
-def test_a_missing_system_package_skips_the_test_and_names_itself(
+def test_missing_system_package_skips_test_and_names_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("SPARTS_REQUIRE_ALL", raising=False)
@@ -52,7 +52,7 @@ def test_a_missing_system_package_fails_the_test_where_all_are_required(
         require(["missing"], TABLE)
 
 
-def test_a_system_package_that_the_table_lacks_fails_the_test() -> None:
+def test_system_package_that_table_lacks_fails_test() -> None:
     with pytest.raises(pytest.fail.Exception, match=r"not in scripts/system_packages\.toml"):
         require(["missing"], {})
 
@@ -159,7 +159,7 @@ def test_the_lock_pins_all_that_is_asked_for_in_versions_that_are_asked_for() ->
             assert requirement.specifier.contains(version), f"{requirement}, {version}: make lock"
 
 
-def test_every_extra_that_a_message_or_page_names_exists() -> None:
+def test_every_extra_that_message_or_page_names_exists() -> None:
     known = set()
     for project in find_projects():
         settings = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
@@ -285,7 +285,7 @@ def test_setup_of_glib_without_python_headers_says_what_is_skipped(tmp_path: Pat
     assert "/no/such/folder/Python.h is missing" in done.stdout
 
 
-def test_all_have_one_version_and_the_licence_of_the_whole() -> None:
+def test_all_have_one_version_and_licence_of_whole() -> None:
     versions = set()
     for project in find_projects():
         settings = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
@@ -311,7 +311,7 @@ def test_every_change_is_told_in_a_file_that_the_changelog_takes() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_make_without_a_target_lists_what_can_be_made() -> None:
+def test_make_without_target_lists_what_can_be_made() -> None:
     done = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)
     for target in ("setup", "serve", "test", "check", "bench", "dist"):
         assert re.search(rf"^{target} +\S", done.stdout, re.MULTILINE), target

@@ -140,7 +140,7 @@ def test_error_is_recorded_without_secrets(collector: Collector) -> None:
     assert "hunter22" not in told["exception.stacktrace"] + span.message
 
 
-def test_item_is_a_child_of_the_request_that_submitted_it(collector: Collector) -> None:
+def test_item_is_child_of_request_that_submitted_it(collector: Collector) -> None:
     with running(service_of(Pages, Work), *HTTP, "--otel-endpoint", collector.endpoint) as service:
         get(service, "/pages/submits")
     page, item, inside = map(collector.span, ("GET /pages/([a-z]+)", "Work", "inside"))
@@ -319,7 +319,7 @@ def test_without_an_endpoint_nothing_is_imported(tmp_path: Any) -> None:
         assert "False" in service.lines
 
 
-def test_dead_collector_holds_up_neither_calls_nor_the_stop(
+def test_dead_collector_holds_up_neither_calls_nor_stop(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with socket.socket() as silent:

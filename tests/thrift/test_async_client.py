@@ -147,7 +147,7 @@ def test_a_call_that_is_cancelled_closes_its_connection(types: Any) -> None:
         assert len(peer.connections) == 2
 
 
-def test_an_answer_that_makes_no_sense_ends_its_connection(types: Any) -> None:
+def test_answer_that_makes_no_sense_ends_its_connection(types: Any) -> None:
     def script(connection: socket.socket) -> None:
         peer.read(connection)
         connection.sendall(b"\x00\x00\x00\x04oops")

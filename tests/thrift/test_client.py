@@ -77,7 +77,7 @@ def test_making_a_client_connects_to_nothing_and_a_call_names_what_is_not_there(
         assert str(caught.value).endswith("Is it running?")
 
 
-def test_a_unix_socket_that_is_not_there_is_named(types: Any, tmp_path: Path) -> None:
+def test_unix_socket_that_is_not_there_is_named(types: Any, tmp_path: Path) -> None:
     with (
         ThriftClient.for_unix(str(tmp_path / "none"), types, service="Interop") as client,
         pytest.raises(TTransportException, match="Cannot connect to .*/none: No such file or dir"),
@@ -158,7 +158,7 @@ def test_a_connection_that_was_dropped_meanwhile_is_replaced_before_the_call(typ
         assert len(peer.connections) == 2
 
 
-def test_a_connection_in_which_something_came_unasked_is_replaced(types: Any) -> None:
+def test_connection_in_which_something_came_unasked_is_replaced(types: Any) -> None:
     sent = threading.Event()
 
     def noisy(connection: socket.socket) -> None:
@@ -199,7 +199,7 @@ if child:
 # -- what is tried again -----------------------------------------------------------------------
 
 
-def test_a_call_whose_connection_breaks_is_not_made_twice(types: Any) -> None:
+def test_call_whose_connection_breaks_is_not_made_twice(types: Any) -> None:
     with Peer(types, drop_call) as peer, client_of(peer, types) as client:
         with pytest.raises(
             TTransportException, match="closed the connection before it ans"
@@ -329,7 +329,7 @@ def test_a_peer_that_speaks_something_else_is_told(answer: bytes, why: str, type
 @pytest.mark.parametrize(
     "garbage", [b"", b"\x00", b"garbage" * 10, b"\x80\x01\x00\x02\x7f\xff\xff\xff"]
 )
-def test_an_answer_that_makes_no_sense_ends_its_connection(garbage: bytes, types: Any) -> None:
+def test_answer_that_makes_no_sense_ends_its_connection(garbage: bytes, types: Any) -> None:
     def script(connection: socket.socket) -> None:
         peer.read(connection)
         connection.sendall(struct.pack("!I", len(garbage)) + garbage)
@@ -408,7 +408,7 @@ def test_a_certificate_of_another_host_is_told_and_another_name_can_be_expected(
             client.nothing()
 
 
-def test_tls_with_a_peer_that_has_none_is_told(types: Any) -> None:
+def test_tls_with_peer_that_has_none_is_told(types: Any) -> None:
     with (
         Peer(types, lambda connection: connection.sendall(b"hello, this is no TLS\n")) as peer,
         client_of(peer, types, tls=True) as client,

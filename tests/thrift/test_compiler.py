@@ -69,7 +69,7 @@ def nothing_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     assert list(scratch.iterdir()) == []
 
 
-def test_a_file_becomes_a_module_of_what_it_defines(folder: Path, backend: str) -> None:
+def test_file_becomes_module_of_what_it_defines(folder: Path, backend: str) -> None:
     module = CompileContext(compiler=backend).importThrift(folder / "main.thrift")
     assert module.__name__ == "main"
     assert module.__file__ == str(folder / "main.thrift")
@@ -175,7 +175,7 @@ def test_what_only_looks_like_an_include_is_none(backend: str) -> None:
         ("\n$", 2, r"\$"),
     ],
 )
-def test_an_error_names_file_and_line_in_the_compilers_words(
+def test_error_names_file_and_line_in_compilers_words(
     text: str, line: int | None, words: str, backend: str
 ) -> None:
     with pytest.raises(CompileError, match=words) as caught:

@@ -56,7 +56,7 @@ def test_the_clock_of_calls_stands_still_at_rest(service_factory: ServiceFactory
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["unexpected", "expected"])
-def test_a_call_that_lasts_does_not_hold_up_others(
+def test_call_that_lasts_does_not_hold_up_others(
     known: bool, service_factory: ServiceFactory
 ) -> None:
     service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)
@@ -77,7 +77,7 @@ def test_a_call_that_lasts_does_not_hold_up_others(
                 assert texts(client, 1) == ["slow"]
 
 
-def test_a_call_that_lasts_is_expected_to_last_again(service_factory: ServiceFactory) -> None:
+def test_call_that_lasts_is_expected_to_last_again(service_factory: ServiceFactory) -> None:
     service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)
     handler = service.requireTask(EchoHandler)
     method = handler.processor.methods["slowly"]

@@ -44,7 +44,7 @@ WIRE = {
 
 
 @pytest.mark.parametrize("name", WIRE)
-def test_a_method_is_on_the_wire_what_it_always_was(name: str) -> None:
+def test_method_is_on_wire_what_it_always_was(name: str) -> None:
     parameters, returns = WIRE[name]
     spec = getattr(FacebookService, f"{name}_args").thrift_spec or ()
     assert [field[:3] for field in spec if field] == parameters
@@ -56,7 +56,7 @@ def test_a_method_is_on_the_wire_what_it_always_was(name: str) -> None:
         assert types == ([] if returns is None else [returns])
 
 
-def test_the_statuses_have_the_numbers_that_the_service_gives() -> None:
+def test_statuses_have_numbers_that_service_gives() -> None:
     numbers = {status.name: int(status) for status in FB303Status}
     assert numbers == ttypes.fb_status._NAMES_TO_VALUES
 

@@ -187,9 +187,7 @@ def test_a_content_type_that_does_not_fit_the_message_is_refused(
 
 
 @pytest.mark.parametrize("given", ["processor", "handler", "apache"])
-def test_a_route_takes_a_processor_or_a_handler_task(
-    given: str, service_factory: ServiceFactory
-) -> None:
+def test_route_takes_processor_or_handler_task(given: str, service_factory: ServiceFactory) -> None:
     class Mixed(TornadoHTTPTask):
         DEPS = (EchoHandler,)
 

@@ -204,7 +204,7 @@ def test_loopback_is_told_from_other_addresses(address: Any, local: bool) -> Non
     assert is_loopback(address) is local
 
 
-def test_browser_must_know_the_name_of_a_server_on_the_network(
+def test_browser_must_know_name_of_server_on_network(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("sparts.tasks.tornado.access.is_loopback", lambda address: False)

@@ -95,7 +95,7 @@ def test_calls_are_posted_over_one_connection(types: Any) -> None:
         assert headers["Host"] == f"127.0.0.1:{server.server_address[1]}"
 
 
-def test_a_connection_that_the_server_ends_is_not_used_again(types: Any) -> None:
+def test_connection_that_server_ends_is_not_used_again(types: Any) -> None:
     with serving(types, "/once") as (server, client):
         assert [client.served() for _ in range(3)] == [1, 2, 3]
         assert len({address for address, _, _ in server.requests}) == 3

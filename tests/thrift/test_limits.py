@@ -303,7 +303,7 @@ def test_one_connection_too_many_is_closed(service_factory: ServiceFactory) -> N
 
 
 @pytest.mark.parametrize("prefix", ["thrift", "thrift-http"])
-def test_no_connections_at_all_are_refused_at_the_start(prefix: str) -> None:
+def test_no_connections_at_all_are_refused_at_start(prefix: str) -> None:
     server = NBServerTask if prefix == "thrift" else ThriftHTTPTask
     with (
         pytest.raises(OptionError, match=f"--{prefix}-max-connections must be 1 or more"),

@@ -69,7 +69,7 @@ def slowly(text: str) -> bytes:
 
 
 @by_kind
-def test_the_only_client_is_attended_until_there_is_another(
+def test_only_client_is_attended_until_there_is_another(
     handler: type[EchoHandler], service_factory: ServiceFactory
 ) -> None:
     service = service_factory(service_of(NBServerTask, handler), *HERE)
@@ -202,7 +202,7 @@ class Lavish(EchoHandler):
         return "x" * 12_000_000
 
 
-def test_an_answer_that_is_not_taken_holds_no_thread(service_factory: ServiceFactory) -> None:
+def test_answer_that_is_not_taken_holds_no_thread(service_factory: ServiceFactory) -> None:
     service = service_factory(
         service_of(NBServerTask, Lavish), *HERE, "--thrift-request-timeout", "2s"
     )
@@ -215,7 +215,7 @@ def test_an_answer_that_is_not_taken_holds_no_thread(service_factory: ServiceFac
     assert service.requireTask(NBServerTask).n_timeouts() == 1
 
 
-def test_an_answer_that_is_taken_late_is_sent_wholly(service_factory: ServiceFactory) -> None:
+def test_answer_that_is_taken_late_is_sent_wholly(service_factory: ServiceFactory) -> None:
     service = service_factory(service_of(NBServerTask, Lavish), *HERE)
     with connect(service) as client:
         connection = become_familiar(service, client)
@@ -254,7 +254,7 @@ def test_an_attended_client_that_goes_leaves_nothing(
 
 
 @by_kind
-def test_a_stop_ends_the_wait_for_an_attended_client(
+def test_stop_ends_wait_for_attended_client(
     handler: type[EchoHandler], service_factory: ServiceFactory
 ) -> None:
     service = service_factory(service_of(NBServerTask, handler), *HERE)
@@ -266,7 +266,7 @@ def test_a_stop_ends_the_wait_for_an_attended_client(
 
 
 @by_kind
-def test_a_stop_finishes_what_an_attended_client_has_asked(
+def test_stop_finishes_what_attended_client_has_asked(
     handler: type[EchoHandler], service_factory: ServiceFactory
 ) -> None:
     service = service_factory(service_of(NBServerTask, handler), *HERE)

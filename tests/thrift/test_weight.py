@@ -80,7 +80,7 @@ def test_the_weight_is_what_decoding_takes(method: str, make: Any, wire: str) ->
 
 @by_wire
 @pytest.mark.parametrize("method", ["tree", "everything", "text"])
-def test_no_message_costs_more_a_byte_than_the_factor(method: str, wire: str) -> None:
+def test_no_message_costs_more_byte_than_factor(method: str, wire: str) -> None:
     values = {"tree": trees(1000), "everything": many_of_everything(), "text": "x" * 5000}
     data = written(method, wire, values[method])
     weight = weight_of(method)

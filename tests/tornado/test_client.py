@@ -172,7 +172,7 @@ def test_a_post_that_could_not_be_sent_is_tried_again() -> None:
 
 
 @pytest.mark.parametrize(("status", "sent"), [(500, 1), (404, 1), (503, 4)])
-def test_an_answer_that_stays_bad_is_an_error_or_the_answer(status: int, sent: int) -> None:
+def test_answer_that_stays_bad_is_error_or_answer(status: int, sent: int) -> None:
     Flaky.statuses = [status] * 10
     with client_of("--http-client-retries", "3") as (client, service):
         with pytest.raises(HTTPClientError) as caught:
@@ -193,7 +193,7 @@ def test_an_answer_that_does_not_come_in_time_is_an_error() -> None:
         assert client.submit(url(service), request_timeout=WAIT).result(WAIT).code == 200
 
 
-def test_a_request_of_tornados_is_taken_as_it_is() -> None:
+def test_request_of_tornados_is_taken_as_it_is() -> None:
     with client_of() as (client, service):
         request = HTTPRequest(url(service), method="POST", body=b"x")
         assert client.submit(request).result(WAIT).code == 200
@@ -201,7 +201,7 @@ def test_a_request_of_tornados_is_taken_as_it_is() -> None:
             client.submit(request, method="GET").result(WAIT)
 
 
-def test_a_server_that_asks_for_a_later_retry_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_that_asks_for_later_retry_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
 
     async def sleep(seconds: float) -> None:

@@ -112,7 +112,7 @@ def test_many_slow_clients_hold_nobody_up() -> None:
         assert ask_once(service)[0] == 200
 
 
-def test_a_connection_without_a_next_request_is_closed_in_time() -> None:
+def test_connection_without_next_request_is_closed_in_time() -> None:
     with running(Service, *QUICK) as service, connected(service) as client:
         assert ask(client)[0] == 200
         assert client.recv(1000) == b""
@@ -198,7 +198,7 @@ def test_a_body_that_comes_during_the_stop_is_taken_and_answered() -> None:
         assert read_answer(client)[2] == b"300000"
 
 
-def test_an_answer_under_way_says_that_it_is_the_last() -> None:
+def test_answer_under_way_says_that_it_is_last() -> None:
     with stopping() as thread, connected(thread.service) as client:
         client.sendall(b"GET /gate HTTP/1.1\r\nHost: x\r\n\r\n")
         Gate.begun.wait(WAIT)
@@ -227,7 +227,7 @@ def test_a_connection_that_has_been_idle_for_long_is_closed_at_once(
         assert client.recv(1) == b""
 
 
-def test_a_stream_can_end_properly_when_the_task_ends() -> None:
+def test_stream_can_end_properly_when_task_ends() -> None:
     with stopping() as thread, connected(thread.service) as client:
         client.sendall(b"GET /stream HTTP/1.0\r\n\r\n")
         with client.makefile("rb") as answer:
@@ -448,7 +448,7 @@ def test_one_connection_too_many_is_closed_if_none_is_idle() -> None:
         assert read_answer(busy)[0] == 200
 
 
-def test_a_status_page_has_a_limit_of_connections_too() -> None:
+def test_status_page_has_limit_of_connections_too() -> None:
     class Status(VService):
         TASKS = ("StatusHTTPTask",)
 

@@ -188,7 +188,7 @@ def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
     server.check()
 
 
-def test_a_request_hidden_in_a_body_is_not_answered(server: Server) -> None:
+def test_request_hidden_in_body_is_not_answered(server: Server) -> None:
     hidden = b"GET /echo/hidden HTTP/1.1\r\nHost: x\r\n\r\n"
     begin = b"POST /echo/ HTTP/1.1\r\nHost: x\r\n"
     for framing in (

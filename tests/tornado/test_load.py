@@ -67,7 +67,7 @@ class Load:
             thread.join(WAIT)
 
 
-def test_no_request_fails_in_a_stop_with_a_drain_time() -> None:
+def test_no_request_fails_in_stop_with_drain_time() -> None:
     """The clients stop a little after /readyz says 503, as a load balancer has them do."""
     command = [sys.executable, "-c", SCRIPT, "--http-port", "0", "--drain-time", "50s"]
     command += ["--stop-timeout", "60s"]

@@ -212,7 +212,7 @@ def test_whoever_was_refused_is_counted_until_it_closes() -> None:
         assert service.requireTask(Http).server._timer is None
 
 
-def test_whoever_was_refused_does_not_hold_up_the_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whoever_was_refused_does_not_hold_up_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Http, "FIRST_REQUEST_GRACE", 0.05)
     thread = make_service(Service, *LIMIT, "--stop-timeout", "0").startBG()
     with connected(thread.service) as client:

@@ -102,7 +102,7 @@ INFOS = [("INFO", "200 GET /status/200 (127.0.0.1) 1 ms")]
         (("--http-access-log", "off"), []),
     ],
 )
-def test_the_access_log_has_the_requests_from_its_level_on(
+def test_access_log_has_requests_from_its_level_on(
     argv: tuple[str, ...], expected: list[tuple[str, str]], lines: Any
 ) -> None:
     with running(Service, *argv) as service:
@@ -111,7 +111,7 @@ def test_the_access_log_has_the_requests_from_its_level_on(
     assert lines() == expected
 
 
-def test_the_access_log_is_switched_on_while_the_service_runs(lines: Any) -> None:
+def test_access_log_is_switched_on_while_service_runs(lines: Any) -> None:
     with running(Service) as service:
         service.setOption("http_access_log", "INFO")
         ask_once(service, "/status/200")
@@ -131,7 +131,7 @@ def test_the_access_log_holds_nothing_of_query_headers_and_body(
     assert "s3cret" not in repr([vars(record) for record in caplog.records])
 
 
-def test_log_lines_of_a_request_say_which_it_is(
+def test_log_lines_of_request_say_which_it_is(
     tmp_path: Path,
 ) -> None:
     for kind in ("text", "json"):
@@ -281,7 +281,7 @@ def test_responses_are_compressed_where_the_settings_say_so() -> None:
     assert "x-request-id" in headers
 
 
-def test_a_log_function_of_the_settings_is_called_too() -> None:
+def test_log_function_of_settings_is_called_too() -> None:
     seen: list[int] = []
 
     class Own(Http):

@@ -105,7 +105,7 @@ def get(path: str) -> bytes:
 
 @pytest.mark.parametrize("path", ["/whole", "/parts", "/events", "/talk"])
 @pytest.mark.parametrize("way", ["tcp", "tls", "unix", "uvloop"])
-def test_a_client_that_reads_nothing_is_closed_in_time(path: str, way: str, tmp_path: Path) -> None:
+def test_client_that_reads_nothing_is_closed_in_time(path: str, way: str, tmp_path: Path) -> None:
     pem = tmp_path / "pem"
     pem.write_text(FIRST_CERTIFICATE, encoding="ascii")
     more: dict[str, tuple[str, ...]] = {
@@ -193,7 +193,7 @@ NO_OTHER_LIMITS = ("--http-idle-timeout", "0", "--http-read-timeout", "0")
 
 
 @pytest.mark.parametrize("path", ["/whole", "/parts"])
-def test_a_client_that_reads_slowly_but_steadily_gets_all(path: str) -> None:
+def test_client_that_reads_slowly_but_steadily_gets_all(path: str) -> None:
     with running(Service, *NO_OTHER_LIMITS) as service, connected(service) as client:
         time = Time(service)
         client.sendall(get(path))
@@ -225,7 +225,7 @@ def test_what_was_taken_late_is_forgotten() -> None:
         assert time.server._stalled == {}
 
 
-def test_the_time_counts_from_when_something_was_taken_last() -> None:
+def test_time_counts_from_when_something_was_taken_last() -> None:
     with running(Service, *NO_OTHER_LIMITS) as service, connected(service) as client:
         time = Time(service)
         client.sendall(get("/whole"))

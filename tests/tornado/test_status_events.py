@@ -146,7 +146,7 @@ def test_more_pages_than_there_may_be_are_refused(
     stream.close()
 
 
-def test_stream_goes_on_after_the_service_could_not_tell(
+def test_stream_goes_on_after_service_could_not_tell(
     service: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     fails = [True]

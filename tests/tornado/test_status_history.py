@@ -28,7 +28,7 @@ def test_history_keeps_values_and_the_growth_of_counters() -> None:
     }
 
 
-def test_number_that_comes_later_or_goes_leaves_a_gap() -> None:
+def test_number_that_comes_later_or_goes_leaves_gap() -> None:
     history = History()
     history.add(0.0, figures_of(("a", "gauge", 1.0)))
     history.add(10.0, figures_of(("a", "gauge", 2.0), ("b", "gauge", float("nan"))))

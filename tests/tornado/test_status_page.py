@@ -119,7 +119,7 @@ def test_first_screen_needs_no_scrolling(browser: Browser) -> None:
                 assert page.locator(f"[data-figure={name}]").is_visible()
 
 
-def test_view_of_a_queue_shows_items_and_dead_letters(browser: Browser) -> None:
+def test_view_of_queue_shows_items_and_dead_letters(browser: Browser) -> None:
     with busy(*CONTROL) as service, opened(browser, service) as page:
         mailer = service.requireTask(Mailer)
         unlock(page)

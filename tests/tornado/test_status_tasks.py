@@ -90,7 +90,7 @@ def test_paused_task_takes_nothing_until_it_is_resumed(kind: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", [Thread, Priority, Async])
-def test_stop_ends_the_pause_and_works_off_the_queue(kind: Any) -> None:
+def test_stop_ends_pause_and_works_off_queue(kind: Any) -> None:
     kind.done = queue.SimpleQueue()
     with serving(kind, argv=CONTROL) as service:
         client_of(service).act("pause", {"task": kind.__name__})
@@ -166,7 +166,7 @@ def test_calls_are_shown_by_method() -> None:
         ]
 
 
-def test_age_of_the_oldest_item_is_told_by_samples() -> None:
+def test_age_of_oldest_item_is_told_by_samples() -> None:
     with busy() as service:
         arrivals = service.requireTask("StatusHTTPTask").arrivals
         assert arrivals.oldest("Mailer") in ("less than 10 s", "about 0 s")

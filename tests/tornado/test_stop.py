@@ -73,7 +73,7 @@ def test_idle_connection_does_not_hold_up_the_stop() -> None:
     connection.close()
 
 
-def test_connection_without_a_request_is_closed_after_a_grace(
+def test_connection_without_request_is_closed_after_grace(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Http, "FIRST_REQUEST_GRACE", 0.05)

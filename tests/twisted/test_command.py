@@ -197,7 +197,7 @@ def test_nothing_to_run_and_nobody_to_run_it_are_errors_at_once() -> None:
         assert not task.started()
 
 
-def test_no_descriptors_are_left_and_the_end_is_told() -> None:
+def test_no_descriptors_are_left_and_end_is_told() -> None:
     """In a process of its own, whose limit is low."""
     text = (
         "import os, resource\n"
@@ -250,7 +250,7 @@ def test_raw_output_comes_as_it_is_written() -> None:
         assert "".join(told.out) == "a\nb"
 
 
-def test_characters_and_lines_are_put_together_whatever_the_pieces() -> None:
+def test_characters_and_lines_are_put_together_whatever_pieces() -> None:
     """Written byte by byte, in an encoding of two bytes and more a character."""
     slow = script(
         "import os, sys\n"
@@ -263,7 +263,7 @@ def test_characters_and_lines_are_put_together_whatever_the_pieces() -> None:
                 assert told.out == ["gr\xfcn", "\U0001f600"]
 
 
-def test_a_line_that_is_too_long_comes_in_pieces() -> None:
+def test_line_that_is_too_long_comes_in_pieces() -> None:
     class Short(CommandTask):
         MAX_LINE = 10
 
@@ -297,7 +297,7 @@ def test_all_output_comes_before_the_end() -> None:
             assert len(told.out) == 20000
 
 
-def test_an_exception_in_a_callback_is_logged_and_ends_nothing() -> None:
+def test_exception_in_callback_is_logged_and_ends_nothing() -> None:
     def broken(*_: object) -> None:
         raise ValueError("no")
 
@@ -314,7 +314,7 @@ class Own(BaseException):
 
 
 @pytest.mark.parametrize("error", [GeneratorExit, CancelledError, asyncio.CancelledError, Own])
-def test_no_exception_of_a_callback_holds_up_the_end(error: type[BaseException]) -> None:
+def test_no_exception_of_callback_holds_up_end(error: type[BaseException]) -> None:
     def broken(*_: object) -> None:
         raise error
 
@@ -401,7 +401,7 @@ def test_input_beside_another_standard_input_is_refused() -> None:
         task.run("cat", stdin=subprocess.DEVNULL, input=b"x")
 
 
-def test_whatever_goes_wrong_at_the_end_ends_the_future(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whatever_goes_wrong_at_end_ends_future(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("no memory, or what it may be")
 
@@ -564,7 +564,7 @@ def _runs(pid: int) -> bool:
         return False
 
 
-def test_the_deadline_of_the_stop_comes_before_the_kill_timeout() -> None:
+def test_deadline_of_stop_comes_before_kill_timeout() -> None:
     with commands("--stop-timeout", "2s", "--cmd-kill-timeout", "1h") as task:
         command, _ = start_ready(task, STUBBORN)
     assert command.exception(0).returncode == -signal.SIGKILL
@@ -590,7 +590,7 @@ def test_after_the_stop_nothing_is_run() -> None:
     assert not task.started()
 
 
-def test_every_run_during_a_stop_is_refused_or_told() -> None:
+def test_every_run_during_stop_is_refused_or_told() -> None:
     futures: list[Any] = []
 
     def run_on(task: CommandTask) -> None:
@@ -632,7 +632,7 @@ def test_a_transport_sends_signals_to_the_group() -> None:
         assert command.transport.pid > 0
 
 
-def test_commands_outlive_a_reactor_that_fails_and_is_restarted() -> None:
+def test_commands_outlive_reactor_that_fails_and_is_restarted() -> None:
     class Restarted(TwistedReactorTask):
         RESTART = RestartPolicy("on-failure", first_wait=0.001)
 

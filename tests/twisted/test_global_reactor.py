@@ -29,7 +29,7 @@ def of(service: Any) -> Any:
     return service.requireTask(TwistedReactorTask)
 
 
-def test_everybody_gets_the_proxy_which_provides_what_reactors_provide() -> None:
+def test_everybody_gets_proxy_which_provides_what_reactors_provide() -> None:
     assert imported is reactor is sys.modules["twisted.internet.reactor"]
     for interface in PROVIDED:
         assert interface.providedBy(reactor)
@@ -83,7 +83,7 @@ def test_a_hundred_restarts_in_one_process_leak_nothing() -> None:
     assert len({id(r) for r in reactors}) == len(reactors)
 
 
-def test_two_hundred_services_one_after_the_other_leak_nothing() -> None:
+def test_two_hundred_services_one_after_other_leak_nothing() -> None:
     def once() -> None:
         with running(Service) as service:
             of(service).call(int).result(WAIT)
@@ -95,7 +95,7 @@ def test_two_hundred_services_one_after_the_other_leak_nothing() -> None:
     assert (threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))) <= before
 
 
-def test_without_a_reactor_its_use_is_a_clear_error() -> None:
+def test_without_reactor_its_use_is_clear_error() -> None:
     assert not reactor.running
     assert reactor.seconds() > 0
     for use in (reactor.callLater, reactor.callFromThread, reactor.callInThread):
@@ -208,7 +208,7 @@ def test_a_dry_run_makes_a_reactor_and_leaves_nothing_of_it(kind: str, tmp_path:
     assert "Warning" not in output
 
 
-def test_a_reactor_that_was_installed_before_is_a_clear_error(tmp_path: Path) -> None:
+def test_reactor_that_was_installed_before_is_clear_error(tmp_path: Path) -> None:
     status, output = run_script(
         tmp_path,
         "from twisted.internet import reactor\n"

@@ -47,7 +47,7 @@ MyService.initFromCLI()
 
 
 @pytest.mark.parametrize("kind", ["epoll", "asyncio"])
-def test_sigterm_while_a_hundred_children_run_ends_them_all(kind: str, tmp_path: Path) -> None:
+def test_sigterm_while_hundred_children_run_ends_them_all(kind: str, tmp_path: Path) -> None:
     script = tmp_path / "hundred.py"
     script.write_text(HUNDRED)
     command = [sys.executable, "-X", "dev", str(script), "--twisted-reactor", kind]
@@ -132,7 +132,7 @@ IRC.initFromCLI()
 """
 
 
-def test_the_example_of_a_chat_answers_on_a_server_of_ours(tmp_path: Path) -> None:
+def test_example_of_chat_answers_on_server_of_ours(tmp_path: Path) -> None:
     script = tmp_path / "irc_server.py"
     script.write_text(IRC_SERVER)
     with ServiceProcess([sys.executable, str(script)], cwd=tmp_path) as server:
@@ -182,9 +182,7 @@ def test_the_example_of_a_proxy_passes_lines_on_in_both_directions(tmp_path: Pat
 
 
 @pytest.mark.parametrize(("name", "threads"), [("one_loop", 1), ("three_loops", 3)])
-def test_the_examples_of_loops_work_in_as_many_threads(
-    name: str, threads: int, tmp_path: Path
-) -> None:
+def test_examples_of_loops_work_in_as_many_threads(name: str, threads: int, tmp_path: Path) -> None:
     with ServiceProcess(example(f"{name}.py", "--http-port", "0"), cwd=tmp_path) as process:
         port = process.listening_port("Web")
         process.read_until_started()

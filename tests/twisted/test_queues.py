@@ -27,7 +27,7 @@ class Double(QueueTask):
         return 2 * item
 
 
-def test_defer_to_task_gives_the_result_in_the_reactors_thread() -> None:
+def test_defer_to_task_gives_result_in_reactors_thread() -> None:
     idents: set[int] = set()
 
     def note(result: Any) -> Any:
@@ -79,7 +79,7 @@ def test_a_full_queue_and_one_that_has_stopped_fail_the_deferred_at_once() -> No
     assert isinstance(late.late, TaskStoppedError)
 
 
-def test_cancelling_the_deferred_keeps_the_item_from_being_worked_on() -> None:
+def test_cancelling_deferred_keeps_item_from_being_worked_on() -> None:
     class Held(Double):
         gate = threading.Event()
         seen: list[int] = []
@@ -101,7 +101,7 @@ def test_cancelling_the_deferred_keeps_the_item_from_being_worked_on() -> None:
     assert Held.seen == [1]
 
 
-def test_the_deferred_of_a_context_fires_in_the_reactors_thread() -> None:
+def test_deferred_of_context_fires_in_reactors_thread() -> None:
     fired: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def put(task: QueueTask, item: int) -> None:

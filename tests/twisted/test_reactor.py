@@ -77,7 +77,7 @@ def test_a_call_may_return_a_deferred_or_await_deferreds_and_submissions(kind: s
 
 
 @pytest.mark.parametrize("kind", ["asyncio", "shared"])
-def test_on_an_asyncio_loop_a_coroutine_awaits_asyncio_and_deferreds(kind: str) -> None:
+def test_on_asyncio_loop_coroutine_awaits_asyncio_and_deferreds(kind: str) -> None:
     async def work() -> str:
         await asyncio.sleep(0.001)
         deferred = await deferLater(reactor, 0.001, str, "deferred")
@@ -88,7 +88,7 @@ def test_on_an_asyncio_loop_a_coroutine_awaits_asyncio_and_deferreds(kind: str) 
         assert task.call(work).result(WAIT) == "deferred and thread"
 
 
-def test_on_another_reactor_awaiting_asyncio_is_a_clear_error() -> None:
+def test_on_another_reactor_awaiting_asyncio_is_clear_error() -> None:
     class Alien:
         def __await__(self) -> Generator[object, None, None]:
             yield object()
@@ -141,7 +141,7 @@ def test_cancelling_a_call_cancels_its_deferred(kind: str) -> None:
 # -- one loop for all ------------------------------------------------------------------------------
 
 
-def test_a_reactor_on_a_loop_that_was_restarted_lives_on() -> None:
+def test_reactor_on_loop_that_was_restarted_lives_on() -> None:
     policy = RestartPolicy("on-failure", first_wait=0.001)
 
     class Loop(AsyncioLoopTask):

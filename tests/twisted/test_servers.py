@@ -134,7 +134,7 @@ def test_a_request_that_has_begun_is_answered_and_its_connection_ends(
     assert task.requests() == 1
 
 
-def test_an_idle_connection_is_closed_at_once_at_the_stop(client: Client) -> None:
+def test_idle_connection_is_closed_at_once_at_stop(client: Client) -> None:
     class Web(TwistedWebTask):
         FIRST_REQUEST_GRACE = WAIT
 
@@ -212,7 +212,7 @@ def test_requests_are_counted_and_logged_where_that_is_wanted(client: Client) ->
             assert task.requests() == number
 
 
-def test_an_idle_server_with_an_open_connection_never_wakes_up(client: Client) -> None:
+def test_idle_server_with_open_connection_never_wakes_up(client: Client) -> None:
     with running(service_of(TwistedWebTask), *ARGV) as service:
         task = service.requireTask(TwistedWebTask)
         connection = client(task)

@@ -57,7 +57,7 @@ def ask(address: Any, text: bytes = b"ping") -> None:
 # -- endpoints -------------------------------------------------------------------------------------
 
 
-def test_an_endpoint_is_served_from_the_start_to_the_stop(service_factory: ServiceFactory) -> None:
+def test_endpoint_is_served_from_start_to_stop(service_factory: ServiceFactory) -> None:
     for kind in ("epoll", "asyncio"):
         service = service_factory(service_of(EchoTask), "--twisted-reactor", kind)
         [address] = service.requireTask(EchoTask).bound_addrs
@@ -88,7 +88,7 @@ def test_a_unix_endpoint_is_served_and_removed(tmp_path: Path) -> None:
     assert list(tmp_path.glob("socket")) == []
 
 
-def test_an_endpoint_in_use_fails_the_start_and_names_it() -> None:
+def test_endpoint_in_use_fails_start_and_names_it() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
 
         class Taken(EchoTask):
@@ -173,7 +173,7 @@ def test_endpoint_is_served_although_super_is_not_called(kind: str) -> None:
 
 
 @pytest.mark.parametrize("task", [EchoTask])
-def test_a_task_with_an_endpoint_does_what_every_task_must(task: Any) -> None:
+def test_task_with_endpoint_does_what_every_task_must(task: Any) -> None:
     check_task(task)
 
 
@@ -181,7 +181,7 @@ def test_a_task_with_an_endpoint_does_what_every_task_must(task: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["epoll", "poll", "select", "asyncio"])
-def test_the_reactor_runs_until_the_task_is_done_with_it(kind: str) -> None:
+def test_reactor_runs_until_task_is_done_with_it(kind: str) -> None:
     seen: list[str] = []
 
     class Busy(TwistedTask):
@@ -298,7 +298,7 @@ class Services(TwistedServiceTask):
         return services
 
 
-def test_a_service_of_twisteds_runs_from_the_start_to_the_stop() -> None:
+def test_service_of_twisteds_runs_from_start_to_stop() -> None:
     with running(service_of(Services)) as service:
         task = service.requireTask(Services)
         assert task.ticked.wait(WAIT)
@@ -319,7 +319,7 @@ def test_a_reactor_task_does_what_every_task_must() -> None:
 
 
 @pytest.mark.parametrize("kind", ["epoll", "asyncio"])
-def test_an_endpoint_that_cannot_accept_warns_and_goes_on(
+def test_endpoint_that_cannot_accept_warns_and_goes_on(
     kind: str, service_factory: ServiceFactory
 ) -> None:
     service = service_factory(service_of(EchoTask), "--twisted-reactor", kind)
