@@ -339,8 +339,16 @@ class Served:
             return error
         elif isinstance(error, SystemExit | KeyboardInterrupt):
             task.exit_asked(error)
-        name = request_id() or valid_or_new_id("")
-        log_error(task.logger, "%s failed: internal error %s", method.qualified, name, error=error)
+        return self._internal("failed", error)
+
+    def bad_result(self, error: BaseException) -> InternalError:
+        """Return, and log, the error of a result that cannot be carried; for transports."""
+        self.task.n_errors.labels(self.method.name).increment()
+        return self._internal("returned what cannot be carried", error)
+
+    def _internal(self, what: str, error: BaseException) -> InternalError:
+        name, method = request_id() or valid_or_new_id(""), self.method.qualified
+        log_error(self.task.logger, "%s %s: internal error %s", method, what, name, error=error)
         return InternalError(id=name)
 
 

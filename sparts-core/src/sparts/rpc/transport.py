@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 from sparts.errors import UsageError
 from sparts.rpc.serving import Served
@@ -13,6 +13,7 @@ from sparts.vtask import VTask
 if TYPE_CHECKING:
     from sparts.rpc.interface import Method
     from sparts.rpc.types import Type
+    from sparts.vservice import VService
 
 
 class RPCTransport(VTask):
@@ -24,6 +25,7 @@ class RPCTransport(VTask):
 
     TRANSPORT: ClassVar[str] = ""
     """The name of the transport, in messages and for wrappers of calls: ``HTTP``."""
+    SERVICE_DEFAULTS = False
     SERVES: ClassVar[Sequence[str]] = ()
     """The names of the `RPCTask` tasks that it serves; empty: all of the service."""
 
@@ -70,34 +72,45 @@ class RPCTransport(VTask):
         self.find_served()
 
     def find_served(self) -> dict[str, dict[str, Served]]:
-        """Return what `served` holds; see `initTask`."""
-        tasks = [task for task in self.service.tasks if isinstance(task, RPCTask)]
-        if self.SERVES:
-            names = {task.name: task for task in tasks}
-            missing = next((name for name in self.SERVES if name not in names), None)
-            if missing is not None:
-                raise UsageError(
-                    f"{self.name} serves {missing!r}, which is no RPCTask of the service."
-                )
-            tasks = [names[name] for name in self.SERVES]
-        if not tasks:
-            raise UsageError(f"{self.name} has nothing to serve: the service has no RPCTask.")
-        found: dict[str, dict[str, Served]] = {}
-        for task in tasks:
-            methods = task.interface().methods
-            for method in methods.values():
-                self._check_method(method)
-            found[task.name] = {name: self.serve(task, each) for name, each in methods.items()}
-        return found
+        """Return what `served` holds; see `find_served` of this module."""
+        return find_served(
+            self.service, self.TRANSPORT, self.SERVES, self.refuse_method, self.refuse
+        )
 
-    def serve(self, task: RPCTask, method: Method) -> Any:
-        """Return what serves a method; called in `initTask`. The default: a `Served`."""
-        return Served(task, method, self.TRANSPORT)
 
-    def _check_method(self, method: Method) -> None:
-        if why := self.refuse_method(method):
-            raise UsageError(f"{self.TRANSPORT} cannot serve {method.qualified}: {why}.")
-        for where, type_ in method.parts():
-            if why := self.refuse(method, where, type_):
-                what = f"{method.qualified}, {where}: {type_.name}"
-                raise UsageError(f"{self.TRANSPORT} cannot carry {what}: {why}.")
+def find_served(
+    service: VService,
+    transport: str,
+    serves: Sequence[str] = (),
+    refuse_method: Callable[[Method], str] = lambda method: "",
+    refuse: Callable[[Method, str, Type], str] = lambda method, where, type_: "",
+) -> dict[str, dict[str, Served]]:
+    """Return the methods of the RPC tasks of a service, by the names of task and method.
+
+    Args:
+        service: the service; its tasks are made.
+        transport: the name of the transport.
+        serves: the names of the tasks; none: all.
+        refuse_method: see `RPCTransport`.
+        refuse: see `RPCTransport`.
+
+    Raises:
+        UsageError: there is no such task, or a method cannot be carried.
+    """
+    tasks = {task.name: task for task in service.tasks if isinstance(task, RPCTask)}
+    if missing := next((name for name in serves if name not in tasks), None):
+        raise UsageError(f"{transport} cannot serve {missing!r}, which is no RPCTask here.")
+    if not tasks:
+        raise UsageError(f"{transport} has nothing to serve: the service has no RPCTask.")
+    found: dict[str, dict[str, Served]] = {}
+    for name in serves or tasks:
+        methods = tasks[name].interface().methods
+        for method in methods.values():
+            if why := refuse_method(method):
+                raise UsageError(f"{transport} cannot serve {method.qualified}: {why}.")
+            for where, type_ in method.parts():
+                if why := refuse(method, where, type_):
+                    what = f"{method.qualified}, {where}: {type_.name}"
+                    raise UsageError(f"{transport} cannot carry {what}: {why}.")
+        found[name] = {key: Served(tasks[name], each, transport) for key, each in methods.items()}
+    return found

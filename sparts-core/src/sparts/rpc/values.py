@@ -1,7 +1,7 @@
 """Values of calls to bytes and back, checked against the annotations; by msgspec.
 
 `Values` is for transports without a form of their own: JSON and MessagePack. Those that have one
-(thrift, D-Bus, gRPC) check by `checked` what their form does not.
+(thrift, D-Bus, gRPC) check what their form does not: `Values.arguments_of`, `check`.
 """
 
 from __future__ import annotations
@@ -14,15 +14,10 @@ from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from sparts.errors import UsageError
+import msgspec
 from sparts.rpc.errors import InvalidArgumentsError
 from sparts.rpc.types import INT64, MISSING, Kind, Type
 from sparts.rpc.unions import at, shape_of, writer_of
-
-try:
-    import msgspec
-except ImportError as error:  # pragma: no cover - without the extra
-    raise UsageError("RPC needs msgspec: pip install 'sparts-core[rpc]'") from error
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -32,6 +27,11 @@ if TYPE_CHECKING:
 Reader = Callable[[Any], Any]
 _LONG_INT = re.compile(rb"\d{19}").search
 _STR = Type(Kind.STR, str)
+WRONG = (
+    msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError, AttributeError,
+    KeyError,
+)  # fmt: skip
+"""What converting a wrong value raises."""
 _PLAIN = (bool, int, float, str, bytes, type(None))
 
 
@@ -80,26 +80,25 @@ class Values:
             InvalidArgumentsError: they do not fit; the message names the path.
         """
         try:
-            decoded = self._decode_arguments(data)
-        except (msgspec.DecodeError, RecursionError, ValueError) as error:
+            return self._taken(self._decode_arguments(data), self._has_long_int(data))
+        except WRONG as error:
             raise InvalidArgumentsError(explain(error)) from error
-        return self._taken(decoded, self._has_long_int(data))
 
     def arguments_of(self, values: Mapping[str, Any], strict: bool = True) -> tuple[Any, ...]:
         """Return the same of builtin values by name, such as what a JSON decoder returns.
 
         Args:
+            values: the values.
             strict: False: strings are converted, as of the query of a URL.
         """
         try:
-            decoded = msgspec.convert(values, self.arguments_type, strict=strict)
-        except (msgspec.ValidationError, RecursionError, ValueError) as error:
+            return self._taken(msgspec.convert(values, self.arguments_type, strict=strict), True)
+        except WRONG as error:
             raise InvalidArgumentsError(explain(error)) from error
-        return self._taken(decoded, True)
 
     def _taken(self, decoded: Any, suspicious: bool) -> tuple[Any, ...]:
         for name, read in self._readers.items():
-            setattr(decoded, name, _read(read, getattr(decoded, name), name))
+            setattr(decoded, name, at(f".{name}", read, getattr(decoded, name)))
         values: tuple[Any, ...] = self._pick(decoded)
         if suspicious:
             self._check_arguments(values, False)
@@ -115,17 +114,19 @@ class Values:
         Raises:
             InvalidArgumentsError: a value is not of its type, or has no form.
         """
-        values = tuple(
-            list(value) if each.is_stream and not isinstance(value, list) else value
-            for each, value in zip(self.method.parameters, values, strict=True)
-        )
-        written = {
-            name: value if write is None else write(value)
-            for name, write, value in zip(self.method.names, self._write, values, strict=True)
-        }
-        data = self._encoded(written)
-        if self._has_long_int(data) or (self._json and b"null" in data):
-            self._check_arguments(values, self._json)
+        try:
+            if self.method.stream_parameter is not None:
+                pairs = zip(self.method.parameters, values, strict=True)
+                values = tuple(list(value) if each.is_stream else value for each, value in pairs)
+            written = {
+                name: value if write is None else write(value)
+                for name, write, value in zip(self.method.names, self._write, values, strict=True)
+            }
+            data: bytes = self._encode(written)
+            if self._has_long_int(data) or (self._json and b"null" in data):
+                self._check_arguments(values, self._json)
+        except WRONG as error:
+            raise InvalidArgumentsError(explain(error)) from error
         return data
 
     def write_result(self, value: Any) -> bytes:
@@ -134,10 +135,13 @@ class Values:
         Raises:
             InvalidArgumentsError: it has no form.
         """
-        written = value if self._write_result is None else self._write_result(value)
-        data = self._encoded(written)
-        if self._has_long_int(data) or (self._json and b"null" in data):
-            check(self.method.result, value, "result", self._json, self._lists)
+        try:
+            written = value if self._write_result is None else self._write_result(value)
+            data: bytes = self._encode(written)
+            if self._has_long_int(data) or (self._json and b"null" in data):
+                check(self.method.result, value, "result", self._json, self._lists)
+        except WRONG as error:
+            raise InvalidArgumentsError(f"result: {explain(error)}") from error
         return data
 
     def read_result(self, data: bytes) -> Any:
@@ -148,24 +152,17 @@ class Values:
         """
         try:
             value = self._decode_result(data)
-        except (msgspec.DecodeError, RecursionError, ValueError) as error:
+            if self._read_result is not None:
+                value = self._read_result(value)
+            if self._has_long_int(data):
+                check(self.method.result, value, "result", False, self._lists)
+        except WRONG as error:
             raise InvalidArgumentsError(f"result: {explain(error)}") from error
-        if self._read_result is not None:
-            value = _read(self._read_result, value, "result")
-        if self._has_long_int(data):
-            check(self.method.result, value, "result", False, self._lists)
         return value
 
     def copied(self, value: Any) -> Any:
         """Return a copy of a result, made by way of its bytes."""
         return self.read_result(self.write_result(value))
-
-    def _encoded(self, value: Any) -> bytes:
-        try:
-            data: bytes = self._encode(value)
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise InvalidArgumentsError(explain(error)) from error
-        return data
 
     def _has_long_int(self, data: bytes) -> bool:
         """Return whether there may be an int of more than 64 bits.
@@ -236,6 +233,8 @@ def explain(error: BaseException) -> str:
     """Return what msgspec says of a wrong value as ``a.x: expected float, got str``."""
     if isinstance(error, RecursionError):
         return "the values are nested too deep"
+    if isinstance(error, AttributeError | KeyError):
+        return f"a value is not of its type: {error}"
     if isinstance(error, UnicodeError):
         return f"a string is no Unicode: {error}"
     match = _EXPLAINED.fullmatch(str(error))
@@ -258,13 +257,6 @@ def _picker(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
         return lambda _: ()
     pick = attrgetter(*names)
     return pick if len(names) > 1 else lambda arguments: (pick(arguments),)
-
-
-def _read(read: Reader, value: Any, path: str) -> Any:
-    try:
-        return at(f".{path}", read, value)
-    except msgspec.ValidationError as error:
-        raise InvalidArgumentsError(explain(error)) from error
 
 
 def _many(write: Reader | None, is_list: bool) -> Reader | None:

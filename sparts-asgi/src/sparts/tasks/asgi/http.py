@@ -121,6 +121,8 @@ class Connection(HttpToolsProtocol, Timed):
         cycle = self.current
         if cycle is not None and not cycle.ended:
             self._ended(cycle, LOST, 0)
+            if (lost := cycle.scope.get("sparts.lost")) is not None:
+                lost()
         self.pipeline.clear()
         super().connection_lost(error)
 

@@ -15,26 +15,70 @@ pytest runs the methods. The service serves `Kit`; the client is what `connect` 
 from __future__ import annotations
 
 import asyncio
-import time
+import math
+import threading
 from abc import abstractmethod
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sparts.calls import CallRefusedError, Reason
+from sparts.hookspecs import hookimpl
 from sparts.rpc.errors import (
     DeadlineExceededError,
     InternalError,
     InvalidArgumentsError,
     RPCError,
+    UnavailableError,
 )
 from sparts.rpc.proxies import connect, connect_async
-from sparts.testing.rpc.kit import Forbidden, Kit, Point, TooFar, one_of_each
+from sparts.testing.rpc.kit import (
+    Circle,
+    Colour,
+    Forbidden,
+    Kit,
+    Point,
+    Square,
+    TooFar,
+    Tree,
+    chain,
+    one_of_each,
+)
 from sparts.testing.running import ServiceFactory, service_of
 from sparts.testing.waiting import WAIT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from sparts.calls import Call
     from sparts.vservice import VService
     from sparts.vtask import VTask
+
+
+class Wrapping:
+    """A hook plugin that notes the calls of `Kit`, and refuses those of ``refused``."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str, str, Any]] = []
+
+    @hookimpl
+    def sparts_call_wrap(self, task: VTask, kind: str) -> Any:
+        """Wrap the calls of the kit."""
+        return self._wrap if kind == "rpc" else None
+
+    def _wrap(self, call: Call, proceed: Callable[[], Any]) -> Any:
+        self.calls.append((call.kind, call.name, call.peer, call.deadline))
+        if call.name == "Kit.refused":
+            raise CallRefusedError(Reason.TOO_MANY, "not so often", 7.0)
+        return proceed()
+
+
+def failure(call: Callable[..., Any], *arguments: Any) -> Any:
+    """Return the error with which a call ends."""
+    try:
+        result = call(*arguments)
+    except (RPCError, CallRefusedError) as error:
+        return error
+    raise AssertionError(f"It returned {result!r}.")
 
 
 class RPCTransportContract:
@@ -43,16 +87,20 @@ class RPCTransportContract:
     Override `transport` and `url`.
     """
 
-    transport: ClassVar[type[VTask] | str | None] = None
-    """The transport task under test: its class, or its name; None: there is none, as for local:."""
+    transport: ClassVar[type[VTask] | None] = None
+    """The class of the transport task under test; None: there is none, as for ``local:``."""
     argv: ClassVar[Sequence[str]] = ()
     """What the service's command line holds."""
     connect_options: ClassVar[dict[str, Any]] = {}
     """Further options of `connect`."""
+    cancels: ClassVar[bool] = True
+    """Whether a caller that goes cancels an ``async def`` method."""
 
     _factory: ClassVar[ServiceFactory]
     service: ClassVar[VService]
     """The service, which serves `Kit`."""
+    wrapping: ClassVar[Wrapping]
+    """What wraps its calls."""
 
     @abstractmethod
     def url(self, service: VService) -> str:
@@ -61,11 +109,20 @@ class RPCTransportContract:
     # -- helpers -----------------------------------------------------------------------------------
 
     @classmethod
+    def service_class(cls, name: str = "Service") -> type[VService]:
+        """Return the service of the kit and the transport."""
+        found = service_of(Kit, *(() if cls.transport is None else (cls.transport,)))
+
+        def initService(self: VService) -> None:  # noqa: N802 - the established name
+            self.hooks.register(cls.wrapping)
+
+        return type(name, (found,), {"initService": initService})
+
+    @classmethod
     def setup_class(cls) -> None:
         """Run the service."""
-        cls._factory = ServiceFactory()
-        transports = () if cls.transport is None else (cls.transport,)
-        cls.service = cls._factory(service_of(Kit, *transports), *cls.argv)
+        cls._factory, cls.wrapping = ServiceFactory(), Wrapping()
+        cls.service = cls._factory(cls.service_class(), *cls.argv)
 
     @classmethod
     def teardown_class(cls) -> None:
@@ -92,71 +149,252 @@ class RPCTransportContract:
 
         return asyncio.run(within())
 
+    def check_survives(self, call: Callable[[Any], Any], *values: Any) -> None:
+        """Check that each value comes back as it was, or is refused by a clear error."""
+        for value in values:
+            try:
+                result = call(value)
+            except InvalidArgumentsError as error:
+                assert str(error), value  # noqa: PT017
+            else:
+                assert result == value or (value != value and result != result)
+                assert type(result) is type(value)
+
     # -- values ------------------------------------------------------------------------------------
 
     def test_a_value_of_each_kind_survives(self) -> None:
-        """A value of each kind survives."""
-        value = one_of_each()
+        """Fields, containers, None."""
+        values = [
+            one_of_each(),
+            one_of_each(maybe=0, perhaps=Point(0.0, -0.0), points=[Point(1.0, 2.0)] * 2),
+            one_of_each(
+                data=b"",
+                items=[],
+                names=set(),
+                counts={},
+                by_name={"": Point(0.5, 1.0)},
+                nested=[[], [1, 2]],
+                shape=Circle(Point(1.0, 1.0)),
+            ),
+        ]
         with self.connect() as kit:
-            assert kit.everything(value) == value
-            value = one_of_each(maybe=0, perhaps=Point(0.0, 0.0), points=[Point(1.0, 2.0)] * 2)
-            assert kit.everything(value) == value
-            assert kit.nothing() is None
+            for value in values:
+                assert kit.everything(value) == value
+            kit.nothing()
+
+        async def main(kit: Any) -> None:
+            for value in values:
+                assert await kit.everything(value) == value
+            assert await kit.nothing() is None
+
+        self.run(main)
+
+    def test_values_that_hypothesis_makes_survive(self) -> None:
+        """Any value survives, or is refused by a clear error."""
+        from hypothesis import HealthCheck, given, settings
+        from sparts.testing.rpc.values import everything
+
+        unchecked: Any = {"suppress_health_check": list(HealthCheck)}
+        with self.connect() as kit:
+
+            @settings(max_examples=40, deadline=None, database=None, **unchecked)
+            @given(everything())
+            def check(value: Any) -> None:
+                self.check_survives(kit.everything, value)
+
+            check()
+
+    def test_values_at_the_edges_survive_or_are_refused(self) -> None:
+        """Limits of numbers, odd strings, what is large or deep."""
+        with self.connect() as kit:
+            assert [kit.echo_int(each) for each in (-(2**63), 2**63 - 1)] == [-(2**63), 2**63 - 1]
+            for number in (2**63, -(2**63) - 1, 2**64, 10**30):
+                assert isinstance(failure(kit.echo_int, number), InvalidArgumentsError)
+            self.check_survives(kit.echo_float, 0.0, -0.0, 5e-324, 1.7976931348623157e308)
+            self.check_survives(kit.echo_float, math.nan, math.inf, -math.inf)
+            self.check_survives(kit.echo_str, "", "\0", "a\0b", "\uffff", "🦊", "\ud800", '"\\')
+            self.check_survives(kit.echo_ints, [], [0] * 1000, [-(2**63)])
+            self.check_survives(kit.echo_options, {}, {"depth": 1}, {"names": []})
+            self.check_survives(kit.echo_maybe, None, "", "None")
+            square = Tree("", [Tree("a")], Square(Point(1.0, 2.0)))
+            self.check_survives(kit.echo_tree, chain(30), square, chain(3000))
+            assert kit.echo_int(1) == 1
+
+    def test_15_megabytes_survive(self) -> None:
+        """As bytes and as a string."""
+        with self.connect() as kit:
+            data = bytes(range(256)) * (15 * 4096)
+            assert kit.echo_bytes(data) == data
+            text = "ü" * (15 * 2**19)
+            assert kit.echo_str(text) == text
 
     def test_defaults_and_keywords_are_those_of_python(self) -> None:
-        """Defaults and keywords are those of python."""
+        """Also an Optional with the default None."""
         with self.connect() as kit:
             assert kit.distance(Point(0.0, 0.0), b=Point(3.0, 4.0)) == 5.0
             assert kit.distance(Point(0.0, 0.0), Point(3.0, 4.0), scale=2.0) == 10.0
             assert kit.echo_maybe() is None
-            assert kit.echo_maybe("") == ""
+            assert kit.colour() is Colour.GREEN
+
+    def test_streams_give_their_items_in_order(self) -> None:
+        """Or a transport collects them."""
+        with self.connect() as kit:
+            assert list(kit.count(3)) == [0, 1, 2]
+            assert list(kit.count(0)) == []
+
+        async def main(kit: Any) -> None:
+            assert [each async for each in kit.count_async(3)] == [0, 1, 2]
+            assert [each async for each in kit.count(300)] == list(range(300))
+
+        self.run(main)
 
     # -- errors ------------------------------------------------------------------------------------
 
     def test_declared_errors_arrive_as_their_classes(self) -> None:
-        """Declared errors arrive as their classes."""
+        """With their messages."""
         with self.connect() as kit:
             for how, error, message in (
                 ("far", TooFar, "too far: far"),
                 ("default", Forbidden, "Another declared error."),
             ):
-                try:
-                    kit.fail(how)
-                except RPCError as raised:
-                    assert (type(raised), str(raised)) == (error, message)  # noqa: PT017
-                else:
-                    raise AssertionError(f"{error} was not raised")
+                raised = failure(kit.fail, how)
+                assert (type(raised), str(raised)) == (error, message)
+
+        async def main(kit: Any) -> None:
+            try:
+                await kit.fail_narrowed("far")
+            except TooFar as error:
+                assert str(error) == "far"  # noqa: PT017
+            else:
+                raise AssertionError
+
+        self.run(main)
 
     def test_undeclared_errors_arrive_as_internal_errors(self) -> None:
-        """Undeclared errors arrive as internal errors."""
+        """With the id that the log has, and nothing else."""
         with self.connect() as kit:
-            try:
-                kit.fail("otherwise")
-            except InternalError as raised:
-                assert "secret" not in str(raised)  # noqa: PT017
-                assert raised.id in str(raised)  # noqa: PT017
-            else:
-                raise AssertionError("no InternalError was raised")
+            for call, how in ((kit.fail, "otherwise"), (waited(kit.fail_narrowed), "forbidden")):
+                raised = failure(call, how)
+                assert type(raised) is InternalError
+                assert "secret" not in str(raised)
+                assert raised.id
+                assert raised.id in str(raised)
 
     def test_wrong_values_are_refused_before_the_call(self) -> None:
-        """Wrong values are refused before the call."""
+        """The client or the server does."""
         wrong: Any = Point("1", 2.0)  # type: ignore[arg-type]
         with self.connect() as kit:
-            try:
-                kit.distance(wrong, Point(0.0, 0.0))
-            except InvalidArgumentsError:
-                return
-        raise AssertionError("no InvalidArgumentsError was raised")
+            before = self.calls_of("distance")
+            for value in (wrong, "a", None, 7, {"x": 1.0}):
+                assert isinstance(failure(kit.distance, value, Point(0, 0)), InvalidArgumentsError)
+            assert self.calls_of("distance") == before
+
+    def calls_of(self, method: str) -> float:
+        """Return how often a method was called."""
+        return float(self.kit.n_calls.labels(method)())
+
+    # -- time --------------------------------------------------------------------------------------
 
     def test_a_call_ends_at_its_deadline(self) -> None:
-        """A call ends at its deadline."""
-        began = time.monotonic()
-        with self.connect(timeout=0.2) as kit:
-            try:
-                kit.hold()
-            except DeadlineExceededError:
-                assert time.monotonic() - began < WAIT
-            else:
-                raise AssertionError("no DeadlineExceededError was raised")
-            finally:
-                self.kit.release.set()
+        """That of the caller, or that of the method."""
+        try:
+            with self.connect(timeout=0.2) as kit:
+                assert isinstance(failure(kit.hold), DeadlineExceededError)
+
+            async def main(kit: Any) -> Any:
+                try:
+                    await kit.hold()
+                except DeadlineExceededError as error:
+                    return error
+
+            assert isinstance(self.run(main, timeout=0.2), DeadlineExceededError)
+            with self.connect() as kit:
+                assert isinstance(failure(waited(kit.short)), DeadlineExceededError)
+        finally:
+            self.kit.release.set()
+            self.kit.settle()
+
+    def test_a_caller_that_goes_cancels_the_method(self) -> None:
+        """An ``async def`` one, where the transport tells of it."""
+        kit = self.kit
+        kit.settle()
+
+        async def main(proxy: Any) -> None:
+            call = asyncio.ensure_future(proxy.hold_async())
+            await asyncio.to_thread(kit.entered.wait, WAIT)
+            call.cancel()
+            await asyncio.wait([call])
+            assert call.cancelled()
+
+        self.run(main)
+        kit.finish.set()
+        if self.cancels:
+            assert kit.cancelled.wait(WAIT)
+        kit.settle()
+
+    def test_calls_run_at_the_same_time(self) -> None:
+        """Of one proxy in many threads, and of many in one loop."""
+        number = 8
+        barrier = threading.Barrier(number, timeout=WAIT)
+        self.kit.meet = barrier.wait
+        with self.connect() as kit, ThreadPoolExecutor(number) as threads:
+            got = list(threads.map(lambda n: kit.together(n), range(number)))
+        assert got == list(range(number))
+
+        async def main(kit: Any) -> Any:
+            return await asyncio.gather(*(kit.echo_async(str(n)) for n in range(50)))
+
+        assert self.run(main) == [str(n) for n in range(50)]
+
+    def test_a_stop_lets_calls_finish_and_takes_no_more(self) -> None:
+        """What has begun gets its result; later the server is unavailable."""
+        factory = ServiceFactory()
+        try:
+            service = factory(self.service_class("Stopped"), *self.argv)
+            kit: Kit = service.requireTask(Kit)
+            kit.settle()
+            url = self.url(service)
+            with (
+                connect(url, Kit, **self.connect_options) as proxy,
+                ThreadPoolExecutor(1) as thread,
+            ):
+                result = thread.submit(proxy.hold)
+                assert kit.entered.wait(WAIT)
+                service.shutdown()
+                stopping = kit if self.transport is None else service.requireTask(self.transport)
+                assert stopping.stop_event.wait(WAIT)
+                kit.release.set()
+                assert result.result(WAIT) == "released"
+                factory.stop(service)
+                assert isinstance(failure(proxy.echo_int, 1), UnavailableError)
+        finally:
+            factory.close()
+
+    # -- what plugins and operators see ------------------------------------------------------------
+
+    def test_wrappers_see_each_call_and_refuse(self) -> None:
+        """Kind, name, and the caller's deadline."""
+        self.wrapping.calls.clear()
+        with self.connect() as kit:
+            kit.nothing()
+            refused = failure(kit.refused)
+        assert isinstance(refused, CallRefusedError)
+        assert (refused.reason, str(refused)) == (Reason.TOO_MANY, "not so often")
+        seen = [(kind, name) for kind, name, *_ in self.wrapping.calls]
+        assert seen == [("rpc", "Kit.nothing"), ("rpc", "Kit.refused")]
+
+    def test_calls_and_errors_are_counted_by_method(self) -> None:
+        """And timed."""
+        with self.connect() as kit:
+            names = ("n_calls", "n_errors")
+            before = [getattr(self.kit, name).labels("fail")() for name in names]
+            failure(kit.fail, "far")
+            assert [getattr(self.kit, n).labels("fail")() for n in names] == [
+                count + 1 for count in before
+            ]
+        assert self.service.getCounter("Kit.in_flight") == 0
+
+
+def waited(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that waits for a method that is awaited."""
+    return lambda *arguments: asyncio.run(call(*arguments))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -132,6 +132,15 @@ class Kit(RPCTask):
         """Set it to let `hold` return."""
         self.cancelled = threading.Event()
         """Set when `hold_async` was cancelled."""
+        self.finish = threading.Event()
+        """Set it to let `hold_async` return, where it is not cancelled."""
+        self.meet: Callable[[], Any] = lambda: None
+        """Called by `together`."""
+
+    def settle(self) -> None:
+        """Forget what was waited for."""
+        for event in (self.entered, self.release, self.cancelled, self.finish):
+            event.clear()
 
     @rpc
     def nothing(self) -> None:
@@ -148,7 +157,12 @@ class Kit(RPCTask):
         return value
 
     @rpc
-    async def echo_str(self, value: str) -> str:
+    def echo_str(self, value: str) -> str:
+        """Return a string."""
+        return value
+
+    @rpc
+    async def echo_async(self, value: str) -> str:
         """Return a string."""
         return value
 
@@ -218,11 +232,33 @@ class Kit(RPCTask):
         """Wait until it is cancelled."""
         self.entered.set()
         try:
-            await asyncio.sleep(WAIT)
+            while not self.finish.is_set():
+                await asyncio.sleep(0.01)
         except asyncio.CancelledError:
             self.cancelled.set()
             raise
         return "not cancelled"
+
+    @rpc(deadline=0.1)
+    async def short(self) -> str:
+        """Take longer than it may."""
+        await asyncio.sleep(WAIT)
+        return "too late"
+
+    @rpc
+    def together(self, number: int) -> int:
+        """Call `meet`, and return a number."""
+        self.meet()
+        return number
+
+    @rpc
+    def colour(self, value: Colour = Colour.GREEN) -> Colour:
+        """Return an enum."""
+        return value
+
+    @rpc
+    def refused(self) -> None:
+        """Is never called: a plugin refuses."""
 
     @rpc
     def count(self, n: int) -> Iterator[int]:
@@ -261,3 +297,11 @@ def one_of_each(**changes: Any) -> Everything:
         "shape": Square(Point(0.0, 0.0), 2.0),
     }
     return Everything(**(known | changes))
+
+
+def chain(depth: int) -> Tree:
+    """Return a tree in which each has one child."""
+    tree = Tree("leaf")
+    for number in range(depth):
+        tree = Tree(str(number), [tree])
+    return tree
