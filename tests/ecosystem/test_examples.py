@@ -30,7 +30,7 @@ OPTIONS = {
     "http_websocket": ["--http-port", "0"],
     "https": ["--https-port", "0"],
     "status": ["--status-port", "0"],
-    "rolling": ["2", "0", sys.executable, str(ROOT / "examples" / "http_by_name.py")],
+    "processes": ["--processes", "2", "--http-port", "0"],
 }
 
 

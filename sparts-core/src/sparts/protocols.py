@@ -29,6 +29,7 @@ class Service(Protocol):
     options: argparse.Namespace
     start_time: float
     restarting: bool
+    plugin_data: dict[str, Any]
 
     @property
     def logger(self) -> logging.Logger: ...  # noqa: D102

@@ -76,6 +76,10 @@ class VTask(EstablishedTask):
     CALL_KIND: ClassVar[str] = ""
     """The kind of the calls that this task handles, see `sparts.calls.Call`; empty: it does not."""
 
+    PROCESSES: ClassVar[str] = "all"
+    """With ``--processes``: ``"all"`` copies of the service run this task, or one alone:
+    ``"first"``. When that copy ends, another one starts the task."""
+
     workers: int = 1
     """How many threads run `_runloop`."""
 
@@ -99,6 +103,8 @@ class VTask(EstablishedTask):
         self.stop_deadline: float | None = None
         """When the task must have stopped, by `time.monotonic`; None: not told to, or no limit."""
         self._stop_reserve = 0.0
+        self.held = False
+        """Whether another process runs this task, which is not even initialised in this one."""
         self.failed: BaseException | None = None
         """What ended this task, if a failure did."""
         self._state = TaskState.NEW
@@ -262,7 +268,8 @@ class VTask(EstablishedTask):
         True from the end of `start` on. A task that becomes ready later sets it to False in
         `initTask`, and to True when it is, from any thread.
         """
-        return self._ready and self._state in (TaskState.ALIVE, TaskState.DEGRADED, TaskState.DONE)
+        works = self._state in (TaskState.ALIVE, TaskState.DEGRADED, TaskState.DONE)
+        return self.held or (self._ready and works)
 
     @ready.setter
     def ready(self, ready: bool) -> None:

@@ -176,6 +176,7 @@ class Tasks:
         self.task_classes: list[type[VTask]] = resolve_all(references)
         self._tasks: dict[str, VTask] = {}
         self._initialised: list[VTask] = []
+        self._started: set[str] = set()
         self._created = False
 
     def register(self, reference: TaskReference) -> None:
@@ -282,14 +283,17 @@ class Tasks:
             self._tasks[cls.__name__] = cls(service)
 
     def init(self, step: Step) -> None:
-        """Initialise every task in start order; whatever raises `SkipTask` is left out, with those
-        that depend on it and set ``DEPS_OPTIONAL`` to False.
+        """Initialise every task in start order, but for those that are held or are initialised.
+
+        What raises `SkipTask` is left out, with what depends on it and sets ``DEPS_OPTIONAL`` to
+        False.
 
         ``step(what, task)`` is called before each and may raise to end the start.
         """
         reasons: dict[str, str] = {}
         for task in self:
-            if task.name not in self._tasks:  # removed meanwhile
+            gone = task.name not in self._tasks  # removed meanwhile
+            if gone or task.held or task in self._initialised:
                 continue
             step("initTask", task)
             task.state = TaskState.STARTING
@@ -318,8 +322,11 @@ class Tasks:
         return ""
 
     def start(self, step: Step) -> None:
-        """Start every task in start order; ``step`` as in `init`."""
+        """Start every task in start order that is not started; ``step`` as in `init`."""
         for task in self:
+            if task.held or task.name in self._started:
+                continue
+            self._started.add(task.name)
             step("start", task)
             task.service.hooks.call("sparts_task_start", task=task)
             task.start_returned()

@@ -14,10 +14,13 @@ Who serves requests sets it once for each: ``log_fields.set({"request_id": "7f3a
 then ends with ``[request_id=7f3a]``; a JSON line has the keys.
 """
 
+process_fields: dict[str, object] = {}
+"""The fields of all log lines of this process, such as which of several copies it is."""
+
 _NONE: Mapping[str, object] = {}
 
 
 def present_fields() -> Mapping[str, object]:
-    """Return the fields of the present context, without secrets."""
+    """Return the fields of this process and of the present context, without secrets."""
     found = log_fields.get(_NONE)
-    return masked(found) if found else _NONE
+    return {**process_fields, **masked(found)} if found else process_fields

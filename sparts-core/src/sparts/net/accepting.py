@@ -77,10 +77,17 @@ class Backoff:
 
 
 class Accepting:
-    """Accepts for one server task, by whichever loop waits for its sockets."""
+    """Accepts for one server task, by whichever loop waits for its sockets.
 
-    def __init__(self, task: ServerTask) -> None:
+    Args:
+        task: the task.
+        connections: returns how many are open, for its share among processes; None: there is none.
+    """
+
+    def __init__(self, task: ServerTask, connections: Callable[[], int] | None = None) -> None:
         self._backoff = Backoff(task, "No connection can be accepted for now")
+        copy = task.service.plugin_data.get("processes") if connections else None
+        self._share = copy.share(task.name, connections) if copy else None
         self.pause = 0.0
         """Seconds to wait until the next call of `accept`; 0: until somebody connects."""
 
@@ -90,6 +97,10 @@ class Accepting:
         Args:
             listener: non-blocking.
         """
+        if self._share is not None:
+            self.pause = self._share.pause(listener)
+            if self.pause:
+                return None
         problem: OSError | None = None
         for _ in range(AT_ONCE):
             try:
@@ -108,10 +119,21 @@ class Accepting:
             self.pause = self._backoff.failed(problem)
         return None
 
+    def recount(self) -> None:
+        """Note that a connection has ended."""
+        if self._share is not None:
+            self._share.note()
+
     def works(self) -> None:
-        """End the pause and the warning, if there are any; call it at the stop."""
+        """End the pause and the warning, if there are any."""
         self.pause = 0.0
         self._backoff.succeeded()
+
+    def stop(self) -> None:
+        """Accept no more: what comes is for other processes, if there are any."""
+        self.works()
+        if self._share is not None:
+            self._share.leave()
 
 
 class Acceptor:
@@ -125,6 +147,7 @@ class Acceptor:
         sockets: listening, non-blocking; they stay the caller's.
         accepted: called with each connection, which may block, and its address.
         admits: whether one more connection may be open; one that may not is disconnected.
+        connections: returns how many are open.
     """
 
     def __init__(
@@ -133,13 +156,15 @@ class Acceptor:
         sockets: Iterable[socket.socket],
         accepted: Callable[[socket.socket, Any], None],
         admits: Callable[[], bool] = lambda: True,
+        connections: Callable[[], int] | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._accepting = Accepting(task)
+        self._accepting = Accepting(task, connections)
         self._logger = task.logger
         self._accepted = accepted
         self._admits, self._full = admits, False
         self._sockets = list(sockets)
+        self.recount = self._accepting.recount
         self._paused: asyncio.TimerHandle | None = None
         self._begin()
 
@@ -188,4 +213,4 @@ class Acceptor:
         else:
             self._end()
         self._sockets = []
-        self._accepting.works()
+        self._accepting.stop()

@@ -152,6 +152,11 @@ class Listeners:
         """Return duplicates of the sockets that are open for a task."""
         return [sock.dup() for sock in self._open[owner].sockets]
 
+    def descriptors(self) -> list[tuple[str, int]]:
+        """Return all listening sockets by the names of their tasks, for other processes."""
+        opened = self._open.items()
+        return [(name, sock.fileno()) for name, each in opened for sock in each.sockets]
+
     def keep(self, owner: str, connections: list[Any]) -> None:
         """Keep open connections of a task for the next instance of the service.
 

@@ -82,7 +82,9 @@ class Server:
 
     def accept_on(self, sockets: Iterable[socket.socket]) -> None:
         """Begin to accept on listening sockets, which stay the caller's."""
-        self._acceptor = Acceptor(self._task, sockets, self._accepted, self._admits)
+        self._acceptor = Acceptor(
+            self._task, sockets, self._accepted, self._admits, lambda: self.n_connections
+        )
         self._keeper = self._loop.create_task(self._keep(), name=f"{self._task.name} connections")
 
     def stop_accepting(self) -> None:
@@ -161,6 +163,8 @@ class Server:
             self._loop.call_soon(self._drain, protocol)
 
     def _settle(self) -> None:
+        if self._acceptor is not None:
+            self._acceptor.recount()
         if self._changed is not None:
             self._changed.set()
 

@@ -214,7 +214,7 @@ def install_hint(distribution: str) -> str:
 #: The core's own hook plugins, modules of `sparts.builtin`, in the order of their registration.
 BUILT_IN = (
     *("memory", "overrides", "checks", "listeners", "dryrun"),
-    *("daemon", "runit", "systemd", "logs", "config"),
+    *("daemon", "processes", "runit", "systemd", "logs", "config"),
 )
 
 

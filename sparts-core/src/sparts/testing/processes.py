@@ -138,7 +138,7 @@ class ServiceProcess:
 
     def wait_for_port(self, task: str = r"\w+", timeout: float = WAIT) -> int:
         """Wait until a server task says where it listens; return the port."""
-        return int(self.wait_for_line(rf"{task} Server Started on \S+:(\d+)$", 1, timeout)[1])
+        return int(self.wait_for_line(rf"{task} Server Started on \S+:(\d+)( \[|$)", 1, timeout)[1])
 
     def wait(self, timeout: float = WAIT) -> int:
         """Wait for the end of the process; return its exit status (negative: a signal's number)."""

@@ -26,13 +26,14 @@ def wanted_process(service: VService) -> Process | None:
     Raises:
         OptionError: there is no such user or group, or it may not be assumed.
     """
-    asked = Daemon(service)
-    wanted = (asked.user, asked.group, asked.chdir, asked.daemon, asked.source("pidfile").explicit)
+    asked, whole = Daemon(service), "processes" not in service.plugin_data
+    pid_file = whole and asked.source("pidfile").explicit  # else the parent of the copies has it
+    wanted = (asked.user, asked.group, asked.chdir, asked.daemon, pid_file)
     if not any(wanted) and service.getOption("umask") is None:
         return None
     from sparts.builtin.daemon.process import Process
 
-    return Process(service, asked)
+    return Process(service, asked, whole)
 
 
 @hookimpl
@@ -68,6 +69,12 @@ def sparts_process_wrap(service: VService) -> Generator[None, Any, Any]:
         finally:
             _running = None
     return ended[0]
+
+
+def give_files(service: VService) -> None:
+    """Make the files that are open those of the user that ``--user`` names."""
+    if _running is not None:
+        _running.give_files(service)
 
 
 @hookimpl

@@ -34,19 +34,21 @@ class Process:
     Args:
         service: its first instance; nothing happens yet.
         asked: what its options ask for.
+        whole: False: the parent of this process is the daemon, and holds the pid file.
 
     Raises:
         OptionError: there is no such user or group, or it may not be assumed.
     """
 
-    def __init__(self, service: VService, asked: Daemon) -> None:
+    def __init__(self, service: VService, asked: Daemon, whole: bool = True) -> None:
         self._identity = find_identity(asked.user, asked.group)
         self._folder, self._mask = asked.chdir, asked.umask
         self._daemon, self._name = bool(asked.daemon), service.name
+        self._whole = whole
         self._starter = -1  # where whoever started a daemon is told how that went
         self._was_ready = False
         self._pid_file: PidFile | None = None
-        if self._daemon or asked.source("pidfile").explicit:
+        if whole and (self._daemon or asked.source("pidfile").explicit):
             path = path_of(type(service), asked, service.name)
             self._pid_file = PidFile(path, service.name)
 
@@ -60,7 +62,7 @@ class Process:
             SystemExit: in the process that started a daemon, with the status that follows.
             SpartsError: the process could not be prepared.
         """
-        if self._daemon and (left := self._detach()) is not None:
+        if self._daemon and self._whole and (left := self._detach()) is not None:
             raise SystemExit(left)
         status = 1
         ended: list[Any] = []
@@ -69,7 +71,7 @@ class Process:
             yield ended
             runner = ended[0]
             status = runner.status
-            if self._daemon and not self._was_ready and not runner.refused:
+            if self._daemon and self._whole and not self._was_ready and not runner.refused:
                 error = runner.error
                 why = message_of(error) if error else "it ended before it was ready"
                 complain(f"{self._name} is not started: {why}")
@@ -99,23 +101,31 @@ class Process:
         The log file and the files of Unix sockets become that user's first.
         """
         if self._identity is not None:
+            self.give_files(service)
+            self._identity.assume()
+            self._identity = None
+
+    def give_files(self, service: VService) -> None:
+        """Make the log file and the files of Unix sockets those of the user asked for."""
+        if self._identity is not None:
             uid, gid = self._identity.uid, self._identity.gid
             if (log := logs.logging_of(service)) is not None:
                 log.give(uid, gid)
             if (listeners := service.plugin_data.get("listeners")) is not None:
                 listeners.give(uid)
-            self._identity.assume()
-            self._identity = None
 
     def ready(self, service: VService) -> None:
         """Leave the terminal to whoever started the service, which is ready now."""
         if not self._daemon:
             return
-        self._was_ready = True
         log = logs.logging_of(service)
-        if not (log is not None and log.take_output()) and self._starter >= 0:
-            service.logger.warning("Ready, pid %d. No --logfile: no log from here on", os.getpid())
+        first = self._starter >= 0 if self._whole else not self._was_ready
+        if not (log is not None and log.take_output()) and first:
+            if self._whole:
+                text = "Ready, pid %d. No --logfile: no log from here on"
+                service.logger.warning(text, os.getpid())
             lead_nowhere(1, 2)
+        self._was_ready = True
         self._tell("ready")
 
     def _detach(self) -> int | None:

@@ -66,7 +66,7 @@ class Acceptor:
         for descriptor in self.listeners:
             self._epoll.unregister(descriptor)
         self.listeners.clear()
-        self._settings.accepting.works()
+        self._settings.accepting.stop()
 
     def try_again(self) -> None:
         """Accept after a pause, if there was one."""

@@ -264,6 +264,7 @@ class Engine:
                 self._epoll.unregister(descriptor)
             del self.connections[descriptor]
             self._see_who_is_alone()
+            self.settings.accepting.recount()
         if self.draining and not self.connections:
             self.emptied.set()
 

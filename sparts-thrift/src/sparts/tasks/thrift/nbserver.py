@@ -149,7 +149,7 @@ class NBServerTask(ConnectionLimit, Listening, ThriftServerTask):
     def _settings(self) -> Settings:
         return Settings(
             logger=self.logger,
-            accepting=Accepting(self),
+            accepting=Accepting(self, lambda: int(self.n_connections() or 0)),
             flag=f"--{self.option_prefix().replace('_', '-')}",
             read=self.router.read,
             ssl_context=self.ssl_context,

@@ -104,8 +104,9 @@ class GracefulHTTPServer(HTTPServer):
 
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
         """Accept on these sockets, which stay the caller's."""
-        accepted = self._accepted
-        self._acceptors.append(Acceptor(self._task, sockets, accepted, self._admits))
+        accepted, open_now = self._accepted, lambda: self.n_connections
+        acceptor = Acceptor(self._task, sockets, accepted, self._admits, open_now)
+        self._acceptors.append(acceptor)
 
     def _admits(self) -> bool:
         """Return whether one more connection may be open, and close an idle one for it."""
@@ -199,6 +200,8 @@ class GracefulHTTPServer(HTTPServer):
 
     def _settle(self) -> None:
         """Note that a connection has ended; without any, there is no timer."""
+        for acceptor in self._acceptors:
+            acceptor.recount()
         if not self._open and not self._stalled and not self._lingering:
             self._cancel_timer()
         if self._changed is not None:

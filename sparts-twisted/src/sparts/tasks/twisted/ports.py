@@ -16,6 +16,7 @@ from twisted.internet.unix import Port as UNIXPort
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
 
 class OpenPort:
@@ -32,10 +33,10 @@ class OpenPort:
         self._port = port
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
         self.address = _address(port)
-        self._guard = None
+        self._guard: Guard | None = None
         if hasattr(port, "socket"):
             send_at_once(port.socket)
-            self._guard = Guard(reactor, port, task)
+            self._guard = Guard(reactor, port, task, lambda: len(self._connected()))
         make = getattr(port, "transport", None)  # the class of the connections
         if make is None:
             return
@@ -43,6 +44,8 @@ class OpenPort:
         def made(*args: Any) -> Any:
             connection = make(*args)
             self._connections.add(connection)
+            if self._guard is not None:
+                self._guard.watch(connection)
             return connection
 
         port.transport = made
@@ -90,10 +93,12 @@ class Guard:
     closed without a word when the system reports their socket as disconnected.
     """
 
-    def __init__(self, reactor: Any, port: Any, task: ServerTask) -> None:
+    def __init__(
+        self, reactor: Any, port: Any, task: ServerTask, connections: Callable[[], int]
+    ) -> None:
         self._reactor, self._port = reactor, port
         self._socket = port.socket
-        self._accepting = Accepting(task)
+        self._accepting = Accepting(task, connections)
         self._timer: Any = None
         self._lost = port.connectionLost
         port.socket, port.connectionLost = self, self._connection_lost
@@ -129,11 +134,21 @@ class Guard:
         else:
             self._lost(reason)
 
+    def watch(self, connection: Any) -> None:
+        """Count again when a connection ends."""
+        lost = connection.connectionLost
+
+        def connection_lost(*args: Any) -> None:
+            lost(*args)
+            self._accepting.recount()
+
+        connection.connectionLost = connection_lost
+
     def stop(self) -> None:
         """Accept no more."""
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
-        self._accepting.works()
+        self._accepting.stop()
 
 
 def adopt_port(reactor: Any, sock: socket.socket, factory: Any, backlog: int) -> Any:

@@ -1,0 +1,134 @@
+"""``--processes N``: copies of a service behind the same sockets, started by a small parent.
+
+`opening` opens what all copies share. `parent` starts, replaces and stops them, and runs no task.
+`child` is one copy as the parent sees it, and `copying` what a copy does beside being an ordinary
+service. `channel` carries messages between both, `relay` those of one copy to all. `sharing`
+spreads connections evenly, `again` delays what fails again and again. This module is light: every
+service imports it.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from sparts.hookspecs import hookimpl
+from sparts.option_types import duration
+from sparts.options import OptionGroup, option
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Generator
+
+    from sparts.builtin.processes.copying import Copy
+    from sparts.vservice import VService
+
+VARIABLE = "SPARTS_COPY"
+"""The environment variable by which the parent tells a process that it is a copy, and of what."""
+MOST = 256
+"""How many copies there may be."""
+
+
+def count(text: str) -> int:
+    """A number of copies, or ``auto``: one for each CPU that this process may use."""
+    number = usable_cpus() if text == "auto" else int(text)
+    if not 1 <= number <= MOST:
+        raise ValueError(f"must be from 1 to {MOST}")
+    return number
+
+
+def usable_cpus() -> int:
+    """Return how many CPUs this process may use: its affinity, and the limit of its container."""
+    found = len(os.sched_getaffinity(0))
+    try:
+        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
+            quota, period = file.read().split()
+        return max(1, min(found, -(-int(quota) // int(period))))
+    except (OSError, ValueError):  # no container, or no limit ("max")
+        return found
+
+
+class Processes(OptionGroup):
+    """Options of `processes`."""
+
+    OPT_PREFIX = ""
+    TITLE = "process"
+
+    processes = option(
+        type=count,
+        metavar="N",
+        reloadable=False,
+        help="run N copies of the service behind the same sockets (auto: one for each CPU); SIGHUP "
+        "replaces them one after the other",
+        advanced=True,
+    )
+    processes_watchdog = option(
+        type=duration,
+        default=60.0,
+        metavar="DURATION",
+        reloadable=False,
+        help="replace a copy that has not shown for this long that it works; 0: never",
+        advanced=True,
+    )
+
+
+_started_in = ""
+
+
+def copy_of(service: Any) -> Copy | None:
+    """Return what a service knows of being a copy; None: it is none."""
+    found: Copy | None = service.plugin_data.get("processes")
+    return found
+
+
+@hookimpl
+def sparts_options_add() -> type[OptionGroup]:
+    """Add the options."""
+    return Processes
+
+
+@hookimpl(tryfirst=True)
+def sparts_service_run(service_class: type[VService], options: argparse.Namespace) -> None:
+    """Note the folder before anything changes it: copies are started there."""
+    global _started_in
+    if Processes.of(service_class, options).processes and VARIABLE not in os.environ:
+        _started_in = _folder()
+
+
+def _folder() -> str:
+    """Return the working folder by the path that the shell came by: a link may soon lead to the
+    next release."""
+    path = os.environ.get("PWD", "")
+    try:
+        return path if os.path.samefile(path, ".") else os.getcwd()
+    except OSError:
+        return os.getcwd()
+
+
+@hookimpl(wrapper=True, tryfirst=True, specname="sparts_process_wrap")
+def be_copy(service: VService) -> Generator[None, Any, Any]:
+    """Follow the parent, if this process is a copy."""
+    if VARIABLE in os.environ:
+        from sparts.builtin.processes.copying import Copy
+
+        if (copy := Copy.inherited()) is not None:
+            service.plugin_data["processes"] = copy
+            copy.follow(service)
+    return (yield)
+
+
+@hookimpl
+def sparts_process_wrap(service: VService) -> Any:
+    """Run the parent of the copies in place of the service, if ``--processes`` asks for them."""
+    if copy_of(service) is not None or not Processes(service).processes:
+        return None
+    from sparts.builtin.processes.opening import run_parent
+
+    return run_parent(service, _started_in)
+
+
+@hookimpl(tryfirst=True, specname="sparts_sockets_bind")
+def hold_tasks(service: VService) -> None:
+    """Hold the tasks that another copy runs; the parent says when this one is to run them."""
+    if (copy := copy_of(service)) is not None:
+        copy.hold(service)

@@ -1,0 +1,108 @@
+"""Messages between the parent and a copy: JSON objects, each after its length, over a socket pair.
+
+Nobody else can reach such a pair: it has no name. Its end tells each side that the other is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+import threading
+from typing import Any
+
+_LENGTH = struct.Struct("!I")
+_AT_ONCE = 256 * 1024
+
+Message = dict[str, Any]
+
+
+def _framed(message: Message) -> bytes:
+    body = json.dumps(message, separators=(",", ":")).encode()
+    return _LENGTH.pack(len(body)) + body
+
+
+def _parted(buffer: bytearray) -> list[Message]:
+    """Take the whole messages out of a buffer."""
+    found: list[Message] = []
+    while len(buffer) >= _LENGTH.size:
+        end = _LENGTH.size + _LENGTH.unpack_from(buffer)[0]
+        if len(buffer) < end:
+            break
+        found.append(json.loads(bytes(buffer[_LENGTH.size : end])))
+        del buffer[:end]
+    return found
+
+
+class ParentEnd:
+    """The parent's end: it never blocks, and keeps what the copy does not take yet."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        sock.setblocking(False)
+        self._in, self._out = bytearray(), bytearray()
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait for."""
+        return self._sock.fileno()
+
+    @property
+    def wants_to_write(self) -> bool:
+        """Whether something waits for the copy to take it."""
+        return bool(self._out)
+
+    def send(self, message: Message) -> None:
+        """Send a message, now or later."""
+        self._out += _framed(message)
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what can be sent now. What is for a copy that has gone is dropped."""
+        try:
+            while self._out:
+                del self._out[: self._sock.send(self._out)]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._out.clear()
+
+    def receive(self) -> list[Message] | None:
+        """Return the messages that have come; None: the copy has closed its end."""
+        try:
+            while chunk := self._sock.recv(_AT_ONCE):
+                self._in += chunk
+        except BlockingIOError:
+            return _parted(self._in)
+        except ConnectionResetError:
+            pass
+        return _parted(self._in) or None
+
+    def close(self) -> None:
+        """Close it."""
+        self._sock.close()
+
+
+class CopyEnd:
+    """A copy's end: one thread receives, any thread sends."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._sending = threading.Lock()
+        os.set_inheritable(sock.fileno(), False)
+        sock.setblocking(True)
+        self._in = bytearray()
+
+    def send(self, message: Message) -> None:
+        """Send a message; OSError: the parent has gone."""
+        with self._sending:
+            self._sock.sendall(_framed(message))
+
+    def receive(self) -> list[Message] | None:
+        """Wait for messages; None: the parent has gone."""
+        try:
+            chunk = self._sock.recv(_AT_ONCE)
+        except OSError:
+            return None
+        self._in += chunk
+        return _parted(self._in) if chunk else None

@@ -1,0 +1,159 @@
+"""One copy as the parent sees it: how it is started, and what becomes of it."""
+
+from __future__ import annotations
+
+import enum
+import fcntl
+import json
+import os
+import signal
+import socket
+import sys
+from contextlib import suppress
+from time import monotonic, time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sparts.builtin.processes import VARIABLE
+from sparts.builtin.processes.channel import ParentEnd
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_NOT_PASSED_ON = (
+    *("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID"),
+    *("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"),
+)
+FIRST_SOCKET = 3
+"""Where sd_listen_fds(3) has the first one."""
+_HIGH = 128
+"""Descriptors from here on are free for what is moved on the way."""
+
+
+class State(enum.StrEnum):
+    """Where a copy is in its life."""
+
+    STARTING = "STARTING"
+    READY = "READY"
+    STOPPING = "STOPPING"
+
+
+class Plan(NamedTuple):
+    """How each copy is started."""
+
+    folder: str
+    """The folder that the parent was started in."""
+    listening: list[tuple[str, int]]
+    """The listening sockets, by the names of their tasks."""
+    further: Mapping[str, int]
+    """Other descriptors that copies share, by name."""
+    table: int
+    """The memory that spreads connections evenly."""
+    rows: Mapping[str, int]
+    """The rows of the server tasks in it."""
+    variables: Mapping[str, str]
+    """Further environment variables."""
+
+
+class Child:
+    """A copy that was started.
+
+    Args:
+        plan: how.
+        number: which of the copies it is.
+        place: its own in the table of connections.
+        first: whether it begins with the tasks that one copy alone runs.
+
+    Raises:
+        OSError: the system starts no more processes.
+    """
+
+    def __init__(self, plan: Plan, number: int, place: int, first: bool) -> None:
+        self.number, self.place, self.first = number, place, first
+        self.state = State.STARTING
+        self.since = time()
+        """When it entered this state, in seconds since the epoch."""
+        self.asked = False
+        """Whether the parent asked for its end."""
+        self.deadline: float | None = None
+        """When it is killed if it has not got on, by `time.monotonic`."""
+        self.began = self.heard = monotonic()
+        """When it entered its state, and when its watchdog was last fed, by `time.monotonic`."""
+        self.late = False
+        """Whether it was killed, because it took too long."""
+        ours, theirs = socket.socketpair()
+        try:
+            self.pid = _spawn(plan, self, theirs)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        self.pidfd = os.pidfd_open(self.pid)
+        self.channel = ParentEnd(ours)
+
+    def __str__(self) -> str:
+        return f"Copy {self.number} (pid {self.pid})"
+
+    def enter(self, state: State) -> None:
+        """Note that it is in another state."""
+        self.state, self.since, self.began, self.deadline = state, time(), monotonic(), None
+
+    def send(self, number: int) -> None:
+        """Send a signal."""
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, number)
+
+    def reap(self) -> int:
+        """Let go of it when it has ended; return its exit status (negative: a signal's number)."""
+        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        os.close(self.pidfd)
+        self.channel.close()
+        return status
+
+    def told(self) -> dict[str, Any]:
+        """Return what is shown of it."""
+        told = {"number": self.number, "pid": self.pid, "state": str(self.state)}
+        return {**told, "since": self.since, "first": self.first}
+
+
+def _spawn(plan: Plan, child: Child, channel: socket.socket) -> int:
+    """Start the command line that this process has, in the folder where it was started."""
+    moved: list[int] = []
+    actions: list[tuple[Any, ...]] = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
+    at = FIRST_SOCKET + len(plan.listening)
+    further = {"channel": channel.fileno(), "table": plan.table, **plan.further}
+    numbers = {name: at + index for index, name in enumerate(further)}
+    told = {
+        "channel": numbers.pop("channel"),
+        "table": numbers.pop("table"),
+        "inode": os.fstat(channel.fileno()).st_ino,
+        "sockets": numbers,
+        "rows": dict(plan.rows),
+        "place": child.place,
+        "number": child.number,
+        "first": child.first,
+        "parent": os.getpid(),
+    }
+    variables = {key: each for key, each in os.environ.items() if key not in _NOT_PASSED_ON}
+    variables |= {**plan.variables, VARIABLE: json.dumps(told)}
+    if plan.listening:
+        variables["LISTEN_FDS"] = str(len(plan.listening))
+        variables["LISTEN_FDNAMES"] = ":".join(name for name, _ in plan.listening)
+    here = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for index, each in enumerate((*(fd for _, fd in plan.listening), *further.values())):
+            moved.append(fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, _HIGH))
+            actions.append((os.POSIX_SPAWN_DUP2, moved[-1], FIRST_SOCKET + index))
+        os.chdir(plan.folder)
+        return os.posix_spawn(
+            sys.executable,
+            [sys.executable, *sys.orig_argv[1:]],
+            variables,
+            file_actions=actions,
+            setpgroup=0,  # ^C in a terminal is for the parent, which passes it on once
+            setsigdef=[signal.SIGPIPE],
+        )
+    finally:
+        os.fchdir(here)
+        for descriptor in (here, *moved):
+            os.close(descriptor)

@@ -1,0 +1,207 @@
+"""What a copy does beside being an ordinary service: it follows its parent, and answers for it."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import socket
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Self
+
+from sparts.builtin.processes import VARIABLE
+from sparts.builtin.processes.channel import CopyEnd, Message
+from sparts.builtin.processes.sharing import Table
+from sparts.errors import SpartsError, UsageError, describe
+from sparts.logs.fields import process_fields
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sparts.builtin.processes.sharing import Share
+    from sparts.vservice import VService
+    from sparts.vtask import VTask
+
+
+class ParentGoneError(SpartsError):
+    """The parent of the copies has gone, or did not do what it was asked for."""
+
+
+class Copy:
+    """This process as one of the copies of a service; ``plugin_data["processes"]`` has it.
+
+    Args:
+        told: what the parent says of it.
+        sock: the way to the parent.
+    """
+
+    def __init__(self, told: dict[str, Any], sock: socket.socket) -> None:
+        self.number: int = told["number"]
+        """Which of the copies it is, from 1 on; the one that replaces it has the same number."""
+        self.parent: int = told["parent"]
+        """The process number of the parent."""
+        self.first: bool = told["first"]
+        """Whether it runs the tasks that one copy alone runs (``PROCESSES = "first"``)."""
+        self._place, self._rows = told["place"], told["rows"]
+        self._sockets: dict[str, int] = told["sockets"]
+        self._table = Table(len(self._rows), told["table"])
+        for descriptor in (told["table"], *self._sockets.values()):
+            os.set_inheritable(descriptor, False)
+        self._channel = CopyEnd(sock)
+        self._service: VService | None = None
+        self._handlers: dict[str, Callable[[Any], Any]] = {}
+        self._asked: dict[int, Future[Any]] = {}
+        self._numbers = itertools.count(1)
+
+    @classmethod
+    def inherited(cls) -> Self | None:
+        """Return what the parent handed to this process; None: that was meant for another one.
+
+        From then on, children do not find it, and ``LISTEN_PID`` is this process.
+        """
+        told = json.loads(os.environ.pop(VARIABLE))
+        try:
+            if os.fstat(told["channel"]).st_ino != told["inode"]:
+                return None  # a child of a copy
+        except OSError:
+            return None
+        if "LISTEN_FDS" in os.environ:
+            os.environ["LISTEN_PID"] = str(os.getpid())
+        return cls(told, socket.socket(fileno=told["channel"]))
+
+    # -- the parent --------------------------------------------------------------------------------
+
+    def follow(self, service: VService) -> None:
+        """Begin to do what the parent says, and stop the service when the parent has gone."""
+        self._service, process_fields["copy"] = service, self.number
+        name = f"{service.name} parent"
+        threading.Thread(target=self._follow, args=(service,), name=name, daemon=True).start()
+
+    def _follow(self, service: VService) -> None:
+        while (messages := self._channel.receive()) is not None:
+            for message in messages:
+                self._act(message)
+        service.shutdown()
+        for asked in list(self._asked.values()):
+            asked.set_exception(ParentGoneError("The parent of the copies has gone."))
+
+    def _act(self, message: Message) -> None:
+        if "question" in message:
+            name = f"answer to {message['question']}"
+            threading.Thread(target=self._answer, args=(message,), name=name, daemon=True).start()
+        elif "answer" in message:
+            if (asked := self._asked.pop(message["id"], None)) is not None:
+                asked.set_result(message["answer"])
+        else:
+            self.first = True
+            if (service := self._service) is not None:
+                service.call_later(0.0, lambda: self._release(service))
+
+    # -- tasks that one copy alone runs ------------------------------------------------------------
+
+    def hold(self, service: VService) -> None:
+        """Hold the tasks of an instance that another copy runs."""
+        self._service = service
+        for task in service.instances():
+            task.held = not self.first and runs_once(task)
+
+    def _release(self, service: VService) -> None:
+        """Initialise and start what was held; in the lifecycle thread."""
+        if not service.serves:
+            return
+        held = [task for task in service.instances() if task.held]
+        for task in held:
+            task.held = False
+        if held:
+            names = ", ".join(task.name for task in held)
+            service.logger.info("This copy runs from now on: %s", names)
+            service.tasks.init(lambda what, task: None)
+            service.tasks.start(lambda what, task: None)
+            service.readiness_changed()
+
+    # -- questions ---------------------------------------------------------------------------------
+
+    def answers(self, question: str, function: Callable[[Any], Any]) -> None:
+        """Have a function answer a question that any copy may put to all; see `ask`.
+
+        It is called in a thread of its own with the value of the question. What it returns must fit
+        into JSON. What it raises is the answer, as text.
+        """
+        self._handlers[question] = function
+
+    def _answer(self, message: Message) -> None:
+        try:
+            found = {"value": self._handlers[message["question"]](message["value"])}
+        except KeyError:
+            found = {"error": "it does not know that question yet"}
+        except Exception as error:
+            found = {"error": describe(error)}
+        with contextlib.suppress(OSError):
+            self._channel.send({"answer": found, "id": message["id"]})
+
+    def ask(self, question: str, value: Any = None, timeout: float = 4.0) -> Future[Any]:
+        """Put a question to all copies, this one too, through the parent; from any thread.
+
+        Args:
+            question: one that `answers` knows in each copy.
+            value: fits into JSON.
+            timeout: seconds after which an answer that is missing is an error.
+
+        Returns:
+            the future of the answers and of what the parent knows: ``{"answers": {"1": {"value":
+            ...}, "2": {"error": ...}}, "parent": {...}}``.
+        """
+        return self._send({"question": question, "value": value, "timeout": timeout})
+
+    def order(self, what: str, value: Any = None) -> Future[Any]:
+        """Have the parent do something: ``replace``, ``stop`` or ``scale``; from any thread.
+
+        Returns:
+            the future of what the parent says, for a person.
+        """
+        return self._send({"order": what, "value": value})
+
+    def _send(self, message: Message) -> Future[Any]:
+        number, asked = next(self._numbers), Future[Any]()
+        self._asked[number] = asked
+        try:
+            self._channel.send({**message, "id": number})
+        except OSError:
+            del self._asked[number]
+            asked.set_exception(ParentGoneError("The parent of the copies has gone."))
+        return asked
+
+    # -- what the parent has handed over -----------------------------------------------------------
+
+    def share(self, task: str, connections: Callable[[], int]) -> Share | None:
+        """Return what gives a server task its share of the connections; None: it is the only one.
+
+        Args:
+            task: its name.
+            connections: returns how many connections are open.
+        """
+        if task not in self._rows:
+            return None
+        return self._table.share(self._rows[task], self._place, connections)
+
+    def socket(self, name: str) -> socket.socket | None:
+        """Return a duplicate of a further socket that the parent has opened for all copies."""
+        if name not in self._sockets:
+            return None
+        return socket.socket(fileno=os.dup(self._sockets[name]))
+
+
+def runs_once(task: VTask) -> bool:
+    """Tell whether one copy alone runs a task: it says so, or it needs one that does.
+
+    Raises:
+        UsageError: it says neither ``"first"`` nor ``"all"``.
+    """
+    if task.PROCESSES not in ("all", "first"):
+        raise UsageError(
+            f"PROCESSES of {task.name} is {task.PROCESSES!r}: it must be 'all' or 'first'."
+        )
+    needs = task.service.tasks.dependencies(task)
+    return task.PROCESSES == "first" or any(runs_once(each) for each in needs)

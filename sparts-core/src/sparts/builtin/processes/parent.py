@@ -1,0 +1,387 @@
+"""The parent of the copies: it opens the sockets, starts, watches, replaces and stops the copies.
+
+It has one thread, which waits in `Parent.run` for signals, notifications, messages, ends of copies
+and deadlines. After each it looks in `_step` what there is to do. It runs no code of a task.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import struct
+from contextlib import suppress
+from functools import partial
+from itertools import count
+from math import inf
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from sparts import systemd
+from sparts.builtin import daemon, logs
+from sparts.builtin.processes import MOST, Processes
+from sparts.builtin.processes.again import LONGEST_DELAY, Again
+from sparts.builtin.processes.child import Child, Plan, State
+from sparts.builtin.processes.relay import Relay
+from sparts.builtin.processes.sharing import Table
+from sparts.exit_timer import EXIT_DEADLINE
+from sparts.kernel.signals import SAME, STACKS, STOP
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sparts.vservice import VService
+
+GRACE = 4.0
+"""Seconds past its own deadline after which a copy is killed."""
+READY_WITHIN = 60.0
+"""Seconds that a copy has to become ready where ``--start-timeout`` says nothing; the first copies
+may take any time."""
+_CREDENTIALS = struct.Struct("3i")
+SIGNALS = (*STOP, signal.SIGHUP, STACKS, signal.SIGTTIN, signal.SIGTTOU)
+
+
+class Parent:
+    """Keeps the copies of a service running.
+
+    Args:
+        service: what they are copies of; it does not run here.
+        plan: how they are started, but for the variables.
+        table: where they note how many connections they have.
+        signals: where the numbers of signals are read that have come.
+    """
+
+    def __init__(self, service: VService, plan: Plan, table: Table, signals: int) -> None:
+        asked = Processes(service)
+        self.logger = service.logger
+        self.target: int = asked.processes or 1
+        """How many copies there are to be."""
+        self.children: list[Child] = []
+        """All copies that live, those too that are being replaced."""
+        self.rolling: list[int] = []
+        """The numbers of the copies that are to be replaced still."""
+        self.trouble = ""
+        """Why copies were not replaced; ``""``: they were."""
+        self._service, self._table, self._signals = service, table, signals
+        self._start_timeout, self._stop_timeout = service.start_timeout, service.stop_timeout
+        self._watchdog = systemd.watchdog_interval(self.logger.warning)  # what systemd wants of us
+        self._patience = self._watchdog or asked.processes_watchdog or 0.0
+        self._again = Again()
+        self.stopping = False
+        """Whether all copies are to stop."""
+        self._started, self._replacing = False, 0
+        self._status = 0
+        self._signalled: dict[int, float] = {}
+        self._fed = monotonic()
+        self._relay = Relay(self)
+        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._notify.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self._notify.bind("")  # an abstract name, which leaves nothing behind
+        variables = {"NOTIFY_SOCKET": "@" + self._notify.getsockname()[1:].decode()}
+        if self._patience:
+            variables["WATCHDOG_USEC"] = str(int(self._patience * 1e6))
+        self._plan = plan._replace(variables=variables)
+
+    # -- waiting -----------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Run copies until the end of all of them; return the exit status."""
+        try:
+            self._step()
+            while self.children or not self.stopping:
+                self._wait()
+                self._step()
+            return self._status
+        finally:
+            for child in self.children:  # only after an error: they end when we have gone
+                child.channel.close()
+            self._notify.close()
+
+    def _wait(self) -> None:
+        """Wait until something happens, and act on it."""
+        signals = self._signals
+        poll = select.poll()
+        poll.register(signals, select.POLLIN)
+        poll.register(self._notify, select.POLLIN)
+        ends: dict[int, Child] = {}
+        channels: dict[int, Child] = {}
+        for child in self.children:
+            ends[child.pidfd] = child
+            poll.register(child.pidfd, select.POLLIN)
+            if (channel := child.channel.fileno()) >= 0:
+                channels[channel] = child
+                writes = select.POLLOUT if child.channel.wants_to_write else 0
+                poll.register(channel, select.POLLIN | writes)
+        due = min((when for when, _ in self._timers()), default=inf)
+        wait = None if due == inf else max(0.0, due - monotonic()) * 1000 + 1
+        ready = [descriptor for descriptor, _ in poll.poll(wait)]
+        self._take_notifications()
+        for descriptor in ready:
+            if descriptor == signals:
+                for number in os.read(signals, 4096):
+                    self._on_signal(signal.Signals(number))
+            elif descriptor in channels:
+                self._on_messages(channels[descriptor])
+        for descriptor in ready:
+            if descriptor in ends:
+                self._on_end(ends[descriptor])
+        now = monotonic()
+        for when, act in list(self._timers()):
+            if when <= now:
+                act()
+
+    def _timers(self) -> Iterator[tuple[float, Callable[[], object]]]:
+        """Give what is to be done at a time, by `time.monotonic`."""
+        for child in self.children:
+            if child.deadline is not None:
+                yield child.deadline, partial(self._kill, child)
+            if self._patience and child.state is State.READY:
+                yield child.heard + self._patience, partial(self._kill, child)
+        yield from ((when, bool) for when in self._again.due.values())  # which `_step` does
+        yield from self._relay.timers()
+        if self._watchdog:
+            yield self._fed + self._watchdog / 2, self._feed
+
+    # -- what happens ------------------------------------------------------------------------------
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        now = monotonic()
+        if number in STOP:
+            if now - self._signalled.get(number, -inf) >= SAME:
+                self._signalled[number] = now
+                self.logger.info("%s Received!  Stopping the copies...", number.name)
+                self.stop()
+        elif number == signal.SIGHUP:
+            self.replace()
+        elif number == STACKS:
+            for child in self.children:
+                child.send(STACKS)
+        else:
+            self.scale(self.target + (1 if number == signal.SIGTTIN else -1))
+
+    def _take_notifications(self) -> None:
+        with suppress(BlockingIOError):
+            while True:
+                text, extra, *_ = self._notify.recvmsg(65536, socket.CMSG_SPACE(_CREDENTIALS.size))
+                pids = [_CREDENTIALS.unpack(data)[0] for _, _, data in extra]
+                for child in self.children:
+                    if child.pid in pids:
+                        self._on_notification(child, text.decode(errors="replace").splitlines())
+
+    def _on_notification(self, child: Child, lines: list[str]) -> None:
+        child.heard = monotonic()
+        if "READY=1" in lines and child.state is State.STARTING:
+            child.enter(State.READY)
+            self.logger.info("%s is ready", child)
+            for other in self._of(child.number, State.READY):
+                if other is not child:
+                    self._end(other)
+        elif "STOPPING=1" in lines and child.state is State.READY:  # of its own accord
+            self._failed(child)
+            self._stops(child)
+
+    def _on_messages(self, child: Child) -> None:
+        child.channel.flush()
+        messages = child.channel.receive()
+        if messages is None:
+            child.channel.close()
+        for message in messages or ():
+            self._relay.take(child, message)
+
+    def _on_end(self, child: Child) -> None:
+        status = child.reap()
+        self.children.remove(child)
+        self._table.clear(child.place)
+        self._relay.gone(child)
+        if child.asked and status == -signal.SIGTERM:  # it had not come so far as to handle it
+            status = 0
+        how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended: {status}"
+        if self.stopping:
+            status = EXIT_DEADLINE if child.late else status
+            self._status = max(self._status, 1 if status < 0 else status)
+        if child.asked and not status:
+            self.logger.debug("%s has ended", child)
+        else:
+            self.logger.error("%s %s", child, how)
+        if self.stopping:
+            return
+        if child.state is State.STARTING and not self._started:
+            self.logger.error("The start has failed")
+            self._status = 1 if status <= 0 else status
+            self.stop()
+            return
+        if child.state is State.STARTING and self._replacing == child.number:
+            self._give_up_replacing(f"{child} {how}, before it was ready")
+        if child.state is not State.STOPPING and not self._of(child.number):
+            self._failed(child)
+
+    def _failed(self, child: Child) -> None:
+        """Start a copy that did not last again: at once the first time, then later and later."""
+        if delay := self._again.failed(child):
+            text = "Copy %d has failed %d times in a row: it is started again in %g s"
+            self.logger.warning(text, child.number, self._again.failures[child.number], delay)
+
+    def _kill(self, child: Child) -> None:
+        why = {
+            State.STARTING: "has not become ready in time",
+            State.READY: f"has not shown for {self._patience:g} s that it works",
+            State.STOPPING: "has not ended in time",
+        }
+        self.logger.error("%s %s: it is killed", child, why[child.state])
+        child.deadline = child.heard = inf
+        child.late = True
+        child.send(signal.SIGKILL)
+
+    # -- what there is to do -----------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Stop all copies; a second time, have them end at once."""
+        again, self.stopping = self.stopping, True
+        if not again:
+            systemd.notify("STOPPING=1")
+        for child in list(self.children):
+            if again:
+                child.send(signal.SIGTERM)
+            elif not child.asked:
+                self._end(child)
+
+    def shutdown(self) -> str:
+        """Stop all copies, if they are not stopped already; return what is said of it."""
+        if not self.stopping:
+            self.stop()
+        return "The service shuts down."
+
+    def replace(self) -> str:
+        """Replace all copies, one after the other; return what is said of it."""
+        if self.stopping or not self._started:
+            return "The service starts or stops: its copies are not replaced."
+        self.logger.info("Replacing %d copies", self.target)
+        if (logging := logs.logging_of(self._service)) is not None:
+            logging.reopen()
+        now = int(monotonic() * 1e6)
+        systemd.notify("RELOADING=1", f"MONOTONIC_USEC={now}")
+        self.rolling, self.trouble = list(range(1, self.target + 1)), ""
+        return f"{self.target} copies are replaced, one after the other."
+
+    def scale(self, target: int) -> str:
+        """Change how many copies there are; return what is said of it."""
+        if 1 <= target <= MOST and not self.stopping:
+            self.target = target
+            self.logger.info("There are to be %d copies", target)
+        return f"There are to be {self.target} copies."
+
+    def told(self) -> dict[str, Any]:
+        """Return what is shown of the parent and its copies, also of those that wait to start."""
+        return {
+            "pid": os.getpid(),
+            "target": self.target,
+            "replacing": bool(self.rolling or self._replacing),
+            "trouble": self.trouble,
+            **self._again.told(),
+            "copies": [child.told() for child in self.children],
+        }
+
+    def _step(self) -> None:
+        """Do what is to be done now."""
+        if self.stopping:
+            return
+        self._choose_first()
+        self._again.forget_due()
+        for child in list(self.children):
+            if child.number > self.target and child.state is not State.STOPPING:
+                self._end(child)
+        # At the start one goes first: what is wrong with all of them is said once.
+        alone = not self._started and not self._of(1, State.READY)
+        for number in range(1, (1 if alone else self.target) + 1):
+            if number not in self._again.due and not self._of(number) and not self.stopping:
+                self._start(number)
+        if not self._started:
+            self._started = len(self._ready()) >= self.target
+            if self._started:
+                self.logger.info("All %d copies are ready", self.target)
+                daemon.sparts_service_ready(self._service, True)
+                self._tell("READY=1")
+        elif self._replacing or self.rolling:
+            self._roll()
+
+    def _roll(self) -> None:
+        """Go on replacing copies: the next one, when the last is ready."""
+        if self._of(self._replacing, State.STARTING):
+            return
+        self._replacing = 0
+        while self.rolling and not self._replacing:
+            number = self.rolling.pop(0)
+            if self._of(number, State.READY):  # else it has just been started
+                self._replacing = number
+                self._start(number)
+        if not self._replacing:
+            self.logger.info("All copies are replaced")
+            self._tell("READY=1")
+
+    def _give_up_replacing(self, why: str) -> None:
+        self.rolling, self._replacing, self.trouble = [], 0, why
+        self.logger.error("No more copies are replaced, the old ones stay: %s", why)
+        self._tell("READY=1")
+
+    def _start(self, number: int) -> None:
+        place = next(each for each in count() if all(c.place != each for c in self.children))
+        self._table.clear(place)
+        first = not any(child.first for child in self.children)
+        try:
+            child = Child(self._plan, number, place, first)
+        except OSError as error:
+            why = f"Copy {number} cannot be started: {error.strerror or error}"
+            self._not_started(number, why)
+            return
+        if limit := self._start_timeout or (READY_WITHIN if self._started else 0.0):
+            child.deadline = monotonic() + limit + GRACE
+        self.children.append(child)
+
+    def _not_started(self, number: int, why: str) -> None:
+        if not self._started:
+            self._status = 1
+            self.logger.error("%s", why)
+            self.stop()
+        elif self._replacing == number:
+            self._give_up_replacing(why)
+        else:
+            self.logger.error("%s", why)
+            self._again.due[number] = monotonic() + LONGEST_DELAY
+
+    def _choose_first(self) -> None:
+        """Have one copy run the tasks that must run once, when the one before has ended."""
+        if not any(child.first for child in self.children) and (ready := self._ready()):
+            ready[0].first = True
+            ready[0].channel.send({"do": "first"})
+
+    def _end(self, child: Child) -> None:
+        """Ask a copy to stop."""
+        child.asked = True
+        child.send(signal.SIGTERM)
+        self._stops(child)
+
+    def _stops(self, child: Child) -> None:
+        child.enter(State.STOPPING)
+        if self._stop_timeout:
+            child.deadline = monotonic() + self._stop_timeout + GRACE
+
+    def _of(self, number: int, state: State | None = None) -> list[Child]:
+        """Return the copies of a number that are not stopping, or are in a state."""
+        return [
+            child
+            for child in self.children
+            if child.number == number
+            and (child.state is state if state else child.state is not State.STOPPING)
+        ]
+
+    def _ready(self) -> list[Child]:
+        return [child for child in self.children if child.state is State.READY]
+
+    def _tell(self, *more: str) -> None:
+        text = f"{len(self._ready())} of {self.target} copies are ready. {self.trouble}"
+        systemd.notify(*more, f"STATUS={text.rstrip()}")
+
+    def _feed(self) -> None:
+        self._fed = monotonic()
+        systemd.notify("WATCHDOG=1")

@@ -1,0 +1,474 @@
+"""``--processes N``: copies behind one port, replaced one after the other, and missed by nobody."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from sparts.testing.processes import ServiceProcess
+
+from tests.core.copies import Copies
+
+
+def test_all_copies_serve_one_port(tmp_path: Path) -> None:
+    with Copies(tmp_path) as service:
+        service.wait_ready()
+        pids = service.pids
+        assert {service.ready_pid(1), service.ready_pid(2)} == set(pids)
+        assert {service.ask() for _ in range(50)} <= set(pids)
+        assert service.stop() == 0, service.output
+        service.wait_gone(*pids)
+
+
+def test_parent_runs_no_task(tmp_path: Path) -> None:
+    with Copies(tmp_path) as service:
+        service.wait_ready()
+        assert len(os.listdir(f"/proc/{service.pid}/task")) == 1
+
+
+def test_sighup_replaces_all_copies(tmp_path: Path) -> None:
+    with Copies(tmp_path) as service:
+        service.wait_ready()
+        before = service.pids
+        service.send(signal.SIGHUP)
+        service.wait_replaced()
+        service.wait_gone(*before)
+        assert len(service.pids) == 2
+        assert service.ask() in service.pids
+        assert not set(before) & set(service.pids)
+        replaced = [line for line in service.lines if "is ready" in line]
+        assert [re.findall(r"Copy (\d)", line)[0] for line in replaced] == ["1", "2", "1", "2"]
+
+
+BROKEN = """
+class Broken(VTask):
+    def initTask(self):
+        if os.path.exists("broken"):
+            raise ValueError("it is broken")
+    def _runloop(self):
+        self.stop_event.wait()
+
+class S(VService):
+    TASKS = [Web, Broken]
+"""
+
+
+def test_old_copies_stay_when_new_one_fails(tmp_path: Path) -> None:
+    with Copies(tmp_path, BROKEN) as service:
+        service.wait_ready()
+        before = service.pids
+        (tmp_path / "broken").touch()
+        service.send(signal.SIGHUP)
+        service.wait_for_line(r"No more copies are replaced, the old ones stay: Copy 1 .*ended: 1")
+        assert service.pids == before
+        (tmp_path / "broken").unlink()
+        service.send(signal.SIGHUP)
+        service.wait_replaced()
+        assert service.stop() == 0, service.output
+
+
+HANGS = """
+class Hangs(VTask):
+    def initTask(self):
+        if os.path.exists("broken"):
+            time.sleep(60)
+    def _runloop(self):
+        self.stop_event.wait()
+
+class S(VService):
+    TASKS = [Web, Hangs]
+"""
+
+
+def test_old_copies_stay_when_new_one_hangs(tmp_path: Path) -> None:
+    argv = ("--processes", "2", "--start-timeout", "300ms")
+    with Copies(tmp_path, HANGS, *argv) as service:
+        service.wait_ready()
+        before = service.pids
+        (tmp_path / "broken").touch()
+        service.send(signal.SIGHUP)
+        service.wait_for_line(r"No more copies are replaced, the old ones stay")
+        assert service.pids == before
+
+
+def test_copy_that_is_killed_is_replaced(tmp_path: Path) -> None:
+    with Copies(tmp_path) as service:
+        service.wait_ready()
+        os.kill(service.ready_pid(2), signal.SIGKILL)
+        service.wait_for_line(r"Copy 2 \(pid \d+\) was ended by SIGKILL")
+        service.ready_pid(2, 2)
+        assert len(service.pids) == 2
+
+
+def test_task_that_runs_once_moves_when_its_copy_dies(tmp_path: Path) -> None:
+    with Copies(tmp_path) as service:
+        service.wait_ready()
+        assert int(service.wait_for_line(r"once in (\d+)")[1]) == service.ready_pid(1)
+        os.kill(service.ready_pid(1), signal.SIGKILL)
+        assert int(service.wait_for_line(r"once in (\d+)", 2)[1]) == service.ready_pid(2)
+        service.ready_pid(1, 2)
+        assert service.stop() == 0, service.output
+        assert len(re.findall("once in", service.output)) == 2
+
+
+DEPENDS = """
+class Needs(VTask):
+    DEPS = [Once]
+    def _runloop(self):
+        self.logger.info("needs it in %d", os.getpid())
+        self.stop_event.wait()
+
+class S(VService):
+    TASKS = [Web, Needs]
+"""
+
+
+def test_task_that_needs_one_that_runs_once_runs_once(tmp_path: Path) -> None:
+    with Copies(tmp_path, DEPENDS) as service:
+        service.wait_ready()
+        os.kill(service.ready_pid(1), signal.SIGKILL)
+        service.wait_for_line("needs it in", 2)
+        assert len(re.findall("needs it in", service.output)) == 2
+
+
+def test_unknown_word_in_processes_attribute_is_wrong_use(tmp_path: Path) -> None:
+    body = "Once.PROCESSES = 'last'\nclass S(VService):\n    TASKS = [Once]\n"
+    with Copies(tmp_path, body) as service:
+        assert service.wait() == 2
+        assert "PROCESSES of Once is 'last'" in service.output
+
+
+CRASHES = """
+class Crashes(VTask):
+    def _runloop(self):
+        self.stop_event.wait(0.2)
+        os._exit(3)
+
+class S(VService):
+    TASKS = [Crashes]
+"""
+
+
+def test_crash_loop_backs_off(tmp_path: Path) -> None:
+    with Copies(tmp_path, CRASHES, "--processes", "1") as service:
+        service.wait_for_line(r"Copy 1 \(pid \d+\) ended: 3")
+        service.wait_for_line(r"failed 2 times in a row: it is started again in 0.5 s")
+        service.wait_for_line(r"failed 3 times in a row: it is started again in 1 s")
+        assert service.stop() == 0, service.output
+
+
+def test_copies_end_when_parent_is_killed(tmp_path: Path) -> None:
+    with Copies(tmp_path) as service:
+        service.wait_ready()
+        pids = service.pids
+        service.send(signal.SIGKILL)
+        service.wait_gone(*pids)
+
+
+@pytest.mark.parametrize("argv", [("--web-port", "-1"), ("--nothing",)])
+def test_wrong_option_is_said_once(argv: tuple[str, ...], tmp_path: Path) -> None:
+    with Copies(tmp_path, "class S(VService):\n    TASKS = [Web]", "--processes", "3", *argv) as it:
+        assert it.wait() == 2
+        assert len(re.findall("error: ", it.output)) == 1, it.output
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ("def initTask(self):\n        raise UsageError('not like this')", 2),
+        ("def initTask(self):\n        raise ValueError('not like this')", 1),
+        ("def initTask(self):\n        print('not like this', flush=True)\n        os._exit(5)", 5),
+    ],
+)
+def test_start_that_fails_is_said_once(body: str, status: int, tmp_path: Path) -> None:
+    text = f"class Bad(VTask):\n    {body}\nclass S(VService):\n    TASKS = [Bad]\n"
+    with Copies(tmp_path, text, "--processes", "3") as service:
+        assert service.wait() == status, service.output
+        assert len(re.findall("^(ERROR:.*)?not like this", service.output, re.M)) == 1
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "1000", "many"])
+def test_wrong_number_of_copies_is_refused(number: str, tmp_path: Path) -> None:
+    with Copies(tmp_path, "class S(VService): pass", f"--processes={number}") as service:
+        assert service.wait() == 2
+        assert "--processes" in service.output
+
+
+def test_auto_is_a_copy_for_each_cpu(tmp_path: Path) -> None:
+    with Copies(tmp_path, "class S(VService):\n    TASKS = [Idle]", "--processes", "auto") as it:
+        it.wait_ready()
+        assert 1 <= len(it.pids) <= len(os.sched_getaffinity(0))
+
+
+STAYS = """
+class Stays(VTask):
+    def _runloop(self):
+        time.sleep(60)
+
+class S(VService):
+    TASKS = [Stays]
+"""
+
+
+def test_copies_that_do_not_stop_end_within_one_deadline(tmp_path: Path) -> None:
+    with Copies(tmp_path, STAYS, "--processes", "2", "--stop-timeout", "500ms") as service:
+        service.wait_ready()
+        pids = service.pids
+        assert service.stop() == 70, service.output
+        service.wait_gone(*pids)
+
+
+def test_second_signal_ends_a_stop_at_once(tmp_path: Path) -> None:
+    with Copies(tmp_path, STAYS) as service:
+        service.wait_ready()
+        service.send(signal.SIGTERM)
+        service.wait_for_line("SIGTERM Received!  Stopping Tasks", 2)
+        time.sleep(0.06)  # else it counts as the same
+        assert service.stop() == 70, service.output
+
+
+def test_interrupt_of_a_terminal_reaches_each_copy_once(tmp_path: Path) -> None:
+    with Copies(tmp_path) as service:
+        service.wait_ready()
+        assert all(os.getpgid(pid) == pid for pid in service.pids)
+        assert service.stop(signal.SIGINT) == 0, service.output
+
+
+def test_stopped_copy_is_killed_and_replaced(tmp_path: Path) -> None:
+    argv = ("--processes", "2", "--processes-watchdog", "1s")
+    with Copies(tmp_path, "class S(VService):\n    TASKS = [Idle]", *argv) as service:
+        service.wait_ready()
+        os.kill(service.ready_pid(1), signal.SIGSTOP)
+        service.wait_for_line(r"Copy 1 .* has not shown for 1 s that it works: it is killed")
+        service.ready_pid(1, 2)
+
+
+def test_ttin_and_ttou_change_how_many_copies_there_are(tmp_path: Path) -> None:
+    with Copies(tmp_path) as service:
+        service.wait_ready()
+        service.send(signal.SIGTTIN)
+        third = service.ready_pid(3)
+        service.send(signal.SIGTTOU)
+        service.wait_gone(third)
+        assert sorted(service.pids) == sorted([service.ready_pid(1), service.ready_pid(2)])
+
+
+def test_systemd_hears_of_the_whole_service(tmp_path: Path) -> None:
+    with Copies(tmp_path) as service:
+        service.wait_ready()
+        service.wait_for_notification("STATUS=2 of 2 copies are ready.")
+        service.send(signal.SIGHUP)
+        service.wait_for_notification("RELOADING=1")
+        service.wait_replaced()
+        assert service.stop() == 0
+        service.wait_for_notification("STOPPING=1")
+
+
+def test_watchdog_of_systemd_is_fed_by_the_parent(tmp_path: Path) -> None:
+    body = "class S(VService):\n    TASKS = [Idle]"
+    with Copies(tmp_path, body, "--processes", "1", WATCHDOG_USEC="400000") as service:
+        service.wait_for_notification("WATCHDOG=1")
+
+
+def test_inherited_socket_is_shared_by_all_copies(tmp_path: Path) -> None:
+    script = "import os, sys\nos.dup2(int(sys.argv[1]), 3)\nos.set_inheritable(3, True)\n"
+    script += "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1')\n"
+    script += "os.execv(sys.executable, [sys.executable, *sys.argv[2:]])\n"
+    (tmp_path / "hand.py").write_text(script)
+    with Copies(tmp_path, "class S(VService):\n    TASKS = [Web]", "--tasks") as service:
+        assert service.wait() == 0
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.set_inheritable(True)
+        command = [sys.executable, "hand.py", str(listener.fileno()), "service.py"]
+        import subprocess
+
+        with subprocess.Popen(
+            [*command, "--processes", "2"],
+            cwd=tmp_path,
+            pass_fds=[listener.fileno()],
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stderr is not None
+            while "All 2 copies are ready" not in (line := process.stderr.readline()):
+                assert line
+            with socket.create_connection(listener.getsockname()) as connection:
+                assert int(connection.makefile().readline()) != process.pid
+            process.terminate()
+            assert process.wait() == 0
+
+
+def test_unix_socket_is_shared_and_removed(tmp_path: Path) -> None:
+    path = tmp_path / "web.sock"
+    with Copies(tmp_path, "class S(VService):\n    TASKS = [Web]", "--processes", "2",
+                "--web-sock", str(path)) as service:  # fmt: skip
+        service.wait_ready()
+        service.send(signal.SIGHUP)
+        service.wait_replaced()
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(path))
+            assert int(connection.makefile().readline()) in service.pids
+        assert service.stop() == 0
+        assert not path.exists()
+
+
+def test_log_lines_name_the_copy(tmp_path: Path) -> None:
+    with Copies(tmp_path) as service:
+        service.wait_ready()
+        service.wait_for_line(r"Web Server Started on .* \[copy=1\]$")
+        service.wait_for_line(r"Web Server Started on .* \[copy=2\]$")
+
+
+def test_all_processes_write_to_one_log_file(tmp_path: Path) -> None:
+    argv = ("--processes", "2", "--logfile", "log")
+    with Copies(tmp_path, "class S(VService):\n    TASKS = [Web]", *argv) as service:
+        service.wait_ready()
+        (tmp_path / "log").rename(tmp_path / "log.1")
+        service.send(signal.SIGHUP)
+        service.wait_for_notification("RELOADING=1")
+        assert service.stop() == 0, (tmp_path / "log").read_text()
+        assert (tmp_path / "log.1").read_text().count("Web Server Started") == 2
+        assert "SIGTERM Received!  Stopping the copies" in (tmp_path / "log").read_text()
+        assert service.lines == []
+
+
+def test_dry_run_starts_nothing(tmp_path: Path) -> None:
+    with Copies(tmp_path, "class S(VService):\n    TASKS = [Web]", "--processes", "2",
+                "--dryrun") as service:  # fmt: skip
+        assert service.wait() == 0
+        assert "would run" in service.output
+        assert "Copy" not in service.output
+
+
+def test_idle_parent_does_not_wake_up(tmp_path: Path) -> None:
+    def switches() -> int:
+        text = Path(f"/proc/{service.pid}/status").read_text()
+        return int(re.findall(r"^voluntary_ctxt_switches:\s+(\d+)", text, re.M)[0])
+
+    with Copies(tmp_path) as service:
+        service.wait_ready()
+        service.wait_for_notification("STATUS=2 of 2 copies are ready.")
+        before = switches()
+        time.sleep(1.0)
+        assert switches() - before <= 1
+
+
+def test_daemon_holds_the_pid_file_for_all_copies(tmp_path: Path) -> None:
+    argv = ("--pidfile", str(tmp_path / "s.pid"))
+    body = "class S(VService):\n    TASKS = [Web]"
+    with Copies(tmp_path, body, "--processes", "2", "--daemon", *argv) as starter:
+        assert starter.wait() == 0, starter.output
+    pid = int((tmp_path / "s.pid").read_text().split()[0])
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    assert len(children) == 2
+    with Copies(tmp_path, body, "--kill", *argv) as killer:
+        assert killer.wait() == 0, killer.output
+        killer.wait_gone(*map(int, children))
+    assert not (tmp_path / "s.pid").exists()
+
+
+def test_daemon_that_fails_to_start_says_why(tmp_path: Path) -> None:
+    (tmp_path / "broken").touch()
+    argv = ("--processes", "2", "--daemon", "--pidfile", str(tmp_path / "s.pid"))
+    with Copies(tmp_path, BROKEN, *argv) as starter:
+        assert starter.wait() == 1
+        assert "it is broken" in starter.output
+        assert not (tmp_path / "s.pid").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_copies_become_the_user_and_the_parent_does_not(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    body = "class S(VService):\n    TASKS = [Web]"
+    argv = ("--processes", "2", "--user", "nobody", "--web-sock", str(tmp_path / "sock"))
+    with Copies(tmp_path, body, *argv) as service:
+        service.wait_ready()
+        assert {os.stat(f"/proc/{pid}").st_uid for pid in service.pids} == {65534}
+        assert (tmp_path / "sock").stat().st_uid == 65534
+        service.send(signal.SIGHUP)
+        service.wait_replaced()
+        assert service.stop() == 0, service.output
+
+
+def test_copies_start_where_the_parent_was_started(tmp_path: Path) -> None:
+    """Where a link leads by then: the next release."""
+    for release in ("1", "2"):
+        (tmp_path / release).mkdir()
+        (tmp_path / release / "run").mkdir()
+        (tmp_path / release / "release").write_text(release)
+    (tmp_path / "current").symlink_to("1")
+    body = """
+        class Tells(VTask):
+            def _runloop(self):
+                release = open(os.path.dirname(__file__) + "/../release").read()
+                os.write(1, f"release {release} {os.path.basename(os.getcwd())}\\n".encode())
+                self.stop_event.wait()
+
+        class S(VService):
+            TASKS = [Tells]
+        """
+    (tmp_path / "2" / "bin").mkdir()
+    (tmp_path / "1" / "bin").mkdir()
+    link = tmp_path / "current"
+    with Copies(tmp_path / "1" / "bin", body, "--dryrun") as dry:
+        assert dry.wait() == 0
+    (tmp_path / "2" / "bin" / "service.py").write_text((tmp_path / "1/bin/service.py").read_text())
+    command = [sys.executable, "bin/service.py", "--processes", "1", "--chdir", "run"]
+    with ServiceProcess(command, cwd=link, env={"PWD": str(link)}) as service:
+        service.wait_for_line("^release 1 run$")
+        service.wait_ready()
+        link.unlink()
+        link.symlink_to("2")
+        service.send(signal.SIGHUP)
+        service.wait_for_line("^release 2 run$")
+
+
+def test_grandchild_of_a_copy_is_no_copy(tmp_path: Path) -> None:
+    body = """
+        import subprocess
+
+        class Starts(VTask):
+            def initTask(self):
+                if "--level" not in sys.argv:
+                    words = [sys.executable, __file__, "--level", "INFO"]
+                    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as other:
+                        os.write(1, f"other {other.stdout.readline()}".encode())
+                        other.terminate()
+            def _runloop(self):
+                os.write(1, f"works as {self.service.plugin_data.get('processes')}\\n".encode())
+                self.stop_event.wait()
+
+        class S(VService):
+            TASKS = [Starts]
+        """
+    with Copies(tmp_path, body, "--processes", "1") as service:
+        service.wait_for_line("^other works as None")
+        assert service.stop() == 0, service.output
+
+
+def test_port_that_is_taken_fails_the_start_once(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        argv = ("--processes", "2", "--web-port", str(taken.getsockname()[1]))
+        with Copies(tmp_path, "class S(VService):\n    TASKS = [Web]", *argv) as service:
+            assert service.wait() == 1
+            assert len(service.lines) == 1, service.output
+
+
+def test_copy_that_stops_by_itself_is_replaced(tmp_path: Path) -> None:
+    body = """
+        class Ends(VTask):
+            def _runloop(self):
+                self.stop_event.wait(0.1)
+                self.service.shutdown()
+
+        class S(VService):
+            TASKS = [Ends]
+        """
+    with Copies(tmp_path, body, "--processes", "1") as service:
+        service.ready_pid(1, 2)
