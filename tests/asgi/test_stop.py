@@ -18,7 +18,7 @@ SLOW = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["stop", "restart"])
-def test_response_under_way_is_finished_and_says_it_is_last(serve: Any, again: bool) -> None:
+def test_response_under_way_finishes_and_announces_the_end(serve: Any, again: bool) -> None:
     served = serve()
     task = served.task
     with served.connect() as connection:
@@ -61,7 +61,7 @@ def test_request_right_after_the_stop_is_answered(serve: Any) -> None:
     assert b"connection: close" in answer
 
 
-def test_who_waits_to_be_accepted_is_served_at_the_stop(serve: Any) -> None:
+def test_waiting_clients_are_served_at_the_stop(serve: Any) -> None:
     served = serve()
     task, loop = served.task, served.service.requireTask("AsyncioLoopTask")
     held, let_go = threading.Event(), threading.Event()
@@ -83,7 +83,7 @@ def test_who_waits_to_be_accepted_is_served_at_the_stop(serve: Any) -> None:
     assert answer.endswith(b"hello")
 
 
-def test_request_that_takes_too_long_is_cut_off_and_logged(serve: Any) -> None:
+def test_slow_request_is_cut_off_and_logged(serve: Any) -> None:
     served = serve("--stop-timeout", "1")
     with log_of(served.service) as log, served.connect() as connection:
         connection.sendall(SLOW)

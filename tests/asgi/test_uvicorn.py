@@ -43,7 +43,7 @@ def test_what_we_override_is_there_and_takes_same(
         assert taken[0] == taken[1], name
 
 
-def test_cycle_of_uvicorn_is_made_of_what_we_give_it() -> None:
+def test_cycle_of_uvicorn_gets_what_we_pass() -> None:
     taken = list(inspect.signature(RequestResponseCycle).parameters)
     source = inspect.getsource(Connection._make_cycle)
     assert [name for name in taken if f"{name}=" not in source] == []

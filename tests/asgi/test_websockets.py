@@ -309,7 +309,7 @@ def test_stop_closes_with_1001_and_restart_with_1012(
     assert task.board.told[1] == f"websocket.disconnect {code}"
 
 
-def test_client_that_answers_no_close_holds_up_no_restart(served: Served) -> None:
+def test_client_without_a_close_delays_no_restart(served: Served) -> None:
     with opened(served) as client:
         served.service = restart(served.service)
         assert client.outcome() == [1012]

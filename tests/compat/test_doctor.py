@@ -48,7 +48,7 @@ def examine(folder: Path, text: str, target: str = "old:Serves") -> tuple[int, l
     return status, process.lines
 
 
-def test_each_name_is_reported_with_file_line_and_row(tmp_path: Path) -> None:
+def test_each_name_has_file_line_and_row(tmp_path: Path) -> None:
     status, lines = examine(tmp_path, SERVICE)
     assert lines == [
         "as before: Serves: TASKS, initService",

@@ -59,7 +59,7 @@ def test_endless_errors_of_clients_pause_the_server() -> None:
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM, errno.EINVAL, errno.EOPNOTSUPP])
-def test_failure_that_lasts_is_one_warning_until_it_ends(number: int) -> None:
+def test_lasting_failure_is_one_warning(number: int) -> None:
     with running(EchoService) as service:
         accepting, listener = accepting_of(service), Listener([number])
         pauses = []

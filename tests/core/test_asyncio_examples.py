@@ -59,7 +59,7 @@ def test_echo_server_serves_and_ends_with_client_connected(tmp_path: Path) -> No
     assert "ERROR" not in service.output
 
 
-def test_echo_server_is_restarted_while_its_port_is_taken(tmp_path: Path) -> None:
+def test_echo_server_restarts_while_its_port_is_taken(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         server = command("asyncio_server.py", "--echo-port", str(port))
@@ -113,7 +113,7 @@ MyService.initFromCLI()
 """
 
 
-def test_a_coroutine_that_ignores_its_cancellation_ends_the_process_with_70(
+def test_coroutine_that_ignores_cancellation_ends_with_70(
     tmp_path: Path,
 ) -> None:
     command = [sys.executable, "-c", STUBBORN, "--stop-timeout", "300ms"]

@@ -158,7 +158,7 @@ def test_what_has_begun_is_answered(again: bool) -> None:
         assert connection.recv(1) == b""
 
 
-def test_who_takes_too_long_is_cut_off_and_logged() -> None:
+def test_slow_client_is_cut_off_and_logged() -> None:
     with (
         running(service_of(LineServer), *HERE, "--stop-timeout", "1") as service,
         log_of(service) as log,

@@ -71,7 +71,7 @@ def test_name_of_the_distribution_blocks_no_built_in(value: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("value", ["", "other"])
-def test_list_of_plugins_to_load_blocks_no_built_in(value: str, tmp_path: Path) -> None:
+def test_list_of_plugins_blocks_no_built_in(value: str, tmp_path: Path) -> None:
     status, output = run(tmp_path, SERVICE, "--dryrun", SPARTS_LOAD_PLUGINS=value)
     assert (status, output.splitlines()[0]) == (0, "Svc would run, in this order:")
 

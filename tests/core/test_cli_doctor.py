@@ -48,7 +48,7 @@ def test_broken_task_is_wrong(text: str, message: str, tmp_path: Path) -> None:
     assert "1 wrong." in done.out
 
 
-def test_task_whose_extra_is_not_installed_is_nothing_wrong(tmp_path: Path) -> None:
+def test_task_without_its_extra_is_not_wrong(tmp_path: Path) -> None:
     make_task(
         tmp_path,
         "Mailer",
@@ -65,7 +65,7 @@ def test_task_whose_extra_is_not_installed_is_nothing_wrong(tmp_path: Path) -> N
     assert "pip install 'acme-jobs[mail]'" in done.out
 
 
-def test_extra_that_the_entry_point_names_is_told_whatever_its_module_is_called(
+def test_missing_extra_is_named_by_its_entry_point(
     tmp_path: Path,
 ) -> None:
     make_distribution(
@@ -115,9 +115,7 @@ def test_two_distributions_with_one_task_are_wrong(tmp_path: Path) -> None:
         (HOOKIMPL + "def sparts_options_add(): return int", "not a class derived from"),
     ],
 )
-def test_broken_hook_plugin_is_wrong_and_hides_nothing_else(
-    text: str, message: str, tmp_path: Path
-) -> None:
+def test_broken_hook_plugin_hides_nothing_else(text: str, message: str, tmp_path: Path) -> None:
     make_plugin(tmp_path, "watcher", text)
     make_plugin(tmp_path, "second", "raise KeyError('too')")
     done = doctor(tmp_path)
@@ -198,12 +196,12 @@ def test_requirement_that_is_not_met_is_wrong(
         "pluggy>=99; python_version < '3'",
     ],
 )
-def test_requirement_that_is_met_or_not_asked_for_is_well(requires: str, tmp_path: Path) -> None:
+def test_requirement_met_or_not_asked_is_well(requires: str, tmp_path: Path) -> None:
     make_task(tmp_path, "Greeter", requires=[requires], extras=["fast"])
     assert doctor(tmp_path).status == 0
 
 
-def test_without_packaging_the_doctor_says_what_it_did_not_examine(tmp_path: Path) -> None:
+def test_doctor_without_packaging_says_what_it_skipped(tmp_path: Path) -> None:
     hidden = "raise ImportError('hidden by the test')"
     make_distribution(tmp_path, "hider", modules={"packaging.__init__": hidden})
     make_task(tmp_path, "Greeter", requires=["pluggy>=99"])
@@ -214,9 +212,7 @@ def test_without_packaging_the_doctor_says_what_it_did_not_examine(tmp_path: Pat
 
 @pytest.mark.parametrize("package", ["sparts", "sparts/tasks"])
 @pytest.mark.parametrize("words", [["doctor"], ["tasks"]], ids=" ".join)
-def test_stray_init_file_is_named_though_it_hides_everything(
-    words: list[str], package: str, tmp_path: Path
-) -> None:
+def test_stray_init_file_is_named(words: list[str], package: str, tmp_path: Path) -> None:
     stray = tmp_path / package / "__init__.py"
     stray.parent.mkdir(parents=True)
     stray.touch()

@@ -44,7 +44,7 @@ def make_zoo(folder: Path) -> Path:
     return folder
 
 
-def test_every_task_is_listed_and_what_is_broken_is_shown_as_broken(tmp_path: Path) -> None:
+def test_every_task_is_listed_also_broken_ones(tmp_path: Path) -> None:
     done = sparts("tasks", cwd=tmp_path, path=make_zoo(tmp_path))
     assert done.status == 0, done.err
     text = " ".join(done.out.split())
@@ -94,7 +94,7 @@ def test_blocked_task_is_listed_and_not_imported(tmp_path: Path) -> None:
     assert "BLOCKED" in done.err
 
 
-def test_one_task_is_told_with_dependencies_options_and_documentation(tmp_path: Path) -> None:
+def test_one_task_is_described_with_its_options(tmp_path: Path) -> None:
     done = sparts("tasks", "TornadoHTTPTask", cwd=tmp_path)
     assert done.status == 0, done.err
     assert done.out.startswith("TornadoHTTPTask, of sparts-tornado ")
@@ -104,7 +104,7 @@ def test_one_task_is_told_with_dependencies_options_and_documentation(tmp_path: 
     assert max(map(len, done.out.splitlines())) <= 80
 
 
-def test_json_of_one_task_has_its_options_and_no_secret(tmp_path: Path) -> None:
+def test_json_of_a_task_has_no_secret(tmp_path: Path) -> None:
     text = TASK.format(name="Greeter", doc="Greets.\n\n    At length.")
     text += "    password = option(default='hunter2', secret=True)\n"
     make_task(tmp_path, "Greeter", text=text)
@@ -183,7 +183,7 @@ def test_plugins_tells_what_is_blocked(tmp_path: Path) -> None:
     assert "TornadoHTTPTask (blocked), TornadoIOLoopTask" in " ".join(done.out.split())
 
 
-def test_graph_is_in_start_order_with_what_each_needs(tmp_path: Path) -> None:
+def test_graph_shows_start_order_and_needs(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(SERVICE)
     done = sparts("graph", "mine:MyService", cwd=tmp_path)
     assert done.out.splitlines() == [
@@ -194,7 +194,7 @@ def test_graph_is_in_start_order_with_what_each_needs(tmp_path: Path) -> None:
     ]
 
 
-def test_graph_of_names_is_that_of_the_service_that_run_would_make(tmp_path: Path) -> None:
+def test_graph_of_names_is_that_of_run(tmp_path: Path) -> None:
     make_task(tmp_path, "Greeter")
     text = HOOK + "@hookimpl\ndef sparts_tasks_add(service_class): return 'Greeter'\n"
     make_plugin(tmp_path, "adder", text)

@@ -37,7 +37,7 @@ def test_task_runs_by_its_name_with_its_options(by: list[str], tmp_path: Path) -
     assert "DEBUG" not in service.output
 
 
-def test_http_task_runs_by_its_name_and_brings_its_loop(tmp_path: Path) -> None:
+def test_http_task_runs_by_name_with_its_loop(tmp_path: Path) -> None:
     command = [*SCRIPT, "run", "TornadoHTTPTask", "--http-port", "0"]
     with ServiceProcess(command, cwd=tmp_path) as service:
         service.read_until(r"TornadoHTTPTask Server Started on 0\.0\.0\.0:\d+")
@@ -59,9 +59,7 @@ def test_several_tasks_and_aliases_run_together(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("target", ["mine:MyService", "mine:Job"])
-def test_class_of_the_current_folder_runs_though_its_module_starts_it_too(
-    target: str, tmp_path: Path
-) -> None:
+def test_class_of_current_folder_runs_despite_its_start(target: str, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(MINE)
     with ServiceProcess([*SCRIPT, "run", target, "--tasks", "Job"], cwd=tmp_path) as service:
         service.read_until_started()
@@ -99,7 +97,7 @@ def test_broken_task_fails_only_service_that_names_it(tmp_path: Path) -> None:
     assert sparts("run", "Greeter", "--dryrun", cwd=tmp_path, path=tmp_path).status == 0
 
 
-def test_task_whose_extra_is_missing_is_told_with_the_command_that_brings_it(
+def test_missing_extra_is_shown_with_its_command(
     tmp_path: Path,
 ) -> None:
     make_task(

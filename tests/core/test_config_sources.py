@@ -76,14 +76,12 @@ def test_repeated_config_files_later_wins_key_by_key(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("section", ["TornadoHTTPTask", "http"])
 @pytest.mark.parametrize("key", ["sock_group", "sock-group"])
-def test_section_is_the_task_or_its_prefix_and_key_takes_dash_or_underscore(
-    tmp_path: Path, section: str, key: str
-) -> None:
+def test_section_and_key_have_several_spellings(tmp_path: Path, section: str, key: str) -> None:
     file = write(tmp_path, f"[{section}]\n{key} = 'www'\n")
     assert parsed(SERVICE, "--config", file).http_sock_group == "www"
 
 
-def test_sections_of_two_tasks_with_one_prefix_are_one(tmp_path: Path) -> None:
+def test_sections_of_one_prefix_are_one(tmp_path: Path) -> None:
     service = service_of(task_of("A", a=option(type=int)), task_of("B", b=option(type=int)))
     ns = parsed(service, "--config", write(tmp_path, "[http]\na = 1\nb = 2\n"))
     assert (ns.http_a, ns.http_b) == (1, 2)
@@ -118,7 +116,7 @@ def test_lists_and_booleans_have_form_in_environment() -> None:
     assert (ns.tags, ns.http_hosts, ns.http_fast) == ([1, 2], ["a", "b"], True)
 
 
-def test_empty_variable_is_an_empty_text_and_unset_for_every_other_type() -> None:
+def test_empty_variable_is_empty_text_or_unset() -> None:
     with environment(MYSERVICE_LIMIT="", MYSERVICE_HTTP_SOCK_GROUP="", MYSERVICE_HTTP_HOSTS=""):
         ns = parsed(SERVICE)
     assert (ns.limit, ns.http_sock_group, ns.http_hosts) == (10, "", None)
@@ -130,7 +128,7 @@ def test_prefix_of_the_environment_can_be_set() -> None:
         assert parsed(service_of(limit=option(type=int), ENV_PREFIX="")).limit == 5
 
 
-def test_config_files_can_be_named_in_the_environment_and_the_flag_replaces_them(
+def test_flag_replaces_config_files_of_the_environment(
     tmp_path: Path,
 ) -> None:
     first, second = (
@@ -142,7 +140,7 @@ def test_config_files_can_be_named_in_the_environment_and_the_flag_replaces_them
         assert parsed(SERVICE, "--config", second).limit == 10
 
 
-def test_option_of_the_service_named_config_takes_the_place_of_ours() -> None:
+def test_option_named_config_replaces_ours() -> None:
     service = service_of(config=option(type=int))
     with environment(MYSERVICE_CONFIG="7"):
         assert parsed(service).config == 7
@@ -185,7 +183,7 @@ NEAR = "Did you mean"
         ("limit = " + "9" * 5000, "{file}: not valid TOML: Exceeds the limit"),
     ],
 )
-def test_bad_file_is_told_with_file_section_and_key(
+def test_bad_file_is_named_with_section_and_key(
     tmp_path: Path, text: str, message: str | None
 ) -> None:
     file = write(tmp_path, text.replace("{{", "{").replace("}}", "}"))
@@ -197,7 +195,7 @@ def test_bad_file_is_told_with_file_section_and_key(
     assert str(error.value).startswith(message.format(file=file))
 
 
-def test_file_that_cannot_be_read_is_told_with_the_reason(tmp_path: Path) -> None:
+def test_unreadable_file_is_named_with_reason(tmp_path: Path) -> None:
     for file, reason in [
         (tmp_path / "absent.toml", "cannot be read: No such file or directory."),
         (tmp_path, "cannot be read: Is a directory."),
@@ -208,7 +206,7 @@ def test_file_that_cannot_be_read_is_told_with_the_reason(tmp_path: Path) -> Non
         assert str(error.value) == f"{file}: {reason}"
 
 
-def test_file_that_is_not_utf8_is_told_with_its_line(tmp_path: Path) -> None:
+def test_file_without_utf8_is_named_with_line(tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_bytes(b"limit = 1\n# \xff\n")
     with pytest.raises(OptionError, match=r"x\.toml: line 2: not UTF-8"):
         parsed(SERVICE, "--config", str(tmp_path / "x.toml"))
@@ -259,19 +257,19 @@ def test_bad_variable_is_told_with_its_name(variables: dict[str, str], message: 
     assert str(error.value) == message
 
 
-def test_bad_value_is_told_even_if_another_source_overrides_it() -> None:
+def test_overridden_bad_value_is_still_reported() -> None:
     with environment(MYSERVICE_LIMIT="x"), pytest.raises(OptionError, match="MYSERVICE_LIMIT"):
         parsed(SERVICE, "--limit", "1")
 
 
-def test_default_that_its_own_type_refuses_is_told_with_the_flag() -> None:
+def test_refused_default_is_named_with_flag() -> None:
     with pytest.raises(
         OptionError, match="the default of --limit: expected a whole number, got 'x'"
     ):
         parsed(service_of(limit=option(type=int, default="x")))
 
 
-def test_required_option_may_come_from_any_source_and_missing_names_them_all(
+def test_required_option_comes_from_any_source(
     tmp_path: Path,
 ) -> None:
     service = service_of(task_of(key=option(type=int, required=True)))
@@ -327,7 +325,7 @@ def test_secret_comes_from_systemds_credentials_after_the_environment(
             assert parsed(VAULT).http_token == "s3cr3t-variable"
 
 
-def test_option_that_is_no_secret_has_no_file_variable(tmp_path: Path) -> None:
+def test_plain_option_has_no_file_variable(tmp_path: Path) -> None:
     with environment(
         MYSERVICE_LIMIT_FILE=str(tmp_path / "absent"), CREDENTIALS_DIRECTORY=str(tmp_path)
     ):
@@ -345,7 +343,7 @@ def test_variable_and_file_variable_together_are_an_error(tmp_path: Path) -> Non
         parsed(VAULT)
 
 
-def test_secret_file_that_cannot_be_read_is_told_with_its_variable(tmp_path: Path) -> None:
+def test_unreadable_secret_file_is_named_with_variable(tmp_path: Path) -> None:
     with (
         environment(MYSERVICE_HTTP_TOKEN_FILE=str(tmp_path / "absent")),
         pytest.raises(
@@ -457,21 +455,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @given(text=st.text() | TOML_LIKE)
-def test_arbitrary_text_as_a_file_is_values_or_a_clear_error(folder: Path, text: str) -> None:
+def test_any_text_as_file_is_read_or_refused(folder: Path, text: str) -> None:
     (folder / "any.toml").write_text(text, encoding="utf-8", errors="replace", newline="")
     value_or_error("--config", str(folder / "any.toml"))
 
 
 @given(data=st.binary())
-def test_arbitrary_bytes_as_a_file_are_values_or_a_clear_error(folder: Path, data: bytes) -> None:
+def test_any_bytes_as_file_are_read_or_refused(folder: Path, data: bytes) -> None:
     (folder / "any.toml").write_bytes(data)
     value_or_error("--config", str(folder / "any.toml"))
 
 
 @given(key=st.sampled_from(KEYS), value=VARIABLE)
-def test_arbitrary_text_in_the_environment_is_a_value_or_a_clear_error(
-    key: str, value: str
-) -> None:
+def test_any_text_in_environment_is_read_or_refused(key: str, value: str) -> None:
     names: dict[str, Any] = {
         f"MYSERVICE_{key.upper()}": value,
         f"MYSERVICE_HTTP_{key.upper()}": value,

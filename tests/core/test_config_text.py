@@ -135,7 +135,7 @@ def test_written_config_changes_nothing_and_uncommented_gives_defaults(
     assert kept == {n: vars(parsed(SERVICE, "--config", str(tmp_path / "x.toml")))[n] for n in kept}
 
 
-def test_written_config_comments_every_option_with_help_choices_and_variable(
+def test_written_config_comments_every_option(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     text = printed(capsys, SERVICE, "--write-config")
@@ -157,7 +157,7 @@ def test_written_config_needs_no_required_option(capsys: pytest.CaptureFixture[s
     st.text() | st.lists(st.text()) | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats()
 )
 @example("\x7f\x80\u2028")
-def test_any_value_is_written_as_toml_that_reads_back(value: Any) -> None:
+def test_any_value_as_toml_reads_back(value: Any) -> None:
     found = tomllib.loads(f"x = {toml(value)}")["x"]
     assert repr(found) == repr(value)
 

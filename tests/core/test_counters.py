@@ -92,7 +92,7 @@ def test_average_max_and_min_of_nothing_are_none() -> None:
         assert kind()() is None
 
 
-def test_average_max_and_min_tell_of_negative_values_too() -> None:
+def test_average_and_extremes_include_negative_values() -> None:
     average, largest, smallest = Average(), Max(), Min()
     for value in (-7, -1, -4):
         for metric in (average, largest, smallest):
@@ -197,7 +197,7 @@ def test_addition_that_is_interrupted_in_middle_loses_nothing() -> None:
     assert total() == 1112
 
 
-def test_counters_of_gives_flat_names_in_the_order_of_declaration() -> None:
+def test_counters_of_gives_names_in_declared_order() -> None:
     mailer = Mailer()
     mailer.by_host.labels(ok="yes", host='a"b\\c').increment()
     mailer.backlog  # noqa: B018 - the first access must not change the order
@@ -288,7 +288,7 @@ def test_callback_counter_on_class_may_ignore_instance() -> None:
     assert Fixed().answer() == 42
 
 
-def test_callback_that_raises_is_logged_once_a_streak_and_left_out(
+def test_raising_callback_is_logged_once_and_left_out(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.ERROR)

@@ -36,7 +36,7 @@ def test_counter_is_named_by_name_type_and_window() -> None:
     assert recorded() == 3
 
 
-def test_unknown_counter_is_an_error_that_names_those_there_are() -> None:
+def test_unknown_counter_is_error_with_known_names() -> None:
     recorded = samples(name="x", types=[SampleType.MAX], windows=[60])
     with pytest.raises(KeyError, match=r"'x\.min\.60'. There are: x\.max\.60"):
         recorded.getCounter("x.min.60")
@@ -49,7 +49,7 @@ def test_window_must_be_whole_seconds(window: float) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_value_that_is_not_finite_is_refused_and_leaves_no_trace(value: float) -> None:
+def test_infinite_value_is_refused_without_trace(value: float) -> None:
     recorded = samples(name="x", types=ALL)
     with pytest.raises(ValueError, match="finite"):
         recorded.add(value)
@@ -81,7 +81,7 @@ def test_empty_window_is_zero() -> None:
     assert {fn() for fn in recorded.getCounters().values()} == {0.0}
 
 
-def test_rate_is_of_the_time_since_the_start_until_the_window_is_full() -> None:
+def test_rate_counts_time_since_the_start() -> None:
     clock = TurnableClock()
     recorded = samples(types=[SampleType.RATE], windows=[60], name="x", clock=clock)
     for _ in range(20):
@@ -145,7 +145,7 @@ def test_percentiles_are_within_one_percent_of_any_values(values: list[float]) -
 
 
 @pytest.mark.parametrize("shape", ["lognormal", "exponential", "uniform", "pareto"])
-def test_percentiles_of_many_values_over_many_seconds_are_within_one_percent(shape: str) -> None:
+def test_percentiles_are_within_one_percent(shape: str) -> None:
     dice = random.Random(7)  # noqa: S311 - repeatable
     draw: Callable[[], float] = {
         "lognormal": lambda: dice.lognormvariate(0, 2),
@@ -196,7 +196,7 @@ def test_memory_does_not_grow_with_number_of_values() -> None:
     assert not recorded._pending
 
 
-def test_values_of_every_size_share_a_bounded_number_of_bins() -> None:
+def test_values_share_bounded_number_of_bins() -> None:
     clock = TurnableClock()
     recorded = samples(types=ALL, windows=[60], name="x", clock=clock)
     for exponent in range(-300_000, 300_000, 40):
@@ -242,7 +242,7 @@ def test_reading_costs_the_same_whatever_was_added(monkeypatch: pytest.MonkeyPat
     assert many < 1000
 
 
-def test_value_that_arrives_while_others_are_sorted_in_is_counted() -> None:
+def test_value_arriving_during_the_sort_is_counted() -> None:
     recorded = samples(types=[SampleType.COUNT], windows=[60], name="x", clock=TurnableClock())
 
     class Busy(array):  # type: ignore[type-arg]  # at run time it takes no argument
@@ -293,7 +293,7 @@ def test_samples_on_class_take_clock_of_instance() -> None:
     assert task.took() == 0
 
 
-def test_zeros_of_both_signs_and_what_is_next_to_them_are_near_zero() -> None:
+def test_zeros_of_both_signs_are_near_zero() -> None:
     recorded = samples(types=ALL, windows=[60], name="x", clock=TurnableClock())
     for value in (0.0, -0.0, 5e-324, -5e-324, 1e-310):
         recorded.add(value)
@@ -303,7 +303,7 @@ def test_zeros_of_both_signs_and_what_is_next_to_them_are_near_zero() -> None:
     assert recorded.read(SampleType.MIN, 60) == -1.0
 
 
-def test_buckets_count_everything_up_to_and_with_their_bounds() -> None:
+def test_buckets_include_their_bounds() -> None:
     clock = TurnableClock()
     recorded = samples(types=[SampleType.P50], windows=[1], name="x", clock=clock)
     assert recorded.buckets() == [(math.inf, 0)]
@@ -334,7 +334,7 @@ def test_buckets_equal_what_a_careful_list_says(values: list[float]) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(steps=st.lists(st.tuples(st.floats(0, 3), st.integers(-9, 9)), max_size=300))
-def test_what_was_not_read_meanwhile_lies_in_the_seconds_it_was_added_in(
+def test_unread_values_keep_their_seconds(
     steps: list[tuple[float, int]],
 ) -> None:
     clock = TurnableClock()

@@ -35,7 +35,7 @@ def test_setting_the_date_calls_back_each_time() -> None:
         end()
 
 
-def test_watch_ends_with_its_last_callback_and_leaves_nothing() -> None:
+def test_watch_ends_with_its_last_callback() -> None:
     watch = DateWatch()
     threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
     for _ in range(3):

@@ -33,7 +33,7 @@ def test_ten_thousand_files_come_and_go(tmp_path: Path, method: str) -> None:
         assert set(deleted) == {("deleted", name) for name in names} | {("gone",)}
 
 
-def test_burst_of_50_000_events_ends_in_the_true_state(tmp_path: Path, method: str) -> None:
+def test_burst_of_50_000_events_ends_true(tmp_path: Path, method: str) -> None:
     folder = tmp_path / "watched"
     folder.mkdir()
     sizes: dict[str, int] = {}

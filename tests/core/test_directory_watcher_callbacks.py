@@ -87,7 +87,7 @@ def test_folder_that_was_not_taken_is_reported_again(folder: Path, method: str, 
 
 
 @pytest.mark.parametrize("settings", [{}, {"RESTART": AT_ONCE}, {"ON_ERROR": "log"}])
-def test_one_file_that_is_not_taken_holds_up_no_other(
+def test_one_refused_file_delays_no_other(
     folder: Path, method: str, settings: dict[str, Any]
 ) -> None:
     ready: list[bool] = []
@@ -124,7 +124,7 @@ def test_exception_of_a_callback_ends_the_service(folder: Path, method: str) -> 
         watch()
 
 
-def test_initial_file_that_was_not_taken_is_reported_again(folder: Path, method: str) -> None:
+def test_refused_initial_file_is_reported_again(folder: Path, method: str) -> None:
     put(folder / "old", "1")
     settings = failing("onFileCreated", lambda: OSError("disk full"))
     with watching(folder, method, IGNORE_INITIAL_FILES=False, check=False, **settings) as task:

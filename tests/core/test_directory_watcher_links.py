@@ -209,7 +209,7 @@ def test_forbidden_target_is_a_file_and_ends_nothing(
         assert caplog.text.count("Cannot look at") == 1
 
 
-def test_folder_that_may_not_be_read_keeps_its_files(
+def test_unreadable_folder_keeps_its_files(
     folder: Path, method: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     refused = True

@@ -51,7 +51,7 @@ def never(self: Any) -> None:
     raise AssertionError("called by a dry run")
 
 
-def test_order_and_needs_are_printed_and_nothing_is_initialised_or_started() -> None:
+def test_order_is_printed_and_nothing_starts() -> None:
     first = task_of("First", prefix=None, initTask=never, start=never, stop=never)
     second = task_of("Second", prefix=None, DEPS=[first], initTask=never, start=never)
     service = service_of(second, first, initService=never)
@@ -92,7 +92,7 @@ def test_check_reads_the_options_of_its_task() -> None:
     assert run(service, "--reader-file", __file__)[0] == 0
 
 
-def test_port_in_use_is_wrong_and_a_free_one_is_let_go_again() -> None:
+def test_port_in_use_is_wrong() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         status, text = run(service_of(Server), "--server-port", port)
@@ -134,7 +134,7 @@ def test_wrong_use_is_an_error_of_its_own() -> None:
         )
 
 
-def test_options_that_only_the_service_knows_to_be_wrong_are_wrong_use() -> None:
+def test_options_wrong_for_the_service_are_wrong_use() -> None:
     service = service_of(preprocessOptions=refuse(OptionError("--a needs --b")))
     with pytest.raises(OptionError, match="--a needs --b"):
         run(service)

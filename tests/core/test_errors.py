@@ -83,7 +83,7 @@ def record(message: str, *args: object, error: BaseException | None = None) -> l
 
 
 @pytest.mark.parametrize("formatter", [TextFormatter(), JSONFormatter(["S"])])
-def test_no_line_is_lost_for_what_cannot_be_shown(formatter: logging.Formatter) -> None:
+def test_no_line_is_lost_for_unshowable_objects(formatter: logging.Formatter) -> None:
     line = formatter.format(record("took %s and %s", Broken(), 5))
     assert "took %s and %s (cannot be formatted with <Broken that cannot be shown: " in line
     assert "5: SystemExit, at task.py:7)" in line
@@ -104,7 +104,7 @@ class OddDict(dict[str, int]):
     __iter__ = __repr__ = __str__ = items  # type: ignore[assignment]
 
 
-def test_extra_field_that_cannot_be_shown_keeps_its_line() -> None:
+def test_unshowable_extra_field_keeps_its_line() -> None:
     entry = record("look")
     entry.plain = 1
     entry.a, entry.b = Broken(), {"in": Broken()}

@@ -26,7 +26,7 @@ def test_control_characters_are_shown_as_python_writes_them() -> None:
 
 
 @given(st.text(st.characters()))
-def test_any_text_becomes_one_line_that_can_be_encoded(text: str) -> None:
+def test_any_text_becomes_one_encodable_line(text: str) -> None:
     shown = one_line(text)
     assert len((shown + "x").splitlines()) == 1
     assert shown.encode().decode() == shown
@@ -104,7 +104,7 @@ def test_telling_systemd_never_raises(address: str, monkeypatch: pytest.MonkeyPa
     systemd.notify("STATUS=\ud800")
 
 
-def test_warning_with_text_from_outside_reaches_systemd_in_one_line(
+def test_outside_text_reaches_systemd_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from sparts.testing.running import running

@@ -12,7 +12,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 SIMPLE = [sys.executable, str(EXAMPLES / "simple.py")]
 
 
-def test_simple_service_starts_and_ends_on_interrupt_with_the_promised_lines(
+def test_simple_service_logs_the_promised_lines(
     tmp_path: Path,
 ) -> None:
     with ServiceProcess(SIMPLE, cwd=tmp_path) as service:
@@ -39,7 +39,7 @@ def test_help_lists_the_options(tmp_path: Path) -> None:
         assert flag in output
 
 
-def test_unknown_flag_ends_with_status_2_and_no_traceback(tmp_path: Path) -> None:
+def test_unknown_flag_ends_with_2_and_no_traceback(tmp_path: Path) -> None:
     status, output = run_to_end([*SIMPLE, "--no-such-flag"], cwd=tmp_path)
     assert status == 2
     assert "--no-such-flag" in output

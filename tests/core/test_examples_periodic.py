@@ -85,9 +85,7 @@ def test_counter_example_shows_every_kind(tmp_path: Path) -> None:
         ("EventTask", []),
     ],
 )
-def test_task_is_found_by_name_and_its_help_shows_all_options(
-    name: str, flags: list[str], tmp_path: Path
-) -> None:
+def test_task_found_by_name_shows_its_options(name: str, flags: list[str], tmp_path: Path) -> None:
     script = tmp_path / "by_name.py"
     script.write_text(
         "from sparts.vservice import VService\n"

@@ -19,7 +19,7 @@ def start(name: str, folder: Path) -> ServiceProcess:
     return ServiceProcess([sys.executable, str(EXAMPLES / name)], cwd=folder)
 
 
-def test_queue_example_retries_gives_up_and_ends_in_order(tmp_path: Path) -> None:
+def test_queue_example_retries_and_ends_in_order(tmp_path: Path) -> None:
     wanted = {
         "fetched flaky.example at attempt 2",
         "to look at by hand: dead.example",

@@ -214,7 +214,7 @@ def test_notification_reaches_all_and_names_who_failed(hooks: Hooks) -> None:
     assert [(name, type(error)) for name, error in failures] == [("the broken one", LookupError)]
 
 
-def test_contributions_come_one_by_one_and_errors_name_the_plugin(hooks: Hooks) -> None:
+def test_contributions_come_singly_and_errors_name_plugin(hooks: Hooks) -> None:
     def sparts_tasks_add() -> list[str]:
         return ["x", "y"]
 
@@ -332,7 +332,7 @@ def test_old_wrappers_are_refused(hooks: Hooks) -> None:
         hooks.register(Mine(), "mine")
 
 
-def test_hooks_are_called_from_many_threads_while_plugins_change(hooks: Hooks) -> None:
+def test_hooks_run_in_threads_while_plugins_change(hooks: Hooks) -> None:
     stop = threading.Event()
     said: list[str] = []
     stable = teller("stable", said)

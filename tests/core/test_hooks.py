@@ -122,7 +122,7 @@ def test_every_hook_is_exercised_by_the_example_plugin(installed: Path) -> None:
     assert missing == [], output
 
 
-def test_every_hook_is_implemented_by_the_example_plugin_by_its_signature() -> None:
+def test_example_plugin_implements_every_hook() -> None:
     source = (PLUGIN / "src" / "acme_pulse" / "hooks.py").read_text()
     for name, hook in HOOKS.items():
         arguments = ", ".join(inspect.signature(hook).parameters)
@@ -132,7 +132,7 @@ def test_every_hook_is_implemented_by_the_example_plugin_by_its_signature() -> N
 
 
 @pytest.mark.parametrize("name", HOOKS)
-def test_every_hook_is_documented_with_signature_thread_order_and_exceptions(name: str) -> None:
+def test_every_hook_is_documented(name: str) -> None:
     sections = dict(re.findall(r"^### `(\w+)`\n(.*?)(?=^##|\Z)", PAGE, re.M | re.S))
     assert sections.keys() == HOOKS.keys()
     signature = f"{name}({', '.join(inspect.signature(HOOKS[name]).parameters)})"
@@ -232,7 +232,7 @@ def sparts_checks_add(service):
 """
 
 
-def test_check_fails_by_false_or_an_exception_whose_text_is_the_reason(tmp_path: Path) -> None:
+def test_check_fails_by_false_or_exception(tmp_path: Path) -> None:
     told = description(run(make_plugin(tmp_path, "watcher", CHECKS)))
     assert told["healthy"] is False
     assert told["checks"] == {
@@ -255,7 +255,7 @@ def test_counter_of_name_that_is_taken_fails_start(name: str, tmp_path: Path) ->
     assert "Hook plugin 'two' of two 4.2" in done.err or name == "twice"
 
 
-def test_plugins_are_called_in_the_reverse_order_of_their_names_unless_they_ask_otherwise(
+def test_plugins_are_called_in_reverse_name_order(
     tmp_path: Path,
 ) -> None:
     for owner, mark in (("a", ""), ("b", ""), ("c", "(trylast=True)"), ("d", "")):
@@ -280,7 +280,7 @@ TELLING = {
 
 
 @pytest.mark.parametrize("hook", TELLING)
-def test_failure_of_a_hook_that_tells_is_logged_by_name(hook: str, tmp_path: Path) -> None:
+def test_failing_hook_is_logged_by_name(hook: str, tmp_path: Path) -> None:
     for owner, does in (("a", "print('told', flush=True)"), ("b", "raise LookupError('mine')")):
         text = f"from sparts.hookspecs import hookimpl\n@hookimpl\ndef {hook}(): {does}\n"
         make_plugin(tmp_path, owner, text)

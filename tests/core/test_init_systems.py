@@ -55,7 +55,7 @@ def install(folder: Path, *argv: str, text: str = SERVICE, **variables: str) -> 
 
 
 @pytest.mark.needs("systemd")
-def test_units_are_good_to_systemd_and_restrict_the_service_well(tmp_path: Path) -> None:
+def test_systemd_accepts_units_and_rates_them_well(tmp_path: Path) -> None:
     argv = ("--systemd-install", "--install-folder", "units", "--http-port", "80")
     more = ("--admin-sock", "admin.sock", "--admin-sock-group", "nogroup", "--logfile", "log")
     done = install(tmp_path, *argv, *more, "--words", *HARD)
@@ -128,7 +128,7 @@ def test_words_of_command_line_come_through_systemd_unchanged(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("flag", ["--systemd-install", "--runit-install"])
-def test_secret_of_the_command_line_is_written_to_no_file(flag: str, tmp_path: Path) -> None:
+def test_secret_of_command_line_is_never_written(flag: str, tmp_path: Path) -> None:
     done = install(tmp_path, flag, "--token", "hidden-word", "--dryrun")
     assert done.status == 2
     assert "hidden-word" not in done.out + done.err
@@ -157,7 +157,7 @@ def parse_as_systemd_does(command: str) -> list[str]:
 
 
 @pytest.mark.needs("systemd")
-def test_socket_that_systemd_passes_is_served_and_readiness_told(tmp_path: Path) -> None:
+def test_socket_of_systemd_is_served(tmp_path: Path) -> None:
     (tmp_path / "web.py").write_text(SERVICE)
     sock, notify = tmp_path / "web.sock", tmp_path / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
@@ -184,7 +184,7 @@ def test_socket_that_systemd_passes_is_served_and_readiness_told(tmp_path: Path)
         assert process.returncode == 0
 
 
-def test_files_of_others_are_left_alone_and_our_own_written_again(tmp_path: Path) -> None:
+def test_foreign_files_stay_and_ours_are_rewritten(tmp_path: Path) -> None:
     argv = ("--systemd-install", "--install-folder", str(tmp_path / "units"))
     assert install(tmp_path, *argv).status == 0
     assert install(tmp_path, *argv, "--level", "INFO").status == 0
@@ -298,7 +298,7 @@ def test_runit_folder_says_nothing_of_secrets(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("systemd")
-def test_units_of_copies_in_the_documentation_are_good_to_systemd(tmp_path: Path) -> None:
+def test_documented_units_of_copies_are_good(tmp_path: Path) -> None:
     page = ROOT / "docs" / "how-to" / "many-processes.md"
     units = [block.code for block in find_blocks(page, page.read_text()) if block.kind == "ini"]
     names = ("myservice@.service", "myservice-http.socket")

@@ -62,7 +62,7 @@ def test_name_of_host_stands_for_all_its_addresses() -> None:
         assert "127.0.0.1" in {address[0] for address in echo(service).bound_addrs}
 
 
-def test_sockets_do_not_block_and_are_not_inherited_by_children() -> None:
+def test_sockets_neither_block_nor_reach_children() -> None:
     with running(EchoService) as service:
         (sock,) = echo(service)._sockets
         assert sock.gettimeout() == 0
@@ -112,7 +112,7 @@ def test_two_tasks_on_one_port() -> None:
     )
 
 
-def test_all_addresses_and_one_of_them_on_one_port() -> None:
+def test_all_addresses_share_one_port() -> None:
     class Both(VService):
         TASKS = [Echo, type("Other", (Echo,), {"OPT_PREFIX": "other"})]
 
@@ -129,7 +129,7 @@ def test_port_0_of_two_tasks_is_two_ports() -> None:
         assert len(ports) == 2
 
 
-def test_unix_socket_is_its_owners_alone_and_goes_in_the_end(tmp_path: Path) -> None:
+def test_unix_socket_is_private_and_removed(tmp_path: Path) -> None:
     path = tmp_path / "echo.sock"
     with running(EchoService, "--echo-sock", str(path)) as service:
         assert echo(service).bound_addrs == [str(path)]
@@ -174,7 +174,7 @@ def test_live_unix_socket_is_an_error_and_stays(tmp_path: Path) -> None:
             client.connect(str(path))
 
 
-def test_file_that_is_no_socket_is_an_error_and_stays(tmp_path: Path) -> None:
+def test_plain_file_at_the_socket_path_stays(tmp_path: Path) -> None:
     path = tmp_path / "precious"
     path.write_text("data")
     message = start_error("--echo-sock", str(path))
@@ -283,7 +283,7 @@ def inherit(monkeypatch: pytest.MonkeyPatch, **named: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("name", ["echo", "Echo", "unknown", "my.socket"])
-def test_inherited_socket_goes_to_the_only_server_whatever_its_name(
+def test_only_server_gets_the_inherited_socket(
     name: str, passed: list[socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inherit(monkeypatch, **{name: passed[0]})
@@ -315,7 +315,7 @@ def test_inherited_socket_that_nobody_is_named_like(
     assert "FileDescriptorName=echo" in message
 
 
-def test_inherited_socket_is_left_as_it_was_with_who_waits_in_it(
+def test_inherited_socket_keeps_its_waiting_clients(
     passed: list[socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inherit(monkeypatch, late=passed[0])
@@ -363,7 +363,7 @@ def test_addresses_are_shown_as_people_write_them(address: Any, text: str) -> No
     assert format_address(address) == text
 
 
-def test_file_of_an_inherited_unix_socket_is_left_to_its_holder(
+def test_file_of_inherited_unix_socket_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = str(tmp_path / "echo.sock")

@@ -119,7 +119,7 @@ def test_name_serves_the_addresses_that_can_be_bound(
     assert "Echo does not listen on [::1]:0: lacking" in caplog.messages
 
 
-def test_name_without_an_address_that_can_be_bound_is_an_error(
+def test_unbindable_name_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lacking(monkeypatch, socket.AF_INET, errno.EADDRNOTAVAIL)

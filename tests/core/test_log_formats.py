@@ -28,7 +28,7 @@ def json_lines(stderr: FakeStderr) -> list[dict[str, Any]]:
     return [json.loads(line) for line in stderr.getvalue().splitlines()]
 
 
-def test_json_line_has_service_task_thread_and_extra_fields(stderr: FakeStderr) -> None:
+def test_json_line_has_service_task_and_fields(stderr: FakeStderr) -> None:
     setup = logs.configure("Svc", format="json")
     logging.getLogger("Svc.Task").info("took %d ms", 5, extra={"item": {"id": 7}, "tags": ["a"]})
     logging.getLogger("library").warning("é\n2")
@@ -74,7 +74,7 @@ def test_extra_field_of_a_standard_name_gets_another() -> None:
     assert fields["task"] == 5
 
 
-def test_two_services_with_json_are_told_apart_and_each_line_comes_once(stderr: FakeStderr) -> None:
+def test_two_services_with_json_are_distinguished(stderr: FakeStderr) -> None:
     first, second = logs.configure("One", format="json"), logs.configure("Two", format="json")
     for name in ("One.A", "Two.B"):
         logging.getLogger(name).info("x")
@@ -155,7 +155,7 @@ def test_level_is_coloured_on_a_terminal(
         (False, {"TERM": "xterm"}, False),
     ],
 )
-def test_colour_is_for_terminals_that_nobody_said_no_on(
+def test_colour_is_for_willing_terminals(
     stderr: FakeStderr, terminal: bool, environ: dict[str, str], wanted: bool
 ) -> None:
     stderr.terminal = terminal

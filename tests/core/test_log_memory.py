@@ -24,7 +24,7 @@ def keeping() -> Iterator[logs.RecentLines]:
     assert "after the end" not in [line.text for line in lines.after()]
 
 
-def test_the_last_lines_are_kept_and_those_after_one_are_given() -> None:
+def test_last_lines_are_kept() -> None:
     with keeping() as recent:
         setup = logs.configure("Svc")
         for number in range(5):
@@ -38,7 +38,7 @@ def test_the_last_lines_are_kept_and_those_after_one_are_given() -> None:
         assert recent.after(5) == []
 
 
-def test_lines_kept_in_memory_do_not_count_as_logging_of_the_application(
+def test_lines_in_memory_are_no_logging_of_applications(
     stderr: FakeStderr,
 ) -> None:
     with keeping() as recent:

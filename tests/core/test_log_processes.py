@@ -59,7 +59,7 @@ def on_terminal(folder: Path, **variables: str) -> list[str]:
         os.close(theirs)
 
 
-def test_into_a_file_lines_are_plain_and_libraries_do_not_chatter(tmp_path: Path) -> None:
+def test_lines_in_files_are_plain(tmp_path: Path) -> None:
     with (tmp_path / "out").open("w") as out:
         run(tmp_path, out.fileno(), TERM="xterm")
     assert settled((tmp_path / "out").read_text()) == LINES

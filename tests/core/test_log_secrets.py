@@ -85,7 +85,7 @@ def test_secret_is_masked_in_a_log_file(tmp_path: Path) -> None:
     assert_no_secret((tmp_path / "log").read_text())
 
 
-def test_secret_is_masked_in_the_handlers_of_an_application_that_configured_logging(
+def test_secret_is_masked_in_handlers_of_applications(
     stderr: FakeStderr,
 ) -> None:
     hide_secret(SECRET)
@@ -99,7 +99,7 @@ def test_secret_is_masked_in_the_handlers_of_an_application_that_configured_logg
     assert_no_secret(stderr.getvalue())
 
 
-def test_filter_can_be_put_on_a_handler_of_ones_own(stderr: FakeStderr) -> None:
+def test_filter_works_on_a_foreign_handler(stderr: FakeStderr) -> None:
     hide_secret(SECRET)
     handler = logging.StreamHandler(stderr)
     handler.addFilter(SecretFilter())
@@ -108,7 +108,7 @@ def test_filter_can_be_put_on_a_handler_of_ones_own(stderr: FakeStderr) -> None:
     assert stderr.getvalue() == "********\n"
 
 
-def test_message_whose_arguments_do_not_fit_is_reported_without_the_secret(
+def test_broken_message_is_reported_without_secret(
     stderr: FakeStderr,
 ) -> None:
     hide_secret(SECRET)
@@ -122,7 +122,7 @@ def test_message_whose_arguments_do_not_fit_is_reported_without_the_secret(
     assert "wörd" not in stderr.getvalue()
 
 
-def test_lines_of_a_secret_of_many_lines_are_masked_one_by_one(stderr: FakeStderr) -> None:
+def test_each_line_of_a_secret_is_masked(stderr: FakeStderr) -> None:
     hide_secret("-----BEGIN KEY-----\nMIIEvgIBADANBg\nkqhkiG9w0BAQ\n-----END KEY-----\n")
     setup = logs.configure("Svc")
     logging.getLogger("Svc").info("first line: MIIEvgIBADANBg")
@@ -149,7 +149,7 @@ def test_keys_and_stacks_are_masked_too() -> None:
     assert list(vars(record)["held"].values()) == [1, 2]
 
 
-def test_object_that_only_its_repr_betrays_is_masked_where_json_needs_the_repr(
+def test_secret_in_a_repr_is_masked_in_json(
     stderr: FakeStderr,
 ) -> None:
     class Sly(Holder):
@@ -212,9 +212,7 @@ def logged(stderr: FakeStderr, *texts: Any) -> str:
     return found
 
 
-def test_secret_option_is_masked_from_the_moment_it_is_read(
-    stderr: FakeStderr, tmp_path: Path
-) -> None:
+def test_secret_is_masked_once_it_is_read(stderr: FakeStderr, tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text("[http]\ntoken = 'token-file-1'\n")
     made(VAULT, "--config", str(tmp_path / "x.toml"))
     made(VAULT, "--http-token", "token-flag-1", "--http-pin", "0012345")
@@ -234,9 +232,7 @@ def test_secret_option_is_masked_from_the_moment_it_is_read(
     assert text == "INFO:MyService:********\n" * 7
 
 
-def test_secret_set_or_reloaded_at_run_time_is_masked_and_the_old_one_stays_so(
-    stderr: FakeStderr, tmp_path: Path
-) -> None:
+def test_changed_secret_and_old_one_are_masked(stderr: FakeStderr, tmp_path: Path) -> None:
     file = tmp_path / "x.toml"
     file.write_text("[http]\ntoken = 'token-first-1'\n")
     service = made(VAULT, "--config", str(file))

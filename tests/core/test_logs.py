@@ -26,7 +26,7 @@ def test_line_is_level_logger_message_on_stderr(stderr: FakeStderr) -> None:
     assert stderr.getvalue() == "DEBUG:Svc:All tasks started\nWARNING:Svc.Task:w\n"
 
 
-def test_level_holds_for_the_service_its_package_and_sparts_and_libraries_only_warn(
+def test_level_holds_for_service_and_libraries_only_warn(
     stderr: FakeStderr,
 ) -> None:
     setup = logs.configure("Svc", level="DEBUG", package="my_app.services.web")
@@ -62,7 +62,7 @@ def test_level_for_one_logger_counts_before_all(stderr: FakeStderr) -> None:
     assert stderr.getvalue() == "DEBUG:asyncio:shown\nDEBUG:Svc:shown\n"
 
 
-def test_levels_can_change_and_what_is_no_longer_set_goes_back(stderr: FakeStderr) -> None:
+def test_levels_can_change_and_go_back(stderr: FakeStderr) -> None:
     setup = logs.configure("Svc", levels=[logs.level_for("asyncio=DEBUG")])
     setup.set_levels("INFO", [])
     logging.getLogger("Svc").debug("hidden")
@@ -86,7 +86,7 @@ def test_close_leaves_logging_as_it_was() -> None:
     logging.getLogger("asyncio").setLevel(logging.NOTSET)
 
 
-def test_500_log_files_opened_and_closed_leave_no_descriptor_and_no_handler(tmp_path: Path) -> None:
+def test_500_log_files_leave_nothing_behind(tmp_path: Path) -> None:
     def descriptors() -> int:
         return len(os.listdir("/proc/self/fd"))
 
@@ -166,9 +166,7 @@ def test_stderr_that_was_replaced_is_one_written_to(
 # -- log files -------------------------------------------------------------------------------------
 
 
-def test_log_file_is_appended_to_and_stderr_stays_silent(
-    stderr: FakeStderr, tmp_path: Path
-) -> None:
+def test_log_file_grows_and_stderr_stays_silent(stderr: FakeStderr, tmp_path: Path) -> None:
     (tmp_path / "log").write_text("before\n")
     setup = logs.configure("Svc", logfile=str(tmp_path / "log"), time="never")
     logging.getLogger("Svc").info("é \udc80")
@@ -213,9 +211,7 @@ def test_reopen_takes_file_that_path_names_now(tmp_path: Path) -> None:
     setup.close()
 
 
-def test_file_that_cannot_be_opened_again_stays_and_stderr_is_told_once(
-    stderr: FakeStderr, tmp_path: Path
-) -> None:
+def test_file_that_cannot_reopen_stays(stderr: FakeStderr, tmp_path: Path) -> None:
     folder = tmp_path / "logs"
     folder.mkdir()
     setup = logs.configure("Svc", logfile=folder / "log", time="never")
@@ -242,7 +238,7 @@ def test_relative_log_file_stays_where_it_was_opened(
     assert (tmp_path / "log").read_text() == "INFO:Svc:x\n"
 
 
-def test_unwritable_log_file_is_an_error_that_names_source_file_and_reason(tmp_path: Path) -> None:
+def test_unwritable_log_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OptionError) as error:
         logs.configure("Svc", logfile=tmp_path / "absent" / "log", source="MYSERVICE_LOGFILE")
     assert str(error.value) == (
@@ -257,7 +253,7 @@ def test_unwritable_log_file_is_an_error_that_names_source_file_and_reason(tmp_p
 @pytest.mark.parametrize(
     ("text", "name"), [("debug", "DEBUG"), ("10", "DEBUG"), (" Info ", "INFO"), ("WARN", "WARN")]
 )
-def test_level_is_a_name_in_any_case_or_a_number_of_one(text: str, name: str) -> None:
+def test_level_is_a_name_or_number(text: str, name: str) -> None:
     assert logs.level_name(text) == name
 
 

@@ -105,13 +105,13 @@ def test_access_log_option_chooses_what_is_logged(level: str, logged: list[int])
         assert found == logged
 
 
-def test_access_log_line_is_one_line_and_has_the_id() -> None:
+def test_access_log_line_has_an_id() -> None:
     with running(service_of(Metering)) as service, log_of(service) as lines:
         log(service.requireTask(Metering), 5, "/a\nb")
         lines.wait_for_line(r"ERROR:Service.Metering.access:503 GET /a\\nb \(192.0.2.1\) 250.00 ms")
 
 
-def test_request_ids_are_taken_over_if_valid_or_made() -> None:
+def test_valid_request_ids_are_taken_over() -> None:
     assert valid_or_new_id("abc-1") == "abc-1"
     made = valid_or_new_id("a\nb")
     assert "\n" not in made

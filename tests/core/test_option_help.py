@@ -42,7 +42,7 @@ BETA = task_of(
 )
 
 
-def test_options_are_grouped_by_task_in_the_services_order_with_the_docstrings_first_line() -> None:
+def test_options_are_grouped_by_task() -> None:
     text = help_of(service_of(BETA, ALPHA))
     order = [
         "options of the service:",
@@ -57,7 +57,7 @@ def test_options_are_grouped_by_task_in_the_services_order_with_the_docstrings_f
     assert "And more" not in text
 
 
-def test_docstring_is_inherited_and_a_task_without_options_has_no_group() -> None:
+def test_docstring_is_inherited_and_empty_group_left_out() -> None:
     derived = type("Derived", (ALPHA,), {"OPT_PREFIX": "derived"})
     text = help_of(service_of(derived, task_of("Silent", prefix=None)))
     assert "Derived:\n  Does 100% of alpha." in text
@@ -80,7 +80,7 @@ def test_required_and_choices_show() -> None:
     assert "--hue {RED,BLUE} [env: MYSERVICE_HUE]" in text
 
 
-def test_percent_signs_in_help_are_themselves_unless_argparse_knows_them() -> None:
+def test_percent_signs_in_help_stay() -> None:
     text = help_of(
         service_of(
             a=option(help="50% of %s"),
@@ -109,7 +109,7 @@ def test_default_from_service_is_one_that_shows() -> None:
     assert "default: 8000" in help_of(service_of(task, DEFAULT_PORT=8000))
 
 
-def test_help_fits_80_columns_with_long_names_and_texts() -> None:
+def test_help_fits_80_columns_with_long_names() -> None:
     long = task_of(
         "ALongNameOfATask",
         prefix=None,

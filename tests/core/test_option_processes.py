@@ -90,9 +90,7 @@ def assert_refused(status: int, output: str, *parts: str) -> None:
         (["--logfile", "absent/log"], ["--logfile: cannot log to", "No such file or directory"]),
     ],
 )
-def test_bad_command_line_ends_with_status_2_and_one_sentence(
-    tmp_path: Path, argv: list[str], parts: list[str]
-) -> None:
+def test_bad_command_line_ends_with_2(tmp_path: Path, argv: list[str], parts: list[str]) -> None:
     assert_refused(*run_to_end([*script(tmp_path), *argv], cwd=tmp_path), *parts)
 
 
@@ -107,15 +105,13 @@ def test_bad_command_line_ends_with_status_2_and_one_sentence(
         ("logfile = '/absent/log'\n", ["x.toml: logfile: cannot log to /absent/log: No such file"]),
     ],
 )
-def test_bad_file_ends_with_status_2_and_one_sentence(
-    tmp_path: Path, text: str, parts: list[str]
-) -> None:
+def test_bad_file_ends_with_2(tmp_path: Path, text: str, parts: list[str]) -> None:
     (tmp_path / "x.toml").write_text(text)
     command = [*script(tmp_path), "--config", "x.toml"]
     assert_refused(*run_to_end(command, cwd=tmp_path), str(tmp_path), *parts)
 
 
-def test_bad_variable_ends_with_status_2_and_one_sentence(tmp_path: Path) -> None:
+def test_bad_variable_ends_with_2(tmp_path: Path) -> None:
     environment = clean_environment(MYSERVICE_WEB_PORT="http")
     with ServiceProcess(script(tmp_path), cwd=tmp_path, env=environment) as process:
         assert_refused(process.finish(), process.output, "MYSERVICE_WEB_PORT: expected a port")
@@ -145,7 +141,7 @@ MyService.initFromCLI()
 """
 
 
-def test_what_a_task_requires_is_required_only_where_it_runs(tmp_path: Path) -> None:
+def test_requirement_holds_only_where_task_runs(tmp_path: Path) -> None:
     (tmp_path / "myservice.py").write_text(NEEDY)
     command = [sys.executable, str(tmp_path / "myservice.py")]
     assert_refused(*run_to_end([*command, "--tasks", "Needy"], cwd=tmp_path), "--Needy-key is")
@@ -163,7 +159,7 @@ def test_what_a_task_requires_is_required_only_where_it_runs(tmp_path: Path) -> 
         assert process.stop(signal.SIGTERM) == 0
 
 
-def test_two_tasks_with_one_flag_end_with_status_2(tmp_path: Path) -> None:
+def test_two_tasks_with_one_flag_end_with_2(tmp_path: Path) -> None:
     command = script(tmp_path, prefix="web")
     assert_refused(
         *run_to_end(command, cwd=tmp_path), "Web and Other both have the option --web-port"
@@ -185,12 +181,12 @@ def test_show_and_write_config_end_with_status_0(tmp_path: Path) -> None:
 # -- dry run ---------------------------------------------------------------------------------------
 
 
-def test_dry_run_prints_what_would_run_and_starts_nothing(tmp_path: Path) -> None:
+def test_dry_run_starts_nothing(tmp_path: Path) -> None:
     status, output = run_to_end([*script(tmp_path), "--dryrun"], cwd=tmp_path)
     assert (status, output) == (0, "MyService would run, in this order:\n  Web\n  Other")
 
 
-def test_dry_run_with_a_check_that_fails_ends_with_status_1(tmp_path: Path) -> None:
+def test_dry_run_with_failing_check_ends_with_1(tmp_path: Path) -> None:
     status, output = run_to_end([*script(tmp_path), "--dryrun", "--web-port", "13"], cwd=tmp_path)
     assert status == 1
     assert "Wrong: Web: ValueError: 13 is no good port" in output
@@ -205,7 +201,7 @@ def test_dry_run_refuses_wrong_use_with_status_2(tmp_path: Path) -> None:
 # -- logging ---------------------------------------------------------------------------------------
 
 
-def test_libraries_warn_and_do_not_chatter_and_secrets_are_masked(tmp_path: Path) -> None:
+def test_libraries_only_warn_and_secrets_are_masked(tmp_path: Path) -> None:
     command = [*script(tmp_path), "--web-token", "t0ken-1"]
     with ServiceProcess(command, cwd=tmp_path) as service:
         service.read_until_started()
@@ -217,7 +213,7 @@ def test_libraries_warn_and_do_not_chatter_and_secrets_are_masked(tmp_path: Path
     ]
 
 
-def test_json_log_of_a_process_is_json_to_its_last_line(tmp_path: Path) -> None:
+def test_json_log_is_json_to_its_end(tmp_path: Path) -> None:
     command = [*script(tmp_path), "--log-format", "json", "--log-level-for", "asyncio=DEBUG"]
     with ServiceProcess(command, cwd=tmp_path) as service:
         service.read_until_started()
@@ -228,7 +224,7 @@ def test_json_log_of_a_process_is_json_to_its_last_line(tmp_path: Path) -> None:
     assert lines[-1]["message"] == "Instance shut down gracefully"
 
 
-def test_sighup_reloads_options_and_reopens_the_log_and_a_bad_file_changes_nothing(
+def test_sighup_reloads_options_and_ignores_bad_files(
     tmp_path: Path,
 ) -> None:
     config, log = tmp_path / "x.toml", tmp_path / "log"
@@ -253,7 +249,7 @@ def test_sighup_reloads_options_and_reopens_the_log_and_a_bad_file_changes_nothi
         assert "shut down gracefully" in read_until("gracefully")
 
 
-def test_log_moved_by_logrotate_goes_on_in_the_new_file_after_sighup(tmp_path: Path) -> None:
+def test_log_after_logrotate_goes_to_the_new_file(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.touch()
     command = [*script(tmp_path), "--logfile", str(log)]

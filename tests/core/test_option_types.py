@@ -135,7 +135,7 @@ def test_size_refuses(text: str) -> None:
         ("10.0.0.1:0", Endpoint("10.0.0.1", 0)),
     ],
 )
-def test_endpoint_is_host_and_port_and_its_text_reads_back(text: str, found: Endpoint) -> None:
+def test_endpoint_reads_back(text: str, found: Endpoint) -> None:
     assert endpoint(text) == found
     assert endpoint(str(found)) == found
 
@@ -190,7 +190,7 @@ def test_enumeration_names_its_members_when_it_refuses() -> None:
         convert(Colour, "blue")
 
 
-def test_list_is_split_at_commas_and_each_item_is_converted() -> None:
+def test_list_is_split_at_commas() -> None:
     assert convert(listof(int), "1, 2,3") == [1, 2, 3]
     assert convert(listof(port), [1, "2"]) == [1, 2]
     assert convert(listof(int), "") == []
@@ -216,7 +216,7 @@ def test_list_is_split_at_commas_and_each_item_is_converted() -> None:
         (endpoint, Endpoint("a", 1), Endpoint("a", 1)),
     ],
 )
-def test_value_of_a_file_or_of_code_is_taken_as_what_it_is(kind: Any, raw: Any, value: Any) -> None:
+def test_typed_value_stays_what_it_is(kind: Any, raw: Any, value: Any) -> None:
     found = convert(kind, raw)
     assert found == value
     assert type(found) is type(value)
@@ -248,7 +248,7 @@ def test_value_of_another_type_is_refused(kind: Any, raw: Any) -> None:
         convert(kind, raw)
 
 
-def test_whatever_a_type_of_ones_own_raises_is_a_refusal_that_keeps_its_reason() -> None:
+def test_refusal_of_a_custom_type_keeps_its_reason() -> None:
     def fussy(text: str) -> int:
         raise KeyError("no such planet")
 
@@ -278,7 +278,7 @@ def test_duration_in_milliseconds_reads_back(count: int) -> None:
         min_size=1,
     )
 )
-def test_any_text_without_a_comma_is_one_item_of_a_list(text: str) -> None:
+def test_text_without_comma_is_one_item(text: str) -> None:
     assert convert(listof(str), text) == [text]
 
 

@@ -31,7 +31,7 @@ class Interrupted(deque[Any]):
         super().append(item)
 
 
-def test_item_that_comes_while_all_is_given_up_is_refused() -> None:
+def test_item_after_the_end_is_refused() -> None:
     backlog = ArrivalBacklog("Task", 0, [])
     backlog._ready = Interrupted(backlog.give_up)
     with pytest.raises(TaskStoppedError, match="Task takes no more items"):
@@ -39,13 +39,13 @@ def test_item_that_comes_while_all_is_given_up_is_refused() -> None:
     assert backlog.give_up().dropped == []
 
 
-def test_item_that_comes_just_before_all_is_given_up_is_handed_over() -> None:
+def test_item_just_before_the_end_is_handed_over() -> None:
     backlog = ArrivalBacklog("Task", 0, [])
     backlog.put("in time")
     assert [context.item for context in backlog.give_up().dropped] == ["in time"]
 
 
-def test_item_that_comes_while_a_worker_goes_to_rest_is_not_missed() -> None:
+def test_item_during_the_rest_is_not_missed() -> None:
     taken: list[ExecuteContext | None] = []
 
     class Late(ArrivalBacklog):

@@ -34,7 +34,7 @@ def test_coroutine_awaits_result_exception_and_cancellation() -> None:
     asyncio.run(main())
 
 
-def test_coroutine_that_is_cancelled_cancels_what_it_waits_for() -> None:
+def test_cancelled_coroutine_cancels_its_item() -> None:
     async def main() -> Submission:
         future: Submission = Submission()
         with pytest.raises(TimeoutError):

@@ -9,7 +9,7 @@ HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "reliability.md"
 
 
-def test_every_row_has_its_test_and_every_test_its_row() -> None:
+def test_every_row_has_its_test_and_vice_versa() -> None:
     rows = re.findall(r"^\|[^|]+\|[^|]+\| `(\w+)` \|$", PAGE.read_text(), re.MULTILINE)
     tests: list[str] = []
     for path in HERE.glob("test_reliability_*.py"):

@@ -93,7 +93,7 @@ def test_newer_socket_of_another_process_stays_at_stop(tmp_path: Path) -> None:
             client.connect(str(path))
 
 
-def test_own_socket_goes_also_where_no_lock_can_be_made(tmp_path: Path) -> None:
+def test_own_socket_goes_without_a_lock(tmp_path: Path) -> None:
     path = tmp_path / "echo.sock"
     opened = sockets.bind(address_of(path))
     (tmp_path / "echo.sock.lock").symlink_to("elsewhere")  # as on a full disk
@@ -101,7 +101,7 @@ def test_own_socket_goes_also_where_no_lock_can_be_made(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_lock_file_that_cannot_be_made_is_a_start_error(tmp_path: Path) -> None:
+def test_missing_lock_file_is_a_start_error(tmp_path: Path) -> None:
     path = tmp_path / "echo.sock"
     (tmp_path / "echo.sock.lock").symlink_to("elsewhere")
     with pytest.raises(StartError, match="--task-sock: cannot listen on"):

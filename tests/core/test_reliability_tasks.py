@@ -74,7 +74,7 @@ def test_callback_of_a_watcher_that_fails(tmp_path: Path, argv: list[str]) -> No
     assert sum("Inbox failed: OSError: disk full" in line for line in process.lines) == 2
 
 
-def test_date_that_is_set_while_a_task_waits_for_it() -> None:
+def test_date_set_while_a_task_waits() -> None:
     class Often(PeriodicTask):
         CRON = "*/5 * * * *"
         clock = TurnableClock(date=datetime(1970, 1, 2, 0, 1, tzinfo=UTC).timestamp())

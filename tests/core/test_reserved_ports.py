@@ -129,7 +129,7 @@ def test_server_without_reserve_gets_options_alone() -> None:
         assert (task.address().hosts, task.address().port) == (("::1",), 7)
 
 
-def test_two_tasks_on_one_port_are_an_error_here_too() -> None:
+def test_two_tasks_on_one_port_are_refused() -> None:
     other = type("Other", (Binder,), {"OPT_PREFIX": "other"})
     argv = ("--binder-port", "7", "--other-port", "7")
     with pytest.raises(StartError, match="Binder and Other are both to listen on"):

@@ -97,7 +97,7 @@ def test_overridden_init_logging_is_all_there_is(tmp_path: Path, level: str) -> 
     assert all(line.startswith("mine ") for line in service.lines)
 
 
-def test_application_that_configured_logging_keeps_its_form_and_levels(tmp_path: Path) -> None:
+def test_configured_logging_keeps_its_form_and_levels(tmp_path: Path) -> None:
     (tmp_path / "s.py").write_text(CONFIGURED)
     status, output = run_to_end([sys.executable, "s.py"], cwd=tmp_path)
     assert status == 0

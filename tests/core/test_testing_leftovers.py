@@ -33,7 +33,7 @@ def test_thread_of_library_is_allowed_by_its_name(allowed: None, allow: bool) ->
 
 
 @pytest.mark.parametrize("allow", [False, True])
-def test_descriptor_of_a_library_is_allowed_by_what_it_is(allowed: None, allow: bool) -> None:
+def test_descriptor_of_a_library_is_allowed(allowed: None, allow: bool) -> None:
     before = Leftovers()
     descriptor = os.open("/dev/zero", os.O_RDONLY)
     try:

@@ -134,7 +134,7 @@ def test_files_in_packages_of_sparts_are_told(make: Make) -> None:
     assert any("sparts/tasks/acme.py into the package of sparts" in each for each in problems)
 
 
-def test_a_task_whose_extra_is_not_installed_is_passed_over(make: Make) -> None:
+def test_task_without_its_extra_is_passed_over(make: Make) -> None:
     name = make(
         entry_points=tasks("AcmeTask=acme_glib:AcmeTask [glib]"),
         modules={"acme_glib": f"import no_such_glib\n{TASKS}"},

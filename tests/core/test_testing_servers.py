@@ -267,7 +267,7 @@ def test_a_broken_server_is_found_out(
             kept.clear()
 
 
-def test_a_port_in_use_that_is_shared_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shared_port_in_use_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that takes any port when its own is taken starts where it should not."""
 
     @named

@@ -70,7 +70,7 @@ async def fail_soon(text: str) -> None:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_from_another_thread_it_runs_in_the_loops_thread_and_gives_the_result(loop: Loop) -> None:
+def test_call_from_another_thread_gives_its_result(loop: Loop) -> None:
     with on(loop) as task:
         assert loop_thread(task) != threading.get_ident()
         assert task.asyncRun(threading.get_ident).result(WAIT) == loop_thread(task)
@@ -85,7 +85,7 @@ def test_what_can_be_awaited_is_awaited_in_loop(loop: Loop) -> None:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_from_the_loops_own_thread_it_runs_later_and_can_be_awaited(loop: Loop) -> None:
+def test_call_in_the_loop_runs_later(loop: Loop) -> None:
     ran: list[str] = []
 
     def ask(task: DBusTask) -> Future[None]:
@@ -104,9 +104,7 @@ def test_from_the_loops_own_thread_it_runs_later_and_can_be_awaited(loop: Loop) 
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_what_it_raises_goes_to_its_future_alone_and_the_loop_goes_on(
-    loop: Loop, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_error_goes_to_its_future_alone(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
     async def from_the_loop(task: DBusTask) -> None:
         await asyncio.wrap_future(task.asyncRun(fail_soon, "three"))
 
@@ -142,7 +140,7 @@ def test_its_future_can_be_cancelled(loop: Loop) -> None:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_it_waits_for_the_loop_to_run_and_is_refused_once_it_has_ended(loop: Loop) -> None:
+def test_call_waits_for_the_loop_or_is_refused(loop: Loop) -> None:
     async def forever() -> None:
         await asyncio.get_running_loop().create_future()
 

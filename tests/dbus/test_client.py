@@ -128,9 +128,7 @@ def test_many_threads_call_at_a_time(proxy: Proxy) -> None:
     assert answers == list(range(200))
 
 
-def test_coroutines_of_this_loop_and_of_any_other_await_the_answer(
-    client: DBusClientTask, proxy: Proxy
-) -> None:
+def test_coroutines_of_any_loop_await_the_answer(client: DBusClientTask, proxy: Proxy) -> None:
     async def ask() -> list[Any]:
         said, before = await proxy.aio.Tune(99.5), await proxy.aio.get("Volume")
         await proxy.aio.set("Volume", 0.25)
@@ -143,9 +141,7 @@ def test_coroutines_of_this_loop_and_of_any_other_await_the_answer(
     assert asyncio.run(ask()) == ["99.5 MHz", 0.25, {"Volume": 0.25}]
 
 
-def test_a_blocking_call_in_the_loop_is_refused_and_says_what_to_write(
-    client: DBusClientTask, proxy: Proxy
-) -> None:
+def test_blocking_call_in_the_loop_is_refused(client: DBusClientTask, proxy: Proxy) -> None:
     with pytest.raises(RuntimeError, match=r"await proxy\.aio\.Tune\(\)"):
         client.loop_task.call(lambda: proxy.Tune(99.5)).result(WAIT)
     with pytest.raises(RuntimeError, match="await it"):
@@ -158,9 +154,7 @@ def test_error_of_other_side_keeps_its_name(proxy: Proxy) -> None:
     assert caught.value.type == "org.example.Error.Static"
 
 
-def test_what_the_other_side_does_not_have_is_an_error_that_names_it(
-    client: DBusClientTask, proxy: Proxy
-) -> None:
+def test_missing_member_of_the_peer_is_named(client: DBusClientTask, proxy: Proxy) -> None:
     with pytest.raises(
         DBusError, match="has no method Bake in any interface of /org/example/Radio"
     ):
@@ -192,7 +186,7 @@ def test_call_that_nobody_answers_ends_with_its_timeout(
     assert proxy.call("Tune", 1.0, timeout=None) == "1.0 MHz"
 
 
-def test_a_call_under_way_when_the_bus_is_lost_ends_with_an_error(
+def test_call_fails_when_the_bus_is_lost(
     session_bus: Daemon, client: DBusClientTask, proxy: Proxy, radio: Radio
 ) -> None:
     future = proxy.submit("Hang", timeout=None)
@@ -270,7 +264,7 @@ def test_signals_of_others_are_not_heard(
     assert heard.wait(1) == [1.0]
 
 
-def test_a_callback_that_raises_is_logged_and_the_others_go_on(
+def test_raising_callback_is_logged_and_others_go_on(
     client: DBusClientTask, proxy: Proxy, radio: Radio
 ) -> None:
     heard = Recorder[float]()
@@ -359,7 +353,7 @@ def test_name_is_watched_as_it_comes_and_goes(session_bus: Daemon, client: DBusC
     assert len(owners.items) == 3
 
 
-def test_what_is_cancelled_while_the_bus_is_told_leaves_no_rule(
+def test_cancelled_subscription_leaves_no_rule(
     session_bus: Daemon, client: DBusClientTask, caplog: pytest.LogCaptureFixture
 ) -> None:
     def begin_and_cancel() -> None:
@@ -376,7 +370,7 @@ def test_what_is_cancelled_while_the_bus_is_told_leaves_no_rule(
     assert list(client._watches._counts.values()) == [1]
 
 
-def test_a_watched_name_has_no_owner_while_there_is_no_bus(
+def test_watched_name_without_bus_has_no_owner(
     session_bus: Daemon, client: DBusClientTask, radio: Radio
 ) -> None:
     owners = Recorder[str]()

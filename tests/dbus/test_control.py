@@ -125,9 +125,7 @@ def spaced(said: str) -> str:
 # -- by the user id --------------------------------------------------------------------------------
 
 
-def test_on_the_system_bus_the_services_own_user_may_change_something(
-    bus: Daemon, public_folder: Path
-) -> None:
+def test_own_user_may_change_on_the_system_bus(bus: Daemon, public_folder: Path) -> None:
     with station(bus, public_folder) as process:
         for volume, tool in enumerate(("gdbus", "busctl", "dbus-send"), 5):
             said = set_volume(bus, SELF, volume, tool)
@@ -136,9 +134,7 @@ def test_on_the_system_bus_the_services_own_user_may_change_something(
 
 
 @pytest.mark.needs_root
-def test_beside_the_services_own_user_root_may_change_something_and_others_may_not(
-    bus: Daemon, public_folder: Path
-) -> None:
+def test_root_may_change_beside_the_own_user(bus: Daemon, public_folder: Path) -> None:
     with station(bus, public_folder, uid=NOBODY):
         for tool in ("busctl", "dbus-send"):  # busctl has words of its own for it
             assert "access denied" in spaced(set_volume(bus, DAEMON, 5, tool))
@@ -149,9 +145,7 @@ def test_beside_the_services_own_user_root_may_change_something_and_others_may_n
 
 
 @pytest.mark.needs_root
-def test_the_services_own_user_is_the_one_that_it_has_become(
-    bus: Daemon, public_folder: Path
-) -> None:
+def test_own_user_is_the_one_it_became(bus: Daemon, public_folder: Path) -> None:
     """By ``--user``; with the right to read on, since Python may lie in a closed folder."""
     prefix = ("setpriv", "--securebits=+no_setuid_fixup")
     argv = ("--user", "nobody")
@@ -163,9 +157,7 @@ def test_the_services_own_user_is_the_one_that_it_has_become(
 
 
 @pytest.mark.needs_root
-def test_on_the_system_bus_root_may_change_something_and_others_may_not(
-    bus: Daemon, public_folder: Path
-) -> None:
+def test_only_root_may_change_on_the_system_bus(bus: Daemon, public_folder: Path) -> None:
     with station(bus, public_folder, uid=ROOT):
         assert denied(NOBODY, ROOT) in set_volume(bus, NOBODY, 5)
         assert volume_of(bus, NOBODY) == 3
@@ -174,9 +166,7 @@ def test_on_the_system_bus_root_may_change_something_and_others_may_not(
 
 
 @pytest.mark.needs_root
-def test_with_the_option_everybody_on_the_system_bus_may_change_something(
-    bus: Daemon, public_folder: Path
-) -> None:
+def test_option_lets_everybody_change_on_system_bus(bus: Daemon, public_folder: Path) -> None:
     with station(bus, public_folder, "--dbus-control", uid=NOBODY):
         set_volume(bus, DAEMON, 6)
         assert volume_of(bus, DAEMON) == 6
@@ -224,9 +214,7 @@ def polkit(bus: Daemon, folder: Path) -> Iterator[None]:
 @pytest.mark.needs_namespace("mount")
 @pytest.mark.needs("polkitd")
 @pytest.mark.parametrize("uid", [ROOT, NOBODY])
-def test_polkit_lets_whom_its_rules_let_and_nobody_else(
-    bus: Daemon, public_folder: Path, uid: int
-) -> None:
+def test_polkit_lets_only_whom_its_rules_let(bus: Daemon, public_folder: Path, uid: int) -> None:
     with station(bus, public_folder, uid=uid) as process, polkit(bus, public_folder):
         for tool in ("gdbus", "busctl"):
             assert "access denied" in spaced(set_volume(bus, GAMES, 5, tool))
@@ -294,9 +282,7 @@ def stand_in(bus: Daemon) -> Iterator[Authority]:
 
 
 @pytest.mark.needs_root
-def test_polkit_may_ask_the_user_only_where_the_client_lets_it(
-    bus: Daemon, public_folder: Path
-) -> None:
+def test_polkit_asks_only_where_the_client_agrees(bus: Daemon, public_folder: Path) -> None:
     with station(bus, public_folder, uid=NOBODY), stand_in(bus) as authority:
         authority.release.set()
         for tool in ("gdbus", "busctl"):  # which asks for it by default
@@ -312,9 +298,7 @@ def test_polkit_may_ask_the_user_only_where_the_client_lets_it(
 
 
 @pytest.mark.needs_root
-def test_who_waits_for_polkit_holds_up_nobody_else_and_its_failure_allows_nothing(
-    bus: Daemon, public_folder: Path
-) -> None:
+def test_waiting_for_polkit_delays_nobody_else(bus: Daemon, public_folder: Path) -> None:
     with station(bus, public_folder, uid=NOBODY) as process, stand_in(bus) as authority:
         command = [*as_user(DAEMON), *command_to_set(5, "gdbus", bus)]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as client:

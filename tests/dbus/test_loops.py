@@ -35,7 +35,7 @@ class TestGLibMainLoop(AsyncioLoopContract):
 @pytest.mark.parametrize(
     "argv", [("GLibMainLoopTask",), ("DBusMainLoopTask", "--dbus-loop-glib")], ids=" ".join
 )
-def test_what_uses_the_default_context_of_the_thread_runs_in_the_loop(
+def test_default_context_of_the_thread_runs(
     argv: tuple[str, ...],
 ) -> None:
     from gi.repository import GLib

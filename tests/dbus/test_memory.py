@@ -89,7 +89,7 @@ def test_calls_beyond_memory_are_refused_and_others_end(session_bus: Daemon, mem
         assert task._calls_running._memory.taken == 0
 
 
-def test_memory_of_calls_is_given_back_whatever_becomes_of_them(session_bus: Daemon) -> None:
+def test_memory_of_calls_is_always_given_back(session_bus: Daemon) -> None:
     class Failing(Slow):
         @dbus_method
         def Fail(self, text: str) -> int:

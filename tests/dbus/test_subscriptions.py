@@ -104,7 +104,7 @@ def test_subscription_beyond_limit_of_bus_is_not_kept(tmp_path: Path) -> None:
         assert heard.wait(1) == [1]
 
 
-def test_rule_that_the_next_bus_refuses_keeps_no_other_from_working(tmp_path: Path) -> None:
+def test_refused_rule_keeps_no_other_from_working(tmp_path: Path) -> None:
     folder = tmp_path / "small"
     with (
         Daemon(folder) as bus,

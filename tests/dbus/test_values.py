@@ -152,7 +152,7 @@ def test_value_that_no_bus_accepts_is_named_error(
     assert odd.unique_name == connection
 
 
-def test_result_that_is_no_path_or_signature_is_an_error(odd: Odd, client: DBusClientTask) -> None:
+def test_invalid_path_or_signature_result_is_an_error(odd: Odd, client: DBusClientTask) -> None:
     connection = odd.unique_name
     for member, given_value in (("Where", "no path"), ("Where", "/a//b"), ("Where", "/a\n"),
                                 ("What", "s"), ("Many", None)):  # fmt: skip
@@ -306,7 +306,7 @@ def test_signatures_are_those_of_the_specification(signature: Any, valid: bool) 
     assert is_signature(signature) is valid
 
 
-def test_type_that_is_nested_too_deep_is_named_at_the_start() -> None:
+def test_too_deep_type_is_named_at_the_start() -> None:
     kind: Any = str
     for _ in range(40):
         kind = list[kind]

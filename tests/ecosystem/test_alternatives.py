@@ -92,14 +92,14 @@ def test_cotyledon_starts_a_failed_worker_again(tmp_path: Path) -> None:
         assert process.stop(signal.SIGTERM) == 0
 
 
-def test_cotyledon_ends_with_0_after_a_worker_overran_its_deadline(tmp_path: Path) -> None:
+def test_cotyledon_ends_with_0_after_a_hang(tmp_path: Path) -> None:
     with start(COTYLEDON_HANG, tmp_path) as process:
         process.read_until("running")
         assert process.stop(signal.SIGTERM) == 0
         assert "terminating" in process.output
 
 
-def test_sparts_ends_with_70_after_a_task_overran_its_deadline(tmp_path: Path) -> None:
+def test_sparts_ends_with_70_after_a_hang(tmp_path: Path) -> None:
     with start(SPARTS_HANG, tmp_path, "--stop-timeout", "1s") as process:
         process.read_until_started()
         assert process.stop(signal.SIGTERM) == 70

@@ -22,7 +22,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "bench"
 
 
-def test_contenders_run_in_turns_and_the_order_turns_round_every_time() -> None:
+def test_contenders_run_in_alternating_turns() -> None:
     calls: list[str] = []
     contenders = {name: lambda name=name: calls.append(name) for name in "AB"}
     found = interleave(contenders, rounds=2, warmup=1)
@@ -59,7 +59,7 @@ def test_a_line_without_a_target_only_informs(capsys: pytest.CaptureFixture[str]
     assert "1 switches [0..5]" in capsys.readouterr().out
 
 
-def test_calls_are_compared_with_every_peer_and_written_down(results: Path) -> None:
+def test_calls_are_compared_with_every_peer(results: Path) -> None:
     with Report("calls") as report:
         times = compare_calls(
             *(report, "nothing"),
@@ -101,7 +101,7 @@ def test_the_summary_names_every_missed_target() -> None:
     assert "quick" not in said
 
 
-def test_a_benchmark_that_does_not_exist_is_named_with_those_that_do(
+def test_unknown_benchmark_is_named_with_the_others(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run.main(["lifecycles"]) == 2
@@ -114,7 +114,7 @@ def test_versions_are_found_of_what_is_installed() -> None:
     assert list(find_versions(["pluggy", "no-such-distribution"])) == ["pluggy"]
 
 
-def test_the_page_shows_every_result_and_why_a_target_is_missed(results: Path) -> None:
+def test_page_shows_every_result_and_missed_target(results: Path) -> None:
     with Report("one") as report:
         report.ratio("slow", [2.0, 4.0], [1.0, 1.0], peer="other", at_most=1.0, why="It waits.")
         report.value("quick | <1>", [1.0], unit="ms", at_most=2.0)
@@ -201,7 +201,7 @@ def test_the_page_states_the_worst_of_all_days(
     assert "| rest | 2 switches | at most 0 switches | **missed** |" in text
 
 
-def test_the_newest_days_are_kept_and_quick_looks_are_not(
+def test_newest_days_are_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for number in range(1, 9):

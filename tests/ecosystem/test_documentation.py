@@ -56,7 +56,7 @@ def test_every_link_leads_to_a_file(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
-def test_the_first_readme_has_blocks_of_every_kind_it_should() -> None:
+def test_first_readme_has_blocks_of_every_kind() -> None:
     readme = ROOT / "README.md"
     kinds = [block.kind for block in find_blocks(readme, readme.read_text(encoding="utf-8"))]
     assert kinds[0] == "python"
@@ -119,14 +119,12 @@ def test_configuration_is_given_to_service_of_its_page(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("config", ["sise = 2\n", "size = 'large'\n", "# nothing\n"])
-def test_a_configuration_that_the_service_does_not_take_is_found_out(
-    config: str, tmp_path: Path
-) -> None:
+def test_refused_configuration_is_found_out(config: str, tmp_path: Path) -> None:
     with pytest.raises(AssertionError):
         give_config(tmp_path, config)
 
 
-def test_a_console_session_may_set_variables_and_leave_text_out(tmp_path: Path) -> None:
+def test_console_session_may_set_variables(tmp_path: Path) -> None:
     script = 'import os; print(os.environ["GREETING"], 1, 2)'
     code = f"$ GREETING=hello python -c '{script}'\nhello ... 2\n"
     run_block(Block(ROOT / "README.md", 1, "console", code), tmp_path)
@@ -148,12 +146,12 @@ def test_broken_toml_is_found_out(tmp_path: Path) -> None:
         run_block(Block(ROOT / "README.md", 1, "toml", "a = = 1\n"), tmp_path)
 
 
-def test_fixed_ports_of_a_page_give_way_to_free_ones(tmp_path: Path) -> None:
+def test_fixed_ports_give_way_to_free_ones(tmp_path: Path) -> None:
     code = "DEFAULT_PORT=8000\nassert DEFAULT_PORT == 0\n"
     run_block(Block(ROOT / "README.md", 1, "python", code), tmp_path)
 
 
-def test_a_blocks_files_are_there_for_the_others_of_its_page(tmp_path: Path) -> None:
+def test_files_of_blocks_are_there_for_others(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("```python file=jobs.py\nANSWER = 42\n```\n", encoding="utf-8")
     write_files(page, tmp_path)
@@ -185,13 +183,13 @@ $ curl localhost:8000
 
 
 @pytest.mark.needs("curl")
-def test_a_console_session_starts_a_service_and_calls_it_on_its_real_port(tmp_path: Path) -> None:
+def test_console_session_calls_its_service(tmp_path: Path) -> None:
     (tmp_path / "web.py").write_text(WEB, encoding="utf-8")
     run_block(Block(ROOT / "README.md", 1, "console", f"{SESSION}Hello\n"), tmp_path)
 
 
 @pytest.mark.needs("curl")
-def test_a_console_session_that_shows_other_output_is_found_out(tmp_path: Path) -> None:
+def test_console_session_with_other_output_is_found(tmp_path: Path) -> None:
     (tmp_path / "web.py").write_text(WEB, encoding="utf-8")
     with pytest.raises(AssertionError, match="curl localhost"):
         run_block(Block(ROOT / "README.md", 1, "console", f"{SESSION}Good bye\n"), tmp_path)

@@ -21,9 +21,7 @@ MyService.initFromCLI()
 """
 
 
-def test_core_alone_runs_a_service_and_a_plugin_adds_tasks_by_name(
-    wheels: dict[str, Path], tmp_path: Path
-) -> None:
+def test_plugin_adds_tasks_to_the_core_alone(wheels: dict[str, Path], tmp_path: Path) -> None:
     environment = make_environment(tmp_path, ["--without-pip"])
     environment.uv_install(wheels["sparts-core"])
     assert environment.installed() == {"sparts-core", "pluggy"}
@@ -85,7 +83,7 @@ def test_a_third_partys_task_runs_by_name(acme_environment: Environment, tmp_pat
         assert service.stop() == 0, service.output
 
 
-def test_a_third_partys_hooks_are_called_in_a_service_that_names_only_classes(
+def test_third_party_hooks_are_called(
     acme_environment: Environment,
 ) -> None:
     command = [acme_environment.python, str(ROOT / "examples" / "simple.py")]
@@ -95,9 +93,7 @@ def test_a_third_partys_hooks_are_called_in_a_service_that_names_only_classes(
         assert "INFO:MyService:Acme sees the service STOPPED" in service.lines
 
 
-def test_a_third_partys_task_and_ours_run_in_one_service(
-    acme_environment: Environment, tmp_path: Path
-) -> None:
+def test_third_party_task_runs_beside_ours(acme_environment: Environment, tmp_path: Path) -> None:
     both = BY_NAME.replace('["AcmeGreeter"]', '["AcmeGreeter@acme-jobs", "TornadoHTTPTask"]')
     (tmp_path / "both.py").write_text(both, encoding="utf-8")
     command = [acme_environment.python, "both.py", "--http-port", "0"]

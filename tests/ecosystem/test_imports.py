@@ -38,7 +38,7 @@ finally:
 """
 
 
-def test_a_service_without_tasks_imports_nothing_that_it_does_not_need(tmp_path: Path) -> None:
+def test_service_without_tasks_imports_nothing_extra(tmp_path: Path) -> None:
     (tmp_path / "service.py").write_text(SCRIPT, encoding="utf-8")
     status, output = run_to_end([sys.executable, "service.py"], cwd=tmp_path)
     assert status == 0, output

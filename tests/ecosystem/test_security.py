@@ -50,7 +50,7 @@ def test_service_without_server_tasks_listens_nowhere(tmp_path: Path) -> None:
         assert service.stop() == 0
 
 
-def test_server_tasks_listen_on_all_addresses_but_the_status_task_on_loopback() -> None:
+def test_servers_listen_everywhere_but_status_on_loopback() -> None:
     servers = [
         entry.load()
         for entry in metadata.entry_points(group="sparts.tasks")
@@ -181,7 +181,7 @@ def test_known_vulnerability_fails_the_audit() -> None:
     ]
 
 
-def test_audit_without_a_registry_that_tells_is_left_out_and_says_so() -> None:
+def test_audit_without_such_a_registry_says_so() -> None:
     with registry({"pluggy": {"info": {}}}) as api:
         assert audit(api)[0] == 0
     status, told = audit(api)  # nobody is there any more

@@ -81,9 +81,7 @@ def projects(tmp_path_factory: pytest.TempPathFactory, wheels: dict[str, Path]) 
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_tests_style_and_types_of_a_new_service_hold_at_once(
-    name: str, projects: Environment
-) -> None:
+def test_new_service_passes_its_checks_at_once(name: str, projects: Environment) -> None:
     status, output = run_check(projects.work / f"acme-{name}", projects.python)
     assert status == 0, output
     assert " passed" in output
@@ -126,9 +124,7 @@ def test_the_style_holds_for_the_longest_name(interface: str, tmp_path: Path) ->
         ('include "none.thrift"', r"x\.thrift, line 1: No file 'none\.thrift' to include"),
     ],
 )
-def test_an_interface_that_is_none_is_told_and_nothing_written(
-    text: str, why: str, tmp_path: Path
-) -> None:
+def test_invalid_interface_writes_nothing(text: str, why: str, tmp_path: Path) -> None:
     (tmp_path / "x.thrift").write_text(text)
     with pytest.raises(UsageError, match=why):
         main(["service", "acme", "--thrift", str(tmp_path / "x.thrift"), "--in", str(tmp_path)])

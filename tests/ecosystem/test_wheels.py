@@ -77,9 +77,7 @@ def test_a_plugin_owns_whole_packages(wheels: dict[str, Path], plugin: str) -> N
 
 
 @pytest.mark.parametrize("plugin", PLUGINS)
-def test_each_package_of_a_plugin_says_that_it_is_typed(
-    wheels: dict[str, Path], plugin: str
-) -> None:
+def test_each_package_says_it_is_typed(wheels: dict[str, Path], plugin: str) -> None:
     name = f"sparts-{plugin}"
     typed = {f"{package}/py.typed" for package in OWNED[name]}
     assert typed <= set(names_in(wheels[name]))

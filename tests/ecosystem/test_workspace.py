@@ -44,7 +44,7 @@ def test_missing_system_package_skips_test_and_names_itself(
         require(["here", "missing"], TABLE)
 
 
-def test_a_missing_system_package_fails_the_test_where_all_are_required(
+def test_missing_system_package_fails_where_required(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SPARTS_REQUIRE_ALL", "1")
@@ -57,7 +57,7 @@ def test_system_package_that_table_lacks_fails_test() -> None:
         require(["missing"], {})
 
 
-def test_every_system_package_that_a_test_needs_is_in_the_table() -> None:
+def test_every_needed_system_package_is_listed() -> None:
     named = set()
     for path in (ROOT / "tests").rglob("*.py"):
         for found in re.findall(r"mark\.needs\(([^)]*)\)", path.read_text(encoding="utf-8")):
@@ -65,7 +65,7 @@ def test_every_system_package_that_a_test_needs_is_in_the_table() -> None:
     assert named <= set(system_packages.read_table())
 
 
-def test_what_may_not_be_installed_is_said_to_be_missing_with_what_that_skips(
+def test_uninstallable_packages_are_named_with_the_skipped(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(system_packages, "read_table", lambda: TABLE)
@@ -77,7 +77,7 @@ def test_what_may_not_be_installed_is_said_to_be_missing_with_what_that_skips(
     assert "here" not in said
 
 
-def test_root_with_apt_get_installs_what_is_missing_and_only_that(
+def test_root_installs_only_what_is_missing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
@@ -120,13 +120,13 @@ def test_setup_without_any_python_says_what_to_install(tmp_path: Path) -> None:
     assert "apt-get install python3 python3-venv" in said
 
 
-def test_setup_with_a_python_that_does_not_start_says_so(tmp_path: Path) -> None:
+def test_setup_with_a_broken_python_says_so(tmp_path: Path) -> None:
     status, said = run_setup(tmp_path, PYTHON="python3.99")
     assert status == 1
     assert "PYTHON=python3.99 does not start" in said
 
 
-def test_setup_with_a_python_that_has_no_venv_says_what_to_install(tmp_path: Path) -> None:
+def test_setup_without_venv_says_what_to_install(tmp_path: Path) -> None:
     python = tmp_path / "python3"
     python.write_text(
         f'#!/bin/sh\ncase "$*" in *ensurepip*) exit 1;; esac\nexec {sys.executable} "$@"\n',
@@ -138,7 +138,7 @@ def test_setup_with_a_python_that_has_no_venv_says_what_to_install(tmp_path: Pat
     assert "apt-get install python3-venv" in said
 
 
-def test_the_lock_pins_all_that_is_asked_for_in_versions_that_are_asked_for() -> None:
+def test_lock_pins_all_that_is_asked_for() -> None:
     lock = "".join(path.read_text(encoding="utf-8") for path in LOCKS)
     pinned = {
         canonicalize_name(name): version
@@ -179,7 +179,7 @@ def test_the_lock_names_no_index() -> None:
         assert "--find-links" not in lock
 
 
-def test_a_missing_module_skips_the_test_or_fails_it_where_all_are_required(
+def test_missing_module_skips_or_fails_the_test(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     require_module(["sys"])
@@ -191,7 +191,7 @@ def test_a_missing_module_skips_the_test_or_fails_it_where_all_are_required(
         require_module(["nothing_of_that_name"])
 
 
-def test_a_test_that_needs_root_is_skipped_or_fails_where_all_are_required(
+def test_root_test_is_skipped_or_fails(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
@@ -205,7 +205,7 @@ def test_a_test_that_needs_root_is_skipped_or_fails_where_all_are_required(
         require_root()
 
 
-def test_namespace_that_is_refused_skips_the_test_and_says_why(
+def test_refused_namespace_skips_with_a_reason(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     refuses = tmp_path / "unshare"
@@ -243,14 +243,14 @@ def test_hypothesis_is_imported_before_the_summary() -> None:
     assert done.stdout == "True\n"
 
 
-def test_what_is_built_is_not_in_the_lock_that_every_setup_installs() -> None:
+def test_built_packages_are_not_in_the_lock() -> None:
     built = re.findall(r"^([\w.-]+)==", LOCKS[1].read_text(encoding="utf-8"), re.MULTILINE)
     assert "pygobject" in built
     everywhere = LOCKS[0].read_text(encoding="utf-8")
     assert not [name for name in built if f"\n{name}==" in everywhere]
 
 
-def test_setup_of_glib_without_its_system_packages_says_what_is_skipped(tmp_path: Path) -> None:
+def test_setup_of_glib_names_missing_packages(tmp_path: Path) -> None:
     for tool in ("sh", "cmp"):
         found = shutil.which(tool)
         assert found is not None
@@ -267,7 +267,7 @@ def test_setup_of_glib_without_its_system_packages_says_what_is_skipped(tmp_path
     assert "libgirepository1.0-dev, libcairo2-dev or pkg-config is missing; skipped" in done.stdout
 
 
-def test_setup_of_glib_without_python_headers_says_what_is_skipped(tmp_path: Path) -> None:
+def test_setup_of_glib_names_missing_headers(tmp_path: Path) -> None:
     folder = tmp_path / "venv" / "bin"
     folder.mkdir(parents=True)
     for name, text in (("pkg-config", "exit 0"), ("venv/bin/python", "echo /no/such/folder")):
@@ -294,7 +294,7 @@ def test_all_have_one_version_and_licence_of_whole() -> None:
     assert len(versions) == 1
 
 
-def test_every_change_is_told_in_a_file_that_the_changelog_takes() -> None:
+def test_every_change_is_in_a_changelog_file() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     kinds = {kind["directory"] for kind in settings["tool"]["towncrier"]["type"]}
     for path in (ROOT / "changes").glob("*.md"):

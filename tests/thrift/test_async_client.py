@@ -72,7 +72,7 @@ def test_coroutines_share_the_connections(types: Any) -> None:
         assert len(peer.connections) <= 3
 
 
-def test_a_connection_that_was_dropped_meanwhile_is_replaced_before_the_call(types: Any) -> None:
+def test_dropped_connection_is_replaced_before_a_call(types: Any) -> None:
     gone = threading.Event()
 
     def once(connection: socket.socket) -> None:
@@ -104,7 +104,7 @@ def test_what_is_not_there_is_named(types: Any) -> None:
     asyncio.run(calls())
 
 
-def test_only_what_does_no_harm_twice_is_made_again(types: Any) -> None:
+def test_only_harmless_calls_are_repeated(types: Any) -> None:
     async def calls() -> None:
         async with client_of(peer, types, idempotent=["join"]) as client:
             with pytest.raises(TTransportException, match="closed the connection before it answ"):
@@ -116,7 +116,7 @@ def test_only_what_does_no_harm_twice_is_made_again(types: Any) -> None:
         assert len(peer.connections) == 4
 
 
-def test_a_call_that_takes_too_long_ends_and_its_connection_with_it(types: Any) -> None:
+def test_slow_call_ends_with_its_connection(types: Any) -> None:
     async def calls() -> None:
         async with client_of(peer, types, timeout=0.2) as client:
             with pytest.raises(TTransportException, match=r"has not answered hang within 0\.2 s"):

@@ -66,7 +66,7 @@ def drop_call(connection: socket.socket) -> None:
 # -- connecting --------------------------------------------------------------------------------
 
 
-def test_making_a_client_connects_to_nothing_and_a_call_names_what_is_not_there(types: Any) -> None:
+def test_making_a_client_connects_to_nothing(types: Any) -> None:
     port = free_port()
     with client_of(port, types) as client:
         with pytest.raises(
@@ -134,7 +134,7 @@ def test_threads_share_the_connections(types: Any) -> None:
         assert len(peer.connections) <= 3
 
 
-def test_a_call_waits_for_a_connection_no_longer_than_it_may(types: Any) -> None:
+def test_call_waits_only_so_long_for_connections(types: Any) -> None:
     with (
         Peer(types, hold) as peer,
         client_of(peer, types, pool_size=1) as client,
@@ -148,7 +148,7 @@ def test_a_call_waits_for_a_connection_no_longer_than_it_may(types: Any) -> None
         assert hanging.exception() is not None
 
 
-def test_a_connection_that_was_dropped_meanwhile_is_replaced_before_the_call(types: Any) -> None:
+def test_dropped_connection_is_replaced_before_a_call(types: Any) -> None:
     with Peer(types) as peer, client_of(peer, types) as client:
         client.nothing()
         (old,) = peer.connections
@@ -211,14 +211,14 @@ def test_call_whose_connection_breaks_is_not_made_twice(types: Any) -> None:
 
 
 @pytest.mark.parametrize("idempotent", [True, ["nothing", "join"], "nothing"])
-def test_a_call_that_does_no_harm_twice_is_made_again(types: Any, idempotent: Any) -> None:
+def test_harmless_call_is_repeated(types: Any, idempotent: Any) -> None:
     with Peer(types, drop_call, drop) as peer:
         with client_of(peer, types, idempotent=idempotent) as client:
             client.nothing()
         assert len(peer.connections) == 3
 
 
-def test_a_call_is_made_again_as_often_as_was_said(types: Any) -> None:
+def test_call_is_repeated_as_often_as_said(types: Any) -> None:
     with Peer(types, *[drop] * 5) as peer:
         with (
             client_of(peer, types, idempotent=True, retries=3) as client,
@@ -240,7 +240,7 @@ def test_what_an_exception_ends_is_not_made_again(types: Any) -> None:
 # -- time --------------------------------------------------------------------------------------
 
 
-def test_a_call_that_takes_too_long_ends_and_its_late_answer_is_nobodys(types: Any) -> None:
+def test_late_answer_of_a_slow_call_is_dropped(types: Any) -> None:
     late = threading.Event()
 
     def slow(connection: socket.socket) -> None:
@@ -257,7 +257,7 @@ def test_a_call_that_takes_too_long_ends_and_its_late_answer_is_nobodys(types: A
         assert client.within(30).join("a", "b") == "a|b"
 
 
-def test_the_deadline_is_of_the_whole_call_and_not_of_each_byte(types: Any) -> None:
+def test_deadline_is_for_the_whole_call(types: Any) -> None:
     stop = threading.Event()
 
     def trickle(connection: socket.socket) -> None:
@@ -272,7 +272,7 @@ def test_the_deadline_is_of_the_whole_call_and_not_of_each_byte(types: Any) -> N
         stop.set()
 
 
-def test_a_peer_that_reads_nothing_does_not_hold_a_call_for_longer_than_it_may(types: Any) -> None:
+def test_peer_without_reading_holds_no_call(types: Any) -> None:
     stop = threading.Event()
     with (
         Peer(types, lambda connection: void(stop.wait(30))) as peer,
@@ -394,9 +394,7 @@ def test_a_certificate_that_is_not_trusted_is_told(types: Any, authority: trustm
         client.nothing()
 
 
-def test_a_certificate_of_another_host_is_told_and_another_name_can_be_expected(
-    types: Any, authority: trustme.CA
-) -> None:
+def test_foreign_certificate_is_refused_or_expected(types: Any, authority: trustme.CA) -> None:
     tls = client_context(authority)
     with Peer(types, tls=server_context(authority, "calculator.example")) as peer:
         with (

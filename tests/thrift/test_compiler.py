@@ -200,7 +200,7 @@ def test_a_name_that_python_has_taken_is_told() -> None:
         CompileContext(compiler="thrift").importThriftStr("struct P {\n 1: i32 await }")
 
 
-def test_a_file_whose_name_is_none_in_python_is_told() -> None:
+def test_file_with_an_impossible_name_is_reported() -> None:
     text = "service S { void f() }\nservice T extends S {}"
     with pytest.raises(
         CompileError, match="'my-types' cannot be the name of a module in Python: w"

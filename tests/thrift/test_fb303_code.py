@@ -70,7 +70,7 @@ def test_every_method_of_the_interface_has_its_facts() -> None:
 
 @pytest.mark.needs("thrift-compiler")
 @pytest.mark.parametrize("compiler", ["thrift", "thriftpy2"])
-def test_an_interface_that_extends_it_is_compiled_without_further_ado(compiler: str) -> None:
+def test_extending_interface_compiles(compiler: str) -> None:
     text = 'include "fb303.thrift"\nservice Calculator extends fb303.FacebookService { void f() }'
     module = CompileContext(compiler=compiler).importThriftStr(text)
     assert set(WIRE) < set(find_service(module).methods)

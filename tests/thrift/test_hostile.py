@@ -152,7 +152,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("frame", REFUSED.values(), ids=REFUSED)
-def test_who_asks_what_cannot_be_answered_is_told_so(server: Server, frame: bytes) -> None:
+def test_unanswerable_question_gets_an_answer(server: Server, frame: bytes) -> None:
     with server.connect() as connection:
         port = connection.getsockname()[1]
         for _ in range(3):
@@ -202,9 +202,7 @@ def test_a_frame_of_exactly_the_limit_is_served(server: Server) -> None:
 
 @pytest.mark.parametrize("segment", [8192, 16384, 65536, 131072])
 @pytest.mark.parametrize("protocol", ["binary", "compact"])
-def test_a_first_segment_of_a_round_length_is_not_taken_for_the_end(
-    server: Server, segment: int, protocol: str
-) -> None:
+def test_round_first_segment_is_not_the_end(server: Server, segment: int, protocol: str) -> None:
     text = "x" * (2 * segment)
     with server.connect() as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -227,7 +225,7 @@ def test_one_byte_at_a_time_is_put_together(server: Server) -> None:
         assert b"bit by bit" in read_frame(connection)
 
 
-def test_a_client_that_sends_and_never_reads_is_not_read_from(server: Server) -> None:
+def test_client_that_never_reads_is_not_read(server: Server) -> None:
     server.check()
     before = server.memory()
     frame = request(lambda client: client.send_text("x" * 100_000))

@@ -256,7 +256,7 @@ def test_control_over_http_is_given_to_the_token() -> None:
         assert service.join(WAIT)
 
 
-def test_control_over_http_needs_no_token_on_a_unix_socket(tmp_path: Path) -> None:
+def test_unix_socket_control_needs_no_token(tmp_path: Path) -> None:
     path = str(tmp_path / "s")
     with running(Monitored, "--thrift-host", "127.0.0.1", "--thrift-http-sock", path) as service:
         with ThriftClient.for_unix(path, FacebookService, http_path="/") as client:

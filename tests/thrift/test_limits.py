@@ -92,7 +92,7 @@ def varint(number: int) -> bytes:
 
 
 @pytest.mark.parametrize("kind", [(), ("--inline",)], ids=["threads", "inline"])
-def test_a_list_of_many_structs_is_refused_before_it_is_decoded(kind: tuple[str, ...]) -> None:
+def test_list_of_many_structs_is_refused_early(kind: tuple[str, ...]) -> None:
     with Process(*kind) as process, process.connect() as other, process.connect() as greedy:
         ask_text(other, "before")
         before = process.memory()

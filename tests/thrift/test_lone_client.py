@@ -106,7 +106,7 @@ def test_all_calls_have_room_beside_an_attended_client(service_factory: ServiceF
         ask_text(first, "first")
 
 
-def test_many_clients_are_served_beside_one_that_is_attended_and_says_nothing(
+def test_many_clients_are_served_beside_a_silent(
     service_factory: ServiceFactory,
 ) -> None:
     service = service_factory(service_of(NBServerTask, InlineHandler), *HERE)
@@ -133,7 +133,7 @@ def test_a_client_of_coroutines_is_left_for_each(service_factory: ServiceFactory
             assert client.add(number, 1) == number + 1
 
 
-def test_a_client_for_whose_call_there_is_no_room_is_left(service_factory: ServiceFactory) -> None:
+def test_client_without_room_for_calls_is_left(service_factory: ServiceFactory) -> None:
     service = service_factory(service_of(NBServerTask, EchoHandler), *HERE, "--thrift-threads", "1")
     task, server = service.requireTask(EchoHandler), service.requireTask(NBServerTask)
     with connect(service) as first, connect(service) as second:
@@ -152,7 +152,7 @@ def test_a_client_for_whose_call_there_is_no_room_is_left(service_factory: Servi
 
 
 @pytest.mark.parametrize("how", ["unix", "tls", "idle timeout"])
-def test_who_could_not_be_left_in_time_is_not_attended(
+def test_unleavable_client_is_not_attended(
     how: str, service_factory: ServiceFactory, tmp_path: Path
 ) -> None:
     certificate = tmp_path / "server.pem"
@@ -181,7 +181,7 @@ def test_who_could_not_be_left_in_time_is_not_attended(
 # -- hostile ---------------------------------------------------------------------------------------
 
 
-def test_the_rest_of_a_request_is_waited_for_together_and_not_for_ever(
+def test_rest_of_requests_is_awaited_together(
     service_factory: ServiceFactory,
 ) -> None:
     service = service_factory(
@@ -283,7 +283,7 @@ def test_stop_finishes_what_attended_client_has_asked(
     assert service.join(30)
 
 
-def test_a_client_that_asks_without_end_does_not_hold_up_the_stop(
+def test_endless_client_does_not_delay_the_stop(
     service_factory: ServiceFactory,
 ) -> None:
     class Slower(InlineHandler):
@@ -311,9 +311,7 @@ def test_a_client_that_asks_without_end_does_not_hold_up_the_stop(
 
 
 @pytest.mark.parametrize("rest", ["comes", "does not come"])
-def test_a_request_that_is_coming_when_the_client_is_released_is_answered(
-    rest: str, service_factory: ServiceFactory
-) -> None:
+def test_request_during_the_release_is_answered(rest: str, service_factory: ServiceFactory) -> None:
     service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)
     asked = request(lambda client: client.send_text("<a>"))
     with connect(service) as client:
@@ -332,7 +330,7 @@ def test_a_request_that_is_coming_when_the_client_is_released_is_answered(
         wait_until(lambda: not connections_of(service))
 
 
-def test_a_client_that_becomes_familiar_while_the_server_stops_is_not_overlooked(
+def test_familiar_client_is_seen_by_the_stop(
     service_factory: ServiceFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)

@@ -41,7 +41,7 @@ def test_the_calculator_calculates(tmp_path: Path) -> None:
         assert service.stop() == 0
 
 
-def test_two_services_share_a_port_and_are_served_over_http(tmp_path: Path) -> None:
+def test_two_services_share_a_port_over_http(tmp_path: Path) -> None:
     idl = example("thrift_multiplexed").idl
     command = [sys.executable, str(EXAMPLES / "thrift_multiplexed.py")]
     with ServiceProcess(command, cwd=tmp_path) as service:

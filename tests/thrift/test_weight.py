@@ -132,7 +132,7 @@ def test_whatever_can_be_decoded_can_be_weighed(message: tuple[str, str, bytes])
 
 
 @by_wire
-def test_what_takes_too_much_is_refused_before_it_is_decoded(wire: str) -> None:
+def test_too_large_message_is_refused_early(wire: str) -> None:
     data = written("tree", wire, trees(100_000))
     tracemalloc.start()
     try:
@@ -159,7 +159,7 @@ def test_large_messages_are_decoded_in_pieces() -> None:
             assert getattr(arguments, name) == value
 
 
-def test_a_message_that_ends_too_early_is_refused_in_any_piece() -> None:
+def test_short_message_is_refused_in_any_piece() -> None:
     data = written("text", "binary", "x" * 300_000)
     for size in (10, 70_000, 65_536, 65_544, 299_000):
         with pytest.raises((EOFError, OverflowError)):

@@ -129,7 +129,7 @@ def test_more_requests_than_connections_wait_their_turn() -> None:
         assert len({peer for _, peer, _ in Flaky.seen}) <= 3
 
 
-def test_a_handler_on_the_same_loop_can_await_it_and_its_request_id_goes_along() -> None:
+def test_handler_on_the_loop_awaits_with_its_id() -> None:
     with client_of() as (client, service):
         headers = {"X-Request-Id": "mine"}
         answer = client.submit(url(service, "/calls"), headers=headers).result(WAIT)
@@ -150,7 +150,7 @@ def test_what_does_no_harm_is_tried_again(method: str, status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [0, 503])
-def test_a_post_is_sent_once_unless_it_is_said_to_be_idempotent(status: int) -> None:
+def test_post_is_sent_once_unless_idempotent(status: int) -> None:
     with client_of() as (client, service):
         Flaky.statuses = [status]
         with pytest.raises(HTTPClientError) as caught:
@@ -162,7 +162,7 @@ def test_a_post_is_sent_once_unless_it_is_said_to_be_idempotent(status: int) -> 
         assert again.result(WAIT).code == 200
 
 
-def test_a_post_that_could_not_be_sent_is_tried_again() -> None:
+def test_unsent_post_is_tried_again() -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
     with client_of() as (client, service):
@@ -183,7 +183,7 @@ def test_answer_that_stays_bad_is_error_or_answer(status: int, sent: int) -> Non
         assert (answer.code, answer.body, len(Flaky.seen)) == (status, b"done", sent + 1)
 
 
-def test_an_answer_that_does_not_come_in_time_is_an_error() -> None:
+def test_late_answer_is_an_error() -> None:
     argv = ("--http-client-request-timeout", "50ms", "--http-client-retries", "0")
     with client_of(*argv) as (client, service):
         with pytest.raises(HTTPClientError) as caught:
@@ -247,7 +247,7 @@ def test_a_server_has_to_be_trusted(trusted: bool, tmp_path: Path) -> None:
                 call.result(WAIT)
 
 
-def test_a_call_that_is_under_way_at_the_stop_comes_to_its_end() -> None:
+def test_call_under_way_ends_at_the_stop() -> None:
     class Waits(Client):
         """Is stopped first, so the server lives until the call has ended."""
 

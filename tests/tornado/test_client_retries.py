@@ -100,7 +100,7 @@ def methods() -> list[str | None]:
 
 
 @pytest.mark.parametrize("body", [b"", b"x", b"x" * 1_000_000])
-def test_post_without_answer_on_a_kept_connection_is_sent_once(body: bytes) -> None:
+def test_unanswered_post_on_kept_connection_goes_once(body: bytes) -> None:
     with client_of(says(200), hangs_up) as (client, url):
         client.submit(url).result(WAIT)
         with pytest.raises(HTTPClientError, match="may have acted on the request") as caught:
@@ -137,7 +137,7 @@ def test_post_follows_a_redirect_over_the_kept_connection(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [408, 421])
-def test_post_that_was_not_acted_on_is_sent_over_another_connection(status: int) -> None:
+def test_ignored_post_goes_over_another_connection(status: int) -> None:
     with client_of(says(200), says(status)) as (client, url):
         client.submit(url).result(WAIT)
         assert post(client, url).body == b"done"
@@ -191,7 +191,7 @@ def test_redirect_loop_is_not_tried_again() -> None:
         ("http://[::1/", {}),
     ],
 )
-def test_request_that_cannot_be_sent_is_not_tried_again(url: str, settings: Any) -> None:
+def test_unsendable_request_is_not_tried_again(url: str, settings: Any) -> None:
     with client_of() as (client, _):
         with pytest.raises((HTTPClientError, ValueError, KeyError, OSError)):
             client.submit(url, **settings).result(WAIT)
@@ -221,13 +221,13 @@ def test_time_that_a_server_asks_for_is_read(headers: dict[str, str], seconds: f
     assert asked_for(HTTPResponse(request, 503, HTTPHeaders(headers))) == seconds
 
 
-def test_date_without_that_of_the_answer_is_by_our_clock() -> None:
+def test_date_counts_by_our_clock_without_theirs() -> None:
     later = formatdate(time.time() + 3600, usegmt=True)
     response = HTTPResponse(HTTPRequest("http://x/"), 503, HTTPHeaders({"Retry-After": later}))
     assert 3590 < asked_for(response) <= 3600
 
 
-def test_server_that_asks_for_a_long_time_is_not_asked_again() -> None:
+def test_long_retry_after_is_not_followed() -> None:
     with client_of(says(503, Retry_After="3600")) as (client, url):
         assert client.submit(url, raise_error=False).result(WAIT).code == 503
         assert len(Scripted.seen) == 1
@@ -236,7 +236,7 @@ def test_server_that_asks_for_a_long_time_is_not_asked_again() -> None:
 # -- callbacks -------------------------------------------------------------------------------------
 
 
-def test_stream_that_was_cut_off_is_not_delivered_again() -> None:
+def test_broken_stream_is_not_delivered_again() -> None:
     parts: list[bytes] = []
     with client_of(breaks_off) as (client, url):
         with pytest.raises(HTTPClientError):
@@ -256,7 +256,7 @@ def test_stream_begins_with_the_answer_that_counts() -> None:
         assert len(Scripted.seen) == 5
 
 
-def test_stream_of_an_answer_that_stays_bad_is_delivered_once() -> None:
+def test_bad_stream_is_delivered_once() -> None:
     parts: list[bytes] = []
     with client_of(*[says(503)] * 3) as (client, url):
         with pytest.raises(HTTPClientError):

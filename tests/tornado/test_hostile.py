@@ -245,7 +245,7 @@ def comes_back(server: Server, before: int) -> bool:
     return False
 
 
-def test_memory_comes_back_after_5000_dropped_connections_and_unfinished_bodies(
+def test_memory_comes_back_after_5000_dropped_connections(
     server: Server,
 ) -> None:
     for _ in range(3):

@@ -27,7 +27,7 @@ def connect(port: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), WAIT)
 
 
-def test_what_one_says_in_the_chat_all_hear_until_the_service_goes(tmp_path: Path) -> None:
+def test_chat_reaches_all_until_the_service_goes(tmp_path: Path) -> None:
     with example("http_websocket", tmp_path, "--http-port", "0") as process:
         port = process.listening_port("Web")
         with connect(port) as one, connect(port) as other:
@@ -46,7 +46,7 @@ def test_what_one_says_in_the_chat_all_hear_until_the_service_goes(tmp_path: Pat
         assert process.finish() == 0
 
 
-def test_streams_go_on_until_the_service_goes_and_bodies_may_be_long(tmp_path: Path) -> None:
+def test_streams_go_on_until_the_service_goes(tmp_path: Path) -> None:
     with example("http_stream", tmp_path, "--http-port", "0") as process:
         port = process.listening_port("Web")
         long = bytes(20_000_000)
@@ -89,7 +89,7 @@ def test_https_shows_its_certificate_and_takes_in_another(tmp_path: Path) -> Non
         assert process.stop() == 0
 
 
-def test_the_client_asks_another_server_from_a_thread_and_from_a_handler(tmp_path: Path) -> None:
+def test_client_asks_from_thread_and_handler(tmp_path: Path) -> None:
     with example("http_by_name", tmp_path, "--http-port", "0") as other:
         url = f"http://127.0.0.1:{other.listening_port()}/"
         argv = ("--http-port", "0", "--probe-url", url)

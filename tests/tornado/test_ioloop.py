@@ -38,7 +38,7 @@ class Service(VService):
     TASKS = (Ticker,)
 
 
-def test_a_tornado_task_finds_its_loop_from_init_on_and_as_the_current_one() -> None:
+def test_tornado_task_finds_its_loop() -> None:
     with running(Service) as service:
         assert service.requireTask(Ticker).ticked.wait(WAIT)
 

@@ -41,7 +41,7 @@ def test_what_is_overridden_is_there(
     assert taken == parameters, f"{owner.__name__}.{name} takes {taken} now: {why}."
 
 
-def test_each_turn_of_a_connection_asks_for_its_next_request() -> None:
+def test_each_turn_asks_for_the_next_request() -> None:
     source = inspect.getsource(HTTP1ServerConnection)
     for call in ("delegate.start_request(self, conn)", "delegate.on_close(self)", "self.stream"):
         assert call in source, f"HTTP1ServerConnection has no {call}, on which server.py relies."

@@ -47,7 +47,7 @@ def in_chunks(path: str) -> Iterator[bytes]:
 @pytest.mark.parametrize("framing", [by_length, in_chunks])
 @pytest.mark.parametrize("path", ["/echo/", "/upload"])
 @pytest.mark.parametrize("tls", [False, True])
-def test_a_body_that_is_too_long_gets_413_which_the_client_can_read_when_all_is_sent(
+def test_too_long_body_gets_a_readable_413(
     framing: Any, path: str, tls: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     pem = tmp_path / "pem"
@@ -74,7 +74,7 @@ def test_a_body_that_is_too_long_gets_413_which_the_client_can_read_when_all_is_
 
 
 @pytest.mark.parametrize("path", ["/echo/", "/upload"])
-def test_a_body_of_chunks_is_refused_as_soon_as_it_is_too_long(path: str) -> None:
+def test_too_long_chunks_are_refused_at_once(path: str) -> None:
     with running(Service, *LIMIT) as service, connected(service) as client:
         client.sendall(
             f"POST {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
@@ -96,7 +96,7 @@ def test_nothing_that_follows_a_refused_body_is_answered() -> None:
             assert service.getCounter("Http.requests") == 1
 
 
-def test_a_client_that_asks_first_is_not_told_to_send_a_body_that_is_too_long() -> None:
+def test_too_long_body_gets_no_100_continue() -> None:
     with running(Service, *LIMIT) as service:
         asked = ask_once(
             service, "/echo/", method="POST", Expect="100-continue", Content_Length=str(LONG)
@@ -159,7 +159,7 @@ def test_a_handler_may_raise_the_limit_for_itself(framing: Any, path: str) -> No
 
 
 @pytest.mark.parametrize("framing", [by_length, in_chunks])
-def test_an_answer_before_the_body_has_come_can_be_read_when_all_is_sent(framing: Any) -> None:
+def test_early_answer_can_be_read(framing: Any) -> None:
     with running(StrictService, "--http-max-body", "1GiB") as service, connected(service) as client:
         for part in framing("/guarded"):
             client.sendall(part)
@@ -175,7 +175,7 @@ def test_a_broken_chunk_is_answered_although_more_follows() -> None:
 
 
 @pytest.mark.parametrize("length", [1000, 2000, LONG])
-def test_headers_that_are_too_long_get_431_which_the_client_can_read(length: int) -> None:
+def test_too_long_headers_get_a_readable_431(length: int) -> None:
     with running(Service, "--http-max-headers", "1000") as service:
         assert ask_once(service, X_Long="x" * 800)[0] == 200
         with connected(service) as client:
@@ -186,7 +186,7 @@ def test_headers_that_are_too_long_get_431_which_the_client_can_read(length: int
             assert client.recv(1) == b""
 
 
-def test_whoever_was_refused_and_goes_on_is_closed_in_time(
+def test_refused_client_is_closed_in_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(GracefulHTTPServer, "LINGER", 0.1)

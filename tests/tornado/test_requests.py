@@ -20,7 +20,7 @@ from tests.core.log_helpers import bare_root
 from tests.tornado.http_services import Http, Service, ask, ask_once, connected, read_answer
 
 
-def test_a_request_gets_an_id_of_its_own_which_the_response_and_the_handler_have() -> None:
+def test_request_gets_an_id_in_its_response() -> None:
     with running(Service) as service, connected(service) as client:
         answers = [ask(client, "/echo/x") for _ in range(3)]
     ids = [headers["x-request-id"] for _, headers, _ in answers]
@@ -118,7 +118,7 @@ def test_access_log_is_switched_on_while_service_runs(lines: Any) -> None:
     assert lines() == INFOS
 
 
-def test_the_access_log_holds_nothing_of_query_headers_and_body(
+def test_access_log_has_no_query_or_body(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -156,7 +156,7 @@ def test_log_lines_of_request_say_which_it_is(
     assert access["duration_ms"] > 0
 
 
-def test_a_bug_in_a_handler_is_a_500_with_a_traceback_in_the_log(
+def test_bug_in_a_handler_is_500(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with running(Service) as service:
@@ -167,15 +167,13 @@ def test_a_bug_in_a_handler_is_a_500_with_a_traceback_in_the_log(
 
 
 @pytest.mark.parametrize(("argv", "ip"), [((), "127.0.0.1"), (("--http-xheaders",), "192.0.2.7")])
-def test_a_proxys_headers_are_believed_where_that_was_asked_for(
-    argv: tuple[str, ...], ip: str
-) -> None:
+def test_headers_of_proxies_are_believed_on_demand(argv: tuple[str, ...], ip: str) -> None:
     with running(Service, *argv) as service:
         _, _, body = ask_once(service, "/echo/", X_Forwarded_For="192.0.2.7")
     assert json.loads(body)["ip"] == ip
 
 
-def test_xheaders_of_the_class_count_and_trusted_proxies_are_skipped() -> None:
+def test_xheaders_of_class_skip_trusted_proxies() -> None:
     class Behind(Http):
         XHEADERS = True
         TRUSTED_DOWNSTREAM = ("192.0.2.9",)
@@ -238,7 +236,7 @@ def test_static_files_are_served_and_nothing_beside_them(tmp_path: Path) -> None
             assert b"s3cret" not in body
 
 
-def test_a_static_file_whose_name_cannot_be_is_not_found(
+def test_impossible_static_file_is_not_found(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Files(Http):
@@ -296,6 +294,6 @@ def test_log_function_of_settings_is_called_too() -> None:
     assert seen == [204]
 
 
-def test_a_wrong_level_of_the_access_log_is_an_error_that_names_the_option() -> None:
+def test_wrong_access_level_names_the_option() -> None:
     with pytest.raises(OptionError, match="--http-access-log: expected a log level"):
         make_service(Service, "--http-access-log", "LOUD")

@@ -23,7 +23,7 @@ from tests.tornado.http_services import (
 from tests.tornado.test_http import get, port_of
 
 
-def test_connection_that_waits_during_a_restart_is_answered_by_the_next_instance() -> None:
+def test_next_instance_answers_who_waits_in_restart() -> None:
     stopped, go_on = threading.Event(), threading.Event()
 
     class Gate(VTask):
@@ -60,7 +60,7 @@ def test_connection_that_waits_during_a_restart_is_answered_by_the_next_instance
         get(port)
 
 
-def test_a_stop_during_a_restart_serves_whoever_waited_for_the_next_instance() -> None:
+def test_stop_during_restart_serves_waiting_clients() -> None:
     no_restart = threading.Event()
 
     class Undecided(Service):

@@ -48,7 +48,7 @@ class VitalDatabase(Database):
 # -- where it listens ------------------------------------------------------------------------------
 
 
-def test_it_listens_on_loopback_on_a_port_that_the_service_does_not_change() -> None:
+def test_status_listens_on_its_own_loopback_port() -> None:
     cls = service_of(
         "StatusHTTPTask",
         "TornadoHTTPTask",
@@ -61,7 +61,7 @@ def test_it_listens_on_loopback_on_a_port_that_the_service_does_not_change() -> 
     assert (ns.status_host, ns.status_port, ns.status_sock) == ("127.0.0.1", 8081, None)
 
 
-def test_name_alone_gives_a_service_its_status_beside_its_own_server() -> None:
+def test_name_alone_adds_the_status_server() -> None:
     with serving("TornadoHTTPTask", DEFAULT_HOST="127.0.0.1") as service:
         port = service.requireTask("TornadoHTTPTask").bound_addrs[0][1]
         assert Client(port).ask("/").text == "Hello, world"
@@ -77,7 +77,7 @@ def test_unix_socket_is_served(tmp_path: Path) -> None:
 # -- what every endpoint does ----------------------------------------------------------------------
 
 
-def test_every_endpoint_answers_get_and_head_alone_and_is_never_cached() -> None:
+def test_every_endpoint_answers_get_and_head_alone() -> None:
     with serving() as service:
         client = client_of(service)
         for path in ENDPOINTS:
@@ -94,7 +94,7 @@ def test_every_endpoint_answers_get_and_head_alone_and_is_never_cached() -> None
             assert refused.text == f"{path} takes GET, HEAD, not POST.\n"
 
 
-def test_unknown_path_is_404_and_tells_which_there_are() -> None:
+def test_unknown_path_is_404_with_the_known() -> None:
     with serving() as service:
         for path in ("/nope", "/static/../task.py", "/static/%2e%2e/task.py", "/static/"):
             answer = client_of(service).ask(path)
@@ -102,7 +102,7 @@ def test_unknown_path_is_404_and_tells_which_there_are() -> None:
             assert "but /, /livez, /readyz, /metrics, /status.json, /stacks." in answer.text
 
 
-def test_page_may_load_nothing_from_elsewhere_and_nothing_inline() -> None:
+def test_page_loads_nothing_foreign_or_inline() -> None:
     with serving() as service:
         page = client_of(service).ask("/")
     policy = dict(
@@ -116,7 +116,7 @@ def test_page_may_load_nothing_from_elsewhere_and_nothing_inline() -> None:
     assert "https:" not in page.text
 
 
-def test_name_that_points_here_but_is_not_ours_is_refused() -> None:
+def test_foreign_name_for_this_host_is_refused() -> None:
     argv = ("--status-allowed-host", "Status.example")
     with serving(argv=argv) as service:
         client = client_of(service)
@@ -131,7 +131,7 @@ def test_name_that_points_here_but_is_not_ours_is_refused() -> None:
 # -- probes ----------------------------------------------------------------------------------------
 
 
-def test_readyz_is_503_while_a_check_of_a_task_fails_and_tells_which_and_livez_is_not() -> None:
+def test_failing_check_makes_readyz_503_and_not_livez() -> None:
     with serving(Database) as service:
         client = client_of(service)
         assert client.ask("/readyz").status == 200
@@ -192,7 +192,7 @@ class Lingering(VTask):
         self.go_on.wait(WAIT)
 
 
-def test_readyz_is_503_and_livez_200_from_the_moment_the_service_is_to_stop() -> None:
+def test_readyz_is_503_once_a_stop_begins() -> None:
     with serving(Lingering) as service:
         lingering = service.requireTask(Lingering)
         service.shutdown()
@@ -215,7 +215,7 @@ class Hanging(VTask):
         self.service.add_check("hangs", lambda: self.go_on.wait(WAIT))
 
 
-def test_check_that_hangs_is_given_up_and_holds_up_nothing_else(
+def test_hanging_check_is_given_up_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(StatusHTTPTask, "ANSWER_TIMEOUT", 0.2)
@@ -238,7 +238,7 @@ def test_check_that_hangs_is_given_up_and_holds_up_nothing_else(
 # -- everything ------------------------------------------------------------------------------------
 
 
-def test_status_json_is_what_the_service_tells_of_itself_without_secrets() -> None:
+def test_status_json_has_no_secrets() -> None:
     argv = ("--db-password", "hunter2-of-the-database")
     with serving(Database, argv=argv, VERSION="4.5") as service:
         service.requireTask(Database).queries.add(3)
@@ -273,7 +273,7 @@ def test_stacks_tell_where_threads_and_coroutines_are() -> None:
 # -- as configured ---------------------------------------------------------------------------------
 
 
-def test_controls_without_token_or_unix_socket_fail_the_start_and_the_dry_run(
+def test_controls_need_a_token_or_unix_socket(
     tmp_path: Path,
 ) -> None:
     service = make_service(service_of("StatusHTTPTask"), "--status-port", "0", "--status-control")
@@ -290,7 +290,7 @@ def test_controls_without_token_or_unix_socket_fail_the_start_and_the_dry_run(
     assert status == 0, output
 
 
-def test_two_status_servers_have_names_and_ports_of_their_own() -> None:
+def test_two_status_servers_have_their_own_ports() -> None:
     cls = service_of("StatusHTTPTask", "ops=StatusHTTPTask")
     with running(cls, "--status-port", "0", "--ops-port", "0") as service:
         ports = {service.requireTask(n).bound_addrs[0][1] for n in ("StatusHTTPTask", "ops")}
@@ -316,7 +316,7 @@ def test_routes_of_a_subclass_come_first() -> None:
         assert client.ask("/livez").status == 200
 
 
-def test_names_that_are_allowed_are_all_that_clients_from_elsewhere_may_use(tmp_path: Path) -> None:
+def test_allowed_names_bind_remote_clients(tmp_path: Path) -> None:
     argv = ("--status-sock", str(tmp_path / "s"))
     with running(service_of("StatusHTTPTask"), *argv) as service:
         client = client_of(service)  # over a Unix socket, as a proxy is: from elsewhere
@@ -326,7 +326,7 @@ def test_names_that_are_allowed_are_all_that_clients_from_elsewhere_may_use(tmp_
         assert client.ask("/livez", headers={"Host": "any.example"}).status == 403
 
 
-def test_token_that_crosses_the_network_in_the_clear_is_warned_of(
+def test_token_in_clear_is_warned_of(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     warning = "The token of the controls crosses the network in the clear: give --status-tls-cert"

@@ -34,7 +34,7 @@ def service() -> Iterator[Any]:
         yield service
 
 
-def test_first_event_tells_everything_and_those_after_it_what_has_changed(service: Any) -> None:
+def test_first_event_has_all_and_others_changes(service: Any) -> None:
     stream = Stream(client_of(service))
     assert stream.answer.getheader("Content-Type") == "text/event-stream; charset=utf-8"
     assert stream.next("guard") == ""
@@ -113,7 +113,7 @@ def test_nothing_ticks_while_no_page_is_open(service: Any) -> None:
     again.close()
 
 
-def test_stop_ends_the_streams_at_once_also_of_a_page_that_does_not_read(
+def test_stop_ends_unread_streams_at_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with serving(Mailer) as service:

@@ -40,7 +40,7 @@ def test_status_example_serves_probes_metrics_and_controls(tmp_path: Path) -> No
     assert TOKEN not in service.output
 
 
-def test_status_example_ends_in_order_while_a_page_is_open(tmp_path: Path) -> None:
+def test_status_example_ends_with_an_open_page(tmp_path: Path) -> None:
     command = [sys.executable, str(EXAMPLE), "--status-port", "0"]
     with ServiceProcess(command, cwd=tmp_path) as service:
         client = Client(service.listening_port("StatusHTTPTask"))
@@ -57,7 +57,7 @@ def test_status_example_ends_in_order_while_a_page_is_open(tmp_path: Path) -> No
 SCRIPT = "from sparts.vservice import VService as S; S.TASKS = ['StatusHTTPTask']; S.initFromCLI()"
 
 
-def test_service_comes_to_rest_when_the_page_has_been_closed(tmp_path: Path) -> None:
+def test_service_rests_after_its_page_is_closed(tmp_path: Path) -> None:
     command = [sys.executable, "-c", SCRIPT, "--status-port", "0"]
     with ServiceProcess(command, cwd=tmp_path) as service:
         client = Client(service.listening_port("StatusHTTPTask"))

@@ -101,7 +101,7 @@ def value(families: Any, name: str, **labels: str) -> float:
     return float(found)
 
 
-def test_every_kind_of_counter_has_its_type_help_unit_and_value(found: Any) -> None:
+def test_every_kind_of_counter_is_described(found: Any) -> None:
     family = found["sparts_sent"]
     assert (family.type, family.documentation) == ("counter", "Mails sent.")
     assert value(found, "sparts_sent_total", task="Mailer") == 3
@@ -120,7 +120,7 @@ def test_every_kind_of_counter_has_its_type_help_unit_and_value(found: Any) -> N
     assert found["sparts_silent"].documentation == "Mailer.silent"
 
 
-def test_labels_are_valid_and_leave_the_task_in_its_own(found: Any) -> None:
+def test_labels_are_valid_and_keep_the_task(found: Any) -> None:
     labels = {"host": "mx", "exported_task": "a", "not_valid": 'quote " and \\'}
     assert value(found, "sparts_by_host_total", task="Mailer", **labels) == 1
 
@@ -167,13 +167,13 @@ def test_what_samples_tell_of_windows_are_gauges(found: Any) -> None:
     assert value(found, "sparts_took_ms_window_max", window="60", **labels) == 5
 
 
-def test_counters_of_one_name_and_two_types_are_told_apart(found: Any) -> None:
+def test_counters_of_two_types_are_distinguished(found: Any) -> None:
     assert found["sparts_Other_waiting"].type == "counter"
     assert value(found, "sparts_Other_waiting_total", task="Other") == 0
     assert found["sparts_Other_size_bytes_count"].type == "gauge"
 
 
-def test_life_of_service_tasks_and_process_is_told_too(found: Any) -> None:
+def test_life_of_service_and_process_is_shown(found: Any) -> None:
     labels = {"service": "Service", "version": "4.5"}
     assert value(found, "sparts_service_info", **labels) == 1
     assert value(found, "sparts_service_ready") == value(found, "sparts_service_healthy") == 1
@@ -206,7 +206,7 @@ def test_every_number_of_the_service_is_there() -> None:
     assert len(theirs) - len(life) == len(told)
 
 
-def test_names_that_differ_only_in_what_is_not_valid_lose_nothing() -> None:
+def test_names_equal_once_valid_lose_nothing() -> None:
     class Odd(VTask):
         LOOPLESS = True
         one = counter(name="a.b", help="One.")
@@ -222,7 +222,7 @@ def test_names_that_differ_only_in_what_is_not_valid_lose_nothing() -> None:
     assert value(found, "sparts_1st", task="Odd") == 0
 
 
-def test_what_the_process_has_registered_with_prometheus_client_is_served_too() -> None:
+def test_values_of_prometheus_client_are_served_too() -> None:
     mine = prometheus_client.Gauge("acme_things", "Things of the application.")
     try:
         mine.set(7)

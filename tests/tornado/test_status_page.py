@@ -196,7 +196,7 @@ def test_page_comes_back_by_itself_after_a_restart(browser: Browser) -> None:
         page.wait_for_selector("#live.on")
 
 
-def test_controls_act_for_who_has_the_token_and_errors_are_shown(browser: Browser) -> None:
+def test_controls_need_the_token_and_show_errors(browser: Browser) -> None:
     with busy(*CONTROL) as service, opened(browser, service) as page:
         report, mailer = service.requireTask(Report), service.requireTask(Mailer)
         go(page, "task/Report")
@@ -263,7 +263,7 @@ TRIES = """async ([url, token]) => {
 }"""
 
 
-def test_page_of_another_origin_can_neither_act_nor_read(
+def test_other_origin_can_neither_act_nor_read(
     browser: Browser, caplog: pytest.LogCaptureFixture
 ) -> None:
     with busy(*CONTROL) as service, malicious_site(ATTACK) as site:

@@ -227,7 +227,7 @@ class Stubborn(VTask):
         self.let_go.wait()
 
 
-def test_task_that_does_not_stop_is_reported_and_the_service_goes_on() -> None:
+def test_unstoppable_task_is_reported() -> None:
     Stubborn.let_go = threading.Event()
     with serving(Stubborn, argv=CONTROL) as service:
         answer = client_of(service).act("restart", {"task": "Stubborn"})
@@ -237,7 +237,7 @@ def test_task_that_does_not_stop_is_reported_and_the_service_goes_on() -> None:
         assert client_of(service).ask("/livez").status == 200
 
 
-def test_task_that_does_not_start_again_is_dead_with_a_warning() -> None:
+def test_unstartable_task_is_dead_with_a_warning() -> None:
     class Once(VTask):
         LOOPLESS = True
         made = 0

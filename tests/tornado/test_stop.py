@@ -47,7 +47,7 @@ def events() -> None:
     Slow.begun, Slow.go_on = threading.Event(), threading.Event()
 
 
-def test_request_that_has_begun_is_answered_and_the_connection_closed() -> None:
+def test_begun_request_is_answered_and_closed() -> None:
     thread = make_service(Service).startBG()
     connection = http.client.HTTPConnection("127.0.0.1", port_of(thread.service.requireTask(Http)))
     connection.request("GET", "/slow")
@@ -90,7 +90,7 @@ def test_connection_without_request_is_closed_after_grace(
         assert client.recv(1) == b""
 
 
-def test_request_that_takes_longer_than_the_stop_may_is_cut_off_and_logged(
+def test_too_slow_request_is_cut_off_and_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Impatient(Http):
@@ -138,7 +138,7 @@ class AwaitingHttp(Http):
         return [("/awaits", Awaiting)]
 
 
-def test_handler_that_awaits_a_failed_task_answers_and_does_not_hold_up_the_stop() -> None:
+def test_handler_with_a_failed_task_still_answers() -> None:
     thread = make_service(service_of(AwaitingHttp), "--stop-timeout", "60").startBG()
     connection = http.client.HTTPConnection(
         "127.0.0.1", port_of(thread.service.requireTask(AwaitingHttp)), timeout=30

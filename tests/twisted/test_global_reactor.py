@@ -39,7 +39,7 @@ def test_everybody_gets_proxy_which_provides_what_reactors_provide() -> None:
         assert provided <= set(providedBy(reactor))
 
 
-def test_looping_call_and_defer_to_thread_work_in_every_instance_of_a_service() -> None:
+def test_looping_call_works_in_every_instance() -> None:
     class Ticks(TwistedTask):
         def start_in_loop(self) -> None:
             self.ticked, self.deferred = threading.Event(), threading.Event()
@@ -108,7 +108,7 @@ def test_without_reactor_its_use_is_clear_error() -> None:
     assert not hasattr(reactor, "__file__")
 
 
-def test_a_late_call_from_thread_is_a_clear_error_also_by_who_kept_the_reactor() -> None:
+def test_late_call_from_thread_is_an_error() -> None:
     for kind in ("epoll", "poll", "select", "asyncio"):
         with running(Service, "--twisted-reactor", kind) as service:
             kept = of(service).reactor
@@ -120,7 +120,7 @@ def test_a_late_call_from_thread_is_a_clear_error_also_by_who_kept_the_reactor()
             kept.callLater(1, int)
 
 
-def test_calls_from_threads_during_the_stop_never_meet_a_closed_descriptor() -> None:
+def test_calls_during_stop_meet_no_closed_descriptor() -> None:
     errors: list[BaseException] = []
 
     def call_on(kept: Any) -> None:
@@ -144,7 +144,7 @@ def test_calls_from_threads_during_the_stop_never_meet_a_closed_descriptor() -> 
     assert errors == []
 
 
-def test_what_shall_run_when_the_reactor_does_may_be_said_before() -> None:
+def test_work_for_the_reactor_may_come_early() -> None:
     seen: list[str] = []
     reactor.callWhenRunning(seen.append, "running")
     reactor.addSystemEventTrigger("before", "shutdown", seen.append, "shutdown")
@@ -193,7 +193,7 @@ def run_script(tmp_path: Path, text: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("kind", ["epoll", "asyncio"])
-def test_a_dry_run_makes_a_reactor_and_leaves_nothing_of_it(kind: str, tmp_path: Path) -> None:
+def test_dry_run_leaves_nothing_of_its_reactor(kind: str, tmp_path: Path) -> None:
     status, output = run_script(
         tmp_path,
         "import sys\n"

@@ -156,7 +156,7 @@ def test_example_of_chat_answers_on_server_of_ours(tmp_path: Path) -> None:
         assert "Traceback" not in server.output
 
 
-def test_the_example_of_a_proxy_passes_lines_on_in_both_directions(tmp_path: Path) -> None:
+def test_example_of_proxy_passes_lines_both_ways(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as target:
         target.settimeout(WAIT)
         port = target.getsockname()[1]

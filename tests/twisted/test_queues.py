@@ -51,7 +51,7 @@ def test_defer_to_task_gives_result_in_reactors_thread() -> None:
             idents.clear()
 
 
-def test_a_full_queue_and_one_that_has_stopped_fail_the_deferred_at_once() -> None:
+def test_full_or_stopped_queue_fails_deferreds() -> None:
     class Held(Double):
         MAX_ITEMS = 1
         gate = threading.Event()

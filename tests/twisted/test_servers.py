@@ -114,9 +114,7 @@ ARGV = ("--web-host", "127.0.0.1")
 
 
 @pytest.mark.parametrize("kind", ["epoll", "asyncio"])
-def test_a_request_that_has_begun_is_answered_and_its_connection_ends(
-    kind: str, client: Client
-) -> None:
+def test_begun_request_is_answered(kind: str, client: Client) -> None:
     with running(service_of(SlowWeb), *ARGV, "--twisted-reactor", kind) as service:
         task = service.requireTask(SlowWeb)
         idle = client(task)
@@ -180,7 +178,7 @@ def test_a_fresh_connection_may_still_send_its_request(client: Client) -> None:
         assert answer.getheader("Connection") == "close"
 
 
-def test_a_request_that_takes_too_long_is_cut_off_before_the_deadline(client: Client) -> None:
+def test_slow_request_is_cut_off_in_time(client: Client) -> None:
     class Impatient(SlowWeb):
         def seconds_to_stop(self) -> float:
             return 0.0
@@ -200,7 +198,7 @@ def test_a_request_that_takes_too_long_is_cut_off_before_the_deadline(client: Cl
     log.wait_for_line("1 requests were cut off")
 
 
-def test_requests_are_counted_and_logged_where_that_is_wanted(client: Client) -> None:
+def test_requests_are_counted_and_logged(client: Client) -> None:
     with running(
         service_of(TwistedWebTask), *ARGV, "--log-level-for", "twisted.web.access=INFO"
     ) as service:
