@@ -33,7 +33,7 @@ class AMQPConnectionTask(VTask):
     )
     blocked = CallbackCounter(
         lambda self: sum(link.blocked for link in self.links),
-        help="Connections whose broker takes no messages, as its memory or disk runs out.",
+        help="Connections whose broker accepts no messages, because its memory or disk runs out.",
     )
     n_connects = CallbackCounter(
         lambda self: sum(link.n_connects for link in self.links), help="Connections made."

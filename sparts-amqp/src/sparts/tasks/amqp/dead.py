@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     dead.add_argument("queue", metavar="QUEUE", help="the queue's name, without .dead")
     dead.add_argument("--broker", metavar="URL", help="where the queue is")
     choice = dead.add_mutually_exclusive_group()
-    choice.add_argument("--show", metavar="ID", help="show all that is known of an item")
+    choice.add_argument("--show", metavar="ID", help="show everything about an item")
     choice.add_argument(
         "--requeue", metavar="ID", nargs="+", help="put items into the queue again, or 'all'"
     )

@@ -43,7 +43,7 @@ class AMQPPublisherTask(VTask):
         type=broker_urls,
         default=lambda cls: cls.BROKER,
         metavar="URL",
-        help="the RabbitMQ that passes the events on, amqp://user:password@host/vhost",
+        help="URL of the RabbitMQ that passes on the events, amqp://user:password@host/vhost",
         secret=True,
         reloadable=False,
     )

@@ -66,14 +66,15 @@ class AMQPQueueTask(QueueTask[Item, Result]):
         type=broker_urls,
         default=lambda cls: cls.BROKER,
         metavar="URL",
-        help="the RabbitMQ that keeps the items, amqp://user:password@host/vhost (amqps: with TLS; "
-        "several nodes with commas between); memory: keeps them in this process",
+        help="URL of the RabbitMQ that keeps the items, amqp://user:password@host/vhost "
+        "(amqps: with TLS; commas between several nodes); memory: keep them in this "
+        "process",
         secret=True,
         reloadable=False,
     )
     n_redelivered = CallbackCounter(
         lambda self: getattr(getattr(self.queue, "consumer", None), "n_redelivered", None),
-        help="Items delivered again that were done already, and not done again.",
+        help="Items delivered again that were done already and are not repeated.",
     )
 
     # -- to override -------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ class AsgiTask(Metered, AsyncioServerTask):
         type=str,
         metavar="PATH",
         default=lambda cls: cls.ROOT_PATH,
-        help="the path below which a proxy shows the application",
+        help="path under which a proxy shows the application",
         reloadable=False,
         advanced=True,
     )
@@ -74,8 +74,8 @@ class AsgiTask(Metered, AsyncioServerTask):
         action="append",
         metavar="ADDRESS",
         default=lambda cls: list(cls.TRUSTED),
-        help="address or network of a proxy whose X-Forwarded-For and X-Forwarded-Proto are "
-        "believed; may be repeated; *: everybody's",
+        help="trust X-Forwarded-For and X-Forwarded-Proto from this address or network; may be"
+        " repeated; *: from every client",
         reloadable=False,
         advanced=True,
     )
@@ -83,7 +83,7 @@ class AsgiTask(Metered, AsyncioServerTask):
         type=size,
         metavar="SIZE",
         default=lambda cls: cls.MAX_BODY,
-        help="how long the body of a request may be",
+        help="longest body of a request; a longer one is answered with 413",
         reloadable=False,
         advanced=True,
     )
@@ -91,7 +91,7 @@ class AsgiTask(Metered, AsyncioServerTask):
         type=size,
         metavar="SIZE",
         default=lambda cls: cls.MAX_HEADERS,
-        help="how long the headers of a request may be",
+        help="longest headers of a request; longer ones are answered with 431",
         reloadable=False,
         advanced=True,
     )
@@ -107,8 +107,8 @@ class AsgiTask(Metered, AsyncioServerTask):
         type=duration,
         metavar="DURATION",
         default=lambda cls: cls.READ_TIMEOUT,
-        help="how long a client may take for its headers, and for a body (one second more for each "
-        "1000 bytes) (0: no limit)",
+        help="time limit for the headers, and for a body (one second more for each 1000 "
+        "bytes); 0: no limit",
         reloadable=False,
         advanced=True,
     )

@@ -34,7 +34,7 @@ class WsgiTask(AsgiTask):
         type=int,
         default=10,
         metavar="N",
-        help="requests that are answered at a time; others wait",
+        help="requests that are answered at a time; further ones wait",
         reloadable=False,
     )
 

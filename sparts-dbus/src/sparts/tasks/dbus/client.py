@@ -52,7 +52,7 @@ class DBusClientTask(DBusTask):
         action="store_true",
         default=lambda cls: cls.USE_SYSTEM_BUS or cls.DEFAULT_BUS == "system",
         reloadable=False,
-        help="use the system bus, not that of the session",
+        help="use the system bus instead of the session bus",
     )
     address = option(
         type=str,
@@ -65,14 +65,14 @@ class DBusClientTask(DBusTask):
         action="store_true",
         default=False,
         reloadable=False,
-        help="start without the bus if it cannot be had, warn, and try again later",
+        help="if there is no bus, start without it, warn, and try again later",
         advanced=True,
     )
     timeout = option(
         type=duration,
         default=25.0,
         metavar="DURATION",
-        help="how long calls of others may take; 0: as long as they like",
+        help="time limit for calls to other services; 0: no limit",
         advanced=True,
     )
     max_message = option(
@@ -80,8 +80,8 @@ class DBusClientTask(DBusTask):
         default="32MiB",
         metavar="SIZE",
         reloadable=False,
-        help="refuse to send larger messages: a bus disconnects their sender (the default is the "
-        "limit of system buses)",
+        help="refuse to send larger messages, for which a bus disconnects the sender (the "
+        "default is the limit of system buses)",
         advanced=True,
     )
 

@@ -103,10 +103,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("service", metavar="MODULE:SERVICE", help="the service, or a task by its name")
-    add("--system", action="store_true", help="for the system bus, not that of the session")
+    add("--system", action="store_true", help="for the system bus instead of the session bus")
     add("--user", default="root", help="the user that it runs as on the system bus (root)")
     add("--systemd-service", metavar="UNIT", help="have systemd start this unit instead")
-    add("--exec", dest="command", metavar="COMMAND", help="what starts it (sparts run ...)")
+    add("--exec", dest="command", metavar="COMMAND", help="command that starts it (sparts run ...)")
     add("--root", default="/", metavar="FOLDER", help="write below this folder, to make a package")
     add("--dry-run", action="store_true", help="show the files and write nothing")
     return parser

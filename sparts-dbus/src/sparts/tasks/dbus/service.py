@@ -60,7 +60,7 @@ class DBusServiceTask(DBusObject, DBusClientTask):
         action="store_true",
         default=False,
         reloadable=False,
-        help="take the name from its owner, if that allows it",
+        help="take the name from its owner, if the owner allows it",
         advanced=True,
     )
     allow_replacement = option(
@@ -88,7 +88,7 @@ class DBusServiceTask(DBusObject, DBusClientTask):
         type=int,
         default=8,
         reloadable=False,
-        help="how many plain (not async) methods may run at a time",
+        help="how many plain (not async) methods run at a time",
         advanced=True,
     )
     max_memory = option(
@@ -96,7 +96,7 @@ class DBusServiceTask(DBusObject, DBusClientTask):
         default="64MiB",
         metavar="SIZE",
         reloadable=False,
-        help="memory for all calls that wait for their reply; what takes more is refused",
+        help="memory limit for all calls that wait for their reply; further calls are refused",
         advanced=True,
     )
 

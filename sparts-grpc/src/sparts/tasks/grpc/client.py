@@ -54,7 +54,7 @@ class GrpcClientTask(LoopBoundTask):
         type=duration,
         default=lambda cls: cls.TIMEOUT,
         metavar="DURATION",
-        help="how long a call may take that has no deadline of its own; 0: forever",
+        help="deadline of a call that has none; 0: no limit",
         reloadable=False,
     )
     attempts = option(

@@ -98,7 +98,7 @@ class GrpcTask(Metered, AsyncioServerTask):
         type=size,
         default=lambda cls: cls.MAX_MESSAGE,
         metavar="SIZE",
-        help="refuse requests that are longer than this",
+        help="longest request; a longer one is refused",
         reloadable=False,
         advanced=True,
     )
@@ -106,7 +106,7 @@ class GrpcTask(Metered, AsyncioServerTask):
         type=size,
         default=lambda cls: cls.MAX_HEADERS,
         metavar="SIZE",
-        help="disconnect clients whose headers of a call are longer than this",
+        help="longest headers of a call; a client that sends longer ones is disconnected",
         reloadable=False,
         advanced=True,
     )
@@ -114,7 +114,7 @@ class GrpcTask(Metered, AsyncioServerTask):
         type=int,
         default=lambda cls: cls.MAX_CALLS,
         metavar="N",
-        help="how many calls may be open on one connection; the client waits with further ones",
+        help="how many calls may be open on one connection; the client must wait with further ones",
         reloadable=False,
         advanced=True,
     )
@@ -122,7 +122,7 @@ class GrpcTask(Metered, AsyncioServerTask):
         type=duration,
         default=lambda cls: cls.FIRST_CALL_TIMEOUT,
         metavar="DURATION",
-        help="close a connection that has called nothing after this time",
+        help="close a connection that has made no call for this long",
         reloadable=False,
         advanced=True,
     )
@@ -130,7 +130,7 @@ class GrpcTask(Metered, AsyncioServerTask):
         type=str,
         choices=list(_COMPRESSIONS),
         default="none",
-        help="compress responses, where the client can read it and the method does not choose",
+        help="compress responses if the client supports it and the method does not choose",
         reloadable=False,
         advanced=True,
     )

@@ -44,8 +44,9 @@ class FB303HandlerTask(FB303, ThriftHandlerTask):  # type: ignore[misc]  # getCo
     token = option(
         type=str,
         metavar="TOKEN",
-        help="what a client over HTTP must present (Authorization: Bearer TOKEN) to set options, "
-        "reload and stop the service; without it, HTTP allows this over a Unix socket only",
+        help="token (Authorization: Bearer TOKEN) that HTTP clients need to set options, "
+        "reload and stop the service; without it, HTTP allows this over a Unix socket "
+        "only",
         secret=True,
     )
 

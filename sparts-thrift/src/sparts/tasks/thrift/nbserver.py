@@ -43,7 +43,7 @@ class NBServerTask(ConnectionLimit, Listening, ThriftServerTask):
         default=10,
         metavar="N",
         reloadable=False,
-        help="calls that may run at a time (those of INLINE handlers and coroutines not counted)",
+        help="calls that run at a time, without those of INLINE handlers and coroutines",
         advanced=True,
     )
     max_frame = option(
@@ -51,7 +51,7 @@ class NBServerTask(ConnectionLimit, Listening, ThriftServerTask):
         default="16MiB",
         metavar="SIZE",
         reloadable=False,
-        help="the longest request that is read; who sends a longer one is disconnected",
+        help="longest request; a client that sends a longer one is disconnected",
         advanced=True,
     )
     idle_timeout = option(
@@ -59,7 +59,7 @@ class NBServerTask(ConnectionLimit, Listening, ThriftServerTask):
         default=0.0,
         metavar="DURATION",
         reloadable=False,
-        help="disconnect a client that has asked nothing for so long; 0: never",
+        help="disconnect a client that has sent no request for this long (0: never)",
         advanced=True,
     )
     request_timeout = option(
@@ -67,7 +67,8 @@ class NBServerTask(ConnectionLimit, Listening, ThriftServerTask):
         default=60.0,
         metavar="DURATION",
         reloadable=False,
-        help="how long a request may take to arrive, and its answer to be taken; 0: no limit",
+        help="time limit for a request to arrive, and for the client to read its answer; 0: no"
+        " limit",
         advanced=True,
     )
 

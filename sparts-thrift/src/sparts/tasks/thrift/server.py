@@ -38,16 +38,15 @@ class ThriftServerTask(VTask):
         default=MAX_DECODED,
         metavar="SIZE",
         reloadable=False,
-        help="memory that the arguments of one call may take once decoded; what takes more is "
-        "refused",
+        help="memory limit for the decoded arguments of one call; larger calls are refused",
     )
     max_memory = option(
         type=size,
         default="256MiB",
         metavar="SIZE",
         reloadable=False,
-        help="memory for the requests of all clients that arrive or wait; what takes more is "
-        "refused",
+        help="memory limit for the requests of all clients that arrive or wait; further ones "
+        "are refused",
     )
 
     n_refused = counter(help="Connections and calls refused for lack of memory, or as too many.")

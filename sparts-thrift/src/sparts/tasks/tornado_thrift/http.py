@@ -26,7 +26,7 @@ class ThriftHTTPTask(ThriftServerTask, TornadoHTTPTask):
         default="16MiB",
         metavar="SIZE",
         reloadable=False,
-        help="the longest request that is read",
+        help="longest request; a longer one is refused",
         advanced=True,
     )
     allowed_host = allowed_host_option()

@@ -28,8 +28,8 @@ def allowed_host_option() -> Option[list[str] | None]:
     return option(
         action="append",
         metavar="NAME",
-        help="a further name by which clients may address the server, such as that of a proxy; may "
-        "be repeated; without any, clients from elsewhere may use every name",
+        help="accept this host name from clients, too, such as that of a proxy; may be "
+        "repeated; without any, clients on other machines may use every name",
     )
 
 

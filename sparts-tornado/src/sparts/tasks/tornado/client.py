@@ -55,31 +55,35 @@ class TornadoHTTPClientTask(TornadoTask):
         type=duration,
         default=5.0,
         metavar="DURATION",
-        help="how long to connect may take",
+        help="time limit for a connection to be made",
         advanced=True,
     )
     request_timeout = option(
         type=duration,
         default=20.0,
         metavar="DURATION",
-        help="how long an attempt may take, from connecting to the end of the response",
+        help="time limit for one attempt, from connecting to the end of the response",
         advanced=True,
     )
     retries = option(
-        type=int, default=2, metavar="N", help="how often to try again what failed", advanced=True
+        type=int,
+        default=2,
+        metavar="N",
+        help="how many times a failed request is sent again",
+        advanced=True,
     )
     max_connections = option(
         type=int,
         default=100,
         metavar="N",
-        help="how many requests may be under way; the others wait their turn",
+        help="how many requests are sent at a time; further ones wait",
         reloadable=False,
         advanced=True,
     )
     tls_ca = option(
         type=str,
         metavar="FILE",
-        help="trust these authorities (PEM) and not the system's",
+        help="trust these authorities (PEM) instead of the system's",
         reloadable=False,
         advanced=True,
     )

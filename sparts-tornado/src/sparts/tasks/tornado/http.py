@@ -63,8 +63,8 @@ class TornadoHTTPTask(Metered, ConnectionLimit, Listening, TornadoTask):
     xheaders = option(
         type=bool,
         default=lambda cls: cls.XHEADERS,
-        help="believe X-Forwarded-For, X-Real-Ip and X-Forwarded-Proto: only behind a proxy that "
-        "sets them",
+        help="trust X-Forwarded-For, X-Real-Ip and X-Forwarded-Proto; only behind a proxy that"
+        " sets them",
         reloadable=False,
         advanced=True,
     )
@@ -72,7 +72,7 @@ class TornadoHTTPTask(Metered, ConnectionLimit, Listening, TornadoTask):
         type=size,
         default=lambda cls: cls.MAX_BODY,
         metavar="SIZE",
-        help="how long the body of a request may be",
+        help="longest body of a request; a longer one is answered with 413",
         reloadable=False,
         advanced=True,
     )
@@ -80,7 +80,7 @@ class TornadoHTTPTask(Metered, ConnectionLimit, Listening, TornadoTask):
         type=size,
         default=lambda cls: cls.MAX_HEADERS,
         metavar="SIZE",
-        help="how long the headers of a request may be",
+        help="longest headers of a request; longer ones are answered with 431",
         reloadable=False,
         advanced=True,
     )
@@ -88,7 +88,7 @@ class TornadoHTTPTask(Metered, ConnectionLimit, Listening, TornadoTask):
         type=duration,
         default=lambda cls: cls.IDLE_TIMEOUT,
         metavar="DURATION",
-        help="how long a connection may wait for its next request; 0: no limit",
+        help="close a connection that has waited this long for its next request (0: never)",
         reloadable=False,
         advanced=True,
     )
@@ -96,8 +96,8 @@ class TornadoHTTPTask(Metered, ConnectionLimit, Listening, TornadoTask):
         type=duration,
         default=lambda cls: cls.READ_TIMEOUT,
         metavar="DURATION",
-        help="how long a client may take for its first headers, and for a body (which has a second "
-        "more for each 1000 bytes); 0: no limit",
+        help="time limit for the first headers, and for a body (one second more for each 1000 "
+        "bytes); 0: no limit",
         reloadable=False,
         advanced=True,
     )
@@ -115,8 +115,8 @@ class TornadoHTTPTask(Metered, ConnectionLimit, Listening, TornadoTask):
     )
     timeouts = CallbackCounter(
         lambda task: task.server.n_timeouts if "server" in vars(task) else 0,
-        help="Connections closed because the client took too long to send its request, or to take "
-        "its answer.",
+        help="Connections closed because the client took too long to send its request, or to "
+        "read its answer.",
     )
     refused = CallbackCounter(
         lambda task: task.server.n_refused if "server" in vars(task) else 0,

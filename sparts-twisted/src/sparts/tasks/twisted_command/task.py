@@ -142,12 +142,12 @@ class CommandTask(TwistedTask):
         type=duration,
         default=10.0,
         metavar="DURATION",
-        help="how long after SIGTERM a process gets SIGKILL, when the task stops",
+        help="time from SIGTERM to SIGKILL for a process, when the task stops",
         advanced=True,
     )
 
     started = counter(help="Commands that were run.")
-    finished = counter(help="Commands whose end was told.")
+    finished = counter(help="Commands whose end was reported.")
     n_running = CallbackCounter(lambda self: len(self._runs), help="Commands that run now.")
     n_callback_errors = counter(help="Exceptions in callbacks.")
 

@@ -28,7 +28,7 @@ def _parser(command: str, description: str, name: bool = True) -> argparse.Argum
     if name:
         parser.add_argument("name", metavar="NAME", help=NAME)
     parser.add_argument(
-        "--token", default="", help="what lets one act at a URL (or SPARTS_STATUS_TOKEN)"
+        "--token", default="", help="token for the controls of a URL (or SPARTS_STATUS_TOKEN)"
     )
     return parser
 
@@ -36,7 +36,7 @@ def _parser(command: str, description: str, name: bool = True) -> argparse.Argum
 def ps(argv: list[str]) -> int:
     """List the services that run on this machine."""
     parser = _parser("ps", "List the services that run on this machine, or at URLs.", name=False)
-    parser.add_argument("urls", nargs="*", metavar="URL", help="status pages of further services")
+    parser.add_argument("urls", nargs="*", metavar="URL", help="status pages of more services")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(argv)
     local = registry.find()

@@ -57,7 +57,7 @@ class StatusTask(TornadoHTTPTask):
     token = option(
         type=str,
         metavar="TOKEN",
-        help="what a client must present to use the controls",
+        help="token that clients need to use the controls",
         secret=True,
     )
     access_log = option(
@@ -72,7 +72,7 @@ class StatusTask(TornadoHTTPTask):
     peers = option(
         type=url_list,
         metavar="URL,...",
-        help="the status pages of further instances, which this page shows together",
+        help="status pages of more instances, which this page shows together",
         advanced=True,
     )
     announce = option(
