@@ -15,6 +15,7 @@ from pathlib import Path
 import hypothesis  # noqa: F401
 import pytest
 
+from tests.children import leave_out_others
 from tests.core.log_helpers import no_secrets
 from tests.needs import require, require_module, require_namespace, require_root
 
@@ -69,3 +70,9 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
         (name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections
     ]
     return report
+
+
+@pytest.fixture
+def own_children() -> None:
+    """Let `tests.children.children` return the children of this test alone."""
+    leave_out_others()

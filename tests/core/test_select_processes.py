@@ -20,9 +20,11 @@ from sparts.errors import TaskStoppedError
 from sparts.tasks.select import ProcessFailed, ProcessResult, ProcessStreamHandler, SelectTask
 from sparts.vtask import RestartPolicy
 
+from tests.children import children
 from tests.core.running import make_service, running
 from tests.core.scripts import service as script
 
+pytestmark = pytest.mark.usefixtures("own_children")
 SOON = 30
 """Seconds that something which happens at once may take on a busy machine."""
 
@@ -32,18 +34,6 @@ def task() -> Iterator[SelectTask]:
     with running(SelectTask) as service:
         yield service.requireTask(SelectTask)
     assert children() == []
-
-
-def children() -> list[str]:
-    """Give the processes, zombies too, whose parent this process is."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                name, rest = (entry / "stat").read_text().rsplit(")", 1)
-                if int(rest.split()[1]) == os.getpid():
-                    found.append(name)
-    return found
 
 
 def python(code: str) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import codecs
-import contextlib
 import os
 import queue
 import signal
@@ -29,6 +28,9 @@ from sparts.vtask import RestartPolicy
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 
+from tests.children import children
+
+pytestmark = pytest.mark.usefixtures("own_children")
 Pieces = queue.SimpleQueue[Any]
 
 
@@ -41,25 +43,6 @@ def commands(*argv: str, task: type[CommandTask] = CommandTask) -> Iterator[Comm
 
 def script(text: str) -> list[str]:
     return [sys.executable, "-S", "-c", text]
-
-
-_others: set[int] = set()  # children of this process that a test found, such as a shared broker
-
-
-@pytest.fixture(autouse=True)
-def leave_other_children_out() -> None:
-    """Note the children that a fixture of the session, or of another test, keeps."""
-    _others.clear()
-    _others.update(children())
-
-
-def children() -> list[int]:
-    """Give the processes that are children of this one, the zombies too; not those of others."""
-    found: list[int] = []
-    for task in Path("/proc/self/task").iterdir():
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that ends
-            found += map(int, (task / "children").read_text().split())
-    return [pid for pid in found if pid not in _others]
 
 
 def descriptors() -> int:
