@@ -2,37 +2,46 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sparts.cli.new import LONGEST, main, render, words_of, write_project
+from sparts.cli.new import KINDS, PARTS, main, write_plugin, write_service
+from sparts.cli.scaffold import LONGEST, words_of
 from sparts.errors import UsageError
 
-from scripts.build_distributions import build
 from tests.ecosystem.conftest import Environment, make_environment, make_once
 from tests.processes import clean_environment
 
-PROJECTS = {"service": "acme-clock", "plugin": "acme-greetings"}
-TOOLS = ["mypy", "pytest", "ruff"]
+PROJECTS = {
+    "acme-clock": ("service",),
+    "acme-shop": ("service", "--with", "http,queue,periodic,status"),
+    **{f"acme-{kind}": ("plugin", "--kind", kind) for kind in KINDS},
+}
+"""What is written, by its name."""
+TOOLS = ["hatchling", "mypy", "pytest", "ruff"]
 
 
 @pytest.fixture(scope="session")
 def projects(tmp_path_factory: pytest.TempPathFactory, wheels: dict[str, Path]) -> Environment:
-    """Give an environment where both projects were written by the installed `sparts`, and then
+    """Give an environment where all projects were written by the installed `sparts`, and then
     installed beside wheels of ours.
     """
 
     def make(folder: Path) -> None:
         environment = make_environment(folder, ["--without-pip"])
-        environment.uv_install(wheels["sparts-core"], *TOOLS)
-        for kind, name in PROJECTS.items():
-            environment.run("-m", "sparts", "new", kind, name)
-            build(environment.work / name, folder / "dist")
-        environment.uv_install(*sorted((folder / "dist").glob("*.whl")))
+        ours = [wheels["sparts-core"], wheels["sparts-tornado"]]
+        environment.uv_install(*ours, *TOOLS)
+        for name, (kind, *options) in PROJECTS.items():
+            environment.run("-m", "sparts", "new", kind, name, *options)
+        folders = [environment.work / name for name in PROJECTS]
+        environment.uv_install("--no-build-isolation", *folders)
 
     return Environment(make_once(tmp_path_factory, "scaffolds", make))
 
@@ -42,7 +51,7 @@ def run_check(project: Path, python: str) -> tuple[int, str]:
     path = f"{Path(python).parent}:{os.environ['PATH']}"
     done = subprocess.run(
         [str(project / "check")],
-        env=clean_environment(PATH=path),
+        env=clean_environment(PATH=path, MYPY_CACHE_DIR=str(project.parent / "mypy")),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -52,11 +61,12 @@ def run_check(project: Path, python: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-@pytest.mark.parametrize("kind", PROJECTS)
+@pytest.mark.one_python
+@pytest.mark.parametrize("name", PROJECTS)
 def test_tests_style_and_types_of_a_new_project_hold_at_once(
-    kind: str, projects: Environment
+    name: str, projects: Environment
 ) -> None:
-    project = projects.work / PROJECTS[kind]
+    project = projects.work / name
     status, output = run_check(project, projects.python)
     assert status == 0, output
     assert " passed" in output
@@ -66,9 +76,12 @@ def test_tests_style_and_types_of_a_new_project_hold_at_once(
 
 
 def test_the_command_of_a_new_service_runs_it(projects: Environment) -> None:
-    command = str(Path(projects.python).with_name(PROJECTS["service"]))
+    command = str(Path(projects.python).with_name("acme-clock"))
     shown = subprocess.check_output([command, "--dryrun"], env=clean_environment(), text=True)
     assert shown.splitlines() == ["AcmeClockService would run, in this order:", "  AcmeClockTask"]
+
+
+WRITERS: dict[str, Callable[[str, Path], Path]] = {"service": write_service, "plugin": write_plugin}
 
 
 @pytest.mark.parametrize(
@@ -79,7 +92,7 @@ def test_the_command_of_a_new_service_runs_it(projects: Environment) -> None:
     ],
 )
 def test_a_new_project_is_whole(kind: str, expected: set[str], tmp_path: Path) -> None:
-    folder = write_project(kind, "acme-jobs", tmp_path)
+    folder = WRITERS[kind]("acme-jobs", tmp_path)
     names = {path.name for path in (folder / "src" / "acme_jobs").iterdir()}
     assert names == {"__init__.py", *expected}
     for name in ("README.md", "LICENSE", ".gitignore", "check", ".github/workflows/ci.yml"):
@@ -97,16 +110,60 @@ def test_a_new_project_is_whole(kind: str, expected: set[str], tmp_path: Path) -
     assert not [text for text in texts if "@@" in text]
 
 
-@pytest.mark.parametrize("kind", PROJECTS)
-def test_style_holds_for_shortest_and_longest_name(kind: str, tmp_path: Path) -> None:
+def combinations() -> Iterator[tuple[str, ...]]:
+    """Give every choice of parts of a service."""
+    for count in range(1, len(PARTS) + 1):
+        yield from itertools.combinations(PARTS, count)
+
+
+def test_style_holds_for_every_choice_and_name(tmp_path: Path) -> None:
+    for length, name in enumerate(("z", "a" * LONGEST, "-".join("a" * (LONGEST // 2)))):
+        for kind in KINDS:
+            write_plugin(name, _made(tmp_path / f"plugin-{kind}-{length}"), kind)
+        for parts in combinations():
+            write_service(name, _made(tmp_path / f"service-{'-'.join(parts)}-{length}"), parts)
     ruff = str(Path(sys.executable).with_name("ruff"))
-    for name in ("z", "a" * LONGEST, "-".join("a" * (LONGEST // 2))):
-        folder = write_project(kind, name, tmp_path)
-        for command in (["check", "."], ["format", "--check", "."]):
-            done = subprocess.run(
-                [ruff, *command], cwd=folder, capture_output=True, text=True, check=False
-            )
-            assert done.returncode == 0, done.stdout
+    for command in (["check", "."], ["format", "--check", "."]):
+        done = subprocess.run(
+            [ruff, *command], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout
+    files = [*tmp_path.rglob("*.py"), *tmp_path.rglob("*.toml"), *tmp_path.rglob("*.md")]
+    assert [path for path in files if "@@" in path.read_text()] == []
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["service", "acme", "--with", "http,mail"], "--with knows no 'mail': use queue"),
+        (["service", "acme", "--with", ""], "--with knows no ''"),
+        (["service", "acme", "--kind", "loop"], "--kind is for plugins"),
+        (["plugin", "acme", "--with", "http"], "--with is for services"),
+        (["service", "acme", "--with", "http", "--asgi", "plain"], "leave out --kind and --with"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(
+    words: list[str], problem: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=problem):
+        main([*words, "--in", str(tmp_path)])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_service_has_the_parts_that_were_asked_for(tmp_path: Path) -> None:
+    main(["service", "acme", "--with", "status, http,queue", "--in", str(tmp_path)])
+    source = (tmp_path / "acme" / "src" / "acme" / "service.py").read_text()
+    (listed,) = re.findall(r"TASKS = \((.*?)\)", source, re.S)
+    assert listed.split() == ["AcmeQueueTask,", "AcmeWebTask,", '"StatusHTTPTask",']
+    assert not (tmp_path / "acme" / "src" / "acme" / "tasks.py").exists()
+    project = tomllib.loads((tmp_path / "acme" / "pyproject.toml").read_text())["project"]
+    assert project["dependencies"] == ["sparts-core>=1.0,<2", "sparts-tornado>=1.0,<2"]
+    assert list(project["entry-points"]["sparts.tasks"]) == ["AcmeQueueTask", "AcmeWebTask"]
 
 
 def test_an_existing_folder_is_never_written_to(tmp_path: Path) -> None:
@@ -129,13 +186,13 @@ def test_whatever_has_the_name_is_left_alone(existing: str, tmp_path: Path) -> N
     else:
         path.symlink_to(tmp_path / "nowhere")
     with pytest.raises(UsageError, match="exists already"):
-        write_project("service", "acme-jobs", tmp_path)
+        write_service("acme-jobs", tmp_path)
     assert [entry.name for entry in tmp_path.rglob("*")] == ["acme-jobs"]
 
 
 def test_a_parent_that_does_not_exist_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be written: No such file or directory"):
-        write_project("service", "acme-jobs", tmp_path / "nowhere")
+        write_service("acme-jobs", tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("words", [[], ["service"], ["servic", "acme-jobs"]])
@@ -172,7 +229,7 @@ def test_wrong_words_are_told_where_no_plugin_adds_a_kind(
 )
 def test_a_bad_name_is_told_and_nothing_written(name: str, why: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
-        write_project("service", name, tmp_path)
+        write_service(name, tmp_path)
     assert why in str(caught.value)
     assert repr(name) in str(caught.value)
     assert list(tmp_path.iterdir()) == []
@@ -200,9 +257,3 @@ def test_the_wheel_of_sparts_core_has_every_template(wheels: dict[str, Path]) ->
         packed = sum("/templates/" in name for name in archive.namelist())
     templates = Path(__file__).parents[2] / "sparts-core" / "src" / "sparts" / "cli" / "templates"
     assert packed == sum(path.is_file() for path in templates.rglob("*")) > 15
-
-
-def test_every_kind_has_files_of_its_own() -> None:
-    kinds = [dict(render(kind, words_of(kind, "acme"))) for kind in PROJECTS]
-    assert kinds[0].keys() - kinds[1].keys()
-    assert kinds[1].keys() - kinds[0].keys()

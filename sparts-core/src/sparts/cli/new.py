@@ -1,75 +1,86 @@
 """``sparts new``: a whole project, for a service or for a plugin, whose tests pass at once.
 
-The files lie in ``templates/``: ``common`` and one folder a kind. In their names, ``PACKAGE`` is
-the project's package, ``dot_`` a dot, and ``.in`` keeps tools from taking them for what they are
-not. In their texts, ``@@word@@`` is replaced.
-
 A plugin adds projects of its own by a command ``new-WORD`` (group ``sparts.commands``), which is
 also what ``sparts new KIND NAME --WORD ARGUMENT`` calls, as ``new-WORD KIND NAME ARGUMENT --in
-FOLDER``. It writes them with `write_project`.
+FOLDER``. It writes them with `sparts.cli.scaffold.write_project`.
 """
 
 from __future__ import annotations
 
-import argparse
-import datetime
-import keyword
-import os
-import re
-import shutil
-import sys
-from importlib import resources
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sparts import plugins
-from sparts.cli import load_command
+from sparts.cli import load_command, scaffold
 from sparts.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from importlib.resources.abc import Traversable
+    from collections.abc import Sequence
+    from pathlib import Path
 
-SUMMARIES = {"service": "A service of one task.", "plugin": "Tasks for sparts services."}
-"""The kinds of projects, and what each says of itself at first."""
 PREFIX = "new-"
 """What the commands of plugins that write projects begin with."""
-LONGEST = 30
-"""The longest name, so that no line of a project grows past its limit."""
-TAKEN = {
-    "hatchling",
-    "mypy",
-    "pluggy",
-    "pytest",
-    "ruff",
-    "sparts",
-    "sparts_command",
-    "src",
-    "test",
-    "tests",
+KINDS = {
+    "periodic": ("--@@flag@@-greeting", "Good morning from @@Task@@"),
+    "async": ("--@@flag@@-greeting", "Good morning from @@Task@@"),
+    "server": ("--@@flag@@-greeting", "@@Task@@ Server Started on"),
+    "loop": ("", "All tasks started"),
+    "hooks": ("", ""),
 }
-"""Names of packages that a project's own must not hide, besides those of Python."""
+"""What a plugin may bring, each with an option for a test, and the line that its task logs."""
+
+
+class Part(NamedTuple):
+    """A task of a service that is made of several."""
+
+    task: str
+    module: str = ""
+    """The module of the project that the task is in; ``""``: it is named in ``TASKS``."""
+    holds: str = ""
+    """What the module holds."""
+    argv: Sequence[str] = ()
+    """What a test's command line needs so that no fixed port is taken."""
+    needs: str = ""
+    """The distribution that it comes from."""
+
+    @property
+    def listed(self) -> str:
+        """How ``TASKS`` names it."""
+        return self.task if self.module else f'"{self.task}"'
+
+
+PARTS = {
+    "queue": Part("@@Stem@@QueueTask", "jobs", "work that others put in a queue"),
+    "periodic": Part("@@Task@@", "tasks", "what it does again and again"),
+    "http": Part(
+        *("@@Stem@@WebTask", "web", "what it answers over HTTP"),
+        *(("--http-host=127.0.0.1", "--http-port=0"), "sparts-tornado"),
+    ),
+    "status": Part("StatusHTTPTask", argv=("--status-port=0",), needs="sparts-tornado"),
+}
+"""What a service may be made of, in the order of its tasks."""
 
 
 def main(argv: list[str]) -> int:
     """Write a project into a new folder, and say what to do next.
 
     Raises:
-        UsageError: the name is none for a project, or the folder exists.
+        UsageError: the name is none for a project, the folder exists, or options do not fit.
     """
-    parser = argparse.ArgumentParser(
-        prog="sparts new",
-        description="Write a complete project into a new folder NAME: a task, a hook, tests, "
-        "checks, CI. Its tests pass at once.",
-    )
-    parser.add_argument("kind", choices=SUMMARIES, help="what to write")
-    parser.add_argument(
-        "name", metavar="NAME", help="the name of the distribution, such as acme-jobs"
+    parser = scaffold.parser(
+        "sparts new",
+        "Write a complete project into a new folder NAME: tasks, a hook, tests, checks, CI. Its "
+        "tests pass at once.",
+        scaffold.SUMMARIES,
+        "acme-jobs",
     )
     parser.add_argument(
-        "--in", dest="parent", metavar="FOLDER", default=".", help="where to make its folder"
-    )
+        *("--kind",), dest="brings", choices=KINDS, metavar="KIND",
+        help=f"what a plugin brings: {', '.join(KINDS)} (default: periodic)",
+    )  # fmt: skip
     others = [e for e in plugins.find(plugins.COMMANDS) if e.name.startswith(PREFIX)]
+    parser.add_argument(
+        "--with", dest="parts", metavar="PART,...", help=f"tasks of a service: {', '.join(PARTS)}"
+    )
     # argparse fails to tell the usage of a group in which nothing is
     group = parser.add_mutually_exclusive_group() if others else parser
     for entry in others:
@@ -82,11 +93,24 @@ def main(argv: list[str]) -> int:
     args, unknown = parser.parse_known_args(argv)
     for word in unknown:
         _refuse(word.partition("=")[0])
+    if args.brings and args.kind != "plugin":
+        raise UsageError("--kind is for plugins: `sparts new plugin NAME --kind server`.")
+    if args.parts is not None and args.kind != "service":
+        raise UsageError("--with is for services: `sparts new service NAME --with http,queue`.")
     for entry in others:
         if argument := getattr(args, entry.name):
+            if args.brings or args.parts is not None:
+                flag = entry.name.removeprefix(PREFIX)
+                raise UsageError(
+                    f"--{flag} chooses the whole project: leave out --kind and --with."
+                )
             command = [args.kind, args.name, argument, "--in", args.parent]
             return load_command(entry)(command) or 0
-    tell(write_project(args.kind, args.name, Path(args.parent)))
+    if args.kind == "plugin":
+        folder = write_plugin(args.name, args.parent, args.brings or "periodic")
+    else:
+        folder = write_service(args.name, args.parent, parts_of(args.parts))
+    scaffold.tell(folder)
     return 0
 
 
@@ -97,131 +121,67 @@ def _refuse(word: str) -> None:
     raise UsageError(f"{word!r} means nothing here: see `sparts new --help`.")
 
 
-def tell(folder: Path) -> None:
-    """Say what was written, and what to do next."""
-    print(f"Wrote {folder}. Next:")
-    print(f"  cd {folder}")
-    print('  python -m pip install -e ".[dev]"')
-    print("  ./check")
-
-
-def write_project(
-    kind: str,
-    name: str,
-    parent: Path,
-    more_words: Mapping[str, str] | None = None,
-    more_files: Mapping[str, str] | None = None,
-) -> Path:
-    """Write a project into the new folder ``parent / name``, and return that.
+def write_plugin(name: str, parent: Path | str, brings: str = "periodic") -> Path:
+    """Write a plugin into ``parent / name``, and return that; see `scaffold.write_project`.
 
     Args:
-        kind: ``"service"`` or ``"plugin"``.
         name: the name of the distribution.
         parent: the folder to make it in.
-        more_words: stand for further words, or in place of those of `words_of`.
-        more_files: texts by their paths, in addition to the templates or in place of them.
-
-    Raises:
-        UsageError: the name is none for a project, the folder exists, or it cannot be written.
+        brings: one of `KINDS`.
     """
-    words = {**words_of(kind, name), **(more_words or {})}
-    files = {**dict(render(kind, words)), **(more_files or {})}
-    folder = target = parent / name
-    made = False
-    try:
-        folder.mkdir()
-        made = True
-        for path, text in files.items():
-            target = folder / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text, encoding="utf-8")
-            if text.startswith("#!"):
-                target.chmod(target.stat().st_mode | 0o111)
-    except FileExistsError as error:
-        raise UsageError(
-            f"{folder} exists already, and is left as it is. Choose another name, or another "
-            f"folder with --in."
-        ) from error
-    except OSError as error:
-        if made:
-            shutil.rmtree(folder, ignore_errors=True)  # so that it can be made again
-        place = error.filename or target  # a write names no file
-        raise UsageError(f"{place}: cannot be written: {error.strerror}.") from error
-    return folder
-
-
-def words_of(kind: str, name: str) -> dict[str, str]:
-    """Return what stands for each ``@@word@@`` in a project of this name.
-
-    Raises:
-        UsageError: it is no name for a project; the message says why.
-    """
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*([-_][A-Za-z0-9]+)*", name, re.ASCII):
-        raise UsageError(
-            f"{name!r} cannot name a project: use letters and digits, with single dashes between, "
-            f"and a letter first."
-        )
-    if len(name) > LONGEST:
-        raise UsageError(f"{name!r} is too long: use at most {LONGEST} characters.")
-    package = name.lower().replace("-", "_")
-    if keyword.iskeyword(package) or keyword.issoftkeyword(package):
-        raise UsageError(f"{name!r} cannot name a project: it is a word of the language.")
-    if package in TAKEN or package in sys.stdlib_module_names:
-        raise UsageError(
-            f"{name!r} cannot name a project: its package would hide {package!r}, which Python or "
-            f"sparts needs."
-        )
-    parts = re.split("[-_]", name)
-    while len(parts) > 1 and parts[-1].lower() in ("service", "task", "tasks", "plugin"):
-        parts.pop()
-    stem = "".join(part[0].upper() + part[1:] for part in parts)
-    return {
-        "name": name,
-        "package": package,
-        "flag": package.replace("_", "-"),
-        "Task": f"{stem}Task",
-        "Service": f"{stem}Service",
-        "summary": SUMMARIES[kind],
-        "needs": "",
-        "ignored": "",
-        "range": _range(version_of("sparts-core")),
-        "year": str(datetime.date.today().year),
+    option, line = KINDS[brings]
+    words = {
+        "line": line,
+        "arguments": f'        "{option}",\n        "Good morning",\n' if option else "",
+        "example": f' {option} "Good morning"' if option else "",
     }
+    if brings == "hooks":
+        words |= {"tasks": "", "summary": "Hooks for sparts services."}
+    return scaffold.write_project("plugin", name, parent, words, [scaffold.TEMPLATES / brings])
 
 
-def version_of(distribution: str) -> str:
-    """Return the version of an installed distribution."""
-    found = plugins.distribution(distribution)
-    return found.version if found else "1.0"
+def parts_of(text: str | None) -> list[str]:
+    """Return the parts of a service that ``--with`` names, in the order of `PARTS`.
+
+    Raises:
+        UsageError: one is unknown.
+    """
+    named = ["periodic"] if text is None else [each.strip() for each in text.split(",")]
+    if unknown := [each for each in named if each not in PARTS]:
+        raise UsageError(f"--with knows no {unknown[0]!r}: use {', '.join(PARTS)}.")
+    return [each for each in PARTS if each in named]
 
 
-def _range(version: str) -> str:
-    """Return the versions of sparts-core that a project made with this one takes."""
-    major, minor = [*version.split("."), "0"][:2]
-    return f">={major}.{minor},<{int(major) + 1}"
+def write_service(name: str, parent: Path | str, parts: Sequence[str] = ("periodic",)) -> Path:
+    """Write a service into ``parent / name``, and return that; see `scaffold.write_project`.
+
+    Args:
+        name: the name of the distribution.
+        parent: the folder to make it in.
+        parts: names of `PARTS`.
+    """
+    chosen = [PARTS[part] for part in parts]
+    own = sorted((each.module, each.task) for each in chosen if each.module)
+    needs = dict.fromkeys(each.needs for each in chosen if each.needs)
+    imports = "".join(f"from @@package@@.{module} import {task}\n" for module, task in own)
+    words = {
+        "needs": "".join(f', "{scaffold.requirement(each)}"' for each in needs),
+        "tasks": scaffold.entry_points(own),
+        "imports": f"\n{imports}" if own else "",
+        "listed": _tuple([each.listed for each in chosen]),
+        "arguments": "".join(f'        "{arg}",\n' for each in chosen for arg in each.argv),
+        "rows": "".join(
+            f"| `src/@@package@@/{e.module}.py` | {e.holds} |\n" for e in chosen if e.module
+        ),
+    }
+    if len(chosen) > 1:
+        words["summary"] = "A service of several tasks."
+    folders = [*parts, *(["http-queue"] if {"http", "queue"} <= {*parts} else [])]
+    templates = [scaffold.TEMPLATES / each for each in folders]
+    return scaffold.write_project("service", name, parent, words, templates)
 
 
-def render(kind: str, words: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """Give the paths and the texts of a project's files."""
-    templates = resources.files("sparts.cli") / "templates"
-    for source in ("common", kind):
-        yield from render_folder(templates / source, words)
-
-
-def render_folder(folder: Traversable, words: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Give the paths and the texts of the files that the templates in a folder make."""
-    for path, template in _files(folder, ""):
-        text = template.read_text(encoding="utf-8")
-        for word, value in words.items():
-            text = text.replace(f"@@{word}@@", value)
-        path = path.replace("PACKAGE", words["package"]).replace("dot_", ".")
-        yield path.removesuffix(".in"), text
-
-
-def _files(folder: Traversable, path: str) -> Iterator[tuple[str, Traversable]]:
-    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
-        below = os.path.join(path, entry.name)
-        if entry.is_dir():
-            yield from _files(entry, below)
-        elif entry.name.endswith(".in"):
-            yield below, entry
+def _tuple(items: Sequence[str]) -> str:
+    """Return a tuple as the formatter writes it: one item on its line, or a line for each."""
+    lines = "".join(f"        {item},\n" for item in items)
+    return f"(\n{lines}    )" if len(items) > 1 else f"({items[0]},)"

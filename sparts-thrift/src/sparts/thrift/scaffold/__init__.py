@@ -6,12 +6,11 @@ thriftpy2's parser, so that the service needs no compiler where it runs.
 
 from __future__ import annotations
 
-import argparse
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sparts.cli.new import render_folder, tell, version_of, words_of, write_project
+from sparts.cli import scaffold
 from sparts.errors import UsageError
 from sparts.thrift.compiler import CompileContext
 from sparts.thrift.compiler.idl import with_includes
@@ -29,21 +28,16 @@ def main(argv: list[str]) -> int:
         UsageError: the name is none for a project, its folder exists, or the interface cannot be
             compiled or has no service.
     """
-    parser = argparse.ArgumentParser(
-        prog="sparts new-thrift",
-        description="Write a complete project for a service that has every method of a thrift "
-        "interface. `sparts new service NAME --thrift FILE` does the same.",
-    )
-    parser.add_argument("kind", choices=["service"], help="what to write")
-    parser.add_argument(
-        "name", metavar="NAME", help="the name of the distribution, such as acme-calculator"
+    parser = scaffold.parser(
+        "sparts new-thrift",
+        "Write a complete project for a service that has every method of a thrift interface. "
+        "`sparts new service NAME --thrift FILE` does the same.",
+        ["service"],
+        "acme-calculator",
     )
     parser.add_argument("file", metavar="FILE.thrift", help="the interface")
-    parser.add_argument(
-        "--in", dest="parent", metavar="FOLDER", default=".", help="where to make its folder"
-    )
     args = parser.parse_args(argv)
-    tell(write_thrift_service(args.name, Path(args.file), Path(args.parent)))
+    scaffold.tell(write_thrift_service(args.name, Path(args.file), Path(args.parent)))
     return 0
 
 
@@ -55,19 +49,19 @@ def write_thrift_service(name: str, file: Path, parent: Path) -> Path:
     """
     source = Sources([]).read(file)
     skeleton = Skeleton(CompileContext(compiler="thriftpy2").importThrift(file), source)
-    given = words_of("service", name)
+    package = scaffold.words_of("service", name)["package"]
+    needs = scaffold.requirement("sparts-thrift").replace("thrift>", "thrift[thriftpy2]>")
     words = {
-        **given,
-        **skeleton.words(given["package"]),
+        **skeleton.words(package),
         "summary": f"Serves {skeleton.named}.",
         "stem": source.stem,
         "ignored": 'ignore = ["E741", "RUF002"]  # names and words are those of the interface\n',
-        "needs": f', "sparts-thrift[thriftpy2]{_range(version_of("sparts-thrift"))}"',
+        "needs": f', "{needs}"',
+        "arguments": '        "--thrift-host",\n        "127.0.0.1",\n',
     }
     templates = resources.files("sparts.thrift.scaffold") / "templates"
-    files = dict(render_folder(templates, words))
-    files.update(_copied(source, f"src/{words['package']}/idl"))
-    return write_project("service", name, parent, words, files)
+    files = _copied(source, f"src/{package}/idl")
+    return scaffold.write_project("service", name, parent, words, [templates], files)
 
 
 def _copied(source: Source, folder: str) -> dict[str, str]:
@@ -81,8 +75,3 @@ def _copied(source: Source, folder: str) -> dict[str, str]:
         paths = {path: f"{other.stem}.thrift" for path, other in each.included.items()}
         files[f"{folder}/{name}"] = with_includes(each.text, paths)
     return files
-
-
-def _range(version: str) -> str:
-    major, minor = [*version.split("."), "0"][:2]
-    return f">={major}.{minor},<{int(major) + 1}"

@@ -6,7 +6,6 @@ grpcio-tools, so that no generated code has to be kept in step.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import tempfile
 from importlib import resources
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from google.protobuf import descriptor_pb2
-from sparts.cli.new import render_folder, tell, version_of, words_of, write_project
+from sparts.cli import scaffold
 from sparts.errors import UsageError
 
 
@@ -25,21 +24,16 @@ def main(argv: list[str]) -> int:
         UsageError: the name is none for a project, its folder exists, grpcio-tools is missing, or
             the interface cannot be compiled, has no service or imports other files.
     """
-    parser = argparse.ArgumentParser(
-        prog="sparts new-grpc",
-        description="Write a complete project for a service that has every method of a gRPC "
-        "interface. `sparts new service NAME --grpc FILE` does the same.",
-    )
-    parser.add_argument("kind", choices=["service"], help="what to write")
-    parser.add_argument(
-        "name", metavar="NAME", help="the name of the distribution, such as acme-greeter"
+    parser = scaffold.parser(
+        "sparts new-grpc",
+        "Write a complete project for a service that has every method of a gRPC interface. "
+        "`sparts new service NAME --grpc FILE` does the same.",
+        ["service"],
+        "acme-greeter",
     )
     parser.add_argument("file", metavar="FILE.proto", help="the interface")
-    parser.add_argument(
-        "--in", dest="parent", metavar="FOLDER", default=".", help="where to make its folder"
-    )
     args = parser.parse_args(argv)
-    tell(write_grpc_service(args.name, Path(args.file), Path(args.parent)))
+    scaffold.tell(write_grpc_service(args.name, Path(args.file), Path(args.parent)))
     return 0
 
 
@@ -50,15 +44,13 @@ def write_grpc_service(name: str, file: Path, parent: Path) -> Path:
         UsageError: see `main`.
     """
     described = _described(file)
-    given = words_of("service", name)
-    major, minor = [*version_of("sparts-grpc").split("."), "0"][:2]
     prefix = f"{described.package}." if described.package else ""
     words = {
-        **given,
         "summary": f"Serves {' and '.join(each.name for each in described.service)}.",
         "stem": file.stem,
         "ignored": 'ignore = ["RUF002"]  # words are those of the interface\n',
-        "needs": f', "sparts-grpc>={major}.{minor},<{int(major) + 1}", "grpcio-tools>=1.80"',
+        "needs": f', "{scaffold.requirement("sparts-grpc")}", "grpcio-tools>=1.80"',
+        "arguments": '        "--grpc-port",\n        "0",\n',
         "servicers": "\n\n\n".join(map(_servicer, described.service)),
         "SERVICERS": "".join(f"        {each.name},\n" for each in described.service),
         "unwritten": "".join(
@@ -68,10 +60,9 @@ def write_grpc_service(name: str, file: Path, parent: Path) -> Path:
         ),
     }
     templates = resources.files("sparts.tasks.grpc.scaffold") / "templates"
-    files = dict(render_folder(templates, words))
-    text = file.read_text(encoding="utf-8")
-    files[f"src/{words['package']}/idl/{file.stem}.proto"] = text
-    return write_project("service", name, parent, words, files)
+    package = scaffold.words_of("service", name)["package"]
+    files = {f"src/{package}/idl/{file.stem}.proto": file.read_text(encoding="utf-8")}
+    return scaffold.write_project("service", name, parent, words, [templates], files)
 
 
 def _described(file: Path) -> Any:
