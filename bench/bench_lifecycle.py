@@ -36,6 +36,19 @@ def measure_lives(report: Report) -> None:
         report.value(f"SIGTERM to the service's end, {name}", ends, unit="ms", at_most=limit)
 
 
+def measure_http(report: Report) -> None:
+    """Compare how soon an HTTP service is ready."""
+    scripts = {"sparts": "on_sparts", "Tornado": "on_tornado", "uvicorn": "on_uvicorn"}
+    contenders = {
+        name: partial(live_once, SCRIPTS / f"http_{script}.py") for name, script in scripts.items()
+    }
+    lives = interleave(contenders, rounds=15, warmup=2)
+    ready = {name: [life.ready for life in found] for name, found in lives.items()}
+    for peer, limit in (("Tornado", 1.2), ("uvicorn", 0.9)):
+        label = "spawn to ready, an HTTP service by name"
+        report.ratio(label, ready["sparts"], ready[peer], peer=peer, at_most=limit)
+
+
 def measure_rest(report: Report) -> None:
     """Count what wakes up in ten seconds at rest, all contenders at the same time."""
     scripts = {"sparts": "on_sparts", **PEERS}
@@ -53,4 +66,5 @@ def measure_rest(report: Report) -> None:
 if __name__ == "__main__":
     with Report("lifecycle") as report:
         measure_lives(report)
+        measure_http(report)
         measure_rest(report)
