@@ -7,59 +7,24 @@ import queue
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from contextlib import suppress
-from typing import Any
+from functools import partial
 
 import pytest
-from sparts.errors import LoopStoppedError, OptionError, SpartsError
+from sparts.errors import LoopStoppedError, SpartsError
 from sparts.kernel.runner import ServiceThread
 from sparts.states import TaskState
 from sparts.tasks.async_periodic import AsyncPeriodicTask, ExecuteContext, TryLater
 from sparts.tasks.asyncio import AsyncioLoopTask
 from sparts.testing.clock import TurnableClock
-from sparts.testing.loops import WAIT
+from sparts.testing.running import make_service, running, service_of
+from sparts.testing.waiting import WAIT
 from sparts.vtask import RestartPolicy
 
-from tests.core.running import make_service, running
+from tests.core import periodic_tasks
+from tests.core.periodic_tasks import START, AsyncTicking
 
-START = 1000.0
-"""Where the tests' clock stands when the service starts."""
 SOON = RestartPolicy("on-failure", first_wait=0.001)
-
-
-class Ticking(AsyncPeriodicTask):
-    """A task that notes when it ran, and does in each run what the test has prepared."""
-
-    INTERVAL: Any = 10
-    clock: TurnableClock
-
-    def initTask(self) -> None:  # noqa: N802
-        super().initTask()
-        self.ran: queue.SimpleQueue[float] = queue.SimpleQueue()
-        self.work: queue.SimpleQueue[Callable[[], Any]] = queue.SimpleQueue()
-
-    async def execute(self, context: ExecuteContext | None = None) -> Any:
-        work = self.work.get() if not self.work.empty() else lambda: None
-        self.ran.put(self.clock.monotonic() - START)
-        result = work()
-        return await result if asyncio.iscoroutine(result) else result
-
-    def next_run(self) -> float:
-        """Turn the clock to when the task is due, and give when it ran since the start."""
-        [until] = self.clock.wait_for_waiters()
-        assert until is not None
-        self.clock.turn(until - self.clock.monotonic())
-        return self.ran.get(timeout=WAIT)
-
-    def waits_until(self) -> float:
-        """When the waiting task wakes, in seconds since the start."""
-        [until] = self.clock.wait_for_waiters()
-        assert until is not None
-        return until - START
-
-
-def ticking(**attributes: Any) -> type[Ticking]:
-    """Make a task type with a clock of its own."""
-    return type("Ticker", (Ticking,), {"clock": TurnableClock(START), **attributes})
+ticking = partial(periodic_tasks.ticking, AsyncTicking)
 
 
 async def forever() -> None:
@@ -76,22 +41,6 @@ def raiser(error: BaseException) -> Callable[[], None]:
     return fail
 
 
-def test_runs_are_due_at_start_plus_n_intervals_whatever_they_take() -> None:
-    with running(ticking()) as service:
-        task = service.requireTask("Ticker")
-        for _ in range(20):
-            task.work.put(lambda: task.clock.turn(3.7))
-        assert [task.ran.get(timeout=WAIT), *(task.next_run() for _ in range(19))] == [
-            number * 10 for number in range(20)
-        ]
-        task.waits_until()
-        assert task.n_iterations() == 20
-        assert task.n_slow_iterations() == task.n_missed() == 0
-        assert task.execute_duration_ms.getCounter("execute_duration_ms.max.60") == (
-            pytest.approx(3700)
-        )
-
-
 def test_it_runs_by_clock_of_system_too() -> None:
     class Quick(AsyncPeriodicTask):
         INTERVAL = 0.001
@@ -100,47 +49,15 @@ def test_it_runs_by_clock_of_system_too() -> None:
             if self.n_iterations() == 10:
                 self.end_schedule()
 
-    with running(Quick) as service:
+    with running(service_of(Quick)) as service:
         task = service.requireTask(Quick)
         task.loop_task.call(lambda: task._coroutines[0]).result(WAIT)
         assert task.n_iterations() == 11
         assert task.state is TaskState.DONE
 
 
-def test_overrun_is_made_up_for_by_one_run_and_counted() -> None:
-    with running(ticking()) as service:
-        task = service.requireTask("Ticker")
-        task.ran.get(timeout=WAIT)
-        task.work.put(lambda: task.clock.turn(35))
-        assert task.next_run() == 10
-        assert task.ran.get(timeout=WAIT) == 45
-        assert task.waits_until() == 50
-        assert task.n_missed() == 2
-        assert task.n_slow_iterations() == 1
-
-
-def test_first_run_is_one_interval_later_without_run_at_start() -> None:
-    with running(ticking(), argv=["--no-Ticker-run-at-start"]) as service:
-        assert service.requireTask("Ticker").next_run() == 10
-
-
-def test_a_changed_interval_counts_at_once() -> None:
-    with running(ticking()) as service:
-        task = service.requireTask("Ticker")
-        task.ran.get(timeout=WAIT)
-        assert task.waits_until() == 10
-        task.setTaskOption("interval", 4)
-        task.loop_task.call(asyncio.sleep, 0).result(WAIT)
-        assert task.waits_until() == 4
-
-
-def test_a_task_without_an_interval_cannot_start() -> None:
-    with pytest.raises(OptionError, match="--Ticker-interval"):
-        make_service(ticking(INTERVAL=None)).startBG()
-
-
 def test_execute_async_gives_what_run_returns_or_raises() -> None:
-    with running(ticking(RUN_AT_START=False, RESTART=SOON)) as service:
+    with running(service_of(ticking(RUN_AT_START=False, RESTART=SOON))) as service:
         task = service.requireTask("Ticker")
         task.work.put(lambda: 7)
         assert task.execute_async().result(WAIT) == 7
@@ -152,7 +69,7 @@ def test_execute_async_gives_what_run_returns_or_raises() -> None:
 
 
 def test_trigger_runs_it_at_once_and_coalesces() -> None:
-    with running(ticking(RUN_AT_START=False)) as service:
+    with running(service_of(ticking(RUN_AT_START=False))) as service:
         task = service.requireTask("Ticker")
         go_on = task.loop_task.call(asyncio.Event).result(WAIT)
         task.work.put(go_on.wait)
@@ -170,7 +87,7 @@ def test_trigger_runs_it_at_once_and_coalesces() -> None:
 def test_try_later_waits_and_counts_the_attempts() -> None:
     seen: queue.SimpleQueue[int] = queue.SimpleQueue()
 
-    class Later(Ticking):
+    class Later(AsyncTicking):
         RUN_AT_START = False
         clock = TurnableClock(START)
 
@@ -181,7 +98,7 @@ def test_try_later_waits_and_counts_the_attempts() -> None:
                 raise TryLater("not yet", after=2)
             return context.attempt
 
-    with running(Later) as service:
+    with running(service_of(Later)) as service:
         task = service.requireTask(Later)
         future = task.execute_async()
         for attempt in (1, 2):
@@ -193,7 +110,7 @@ def test_try_later_waits_and_counts_the_attempts() -> None:
 
 
 def test_a_run_that_is_under_way_at_the_stop_goes_on_to_its_end() -> None:
-    with running(ticking()) as service:
+    with running(service_of(ticking())) as service:
         task = service.requireTask("Ticker")
         task.ran.get(timeout=WAIT)
         go_on = task.loop_task.call(asyncio.Event).result(WAIT)
@@ -214,7 +131,9 @@ def test_a_run_that_is_under_way_at_the_stop_goes_on_to_its_end() -> None:
 
 
 def test_a_run_without_end_is_cancelled_before_the_time_for_the_stop_is_over() -> None:
-    with running(ticking(), argv=["--stop-timeout", "3s"]) as service:  # cancelled 0.3 s before
+    with running(
+        service_of(ticking()), "--stop-timeout", "3s"
+    ) as service:  # cancelled 0.3 s before
         task = service.requireTask("Ticker")
         task.ran.get(timeout=WAIT)
         task.work.put(forever)
@@ -227,7 +146,7 @@ def test_a_run_without_end_is_cancelled_before_the_time_for_the_stop_is_over() -
 
 def test_a_stop_does_not_wait_for_the_restart_of_a_failed_run() -> None:
     policy = SOON._replace(first_wait=10000.0, max_wait=10000.0)
-    with running(ticking(RESTART=policy), argv=["--stop-timeout", "1h"]) as service:
+    with running(service_of(ticking(RESTART=policy)), "--stop-timeout", "1h") as service:
         task = service.requireTask("Ticker")
         task.ran.get(timeout=WAIT)
         task.work.put(raiser(ValueError("no way")))
@@ -238,7 +157,7 @@ def test_a_stop_does_not_wait_for_the_restart_of_a_failed_run() -> None:
 
 def test_futures_end_when_the_task_has_failed() -> None:
     cls = ticking(RUN_AT_START=False)
-    thread = ServiceThread(make_service(cls))
+    thread = ServiceThread(make_service(service_of(cls)))
     thread.start()
     thread.wait_started()
     task = thread.service.requireTask(cls)
@@ -259,7 +178,7 @@ def test_a_run_that_a_failure_of_its_loop_interrupts_is_cancelled_and_the_schedu
     class Fragile(AsyncioLoopTask):
         RESTART = SOON
 
-    with running(ticking(LOOP=Fragile)) as service:
+    with running(service_of(ticking(LOOP=Fragile))) as service:
         task = service.requireTask("Ticker")
         task.ran.get(timeout=WAIT)
         task.work.put(forever)

@@ -19,9 +19,8 @@ from sparts.tasks.async_queue import AsyncQueueTask, ExecuteContext, TryLater
 from sparts.tasks.asyncio import AsyncioLoopTask
 from sparts.testing.clock import TurnableClock
 from sparts.testing.loops import WAIT
+from sparts.testing.running import make_service, running, service_of
 from sparts.vtask import RestartPolicy
-
-from tests.core.running import make_service, running
 
 START = 1000.0
 SOON = RestartPolicy("on-failure", first_wait=0.001)
@@ -76,7 +75,7 @@ class Echo(AsyncQueueTask):
 
 def run_to_end(task: type[AsyncQueueTask], *items: Any) -> ServiceThread:
     """Run a service of a task until what is put in its queue has ended it."""
-    thread = ServiceThread(make_service(task))
+    thread = ServiceThread(make_service(service_of(task)))
     thread.start()
     with suppress(SpartsError):
         thread.wait_started()
@@ -98,7 +97,7 @@ def test_items_are_worked_on_in_the_loop_in_order_of_arrival() -> None:
         async def execute(self, item: int, context: ExecuteContext) -> None:
             seen.append((threading.get_ident(), item))
 
-    with running(Noting) as service:
+    with running(service_of(Noting)) as service:
         task = service.requireTask(Noting)
         for number in range(1000):
             task.queue.put(number)
@@ -110,7 +109,7 @@ def test_items_are_worked_on_in_the_loop_in_order_of_arrival() -> None:
 
 
 def test_as_many_items_are_worked_on_at_a_time_as_there_are_workers_and_no_more() -> None:
-    with running(Gated, argv=["--Gated-workers", "3"]) as service:
+    with running(service_of(Gated), "--Gated-workers", "3") as service:
         task = service.requireTask(Gated)
         futures = [task.submit(number) for number in range(5)]
         assert [task.begun() for _ in range(3)] == [0, 1, 2]
@@ -133,7 +132,7 @@ def test_as_many_items_are_worked_on_at_a_time_as_there_are_workers_and_no_more(
 
 
 def test_submissions_give_the_result_or_the_exception() -> None:
-    with running(Echo) as service:
+    with running(service_of(Echo)) as service:
         task = service.requireTask(Echo)
         assert task.submit(7).result(WAIT) == 7
         with pytest.raises(ValueError, match="no way"):
@@ -143,7 +142,7 @@ def test_submissions_give_the_result_or_the_exception() -> None:
 
 
 def test_a_coroutine_can_await_a_submission() -> None:
-    with running(Echo) as service:
+    with running(service_of(Echo)) as service:
         task = service.requireTask(Echo)
 
         async def work() -> list[Any]:
@@ -153,7 +152,7 @@ def test_a_coroutine_can_await_a_submission() -> None:
 
 
 def test_items_of_32_threads_are_each_worked_on_once() -> None:
-    with running(Echo) as service:
+    with running(service_of(Echo)) as service:
         task = service.requireTask(Echo)
 
         def put(caller: int) -> list[int]:
@@ -176,7 +175,7 @@ def test_try_later_waits_without_a_worker() -> None:
                 raise TryLater("not yet", after=10)
             return item, context.attempt
 
-    with running(Later) as service:
+    with running(service_of(Later)) as service:
         task = service.requireTask(Later)
         future = task.submit("later")
         for number in (1, 2):
@@ -190,7 +189,7 @@ def test_try_later_waits_without_a_worker() -> None:
 
 def test_an_item_that_has_had_its_last_attempt_is_a_dead_letter() -> None:
     cls = variant(Gated, MAX_ATTEMPTS=2, WORKERS=1)
-    with running(cls) as service:
+    with running(service_of(cls)) as service:
         task = service.requireTask(cls)
         future = task.submit("item")
         for _ in range(2):
@@ -208,7 +207,7 @@ def test_exception_that_nobody_waits_for_ends_service() -> None:
 
 def test_an_exception_that_nobody_waits_for_may_only_be_logged() -> None:
     cls = variant(Echo, ON_ERROR="log")
-    with running(cls) as service:
+    with running(service_of(cls)) as service:
         task = service.requireTask(cls)
         task.queue.put(ValueError("no way"))
         assert task.submit(1).result(WAIT) == 1
@@ -218,7 +217,7 @@ def test_an_exception_that_nobody_waits_for_may_only_be_logged() -> None:
 
 def test_item_whose_worker_is_restarted_is_tried_again() -> None:
     cls = variant(Gated, RESTART=SOON, WORKERS=2)
-    with running(cls) as service:
+    with running(service_of(cls)) as service:
         task = service.requireTask(cls)
         task.queue.put("item")
         assert task.begun() == "item"
@@ -232,7 +231,7 @@ def test_item_whose_worker_is_restarted_is_tried_again() -> None:
 def test_nobody_waits_for_a_worker_that_pauses_after_its_failure() -> None:
     policy = SOON._replace(first_wait=10000.0, max_wait=10000.0)
     cls = variant(Gated, RESTART=policy, MAX_ATTEMPTS=1, WORKERS=1)
-    with running(cls) as service:
+    with running(service_of(cls)) as service:
         task = service.requireTask(cls)
         task.queue.put("item")
         assert task.begun() == "item"
@@ -253,7 +252,7 @@ def test_work_that_is_cancelled_by_itself_ends_its_item_and_not_the_worker() -> 
                 raise asyncio.CancelledError
             return "done"
 
-    with running(Cancels) as service:
+    with running(service_of(Cancels)) as service:
         task = service.requireTask(Cancels)
         with pytest.raises(CancelledError):
             task.submit(True).result(WAIT)
@@ -263,7 +262,7 @@ def test_work_that_is_cancelled_by_itself_ends_its_item_and_not_the_worker() -> 
 
 def test_a_future_that_is_cancelled_before_its_turn_is_not_worked_on() -> None:
     cls = variant(Gated, WORKERS=1)
-    with running(cls) as service:
+    with running(service_of(cls)) as service:
         task = service.requireTask(cls)
         task.submit("first")
         assert task.begun() == "first"
@@ -279,7 +278,7 @@ def test_a_future_that_is_cancelled_before_its_turn_is_not_worked_on() -> None:
 
 def test_what_is_queued_at_the_stop_is_worked_off_and_late_items_are_refused() -> None:
     cls = variant(Gated, WORKERS=1)
-    with running(cls) as service:
+    with running(service_of(cls)) as service:
         task = service.requireTask(cls)
         futures = [task.submit(number) for number in range(3)]
         assert task.begun() == 0
@@ -298,7 +297,7 @@ def test_what_is_queued_at_the_stop_is_worked_off_and_late_items_are_refused() -
 
 def test_what_is_queued_is_handed_over_at_the_stop_where_it_is_not_worked_off() -> None:
     cls = variant(Gated, WORKERS=1, DRAIN=False)
-    with running(cls) as service:
+    with running(service_of(cls)) as service:
         task = service.requireTask(cls)
         futures = [task.submit(number) for number in range(3)]
         assert task.begun() == 0
@@ -323,7 +322,7 @@ def test_work_without_end_is_handed_over_and_cancelled_before_the_time_is_over()
             finally:
                 cleaned_up.append((item, list(self.dropped)))
 
-    with running(Endless, argv=["--stop-timeout", "1s"]) as service:
+    with running(service_of(Endless), "--stop-timeout", "1s") as service:
         task = service.requireTask(Endless)
         futures = [task.submit(number) for number in range(3)]
         assert [task.begun(), task.begun()] == [0, 1]
@@ -337,7 +336,7 @@ def test_work_without_end_is_handed_over_and_cancelled_before_the_time_is_over()
 
 def test_an_exception_during_the_stop_makes_the_status_1_after_what_is_queued_is_done() -> None:
     cls = variant(Gated, WORKERS=1)
-    thread = make_service(cls).startBG()
+    thread = make_service(service_of(cls)).startBG()
     task = thread.service.requireTask(cls)
     for number in (1, 2):
         task.queue.put(number)
@@ -369,7 +368,7 @@ def test_a_start_that_fails_hands_over_what_was_put_in_early() -> None:
             raise ValueError("no disk")
 
     with pytest.raises(SpartsError, match="no disk"):
-        make_service(Failing).startBG()
+        make_service(service_of(Failing)).startBG()
     assert made[0].dropped == ["early"]
 
 
@@ -378,7 +377,7 @@ def test_a_start_that_fails_hands_over_what_was_put_in_early() -> None:
 
 def test_full_queue_blocks_other_threads_and_refuses_loop() -> None:
     cls = variant(Gated, WORKERS=1, MAX_ITEMS=1)
-    with running(cls) as service:
+    with running(service_of(cls)) as service:
         task = service.requireTask(cls)
         task.queue.put(1)
         assert task.begun() == 1
@@ -406,7 +405,7 @@ def test_work_that_a_failure_of_its_loop_interrupts_is_tried_again() -> None:
         RESTART = SOON
 
     cls = variant(Gated, LOOP=Fragile, WORKERS=2)
-    with running(cls) as service:
+    with running(service_of(cls)) as service:
         task = service.requireTask(cls)
         futures = [task.submit(number) for number in range(3)]
         assert [task.begun(), task.begun()] == [0, 1]
@@ -423,7 +422,7 @@ def test_work_that_a_failure_of_its_loop_interrupts_is_tried_again() -> None:
 
 
 def test_a_loop_that_fails_for_good_leaves_nothing_without_a_trace() -> None:
-    thread = ServiceThread(make_service(Gated))
+    thread = ServiceThread(make_service(service_of(Gated)))
     thread.start()
     thread.wait_started()
     task = thread.service.requireTask(Gated)

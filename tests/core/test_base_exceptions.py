@@ -15,9 +15,8 @@ from sparts.tasks.async_queue import AsyncQueueTask
 from sparts.tasks.event import EventTask
 from sparts.tasks.periodic import PeriodicTask
 from sparts.tasks.queue import QueueTask
+from sparts.testing.running import make_service, running, service_of
 from sparts.vtask import RestartPolicy, VTask
-
-from tests.core.running import make_service, running
 
 SOON = 10
 """Seconds that something which happens at once may take on a busy machine."""
@@ -103,7 +102,7 @@ def run_unawaited(task: Any, outcome: Any) -> None:
 def test_awaited_base_exception_does_not_end_the_service(
     kind: type[VTask], error: Callable[[], BaseException]
 ) -> None:
-    with running(kind) as service:
+    with running(service_of(kind)) as service:
         task = service.requireTask(kind)
         failed = run(task, error()).exception(SOON)
         assert isinstance(failed, error) or "cancelled" in str(failed)  # type: ignore[arg-type]
@@ -117,7 +116,7 @@ def test_logged_base_exception_does_not_end_the_service(
     kind: type[VTask], error: Callable[[], BaseException], caplog: pytest.LogCaptureFixture
 ) -> None:
     logging = type(kind.__name__, (kind,), {"ON_ERROR": "log"})
-    with running(logging) as service:
+    with running(service_of(logging)) as service:
         task = service.requireTask(logging)
         run_unawaited(task, error())
         assert run(task, "fine").result(SOON) == "fine"
@@ -130,7 +129,7 @@ def test_logged_base_exception_does_not_end_the_service(
 def test_base_exception_that_nobody_awaits_ends_the_service(
     kind: type[VTask], error: Callable[[], BaseException]
 ) -> None:
-    service = make_service(kind)
+    service = make_service(service_of(kind))
     thread = service.startBG()
     run_unawaited(service.requireTask(kind), error())
     with pytest.raises(TaskFailedError, match="failed"):
@@ -146,7 +145,7 @@ def test_worker_is_restarted_after_a_base_exception(
     policy = RestartPolicy("on-failure", first_wait=0.0)
     attributes = {"RESTART": policy, "MAX_ATTEMPTS": 1}
     restarted = type(kind.__name__, (kind,), attributes)
-    with running(restarted) as service:
+    with running(service_of(restarted)) as service:
         task = service.requireTask(restarted)
         run_unawaited(task, error())
         assert run(task, "fine").result(SOON) == "fine"
@@ -157,7 +156,7 @@ def test_memory_error_ends_the_service_although_it_is_awaited_or_logged(
     kind: type[VTask],
 ) -> None:
     logging = type(kind.__name__, (kind,), {"ON_ERROR": "log"})
-    service = make_service(logging)
+    service = make_service(service_of(logging))
     thread = service.startBG()
     future = run(service.requireTask(logging), MemoryError())
     assert isinstance(future.exception(SOON), MemoryError)

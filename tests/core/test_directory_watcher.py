@@ -12,8 +12,8 @@ from sparts.errors import OptionError
 from sparts.tasks import inotify
 from sparts.tasks.file import DirectoryWatcherTask
 from sparts.testing.clock import TurnableClock
+from sparts.testing.running import make_service, running, service_of
 
-from tests.core.running import make_service, running
 from tests.core.watching import SOON, Moving, Watching, put, watching
 
 
@@ -48,7 +48,7 @@ def test_initial_files_are_ignored_or_told(tmp_path: Path, method: str) -> None:
         put(folder / "new", "1")
         task.sees(("created", "new"))
     kind = type("Watcher", (Watching,), {"PATH": str(folder), "IGNORE_INITIAL_FILES": False})
-    with running(kind, argv=["--Watcher-poll"] if method == "poll" else []) as service:
+    with running(service_of(kind), *(["--Watcher-poll"] if method == "poll" else [])) as service:
         task = service.requireTask("Watcher")
         task.sees(("created", "new"), ("created", "old"))
         assert task.n_files() == 2
@@ -181,7 +181,7 @@ def test_without_inotify_it_polls_and_warns(
     monkeypatch.setattr(inotify.Watcher, "renew", full)
     before = threading.active_count(), len(os.listdir("/proc/self/fd"))
     cls = type("Watcher", (Watching,), {"PATH": str(tmp_path), "INTERVAL": 0.02})
-    with running(cls) as service:
+    with running(service_of(cls)) as service:
         (tmp_path / "a").touch()
         service.requireTask("Watcher").sees(("created", "a"))
     assert "no watches are left" in caplog.text
@@ -235,6 +235,6 @@ def test_no_thread_and_no_descriptor_is_left(tmp_path: Path, method: str) -> Non
 
 
 def test_task_without_a_path_fails_the_start_and_says_what_to_give() -> None:
-    service = make_service(DirectoryWatcherTask)
+    service = make_service(service_of(DirectoryWatcherTask))
     with pytest.raises(OptionError, match="--DirectoryWatcherTask-path"):
         service.startBG()

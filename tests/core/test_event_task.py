@@ -12,8 +12,7 @@ from sparts.errors import SpartsError
 from sparts.states import TaskState
 from sparts.tasks.event import EventTask, ExecuteContext, TryLater
 from sparts.testing.clock import TurnableClock
-
-from tests.core.running import make_service, running
+from sparts.testing.running import make_service, running, service_of
 
 SOON = 10
 """Seconds that something which happens at once may take on a busy machine."""
@@ -44,7 +43,7 @@ class Echo(EventTask):
 
 
 def test_trigger_from_any_thread_runs_it() -> None:
-    with running(Gated) as service:
+    with running(service_of(Gated)) as service:
         task = service.requireTask(Gated)
         thread = threading.Thread(target=task.trigger)
         thread.start()
@@ -60,7 +59,7 @@ def test_execute_runs_in_the_worker_and_never_twice_at_a_time() -> None:
         def execute(self, context: ExecuteContext | None = None) -> None:
             seen.append(threading.get_ident())
 
-    with running(Careful) as service:
+    with running(service_of(Careful)) as service:
         task = service.requireTask(Careful)
         for _ in range(20):
             task.execute_async().result(SOON)
@@ -68,7 +67,7 @@ def test_execute_runs_in_the_worker_and_never_twice_at_a_time() -> None:
 
 
 def test_triggers_that_arrive_during_a_run_coalesce_into_one_more() -> None:
-    with running(Gated) as service:
+    with running(service_of(Gated)) as service:
         task = service.requireTask(Gated)
         task.trigger()
         task.began.get(timeout=SOON)
@@ -91,7 +90,7 @@ def test_trigger_before_the_start_is_not_lost() -> None:
             super().initTask()
             self.trigger()
 
-    service = make_service(Early)
+    service = make_service(service_of(Early))
     thread = service.startBG()
     task = service.requireTask(Early)
     task.began.get(timeout=SOON)
@@ -101,7 +100,7 @@ def test_trigger_before_the_start_is_not_lost() -> None:
 
 
 def test_future_is_of_a_run_that_begins_after_it_was_asked_for() -> None:
-    with running(Gated) as service:
+    with running(service_of(Gated)) as service:
         task = service.requireTask(Gated)
         first = task.execute_async()
         task.began.get(timeout=SOON)
@@ -118,7 +117,7 @@ def test_future_is_of_a_run_that_begins_after_it_was_asked_for() -> None:
 
 
 def test_counters_tell_of_a_run_once_its_future_has_ended() -> None:
-    with running(Echo) as service:
+    with running(service_of(Echo)) as service:
         task = service.requireTask(Echo)
         assert [task.execute_async().result(SOON) for _ in range(3)] == [0, 1, 2]
         assert service.getCounter("Echo.n_iterations") == 3
@@ -126,7 +125,7 @@ def test_counters_tell_of_a_run_once_its_future_has_ended() -> None:
 
 
 def test_run_that_everybody_cancelled_does_not_happen() -> None:
-    with running(Gated) as service:
+    with running(service_of(Gated)) as service:
         task = service.requireTask(Gated)
         task.trigger()
         task.began.get(timeout=SOON)
@@ -141,7 +140,7 @@ def test_run_that_everybody_cancelled_does_not_happen() -> None:
 
 
 def test_stop_lets_the_run_end_and_cancels_those_that_wait() -> None:
-    with running(Gated) as service:
+    with running(service_of(Gated)) as service:
         task = service.requireTask(Gated)
         under_way = task.execute_async()
         task.began.get(timeout=SOON)
@@ -157,7 +156,7 @@ def test_stop_lets_the_run_end_and_cancels_those_that_wait() -> None:
 
 
 def test_crash_reaches_its_future_and_ends_the_service_and_the_others() -> None:
-    service = make_service(Gated)
+    service = make_service(service_of(Gated))
     thread = service.startBG()
     task = service.requireTask(Gated)
     crashed = task.execute_async()
@@ -177,7 +176,7 @@ def test_restarted_worker_serves_what_was_asked_for_before_the_crash() -> None:
     class Restarted(Gated):
         RESTART = "on-failure"
 
-    with running(Restarted) as service:
+    with running(service_of(Restarted)) as service:
         task = service.requireTask(Restarted)
         crashed = task.execute_async()
         task.began.get(timeout=SOON)
@@ -192,7 +191,7 @@ def test_try_later_attempts_again_after_its_time_and_the_future_waits_on() -> No
     class Patient(Gated):
         clock = TurnableClock()
 
-    with running(Patient) as service:
+    with running(service_of(Patient)) as service:
         task = service.requireTask(Patient)
         future = task.execute_async()
         assert task.began.get(timeout=SOON).attempt == 1
@@ -216,7 +215,7 @@ def test_trigger_does_not_wait_for_the_time_of_try_later() -> None:
     class Patient(Gated):
         clock = TurnableClock()
 
-    with running(Patient) as service:
+    with running(service_of(Patient)) as service:
         task = service.requireTask(Patient)
         first = task.execute_async()
         task.began.get(timeout=SOON)
@@ -230,7 +229,7 @@ def test_trigger_does_not_wait_for_the_time_of_try_later() -> None:
 
 @pytest.mark.parametrize("when", ["waiting", "in the run"])
 def test_future_that_was_put_off_ends_with_task(when: str) -> None:
-    with running(Gated) as service:
+    with running(service_of(Gated)) as service:
         task = service.requireTask(Gated)
         future = task.execute_async()
         task.began.get(timeout=SOON)
@@ -251,7 +250,7 @@ def test_task_ends_its_own_schedule_and_the_service_goes_on() -> None:
             self.end_schedule()
             return "only"
 
-    with running(Once, Echo) as service:
+    with running(service_of(Once, Echo)) as service:
         task = service.requireTask(Once)
         assert task.execute_async().result(SOON) == "only"
         task.threads[0].join(SOON)
@@ -266,7 +265,7 @@ def test_runs_of_several_workers_overlap_and_lose_no_future() -> None:
         workers = 2
         clock = TurnableClock()
 
-    with running(Several) as service:
+    with running(service_of(Several)) as service:
         task = service.requireTask(Several)
         futures = [task.execute_async()]
         task.began.get(timeout=SOON)
@@ -286,12 +285,12 @@ def test_idle_task_waits_for_notification_alone() -> None:
     class Idle(Echo):
         clock = TurnableClock()
 
-    with running(Idle):
+    with running(service_of(Idle)):
         assert Idle.clock.wait_for_waiters() == [None]
 
 
 def test_task_without_execute_says_what_to_write() -> None:
-    service = make_service(EventTask)
+    service = make_service(service_of(EventTask))
     thread = service.startBG()
     future: Future[Any] = service.requireTask("EventTask").execute_async()
     with pytest.raises(NotImplementedError, match="write its execute"):

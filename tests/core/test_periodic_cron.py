@@ -14,8 +14,7 @@ from sparts.tasks.async_periodic import AsyncPeriodicTask
 from sparts.tasks.periodic import ExecuteContext, PeriodicTask
 from sparts.tasks.schedules import Cron
 from sparts.testing.clock import TurnableClock
-
-from tests.core.running import make_service, running
+from sparts.testing.running import make_service, running, service_of
 
 SOON = 10
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -90,7 +89,7 @@ def test_task_runs_when_its_expression_says_and_not_at_the_start() -> None:
     class Task(Nightly):
         clock = clock_at("2026-06-01T00:30")
 
-    with running(Task) as service:
+    with running(service_of(Task)) as service:
         task = service.requireTask(Task)
         for day in ("01", "02", "03"):
             [until] = task.clock.wait_for_waiters()
@@ -102,7 +101,7 @@ def test_expression_and_zone_are_options() -> None:
     class Task(Nightly):
         clock = clock_at("2026-06-01T00:00:30", ZoneInfo("UTC"))
 
-    with running(Task, argv=["--Task-cron", "*/5 * * * *", "--Task-timezone", "UTC"]):
+    with running(service_of(Task), "--Task-cron", "*/5 * * * *", "--Task-timezone", "UTC"):
         assert Task.clock.wait_for_waiters() == [Task.clock.monotonic() + 270]
 
 
@@ -156,7 +155,7 @@ def test_waiting_task_follows_a_date_that_is_set() -> None:
     class Task(Nightly):
         clock = clock_at("2026-06-01T00:30")
 
-    with running(Task) as service:
+    with running(service_of(Task)) as service:
         task = service.requireTask(Task)
         Task.clock.wait_for_waiter_until(Task.clock.monotonic() + 7200)
         Task.clock.set_date(Task.clock.time() + 3600)
@@ -177,7 +176,7 @@ def test_waiting_coroutine_follows_a_date_that_is_set() -> None:
         async def execute(self, context: ExecuteContext | None = None) -> None:
             self.ran.put(self.clock.time())
 
-    with running(Task):
+    with running(service_of(Task)):
         Task.clock.wait_for_waiter_until(Task.clock.monotonic() + 7200)
         Task.clock.set_date(Task.clock.time() + 86400)
         assert Task.ran.get(timeout=SOON) == Task.clock.time()
@@ -201,7 +200,7 @@ def test_expression_that_is_none_fails_the_start_and_shows_how_one_looks(express
         clock = clock_at("2026-06-01T00:00")
 
     with pytest.raises(OptionError, match=r"Task has the cron expression .*such as '\*/5"):
-        make_service(Task).startBG()
+        make_service(service_of(Task)).startBG()
 
 
 @pytest.mark.parametrize("zone", ["Europe/Atlantis", "../etc/passwd", ""])
@@ -211,7 +210,7 @@ def test_zone_that_is_none_fails_the_start(zone: str) -> None:
         clock = clock_at("2026-06-01T00:00")
 
     with pytest.raises(OptionError, match="Task has the time zone"):
-        make_service(Task).startBG()
+        make_service(service_of(Task)).startBG()
 
 
 @pytest.mark.parametrize("base", [PeriodicTask, AsyncPeriodicTask])
@@ -220,7 +219,7 @@ def test_invalid_schedule_is_refused_at_run_time(
     base: type[PeriodicTask], option: str, value: str
 ) -> None:
     job = type("Job", (base,), {"CRON": "0 0 1 1 *", "execute": lambda self, context: None})
-    with running(job) as service:
+    with running(service_of(job)) as service:
         before = service.getOptions()
         with pytest.raises(OptionError, match="Job has the"):
             service.setOption(f"Job_{option}", value)
@@ -235,4 +234,4 @@ def test_missing_extra_fails_the_start_and_names_what_to_install(
 
     monkeypatch.setitem(sys.modules, "cronsim", None)
     with pytest.raises(UsageError, match=r"pip install 'sparts-core\[cron\]'"):
-        make_service(Task).startBG()
+        make_service(service_of(Task)).startBG()

@@ -6,6 +6,7 @@ import queue
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,68 +17,39 @@ from sparts.states import TaskState
 from sparts.tasks.periodic import ExecuteContext, PeriodicTask, TryLater
 from sparts.tasks.schedules import Every
 from sparts.testing.clock import TurnableClock
+from sparts.testing.running import make_service, running, service_of
+from sparts.testing.waiting import WAIT, wait_state
 
-from tests.core.running import make_service, running
+from tests.core import periodic_tasks
+from tests.core.periodic_tasks import START, AsyncTicking, Ticking
 
-SOON = 10
-"""Seconds that something which happens at once may take on a busy machine."""
-START = 1000.0
-"""Where the tests' clock stands when the service starts."""
-
-
-class Ticking(PeriodicTask):
-    """A task that notes when it ran, and does in each run what the test has prepared."""
-
-    INTERVAL: Any = 10
-    clock: TurnableClock
-
-    def initTask(self) -> None:  # noqa: N802
-        super().initTask()
-        self.ran: queue.SimpleQueue[float] = queue.SimpleQueue()
-        self.work: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
-
-    def execute(self, context: ExecuteContext | None = None) -> Any:
-        work = self.work.get() if not self.work.empty() else lambda: None
-        self.ran.put(self.clock.monotonic() - START)
-        return work()
-
-    def next_run(self) -> float:
-        """Turn the clock to when the task is due, and give when it ran since the start."""
-        [until] = self.clock.wait_for_waiters()
-        assert until is not None
-        self.clock.turn(until - self.clock.monotonic())
-        return self.ran.get(timeout=SOON)
-
-    def waits_until(self) -> float:
-        """When the waiting task wakes, in seconds since the start."""
-        [until] = self.clock.wait_for_waiters()
-        assert until is not None
-        return until - START
+Make = Callable[..., type[Ticking]]
 
 
-def ticking(**attributes: Any) -> type[Ticking]:
-    """Make a task type with a clock of its own."""
-    return type("Ticker", (Ticking,), {"clock": TurnableClock(START), **attributes})
+@pytest.fixture(params=[Ticking, AsyncTicking], ids=["thread", "coroutine"])
+def ticking(request: pytest.FixtureRequest) -> Make:
+    """Makes a task type with a clock of its own; the test is run for both kinds."""
+    return partial(periodic_tasks.ticking, request.param)
 
 
-def test_first_run_is_at_the_start() -> None:
-    with running(ticking()) as service:
-        assert service.requireTask("Ticker").ran.get(timeout=SOON) == 0
+def test_first_run_is_at_the_start(ticking: Make) -> None:
+    with running(service_of(ticking())) as service:
+        assert service.requireTask("Ticker").ran.get(timeout=WAIT) == 0
 
 
-def test_first_run_is_one_interval_later_without_run_at_start() -> None:
-    with running(ticking(RUN_AT_START=False)) as service:
+def test_first_run_is_one_interval_later_without_run_at_start(ticking: Make) -> None:
+    with running(service_of(ticking(RUN_AT_START=False))) as service:
         assert service.requireTask("Ticker").next_run() == 10
-    with running(ticking(), argv=["--no-Ticker-run-at-start"]) as service:
+    with running(service_of(ticking()), "--no-Ticker-run-at-start") as service:
         assert service.requireTask("Ticker").next_run() == 10
 
 
-def test_runs_are_due_at_start_plus_n_intervals_whatever_they_take() -> None:
-    with running(ticking()) as service:
+def test_runs_are_due_at_start_plus_n_intervals_whatever_they_take(ticking: Make) -> None:
+    with running(service_of(ticking())) as service:
         task = service.requireTask("Ticker")
         for _ in range(20):
             task.work.put(lambda: task.clock.turn(3.7))
-        assert [task.ran.get(timeout=SOON), *(task.next_run() for _ in range(19))] == [
+        assert [task.ran.get(timeout=WAIT), *(task.next_run() for _ in range(19))] == [
             number * 10 for number in range(20)
         ]
         task.waits_until()
@@ -88,23 +60,23 @@ def test_runs_are_due_at_start_plus_n_intervals_whatever_they_take() -> None:
         )
 
 
-def test_late_wake_up_does_not_move_the_schedule() -> None:
-    with running(ticking()) as service:
+def test_late_wake_up_does_not_move_the_schedule(ticking: Make) -> None:
+    with running(service_of(ticking())) as service:
         task = service.requireTask("Ticker")
-        task.ran.get(timeout=SOON)
+        task.ran.get(timeout=WAIT)
         task.waits_until()
         task.clock.turn(14)
-        assert task.ran.get(timeout=SOON) == 14
+        assert task.ran.get(timeout=WAIT) == 14
         assert task.waits_until() == 20
 
 
-def test_overrun_is_made_up_for_by_one_run_and_counted() -> None:
-    with running(ticking()) as service:
+def test_overrun_is_made_up_for_by_one_run_and_counted(ticking: Make) -> None:
+    with running(service_of(ticking())) as service:
         task = service.requireTask("Ticker")
-        task.ran.get(timeout=SOON)
+        task.ran.get(timeout=WAIT)
         task.work.put(lambda: task.clock.turn(35))
         assert task.next_run() == 10
-        assert task.ran.get(timeout=SOON) == 45
+        assert task.ran.get(timeout=WAIT) == 45
         assert task.waits_until() == 50
         assert task.n_missed() == 2
         assert task.n_slow_iterations() == 1
@@ -155,19 +127,19 @@ def test_jitter_delays_each_run_within_its_bounds_and_does_not_add_up() -> None:
     assert 1 < sum(delays) / len(delays) < 3
 
 
-def test_jitter_of_a_task_is_an_option() -> None:
-    with running(ticking(RUN_AT_START=False), argv=["--Ticker-jitter", "5s"]) as service:
+def test_jitter_of_a_task_is_an_option(ticking: Make) -> None:
+    with running(service_of(ticking(RUN_AT_START=False)), "--Ticker-jitter", "5s") as service:
         assert 10 < service.requireTask("Ticker").waits_until() < 15
 
 
 @pytest.mark.parametrize("interval", ["90s", "1m30s", 90, 90.0, timedelta(seconds=90)])
-def test_interval_is_seconds_or_a_duration(interval: Any) -> None:
-    with running(ticking(INTERVAL=interval)) as service:
+def test_interval_is_seconds_or_a_duration(ticking: Make, interval: Any) -> None:
+    with running(service_of(ticking(INTERVAL=interval))) as service:
         assert service.requireTask("Ticker").waits_until() == 90
 
 
-def test_interval_is_an_option() -> None:
-    with running(ticking(), argv=["--Ticker-interval", "2m"]) as service:
+def test_interval_is_an_option(ticking: Make) -> None:
+    with running(service_of(ticking()), "--Ticker-interval", "2m") as service:
         assert service.requireTask("Ticker").waits_until() == 120
 
 
@@ -175,58 +147,58 @@ def test_interval_is_an_option() -> None:
     ("interval", "problem"), [(None, "no interval"), (-1, "an interval of -1 s")]
 )
 def test_task_without_a_usable_interval_fails_the_start_and_says_what_to_give(
-    interval: float | None, problem: str
+    ticking: Make, interval: float | None, problem: str
 ) -> None:
-    service = make_service(ticking(INTERVAL=interval))
+    service = make_service(service_of(ticking(INTERVAL=interval)))
     with pytest.raises(OptionError, match=rf"Ticker has {problem}: .* --Ticker-interval"):
         service.startBG()
 
 
-def test_zero_interval_runs_without_a_pause() -> None:
-    with running(ticking(INTERVAL=0)) as service:
+def test_zero_interval_runs_without_a_pause(ticking: Make) -> None:
+    with running(service_of(ticking(INTERVAL=0))) as service:
         task = service.requireTask("Ticker")
         for _ in range(100):  # the clock stands still
-            assert task.ran.get(timeout=SOON) == 0
+            assert task.ran.get(timeout=WAIT) == 0
         assert task.n_slow_iterations() == task.n_missed() == 0
 
 
-def test_zero_interval_with_jitter_pauses_for_the_jitter() -> None:
-    with running(ticking(INTERVAL=0, JITTER=5)) as service:
+def test_zero_interval_with_jitter_pauses_for_the_jitter(ticking: Make) -> None:
+    with running(service_of(ticking(INTERVAL=0, JITTER=5))) as service:
         task = service.requireTask("Ticker")
-        assert task.ran.get(timeout=SOON) == 0
+        assert task.ran.get(timeout=WAIT) == 0
         for _ in range(20):
             before = task.clock.monotonic() - START
             assert before <= task.next_run() <= before + 5
 
 
-def test_each_of_several_workers_has_its_own_schedule() -> None:
-    with running(ticking(workers=5)) as service:
+def test_each_of_several_workers_has_its_own_schedule(ticking: Make) -> None:
+    with running(service_of(ticking(workers=5))) as service:
         task = service.requireTask("Ticker")
         for number in range(3):
-            assert [task.ran.get(timeout=SOON) for _ in range(5)] == [number * 10] * 5
+            assert [task.ran.get(timeout=WAIT) for _ in range(5)] == [number * 10] * 5
             assert task.clock.wait_for_waiters(5) == [1000 + (number + 1) * 10] * 5
             task.clock.turn(10)
 
 
-def test_retry_of_one_worker_leaves_others_on_time() -> None:
+def test_retry_of_one_worker_leaves_others_on_time(ticking: Make) -> None:
     def later() -> None:
         raise TryLater(after=3)
 
-    with running(ticking(workers=2)) as service:
+    with running(service_of(ticking(workers=2))) as service:
         task = service.requireTask("Ticker")
-        assert [task.ran.get(timeout=SOON) for _ in range(2)] == [0, 0]
+        assert [task.ran.get(timeout=WAIT) for _ in range(2)] == [0, 0]
         task.clock.wait_for_waiters(2)
         task.work.put(later)
         task.clock.turn(10)
-        assert [task.ran.get(timeout=SOON) for _ in range(2)] == [10, 10]
+        assert [task.ran.get(timeout=WAIT) for _ in range(2)] == [10, 10]
         assert sorted(task.clock.wait_for_waiters(2)) == [1013, 1020]
         assert task.has_pending()
 
 
-def test_interval_that_changes_at_run_time_counts_from_the_last_run() -> None:
-    with running(ticking()) as service:
+def test_interval_that_changes_at_run_time_counts_from_the_last_run(ticking: Make) -> None:
+    with running(service_of(ticking())) as service:
         task = service.requireTask("Ticker")
-        assert [task.ran.get(timeout=SOON), task.next_run(), task.next_run()] == [0, 10, 20]
+        assert [task.ran.get(timeout=WAIT), task.next_run(), task.next_run()] == [0, 10, 20]
         task.waits_until()
         task.interval = 3
         task.clock.wait_for_waiter_until(START + 23)
@@ -237,25 +209,25 @@ def test_interval_that_changes_at_run_time_counts_from_the_last_run() -> None:
         assert task.next_run() == 26 + 3600
 
 
-def test_future_of_execute_async_is_of_a_run_now_and_the_schedule_stays() -> None:
-    with running(ticking()) as service:
+def test_future_of_execute_async_is_of_a_run_now_and_the_schedule_stays(ticking: Make) -> None:
+    with running(service_of(ticking())) as service:
         task = service.requireTask("Ticker")
-        task.ran.get(timeout=SOON)
+        task.ran.get(timeout=WAIT)
         task.waits_until()
         task.clock.turn(4)
         task.work.put(lambda: "extra")
-        assert task.execute_async().result(SOON) == "extra"
-        assert task.ran.get(timeout=SOON) == 4
+        assert task.execute_async().result(WAIT) == "extra"
+        assert task.ran.get(timeout=WAIT) == 4
         assert task.next_run() == 10
 
 
-def test_try_later_with_a_time_comes_then_and_nothing_before() -> None:
+def test_try_later_with_a_time_comes_then_and_nothing_before(ticking: Make) -> None:
     def refuse() -> None:
         raise TryLater("later", after=25)
 
-    with running(ticking()) as service:
+    with running(service_of(ticking())) as service:
         task = service.requireTask("Ticker")
-        task.ran.get(timeout=SOON)
+        task.ran.get(timeout=WAIT)
         task.work.put(refuse)
         assert task.next_run() == 10
         assert task.waits_until() == 35
@@ -265,75 +237,75 @@ def test_try_later_with_a_time_comes_then_and_nothing_before() -> None:
         assert (task.n_try_later(), task.n_iterations(), task.n_missed()) == (1, 3, 1)
 
 
-def test_plain_try_later_comes_with_the_next_run_and_its_future_waits_on() -> None:
+def test_plain_try_later_comes_with_the_next_run_and_its_future_waits_on(ticking: Make) -> None:
     def refuse() -> None:
         raise TryLater
 
-    with running(ticking()) as service:
+    with running(service_of(ticking())) as service:
         task = service.requireTask("Ticker")
-        task.ran.get(timeout=SOON)
+        task.ran.get(timeout=WAIT)
         task.waits_until()
         task.work.put(refuse)
         future = task.execute_async()
-        task.ran.get(timeout=SOON)
+        task.ran.get(timeout=WAIT)
         assert task.waits_until() == 10
         task.work.put(lambda: "then")
         assert task.next_run() == 10
-        assert future.result(SOON) == "then"
+        assert future.result(WAIT) == "then"
 
 
-def test_futures_end_when_the_task_stops() -> None:
-    with running(ticking()) as service:
+def test_futures_end_when_the_task_stops(ticking: Make) -> None:
+    with running(service_of(ticking())) as service:
         task = service.requireTask("Ticker")
-        task.ran.get(timeout=SOON)
+        task.ran.get(timeout=WAIT)
         gate: queue.SimpleQueue[str] = queue.SimpleQueue()
         task.work.put(gate.get)
         under_way = task.execute_async()
-        task.ran.get(timeout=SOON)
+        task.ran.get(timeout=WAIT)
         waiting = task.execute_async()
         service.shutdown()
         with pytest.raises(CancelledError):
-            waiting.result(SOON)
+            waiting.result(WAIT)
         gate.put("done")
-        assert under_way.result(SOON) == "done"
+        assert under_way.result(WAIT) == "done"
 
 
-def test_futures_end_when_the_task_crashes() -> None:
-    service = make_service(ticking())
+def test_futures_end_when_the_task_crashes(ticking: Make) -> None:
+    service = make_service(service_of(ticking()))
     thread = service.startBG()
     task = service.requireTask("Ticker")
-    task.ran.get(timeout=SOON)
+    task.ran.get(timeout=WAIT)
     task.waits_until()
     task.work.put(lambda: 1 / 0)
     future = task.execute_async()
     with pytest.raises(ZeroDivisionError):
-        future.result(SOON)
+        future.result(WAIT)
     with pytest.raises(SpartsError, match="division by zero"):
         thread.join()
     assert task.execute_async().cancelled()
 
 
-def test_restarted_task_begins_a_new_schedule() -> None:
-    with running(ticking(RESTART="on-failure")) as service:
+def test_restarted_task_begins_a_new_schedule(ticking: Make) -> None:
+    with running(service_of(ticking(RESTART="on-failure"))) as service:
         task = service.requireTask("Ticker")
-        task.ran.get(timeout=SOON)
+        task.ran.get(timeout=WAIT)
         task.waits_until()
         task.clock.turn(4)
         task.work.put(lambda: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            task.execute_async().result(SOON)
-        task.ran.get(timeout=SOON)
-        assert task.ran.get(timeout=SOON) == 4
+            task.execute_async().result(WAIT)
+        task.ran.get(timeout=WAIT)
+        assert task.ran.get(timeout=WAIT) == 4
         assert task.waits_until() == 14
 
 
-def test_task_ends_its_own_schedule_and_the_service_goes_on() -> None:
-    with running(ticking()) as service:
+def test_task_ends_its_own_schedule_and_the_service_goes_on(ticking: Make) -> None:
+    with running(service_of(ticking())) as service:
         task = service.requireTask("Ticker")
-        task.ran.get(timeout=SOON)
+        task.ran.get(timeout=WAIT)
         task.work.put(task.end_schedule)
         task.next_run()
-        task.threads[0].join(SOON)
+        wait_state(task, TaskState.DONE)
         assert task.state is TaskState.DONE
         assert task.execute_async().cancelled()
 
@@ -347,6 +319,6 @@ def test_runs_on_the_real_clock_without_one_of_its_own() -> None:
         def execute(self, context: ExecuteContext | None = None) -> None:
             ran.put(1)
 
-    with running(Quick):
+    with running(service_of(Quick)):
         for _ in range(20):
-            ran.get(timeout=SOON)
+            ran.get(timeout=WAIT)

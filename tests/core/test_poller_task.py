@@ -10,9 +10,8 @@ import pytest
 from sparts.errors import TaskStoppedError
 from sparts.tasks.poller import PollerTask, TryLater
 from sparts.testing.clock import TurnableClock
+from sparts.testing.running import running, service_of
 from sparts.vtask import RestartPolicy
-
-from tests.core.running import running
 
 SOON = 10
 
@@ -38,7 +37,7 @@ class Poller(PollerTask):
 
 
 def test_changes_are_told_with_old_and_new_value() -> None:
-    with running(Poller) as service:
+    with running(service_of(Poller)) as service:
         task = service.requireTask(Poller)
         for value in (1, 1, 2, 2, 2, 1):
             task.source.put(value)
@@ -53,7 +52,7 @@ def test_changes_are_told_with_old_and_new_value() -> None:
 
 
 def test_get_value_blocks_for_the_first_value_alone() -> None:
-    with running(Poller) as service:
+    with running(service_of(Poller)) as service:
         task = service.requireTask(Poller)
         found: queue.SimpleQueue[Any] = queue.SimpleQueue()
         waiting = threading.Thread(target=lambda: found.put(task.getValue()))
@@ -65,7 +64,7 @@ def test_get_value_blocks_for_the_first_value_alone() -> None:
 
 
 def test_first_value_may_be_none() -> None:
-    with running(Poller) as service:
+    with running(service_of(Poller)) as service:
         task = service.requireTask(Poller)
         task.source.put(None)
         assert task.getValue(SOON) is None
@@ -77,7 +76,7 @@ def test_get_value_gives_up_after_its_timeout() -> None:
         clock = TurnableClock()
         RUN_AT_START = False
 
-    with running(Slow) as service:
+    with running(service_of(Slow)) as service:
         task = service.requireTask(Slow)
         Slow.clock.wait_for_waiters(1)
         found: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
@@ -100,7 +99,7 @@ def test_get_value_ends_with_the_task() -> None:
     class Never(Poller):
         RUN_AT_START = False
 
-    with running(Never) as service:
+    with running(service_of(Never)) as service:
         task = service.requireTask(Never)
         found: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
 
@@ -121,7 +120,7 @@ def test_try_later_in_fetch_keeps_the_value() -> None:
     class Flaky(Poller):
         clock = TurnableClock()
 
-    with running(Flaky) as service:
+    with running(service_of(Flaky)) as service:
         task = service.requireTask(Flaky)
         task.source.put("old")
         assert task.getValue(SOON) == "old"
@@ -145,7 +144,7 @@ def test_change_that_was_not_taken_is_told_again(error: Exception) -> None:
             if new == 2 and self.n_iterations() < 4:
                 raise error
 
-    with running(Choosy) as service:
+    with running(service_of(Choosy)) as service:
         task = service.requireTask(Choosy)
         for value in (1, 2, 2, 2, 2, 2):
             task.source.put(value)
@@ -164,7 +163,7 @@ def test_current_value_is_the_last_that_was_told() -> None:
         def onValueChanged(self, old: Any, new: Any) -> None:  # noqa: N802
             self.told.put((self.current_value, self.getValue(), self.fetched.is_set()))
 
-    with running(Task) as service:
+    with running(service_of(Task)) as service:
         task = service.requireTask(Task)
         assert task.current_value is None
         assert not task.fetched.is_set()
@@ -178,7 +177,7 @@ def test_current_value_is_the_last_that_was_told() -> None:
 
 
 def test_stop_after_a_value_leaves_the_value() -> None:
-    with running(Poller) as service:
+    with running(service_of(Poller)) as service:
         task = service.requireTask(Poller)
         task.source.put("kept")
         task.getValue(SOON)

@@ -19,9 +19,9 @@ from sparts.tasks.periodic import PeriodicTask
 from sparts.tasks.poller import PollerTask
 from sparts.tasks.queue import QueueTask, TryLater
 from sparts.testing.clock import TurnableClock
+from sparts.testing.running import running, service_of
 
 from tests.core.queue_tasks import SOON, Echo, Gated
-from tests.core.running import running
 
 
 class ByHand(Gated):
@@ -31,12 +31,12 @@ class ByHand(Gated):
 
 
 def test_map_returns_list_in_order_of_items() -> None:
-    with running(Echo) as service:
+    with running(service_of(Echo)) as service:
         assert service.requireTask(Echo).map(iter("cab"), SOON) == ["c", "a", "b"]
 
 
 def test_items_are_taken_out_by_hand() -> None:
-    with running(ByHand) as service:
+    with running(service_of(ByHand)) as service:
         backlog = service.requireTask(ByHand).queue
         backlog.put(1)
         backlog.put(2)
@@ -52,7 +52,7 @@ def test_items_are_taken_out_by_hand() -> None:
 
 
 def test_submitted_item_that_is_taken_by_hand_brings_its_context() -> None:
-    with running(ByHand) as service:
+    with running(service_of(ByHand)) as service:
         task = service.requireTask(ByHand)
         future = task.submit("item")
         context = task.queue.get(timeout=SOON)
@@ -67,7 +67,7 @@ def test_taking_by_hand_waits_for_an_item_and_ends_at_the_stop() -> None:
         def execute(self, item: Any, context: ExecuteContext) -> Any:
             return item()
 
-    with running(ByHand, Calling) as service:
+    with running(service_of(ByHand, Calling)) as service:
         backlog, other = service.requireTask(ByHand).queue, service.requireTask(Calling)
         first = other.submit(functools.partial(backlog.get, timeout=SOON))
         backlog.put("late")
@@ -80,7 +80,7 @@ def test_try_later_without_time_comes_back_at_once() -> None:
     class Standing(Gated):
         clock = TurnableClock()
 
-    with running(Standing) as service:
+    with running(service_of(Standing)) as service:
         task = service.requireTask(Standing)
         future = task.submit("item")
         for attempt in range(1, 5):
@@ -112,7 +112,7 @@ class Noting(Gated):
 
 
 def test_ends_of_items_are_told_before_their_futures_end() -> None:
-    with running(Noting) as service:
+    with running(service_of(Noting)) as service:
         task = service.requireTask(Noting)
         for item, outcomes, notes in (
             ("good", [1], [("success", "good", 1)]),
@@ -134,7 +134,7 @@ def test_hook_of_an_end_that_fails_does_not_lose_the_outcome() -> None:
         def work_done(self, context: ExecuteContext) -> None:
             raise RuntimeError("hook broken")
 
-    with running(Broken) as service:
+    with running(service_of(Broken)) as service:
         task = service.requireTask(Broken)
         task.gate.put("done")
         assert task.submit("item").result(SOON) == "done"
@@ -152,7 +152,7 @@ def test_queue_of_ones_own_gives_the_order(make: Callable[[], Any], order: str) 
             self.own = make()
             return self.own
 
-    with running(Ordered) as service:
+    with running(service_of(Ordered)) as service:
         task = service.requireTask(Ordered)
         task.queue.put("0")
         task.begun()
@@ -176,7 +176,7 @@ def test_queue_of_ones_own_says_how_many_items_may_wait() -> None:
         def _makeQueue(self) -> Any:  # noqa: N802
             return queue.Queue(1)
 
-    with running(Small) as service:
+    with running(service_of(Small)) as service:
         task = service.requireTask(Small)
         task.queue.put(1)
         with pytest.raises(queue.Full):
@@ -189,7 +189,7 @@ def test_item_that_ones_own_queue_refuses_or_discards() -> None:
             self.own = UniqueQueue()
             return self.own
 
-    with running(Unique) as service:
+    with running(service_of(Unique)) as service:
         task = service.requireTask(Unique)
         task.queue.put(1)
         with pytest.raises(Duplicate):
@@ -307,16 +307,16 @@ class LongPoller(PollerTask):
     "kind", [ShortEvent, WrappedEvent, AnyEvent, ShortPeriodic, ShortAsyncPeriodic]
 )
 def test_execute_may_leave_out_the_context(kind: type[EventTask]) -> None:
-    with running(kind) as service:
+    with running(service_of(kind)) as service:
         assert service.requireTask(kind).execute_async().result(SOON) == "run"
 
 
 @pytest.mark.parametrize("kind", [ShortQueue, ShortAsyncQueue])
 def test_execute_of_item_may_leave_out_context(kind: type[QueueTask]) -> None:
-    with running(kind) as service:
+    with running(service_of(kind)) as service:
         assert service.requireTask(kind).submit("item").result(SOON) == "item"
 
 
 def test_fetch_may_look_at_its_context() -> None:
-    with running(LongPoller) as service:
+    with running(service_of(LongPoller)) as service:
         assert service.requireTask(LongPoller).getValue(SOON) == "attempt 1"

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from sparts.tasks.queue import ExecuteContext, PriorityQueueTask, TryLater, UniqueQueueTask
+from sparts.testing.running import running, service_of
 
 from tests.core.queue_tasks import SOON, Deferred, Gated
-from tests.core.running import running
 
 
 class Ranked(Gated, PriorityQueueTask):
@@ -27,7 +27,7 @@ class Unique(Gated, UniqueQueueTask):
 
 def order(items: list[Any]) -> list[Any]:
     """Give the order in which items are worked on that wait at the same time."""
-    with running(Ranked) as service:
+    with running(service_of(Ranked)) as service:
         task = service.requireTask(Ranked)
         task.queue.put((-1,))
         task.begun()
@@ -70,7 +70,7 @@ def test_item_that_is_tried_again_takes_its_place_by_priority() -> None:
     class NoWait(Ranked):
         RETRY_AFTER = 0.0
 
-    with running(NoWait) as service:
+    with running(service_of(NoWait)) as service:
         task = service.requireTask(NoWait)
         task.queue.put(1)
         assert task.begun() == 1
@@ -83,7 +83,7 @@ def test_item_that_is_tried_again_takes_its_place_by_priority() -> None:
 
 
 def test_item_equal_to_one_that_waits_is_not_added() -> None:
-    with running(Unique) as service:
+    with running(service_of(Unique)) as service:
         task = service.requireTask(Unique)
         task.queue.put("running")
         task.begun()
@@ -99,7 +99,7 @@ def test_item_equal_to_one_that_waits_is_not_added() -> None:
 
 
 def test_item_equal_to_one_that_is_worked_on_is_not_added() -> None:
-    with running(Unique) as service:
+    with running(service_of(Unique)) as service:
         task = service.requireTask(Unique)
         first = task.submit("item")
         assert task.begun() == "item"
@@ -110,7 +110,7 @@ def test_item_equal_to_one_that_is_worked_on_is_not_added() -> None:
 
 
 def test_item_equal_to_one_that_waits_for_its_next_attempt_is_not_added() -> None:
-    with running(Unique) as service:
+    with running(service_of(Unique)) as service:
         task = service.requireTask(Unique)
         task.queue.put("item")
         task.begun()
@@ -122,7 +122,7 @@ def test_item_equal_to_one_that_waits_for_its_next_attempt_is_not_added() -> Non
 
 
 def test_item_is_new_again_when_its_future_has_ended() -> None:
-    with running(Unique) as service:
+    with running(service_of(Unique)) as service:
         task = service.requireTask(Unique)
         for outcome in (1, ValueError("broken"), 3):
             future = task.submit("item")
@@ -135,7 +135,7 @@ def test_item_is_new_again_when_its_future_has_ended() -> None:
 @pytest.mark.parametrize("outcome", ["done", ValueError("broken")])
 def test_item_is_new_again_for_who_is_called_when_its_future_ends(outcome: Any) -> None:
     again: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
-    with running(Unique) as service:
+    with running(service_of(Unique)) as service:
         task = service.requireTask(Unique)
         first = task.submit("item")
         first.add_done_callback(lambda _: again.put(task.submit("item")))
@@ -147,7 +147,7 @@ def test_item_is_new_again_for_who_is_called_when_its_future_ends(outcome: Any) 
 
 
 def test_future_joins_an_item_that_nobody_waited_for() -> None:
-    with running(Unique) as service:
+    with running(service_of(Unique)) as service:
         task = service.requireTask(Unique)
         task.queue.put("item")
         assert task.begun() == "item"
@@ -158,7 +158,7 @@ def test_future_joins_an_item_that_nobody_waited_for() -> None:
 
 
 def test_item_whose_future_was_cancelled_can_be_submitted_again() -> None:
-    with running(Unique) as service:
+    with running(service_of(Unique)) as service:
         task = service.requireTask(Unique)
         task.queue.put("running")
         task.begun()
@@ -179,7 +179,7 @@ def test_item_whose_future_was_cancelled_can_be_submitted_again() -> None:
 
 
 def test_item_that_was_cancelled_runs_when_it_is_put() -> None:
-    with running(Unique) as service:
+    with running(service_of(Unique)) as service:
         task = service.requireTask(Unique)
         task.queue.put("running")
         task.begun()
@@ -191,7 +191,7 @@ def test_item_that_was_cancelled_runs_when_it_is_put() -> None:
 
 
 def test_item_that_was_put_runs_although_a_submission_of_it_is_cancelled() -> None:
-    with running(Unique) as service:
+    with running(service_of(Unique)) as service:
         task = service.requireTask(Unique)
         task.queue.put("running")
         task.begun()
@@ -207,7 +207,7 @@ def test_item_that_was_put_runs_although_a_submission_of_it_is_cancelled() -> No
 
 
 def test_item_runs_while_one_of_those_who_submitted_it_waits() -> None:
-    with running(Unique) as service:
+    with running(service_of(Unique)) as service:
         task = service.requireTask(Unique)
         task.queue.put("running")
         task.begun()
@@ -221,7 +221,7 @@ def test_item_runs_while_one_of_those_who_submitted_it_waits() -> None:
 
 
 def test_item_is_not_worked_on_when_all_who_added_it_have_cancelled() -> None:
-    with running(Unique) as service:
+    with running(service_of(Unique)) as service:
         task = service.requireTask(Unique)
         task.queue.put("running")
         task.begun()
@@ -241,7 +241,7 @@ def test_coroutine_that_times_out_does_not_cancel_what_was_put() -> None:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(task.submit("item"), 0.01)
 
-    with running(Unique) as service:
+    with running(service_of(Unique)) as service:
         task = service.requireTask(Unique)
         task.queue.put("running")
         task.begun()
@@ -255,7 +255,7 @@ def test_coroutine_that_times_out_does_not_cancel_what_was_put() -> None:
 
 
 def test_others_who_wait_for_an_equal_item_get_its_outcome() -> None:
-    with running(Unique) as service:
+    with running(service_of(Unique)) as service:
         task = service.requireTask(Unique)
         for outcome in ("done", ValueError("broken")):
             future: Future[Any] = Future()
@@ -274,7 +274,7 @@ def test_equal_item_needs_no_room() -> None:
     class Small(Unique):
         MAX_ITEMS = 1
 
-    with running(Small) as service:
+    with running(service_of(Small)) as service:
         task = service.requireTask(Small)
         task.queue.put("running")
         task.begun()
@@ -288,7 +288,7 @@ def test_room_goes_to_the_next_when_an_equal_item_has_come_meanwhile() -> None:
     class Small(Unique):
         MAX_ITEMS = 1
 
-    with running(Small) as service:
+    with running(service_of(Small)) as service:
         task = service.requireTask(Small)
         task.queue.put("running")
         task.begun()
@@ -313,7 +313,7 @@ def test_room_goes_to_the_next_when_an_equal_item_has_come_meanwhile() -> None:
 
 
 def test_item_without_a_hash_is_a_clear_error() -> None:
-    with running(Unique) as service:
+    with running(service_of(Unique)) as service:
         task = service.requireTask(Unique)
         with pytest.raises(TypeError, match="Unique knows equal items by their hash, and dict"):
             task.queue.put({"a": 1})
@@ -325,7 +325,7 @@ def test_items_of_class_are_equal_as_class_says() -> None:
         name: str
         urgency: int = dataclasses.field(compare=False)
 
-    with running(Unique) as service:
+    with running(service_of(Unique)) as service:
         task = service.requireTask(Unique)
         assert task.submit(Job("a", 1)) is task.submit(Job("a", 2))
         task.gate.put(None)
@@ -345,7 +345,7 @@ def test_many_threads_add_item_once_at_time() -> None:
             working.discard(item)
             return item
 
-    with running(Exclusive) as service:
+    with running(service_of(Exclusive)) as service:
         task = service.requireTask(Exclusive)
 
         def feed() -> None:
@@ -364,7 +364,7 @@ def test_dropped_item_of_several_waiters_ends_for_all() -> None:
     class NotDraining(Unique):
         DRAIN = False
 
-    with running(NotDraining) as service:
+    with running(service_of(NotDraining)) as service:
         task = service.requireTask(NotDraining)
         task.queue.put("running")
         task.begun()

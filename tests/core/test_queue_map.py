@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from sparts.tasks.queue import ExecuteContext, QueueTask
+from sparts.testing.running import running, service_of
 
 from tests.core.queue_tasks import SOON, Echo, Gated
-from tests.core.running import running
 
 
 def test_results_come_in_the_order_of_the_items() -> None:
@@ -26,7 +26,7 @@ def test_results_come_in_the_order_of_the_items() -> None:
             turn[item].set()
             return item * 10
 
-    with running(Backwards) as service:
+    with running(service_of(Backwards)) as service:
         assert list(service.requireTask(Backwards).imap(range(4))) == [0, 10, 20, 30]
 
 
@@ -35,7 +35,7 @@ def test_results_come_in_the_order_of_the_items() -> None:
 )
 def test_any_iterable_will_do(items: Any) -> None:
     items, copy = itertools.tee(items) if isinstance(items, Iterator) else (items, items)
-    with running(Echo) as service:
+    with running(service_of(Echo)) as service:
         assert list(service.requireTask(Echo).imap(items)) == list(copy)
 
 
@@ -47,7 +47,7 @@ def test_items_without_end_are_taken_bounded_number_ahead() -> None:
             drawn.append(number)
             yield number
 
-    with running(Echo) as service:
+    with running(service_of(Echo)) as service:
         results = service.requireTask(Echo).imap(without_end(), ahead=10)
         assert len(drawn) == 10
         assert list(itertools.islice(results, 500)) == list(range(500))
@@ -55,7 +55,7 @@ def test_items_without_end_are_taken_bounded_number_ahead() -> None:
 
 
 def test_items_are_submitted_before_anybody_reads_the_results() -> None:
-    with running(Gated) as service:
+    with running(service_of(Gated)) as service:
         task = service.requireTask(Gated)
         results = task.imap(["item"])
         assert task.begun() == "item"
@@ -64,12 +64,12 @@ def test_items_are_submitted_before_anybody_reads_the_results() -> None:
 
 
 def test_more_items_than_the_queue_takes_are_mapped() -> None:
-    with running(Echo, argv=["--Echo-max-items", "3"]) as service:
+    with running(service_of(Echo), "--Echo-max-items", "3") as service:
         assert list(service.requireTask(Echo).imap(range(2000), SOON)) == list(range(2000))
 
 
 def test_time_is_for_the_whole_and_what_has_not_begun_is_cancelled() -> None:
-    with running(Gated) as service:
+    with running(service_of(Gated)) as service:
         task = service.requireTask(Gated)
         results = task.imap(["stuck", "waiting"], timeout=0.05)
         assert task.begun() == "stuck"
@@ -83,7 +83,7 @@ def test_time_is_for_the_whole_and_what_has_not_begun_is_cancelled() -> None:
 
 
 def test_exception_of_an_item_is_raised_in_its_place_and_cancels_the_rest() -> None:
-    with running(Gated) as service:
+    with running(service_of(Gated)) as service:
         task = service.requireTask(Gated)
         results = task.imap("abcd")
         task.gate.put(1)
@@ -104,12 +104,12 @@ def test_exception_of_the_iterable_reaches_the_caller() -> None:
         yield 1
         raise KeyError("source")
 
-    with running(Echo) as service, pytest.raises(KeyError, match="source"):
+    with running(service_of(Echo)) as service, pytest.raises(KeyError, match="source"):
         service.requireTask(Echo).imap(broken())
 
 
 def test_results_that_nobody_wants_any_more_are_cancelled() -> None:
-    with running(Gated) as service:
+    with running(service_of(Gated)) as service:
         task = service.requireTask(Gated)
         results = task.imap(range(100))
         assert task.begun() == 0
@@ -121,7 +121,7 @@ def test_results_that_nobody_wants_any_more_are_cancelled() -> None:
 
 def test_progress_tells_how_many_of_how_many() -> None:
     seen: list[tuple[int, int | None]] = []
-    with running(Echo) as service:
+    with running(service_of(Echo)) as service:
         task = service.requireTask(Echo)
         list(task.imap("abc", progress=lambda done, total: seen.append((done, total))))
         list(task.imap(iter("ab"), progress=lambda done, total: seen.append((done, total))))

@@ -12,9 +12,9 @@ from sparts.tasks.async_queue import AsyncQueueTask
 from sparts.tasks.backlog import Backlog, Leftovers, RefusedError
 from sparts.tasks.memory_backlog import ArrivalBacklog
 from sparts.tasks.queue import QueueTask
+from sparts.testing.running import make_service, running, service_of
 
 from tests.core.queue_tasks import SOON, Gated
-from tests.core.running import make_service, running
 
 
 class Remote(ArrivalBacklog):
@@ -60,7 +60,7 @@ class OnBroker(Gated):
 
 
 def test_item_is_buried_before_the_dead_letter_hook_and_done_after_it() -> None:
-    with running(OnBroker) as service:
+    with running(service_of(OnBroker)) as service:
         task = service.requireTask(OnBroker)
         error = ValueError("no")
         task.gate.put(1)
@@ -73,7 +73,7 @@ def test_item_is_buried_before_the_dead_letter_hook_and_done_after_it() -> None:
 
 
 def test_returned_items_are_counted_apart_and_not_dropped() -> None:
-    with running(OnBroker) as service:
+    with running(service_of(OnBroker)) as service:
         task = service.requireTask(OnBroker)
         for item in range(3):
             task.queue.put(item)
@@ -85,7 +85,7 @@ def test_returned_items_are_counted_apart_and_not_dropped() -> None:
 
 
 def test_depth_and_join_that_are_refused_do_no_harm(caplog: pytest.LogCaptureFixture) -> None:
-    with running(OnBroker) as service:
+    with running(service_of(OnBroker)) as service:
         task = service.requireTask(OnBroker)
         task.gate.put(1)
         assert task.submit("item").result(SOON) == 1
@@ -110,7 +110,7 @@ def test_backlog_that_cannot_bury_does_not_keep_the_future_from_ending(
         def make_backlog(self) -> Backlog:
             return Broken(self.name, self.max_items, self.threads)
 
-    with running(OnBroken) as service:
+    with running(service_of(OnBroken)) as service:
         task = service.requireTask(OnBroken)
         task.gate.put(ValueError("no"))
         assert isinstance(task.submit("bad").exception(SOON), ValueError)
@@ -128,7 +128,7 @@ def test_items_put_together_are_added_together() -> None:
         def make_backlog(self) -> Backlog:
             return Batching(self.name, self.max_items, self.threads)
 
-    with running(InBatches) as service:
+    with running(service_of(InBatches)) as service:
         service.requireTask(InBatches).put_many(range(3), timeout=5)
     assert batches.get() == ([0, 1, 2], 5)
 
@@ -139,7 +139,7 @@ def test_coroutines_need_a_backlog_for_coroutines() -> None:
             return ArrivalBacklog(self.name, 0, [])
 
     with pytest.raises(Exception, match="must return an AsyncBacklog"):
-        make_service(Wrong).startBG()
+        make_service(service_of(Wrong)).startBG()
 
 
 def test_one_backlog_is_made_however_many_threads_ask_for_it() -> None:
@@ -150,6 +150,6 @@ def test_one_backlog_is_made_however_many_threads_ask_for_it() -> None:
             made.append(super().make_backlog())
             return made[-1]
 
-    with running(Counting) as service:
+    with running(service_of(Counting)) as service:
         assert service.requireTask(Counting).queue is made[0]
     assert len(made) == 1

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from sparts.tasks.queue import ExecuteContext, QueueTask, TryLater
 from sparts.testing.clock import TurnableClock
+from sparts.testing.running import make_service, running, service_of
 from sparts.vservice import VService
 from sparts.vtask import RestartPolicy
 
 from tests.core.queue_tasks import SOON, Gated
-from tests.core.running import make_service, running
 
 AT_ONCE = RestartPolicy("on-failure", first_wait=0.0)
 
@@ -33,7 +33,7 @@ class Stubborn(QueueTask):
 
 
 def test_try_later_puts_the_item_back_with_one_more_attempt() -> None:
-    with running(Stubborn) as service:
+    with running(service_of(Stubborn)) as service:
         task = service.requireTask(Stubborn)
         assert task.submit(4).result(SOON) == 4
         assert task.n_trylater() == 3
@@ -45,7 +45,7 @@ def test_item_that_waits_for_its_next_attempt_holds_no_worker() -> None:
     cls = timed(Gated)
     clock = cls.clock
     assert isinstance(clock, TurnableClock)
-    with running(cls) as service:
+    with running(service_of(cls)) as service:
         task = service.requireTask(cls)
         future = task.submit("later")
         assert task.begun() == "later"
@@ -70,7 +70,7 @@ def test_items_come_back_when_they_are_due_not_in_order_of_arrival() -> None:
     cls = timed(Gated)
     clock = cls.clock
     assert isinstance(clock, TurnableClock)
-    with running(cls) as service:
+    with running(service_of(cls)) as service:
         task = service.requireTask(cls)
         for item, after in (("last", 30), ("first", 10), ("second", 20)):
             task.queue.put(item)
@@ -90,7 +90,7 @@ def test_earlier_time_is_kept_although_a_worker_waits_for_a_later_one() -> None:
     cls = timed(Gated, WORKERS=2)
     clock = cls.clock
     assert isinstance(clock, TurnableClock)
-    with running(cls) as service:
+    with running(service_of(cls)) as service:
         task = service.requireTask(cls)
         for number, (item, after) in enumerate((("later", 60), ("sooner", 10)), 1):
             task.queue.put(item)
@@ -108,7 +108,7 @@ def test_worker_that_keeps_the_time_hands_it_on_when_it_gets_work() -> None:
     cls = timed(Gated, WORKERS=2)
     clock = cls.clock
     assert isinstance(clock, TurnableClock)
-    with running(cls) as service:
+    with running(service_of(cls)) as service:
         task = service.requireTask(cls)
         task.queue.put("later")
         assert task.begun() == "later"
@@ -129,7 +129,7 @@ def test_wait_between_attempts_grows_to_limit_with_jitter() -> None:
     class Waiting(Gated):
         RETRY_AFTER = 0.1
 
-    service = make_service(Waiting)
+    service = make_service(service_of(Waiting))
     service.tasks.create(service)
     task = service.requireTask(Waiting)
     for attempt, longest in ((1, 0.1), (2, 0.2), (3, 0.4), (10, 51.2), (11, 60.0), (5000, 60.0)):
@@ -143,7 +143,7 @@ def test_item_is_given_up_after_its_last_attempt(caplog: pytest.LogCaptureFixtur
         MAX_ATTEMPTS = 2
         RETRY_AFTER = 0.0
 
-    with running(Limited) as service:
+    with running(service_of(Limited)) as service:
         task = service.requireTask(Limited)
         awaited = task.submit("awaited")
         error = TryLater("never")
@@ -170,7 +170,7 @@ def test_dead_letter_is_told_before_the_future_ends() -> None:
             assert context.future is not None
             ended.put(context.future.done())
 
-    with running(Watching) as service:
+    with running(service_of(Watching)) as service:
         task = service.requireTask(Watching)
         future = task.submit(1)
         task.gate.put(ValueError())
@@ -185,7 +185,7 @@ def test_dead_letter_hook_that_fails_is_logged_and_the_future_ends(
         def on_dead_letter(self, context: ExecuteContext, error: BaseException) -> None:
             raise RuntimeError("hook broken")
 
-    with running(Broken) as service:
+    with running(service_of(Broken)) as service:
         task = service.requireTask(Broken)
         future = task.submit(1)
         task.gate.put(ValueError())
@@ -200,7 +200,7 @@ def test_worker_that_is_restarted_does_not_lose_its_item() -> None:
         RESTART = AT_ONCE
         RETRY_AFTER = 0.0
 
-    with running(Restarted) as service:
+    with running(service_of(Restarted)) as service:
         task = service.requireTask(Restarted)
         task.queue.put("item")
         assert task.begun() == "item"
@@ -218,7 +218,7 @@ def test_restarted_worker_gives_up_an_item_after_its_last_attempt() -> None:
         RESTART = AT_ONCE
         MAX_ATTEMPTS = 1
 
-    with running(Restarted) as service:
+    with running(service_of(Restarted)) as service:
         task = service.requireTask(Restarted)
         error = ValueError("broken")
         task.queue.put("poison")
@@ -234,7 +234,7 @@ def test_other_workers_take_over_what_a_failed_one_put_back() -> None:
         RESTART = RestartPolicy("on-failure", first_wait=3600, max_wait=3600)
         RETRY_AFTER = 0.0
 
-    with running(Two) as service:
+    with running(service_of(Two)) as service:
         task = service.requireTask(Two)
         task.queue.put("item")
         assert task.begun() == "item"
@@ -249,7 +249,7 @@ def test_service_that_ends_by_crash_loop_hands_over_the_poison() -> None:
         RESTART = RestartPolicy("on-failure", first_wait=0.0, limit=2)
         RETRY_AFTER = 0.0
 
-    service = make_service(Poisoned)
+    service = make_service(service_of(Poisoned))
     assert isinstance(service, VService)
     thread = service.startBG()
     task = service.requireTask(Poisoned)

@@ -20,9 +20,9 @@ from sparts.tasks.queue import (
     UniqueQueueTask,
 )
 from sparts.testing.clock import TurnableClock
+from sparts.testing.running import make_service, running, service_of
 
 from tests.core.queue_tasks import SOON, Deferred, Echo, Gated
-from tests.core.running import make_service, running
 from tests.core.scripts import service as script
 
 
@@ -41,7 +41,7 @@ class HandsOver(Gated):
 
 
 def test_late_put_is_an_error_that_says_why() -> None:
-    with running(Echo) as service:
+    with running(service_of(Echo)) as service:
         task = service.requireTask(Echo)
     with pytest.raises(TaskStoppedError, match="Echo takes no more items: it is stopping"):
         task.queue.put(1)
@@ -52,7 +52,7 @@ def test_late_put_is_an_error_that_says_why() -> None:
 
 
 def test_what_is_queued_is_finished_at_a_stop() -> None:
-    with running(Gated) as service:
+    with running(service_of(Gated)) as service:
         task = service.requireTask(Gated)
         futures = [task.submit(item) for item in range(5)]
         assert task.begun() == 0
@@ -74,7 +74,7 @@ def test_retry_that_is_due_before_the_deadline_is_waited_for() -> None:
                 raise TryLater(after=0.01)
             return context.attempt
 
-    with running(Once) as service:
+    with running(service_of(Once)) as service:
         future = service.requireTask(Once).submit("item")
     assert future.result(0) == 2
 
@@ -83,7 +83,7 @@ def test_retry_that_is_due_after_the_deadline_is_dropped_at_once() -> None:
     class Later(Gated):
         clock = TurnableClock()
 
-    with running(Later) as service:
+    with running(service_of(Later)) as service:
         task = service.requireTask(Later)
         future = task.submit("later")
         task.gate.put(TryLater(after=3600))
@@ -96,7 +96,7 @@ def test_retry_that_is_due_after_the_deadline_is_dropped_at_once() -> None:
 def test_task_that_does_not_drain_drops_what_waits_in_order(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    with running(NotDraining) as service:
+    with running(service_of(NotDraining)) as service:
         task = service.requireTask(NotDraining)
         futures = [task.submit(item) for item in range(4)]
         deferred = Deferred()
@@ -115,7 +115,7 @@ def test_task_that_does_not_drain_drops_what_waits_in_order(
 
 
 def test_what_was_cancelled_before_is_not_dropped() -> None:
-    with running(NotDraining) as service:
+    with running(service_of(NotDraining)) as service:
         task = service.requireTask(NotDraining)
         futures = [task.submit(item) for item in range(3)]
         assert task.begun() == 0
@@ -127,7 +127,7 @@ def test_what_was_cancelled_before_is_not_dropped() -> None:
 
 
 def test_what_is_left_at_the_deadline_is_handed_over_before_the_service_gives_up() -> None:
-    with running(HandsOver) as service:
+    with running(service_of(HandsOver)) as service:
         task = service.requireTask(HandsOver)
         futures = [task.submit(item) for item in range(3)]
         assert task.begun() == 0
@@ -141,7 +141,7 @@ def test_deadline_of_the_whole_service_counts_too() -> None:
     class AsLongAsTheService(HandsOver):
         STOP_TIMEOUT = None
 
-    with running(AsLongAsTheService, argv=["--stop-timeout", "500ms"]) as service:
+    with running(service_of(AsLongAsTheService), "--stop-timeout", "500ms") as service:
         task = service.requireTask(AsLongAsTheService)
         task.queue.put(0)
         task.queue.put(1)
@@ -153,7 +153,7 @@ def test_worker_that_never_ends_is_told_and_its_item_handed_over() -> None:
     class Hung(Gated):
         STOP_TIMEOUT = 0.3
 
-    service = make_service(Hung)
+    service = make_service(service_of(Hung))
     thread = service.startBG()
     task = service.requireTask(Hung)
     futures = [task.submit(item) for item in range(2)]
@@ -203,7 +203,7 @@ class S(VService):
 
 
 def test_error_during_the_drain_does_not_keep_others_from_being_done() -> None:
-    service = make_service(Gated)
+    service = make_service(service_of(Gated))
     thread = service.startBG()
     task = service.requireTask(Gated)
     for item in range(3):
@@ -225,7 +225,7 @@ def test_on_dropped_that_fails_is_told_and_futures_end_all_the_same() -> None:
         def on_dropped(self, items: Sequence[Any]) -> None:
             raise RuntimeError("nowhere to keep them")
 
-    service = make_service(Broken)
+    service = make_service(service_of(Broken))
     thread = service.startBG()
     task = service.requireTask(Broken)
     futures = [task.submit(item) for item in range(2)]
@@ -244,7 +244,7 @@ def test_queue_of_a_service_whose_start_fails_is_handed_over() -> None:
             self.queue.put("early")
             raise RuntimeError("no start")
 
-    service = make_service(Unstarted)
+    service = make_service(service_of(Unstarted))
     with pytest.raises(Exception, match="no start"):
         service.startBG()
     assert service.requireTask(Unstarted).dropped == ["early"]
@@ -305,7 +305,7 @@ def test_every_item_is_done_or_given_up_or_dropped_whenever_the_stop_comes(
         for kept in (ends, taken, futures, reached):
             kept.clear()
         when[0] = target
-        with running(Accountable) as service:
+        with running(service_of(Accountable)) as service:
             task = service.requireTask(Accountable)
             task.logger.disabled = True
             feeders = [

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from sparts.errors import StartError, TaskFailedError, TaskStoppedError, UsageError
 from sparts.tasks.queue import ExecuteContext, QueueTask
+from sparts.testing.running import make_service, running, service_of
 
 from tests.core.queue_tasks import SOON, Deferred, Echo, Gated
-from tests.core.running import make_service, running
 
 
 class Logging(Echo):
@@ -23,7 +23,7 @@ class Logging(Echo):
 
 
 def test_items_are_worked_on_in_order_of_arrival() -> None:
-    with running(Gated) as service:
+    with running(service_of(Gated)) as service:
         task = service.requireTask(Gated)
         for item in "abc":
             task.queue.put(item)
@@ -35,7 +35,7 @@ def test_items_are_worked_on_in_order_of_arrival() -> None:
 
 
 def test_items_put_before_the_start_are_worked_on() -> None:
-    service = make_service(Echo)
+    service = make_service(service_of(Echo))
     service.tasks.create(service)
     task = service.requireTask(Echo)
     future = task.submit(1)
@@ -49,7 +49,7 @@ def test_items_put_before_the_start_are_worked_on() -> None:
 
 
 def test_execute_is_told_the_item_and_its_context() -> None:
-    with running(Gated) as service:
+    with running(service_of(Gated)) as service:
         task = service.requireTask(Gated)
         future = task.submit("item")
         context = task.began.get(timeout=SOON)
@@ -70,7 +70,7 @@ def test_as_many_items_are_worked_on_at_once_as_there_are_workers() -> None:
         def execute(self, item: Any, context: ExecuteContext) -> int:
             return together.wait(SOON)
 
-    with running(Together) as service:
+    with running(service_of(Together)) as service:
         task = service.requireTask(Together)
         assert len(task.threads) == 4
         assert sorted(task.map(range(4), SOON)) == [0, 1, 2, 3]
@@ -78,7 +78,7 @@ def test_as_many_items_are_worked_on_at_once_as_there_are_workers() -> None:
 
 def test_workers_and_max_items_are_options() -> None:
     argv = ["--Echo-workers", "3", "--Echo-max-items", "7", "--Echo-max-attempts", "2"]
-    with running(Echo, argv=argv) as service:
+    with running(service_of(Echo), *argv) as service:
         task = service.requireTask(Echo)
         assert (len(task.threads), task.queue.maxsize, task.max_attempts) == (3, 7, 2)
 
@@ -87,7 +87,7 @@ def test_task_without_workers_only_takes_items(caplog: pytest.LogCaptureFixture)
     class Submitting(Gated):
         WORKERS = 0
 
-    with running(Submitting) as service:
+    with running(service_of(Submitting)) as service:
         task = service.requireTask(Submitting)
         future = task.submit("submitted")
         task.queue.put("put")
@@ -98,7 +98,7 @@ def test_task_without_workers_only_takes_items(caplog: pytest.LogCaptureFixture)
 
 
 def test_item_counts_as_completed_before_its_future_ends() -> None:
-    with running(Echo) as service:
+    with running(service_of(Echo)) as service:
         task = service.requireTask(Echo)
         for number in range(1, 500):
             task.submit(number).result(SOON)
@@ -106,7 +106,7 @@ def test_item_counts_as_completed_before_its_future_ends() -> None:
 
 
 def test_counters_are_exact_with_many_workers() -> None:
-    with running(Echo, argv=["--Echo-workers", "8"]) as service:
+    with running(service_of(Echo), "--Echo-workers", "8") as service:
         task = service.requireTask(Echo)
         threads = [
             threading.Thread(target=lambda: [task.queue.put(n) for n in range(2000)])
@@ -124,7 +124,7 @@ def test_counters_are_exact_with_many_workers() -> None:
 
 
 def test_queue_depth_counts_what_waits() -> None:
-    with running(Gated) as service:
+    with running(service_of(Gated)) as service:
         task = service.requireTask(Gated)
         for item in range(4):
             task.queue.put(item)
@@ -140,7 +140,7 @@ def test_queue_depth_counts_what_waits() -> None:
 def test_exception_goes_to_the_future_and_is_counted_and_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    with running(Echo) as service:
+    with running(service_of(Echo)) as service:
         task = service.requireTask(Echo)
         with pytest.raises(ValueError, match="broken"):
             task.submit(ValueError("broken")).result(SOON)
@@ -153,7 +153,7 @@ def test_exception_goes_to_the_future_and_is_counted_and_logged(
 
 
 def test_outcome_goes_to_a_deferred() -> None:
-    with running(Echo) as service:
+    with running(service_of(Echo)) as service:
         task = service.requireTask(Echo)
         good, bad = Deferred(), Deferred()
         error = ValueError("broken")
@@ -164,7 +164,7 @@ def test_outcome_goes_to_a_deferred() -> None:
 
 
 def test_outcome_goes_to_the_future_of_a_context_that_is_put() -> None:
-    with running(Echo) as service:
+    with running(service_of(Echo)) as service:
         future: Future[int] = Future()
         service.requireTask(Echo).queue.put(ExecuteContext(item=5, future=future))
         assert future.result(SOON) == 5
@@ -177,7 +177,7 @@ def test_deferred_that_raises_is_logged_and_the_task_goes_on(
         def callback(self, result: Any) -> None:
             raise RuntimeError("callback broken")
 
-    with running(Echo) as service:
+    with running(service_of(Echo)) as service:
         task = service.requireTask(Echo)
         task.queue.put(ExecuteContext(item=5, deferred=Broken()))
         assert task.submit(6).result(SOON) == 6
@@ -185,7 +185,7 @@ def test_deferred_that_raises_is_logged_and_the_task_goes_on(
 
 
 def test_exception_nobody_waits_for_ends_service_by_default() -> None:
-    service = make_service(Gated)
+    service = make_service(service_of(Gated))
     thread = service.startBG()
     task = service.requireTask(Gated)
     task.queue.put("item")
@@ -198,7 +198,7 @@ def test_exception_nobody_waits_for_ends_service_by_default() -> None:
 
 
 def test_task_that_only_logs_goes_on_with_the_next_item(caplog: pytest.LogCaptureFixture) -> None:
-    with running(Logging) as service:
+    with running(service_of(Logging)) as service:
         task = service.requireTask(Logging)
         task.queue.put(ValueError("broken"))
         assert task.submit("next").result(SOON) == "next"
@@ -211,11 +211,11 @@ def test_unknown_choice_for_errors_is_wrong_use() -> None:
         ON_ERROR = "ignore"
 
     with pytest.raises((UsageError, StartError), match="use 'shutdown' or 'log'"):
-        make_service(Misspelt).startBG()
+        make_service(service_of(Misspelt)).startBG()
 
 
 def test_system_exit_ends_the_future_and_the_service() -> None:
-    service = make_service(Echo)
+    service = make_service(service_of(Echo))
     thread = service.startBG()
     future = service.requireTask(Echo).submit(SystemExit(3))
     assert isinstance(future.exception(SOON), SystemExit)
@@ -224,7 +224,7 @@ def test_system_exit_ends_the_future_and_the_service() -> None:
 
 
 def test_memory_error_ends_the_future_and_the_service_even_where_errors_are_logged() -> None:
-    service = make_service(Logging)
+    service = make_service(service_of(Logging))
     thread = service.startBG()
     future = service.requireTask(Logging).submit(MemoryError())
     assert isinstance(future.exception(SOON), MemoryError)
@@ -233,7 +233,7 @@ def test_memory_error_ends_the_future_and_the_service_even_where_errors_are_logg
 
 
 def test_cancelled_item_is_not_worked_on() -> None:
-    with running(Gated) as service:
+    with running(service_of(Gated)) as service:
         task = service.requireTask(Gated)
         first, second, third = (task.submit(item) for item in (1, 2, 3))
         assert task.begun() == 1
@@ -251,7 +251,7 @@ def test_coroutine_awaits_a_submission() -> None:
             await task.submit(ValueError("broken"))
         return await asyncio.gather(*(task.submit(number) for number in range(100)))
 
-    with running(Echo) as service:
+    with running(service_of(Echo)) as service:
         assert asyncio.run(ask(service.requireTask(Echo))) == list(range(100))
 
 
@@ -260,14 +260,14 @@ def test_coroutine_is_told_of_an_exception_that_coroutines_cannot_raise() -> Non
         with pytest.raises(RuntimeError, match="StopIteration was raised: 5"):
             await task.submit(StopIteration(5))
 
-    with running(Echo) as service:
+    with running(service_of(Echo)) as service:
         asyncio.run(asyncio.wait_for(ask(service.requireTask(Echo)), SOON))
 
 
 def test_future_that_somebody_else_ended_does_not_end_the_worker() -> None:
     future: Future[int] = Future()
     future.set_result(1)
-    with running(Echo) as service:
+    with running(service_of(Echo)) as service:
         task = service.requireTask(Echo)
         task.queue.put(ExecuteContext(item=5, future=future))
         assert task.submit(6).result(SOON) == 6
@@ -291,7 +291,7 @@ class Full(Gated):
 
 
 def test_full_queue_blocks_put_until_there_is_room() -> None:
-    with running(Full) as service:
+    with running(service_of(Full)) as service:
         task = service.requireTask(Full)
         task.fill()
         assert task.queue.full()
@@ -308,7 +308,7 @@ def test_full_queue_blocks_put_until_there_is_room() -> None:
 
 
 def test_full_queue_raises_without_waiting_or_when_the_time_is_over() -> None:
-    with running(Full) as service:
+    with running(service_of(Full)) as service:
         task = service.requireTask(Full)
         task.fill()
         attempts: list[Callable[[], object]] = [
@@ -334,7 +334,7 @@ def test_bounded_queue_never_holds_more_than_it_may() -> None:
         def execute(self, item: Any, context: ExecuteContext) -> None:
             depths.append(self.queue.qsize())
 
-    with running(Bounded) as service:
+    with running(service_of(Bounded)) as service:
         task = service.requireTask(Bounded)
         threads = [
             threading.Thread(target=lambda: [task.queue.put(n) for n in range(500)])
@@ -357,7 +357,7 @@ def test_worker_that_would_wait_for_itself_gets_an_error_instead() -> None:
             for number in range(item):
                 self.queue.put(number)
 
-    with running(Crawler) as service:
+    with running(service_of(Crawler)) as service:
         error = service.requireTask(Crawler).submit(2).exception(SOON)
         assert isinstance(error, queue.Full)
         assert "all of its workers wait" in str(error)
@@ -372,7 +372,7 @@ def test_stop_releases_who_waits_for_room() -> None:
         except TaskStoppedError as error:
             errors.put(error)
 
-    with running(Full) as service:
+    with running(service_of(Full)) as service:
         task = service.requireTask(Full)
         task.fill()
         threads = [threading.Thread(target=put, args=(task,)) for _ in range(3)]

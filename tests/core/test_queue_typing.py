@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from sparts.tasks.async_queue import AsyncQueueTask
 from sparts.tasks.queue import PriorityQueueTask, QueueTask, UniqueQueueTask
-
-from tests.core.running import running
+from sparts.testing.running import running, service_of
 
 TYPED = """
 from typing import Any, assert_type
@@ -88,7 +87,7 @@ def test_task_runs_bare_and_with_one_or_two_types(kind: type[QueueTask]) -> None
         execute = double
 
     for task_type in (one, Two, Three):
-        with running(task_type) as service:
+        with running(service_of(task_type)) as service:
             assert service.requireTask(task_type).submit(4).result(10) == 8
     assert generic is kind
 

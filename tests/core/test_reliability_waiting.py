@@ -16,9 +16,8 @@ from sparts.tasks.event import EventTask
 from sparts.tasks.poller import PollerTask
 from sparts.tasks.queue import QueueTask
 from sparts.tasks.select import SelectTask
+from sparts.testing.running import make_service, service_of
 from sparts.vtask import VTask
-
-from tests.core.running import make_service
 
 SOON = 20
 """Seconds that something which happens at once may take on a busy machine."""
@@ -211,7 +210,7 @@ def test_last_worker_that_leaves_ends_what_others_wait_for(
             except BaseException as error:
                 told.put(error)
 
-    service = make_service(Waiter, argv=["--stop-timeout", str(2 * SOON)])
+    service = make_service(service_of(Waiter), "--stop-timeout", str(2 * SOON))
     thread = service.startBG()
     task = service.requireTask(kind)
     assert waiting.wait(SOON)

@@ -12,8 +12,7 @@ from sparts.tasks.queue import ExecuteContext, QueueTask
 from sparts.tasks.select import ProcessFailed, SelectTask
 from sparts.tasks.submission import Submission
 from sparts.testing.loops import WAIT, LoopContract
-
-from tests.core.running import running
+from sparts.testing.running import running, service_of
 
 
 class TestSelectLoop(LoopContract):
@@ -51,7 +50,7 @@ def test_coroutine_awaits_processes_and_items_and_other_coroutines() -> None:
         doubled: int = await queue.submit(await count(loop))
         return doubled
 
-    with running(SelectTask, Double) as service:
+    with running(service_of(SelectTask, Double)) as service:
         loop, queue = service.requireTask(SelectTask), service.requireTask(Double)
         assert [loop.call(work, loop, queue).result(WAIT) for _ in range(20)] == [6] * 20
         assert not loop._coroutines
@@ -62,7 +61,7 @@ def test_awaiting_what_the_loop_does_not_know_is_an_error_of_the_call() -> None:
         def __await__(self) -> Any:
             yield "odd"
 
-    with running(SelectTask) as service:
+    with running(service_of(SelectTask)) as service:
         loop = service.requireTask(SelectTask)
         assert isinstance(loop.call(Odd).exception(WAIT), AttributeError)
         assert loop.call(int).result(WAIT) == 0

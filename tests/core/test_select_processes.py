@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 from sparts.errors import TaskStoppedError
 from sparts.tasks.select import ProcessFailed, ProcessResult, ProcessStreamHandler, SelectTask
+from sparts.testing.running import make_service, running, service_of
 from sparts.vtask import RestartPolicy
 
 from tests.children import children
-from tests.core.running import make_service, running
 from tests.core.scripts import service as script
 
 pytestmark = pytest.mark.usefixtures("own_children")
@@ -31,7 +31,7 @@ SOON = 30
 
 @pytest.fixture
 def task() -> Iterator[SelectTask]:
-    with running(SelectTask) as service:
+    with running(service_of(SelectTask)) as service:
         yield service.requireTask(SelectTask)
     assert children() == []
 
@@ -191,7 +191,7 @@ def test_exit_is_reported_although_a_grandchild_keeps_the_pipe_open() -> None:
     class Impatient(SelectTask):
         LINGER = 0.01
 
-    with running(Impatient) as service:
+    with running(service_of(Impatient)) as service:
         task = service.requireTask(Impatient)
         done = task.popen_communicate("sleep 1000 & echo $!", shell=True).result(SOON)
         grandchild = int(done.stdout)
@@ -204,7 +204,7 @@ def test_flood_of_a_grandchild_does_not_hold_up_the_exit() -> None:
     class Impatient(SelectTask):
         LINGER = 0.01
 
-    with running(Impatient) as service:
+    with running(service_of(Impatient)) as service:
         task = service.requireTask(Impatient)
         done = task.popen_communicate("yes & echo $! >&2", shell=True).result(SOON)
         os.kill(int(done.stderr), signal.SIGKILL)
@@ -216,7 +216,7 @@ def test_flood_that_never_pauses_is_left_after_a_bounded_number_of_pieces(
     class Impatient(SelectTask):
         LINGER = 0.01
 
-    with running(Impatient) as service:
+    with running(service_of(Impatient)) as service:
         task = service.requireTask(Impatient)
         popen = subprocess.Popen("sleep 1000 & echo $!; read line", shell=True, stdin=-1, stdout=-1)
         pieces: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -239,7 +239,7 @@ def test_no_zombie_stays_while_others_keep_the_pipe_open() -> None:
     class Patient(SelectTask):
         LINGER = 1000.0
 
-    with running(Patient) as service:
+    with running(service_of(Patient)) as service:
         task = service.requireTask(Patient)
         future = task.popen_communicate("sleep 1000 & echo $! >&2; exec 2>&-", shell=True)
         [child] = task._children
@@ -279,7 +279,7 @@ def test_cancelling_the_future_ends_the_process(task: SelectTask) -> None:
 
 
 def test_processes_get_sigterm_at_the_stop_and_their_futures_end() -> None:
-    with running(SelectTask) as service:
+    with running(service_of(SelectTask)) as service:
         future = service.requireTask(SelectTask).popen_communicate(["sleep", "1000"])
     with pytest.raises(ProcessFailed, match="was killed by signal 15"):
         future.result(0)
@@ -291,7 +291,7 @@ def test_process_may_end_itself_in_order_at_the_stop() -> None:
     errors: queue.SimpleQueue[str] = queue.SimpleQueue()
     output: list[str] = []
     statuses: list[int] = []
-    with running(SelectTask) as service:
+    with running(service_of(SelectTask)) as service:
         popen = subprocess.Popen(
             ["sh", "-c", code], stdout=-1, stderr=-1, process_group=0
         )  # fmt: skip
@@ -309,7 +309,7 @@ def test_process_that_ignores_sigterm_is_killed_with_its_group() -> None:
 
     errors: queue.SimpleQueue[str] = queue.SimpleQueue()
     statuses: list[int] = []
-    with running(Impatient) as service:
+    with running(service_of(Impatient)) as service:
         popen = subprocess.Popen(
             "trap '' TERM; (trap '' TERM; sleep 1000) & echo $! >&2; sleep 1000; sleep 1000",
             shell=True, stdout=-1, stderr=-1, process_group=0,
@@ -325,7 +325,7 @@ def test_process_that_ignores_sigterm_is_killed_with_its_group() -> None:
 
 def test_grandchild_that_ignores_sigterm_is_killed_when_its_parent_has_ended() -> None:
     errors: queue.SimpleQueue[str] = queue.SimpleQueue()
-    with running(SelectTask) as service:
+    with running(service_of(SelectTask)) as service:
         popen = subprocess.Popen(
             "(trap '' TERM; echo $$ >&2; exec sleep 1000) & echo $! >&2; exec sleep 1000",
             shell=True, stdout=-1, stderr=-1, process_group=0,
@@ -344,7 +344,7 @@ def test_less_time_is_left_to_processes_where_the_stop_has_less() -> None:
         KILL_AFTER = 1000.0
 
     errors: queue.SimpleQueue[str] = queue.SimpleQueue()
-    with running(Hasty) as service:
+    with running(service_of(Hasty)) as service:
         popen = subprocess.Popen(
             "trap '' TERM; echo ready >&2; sleep 1000; sleep 1000",
             shell=True, stdout=-1, stderr=-1, process_group=0,
@@ -355,7 +355,7 @@ def test_less_time_is_left_to_processes_where_the_stop_has_less() -> None:
 
 
 def test_process_is_killed_when_the_loop_has_failed() -> None:
-    service = make_service(SelectTask)
+    service = make_service(service_of(SelectTask))
     thread = service.startBG()
     task = service.requireTask(SelectTask)
     future = task.popen_communicate(["sleep", "1000"])
@@ -441,7 +441,7 @@ def test_process_that_has_been_waited_for_already_is_reported(task: SelectTask) 
 
 
 def test_process_that_comes_too_late_is_killed(task: SelectTask) -> None:
-    with running(SelectTask) as service:
+    with running(service_of(SelectTask)) as service:
         late = service.requireTask(SelectTask)
     popen = subprocess.Popen(["sleep", "1000"], stdout=-1)
     with pytest.raises(TaskStoppedError):
@@ -485,7 +485,7 @@ def test_callback_that_raises_does_not_keep_a_process_from_its_end() -> None:
 
     pids: queue.SimpleQueue[int] = queue.SimpleQueue()
     statuses: queue.SimpleQueue[int] = queue.SimpleQueue()
-    with running(Restarted) as service:
+    with running(service_of(Restarted)) as service:
         task = service.requireTask(Restarted)
         popen = subprocess.Popen("sleep 1000 & echo $!; exit 3", shell=True, stdout=-1)
         popen.wait()  # the output is read after the end

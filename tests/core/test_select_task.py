@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 from sparts.errors import LoopStoppedError, TaskFailedError, TaskStoppedError
 from sparts.tasks.select import SelectTask
+from sparts.testing.running import make_service, running, service_of
 from sparts.vtask import RestartPolicy
-
-from tests.core.running import make_service, running
 
 SOON = 10
 """Seconds that something which happens at once may take on a busy machine."""
@@ -32,7 +31,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 @pytest.fixture
 def task() -> Iterator[SelectTask]:
-    with running(SelectTask) as service:
+    with running(service_of(SelectTask)) as service:
         yield service.requireTask(SelectTask)
 
 
@@ -193,7 +192,7 @@ def test_descriptor_can_be_registered_before_the_start() -> None:
                 self.register_read(one, lambda fd: called.put(fd.recv(1)))
 
         other.send(b"x")
-        with running(Early) as service:
+        with running(service_of(Early)) as service:
             assert called.get(timeout=SOON) == b"x"
             service.requireTask(Early).unregister_read(one)
 
@@ -214,7 +213,7 @@ def test_exception_of_a_callback_ends_the_service() -> None:
     def broken(fd: object) -> None:
         raise ValueError("broken callback")
 
-    service = make_service(SelectTask)
+    service = make_service(service_of(SelectTask))
     thread = service.startBG()
     with pair() as (one, other):
         service.requireTask(SelectTask).register_read(one, broken)
@@ -235,7 +234,7 @@ def test_what_is_registered_outlasts_restart_of_loop() -> None:
             raise ValueError("broken callback")
         called.put(data)
 
-    with running(Restarted) as service, pair() as (one, other):
+    with running(service_of(Restarted)) as service, pair() as (one, other):
         task = service.requireTask(Restarted)
         task.register_read(one, flaky)
         other.send(b"break")
@@ -250,7 +249,7 @@ def test_what_is_registered_outlasts_restart_of_loop() -> None:
 def test_nothing_stays_open_after_the_stop() -> None:
     before = os.listdir("/proc/self/fd")
     for _ in range(3):
-        with running(SelectTask) as service:
+        with running(service_of(SelectTask)) as service:
             task = service.requireTask(SelectTask)
             with pair() as (one, _):
                 task.register_except(one, print)
@@ -259,7 +258,7 @@ def test_nothing_stays_open_after_the_stop() -> None:
 
 
 def test_calls_and_processes_after_stop_are_clear_errors() -> None:
-    with running(SelectTask) as service:
+    with running(service_of(SelectTask)) as service:
         task = service.requireTask(SelectTask)
     with pytest.raises(LoopStoppedError):
         task.call(print)

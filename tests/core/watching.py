@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sparts.tasks.file import DirectoryWatcherTask
-
-from tests.core.running import running
+from sparts.testing.running import running, service_of
 
 SOON = 30
 """Seconds that something which happens at once may take on a busy machine."""
@@ -83,7 +82,7 @@ def watching(
     """Run a task that watches ``path``; ``check``: until it has had a look that does not fail."""
     cls = type("Watcher", (kind,), {"PATH": str(path), "INTERVAL": 0.02, **attributes})
     argv = ["--Watcher-poll"] if method == "poll" else []
-    with running(cls, argv=argv) as service:
+    with running(service_of(cls), *argv) as service:
         task = service.requireTask("Watcher")
         assert (task._watcher is None) == (method == "poll")
         if check:

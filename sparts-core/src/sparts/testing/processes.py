@@ -41,6 +41,7 @@ class ServiceProcess:
         command: the words of the command line.
         cwd: the folder that it runs in.
         env: variables that it has in addition to those of this process.
+        inherit: False: it has the variables of ``env`` alone. Then nothing tells when it is ready.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class ServiceProcess:
         *,
         cwd: Path | str | None = None,
         env: Mapping[str, str] | None = None,
+        inherit: bool = True,
     ) -> None:
         self._changed = threading.Condition()
         self._lines: list[str] = []
@@ -57,13 +59,13 @@ class ServiceProcess:
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._notify.bind("")  # an abstract name that the system chooses
         name = "@" + self._notify.getsockname()[1:].decode()
-        inherited = {k: v for k, v in os.environ.items() if k not in ("JOURNAL_STREAM",)}
-        ours = {"PYTHONUNBUFFERED": "1", "NOTIFY_SOCKET": name}
+        inherited = {**os.environ, "PYTHONUNBUFFERED": "1", "NOTIFY_SOCKET": name}
+        inherited.pop("JOURNAL_STREAM", None)
         try:
             self.process = subprocess.Popen(  # noqa: S603 - that is what it is for
                 list(command),
                 cwd=cwd,
-                env={**inherited, **ours, **(env or {})},
+                env={**(inherited if inherit else {}), **(env or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
