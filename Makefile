@@ -16,6 +16,12 @@ CODE = $(shell find sparts-*/src tests bench soak examples scripts -name '*.py' 
 # What is built from source, with system packages: locked by itself, in requirements-glib.lock.
 BUILT := pygobject pycairo
 
+# What may differ where a system has no epoll, pidfd, inotify or /proc.
+PORTABLE := $(addprefix tests/core/,test_system.py test_select_loop.py test_select_processes.py test_select_task.py \
+  test_inbox.py test_pidfile.py test_daemon.py test_testing_processes.py test_asyncio_server.py) \
+  tests/thrift/test_nbserver.py tests/tornado/test_http.py tests/tornado/test_console.py tests/asgi/test_requests.py \
+  tests/grpc/test_calls.py tests/twisted/test_command.py tests/twisted/test_reactor_contract.py
+
 PORT ?= 8000
 JOBS ?= 4
 ARGS ?=
@@ -24,7 +30,7 @@ RELEASE ?=
 SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test system-packages glib check docs format bench soak known dist lock changelog release audit pictures clean
+.PHONY: help setup serve test test-portable system-packages glib check docs format bench soak known dist lock changelog release audit pictures clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -39,6 +45,9 @@ serve: $(READY) ## Run the HTTP service of examples/ on port 8000 (another: PORT
 
 test: $(READY) glib ## Run the tests (some of them: ARGS="tests/core -k name")
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+test-portable: $(READY) ## Run the tests that matter on macOS, without what Linux alone has
+	PYTHONPATH=tests/without_linux $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -k "not epoll" $(PORTABLE) $(ARGS)
 
 system-packages: $(READY) ## Install the system packages that tests need, or say what is missing
 	$(BIN)/python -m scripts.system_packages

@@ -42,6 +42,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         require(mark.args)
     for mark in item.iter_markers("needs_module"):
         require_module(mark.args)
+    if item.get_closest_marker("linux") and not hasattr(os, "pidfd_open"):
+        pytest.skip("Linux alone has that")
     for _ in item.iter_markers("needs_root"):
         require_root()
     for mark in item.iter_markers("needs_namespace"):

@@ -5,12 +5,18 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sparts.kernel.signals import SAME
 from sparts.testing import processes
+
+WITHOUT_LINUX = "tests/without_linux"
+"""The folder whose sitecustomize makes Python as it is on macOS."""
+# Where os has none, that folder keeps it for tests.
+pidfd_open = getattr(sys.modules.get("sitecustomize"), "pidfd_open", None) or os.pidfd_open
 
 STARTED = "All tasks started"
 LONG = 600.0
@@ -20,6 +26,8 @@ LONG = 600.0
 def clean_environment(**variables: str) -> dict[str, str]:
     """Give this process's environment without what would let our checkout shine through."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    if WITHOUT_LINUX in (path := os.environ.get("PYTHONPATH", "")):
+        kept["PYTHONPATH"] = path
     kept.pop("VIRTUAL_ENV", None)
     return {**kept, "PYTHONUNBUFFERED": "1", **variables}
 

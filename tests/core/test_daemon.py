@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.core.daemons import UNPRIVILEGED, script
-from tests.processes import STARTED
+from tests.processes import STARTED, pidfd_open
 
 root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
 NOBODY = pwd.getpwnam("nobody")
@@ -207,7 +207,7 @@ class S(VService):
 """
     os.mkfifo(tmp_path / "gate")
     with script(tmp_path, body) as service:
-        pidfd = os.pidfd_open(service.start())
+        pidfd = pidfd_open(service.start())
         (tmp_path / "gate").write_text("crash")
         assert wait_for_end(pidfd)
         assert not service.pid_file.exists()

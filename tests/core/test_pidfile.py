@@ -13,6 +13,7 @@ import pytest
 from sparts.builtin.daemon import pidfile
 
 from tests.core.daemons import UNPRIVILEGED, Script, script
+from tests.processes import pidfd_open
 
 
 def test_of_many_starts_at_once_one_succeeds(tmp_path: Path) -> None:
@@ -152,6 +153,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.linux
 def test_file_that_another_program_has_locked(tmp_path: Path) -> None:
     with script(tmp_path) as service:
         command = [sys.executable, "-c", LOCKER, str(service.pid_file)]
@@ -245,7 +247,7 @@ def test_folder_that_may_not_be_written(public_folder: Path) -> None:
 
 def test_file_that_was_replaced_meanwhile_is_left_alone(tmp_path: Path) -> None:
     with script(tmp_path) as service:
-        pidfd = os.pidfd_open(pid := service.start())
+        pidfd = pidfd_open(pid := service.start())
         service.pid_file.unlink()
         service.pid_file.write_text("another's")
         os.kill(pid, signal.SIGTERM)

@@ -141,7 +141,7 @@ class Select(SelectTask):
         def fail(_: object) -> None:
             raise ValueError("broken")
 
-        self.register_write(self._wakeup, fail)
+        self.register_write(self._waker, fail)
 
 
 def submit(task: Any) -> None:

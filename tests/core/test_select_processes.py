@@ -23,6 +23,7 @@ from sparts.vtask import RestartPolicy
 
 from tests.children import children
 from tests.core.scripts import service as script
+from tests.processes import pidfd_open
 
 pytestmark = pytest.mark.usefixtures("own_children")
 SOON = 30
@@ -52,7 +53,7 @@ def gone(pid: int) -> bool:
 def await_end(pid: int) -> None:
     """Wait until a process that need not be our child has ended."""
     with contextlib.suppress(ProcessLookupError):
-        descriptor = os.pidfd_open(pid)
+        descriptor = pidfd_open(pid)
         try:
             import select
 

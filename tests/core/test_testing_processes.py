@@ -168,6 +168,7 @@ def test_a_command_that_does_not_exist_leaves_nothing() -> None:
     assert before.find() == []
 
 
+@pytest.mark.linux  # elsewhere, a thread and its pipe belong to each process
 def test_processes_do_not_count_as_left_behind_by_services(processes: ProcessFactory) -> None:
     before = Leftovers()
     process = processes(MyService)

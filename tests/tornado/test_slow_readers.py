@@ -192,6 +192,7 @@ class Time:
 NO_OTHER_LIMITS = ("--http-idle-timeout", "0", "--http-read-timeout", "0")
 
 
+@pytest.mark.linux  # it says how much of what was sent a client has taken
 @pytest.mark.parametrize("path", ["/whole", "/parts"])
 def test_client_that_reads_slowly_but_steadily_gets_all(path: str) -> None:
     with running(Service, *NO_OTHER_LIMITS) as service, connected(service) as client:
@@ -209,6 +210,7 @@ def test_client_that_reads_slowly_but_steadily_gets_all(path: str) -> None:
         assert service.getCounter("Http.timeouts") == 0
 
 
+@pytest.mark.linux  # it says how much of what was sent a client has taken
 def test_what_was_taken_late_is_forgotten() -> None:
     with running(Service, *NO_OTHER_LIMITS) as service, connected(service) as client:
         time = Time(service)
@@ -225,6 +227,7 @@ def test_what_was_taken_late_is_forgotten() -> None:
         assert time.server._stalled == {}
 
 
+@pytest.mark.linux  # it says how much of what was sent a client has taken
 def test_time_counts_from_when_something_was_taken_last() -> None:
     with running(Service, *NO_OTHER_LIMITS) as service, connected(service) as client:
         time = Time(service)

@@ -35,7 +35,7 @@ def notify(*assignments: str) -> None:
     import socket  # needed only under systemd
 
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.setblocking(False)
             sender.connect("\0" + address[1:] if address[0] == "@" else address)
             sender.send(b"\n".join(map(_line, assignments)))

@@ -10,6 +10,8 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any, NamedTuple
 
+from sparts.system import nonblocking_pipe
+
 MAX_WAIT = 2**31 - 1
 """Milliseconds that `Inbox.get` waits at most."""
 
@@ -42,7 +44,7 @@ class Inbox:
         """Make the descriptors; called by the reader, before `get`."""
         with self._lock:
             if self._pipe is None:
-                self._pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+                self._pipe = nonblocking_pipe()
 
     def close(self) -> None:
         """Close the descriptors; what is put from then on is not read."""
@@ -98,7 +100,7 @@ class Bell:
     """A descriptor to wait on; ringing it, or writing to `descriptor`, wakes who waits."""
 
     def __init__(self) -> None:
-        self._reader, self.descriptor = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._reader, self.descriptor = nonblocking_pipe()
 
     def ring(self) -> None:
         """Wake who waits; from any thread."""

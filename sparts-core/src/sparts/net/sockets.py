@@ -95,7 +95,7 @@ def _listening(descriptor: int) -> socket.socket:
             raise OSError(f"its address family is {sock.family}")
         if sock.type != socket.SOCK_STREAM:
             raise OSError(f"it is a socket of the type {sock.type}")
-        if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        if not _listens(sock):
             raise OSError("it does not listen")
         sock.setblocking(False)
         send_at_once(sock)
@@ -103,6 +103,13 @@ def _listening(descriptor: int) -> socket.socket:
         sock.detach()  # where fewer were passed than promised, it may be a descriptor of our own
         raise
     return sock
+
+
+def _listens(sock: socket.socket) -> bool:
+    try:
+        return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+    except OSError as error:
+        return error.errno == errno.ENOPROTOOPT  # macOS does not say
 
 
 def bind(address: Address, reserve: bool = False) -> Opened:

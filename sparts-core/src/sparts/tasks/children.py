@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol, TypeVar
 
 from sparts.calls import Call, around_future
 from sparts.errors import ProcessFailed
+from sparts.system import watch_child
 
 if TYPE_CHECKING:
     import logging
@@ -102,7 +103,7 @@ class Child:
         self._input = popen.stdin if writes else None
         self._unwritten = bytearray()
         self._input_ends = False
-        self._pidfd = -1
+        self._end_reader = -1
         try:
             self._leads_group = os.getpgid(popen.pid) == popen.pid
         except ProcessLookupError:
@@ -110,7 +111,7 @@ class Child:
 
     def fileno(self) -> int:
         """Return the descriptor that tells of its end; -1: nothing watches it."""
-        return self._pidfd
+        return self._end_reader
 
     # -- to use ------------------------------------------------------------------------------------
 
@@ -130,9 +131,9 @@ class Child:
             return
         if self.popen.returncode is not None:
             raise ProcessLookupError
-        if self._pidfd < 0:
-            self._pidfd = os.pidfd_open(self.popen.pid)
-        self.loop.register_read(self._pidfd, self.has_exited)
+        if self._end_reader < 0:
+            self._end_reader = watch_child(self.popen.pid)
+        self.loop.register_read(self._end_reader, self.has_exited)
 
     def write(self, data: bytes) -> None:
         """Write to its standard input, as soon as it reads; `ValueError`: that is closed."""
@@ -202,7 +203,7 @@ class Child:
         """Take the end of the process, which the loop has noticed."""
         if self._ending:
             self.kill()  # what is left of its group; its number is still taken
-        self._forget_pidfd()
+        self._unwatch()
         self.popen.wait()
         self._exited = True
         linger = min(self._linger, 0.1) if self._ending else self._linger
@@ -270,14 +271,14 @@ class Child:
             last.callback(self._close_input)
             for stream in reversed(self._outputs):
                 last.callback(self.close_output, stream)
-            self._forget_pidfd()
+            self._unwatch()
 
-    def _forget_pidfd(self) -> None:
-        if self._pidfd >= 0:
+    def _unwatch(self) -> None:
+        if self._end_reader >= 0:
             with contextlib.suppress(KeyError):
-                self.loop.unregister_read(self._pidfd)
-            os.close(self._pidfd)
-            self._pidfd = -1
+                self.loop.unregister_read(self._end_reader)
+            os.close(self._end_reader)
+            self._end_reader = -1
 
 
 def around_command(task: Any, command: Any, start: Callable[[], _F]) -> _F:

@@ -99,7 +99,9 @@ def make_watcher(
     """
     try:
         return Watcher(path, tell)
-    except (OSError, AttributeError) as error:
+    except AttributeError:
+        logger.info("%s is read at intervals: this system has no inotify", path)
+    except OSError as error:
         logger.warning("%s is read at intervals: the kernel cannot watch it (%s)", path, error)
     return None
 

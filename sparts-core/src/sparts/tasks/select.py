@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import threading
 from collections import deque
 from subprocess import CompletedProcess as ProcessResult
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sparts.counters import CallbackCounter, counter
 from sparts.errors import LoopStoppedError, ProcessFailed, TaskStoppedError
 from sparts.loops import LoopTask
+from sparts.system import nonblocking_pipe
 from sparts.tasks.children import around_command
 from sparts.tasks.processes import ProcessStreamHandler, communicate
 from sparts.tasks.readiness import Readiness
@@ -58,19 +58,17 @@ class SelectTask(LoopTask):
         super().__init__(service)
         self._registering = threading.RLock()  # guards what follows
         self._readiness: Readiness
-        self._excepts: dict[int, tuple[Any, Callback]] = {}
-        self._except_poll: select.epoll | None = None
         self._children: set[Child] = set()
         self._ending = False
         self._coroutines: set[Steps] = set()  # only for the loop's thread
         self._posted: deque[Callable[[], object]] = deque()
-        self._wakeup = -1
+        self._wakeup = self._waker = -1
 
     def initTask(self) -> None:  # noqa: N802
         """Open the selector, so that tasks which depend on this one can register at once."""
         super().initTask()
         self._readiness = Readiness(self.name)
-        self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._wakeup, self._waker = nonblocking_pipe()
         self.register_read(self._wakeup, self._woken)
 
     # -- to use, from any thread -------------------------------------------------------------------
@@ -83,25 +81,22 @@ class SelectTask(LoopTask):
         """
         with self._registering:
             self._opened().register_read(fd, callback)
+            self._changed()
 
     def register_write(self, fd: FileDescriptor, callback: Callback) -> None:
         """Have ``callback(fd)`` called while there is room to write; as `register_read`."""
         with self._registering:
             self._opened().register_write(fd, callback)
+            self._changed()
 
     def register_except(self, fd: FileDescriptor, callback: Callback) -> None:
         """Have ``callback(fd)`` called in exceptional conditions: urgent data, a changed attribute.
 
         As `register_read`.
         """
-        number = fd if isinstance(fd, int) else fd.fileno()
         with self._registering:
-            if self._except_poll is None:  # selectors knows no such conditions; epoll does
-                self._except_poll = select.epoll()
-                self.register_read(self._except_poll, self._exceptional)
-            if number not in self._excepts:
-                self._except_poll.register(number, select.EPOLLPRI)
-            self._excepts[number] = (fd, callback)
+            self._opened().register_except(fd, callback)
+            self._changed()
 
     def unregister_read(self, fd: FileDescriptor) -> None:
         """Call no callback for reading any more; one that runs in the loop may still end.
@@ -109,19 +104,17 @@ class SelectTask(LoopTask):
         KeyError: it is not registered.
         """
         self._readiness.unregister_read(fd)
+        self._changed()
 
     def unregister_write(self, fd: FileDescriptor) -> None:
         """Call no callback for writing any more; as `unregister_read`."""
         self._readiness.unregister_write(fd)
+        self._changed()
 
     def unregister_except(self, fd: FileDescriptor) -> None:
         """Call no callback for exceptional conditions any more; as `unregister_read`."""
-        number = fd if isinstance(fd, int) else fd.fileno()
-        with self._registering:
-            if self._excepts.pop(number, None) is None or self._except_poll is None:
-                raise KeyError(f"{fd!r} is not registered with {self.name} for exceptions.")
-            with contextlib.suppress(OSError):  # closed already
-                self._except_poll.unregister(number)
+        self._readiness.unregister_except(fd)
+        self._wake()
 
     def unregister_all(self, fd: FileDescriptor) -> None:
         """Call no callback for a descriptor any more, whatever it was registered for, if at all."""
@@ -175,9 +168,8 @@ class SelectTask(LoopTask):
             if self._wakeup >= 0:
                 self._readiness.close()
                 os.close(self._wakeup)
-                self._wakeup = -1
-            if self._except_poll is not None:
-                self._except_poll.close()
+                os.close(self._waker)
+                self._wakeup = self._waker = -1
 
     def workers_left(self) -> None:
         """End all calls, and the processes, for whose end others may wait."""
@@ -204,14 +196,6 @@ class SelectTask(LoopTask):
                 self._coroutines.pop().close()
             self.loop_ended()
 
-    def _exceptional(self, _: object) -> None:
-        assert self._except_poll is not None  # noqa: S101 - it called
-        for number, _event in self._except_poll.poll(0):
-            with self._registering:
-                fd, callback = self._excepts.get(number, (None, None))
-            if callback is not None:
-                callback(fd)
-
     def _post(self, callback: Callable[[], object]) -> None:
         self._posted.append(callback)
         self._wake()
@@ -232,12 +216,13 @@ class SelectTask(LoopTask):
 
     def _wake(self) -> None:
         with self._registering:
-            if self._wakeup >= 0:
-                os.eventfd_write(self._wakeup, 1)
+            if self._waker >= 0:
+                with contextlib.suppress(BlockingIOError):  # full: it is awake anyway
+                    os.write(self._waker, b"\0")
 
     def _woken(self, _: object) -> None:
         with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self._wakeup)
+            os.read(self._wakeup, 65536)
         self._run_posted()
 
     def _run_posted(self) -> None:
@@ -249,6 +234,10 @@ class SelectTask(LoopTask):
             except Exception:
                 self.n_callback_errors.increment()
                 self.logger.exception("Error in the loop")
+
+    def _changed(self) -> None:
+        if self._readiness.is_fixed:
+            self._wake()
 
     def _opened(self) -> Readiness:
         if self._wakeup < 0:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import gc
 import os
 import re
@@ -19,7 +21,7 @@ exempt_descriptors: set[int] = set()
 exempt_threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 """Threads of the test kit's own."""
 
-_allowed_threads: list[str] = []
+_allowed_threads: list[str] = [r"sparts-child-\d+"]  # wait for the kit's own, without a pidfd
 _allowed_descriptors: list[str] = []
 
 
@@ -28,7 +30,7 @@ def allow(*, thread: str = "", descriptor: str = "") -> None:
 
     Args:
         thread: a regular expression of the whole names of threads.
-        descriptor: a regular expression of what descriptors are, as ``/proc/self/fd`` shows it:
+        descriptor: a regular expression of what descriptors are, as ``/dev/fd`` shows it:
             ``anon_inode:\\[eventfd\\]``, ``/dev/urandom``.
     """
     _allowed_threads.extend([thread] if thread else [])
@@ -88,12 +90,21 @@ class Leftovers:
 
 def _descriptors() -> set[tuple[int, str]]:
     found = set()
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            found.add((int(name), os.readlink(f"/proc/self/fd/{name}")))
-        except FileNotFoundError:  # such as that of the listing itself
-            continue
+    for name in os.listdir("/dev/fd"):
+        with contextlib.suppress(OSError):  # such as that of the listing itself
+            found.add((int(name), _describe(name)))
     return found
+
+
+def _describe(name: str) -> str:
+    """Return what a descriptor is; of the same number, another file has another description."""
+    try:
+        return os.readlink(f"/dev/fd/{name}")
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        state = os.fstat(int(name))  # macOS has no links there
+        return f"mode {state.st_mode:o}, inode {state.st_dev}:{state.st_ino}"
 
 
 def _unfinished() -> list[Any]:

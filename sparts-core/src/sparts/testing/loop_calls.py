@@ -10,6 +10,7 @@ import logging
 import os
 import queue
 import threading
+import unittest
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -220,11 +221,11 @@ class LoopCalls:
 
         once()
         threads = {thread.ident for thread in threading.enumerate()}
-        descriptors = len(os.listdir("/proc/self/fd"))
+        descriptors = len(os.listdir("/dev/fd"))
         for _ in range(self.cycles):
             once()
         assert {thread.ident for thread in threading.enumerate()} <= threads
-        assert len(os.listdir("/proc/self/fd")) <= descriptors
+        assert len(os.listdir("/dev/fd")) <= descriptors
 
     def test_an_idle_loop_never_wakes_up(self) -> None:
         """Counted by the system, over a second and a half."""
@@ -266,7 +267,10 @@ def _switches(service: VService) -> dict[str, int]:
 
 
 def switches_of(thread: threading.Thread) -> int:
-    """How often a thread has gone to sleep, as the system counts it."""
-    with open(f"/proc/self/task/{thread.native_id}/status", encoding="ascii") as file:
-        lines = dict(line.split(":", 1) for line in file)
+    """How often a thread has gone to sleep, as Linux counts it; elsewhere the test is skipped."""
+    try:
+        with open(f"/proc/self/task/{thread.native_id}/status", encoding="ascii") as file:
+            lines = dict(line.split(":", 1) for line in file)
+    except FileNotFoundError:
+        raise unittest.SkipTest("This system does not count how often a thread sleeps.") from None
     return int(lines["voluntary_ctxt_switches"])

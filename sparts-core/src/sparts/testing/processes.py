@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -56,9 +57,13 @@ class ServiceProcess:
         self._lines: list[str] = []
         self._notified: list[str] = []
         self._status: int | None = None
-        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        self._notify.bind("")  # an abstract name that the system chooses
-        name = "@" + self._notify.getsockname()[1:].decode()
+        self._folder = tempfile.TemporaryDirectory(prefix="sparts-")
+        name = os.path.join(self._folder.name, "notify")
+        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._notify.setblocking(False)
+        self._notify.bind(name)
+        os.chmod(self._folder.name, 0o711)  # noqa: S103 - a service may become another user
+        os.chmod(name, 0o666)  # noqa: S103
         inherited = {**os.environ, "PYTHONUNBUFFERED": "1", "NOTIFY_SOCKET": name}
         inherited.pop("JOURNAL_STREAM", None)
         try:
@@ -72,6 +77,7 @@ class ServiceProcess:
             )
         except BaseException:
             self._notify.close()
+            self._folder.cleanup()
             raise
         self._loop = Readiness("sparts.testing")
         lines = Lines(self._take_line, sys.maxsize, text=False)
@@ -168,6 +174,7 @@ class ServiceProcess:
         leftovers.exempt_descriptors.difference_update(self._descriptors)
         self._loop.close()
         self._notify.close()
+        self._folder.cleanup()
 
     def __enter__(self) -> Self:
         return self

@@ -22,8 +22,8 @@ class Identity(NamedTuple):
     def assume(self) -> None:
         """Become it, in all threads and for good; needs root."""
         os.setgroups(self.groups)
-        os.setresgid(self.gid, self.gid, self.gid)
-        os.setresuid(self.uid, self.uid, self.uid)
+        os.setgid(self.gid)  # of root, these set all three ids
+        os.setuid(self.uid)
         os.environ.update(self.variables)
 
 

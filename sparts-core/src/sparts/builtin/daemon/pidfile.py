@@ -3,7 +3,8 @@
 The lock is a record lock of fcntl(2), of which the kernel tells who holds it (``F_GETLK``). So what
 the file says is believed of nobody: a stale file, a recycled pid or one that somebody wrote there
 never names a process. The file's first line is the pid, for people and for other programs; the
-second tells that the file is ours, and whose.
+second tells that the file is ours, and whose. On macOS and other systems the kernel is asked only
+whether somebody holds the lock; the pid is the file's.
 
 A process loses such a lock when it closes any descriptor of the file: nothing else in it may open
 its pid file.
@@ -14,14 +15,18 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import select
+import signal
 import stat
 import struct
+import threading
 from contextlib import suppress
 from typing import NamedTuple
 
 from sparts.errors import PidFileError
 from sparts.option_types import Expected, expand_home
 
+_HAS_PIDFD = hasattr(os, "pidfd_open")
 _FLOCK = "hhqqi4x"  # struct flock of fcntl(2) on Linux: type, whence, start, len, pid
 _LONGEST = 4096
 
@@ -30,10 +35,35 @@ class Holder(NamedTuple):
     """The process that holds a pid file."""
 
     pid: int
-    pidfd: int
-    """A descriptor of just that process, which never means another."""
     since: float
     """When it took the file, in seconds since the epoch."""
+    descriptor: int
+    """A pidfd, which never means another process; on other systems, the file."""
+
+    def terminate(self) -> None:
+        """Send SIGTERM, if it lives. PermissionError: it belongs to another user."""
+        with suppress(ProcessLookupError):
+            if _HAS_PIDFD:
+                signal.pidfd_send_signal(self.descriptor, signal.SIGTERM)
+            else:
+                os.kill(self.pid, signal.SIGTERM)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for its end (on other systems, until it gives up the file); False: not in time."""
+        if not _HAS_PIDFD:
+            waiter = threading.Thread(
+                target=fcntl.lockf, args=(self.descriptor, fcntl.LOCK_SH), daemon=True
+            )
+            waiter.start()
+            waiter.join(seconds)
+            return not waiter.is_alive()
+        poll = select.poll()
+        poll.register(self.descriptor, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
+
+    def close(self) -> None:
+        """Let go of the process."""
+        os.close(self.descriptor)
 
 
 def default_path(name: str) -> str:
@@ -95,7 +125,7 @@ class PidFile:
                     os.close(descriptor)
 
     def _take(self, descriptor: int) -> bool:
-        """Lock the open file and write to it; False if its owner removed it just now."""
+        """Lock the open file and write to it; False if its owner has just ended or removed it."""
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
             raise PidFileError(f"--pidfile: {self.path} is no plain file. Choose another.")
@@ -107,7 +137,8 @@ class PidFile:
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
-            pid = _locked_by(descriptor)
+            if (pid := _locked_by(descriptor)) is None:
+                return False  # it has just ended
             who = _owner(descriptor) or self.name
             raise PidFileError(f"{who} is running already: pid {pid}, {self.path}") from None
         try:
@@ -144,7 +175,7 @@ class PidFile:
 
 
 def find_holder(path: str, name: str) -> Holder | None:
-    """Return the process that holds a service's pid file, or None. Close its ``pidfd``.
+    """Return the process that holds a service's pid file, or None. Close it.
 
     Raises:
         PidFileError: the file cannot be read, another service holds it, or its holder lives where
@@ -155,19 +186,20 @@ def find_holder(path: str, name: str) -> Holder | None:
     except FileNotFoundError:
         return None
     try:
-        while pid := _locked_by(descriptor):
+        while (pid := _locked_by(descriptor)) is not None:
             since, owner = os.fstat(descriptor).st_mtime, _owner(descriptor)
             try:
-                pidfd = os.pidfd_open(pid)
+                opened = os.pidfd_open(pid) if _HAS_PIDFD else os.dup(descriptor)
             except ProcessLookupError:
                 continue
+            holder = Holder(pid, since, opened)
             if _locked_by(descriptor) == pid:  # so it was alive when it was opened
                 if owner == name:
-                    return Holder(pid, pidfd, since)
-                os.close(pidfd)
+                    return holder
+                holder.close()
                 whose = f"of {owner}" if owner else "of another program"
                 raise PidFileError(f"{path} is the pid file {whose} (pid {pid}), not of {name}.")
-            os.close(pidfd)
+            holder.close()
     finally:
         os.close(descriptor)
     return None
@@ -191,6 +223,14 @@ def _locked_by(descriptor: int) -> int | None:
     Raises:
         PidFileError: it is in another pid namespace (another container).
     """
+    if not _HAS_PIDFD:
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            first = os.pread(descriptor, 20, 0).split(b"\n")[0]
+            return int(first) if first.isdigit() else 0  # 0: not a file of ours
+        fcntl.lockf(descriptor, fcntl.LOCK_UN)
+        return None
     asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
     kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
     if kind == fcntl.F_UNLCK:

@@ -8,7 +8,6 @@ that paths of options go on meaning the same, and whoever started it waits until
 from __future__ import annotations
 
 import os
-import select
 import signal
 import threading
 import time
@@ -132,7 +131,7 @@ class Process:
         """Go on in a new process: None there; in the old one the status, when that is known."""
         write_out()
         listens = os.environ.get("LISTEN_PID") == str(os.getpid())
-        read, write = os.pipe2(os.O_CLOEXEC)
+        read, write = os.pipe()
         starter = _Starter()
         if child := os.fork():
             os.close(write)
@@ -179,7 +178,7 @@ class _Starter:
     """Whoever starts a daemon: it waits for it, and passes ^C on to it."""
 
     def __init__(self) -> None:
-        self._pidfd = -1
+        self._pid = 0  # of the daemon, which lives until its end of the pipe is closed
         self._interrupted = False
         self._ours = (
             threading.current_thread() is threading.main_thread()
@@ -198,9 +197,10 @@ class _Starter:
         self._pass_on()
 
     def _pass_on(self) -> None:
-        if self._interrupted and self._pidfd >= 0:
+        if self._interrupted and self._pid:
             self._interrupted = False
-            _terminate(self._pidfd)
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGTERM)
 
     def wait(self, pipe: int) -> int:
         """Wait until the daemon is ready or has ended, and return the status that follows."""
@@ -209,18 +209,9 @@ class _Starter:
             heard += (more := os.read(pipe, 100))
             if not more:
                 return int(heard.split()[-1]) if heard.count(b"\n") > 1 else 1
-            if self._pidfd < 0:
-                with suppress(ProcessLookupError):
-                    self._pidfd = os.pidfd_open(int(heard.split()[0]))
-                self._pass_on()
+            self._pid = int(heard.split()[0])
+            self._pass_on()
         return 0
-
-
-def _terminate(pidfd: int) -> None:
-    """Send SIGTERM to a process, if it lives."""
-    if pidfd >= 0:
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(pidfd, signal.SIGTERM)
 
 
 def control(service_class: type[VService], asked: Daemon, name: str | None) -> int:
@@ -242,10 +233,8 @@ def control(service_class: type[VService], asked: Daemon, name: str | None) -> i
             since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder.since))
             print(f"{name} is running: pid {holder.pid}, since {since}.")
             return 0
-        _terminate(holder.pidfd)
-        waits = select.poll()
-        waits.register(holder.pidfd, select.POLLIN)
-        if not waits.poll(timeout * 1000):
+        holder.terminate()
+        if not holder.wait(timeout):
             print(f"{name} still runs {timeout:g} s after SIGTERM: pid {holder.pid}.")
             return 1
         print(f"{name} has stopped: pid {holder.pid}.")
@@ -253,4 +242,4 @@ def control(service_class: type[VService], asked: Daemon, name: str | None) -> i
     except PermissionError as error:
         raise SpartsError(f"--kill: no permission to signal pid {holder.pid}.") from error
     finally:
-        os.close(holder.pidfd)
+        holder.close()

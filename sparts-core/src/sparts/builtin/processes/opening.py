@@ -18,6 +18,7 @@ from sparts.kernel.runner import ServiceThread
 from sparts.kernel.signals import STOP
 from sparts.net.listeners import Listening
 from sparts.net.options import ListeningOptions
+from sparts.system import nonblocking_pipe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +35,8 @@ def run_parent(service: VService, folder: str) -> ServiceThread:
     """
     if threading.current_thread() is not threading.main_thread():
         raise UsageError("--processes needs the main thread, where signals arrive.")
+    if not hasattr(os, "memfd_create"):
+        raise UsageError("--processes needs Linux: run one process here.")
     with ExitStack() as opened:
         signals = opened.enter_context(_signals(service.owns_process))
         service.preprocessOptions()
@@ -56,7 +59,7 @@ def run_parent(service: VService, folder: str) -> ServiceThread:
 def _signals(leaves: bool) -> Iterator[int]:
     """Have signals written to a descriptor, which is given; if the process ``leaves`` after it,
     those that ask for its end count no more."""
-    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    reader, writer = nonblocking_pipe()
     before = {each: signal.signal(each, lambda *_: None) for each in SIGNALS}
     wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     try:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import select
 import socket
 import threading
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from sparts.net.listeners import format_address
+from sparts.tasks.thrift.polling import HAS_EPOLL, LISTEN
 from sparts.tasks.thrift.serving import Parted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sized
 
     from sparts.tasks.thrift.settings import Settings
-
-_LISTEN = select.EPOLLIN | select.EPOLLET
 
 
 class Acceptor:
@@ -35,7 +33,7 @@ class Acceptor:
     def __init__(
         self,
         settings: Settings,
-        epoll: select.epoll,
+        epoll: Any,
         connections: Sized,
         add: Callable[[Parted], None],
         retry_at: Callable[[float], None],
@@ -53,13 +51,13 @@ class Acceptor:
         """Accept on these sockets."""
         for sock in sockets:
             self.listeners[sock.fileno()] = sock
-            self._epoll.register(sock.fileno(), _LISTEN)
+            self._epoll.register(sock.fileno(), LISTEN)
 
     def listen_again(self, descriptor: int | None = None) -> None:
         """Have it be told again what there is to accept: on one socket, or on all."""
         for each in [descriptor] if descriptor is not None else list(self.listeners):
             with contextlib.suppress(OSError, ValueError):  # it was closed meanwhile
-                self._epoll.modify(each, _LISTEN)
+                self._epoll.modify(each, LISTEN)
 
     def stop(self) -> None:
         """Accept no more; `lock` is held."""
@@ -83,6 +81,8 @@ class Acceptor:
                 if found is None:
                     if self._settings.accepting.pause:
                         self._retry_at(monotonic() + self._settings.accepting.pause)
+                    elif not HAS_EPOLL:
+                        self.listen_again(descriptor)
                     return
                 sock, address = found
                 if len(self._connections) >= self._settings.max_connections:

@@ -18,7 +18,8 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from sparts.errors import message_of
-from sparts.tasks.thrift.reading import AT_ONCE, GOING, LENGTH, WOULD_BLOCK, Reader
+from sparts.tasks.thrift.polling import GOING, IN, OUT
+from sparts.tasks.thrift.reading import AT_ONCE, LENGTH, WOULD_BLOCK, Reader
 from sparts.tasks.thrift.serving import Parted
 from sparts.thrift.calls import current
 from sparts.thrift.memory import NoRoomError
@@ -66,6 +67,11 @@ class Connection(Reader):
             self._going = True
         if self.claim.acquire(False):
             self.advance()
+
+    @property
+    def wanted(self) -> int:
+        """What it waits for when nobody works on it."""
+        return IN if self._unsent is None else OUT
 
     def advance(self) -> None:
         """Do what there is to do; the claim is held."""

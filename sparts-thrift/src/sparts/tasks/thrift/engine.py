@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import socket
 import threading
 from collections import deque
@@ -30,6 +29,7 @@ from sparts.tasks.thrift.accepting import Acceptor
 from sparts.tasks.thrift.connection import Connection
 from sparts.tasks.thrift.crew import Crew
 from sparts.tasks.thrift.deadlines import COARSE, Deadlines
+from sparts.tasks.thrift.polling import HAS_EPOLL, IN, TALK, Claim, new_poll
 from sparts.tasks.thrift.secure import TLSConnection
 from sparts.tasks.thrift.serving import Parted
 from sparts.thrift.memory import NoRoomError
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from sparts.tasks.thrift.settings import Settings
     from sparts.thrift.processor import Call
 
-_TALK = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 _BATCH = 16
 """Events that are taken at once."""
 
@@ -79,9 +78,9 @@ class Engine:
         self._crew = Crew(settings.threads, self._give_up_events, settings.logger.name)
         self._parting = False
         self._events: deque[tuple[int, int]] = deque()  # taken, and not looked at yet
-        self._epoll = select.epoll()
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._epoll.register(self._wake, select.EPOLLIN)
+        self._epoll = new_poll()
+        self._woken, self._wake = os.pipe()
+        self._epoll.register(self._woken, IN)
         self._acceptor = Acceptor(
             settings, self._epoll, self.connections, self._add, self.deadlines.expect
         )
@@ -136,7 +135,7 @@ class Engine:
         cut = sum(connection.busy for connection in list(self.connections.values()))
         self.leaving = True
         self._crew.finish()
-        os.eventfd_write(self._wake, 1)
+        os.write(self._wake, b"\0")  # never read: it wakes every thread
         return cut
 
     def close(self) -> None:
@@ -151,6 +150,7 @@ class Engine:
                 with contextlib.suppress(OSError):
                     socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
         self._epoll.close()
+        os.close(self._woken)
         os.close(self._wake)
 
     def _give_back_waiting(self) -> None:
@@ -219,11 +219,13 @@ class Engine:
         context = self.settings.ssl_context
         connection: Connection
         if context is None:
-            sock.setblocking(True)
+            sock.setblocking(HAS_EPOLL)
             connection = Connection(self, new)
         else:
             sock.setblocking(False)
             connection = TLSConnection(self, new, context)
+        if not HAS_EPOLL:
+            connection.claim = Claim(self._epoll, connection)
         descriptor = connection.sock.fileno()
         self.connections[descriptor] = connection
         if not new.known:
@@ -231,19 +233,19 @@ class Engine:
         if self.settings.idle_timeout:
             self.deadlines.expect(connection.active + self.settings.idle_timeout)
         self._see_who_is_alone()
-        self._epoll.register(descriptor, _TALK)
+        self._epoll.register(descriptor, TALK)
 
     def _see_who_is_alone(self) -> None:
         """See whether there is one client only."""
         one = len(self.connections) == 1
-        self.alone = one and not self.settings.idle_timeout and not self.draining
+        self.alone = one and HAS_EPOLL and not (self.settings.idle_timeout or self.draining)
 
     # -- for connections; from any thread ----------------------------------------------------------
 
     def requeue(self, connection: Connection) -> None:
         """Have a connection resumed after those that are due before it."""
         with contextlib.suppress(OSError, ValueError):  # it was closed meanwhile
-            self._epoll.modify(connection.sock.fileno(), _TALK)
+            self._epoll.modify(connection.sock.fileno(), TALK)
 
     def attends(self, connection: Connection) -> None:
         """Note that this thread waits in the read of a connection, and not for events."""
@@ -254,7 +256,7 @@ class Engine:
         """Note that it does not any more."""
         self._crew.enter()
         with contextlib.suppress(OSError, ValueError):  # it has gone, or the engine has
-            self._epoll.register(connection.sock.fileno(), _TALK)
+            self._epoll.register(connection.sock.fileno(), TALK)
 
     def forget(self, connection: Connection) -> None:
         """Take out a connection that is about to be closed or handed on."""

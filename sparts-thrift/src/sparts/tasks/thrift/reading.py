@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import socket
 import ssl
 from struct import Struct
@@ -17,13 +16,13 @@ from sparts.thrift.wire import WireError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sparts.tasks.thrift.polling import Claim
     from sparts.tasks.thrift.serving import Parted, Serving
 
 LENGTH = Struct(">I")
 CHUNK = 1 << 16
 """Bytes that are read at once; more for a frame that is known to be larger."""
 LARGE_CHUNK = 1 << 20
-GOING = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 AT_ONCE = socket.MSG_DONTWAIT
 WOULD_BLOCK = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _ESTABLISHED = 1  # the state of a TCP connection that neither end has closed (netinet/tcp.h)
@@ -44,7 +43,7 @@ class Reader:
         self.caller = Caller(new.address)
         self.share = Share(engine.settings.memory)
         """What it holds of the memory for all requests."""
-        self.claim = Lock()
+        self.claim: Lock | Claim = Lock()
         self.active = monotonic()
         """When it was accepted or something was last answered."""
         self.began = 0.0

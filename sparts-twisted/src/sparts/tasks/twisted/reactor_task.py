@@ -47,7 +47,7 @@ class TwistedReactorTask(LoopTask):
     reactor_kind = option(
         name="reactor",
         choices=[*KINDS, "asyncio"],
-        default="epoll",
+        default="epoll" if "epoll" in KINDS else "select",  # as Twisted chooses on macOS
         reloadable=False,
         help="which of Twisted's reactors to run",
         advanced=True,

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import threading
 from typing import TYPE_CHECKING, Any
 
 from sparts.errors import LoopStoppedError
+from sparts.system import watch_child
 from zope.interface import implementer
 
 from twisted.internet import error
 from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.defer import Deferred
-from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.pollreactor import PollReactor
 from twisted.internet.posixbase import PosixReactorBase
@@ -163,7 +164,7 @@ class PidReader(Prefixed):
     def __init__(self, reactor: Any, pid: int, ended: Callable[[], object]) -> None:
         self._reactor = reactor
         self._ended = ended
-        self._fd = os.pidfd_open(pid)
+        self._fd = watch_child(pid)
         reactor.addReader(self)
 
     def fileno(self) -> int:
@@ -185,10 +186,6 @@ class PidReader(Prefixed):
     def connectionLost(self, reason: Failure) -> None:  # noqa: N802 - Twisted's name
         """Wait no longer; called when the reactor ends."""
         self.close()
-
-
-class OwnedEPollReactor(OwnedReactor, EPollReactor):
-    """Twisted's epoll reactor."""
 
 
 class OwnedPollReactor(OwnedReactor, PollReactor):
@@ -250,9 +247,13 @@ class OwnedAsyncioReactor(OwnedReactor, AsyncioSelectorReactor):
             self._tell_watchers()
 
 
-KINDS: dict[str, type[OwnedReactor]] = {
-    "epoll": OwnedEPollReactor,
-    "poll": OwnedPollReactor,
-    "select": OwnedSelectReactor,
-}
+KINDS: dict[str, type[OwnedReactor]] = {"poll": OwnedPollReactor, "select": OwnedSelectReactor}
 """The reactors that bring a loop of their own, by the names of ``--twisted-reactor``."""
+
+if hasattr(select, "epoll"):
+    from twisted.internet.epollreactor import EPollReactor
+
+    class OwnedEPollReactor(OwnedReactor, EPollReactor):
+        """Twisted's epoll reactor."""
+
+    KINDS = {"epoll": OwnedEPollReactor, **KINDS}

@@ -1,0 +1,64 @@
+"""What Linux alone has, and what takes its place on macOS and other POSIX systems."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def nonblocking_pipe() -> tuple[int, int]:
+    """Return the ends of a new pipe, to read and to write; neither blocks, or stays over exec."""
+    ends = os.pipe()
+    for end in ends:
+        os.set_blocking(end, False)
+    return ends
+
+
+def _watch_by_kqueue(pid: int) -> int:
+    kernel: Any = select
+    queue = kernel.kqueue()
+    try:
+        event = kernel.kevent(
+            pid, kernel.KQ_FILTER_PROC, kernel.KQ_EV_ADD, fflags=kernel.KQ_NOTE_EXIT
+        )
+        queue.control([event], 0)
+        return os.dup(queue.fileno())
+    except ProcessLookupError:  # it has ended already
+        reader, writer = os.pipe()
+        os.close(writer)
+        return reader
+    finally:
+        queue.close()
+
+
+def _watch_by_thread(pid: int) -> int:
+    reader, writer = os.pipe()
+
+    def wait() -> None:
+        with suppress(ChildProcessError):  # somebody has waited for it already
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        os.close(writer)
+
+    threading.Thread(target=wait, name=f"sparts-child-{pid}", daemon=True).start()
+    return reader
+
+
+def _choose() -> Callable[[int], int]:
+    if hasattr(os, "pidfd_open"):
+        return os.pidfd_open
+    return _watch_by_kqueue if hasattr(select, "kqueue") else _watch_by_thread
+
+
+watch_child: Callable[[int], int] = _choose()
+"""Return a new descriptor that can be read when a child process has ended; it is not waited for.
+
+The caller closes it. The ways: a pidfd on Linux, a kqueue on macOS and BSD, else a thread.
+
+ProcessLookupError: somebody has waited for the child already (not told everywhere).
+"""
