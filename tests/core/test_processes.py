@@ -59,64 +59,6 @@ class S(VService):
 """
 
 
-def test_old_copies_stay_when_new_one_fails(tmp_path: Path) -> None:
-    with Copies(tmp_path, BROKEN) as service:
-        service.wait_ready()
-        before = service.pids
-        (tmp_path / "broken").touch()
-        service.send(signal.SIGHUP)
-        service.wait_for_line(r"No more copies are replaced, the old ones stay: Copy 1 .*ended: 1")
-        assert service.pids == before
-        (tmp_path / "broken").unlink()
-        service.send(signal.SIGHUP)
-        service.wait_replaced()
-        assert service.stop() == 0, service.output
-
-
-HANGS = """
-class Hangs(VTask):
-    def initTask(self):
-        if os.path.exists("broken"):
-            time.sleep(60)
-    def _runloop(self):
-        self.stop_event.wait()
-
-class S(VService):
-    TASKS = [Web, Hangs]
-"""
-
-
-def test_old_copies_stay_when_new_one_hangs(tmp_path: Path) -> None:
-    argv = ("--processes", "2", "--start-timeout", "300ms")
-    with Copies(tmp_path, HANGS, *argv) as service:
-        service.wait_ready()
-        before = service.pids
-        (tmp_path / "broken").touch()
-        service.send(signal.SIGHUP)
-        service.wait_for_line(r"No more copies are replaced, the old ones stay")
-        assert service.pids == before
-
-
-def test_copy_that_is_killed_is_replaced(tmp_path: Path) -> None:
-    with Copies(tmp_path) as service:
-        service.wait_ready()
-        os.kill(service.ready_pid(2), signal.SIGKILL)
-        service.wait_for_line(r"Copy 2 \(pid \d+\) was ended by SIGKILL")
-        service.ready_pid(2, 2)
-        assert len(service.pids) == 2
-
-
-def test_task_that_runs_once_moves_when_its_copy_dies(tmp_path: Path) -> None:
-    with Copies(tmp_path) as service:
-        service.wait_ready()
-        assert int(service.wait_for_line(r"once in (\d+)")[1]) == service.ready_pid(1)
-        os.kill(service.ready_pid(1), signal.SIGKILL)
-        assert int(service.wait_for_line(r"once in (\d+)", 2)[1]) == service.ready_pid(2)
-        service.ready_pid(1, 2)
-        assert service.stop() == 0, service.output
-        assert len(re.findall("once in", service.output)) == 2
-
-
 DEPENDS = """
 class Needs(VTask):
     DEPS = [Once]
@@ -144,55 +86,6 @@ def test_unknown_word_in_processes_attribute_is_wrong_use(tmp_path: Path) -> Non
         assert "PROCESSES of Once is 'last'" in service.output
 
 
-CRASHES = """
-class Crashes(VTask):
-    def _runloop(self):
-        self.stop_event.wait(0.2)
-        os._exit(3)
-
-class S(VService):
-    TASKS = [Crashes]
-"""
-
-
-def test_crash_loop_backs_off(tmp_path: Path) -> None:
-    with Copies(tmp_path, CRASHES, "--processes", "1") as service:
-        service.wait_for_line(r"Copy 1 \(pid \d+\) ended: 3")
-        service.wait_for_line(r"failed 2 times in a row: it is started again in 0.5 s")
-        service.wait_for_line(r"failed 3 times in a row: it is started again in 1 s")
-        assert service.stop() == 0, service.output
-
-
-def test_copies_end_when_parent_is_killed(tmp_path: Path) -> None:
-    with Copies(tmp_path) as service:
-        service.wait_ready()
-        pids = service.pids
-        service.send(signal.SIGKILL)
-        service.wait_gone(*pids)
-
-
-@pytest.mark.parametrize("argv", [("--web-port", "-1"), ("--nothing",)])
-def test_wrong_option_is_said_once(argv: tuple[str, ...], tmp_path: Path) -> None:
-    with Copies(tmp_path, "class S(VService):\n    TASKS = [Web]", "--processes", "3", *argv) as it:
-        assert it.wait() == 2
-        assert len(re.findall("error: ", it.output)) == 1, it.output
-
-
-@pytest.mark.parametrize(
-    ("body", "status"),
-    [
-        ("def initTask(self):\n        raise UsageError('not like this')", 2),
-        ("def initTask(self):\n        raise ValueError('not like this')", 1),
-        ("def initTask(self):\n        print('not like this', flush=True)\n        os._exit(5)", 5),
-    ],
-)
-def test_start_that_fails_is_said_once(body: str, status: int, tmp_path: Path) -> None:
-    text = f"class Bad(VTask):\n    {body}\nclass S(VService):\n    TASKS = [Bad]\n"
-    with Copies(tmp_path, text, "--processes", "3") as service:
-        assert service.wait() == status, service.output
-        assert len(re.findall("^(ERROR:.*)?not like this", service.output, re.M)) == 1
-
-
 @pytest.mark.parametrize("number", ["0", "-1", "1000", "many"])
 def test_wrong_number_of_copies_is_refused(number: str, tmp_path: Path) -> None:
     with Copies(tmp_path, "class S(VService): pass", f"--processes={number}") as service:
@@ -206,47 +99,11 @@ def test_auto_is_a_copy_for_each_cpu(tmp_path: Path) -> None:
         assert 1 <= len(it.pids) <= len(os.sched_getaffinity(0))
 
 
-STAYS = """
-class Stays(VTask):
-    def _runloop(self):
-        time.sleep(60)
-
-class S(VService):
-    TASKS = [Stays]
-"""
-
-
-def test_copies_that_do_not_stop_end_within_one_deadline(tmp_path: Path) -> None:
-    with Copies(tmp_path, STAYS, "--processes", "2", "--stop-timeout", "500ms") as service:
-        service.wait_ready()
-        pids = service.pids
-        assert service.stop() == 70, service.output
-        service.wait_gone(*pids)
-
-
-def test_second_signal_ends_a_stop_at_once(tmp_path: Path) -> None:
-    with Copies(tmp_path, STAYS) as service:
-        service.wait_ready()
-        service.send(signal.SIGTERM)
-        service.wait_for_line("SIGTERM Received!  Stopping Tasks", 2)
-        time.sleep(0.06)  # else it counts as the same
-        assert service.stop() == 70, service.output
-
-
 def test_interrupt_of_a_terminal_reaches_each_copy_once(tmp_path: Path) -> None:
     with Copies(tmp_path) as service:
         service.wait_ready()
         assert all(os.getpgid(pid) == pid for pid in service.pids)
         assert service.stop(signal.SIGINT) == 0, service.output
-
-
-def test_stopped_copy_is_killed_and_replaced(tmp_path: Path) -> None:
-    argv = ("--processes", "2", "--processes-watchdog", "1s")
-    with Copies(tmp_path, "class S(VService):\n    TASKS = [Idle]", *argv) as service:
-        service.wait_ready()
-        os.kill(service.ready_pid(1), signal.SIGSTOP)
-        service.wait_for_line(r"Copy 1 .* has not shown for 1 s that it works: it is killed")
-        service.ready_pid(1, 2)
 
 
 def test_ttin_and_ttou_change_how_many_copies_there_are(tmp_path: Path) -> None:
@@ -450,25 +307,3 @@ def test_grandchild_of_a_copy_is_no_copy(tmp_path: Path) -> None:
     with Copies(tmp_path, body, "--processes", "1") as service:
         service.wait_for_line("^other works as None")
         assert service.stop() == 0, service.output
-
-
-def test_port_that_is_taken_fails_the_start_once(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        argv = ("--processes", "2", "--web-port", str(taken.getsockname()[1]))
-        with Copies(tmp_path, "class S(VService):\n    TASKS = [Web]", *argv) as service:
-            assert service.wait() == 1
-            assert len(service.lines) == 1, service.output
-
-
-def test_copy_that_stops_by_itself_is_replaced(tmp_path: Path) -> None:
-    body = """
-        class Ends(VTask):
-            def _runloop(self):
-                self.stop_event.wait(0.1)
-                self.service.shutdown()
-
-        class S(VService):
-            TASKS = [Ends]
-        """
-    with Copies(tmp_path, body, "--processes", "1") as service:
-        service.ready_pid(1, 2)

@@ -39,6 +39,11 @@ class Again:
         now = monotonic()
         self.due = {number: when for number, when in self.due.items() if when > now}
 
+    def warnings(self) -> list[str]:
+        """Return what there is to say of copies that fail again and again."""
+        found = sorted(self.failures.items())
+        return [f"Copy {number} has failed {n} times in a row" for number, n in found if n > 1]
+
     def told(self) -> dict[str, Any]:
         """Return what is shown of copies that fail again and again."""
         now = monotonic()

@@ -78,6 +78,8 @@ class Child:
         """When it is killed if it has not got on, by `time.monotonic`."""
         self.began = self.heard = monotonic()
         """When it entered its state, and when its watchdog was last fed, by `time.monotonic`."""
+        self.warned: list[str] = []
+        """Of what it warns because the parent has said so."""
         self.late = False
         """Whether it was killed, because it took too long."""
         ours, theirs = socket.socketpair()

@@ -54,6 +54,7 @@ class Copy:
         self._handlers: dict[str, Callable[[Any], Any]] = {}
         self._asked: dict[int, Future[Any]] = {}
         self._numbers = itertools.count(1)
+        self._warnings: list[int] = []
 
     @classmethod
     def inherited(cls) -> Self | None:
@@ -94,10 +95,18 @@ class Copy:
         elif "answer" in message:
             if (asked := self._asked.pop(message["id"], None)) is not None:
                 asked.set_result(message["answer"])
-        else:
-            self.first = True
-            if (service := self._service) is not None:
+        elif (service := self._service) is not None:
+            if "warnings" in message:
+                service.call_later(0.0, lambda: self._warn(service, message["warnings"]))
+            else:
+                self.first = True
                 service.call_later(0.0, lambda: self._release(service))
+
+    def _warn(self, service: VService, texts: list[str]) -> None:
+        """Have the service warn of what the parent says, and of nothing that it said before."""
+        while self._warnings:
+            service.clearWarning(self._warnings.pop())
+        self._warnings = [service.registerWarning(text) for text in texts]
 
     # -- tasks that one copy alone runs ------------------------------------------------------------
 
@@ -141,19 +150,23 @@ class Copy:
         with contextlib.suppress(OSError):
             self._channel.send({"answer": found, "id": message["id"]})
 
-    def ask(self, question: str, value: Any = None, timeout: float = 4.0) -> Future[Any]:
+    def ask(
+        self, question: str, value: Any = None, timeout: float = 4.0, to: int | None = None
+    ) -> Future[Any]:
         """Put a question to all copies, this one too, through the parent; from any thread.
 
         Args:
             question: one that `answers` knows in each copy.
             value: fits into JSON.
             timeout: seconds after which an answer that is missing is an error.
+            to: the number of the only copy that is asked.
 
         Returns:
             the future of the answers and of what the parent knows: ``{"answers": {"1": {"value":
             ...}, "2": {"error": ...}}, "parent": {...}}``.
         """
-        return self._send({"question": question, "value": value, "timeout": timeout})
+        message = {"question": question, "value": value, "timeout": timeout, "to": to}
+        return self._send(message)
 
     def order(self, what: str, value: Any = None) -> Future[Any]:
         """Have the parent do something: ``replace``, ``stop`` or ``scale``; from any thread.

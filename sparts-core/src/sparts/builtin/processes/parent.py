@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from sparts import systemd
 from sparts.builtin import daemon, logs
 from sparts.builtin.processes import MOST, Processes
-from sparts.builtin.processes.again import LONGEST_DELAY, Again
+from sparts.builtin.processes.again import LONGEST_DELAY, STEADY, Again
 from sparts.builtin.processes.child import Child, Plan, State
 from sparts.builtin.processes.relay import Relay
 from sparts.builtin.processes.sharing import Table
@@ -136,6 +136,8 @@ class Parent:
         for child in self.children:
             if child.deadline is not None:
                 yield child.deadline, partial(self._kill, child)
+            if child.state is State.READY and child.number in self._again.failures:
+                yield child.began + STEADY, partial(self._again.failures.pop, child.number)
             if self._patience and child.state is State.READY:
                 yield child.heard + self._patience, partial(self._kill, child)
         yield from ((when, bool) for when in self._again.due.values())  # which `_step` does
@@ -304,6 +306,7 @@ class Parent:
                 self._tell("READY=1")
         elif self._replacing or self.rolling:
             self._roll()
+        self._warn()
 
     def _roll(self) -> None:
         """Go on replacing copies: the next one, when the last is ready."""
@@ -354,6 +357,15 @@ class Parent:
         if not any(child.first for child in self.children) and (ready := self._ready()):
             ready[0].first = True
             ready[0].channel.send({"do": "first"})
+
+    def _warn(self) -> None:
+        """Have the copies warn of what goes wrong with others."""
+        texts = [f"Not all copies were replaced: {self.trouble}"] if self.trouble else []
+        texts += self._again.warnings()
+        for child in self._ready():
+            if child.warned != texts:
+                child.warned = texts
+                child.channel.send({"warnings": texts})
 
     def _end(self, child: Child) -> None:
         """Ask a copy to stop."""

@@ -45,7 +45,12 @@ class Relay:
             self._answered(message["id"], question, child, message["answer"])
 
     def _ask(self, child: Child, message: Message) -> None:
-        ready = [each for each in self._parent.children if each.state is State.READY]
+        only = message["to"]
+        ready = [
+            each
+            for each in self._parent.children
+            if each.state is State.READY and only in (None, each.number)
+        ]
         number = next(self._numbers)
         timeout = message["timeout"]
         question = self._questions[number] = _Question(child, message["id"], timeout, ready)

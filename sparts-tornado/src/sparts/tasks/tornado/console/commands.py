@@ -72,7 +72,8 @@ def _told(client: Client) -> dict[str, Any]:
     except (NoAnswerError, ValueError) as error:
         return {"status": "?", "problem": message_of(error)}
     names = ("name", "pid", "version", "status", "status_details", "ready", "uptime")
-    return {name: told[name] for name in names}
+    more = {"copies": len(told["copies"])} if "copies" in told else {}
+    return {**{name: told[name] for name in names}, **more}
 
 
 def status(argv: list[str]) -> int:
@@ -99,6 +100,18 @@ def status(argv: list[str]) -> int:
         for each in told["tasks"]
     ]
     print_table(("TASK", "STATE", "READY", "PROBLEM"), rows)
+    if "copies" in told:
+        print_table(
+            ("COPY", "PID", "STATUS", "READY", "UP", "PROBLEM"),
+            [
+                (
+                    each["number"], each.get("pid", ""), each.get("status", ""),
+                    "yes" if each.get("ready") else "no",
+                    span(each["uptime"]) if "uptime" in each else "", each.get("error", ""),
+                )
+                for each in told["copies"]
+            ],
+        )  # fmt: skip
     return 0
 
 
@@ -188,6 +201,15 @@ def set_option(argv: list[str]) -> int:
     args = parser.parse_args(_words(argv))
     client = client_of(args.name, args.token)
     print(plain(client.act("option", name=_option(args.option), value=args.value or None)))
+    return 0
+
+
+def scale(argv: list[str]) -> int:
+    """Change how many copies of one service run."""
+    parser = _parser("scale", "Change how many copies of one service run (--processes).")
+    parser.add_argument("number", type=int, metavar="N", help="how many copies there are to be")
+    args = parser.parse_args(argv)
+    print(plain(client_of(args.name, args.token).act("scale", number=args.number)))
     return 0
 
 

@@ -164,3 +164,19 @@ class Announcement:
         for path in (self._file, self.path):
             with contextlib.suppress(OSError):
                 path.unlink()
+
+
+class Inherited:
+    """The control socket of a service that runs as several copies: their parent announces it.
+
+    Args:
+        sock: a duplicate of it.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.socket = sock
+        self.bound = str(sock.getsockname())
+
+    def close(self) -> None:
+        """Close the socket of this copy; may be called twice."""
+        self.socket.close()

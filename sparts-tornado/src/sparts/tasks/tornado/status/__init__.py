@@ -5,8 +5,10 @@ endpoints. `metrics` speaks to Prometheus, and `exposition` leaves out what it c
 `page` says what the page shows, `detail` what it shows of one task, `peers` what of other
 instances, and `feed` keeps it up to date while somebody watches. `figures` says which numbers tell
 most, `history` keeps an hour of them, `arrivals` how old the items of queues are, and `watch`
-what happened to tasks, with their dead letters (`letters`). `control` acts for clients that
-`sparts.tasks.tornado.access` lets in: `gates` pause a task, and `acting` stops and starts one.
+what happened to tasks, with their dead letters (`letters`). `control` lets clients act that
+`sparts.tasks.tornado.access` lets in, and `actions` does what they ask for: `gates` pause a task,
+and `acting` stops and starts one. Of a service that runs as several copies, each answers for all by
+`copies`.
 The page itself is in ``static/``.
 """
 

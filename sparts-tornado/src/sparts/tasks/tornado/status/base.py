@@ -16,7 +16,7 @@ from sparts.tasks.tornado.status.history import EVERY
 
 if TYPE_CHECKING:
     from sparts.logs import RecentLines
-    from sparts.tasks.tornado.console.registry import Announcement
+    from sparts.tasks.tornado.console.registry import Announcement, Inherited
     from sparts.tasks.tornado.status.arrivals import Arrivals
     from sparts.tasks.tornado.status.asking import Asker
     from sparts.tasks.tornado.status.history import History
@@ -97,8 +97,11 @@ class StatusTask(TornadoHTTPTask):
     """The last hour of every number, from `initTask` on."""
     arrivals: Arrivals
     """How many items have come to the queues, from `initTask` on."""
-    announcement: Announcement | None = None
+    announcement: Announcement | Inherited | None = None
     """Where `sparts ps` finds the service, while it accepts connections."""
+
+    copies: Any = None
+    """A `sparts.tasks.tornado.status.copies.Copies`, if the service runs as several copies."""
 
     _warned: dict[str, float]
 

@@ -7,31 +7,16 @@ another origin (see `access`), nor without the token, unless it comes over the U
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from sparts.errors import OptionError, describe
 from sparts.escaping import one_line
-from sparts.tasks.event import EventTask
 from sparts.tasks.tornado import access
-from sparts.tasks.tornado.status.acting import (
-    in_lifecycle,
-    restart_task,
-    stop_task,
-    with_dependants,
-)
-from sparts.tasks.tornado.status.detail import actions_of
+from sparts.tasks.tornado.status.actions import ACTIONS, perform
 from sparts.tasks.tornado.status.handlers import Handler, RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from sparts.tasks.tornado.status.base import StatusTask
-    from sparts.tasks.tornado.status.letters import DeadLetters
-    from sparts.vservice import VService
-    from sparts.vtask import VTask
 
     from tornado.httputil import HTTPServerRequest
 
@@ -39,10 +24,6 @@ CONTROL_HEADER = "X-Sparts-Control"
 """The header that every control request carries, with any value."""
 LONGEST = 65536
 """How many bytes a request may hold."""
-ACTING = 60.0
-"""Seconds that the stop and start of one task may take."""
-DRAIN_TIME = "5s"
-"""How long a service that is drained reports that it is not ready, if its options say nothing."""
 
 
 def guard_of(task: StatusTask, request: HTTPServerRequest) -> str:
@@ -100,7 +81,13 @@ class Control(Handler):
         self.task.logger.info(
             "%s, asked for over HTTP by %s", self._spelt(asked), self.request.remote_ip or "a file"
         )
-        self.tell_json({"ok": True, "message": await getattr(self, f"do_{self.action}")(asked)})
+        copies = self.task.copies
+        message = await (
+            perform(self.task, self.action, asked)
+            if copies is None
+            else copies.act(self.action, asked)
+        )
+        self.tell_json({"ok": True, "message": message})
 
     def _spelt(self, asked: dict[str, Any]) -> str:
         named = (str(asked[key]) for key in ("name", "task") if key in asked)
@@ -120,139 +107,6 @@ class Control(Handler):
             raise RefusedError(400, "Send a JSON object.")
         return found
 
-    def _text(self, asked: dict[str, Any], key: str) -> str:
-        found = asked.get(key)
-        if not isinstance(found, str) or not found:
-            raise RefusedError(400, f"The object needs a string {key!r}.")
-        return found
-
-    # -- what can be done --------------------------------------------------------------------------
-
-    async def do_verify(self, asked: dict[str, Any]) -> str:
-        """Nothing: a caller who gets here may act."""
-        return "The controls are yours."
-
-    async def do_option(self, asked: dict[str, Any]) -> str:
-        """Set an option, as `VService.setOption` does."""
-        name = self._text(asked, "name")
-        if "value" not in asked:
-            raise RefusedError(400, "The object needs a 'value'; null for none.")
-        try:
-            await self._run(lambda: self.task.service.setOption(name, asked["value"]))
-        except OptionError as error:
-            raise RefusedError(400, str(error)) from error
-        return f"{name} is set."
-
-    async def do_run(self, asked: dict[str, Any]) -> str:
-        """Have a periodic or event task run now."""
-        found = self._task(asked)
-        name = found.name
-        if not isinstance(found, EventTask):
-            raise RefusedError(400, f"{name} does not run when it is asked to.")
-        if not found.running:
-            raise RefusedError(409, f"{name} does not run: it is {found.state}.")
-        await self._run(found.trigger)
-        return f"{name} runs now."
-
-    async def do_pause(self, asked: dict[str, Any]) -> str:
-        """Have a queue, periodic or event task take nothing more to do."""
-        task = self._task(asked)
-        if "pause" not in actions_of(self.task, task):
-            raise RefusedError(409, f"{task.name} cannot be paused now.")
-        self.task.watch.gates[task.name].close()
-        return f"{task.name} is paused."
-
-    async def do_resume(self, asked: dict[str, Any]) -> str:
-        """Have a paused task go on."""
-        task = self._task(asked)
-        if not self.task.watch.paused(task.name):
-            raise RefusedError(409, f"{task.name} is not paused.")
-        self.task.watch.gates[task.name].open()
-        return f"{task.name} goes on."
-
-    async def do_drain(self, asked: dict[str, Any]) -> str:
-        """Stop one task after it has finished its work, or the service after a drain."""
-        if "task" not in asked:
-            return self._drain()
-        task = self._task(asked)
-        names = [each.name for each in with_dependants(self.task.service, task)]
-        await self._act(task, stop_task)
-        return f"Stopped: {', '.join(names)}."
-
-    def _drain(self) -> str:
-        service = self.task.service
-        if not service.drain_time:
-            with contextlib.suppress(OptionError):
-                service.setOption("drain_time", DRAIN_TIME)
-        service.shutdown()
-        return "The service drains, and then stops."
-
-    async def do_restart(self, asked: dict[str, Any]) -> str:
-        """Restart one task with what depends on it, or the service."""
-        if "task" not in asked:
-            self.task.service.restart()
-            return "The service restarts."
-        names = await self._act(
-            self._task(asked),
-            lambda service, task: restart_task(service, task, self.task.watch.forget_checks),
-        )
-        return f"Restarted: {', '.join(names)}."
-
-    async def _act(self, task: VTask, function: Callable[[VService, VTask], Any]) -> Any:
-        if task.name in self.task.needed:
-            raise RefusedError(409, f"{task.name} serves this page: restart the service.")
-        service = self.task.service
-        done = in_lifecycle(service, lambda: function(service, task))
-        try:
-            return await asyncio.wait_for(asyncio.wrap_future(done), ACTING)
-        except TimeoutError:
-            raise RefusedError(503, f"{task.name} has not stopped yet.") from None
-        except Exception as error:
-            raise RefusedError(500, describe(error)) from error
-
-    async def do_retry(self, asked: dict[str, Any]) -> str:
-        """Put the item of a dead letter into its queue again."""
-        letters, number = self._letter(asked)
-        if not await self._run(lambda: letters.retry(number)):
-            raise RefusedError(404, "That dead letter is gone.")
-        return "The item is in the queue again."
-
-    async def do_discard(self, asked: dict[str, Any]) -> str:
-        """Forget a dead letter."""
-        letters, number = self._letter(asked)
-        if not letters.discard(number):
-            raise RefusedError(404, "That dead letter is gone.")
-        return "The dead letter is discarded."
-
-    def _letter(self, asked: dict[str, Any]) -> tuple[DeadLetters, int]:
-        letters = self.task.watch.letters.get(self._task(asked).name)
-        number = asked.get("letter")
-        if letters is None or not isinstance(number, int):
-            raise RefusedError(400, "The object needs a queue's 'task' and the number 'letter'.")
-        return letters, number
-
-    async def do_dismiss(self, asked: dict[str, Any]) -> str:
-        """Remove a warning of the service."""
-        number = asked.get("warning")
-        if not isinstance(number, int) or not self.task.service.clearWarning(number):
-            raise RefusedError(404, "There is no such warning.")
-        return "The warning is dismissed."
-
-    async def do_shutdown(self, asked: dict[str, Any]) -> str:
-        """Shut the service down."""
-        self.task.service.shutdown()
-        return "The service shuts down."
-
-    def _task(self, asked: dict[str, Any]) -> VTask:
-        name = self._text(asked, "task")
-        found: VTask | None = self.task.service.getTask(name)
-        if found is None:
-            raise RefusedError(404, f"No task is named {name!r}.")
-        return found
-
-    async def _run(self, function: Callable[[], Any]) -> Any:
-        return await self.task.asker.run("control", function)
-
     def tell_error(self, text: str) -> None:
         """Answer with what was wrong, as JSON where there are controls."""
         if not guard_of(self.task, self.request):
@@ -261,12 +115,6 @@ class Control(Handler):
         if self.get_status() == 401:
             self.set_header("WWW-Authenticate", 'Bearer realm="sparts"')
         self.tell_json({"ok": False, "message": text})
-
-
-ACTIONS = (
-    *("verify", "option", "run", "pause", "resume", "drain", "restart", "shutdown"),
-    *("retry", "discard", "dismiss"),
-)
 
 
 def control_routes(task: StatusTask) -> list[Any]:

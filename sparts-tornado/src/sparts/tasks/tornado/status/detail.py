@@ -47,7 +47,9 @@ def kind_of(task: VTask) -> str:
 
 def actions_of(status: StatusTask, task: VTask) -> list[str]:
     """Return what may be done to a task now."""
-    found = []
+    found: list[str] = []
+    if task.held:
+        return found
     alive = task.state in (TaskState.ALIVE, TaskState.DEGRADED)
     if isinstance(task, EventTask) and task.running:
         found.append("run")

@@ -139,8 +139,9 @@ class Probe(Handler):
 
     async def get(self) -> None:
         """Ask the checks."""
+        copies = self.task.copies if self.question == "readiness" else None
         try:
-            found = await self.task.asker.ask(self.question)
+            found = await (copies.readiness() if copies else self.task.asker.ask(self.question))
         except TimeoutError as error:
             found = {"checks": str(error)}
         well = not any(found.values())
@@ -160,7 +161,8 @@ class Metrics(Handler):
         from prometheus_client.exposition import choose_encoder
 
         encode, kind = choose_encoder(self.request.headers.get("Accept", ""))
-        read = _Read(await self.task.asker.ask("metrics"))
+        copies = self.task.copies
+        read = _Read(await (copies.metrics() if copies else self.task.asker.ask("metrics")))
         text = await self.task.asker.run("encode", lambda: encode(read))
         self.set_header("Content-Type", kind)
         self.finish(text)
@@ -182,16 +184,22 @@ class StatusJSON(Handler):
 
     async def get(self) -> None:
         """Describe the service."""
-        self.tell_json(await self.task.asker.ask("describe"))
+        told = await self.task.asker.ask("describe")
+        copies = self.task.copies
+        self.tell_json(await copies.described(told) if copies else told)
 
 
 class TaskJSON(Handler):
-    """``/task.json?name=NAME``: everything about one task."""
+    """``/task.json?name=NAME&copy=NUMBER``: everything about one task, in this or another copy."""
 
     async def get(self) -> None:
         """Describe the task."""
         name = self.get_query_argument("name", "")
-        found = await self.task.asker.run("task", lambda: describe_task(self.task, name))
+        copy, copies = self.get_query_argument("copy", ""), self.task.copies
+        if copies and copy.isdecimal() and len(copy) < 6 and int(copy) != copies.number:
+            found = await copies.task(name, int(copy))
+        else:
+            found = await self.task.asker.run("task", lambda: describe_task(self.task, name))
         if found is None:
             raise RefusedError(404, f"No task is named {name!r}.")
         self.tell_json(found)
@@ -212,8 +220,11 @@ class Peers(Handler):
 
     async def get(self) -> None:
         """Ask them all."""
-        mine = summary(await self.task.asker.ask("describe"), "")
-        self.tell_json([mine, *await ask_peers(self.task.peers or ())])
+        if self.task.copies:
+            mine = await self.task.copies.summaries()
+        else:
+            mine = [summary(await self.task.asker.ask("describe"), "")]
+        self.tell_json([*mine, *await ask_peers(self.task.peers or ())])
 
 
 class Stacks(Handler):
@@ -221,7 +232,8 @@ class Stacks(Handler):
 
     async def get(self) -> None:
         """Look at them from a thread of its own, so that the loop's is where it is otherwise."""
-        self.tell(masked(await self.task.asker.ask("stacks")))
+        copies = self.task.copies
+        self.tell(masked(await (copies.stacks() if copies else self.task.asker.ask("stacks"))))
 
 
 class Page(Handler):

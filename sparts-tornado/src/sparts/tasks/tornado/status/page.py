@@ -36,7 +36,8 @@ def describe_page(task: StatusTask) -> dict[str, Any]:
             "not_ready": _not_ready(task, told["checks"], told["failing_since"]),
             "host": platform.node(),
             "python": platform.python_version(),
-            "peers": bool(task.peers),
+            "peers": bool(task.peers or task.copies),
+            "copy": task.copies.number if task.copies else None,
         },
         "tasks": [_task(task, each, figures) for each in told["tasks"]],
         "warnings": task.times_of(told["warnings"]),
@@ -66,6 +67,7 @@ def _task(status: StatusTask, told: dict[str, Any], figures: Figures) -> dict[st
     task = status.service.getTask(name)
     return {
         **told,
+        "state": "ELSEWHERE" if task and task.held else told["state"],
         "kind": kind_of(task) if task else "task",
         "since": status.watch.since.get(name, status.service.start_time),
         "paused": status.watch.paused(name),

@@ -9,12 +9,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from sparts.asking import Asking
+from sparts.builtin.processes import copy_of
 from sparts.errors import OptionError, describe
 from sparts.logs import RecentLines
 from sparts.options.binding import env_prefix
 from sparts.stacks import format_thread
 from sparts.tasks.tornado.access import is_loopback
-from sparts.tasks.tornado.console.registry import Announcement, folder
+from sparts.tasks.tornado.console.registry import Announcement, Inherited, folder
 from sparts.tasks.tornado.server import GracefulHTTPServer
 from sparts.tasks.tornado.status import handlers
 from sparts.tasks.tornado.status.arrivals import Arrivals
@@ -28,6 +29,7 @@ from sparts.tasks.tornado.status.page import describe_page
 from sparts.tasks.tornado.status.watch import Watch
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
 
@@ -68,6 +70,10 @@ class StatusHTTPTask(StatusTask):
             "metrics": lambda: list(self.metrics.collect()),
         }
         self.asker = Asker(self.logger.name, questions, self.ANSWER_TIMEOUT)
+        if (copy := copy_of(self.service)) is not None:
+            from sparts.tasks.tornado.status.copies import Copies
+
+            self.copies = Copies(self, copy)
         super().initTask()
         self.recent.install()
 
@@ -121,21 +127,14 @@ class StatusHTTPTask(StatusTask):
             )
 
     def _announce(self) -> None:
-        where = folder() if self.announce else None
-        if where is None:
-            return
-        urls = [_url_of(each, self.ssl_context is not None) for each in self.bound_addrs]
-        service = self.service
-        told = {
-            "name": service.name,
-            "url": next((url for url in urls if url), ""),
-            "version": service.VERSION,
-            "started": service.start_time,
-        }
-        try:
-            announced = Announcement(where, told)
-        except OSError as error:
-            self.logger.info("The service is not announced to `sparts ps`: %s", describe(error))
+        copy = copy_of(self.service)
+        inherited = copy.socket(f"{self.name}.control") if copy else None
+        announced: Announcement | Inherited | None = None
+        if inherited is not None:
+            announced = Inherited(inherited)
+        elif copy is None:
+            announced = self._announced()
+        if announced is None:
             return
         self.announcement = announced
         self._control_server = GracefulHTTPServer(
@@ -147,6 +146,35 @@ class StatusHTTPTask(StatusTask):
             read_timeout=self.read_timeout or 0.0,
         )
         self._control_server.add_sockets([announced.socket])
+
+    def _announced(self) -> Announcement | None:
+        """Announce the service; None: it is not to be, or cannot."""
+        where = folder() if self.announce else None
+        if where is None:
+            return None
+        urls = [_url_of(each, self.ssl_context is not None) for each in self.bound_addrs]
+        service = self.service
+        told = {
+            "name": service.name,
+            "url": next((url for url in urls if url), ""),
+            "version": service.VERSION,
+            "started": service.start_time,
+        }
+        try:
+            return Announcement(where, told)
+        except OSError as error:
+            self.logger.info("The service is not announced to `sparts ps`: %s", describe(error))
+            return None
+
+    def open_for_copies(self) -> dict[str, socket.socket]:
+        """Announce the service; called in the parent of copies, which serve the control socket."""
+        self.announcement = self._announced()
+        return {"control": self.announcement.socket} if self.announcement else {}
+
+    def close_for_copies(self) -> None:
+        """Undo it."""
+        if self.announcement is not None:
+            self.announcement.close()
 
     def _sample(self) -> None:
         """Keep a sample of all numbers, and have the checks asked; in a thread of its own."""

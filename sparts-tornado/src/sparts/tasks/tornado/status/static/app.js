@@ -29,12 +29,13 @@ function showHeader() {
   say(ready, service.ready ? "ready" : "not ready");
   ready.className = `badge ${service.ready ? "good" : "bad"}`;
   const since = `since ${clock(service.status_since)}`;
-  const facts = [since, `up ${span(now - service.start_time)}`, service.version && `version ${service.version}`, `pid ${service.pid}`, service.host, `Python ${service.python}`];
+  const facts = [since, `up ${span(now - service.start_time)}`, service.version && `version ${service.version}`, service.copy && `copy ${service.copy}`, `pid ${service.pid}`, service.host, `Python ${service.python}`];
   say(byId("about"), facts.filter(Boolean).join(" \u00b7 "));
   const reasons = service.not_ready;
   keep(byId("reasons"), reasons, (each) => each.what, () => make("li"),
     (node, each) => say(node, `${each.what}: ${each.why}${each.since ? ` (since ${clock(each.since)})` : ""}`));
   byId("instances-link").hidden = !service.peers;
+  document.body.dataset.copy = service.copy ?? ""; // which copy tells all this
 }
 
 function route() {

@@ -19,9 +19,10 @@ export function onChange(call) {
 export async function ask(action, body = {}) {
   const headers = { "Content-Type": "application/json", "X-Sparts-Control": "1" };
   if (token) headers.Authorization = `Bearer ${encode(token)}`;
+  const copy = Number(document.body.dataset.copy) || undefined; // whose numbers the body has
   let answer;
   try {
-    answer = await fetch(`control/${action}`, { method: "POST", headers, body: JSON.stringify(body), cache: "no-store" });
+    answer = await fetch(`control/${action}`, { method: "POST", headers, body: JSON.stringify({ copy, ...body }), cache: "no-store" });
   } catch {
     throw new Error("The service did not answer.");
   }

@@ -45,7 +45,7 @@ async function look() {
   clearTimeout(timer);
   const mine = name;
   try {
-    const answer = await fetch(`task.json?name=${encodeURIComponent(mine)}`, { cache: "no-store" });
+    const answer = await fetch(`task.json?name=${encodeURIComponent(mine)}&copy=${document.body.dataset.copy ?? ""}`, { cache: "no-store" });
     if (mine !== name || !byId("task")) return;
     if (answer.ok) {
       const first = !found;

@@ -115,9 +115,19 @@ export const pluginsView = {
   },
 };
 
+// What each of several copies has done, by task, and the sum.
+function figures(found) {
+  const copies = found.filter((each) => each.figures);
+  if (!copies.length) return [];
+  const names = [...new Set(copies.flatMap((each) => Object.keys(each.figures)))];
+  const row = (title, value) => ({ Copy: title, ...Object.fromEntries(names.map((name) => [name, value(name)])) });
+  const sum = (name) => copies.reduce((total, each) => total + (each.figures[name] ?? 0), 0);
+  return [make("h3", null, "Work done"), data([...copies.map((each) => row(`${each.number}`, (name) => each.figures[name] ?? 0)), row("sum", sum)])];
+}
+
 export const instancesView = {
   build(box) {
-    box.replaceChildren(section("instances-view", "Instances", make("p", { id: "instances-sum", class: "muted" }), make("ul", { id: "instances-list", class: "tiles" })));
+    box.replaceChildren(section("instances-view", "Instances", make("p", { id: "instances-sum", class: "muted" }), make("ul", { id: "instances-list", class: "tiles" }), make("div", { id: "instances-figures", class: "scroll", tabindex: 0 })));
     this.look();
   },
   async look() {
@@ -129,8 +139,9 @@ export const instancesView = {
       const found = await answer.json();
       const ready = found.filter((each) => each.ready).length;
       say(byId("instances-sum"), `${ready} of ${found.length} ready`);
-      keep(list, found, (each) => each.url, (each) => make("li", { class: "card tile" },
-        make("div", { class: "line" }, make("a", { class: "grow", href: each.url || "#overview" }, each.url || "this instance"), make("span", { class: "badge" })),
+      byId("instances-figures").replaceChildren(...figures(found));
+      keep(list, found, (each) => each.url || `copy ${each.number ?? ""} ${each.pid ?? ""}`, (each) => make("li", { class: "card tile" },
+        make("div", { class: "line" }, make("a", { class: "grow", href: each.url || "#overview" }, each.url || (each.number ? `copy ${each.number}` : "this instance")), make("span", { class: "badge" })),
         make("small")), (node, each) => {
         badge(node.querySelector(".badge"), each.error ? "DEAD" : each.status);
         const tasks = Object.entries(each.tasks ?? {}).map(([state, count]) => `${count} ${state}`).join(", ");
