@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from sparts.thrift.handlers import Handler
     from sparts.thrift.interfaces import MethodSpec
 
-_ERROR_SPEC = [
+ERROR_SPEC = [
     TApplicationException,
     (
         None,
@@ -70,26 +70,86 @@ class RefusedError(Exception):
         self.answer = answer
 
 
-class Method:
-    """A method of a handler."""
+class Served:
+    """What servers call: a method, from the struct of its arguments to the frame of its answer.
 
-    def __init__(self, handler: Handler, spec: MethodSpec, function: Any) -> None:
+    Args:
+        handler: the task that it belongs to.
+        spec: what it takes and gives.
+        asynchronous: whether it is awaited, on the loop of the handler.
+    """
+
+    unshare: Callable[[Any], None] | None = None
+    """Gives arguments their own copies of the defaults; None: there are none to copy."""
+    slow = False
+    """Whether its last call took so long that other clients should not wait for the next."""
+
+    def __init__(self, handler: Any, spec: MethodSpec, asynchronous: bool) -> None:
         self.handler = handler
         self.spec = spec
         self.name = spec.name.encode()
-        self.asynchronous = inspect.iscoroutinefunction(function)
-        self.function = wrapped(handler, spec.name, function, self.asynchronous)
-        self.inline = handler.INLINE and not self.asynchronous
+        self.asynchronous = asynchronous
+        self.inline = handler.INLINE and not asynchronous
         self.oneway = spec.result is None
-        self.new_arguments, self.arguments_spec = _light(spec.arguments, spec.arguments_spec)
-        self._new_result, self._result_spec = _light(spec.result, spec.result_spec)
-        self._pick = _picker(spec.parameters)
-        self.unshare = unsharer(spec.arguments, spec.arguments_spec)
-        """Gives arguments their own copies of the defaults; None: there are none to copy."""
+        self.new_arguments, self.arguments_spec = light(spec.arguments, spec.arguments_spec)
+        self._new_result, self._result_spec = light(spec.result, spec.result_spec)
         self.weight = Weight(spec.arguments, spec.arguments_spec)
         """What its arguments cost in memory."""
-        self.slow = False
-        """Whether its last call took so long that other clients should not wait for the next."""
+
+    def run(self, wire: Wire, sequence: bytes, arguments: Any) -> bytes:
+        """Call the method in this thread, and return the frame to send."""
+        raise NotImplementedError
+
+    async def run_async(
+        self, wire: Wire, sequence: bytes, arguments: Any, caller: Caller | None
+    ) -> bytes:
+        """Await the method, and return the frame to send."""
+        raise NotImplementedError
+
+    def failed(self, wire: Wire, sequence: bytes) -> bytes:
+        """Return the frame that says that the call was not made."""
+        return self._answer(wire, sequence, self.internal_error())
+
+    def refused(self, wire: Wire, sequence: bytes) -> bytes:
+        """Return the frame that says that there is no memory for the call now."""
+        message = f"{self.spec.name} was not called: the server has no memory left for it now"
+        outcome = failure(TApplicationException.INTERNAL_ERROR, message)
+        return self._answer(wire, sequence, outcome)
+
+    def unreadable(self, error: Exception) -> tuple[int, str]:
+        """Return the type and the message of the answer to arguments that cannot be read."""
+        why = f"the arguments of {self.spec.name} cannot be read ({describe(error)})"
+        return TApplicationException.PROTOCOL_ERROR, why
+
+    def internal_error(self) -> Outcome:
+        """Return what a client learns of an exception that its IDL does not declare."""
+        message = f"{self.spec.name} failed: internal error"
+        return failure(TApplicationException.INTERNAL_ERROR, message)
+
+    def cannot_write(self, error: Exception) -> Outcome:
+        """Return what a client learns when what was returned is not what the IDL says."""
+        raise NotImplementedError
+
+    def _answer(self, wire: Wire, sequence: bytes, outcome: Outcome) -> bytes:
+        if self.oneway:
+            return NOTHING
+        kind, struct, spec = outcome
+        try:
+            body = wire.write_struct(struct, spec)
+        except Exception as error:
+            kind, struct, spec = self.cannot_write(error)
+            body = wire.write_struct(struct, spec)
+        return wire.frame(kind, self.name, sequence, body)
+
+
+class Method(Served):
+    """A method of a handler."""
+
+    def __init__(self, handler: Handler, spec: MethodSpec, function: Any) -> None:
+        super().__init__(handler, spec, inspect.iscoroutinefunction(function))
+        self.function = wrapped(handler, spec.name, function, self.asynchronous)
+        self._pick = _picker(spec.parameters)
+        self.unshare = unsharer(spec.arguments, spec.arguments_spec)
         self._returns = spec.returns
         self._told = False
         self._count = handler.n_calls.labels(spec.name).increment
@@ -127,27 +187,6 @@ class Method:
         current.set(caller)
         outcome = await self.invoke_async(arguments)
         return self._answer(wire, sequence, outcome)
-
-    def failed(self, wire: Wire, sequence: bytes) -> bytes:
-        """Return the frame that says that the call was not made."""
-        return self._answer(wire, sequence, self.internal_error())
-
-    def refused(self, wire: Wire, sequence: bytes) -> bytes:
-        """Return the frame that says that there is no memory for the call now."""
-        message = f"{self.spec.name} was not called: the server has no memory left for it now"
-        outcome = failure(TApplicationException.INTERNAL_ERROR, message)
-        return self._answer(wire, sequence, outcome)
-
-    def _answer(self, wire: Wire, sequence: bytes, outcome: Outcome) -> bytes:
-        if self.oneway:
-            return NOTHING
-        kind, struct, spec = outcome
-        try:
-            body = wire.write_struct(struct, spec)
-        except Exception as error:
-            kind, struct, spec = self.cannot_write(error)
-            body = wire.write_struct(struct, spec)
-        return wire.frame(kind, self.name, sequence, body)
 
     def invoke(self, arguments: Any) -> Outcome:
         """Call the method in this thread, and return what came of it."""
@@ -197,7 +236,7 @@ class Method:
                 setattr(result, name, error)
                 return REPLY, result, self._result_spec
         if isinstance(error, TApplicationException):
-            return EXCEPTION, error, _ERROR_SPEC
+            return EXCEPTION, error, ERROR_SPEC
         if isinstance(error, CallRefusedError):
             return failure(TApplicationException.UNKNOWN, f"{self.spec.name}: {error}")
         if isinstance(error, SystemExit | KeyboardInterrupt):
@@ -205,11 +244,6 @@ class Method:
         else:
             self.handler.logger.error("%s failed", self.spec.name, exc_info=error)
         return self.internal_error()
-
-    def internal_error(self) -> Outcome:
-        """Return what a client learns of an exception that its IDL does not declare."""
-        message = f"{self.spec.name} failed: internal error"
-        return failure(TApplicationException.INTERNAL_ERROR, message)
 
     def cannot_write(self, error: Exception) -> Outcome:
         """Return what a client learns when what was returned is not what the IDL says."""
@@ -220,7 +254,7 @@ class Method:
         return self.internal_error()
 
 
-Call: TypeAlias = tuple[Method, Wire, bytes, Any, int]
+Call: TypeAlias = tuple[Served, Wire, bytes, Any, int]
 """A call that was read: its method, the arguments of `Method.run`, and the bytes of memory that the
 call takes at the most."""
 
@@ -241,14 +275,14 @@ class Router:
 
     def __init__(
         self,
-        methods: Mapping[bytes, Method],
+        methods: Mapping[bytes, Served],
         services: Iterable[str] = (),
         max_decoded: int = MAX_DECODED,
     ) -> None:
         self.methods = dict(methods)
         self.max_decoded = max_decoded
         self.services = tuple(services)
-        self._last: tuple[bytes, Method | None] = (b"", None)
+        self._last: tuple[bytes, Served | None] = (b"", None)
         """The last binary call: its bytes up to the sequence number, and its method. The next has
         mostly the same, and is read sooner so.
         """
@@ -284,9 +318,7 @@ class Router:
                 if method.unshare is not None:
                     method.unshare(arguments)
             except Exception as error:
-                kind = TApplicationException.PROTOCOL_ERROR
-                why = f"the arguments of {method.spec.name} cannot be read"
-                why += f" ({describe(error)})"
+                kind, why = method.unreadable(error)
             else:
                 return method, wire, sequence, arguments, cost
         _, struct, spec = failure(kind, why)
@@ -310,10 +342,10 @@ class Router:
 
 def failure(kind: int, message: str) -> Outcome:
     """Return the outcome that is an exception of the thrift library's own."""
-    return EXCEPTION, TApplicationException(kind, message), _ERROR_SPEC
+    return EXCEPTION, TApplicationException(kind, message), ERROR_SPEC
 
 
-def _light(struct: Any, spec: Any) -> tuple[Callable[[], Any], Any]:
+def light(struct: Any, spec: Any) -> tuple[Callable[[], Any], Any]:
     """Return what makes a struct, and what Apache's C code has to know of it.
 
     That code takes any object with the right attributes. One that has only these is made faster.

@@ -83,7 +83,7 @@ class ByProtocol:
         self.why = ""
         """Why `read` gave None."""
 
-    def read(self, router: Router) -> tuple[Method, Any] | None:
+    def read(self, router: Router) -> tuple[Any, Any] | None:
         """Return the method that it calls, and the arguments; None: the answer says why not.
 
         Raises:
@@ -189,7 +189,7 @@ def process(router: Router, iprot: Any, oprot: Any) -> bool:
         Exception: what was read is no message.
     """
     name, kind, sequence = iprot.readMessageBegin()
-    method = router.methods.get(name.encode())
+    method: Any = router.methods.get(name.encode())
     if method is None or kind not in (CALL, ONEWAY):
         iprot.skip(TType.STRUCT)
         iprot.readMessageEnd()

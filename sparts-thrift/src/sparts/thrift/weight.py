@@ -112,7 +112,7 @@ def _nests(kind: int) -> bool:
 def _size_of(struct: Any) -> int:
     try:
         one = struct()
-    except TypeError:
+    except Exception:  # it has to be given fields
         return _UNKNOWN
     return sys.getsizeof(one) + sys.getsizeof(getattr(one, "__dict__", None)) + POINTER
 

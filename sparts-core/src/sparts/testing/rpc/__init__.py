@@ -327,9 +327,9 @@ class RPCTransportContract:
             assert call.cancelled()
 
         self.run(main)
-        kit.finish.set()
-        if self.cancels:
-            assert kit.cancelled.wait(WAIT)
+        if not self.cancels:
+            kit.finish.set()
+        assert (kit.cancelled if self.cancels else kit.ended).wait(WAIT)
         kit.settle()
 
     def test_calls_run_at_the_same_time(self) -> None:

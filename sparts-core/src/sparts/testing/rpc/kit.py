@@ -134,12 +134,14 @@ class Kit(RPCTask):
         """Set when `hold_async` was cancelled."""
         self.finish = threading.Event()
         """Set it to let `hold_async` return, where it is not cancelled."""
+        self.ended = threading.Event()
+        """Set when `hold_async` has ended either way."""
         self.meet: Callable[[], Any] = lambda: None
         """Called by `together`."""
 
     def settle(self) -> None:
         """Forget what was waited for."""
-        for event in (self.entered, self.release, self.cancelled, self.finish):
+        for event in (self.entered, self.release, self.cancelled, self.finish, self.ended):
             event.clear()
 
     @rpc
@@ -237,6 +239,8 @@ class Kit(RPCTask):
         except asyncio.CancelledError:
             self.cancelled.set()
             raise
+        finally:
+            self.ended.set()
         return "not cancelled"
 
     @rpc(deadline=0.1)

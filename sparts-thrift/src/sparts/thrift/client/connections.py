@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import io
 import select
@@ -80,6 +81,34 @@ class Stream:
             parts.append(data)
             missing -= len(data)
         return b"".join(parts)
+
+    async def exchange(self, data: bytes, max_frame: int) -> bytes:
+        """Send a frame, and return the one that answers, without waiting in this thread; no TLS.
+
+        Raises:
+            TTransportException: the connection failed. It is of no use then.
+        """
+        loop, sock = asyncio.get_running_loop(), self._socket
+        sock.settimeout(0)
+
+        async def read(size: int) -> bytes:
+            parts = []
+            while size:
+                part = await loop.sock_recv(sock, min(size, CHUNK))
+                if not part:
+                    raise lost_error(self.endpoint)
+                parts.append(part)
+                size -= len(part)
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+        try:
+            await loop.sock_sendall(sock, data)
+            header = await read(4)
+            (size,) = struct.unpack("!i", header)
+            check_size(self.endpoint, header, size, max_frame)
+            return await read(size)
+        except OSError as error:
+            raise lost_error(self.endpoint, error) from error
 
     def idle(self) -> bool:
         """Return whether the stream is as it should be between two calls: open, and silent."""
@@ -214,6 +243,12 @@ class FramedConnection:
         (size,) = struct.unpack("!i", header)
         check_size(self._endpoint, header, size, self._max_frame)
         return stream.read(size)
+
+    async def exchange_async(self, request: bytes) -> bytes:
+        """Do the same from a coroutine, without TLS; cancelled, the connection is of no use."""
+        return await self._stream.exchange(
+            struct.pack("!I", len(request)) + request, self._max_frame
+        )
 
 
 class HTTPConnection:

@@ -71,6 +71,19 @@ class Pool:
         made.close()
         raise closed_error()
 
+    def take_idle(self) -> Connection | None:
+        """Return a connection that nobody uses; None: `take` has to wait, or to connect."""
+        while self._idle and self._process == os.getpid() and not self.closed.is_set():
+            with self._changed:
+                if not self._idle:
+                    return None
+                connection = self._idle.pop()
+                if connection.idle():
+                    self._used.add(connection)
+                    return connection
+            connection.close()
+        return None
+
     def _wait(self, deadline: Deadline, stale: list[Connection]) -> Connection | None:
         """Return an idle connection, or None when a new one may be made."""
         while not self.closed.is_set():

@@ -1,0 +1,141 @@
+"""Methods of `RPCTask` tasks, as thrift servers call them."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from sparts.calls import CallRefusedError
+from sparts.rpc.errors import (
+    InternalError,
+    InvalidArgumentsError,
+    NoSuchMethodError,
+    UnavailableError,
+)
+from sparts.rpc.values import explain
+from sparts.thrift.calls import current
+from sparts.thrift.interfaces import MethodSpec
+from sparts.thrift.processor import SLOW, Served, failure
+from sparts.thrift.rpc.messages import CONTEXT
+from sparts.thrift.wire import REPLY
+
+from thrift.Thrift import TApplicationException
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sparts.rpc.serving import Served as Called
+    from sparts.thrift.calls import Caller
+    from sparts.thrift.processor import Outcome
+    from sparts.thrift.rpc.messages import Messages
+    from sparts.thrift.wire import Wire
+
+KINDS: Mapping[type[BaseException], int] = {
+    InvalidArgumentsError: TApplicationException.PROTOCOL_ERROR,
+    NoSuchMethodError: TApplicationException.UNKNOWN_METHOD,
+    InternalError: TApplicationException.INTERNAL_ERROR,
+}
+"""The types of Apache's exceptions for errors that no IDL declares; others are UNKNOWN."""
+
+
+class RPCOrigin:
+    """Where a call comes from."""
+
+    def __init__(self, caller: Caller | None, headers: Mapping[str, str]) -> None:
+        self._caller, self._headers = caller, headers
+
+    @property
+    def peer(self) -> str:
+        """The address of the client; empty: over a Unix socket."""
+        address = self._caller.address if self._caller is not None else ""
+        return str(address[0]) if isinstance(address, tuple) else ""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What a client of ours has sent, by lower-case name."""
+        return {name.lower(): value for name, value in self._headers.items()}
+
+
+class RPCMethod(Served):
+    """A method of an `RPCTask`.
+
+    Args:
+        called: what calls it, counts and wraps.
+        messages: its messages.
+    """
+
+    def __init__(self, called: Called, messages: Messages) -> None:
+        names = tuple(each.name for each in called.method.parameters)
+        spec = MethodSpec(
+            messages.name, names, object, messages.arguments_spec, object, messages.result_spec,
+            (), messages.result is not None,
+        )  # fmt: skip
+        super().__init__(called.task, spec, called.method.is_async)
+        self.called, self.messages = called, messages
+
+    def run(self, wire: Wire, sequence: bytes, arguments: Any) -> bytes:
+        """Call the method in this thread, and return the frame to send."""
+        began = monotonic()
+        try:
+            given, origin, deadline = self._given(arguments, current.get())
+            outcome = self._succeeded(self.called.call_here(given, origin, deadline))
+        except BaseException as error:
+            outcome = self._failed(error)
+        finally:
+            self.slow = (monotonic() - began) * 1000.0 > SLOW
+        return self._answer(wire, sequence, outcome)
+
+    async def run_async(
+        self, wire: Wire, sequence: bytes, arguments: Any, caller: Caller | None
+    ) -> bytes:
+        """Await the method, and return the frame to send."""
+        current.set(caller)
+        try:
+            given, origin, deadline = self._given(arguments, caller)
+            outcome = self._succeeded(await self.called.call(given, origin, deadline))
+        except Exception as error:
+            outcome = self._failed(error)
+        return self._answer(wire, sequence, outcome)
+
+    def unreadable(self, error: Exception) -> tuple[int, str]:
+        """Return the type and the message of the answer to arguments that cannot be read."""
+        text = explain(error).removeprefix("result.")
+        return KINDS[InvalidArgumentsError], f"{InvalidArgumentsError.__name__}: {text}"
+
+    def cannot_write(self, error: Exception) -> Outcome:
+        """Return what a client learns when what was returned is not of its type."""
+        return said(self.called.bad_result(error))
+
+    def internal_error(self) -> Outcome:
+        """Return what a client learns when the loop has ended before the method has."""
+        return said(UnavailableError(f"{self.called.task.name} stops"))
+
+    def _given(
+        self, arguments: Any, caller: Caller | None
+    ) -> tuple[list[Any], RPCOrigin, float | None]:
+        """Return the values of the parameters, where the call comes from, and its deadline."""
+        left, headers = getattr(arguments, CONTEXT) or (None, {})
+        try:
+            values = self.messages.values(arguments)
+        except (ValueError, TypeError) as error:
+            raise InvalidArgumentsError(explain(error)) from error
+        return values, RPCOrigin(caller, headers), None if left is None else monotonic() + left
+
+    def _succeeded(self, value: Any) -> Outcome:
+        try:
+            return REPLY, self.messages.success(value), self._result_spec
+        except Exception as error:
+            return self.cannot_write(error)
+
+    def _failed(self, error: BaseException) -> Outcome:
+        declared = self.called.method.declared(error)
+        if declared is not None and declared.__name__ in self.called.method.errors:
+            struct = self.messages.failure(declared.__name__, str(error))
+            return REPLY, struct, self._result_spec
+        return said(error)
+
+
+def said(error: BaseException) -> Outcome:
+    """Return the outcome that is an error which no IDL declares: its name, and its message."""
+    name = error.reason.name if isinstance(error, CallRefusedError) else type(error).__name__
+    return failure(KINDS.get(type(error), TApplicationException.UNKNOWN), f"{name}: {error}")

@@ -1,0 +1,186 @@
+"""RPC over thrift: what the contract of transports leaves out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import pytest
+from sparts.errors import UsageError
+from sparts.rpc import (
+    InternalError,
+    InvalidArgumentsError,
+    NoSuchMethodError,
+    RPCTask,
+    UnavailableError,
+    connect,
+    interface_of,
+    rpc,
+)
+from sparts.rpc.clients import OutgoingCall
+from sparts.tasks.thrift.rpc import RPCThriftTask
+from sparts.testing.rpc.kit import Kit
+from sparts.testing.running import ServiceFactory, service_of
+from sparts.thrift.rpc.client import ThriftRPCClient
+from sparts.thrift.rpc.idl import idl
+
+from tests.rpc.odd import Left, OddTask, Right, odds
+
+ARGV = ("--rpc-thrift-host", "127.0.0.1", "--rpc-thrift-port", "0")
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    factory = ServiceFactory()
+    service = factory(service_of(OddTask, Kit, RPCThriftTask), *ARGV)
+    yield f"thrift://127.0.0.1:{service.requireTask(RPCThriftTask).bound_port}"
+    factory.close()
+
+
+@pytest.fixture(scope="module")
+def odd(url: str) -> Iterator[OddTask]:
+    with connect(url, OddTask) as proxy:
+        yield proxy
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {}, {"any": None}, {"choice": "text"}, {"choice": 0}, {"choice": [1]}, {"td": {}},
+        {"td": {"value": 1}}, {"left": Left(None, None)}, {"left": Left(Right([]))}, {"many": ()},
+    ],
+)  # fmt: skip
+def test_odd_types_survive(odd: OddTask, changes: Any) -> None:
+    value = odds(**changes)
+    assert odd.same(value) == value
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"small": 201}, "value.small: "), ({"name": "abcd"}, "value.name: "),
+        ({"small": "1"}, "value.small: "), ({"pairs": [(1,)]}, "value.pairs"),
+        ({"choice": 1.5}, "value.choice"), ({"colours": {"red"}}, "value.colours"),
+    ],
+)  # fmt: skip
+def test_wrong_values_are_refused_with_their_path(odd: OddTask, changes: Any, path: str) -> None:
+    with pytest.raises(InvalidArgumentsError) as raised:
+        odd.same(odds(**changes))
+    assert path in f"value.{raised.value}" or path in str(raised.value)
+
+
+def test_none_is_told_from_a_default(odd: OddTask) -> None:
+    assert odd.default() == [5, 1, 2]
+    assert odd.default() == [5, 1, 2]
+    assert odd.default(None) == [None, 1, 2]
+    assert odd.default(None, []) == [None, 2]
+
+
+def test_a_wrong_result_is_an_internal_error(odd: OddTask) -> None:
+    with pytest.raises(InternalError) as raised:
+        odd.wrong()
+    assert raised.value.id
+
+
+def test_streams_are_lists_of_limited_length(odd: OddTask) -> None:
+    assert odd.total(iter([1, 2, 3])) == 6
+    with pytest.raises(InvalidArgumentsError, match="more than 10000 items"):
+        list(odd.endless())
+
+
+def test_deadline_and_headers_reach_the_method(url: str, odd: OddTask) -> None:
+    left = odd.seconds()
+    assert left is not None
+    assert 0 < left <= 60
+    with connect(url, OddTask, timeout=None) as proxy:
+        assert proxy.seconds() is None
+    interface = interface_of(OddTask)
+    client = ThriftRPCClient(url, interface)
+    call = OutgoingCall(interface.methods["header"], ("trace",), None, False)
+    call.headers["Trace"] = "id"
+    assert client.call(call) == "id"
+    client.close()
+
+
+class OtherOdd(RPCTask):
+    @rpc
+    def missing(self) -> None:
+        """Be missing at the server."""
+
+
+def test_unknown_methods_and_servers_are_told_apart(url: str) -> None:
+    other: Any = type("OddTask", (OtherOdd,), {})
+    with connect(url, other) as proxy, pytest.raises(NoSuchMethodError, match="no method"):
+        proxy.missing()
+    with connect(url, OtherOdd) as proxy, pytest.raises(NoSuchMethodError, match="no service"):
+        proxy.missing()
+    with connect("thrift://127.0.0.1:1", OtherOdd) as proxy:
+        with pytest.raises(UnavailableError, match="Is it running") as raised:
+            proxy.missing()
+        assert not raised.value.maybe_run
+
+
+def test_a_unix_socket_needs_no_multiplexing(tmp_path: Path) -> None:
+    factory = ServiceFactory()
+    path = tmp_path / "rpc.sock"
+    factory(service_of(OddTask, RPCThriftTask), "--rpc-thrift-sock", str(path))
+    with connect(f"thrift://{path}", OddTask, multiplex=False) as proxy:
+        assert proxy.total(iter([1])) == 1
+    factory.close()
+
+
+@pytest.mark.parametrize("url", ["thrift:", "thrift://host", "thrift://host:1/path", "thrift:a"])
+def test_a_url_without_a_place_is_refused(url: str) -> None:
+    with pytest.raises(UsageError, match="thrift://HOST:PORT"):
+        connect(url, OddTask)
+
+
+class Unsigned(RPCTask):
+    @rpc
+    def run(self, a: list[Annotated[int, msgspec.Meta(ge=0, le=2**64 - 1)]]) -> None: ...
+
+
+class Lists(RPCTask):
+    @rpc
+    def run(self) -> list[int] | list[str]: ...  # type: ignore[empty-body]
+
+
+@dataclass
+class Grün:
+    x: int
+
+
+class Named(RPCTask):
+    @rpc
+    def run(self, a: Grün) -> None: ...
+
+
+@dataclass
+class OptionalI64:
+    x: int
+
+
+class Clash(RPCTask):
+    @rpc
+    def run(self, a: list[int | None], b: OptionalI64) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        (Unsigned, r"thrift cannot carry Unsigned.run, a: list\[.*: it has no ints beyond 64 bits"),
+        (Lists, r"thrift cannot carry Lists.run, result: .*have values of one class, list"),
+        (Named, r"thrift cannot carry Named.run, a: Grün: 'Grün' can be no name"),
+        (Clash, r"thrift cannot carry Clash.run, b: OptionalI64: two things .* OptionalI64"),
+    ],
+)
+def test_what_thrift_cannot_carry_ends_the_start(task: type[RPCTask], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        idl([interface_of(task)])
+    factory = ServiceFactory()
+    with pytest.raises(UsageError, match=message):
+        factory(service_of(task, RPCThriftTask), *ARGV)
+    factory.close()
