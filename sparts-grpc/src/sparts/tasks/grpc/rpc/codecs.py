@@ -1,0 +1,376 @@
+"""What reads values from messages of protobuf, and writes them: one function a field, made once."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+import msgspec
+from sparts.rpc.errors import InvalidArgumentsError
+from sparts.rpc.types import INT64, MISSING, Kind, Type
+from sparts.rpc.values import check
+
+Convert = Callable[[Any], Any]
+STRINGS = (Kind.DATETIME, Kind.DATE, Kind.TIMEDELTA, Kind.UUID, Kind.DECIMAL)
+"""The kinds that are strings."""
+_UINT64 = (0, 2**64 - 1)
+
+
+class Codec(NamedTuple):
+    """Reads and writes a single value; None: it is what protobuf takes and gives itself."""
+
+    read: Convert | None
+    write: Convert | None
+
+
+class Column(NamedTuple):
+    """The field of a value.
+
+    Attributes:
+        name: the name of the field.
+        read: reads the value from the message; it may raise `Absent`.
+        write: returns what the message's class takes for the value.
+        plain: whether `read` does no more than to get the attribute.
+        takes_none: whether None is a value.
+    """
+
+    name: str
+    read: Convert
+    write: Convert | None
+    plain: bool = False
+    takes_none: bool = False
+
+
+class Absence(NamedTuple):
+    """What a value is whose field is absent."""
+
+    make: Callable[[], Any]
+    is_empty: bool = False
+    """Whether that is an empty list, set or dict, as which protobuf reads an absent field anyway."""
+    is_none: bool = False
+    """Whether that is None."""
+
+
+class AbsentError(Exception):
+    """A value is absent that may be."""
+
+
+def absence(default: Any, factory: Callable[[], Any] | None, may_lack: bool) -> Absence | None:
+    """Return what an absent field means; None: it may not be absent."""
+    if may_lack:
+        return Absence(_lack)
+    if factory is not None:
+        made = factory()
+        return Absence(factory, isinstance(made, list | set | frozenset | dict) and not made)
+    if default is MISSING:
+        return None
+    if isinstance(default, bool | int | float | str | bytes | type(None)):
+        return Absence(lambda: default, is_none=default is None)
+    is_empty = isinstance(default, list | set | frozenset | dict | tuple) and not default
+    return Absence(lambda: copy.deepcopy(default), is_empty)
+
+
+def _lack() -> Any:
+    raise AbsentError
+
+
+def own_doc(cls: type) -> str:
+    """Return the docstring that a class has for itself; dataclasses get one of no use."""
+    doc = inspect.cleandoc(vars(cls).get("__doc__") or "")
+    return "" if doc.startswith(f"{cls.__name__}(") else doc
+
+
+# -- single values ---------------------------------------------------------------------------------
+
+
+def integer(type_: Type) -> Codec:
+    """Return the codec of ints, which checks bounds that are narrower than protobuf's."""
+    if type_.bounds in (INT64, _UINT64):
+        return Codec(None, None)
+    low, high = type_.bounds
+
+    def bounded(value: int) -> int:
+        if not low <= value <= high:
+            raise ValueError(f"expected an int from {low} to {high}, got {value}")
+        return value
+
+    return Codec(bounded, bounded)
+
+
+def scalar(type_: Type) -> Codec:
+    """Return the codec of what is a scalar, or a string."""
+    if type_.kind is Kind.NONE:
+        return Codec(lambda _: None, lambda _: False)
+    if type_.kind is Kind.ANY:
+        return Codec(msgspec.json.decode, lambda value: _json(type_, value))
+    if type_.kind not in STRINGS:
+        return Codec(None, None)
+    annotation = type_.annotation
+
+    def write(value: Any) -> Any:
+        written = msgspec.to_builtins(value)
+        if not isinstance(written, str):
+            raise TypeError(f"expected {type_.name}, got {type(value).__name__}")
+        msgspec.convert(written, annotation)
+        return written
+
+    return Codec(lambda text: msgspec.convert(text, annotation), write)
+
+
+def _json(type_: Type, value: Any) -> str:
+    check(type_, value, "value", True)
+    return msgspec.json.encode(value).decode()
+
+
+def enumerated(cls: type, members: Sequence[Any]) -> Codec:
+    """Return the codec of an enum."""
+    numbers = {member: number for number, member in enumerate(members, 1)}
+    known = ", ".join(member.name for member in members)
+
+    def read(number: int) -> Any:
+        if not 0 < number <= len(members):
+            raise ValueError(f"expected one of {known}, got the number {number}")
+        return members[number - 1]
+
+    def write(value: Any) -> int:
+        if type(value) is not cls:
+            raise TypeError(f"expected {cls.__name__}, got {type(value).__name__}")
+        return numbers[value]
+
+    return Codec(read, write)
+
+
+def structure(
+    message: Callable[[], Any], columns: list[Column], type_: Type | None
+) -> Codec:
+    """Return the codec of a message with some fields, whose list may grow until the first use.
+
+    Args:
+        message: returns the class of the message.
+        columns: the fields.
+        type_: the struct that it means; None: a tuple.
+    """
+    reader: list[Convert] = []
+    is_dict, cls = type_ is not None and type_.is_typed_dict, type_.cls if type_ else None
+
+    def read(value: Any) -> Any:
+        if not reader:
+            reader.append(_reader(columns, cls))
+        return reader[0](value)
+
+    def write_tuple(values: Any) -> Any:
+        return message()(**written(columns, values))
+
+    def write_dict(value: Any) -> Any:
+        if unknown := value.keys() - {each.name for each in columns}:
+            raise ValueError(f"unknown field {sorted(unknown)[0]!r}")
+        given = [each for each in columns if each.name in value]
+        return message()(**written(given, [value[each.name] for each in given]))
+
+    def write_object(value: Any) -> Any:
+        if not isinstance(value, cls):  # type: ignore[arg-type]
+            raise TypeError(f"expected {cls.__name__}, got {type(value).__name__}")  # type: ignore[union-attr]
+        return message()(**written(columns, [getattr(value, each.name) for each in columns]))
+
+    if type_ is None:
+        return Codec(read, write_tuple)
+    if is_dict:
+        return Codec(lambda value: _dict_of(columns, value), write_dict)
+    return Codec(read, write_object)
+
+
+def _dict_of(columns: Sequence[Column], value: Any) -> dict[str, Any]:
+    found = {}
+    for each in columns:
+        try:
+            found[each.name] = _read(each, value)
+        except AbsentError:
+            continue
+    return found
+
+
+def _reader(columns: Sequence[Column], cls: Any) -> Convert:
+    """Return what reads an object, or a tuple, from a message."""
+    names = [each.name for each in columns]
+    by_name = cls is not None and any(
+        each.kind is each.KEYWORD_ONLY for each in inspect.signature(cls).parameters.values()
+    )
+    if len(names) > 1 and all(each.plain for each in columns) and cls and not by_name:
+        get = attrgetter(*names)
+        return lambda message: cls(*get(message))
+
+    def read(message: Any) -> Any:
+        values = [_read(each, message) for each in columns]
+        if cls is None:
+            return tuple(values)
+        return cls(**dict(zip(names, values, strict=True))) if by_name else cls(*values)
+
+    return read
+
+
+def _read(column: Column, message: Any) -> Any:
+    try:
+        return column.read(message)
+    except (InvalidArgumentsError, ValueError, TypeError) as error:
+        raise InvalidArgumentsError(_at(column.name, str(error))) from error
+
+
+def _at(name: str, text: str) -> str:
+    """Return the message of an error with a further part of the path before it."""
+    path = text.partition(": ")[0]
+    if path[:1] == "[":
+        return f"{name}{text}"
+    return f"{name}.{text}" if path != text and " " not in path else f"{name}: {text}"
+
+
+def written(columns: Sequence[Column], values: Sequence[Any]) -> dict[str, Any]:
+    """Return the arguments of a message's class for some values."""
+    found = {}
+    for name, _, write, _, takes_none in columns:
+        value = values[len(found)]
+        if value is None and takes_none:
+            found[name] = None  # protobuf leaves the field out
+        elif write is not None:
+            try:
+                found[name] = write(value)
+            except (InvalidArgumentsError, ValueError, TypeError) as error:
+                raise InvalidArgumentsError(_at(name, str(error))) from error
+        elif value is None:
+            raise InvalidArgumentsError(f"{name}: None is no value of it")
+        else:
+            found[name] = value
+    return found
+
+
+def held(codec: Codec) -> Codec:
+    """Return the codec of one value in a message of its own, made of that of the message."""
+    read, write = codec
+    assert read is not None  # noqa: S101 - messages have both
+    assert write is not None  # noqa: S101
+    return Codec(lambda message: read(message)[0], lambda value: write((value,)))
+
+
+def union(message: Callable[[], Any], columns: list[tuple[Type, Column]]) -> Codec:
+    """Return the codec of a union, whose list of members may grow until the first use."""
+    by_name: dict[str, Column] = {}
+
+    def read(value: Any) -> Any:
+        if not by_name:
+            by_name.update((each.name, each) for _, each in columns)
+        name = value.WhichOneof("value")
+        if name is None:
+            raise ValueError("expected one of the members of the union")
+        return _read(by_name[name], value)
+
+    def write(value: Any) -> Any:
+        for type_, column in columns:
+            if _is_of(type_, value):
+                return message()(**written([column], [value]))
+        known = ", ".join(type_.name for type_, _ in columns)
+        raise TypeError(f"expected one of {known}, got {type(value).__name__}")
+
+    return Codec(read, write)
+
+
+_CLASSES: dict[Kind, Any] = {
+    Kind.BOOL: bool, Kind.INT: int, Kind.FLOAT: float, Kind.STR: str, Kind.BYTES: bytes,
+    Kind.TUPLE: tuple, Kind.DICT: dict,
+}  # fmt: skip
+
+
+def _is_of(type_: Type, value: Any) -> bool:
+    """Return whether a value is of a member of a union."""
+    if type_.kind in STRINGS:
+        return type(value) is type_.annotation
+    wanted = dict if type_.is_typed_dict else type_.cls or _CLASSES.get(type_.kind)
+    return type_.kind is Kind.ANY or type(value) is wanted
+
+
+# -- fields ----------------------------------------------------------------------------------------
+
+
+def single(name: str, codec: Codec, absent: Absence | None, has_presence: bool) -> Column:
+    """Return the column of one value."""
+    get, (read, write) = attrgetter(name), codec
+    takes_none = absent is not None and absent.is_none
+    if not has_presence:
+        if read is None:
+            return Column(name, get, write, True)
+        return Column(name, lambda message: read(get(message)), write)
+
+    def read_present(message: Any) -> Any:
+        if not message.HasField(name):
+            if absent is None:
+                raise ValueError("it is missing")
+            return absent.make()
+        value = get(message)
+        return value if read is None else read(value)
+
+    return Column(name, read_present, write, takes_none=takes_none)
+
+
+def repeated(name: str, codec: Codec, cls: Any) -> Column:
+    """Return the column of a list, a set or a tuple."""
+    get, (read, write) = attrgetter(name), codec
+
+    def read_all(message: Any) -> Any:
+        values = get(message)
+        if read is None:
+            return cls(values)
+        found = []
+        for number, each in enumerate(values):
+            try:
+                found.append(read(each))
+            except (InvalidArgumentsError, ValueError, TypeError) as error:
+                raise InvalidArgumentsError(_at(f"[{number}]", str(error))) from error
+        return found if cls is list else cls(found)
+
+    def write_all(values: Any) -> Any:
+        if not isinstance(values, cls):
+            raise TypeError(f"expected {cls.__name__}, got {type(values).__name__}")
+        return values if write is None else [write(each) for each in values]
+
+    return Column(name, read_all, write_all)
+
+
+def mapped(name: str, key: Codec, value: Codec) -> Column:
+    """Return the column of a dict that is a map."""
+    get = attrgetter(name)
+
+    def read_all(message: Any) -> Any:
+        entries = get(message)
+        if key.read is None and value.read is None:
+            return dict(entries)
+        return {
+            each if key.read is None else key.read(each): entries[each]
+            if value.read is None
+            else value.read(entries[each])
+            for each in entries
+        }
+
+    def write_all(values: Any) -> Any:
+        if not isinstance(values, dict):
+            raise TypeError(f"expected dict, got {type(values).__name__}")
+        return {
+            each if key.write is None else key.write(each): item
+            if value.write is None
+            else value.write(item)
+            for each, item in values.items()
+        }
+
+    return Column(name, read_all, write_all)
+
+
+def entries(name: str, codec: Codec) -> Column:
+    """Return the column of a dict whose entries are messages."""
+    get, (read, write) = attrgetter(name), codec
+    assert read is not None  # noqa: S101 - messages have both
+    assert write is not None  # noqa: S101
+    return Column(
+        name,
+        lambda message: dict(map(read, get(message))),
+        lambda values: [write(each) for each in values.items()],
+    )

@@ -1,0 +1,15 @@
+"""gRPC keeps the contract of RPC transports."""
+
+from __future__ import annotations
+
+from sparts.tasks.grpc.rpc import RPCGrpcTask
+from sparts.testing.rpc import RPCTransportContract
+from sparts.vservice import VService
+
+
+class TestGrpc(RPCTransportContract):
+    transport = RPCGrpcTask
+    argv = ("--rpc-grpc-host", "127.0.0.1", "--rpc-grpc-port", "0")
+
+    def url(self, service: VService) -> str:
+        return f"grpc://127.0.0.1:{service.requireTask(RPCGrpcTask).bound_addrs[0][1]}"
