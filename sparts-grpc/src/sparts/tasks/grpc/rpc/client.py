@@ -12,7 +12,7 @@ from sparts.errors import UsageError
 from sparts.rpc.clients import Client, OutgoingCall
 from sparts.rpc.errors import InvalidArgumentsError
 from sparts.rpc.values import WRONG, explain
-from sparts.tasks.grpc.rpc.codecs import written
+from sparts.tasks.grpc.rpc.codecs import built
 from sparts.tasks.grpc.rpc.schema import Messages, Schema
 from sparts.tasks.grpc.rpc.statuses import error_of
 
@@ -52,7 +52,7 @@ class GrpcClient(Client):
             raise UsageError(f"{url!r} is no grpc://HOST:PORT and no grpc:///PATH.")
         self._target = parts.netloc or f"unix:{parts.path}"
         self._credentials = credentials
-        self._methods = Schema([interface]).methods
+        self._methods = Schema(interface).methods
         self._channel: Any = None
         self._functions: dict[str, Any] = {}
         self._loops: dict[asyncio.AbstractEventLoop, tuple[Any, dict[str, Any]]] = {}
@@ -164,7 +164,7 @@ def _kind(method: Method) -> str:
 
 def _bytes(message: Any, columns: Sequence[Any], values: Sequence[Any]) -> bytes:
     try:
-        return message(**written(columns, values)).SerializeToString()  # type: ignore[no-any-return]
+        return built(message, columns, values).SerializeToString()  # type: ignore[no-any-return]
     except InvalidArgumentsError:
         raise
     except (*WRONG, EncodeError) as error:

@@ -49,7 +49,7 @@ class Absence(NamedTuple):
 
     make: Callable[[], Any]
     is_empty: bool = False
-    """Whether that is an empty list, set or dict, as which protobuf reads an absent field anyway."""
+    """Whether that is an empty list, set or dict: what protobuf reads of an absent field."""
     is_none: bool = False
     """Whether that is None."""
 
@@ -143,9 +143,7 @@ def enumerated(cls: type, members: Sequence[Any]) -> Codec:
     return Codec(read, write)
 
 
-def structure(
-    message: Callable[[], Any], columns: list[Column], type_: Type | None
-) -> Codec:
+def structure(message: Callable[[], Any], columns: list[Column], type_: Type | None) -> Codec:
     """Return the codec of a message with some fields, whose list may grow until the first use.
 
     Args:
@@ -162,18 +160,18 @@ def structure(
         return reader[0](value)
 
     def write_tuple(values: Any) -> Any:
-        return message()(**written(columns, values))
+        return built(message(), columns, values)
 
     def write_dict(value: Any) -> Any:
         if unknown := value.keys() - {each.name for each in columns}:
             raise ValueError(f"unknown field {sorted(unknown)[0]!r}")
         given = [each for each in columns if each.name in value]
-        return message()(**written(given, [value[each.name] for each in given]))
+        return built(message(), given, [value[each.name] for each in given])
 
     def write_object(value: Any) -> Any:
         if not isinstance(value, cls):  # type: ignore[arg-type]
             raise TypeError(f"expected {cls.__name__}, got {type(value).__name__}")  # type: ignore[union-attr]
-        return message()(**written(columns, [getattr(value, each.name) for each in columns]))
+        return built(message(), columns, [getattr(value, each.name) for each in columns])
 
     if type_ is None:
         return Codec(read, write_tuple)
@@ -226,9 +224,27 @@ def _at(name: str, text: str) -> str:
     return f"{name}.{text}" if path != text and " " not in path else f"{name}: {text}"
 
 
-def written(columns: Sequence[Column], values: Sequence[Any]) -> dict[str, Any]:
+def built(message: Any, columns: Sequence[Column], values: Sequence[Any]) -> Any:
+    """Return a message of a class with some values.
+
+    Raises:
+        InvalidArgumentsError: a value is not of its type; the error names the path.
+    """
+    arguments = _written(columns, values)
+    try:
+        return message(**arguments)
+    except (TypeError, ValueError):
+        for name, value in arguments.items():
+            try:
+                message(**{name: value})
+            except (TypeError, ValueError) as error:
+                raise InvalidArgumentsError(f"{name}: {error}") from error
+        raise
+
+
+def _written(columns: Sequence[Column], values: Sequence[Any]) -> dict[str, Any]:
     """Return the arguments of a message's class for some values."""
-    found = {}
+    found: dict[str, Any] = {}
     for name, _, write, _, takes_none in columns:
         value = values[len(found)]
         if value is None and takes_none:
@@ -268,7 +284,7 @@ def union(message: Callable[[], Any], columns: list[tuple[Type, Column]]) -> Cod
     def write(value: Any) -> Any:
         for type_, column in columns:
             if _is_of(type_, value):
-                return message()(**written([column], [value]))
+                return built(message(), [column], [value])
         known = ", ".join(type_.name for type_, _ in columns)
         raise TypeError(f"expected one of {known}, got {type(value).__name__}")
 

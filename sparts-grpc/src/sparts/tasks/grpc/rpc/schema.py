@@ -2,7 +2,8 @@
 
 | type | field |
 |---|---|
-| bool, int, float, str, bytes | bool, int64 (uint64 if the bounds of the int need it), double, string, bytes |
+| bool, float, str, bytes | bool, double, string, bytes |
+| int | int64; uint64 if its bounds need it |
 | list, set, ``tuple[T, ...]`` | repeated |
 | tuple | a message with ``item_1``, ``item_2`` and so on |
 | dict | map; other keys than int, str and bool: repeated messages with ``key`` and ``value`` |
@@ -100,42 +101,47 @@ def _int_type(type_: Type) -> int | None:
     low, high = type_.bounds
     for (least, most), found in ((INT64, _Field.TYPE_INT64), (_UINT64, _Field.TYPE_UINT64)):
         if least <= low and high <= most:
-            return found
+            return int(found)
     return None
 
 
 class Schema:
-    """The file of some interfaces, and the messages of their methods.
+    """The file of an interface, and the messages of its methods.
+
+    All names begin with that of the interface, so that files of several interfaces may be used in
+    one program, although protobuf has one space of names for all.
 
     Args:
-        interfaces: what is described.
+        interface: what is described.
 
     Raises:
         UsageError: protobuf cannot describe it.
     """
 
-    def __init__(self, interfaces: Sequence[Interface]) -> None:
-        names = "_".join(each.name for each in interfaces)
-        self.file = descriptor_pb2.FileDescriptorProto(name=f"{names}.proto", syntax="proto3")
+    def __init__(self, interface: Interface) -> None:
+        self._interface = interface
+        self.file = descriptor_pb2.FileDescriptorProto(
+            name=f"{interface.name}.proto", syntax="proto3"
+        )
         self.docs: dict[str, str] = {}
         """The documentation, by the names of services, methods and messages."""
         self.pool = descriptor_pool.DescriptorPool()
         self._made: dict[str, Any] = {}  # what a message or an enum is of, by its name
         self._slots: dict[Type, Slot] = {}
         planned = [
-            (interface, method, self._request(interface, method), self._response(interface, method))
-            for interface in interfaces
+            (method, self._request(method), self._response(method))
             for method in interface.methods.values()
         ]
-        for interface in interfaces:
-            self._add_service(interface)
+        self._add_service()
         try:
             self.pool.Add(self.file)
         except TypeError as error:
-            raise UsageError(f"{names} cannot be described by protobuf: {error}") from error
+            raise UsageError(
+                f"{interface.name} cannot be described by protobuf: {error}"
+            ) from error
         self.methods: dict[str, Messages] = {}
         """By the qualified names of the methods: ``Geo.distance``."""
-        for interface, method, (request, columns), (response, result) in planned:
+        for method, (request, columns), (response, result) in planned:
             path = f"/{interface.name}/{method.name}"
             classes = self.message(request), self.message(response)
             self.methods[method.qualified] = Messages(path, *classes, columns, result)
@@ -146,21 +152,22 @@ class Schema:
 
     # -- services ----------------------------------------------------------------------------------
 
-    def _add_service(self, interface: Interface) -> None:
+    def _add_service(self) -> None:
+        interface = self._interface
         service = self.file.service.add(name=interface.name)
         self.docs[interface.name] = interface.doc
         for method in interface.methods.values():
             self.docs[method.qualified] = method.doc
             service.method.add(
                 name=method.name,
-                input_type=f".{_message_name(interface, method)}Request",
-                output_type=f".{_message_name(interface, method)}Response",
+                input_type=f".{self._name(method.name)}Request",
+                output_type=f".{self._name(method.name)}Response",
                 client_streaming=method.stream_parameter is not None,
                 server_streaming=method.streams,
             )
 
-    def _request(self, interface: Interface, method: Method) -> tuple[str, tuple[Column, ...]]:
-        name = f"{_message_name(interface, method)}Request"
+    def _request(self, method: Method) -> tuple[str, tuple[Column, ...]]:
+        name = f"{self._name(method.name)}Request"
         message = self._add_message(name, method)
         columns = [
             self._column(message, each.name, each.type, each.default, each.is_stream)
@@ -168,18 +175,26 @@ class Schema:
         ]
         return name, tuple(columns)
 
-    def _response(self, interface: Interface, method: Method) -> tuple[str, Column | None]:
-        name = f"{_message_name(interface, method)}Response"
+    def _response(self, method: Method) -> tuple[str, Column | None]:
+        name = f"{self._name(method.name)}Response"
         message = self._add_message(name, method)
         if method.result.kind is Kind.NONE:
             return name, None
         return name, self._column(message, "result", method.result)
 
+    def _name(self, *parts: str) -> str:
+        """Return the name of a message, an enum or a method in this file."""
+        words = [word for part in parts for word in part.split("_")]
+        return self._interface.name + "".join(word[:1].upper() + word[1:] for word in words)
+
     # -- messages ----------------------------------------------------------------------------------
 
     def _add_message(self, name: str, of: Any) -> Any:
         if name in self._made:
-            raise UsageError(f"protobuf: two messages have the name {name}: {self._made[name]!r}")
+            raise UsageError(
+                f"protobuf allows one message of a name, and two are named {name}: those of "
+                f"{self._made[name]!r} and {of!r}. Rename one of them."
+            )
         self._made[name] = of
         return self.file.message_type.add(name=name)
 
@@ -269,17 +284,15 @@ class Schema:
 
     def _holder(self, prefix: str, types: tuple[Type, ...], names: tuple[str, ...]) -> Slot:
         """Return the slot of a message that holds a tuple of values."""
-        name = f"{prefix}Of{''.join(map(_label, types))}"
+        name = self._name(f"{prefix}Of", *map(_label, types))
         if name not in self._made:
             message = self._add_message(name, types)
-            columns = [
-                self._column(message, *each) for each in zip(names, types, strict=True)
-            ]
+            columns = [self._column(message, *each) for each in zip(names, types, strict=True)]
             self._made[name] = codecs.structure(self._lazy(name), columns, None)
         return Slot(_Field.TYPE_MESSAGE, f".{name}", self._made[name])
 
     def _struct(self, type_: Type) -> Slot:
-        name = type_.cls.__name__
+        name = self._name(type_.cls.__name__)
         message = self._add_message(name, type_.cls)
         self.docs[name] = codecs.own_doc(type_.cls)
         columns: list[Column] = []
@@ -295,9 +308,9 @@ class Schema:
         return slot
 
     def _enum(self, type_: Type) -> Slot:
-        name, members = type_.cls.__name__, list(type_.cls)
+        name, members = self._name(type_.cls.__name__), list(type_.cls)
         if self._made.setdefault(name, type_.cls) is not type_.cls:
-            raise UsageError(f"protobuf: two types have the name {name}")
+            raise UsageError(f"protobuf allows one type of a name, and two are named {name}.")
         if all(each.name != name for each in self.file.enum_type):
             enum = self.file.enum_type.add(name=name)
             self.docs[name] = codecs.own_doc(type_.cls)
@@ -307,7 +320,7 @@ class Schema:
         return Slot(_Field.TYPE_ENUM, f".{name}", codecs.enumerated(type_.cls, members))
 
     def _union(self, type_: Type) -> Slot:
-        name = f"UnionOf{''.join(map(_label, type_.args))}"
+        name = self._name("UnionOf", *map(_label, type_.args))
         if name not in self._made:
             message = self._add_message(name, type_)
             message.oneof_decl.add(name="value")
@@ -327,10 +340,6 @@ def _set_type(field: Any, slot: Slot) -> None:
     field.type = slot.type
     if slot.type_name:
         field.type_name = slot.type_name
-
-
-def _message_name(interface: Interface, method: Method) -> str:
-    return interface.name + "".join(part[:1].upper() + part[1:] for part in method.name.split("_"))
 
 
 def _label(type_: Type) -> str:

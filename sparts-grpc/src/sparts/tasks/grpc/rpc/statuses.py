@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ERROR, ERROR_ID, REFUSED, RETRY_AFTER = (
     "sparts-error", "sparts-error-id", "sparts-refused", "retry-after",
 )  # fmt: skip
-"""Trailing metadata: the name of an error, its id; why a plugin refuses, and for how many seconds."""
+"""Trailing metadata: the name of an error, its id; why a plugin refuses, for how many seconds."""
 _CODES = {
     InvalidArgumentsError: grpc.StatusCode.INVALID_ARGUMENT,
     NoSuchMethodError: grpc.StatusCode.UNIMPLEMENTED,

@@ -12,7 +12,7 @@ from sparts.calls import CallRefusedError
 from sparts.rpc.errors import InvalidArgumentsError, RPCError
 from sparts.rpc.transport import RPCTransport
 from sparts.rpc.values import WRONG, explain
-from sparts.tasks.grpc.rpc.codecs import written
+from sparts.tasks.grpc.rpc.codecs import built
 from sparts.tasks.grpc.rpc.schema import Messages, Schema, method_refusal, refusal
 from sparts.tasks.grpc.rpc.statuses import status_of
 from sparts.tasks.grpc.task import GrpcTask
@@ -49,9 +49,8 @@ class RPCGrpcTask(RPCTransport, GrpcTask):
 
     def add_to_server(self, server: Any) -> None:
         """Add the services; called once, in `initTask`."""
-        served = self.find_served()
-        schema = Schema([methods_of(each) for each in served.values()])
-        for name, methods in served.items():
+        for name, methods in self.find_served().items():
+            schema = schema_of(methods)
             handlers = {
                 key: handler_of(each, schema.methods[each.method.qualified])
                 for key, each in methods.items()
@@ -61,12 +60,13 @@ class RPCGrpcTask(RPCTransport, GrpcTask):
     def check(self) -> None:
         """See whether all methods can be carried."""
         super().check()
-        Schema([methods_of(each) for each in self.find_served().values()])
+        for methods in self.find_served().values():
+            schema_of(methods)
 
 
-def methods_of(served: Mapping[str, Served]) -> Any:
-    """Return the interface of what a task serves."""
-    return next(iter(served.values())).task.interface()
+def schema_of(served: Mapping[str, Served]) -> Schema:
+    """Return the file of what a task serves."""
+    return Schema(next(iter(served.values())).task.interface())
 
 
 class Origin:
@@ -91,8 +91,10 @@ def handler_of(served: Served, messages: Messages) -> Any:
     """Return the handler of a method, of whichever of the four kinds."""
     method = served.method
     if method.stream_parameter is not None:
-        make = grpc.stream_stream_rpc_method_handler if method.streams else (
-            grpc.stream_unary_rpc_method_handler
+        make = (
+            grpc.stream_stream_rpc_method_handler
+            if method.streams
+            else (grpc.stream_unary_rpc_method_handler)
         )
     elif method.streams:
         make = grpc.unary_stream_rpc_method_handler
@@ -151,7 +153,9 @@ class _Handler:
 
     async def _items(self, first: Any, rest: AsyncIterator[bytes]) -> AsyncIterator[Any]:
         [column] = [
-            each for each in self._messages.arguments if each.name == self._stream.name  # type: ignore[union-attr]
+            each
+            for each in self._messages.arguments
+            if each.name == self._stream.name  # type: ignore[union-attr]
         ]
         if first.HasField(column.name):
             yield self._read(first, [column])[0]
@@ -180,8 +184,9 @@ class _Handler:
     def _response(self, result: Any) -> bytes:
         column = self._messages.result
         try:
-            values = {} if column is None else written([column], [result])
-            return self._messages.response(**values).SerializeToString()  # type: ignore[no-any-return]
+            columns, values = ([], []) if column is None else ([column], [result])
+            response = built(self._messages.response, columns, values)
+            return response.SerializeToString()  # type: ignore[no-any-return]
         except (*WRONG, InvalidArgumentsError, EncodeError) as error:
             raise self._served.bad_result(error) from error
 

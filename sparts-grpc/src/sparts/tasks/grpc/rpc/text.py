@@ -28,12 +28,11 @@ def proto_of(interfaces: Sequence[Interface]) -> str:
     Raises:
         UsageError: protobuf cannot describe the interfaces.
     """
-    schema = Schema(interfaces)
-    blocks = [
-        *(_service(schema, each) for each in schema.file.service),
-        *(_message(schema, each) for each in schema.file.message_type),
-        *(_enum(schema, each) for each in schema.file.enum_type),
-    ]
+    blocks: list[Iterable[str]] = []
+    for schema in map(Schema, interfaces):
+        blocks += [_service(schema, each) for each in schema.file.service]
+        blocks += [_message(schema, each) for each in schema.file.message_type]
+        blocks += [_enum(schema, each) for each in schema.file.enum_type]
     return "\n\n".join(['syntax = "proto3";', *("\n".join(lines) for lines in blocks)]) + "\n"
 
 
