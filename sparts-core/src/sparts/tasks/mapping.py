@@ -8,6 +8,8 @@ from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from sparts.tasks.progress import ProgressBar
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future
@@ -24,7 +26,7 @@ class OrderedResults:
         items: anything that can be iterated over, also without end.
         timeout: seconds for the whole, from now; None: no limit.
         progress: called in the reader's thread as each result comes, with how many have, and how
-            many there will be (None: that is not known).
+            many there will be (None: that is not known). A `ProgressBar` is closed at the end.
         ahead: how many items are submitted ahead.
     """
 
@@ -50,6 +52,7 @@ class OrderedResults:
 
     def __next__(self) -> Any:
         if not self._pending:
+            self.close()
             raise StopIteration
         try:
             result = self._pending[0].result(self._left())
@@ -68,6 +71,8 @@ class OrderedResults:
         self._items = iter(())
         while self._pending:
             self._pending.pop().cancel()
+        if isinstance(self._progress, ProgressBar):
+            self._progress.close()
 
     def __del__(self) -> None:
         self.close()

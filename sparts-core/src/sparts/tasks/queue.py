@@ -19,13 +19,17 @@ from sparts.tasks.backlogs import PriorityBacklog, StandardBacklog, UniqueBacklo
 from sparts.tasks.item_work import ItemWork
 from sparts.tasks.mapping import OrderedResults
 from sparts.tasks.memory_backlog import ArrivalBacklog, MemoryBacklog
+from sparts.tasks.progress import ProgressBar
 from sparts.tasks.submission import Submission
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import TypeAlias
 
     from sparts.tasks.item_work import Item, Result
     from sparts.vservice import VService
+
+    Progress: TypeAlias = Callable[[int, int | None], object]
 else:
     Item = Result = Any
 
@@ -157,7 +161,7 @@ class QueueTask(ItemWork[Item, Result]):
         items: Iterable[Item],
         timeout: float | None = None,
         *,
-        progress: Callable[[int, int | None], object] | None = None,
+        progress: Progress | bool | None = None,
     ) -> list[Result]:
         """Submit items, wait until all are done, and return their results in the order of the
         items.
@@ -172,7 +176,7 @@ class QueueTask(ItemWork[Item, Result]):
         items: Iterable[Item],
         timeout: float | None = None,
         *,
-        progress: Callable[[int, int | None], object] | None = None,
+        progress: Progress | bool | None = None,
         ahead: int = 1000,
     ) -> Iterator[Result]:
         """Submit items and iterate over their results, in the order of the items.
@@ -182,16 +186,20 @@ class QueueTask(ItemWork[Item, Result]):
                 submitted before their results are read.
             timeout: seconds for the whole, from now; None: no limit.
             progress: called in the reader's thread as each result is read, with how many were, and
-                how many there will be (None: that is not known).
+                how many there will be (None: that is not known). True shows a bar on standard error
+                if that is a terminal (needs ``sparts-core[progress]``).
             ahead: see ``items``.
 
         Raises:
             TimeoutError: the time is over. Like every other exception of this call and of the
                 iterator, it cancels what has not begun.
             queue.Full: there was no room in that time.
+            UsageError: ``progress`` is True, and the extra is missing.
             Exception: what `execute` raised for an item.
         """
-        return OrderedResults(self.submit, items, timeout, progress, ahead)
+        if progress is True:
+            progress = ProgressBar(self.name)
+        return OrderedResults(self.submit, items, timeout, progress or None, ahead)
 
     # -- the life of the task ----------------------------------------------------------------------
 
