@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from sparts.errors import UsageError
+from sparts.testing.running import running, service_of
 
 from tests.core.queue_tasks import Echo
-from tests.core.running import running
 from tests.processes import clean_environment
 from tests.tornado.terminals import Terminal
 
@@ -76,7 +76,7 @@ def test_nothing_is_shown_where_no_terminal_is(tmp_path: Path) -> None:
 def test_missing_extra_is_named_and_nothing_submitted(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("rich", "rich.console", "rich.progress"):
         monkeypatch.setitem(sys.modules, name, None)
-    with running(Echo) as service:
+    with running(service_of(Echo)) as service:
         task = service.requireTask(Echo)
         with pytest.raises(UsageError, match=r"pip install 'sparts-core\[progress\]'"):
             task.map("abc", progress=True)
