@@ -54,7 +54,7 @@ def test_initial_files_are_ignored_or_told(tmp_path: Path, method: str) -> None:
         assert task.n_files() == 2
 
 
-def test_subdirectories_are_not_told_of_and_broken_links_are(tmp_path: Path, method: str) -> None:
+def test_broken_links_are_reported_and_subdirectories_not(tmp_path: Path, method: str) -> None:
     folder = tmp_path / "watched"
     folder.mkdir()
     with watching(folder, method) as task:
@@ -68,9 +68,7 @@ def test_subdirectories_are_not_told_of_and_broken_links_are(tmp_path: Path, met
         task.sees(("deleted", "link"))
 
 
-def test_directory_that_goes_and_comes_back_is_told_and_watched_on(
-    tmp_path: Path, method: str
-) -> None:
+def test_returning_directory_is_reported_and_watched(tmp_path: Path, method: str) -> None:
     folder = tmp_path / "watched"
     folder.mkdir()
     put(folder / "a", "1")
@@ -86,7 +84,7 @@ def test_directory_that_goes_and_comes_back_is_told_and_watched_on(
             task.sees(("changed", "a", "2"))
 
 
-def test_directory_that_is_moved_away_and_back_is_told(tmp_path: Path, method: str) -> None:
+def test_moved_directory_is_reported(tmp_path: Path, method: str) -> None:
     folder, other = tmp_path / "watched", tmp_path / "other"
     folder.mkdir()
     put(folder / "a", "1")
@@ -98,9 +96,7 @@ def test_directory_that_is_moved_away_and_back_is_told(tmp_path: Path, method: s
         task.sees(("back",), ("created", "a"), ("created", "b"))
 
 
-def test_directory_may_be_missing_at_the_start_with_those_above_it(
-    tmp_path: Path, method: str
-) -> None:
+def test_directory_and_its_parents_may_be_missing(tmp_path: Path, method: str) -> None:
     folder = tmp_path / "one" / "two" / "watched"
     with watching(folder, method) as task:
         folder.mkdir(parents=True)
@@ -136,9 +132,7 @@ def test_moves_are_told_apart_with_inotify(tmp_path: Path) -> None:
         assert list(task._known) == ["b"]
 
 
-def test_move_is_a_deletion_and_a_creation_for_who_does_not_ask(
-    tmp_path: Path, method: str
-) -> None:
+def test_move_is_deletion_and_creation_by_default(tmp_path: Path, method: str) -> None:
     folder = tmp_path / "watched"
     folder.mkdir()
     put(folder / "a", "1")
@@ -234,7 +228,7 @@ def test_no_thread_and_no_descriptor_is_left(tmp_path: Path, method: str) -> Non
     assert left() == before
 
 
-def test_task_without_a_path_fails_the_start_and_says_what_to_give() -> None:
+def test_task_without_path_fails_the_start() -> None:
     service = make_service(service_of(DirectoryWatcherTask))
     with pytest.raises(OptionError, match="--DirectoryWatcherTask-path"):
         service.startBG()

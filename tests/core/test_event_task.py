@@ -52,7 +52,7 @@ def test_trigger_from_any_thread_runs_it() -> None:
         task.gate.put(None)
 
 
-def test_execute_runs_in_the_worker_and_never_twice_at_a_time() -> None:
+def test_execute_never_runs_twice_at_a_time() -> None:
     seen: list[int] = []
 
     class Careful(EventTask):
@@ -66,7 +66,7 @@ def test_execute_runs_in_the_worker_and_never_twice_at_a_time() -> None:
         assert set(seen) == {task.threads[0].ident}
 
 
-def test_triggers_that_arrive_during_a_run_coalesce_into_one_more() -> None:
+def test_triggers_during_a_run_coalesce() -> None:
     with running(service_of(Gated)) as service:
         task = service.requireTask(Gated)
         task.trigger()
@@ -99,7 +99,7 @@ def test_trigger_before_the_start_is_not_lost() -> None:
     thread.join()
 
 
-def test_future_is_of_a_run_that_begins_after_it_was_asked_for() -> None:
+def test_future_belongs_to_a_later_run() -> None:
     with running(service_of(Gated)) as service:
         task = service.requireTask(Gated)
         first = task.execute_async()
@@ -116,7 +116,7 @@ def test_future_is_of_a_run_that_begins_after_it_was_asked_for() -> None:
         assert not task.has_pending()
 
 
-def test_counters_tell_of_a_run_once_its_future_has_ended() -> None:
+def test_counters_are_complete_once_a_future_ends() -> None:
     with running(service_of(Echo)) as service:
         task = service.requireTask(Echo)
         assert [task.execute_async().result(SOON) for _ in range(3)] == [0, 1, 2]
@@ -139,7 +139,7 @@ def test_run_that_everybody_cancelled_does_not_happen() -> None:
         assert task.n_iterations() == 2
 
 
-def test_stop_lets_the_run_end_and_cancels_those_that_wait() -> None:
+def test_stop_ends_the_run_and_cancels_waiting_ones() -> None:
     with running(service_of(Gated)) as service:
         task = service.requireTask(Gated)
         under_way = task.execute_async()
@@ -155,7 +155,7 @@ def test_stop_lets_the_run_end_and_cancels_those_that_wait() -> None:
     assert task.n_iterations() == 1
 
 
-def test_crash_reaches_its_future_and_ends_the_service_and_the_others() -> None:
+def test_crash_reaches_its_future_and_ends_the_service() -> None:
     service = make_service(service_of(Gated))
     thread = service.startBG()
     task = service.requireTask(Gated)
@@ -172,7 +172,7 @@ def test_crash_reaches_its_future_and_ends_the_service_and_the_others() -> None:
     assert task.execute_async().cancelled()
 
 
-def test_restarted_worker_serves_what_was_asked_for_before_the_crash() -> None:
+def test_restarted_worker_serves_earlier_triggers() -> None:
     class Restarted(Gated):
         RESTART = "on-failure"
 
@@ -187,7 +187,7 @@ def test_restarted_worker_serves_what_was_asked_for_before_the_crash() -> None:
         assert waiting.result(SOON) == "fine"
 
 
-def test_try_later_attempts_again_after_its_time_and_the_future_waits_on() -> None:
+def test_try_later_attempts_again_and_future_waits() -> None:
     class Patient(Gated):
         clock = TurnableClock()
 
@@ -211,7 +211,7 @@ def test_try_later_attempts_again_after_its_time_and_the_future_waits_on() -> No
         assert task.n_iterations() == 3
 
 
-def test_trigger_does_not_wait_for_the_time_of_try_later() -> None:
+def test_trigger_does_not_wait_for_try_later() -> None:
     class Patient(Gated):
         clock = TurnableClock()
 
@@ -244,7 +244,7 @@ def test_future_that_was_put_off_ends_with_task(when: str) -> None:
             future.result(SOON)
 
 
-def test_task_ends_its_own_schedule_and_the_service_goes_on() -> None:
+def test_task_ends_its_own_schedule() -> None:
     class Once(EventTask):
         def execute(self, context: ExecuteContext | None = None) -> str:
             self.end_schedule()
@@ -260,7 +260,7 @@ def test_task_ends_its_own_schedule_and_the_service_goes_on() -> None:
         assert service.requireTask(Echo).execute_async().result(SOON) == 0
 
 
-def test_runs_of_several_workers_overlap_and_lose_no_future() -> None:
+def test_runs_of_several_workers_overlap() -> None:
     class Several(Gated):
         workers = 2
         clock = TurnableClock()

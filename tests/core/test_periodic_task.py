@@ -37,14 +37,14 @@ def test_first_run_is_at_the_start(ticking: Make) -> None:
         assert service.requireTask("Ticker").ran.get(timeout=WAIT) == 0
 
 
-def test_first_run_is_one_interval_later_without_run_at_start(ticking: Make) -> None:
+def test_first_run_waits_without_run_at_start(ticking: Make) -> None:
     with running(service_of(ticking(RUN_AT_START=False))) as service:
         assert service.requireTask("Ticker").next_run() == 10
     with running(service_of(ticking()), "--no-Ticker-run-at-start") as service:
         assert service.requireTask("Ticker").next_run() == 10
 
 
-def test_runs_are_due_at_start_plus_n_intervals_whatever_they_take(ticking: Make) -> None:
+def test_runs_are_due_at_start_plus_intervals(ticking: Make) -> None:
     with running(service_of(ticking())) as service:
         task = service.requireTask("Ticker")
         for _ in range(20):
@@ -70,7 +70,7 @@ def test_late_wake_up_does_not_move_the_schedule(ticking: Make) -> None:
         assert task.waits_until() == 20
 
 
-def test_overrun_is_made_up_for_by_one_run_and_counted(ticking: Make) -> None:
+def test_one_run_makes_up_for_an_overrun(ticking: Make) -> None:
     with running(service_of(ticking())) as service:
         task = service.requireTask("Ticker")
         task.ran.get(timeout=WAIT)
@@ -89,9 +89,7 @@ def test_overrun_is_made_up_for_by_one_run_and_counted(ticking: Make) -> None:
     waits=st.lists(st.floats(0, 5000), max_size=40),
 )
 @example(interval=0.001, waits=[0.001, 59.0])  # 59,001 intervals by division, 59,000 by product
-def test_schedule_never_leaves_its_grid_and_accounts_for_every_time(
-    interval: float, waits: list[float]
-) -> None:
+def test_schedule_never_leaves_its_grid(interval: float, waits: list[float]) -> None:
     clock = TurnableClock(0.0)
     schedule = Every(clock, interval, 0.0, at_start=True)
     number = 0
@@ -112,7 +110,7 @@ def test_schedule_goes_on_when_division_is_rounded_down() -> None:
     assert schedule.due() > clock.monotonic()
 
 
-def test_jitter_delays_each_run_within_its_bounds_and_does_not_add_up() -> None:
+def test_jitter_stays_in_bounds_and_never_adds_up() -> None:
     clock = TurnableClock(0.0)
     schedule = Every(clock, 10.0, 4.0, at_start=False)
     delays = []
@@ -146,7 +144,7 @@ def test_interval_is_an_option(ticking: Make) -> None:
 @pytest.mark.parametrize(
     ("interval", "problem"), [(None, "no interval"), (-1, "an interval of -1 s")]
 )
-def test_task_without_a_usable_interval_fails_the_start_and_says_what_to_give(
+def test_task_without_interval_fails_the_start(
     ticking: Make, interval: float | None, problem: str
 ) -> None:
     service = make_service(service_of(ticking(INTERVAL=interval)))
@@ -195,7 +193,7 @@ def test_retry_of_one_worker_leaves_others_on_time(ticking: Make) -> None:
         assert task.has_pending()
 
 
-def test_interval_that_changes_at_run_time_counts_from_the_last_run(ticking: Make) -> None:
+def test_changed_interval_counts_from_the_last_run(ticking: Make) -> None:
     with running(service_of(ticking())) as service:
         task = service.requireTask("Ticker")
         assert [task.ran.get(timeout=WAIT), task.next_run(), task.next_run()] == [0, 10, 20]
@@ -209,7 +207,7 @@ def test_interval_that_changes_at_run_time_counts_from_the_last_run(ticking: Mak
         assert task.next_run() == 26 + 3600
 
 
-def test_future_of_execute_async_is_of_a_run_now_and_the_schedule_stays(ticking: Make) -> None:
+def test_execute_async_runs_now_and_schedule_stays(ticking: Make) -> None:
     with running(service_of(ticking())) as service:
         task = service.requireTask("Ticker")
         task.ran.get(timeout=WAIT)
@@ -221,7 +219,7 @@ def test_future_of_execute_async_is_of_a_run_now_and_the_schedule_stays(ticking:
         assert task.next_run() == 10
 
 
-def test_try_later_with_a_time_comes_then_and_nothing_before(ticking: Make) -> None:
+def test_try_later_with_time_comes_then(ticking: Make) -> None:
     def refuse() -> None:
         raise TryLater("later", after=25)
 
@@ -237,7 +235,7 @@ def test_try_later_with_a_time_comes_then_and_nothing_before(ticking: Make) -> N
         assert (task.n_try_later(), task.n_iterations(), task.n_missed()) == (1, 3, 1)
 
 
-def test_plain_try_later_comes_with_the_next_run_and_its_future_waits_on(ticking: Make) -> None:
+def test_plain_try_later_comes_with_the_next_run(ticking: Make) -> None:
     def refuse() -> None:
         raise TryLater
 
@@ -299,7 +297,7 @@ def test_restarted_task_begins_a_new_schedule(ticking: Make) -> None:
         assert task.waits_until() == 14
 
 
-def test_task_ends_its_own_schedule_and_the_service_goes_on(ticking: Make) -> None:
+def test_task_ends_its_own_schedule(ticking: Make) -> None:
     with running(service_of(ticking())) as service:
         task = service.requireTask("Ticker")
         task.ran.get(timeout=WAIT)
@@ -310,7 +308,7 @@ def test_task_ends_its_own_schedule_and_the_service_goes_on(ticking: Make) -> No
         assert task.execute_async().cancelled()
 
 
-def test_runs_on_the_real_clock_without_one_of_its_own() -> None:
+def test_runs_on_the_real_clock() -> None:
     ran: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     class Quick(PeriodicTask):

@@ -172,7 +172,7 @@ def test_file_that_another_program_has_locked(tmp_path: Path) -> None:
             assert other.returncode == 0
 
 
-def test_file_of_another_service_is_not_ours_to_kill(tmp_path: Path) -> None:
+def test_foreign_pid_file_kills_nobody(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     with script(tmp_path) as service, script(tmp_path / "other") as other:
         other.path.write_text(other.path.read_text().replace("S.init", "S.__name__ = 'T'\nS.init"))
@@ -257,7 +257,7 @@ def test_file_that_was_replaced_meanwhile_is_left_alone(tmp_path: Path) -> None:
         assert service.pid_file.read_text() == "another's"
 
 
-def test_start_that_meets_the_end_of_another_takes_a_new_file(
+def test_start_during_another_end_takes_new_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "S.pid"

@@ -51,7 +51,7 @@ def test_items_are_taken_out_by_hand() -> None:
             backlog.task_done()
 
 
-def test_submitted_item_that_is_taken_by_hand_brings_its_context() -> None:
+def test_item_taken_by_hand_brings_its_context() -> None:
     with running(service_of(ByHand)) as service:
         task = service.requireTask(ByHand)
         future = task.submit("item")
@@ -62,7 +62,7 @@ def test_submitted_item_that_is_taken_by_hand_brings_its_context() -> None:
         assert future.result(SOON) == "done"
 
 
-def test_taking_by_hand_waits_for_an_item_and_ends_at_the_stop() -> None:
+def test_taking_by_hand_waits_until_the_stop() -> None:
     class Calling(QueueTask):
         def execute(self, item: Any, context: ExecuteContext) -> Any:
             return item()
@@ -111,7 +111,7 @@ class Noting(Gated):
         self.notes.append(("done", context.item))
 
 
-def test_ends_of_items_are_told_before_their_futures_end() -> None:
+def test_ends_are_reported_before_futures_end() -> None:
     with running(service_of(Noting)) as service:
         task = service.requireTask(Noting)
         for item, outcomes, notes in (
@@ -129,7 +129,7 @@ def test_ends_of_items_are_told_before_their_futures_end() -> None:
             assert task.notes == [*wanted, ("done", item)]
 
 
-def test_hook_of_an_end_that_fails_does_not_lose_the_outcome() -> None:
+def test_failing_end_hook_loses_no_outcome() -> None:
     class Broken(Noting):
         def work_done(self, context: ExecuteContext) -> None:
             raise RuntimeError("hook broken")
@@ -171,7 +171,7 @@ def order_of(order: str) -> str:
     return "bac" if order == "bac" else "bca" if order == "abc" else "abc"
 
 
-def test_queue_of_ones_own_says_how_many_items_may_wait() -> None:
+def test_custom_queue_limits_its_items() -> None:
     class Small(ByHand):
         def _makeQueue(self) -> Any:  # noqa: N802
             return queue.Queue(1)
@@ -215,7 +215,7 @@ def test_unique_queue_refuses_an_equal_item() -> None:
     unique.join()
 
 
-def test_unique_queue_sees_an_item_until_it_is_told_otherwise() -> None:
+def test_unique_queue_sees_items_until_told() -> None:
     unique = UniqueQueue()
     unique.explicit_unsee = True
     unique.put("a")

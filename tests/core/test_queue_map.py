@@ -68,7 +68,7 @@ def test_more_items_than_the_queue_takes_are_mapped() -> None:
         assert list(service.requireTask(Echo).imap(range(2000), SOON)) == list(range(2000))
 
 
-def test_time_is_for_the_whole_and_what_has_not_begun_is_cancelled() -> None:
+def test_timeout_cancels_what_has_not_begun() -> None:
     with running(service_of(Gated)) as service:
         task = service.requireTask(Gated)
         results = task.imap(["stuck", "waiting"], timeout=0.05)
@@ -82,7 +82,7 @@ def test_time_is_for_the_whole_and_what_has_not_begun_is_cancelled() -> None:
         assert task.n_completed() == 1
 
 
-def test_exception_of_an_item_is_raised_in_its_place_and_cancels_the_rest() -> None:
+def test_exception_comes_in_its_place_and_cancels() -> None:
     with running(service_of(Gated)) as service:
         task = service.requireTask(Gated)
         results = task.imap("abcd")

@@ -65,7 +65,7 @@ def test_what_is_queued_is_finished_at_a_stop() -> None:
     assert task.n_completed() == 5
 
 
-def test_retry_that_is_due_before_the_deadline_is_waited_for() -> None:
+def test_retry_before_the_deadline_is_waited_for() -> None:
     class Once(QueueTask):
         def execute(self, item: Any, context: ExecuteContext) -> int:
             if context.attempt == 1:
@@ -79,7 +79,7 @@ def test_retry_that_is_due_before_the_deadline_is_waited_for() -> None:
     assert future.result(0) == 2
 
 
-def test_retry_that_is_due_after_the_deadline_is_dropped_at_once() -> None:
+def test_retry_after_the_deadline_is_dropped() -> None:
     class Later(Gated):
         clock = TurnableClock()
 
@@ -93,7 +93,7 @@ def test_retry_that_is_due_after_the_deadline_is_dropped_at_once() -> None:
         future.result(0)
 
 
-def test_task_that_does_not_drain_drops_what_waits_in_order(
+def test_task_without_drain_drops_in_order(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with running(service_of(NotDraining)) as service:
@@ -126,7 +126,7 @@ def test_what_was_cancelled_before_is_not_dropped() -> None:
     assert task.dropped == [2]
 
 
-def test_what_is_left_at_the_deadline_is_handed_over_before_the_service_gives_up() -> None:
+def test_left_items_are_handed_over_in_time() -> None:
     with running(service_of(HandsOver)) as service:
         task = service.requireTask(HandsOver)
         futures = [task.submit(item) for item in range(3)]
@@ -149,7 +149,7 @@ def test_deadline_of_the_whole_service_counts_too() -> None:
     assert task.dropped == [0, 1]
 
 
-def test_worker_that_never_ends_is_told_and_its_item_handed_over() -> None:
+def test_hung_worker_is_named_and_loses_its_item() -> None:
     class Hung(Gated):
         STOP_TIMEOUT = 0.3
 
@@ -202,7 +202,7 @@ class S(VService):
     assert "dropped [0, 1, 2]" in process.output
 
 
-def test_error_during_the_drain_does_not_keep_others_from_being_done() -> None:
+def test_error_during_drain_stops_no_other_item() -> None:
     service = make_service(service_of(Gated))
     thread = service.startBG()
     task = service.requireTask(Gated)
@@ -220,7 +220,7 @@ def test_error_during_the_drain_does_not_keep_others_from_being_done() -> None:
     assert [item for item, _ in task.dead] == [0]
 
 
-def test_on_dropped_that_fails_is_told_and_futures_end_all_the_same() -> None:
+def test_failing_on_dropped_still_ends_futures() -> None:
     class Broken(NotDraining):
         def on_dropped(self, items: Sequence[Any]) -> None:
             raise RuntimeError("nowhere to keep them")
@@ -238,7 +238,7 @@ def test_on_dropped_that_fails_is_told_and_futures_end_all_the_same() -> None:
     assert futures[1].cancelled()
 
 
-def test_queue_of_a_service_whose_start_fails_is_handed_over() -> None:
+def test_queue_of_a_failed_start_is_handed_over() -> None:
     class Unstarted(Gated):
         def start(self) -> None:
             self.queue.put("early")
@@ -253,7 +253,7 @@ def test_queue_of_a_service_whose_start_fails_is_handed_over() -> None:
 @pytest.mark.parametrize("kind", [QueueTask, PriorityQueueTask, UniqueQueueTask])
 @pytest.mark.parametrize("max_items", [0, 3])
 @pytest.mark.parametrize("drain", [True, False])
-def test_every_item_is_done_or_given_up_or_dropped_whenever_the_stop_comes(
+def test_every_item_ends_whenever_the_stop_comes(
     kind: type[QueueTask], max_items: int, drain: bool
 ) -> None:
     ends: Counter[int] = Counter()

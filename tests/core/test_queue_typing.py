@@ -73,7 +73,7 @@ def test_checker_knows_items_and_results(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [QueueTask, PriorityQueueTask, UniqueQueueTask])
-def test_task_runs_bare_and_with_one_or_two_types(kind: type[QueueTask]) -> None:
+def test_task_runs_with_any_number_of_types(kind: type[QueueTask]) -> None:
     def double(self: object, item: int, context: object) -> int:
         return 2 * item
 

@@ -56,7 +56,7 @@ def test_coroutine_awaits_processes_and_items_and_other_coroutines() -> None:
         assert not loop._coroutines
 
 
-def test_awaiting_what_the_loop_does_not_know_is_an_error_of_the_call() -> None:
+def test_awaiting_the_unknown_is_an_error() -> None:
     class Odd:
         def __await__(self) -> Any:
             yield "odd"

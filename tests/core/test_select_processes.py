@@ -74,14 +74,14 @@ def test_text_comes_as_popen_would_give_it(task: SelectTask) -> None:
     assert (done.stdout, done.stderr) == ("ä\nb", "")
 
 
-def test_output_that_is_no_text_is_an_error_of_the_future(task: SelectTask) -> None:
+def test_invalid_text_output_is_an_error(task: SelectTask) -> None:
     code = "import sys; sys.stdout.buffer.write(b'\\xff')"
     assert isinstance(
         task.popen_communicate(python(code), encoding="utf-8").exception(SOON), UnicodeDecodeError
     )
 
 
-def test_output_that_is_no_text_is_replaced_where_nobody_asked(task: SelectTask) -> None:
+def test_invalid_text_output_is_replaced_by_default(task: SelectTask) -> None:
     code = "import sys; sys.stdout.buffer.write(b'\\xffgr\\xc3\\xbcn')"
     assert task.popen_communicate(python(code)).result(SOON).stdout == "\ufffdgr\xfcn"
     assert task.popen_communicate(python(code), text=False).result(SOON).stdout == (
@@ -126,7 +126,7 @@ def test_failure_has_its_result_as_before(task: SelectTask) -> None:
     assert isinstance(task.popen_communicate(["true"]).result(SOON), ProcessResult)
 
 
-def test_other_status_is_process_failed_with_all_that_was_written(task: SelectTask) -> None:
+def test_other_status_is_process_failed(task: SelectTask) -> None:
     code = "import sys; print('out'); print('first\\nlast', file=sys.stderr); sys.exit(3)"
     with pytest.raises(ProcessFailed, match="ended with status 3: last") as caught:
         task.popen_communicate(python(code)).result(SOON)
@@ -141,7 +141,7 @@ def test_process_that_a_signal_killed_has_failed(task: SelectTask) -> None:
     assert caught.value.returncode == -9
 
 
-def test_program_that_does_not_exist_is_an_error_of_the_caller(task: SelectTask) -> None:
+def test_missing_program_is_an_error_of_the_caller(task: SelectTask) -> None:
     with pytest.raises(FileNotFoundError):
         task.popen_communicate(["/no/such/program"])
 
@@ -160,7 +160,7 @@ def test_large_input_goes_in_while_output_comes_out(task: SelectTask) -> None:
     assert task.popen_communicate(["cat"], input="text", text=True).result(SOON).stdout == "text"
 
 
-def test_process_that_does_not_read_its_input_ends_all_the_same(task: SelectTask) -> None:
+def test_process_without_reading_ends_all_the_same(task: SelectTask) -> None:
     done = task.popen_communicate(["true"], input=b"x" * 3_000_000).result(SOON)
     assert done.returncode == 0
 
@@ -169,7 +169,7 @@ def test_process_without_input_reads_the_end(task: SelectTask) -> None:
     assert task.popen_communicate(["cat"]).result(SOON).stdout == ""
 
 
-def test_process_that_closes_its_streams_early_is_waited_for(task: SelectTask) -> None:
+def test_process_with_closed_streams_is_awaited(task: SelectTask) -> None:
     code = (
         "import os, sys; print('out', flush=True); os.close(1); os.close(2); input(); sys.exit(4)"
     )
@@ -188,7 +188,7 @@ def test_process_that_closes_its_streams_early_is_waited_for(task: SelectTask) -
     assert (caught.value.returncode, caught.value.stdout) == (4, "out\n")
 
 
-def test_exit_is_reported_although_a_grandchild_keeps_the_pipe_open() -> None:
+def test_exit_is_reported_although_grandchild_keeps_pipe_open() -> None:
     class Impatient(SelectTask):
         LINGER = 0.01
 
@@ -201,7 +201,7 @@ def test_exit_is_reported_although_a_grandchild_keeps_the_pipe_open() -> None:
     assert children() == []
 
 
-def test_flood_of_a_grandchild_does_not_hold_up_the_exit() -> None:
+def test_flood_of_grandchild_does_not_hold_up_exit() -> None:
     class Impatient(SelectTask):
         LINGER = 0.01
 
@@ -211,7 +211,7 @@ def test_flood_of_a_grandchild_does_not_hold_up_the_exit() -> None:
         os.kill(int(done.stderr), signal.SIGKILL)
 
 
-def test_flood_that_never_pauses_is_left_after_a_bounded_number_of_pieces(
+def test_flood_of_output_is_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Impatient(SelectTask):
@@ -236,7 +236,7 @@ def test_flood_that_never_pauses_is_left_after_a_bounded_number_of_pieces(
         os.kill(grandchild, signal.SIGKILL)
 
 
-def test_no_zombie_stays_while_others_keep_the_pipe_open() -> None:
+def test_no_zombie_stays_while_others_keep_pipe_open() -> None:
     class Patient(SelectTask):
         LINGER = 1000.0
 
@@ -279,7 +279,7 @@ def test_cancelling_the_future_ends_the_process(task: SelectTask) -> None:
 # -- at the stop -----------------------------------------------------------------------------------
 
 
-def test_processes_get_sigterm_at_the_stop_and_their_futures_end() -> None:
+def test_processes_get_sigterm_at_the_stop() -> None:
     with running(service_of(SelectTask)) as service:
         future = service.requireTask(SelectTask).popen_communicate(["sleep", "1000"])
     with pytest.raises(ProcessFailed, match="was killed by signal 15"):
@@ -287,7 +287,7 @@ def test_processes_get_sigterm_at_the_stop_and_their_futures_end() -> None:
     assert children() == []
 
 
-def test_process_may_end_itself_in_order_at_the_stop() -> None:
+def test_process_may_end_itself_in_order_at_stop() -> None:
     code = "trap 'echo bye; exit 0' TERM; echo ready >&2; while :; do sleep 0.01; done"
     errors: queue.SimpleQueue[str] = queue.SimpleQueue()
     output: list[str] = []
@@ -304,7 +304,7 @@ def test_process_may_end_itself_in_order_at_the_stop() -> None:
     assert children() == []
 
 
-def test_process_that_ignores_sigterm_is_killed_with_its_group() -> None:
+def test_process_that_ignores_sigterm_is_killed() -> None:
     class Impatient(SelectTask):
         KILL_AFTER = 0.01
 
@@ -324,7 +324,7 @@ def test_process_that_ignores_sigterm_is_killed_with_its_group() -> None:
     assert children() == []
 
 
-def test_grandchild_that_ignores_sigterm_is_killed_when_its_parent_has_ended() -> None:
+def test_grandchild_that_ignores_sigterm_is_killed() -> None:
     errors: queue.SimpleQueue[str] = queue.SimpleQueue()
     with running(service_of(SelectTask)) as service:
         popen = subprocess.Popen(
@@ -339,7 +339,7 @@ def test_grandchild_that_ignores_sigterm_is_killed_when_its_parent_has_ended() -
         await_end(pid)
 
 
-def test_less_time_is_left_to_processes_where_the_stop_has_less() -> None:
+def test_processes_get_less_time_in_short_stops() -> None:
     class Hasty(SelectTask):
         STOP_TIMEOUT = 2.0
         KILL_AFTER = 1000.0
@@ -375,7 +375,7 @@ def test_process_is_killed_when_the_loop_has_failed() -> None:
     assert children() == []
 
 
-def test_processes_do_not_outlive_a_stop_that_a_second_signal_ends(tmp_path: Path) -> None:
+def test_processes_do_not_outlive_a_second_signal(tmp_path: Path) -> None:
     body = """
 from sparts.tasks.select import SelectTask
 class Patient(SelectTask):
@@ -402,7 +402,7 @@ class S(VService):
 # -- ProcessStreamHandler --------------------------------------------------------------------------
 
 
-def test_handler_tells_of_output_errors_and_exit_in_the_loop(task: SelectTask) -> None:
+def test_handler_reports_output_and_exit_in_loop(task: SelectTask) -> None:
     seen: queue.SimpleQueue[tuple[str, Any, threading.Thread]] = queue.SimpleQueue()
 
     def note(kind: str) -> Any:
@@ -416,7 +416,7 @@ def test_handler_tells_of_output_errors_and_exit_in_the_loop(task: SelectTask) -
     assert {event[2] for event in events} == {task.threads[0]}
 
 
-def test_output_comes_as_it_is_written_and_nobody_needs_to_listen(task: SelectTask) -> None:
+def test_output_comes_as_it_is_written(task: SelectTask) -> None:
     output: queue.SimpleQueue[str] = queue.SimpleQueue()
     popen = subprocess.Popen(["cat"], stdin=-1, stdout=-1)
     ProcessStreamHandler(popen, task, on_stdout=output.put)
@@ -431,7 +431,7 @@ def test_output_comes_as_it_is_written_and_nobody_needs_to_listen(task: SelectTa
     assert statuses.get(timeout=SOON) == 0
 
 
-def test_process_that_has_been_waited_for_already_is_reported(task: SelectTask) -> None:
+def test_process_awaited_elsewhere_is_reported(task: SelectTask) -> None:
     popen = subprocess.Popen("echo out; exit 3", shell=True, stdout=-1)
     popen.wait()
     output: list[str] = []
@@ -473,7 +473,7 @@ def test_handler_gives_text_in_its_encoding_or_bytes(
     assert b"".join(said("latin-1", text=False)) == b"gr\xfcn"
 
 
-def test_callback_that_raises_does_not_keep_a_process_from_its_end() -> None:
+def test_raising_callback_keeps_no_process_alive() -> None:
     """Not even if something else keeps the pipe open."""
 
     class Restarted(SelectTask):

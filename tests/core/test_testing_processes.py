@@ -40,7 +40,7 @@ def processes(tmp_path: Path) -> Iterator[ProcessFactory]:
     factory.close()  # those of a test that failed
 
 
-def test_a_class_runs_as_a_process_and_ends_in_order(processes: ProcessFactory) -> None:
+def test_class_runs_as_process_and_ends_in_order(processes: ProcessFactory) -> None:
     process = processes(MyService, "--Speaks-word", "Good morning")
     process.wait_for_line("DEBUG:MyService:All tasks started")
     process.send(signal.SIGHUP)
@@ -53,7 +53,7 @@ def test_a_class_runs_as_a_process_and_ends_in_order(processes: ProcessFactory) 
     processes.close()
 
 
-def test_the_nth_line_of_a_kind_can_be_waited_for(processes: ProcessFactory) -> None:
+def test_nth_line_of_kind_can_be_waited_for(processes: ProcessFactory) -> None:
     process = processes(MyService)
     for count in (1, 2, 3):
         process.send(signal.SIGHUP)
@@ -80,7 +80,7 @@ def test_scripts_names_and_commands_run(
     processes.close()
 
 
-def test_a_class_within_a_function_cannot_run_and_is_told(processes: ProcessFactory) -> None:
+def test_class_within_function_cannot_run_and_is_told(processes: ProcessFactory) -> None:
     class Inner(VService):
         pass
 
@@ -90,7 +90,7 @@ def test_a_class_within_a_function_cannot_run_and_is_told(processes: ProcessFact
         processes("mine")
 
 
-def test_what_does_not_come_is_told_with_the_output(processes: ProcessFactory) -> None:
+def test_what_does_not_come_is_told_with_output(processes: ProcessFactory) -> None:
     process = processes(MyService)
     process.wait_for_line("All tasks started")
     with pytest.raises(AssertionError) as caught:
@@ -100,7 +100,7 @@ def test_what_does_not_come_is_told_with_the_output(processes: ProcessFactory) -
     processes.close()
 
 
-def test_a_process_that_ends_is_not_waited_for_any_longer(processes: ProcessFactory) -> None:
+def test_ended_process_is_not_waited_for(processes: ProcessFactory) -> None:
     process = processes(MyService, "--no-such", wait_ready=False)
     with pytest.raises(AssertionError, match="ended with 2, and did not come: the service to be"):
         process.wait_ready()
@@ -111,12 +111,12 @@ def test_a_process_that_ends_is_not_waited_for_any_longer(processes: ProcessFact
     processes.close()
 
 
-def test_a_process_killed_by_a_signal_has_a_negative_status(processes: ProcessFactory) -> None:
+def test_process_killed_by_signal_has_negative_status(processes: ProcessFactory) -> None:
     assert processes(MyService).stop(signal.SIGKILL) == -signal.SIGKILL
     processes.close()
 
 
-def test_a_long_output_that_nobody_reads_holds_nothing_up(processes: ProcessFactory) -> None:
+def test_long_output_that_nobody_reads_holds_nothing_up(processes: ProcessFactory) -> None:
     code = "for n in range(100000): print('line', n)\nprint('no end of line', end='')"
     process = processes([sys.executable, "-c", code], wait_ready=False)
     assert process.wait() == 0
@@ -125,13 +125,13 @@ def test_a_long_output_that_nobody_reads_holds_nothing_up(processes: ProcessFact
     processes.close()
 
 
-def test_output_that_is_closed_early_does_not_hide_the_end(processes: ProcessFactory) -> None:
+def test_output_closed_early_hides_no_end(processes: ProcessFactory) -> None:
     code = "import os, sys\nos.close(1); os.close(2)\nsys.stdin.read()\nos._exit(3)"
     assert processes([sys.executable, "-c", code], wait_ready=False).wait() == 3
     processes.close()
 
 
-def test_the_factory_ends_what_still_runs_and_tells_what_ends_badly(
+def test_factory_ends_all_and_reports_bad_ends(
     processes: ProcessFactory,
 ) -> None:
     code = (
@@ -147,7 +147,7 @@ def test_the_factory_ends_what_still_runs_and_tells_what_ends_badly(
     assert (well.wait(), badly.wait()) == (0, 7)
 
 
-def test_a_process_is_killed_at_the_end_of_the_block_and_nothing_is_left() -> None:
+def test_process_is_killed_at_the_end_of_block() -> None:
     before = Leftovers()
     with ServiceProcess(
         [sys.executable, "-c", "input()\nimport time\ntime.sleep(1000)"]
@@ -169,7 +169,7 @@ def test_a_command_that_does_not_exist_leaves_nothing() -> None:
 
 
 @pytest.mark.linux  # elsewhere, a thread and its pipe belong to each process
-def test_processes_do_not_count_as_left_behind_by_services(processes: ProcessFactory) -> None:
+def test_processes_do_not_count_as_leftovers(processes: ProcessFactory) -> None:
     before = Leftovers()
     process = processes(MyService)
     assert before.find() == []

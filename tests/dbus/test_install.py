@@ -68,7 +68,7 @@ def install(folder: Path, *words: str, home: Path | None = None) -> tuple[int, s
     return run_to_end(command, cwd=folder)
 
 
-def test_a_dry_run_shows_the_files_and_writes_nothing(folder: Path) -> None:
+def test_dry_run_shows_files_and_writes_nothing(folder: Path) -> None:
     status, said = install(
         folder, "my_service:MyService", "--system", "--user", "radio", "--dry-run",
         "--root", str(folder / "root"), "--", "--level", "INFO",
@@ -90,7 +90,7 @@ def test_a_dry_run_shows_the_files_and_writes_nothing(folder: Path) -> None:
     assert not (folder / "root").exists()
 
 
-def test_the_name_is_the_one_that_the_options_give(folder: Path) -> None:
+def test_name_is_one_that_options_give(folder: Path) -> None:
     status, said = install(
         folder, "my_service:MyService", "--dry-run", "--", "--dbus-bus-name", "org.example.Other"
     )
@@ -113,16 +113,14 @@ def test_the_name_is_the_one_that_the_options_give(folder: Path) -> None:
         (["my_service:MyService", "--", "--dbus-bus-name", "x"], "'x' is no name on a bus"),
     ],
 )
-def test_wrong_use_is_an_error_that_says_what_is_wrong(
-    folder: Path, words: list[str], said: str
-) -> None:
+def test_wrong_use_is_an_error_with_reason(folder: Path, words: list[str], said: str) -> None:
     status, output = install(folder, *words)
     assert status == 2
     assert said in output
     assert "Traceback" not in output
 
 
-def test_the_files_go_by_the_names_of_the_task(folder: Path) -> None:
+def test_files_go_by_names_of_task(folder: Path) -> None:
     status, said = install(folder, "my_service:Listening", "--system", "--dry-run")
     assert status == 0, said
     assert "sparts run my_service:Listening --my-ear-system-bus\n" in said
@@ -150,7 +148,7 @@ def end(pid: int) -> None:
 
 @pytest.mark.needs("dbus", "libglib2.0-bin")
 @pytest.mark.parametrize("exec_", [None, f"{sys.executable} -m sparts run my_service:MyService"])
-def test_a_session_bus_starts_the_service_when_it_is_called(
+def test_session_bus_starts_service_when_it_is_called(
     folder: Path, exec_: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = folder / "data"
@@ -176,7 +174,7 @@ def test_a_session_bus_starts_the_service_when_it_is_called(
 @pytest.mark.needs("dbus", "libglib2.0-bin", "util-linux")
 @pytest.mark.needs_root
 @pytest.mark.needs_namespace("mount")
-def test_the_helper_of_the_system_bus_starts_the_command_as_the_user(public_folder: Path) -> None:
+def test_helper_of_system_bus_starts_command_as_user(public_folder: Path) -> None:
     """It reads the folder of the system, so it gets another for that; and Python may lie where that
     user may not read, so the command only tells who it is.
     """
@@ -244,7 +242,7 @@ def without_repeats(unit: Path) -> str:
 
 
 @pytest.mark.needs("dbus", "libglib2.0-bin")
-def test_a_system_bus_has_systemd_start_the_unit_when_the_service_is_called(folder: Path) -> None:
+def test_system_bus_starts_the_unit_on_call(folder: Path) -> None:
     run = [sys.executable, "-m", "sparts", "run", "my_service:MyService", "--dbus-system-bus"]
     units = folder / "units"
     status, said = run_to_end(
@@ -280,7 +278,7 @@ def test_a_system_bus_has_systemd_start_the_unit_when_the_service_is_called(fold
 
 
 @pytest.mark.needs("dbus", "libglib2.0-bin", "systemd")
-def test_a_restrictive_system_bus_lets_what_the_policy_lets(
+def test_restrictive_system_bus_lets_what_policy_lets(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     status, said = install(
@@ -330,7 +328,7 @@ def test_the_page_shows_what_is_written(folder: Path) -> None:
         assert code in written
 
 
-def test_the_command_is_listed_and_imports_nothing_of_dbus_for_that() -> None:
+def test_listing_a_command_imports_no_dbus() -> None:
     status, said = run_to_end([sys.executable, "-X", "importtime", "-m", "sparts", "--help"],
                               cwd=Path("/"))  # fmt: skip
     assert status == 0

@@ -63,9 +63,7 @@ def run_check(project: Path, python: str) -> tuple[int, str]:
 
 @pytest.mark.one_python
 @pytest.mark.parametrize("name", PROJECTS)
-def test_tests_style_and_types_of_a_new_project_hold_at_once(
-    name: str, projects: Environment
-) -> None:
+def test_new_project_passes_its_checks_at_once(name: str, projects: Environment) -> None:
     project = projects.work / name
     status, output = run_check(project, projects.python)
     assert status == 0, output
@@ -196,7 +194,7 @@ def test_a_parent_that_does_not_exist_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [[], ["service"], ["servic", "acme-jobs"]])
-def test_wrong_words_are_told_where_no_plugin_adds_a_kind(
+def test_wrong_words_without_a_plugin_are_refused(
     words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("SPARTS_LOAD_PLUGINS", "")

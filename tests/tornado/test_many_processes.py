@@ -42,7 +42,7 @@ def reset(connections: list[socket.socket]) -> int:
     return count
 
 
-def test_what_waits_in_a_socket_that_closes_is_reset_unless_somebody_holds_it() -> None:
+def test_closing_socket_resets_waiting_clients_unless_held() -> None:
     with socket.create_server(("127.0.0.1", 0), reuse_port=True) as one:
         address = one.getsockname()
         other = socket.create_server(address, reuse_port=True)
