@@ -15,7 +15,7 @@ from sparts.hookspecs import hookimpl
 from sparts.vservice import VService
 from sparts.vtask import VTask, SkipTask
 
-# As in a terminal, also where whoever runs the tests has ^C ignored (a job in the background).
+# As in a terminal, also where the tests run with ^C ignored (a job in the background).
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def say(*words):

@@ -1,4 +1,4 @@
-"""Whoever asks what may never answer waits for a while, and holds one thread."""
+"""A caller of what may never answer waits for a while, and holds one thread."""
 
 from __future__ import annotations
 

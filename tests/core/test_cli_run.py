@@ -1,4 +1,4 @@
-"""`sparts run`: services from names alone, and services of one's own."""
+"""`sparts run`: services from names alone, and services of your own."""
 
 from __future__ import annotations
 

@@ -171,8 +171,8 @@ NEAR = "Did you mean"
         ("limit = true\n", "{file}: limit: expected a whole number, got True"),
         ("limit = 1.5\n", "{file}: limit: expected a whole number, got 1.5"),
         ("[http]\nhosts = 'a'\n", None),
-        ("[http]\nhosts = [1]\n", "{file}: [http] hosts: expected a text, got [1]"),
-        ("[http]\nhosts = {{}}\n", "{file}: [http] hosts: expected a list, each of it a text"),
+        ("[http]\nhosts = [1]\n", "{file}: [http] hosts: expected a string, got [1]"),
+        ("[http]\nhosts = {{}}\n", "{file}: [http] hosts: expected a list, each of it a string"),
         (
             "[http]\nport = 1\n[TornadoHTTPTask]\nport = 2\n",
             "{file}: [TornadoHTTPTask] port: given",

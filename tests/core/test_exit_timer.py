@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-HANGS = "import ctypes; ctypes.PyDLL(None).pause()"  # keeps the interpreter's lock for ever
+HANGS = "import ctypes; ctypes.PyDLL(None).pause()"  # never releases the interpreter's lock
 
 
 def run(code: str, **settings: Any) -> subprocess.CompletedProcess[str]:

@@ -217,7 +217,7 @@ def test_unix_socket_together_with_a_default_port(tmp_path: Path) -> None:
 
 
 class Late(Echo):
-    """Accepts nothing before its stop, and then answers whoever waits."""
+    """Accepts nothing before its stop, and then answers the clients that wait."""
 
     OPT_PREFIX = "late"
 

@@ -60,7 +60,7 @@ class Server(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}/svc"
 
     def put(self, body: str | None = None, **values: Any) -> None:
-        """Give other values, and tell whoever waits."""
+        """Give other values, and wake the threads that wait."""
         with self.changed:
             self.body = json.dumps(values) if body is None else body
             self.version += 1

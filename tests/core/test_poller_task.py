@@ -1,4 +1,4 @@
-"""PollerTask: tells of changes, and gives the last value to whoever asks."""
+"""PollerTask: reports changes, and gives the last value to every caller."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""QueueTask at a stop: intake closes, what waits is worked off, nothing is lost without a trace."""
+"""QueueTask at a stop: intake closes, what waits is processed, nothing is lost without a trace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/reliability.md: when nobody is left to do it, whoever waits for it is told at once."""
+"""docs/reliability.md: when nobody is left to do it, all who wait for it get an error at once."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ class Silent(EchoServer):
 
 @named
 class BindsByItself(EchoServer):
-    """It opens its own sockets, anew for each instance."""
+    """It opens its own sockets, again for each instance."""
 
     def take_sockets(self) -> list[socket.socket]:
         path = self.sock

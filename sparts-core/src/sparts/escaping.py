@@ -15,17 +15,17 @@ _in_lines = re.compile(f"[\x00-\x08\x0b-\x1f{_CONTROLS}]")
 
 
 def one_line(text: str) -> str:
-    """Return a text without any control character: it stays one line, whatever it holds."""
+    """Return a string without any control character: it stays one line, whatever it holds."""
     return _in_a_line.sub(_escape, text)
 
 
 def lines(text: str) -> str:
-    """Return a text without control characters, but for its line breaks and tabs."""
+    """Return a string without control characters, but for its line breaks and tabs."""
     return _in_lines.sub(_escape, text)
 
 
 def encodable(text: str) -> str:
-    """Return a text that UTF-8 can encode: halves of UTF-16 pairs, as of file names, escaped."""
+    """Return a string that UTF-8 can encode: halves of UTF-16 pairs, as of file names, escaped."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 

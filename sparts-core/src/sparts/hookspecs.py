@@ -158,7 +158,7 @@ def sparts_checks_add(service: Service) -> Mapping[str, Callable[[], object]]:
 def sparts_status_panels(task: Task) -> Mapping[str, Any] | Sequence[Mapping[str, Any]]:
     """Add panels to the status page's view of a task: ``{"title": ..., "data": ...}`` each.
 
-    The data is a text, facts (a dict) or a table (a list of dicts), without markup. Called in a
+    The data is a string, facts (a dict) or a table (a list of dicts), without markup. Called in a
     thread of the status task whenever somebody looks at the task; what it raises is shown.
     """
     raise NotImplementedError
@@ -166,7 +166,7 @@ def sparts_status_panels(task: Task) -> Mapping[str, Any] | Sequence[Mapping[str
 
 @hookspec
 def sparts_service_create(service: Service) -> None:
-    """Tell of a new instance, its options known, its tasks not yet made.
+    """Report a new instance, its options known, its tasks not yet made.
 
     Called once an instance, so again at a restart, in the lifecycle thread. An exception fails the
     start with status 2 and names the plugin.
@@ -184,7 +184,7 @@ def sparts_service_check(service: Service) -> None:
 
 @hookspec
 def sparts_service_change(service: Service, old: ServiceStatus, new: ServiceStatus) -> None:
-    """Tell of a change in the status of the service, in order. An exception is logged."""
+    """Report a change in the status of the service, in order. An exception is logged."""
 
 
 @hookspec(firstresult=True)
@@ -227,7 +227,7 @@ def sparts_call_wrap(task: Task, kind: str) -> Callable[[Call, Callable[[], Any]
 
 @hookspec
 def sparts_task_change(task: Task, old: TaskState, new: TaskState) -> None:
-    """Tell of a change in the state of a task, in order. An exception is logged."""
+    """Report a change in the state of a task, in order. An exception is logged."""
 
 
 @hookspec

@@ -21,7 +21,7 @@ def hide_secret(value: object) -> None:
     """Keep ``value`` out of all that is shown from now on; any thread may call this.
 
     Args:
-        value: a text, anything whose text is the secret, or a list of those. None and "" hide
+        value: a string, anything whose text is the secret, or a list of those. None and "" hide
             nothing.
     """
     global _pattern, _values
@@ -51,7 +51,7 @@ def _spellings(secret: str) -> set[str]:
 
 
 def masked(value: Any) -> Any:
-    """``value`` with every secret in it written ``********``: a text, or what holds texts."""
+    """``value`` with every secret in it written ``********``: a string, or what holds texts."""
     return value if _pattern is None else _masked(value, _pattern, 0)
 
 

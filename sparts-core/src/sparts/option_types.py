@@ -1,8 +1,8 @@
 """What an option's ``type`` may be beyond what argparse takes: durations, sizes, endpoints, lists.
 
 A converter is a function of one text. It returns the value or raises `Expected` with a phrase that
-says what would have been right ("a port from 0 to 65535"); whoever knows where the text came from
-makes the whole sentence of it.
+says what would have been right ("a port from 0 to 65535"). The caller knows where the text came
+from, and makes the whole sentence of it.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class listof(Generic[T]):  # noqa: N801 - used like the functions beside it
         self.item = item
 
     def __call__(self, value: str) -> list[T]:
-        """The list of a text."""
+        """The list in a string."""
         return [convert(self.item, part) for part in split(value)]
 
 
@@ -169,7 +169,7 @@ class _OneOf:
 
 _CONVERTERS: dict[Any, Any] = {None: str, bool: boolean, re.compile: regex, re.Pattern: regex}
 _PHRASES: dict[Any, str] = {
-    str: "a text",
+    str: "a string",
     int: "a whole number",
     float: "a number",
     boolean: "true or false",
@@ -187,7 +187,7 @@ _TEXT_ONLY = (str, path, regex, endpoint, file_mask)
 
 def is_path(kind: Any) -> bool:
     """Whether ``kind`` is a class of pathlib, found out without importing it for every service."""
-    pathlib = sys.modules.get("pathlib")  # whoever names such a class has imported it
+    pathlib = sys.modules.get("pathlib")  # code that names such a class has imported it
     return pathlib is not None and isinstance(kind, type) and issubclass(kind, pathlib.Path)
 
 
@@ -218,7 +218,7 @@ def convert(kind: Any, raw: object) -> Any:
 
     Args:
         kind: an option's ``type``; None is text.
-        raw: a text, or a value as TOML or code has it (number, boolean, list, date, the value
+        raw: a string, or a value as TOML or code has it (number, boolean, list, date, the value
             itself).
 
     Raises:
@@ -255,7 +255,7 @@ def written(kind: Any, value: Any) -> Any:
 
 
 def _convert_value(kind: Any, make: Any, raw: object) -> Any:
-    """What `convert` does for a value that is not a text."""
+    """What `convert` does for a value that is not a string."""
     ours = make in _PHRASES or isinstance(make, listof | _OneOf)
     if isinstance(raw, bool) and kind is not bool:
         return _refuse(kind) if ours else make("true" if raw else "false")

@@ -35,7 +35,7 @@ class _Renamed:
         setattr(obj, self.new, value)
 
     def warn(self, cls: type) -> None:
-        """Warn whoever uses the old name, at the nearest line that is not ours."""
+        """Warn anybody who uses the old name, at the nearest line that is not ours."""
         frame: Any = sys._getframe()
         while frame.f_back and frame.f_globals.get("__name__", "").startswith("sparts."):
             frame = frame.f_back

@@ -26,7 +26,7 @@ def notify(*assignments: str) -> None:
     who watches it.
 
     Args:
-        assignments: what is sent in one message. Each stays one line, so that a text in it cannot
+        assignments: what is sent in one message. Each stays one line, so that a string in it cannot
             assign anything else, and is cut to `LONGEST` bytes.
     """
     address = os.environ.get("NOTIFY_SOCKET", "")
@@ -83,6 +83,6 @@ def inherited_sockets() -> dict[str, list[int]]:
         found.setdefault(name, []).append(descriptor)
         try:
             os.set_inheritable(descriptor, False)
-        except OSError:  # it is not open: whoever uses it says so, and there are no more
+        except OSError:  # it is not open: its use will say so, and there are no more
             break
     return found

@@ -31,8 +31,8 @@ class SignalHandlers:
 
     Args:
         put: what a handler does with its signal; it must not take a lock.
-        wakeup: a descriptor to which the system writes when a signal comes, whoever handles it, and
-            which wakes who waits there.
+        wakeup: a descriptor to which the system writes when a signal comes, for any handler; it
+            wakes who waits there.
         ours: whether all signals are the service's. If not, only SIGINT is, and that only where the
             application left it to Python, whose handler would raise in the midst of our work.
         stops: only those that ask for a stop are, and only where the application handles them not.

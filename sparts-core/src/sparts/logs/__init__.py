@@ -138,7 +138,7 @@ class Logging:
 
         Args:
             observer: gets a sentence, or "" when lines can be written again. It is called by
-                whoever logs, and must not log or block.
+                the thread that logs, and must not log or block.
         """
         if self.handler is not None:
             self._observer = observer

@@ -66,7 +66,7 @@ def locked(path: str) -> Iterator[None]:
                 current = os.path.samestat(os.stat(name), os.fstat(lock.fileno()))
             except FileNotFoundError:
                 current = False
-            if current:  # else whoever had it before has removed it
+            if current:  # else its owner of before has removed it
                 try:
                     yield
                 finally:

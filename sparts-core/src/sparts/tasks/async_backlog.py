@@ -28,7 +28,7 @@ class AsyncMemoryBacklog(MemoryBacklog, AsyncBacklog):
         self._post = loop_task.post_if_open
 
     async def take_async(self) -> ExecuteContext | None:
-        """Wait for an item and mark it as worked on; None when the worker shall end."""
+        """Wait for an item and mark it as worked on; None when the worker must end."""
         me = self._worker()
         while True:
             with self._lock:

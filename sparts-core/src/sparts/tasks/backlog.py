@@ -74,7 +74,7 @@ class Backlog(ABC):
         confirmed it.
 
         Raises:
-            queue.Full: there is no room, and shall be no waiting, or was none in time; or every
+            queue.Full: there is no room, and no waiting, or not for long enough; or every
                 worker of the task would wait for room that only they can make.
             TaskStoppedError: the task is stopping, or has stopped.
         """
@@ -163,7 +163,7 @@ class Backlog(ABC):
 
     @abstractmethod
     def take(self) -> ExecuteContext | None:
-        """Wait for an item, `ExecuteContext.claim` it and return it; None: the worker shall end.
+        """Wait for an item, `ExecuteContext.claim` it and return it; None: the worker must end.
 
         What cannot be claimed was cancelled, and is passed over. A worker has one item at a time.
         """

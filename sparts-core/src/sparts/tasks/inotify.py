@@ -270,7 +270,7 @@ class Watcher:
             self._left = None
 
     def stop(self) -> None:
-        """Tell of nothing more; may be called again."""
+        """Report nothing more; may be called again."""
         with self._changing:
             if self._ending >= 0:
                 os.close(self._ending)

@@ -34,7 +34,7 @@ class MemoryBacklog(Backlog):
     """
 
     _worker: Callable[[], Any] = staticmethod(get_ident)
-    """Tells workers apart: what it returns is the calling one's own."""
+    """Tells workers apart: what it returns belongs to the caller alone."""
 
     def __init__(self, name: str, maxsize: int, workers: list[threading.Thread]) -> None:
         super().__init__(name, maxsize)
@@ -110,7 +110,7 @@ class MemoryBacklog(Backlog):
     # -- for the workers ---------------------------------------------------------------------------
 
     def take(self) -> ExecuteContext | None:
-        """Wait for an item and mark it as worked on; None when the worker shall end."""
+        """Wait for an item and mark it as worked on; None when the worker must end."""
         me = self._worker()
         with self._lock:
             while (context := self._next(me)) is BETWEEN:
@@ -173,7 +173,7 @@ class MemoryBacklog(Backlog):
     # -- with the lock held ------------------------------------------------------------------------
 
     def _next(self, me: Any) -> ExecuteContext | None:
-        """Take an item; None when the worker shall end, `BETWEEN` when there is none to take."""
+        """Take an item; None when the worker must end, `BETWEEN` when there is none to take."""
         while True:
             if self._later:
                 self._promote()
@@ -305,7 +305,7 @@ class ArrivalBacklog(MemoryBacklog):
         return context.future
 
     def take(self) -> ExecuteContext | None:
-        """Wait for an item and mark it as worked on; None when the worker shall end."""
+        """Wait for an item and mark it as worked on; None when the worker must end."""
         if self._closed or self._later or self.maxsize:
             return super().take()
         running, me = self._running, get_ident()

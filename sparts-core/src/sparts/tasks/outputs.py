@@ -34,7 +34,7 @@ class TextMode(NamedTuple):
         return text.replace("\r\n", "\n").replace("\r", "\n")
 
     def encode(self, data: bytes | str | None) -> bytes | None:
-        """Return the bytes of what a process shall read."""
+        """Return the bytes that a process must read."""
         return data.encode(self.encoding or "utf-8") if isinstance(data, str) else data
 
 

@@ -4,7 +4,7 @@ A project that wants them says so, in the ``conftest.py`` at the top of its test
 
     pytest_plugins = ["sparts.testing.fixtures"]
 
-(No entry point makes pytest load them: whoever has sparts installed and does not use them would
+(No entry point makes pytest load them: users who have sparts installed and do not use them would
 pay for it in every run.)
 """
 

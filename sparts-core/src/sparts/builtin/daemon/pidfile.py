@@ -91,7 +91,7 @@ def default_path(name: str) -> str:
             "--pidfile: no folder for pid files is known, as neither XDG_RUNTIME_DIR nor HOME is "
             "set and this user has no home directory. Give --pidfile FILE."
         ) from None
-    with suppress(OSError):  # whoever opens the file says what is wrong with it
+    with suppress(OSError):  # opening the file will say what is wrong with it
         os.makedirs(folder, mode=0o700, exist_ok=True)
     return os.path.join(folder, file)
 

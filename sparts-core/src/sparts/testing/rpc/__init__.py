@@ -315,7 +315,7 @@ class RPCTransportContract:
             self.kit.settle()
 
     def test_a_caller_that_goes_cancels_the_method(self) -> None:
-        """An ``async def`` one, where the transport tells of it."""
+        """An ``async def`` one, where the transport reports it."""
         kit = self.kit
         kit.settle()
 
