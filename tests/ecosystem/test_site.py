@@ -61,6 +61,13 @@ def test_a_folder_without_a_site_is_an_error(tmp_path: Path) -> None:
     assert main(tmp_path) == 1
 
 
+def test_the_repository_link_asks_its_host_for_nothing() -> None:
+    """The theme's own has a component that fetches the numbers of stars and forks."""
+    link = (ROOT / "scripts" / "site" / "partials" / "source.html").read_text(encoding="utf-8")
+    assert "config.repo_url" in link
+    assert "data-md-component" not in link
+
+
 @pytest.mark.parametrize(
     ("fence", "shown"),
     [
