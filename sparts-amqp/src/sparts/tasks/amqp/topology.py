@@ -41,6 +41,8 @@ class QueueLayout:
         binding: the events that come into it, if any.
         exclusive: whether it lives and ends with the connection; for the events of one process.
         dead_name: the queue of what was given up; empty: ``NAME.dead``.
+        drops: whether the broker drops what has expired or was delivered too often, and does not
+            put it into the queue of what was given up.
     """
 
     name: str
@@ -50,6 +52,7 @@ class QueueLayout:
     binding: Binding | None = None
     exclusive: bool = False
     dead_name: str = ""
+    drops: bool = False
 
     @property
     def dead(self) -> str:
@@ -65,19 +68,17 @@ class QueueLayout:
         """Declare the queue, and that of what was given up."""
         kept = {"x-queue-type": "quorum", "x-overflow": "reject-publish"}
         declare(channel, self.dead, {**kept, "x-delivery-limit": LOOKS})
-        arguments: dict[str, Any] = {
-            "x-dead-letter-exchange": "",
-            "x-dead-letter-routing-key": self.dead,
-        }
+        arguments: dict[str, Any] = {}
+        if not self.drops:
+            arguments["x-dead-letter-exchange"] = ""
+            arguments["x-dead-letter-routing-key"] = self.dead
         if self.max_items:
             arguments["x-max-length"] = self.max_items
         arguments["x-overflow"] = "reject-publish"
         if self.quorum:
-            arguments |= {
-                "x-queue-type": "quorum",
-                "x-delivery-limit": self.delivery_limit,
-                "x-dead-letter-strategy": "at-least-once",
-            }
+            arguments |= {"x-queue-type": "quorum", "x-delivery-limit": self.delivery_limit}
+            if not self.drops:
+                arguments["x-dead-letter-strategy"] = "at-least-once"
         elif self.priorities:
             arguments["x-max-priority"] = self.priorities
         declare(channel, self.name, arguments, self.exclusive)

@@ -1,0 +1,110 @@
+"""RPC over AMQP: instances that share calls, instances that end, and no server at all."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sparts.errors import UsageError
+from sparts.rpc import NoSuchMethodError, RPCTask, UnavailableError, connect, rpc
+from sparts.tasks.amqp.rpc import RPCAMQPTask
+from sparts.testing.processes import ServiceProcess
+from sparts.testing.running import running, service_of
+
+from tests.amqp.rabbit import Rabbit
+from tests.rpc.deadly import Deadly
+
+pytestmark = [pytest.mark.one_python, pytest.mark.needs("rabbitmq-server")]
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def rabbit() -> Iterator[Rabbit]:
+    with Rabbit() as node:
+        yield node
+
+
+@contextmanager
+def instances(url: str, number: int) -> Iterator[None]:
+    """Run processes that serve `Deadly`."""
+    command = [sys.executable, "-m", "tests.rpc.deadly", "--rpc-amqp-broker", url]
+    command += ["--rpc-amqp-workers", "1"]
+    with contextlib.ExitStack() as stack:
+        crew = [stack.enter_context(ServiceProcess(command, cwd=ROOT)) for _ in range(number)]
+        for process in crew:
+            process.wait_ready()
+        yield
+
+
+def test_instances_share_calls_and_take_over(rabbit: Rabbit, tmp_path: Path) -> None:
+    with instances(rabbit.url, 3), connect(rabbit.url, Deadly) as deadly:
+        with ThreadPoolExecutor(3) as threads:  # each waits until the three are there
+            pids = set(threads.map(lambda _: deadly.meet(str(tmp_path), 3), range(3)))
+        assert len(pids) == 3
+        # The first that serves it dies, and another serves it again.
+        assert deadly.die_at_first(str(tmp_path / "idempotent")) in pids
+        with pytest.raises(UnavailableError, match="the method may have run"):
+            deadly.die_once(str(tmp_path / "other"))
+        assert (tmp_path / "other").read_text() == "begun\n"
+
+
+def test_call_that_nobody_serves_is_unavailable(rabbit: Rabbit) -> None:
+    class Nobody(RPCTask):
+        @rpc
+        def run(self) -> None: ...
+
+    class Deserted(Nobody):
+        pass
+
+    with connect(rabbit.url, Nobody) as nobody, pytest.raises(UnavailableError) as caught:
+        nobody.run()
+    assert not caught.value.maybe_run
+    with running(service_of(Deserted, RPCAMQPTask), "--rpc-amqp-broker", rabbit.url):
+        pass
+    with (
+        connect(rabbit.url, Deserted) as deserted,
+        pytest.raises(UnavailableError, match="Nobody serves Deserted"),
+    ):
+        deserted.run()
+
+
+def test_broker_that_is_away_is_unavailable() -> None:
+    with (
+        connect("amqp://127.0.0.1:1", Deadly, retries=0) as deadly,
+        pytest.raises(UnavailableError, match="cannot be reached") as caught,
+    ):
+        deadly.meet("", 1)
+    assert not caught.value.maybe_run
+
+
+def test_server_of_an_older_version_lacks_the_method(rabbit: Rabbit) -> None:
+    class Version(RPCTask):
+        @rpc
+        def old(self) -> int:
+            return 1
+
+    def new(self: RPCTask) -> int:
+        """Return a number."""
+        raise NotImplementedError
+
+    newer: Any = type("Version", (RPCTask,), {"new": rpc(new)})
+    with (
+        running(service_of(Version, RPCAMQPTask), "--rpc-amqp-broker", rabbit.url),
+        connect(rabbit.url, newer) as version,
+        pytest.raises(NoSuchMethodError, match="Version has no method new"),
+    ):
+        version.new()
+
+
+def test_server_without_broker_is_refused() -> None:
+    with (
+        pytest.raises(UsageError, match="RPCAMQPTask has no broker: give --rpc-amqp-broker"),
+        running(service_of(Deadly, RPCAMQPTask)),
+    ):
+        pass
