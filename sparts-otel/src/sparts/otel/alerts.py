@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Rule(NamedTuple):
-    """One alert: its name, when it fires, after how long, how bad it is, and what it tells."""
+    """One alert: its name, when it fires, after how long, how bad it is, and its text."""
 
     name: str
     expression: str

@@ -59,7 +59,7 @@ def _takes(function: Any, count: int) -> bool:
         inspect.signature(function).bind(*[None] * count)
     except TypeError:
         return False
-    except ValueError:  # it does not tell
+    except ValueError:  # it does not say
         return True
     return True
 

@@ -1,4 +1,4 @@
-"""Who asks: `caller` tells a handler's method whom it works for."""
+"""Who asks: `caller` returns whom a handler's method works for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Caller(NamedTuple):
     """The other end of the connection that a call came by."""
 
     address: Any
-    """As `socket.getpeername` tells it; the path of a Unix socket is mostly empty."""
+    """As `socket.getpeername` returns it; the path of a Unix socket is mostly empty."""
     token: str | None = None
     """The bearer token that came with a call over HTTP, empty if none did; None: the call came over
     a Unix socket, or not over HTTP."""

@@ -65,7 +65,7 @@ def _apache_methods(service: ThriftService) -> dict[str, MethodSpec]:
 
 
 def _apache_spec(struct: Any) -> Any:
-    """Return the description of a struct, or None if it does not tell all of it.
+    """Return the description of a struct, or None if it does not contain all of it.
 
     It does not where a field has no number in the IDL.
     """

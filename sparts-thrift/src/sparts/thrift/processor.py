@@ -1,7 +1,7 @@
 """Calls of a handler's methods: from the bytes of a message to those of its answer.
 
 An exception that the IDL declares for a method goes to the client as it is; of any other the client
-learns that there was one, and the log tells the rest.
+learns that there was one, and the log has the rest.
 """
 
 from __future__ import annotations
@@ -259,7 +259,7 @@ Call: TypeAlias = tuple[Served, Wire, bytes, Any, int]
 call takes at the most."""
 
 MAX_DECODED = 1 << 27
-"""Bytes of memory that the arguments of one call may take, unless a server is told otherwise."""
+"""Bytes of memory that the arguments of one call may take, unless a server sets another limit."""
 _LIGHT = 1 << 16
 """Bytes of memory up to which nobody looks how many it is."""
 

@@ -1,4 +1,4 @@
-"""Thrift messages in frames: the binary and the compact protocol, told apart by their first bytes.
+"""Thrift messages in frames: binary and compact ones, distinguished by their first bytes.
 
 The header of a message is read and written here; its struct by the C code of Apache's library. The
 formats are those of ``doc/specs/thrift-binary-protocol.md``, ``thrift-compact-protocol.md`` and

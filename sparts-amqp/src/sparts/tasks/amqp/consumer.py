@@ -39,7 +39,7 @@ class Delivery(ExecuteContext):
 
     Attributes:
         message: as it came.
-        key: tells it from all other deliveries, and is the same when it is delivered again.
+        key: distinguishes it from all other deliveries, and is the same when it is delivered again.
         tag: what the broker calls it on the present channel; None: the channel is gone.
         working: whether a worker has it.
         ending: whether it is done, and only the broker has not noted it yet.
@@ -85,7 +85,7 @@ class Consumer(Publisher):
         outcomes: who waits here for outcomes from elsewhere.
         deliver: called with each item that came.
         buried: called with each item that is given up here, and why.
-        logger: where what is odd is told.
+        logger: where oddities are logged.
     """
 
     def __init__(

@@ -56,7 +56,7 @@ class Link:
     Args:
         addresses: the nodes of the broker, tried in turn.
         name: how the broker's lists show the connection.
-        logger: where losses are told.
+        logger: where losses are logged.
     """
 
     def __init__(self, addresses: Sequence[Address], name: str, logger: logging.Logger) -> None:

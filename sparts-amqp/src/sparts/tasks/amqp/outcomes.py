@@ -30,7 +30,7 @@ class Outcomes:
     Args:
         queue: the queue of the items.
         decode: makes a result of bytes.
-        logger: where failures of callbacks are told.
+        logger: where failures of callbacks are logged.
     """
 
     def __init__(self, queue: str, decode: Callable[[bytes], Any], logger: logging.Logger) -> None:

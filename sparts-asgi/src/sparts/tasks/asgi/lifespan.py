@@ -1,4 +1,4 @@
-"""The lifespan of an application: told of the start before it is served, and of the stop after."""
+"""The lifespan of an application: its startup before it is served, its shutdown after."""
 
 from __future__ import annotations
 

@@ -237,7 +237,7 @@ class DBusClientTask(DBusTask):
     def joined(self) -> None:
         """Note that the task works on the bus now; called in the loop after `joining`.
 
-        The default tells everybody that all is well, by `well`.
+        The default reports that all is well, by `well`.
         """
         self.well()
 

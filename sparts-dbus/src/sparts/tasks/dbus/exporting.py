@@ -59,7 +59,7 @@ class Property(property):
         return noted
 
     def setter(self, fset: Callable[[Any, Any], None]) -> Property:
-        """Make the property one that clients may set; setting it tells them of the change."""
+        """Make the property one that clients may set; setting it sends them the change."""
         return Property(self.fget, _telling(fset, self.mark.name), self.fdel)
 
     @property
@@ -150,7 +150,7 @@ def dbus_details(
     Args:
         name: what it is called on the bus; by default as in Python.
         interface: that of which it is part; by default the object's ``INTERFACE``.
-        emits_change: what clients are told of a change: ``"true"`` (the new value),
+        emits_change: what clients receive at a change: ``"true"`` (the new value),
             ``"invalidates"`` (that there is one), ``"const"`` (it never changes) or ``"false"``.
     """
     if emits_change not in EMITS:
@@ -171,14 +171,14 @@ else:
         """Offer a property: a getter, which may get a ``setter`` as Python's properties do.
 
         Getters and setters run in a thread of the task's when a client asks. After it is set, also
-        in Python, ``PropertiesChanged`` tells clients; where the value changes otherwise, call
+        in Python, clients receive ``PropertiesChanged``; where the value changes otherwise, call
         `DBusObject.properties_changed`. `dbus_details` says more of it.
         """
         return Property(fn)
 
 
 class Exporter(Protocol):
-    """Where an object is exported: it sends what the object tells."""
+    """Where an object is exported: it sends the signals of the object."""
 
     def send_signal(
         self, path: str, thing: DBusObject, attribute: str, args: Sequence[Any]
@@ -202,7 +202,7 @@ class DBusObject:
         return self.INTERFACE
 
     def properties_changed(self, *names: str) -> None:
-        """Tell clients that properties have changed, by their names on the bus; from any thread.
+        """Inform clients that properties have changed, by their names on the bus; from any thread.
 
         The getters are called in this thread.
 

@@ -259,7 +259,7 @@ class Proxy:
     ) -> Subscription:
         """Have a function called, in the loop, with the arguments of each signal of the object.
 
-        From any thread; outside of the loop, it returns once the bus has been told. The
+        From any thread; outside of the loop, it returns once the bus has the rule. The
         subscription outlives a lost bus, and a restart of the other side.
 
         Args:

@@ -282,7 +282,7 @@ class DBusServiceTask(DBusObject, DBusClientTask):
         return super().on_message(bus, message)
 
     def _name_moved(self, ours: bool) -> None:
-        """Note what the bus says of the name: this alone tells whose it is, in the right order."""
+        """Note what the bus says of the name: this alone shows whose it is, in the right order."""
         self._owns_name = ours
         if not self._on_duty or not self.running:
             return

@@ -119,7 +119,7 @@ class Watches:
         self._signals: list[Subscription] = []
         self._names: list[Subscription] = []
         self._owners: dict[str, str] = {}  # of the names that anything here is about
-        self._told: dict[str, int] = {}  # how often the bus told of a name's owner
+        self._told: dict[str, int] = {}  # how often the bus reported a name's owner
         self._counts: dict[str, int] = {}  # of match rules
 
     # -- to use ------------------------------------------------------------------------------------
@@ -182,7 +182,7 @@ class Watches:
             await self._learn_owner(bus, name)
 
     def lost(self) -> None:
-        """Tell that no name has an owner any more."""
+        """Report that no name has an owner any more."""
         for name in list(self._owners):
             self._moved(name, "")
 
@@ -246,7 +246,7 @@ class Watches:
             await self._learn_owner(bus, name)
 
     async def _learn_owner(self, bus: Bus, name: str) -> None:
-        """Ask who owns a name; what the bus tells by itself meanwhile is newer than its answer."""
+        """Ask who owns a name; what the bus reports meanwhile is newer than its answer."""
         told = self._told.get(name, 0)
         owner = await _owner(bus, name)
         if self._told.get(name, 0) == told:

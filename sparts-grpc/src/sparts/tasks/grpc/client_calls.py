@@ -37,7 +37,7 @@ def begun(task: Any, details: Any) -> tuple[Any, Future[None] | None]:
     """Begin a call with what wraps the calls of clients around it.
 
     Returns:
-        How to make it, and what is to be told of its end by `ended`; None: nothing wraps it.
+        How to make it, and what `ended` reports at its end; None: nothing wraps it.
     """
     wrapper = client_wrapper(is_async=True)
     if wrapper is None:
@@ -53,7 +53,7 @@ def begun(task: Any, details: Any) -> tuple[Any, Future[None] | None]:
 
 
 def ended(end: Future[None] | None, code: Any) -> None:
-    """Tell what wraps a call that it has ended."""
+    """Report to the wrapper of a call that it has ended."""
     if end is None or end.done():
         return
     if code is grpc.StatusCode.OK:

@@ -1,4 +1,4 @@
-"""What a handler learns of its call, and tells it: grpcio's contexts, for the loop and threads."""
+"""What a handler reads and sets of its call: grpcio's contexts, for the loop and threads."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Context:
         return None if key is None else self.call.connection.peer.auth[key]
 
     def peer_identity_key(self) -> str | None:
-        """Return which property of `auth_context` tells who the client is."""
+        """Return which property of `auth_context` identifies the client."""
         return self.call.connection.peer.identity_key
 
     def auth_context(self) -> Mapping[str, Iterable[bytes]]:

@@ -36,12 +36,12 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
 
     @hookimpl
     def sparts_service_change(self) -> None:
-        """Tell watchers; called in any thread when the service begins or ends to serve."""
+        """Inform watchers; called in any thread when the service begins or ends to serve."""
         self._task.loop_task.post_if_open(self._tell)
 
     @hookimpl
     def sparts_task_change(self) -> None:
-        """Tell watchers; called in any thread when a task begins or ceases to work."""
+        """Inform watchers; called in any thread when a task begins or ceases to work."""
         self._task.loop_task.post_if_open(self._tell)
 
     def end(self) -> None:

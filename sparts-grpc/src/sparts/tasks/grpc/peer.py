@@ -1,4 +1,4 @@
-"""Whom a connection leads to, as handlers are told it."""
+"""Whom a connection leads to, as handlers see it."""
 
 from __future__ import annotations
 

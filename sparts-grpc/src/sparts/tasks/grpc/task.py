@@ -226,7 +226,7 @@ class GrpcTask(Metered, AsyncioServerTask):
     async def stop_in_loop(self) -> None:
         """Accept no more connections, and let the calls finish that have begun.
 
-        Clients are told to call elsewhere, and who waits to be accepted is served too. What has not
+        Clients must call elsewhere now, and who waits to be accepted is served too. What has not
         finished after `seconds_to_stop` ends with UNAVAILABLE.
         """
         self.health.end()

@@ -23,7 +23,7 @@ class Acceptor:
 
     Args:
         settings: the options of the server.
-        epoll: tells when there is something to accept.
+        epoll: reports when there is something to accept.
         connections: those that are open.
         add: called with each new connection, with `lock` held.
         retry_at: called with the time (of `time.monotonic`) of the next attempt, after one that
@@ -54,7 +54,7 @@ class Acceptor:
             self._epoll.register(sock.fileno(), LISTEN)
 
     def listen_again(self, descriptor: int | None = None) -> None:
-        """Have it be told again what there is to accept: on one socket, or on all."""
+        """Have it reported again what there is to accept: on one socket, or on all."""
         for each in [descriptor] if descriptor is not None else list(self.listeners):
             with contextlib.suppress(OSError, ValueError):  # it was closed meanwhile
                 self._epoll.modify(each, LISTEN)

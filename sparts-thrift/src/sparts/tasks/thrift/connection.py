@@ -4,7 +4,7 @@ What comes in next is read when what came before has been answered and the answe
 So each client has one call under way at a time, however many it has sent, its answers come in
 order, and one that does not read is not read from.
 
-Mostly it is the epoll of all that tells when to go on. Of a client that is the only one, a thread
+Mostly it is the epoll of all that reports when to go on. Of a client that is the only one, a thread
 of its own waits in the read, from where it is woken sooner: the connection is *attended*.
 """
 

@@ -1,10 +1,10 @@
 """The engine of NBServerTask: a few threads that share one epoll, and whole frames.
 
-The thread that is told that a client has sent something reads it, makes the call, and sends the
+The thread that learns that a client has sent something reads it, makes the call, and sends the
 answer, without handing anything to another. There are more threads than calls may run at a time,
 so that one is always there to talk to the clients: a call for which there is no room waits, and so
 does its client. `Crew` says how many of the threads are awake. Events are edge-triggered, so that
-nothing has to be told to the kernel between calls.
+the kernel needs no call between them.
 
 A client that is the only one has a thread that waits in its read, while another waits for events:
 of new clients, and of the end. It is so until the first request that comes when there are more.

@@ -30,7 +30,7 @@ class ThriftHandlerTask(VTask):
 
     A server task of the service calls them: plain ones in its threads, several at a time, and
     ``async`` ones on the loop of the service's `AsyncioLoopTask`, which comes along. They take what
-    the IDL says, in its order. `sparts.thrift.calls.caller` tells who asks.
+    the IDL says, in its order. `sparts.thrift.calls.caller` returns who asks.
     """
 
     LOOPLESS = True

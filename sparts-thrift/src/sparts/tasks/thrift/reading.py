@@ -113,7 +113,7 @@ class Reader:
             if self._ended():
                 raise ConnectionResetError
             return False
-        # Then there was no more, and of what comes now epoll will tell: of its end, it has told.
+        # Then there was no more, and epoll will report what comes now: it has reported the end.
         self._drained = len(chunk) < size and not self._going and not self.attended
         if partial is None:
             self._data, self._place = chunk, 0

@@ -33,7 +33,7 @@ class TLSConnection(Connection):
         self._receive = _without_flags(sock.recv)
         self._send = _without_flags(sock.send)
         self._shaken = False
-        self._going = True  # what it reads tells nothing of what there is
+        self._going = True  # what it reads says nothing about what there is
         self.expect_progress()
 
     def _work(self) -> bool:
@@ -49,7 +49,7 @@ class TLSConnection(Connection):
         return False
 
     def close(self) -> None:
-        """Tell the client that it is the end, and close it."""
+        """Send the client the end, and close it."""
         if self._shaken:
             with contextlib.suppress(OSError, ValueError):
                 self.sock.unwrap()

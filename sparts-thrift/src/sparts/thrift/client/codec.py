@@ -171,7 +171,7 @@ class _Noting:
 
 
 class _Reading:
-    """Reads one answer, and tells what the server says from what is none of its answers."""
+    """Reads one answer, and distinguishes errors of the server from what is no answer."""
 
     def __init__(
         self,

@@ -136,7 +136,7 @@ def lost_error(endpoint: Endpoint, error: BaseException | None = None) -> TTrans
 
 
 def check_size(endpoint: Endpoint, header: bytes, size: int, most: int) -> None:
-    """Look at the first four bytes of an answer, which tell how long it is.
+    """Look at the first four bytes of an answer, which say how long it is.
 
     Raises:
         TTransportException: it is too long, or the peer speaks something else.

@@ -11,7 +11,7 @@ class CompileError(UsageError):
     Args:
         words: what is wrong, in the words of the parser.
         file: the file, as it was named.
-        line: its line, counted from 1; None if nobody told.
+        line: its line, counted from 1; None if unknown.
     """
 
     def __init__(self, words: str, file: str = "", line: int | None = None) -> None:

@@ -73,7 +73,7 @@ def foreign(request: HTTPServerRequest) -> str:
 
 
 def over_unix_socket(request: HTTPServerRequest) -> bool:
-    """Tell whether a request came over a Unix socket, whose file says who may use it."""
+    """Return whether a request came over a Unix socket, whose file says who may use it."""
     sock = _socket(request)
     return sock is not None and sock.family == socket.AF_UNIX
 
@@ -87,7 +87,7 @@ def token_given(request: HTTPServerRequest) -> str:
 
 
 def token_is_right(given: str, wanted: str | None) -> bool:
-    """Compare tokens in a time that tells nothing of them; no token is ever right."""
+    """Compare tokens in a time that reveals nothing about them; no token is ever right."""
     sent, right = (text.encode("utf-8", "surrogateescape") for text in (given, wanted or ""))
     return bool(right) and hmac.compare_digest(sent, right)
 
@@ -108,7 +108,7 @@ def _is_address(name: str) -> bool:
 
 
 def is_loopback(address: object) -> bool:
-    """Tell whether what a socket is bound to can be reached from this host alone."""
+    """Return whether what a socket is bound to can be reached from this host alone."""
     if not isinstance(address, tuple):
         return False
     try:

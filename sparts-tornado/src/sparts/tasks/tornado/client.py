@@ -125,7 +125,7 @@ class TornadoHTTPClientTask(TornadoTask):
     def submit(self, request: str | HTTPRequest, /, **settings: Any) -> Future[HTTPResponse]:
         """Send a request, from any thread, and return the future of its response.
 
-        The arguments are those of `fetch`, which also tells how the future ends. Cancelling it
+        The arguments are those of `fetch`, which also says how the future ends. Cancelling it
         cancels the request.
 
         Raises:

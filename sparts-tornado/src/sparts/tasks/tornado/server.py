@@ -55,7 +55,7 @@ class GracefulHTTPServer(HTTPServer):
 
         Args:
             args: Tornado's.
-            task: the server task; its service and logger are told when no connection can be
+            task: the server task; its service and logger report when no connection can be
                 accepted.
             loop: where the server lives; None: the loop that runs.
             idle_timeout: seconds that a connection may wait for its next request; 0: no limit.

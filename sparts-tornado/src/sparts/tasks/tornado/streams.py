@@ -1,4 +1,4 @@
-"""The streams of a server's connections: they tell when a client takes nothing more, and let one
+"""The streams of a server's connections: they report when a client takes nothing more, and let one
 that is refused read why.
 """
 

@@ -52,7 +52,7 @@ class GlobalReactor:
     """Stands for the reactor that lives now; `LoopStoppedError` where there is none.
 
     While none lives, ``callWhenRunning`` and ``addSystemEventTrigger`` are kept for the next one,
-    ``running`` is False and ``seconds`` tells the time.
+    ``running`` is False and ``seconds`` returns the time.
     """
 
     # A module, as far as the import system looks.
@@ -98,7 +98,7 @@ class GlobalReactor:
         return self._live is not None and bool(self._live.running)
 
     def seconds(self) -> float:
-        """Return the time as reactors tell it; see ``IReactorTime.seconds``."""
+        """Return the time as reactors count it; see ``IReactorTime.seconds``."""
         from twisted.python.runtime import seconds
 
         return float(seconds() if self._live is None else self._live.seconds())

@@ -25,7 +25,7 @@ class OpenPort:
     Args:
         reactor: where it listens.
         port: an ``IListeningPort`` that has not taken a connection yet.
-        task: whose service and logger are told when no connection can be accepted.
+        task: whose service and logger report when no connection can be accepted.
     """
 
     def __init__(self, reactor: Any, port: Any, task: ServerTask) -> None:
@@ -169,7 +169,7 @@ def adopt_port(reactor: Any, sock: socket.socket, factory: Any, backlog: int) ->
 
 
 def _address(port: Any) -> Any:
-    """Return what a port is bound to, as `socket.getsockname` tells it."""
+    """Return what a port is bound to, as `socket.getsockname` returns it."""
     host = port.getHost()
     if isinstance(host, UNIXAddress):
         return host.name

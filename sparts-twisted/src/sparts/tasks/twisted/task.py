@@ -34,7 +34,7 @@ class TwistedTask(LoopBoundTask):
     nowhere."""
 
     bound_addrs: list[Any]
-    """What is served, as `socket.getsockname` tells it; from the start on."""
+    """What is served, as `socket.getsockname` returns it; from the start on."""
     _ports: list[OpenPort]
 
     def isDoneWithReactor(self) -> bool:  # noqa: N802

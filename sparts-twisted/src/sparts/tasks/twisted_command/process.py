@@ -1,4 +1,4 @@
-"""A child process in a reactor: its output, its input, its end, which is told exactly once.
+"""A child process in a reactor: its output, its input, its end, which is reported exactly once.
 
 Twisted's own are forked, and it learns of their end by SIGCHLD, which only the main thread can
 handle. Here `subprocess.Popen` starts them, and a pidfd reports their end.
@@ -194,7 +194,7 @@ class CommandTransport:
 
 
 def reason_of(returncode: int) -> Failure:
-    """Return how a process ended as Twisted tells it: ``ProcessDone`` or ``ProcessTerminated``."""
+    """Return how a process ended in Twisted's words: ``ProcessDone`` or ``ProcessTerminated``."""
     if returncode == 0:
         return Failure(error.ProcessDone(0))
     if returncode < 0:

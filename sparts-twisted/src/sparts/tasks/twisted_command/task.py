@@ -1,4 +1,4 @@
-"""CommandTask: runs commands, and tells what they say and how they end."""
+"""CommandTask: runs commands, and reports their output and their ends."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class CommandTask(TwistedTask):
     """Runs commands, each in a process group of its own, and calls back in the reactor's thread.
 
     At the stop, the process groups get SIGTERM, and SIGKILL if they do not end. The reactor runs
-    until the end of each was told. An exception in a callback is logged and counted, and ends
+    until the end of each was reported. An exception in a callback is logged and counted, and ends
     nothing.
     """
 
@@ -293,7 +293,7 @@ class CommandTask(TwistedTask):
         outcome: Any
         try:
             outcome = self._outcome(run, status)
-        except Exception as error:  # whatever it is, the end is told
+        except Exception as error:  # whatever it is, the end is reported
             outcome = error
         self._tell(run, reason_of(status), outcome)
 
@@ -352,7 +352,7 @@ class CommandTask(TwistedTask):
         transport.child.end(min(grace, self.seconds_to_stop() / 2))
 
     def isDoneWithReactor(self) -> bool:  # noqa: N802
-        """Return whether the end of every command was told."""
+        """Return whether the end of every command was reported."""
         return not self._runs
 
     def join(self) -> None:

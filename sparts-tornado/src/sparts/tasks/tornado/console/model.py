@@ -73,7 +73,7 @@ class Model:
         return "   ".join(f"{kind} {shown(self._now.get(kind))}{unit}" for kind, unit in HEADLINE)
 
     def figure(self, task: dict[str, Any]) -> tuple[str, str]:
-        """Return the name and the value of the number that tells most of a task."""
+        """Return the name and the value of the most important number of a task."""
         for counter in self.sections["counters"]:
             if counter["key"] == task["key"]:
                 value = self._now.get(task["key"])

@@ -85,7 +85,7 @@ def _read(path: Path) -> Announced | None:
 
 
 def answers(path: str) -> bool:
-    """Tell whether somebody listens on a Unix socket."""
+    """Return whether somebody listens on a Unix socket."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(1.0)
         try:

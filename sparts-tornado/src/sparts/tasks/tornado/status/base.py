@@ -37,9 +37,9 @@ class StatusTask(TornadoHTTPTask):
     """The part of `sparts.tasks.tornado.status.task.StatusHTTPTask` that serves nothing."""
 
     ANSWER_TIMEOUT: ClassVar[float] = 5.0
-    """Seconds after which what the service has not told is given up: then the answer is 503."""
+    """Seconds after which what the service has not answered is given up: then the answer is 503."""
     HANGING: ClassVar[float] = 1.0
-    """Seconds that a stop waits for what the service has not told yet."""
+    """Seconds that a stop waits for what the service has not answered yet."""
     SAMPLE: ClassVar[float] = EVERY
     """Seconds between two samples for the plots of the last hour."""
     LOG_LINES: ClassVar[int] = 500

@@ -36,12 +36,12 @@ def guard_of(task: StatusTask, request: HTTPServerRequest) -> str:
 
 
 def by_control_socket(task: StatusTask, request: HTTPServerRequest) -> bool:
-    """Tell whether a request came over the control socket that the service announces."""
+    """Return whether a request came over the control socket that the service announces."""
     return task.announcement is not None and access.bound_to(request) == task.announcement.bound
 
 
 class Control(Handler):
-    """Does one thing to the service, and tells what it did or why not, as JSON."""
+    """Does one thing to the service, and answers what it did or why not, as JSON."""
 
     METHODS = "POST"
 

@@ -107,7 +107,7 @@ class Feed:
         while True:
             try:
                 self._take(await self._task.asker.ask("page"))
-            except Exception as error:  # one that is told to the person, and passes
+            except Exception as error:  # one that is shown to the person, and passes
                 why = describe(error)
                 self._task.logger.warning(
                     "The status page could not be brought up to date: %s", why

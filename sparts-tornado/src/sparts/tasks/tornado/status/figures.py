@@ -1,4 +1,4 @@
-"""The numbers of a service as a person reads them, and which of them tell most."""
+"""The numbers of a service as a person reads them, and the most important of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 KEY_FIGURES = (
     *("requests", "calls", "queue_depth", "n_completed", "n_iterations", "received", "started"),
 )
-"""The counters that tell most of a task, the best first."""
+"""The most important counters of a task, the best first."""
 WORK = ("requests", "calls", "n_completed", "n_iterations")
 DURATIONS = ("request_duration_ms", "call_duration_ms", "execute_duration_ms")
 FAILURES = ("n_failures", "n_unhandled", "n_dead_letters", "n_callback_errors")
@@ -34,7 +34,7 @@ class Figure(NamedTuple):
 
     @property
     def key(self) -> str:
-        """What tells it from all others."""
+        """What distinguishes it from all others."""
         return f"{self.task}/{self.name}/{self.part}"
 
 
@@ -62,7 +62,7 @@ class Figures:
             if _is_failure(reading):
                 self.headline["errors"].append(figure.key)
         self.keys = {task: key for task, mine in by_task.items() if (key := _key_of(mine))}
-        """The key of the number that tells most of each task."""
+        """The key of the most important number of each task."""
         for task, mine in by_task.items():
             if task != own:
                 self.headline["throughput"] += _first(mine, WORK)

@@ -54,7 +54,7 @@ class RefusedError(HTTPError):
 
 
 class Handler(RequestHandler):
-    """Answers GET and HEAD, only to callers who may ask, and tells errors in plain text."""
+    """Answers GET and HEAD, only to callers who may ask, and sends errors in plain text."""
 
     METHODS: ClassVar[str] = "GET, HEAD"
 
@@ -69,7 +69,7 @@ class Handler(RequestHandler):
             self.set_header(name, value)
 
     def compute_etag(self) -> None:
-        """Nothing is cached, so nothing has to be told apart."""
+        """Nothing is cached, so nothing has to be distinguished."""
 
     def prepare(self) -> None:
         """Refuse a request by a name that is not ours."""
@@ -88,7 +88,7 @@ class Handler(RequestHandler):
         return self.get(*args)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Tell what was wrong."""
+        """Send what was wrong."""
         error = kwargs.get("exc_info", (None, None))[1]
         text = f"{responses.get(status_code, 'Unknown')}."
         if status_code == 405:
@@ -98,7 +98,7 @@ class Handler(RequestHandler):
             text = error.text
         elif isinstance(error, TimeoutError):
             self.set_status(503)
-            text = f"{error}: /stacks and SIGUSR1 tell where it waits."
+            text = f"{error}: /stacks and SIGUSR1 show where it waits."
         elif status_code == 500 and error is not None:
             text = describe(error)
         self.tell_error(masked(text))
@@ -122,7 +122,7 @@ class NotFound(Handler):
     """Any other path."""
 
     def prepare(self) -> None:
-        """Refuse it, and tell which there are."""
+        """Refuse it, and list those that exist."""
         super().prepare()
         if self.request.path.startswith("/control/"):
             raise RefusedError(404, f"Controls exist only with {self.task.flag('control')}.")

@@ -192,7 +192,7 @@ class StatusHTTPTask(StatusTask):
                 return
 
     async def stop_in_loop(self) -> None:
-        """Tell the open pages good-bye, and let all other requests finish."""
+        """End the streams of open pages, and let all other requests finish."""
         self.feed.close()
         self._ended.set()
         if self.announcement is not None:

@@ -46,7 +46,7 @@ class Watch:
         return list(reversed(self._errors.get(task, ())))
 
     def paused(self, task: str) -> bool:
-        """Tell whether a task is paused."""
+        """Return whether a task is paused."""
         return task in self.gates and self.gates[task].closed
 
     def open_all(self) -> None:
