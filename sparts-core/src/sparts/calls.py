@@ -124,7 +124,9 @@ class WorkCall(Call):
     """A run of a task of this process: an item of a queue, a periodic run, an event."""
 
     def __init__(self, task: Any, context: ExecuteContext, is_async: bool = False) -> None:
-        self.task, self.context, self.is_async = task, context, is_async
+        self.task: Any = task
+        self.context: ExecuteContext = context
+        self.is_async: bool = is_async
         self.item, self.attempt = context.item, context.attempt
 
     @property

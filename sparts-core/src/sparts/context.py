@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextvars import Context, copy_context
 from math import inf
 from time import monotonic
@@ -55,10 +56,10 @@ class ExecuteContext:
         future: Future[Any] | None = None,
     ) -> None:
         """Make the context of a run that has not begun."""
-        self.attempt = attempt
-        self.item = item
-        self.deferred = deferred
-        self.future = future
+        self.attempt: int = attempt
+        self.item: Any = item
+        self.deferred: Any = deferred
+        self.future: Future[Any] | None = future
         self.variables: Context | None = copy_context() or None
         self._began: float | None = None
         self._ended: float | None = None
@@ -202,8 +203,8 @@ class Timer:
     """The stopwatch of a context: `start`, `stop` and `elapsed` are those of its attempt."""
 
     def __init__(self, context: ExecuteContext) -> None:
-        self.start = context.begin
-        self.stop = context.stop
+        self.start: Callable[..., None] = context.begin
+        self.stop: Callable[[], float] = context.stop
         self._context = context
 
     @property

@@ -156,13 +156,13 @@ class EstablishedService(_Established):
         def getWarnings(self) -> dict[int, str]: ...  # noqa: D102, N802
 
     _stop_asked = False
-    level = OptionValue()
-    logfile = OptionValue()
-    dryrun = OptionValue()
-    daemon = OptionValue()
-    pidfile = OptionValue()
-    kill = OptionValue()
-    runit_install = OptionValue()
+    level: OptionValue = OptionValue()
+    logfile: OptionValue = OptionValue()
+    dryrun: OptionValue = OptionValue()
+    daemon: OptionValue = OptionValue()
+    pidfile: OptionValue = OptionValue()
+    kill: OptionValue = OptionValue()
+    runit_install: OptionValue = OptionValue()
 
     @property
     def _name(self) -> str:

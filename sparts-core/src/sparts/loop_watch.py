@@ -38,7 +38,7 @@ class LoopWatch:
         self._report = report
         self._probe = probe
         self._since: float | None = None  # when the loop began with what it does now
-        self.stirred = False
+        self.stirred: bool = False
         """Whether the loop was given something to do since it was last asked."""
         self._asleep = False
         self._ended = False

@@ -64,7 +64,7 @@ class VService(ServiceOptions, Health, EstablishedService):
         self.options = ns
         self.name = type(self).__name__
         """The name of the service, for loggers and threads; by default that of the class."""
-        self.inbox = Inbox()
+        self.inbox: Inbox = Inbox()
         self.plugin_data: dict[str, Any] = {}
         """What hook plugins keep, each under its name, also over a restart."""
         self.owns_process = False
@@ -77,7 +77,7 @@ class VService(ServiceOptions, Health, EstablishedService):
         classes = self.resolve_tasks(self.hooks)
         self.hooks.call("sparts_classes_check", service_class=type(self), tasks=classes)
         selected = getattr(ns, "tasks", None)
-        self.tasks = Tasks(_selected(classes, selected))
+        self.tasks: Tasks = Tasks(_selected(classes, selected))
         self.check_options(ns)
         if selected != []:  # with no names they are only listed
             options.check_required(ns, set(classes).difference(self.tasks.task_classes))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from functools import cached_property
+from logging import Logger
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -83,8 +84,8 @@ class VTask(EstablishedTask):
     workers: int = 1
     """How many threads run `_runloop`."""
 
-    n_failures = counter(help="Failures of this task's workers.")
-    n_restarts = counter(help="Restarts of this task's workers after a failure.")
+    n_failures: counter = counter(help="Failures of this task's workers.")
+    n_restarts: counter = counter(help="Restarts of this task's workers after a failure.")
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
@@ -94,10 +95,10 @@ class VTask(EstablishedTask):
     def __init__(self, service: VService) -> None:
         """Make the task for a service; called by the service. Do the work in `initTask`."""
         self.service = service
-        self.name = type(self).__name__
-        self.logger = logging.getLogger(f"{service.name}.{self.name}")
+        self.name: str = type(self).__name__
+        self.logger: Logger = logging.getLogger(f"{service.name}.{self.name}")
         self.threads: list[threading.Thread] = []
-        self.stop_event = threading.Event()
+        self.stop_event: threading.Event = threading.Event()
         """Set when the task must stop; wait on it in `_runloop` instead of sleeping. In ``execute``
         of a queue or periodic task use ``context.wait(seconds)``: items are still worked on."""
         self.stop_deadline: float | None = None
@@ -109,7 +110,7 @@ class VTask(EstablishedTask):
         """What ended this task, if a failure did."""
         self._state = TaskState.NEW
         self._ready = True
-        self.supervisor = Supervisor(self)
+        self.supervisor: Supervisor = Supervisor(self)
 
     # -- to override -------------------------------------------------------------------------------
 

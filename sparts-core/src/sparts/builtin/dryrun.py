@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import sys
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
 from sparts.errors import SpartsError, UsageError, describe, message_of
 from sparts.hookspecs import hookimpl
-from sparts.options import OptionGroup, option
+from sparts.options import Option, OptionGroup, option
 
 if TYPE_CHECKING:
     import argparse
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 class DryRun(OptionGroup):
     """Options of `dryrun`."""
 
-    OPT_PREFIX = ""
-    TITLE = "life"
+    OPT_PREFIX: ClassVar[str | None] = ""
+    TITLE: ClassVar[str | None] = "life"
 
-    dryrun = option(
+    dryrun: Option[bool] = option(
         action="store_true",
         default=False,
         help="check options, tasks and what they need, print what would run, and exit",

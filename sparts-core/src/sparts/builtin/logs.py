@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from sparts import logs
 from sparts.hookspecs import hookimpl
-from sparts.options import OptionGroup, option
+from sparts.options import Option, OptionGroup, option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,36 +18,36 @@ if TYPE_CHECKING:
 class Logs(OptionGroup):
     """Options of `logs`."""
 
-    OPT_PREFIX = ""
-    TITLE = "logging"
+    OPT_PREFIX: ClassVar[str | None] = ""
+    TITLE: ClassVar[str | None] = "logging"
 
-    level = option(
+    level: Option[str] = option(
         type=logs.level_name,
         default=lambda cls: cls.DEFAULT_LOGLEVEL,
         metavar="LEVEL",
         help="how much to log: DEBUG, INFO, WARNING, ERROR or CRITICAL",
     )
-    logfile = option(
+    logfile: Option[str] = option(
         type=str,
         default=lambda cls: cls.DEFAULT_LOGFILE,
         metavar="FILE",
         help="log to this file instead of standard error",
         reloadable=False,
     )
-    log_format = option(
+    log_format: Option[str] = option(
         default="text",
         choices=logs.FORMATS,
         help="what a log line is: text or a JSON object",
         reloadable=False,
         advanced=True,
     )
-    log_time = option(
+    log_time: Option[str] = option(
         choices=logs.TIMES,
         help="whether text lines begin with the time; without it, those of --logfile do",
         reloadable=False,
         advanced=True,
     )
-    log_level_for = option(
+    log_level_for: Option[list[logs.LoggerLevel]] = option(
         type=logs.level_for,
         action="append",
         metavar="NAME=LEVEL",

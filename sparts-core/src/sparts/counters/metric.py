@@ -48,9 +48,9 @@ class Metric:
 
     def __init__(self, *, name: str | None = None, help: str = "", unit: str = "") -> None:
         """Declare a metric; see the class."""
-        self.name = name or ""
-        self.help = help
-        self.unit = unit
+        self.name: str = name or ""
+        self.help: str = help
+        self.unit: str = unit
         self._lock = threading.Lock()
         self.reset()
 

@@ -94,8 +94,8 @@ class Samples(Metric):
         clock: Clock | None = None,
     ) -> None:
         """Declare samples; see the class."""
-        self.types = tuple(types or (SampleType.AVG,))
-        self.windows = tuple(sorted(windows or (60, 3600)))
+        self.types: tuple[SampleType, ...] = tuple(types or (SampleType.AVG,))
+        self.windows: tuple[int, ...] = tuple(sorted(windows or (60, 3600)))
         for window in self.windows:
             if window < 1 or window != int(window):
                 raise ValueError(f"A window is a whole number of seconds from 1 up, not {window}.")

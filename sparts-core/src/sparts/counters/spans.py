@@ -25,9 +25,9 @@ class Span:
 
     def __init__(self, start: int, length: int, with_bins: bool) -> None:
         """Begin an empty span of ``length`` seconds at ``start``."""
-        self.start = start
-        self.end = start + length
-        self.count = 0
+        self.start: int = start
+        self.end: int = start + length
+        self.count: int = 0
         self.total: float = 0
         self.low: float = inf
         self.high: float = -inf

@@ -42,9 +42,9 @@ class Health(Introspection):
 
     def __init__(self) -> None:
         super().__init__()
-        self.changing = threading.RLock()
+        self.changing: threading.RLock = threading.RLock()
         """Held while hooks are told of a change, so that they hear of one at a time, in order."""
-        self.ended = threading.Event()
+        self.ended: threading.Event = threading.Event()
         """Set when this instance has ended."""
         self.stop_deadline: float | None = None
         """When this instance shall have stopped, by `time.monotonic`; set when the stop begins."""

@@ -6,6 +6,7 @@ import os
 import queue
 import select
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 from typing import Any, NamedTuple
@@ -37,7 +38,7 @@ class Inbox:
         self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._pipe: tuple[int, int] | None = None
-        self.put_from_signal = self._messages.put
+        self.put_from_signal: Callable[..., None] = self._messages.put
         """Put a message from a signal handler of Python's, whose signal has woken the reader."""
 
     def open(self) -> None:
@@ -100,6 +101,7 @@ class Bell:
     """A descriptor to wait on; ringing it, or writing to `descriptor`, wakes who waits."""
 
     def __init__(self) -> None:
+        self.descriptor: int
         self._reader, self.descriptor = nonblocking_pipe()
 
     def ring(self) -> None:

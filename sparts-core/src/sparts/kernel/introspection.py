@@ -74,7 +74,7 @@ class Introspection:
         def instances(self) -> list[VTask]: ...  # noqa: D102
 
     def __init__(self) -> None:
-        self.start_time = time.time()
+        self.start_time: float = time.time()
         """When this instance was made, in seconds since the epoch."""
         self._facts = threading.Lock()
         self._warnings: dict[int, str] = {}

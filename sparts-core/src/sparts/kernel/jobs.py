@@ -27,7 +27,7 @@ class JobThread:
         self._jobs: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
         self.put: Callable[[Callable[[], object]], None] = self._jobs.put
         """Have a function called in the thread; from any thread. Never blocks."""
-        self.thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self.thread: threading.Thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
         """Start the thread; `RuntimeError` if the system allows no more threads."""

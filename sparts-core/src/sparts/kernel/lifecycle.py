@@ -74,7 +74,7 @@ class Lifecycle:
         self, service: VService, guard: bool = False, on_started: Callable[[], None] = lambda: None
     ) -> None:
         self.service = service
-        self.hung = False
+        self.hung: bool = False
         self._ending = Ending()
         self._exit_timer = ExitTimer() if guard else None
         self._on_start_succeeded = on_started

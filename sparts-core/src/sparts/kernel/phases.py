@@ -40,7 +40,7 @@ class Ending:
     """How an instance ends: the first failure decides."""
 
     def __init__(self) -> None:
-        self.status = EXIT_CLEAN
+        self.status: int = EXIT_CLEAN
         self.error: BaseException | None = None
         self.logged: BaseException | None = None
         """What failed the start, once it is logged."""
@@ -74,9 +74,9 @@ class Phases:
 
     def __init__(self, service: VService, ending: Ending, say: Callable[..., None]) -> None:
         self.service = service
-        self.cancelled = threading.Event()
+        self.cancelled: threading.Event = threading.Event()
         """Set when the service shall stop, so that the start ends early."""
-        self.step = ""
+        self.step: str = ""
         """What is done just now, for messages."""
         self.starting: VTask | None = None
         """The task that is initialised or started just now."""

@@ -47,15 +47,15 @@ class ServiceThread(threading.Thread):
 
     def __init__(self, service: VService) -> None:
         super().__init__(name=f"{service.name} supervisor")
-        self.service = service
+        self.service: VService = service
         """The instance that runs now; a restart makes a new one."""
-        self.status = EXIT_CLEAN
+        self.status: int = EXIT_CLEAN
         """The exit status that the end of the service asks for."""
         self.error: BaseException | None = None
         """What ended the service otherwise than in order."""
-        self.hung = False
+        self.hung: bool = False
         """Whether something did not end in time and was left behind."""
-        self.refused = False
+        self.refused: bool = False
         """Whether the options or the logging were wrong, so that nothing was started."""
         self._guard = service.owns_process
         self._succeeded = False

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sparts import options, plugins
 from sparts.errors import OptionError, SpartsError, log_error, message_of
 from sparts.option_types import duration
-from sparts.options import option
+from sparts.options import Option, option
 
 if TYPE_CHECKING:
     import argparse
@@ -44,7 +44,7 @@ class ServiceOptions:
     ENV_PREFIX: ClassVar[str | None] = None
     """What the options' environment variables begin with; None: ``NAME_`` of the class."""
 
-    selected_tasks = option(
+    selected_tasks: Option[list[str]] = option(
         "tasks",
         nargs="*",
         metavar="NAME",
@@ -61,19 +61,19 @@ class ServiceOptions:
         command_line_only=True,
         advanced=True,
     )
-    start_timeout = option(
+    start_timeout: Option[float] = option(
         type=duration,
         metavar="DURATION",
         help="how long the start may take before it fails",
         advanced=True,
     )
-    stop_timeout = option(
+    stop_timeout: Option[float] = option(
         type=duration,
         default=25.0,
         metavar="DURATION",
         help="how long the stop may take before the process ends with status 70",
     )
-    drain_time = option(
+    drain_time: Option[float] = option(
         type=duration,
         default=0.0,
         metavar="DURATION",

@@ -69,7 +69,7 @@ class Backoff:
     """How long one worker waits after each of its failures."""
 
     def __init__(self, policy: RestartPolicy) -> None:
-        self.failures = 0
+        self.failures: int = 0
         """How many failures there have been in a row."""
         self._policy = policy
         self._restarted = -inf
@@ -90,7 +90,7 @@ class Supervisor:
 
     def __init__(self, task: VTask) -> None:
         self.task = task
-        self.policy = RestartPolicy.of(task)
+        self.policy: RestartPolicy = RestartPolicy.of(task)
         self._lock = threading.Lock()
         self._running = 0
         self._waiting = 0

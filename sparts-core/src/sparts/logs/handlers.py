@@ -26,7 +26,7 @@ class OutputHandler(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self.trouble = ""
+        self.trouble: str = ""
         """What is wrong with the output now; "" for nothing."""
         self.observers: list[Callable[[str], object]] = []
         """Called with `trouble` when it changes, by whoever logs; they must not log or block."""

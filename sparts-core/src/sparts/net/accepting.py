@@ -88,7 +88,7 @@ class Accepting:
         self._backoff = Backoff(task, "No connection can be accepted for now")
         copy = task.service.plugin_data.get("processes") if connections else None
         self._share = copy.share(task.name, connections) if copy else None
-        self.pause = 0.0
+        self.pause: Any = 0.0
         """Seconds to wait until the next call of `accept`; 0: until somebody connects."""
 
     def accept(self, listener: socket.socket) -> tuple[socket.socket, Any] | None:
@@ -164,7 +164,7 @@ class Acceptor:
         self._accepted = accepted
         self._admits, self._full = admits, False
         self._sockets = list(sockets)
-        self.recount = self._accepting.recount
+        self.recount: Callable[[], None] = self._accepting.recount
         self._paused: asyncio.TimerHandle | None = None
         self._begin()
 

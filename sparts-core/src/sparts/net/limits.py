@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from sparts.errors import OptionError
-from sparts.options import option
+from sparts.options import Option, option
 
 if TYPE_CHECKING:
     import argparse
@@ -17,7 +17,7 @@ class ConnectionLimit:
     MAX_CONNECTIONS: ClassVar[int] = 10_000
     """The default of ``--PREFIX-max-connections``."""
 
-    max_connections = option(
+    max_connections: Option[int] = option(
         type=int,
         default=lambda cls: cls.MAX_CONNECTIONS,
         metavar="N",

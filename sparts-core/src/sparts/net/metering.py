@@ -12,15 +12,17 @@ import os
 import re
 import threading
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from logging import Logger
 from math import floor
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.counters import CallbackCounter, SampleType, counter, labelled, samples
+from sparts.counters.labels import Labelled
 from sparts.escaping import one_line
 from sparts.logs import level_name, log_fields
-from sparts.options import option
+from sparts.options import Option, option
 
 if TYPE_CHECKING:
     from sparts.protocols import Service
@@ -107,7 +109,7 @@ class Metered:
     """How a request can end, each with the level of its log line. HTTP: the class of the status,
     or ``lost`` if the client had gone before its response was complete."""
 
-    access_log = option(
+    access_log: Option[str] = option(
         type=access_level_name,
         default="WARNING",
         metavar="LEVEL",
@@ -116,16 +118,18 @@ class Metered:
         advanced=True,
     )
 
-    requests = counter(help="Requests.")
-    responses = labelled(counter(help="Requests that have ended, by their outcome."), "status")
-    request_duration_ms = samples(
+    requests: counter = counter(help="Requests.")
+    responses: Labelled[counter] = labelled(
+        counter(help="Requests that have ended, by their outcome."), "status"
+    )
+    request_duration_ms: samples = samples(
         types=[SampleType.COUNT, SampleType.AVG, SampleType.P50, SampleType.P90, SampleType.P99,
                SampleType.P999, SampleType.MAX],
         windows=[60, 3600],
         help="Time from the headers of a request to the end of its response.",
         unit="ms",
     )  # fmt: skip
-    in_flight = CallbackCounter(
+    in_flight: CallbackCounter = CallbackCounter(
         lambda task: task.n_in_flight(), help="Requests that have begun and not ended."
     )
 
@@ -135,9 +139,9 @@ class Metered:
     def __init__(self, service: Service) -> None:
         """Make the task for a service; called by the service."""
         super().__init__(service)  # type: ignore[call-arg]
-        self.access_logger = logging.getLogger(f"{self.logger.name}.access")
-        self.access_level = logging.WARNING
-        self.meter = Meter(self)
+        self.access_logger: Logger = logging.getLogger(f"{self.logger.name}.access")
+        self.access_level: int = logging.WARNING
+        self.meter: Meter = Meter(self)
 
     def n_in_flight(self) -> int:
         """Return how many requests have begun and not ended; called in any thread."""
@@ -167,7 +171,7 @@ class Meter:
 
     def __init__(self, task: Metered) -> None:
         self._task = task
-        self.begin = task.requests.increment
+        self.begin: Callable[[], None] = task.requests.increment
         """Call it when a request begins, and note `time.perf_counter` for its end."""
         self._ended = [task.responses.labels(name).increment for name in task.OUTCOMES]
         self._levels = list(task.OUTCOMES.values())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from sparts.counters import CallbackCounter
 from sparts.errors import OptionError
 from sparts.option_types import port as port_number
-from sparts.options import option, source_of
+from sparts.options import Option, option, source_of
 from sparts.protocols import service_of
 
 if TYPE_CHECKING:
@@ -78,56 +78,56 @@ class ListeningOptions:
     ``SO_REUSEPORT``. Only the user who reserved a port can bind it, so ``--user`` is refused.
     """
 
-    host = option(
+    host: Option[str] = option(
         type=str,
         metavar="HOST",
         default=lambda cls: cls.DEFAULT_HOST,
         help="address to listen on; several are separated by commas; :: or none: every address, "
         "IPv4 and IPv6",
     )
-    port = option(
+    port: Option[int] = option(
         type=port_number,
         metavar="PORT",
         default=lambda cls: cls.DEFAULT_PORT,
         help="port to listen on; 0 takes a free one",
     )
-    ipv6_only = option(
+    ipv6_only: Option[bool] = option(
         default=False,
         help="do not listen on IPv4 addresses where the host is :: or none",
         advanced=True,
     )
-    sock = option(
+    sock: Option[str] = option(
         type=str,
         metavar="PATH",
         default=lambda cls: cls.DEFAULT_SOCK,
         help="path of a Unix socket to listen on instead",
     )
-    sock_group = option(
+    sock_group: Option[str] = option(
         type=str,
         metavar="GROUP",
         help="group that may use the Unix socket (without it: its owner alone)",
         advanced=True,
     )
-    tls_cert = option(
+    tls_cert: Option[str] = option(
         type=str,
         metavar="FILE",
         help="serve TLS with this certificate (PEM, its chain after it); read again at SIGHUP",
         reloadable=False,
     )
-    tls_key = option(
+    tls_key: Option[str] = option(
         type=str,
         metavar="FILE",
         help="private key of the certificate, if it is in another file",
         reloadable=False,
     )
-    tls_ca = option(
+    tls_ca: Option[str] = option(
         type=str,
         metavar="FILE",
         help="require client certificates signed by these authorities (PEM)",
         reloadable=False,
         advanced=True,
     )
-    certificate_expires = CallbackCounter(
+    certificate_expires: CallbackCounter = CallbackCounter(
         lambda task: _expiry(task.tls_cert),
         help="When the TLS certificate expires, since the epoch.",
         unit="seconds",

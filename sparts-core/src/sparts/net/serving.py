@@ -67,7 +67,7 @@ class Server:
         self._open: dict[Any, asyncio.Transport] = {}  # by their protocols
         self._changed: asyncio.Event | None = None  # not None: the server ends
         self._keeper: asyncio.Task[None] | None = None
-        self.n_refused = 0
+        self.n_refused: int = 0
         """How many clients were disconnected because too many connections were open."""
 
     @property
@@ -241,10 +241,10 @@ class Serving(ConnectionLimit, Listening):
     """Seconds that a client which has just connected has to send its request when the task stops.
     """
 
-    connections = CallbackCounter(
+    connections: CallbackCounter = CallbackCounter(
         lambda task: task._server.n_connections if task._server else 0, help="Open connections."
     )
-    refused = CallbackCounter(
+    refused: CallbackCounter = CallbackCounter(
         lambda task: task._server.n_refused if task._server else 0,
         help="Clients disconnected because too many connections were open.",
     )

@@ -39,7 +39,9 @@ class Opened:
         inherited: bool = False,
         missing: Sequence[str] = (),
     ) -> None:
-        self.address, self.sockets, self.missing = address, sockets, missing
+        self.address: Address = address
+        self.sockets: list[socket.socket] = sockets
+        self.missing: Sequence[str] = missing
         self._file, self._inherited = file, inherited
 
     def addresses(self) -> list[Any]:

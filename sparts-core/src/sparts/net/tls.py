@@ -31,7 +31,8 @@ class TLS:
     def __init__(self, files: TLSFiles, prepare: Callable[[ssl.SSLContext], None]) -> None:
         self.files = files
         self._prepare = prepare
-        self.context = self._newest = self._load()
+        self.context: ssl.SSLContext = self._load()
+        self._newest = self.context
         """The one context that servers hold; what was read last is found in each handshake."""
 
     def reload(self, prepare: Callable[[ssl.SSLContext], None] | None = None) -> None:

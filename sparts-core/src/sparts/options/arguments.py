@@ -213,7 +213,7 @@ class Switch(argparse.Action):
     def __init__(self, option_strings: Sequence[str], dest: str, **settings: Any) -> None:
         flags = [*option_strings, *("--no-" + flag[2:] for flag in option_strings)]
         super().__init__(flags, dest, nargs=0, **settings)
-        self.on = frozenset(option_strings)
+        self.on: frozenset[str] = frozenset(option_strings)
 
     def __call__(
         self,

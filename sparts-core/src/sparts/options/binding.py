@@ -125,18 +125,22 @@ class Binding:
         self.option = option
         self.owner = owner
         self.prefix: str = owner.option_prefix()  # type: ignore[attr-defined]
-        self.flag = option.flag(self.prefix)
-        self.dest = option.dest(self.prefix)
-        self.env = env_prefix(service) + _variable(self.dest)
+        self.flag: str = option.flag(self.prefix)
+        self.dest: str = option.dest(self.prefix)
+        self.env: str = env_prefix(service) + _variable(self.dest)
         action, nargs = option.action, option.nargs
-        self.switch = action in ("store_true", "store_false") or (
+        self.switch: bool = action in ("store_true", "store_false") or (
             option.type is bool and action is None and nargs is None
         )
         """Whether the flag takes no value and the option is true or false."""
-        self.many = action in ("append", "extend") or nargs not in (None, "?")
+        self.many: bool = action in ("append", "extend") or nargs not in (None, "?")
         """Whether the value is a list because the option may be given several values."""
-        self.kind = bool if self.switch else int if action == "count" else option.type
+        self.kind: type[bool] | type[int] | Any = (
+            bool if self.switch else int if action == "count" else option.type
+        )
         """The type of one value."""
+        self.default: Any
+        self.default_source: Source
         self.default, self.default_source = self._resolve_default(service)
 
     @property

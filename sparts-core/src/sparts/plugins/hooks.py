@@ -29,7 +29,7 @@ class PluginHooks(Hooks):
         entries: Iterable[EntryPoint] = (),
         plugins: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
-        self.manager = pluggy.PluginManager("sparts")
+        self.manager: pluggy.PluginManager = pluggy.PluginManager("sparts")
         self.manager.add_hookspecs(hookspecs)
         super().__init__(plugins)
         for entry in entries:

@@ -42,7 +42,8 @@ class OutgoingCall(ClientCall):
         self, method: Method, arguments: Sequence[Any], deadline: float | None, is_async: bool
     ) -> None:
         super().__init__(None, "rpc", method.qualified, is_async, deadline=deadline)
-        self.method, self.arguments = method, arguments
+        self.method: Method = method
+        self.arguments: Sequence[Any] = arguments
 
     def seconds_left(self) -> float | None:
         """Return how many seconds are left, more than 0; None: there is no limit.
@@ -80,7 +81,8 @@ class Client:
     def __init__(self, url: str, interface: Interface, **options: Any) -> None:
         if options:
             raise TypeError(f"{type(self).__name__} has no option {', '.join(options)}.")
-        self.url, self.interface = url, interface
+        self.url: str = url
+        self.interface: Interface = interface
 
     def call(self, call: OutgoingCall) -> Any:
         """Make a call, and return its result; of a stream: not called."""

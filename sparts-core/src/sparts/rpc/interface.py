@@ -82,26 +82,32 @@ class Method:
     def __init__(
         self, interface: str, function: Any, marks: Marks, declared: Mapping[str, type[RPCError]]
     ) -> None:
-        self.interface, self.name = interface, function.__name__
-        self.qualified = f"{interface}.{self.name}"
-        self.doc = inspect.getdoc(function) or ""
+        self.interface: str = interface
+        self.name: Any = function.__name__
+        self.qualified: str = f"{interface}.{self.name}"
+        self.doc: str = inspect.getdoc(function) or ""
         self.function = function
-        self.idempotent, self.deadline = marks.idempotent, marks.deadline
+        self.idempotent: bool = marks.idempotent
+        self.deadline: float | None = marks.deadline
         raises = marks.raises
-        self.errors = declared if raises is None else {each.__name__: each for each in raises}
-        self.streams = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
-        self.is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(
+        self.errors: Mapping[str, type[RPCError]] | dict[str, type[RPCError]] = (
+            declared if raises is None else {each.__name__: each for each in raises}
+        )
+        self.streams: bool = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(
+            function
+        )
+        self.is_async: bool = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(
             function
         )
         hints = self._hints()
-        self.parameters = tuple(self._parameters(hints))
+        self.parameters: tuple[Parameter, ...] = tuple(self._parameters(hints))
         if "return" not in hints:
             raise self._wrong("has no result type: write -> None if it returns nothing")
         result, is_stream = _stream_item(hints["return"])
         if is_stream != self.streams:
             what = "yields, and must return" if self.streams else "does not yield, and returns"
             raise self._wrong(f"{what} an iterator")
-        self.result = self._type_of("result", result)
+        self.result: Type = self._type_of("result", result)
 
     @property
     def stream_parameter(self) -> Parameter | None:

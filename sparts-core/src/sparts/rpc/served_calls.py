@@ -44,8 +44,10 @@ class RPCCall(Call):
         origin: Origin | None,
         deadline: float | None,
     ) -> None:
-        self.task, self.method, self.attributes = task, method, attributes
-        self.is_async = method.is_async
+        self.task: Any = task
+        self.method: Method = method
+        self.attributes = attributes
+        self.is_async: bool = method.is_async
         self.deadline, self._origin = deadline, origin
 
     @property

@@ -58,8 +58,9 @@ class Served:
     """
 
     def __init__(self, task: RPCTask, method: Method, transport: str) -> None:
-        self.task, self.method = task, method
-        self.attributes = {"transport": transport}
+        self.task: RPCTask = task
+        self.method: Method = method
+        self.attributes: dict[str, str] = {"transport": transport}
         self._function = _by_position(getattr(task, method.name), method)
         self._inline = task.INLINE and not method.is_async
         self._blocking, self._awaiting = blocking(task), awaiting(task)

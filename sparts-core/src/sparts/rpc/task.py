@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, ClassVar
 
 from sparts.counters import CallbackCounter, SampleType, counter, labelled, samples
+from sparts.counters.labels import Labelled
 from sparts.errors import UsageError
 from sparts.rpc.errors import UnavailableError
 from sparts.rpc.interface import Interface, interface_of
@@ -34,8 +35,8 @@ class RPCTask(VTask):
     instance is one for all calls: methods that run in threads run several at a time.
     """
 
-    LOOPLESS = True
-    CALL_KIND = "rpc"
+    LOOPLESS: ClassVar[bool] = True
+    CALL_KIND: ClassVar[str] = "rpc"
     WORKERS: ClassVar[int] = 10
     """How many plain methods run at a time in the task's own threads."""
     INLINE: ClassVar[bool] = False
@@ -43,9 +44,11 @@ class RPCTask(VTask):
     LOOP: ClassVar[TaskReference] = AsyncioLoopTask
     """The asyncio loop task on which ``async def`` methods run."""
 
-    n_calls = labelled(counter(help="Calls, by method."), "method")
-    n_errors = labelled(counter(help="Calls that ended with an error, by method."), "method")
-    call_duration_ms = labelled(
+    n_calls: Labelled[counter] = labelled(counter(help="Calls, by method."), "method")
+    n_errors: Labelled[counter] = labelled(
+        counter(help="Calls that ended with an error, by method."), "method"
+    )
+    call_duration_ms: Labelled[samples] = labelled(
         samples(
             types=[SampleType.AVG, SampleType.P99],
             windows=[60, 3600],
@@ -54,7 +57,9 @@ class RPCTask(VTask):
         ),
         "method",
     )
-    in_flight = CallbackCounter(lambda task: len(task.calls), help="Calls that run now.")
+    in_flight: CallbackCounter = CallbackCounter(
+        lambda task: len(task.calls), help="Calls that run now."
+    )
 
     _pool: ThreadPoolExecutor | None = None
 

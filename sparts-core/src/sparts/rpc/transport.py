@@ -25,7 +25,7 @@ class RPCTransport(VTask):
 
     TRANSPORT: ClassVar[str] = ""
     """The name of the transport, in messages and for wrappers of calls: ``HTTP``."""
-    SERVICE_DEFAULTS = False
+    SERVICE_DEFAULTS: ClassVar[bool] = False
     SERVES: ClassVar[Sequence[str]] = ()
     """The names of the `RPCTask` tasks that it serves; empty: all of the service."""
 

@@ -113,7 +113,10 @@ class Type:
         cls: Any = None,
         bounds: tuple[int, int] = INT64,
     ) -> None:
-        self.kind, self.annotation, self.args, self.cls = kind, annotation, args, cls
+        self.kind: Kind = kind
+        self.annotation: Any = annotation
+        self.args: tuple[Type, ...] = args
+        self.cls: Any = cls
         self.bounds = bounds
 
     @property

@@ -54,7 +54,8 @@ class Values:
     ) -> None:
         form = form or msgspec.json
         self._json = form is msgspec.json
-        self.method, self._lists = method, method.streams and not items
+        self.method: Method = method
+        self._lists = method.streams and not items
         self._encode = form.Encoder(decimal_format="string").encode
         fields, self._readers = [], {}
         for each in method.parameters:
@@ -62,7 +63,7 @@ class Values:
             if read is not None:
                 self._readers[each.name] = read
             fields.append((each.name, shape, *_default(each.default)))
-        self.arguments_type = msgspec.defstruct(
+        self.arguments_type: Any = msgspec.defstruct(
             method.name, fields, forbid_unknown_fields=True, kw_only=True
         )
         """A msgspec.Struct with a field for each parameter."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from concurrent.futures import CancelledError, wait
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.calls import InContext, around_work
 from sparts.clock import timeout_of
@@ -15,6 +15,7 @@ from sparts.tasks.async_backlog import AsyncMemoryBacklog
 from sparts.tasks.asyncio import AsyncioTask
 from sparts.tasks.backlog import AsyncBacklog
 from sparts.tasks.forms import fitting
+from sparts.tasks.memory_backlog import MemoryBacklog
 from sparts.tasks.queue import ExecuteContext, QueueTask, TryLater
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class AsyncQueueTask(AsyncioTask, QueueTask[Item, Result]):
     WORKERS: int = 100
     """How many items are worked on at a time at most."""
 
-    backlog_class = AsyncMemoryBacklog
+    backlog_class: ClassVar[type[MemoryBacklog]] = AsyncMemoryBacklog
 
     _gave_up = False  # what is not done by now is not waited for any more
 

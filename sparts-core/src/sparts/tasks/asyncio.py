@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from sparts.errors import TaskFailedError
 from sparts.kernel.supervision import Backoff
 from sparts.loops import LoopBoundTask
+from sparts.protocols import TaskReference
 from sparts.stacks import format_coroutine
 from sparts.tasks.asyncio_loop import AsyncioLoopTask
 
@@ -26,7 +27,7 @@ class AsyncioTask(LoopBoundTask):
     the loop has failed and runs again, so do they. ``workers`` says how many of them there are.
     """
 
-    LOOP = AsyncioLoopTask
+    LOOP: ClassVar[TaskReference] = AsyncioLoopTask
 
     def __init__(self, service: VService) -> None:
         """Make the task for a service; called by the service."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.counters import counter
 from sparts.errors import text_of
 from sparts.loops import LoopTask
 from sparts.option_types import duration
-from sparts.options import option
+from sparts.options import Option, option
 from sparts.stacks import format_coroutines, format_thread
 from sparts.tasks.accept_faults import AcceptFaults
 from sparts.tasks.watched_loops import asyncio_loop, uvloop_loop
@@ -32,15 +32,15 @@ class AsyncioLoopTask(LoopTask):
     coroutines that still run are cancelled and waited for.
     """
 
-    OPT_PREFIX = "asyncio"
+    OPT_PREFIX: ClassVar[str | None] = "asyncio"
 
-    uvloop = option(
+    uvloop: Option[bool] = option(
         default=False,
         reloadable=False,
         help="run uvloop's event loop (needs sparts-core[uvloop])",
         advanced=True,
     )
-    slow_callback = option(
+    slow_callback: Option[float] = option(
         type=duration,
         default=1.0,
         metavar="DURATION",
@@ -49,8 +49,8 @@ class AsyncioLoopTask(LoopTask):
         advanced=True,
     )
 
-    n_callback_errors = counter(help="Exceptions that nothing but the event loop caught.")
-    n_slow_callbacks = counter(help="Warnings that the event loop was blocked.")
+    n_callback_errors: counter = counter(help="Exceptions that nothing but the event loop caught.")
+    n_slow_callbacks: counter = counter(help="Warnings that the event loop was blocked.")
 
     _loop: asyncio.AbstractEventLoop | None = None
     _watch: LoopWatch | None = None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.loops import LoopBoundTask
 from sparts.net.serving import Serving
+from sparts.protocols import TaskReference
 from sparts.tasks.asyncio_loop import AsyncioLoopTask
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ class AsyncioServerTask(Serving, LoopBoundTask):
     of sparts.
     """
 
-    LOOP = AsyncioLoopTask
+    LOOP: ClassVar[TaskReference] = AsyncioLoopTask
 
     def make_protocol(self) -> asyncio.BaseProtocol:
         """Return the protocol of one connection that was accepted; called in the loop.

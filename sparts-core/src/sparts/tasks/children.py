@@ -95,7 +95,8 @@ class Child:
         logger: logging.Logger,
         writes: bool = False,
     ) -> None:
-        self.loop, self.popen = loop, popen
+        self.loop: ChildLoop = loop
+        self.popen: subprocess.Popen[bytes] = popen
         self._ended, self._linger, self._logger = ended, linger, logger
         self._exited = self._ending = self._finished = False
         streams = zip((popen.stdout, popen.stderr), sinks, strict=True)

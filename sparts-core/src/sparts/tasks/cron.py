@@ -35,7 +35,9 @@ class CronTimes:
         self._zone = zone
         self._parsed = CronSim(expression, datetime(2000, 1, 1))
         fields = expression.split()
-        self.fixed = len(fields) == 5 and not any(field.startswith("*") for field in fields[:2])
+        self.fixed: bool = len(fields) == 5 and not any(
+            field.startswith("*") for field in fields[:2]
+        )
         """Whether the expression means certain times of a day."""
         self._hours = sorted(self._parsed.hours)
         self._minutes = sorted(self._parsed.minutes)

@@ -38,18 +38,18 @@ class EventTask(VTask):
     ON_ERROR: ClassVar[str] = "shutdown"
     """What an exception in `execute` does: ``"shutdown"`` (it leaves the worker, so that the
     service ends, or ``RESTART`` applies) or ``"log"`` (the next run is due as usual)."""
-    CALL_KIND = "event"
+    CALL_KIND: ClassVar[str] = "event"
     clock: Clock = SYSTEM
     """Where time comes from; a test puts its own here, on the class or before the start."""
 
-    execute_duration_ms = samples(
+    execute_duration_ms: samples = samples(
         types=[SampleType.AVG, SampleType.MAX, SampleType.MIN],
         windows=[60, 240],
         help="How long execute took.",
         unit="ms",
     )
-    n_iterations = counter(help="Calls of execute.")
-    n_try_later = counter(help="Calls of execute that ended with TryLater.")
+    n_iterations: counter = counter(help="Calls of execute.")
+    n_try_later: counter = counter(help="Calls of execute that ended with TryLater.")
 
     def __init__(self, service: VService) -> None:
         """Make the task for a service; called by the service."""

@@ -6,11 +6,12 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.counters import CallbackCounter, counter
 from sparts.errors import OptionError
-from sparts.options import option
+from sparts.options import Option, option
 from sparts.tasks.file_states import FileStates, same, same_inode
 from sparts.tasks.inotify import Event, Moved, Watcher, make_watcher
 from sparts.tasks.periodic import ExecuteContext, TryLater
@@ -46,14 +47,14 @@ class DirectoryWatcherTask(PollerTask):
 
     PATH: ClassVar[str | None] = None
     """The directory; it may be missing at times, also at the start."""
-    INTERVAL = 1.0
+    INTERVAL: float | str | timedelta | None = 1.0
     IGNORE_INITIAL_FILES: ClassVar[bool] = True
     """Whether the files that are there at the start are known, or reported as created."""
 
-    path = option(
+    path: Option[str] = option(
         default=lambda cls: cls.PATH, metavar="DIRECTORY", help="what to watch", reloadable=False
     )
-    poll = option(
+    poll: Option[bool] = option(
         type=bool,
         default=False,
         help="read the directory at each interval, even if the kernel could report changes (for "
@@ -61,7 +62,7 @@ class DirectoryWatcherTask(PollerTask):
         reloadable=False,
     )
 
-    n_events = counter(help="Files found created, changed, deleted or moved.")
+    n_events: counter = counter(help="Files found created, changed, deleted or moved.")
 
     def __init__(self, service: VService) -> None:
         """Make the task for a service; called by the service."""

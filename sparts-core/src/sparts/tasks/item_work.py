@@ -10,7 +10,7 @@ from sparts.counters import SampleType, counter, samples
 from sparts.errors import FATAL, TryLater, describe, text_of
 from sparts.generic import Generic
 from sparts.option_types import Expected
-from sparts.options import option
+from sparts.options import Option, option
 from sparts.renamed import renamed
 from sparts.tasks.forms import fitting
 from sparts.vtask import VTask
@@ -56,13 +56,13 @@ class ItemWork(VTask, Generic[Item, Result]):
     """What an exception does that nobody waits for: ``"shutdown"`` (it leaves the worker, so that
     the service ends, or ``RESTART`` applies) or ``"log"`` (the task goes on with the next item).
     The first, because the item is lost, and a log line alone is easily missed."""
-    CALL_KIND = "queue"
+    CALL_KIND: ClassVar[str] = "queue"
     KEEP_CONTEXT: ClassVar[bool] = True
     """Whether `execute` runs with the context variables (`contextvars`) of who put in the item, as
     far as there are any; False: with those of the worker."""
     clock: Clock = SYSTEM
     """Where time comes from; a test puts its own here, on the class or before the start."""
-    max_attempts = option(
+    max_attempts: Option[int] = option(
         type=_from_one,
         default=lambda cls: cls.MAX_ATTEMPTS,
         metavar="NUMBER",
@@ -70,16 +70,16 @@ class ItemWork(VTask, Generic[Item, Result]):
         advanced=True,
     )
 
-    execute_duration_ms = samples(
+    execute_duration_ms: samples = samples(
         types=[SampleType.AVG, SampleType.MAX, SampleType.MIN],
         windows=[60, 240],
         help="How long execute took.",
         unit="ms",
     )
-    n_completed = counter(help="Items that execute has done.")
-    n_trylater = counter(help="Calls of execute that ended with TryLater.")
-    n_unhandled = counter(help="Calls of execute that ended with another exception.")
-    n_dead_letters = counter(help="Items given up, by an exception or too many attempts.")
+    n_completed: counter = counter(help="Items that execute has done.")
+    n_trylater: counter = counter(help="Calls of execute that ended with TryLater.")
+    n_unhandled: counter = counter(help="Calls of execute that ended with another exception.")
+    n_dead_letters: counter = counter(help="Items given up, by an exception or too many attempts.")
 
     # -- to override -------------------------------------------------------------------------------
 

@@ -163,7 +163,7 @@ class Kept:
         self._empty: Any = "" if text else b""
         self._pieces: deque[Any] = deque()
         self._size = 0
-        self.dropped = 0
+        self.dropped: int = 0
         """How much was not kept."""
 
     def feed(self, data: Any) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.counters import counter
 from sparts.errors import OptionError
 from sparts.option_types import duration
-from sparts.options import option
+from sparts.options import Option, option
 from sparts.tasks.event import EventTask, ExecuteContext, TryLater
 from sparts.tasks.schedules import Cron, Every, Schedule
 
@@ -35,7 +35,7 @@ class PeriodicTask(EventTask):
     `TryLater` the next attempt is the next run of the schedule.
     """
 
-    CALL_KIND = "periodic"
+    CALL_KIND: ClassVar[str] = "periodic"
     INTERVAL: float | str | timedelta | None = None
     """Time between two runs: seconds, a string such as ``"5m"``, or a timedelta; 0: no pause."""
     JITTER: float | str | timedelta = 0.0
@@ -48,39 +48,39 @@ class PeriodicTask(EventTask):
     TIMEZONE: str = "UTC"
     """The time zone of ``CRON``."""
 
-    interval = option(
+    interval: Option[float] = option(
         type=duration,
         default=lambda cls: _seconds(cls.INTERVAL),
         metavar="DURATION",
         help="time between two runs",
     )
-    jitter = option(
+    jitter: Option[float] = option(
         type=duration,
         default=lambda cls: _seconds(cls.JITTER),
         metavar="DURATION",
         help="delay each run at random by up to this",
         advanced=True,
     )
-    run_at_start = option(
+    run_at_start: Option[bool] = option(
         type=bool,
         default=lambda cls: cls.RUN_AT_START,
         help="run at the start, too",
         advanced=True,
     )
-    cron = option(
+    cron: Option[str] = option(
         default=lambda cls: cls.CRON,
         metavar="EXPRESSION",
         help="when to run instead of an interval: minute, hour, day, month, weekday",
     )
-    timezone = option(
+    timezone: Option[str] = option(
         default=lambda cls: cls.TIMEZONE,
         metavar="ZONE",
         help="the time zone of the cron expression",
         advanced=True,
     )
 
-    n_slow_iterations = counter(help="Runs that took longer than the interval.")
-    n_missed = counter(help="Runs that were left out because earlier ones took too long.")
+    n_slow_iterations: counter = counter(help="Runs that took longer than the interval.")
+    n_missed: counter = counter(help="Runs that were left out because earlier ones took too long.")
 
     def initTask(self) -> None:  # noqa: N802
         """Check the schedule.

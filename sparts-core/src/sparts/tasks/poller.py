@@ -21,7 +21,7 @@ class PollerTask(PeriodicTask):
     def __init__(self, service: VService) -> None:
         """Make the task for a service; called by the service."""
         super().__init__(service)
-        self.fetched = threading.Event()
+        self.fetched: threading.Event = threading.Event()
         """Set when the first value has been fetched."""
         self._value: Any = None
         self._told: Any = None

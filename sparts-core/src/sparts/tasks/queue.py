@@ -13,7 +13,7 @@ from sparts.context import ExecuteContext
 from sparts.counters import CallbackCounter, counter
 from sparts.errors import TryLater, UsageError, text_of
 from sparts.option_types import Expected
-from sparts.options import option
+from sparts.options import Option, option
 from sparts.tasks.backlog import Backlog
 from sparts.tasks.backlogs import PriorityBacklog, StandardBacklog, UniqueBacklog
 from sparts.tasks.item_work import ItemWork
@@ -76,16 +76,22 @@ class QueueTask(ItemWork[Item, Result]):
         help="how many threads work on items",
         reloadable=False,
     )
-    max_items = option(
+    max_items: Option[int] = option(
         type=int,
         default=lambda cls: cls.MAX_ITEMS,
         metavar="NUMBER",
         help="how many items may wait; 0: any number",
         reloadable=False,
     )
-    queue_depth = CallbackCounter(lambda self: self.queue.depth(), help="Items that wait.")
-    n_dropped = counter(help="Items left when the task had stopped, which nobody will work on.")
-    n_returned = counter(help="Items left when the task had stopped, for other processes to take.")
+    queue_depth: CallbackCounter = CallbackCounter(
+        lambda self: self.queue.depth(), help="Items that wait."
+    )
+    n_dropped: counter = counter(
+        help="Items left when the task had stopped, which nobody will work on."
+    )
+    n_returned: counter = counter(
+        help="Items left when the task had stopped, for other processes to take."
+    )
 
     def __init__(self, service: VService) -> None:
         """Make the task for a service; called by the service."""
@@ -286,7 +292,7 @@ class PriorityQueueTask(QueueTask[Item, Result]):
     be what it likes.
     """
 
-    backlog_class = PriorityBacklog
+    backlog_class: ClassVar[type[MemoryBacklog]] = PriorityBacklog
 
 
 class UniqueQueueTask(QueueTask[Item, Result]):
@@ -296,4 +302,4 @@ class UniqueQueueTask(QueueTask[Item, Result]):
     still wants it; ``queue.put`` always does. Items must be hashable.
     """
 
-    backlog_class = UniqueBacklog
+    backlog_class: ClassVar[type[MemoryBacklog]] = UniqueBacklog

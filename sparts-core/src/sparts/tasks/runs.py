@@ -22,7 +22,7 @@ class Worker:
     __slots__ = ("again", "again_at", "schedule")
 
     def __init__(self, schedule: Schedule | None) -> None:
-        self.schedule = schedule
+        self.schedule: Schedule | None = schedule
         """When to run without being asked; None: never."""
         self.again: Run | None = None
         self.again_at: float | None = None
@@ -63,7 +63,7 @@ class Runs:
         """Begin with nothing to do."""
         self.name = name
         self.workers: list[Worker] = []
-        self.wakeup = threading.Condition()  # guards what follows
+        self.wakeup: threading.Condition = threading.Condition()  # guards what follows
         self._stop_event = stop_event
         self._triggered = False
         self._variables: Context | None = None  # of who asked first

@@ -50,7 +50,7 @@ class Every:
 
     def __init__(self, clock: Clock, interval: float, jitter: float, at_start: bool) -> None:
         """Start now."""
-        self.interval = interval
+        self.interval: float = interval
         self._jitter = jitter
         self._start = clock.monotonic()
         self._number = 0 if at_start else 1

@@ -7,7 +7,7 @@ import os
 import threading
 from collections import deque
 from subprocess import CompletedProcess as ProcessResult
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.counters import CallbackCounter, counter
 from sparts.errors import LoopStoppedError, ProcessFailed, TaskStoppedError
@@ -44,14 +44,16 @@ class SelectTask(LoopTask):
     At the stop, the processes that the task watches get SIGTERM, and SIGKILL if they do not end.
     """
 
-    CALL_KIND = "command"
+    CALL_KIND: ClassVar[str] = "command"
     KILL_AFTER: float = 5.0
     """Seconds from SIGTERM to SIGKILL; fewer at a stop that leaves less time."""
     LINGER: float = 1.0
     """Seconds that the output of a process is read after its end, if others keep it open."""
 
-    n_children = CallbackCounter(lambda self: len(self._children), help="Processes that run now.")
-    n_callback_errors = counter(help="Exceptions that nothing but the loop caught.")
+    n_children: CallbackCounter = CallbackCounter(
+        lambda self: len(self._children), help="Processes that run now."
+    )
+    n_callback_errors: counter = counter(help="Exceptions that nothing but the loop caught.")
 
     def __init__(self, service: VService) -> None:
         """Make the task for a service; called by the service."""

@@ -37,8 +37,8 @@ class TurnableClock(Clock):
         self._changed = threading.Condition()
         self._waiters: dict[int, tuple[threading.Condition, float | None]] = {}
         self._watchers: list[Callable[[], object]] = []
-        self.monotonic = lambda: self._now
-        self.time = lambda: self._now + self._date
+        self.monotonic: Callable[[], float] = lambda: self._now
+        self.time: Callable[[], float] = lambda: self._now + self._date
 
     def turn(self, seconds: float) -> None:
         """Move on by ``seconds`` and wake who waits for a time that has come."""

@@ -67,7 +67,7 @@ class ServiceProcess:
         inherited = {**os.environ, "PYTHONUNBUFFERED": "1", "NOTIFY_SOCKET": name}
         inherited.pop("JOURNAL_STREAM", None)
         try:
-            self.process = subprocess.Popen(  # noqa: S603 - that is what it is for
+            self.process: subprocess.Popen[bytes] = subprocess.Popen(  # noqa: S603 - that is what it is for
                 list(command),
                 cwd=cwd,
                 env={**(inherited if inherit else {}), **(env or {})},

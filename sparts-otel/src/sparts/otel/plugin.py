@@ -6,13 +6,13 @@ OpenTelemetry itself is imported when an endpoint is given, and not before.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 from weakref import WeakKeyDictionary
 
 from sparts.errors import OptionError
 from sparts.hookspecs import hookimpl
 from sparts.option_types import Expected
-from sparts.options import OptionGroup, option
+from sparts.options import Option, OptionGroup, option
 from sparts.states import ServiceStatus
 
 if TYPE_CHECKING:
@@ -36,17 +36,23 @@ def _url(text: str) -> str:
 class OtelOptions(OptionGroup):
     """OpenTelemetry; the variables OTEL_* of its specification go first."""
 
-    OPT_PREFIX = "otel"
+    OPT_PREFIX: ClassVar[str | None] = "otel"
 
-    endpoint = option(
+    endpoint: Option[str] = option(
         type=_url,
         metavar="URL",
         help="send traces and metrics to this collector, by OTLP over HTTP",
         reloadable=False,
     )
-    traces = option(type=bool, default=True, help="send traces", reloadable=False, advanced=True)
-    metrics = option(type=bool, default=True, help="send metrics", reloadable=False, advanced=True)
-    logs = option(type=bool, default=False, help="send log lines", reloadable=False, advanced=True)
+    traces: Option[bool] = option(
+        type=bool, default=True, help="send traces", reloadable=False, advanced=True
+    )
+    metrics: Option[bool] = option(
+        type=bool, default=True, help="send metrics", reloadable=False, advanced=True
+    )
+    logs: Option[bool] = option(
+        type=bool, default=False, help="send log lines", reloadable=False, advanced=True
+    )
 
 
 def wanted(service: VService) -> bool:

@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 import uuid
+from logging import Logger
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,7 @@ class Telemetry:
     def __init__(
         self, service: VService, endpoint: str | None, traces: bool, metrics: bool, logs: bool
     ) -> None:
-        self.logger = service.logger
+        self.logger: Logger = service.logger
         resource = resource_of(service)
         self.tracer_provider: TracerProvider | None = None
         self._endings: list[Callable[[], object]] = []

@@ -27,7 +27,7 @@ class Memory:
     def __init__(self, limit: int, on_refused: Callable[[], object] = lambda: None) -> None:
         self.limit = limit
         self.on_refused = on_refused
-        self.taken = 0
+        self.taken: int = 0
         self._lock = threading.Lock()
 
     def take(self, size: int) -> bool:
@@ -50,8 +50,8 @@ class Share:
     __slots__ = ("held", "memory")
 
     def __init__(self, memory: Memory) -> None:
-        self.memory = memory
-        self.held = 0
+        self.memory: Memory = memory
+        self.held: int = 0
 
     def hold(self, size: int) -> None:
         """Hold so many bytes from now on, or none if they are few.

@@ -87,13 +87,15 @@ class Served:
     def __init__(self, handler: Any, spec: MethodSpec, asynchronous: bool) -> None:
         self.handler = handler
         self.spec = spec
-        self.name = spec.name.encode()
+        self.name: bytes = spec.name.encode()
         self.asynchronous = asynchronous
-        self.inline = handler.INLINE and not asynchronous
-        self.oneway = spec.result is None
+        self.inline: Any | bool = handler.INLINE and not asynchronous
+        self.oneway: bool = spec.result is None
+        self.new_arguments: Callable[[], Any]
+        self.arguments_spec: Any
         self.new_arguments, self.arguments_spec = light(spec.arguments, spec.arguments_spec)
         self._new_result, self._result_spec = light(spec.result, spec.result_spec)
-        self.weight = Weight(spec.arguments, spec.arguments_spec)
+        self.weight: Weight = Weight(spec.arguments, spec.arguments_spec)
         """What its arguments cost in memory."""
 
     def run(self, wire: Wire, sequence: bytes, arguments: Any) -> bytes:
@@ -147,7 +149,7 @@ class Method(Served):
 
     def __init__(self, handler: Handler, spec: MethodSpec, function: Any) -> None:
         super().__init__(handler, spec, inspect.iscoroutinefunction(function))
-        self.function = wrapped(handler, spec.name, function, self.asynchronous)
+        self.function: Callable[..., Any] = wrapped(handler, spec.name, function, self.asynchronous)
         self._pick = _picker(spec.parameters)
         self.unshare = unsharer(spec.arguments, spec.arguments_spec)
         self._returns = spec.returns
@@ -166,7 +168,7 @@ class Method(Served):
             return self._answer(wire, sequence, self._failed(error))
         finally:
             took = (monotonic() - began) * 1000.0
-            self.slow = took > SLOW
+            self.slow: bool = took > SLOW
             self._took(took)
         if self.oneway:
             return NOTHING
@@ -279,9 +281,9 @@ class Router:
         services: Iterable[str] = (),
         max_decoded: int = MAX_DECODED,
     ) -> None:
-        self.methods = dict(methods)
+        self.methods: dict[bytes, Served] = dict(methods)
         self.max_decoded = max_decoded
-        self.services = tuple(services)
+        self.services: tuple[str, ...] = tuple(services)
         self._last: tuple[bytes, Served | None] = (b"", None)
         """The last binary call: its bytes up to the sequence number, and its method. The next has
         mostly the same, and is read sooner so.

@@ -80,7 +80,7 @@ class ByProtocol:
         self._out = protocol(self._buffer)
         self._name = ""
         self._sequence = 0
-        self.why = ""
+        self.why: str = ""
         """Why `read` gave None."""
 
     def read(self, router: Router) -> tuple[Any, Any] | None:
@@ -178,7 +178,7 @@ class Processor(RouterProcessor):
     """The methods of a handler as a processor of Apache's."""
 
     def __init__(self, methods: Mapping[str, Method]) -> None:
-        self.methods = dict(methods)
+        self.methods: dict[str, Method] = dict(methods)
         super().__init__(Router({method.name: method for method in methods.values()}))
 
 

@@ -44,7 +44,7 @@ class Struct:
     __slots__ = ("fields", "size")
 
     def __init__(self, size: int) -> None:
-        self.size = size
+        self.size: int = size
         self.fields: Fields = {}
 
 
@@ -59,12 +59,12 @@ class Weight:
     def __init__(self, struct: Any, spec: Any) -> None:
         self._known: dict[Any, Struct] = {}
         self._arguments = self._describe([struct, spec])
-        self.largest = max(each.size for each in self._known.values())
+        self.largest: int = max(each.size for each in self._known.values())
         """Bytes that the largest of the structs takes, without what its fields hold."""
         self._guess = spec is None
         nested = len(self._known) > 1 or self._guess
         nested = nested or any(_nests(kind) for kind, _ in self._arguments.fields.values())
-        self.factor = max(self.largest + POINTER, CONTAINER, _OF_STRINGS) if nested else 1
+        self.factor: int = max(self.largest + POINTER, CONTAINER, _OF_STRINGS) if nested else 1
         """The most bytes of memory that a byte of a message can cost."""
 
     def of(self, data: bytes, compact: bool, limit: float) -> int:

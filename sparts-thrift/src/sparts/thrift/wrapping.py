@@ -21,7 +21,10 @@ class ThriftCall(Call):
     kind = "thrift"
 
     def __init__(self, task: Any, name: str, arguments: tuple[Any, ...], is_async: bool) -> None:
-        self.task, self.name, self.arguments, self.is_async = task, name, arguments, is_async
+        self.task: Any = task
+        self.name: str = name
+        self.arguments: tuple[Any, ...] = arguments
+        self.is_async: bool = is_async
 
     @property
     def peer(self) -> str:  # type: ignore[override]

@@ -71,8 +71,8 @@ class AMQPBacklog(Backlog):
         self.link = link
         self.layout = layout
         self.codec = codec
-        self.outcomes = Outcomes(layout.name, codec.decode_result, logger)
-        self.consumer = Consumer(
+        self.outcomes: Outcomes = Outcomes(layout.name, codec.decode_result, logger)
+        self.consumer: Consumer = Consumer(
             link, layout, prefetch, codec, self.outcomes, self._came, buried, logger
         )
         self.consumer.on_change = self._changed

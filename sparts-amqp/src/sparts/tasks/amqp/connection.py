@@ -26,19 +26,19 @@ class AMQPConnectionTask(VTask):
     """
 
     OPT_PREFIX: ClassVar[str | None] = "amqp"
-    LOOPLESS = True
+    LOOPLESS: ClassVar[bool] = True
 
-    connections = CallbackCounter(
+    connections: CallbackCounter = CallbackCounter(
         lambda self: sum(link.connected for link in self.links), help="Open connections to brokers."
     )
-    blocked = CallbackCounter(
+    blocked: CallbackCounter = CallbackCounter(
         lambda self: sum(link.blocked for link in self.links),
         help="Connections whose broker accepts no messages, because its memory or disk runs out.",
     )
-    n_connects = CallbackCounter(
+    n_connects: CallbackCounter = CallbackCounter(
         lambda self: sum(link.n_connects for link in self.links), help="Connections made."
     )
-    n_losses = CallbackCounter(
+    n_losses: CallbackCounter = CallbackCounter(
         lambda self: sum(link.n_losses for link in self.links), help="Connections lost."
     )
 

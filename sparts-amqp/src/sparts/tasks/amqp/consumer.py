@@ -51,11 +51,14 @@ class Delivery(ExecuteContext):
 
     def __init__(self, message: amqp.Message, key: str, tag: int) -> None:
         super().__init__(messages.attempt_of(message))
-        self.message = message
-        self.key = key
+        self.message: amqp.Message = message
+        self.key: str = key
         self.tag: int | None = tag
-        self.working = self.ending = self.settled = self.stale = False
-        self.left = 0
+        self.working: bool = False
+        self.ending: bool = False
+        self.settled: bool = False
+        self.stale: bool = False
+        self.left: int = 0
         self.dead: tuple[str, BaseException] | None = None
 
     @property
@@ -106,10 +109,10 @@ class Consumer(Publisher):
         self.outcomes = outcomes
         self.logger = logger
         self.max_attempts: int | None = None
-        self.consuming = False
+        self.consuming: bool = False
         self.on_change: Callable[[bool, UsageError | None], object] = lambda _, __: None
-        self.n_redelivered = 0
-        self.taking = threading.Lock()  # guards `working` and `stale`
+        self.n_redelivered: int = 0
+        self.taking: threading.Lock = threading.Lock()  # guards `working` and `stale`
         self._deliver = deliver
         self._buried = buried
         self._held: dict[str, Delivery] = {}

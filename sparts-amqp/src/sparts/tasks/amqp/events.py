@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.counters import counter
 from sparts.errors import UsageError
-from sparts.options import option
+from sparts.options import Option, option
 from sparts.tasks.amqp.addresses import MEMORY, broker_addresses, broker_urls
 from sparts.tasks.amqp.connection import AMQPConnectionTask
 from sparts.tasks.amqp.queue import AMQPQueueTask
@@ -31,7 +31,7 @@ class AMQPPublisherTask(VTask):
     A topic is words with dots between, such as ``order.paid``.
     """
 
-    LOOPLESS = True
+    LOOPLESS: ClassVar[bool] = True
     EXCHANGE: ClassVar[str] = DEFAULT_EXCHANGE
     """The topic exchange, the same for publishers and subscribers."""
     BROKER: ClassVar[str | None] = None
@@ -39,7 +39,7 @@ class AMQPPublisherTask(VTask):
     MANDATORY: ClassVar[bool] = True
     """Whether an event that no queue takes is an error; False: it is dropped."""
 
-    broker = option(
+    broker: Option[str] = option(
         type=broker_urls,
         default=lambda cls: cls.BROKER,
         metavar="URL",
@@ -47,7 +47,7 @@ class AMQPPublisherTask(VTask):
         secret=True,
         reloadable=False,
     )
-    n_published = counter(help="Events that the broker has confirmed.")
+    n_published: counter = counter(help="Events that the broker has confirmed.")
 
     _publisher: EventPublisher | None = None
 
@@ -117,7 +117,7 @@ class AMQPSubscriberTask(AMQPQueueTask[Item, Result]):
     All that `AMQPQueueTask` says of items holds for events.
     """
 
-    CALL_KIND = "message"
+    CALL_KIND: ClassVar[str] = "message"
     EXCHANGE: ClassVar[str] = DEFAULT_EXCHANGE
     """The topic exchange, the same for publishers and subscribers."""
     TOPICS: ClassVar[Sequence[str]] = ("#",)

@@ -63,14 +63,15 @@ class Link:
         self.addresses = addresses
         self.name = name
         self.logger = logger
-        self.connected = False
-        self.blocked = False
+        self.connected: bool = False
+        self.blocked: bool = False
         """Whether the broker takes no messages at present, because memory or disk run out."""
         self.failure: BaseException | None = None
         """Why the last attempt to connect failed."""
-        self.tried = threading.Event()
+        self.tried: threading.Event = threading.Event()
         """Set when there was a first attempt."""
-        self.n_connects = self.n_losses = 0
+        self.n_connects: int = 0
+        self.n_losses: int = 0
         self.wire: Wire | None = None
         self._clients: dict[Client, Channel | None] = {}
         self._calls: deque[Callable[[], object]] = deque()

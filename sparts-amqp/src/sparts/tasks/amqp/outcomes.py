@@ -34,8 +34,8 @@ class Outcomes:
     """
 
     def __init__(self, queue: str, decode: Callable[[bytes], Any], logger: logging.Logger) -> None:
-        self.queue = f"{queue}.outcomes.{uuid.uuid4().hex}"
-        self.wanted = False
+        self.queue: str = f"{queue}.outcomes.{uuid.uuid4().hex}"
+        self.wanted: bool = False
         self._decode = decode
         self._logger = logger
         self._waiting: dict[str, ExecuteContext] = {}

@@ -64,12 +64,14 @@ class Publish:
         ended: Callable[[Exception | None], object] = lambda _: None,
         kept: bool = True,
     ) -> None:
-        self.exchange = exchange
-        self.key = key
-        self.message = message
-        self.ended = ended
-        self.kept = kept
-        self.sent = self.returned = self.cancelled = False
+        self.exchange: str = exchange
+        self.key: str = key
+        self.message: amqp.Message = message
+        self.ended: Callable[[Exception | None], object] = ended
+        self.kept: bool = kept
+        self.sent: bool = False
+        self.returned: bool = False
+        self.cancelled: bool = False
 
 
 class Confirmation:

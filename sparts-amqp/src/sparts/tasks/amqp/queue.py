@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sparts.context import ExecuteContext
 from sparts.counters import CallbackCounter
 from sparts.errors import TryLater, UsageError, describe, text_of
-from sparts.options import option
+from sparts.options import Option, option
 from sparts.tasks.amqp.addresses import MEMORY, broker_addresses, broker_urls
 from sparts.tasks.amqp.connection import AMQPConnectionTask
 from sparts.tasks.backlogs import UniqueBacklog
@@ -62,7 +62,7 @@ class AMQPQueueTask(QueueTask[Item, Result]):
     MAX_BYTES: ClassVar[int] = 16 * 1024 * 1024
     """How large an item may be as JSON."""
 
-    broker = option(
+    broker: Option[str] = option(
         type=broker_urls,
         default=lambda cls: cls.BROKER,
         metavar="URL",
@@ -72,7 +72,7 @@ class AMQPQueueTask(QueueTask[Item, Result]):
         secret=True,
         reloadable=False,
     )
-    n_redelivered = CallbackCounter(
+    n_redelivered: CallbackCounter = CallbackCounter(
         lambda self: getattr(getattr(self.queue, "consumer", None), "n_redelivered", None),
         help="Items delivered again that were done already and are not repeated.",
     )

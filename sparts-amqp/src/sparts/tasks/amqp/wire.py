@@ -42,9 +42,9 @@ class Plug:
 
     def __init__(self, address: Address) -> None:
         self.address = address
-        self.connected = False
+        self.connected: bool = False
         self.sock: Any = None
-        self.out = bytearray()
+        self.out: Any = bytearray()
 
     def connect(self) -> None:
         """Connect, and agree on TLS; blocks as long as the address allows."""

@@ -44,8 +44,8 @@ _PHRASES = {
 class Cycle(RequestResponseCycle):
     """uvicorn's cycle of a request and its response, which notes the status."""
 
-    began = 0.0
-    status = 0
+    began: float = 0.0
+    status: Any = 0
     ended = False
     fields: RequestFields
 
@@ -59,7 +59,7 @@ class Cycle(RequestResponseCycle):
 class Flow(FlowControl):
     """uvicorn's flow control, which notes when the application let the client send again."""
 
-    resumed = 0.0
+    resumed: float = 0.0
 
     def resume_reading(self) -> None:
         """Read from the client; called for each message that the application asks for."""
@@ -80,10 +80,11 @@ class Connection(HttpToolsProtocol, Timed):
 
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared.config, shared.state, shared.app_state, shared.loop)
-        self.shared = shared
+        self.shared: Shared = shared
         self.logger = shared.logger  # type: ignore[assignment]
         self.access_log = False
-        self.phase, self.since = FRESH, 0.0
+        self.phase: int = FRESH
+        self.since: float = 0.0
         self.current: Any = None  # the cycle that is under way
         self._meter, self._begin, self._end = shared.meter, shared.meter.begin, shared.meter.end
         self._max_body, self._max_headers = shared.limits.max_body, shared.limits.max_headers
@@ -97,7 +98,7 @@ class Connection(HttpToolsProtocol, Timed):
     def connection_made(self, transport: Any) -> None:
         """Begin to serve a connection."""
         super().connection_made(transport)
-        self.flow = Flow(transport)
+        self.flow: Flow = Flow(transport)
         self.since = perf_counter()
         self.shared.watch()
 

@@ -73,9 +73,13 @@ class Shared:
         connections: Callable[[], Iterable[Any]],
         follow: Callable[[Any, Any], None],
     ) -> None:
-        self.service, self.meter, self.logger, self.limits = service, meter, logger, limits
-        self.app_state, self.follow = app_state, follow
-        self.loop = asyncio.get_running_loop()
+        self.service: VService = service
+        self.meter: Meter = meter
+        self.logger: AppLogger = logger
+        self.limits: Limits = limits
+        self.app_state: dict[str, Any] = app_state
+        self.follow: Callable[[Any, Any], None] = follow
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self.state = ServerState()
         self.config = Config(
             app,
@@ -92,8 +96,8 @@ class Shared:
         )
         self.config.load()
         self.ending = False
-        self.n_timeouts = 0
-        self.date_until = 0.0
+        self.n_timeouts: int = 0
+        self.date_until: float = 0.0
         self._connections = connections
         self._timer: asyncio.TimerHandle | None = None
         times = (limits.idle_timeout, limits.read_timeout, limits.write_timeout)

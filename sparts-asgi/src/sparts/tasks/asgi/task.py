@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.clock import timeout_of
@@ -10,7 +11,7 @@ from sparts.counters import CallbackCounter
 from sparts.errors import StartError
 from sparts.net.metering import Metered
 from sparts.option_types import duration, size
-from sparts.options import option
+from sparts.options import Option, option
 from sparts.tasks.asgi.calls import wrapped
 from sparts.tasks.asgi.http import Connection
 from sparts.tasks.asgi.lifespan import Lifespan
@@ -31,9 +32,9 @@ class AsgiTask(Metered, AsyncioServerTask):
     ``scope["sparts.service"]``.
     """
 
-    OPT_PREFIX = "asgi"
-    CALL_KIND = "http"
-    ALPN = ("http/1.1",)
+    OPT_PREFIX: ClassVar[str | None] = "asgi"
+    CALL_KIND: ClassVar[str] = "http"
+    ALPN: ClassVar[Sequence[str]] = ("http/1.1",)
     APP: ClassVar[Any] = None
     """The application: ``"module:name"``, ``"module:make()"``, or an ASGI callable. A string is the
     default of ``--asgi-app``."""
@@ -54,7 +55,7 @@ class AsgiTask(Metered, AsyncioServerTask):
     WRITE_TIMEOUT: ClassVar[float] = 60.0
     """Seconds; the default of ``--asgi-write-timeout``."""
 
-    app_name = option(
+    app_name: Option[str] = option(
         name="app",
         type=str,
         metavar="MODULE:NAME",
@@ -62,7 +63,7 @@ class AsgiTask(Metered, AsyncioServerTask):
         help="the application: a name in a module, or NAME() to call a function that makes it",
         reloadable=False,
     )
-    root_path = option(
+    root_path: Option[str] = option(
         type=str,
         metavar="PATH",
         default=lambda cls: cls.ROOT_PATH,
@@ -70,7 +71,7 @@ class AsgiTask(Metered, AsyncioServerTask):
         reloadable=False,
         advanced=True,
     )
-    trusted = option(
+    trusted: Option[Any] = option(
         action="append",
         metavar="ADDRESS",
         default=lambda cls: list(cls.TRUSTED),
@@ -79,7 +80,7 @@ class AsgiTask(Metered, AsyncioServerTask):
         reloadable=False,
         advanced=True,
     )
-    max_body = option(
+    max_body: Option[int] = option(
         type=size,
         metavar="SIZE",
         default=lambda cls: cls.MAX_BODY,
@@ -87,7 +88,7 @@ class AsgiTask(Metered, AsyncioServerTask):
         reloadable=False,
         advanced=True,
     )
-    max_headers = option(
+    max_headers: Option[int] = option(
         type=size,
         metavar="SIZE",
         default=lambda cls: cls.MAX_HEADERS,
@@ -95,7 +96,7 @@ class AsgiTask(Metered, AsyncioServerTask):
         reloadable=False,
         advanced=True,
     )
-    idle_timeout = option(
+    idle_timeout: Option[float] = option(
         type=duration,
         metavar="DURATION",
         default=lambda cls: cls.IDLE_TIMEOUT,
@@ -103,7 +104,7 @@ class AsgiTask(Metered, AsyncioServerTask):
         reloadable=False,
         advanced=True,
     )
-    read_timeout = option(
+    read_timeout: Option[float] = option(
         type=duration,
         metavar="DURATION",
         default=lambda cls: cls.READ_TIMEOUT,
@@ -112,7 +113,7 @@ class AsgiTask(Metered, AsyncioServerTask):
         reloadable=False,
         advanced=True,
     )
-    write_timeout = option(
+    write_timeout: Option[float] = option(
         type=duration,
         metavar="DURATION",
         default=lambda cls: cls.WRITE_TIMEOUT,
@@ -121,7 +122,7 @@ class AsgiTask(Metered, AsyncioServerTask):
         advanced=True,
     )
 
-    timeouts = CallbackCounter(
+    timeouts: CallbackCounter = CallbackCounter(
         lambda task: task._shared.n_timeouts if task._shared else 0,
         help="Connections closed because the client took too long to send its request, or to read "
         "its response.",

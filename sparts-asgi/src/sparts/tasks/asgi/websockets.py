@@ -106,4 +106,6 @@ class WebSocket(WebSocketsSansIOProtocol):
         if self.read_paused:
             self.read_paused = False
             self.transport.resume_reading()
-        self.close_timer = asyncio.get_running_loop().call_later(CLOSING, self.transport.close)
+        self.close_timer: asyncio.TimerHandle = asyncio.get_running_loop().call_later(
+            CLOSING, self.transport.close
+        )

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from a2wsgi import WSGIMiddleware
 from sparts.clock import timeout_of
 from sparts.errors import OptionError
-from sparts.options import option
+from sparts.options import Option, option
 from sparts.tasks.asgi.task import AsgiTask
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ class WsgiTask(AsgiTask):
     ``environ["sparts.service"]``.
     """
 
-    OPT_PREFIX = "wsgi"
+    OPT_PREFIX: ClassVar[str | None] = "wsgi"
 
-    n_threads = option(
+    n_threads: Option[int] = option(
         name="threads",
         type=int,
         default=10,
@@ -128,7 +128,7 @@ class Sender:
         self._cycle = getattr(send, "__self__", None)  # uvicorn's: it drops what nobody reads
         self._left: int | None = None  # bytes of the body, where its length was announced
         self._over = False
-        self.gone = threading.Event()
+        self.gone: threading.Event = threading.Event()
         """Set when nothing more can be sent."""
         self.failure: Exception | None = None
         """What the server raised."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.hookspecs import hookimpl
-from sparts.options import MISSING, OptionGroup, OptionSource, option, state_of
+from sparts.options import MISSING, Option, OptionGroup, OptionSource, option, state_of
 from sparts.options.binding import STATE
 
 if TYPE_CHECKING:
@@ -41,10 +41,10 @@ class WriteConfig(argparse.Action):
 class Configuration(OptionGroup):
     """Options of `config`."""
 
-    OPT_PREFIX = ""
-    TITLE = "configuration"
+    OPT_PREFIX: ClassVar[str | None] = ""
+    TITLE: ClassVar[str | None] = "configuration"
 
-    config = option(
+    config: Option[list[str]] = option(
         type=str,
         action="append",
         metavar="FILE",
@@ -52,7 +52,7 @@ class Configuration(OptionGroup):
         command_line_only=True,
         help="read options from this TOML file; may be repeated, later files win",
     )
-    show_config = option(
+    show_config: Option[bool] = option(
         action="store_true",
         default=False,
         reloadable=False,
@@ -60,7 +60,7 @@ class Configuration(OptionGroup):
         help="print every option's value and where it came from, and exit",
         advanced=True,
     )
-    write_config = option(
+    write_config: Option[Any] = option(
         action=WriteConfig,
         reloadable=False,
         command_line_only=True,

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from sparts.option_types import duration, file_mask
-from sparts.options import OptionGroup, option
+from sparts.options import Option, OptionGroup, option
 
 
 class Daemon(OptionGroup):
     """Options of `daemon`."""
 
-    OPT_PREFIX = ""
-    TITLE = "process"
+    OPT_PREFIX: ClassVar[str | None] = ""
+    TITLE: ClassVar[str | None] = "process"
 
-    daemon = option(
+    daemon: Option[bool] = option(
         action="store_true",
         default=False,
         reloadable=False,
         help="run in the background; return when the service is ready, or has failed to start",
         advanced=True,
     )
-    pidfile = option(
+    pidfile: Option[str] = option(
         default=lambda cls: cls.DEFAULT_PID,
         metavar="FILE",
         reloadable=False,
@@ -27,21 +29,21 @@ class Daemon(OptionGroup):
         "$XDG_RUNTIME_DIR",
         advanced=True,
     )
-    status = option(
+    status: Option[bool] = option(
         action="store_true",
         default=False,
         reloadable=False,
         help="tell whether the service runs, by its pid file, and exit with 0 (it does) or 1",
         advanced=True,
     )
-    kill = option(
+    kill: Option[bool] = option(
         action="store_true",
         default=False,
         reloadable=False,
         help="stop the service that runs, by its pid file, wait until it is gone, and exit",
         advanced=True,
     )
-    kill_timeout = option(
+    kill_timeout: Option[float] = option(
         type=duration,
         default=30.0,
         metavar="DURATION",
@@ -49,26 +51,26 @@ class Daemon(OptionGroup):
         help="how long --kill waits before it gives up with status 1",
         advanced=True,
     )
-    user = option(
+    user: Option[str] = option(
         metavar="USER",
         reloadable=False,
         help="user to become, from root, once all sockets are bound",
         advanced=True,
     )
-    group = option(
+    group: Option[str] = option(
         metavar="GROUP",
         reloadable=False,
         help="group to become, in place of the user's own",
         advanced=True,
     )
-    umask = option(
+    umask: Option[int] = option(
         type=file_mask,
         metavar="OCTAL",
         reloadable=False,
         help="mask of the modes of new files, such as 027",
         advanced=True,
     )
-    chdir = option(
+    chdir: Option[str] = option(
         metavar="FOLDER",
         reloadable=False,
         help="folder to change to first; relative paths of other options begin there",

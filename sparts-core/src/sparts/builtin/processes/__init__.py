@@ -10,11 +10,11 @@ service imports it.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.hookspecs import hookimpl
 from sparts.option_types import duration
-from sparts.options import OptionGroup, option
+from sparts.options import Option, OptionGroup, option
 
 if TYPE_CHECKING:
     import argparse
@@ -51,10 +51,10 @@ def usable_cpus() -> int:
 class Processes(OptionGroup):
     """Options of `processes`."""
 
-    OPT_PREFIX = ""
-    TITLE = "process"
+    OPT_PREFIX: ClassVar[str | None] = ""
+    TITLE: ClassVar[str | None] = "process"
 
-    processes = option(
+    processes: Option[int] = option(
         type=count,
         metavar="N",
         reloadable=False,
@@ -62,7 +62,7 @@ class Processes(OptionGroup):
         "replaces them one after the other",
         advanced=True,
     )
-    processes_watchdog = option(
+    processes_watchdog: Option[float] = option(
         type=duration,
         default=60.0,
         metavar="DURATION",

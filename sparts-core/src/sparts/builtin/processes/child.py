@@ -68,15 +68,18 @@ class Child:
     """
 
     def __init__(self, plan: Plan, number: int, place: int, first: bool) -> None:
-        self.number, self.place, self.first = number, place, first
-        self.state = State.STARTING
-        self.since = time()
+        self.number: int = number
+        self.place: int = place
+        self.first: bool = first
+        self.state: State = State.STARTING
+        self.since: float = time()
         """When it entered this state, in seconds since the epoch."""
         self.asked = False
         """Whether the parent asked for its end."""
         self.deadline: float | None = None
         """When it is killed if it has not got on, by `time.monotonic`."""
-        self.began = self.heard = monotonic()
+        self.heard: float = monotonic()
+        self.began: float = self.heard
         """When it entered its state, and when its watchdog was last fed, by `time.monotonic`."""
         self.warned: list[str] = []
         """Of what it warns because the parent has said so."""
@@ -84,14 +87,14 @@ class Child:
         """Whether it was killed, because it took too long."""
         ours, theirs = socket.socketpair()
         try:
-            self.pid = _spawn(plan, self, theirs)
+            self.pid: int = _spawn(plan, self, theirs)
         except BaseException:
             ours.close()
             raise
         finally:
             theirs.close()
-        self.pidfd = os.pidfd_open(self.pid)
-        self.channel = ParentEnd(ours)
+        self.pidfd: int = os.pidfd_open(self.pid)
+        self.channel: ParentEnd = ParentEnd(ours)
 
     def __str__(self) -> str:
         return f"Copy {self.number} (pid {self.pid})"

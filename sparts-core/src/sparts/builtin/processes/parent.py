@@ -14,6 +14,7 @@ import struct
 from contextlib import suppress
 from functools import partial
 from itertools import count
+from logging import Logger
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -54,21 +55,21 @@ class Parent:
 
     def __init__(self, service: VService, plan: Plan, table: Table, signals: int) -> None:
         asked = Processes(service)
-        self.logger = service.logger
+        self.logger: Logger = service.logger
         self.target: int = asked.processes or 1
         """How many copies there are to be."""
         self.children: list[Child] = []
         """All copies that live, those too that are being replaced."""
         self.rolling: list[int] = []
         """The numbers of the copies that are to be replaced still."""
-        self.trouble = ""
+        self.trouble: str = ""
         """Why copies were not replaced; ``""``: they were."""
         self._service, self._table, self._signals = service, table, signals
         self._start_timeout, self._stop_timeout = service.start_timeout, service.stop_timeout
         self._watchdog = systemd.watchdog_interval(self.logger.warning)  # what systemd wants of us
         self._patience = self._watchdog or asked.processes_watchdog or 0.0
         self._again = Again()
-        self.stopping = False
+        self.stopping: bool = False
         """Whether all copies are to stop."""
         self._started, self._replacing = False, 0
         self._status = 0

@@ -41,7 +41,7 @@ class Table:
         self.descriptor = descriptor
         self._rows = rows
         self._memory = mmap.mmap(descriptor, size)
-        self.numbers = memoryview(self._memory).cast("i")
+        self.numbers: memoryview[int] = memoryview(self._memory).cast("i")
 
     def clear(self, place: int) -> None:
         """Note that nobody is at a place; called by the parent."""

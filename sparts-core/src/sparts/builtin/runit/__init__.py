@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from sparts.builtin.installing import Installing
 from sparts.hookspecs import hookimpl
-from sparts.options import OptionGroup, option
+from sparts.options import Option, OptionGroup, option
 
 if TYPE_CHECKING:
     import argparse
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 class Runit(OptionGroup):
     """Options of `runit`."""
 
-    OPT_PREFIX = ""
-    TITLE = "process"
+    OPT_PREFIX: ClassVar[str | None] = ""
+    TITLE: ClassVar[str | None] = "process"
 
-    runit_install = option(
+    runit_install: Option[bool] = option(
         action="store_true",
         default=False,
         help="write a runit folder that runs this command line, and exit (--dryrun prints it)",

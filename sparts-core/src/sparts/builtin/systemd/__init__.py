@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import threading
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from sparts import systemd
 from sparts.builtin.installing import Installing
 from sparts.hookspecs import hookimpl
-from sparts.options import OptionGroup, option
+from sparts.options import Option, OptionGroup, option
 from sparts.states import ServiceStatus
 
 if TYPE_CHECKING:
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 class Systemd(OptionGroup):
     """Options of `systemd`."""
 
-    OPT_PREFIX = ""
-    TITLE = "process"
+    OPT_PREFIX: ClassVar[str | None] = ""
+    TITLE: ClassVar[str | None] = "process"
 
-    systemd_install = option(
+    systemd_install: Option[bool] = option(
         action="store_true",
         default=False,
         help="write systemd units that run this command line, and exit (--dryrun prints them)",
@@ -124,7 +124,7 @@ class Watchdog:
     def __init__(self, service: VService, interval: float) -> None:
         self.service = service
         self.interval = interval
-        self.ended = threading.Event()
+        self.ended: threading.Event = threading.Event()
 
     def feed(self) -> None:
         """Notify systemd at half the interval until `ended` is set."""

@@ -126,15 +126,15 @@ class Kit(RPCTask):
 
     def __init__(self, service: VService) -> None:
         super().__init__(service)
-        self.entered = threading.Event()
+        self.entered: threading.Event = threading.Event()
         """Set when `hold` or `hold_async` runs."""
-        self.release = threading.Event()
+        self.release: threading.Event = threading.Event()
         """Set it to let `hold` return."""
-        self.cancelled = threading.Event()
+        self.cancelled: threading.Event = threading.Event()
         """Set when `hold_async` was cancelled."""
-        self.finish = threading.Event()
+        self.finish: threading.Event = threading.Event()
         """Set it to let `hold_async` return, where it is not cancelled."""
-        self.ended = threading.Event()
+        self.ended: threading.Event = threading.Event()
         """Set when `hold_async` has ended either way."""
         self.meet: Callable[[], Any] = lambda: None
         """Called by `together`."""

@@ -85,14 +85,14 @@ class Bound:
         single: bool,
         is_async: bool,
     ) -> None:
-        self.label = label
-        self.fn = fn
-        self.is_async = is_async
-        self.in_signature = "".join(argument.type.signature for argument in arguments)
-        self.takes_fds = may_have_fds(self.in_signature)
+        self.label: str = label
+        self.fn: Callable[..., Any] = fn
+        self.is_async: bool = is_async
+        self.in_signature: str = "".join(argument.type.signature for argument in arguments)
+        self.takes_fds: bool = may_have_fds(self.in_signature)
         self.decode = converter([argument.type.decode for argument in arguments])
         self.out = get_signature_tree("".join(result.type.signature for result in results))
-        self.gives_fds = may_have_fds(self.out.signature)
+        self.gives_fds: bool = may_have_fds(self.out.signature)
         encode = converter([result.type.encode for result in results])
         if not results:
             self.encode: Callable[[Any], list[Any]] = lambda _: []
@@ -109,10 +109,10 @@ class Call:
     __slots__ = ("bound", "bus", "message", "task", "weight")
 
     def __init__(self, bus: Bus, message: Message, bound: Bound, weight: int) -> None:
-        self.bus = bus
-        self.message = message
-        self.bound = bound
-        self.weight = weight
+        self.bus: Bus = bus
+        self.message: Message = message
+        self.bound: Bound = bound
+        self.weight: int = weight
         self.task: asyncio.Task[None] | None = None
 
     def arguments(self) -> Sequence[Any]:
@@ -169,7 +169,7 @@ class Calls:
         self._in_thread, self._in_loop = blocking(owner), awaiting(owner)
         self._running: set[Call] = set()
         self._empty: asyncio.Future[None] | None = None
-        self.ending = False
+        self.ending: bool = False
 
     def begin(self, bus: Bus, message: Message, bound: Bound) -> None:
         """Call a method, and reply when it has returned."""

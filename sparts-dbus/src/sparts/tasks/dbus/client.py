@@ -11,7 +11,7 @@ from sparts.base_work import base_work
 from sparts.clock import retry_delay
 from sparts.errors import message_of
 from sparts.option_types import duration, size
-from sparts.options import option
+from sparts.options import Option, option
 from sparts.renamed import renamed
 from sparts.tasks.dbus.bus import Bus, session_address, system_address
 from sparts.tasks.dbus.errors import BusError
@@ -33,7 +33,7 @@ class DBusClientTask(DBusTask):
     warning until it has connected again, which it tries by itself, at growing intervals.
     """
 
-    OPT_PREFIX = "dbus-client"
+    OPT_PREFIX: ClassVar[str | None] = "dbus-client"
     DEFAULT_BUS: ClassVar[str] = "session"
     """The bus where no option says otherwise: ``session``, ``system`` or an address."""
     USE_SYSTEM_BUS: ClassVar[bool] = False
@@ -48,34 +48,34 @@ class DBusClientTask(DBusTask):
     UNIX_FDS: ClassVar[bool | None] = True
     """Whether messages may have file descriptors."""
 
-    system_bus = option(
+    system_bus: Option[bool] = option(
         action="store_true",
         default=lambda cls: cls.USE_SYSTEM_BUS or cls.DEFAULT_BUS == "system",
         reloadable=False,
         help="use the system bus instead of the session bus",
     )
-    address = option(
+    address: Option[str] = option(
         type=str,
         default=lambda cls: None if cls.DEFAULT_BUS in ("session", "system") else cls.DEFAULT_BUS,
         metavar="ADDRESS",
         reloadable=False,
         help="use the bus at this address, such as unix:path=/run/my_bus",
     )
-    optional = option(
+    optional: Option[bool] = option(
         action="store_true",
         default=False,
         reloadable=False,
         help="if there is no bus, start without it, warn, and try again later",
         advanced=True,
     )
-    timeout = option(
+    timeout: Option[float] = option(
         type=duration,
         default=25.0,
         metavar="DURATION",
         help="time limit for calls to other services; 0: no limit",
         advanced=True,
     )
-    max_message = option(
+    max_message: Option[int] = option(
         type=size,
         default="32MiB",
         metavar="SIZE",

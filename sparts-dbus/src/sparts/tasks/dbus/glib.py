@@ -7,7 +7,7 @@ alone: with it, ``asyncio.run`` fails.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gi.events import GLibEventLoop
 from gi.repository import GLib
@@ -67,7 +67,7 @@ class GLibMainLoopTask(AsyncioLoopTask):
     context of the thread (Gio, GStreamer's buses) belongs to it. Coroutines run in it too.
     """
 
-    OPT_PREFIX = "glib"
+    OPT_PREFIX: ClassVar[str | None] = "glib"
 
     def new_loop(self) -> asyncio.AbstractEventLoop:
         """Make GLib's loop."""

@@ -42,20 +42,22 @@ class Member:
     def __init__(
         self, mark: Mark, fn: Callable[..., Any], owner: type[Any], runs: Callable[..., Any]
     ) -> None:
-        self.kind = mark.kind
-        self.name = mark.name
-        self.attribute = fn.__name__
-        self.doc = inspect.getdoc(fn) or ""
-        self.is_async = inspect.iscoroutinefunction(runs)
+        self.kind: str = mark.kind
+        self.name: str = mark.name
+        self.attribute: str = fn.__name__
+        self.doc: str = inspect.getdoc(fn) or ""
+        self.is_async: bool = inspect.iscoroutinefunction(runs)
         where = f"{owner.__name__}.{fn.__name__}"
         if not is_member_name(mark.name):
             raise UsageError(f"{where}: {mark.name!r} is no name for a {mark.kind} on D-Bus.")
         hints = _hints(fn, where)
-        self.arguments = list(_arguments(fn, hints, where))
-        self.results = list(_results(hints.get("return"), where)) if mark.kind == "method" else []
-        self.single = len(self.results) == 1 and not _several(hints.get("return"))
-        self.in_signature = "".join(argument.type.signature for argument in self.arguments)
-        self.out_signature = "".join(result.type.signature for result in self.results)
+        self.arguments: list[Argument] = list(_arguments(fn, hints, where))
+        self.results: list[Argument] = (
+            list(_results(hints.get("return"), where)) if mark.kind == "method" else []
+        )
+        self.single: bool = len(self.results) == 1 and not _several(hints.get("return"))
+        self.in_signature: str = "".join(argument.type.signature for argument in self.arguments)
+        self.out_signature: str = "".join(result.type.signature for result in self.results)
         for signature in (self.in_signature, self.out_signature):
             if not is_signature(signature):
                 raise UsageError(f"{where}: {signature!r} is too long or too deep for D-Bus.")

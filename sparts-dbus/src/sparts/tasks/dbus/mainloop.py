@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, overload
 
 from sparts.loops import LoopBoundTask
-from sparts.options import option
+from sparts.options import Option, option
 from sparts.tasks.asyncio import AsyncioLoopTask
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ T = TypeVar("T")
 class DBusMainLoopTask(AsyncioLoopTask):
     """Runs the event loop of everything on D-Bus: asyncio's, or GLib's by an option."""
 
-    OPT_PREFIX = "dbus-loop"
+    OPT_PREFIX: ClassVar[str | None] = "dbus-loop"
 
-    glib = option(
+    glib: Option[bool] = option(
         default=False,
         reloadable=False,
         help="run GLib's main loop, for code that needs it (needs sparts-dbus[glib])",

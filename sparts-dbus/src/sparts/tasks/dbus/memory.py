@@ -25,7 +25,7 @@ class Memory:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.taken = 0
+        self.taken: int = 0
 
     def take(self, size: int) -> bool:
         """Take some bytes; False: there are not so many left, and none were taken."""

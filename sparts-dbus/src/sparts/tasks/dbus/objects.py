@@ -38,13 +38,13 @@ class Exported:
 
     def __init__(self, thing: DBusObject) -> None:
         self.thing = thing
-        self.interfaces = interfaces_of(thing)
-        self.methods = {
+        self.interfaces: dict[str, Interface] = interfaces_of(thing)
+        self.methods: dict[tuple[str, str], Bound] = {
             (interface.name, member.name): _bound(thing, interface, member)
             for interface in self.interfaces.values()
             for member in interface.methods.values()
         }
-        self.signals = {
+        self.signals: dict[str, tuple[str, Member]] = {
             member.attribute: (interface.name, member)
             for interface in self.interfaces.values()
             for member in interface.signals.values()

@@ -10,7 +10,7 @@ from sparts.clock import timeout_of
 from sparts.counters import counter
 from sparts.errors import UsageError, message_of
 from sparts.option_types import size
-from sparts.options import option
+from sparts.options import Option, option
 from sparts.tasks.dbus.bus import DAEMON, Bus
 from sparts.tasks.dbus.calls import Calls
 from sparts.tasks.dbus.client import DBusClientTask
@@ -33,8 +33,8 @@ class DBusServiceTask(DBusObject, DBusClientTask):
     `export`.
     """
 
-    OPT_PREFIX = "dbus"
-    CALL_KIND = "dbus"
+    OPT_PREFIX: ClassVar[str | None] = "dbus"
+    CALL_KIND: ClassVar[str] = "dbus"
     BUS_NAME: ClassVar[str | None] = None
     """The name on the bus, such as ``org.example.Radio``; None: ``org.sparts.`` and the service's.
     """
@@ -49,41 +49,41 @@ class DBusServiceTask(DBusObject, DBusClientTask):
     is exported when the task connects is a `UnixFD`.
     """
 
-    bus_name = option(
+    bus_name: Option[str] = option(
         type=str,
         default=lambda cls: cls.BUS_NAME,
         metavar="NAME",
         reloadable=False,
         help="the name to own on the bus",
     )
-    replace = option(
+    replace: Option[bool] = option(
         action="store_true",
         default=False,
         reloadable=False,
         help="take the name from its owner, if the owner allows it",
         advanced=True,
     )
-    allow_replacement = option(
+    allow_replacement: Option[bool] = option(
         action="store_true",
         default=False,
         reloadable=False,
         help="let others take the name, by their --dbus-replace; the service ends then",
         advanced=True,
     )
-    queue = option(
+    queue: Option[bool] = option(
         action="store_true",
         default=False,
         reloadable=False,
         help="if the name is taken, start and wait for it, not ready until then",
         advanced=True,
     )
-    control = option(
+    control: Option[bool] = option(
         action="store_true",
         default=False,
         reloadable=False,
         help="let everybody on the bus set options and restart or end the service",
     )
-    threads_for_calls = option(
+    threads_for_calls: Option[int] = option(
         "threads",
         type=int,
         default=8,
@@ -91,7 +91,7 @@ class DBusServiceTask(DBusObject, DBusClientTask):
         help="how many plain (not async) methods run at a time",
         advanced=True,
     )
-    max_memory = option(
+    max_memory: Option[int] = option(
         type=size,
         default="64MiB",
         metavar="SIZE",
@@ -100,15 +100,15 @@ class DBusServiceTask(DBusObject, DBusClientTask):
         advanced=True,
     )
 
-    calls = counter(help="Calls of exported methods and properties.")
-    errors = counter(help="Calls that ended with an error.")
-    n_refused = counter(help="Calls refused for lack of memory.")
+    calls: counter = counter(help="Calls of exported methods and properties.")
+    errors: counter = counter(help="Calls that ended with an error.")
+    n_refused: counter = counter(help="Calls refused for lack of memory.")
 
     _calls_running: Calls
 
     def __init__(self, service: VService) -> None:
         super().__init__(service)
-        self.objects = ObjectTree(
+        self.objects: ObjectTree = ObjectTree(
             lambda bus, message, bound: self._calls_running.begin(bus, message, bound),
             self._send,
             self.logger,

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from logging import Logger
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from sparts.asking import Asking
 from sparts.fb303 import FB303
@@ -51,15 +52,15 @@ class ServiceObject(DBusObject):
     method that it overrides keeps its place on the bus, without a decorator of its own.
     """
 
-    INTERFACE = INTERFACE
+    INTERFACE: ClassVar[str] = INTERFACE
 
     def __init__(self, task: Controlled) -> None:
         self.dbus_service = task
         """The task that offers it."""
         self.service = task.service
         """The service that it shows."""
-        self.logger = task.logger
-        self.path = service_path(task.service.name) + "/sparts"
+        self.logger: Logger = task.logger
+        self.path: str = service_path(task.service.name) + "/sparts"
         """Where it is offered."""
         self._asking = Asking()  # counters and checks, which may not answer
 
@@ -253,7 +254,7 @@ class ServiceObject(DBusObject):
 class FB303Object(DBusObject):
     """The fb303 interface; see `sparts.fb303`, which answers."""
 
-    INTERFACE = "com.facebook.fb303.Service"
+    INTERFACE: ClassVar[str] = "com.facebook.fb303.Service"
 
     def __init__(self, task: Controlled) -> None:
         self._task = task

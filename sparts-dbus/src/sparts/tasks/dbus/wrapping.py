@@ -33,7 +33,10 @@ class DBusCall(Call):
     kind = "dbus"
 
     def __init__(self, task: Any, message: Message, name: str, is_async: bool) -> None:
-        self.task, self.message, self.name, self.is_async = task, message, name, is_async
+        self.task: Any = task
+        self.message: Message = message
+        self.name: str = name
+        self.is_async: bool = is_async
 
     @property
     def peer(self) -> str:  # type: ignore[override]

@@ -57,23 +57,27 @@ class Call:
     )  # fmt: skip
 
     def __init__(self, connection: CallConnection, stream: int, headers: _Headers) -> None:
-        self.connection, self.server, self.stream = connection, connection.server, stream
-        self.headers = headers
-        self.known = known = dict(headers)
-        self.path = known.get(b":path", b"")
+        self.connection: CallConnection = connection
+        self.server = connection.server
+        self.stream: int = stream
+        self.headers: _Headers = headers
+        known = dict(headers)
+        self.known: dict[bytes, bytes] = known
+        self.path: bytes = known.get(b":path", b"")
         self.method: Method | None = None
         self.task: asyncio.Task[None] | None = None
-        self.began = perf_counter()
-        self.over = self.cancelled = False
+        self.began: float = perf_counter()
+        self.over: bool = False
+        self.cancelled: bool = False
         self.fields: RequestFields | None = None
         encoding = known.get(b"grpc-encoding", b"identity")
-        self.incoming = Incoming(self.server.limits.message, encoding)
+        self.incoming: Incoming = Incoming(self.server.limits.message, encoding)
         self._ended = False  # the client has sent all
         self._serving = False  # the handler was called, or is about to be
         self._uncredited = 0
         self._waiter: asyncio.Future[None] | None = None
         self._callbacks: list[Callable[[], None]] = []
-        self.sent_headers = False
+        self.sent_headers: bool = False
         self._timer: asyncio.TimerHandle | None = None
         self._expires: float | None = None
 

@@ -8,10 +8,12 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.counters import SampleType, counter, labelled, samples
+from sparts.counters.labels import Labelled
 from sparts.errors import OptionError
 from sparts.loops import LoopBoundTask
 from sparts.option_types import duration
-from sparts.options import option
+from sparts.options import Option, option
+from sparts.protocols import TaskReference
 from sparts.tasks.asyncio_loop import AsyncioLoopTask
 from sparts.tasks.grpc import client_calls
 
@@ -29,8 +31,8 @@ class GrpcClientTask(LoopBoundTask):
     and all are counted. The channels are closed when the task stops.
     """
 
-    LOOP = AsyncioLoopTask
-    OPT_PREFIX = "grpc-client"
+    LOOP: ClassVar[TaskReference] = AsyncioLoopTask
+    OPT_PREFIX: ClassVar[str | None] = "grpc-client"
     DEFAULT_TARGET: ClassVar[str] = "localhost:50051"
     """The default of ``--grpc-client-target``."""
     TIMEOUT: ClassVar[float] = 30.0
@@ -43,21 +45,21 @@ class GrpcClientTask(LoopBoundTask):
     CHANNEL_OPTIONS: ClassVar[Sequence[tuple[str, Any]]] = ()
     """Further options of grpcio's channels."""
 
-    target = option(
+    target: Option[str] = option(
         type=str,
         default=lambda cls: cls.DEFAULT_TARGET,
         metavar="TARGET",
         help="the server to call where the caller names none: HOST:PORT or unix:PATH",
         reloadable=False,
     )
-    timeout = option(
+    timeout: Option[float] = option(
         type=duration,
         default=lambda cls: cls.TIMEOUT,
         metavar="DURATION",
         help="deadline of a call that has none; 0: no limit",
         reloadable=False,
     )
-    attempts = option(
+    attempts: Option[int] = option(
         type=int,
         default=lambda cls: cls.ATTEMPTS,
         metavar="N",
@@ -65,20 +67,20 @@ class GrpcClientTask(LoopBoundTask):
         reloadable=False,
         advanced=True,
     )
-    tls_ca = option(
+    tls_ca: Option[str] = option(
         type=str,
         metavar="FILE",
         help="speak TLS with servers whose certificates these authorities signed (PEM)",
         reloadable=False,
     )
-    tls_cert = option(
+    tls_cert: Option[str] = option(
         type=str,
         metavar="FILE",
         help="show servers this certificate (PEM, its chain after it)",
         reloadable=False,
         advanced=True,
     )
-    tls_key = option(
+    tls_key: Option[str] = option(
         type=str,
         metavar="FILE",
         help="private key of the certificate, if it is in another file",
@@ -86,8 +88,8 @@ class GrpcClientTask(LoopBoundTask):
         advanced=True,
     )
 
-    calls = labelled(counter(help="Calls that have ended."), "method", "code")
-    call_duration_ms = labelled(
+    calls: Labelled[counter] = labelled(counter(help="Calls that have ended."), "method", "code")
+    call_duration_ms: Labelled[samples] = labelled(
         samples(
             types=[SampleType.COUNT, SampleType.AVG, SampleType.P50, SampleType.P99,
                    SampleType.MAX],

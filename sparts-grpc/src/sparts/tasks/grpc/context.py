@@ -26,10 +26,10 @@ class Context:
     def __init__(self, call: OpenCall) -> None:
         self.call = call
         self.status: grpc.StatusCode | None = None
-        self.message = ""
+        self.message: str = ""
         self.trailing: Any = ()
         self.compression: grpc.Compression | None = None
-        self.compress_next = True
+        self.compress_next: bool = True
 
     @property
     def service(self) -> Any:

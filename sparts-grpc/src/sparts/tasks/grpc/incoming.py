@@ -22,7 +22,7 @@ class Incoming:
         self._part = bytearray()
         self.messages: deque[bytes] = deque()
         """Those that are whole, and not read."""
-        self.held = 0
+        self.held: int = 0
         """How many bytes there are in all."""
 
     @property

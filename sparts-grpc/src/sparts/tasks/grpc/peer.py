@@ -21,7 +21,7 @@ class Peer:
         address = transport.get_extra_info("peername")
         self.host = address[0] if isinstance(address, tuple) else ""
         """The address without the port; empty on a Unix socket."""
-        self.name = _peer_name(address)
+        self.name: str = _peer_name(address)
         """As `grpc.ServicerContext.peer` has it."""
         self._auth: dict[str, list[bytes]] | None = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sparts.calls import awaiting, blocking
@@ -43,14 +44,16 @@ class Server:
     """
 
     def __init__(self, task: ServedTask, registry: Registry, limits: Limits) -> None:
-        self.task, self.registry, self.limits = task, registry, limits
-        self.loop = asyncio.get_running_loop()
-        self.n_broken = 0
+        self.task: ServedTask = task
+        self.registry: Registry = registry
+        self.limits: Limits = limits
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self.n_broken: int = 0
         """How many clients were disconnected because they broke the protocol, or a limit of it."""
         self.awaiting, self.blocking = awaiting(task), blocking(task)
         """What wraps calls that run in the loop, and in threads; None: nothing does."""
-        self.threads = Threads(task.num_threads or 1, task.logger.name, self._thread_broke)
-        self.call_begun = task.meter.begin
+        self.threads: Threads = Threads(task.num_threads or 1, task.logger.name, self._thread_broke)
+        self.call_begun: Callable[[], None] = task.meter.begin
         """Counts a call that begins."""
         self._names = {path.encode(): path[1:] for path in registry.names()}
         self._calls: dict[tuple[bytes, int], Any] = {}

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from grpc_health.v1 import health_pb2_grpc
 from sparts.clock import timeout_of
 from sparts.counters import CallbackCounter, SampleType, counter, labelled, samples
+from sparts.counters.labels import Labelled
 from sparts.errors import OptionError
 from sparts.net.metering import Metered
 from sparts.option_types import duration, size
-from sparts.options import option
+from sparts.options import Option, option
 from sparts.tasks.asyncio_server import AsyncioServerTask
 from sparts.tasks.grpc.connection import Connection
 from sparts.tasks.grpc.health import Health
@@ -57,10 +59,10 @@ class GrpcTask(Metered, AsyncioServerTask):
     Methods that are ``async def`` run in the loop, others in threads.
     """
 
-    OPT_PREFIX = "grpc"
-    CALL_KIND = "grpc"
-    DEFAULT_PORT = 50051
-    ALPN = ("h2",)
+    OPT_PREFIX: ClassVar[str | None] = "grpc"
+    CALL_KIND: ClassVar[str] = "grpc"
+    DEFAULT_PORT: ClassVar[int] = 50051
+    ALPN: ClassVar[Sequence[str]] = ("h2",)
 
     SERVICERS: ClassVar[Sequence[Any]] = ()
     """Servicers: classes, which are called without arguments, or objects."""
@@ -81,7 +83,7 @@ class GrpcTask(Metered, AsyncioServerTask):
     }
     """The statuses in the order of their numbers."""
 
-    num_threads = option(
+    num_threads: Option[int] = option(
         name="threads",
         type=int,
         default=lambda cls: cls.THREADS,
@@ -89,12 +91,12 @@ class GrpcTask(Metered, AsyncioServerTask):
         help="how many threads run the methods that are plain functions",
         reloadable=False,
     )
-    reflection = option(
+    reflection: Option[bool] = option(
         default=False,
         help="serve the reflection service, which describes all services and their messages",
         reloadable=False,
     )
-    max_message = option(
+    max_message: Option[int] = option(
         type=size,
         default=lambda cls: cls.MAX_MESSAGE,
         metavar="SIZE",
@@ -102,7 +104,7 @@ class GrpcTask(Metered, AsyncioServerTask):
         reloadable=False,
         advanced=True,
     )
-    max_headers = option(
+    max_headers: Option[int] = option(
         type=size,
         default=lambda cls: cls.MAX_HEADERS,
         metavar="SIZE",
@@ -110,7 +112,7 @@ class GrpcTask(Metered, AsyncioServerTask):
         reloadable=False,
         advanced=True,
     )
-    max_calls = option(
+    max_calls: Option[int] = option(
         type=int,
         default=lambda cls: cls.MAX_CALLS,
         metavar="N",
@@ -118,7 +120,7 @@ class GrpcTask(Metered, AsyncioServerTask):
         reloadable=False,
         advanced=True,
     )
-    first_call_timeout = option(
+    first_call_timeout: Option[float] = option(
         type=duration,
         default=lambda cls: cls.FIRST_CALL_TIMEOUT,
         metavar="DURATION",
@@ -126,7 +128,7 @@ class GrpcTask(Metered, AsyncioServerTask):
         reloadable=False,
         advanced=True,
     )
-    compression = option(
+    compression: Option[str] = option(
         type=str,
         choices=list(_COMPRESSIONS),
         default="none",
@@ -135,8 +137,8 @@ class GrpcTask(Metered, AsyncioServerTask):
         advanced=True,
     )
 
-    calls = labelled(counter(help="Calls that have ended."), "method", "code")
-    call_duration_ms = labelled(
+    calls: Labelled[counter] = labelled(counter(help="Calls that have ended."), "method", "code")
+    call_duration_ms: Labelled[samples] = labelled(
         samples(
             types=[SampleType.COUNT, SampleType.AVG, SampleType.P50, SampleType.P90,
                    SampleType.P99, SampleType.MAX],
@@ -146,7 +148,7 @@ class GrpcTask(Metered, AsyncioServerTask):
         ),
         "method",
     )  # fmt: skip
-    broken = CallbackCounter(
+    broken: CallbackCounter = CallbackCounter(
         lambda task: task.calls_server.n_broken if "calls_server" in vars(task) else 0,
         help="Clients disconnected because they broke the protocol or a limit of it.",
     )
@@ -195,7 +197,7 @@ class GrpcTask(Metered, AsyncioServerTask):
                 raise OptionError(f"{flag} must be 1 or more, not {self.getTaskOption(name)}.")
         self.registry = registry = Registry(self.interceptors())
         self.add_to_server(registry)
-        self.health = Health(self, registry.services)
+        self.health: Health = Health(self, registry.services)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, registry)
         if self.reflection:
             add_reflection(registry)

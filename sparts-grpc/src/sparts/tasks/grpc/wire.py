@@ -43,7 +43,8 @@ class MessageError(Exception):
 
     def __init__(self, code: grpc.StatusCode, details: str) -> None:
         super().__init__(details)
-        self.code, self.details = code, details
+        self.code: grpc.StatusCode = code
+        self.details: str = details
 
 
 class Metadatum(NamedTuple):

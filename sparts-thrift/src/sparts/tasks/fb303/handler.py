@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.errors import SpartsError, message_of
 from sparts.fb303 import CONTROLS, FB303
-from sparts.options import option
+from sparts.options import Option, option
 from sparts.tasks.thrift import ThriftHandlerTask
 from sparts.thrift.calls import caller
 from sparts.thrift.fb303 import FacebookService
@@ -32,16 +32,16 @@ class FB303HandlerTask(FB303, ThriftHandlerTask):  # type: ignore[misc]  # getCo
     send, they need the token of ``--fb303-token`` or a Unix socket, whatever the address.
     """
 
-    OPT_PREFIX = "fb303"
+    OPT_PREFIX: ClassVar[str | None] = "fb303"
     MAY_BE_ASYNC = tuple(name for name in vars(FB303) if not name.startswith("_"))
     MODULE: ClassVar[Any] = FacebookService
 
-    control = option(
+    control: Option[bool] = option(
         default=False,
         help="let callers on other machines set options, reload and stop the service",
     )
 
-    token = option(
+    token: Option[str] = option(
         type=str,
         metavar="TOKEN",
         help="token (Authorization: Bearer TOKEN) that HTTP clients need to set options, "

@@ -44,7 +44,7 @@ class Acceptor:
         self._add = add
         self._retry_at = retry_at
         self.listeners: dict[int, socket.socket] = {}
-        self.lock = threading.Lock()
+        self.lock: threading.Lock = threading.Lock()
         self._full = False
 
     def listen(self, sockets: Iterable[socket.socket]) -> None:

@@ -52,7 +52,7 @@ class Connection(Reader):
 
     def __init__(self, engine: Serving, new: Parted) -> None:
         super().__init__(engine, new)
-        self.again = False
+        self.again: bool = False
         self._turns = 0
         self._send: Callable[[ReadableBuffer, int], int] = self.sock.send
         self._unsent: memoryview | None = None
@@ -235,7 +235,8 @@ class Connection(Reader):
 
     def _transmit(self, answer: bytes) -> None:
         # Before it is sent: a client that sees the answer may look at both.
-        self._frame, self.active = -1, monotonic()
+        self._frame = -1
+        self.active: float = monotonic()
         try:
             sent = self._send(answer, AT_ONCE) if answer else 0  # to some calls there is none
         except WOULD_BLOCK:
@@ -253,7 +254,8 @@ class Connection(Reader):
                 unsent = self._unsent = unsent[self._send(unsent, AT_ONCE) :]
             except WOULD_BLOCK:
                 return False
-        self._unsent, self.began = None, 0.0
+        self._unsent = None
+        self.began: float = 0.0
         return True
 
     # -- a client that is alone --------------------------------------------------------------------
@@ -266,7 +268,9 @@ class Connection(Reader):
         self._turns = 0
         if self._partial is not None or self._released or self.sock.family == socket.AF_UNIX:
             return False  # of a Unix socket `release` would refuse what the client is sending
-        self.attended, self._flags, self._drained = True, _WAIT, False
+        self.attended: bool = True
+        self._flags = _WAIT
+        self._drained = False
         self.engine.attends(self)
         return True
 

@@ -48,9 +48,9 @@ class Crew:
         self._awake = 0
         self._resting = 0
         self._woken = 0
-        self.over = False
+        self.over: bool = False
         """Whether the threads have ended, or are about to."""
-        self.begun = 0
+        self.begun: int = 0
         """Changes with each call."""
         self._ticking = False
         self._tick = threading.Event()

@@ -30,7 +30,7 @@ class Deadlines:
         self._changed = threading.Condition()
         self._next = inf
         self._over = False
-        self.step = min((limit for limit in limits if limit), default=inf) * COARSE
+        self.step: float = min((limit for limit in limits if limit), default=inf) * COARSE
         """Seconds between two looks, at the least."""
         self._thread = threading.Thread(target=self._run, name=f"{name} deadlines", daemon=True)
 

@@ -20,6 +20,7 @@ import os
 import socket
 import threading
 from collections import deque
+from logging import Logger
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -55,12 +56,12 @@ class Engine:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.logger = settings.logger
-        self.draining = False
+        self.logger: Logger = settings.logger
+        self.draining: bool = False
         """Whether each connection is closed that has nothing more."""
-        self.leaving = False
+        self.leaving: bool = False
         """Whether no more calls begin: each connection is handed on or closed after its call."""
-        self.emptied = threading.Event()
+        self.emptied: threading.Event = threading.Event()
         """Set when the server stops and there is no connection any more."""
         self.connections: dict[int, Connection] = {}
         self.waiting: deque[Connection] = deque()
@@ -69,12 +70,12 @@ class Engine:
         """The same with requests that are large, and not decoded yet."""
         self.parted: list[Parted] = []
         """Connections that the next instance goes on with."""
-        self.last_call = inf
+        self.last_call: float = inf
         """At the stop: until when (of `time.monotonic`) clients may begin with a request."""
-        self.alone = False
+        self.alone: bool = False
         """Whether there is one client, for which a thread may wait in its read."""
         limits = (settings.request_timeout, settings.idle_timeout)
-        self.deadlines = Deadlines(self._look_at_time, limits, settings.logger.name)
+        self.deadlines: Deadlines = Deadlines(self._look_at_time, limits, settings.logger.name)
         self._crew = Crew(settings.threads, self._give_up_events, settings.logger.name)
         self._parting = False
         self._events: deque[tuple[int, int]] = deque()  # taken, and not looked at yet

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.counters import SampleType, counter, labelled, samples
+from sparts.counters.labels import Labelled
 from sparts.errors import StartError, UsageError
 from sparts.established import EstablishedTask
 from sparts.tasks.asyncio_loop import AsyncioLoopTask
@@ -33,7 +34,7 @@ class ThriftHandlerTask(VTask):
     the IDL says, in its order. `sparts.thrift.calls.caller` returns who asks.
     """
 
-    LOOPLESS = True
+    LOOPLESS: ClassVar[bool] = True
     MODULE: ClassVar[Any] = None
     """The service: the module that Apache's compiler made of it, or what thriftpy2 loaded."""
     SERVICE_NAME: ClassVar[str | None] = None
@@ -43,11 +44,13 @@ class ThriftHandlerTask(VTask):
     """True: no method ever waits for anything, so that the threads which talk to the clients may
     call them."""
 
-    CALL_KIND = "thrift"
+    CALL_KIND: ClassVar[str] = "thrift"
 
-    n_calls = labelled(counter(help="Calls, by method."), "method")
-    n_errors = labelled(counter(help="Calls that ended with an exception, by method."), "method")
-    call_duration_ms = labelled(
+    n_calls: Labelled[counter] = labelled(counter(help="Calls, by method."), "method")
+    n_errors: Labelled[counter] = labelled(
+        counter(help="Calls that ended with an exception, by method."), "method"
+    )
+    call_duration_ms: Labelled[samples] = labelled(
         samples(
             types=[SampleType.AVG, SampleType.P99],
             windows=[60, 3600],

@@ -12,7 +12,7 @@ from sparts.net.accepting import Accepting
 from sparts.net.limits import ConnectionLimit
 from sparts.net.listeners import Listening
 from sparts.option_types import duration, size
-from sparts.options import option
+from sparts.options import Option, option
 from sparts.tasks.thrift.engine import Engine
 from sparts.tasks.thrift.server import ThriftServerTask
 from sparts.tasks.thrift.settings import Settings
@@ -30,14 +30,14 @@ LONGEST_FRAME = 1 << 30
 class NBServerTask(ConnectionLimit, Listening, ThriftServerTask):
     """Serves thrift: framed, each client in the protocol that it speaks, binary or compact."""
 
-    OPT_PREFIX = "thrift"
+    OPT_PREFIX: ClassVar[str | None] = "thrift"
 
     FIRST_REQUEST_GRACE: ClassVar[float] = 1.0
     """Seconds that a client which has just connected, or got an answer, has to send its next
     request when the task stops.
     """
 
-    num_threads = option(
+    num_threads: Option[int] = option(
         name="threads",
         type=int,
         default=10,
@@ -46,7 +46,7 @@ class NBServerTask(ConnectionLimit, Listening, ThriftServerTask):
         help="calls that run at a time, without those of INLINE handlers and coroutines",
         advanced=True,
     )
-    max_frame = option(
+    max_frame: Option[int] = option(
         type=size,
         default="16MiB",
         metavar="SIZE",
@@ -54,7 +54,7 @@ class NBServerTask(ConnectionLimit, Listening, ThriftServerTask):
         help="longest request; a client that sends a longer one is disconnected",
         advanced=True,
     )
-    idle_timeout = option(
+    idle_timeout: Option[float] = option(
         type=duration,
         default=0.0,
         metavar="DURATION",
@@ -62,7 +62,7 @@ class NBServerTask(ConnectionLimit, Listening, ThriftServerTask):
         help="disconnect a client that has sent no request for this long (0: never)",
         advanced=True,
     )
-    request_timeout = option(
+    request_timeout: Option[float] = option(
         type=duration,
         default=60.0,
         metavar="DURATION",
@@ -72,9 +72,9 @@ class NBServerTask(ConnectionLimit, Listening, ThriftServerTask):
         advanced=True,
     )
 
-    n_accepted = counter(help="Connections.")
-    n_bad_requests = counter(help="Requests that were no calls of a method that there is.")
-    n_timeouts = counter(help="Connections that were closed because of a timeout.")
+    n_accepted: counter = counter(help="Connections.")
+    n_bad_requests: counter = counter(help="Requests that were no calls of a method that there is.")
+    n_timeouts: counter = counter(help="Connections that were closed because of a timeout.")
 
     def __init__(self, service: VService) -> None:
         super().__init__(service)

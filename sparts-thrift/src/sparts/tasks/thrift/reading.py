@@ -38,17 +38,18 @@ class Reader:
     )  # fmt: skip
 
     def __init__(self, engine: Serving, new: Parted) -> None:
-        self.engine = engine
-        self.sock = sock = new.sock
-        self.caller = Caller(new.address)
-        self.share = Share(engine.settings.memory)
+        self.engine: Serving = engine
+        sock = new.sock
+        self.sock: socket.socket = sock
+        self.caller: Caller = Caller(new.address)
+        self.share: Share = Share(engine.settings.memory)
         """What it holds of the memory for all requests."""
         self.claim: Lock | Claim = Lock()
-        self.active = monotonic()
+        self.active: float = monotonic()
         """When it was accepted or something was last answered."""
-        self.began = 0.0
+        self.began: float = 0.0
         """When the request or answer began that has not come or gone wholly; 0.0: none has."""
-        self.attended = False
+        self.attended: bool = False
         """Whether a thread waits for this client alone, in the read, and keeps the claim."""
         self._released = new.released
         self._flags = AT_ONCE

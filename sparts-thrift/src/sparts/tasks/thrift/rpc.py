@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from sparts.rpc.transport import RPCTransport
 from sparts.tasks.thrift.nbserver import NBServerTask
@@ -22,9 +22,9 @@ class RPCThriftTask(RPCTransport, NBServerTask):
     (``Geo:distance``, Apache's ``TMultiplexedProtocol``), or need not where there is one.
     """
 
-    OPT_PREFIX = "rpc-thrift"
-    TRANSPORT = "thrift"
-    DEFAULT_PORT = 9091
+    OPT_PREFIX: ClassVar[str | None] = "rpc-thrift"
+    TRANSPORT: ClassVar[str] = "thrift"
+    DEFAULT_PORT: ClassVar[int] = 9091
 
     def make_router(self) -> Router:
         """Return a router to the methods.

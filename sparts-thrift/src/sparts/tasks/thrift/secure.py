@@ -42,7 +42,8 @@ class TLSConnection(Connection):
                 self.sock.do_handshake()
             except WOULD_BLOCK:
                 return True
-            self._shaken, self.began = True, 0.0
+            self._shaken = True
+            self.began: float = 0.0
         return super()._work()
 
     def _attend(self) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sparts.counters import counter
 from sparts.errors import StartError, UsageError
 from sparts.option_types import size
-from sparts.options import option
+from sparts.options import Option, option
 from sparts.tasks.thrift.handler import ThriftHandlerTask
 from sparts.thrift.memory import Memory
 from sparts.thrift.processor import MAX_DECODED, Method, Router
@@ -33,14 +33,14 @@ class ThriftServerTask(VTask):
     ``TMultiplexedProtocol``). A call that names none goes to the handler of ``MODULE``, or to the
     only one."""
 
-    max_decoded = option(
+    max_decoded: Option[int] = option(
         type=size,
         default=MAX_DECODED,
         metavar="SIZE",
         reloadable=False,
         help="memory limit for the decoded arguments of one call; larger calls are refused",
     )
-    max_memory = option(
+    max_memory: Option[int] = option(
         type=size,
         default="256MiB",
         metavar="SIZE",
@@ -49,7 +49,9 @@ class ThriftServerTask(VTask):
         "are refused",
     )
 
-    n_refused = counter(help="Connections and calls refused for lack of memory, or as too many.")
+    n_refused: counter = counter(
+        help="Connections and calls refused for lack of memory, or as too many."
+    )
 
     memory: Memory
     """What is left for the requests of all clients; from `initTask` on."""

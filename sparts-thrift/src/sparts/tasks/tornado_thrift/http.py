@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from sparts.option_types import size
-from sparts.options import option
+from sparts.options import Option, option
 from sparts.tasks.thrift.server import ThriftServerTask
 from sparts.tasks.tornado import TornadoHTTPTask
 from sparts.tasks.tornado.access import allowed_host_option
@@ -19,9 +19,9 @@ class ThriftHTTPTask(ThriftServerTask, TornadoHTTPTask):
     other origins, and host names that only point here are refused (415 and 403).
     """
 
-    OPT_PREFIX = "thrift_http"
+    OPT_PREFIX: ClassVar[str | None] = "thrift_http"
 
-    max_frame = option(
+    max_frame: Option[int] = option(
         type=size,
         default="16MiB",
         metavar="SIZE",
@@ -29,7 +29,7 @@ class ThriftHTTPTask(ThriftServerTask, TornadoHTTPTask):
         help="longest request; a longer one is refused",
         advanced=True,
     )
-    allowed_host = allowed_host_option()
+    allowed_host: Option[list[str] | None] = allowed_host_option()
 
     def getApplicationConfig(self) -> list[Any]:  # noqa: N802
         """Return one route, of every path, to the handlers."""

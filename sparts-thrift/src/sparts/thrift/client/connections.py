@@ -9,6 +9,7 @@ import select
 import socket
 import ssl
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -229,8 +230,9 @@ class FramedConnection:
         self._stream = Stream(endpoint, deadline)
         self._endpoint = endpoint
         self._max_frame = max_frame
-        self.idle, self.close = self._stream.idle, self._stream.close
-        self.interrupt = self._stream.interrupt
+        self.idle: Callable[[], bool] = self._stream.idle
+        self.close: Callable[[], None] = self._stream.close
+        self.interrupt: Callable[[], None] = self._stream.interrupt
 
     def exchange(self, request: bytes, oneway: bool, deadline: Deadline) -> bytes:
         """Send a call, and return the bytes of its answer; see `Connection.exchange`."""
@@ -270,7 +272,8 @@ class HTTPConnection:
         self._http.auto_open = 0
         self._http.sock = _HTTPSocket(self._stream)
         self._usable = True
-        self.close, self.interrupt = self._stream.close, self._stream.interrupt
+        self.close: Callable[[], None] = self._stream.close
+        self.interrupt: Callable[[], None] = self._stream.interrupt
 
     def idle(self) -> bool:
         """Return whether it can be used for the next call."""

@@ -26,7 +26,7 @@ class Pool:
     def __init__(self, connect: Callable[[Deadline], Connection], size: int) -> None:
         self._connect = connect
         self._size = size
-        self.closed = threading.Event()
+        self.closed: threading.Event = threading.Event()
         """Set when the pool is closed."""
         self._begin()
 

@@ -71,23 +71,24 @@ class Messages:
     """
 
     def __init__(self, method: Method, forms: Forms) -> None:
-        self.method, self.name = method, safe(method.name)
+        self.method: Method = method
+        self.name: str = safe(method.name)
         fields = []
         for number, each in enumerate(method.parameters, 1):
             listed = _listed(each.type, each.is_stream)
             ambiguous = not each.required and each.default is not None
             fields.append((number, each.name, *at_path(forms, listed, each.name, ambiguous)))
-        self.parameters = tuple(
+        self.parameters: tuple[Member, ...] = tuple(
             Member(number, safe(name), form, optional) for number, name, form, optional in fields
         )
         self.result: Form | None = None
         if method.result.kind is not Kind.NONE or method.streams:
             self.result = at_path(forms, _listed(method.result, method.streams), "result", True)[0]
-        self.errors = tuple(self._errors(forms))
+        self.errors: tuple[Any, ...] = tuple(self._errors(forms))
         members = [Member(number, name, form) for number, name, form, _ in fields]
-        self.arguments_spec = spec_of([_CONTEXT, *members])
+        self.arguments_spec: tuple[Any, ...] = spec_of([_CONTEXT, *members])
         success = [Member(0, "success", self.result)] if self.result else []
-        self.result_spec = spec_of([*success, *self.errors])
+        self.result_spec: tuple[Any, ...] = spec_of([*success, *self.errors])
         self.new_arguments, self.arguments_held = light(object, self.arguments_spec)
         self.new_result, self.result_held = light(object, self.result_spec)
         names = [each.name for each in members]

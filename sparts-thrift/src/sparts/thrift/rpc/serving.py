@@ -71,7 +71,8 @@ class RPCMethod(Served):
             (), messages.result is not None,
         )  # fmt: skip
         super().__init__(called.task, spec, called.method.is_async)
-        self.called, self.messages = called, messages
+        self.called: Called = called
+        self.messages: Messages = messages
 
     def run(self, wire: Wire, sequence: bytes, arguments: Any) -> bytes:
         """Call the method in this thread, and return the frame to send."""
@@ -82,7 +83,7 @@ class RPCMethod(Served):
         except BaseException as error:
             outcome = self._failed(error)
         finally:
-            self.slow = (monotonic() - began) * 1000.0 > SLOW
+            self.slow: bool = (monotonic() - began) * 1000.0 > SLOW
         return self._answer(wire, sequence, outcome)
 
     async def run_async(

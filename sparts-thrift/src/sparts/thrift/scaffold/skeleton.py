@@ -54,7 +54,7 @@ class Skeleton:
         self._docs: dict[tuple[str, str], str] = {}
         for each in source.in_order():
             self._docs |= find_docs(each.text)
-        self.named = " and ".join(each.name for each in self._services)
+        self.named: str = " and ".join(each.name for each in self._services)
 
     def words(self, package: str) -> dict[str, str]:
         """Return what stands for the words of the templates, in a project of this package."""

@@ -63,7 +63,8 @@ class CountedApplication(Application):
     def __init__(self, task: HTTPTask, routes: list[Any], **settings: Any) -> None:
         """Make the application of a task; routes and settings are Tornado's."""
         super().__init__(routes, **{"static_handler_class": StaticFiles, **settings})
-        self.task, self._meter = task, task.meter
+        self.task: HTTPTask = task
+        self._meter = task.meter
         calls.install(self, task)
         self.add_transform(RequestIdHeader)
         self._routes: dict[type[RequestHandler], list[float]] = {}

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from sparts.calls import Call, CallRefusedError, Reason, awaiting
 
+from tornado.httputil import HTTPServerRequest
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -29,7 +31,9 @@ class HTTPCall(Call):
     is_async = True
 
     def __init__(self, task: Any, handler: RequestHandler) -> None:
-        self.task, self.handler, self.request = task, handler, handler.request
+        self.task: Any = task
+        self.handler: RequestHandler = handler
+        self.request: HTTPServerRequest = handler.request
 
     @property
     def name(self) -> str:  # type: ignore[override]

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sparts.calls import client_wrapper
 from sparts.clock import retry_delay, timeout_of
 from sparts.counters import SampleType, counter, gauge, labelled, samples
+from sparts.counters.labels import Labelled
 from sparts.logs import log_fields
 from sparts.option_types import duration
-from sparts.options import option
+from sparts.options import Option, option
 from sparts.renamed import renamed
 from sparts.tasks.tornado.client_calls import wrapped
 from sparts.tasks.tornado.ioloop import TornadoTask
@@ -41,7 +42,7 @@ class TornadoHTTPClientTask(TornadoTask):
     not act on the request. What a callback has been given is never followed by another attempt.
     """
 
-    OPT_PREFIX = "http_client"
+    OPT_PREFIX: ClassVar[str | None] = "http_client"
 
     RETRY_AFTER: ClassVar[float] = 0.1
     """Seconds before the first retry, doubled for each more; a random part is left out."""
@@ -51,28 +52,28 @@ class TornadoHTTPClientTask(TornadoTask):
     RETRY_WAIT: ClassVar[float] = renamed("RETRY_AFTER")
     MAX_WAIT: ClassVar[float] = renamed("RETRY_MAX_WAIT")
 
-    connect_timeout = option(
+    connect_timeout: Option[float] = option(
         type=duration,
         default=5.0,
         metavar="DURATION",
         help="time limit for a connection to be made",
         advanced=True,
     )
-    request_timeout = option(
+    request_timeout: Option[float] = option(
         type=duration,
         default=20.0,
         metavar="DURATION",
         help="time limit for one attempt, from connecting to the end of the response",
         advanced=True,
     )
-    retries = option(
+    retries: Option[int] = option(
         type=int,
         default=2,
         metavar="N",
         help="how many times a failed request is sent again",
         advanced=True,
     )
-    max_connections = option(
+    max_connections: Option[int] = option(
         type=int,
         default=100,
         metavar="N",
@@ -80,7 +81,7 @@ class TornadoHTTPClientTask(TornadoTask):
         reloadable=False,
         advanced=True,
     )
-    tls_ca = option(
+    tls_ca: Option[str] = option(
         type=str,
         metavar="FILE",
         help="trust these authorities (PEM) instead of the system's",
@@ -88,12 +89,16 @@ class TornadoHTTPClientTask(TornadoTask):
         advanced=True,
     )
 
-    requests = counter(help="Requests sent, retries among them.")
-    retried = counter(help="Requests sent again after a failure.")
-    failures = counter(help="Requests without a response: no connection, too late, cut off.")
-    responses = labelled(counter(help="Responses by the class of their status."), "status")
-    in_flight = gauge(help="Calls that have not ended.")
-    request_duration_ms = samples(
+    requests: counter = counter(help="Requests sent, retries among them.")
+    retried: counter = counter(help="Requests sent again after a failure.")
+    failures: counter = counter(
+        help="Requests without a response: no connection, too late, cut off."
+    )
+    responses: Labelled[counter] = labelled(
+        counter(help="Responses by the class of their status."), "status"
+    )
+    in_flight: gauge = gauge(help="Calls that have not ended.")
+    request_duration_ms: samples = samples(
         types=[SampleType.COUNT, SampleType.AVG, SampleType.P50, SampleType.P99, SampleType.MAX],
         windows=[60, 3600],
         help="Time from a request to the end of its response.",

@@ -12,7 +12,7 @@ from sparts.net.limits import ConnectionLimit
 from sparts.net.listeners import Listening
 from sparts.net.metering import Metered
 from sparts.option_types import duration, size
-from sparts.options import option
+from sparts.options import Option, option
 from sparts.tasks.tornado.application import CountedApplication
 from sparts.tasks.tornado.ioloop import TornadoTask
 from sparts.tasks.tornado.server import GracefulHTTPServer
@@ -36,8 +36,8 @@ class HelloWorldHandler(RequestHandler):
 class TornadoHTTPTask(Metered, ConnectionLimit, Listening, TornadoTask):
     """Serves HTTP: what `getApplicationConfig` says, and a greeting unless it is overridden."""
 
-    OPT_PREFIX = "http"
-    CALL_KIND = "http"
+    OPT_PREFIX: ClassVar[str | None] = "http"
+    CALL_KIND: ClassVar[str] = "http"
     APPLICATION_SETTINGS: ClassVar[dict[str, Any]] = {}
     """Settings of the `tornado.web.Application`, such as ``static_path``."""
 
@@ -60,7 +60,7 @@ class TornadoHTTPTask(Metered, ConnectionLimit, Listening, TornadoTask):
     WRITE_TIMEOUT: ClassVar[float] = 60.0
     """Seconds; the default of ``--http-write-timeout``."""
 
-    xheaders = option(
+    xheaders: Option[bool] = option(
         type=bool,
         default=lambda cls: cls.XHEADERS,
         help="trust X-Forwarded-For, X-Real-Ip and X-Forwarded-Proto; only behind a proxy that"
@@ -68,7 +68,7 @@ class TornadoHTTPTask(Metered, ConnectionLimit, Listening, TornadoTask):
         reloadable=False,
         advanced=True,
     )
-    max_body = option(
+    max_body: Option[int] = option(
         type=size,
         default=lambda cls: cls.MAX_BODY,
         metavar="SIZE",
@@ -76,7 +76,7 @@ class TornadoHTTPTask(Metered, ConnectionLimit, Listening, TornadoTask):
         reloadable=False,
         advanced=True,
     )
-    max_headers = option(
+    max_headers: Option[int] = option(
         type=size,
         default=lambda cls: cls.MAX_HEADERS,
         metavar="SIZE",
@@ -84,7 +84,7 @@ class TornadoHTTPTask(Metered, ConnectionLimit, Listening, TornadoTask):
         reloadable=False,
         advanced=True,
     )
-    idle_timeout = option(
+    idle_timeout: Option[float] = option(
         type=duration,
         default=lambda cls: cls.IDLE_TIMEOUT,
         metavar="DURATION",
@@ -92,7 +92,7 @@ class TornadoHTTPTask(Metered, ConnectionLimit, Listening, TornadoTask):
         reloadable=False,
         advanced=True,
     )
-    read_timeout = option(
+    read_timeout: Option[float] = option(
         type=duration,
         default=lambda cls: cls.READ_TIMEOUT,
         metavar="DURATION",
@@ -101,7 +101,7 @@ class TornadoHTTPTask(Metered, ConnectionLimit, Listening, TornadoTask):
         reloadable=False,
         advanced=True,
     )
-    write_timeout = option(
+    write_timeout: Option[float] = option(
         type=duration,
         default=lambda cls: cls.WRITE_TIMEOUT,
         metavar="DURATION",
@@ -109,16 +109,16 @@ class TornadoHTTPTask(Metered, ConnectionLimit, Listening, TornadoTask):
         reloadable=False,
         advanced=True,
     )
-    connections = CallbackCounter(
+    connections: CallbackCounter = CallbackCounter(
         lambda task: task.server.n_connections if "server" in vars(task) else 0,
         help="Open connections, websockets among them.",
     )
-    timeouts = CallbackCounter(
+    timeouts: CallbackCounter = CallbackCounter(
         lambda task: task.server.n_timeouts if "server" in vars(task) else 0,
         help="Connections closed because the client took too long to send its request, or to "
         "read its answer.",
     )
-    refused = CallbackCounter(
+    refused: CallbackCounter = CallbackCounter(
         lambda task: task.server.n_refused if "server" in vars(task) else 0,
         help="Clients disconnected because too many connections were open.",
     )

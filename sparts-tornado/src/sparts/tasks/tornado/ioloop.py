@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from sparts.loops import LoopBoundTask
+from sparts.protocols import TaskReference
 from sparts.tasks.asyncio import AsyncioLoopTask
 
 from tornado.platform.asyncio import AsyncIOLoop
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 class TornadoIOLoopTask(AsyncioLoopTask):
     """Runs Tornado's event loop, which is an asyncio loop, in a thread of its own."""
 
-    OPT_PREFIX = "ioloop"
+    OPT_PREFIX: ClassVar[str | None] = "ioloop"
 
     _ioloop: IOLoop | None = None
 
@@ -48,7 +49,7 @@ class TornadoIOLoopTask(AsyncioLoopTask):
 class TornadoTask(LoopBoundTask):
     """A task that lives on Tornado's loop: override `start_in_loop` and `stop_in_loop`."""
 
-    LOOP = TornadoIOLoopTask
+    LOOP: ClassVar[TaskReference] = TornadoIOLoopTask
 
     @property
     def ioloop(self) -> IOLoop:

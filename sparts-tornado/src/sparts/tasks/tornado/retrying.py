@@ -49,7 +49,7 @@ class Sending:
     def __init__(
         self, request: HTTPRequest, harmless: bool, failed: Callable[[Any], object]
     ) -> None:
-        self.request = copy.copy(request)
+        self.request: Any = copy.copy(request)
         self.request.headers = request.headers.copy()
         self.request.prepare_curl_callback = self._prepare
         self._theirs = request

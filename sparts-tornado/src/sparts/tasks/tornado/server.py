@@ -85,9 +85,9 @@ class GracefulHTTPServer(HTTPServer):
         self._timer_at = 0.0
         self._changed: asyncio.Event | None = None
         """Set when what the end waits for has changed; not None: the server ends."""
-        self.n_timeouts = 0
+        self.n_timeouts: int = 0
         """How many connections were closed because the client took too long."""
-        self.n_refused = 0
+        self.n_refused: int = 0
         """How many clients were disconnected because too many connections were open."""
 
     @property

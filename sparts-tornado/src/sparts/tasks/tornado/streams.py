@@ -200,7 +200,7 @@ class Lingering:
         loop: asyncio.AbstractEventLoop,
         ended: Callable[[Lingering], None],
     ) -> None:
-        self.since = loop.time()
+        self.since: float = loop.time()
         self._sock, self._loop, self._ended = sock, loop, ended
         with contextlib.suppress(OSError):  # the client has gone: the first read says so
             if answer:

@@ -28,7 +28,8 @@ class WebCall(Call):
     is_async = True
 
     def __init__(self, task: Any, request: Any) -> None:
-        self.task, self.request = task, request
+        self.task: Any = task
+        self.request: Any = request
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -70,7 +71,8 @@ class WrappedResource(Resource):
 
     def __init__(self, task: Any, resource: Any) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.task, self.resource = task, resource
+        self.task: Any = task
+        self.resource: Any = resource
 
     def render(self, request: Any) -> Any:
         """Answer a request; called in the reactor's thread."""

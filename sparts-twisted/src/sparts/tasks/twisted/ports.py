@@ -32,7 +32,7 @@ class OpenPort:
         self._reactor = reactor
         self._port = port
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
-        self.address = _address(port)
+        self.address: Any = _address(port)
         self._guard: Guard | None = None
         if hasattr(port, "socket"):
             send_at_once(port.socket)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sparts.counters import counter
 from sparts.errors import LoopStoppedError, UsageError, describe
 from sparts.loops import LoopTask
-from sparts.options import option, source_of
+from sparts.options import Option, option, source_of
 from sparts.stacks import format_coroutines
 from sparts.tasks.asyncio_loop import AsyncioLoopTask
 from sparts.tasks.twisted import global_reactor
@@ -39,12 +39,12 @@ class TwistedReactorTask(LoopTask):
     but Twisted catches is logged and counted, and the reactor goes on.
     """
 
-    OPT_PREFIX = "twisted"
+    OPT_PREFIX: ClassVar[str | None] = "twisted"
     LOOP: ClassVar[TaskReference | None] = None
     """The `AsyncioLoopTask` (or `TornadoIOLoopTask`) on whose loop, and in whose thread, the
     reactor is to live; None: it has a loop of its own."""
 
-    reactor_kind = option(
+    reactor_kind: Option[str] = option(
         name="reactor",
         choices=[*KINDS, "asyncio"],
         default="epoll" if "epoll" in KINDS else "select",  # as Twisted chooses on macOS
@@ -53,7 +53,7 @@ class TwistedReactorTask(LoopTask):
         advanced=True,
     )
 
-    n_callback_errors = counter(help="Failures that nothing but the reactor caught.")
+    n_callback_errors: counter = counter(help="Failures that nothing but the reactor caught.")
 
     def __init__(self, service: VService) -> None:
         """Make the task for a service; called by the service."""

@@ -71,7 +71,7 @@ class OwnedReactor(PosixReactorBase):
         for reader in list(self._internalReaders):
             self._removeInternalReader(reader)
             reader.connectionLost(Failure(error.ConnectionDone()))
-        self.waker = None
+        self.waker: None = None
         poller: Any = getattr(self, "_poller", None)
         if hasattr(poller, "close"):
             poller.close()

@@ -9,6 +9,7 @@ from sparts.clock import timeout_of
 from sparts.errors import StartError, UsageError
 from sparts.loops import LoopBoundTask
 from sparts.net.listeners import format_address
+from sparts.protocols import TaskReference
 from sparts.tasks.twisted.ports import OpenPort
 from sparts.tasks.twisted.reactor_task import TwistedReactorTask
 
@@ -28,7 +29,7 @@ class TwistedTask(LoopBoundTask):
     connections, waits until `isDoneWithReactor`, and closes those that are left.
     """
 
-    LOOP = TwistedReactorTask
+    LOOP: ClassVar[TaskReference] = TwistedReactorTask
     endpoint: ClassVar[str | None] = None
     """Where to serve, as `twisted.internet.endpoints.serverFromString` takes it: ``"tcp:0"``; None:
     nowhere."""

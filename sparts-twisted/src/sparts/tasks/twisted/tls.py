@@ -38,7 +38,7 @@ class TLSProtocol(ProtocolWrapper):
     def __init__(self, factory: Any, wrapped: Any) -> None:
         super().__init__(factory, wrapped)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = factory.context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self.tls: Any = factory.context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         """What Python knows of the connection: ``getpeercert()``, ``version()`` and so on."""
         self._began = False  # the protocol: the handshake is done
         self._ended = False  # nothing can be written any more

@@ -99,7 +99,7 @@ class GracefulSite(Site):
     def __init__(self, resource: Any, count: Callable[[], object], reactor: Any) -> None:
         super().__init__(resource, reactor=reactor)  # type: ignore[no-untyped-call]
         self.count = count
-        self.ending = False
+        self.ending: bool = False
         self.task: Any = None
         """The task whose calls plugins wrap; None: they wrap none."""
         self.channels: weakref.WeakSet[GracefulChannel] = weakref.WeakSet()
@@ -159,13 +159,13 @@ class GracefulSite(Site):
 class TwistedWebTask(TwistedServerTask):
     """Serves by HTTP what `make_resource` makes, and a greeting unless it is overridden."""
 
-    OPT_PREFIX = "web"
-    CALL_KIND = "http"
+    OPT_PREFIX: ClassVar[str | None] = "web"
+    CALL_KIND: ClassVar[str] = "http"
     FIRST_REQUEST_GRACE: ClassVar[float] = 1.0
     """Seconds that a client which has just connected has to send its request when the task stops.
     """
 
-    requests = counter(help="HTTP requests.")
+    requests: counter = counter(help="HTTP requests.")
 
     site: GracefulSite
     """Twisted's site, from the start on."""

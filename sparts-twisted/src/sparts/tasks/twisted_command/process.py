@@ -123,7 +123,7 @@ class CommandTransport:
             process_group=0,
             **settings,
         )
-        self.child = Child(
+        self.child: Child = Child(
             ReactorLoop(reactor), self._popen, sinks, ended,
             linger=linger, logger=_logger, writes=opens_stdin,
         )  # fmt: skip

@@ -9,12 +9,12 @@ import threading
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.counters import CallbackCounter, counter
 from sparts.errors import LoopStoppedError, TaskStoppedError
 from sparts.option_types import duration
-from sparts.options import option
+from sparts.options import Option, option
 from sparts.tasks.children import (
     around_command,
     check_input,
@@ -128,8 +128,8 @@ class CommandTask(TwistedTask):
     nothing.
     """
 
-    OPT_PREFIX = "cmd"
-    CALL_KIND = "command"
+    OPT_PREFIX: ClassVar[str | None] = "cmd"
+    CALL_KIND: ClassVar[str] = "command"
     MAX_LINE: int = 65536
     """Bytes of the longest line that is given as a whole."""
     MAX_OUTPUT: int = 1 << 20
@@ -138,7 +138,7 @@ class CommandTask(TwistedTask):
     LINGER: float = 1.0
     """Seconds that the output of a process is read after its end, if others keep it open."""
 
-    kill_timeout = option(
+    kill_timeout: Option[float] = option(
         type=duration,
         default=10.0,
         metavar="DURATION",
@@ -146,10 +146,12 @@ class CommandTask(TwistedTask):
         advanced=True,
     )
 
-    started = counter(help="Commands that were run.")
-    finished = counter(help="Commands whose end was reported.")
-    n_running = CallbackCounter(lambda self: len(self._runs), help="Commands that run now.")
-    n_callback_errors = counter(help="Exceptions in callbacks.")
+    started: counter = counter(help="Commands that were run.")
+    finished: counter = counter(help="Commands whose end was reported.")
+    n_running: CallbackCounter = CallbackCounter(
+        lambda self: len(self._runs), help="Commands that run now."
+    )
+    n_callback_errors: counter = counter(help="Exceptions in callbacks.")
 
     def __init__(self, service: VService) -> None:
         """Make the task for a service; called by the service."""

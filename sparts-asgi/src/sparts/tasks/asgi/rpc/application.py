@@ -67,12 +67,12 @@ class RPCApplication:
     ) -> None:
         found = find_served(service, "HTTP", serves) if served is None else served
         self.service = service
-        self.routes = {
+        self.routes: dict[str, Route] = {
             f"/{task}/{name}": Route(each)
             for task, methods in found.items()
             for name, each in methods.items()
         }
-        self.streams = Streams()
+        self.streams: Streams = Streams()
         self._jsonrpc = JSONRPC(
             {path[1:].replace("/", "."): route for path, route in self.routes.items()}
         )

@@ -72,15 +72,16 @@ class Response:
     """A response, as it comes in: give its parser `feed` what is read."""
 
     def __init__(self) -> None:
-        self.status = 0
-        self.content_type = ""
+        self.status: Any = 0
+        self.content_type: str = ""
         self.retry_after: float | None = None
         self.parts: list[bytes] = []
         """The body, as far as it has come; take it with `take`."""
-        self.started = self.complete = False
+        self.started: Any = False
+        self.complete: Any = False
         """Whether all headers, and all of the body, have come."""
         self._parser = httptools.HttpResponseParser(self)
-        self.feed = self._parser.feed_data
+        self.feed: Any = self._parser.feed_data
         """Takes in bytes; raises httptools.HttpParserError for what is no HTTP."""
 
     @property

@@ -28,9 +28,10 @@ class Route:
     """A method, and what its path needs."""
 
     def __init__(self, served: Served) -> None:
-        self.served, self.method = served, served.method
+        self.served: Served = served
+        self.method: Method = served.method
         self.values, self.items = values_of(self.method)
-        self.direct = served.task.INLINE and not self.method.is_async
+        self.direct: bool = served.task.INLINE and not self.method.is_async
         self.allowed = b"GET, POST" if self.method.idempotent else b"POST"
         self._simple = {
             each.name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sparts.options import option
+from sparts.options import Option, option
 from sparts.rpc.transport import RPCTransport
 from sparts.tasks.asgi.rpc.application import RPCApplication
 from sparts.tasks.asgi.rpc.routes import refusal
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 class RPCHTTPTask(RPCTransport, AsgiTask):
     """Serves the methods of the service's `RPCTask` tasks over HTTP: JSON, JSON-RPC, OpenAPI."""
 
-    OPT_PREFIX = "rpc-http"
-    TRANSPORT = "HTTP"
-    DEFAULT_PORT = 8090
-    MAX_BODY = 64 * 1024 * 1024
+    OPT_PREFIX: ClassVar[str | None] = "rpc-http"
+    TRANSPORT: ClassVar[str] = "HTTP"
+    DEFAULT_PORT: ClassVar[int] = 8090
+    MAX_BODY: ClassVar[int] = 64 * 1024 * 1024
     """Bytes; the default of ``--rpc-http-max-body``."""
     CORS: ClassVar[Sequence[str]] = ()
     """Origins whose pages may call; the default of ``--rpc-http-cors``."""
 
     app_name = None  # type: ignore[assignment]  # it has its own
 
-    cors = option(
+    cors: Option[Any] = option(
         action="append",
         metavar="ORIGIN",
         default=lambda cls: list(cls.CORS),

@@ -120,12 +120,12 @@ class Schema:
 
     def __init__(self, interface: Interface) -> None:
         self._interface = interface
-        self.file = descriptor_pb2.FileDescriptorProto(
+        self.file: descriptor_pb2.FileDescriptorProto = descriptor_pb2.FileDescriptorProto(
             name=f"{interface.name}.proto", syntax="proto3"
         )
         self.docs: dict[str, str] = {}
         """The documentation, by the names of services, methods and messages."""
-        self.pool = descriptor_pool.DescriptorPool()
+        self.pool: descriptor_pool.DescriptorPool = descriptor_pool.DescriptorPool()
         self._made: dict[str, Any] = {}  # what a message or an enum is of, by its name
         self._slots: dict[Type, Slot] = {}
         planned = [

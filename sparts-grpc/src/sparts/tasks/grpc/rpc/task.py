@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from functools import cached_property
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from google.protobuf.message import DecodeError, EncodeError
 from sparts.calls import CallRefusedError
@@ -34,10 +34,10 @@ class RPCGrpcTask(RPCTransport, GrpcTask):
     prints the file from which clients in other languages are made.
     """
 
-    OPT_PREFIX = "rpc-grpc"
-    TRANSPORT = "gRPC"
-    DEFAULT_PORT = 50061
-    MAX_MESSAGE = 64 * 1024 * 1024
+    OPT_PREFIX: ClassVar[str | None] = "rpc-grpc"
+    TRANSPORT: ClassVar[str] = "gRPC"
+    DEFAULT_PORT: ClassVar[int] = 50061
+    MAX_MESSAGE: ClassVar[int] = 64 * 1024 * 1024
 
     def refuse(self, method: Method, where: str, type_: Type) -> str:
         """Return why protobuf cannot carry a type, if so."""

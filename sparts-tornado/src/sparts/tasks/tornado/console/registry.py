@@ -120,10 +120,10 @@ class Announcement:
             raise PermissionError(f"{where} is another user's, or others may write to it.")
         stem = _free(where)
         self._file = where / f"{stem}.json"
-        self.path = where / f"{stem}.sock"
+        self.path: Path = where / f"{stem}.sock"
         if len(os.fsencode(self.path)) > LONGEST:
             raise OSError(f"The path {self.path} is too long for a Unix socket.")
-        self.socket = self._bind(where, stem)
+        self.socket: socket.socket = self._bind(where, stem)
         try:
             self._write({**told, "pid": os.getpid(), "socket": str(self.path)})
         except BaseException:
@@ -137,7 +137,7 @@ class Announcement:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             hidden = private / "s"
-            self.bound = str(hidden)
+            self.bound: str = str(hidden)
             hidden.unlink(missing_ok=True)
             sock.bind(str(hidden))
             hidden.chmod(0o600)
@@ -175,7 +175,7 @@ class Inherited:
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
-        self.bound = str(sock.getsockname())
+        self.bound: str = str(sock.getsockname())
 
     def close(self) -> None:
         """Close the socket of this copy; may be called twice."""

@@ -127,7 +127,7 @@ class Service(Screen[None]):
     def __init__(self, client: Client) -> None:
         super().__init__()
         self._client = client
-        self.model = Model()
+        self.model: Model = Model()
         self._ended = threading.Event()
         self._acted = ""
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.net.metering import access_level_name
-from sparts.options import option
+from sparts.options import Option, option
 from sparts.tasks.tornado.access import allowed_host_option
 from sparts.tasks.tornado.http import TornadoHTTPTask
 from sparts.tasks.tornado.status.acting import with_dependants
@@ -47,20 +47,20 @@ class StatusTask(TornadoHTTPTask):
     TICK: ClassVar[float] = 1.0
     """Seconds between two updates of the page, while somebody looks at it."""
 
-    control = option(
+    control: Option[bool] = option(
         action="store_true",
         default=False,
         help="let the page change options, run tasks, restart and shut down the service; needs a "
         "token or a Unix socket",
         reloadable=False,
     )
-    token = option(
+    token: Option[str] = option(
         type=str,
         metavar="TOKEN",
         help="token that clients need to use the controls",
         secret=True,
     )
-    access_log = option(
+    access_log: Option[str] = option(
         type=access_level_name,
         default="OFF",  # a probe that says 503 is no error of the server
         metavar="LEVEL",
@@ -68,14 +68,14 @@ class StatusTask(TornadoHTTPTask):
         "500 or more, OFF none",
         advanced=True,
     )
-    allowed_host = allowed_host_option()
-    peers = option(
+    allowed_host: Option[list[str] | None] = allowed_host_option()
+    peers: Option[list[str]] = option(
         type=url_list,
         metavar="URL,...",
         help="status pages of more instances, which this page shows together",
         advanced=True,
     )
-    announce = option(
+    announce: Option[bool] = option(
         type=bool,
         default=True,
         help="announce the service to `sparts ps` and the other commands on this machine",

@@ -8,7 +8,7 @@ another origin (see `access`), nor without the token, unless it comes over the U
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.escaping import one_line
 from sparts.tasks.tornado import access
@@ -43,7 +43,7 @@ def by_control_socket(task: StatusTask, request: HTTPServerRequest) -> bool:
 class Control(Handler):
     """Does one thing to the service, and answers what it did or why not, as JSON."""
 
-    METHODS = "POST"
+    METHODS: ClassVar[str] = "POST"
 
     def initialize(self, task: StatusTask, action: str = "") -> None:
         """Take what is to be done, too."""

@@ -38,7 +38,7 @@ class Copies:
 
     def __init__(self, status: StatusTask, copy: Copy) -> None:
         self._status, self._copy = status, copy
-        self.number = copy.number
+        self.number: int = copy.number
         """Which of the copies this is."""
         service = status.service
         copy.answers("readiness", lambda _: service.readiness())

@@ -50,7 +50,7 @@ class Exposition:
     """Makes families valid, one after the other, and counts the samples that cannot be."""
 
     def __init__(self) -> None:
-        self.left_out = 0
+        self.left_out: int = 0
         """How many samples were left out."""
         self.names: set[str] = set()
         """The names that families have taken so far."""

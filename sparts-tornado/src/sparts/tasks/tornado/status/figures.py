@@ -61,7 +61,9 @@ class Figures:
             by_task.setdefault(task, []).append(figure)
             if _is_failure(reading):
                 self.headline["errors"].append(figure.key)
-        self.keys = {task: key for task, mine in by_task.items() if (key := _key_of(mine))}
+        self.keys: dict[str, str] = {
+            task: key for task, mine in by_task.items() if (key := _key_of(mine))
+        }
         """The key of the most important number of each task."""
         for task, mine in by_task.items():
             if task != own:

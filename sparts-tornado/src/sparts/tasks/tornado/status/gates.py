@@ -25,7 +25,7 @@ class Gate:
     """Holds up the workers of one task while it is closed. Safe for threads."""
 
     def __init__(self) -> None:
-        self.closed = False
+        self.closed: bool = False
         self.taken: deque[float] = deque(maxlen=10)
         """When something was last taken, by `time.monotonic`."""
         self._open = threading.Event()

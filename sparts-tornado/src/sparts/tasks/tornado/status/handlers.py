@@ -242,7 +242,7 @@ class Page(Handler):
     def initialize(self, task: StatusTask, file: str = "") -> None:
         """Take the name of the file, too."""
         super().initialize(task)
-        self.file = STATIC / file
+        self.file: Path = STATIC / file
 
     def get(self) -> None:
         """Give the file."""

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.asking import Asking
 from sparts.builtin.processes import copy_of
@@ -41,11 +41,11 @@ class StatusHTTPTask(StatusTask):
     ``/metrics``, ``/status.json``, ``/stacks``, and ``/`` for a person.
     """
 
-    OPT_PREFIX = "status"
-    SERVICE_DEFAULTS = False
-    DEFAULT_HOST = "127.0.0.1"
-    DEFAULT_PORT = 8081
-    MAX_BODY = 1024 * 1024
+    OPT_PREFIX: ClassVar[str | None] = "status"
+    SERVICE_DEFAULTS: ClassVar[bool] = False
+    DEFAULT_HOST: ClassVar[str] = "127.0.0.1"
+    DEFAULT_PORT: ClassVar[int] = 8081
+    MAX_BODY: ClassVar[int] = 1024 * 1024
 
     def initTask(self) -> None:  # noqa: N802
         """Prepare the routes, and begin to keep log lines.
@@ -54,13 +54,14 @@ class StatusHTTPTask(StatusTask):
         """
         self.check_control()
         self.metrics = ServiceCollector(self.service)
-        self.history, self.arrivals = History(), Arrivals(self.service)
-        self.watch = Watch()
+        self.history: History = History()
+        self.arrivals: Arrivals = Arrivals(self.service)
+        self.watch: Watch = Watch()
         self.service.hooks.register(self.watch)
         self._warned: dict[str, float] = {}
         self._ended = threading.Event()
         self._sampler: threading.Thread | None = None
-        self.recent = RecentLines(self.LOG_LINES)
+        self.recent: RecentLines = RecentLines(self.LOG_LINES)
         questions: dict[str, Callable[[], Any]] = {
             "liveness": self.service.liveness,
             "readiness": self.service.readiness,
@@ -69,7 +70,7 @@ class StatusHTTPTask(StatusTask):
             "page": lambda: describe_page(self),
             "metrics": lambda: list(self.metrics.collect()),
         }
-        self.asker = Asker(self.logger.name, questions, self.ANSWER_TIMEOUT)
+        self.asker: Asker = Asker(self.logger.name, questions, self.ANSWER_TIMEOUT)
         if (copy := copy_of(self.service)) is not None:
             from sparts.tasks.tornado.status.copies import Copies
 
@@ -111,7 +112,7 @@ class StatusHTTPTask(StatusTask):
 
     def start_in_loop(self) -> None:
         """Begin to accept connections; warn if the token of the controls can be overheard."""
-        self.feed = Feed(self)
+        self.feed: Feed = Feed(self)
         super().start_in_loop()
         self._announce()
         if self._sampler is None:
