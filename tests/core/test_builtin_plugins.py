@@ -40,6 +40,7 @@ SET = {
     "config": ("--config", "c.toml"),
     "dryrun": ("--dryrun",),
     "runit": ("--runit-install",),
+    "processes": ("--processes", "2"),
     "systemd": ("--systemd-install",),
 }
 """An option of each built-in plugin that has any."""

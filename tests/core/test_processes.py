@@ -6,14 +6,16 @@ import os
 import re
 import signal
 import socket
+import ssl
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from sparts.testing.certificates import FIRST_CERTIFICATE, SECOND_CERTIFICATE
 from sparts.testing.processes import ServiceProcess
 
-from tests.core.copies import Copies
+from tests.core.copies import Copies, children_of
 
 
 def test_all_copies_serve_one_port(tmp_path: Path) -> None:
@@ -306,4 +308,85 @@ def test_grandchild_of_a_copy_is_no_copy(tmp_path: Path) -> None:
         """
     with Copies(tmp_path, body, "--processes", "1") as service:
         service.wait_for_line("^other works as None")
+        assert service.stop() == 0, service.output
+
+
+def test_replaced_copies_serve_the_new_certificate(tmp_path: Path) -> None:
+    path = tmp_path / "server.pem"
+    path.write_text(FIRST_CERTIFICATE)
+    argv = ("--processes", "2", "--web-tls-cert", str(path))
+    with Copies(tmp_path, "class S(VService):\n    TASKS = [Web]", *argv) as service:
+        service.wait_ready()
+        address = ("127.0.0.1", service.port)
+        first = ssl.get_server_certificate(address)
+        assert first in FIRST_CERTIFICATE
+        path.write_text(SECOND_CERTIFICATE)
+        service.send(signal.SIGHUP)
+        service.wait_replaced()
+        service.wait_gone(service.ready_pid(1), service.ready_pid(2))
+        assert ssl.get_server_certificate(address) in SECOND_CERTIFICATE
+
+
+SLOW = """
+class Slow(VTask):
+    def initTask(self):
+        os.write(1, b"starts\\n")
+        while not os.path.exists("go"):
+            time.sleep(0.02)
+    def _runloop(self):
+        self.stop_event.wait()
+
+class S(VService):
+    TASKS = [Slow]
+"""
+
+
+def test_sighup_during_the_start_replaces_after_it(tmp_path: Path) -> None:
+    with Copies(tmp_path, SLOW) as service:
+        service.wait_for_line("^starts")
+        service.send(signal.SIGHUP)
+        (tmp_path / "go").touch()
+        service.wait_replaced()
+        assert service.stop() == 0, service.output
+
+
+def test_sigterm_during_the_start_ends_in_order(tmp_path: Path) -> None:
+    with Copies(tmp_path, SLOW) as service:
+        service.wait_for_line("^starts")
+        service.send(signal.SIGTERM)
+        service.wait_for_line("Stopping the copies")
+        (tmp_path / "go").touch()
+        assert service.wait() == 0, service.output
+
+
+def test_sparts_run_starts_copies(tmp_path: Path) -> None:
+    (tmp_path / "tasks.py").write_text(
+        "from sparts.vtask import VTask\nclass T(VTask):\n"
+        "    def _runloop(self):\n        self.stop_event.wait()\n"
+    )
+    command = [sys.executable, "-m", "sparts", "run", "tasks:T", "--processes", "2"]
+    with ServiceProcess(command, cwd=tmp_path) as service:
+        service.wait_ready()
+        assert len(children_of(service.pid)) == 2
+        assert service.stop() == 0, service.output
+
+
+def test_copy_that_waits_to_start_is_started_by_a_replacement(tmp_path: Path) -> None:
+    body = """
+        class Crashes(VTask):
+            def _runloop(self):
+                self.stop_event.wait(0.1)
+                if not os.path.exists("mended"):
+                    os._exit(3)
+                self.stop_event.wait()
+
+        class S(VService):
+            TASKS = [Crashes]
+        """
+    with Copies(tmp_path, body, "--processes", "1") as service:
+        service.wait_for_line("failed 4 times in a row: it is started again in 2 s")
+        (tmp_path / "mended").touch()
+        count = service.output.count("is ready")
+        service.send(signal.SIGHUP)
+        service.ready_pid(1, count + 1)
         assert service.stop() == 0, service.output

@@ -1,6 +1,7 @@
 """Messages between the parent and a copy: JSON objects, each after its length, over a socket pair.
 
-Nobody else can reach such a pair: it has no name. Its end tells each side that the other is gone.
+Nobody else can reach such a pair: it has no name. Its end shows each side that the other has gone.
+What every service sends to systemd (``NOTIFY_SOCKET``) comes to `Notifications`.
 """
 
 from __future__ import annotations
@@ -10,9 +11,14 @@ import os
 import socket
 import struct
 import threading
-from typing import Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _LENGTH = struct.Struct("!I")
+_CREDENTIALS = struct.Struct("3i")
 _AT_ONCE = 256 * 1024
 
 Message = dict[str, Any]
@@ -106,3 +112,30 @@ class CopyEnd:
             return None
         self._in += chunk
         return _parted(self._in) if chunk else None
+
+
+class Notifications:
+    """Receives what copies notify of: ready, stopping, the watchdog."""
+
+    def __init__(self) -> None:
+        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self._sock.bind("")  # an abstract name, which leaves nothing behind
+        self.address = "@" + self._sock.getsockname()[1:].decode()
+        """The value of ``NOTIFY_SOCKET``."""
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait for."""
+        return self._sock.fileno()
+
+    def receive(self) -> Iterator[tuple[int, list[str]]]:
+        """Give what has come: the process that the system says it is from, and the lines."""
+        with suppress(BlockingIOError):
+            while True:
+                text, extra, *_ = self._sock.recvmsg(65536, socket.CMSG_SPACE(_CREDENTIALS.size))
+                for _, _, data in extra:
+                    yield _CREDENTIALS.unpack(data)[0], text.decode(errors="replace").splitlines()
+
+    def close(self) -> None:
+        """Close it."""
+        self._sock.close()

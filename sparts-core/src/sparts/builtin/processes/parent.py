@@ -9,9 +9,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-import socket
-import struct
-from contextlib import suppress
 from functools import partial
 from itertools import count
 from logging import Logger
@@ -23,9 +20,10 @@ from sparts import systemd
 from sparts.builtin import daemon, logs
 from sparts.builtin.processes import MOST, Processes
 from sparts.builtin.processes.again import LONGEST_DELAY, STEADY, Again
+from sparts.builtin.processes.channel import Notifications
 from sparts.builtin.processes.child import Child, Plan, State
 from sparts.builtin.processes.relay import Relay
-from sparts.builtin.processes.sharing import Table
+from sparts.builtin.processes.sharing import PLACES, Table
 from sparts.exit_timer import EXIT_DEADLINE
 from sparts.kernel.signals import SAME, STACKS, STOP
 
@@ -39,7 +37,6 @@ GRACE = 4.0
 READY_WITHIN = 60.0
 """Seconds that a copy has to become ready where ``--start-timeout`` says nothing; the first copies
 may take any time."""
-_CREDENTIALS = struct.Struct("3i")
 SIGNALS = (*STOP, signal.SIGHUP, STACKS, signal.SIGTTIN, signal.SIGTTOU)
 
 
@@ -71,15 +68,13 @@ class Parent:
         self._again = Again()
         self.stopping: bool = False
         """Whether all copies are to stop."""
-        self._started, self._replacing = False, 0
+        self._started, self._replaces_later, self._replacing = False, False, 0
         self._status = 0
         self._signalled: dict[int, float] = {}
         self._fed = monotonic()
         self._relay = Relay(self)
-        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        self._notify.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self._notify.bind("")  # an abstract name, which leaves nothing behind
-        variables = {"NOTIFY_SOCKET": "@" + self._notify.getsockname()[1:].decode()}
+        self._notify = Notifications()
+        variables = {"NOTIFY_SOCKET": self._notify.address}
         if self._patience:
             variables["WATCHDOG_USEC"] = str(int(self._patience * 1e6))
         self._plan = plan._replace(variables=variables)
@@ -164,13 +159,10 @@ class Parent:
             self.scale(self.target + (1 if number == signal.SIGTTIN else -1))
 
     def _take_notifications(self) -> None:
-        with suppress(BlockingIOError):
-            while True:
-                text, extra, *_ = self._notify.recvmsg(65536, socket.CMSG_SPACE(_CREDENTIALS.size))
-                pids = [_CREDENTIALS.unpack(data)[0] for _, _, data in extra]
-                for child in self.children:
-                    if child.pid in pids:
-                        self._on_notification(child, text.decode(errors="replace").splitlines())
+        for pid, lines in self._notify.receive():
+            for child in self.children:
+                if child.pid == pid:
+                    self._on_notification(child, lines)
 
     def _on_notification(self, child: Child, lines: list[str]) -> None:
         child.heard = monotonic()
@@ -249,22 +241,20 @@ class Parent:
             elif not child.asked:
                 self._end(child)
 
-    def shutdown(self) -> str:
-        """Stop all copies, if they are not stopped already; return what is said of it."""
-        if not self.stopping:
-            self.stop()
-        return "The service shuts down."
-
     def replace(self) -> str:
         """Replace all copies, one after the other; return what is said of it."""
-        if self.stopping or not self._started:
-            return "The service starts or stops: its copies are not replaced."
+        if self.stopping:
+            return "The service stops: its copies are not replaced."
+        if not self._started:
+            self._replaces_later = True
+            return "The copies are replaced when all have started."
         self.logger.info("Replacing %d copies", self.target)
         if (logging := logs.logging_of(self._service)) is not None:
             logging.reopen()
         now = int(monotonic() * 1e6)
         systemd.notify("RELOADING=1", f"MONOTONIC_USEC={now}")
         self.rolling, self.trouble = list(range(1, self.target + 1)), ""
+        self._again = Again()  # the new code may not fail
         return f"{self.target} copies are replaced, one after the other."
 
     def scale(self, target: int) -> str:
@@ -305,7 +295,9 @@ class Parent:
                 self.logger.info("All %d copies are ready", self.target)
                 daemon.sparts_service_ready(self._service, True)
                 self._tell("READY=1")
-        elif self._replacing or self.rolling:
+                if self._replaces_later:
+                    self.replace()
+        if self._replacing or self.rolling:
             self._roll()
         self._warn()
 
@@ -315,8 +307,11 @@ class Parent:
             return
         self._replacing = 0
         while self.rolling and not self._replacing:
-            number = self.rolling.pop(0)
-            if self._of(number, State.READY):  # else it has just been started
+            number = self.rolling[0]
+            if self._of(number, State.STARTING):  # perhaps with the old code
+                return
+            self.rolling.pop(0)
+            if self._of(number, State.READY):
                 self._replacing = number
                 self._start(number)
         if not self._replacing:
@@ -330,6 +325,9 @@ class Parent:
 
     def _start(self, number: int) -> None:
         place = next(each for each in count() if all(c.place != each for c in self.children))
+        if place == PLACES:
+            self._not_started(number, "Too many copies have not ended yet")
+            return
         self._table.clear(place)
         first = not any(child.first for child in self.children)
         try:

@@ -91,5 +91,7 @@ class Relay:
             case "scale":
                 told = self._parent.scale(message["value"])
             case _:
-                told = self._parent.shutdown()
+                told = "The service shuts down."
+                if not self._parent.stopping:
+                    self._parent.stop()
         child.channel.send({"answer": told, "id": message["id"]})
