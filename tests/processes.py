@@ -40,13 +40,14 @@ class ServiceProcess(processes.ServiceProcess):
     ) -> None:
         clean = clean_environment() if env is None else env
         super().__init__(command, cwd=cwd, env=clean, inherit=False)
-        self._place = 0
+        self.place = 0
+        """How many lines have been read."""
 
     def read_until(self, pattern: str) -> re.Match[str]:
         """Read lines until one holds the regular expression `pattern`, and give the match."""
-        before = self._place
+        before = self.place
         found = self.wait_for_line(pattern, 1 + self._count(pattern, before), timeout=LONG)
-        self._place = 1 + self.lines.index(found.string, before)
+        self.place = 1 + self.lines.index(found.string, before)
         return found
 
     def _count(self, pattern: str, end: int) -> int:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from tests.processes import ServiceProcess
 
 CONFIG = """\
 <!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -174,7 +177,7 @@ class Daemon:
         self.kill()
 
 
-class Monitor:
+class Monitor(ServiceProcess):
     """What `dbus-monitor` prints of signals on a bus; a context manager.
 
     Args:
@@ -183,33 +186,12 @@ class Monitor:
     """
 
     def __init__(self, bus: Daemon, rule: str) -> None:
-        command = ["dbus-monitor", "--address", bus.address, rule]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        self.read_until("NameLost")  # it is a monitor now
-        self.read_until("string")
+        super().__init__(["dbus-monitor", "--address", bus.address, rule], cwd=Path.cwd())
+        self.read_up_to("NameLost")  # it is a monitor now
+        self.read_up_to("string")
 
-    def read_until(self, text: str) -> str:
+    def read_up_to(self, text: str) -> str:
         """Read until a line that holds a string, and return what was read."""
-        assert self.process.stdout is not None
-        seen = []
-        for line in self.process.stdout:
-            seen.append(line)
-            if text in line:
-                return "".join(seen)
-        raise AssertionError("".join(seen))
-
-    def __enter__(self) -> Self:
-        """Give the running monitor."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End it."""
-        self.process.kill()
-        self.process.wait()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+        before = self.place
+        self.read_until(re.escape(text))
+        return "\n".join(self.lines[before : self.place])

@@ -621,13 +621,13 @@ def test_what_cannot_be_read_or_set_is_an_error_that_says_why(
 def test_a_changed_property_is_told_by_client_and_by_python(session_bus: Daemon, lab: Lab) -> None:
     with Monitor(session_bus, "interface='org.freedesktop.DBus.Properties'") as monitor:
         lab.Level = 3.5
-        seen = monitor.read_until("double 3.5")
+        seen = monitor.read_up_to("double 3.5")
         assert "member=PropertiesChanged" in seen
         assert f'string "{NAME}"' in seen
         session_bus.busctl("set-property", NAME, PATH, NAME, "Level", "d", "4.5")
-        monitor.read_until("double 4.5")
+        monitor.read_up_to("double 4.5")
         lab.properties_changed("Secret", "Serial")
-        monitor.read_until('string "Secret"')
+        monitor.read_up_to('string "Secret"')
     with pytest.raises(KeyError, match="no property Nothing"):
         lab.properties_changed("Nothing")
 
@@ -635,10 +635,10 @@ def test_a_changed_property_is_told_by_client_and_by_python(session_bus: Daemon,
 def test_a_signal_is_sent_from_any_thread(session_bus: Daemon, lab: Lab) -> None:
     with Monitor(session_bus, f"interface='{NAME}'") as monitor:
         lab.Boiled(99.5, {"what": "tea", "list": [1, 2]})
-        seen = monitor.read_until("double 99.5")
+        seen = monitor.read_up_to("double 99.5")
         assert "member=Boiled" in seen
         lab.loop_task.call(lab.Boiled, 100.5, {})
-        monitor.read_until("double 100.5")
+        monitor.read_up_to("double 100.5")
 
 
 def test_a_signal_that_does_not_fit_its_types_raises_where_it_is_sent(lab: Lab) -> None:
@@ -695,16 +695,16 @@ def test_objects_come_and_go_and_object_manager_tells(session_bus: Daemon, lab: 
     sample = Sample("one")
     with Monitor(session_bus, f"path_namespace='{PATH}'") as monitor:
         lab.export(f"{PATH}/samples/1", sample)
-        seen = monitor.read_until('string "one"')
+        seen = monitor.read_up_to('string "one"')
         assert "member=InterfacesAdded" in seen
         assert f"path={PATH};" in seen
         said = session_bus.gdbus(NAME, PATH, f"{manager}.GetManagedObjects")
         expected = "{'org.example.Lab.Sample': {'Name': <'one'>}}"
         assert said == f"({{objectpath '{PATH}/samples/1': {expected}}},)"
         sample.Moved("the shelf")
-        assert f"path={PATH}/samples/1;" in monitor.read_until('string "the shelf"')
+        assert f"path={PATH}/samples/1;" in monitor.read_up_to('string "the shelf"')
         lab.unexport(f"{PATH}/samples/1")
-        monitor.read_until("member=InterfacesRemoved")
+        monitor.read_up_to("member=InterfacesRemoved")
     said = session_bus.gdbus(NAME, PATH, f"{manager}.GetManagedObjects")
     assert said == "(@a{oa{sa{sv}}} {},)"
     sample.Moved("nowhere")

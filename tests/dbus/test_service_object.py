@@ -109,15 +109,15 @@ def test_counters_values_warnings_and_health_are_those_of_the_service(
 def test_changes_are_signalled(session_bus: Daemon, station: Station) -> None:
     with Monitor(session_bus, "path='/Station/sparts'") as monitor:
         station.registerWarning("The tea is cold.")
-        seen = monitor.read_until('variant             string "WARNING"')
+        seen = monitor.read_up_to('variant             string "WARNING"')
         assert "member=StatusChanged" in seen
         assert seen.index('string "ALIVE"') < seen.index('string "WARNING"')
         assert "member=PropertiesChanged" in seen
         station.shutdown()
-        seen = monitor.read_until('string "DBusServiceTask"')
+        seen = monitor.read_up_to('string "DBusServiceTask"')
         assert 'string "STOPPING"' in seen
         assert "member=TaskChanged" in seen
-        assert "member=PropertiesChanged" in monitor.read_until("member=")
+        assert "member=PropertiesChanged" in monitor.read_up_to("member=")
 
 
 def test_whether_it_is_ready_is_told_with_the_status(session_bus: Daemon, station: Station) -> None:
@@ -126,8 +126,8 @@ def test_whether_it_is_ready_is_told_with_the_status(session_bus: Daemon, statio
         task = second.requireTask("DBusServiceTask")
         with Monitor(session_bus, f"sender='{task.unique_name}',path='/Station/sparts'") as monitor:
             station.shutdown()
-            assert "member=StatusChanged" in monitor.read_until('string "ALIVE"')
-            assert "member=PropertiesChanged" in monitor.read_until('string "Ready"')
+            assert "member=StatusChanged" in monitor.read_up_to('string "ALIVE"')
+            assert "member=PropertiesChanged" in monitor.read_up_to('string "Ready"')
 
 
 def test_expression_of_a_client_does_not_freeze_the_process(

@@ -6,11 +6,10 @@ The server is a process of its own: what crashes Apache's C code would crash it.
 from __future__ import annotations
 
 import re
+import signal
 import socket
 import struct
-import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -20,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from thrift.protocol.TCompactProtocol import TCompactProtocolAccelerated
 
-from tests.processes import clean_environment
+from tests.processes import ServiceProcess
 from tests.thrift.echo import ask_text, read_frame, request, ttypes
 from tests.thrift.values import everything
 
@@ -29,38 +28,16 @@ LIMIT = 1 << 20
 DEEP = 10_000
 
 
-class Server:
-    """The process of the echo service, whose log is read as it comes."""
+class Server(ServiceProcess):
+    """The process of the echo service."""
 
     def __init__(self, *argv: str) -> None:
         command = [sys.executable, "-m", "tests.thrift.echo_service", "--thrift-host", "127.0.0.1"]
-        self.process = subprocess.Popen(
-            [*command, "--thrift-port", "0", "--thrift-max-frame", str(LIMIT), *argv],
-            cwd=ROOT,
-            env=clean_environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self.lines: list[str] = []
-        self._changed = threading.Condition()
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-        self.wait_for("All tasks started")
-        self.port = int(re.search(r"Server Started on \S+:(\d+)", "\n".join(self.lines))[1])  # type: ignore[index]
+        command += ["--thrift-port", "0", "--thrift-max-frame", str(LIMIT), *argv]
+        super().__init__(command, cwd=ROOT)
+        self.port = self.listening_port()
+        self.read_until_started()
         self.other = self.connect()  # one that does nothing wrong
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            with self._changed:
-                self.lines.append(line.rstrip("\n"))
-                self._changed.notify_all()
-
-    def wait_for(self, text: str) -> None:
-        with self._changed:
-            came = self._changed.wait_for(lambda: any(text in line for line in self.lines), 60)
-        assert came, f"{text!r} did not come: {self.lines}"
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=60)
@@ -78,25 +55,17 @@ class Server:
 
     def told_about(self, port: int) -> str:
         """Give the one line that reports a client at this port."""
-        self.wait_for(f"127.0.0.1:{port}")
+        self.wait_for_line(f"127.0.0.1:{port}")
         self.check()
         (line,) = (line for line in self.lines if f"127.0.0.1:{port}" in line)
         return line
 
-    def close(self) -> None:
-        self.other.close()
-        self.process.terminate()
-        assert self.process.wait(60) == 0, "\n".join(self.lines)
-        self._reader.join()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-
 
 @pytest.fixture(scope="module", params=["threads", "inline"])
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    server = Server(*(["--inline"] if request.param == "inline" else []))
-    yield server
-    server.close()
+    with Server(*(["--inline"] if request.param == "inline" else [])) as server, server.other:
+        yield server
+        assert server.stop(signal.SIGTERM) == 0, server.output
 
 
 def framed(content: bytes) -> bytes:
