@@ -10,15 +10,10 @@ from sparts.context import ExecuteContext
 from sparts.tasks.async_backlog import AsyncMemoryBacklog
 from sparts.tasks.backlog import Backlog
 from sparts.tasks.backlogs import PriorityBacklog, StandardBacklog, UniqueBacklog
-from sparts.tasks.memory_backlog import ArrivalBacklog, MemoryBacklog
+from sparts.tasks.memory_backlog import MemoryBacklog
 from sparts.testing.backlogs import BacklogContract
 
 from tests.core.async_backlog_contract import AsyncBacklogContract
-
-
-class TestArrival(BacklogContract):
-    def make(self, maxsize: int = 0) -> Backlog:
-        return ArrivalBacklog("Task", maxsize, [])
 
 
 class TestMemory(BacklogContract):
@@ -46,7 +41,7 @@ class TestAsync(AsyncBacklogContract):
         return AsyncMemoryBacklog("Task", maxsize, [])
 
 
-class Forgetful(ArrivalBacklog):
+class Forgetful(MemoryBacklog):
     """Breaks a promise: an item that is put back is lost."""
 
     def put_back(self, context: ExecuteContext, seconds: float) -> bool:

@@ -10,14 +10,14 @@ import pytest
 from sparts.context import ExecuteContext
 from sparts.tasks.async_queue import AsyncQueueTask
 from sparts.tasks.backlog import Backlog, Leftovers, RefusedError
-from sparts.tasks.memory_backlog import ArrivalBacklog
+from sparts.tasks.memory_backlog import MemoryBacklog
 from sparts.tasks.queue import QueueTask
 from sparts.testing.running import make_service, running, service_of
 
 from tests.core.queue_tasks import SOON, Gated
 
 
-class Remote(ArrivalBacklog):
+class Remote(MemoryBacklog):
     """Stands for one on a broker: what is left goes back there, and nobody knows how much waits."""
 
     def __init__(self, *args: Any) -> None:
@@ -136,7 +136,7 @@ def test_items_put_together_are_added_together() -> None:
 def test_coroutines_need_a_backlog_for_coroutines() -> None:
     class Wrong(AsyncQueueTask):
         def make_backlog(self) -> Backlog:
-            return ArrivalBacklog(self.name, 0, [])
+            return MemoryBacklog(self.name, 0, [])
 
     with pytest.raises(Exception, match="must return an AsyncBacklog"):
         make_service(service_of(Wrong)).startBG()

@@ -10,6 +10,7 @@ from sparts.tasks.backlog import AsyncBacklog
 from sparts.tasks.memory_backlog import BETWEEN, MemoryBacklog
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable
 
     from sparts.context import ExecuteContext
@@ -21,6 +22,10 @@ class AsyncMemoryBacklog(MemoryBacklog, AsyncBacklog):
 
     _worker = staticmethod(asyncio.current_task)
     _post: Callable[[Callable[[], object]], None]
+
+    def __init__(self, name: str, maxsize: int, workers: list[threading.Thread]) -> None:
+        super().__init__(name, maxsize, workers)
+        self._bells: list[_Bell] = []  # of the workers that wait
 
     def live_on(self, loop_task: LoopTask) -> None:
         """Say on which loop the workers live; before any takes an item."""
@@ -51,14 +56,24 @@ class AsyncMemoryBacklog(MemoryBacklog, AsyncBacklog):
                     self._idle -= 1
                     self._waking = False
 
+    def _wake(self) -> None:
+        super()._wake()  # for who takes items by hand
+        if self._bells:
+            self._bells.pop().ring()
+
+    def _wake_all(self) -> None:
+        super()._wake_all()
+        while self._bells:
+            self._bells.pop().ring()
+
 
 class _Bell:
-    """Wakes one coroutine; what a lock is to the workers of other backlogs."""
+    """Wakes one coroutine."""
 
     def __init__(self, post: Callable[[Callable[[], object]], Any]) -> None:
         self.rung = asyncio.Event()
         self._post = post
 
-    def release(self) -> None:
+    def ring(self) -> None:
         """Ring; from any thread."""
         self._post(self.rung.set)

@@ -49,7 +49,6 @@ class MemoryBacklog(Backlog):
         self._taken = 0  # by hand, and not done
         self._numbers = count()
         self._idle = 0  # workers that wait
-        self._bells: list[Any] = []  # what wakes those of them that wait for no time
         self._waking = False  # one of them was woken, and has not looked yet
         self._alarm = inf  # when one of them wakes by itself, for what was put off
         self._blocked: set[int] = set()  # threads that wait for room
@@ -216,42 +215,25 @@ class MemoryBacklog(Backlog):
         return bool(self._ready) or (bool(self._later) and self._later[0][0] < self._alarm)
 
     def _wake(self) -> None:
-        """Wake the worker that has waited least; it wakes the next if there is more to do."""
+        """Wake one worker; it wakes the next if there is more to do."""
         self._waking = True
-        if self._bells:
-            self._bells.pop().release()
-        else:
-            self._work.notify()
+        self._work.notify()
 
     def _wake_all(self) -> None:
-        while self._bells:
-            self._bells.pop().release()
         self._work.notify_all()
         self._room.notify_all()
 
     def _rest(self, seconds: float | None = None) -> None:
         """Wait to be woken, at most for so long; one of all keeps the time for what was put off."""
         self._idle += 1
-        if self._ready:  # came without the lock, see `ArrivalBacklog`
-            self._idle -= 1
-            return
         if self._later and self._later[0][0] < self._alarm:
             alarm = self._alarm = self._later[0][0]
             until = alarm if seconds is None else min(alarm, self.clock.monotonic() + seconds)
             self.clock.wait(self._work, until)
             if alarm == self._alarm:
                 self._alarm = inf
-        else:  # a bare lock: a condition costs more than all the rest of an item
-            bell = threading.Lock()
-            bell.acquire()
-            self._bells.append(bell)
-            self._lock.release()
-            rung = bell.acquire(timeout=-1 if seconds is None else min(seconds, TIMEOUT_MAX))
-            self._lock.acquire()
-            if not rung and bell in self._bells:
-                self._bells.remove(bell)
-                self._idle -= 1
-                return
+        else:
+            self._work.wait(None if seconds is None else min(seconds, TIMEOUT_MAX))
         self._idle -= 1
         self._waking = False
 
@@ -278,53 +260,3 @@ class MemoryBacklog(Backlog):
                 self._blocked.discard(me)
         if self._closed:
             raise self.closed_error()
-
-
-class ArrivalBacklog(MemoryBacklog):
-    """A backlog that does without the lock where a deque and one order of steps are enough.
-
-    A lock that every thread wants for every item is handed around at the price of two switches of
-    threads each time, while an item costs a tenth of that. With `MemoryBacklog` instead, 100,000
-    submissions took 1.05 to 1.3 x the time of a `ThreadPoolExecutor` (0.74 x with this), and as
-    many puts with eight workers up to 1.3 x that of a `queue.Queue` used by hand (0.45 x).
-    """
-
-    def add(
-        self, context: ExecuteContext, block: bool = True, timeout: float | None = None
-    ) -> Future[Any] | None:
-        """Add an item as `put` does, and return the future that gets its outcome, if one does."""
-        if self._closed or self.maxsize:
-            return super().add(context, block, timeout)
-        self._ready.append(context)  # before the look at who waits: `_rest` does it in reverse
-        if self._idle and not self._waking:
-            with self._lock:
-                if self._idle and not self._waking:
-                    self._wake()
-        if self._given_up:
-            self._retract(context)
-        return context.future
-
-    def take(self) -> ExecuteContext | None:
-        """Wait for an item and mark it as worked on; None when the worker must end."""
-        if self._closed or self._later or self.maxsize:
-            return super().take()
-        running, me = self._running, get_ident()
-        running[me] = BETWEEN  # before an item is taken: else none would know of it for a moment
-        context = self._pop()
-        if context is None or not context.claim():
-            return super().take()
-        running[me] = context
-        if self._ready and self._idle and not self._waking:
-            with self._lock:
-                if self._idle and not self._waking:
-                    self._wake()
-        return context
-
-    def _retract(self, context: ExecuteContext) -> None:
-        """Take back an item that came in while the backlog was given up, unless it was seen."""
-        with self._lock:
-            try:
-                self._ready.remove(context)
-            except ValueError:
-                return
-        raise self.closed_error()

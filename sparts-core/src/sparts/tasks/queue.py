@@ -18,7 +18,7 @@ from sparts.tasks.backlog import Backlog
 from sparts.tasks.backlogs import PriorityBacklog, StandardBacklog, UniqueBacklog
 from sparts.tasks.item_work import ItemWork
 from sparts.tasks.mapping import OrderedResults
-from sparts.tasks.memory_backlog import ArrivalBacklog, MemoryBacklog
+from sparts.tasks.memory_backlog import MemoryBacklog
 from sparts.tasks.progress import ProgressBar
 from sparts.tasks.submission import Submission
 
@@ -66,7 +66,7 @@ class QueueTask(ItemWork[Item, Result]):
     """How many items may wait; putting in another then waits for room. 0: any number."""
     DRAIN: bool = True
     """Whether the items that wait at a stop are worked off, as far as there is time for it."""
-    backlog_class: ClassVar[type[MemoryBacklog]] = ArrivalBacklog
+    backlog_class: ClassVar[type[MemoryBacklog]] = MemoryBacklog
     """The kind of backlog in memory."""
 
     workers = option(
