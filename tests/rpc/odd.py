@@ -56,6 +56,8 @@ class Odds:
     choice: int | str | Key | list[int]
     left: Left
     td: Maybe
+    smalls: list[Small]
+    maybe_small: Small | None
 
 
 def odds(**changes: Any) -> Odds:
@@ -66,8 +68,9 @@ def odds(**changes: Any) -> Odds:
         "levels": {Level.LOW: date(2026, 1, 1)},
         "nested": {"a": {1: [None, Point(0.0, 1.0)], -1: []}, "": {}},
         "pairs": [(1, None), (2, "")], "many": (1, 2), "nothing": None,
-        "any": {"a": [1, "b", None, 2.5, True]}, "choice": Key(5),
-        "left": Left(Right([Left(), Left(None, None)])), "td": {"value": None},
+        "any": {"a": [1, "b", 2.5, True]}, "choice": Key(5),
+        "left": Left(Right([Left(), Left(None, None)])), "td": {"value": None}, "smalls": [0, 200],
+        "maybe_small": 3,
     }  # fmt: skip
     return Odds(**(known | changes))
 

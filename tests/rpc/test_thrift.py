@@ -11,8 +11,6 @@ import msgspec
 import pytest
 from sparts.errors import UsageError
 from sparts.rpc import (
-    InternalError,
-    InvalidArgumentsError,
     NoSuchMethodError,
     RPCTask,
     UnavailableError,
@@ -20,14 +18,12 @@ from sparts.rpc import (
     interface_of,
     rpc,
 )
-from sparts.rpc.clients import OutgoingCall
 from sparts.tasks.thrift.rpc import RPCThriftTask
 from sparts.testing.rpc.kit import Kit
 from sparts.testing.running import ServiceFactory, service_of
-from sparts.thrift.rpc.client import ThriftRPCClient
 from sparts.thrift.rpc.idl import idl
 
-from tests.rpc.odd import Left, OddTask, Right, odds
+from tests.rpc.odd import OddTask
 
 ARGV = ("--rpc-thrift-host", "127.0.0.1", "--rpc-thrift-port", "0")
 
@@ -38,71 +34,6 @@ def url() -> Iterator[str]:
     service = factory(service_of(OddTask, Kit, RPCThriftTask), *ARGV)
     yield f"thrift://127.0.0.1:{service.requireTask(RPCThriftTask).bound_port}"
     factory.close()
-
-
-@pytest.fixture(scope="module")
-def odd(url: str) -> Iterator[OddTask]:
-    with connect(url, OddTask) as proxy:
-        yield proxy
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {}, {"any": None}, {"choice": "text"}, {"choice": 0}, {"choice": [1]}, {"td": {}},
-        {"td": {"value": 1}}, {"left": Left(None, None)}, {"left": Left(Right([]))}, {"many": ()},
-    ],
-)  # fmt: skip
-def test_odd_types_survive(odd: OddTask, changes: Any) -> None:
-    value = odds(**changes)
-    assert odd.same(value) == value
-
-
-@pytest.mark.parametrize(
-    ("changes", "path"),
-    [
-        ({"small": 201}, "value.small: "), ({"name": "abcd"}, "value.name: "),
-        ({"small": "1"}, "value.small: "), ({"pairs": [(1,)]}, "value.pairs"),
-        ({"choice": 1.5}, "value.choice"), ({"colours": {"red"}}, "value.colours"),
-    ],
-)  # fmt: skip
-def test_wrong_values_are_refused_with_their_path(odd: OddTask, changes: Any, path: str) -> None:
-    with pytest.raises(InvalidArgumentsError) as raised:
-        odd.same(odds(**changes))
-    assert path in f"value.{raised.value}" or path in str(raised.value)
-
-
-def test_none_is_told_from_a_default(odd: OddTask) -> None:
-    assert odd.default() == [5, 1, 2]
-    assert odd.default() == [5, 1, 2]
-    assert odd.default(None) == [None, 1, 2]
-    assert odd.default(None, []) == [None, 2]
-
-
-def test_a_wrong_result_is_an_internal_error(odd: OddTask) -> None:
-    with pytest.raises(InternalError) as raised:
-        odd.wrong()
-    assert raised.value.id
-
-
-def test_streams_are_lists_of_limited_length(odd: OddTask) -> None:
-    assert odd.total(iter([1, 2, 3])) == 6
-    with pytest.raises(InvalidArgumentsError, match="more than 10000 items"):
-        list(odd.endless())
-
-
-def test_deadline_and_headers_reach_the_method(url: str, odd: OddTask) -> None:
-    left = odd.seconds()
-    assert left is not None
-    assert 0 < left <= 60
-    with connect(url, OddTask, timeout=None) as proxy:
-        assert proxy.seconds() is None
-    interface = interface_of(OddTask)
-    client = ThriftRPCClient(url, interface)
-    call = OutgoingCall(interface.methods["header"], ("trace",), None, False)
-    call.headers["Trace"] = "id"
-    assert client.call(call) == "id"
-    client.close()
 
 
 class OtherOdd(RPCTask):

@@ -27,7 +27,7 @@ from sparts.tasks.dbus.validity import is_interface_name
 from sparts.tasks.dbus.wrapping import wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Container, Coroutine, Sequence
     from logging import Logger
 
     from sparts.calls import Wrapper
@@ -72,8 +72,8 @@ def caller() -> Caller:
 class Bound:
     """A method of one object, ready to be called."""
 
-    __slots__ = ("decode", "encode", "fn", "gives_fds", "in_signature", "is_async", "label", "out",
-                 "takes_fds")  # fmt: skip
+    __slots__ = ("decode", "encode", "fn", "gives_fds", "in_signature", "in_signatures", "is_async",
+                 "label", "out", "takes_fds")  # fmt: skip
 
     def __init__(
         self,
@@ -89,6 +89,7 @@ class Bound:
         self.fn: Callable[..., Any] = fn
         self.is_async: bool = is_async
         self.in_signature: str = "".join(argument.type.signature for argument in arguments)
+        self.in_signatures: Container[str] = (self.in_signature,)
         self.takes_fds: bool = may_have_fds(self.in_signature)
         self.decode = converter([argument.type.decode for argument in arguments])
         self.out = get_signature_tree("".join(result.type.signature for result in results))
@@ -101,6 +102,10 @@ class Bound:
             self.encode = (lambda result: [one(result)]) if one else (lambda result: [result])
         else:
             self.encode = encode or list
+
+    def bad_result(self, error: Exception) -> DBusError | None:
+        """Return what the caller gets for a result that cannot be written; None: a line says it."""
+        return None
 
 
 class Call:
@@ -176,7 +181,7 @@ class Calls:
         if self.ending:
             self._refuse(bus, message, OURS + "Stopping", f"{self._who} stops.")
             return
-        if message.signature != bound.in_signature:
+        if message.signature not in bound.in_signatures:
             text = f"{bound.label} takes {bound.in_signature!r}, not {message.signature!r}."
             self._refuse(bus, message, STANDARD + "InvalidArgs", text)
             return
@@ -212,7 +217,8 @@ class Calls:
             direct = bound.decode is None and not bound.takes_fds
             given = message.body if direct else call.arguments()
             function = wrapped(self._in_loop, self._owner, message, bound)
-            body = bound.encode(await function(*given))
+            result = await function(*given)
+            body = bound.encode(result)
         except asyncio.CancelledError:
             self._cut(call)
             raise
@@ -272,6 +278,9 @@ class Calls:
                 close=fds,
             )
         except Exception as error:  # what was returned is not of its type
+            if (known := bound.bad_result(error)) is not None:
+                refuse(bus, message, known.type, known.text)
+                return
             what = f"{bound.label} returned what is not {bound.out.signature!r}"
             text = f"{what}: {message_of(error)}"
             self._owner.errors.increment()

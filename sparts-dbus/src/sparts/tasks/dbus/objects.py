@@ -77,7 +77,7 @@ class ObjectTree:
 
     # -- exporting ---------------------------------------------------------------------------------
 
-    def export(self, path: str, thing: DBusObject) -> None:
+    def export(self, path: str, thing: DBusObject | Exported) -> None:
         """Offer an object at a path.
 
         Raises:
@@ -86,7 +86,8 @@ class ObjectTree:
         """
         if not is_path(path):
             raise UsageError(f"{path!r} is no object path: use /letters_and/digits.")
-        new = Exported(thing)
+        new = thing if isinstance(thing, Exported) else Exported(thing)
+        thing = new.thing
         told = None
         if self.manager and self._managed(path):
             told = _signal(self.manager, MANAGER, "InterfacesAdded", "oa{sa{sv}}",

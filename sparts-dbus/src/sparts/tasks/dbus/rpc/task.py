@@ -1,0 +1,130 @@
+"""RPCDBusTask: serves the RPC tasks of a service over D-Bus."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from dbus_fast import DBusError
+from dbus_fast.signature import get_signature_tree
+from sparts.rpc.errors import InvalidArgumentsError
+from sparts.rpc.transport import RPCTransport
+from sparts.rpc.values import explain
+from sparts.tasks.dbus.calls import Bound, caller
+from sparts.tasks.dbus.exporting import DBusObject
+from sparts.tasks.dbus.interfaces import Interface
+from sparts.tasks.dbus.objects import Exported
+from sparts.tasks.dbus.rpc.errors import to_dbus
+from sparts.tasks.dbus.rpc.forms import Forms
+from sparts.tasks.dbus.rpc.methods import methods_of, place_of
+from sparts.tasks.dbus.service import DBusServiceTask
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sparts.rpc.serving import Served
+    from sparts.tasks.dbus.rpc.methods import MethodForm
+
+
+class RPCDBusTask(RPCTransport, DBusServiceTask):
+    """Serves the methods of the service's `RPCTask` tasks on D-Bus, each task as an object.
+
+    With the name ``org.example.Maps``, the task ``Geo`` is at ``/org/example/Maps/Geo``, and has
+    the interface ``org.example.Maps.Geo``.
+    """
+
+    OPT_PREFIX = "rpc-dbus"
+    TRANSPORT = "D-Bus"
+    CALL_KIND = ""  # the calls are those of the RPC tasks
+
+    control = None  # type: ignore[assignment]  # it does not show the service itself
+
+    @property
+    def name_on_bus(self) -> str:
+        """The name that the task owns, by default ``org.sparts.rpc.`` and that of the service."""
+        return str(self.bus_name or f"org.sparts.rpc.{self.service.name}")
+
+    def addHandlers(self) -> None:  # noqa: N802
+        """Offer the tasks; called by `initTask`."""
+        for name, exported in self._exported():
+            self.objects.export(place_of(self.name_on_bus, name)[0], exported)
+
+    def check_offer(self) -> None:
+        """See whether the name and all methods are in order; needs no bus."""
+        super().check_offer()
+        self._exported()
+
+    def _exported(self) -> list[tuple[str, RPCExported]]:
+        """Return what is offered, by the names of the tasks.
+
+        Raises:
+            UsageError: D-Bus cannot carry a method; the message says which and why.
+        """
+        found, forms = [], Forms()
+        for name, methods in self.find_served().items():
+            _, interface = place_of(self.name_on_bus, name)
+            found.append((name, RPCExported(interface, methods, forms)))
+        return found
+
+
+class RPCExported(Exported):
+    """An `RPCTask` as an object on the bus."""
+
+    def __init__(self, name: str, served: Mapping[str, Served], forms: Forms) -> None:
+        task = next(iter(served.values())).task
+        described = task.interface()
+        self.thing = DBusObject()
+        interface = Interface(name, described.doc)
+        members: dict[str, Any] = dict(methods_of(described, forms))
+        interface.methods = members
+        self.interfaces = {name: interface}
+        self.signals = {}
+        self.methods = {(name, each): RPCBound(form, served[each])
+                        for each, form in members.items()}  # fmt: skip
+
+
+class RPCOrigin:
+    """Where a call comes from: a name on the bus, and the headers that a client of ours sent."""
+
+    def __init__(self, peer: str, headers: Mapping[str, str]) -> None:
+        self.peer, self._headers = peer, headers
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers, by lower-case name."""
+        return {name.lower(): value for name, value in self._headers.items()}
+
+
+class RPCBound(Bound):
+    """A method of an `RPCTask`, ready to be called."""
+
+    __slots__ = ("_form", "_served")
+
+    def __init__(self, form: MethodForm, served: Served) -> None:
+        self._form, self._served = form, served
+        self.label, self.is_async = form.method.qualified, True
+        self.in_signature, self.in_signatures = form.in_signature, form.in_signatures
+        self.takes_fds = self.gives_fds = False
+        self.decode, self.encode = None, form.written
+        self.out = get_signature_tree(form.out_signature)
+        self.fn = self._call
+
+    async def _call(self, *body: Any) -> Any:
+        """Call the method; the result is written by `encode`."""
+        calling = caller()
+        try:
+            try:
+                values, context = self._form.values(body, calling.message.signature)
+            except msgspec.ValidationError as error:
+                raise InvalidArgumentsError(explain(error)) from error
+            origin = RPCOrigin(calling.sender, context.get("headers", {}))
+            left = context.get("timeout")
+            deadline = None if left is None else monotonic() + left
+            return await self._served.call(values, origin, deadline)
+        except Exception as error:
+            raise to_dbus(self._form.method, error) from error
+
+    def bad_result(self, error: Exception) -> DBusError | None:
+        """Return the error of a result that could not be written."""
+        return to_dbus(self._form.method, self._served.bad_result(error))

@@ -1,0 +1,171 @@
+"""RPC over D-Bus: gdbus, busctl, introspection, and what D-Bus cannot carry."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import msgspec
+import pytest
+from sparts.errors import UsageError
+from sparts.rpc import NoSuchMethodError, RPCTask, UnavailableError, connect, rpc
+from sparts.tasks.dbus.rpc import RPCDBusTask
+from sparts.testing.rpc.kit import Kit
+from sparts.testing.running import ServiceFactory, service_of
+
+from tests.dbus.daemons import Daemon
+from tests.rpc.odd import OddTask
+
+pytestmark = pytest.mark.needs("dbus", "libglib2.0-bin", "systemd")
+NAME = "org.example.Odd-1"
+PATH, INTERFACE = "/org/example/Odd_1", "org.example.Odd_1"
+
+
+@pytest.fixture(scope="module")
+def bus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    factory = ServiceFactory()
+    with Daemon(tmp_path_factory.mktemp("bus")) as daemon:
+        argv = ("--rpc-dbus-address", daemon.address, "--rpc-dbus-bus-name", NAME)
+        factory(service_of(OddTask, Kit, RPCDBusTask), *argv)
+        yield daemon
+        factory.close()
+
+
+def gdbus(bus: Daemon, method: str, *args: str, check: bool = True) -> str:
+    return bus.gdbus(NAME, f"{PATH}/Kit", f"{INTERFACE}.Kit.{method}", *args, check=check)
+
+
+@pytest.mark.parametrize(
+    ("method", "args", "printed"),
+    [
+        ("nothing", (), "()"),
+        ("distance", ("(0.0, 0.0)", "(3.0, 4.0)", "2.0"), "(10.0,)"),
+        ("echo_str", ("Grüße",), "('Grüße',)"),
+        ("echo_maybe", ("@as []",), "(@as [],)"),
+        ("echo_maybe", ("['a']",), "(['a'],)"),
+        ("echo_shape", ("('Circle', <((1.0, 2.0), 3.0)>)",), "(('Circle', <((1.0, 2.0), 3.0)>),)"),
+        ("echo_options", ("{'depth': <int64 5>}",), "({'depth': <int64 5>},)"),
+        ("echo_tree", ("('a', [<('b', @av [], @a(sv) [])>], @a(sv) [])",), "(('a', [<('b', @av []"),
+        ("colour", ("red",), "('red',)"),
+        ("count", ("3",), "([int64 0, 1, 2],)"),
+    ],
+)
+def test_gdbus_calls_methods(bus: Daemon, method: str, args: tuple[str, ...], printed: str) -> None:
+    assert gdbus(bus, method, *args).startswith(printed)
+
+
+def test_gdbus_gets_errors_by_name(bus: Daemon) -> None:
+    assert "org.sparts.Error.TooFar: too far: far" in gdbus(bus, "fail", "far", check=False)
+    internal = gdbus(bus, "fail", "other", check=False)
+    assert "org.sparts.Error.InternalError: internal error" in internal
+    assert "secret" not in internal
+    wrong = gdbus(bus, "colour", "blue", check=False)
+    assert "DBus.Error.InvalidArgs: value: invalid enum value 'blue'" in wrong
+
+
+def busctl(bus: Daemon, *args: str) -> str:
+    return bus.run(["busctl", f"--address={bus.address}", *args])
+
+
+def test_busctl_calls_methods_and_leaves_out_defaults(bus: Daemon) -> None:
+    call = ("call", NAME, f"{PATH}/Kit", f"{INTERFACE}.Kit", "distance")
+    assert busctl(bus, *call, "(dd)(dd)d", "0", "0", "3", "4", "2") == "d 10"
+    assert busctl(bus, *call, "(dd)(dd)", "0", "0", "3", "4") == "d 5"
+    assert f"{PATH}/OddTask" in busctl(bus, "tree", "--list", NAME)
+
+
+def test_introspection_has_types_names_and_docs(bus: Daemon) -> None:
+    xml = bus.run(["gdbus", "introspect", "--address", bus.address, "--dest", NAME,
+                   "--object-path", f"{PATH}/Kit", "--xml"])  # fmt: skip
+    assert f'<interface name="{INTERFACE}.Kit">' in xml
+    assert re.search(r'<arg (?=[^>]*name="a")[^>]*type="\(dd\)"', xml)
+    assert "Return the distance of two points." in xml
+    assert "a{sv}" in xml
+    assert "The methods that the contract calls." in xml
+
+
+def test_servers_that_are_not_there_are_unavailable(bus: Daemon) -> None:
+    with connect(f"dbus:org.example.Nobody?bus={bus.address}", Kit) as kit:
+        with pytest.raises(UnavailableError) as raised:
+            kit.echo_int(1)
+        assert not raised.value.maybe_run
+    kit = connect("dbus:org.example.Nobody?bus=unix:path=/nowhere", Kit)
+    with kit, pytest.raises(UnavailableError, match="There is no bus"):
+        kit.echo_int(1)
+    with pytest.raises(UnavailableError, match="closed"):
+        kit.echo_int(1)
+
+
+class Other(RPCTask):
+    @rpc
+    def run(self) -> None: ...
+
+
+def test_unknown_tasks_have_no_methods(bus: Daemon) -> None:
+    url = f"dbus:{NAME}?bus={bus.address}"
+    with connect(url, Other) as other, pytest.raises(NoSuchMethodError, match="no object"):
+        other.run()
+
+
+def test_a_lost_bus_is_connected_again(tmp_path_factory: pytest.TempPathFactory) -> None:
+    factory = ServiceFactory()
+    with Daemon(tmp_path_factory.mktemp("lost")) as daemon:
+        argv = ("--rpc-dbus-address", daemon.address)
+        service = factory(service_of(OddTask, RPCDBusTask), *argv)
+        with connect(f"dbus:org.sparts.rpc.Service?bus={daemon.address}", OddTask) as odd:
+            assert odd.total(iter([1])) == 1
+            daemon.restart()
+            daemon.wait_for_name("org.sparts.rpc.Service")
+            assert odd.total(iter([2])) == 2
+        factory.stop(service)
+    factory.close()
+
+
+@pytest.mark.parametrize("url", ["dbus:", "dbus:word", "dbus:org.example..X"])
+def test_a_url_without_a_name_is_refused(url: str) -> None:
+    with pytest.raises(UsageError, match="dbus:NAME"):
+        connect(url, Kit)
+
+
+class Huge(RPCTask):
+    @rpc
+    def run(self, a: Annotated[int, msgspec.Meta(ge=0, le=2**65)]) -> None: ...
+
+
+class Lists(RPCTask):
+    @rpc
+    def run(self) -> list[int] | list[str]: ...  # type: ignore[empty-body]
+
+
+class Nested(RPCTask):
+    @rpc
+    def run(self, a: Deep) -> None: ...
+
+
+Deep: Any = list[int]
+for _ in range(32):
+    Deep = list[Deep]
+
+
+class Named(RPCTask):
+    @rpc
+    def grün(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        (Huge, "D-Bus cannot carry Huge.run, a: .*: it has no ints of more than 64 bits"),
+        (Lists, "D-Bus cannot carry Lists.run, result: .*have values of one class, list"),
+        (Nested, "D-Bus cannot carry Nested.run, a: .* is too long or too deep"),
+        (Named, "D-Bus cannot carry Named.grün, its name can be none on D-Bus"),
+    ],
+)
+def test_what_dbus_cannot_carry_ends_the_start(
+    bus: Daemon, task: type[RPCTask], message: str
+) -> None:
+    factory = ServiceFactory()
+    with pytest.raises(UsageError, match=message):
+        factory(service_of(task, RPCDBusTask), "--rpc-dbus-address", bus.address)
+    factory.close()
