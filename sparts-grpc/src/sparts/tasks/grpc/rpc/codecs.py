@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
 from sparts.rpc.errors import InvalidArgumentsError
 from sparts.rpc.types import INT64, MISSING, Kind, Type
-from sparts.rpc.values import check
+from sparts.rpc.values import WRONG, check, explain
 
 Convert = Callable[[Any], Any]
 STRINGS = (Kind.DATETIME, Kind.DATE, Kind.TIMEDELTA, Kind.UUID, Kind.DECIMAL)
@@ -143,76 +143,120 @@ def enumerated(cls: type, members: Sequence[Any]) -> Codec:
     return Codec(read, write)
 
 
-def structure(message: Callable[[], Any], columns: list[Column], type_: Type | None) -> Codec:
-    """Return the codec of a message with some fields, whose list may grow until the first use.
+class Structure:
+    """Reads and writes a message with some fields: a struct or a tuple.
+
+    What is right takes a function that is compiled at the first use. What is not is read or written
+    once more, field by field, for an error that names the path. Without that, a call with 25 nested
+    structs reaches 0.72 x the calls/s of one written by hand, instead of 0.9 x.
 
     Args:
         message: returns the class of the message.
-        columns: the fields.
+        columns: the fields, a list that may grow until the first use.
         type_: the struct that it means; None: a tuple.
     """
-    reader: list[Convert] = []
-    is_dict, cls = type_ is not None and type_.is_typed_dict, type_.cls if type_ else None
 
-    def read(value: Any) -> Any:
-        if not reader:
-            reader.append(_reader(columns, cls))
-        return reader[0](value)
+    def __init__(
+        self, message: Callable[[], Any], columns: list[Column], type_: Type | None
+    ) -> None:
+        self._message, self._columns = message, columns
+        self._is_dict = type_ is not None and type_.is_typed_dict
+        self._cls = None if type_ is None else type_.cls
+        self._fast_read: Convert | None = None
+        self._fast_write: Convert | None = None
 
-    def write_tuple(values: Any) -> Any:
-        return built(message(), columns, values)
+    @property
+    def codec(self) -> Codec:
+        """What reads and writes it."""
+        return Codec(self.read, self.write)
 
-    def write_dict(value: Any) -> Any:
-        if unknown := value.keys() - {each.name for each in columns}:
-            raise ValueError(f"unknown field {sorted(unknown)[0]!r}")
-        given = [each for each in columns if each.name in value]
-        return built(message(), given, [value[each.name] for each in given])
-
-    def write_object(value: Any) -> Any:
-        if not isinstance(value, cls):  # type: ignore[arg-type]
-            raise TypeError(f"expected {cls.__name__}, got {type(value).__name__}")  # type: ignore[union-attr]
-        return built(message(), columns, [getattr(value, each.name) for each in columns])
-
-    if type_ is None:
-        return Codec(read, write_tuple)
-    if is_dict:
-        return Codec(lambda value: _dict_of(columns, value), write_dict)
-    return Codec(read, write_object)
-
-
-def _dict_of(columns: Sequence[Column], value: Any) -> dict[str, Any]:
-    found = {}
-    for each in columns:
+    def read(self, message: Any) -> Any:
+        """Return the value of a message."""
+        if self._fast_read is None:
+            self._compile()
         try:
-            found[each.name] = _read(each, value)
-        except AbsentError:
-            continue
-    return found
+            return self._fast_read(message)  # type: ignore[misc]
+        except (InvalidArgumentsError, ValueError, TypeError):
+            return self._read_slowly(message)
 
+    def write(self, value: Any) -> Any:
+        """Return the message of a value."""
+        if self._fast_write is None:
+            self._compile()
+        try:
+            return self._fast_write(value)  # type: ignore[misc]
+        except (InvalidArgumentsError, ValueError, TypeError, AttributeError):
+            return self._write_slowly(value)
 
-def _reader(columns: Sequence[Column], cls: Any) -> Convert:
-    """Return what reads an object, or a tuple, from a message."""
-    names = [each.name for each in columns]
-    by_name = cls is not None and any(
-        each.kind is each.KEYWORD_ONLY for each in inspect.signature(cls).parameters.values()
-    )
-    if len(names) > 1 and all(each.plain for each in columns) and cls and not by_name:
-        get = attrgetter(*names)
-        return lambda message: cls(*get(message))
+    def _compile(self) -> None:
+        if self._is_dict:
+            self._fast_read, self._fast_write = self._read_slowly, self._write_slowly
+            return
+        known: dict[str, Any] = {"cls": self._cls, "message": self._message(), "wrong": _wrong}
+        reads, writes, nones = [], [], []
+        for number, each in enumerate(self._columns):
+            known |= {f"r{number}": each.read, f"w{number}": each.write}
+            own = f"value[{number}]" if self._cls is None else f"value.{each.name}"
+            read = f"m.{each.name}" if each.plain else f"r{number}(m)"
+            reads.append(f"{each.name}={read}" if self._by_name else read)
+            if each.write is None:
+                writes.append(f"{each.name}={own}")
+                nones += [] if each.takes_none else [f"{own} is None"]
+            else:
+                write = f"w{number}({own})"
+                some = f"None if {own} is None else {write}" if each.takes_none else write
+                writes.append(f"{each.name}={some}")
+        made = f"({', '.join(reads)}{',' if reads else ''})"
+        is_other = "" if self._cls is None else "value.__class__ is not cls or "
+        is_wrong = f"wrong() if {is_other}{' or '.join(nones) or 'False'} else "
+        reader = f"lambda m: {made if self._cls is None else f'cls{made}'}"
+        writer = f"lambda value: {is_wrong}message({', '.join(writes)})"
+        self._fast_read, self._fast_write = eval(reader, known), eval(writer, known)  # noqa: S307 - names of fields are identifiers
 
-    def read(message: Any) -> Any:
-        values = [_read(each, message) for each in columns]
+    @property
+    def _by_name(self) -> bool:
+        """Whether the class takes fields by name alone."""
+        if self._cls is None:
+            return False
+        given = inspect.signature(self._cls).parameters.values()
+        return any(each.kind is each.KEYWORD_ONLY for each in given)
+
+    def _read_slowly(self, message: Any) -> Any:
+        found = {}
+        for each in self._columns:
+            try:
+                found[each.name] = read_column(each, message)
+            except AbsentError:
+                continue
+        if self._is_dict:
+            return found
+        return tuple(found.values()) if self._cls is None else self._cls(**found)
+
+    def _write_slowly(self, value: Any) -> Any:
+        columns, cls = self._columns, self._cls
         if cls is None:
-            return tuple(values)
-        return cls(**dict(zip(names, values, strict=True))) if by_name else cls(*values)
+            return built(self._message(), columns, value)
+        if self._is_dict:
+            if unknown := value.keys() - {each.name for each in columns}:
+                raise ValueError(f"unknown field {sorted(unknown)[0]!r}")
+            given = [each for each in columns if each.name in value]
+            return built(self._message(), given, [value[each.name] for each in given])
+        if not isinstance(value, cls):
+            raise TypeError(f"expected {cls.__name__}, got {type(value).__name__}")
+        return built(self._message(), columns, [getattr(value, each.name) for each in columns])
 
-    return read
+
+def _wrong() -> Any:
+    raise TypeError
 
 
-def _read(column: Column, message: Any) -> Any:
+def read_column(column: Column, message: Any) -> Any:
+    """Return the value of a field; an error names it."""
     try:
         return column.read(message)
-    except (InvalidArgumentsError, ValueError, TypeError) as error:
+    except WRONG as error:
+        raise InvalidArgumentsError(f"{column.name}: {explain(error)}") from error
+    except InvalidArgumentsError as error:
         raise InvalidArgumentsError(_at(column.name, str(error))) from error
 
 
@@ -279,7 +323,7 @@ def union(message: Callable[[], Any], columns: list[tuple[Type, Column]]) -> Cod
         name = value.WhichOneof("value")
         if name is None:
             raise ValueError("expected one of the members of the union")
-        return _read(by_name[name], value)
+        return read_column(by_name[name], value)
 
     def write(value: Any) -> Any:
         for type_, column in columns:
@@ -336,20 +380,30 @@ def repeated(name: str, codec: Codec, cls: Any) -> Column:
         values = get(message)
         if read is None:
             return cls(values)
-        found = []
-        for number, each in enumerate(values):
-            try:
-                found.append(read(each))
-            except (InvalidArgumentsError, ValueError, TypeError) as error:
-                raise InvalidArgumentsError(_at(f"[{number}]", str(error))) from error
-        return found if cls is list else cls(found)
+        try:
+            return cls([read(each) for each in values])
+        except (InvalidArgumentsError, ValueError, TypeError):
+            return cls(_each(read, values))  # names the item
 
     def write_all(values: Any) -> Any:
         if not isinstance(values, cls):
             raise TypeError(f"expected {cls.__name__}, got {type(values).__name__}")
-        return values if write is None else [write(each) for each in values]
+        if write is None:
+            return values
+        try:
+            return [write(each) for each in values]
+        except (InvalidArgumentsError, ValueError, TypeError):
+            return list(_each(write, values))  # names the item
 
     return Column(name, read_all, write_all)
+
+
+def _each(convert: Convert, values: Any) -> Iterator[Any]:
+    for number, each in enumerate(values):
+        try:
+            yield convert(each)
+        except (InvalidArgumentsError, ValueError, TypeError) as error:
+            raise InvalidArgumentsError(_at(f"[{number}]", str(error))) from error
 
 
 def mapped(name: str, key: Codec, value: Codec) -> Column:

@@ -288,7 +288,7 @@ class Schema:
         if name not in self._made:
             message = self._add_message(name, types)
             columns = [self._column(message, *each) for each in zip(names, types, strict=True)]
-            self._made[name] = codecs.structure(self._lazy(name), columns, None)
+            self._made[name] = codecs.Structure(self._lazy(name), columns, None).codec
         return Slot(_Field.TYPE_MESSAGE, f".{name}", self._made[name])
 
     def _struct(self, type_: Type) -> Slot:
@@ -296,7 +296,7 @@ class Schema:
         message = self._add_message(name, type_.cls)
         self.docs[name] = codecs.own_doc(type_.cls)
         columns: list[Column] = []
-        codec = codecs.structure(self._lazy(name), columns, type_)
+        codec = codecs.Structure(self._lazy(name), columns, type_).codec
         slot = self._slots[type_] = Slot(_Field.TYPE_MESSAGE, f".{name}", codec)
         columns += [
             self._column(

@@ -11,8 +11,8 @@ from google.protobuf.message import DecodeError, EncodeError
 from sparts.calls import CallRefusedError
 from sparts.rpc.errors import InvalidArgumentsError, RPCError
 from sparts.rpc.transport import RPCTransport
-from sparts.rpc.values import WRONG, explain
-from sparts.tasks.grpc.rpc.codecs import built
+from sparts.rpc.values import WRONG
+from sparts.tasks.grpc.rpc.codecs import built, read_column
 from sparts.tasks.grpc.rpc.schema import Messages, Schema, method_refusal, refusal
 from sparts.tasks.grpc.rpc.statuses import status_of
 from sparts.tasks.grpc.task import GrpcTask
@@ -111,11 +111,15 @@ class _Handler:
         self._served, self._messages = served, messages
         self._stream = served.method.stream_parameter
         self._request = messages.request.FromString
+        self._columns = messages.arguments
 
     async def run(self, request: Any, context: Any) -> bytes:
         """Serve a call with one response."""
         try:
-            arguments = await self._arguments(request)
+            if self._stream is None:
+                arguments = self._read(self._parsed(request), self._columns)
+            else:
+                arguments = await self._collected(request)
             result = await self._served.call(arguments, Origin(context), _deadline(context))
             return self._response(result)
         except (RPCError, CallRefusedError) as error:
@@ -124,7 +128,10 @@ class _Handler:
     async def stream(self, request: Any, context: Any) -> AsyncIterator[bytes]:
         """Serve a call with a stream of responses."""
         try:
-            arguments = await self._arguments(request)
+            if self._stream is None:
+                arguments = self._read(self._parsed(request), self._columns)
+            else:
+                arguments = await self._collected(request)
             items: Any = self._served.stream(arguments, Origin(context), _deadline(context))
             try:
                 async for item in items:
@@ -138,9 +145,9 @@ class _Handler:
         await context.abort(*status_of(self._served.method, error))
         raise AssertionError
 
-    async def _arguments(self, request: Any) -> list[Any]:
-        if self._stream is None:
-            return self._read(self._parsed(request), self._messages.arguments)
+    async def _collected(self, request: Any) -> list[Any]:
+        """Return the arguments of a call one of which is a stream."""
+        assert self._stream is not None  # noqa: S101 - only called then
         first = await anext(request, b"")
         own = [each for each in self._messages.arguments if each.name != self._stream.name]
         message = self._parsed(first)
@@ -170,16 +177,10 @@ class _Handler:
 
     @staticmethod
     def _read(message: Any, columns: Any) -> list[Any]:
-        name = ""
         try:
-            values = []
-            for name, read, *_ in columns:  # noqa: B007 - used where it fails
-                values.append(read(message))
-        except InvalidArgumentsError as error:
-            raise InvalidArgumentsError(f"{name}.{error}") from error
-        except WRONG as error:
-            raise InvalidArgumentsError(f"{name}: {explain(error)}") from error
-        return values
+            return [each.read(message) for each in columns]
+        except (InvalidArgumentsError, *WRONG):
+            return [read_column(each, message) for each in columns]  # names the path
 
     def _response(self, result: Any) -> bytes:
         column = self._messages.result
