@@ -1,4 +1,4 @@
-"""The image and the Kubernetes manifest of docs/how-to/container.md agree with the code."""
+"""The image and the Kubernetes manifests of docs/how-to agree with the code."""
 
 from __future__ import annotations
 
@@ -24,6 +24,12 @@ from tests.processes import ServiceProcess, clean_environment
 PAGE = ROOT / "docs" / "how-to" / "container.md"
 
 
+@pytest.fixture(params=["container.md", "deploy.md"])
+def each_page(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a test look at each page with a manifest."""
+    monkeypatch.setattr(sys.modules[__name__], "PAGE", PAGE.with_name(request.param))
+
+
 def block(kind: str) -> Block:
     return next(b for b in find_blocks(PAGE, PAGE.read_text(encoding="utf-8")) if b.kind == kind)
 
@@ -41,6 +47,7 @@ def value_of(container: dict[str, Any], flag: str) -> str:
     return str(args[args.index(flag) + 1])
 
 
+@pytest.mark.usefixtures("each_page")
 def test_manifests_deadlines_agree_with_the_defaults() -> None:
     pod, container = manifest()
     stop, drain = VService.stop_timeout.default, duration(value_of(container, "--drain-time"))
@@ -51,6 +58,7 @@ def test_manifests_deadlines_agree_with_the_defaults() -> None:
     assert pod["enableServiceLinks"] is False
 
 
+@pytest.mark.usefixtures("each_page")
 def test_manifests_probes_ask_where_the_status_task_listens() -> None:
     _, container = manifest()
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
