@@ -119,10 +119,12 @@ class Accepting:
             self.pause = self._backoff.failed(problem)
         return None
 
-    def recount(self) -> None:
-        """Note that a connection has ended."""
-        if self._share is not None:
-            self._share.note()
+    def recount(self) -> bool:
+        """Note that a connection has ended; return whether to accept again before `pause` is over.
+
+        So a process is not idle while it leaves connections to others.
+        """
+        return self._share is not None and bool(self._share.recount())
 
     def works(self) -> None:
         """End the pause and the warning, if there are any."""
@@ -164,7 +166,6 @@ class Acceptor:
         self._accepted = accepted
         self._admits, self._full = admits, False
         self._sockets = list(sockets)
-        self.recount: Callable[[], None] = self._accepting.recount
         self._paused: asyncio.TimerHandle | None = None
         self._begin()
 
@@ -206,10 +207,17 @@ class Acceptor:
             if self._paused is None:
                 self._accept(sock)
 
+    def recount(self) -> None:
+        """Note that a connection has ended."""
+        if self._accepting.recount() and self._paused is not None:
+            self._paused.cancel()
+            self._try_again()
+
     def stop(self) -> None:
         """Accept no more; the sockets stay open."""
         if self._paused is not None:
             self._paused.cancel()
+            self._paused = None
         else:
             self._end()
         self._sockets = []

@@ -102,8 +102,14 @@ class Share:
             self._passed = self._others()  # nobody came: do not wait for them until that changes
         return 0.0
 
+    def recount(self) -> bool:
+        """Note that a connection has ended; return whether a pause need not go on."""
+        mine = self.note()
+        return bool(self._pauses) and not self._ahead(mine)
+
     def leave(self) -> None:
         """Take part no more."""
+        self._pauses.clear()
         self._connections = lambda: _ABSENT
         self.note()
 

@@ -267,7 +267,8 @@ class Engine:
                 self._epoll.unregister(descriptor)
             del self.connections[descriptor]
             self._see_who_is_alone()
-            self.settings.accepting.recount()
+            if self.settings.accepting.recount():
+                self.deadlines.expect(monotonic())
         if self.draining and not self.connections:
             self.emptied.set()
 

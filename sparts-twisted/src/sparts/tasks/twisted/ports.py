@@ -140,7 +140,8 @@ class Guard:
 
         def connection_lost(*args: Any) -> None:
             lost(*args)
-            self._accepting.recount()
+            if self._accepting.recount() and self._timer is not None:
+                self._timer.reset(0)
 
         connection.connectionLost = connection_lost
 

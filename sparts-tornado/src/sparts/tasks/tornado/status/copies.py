@@ -18,12 +18,14 @@ from sparts.tasks.tornado.status.handlers import RefusedError, format_stacks
 from sparts.tasks.tornado.status.peers import summary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Coroutine, Iterable
     from concurrent.futures import Future
 
     from sparts.builtin.processes.copying import Copy
     from sparts.tasks.tornado.status.base import StatusTask
 
+LONGEST = 10.0
+"""Seconds that an answer of this copy may take; who asks waits less."""
 OF_ONE = ("retry", "discard", "dismiss")
 """Actions on what has a number in one copy; ``copy`` in the request says in which."""
 
@@ -40,14 +42,22 @@ class Copies:
         self._status, self._copy = status, copy
         self.number: int = copy.number
         """Which of the copies this is."""
-        service = status.service
-        copy.answers("readiness", lambda _: service.readiness())
-        copy.answers("metrics", lambda _: _packed(status.metrics.collect()))
-        copy.answers("summary", lambda _: self._summary())
+        asker = status.asker  # where a question that hangs is asked once only
+        copy.answers("readiness", lambda _: self._in_loop(asker.ask("readiness")))
+        copy.answers("metrics", lambda _: _packed(self._in_loop(asker.ask("metrics"))))
+        copy.answers("summary", lambda _: self._in_loop(asker.run("summary", self._summary)))
         copy.answers("stacks", lambda _: format_stacks(status))
-        copy.answers("task", lambda name: describe_task(status, name))
-        copy.answers("drain", lambda _: prepare_drain(service))
+        copy.answers("task", self._describe_task)
+        copy.answers("drain", lambda _: prepare_drain(status.service))
         copy.answers("control", self._perform)
+
+    def _in_loop(self, waiting: Coroutine[Any, Any, Any], seconds: float = LONGEST) -> Any:
+        """Wait in a thread for what comes in the loop of the status task."""
+        return asyncio.run_coroutine_threadsafe(waiting, self._status.server.loop).result(seconds)
+
+    def _describe_task(self, name: str) -> Any:
+        asking = self._status.asker.run("task", lambda: describe_task(self._status, name))
+        return self._in_loop(asking)
 
     async def _ask(self, question: str, value: Any = None, **more: Any) -> Any:
         return await self._answer(self._copy.ask(question, value, **more))
@@ -164,10 +174,8 @@ class Copies:
 
     def _perform(self, value: Any) -> dict[str, Any]:
         """Act on this copy; in a thread."""
-        acting = perform(self._status, *value)
-        done = asyncio.run_coroutine_threadsafe(acting, self._status.server.loop)
         try:
-            return {"message": done.result(ACTING + 4)}
+            return {"message": self._in_loop(perform(self._status, *value), ACTING + 4)}
         except RefusedError as error:
             return {"refused": error.status_code, "message": error.text}
 
