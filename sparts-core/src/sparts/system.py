@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
+import signal
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
+
+FIRST = 3
+"""The number of the first descriptor that is passed on, as in sd_listen_fds(3)."""
+_HIGH = 128  # numbers from here on are free for what is moved on the way
 
 
 def nonblocking_pipe() -> tuple[int, int]:
@@ -18,6 +24,41 @@ def nonblocking_pipe() -> tuple[int, int]:
     for end in ends:
         os.set_blocking(end, False)
     return ends
+
+
+def spawn(
+    words: list[str],
+    variables: Mapping[str, str],
+    descriptors: Iterable[int],
+) -> int:
+    """Start a process that leads a group of its own; return its number.
+
+    Its standard input is empty: it could not read from a terminal, which is for its parent's group.
+
+    Args:
+        words: the command line; the first word is the path of the program.
+        variables: its whole environment.
+        descriptors: what it has open from descriptor 3 on (`FIRST`), in this order.
+
+    Raises:
+        OSError: the system starts no more processes.
+    """
+    moved: list[int] = []
+    try:
+        for each in descriptors:  # first out of the way of each other
+            moved.append(fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, _HIGH))  # noqa: PERF401
+        placed = [(os.POSIX_SPAWN_DUP2, each, FIRST + n) for n, each in enumerate(moved)]
+        return os.posix_spawn(
+            words[0],
+            words,
+            variables,
+            file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), *placed],
+            setpgroup=0,  # ^C in a terminal is for its parent, which passes it on once
+            setsigdef=[signal.SIGPIPE],
+        )
+    finally:
+        for each in moved:
+            os.close(each)
 
 
 def _watch_by_kqueue(pid: int) -> int:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 
+from sparts.builtin import reload
 from sparts.errors import UsageError
 
 HELP = """\
 usage: sparts run TASK [TASK ...] [options]
        sparts run MODULE:SERVICE [options]
+       sparts run --reload FILE.py [options]
 
 Run tasks as a service, or a service that you wrote, until ^C or SIGTERM.
 
@@ -25,6 +28,10 @@ of the service and of its tasks. To list them, and to run:
   sparts run TornadoHTTPTask --http-port 8000 --level INFO
   sparts run TornadoHTTPTask admin=TornadoHTTPTask --admin-port 8001
 
+To start it again when a source file changes, while you develop:
+  sparts run --reload my_service:MyService
+  sparts run --reload my_service.py
+
 A service of TASKs is called Sparts: options are read from variables such as
 SPARTS_HTTP_PORT too, and from TOML files (--config).
 """
@@ -37,8 +44,15 @@ def main(argv: list[str]) -> int:
         UsageError: nothing is named, or what is named cannot be imported.
         SystemExit: as `VService.initFromCLI` does.
     """
+    if argv[:1] == ["--reload"]:
+        argv = [*argv[1:], "--reload"]
     names = list(itertools.takewhile(lambda word: not word.startswith("-"), argv))
     rest = argv[len(names) :]
+    if names and "--reload" in rest and reload.VARIABLE not in os.environ:
+        from sparts.builtin.reload.parent import run
+
+        is_file = names[0].endswith(".py") and os.path.isfile(names[0])
+        return run([sys.executable, *argv] if is_file else ())
     if names:
         from sparts.cli.targets import find_service
 

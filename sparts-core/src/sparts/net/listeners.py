@@ -157,6 +157,12 @@ class Listeners:
         opened = self._open.items()
         return [(name, sock.fileno()) for name, each in opened for sock in each.sockets]
 
+    def hand_over(self) -> list[tuple[str, int]]:
+        """Return all listening sockets, which another process holds, too, from now on."""
+        for opened in self._open.values():
+            opened.hand_over()
+        return self.descriptors()
+
     def keep(self, owner: str, connections: list[Any]) -> None:
         """Keep open connections of a task for the next instance of the service.
 

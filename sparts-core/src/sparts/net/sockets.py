@@ -53,6 +53,10 @@ class Opened:
         if self._file is not None:
             self._file.give(uid)
 
+    def hand_over(self) -> None:
+        """Leave what waits in them, and their file, to another process, which holds them, too."""
+        self._inherited, self._file = True, None
+
     def close(self, take: bool) -> list[socket.socket]:
         """Close them, and remove the file of our Unix socket.
 

@@ -213,7 +213,7 @@ def install_hint(distribution: str) -> str:
 
 #: The core's own hook plugins, modules of `sparts.builtin`, in the order of their registration.
 BUILT_IN = (
-    *("memory", "overrides", "checks", "listeners", "dryrun"),
+    *("reload", "memory", "overrides", "checks", "listeners", "dryrun"),
     *("daemon", "processes", "runit", "systemd", "logs", "config"),
 )
 

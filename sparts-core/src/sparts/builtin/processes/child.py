@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import fcntl
 import json
 import os
 import signal
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sparts.builtin.processes import VARIABLE
 from sparts.builtin.processes.channel import ParentEnd
+from sparts.system import FIRST, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,10 +23,6 @@ _NOT_PASSED_ON = (
     *("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID"),
     *("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"),
 )
-FIRST_SOCKET = 3
-"""Where sd_listen_fds(3) has the first one."""
-_HIGH = 128
-"""Descriptors from here on are free for what is moved on the way."""
 
 
 class State(enum.StrEnum):
@@ -123,9 +119,7 @@ class Child:
 
 def _spawn(plan: Plan, child: Child, channel: socket.socket) -> int:
     """Start the command line that this process has, in the folder where it was started."""
-    moved: list[int] = []
-    actions: list[tuple[Any, ...]] = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
-    at = FIRST_SOCKET + len(plan.listening)
+    at = FIRST + len(plan.listening)
     further = {"channel": channel.fileno(), "table": plan.table, **plan.further}
     numbers = {name: at + index for index, name in enumerate(further)}
     told = {
@@ -146,19 +140,12 @@ def _spawn(plan: Plan, child: Child, channel: socket.socket) -> int:
         variables["LISTEN_FDNAMES"] = ":".join(name for name, _ in plan.listening)
     here = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        for index, each in enumerate((*(fd for _, fd in plan.listening), *further.values())):
-            moved.append(fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, _HIGH))
-            actions.append((os.POSIX_SPAWN_DUP2, moved[-1], FIRST_SOCKET + index))
         os.chdir(plan.folder)
-        return os.posix_spawn(
-            sys.executable,
+        return spawn(
             [sys.executable, *sys.orig_argv[1:]],
             variables,
-            file_actions=actions,
-            setpgroup=0,  # ^C in a terminal is for the parent, which passes it on once
-            setsigdef=[signal.SIGPIPE],
+            [*(descriptor for _, descriptor in plan.listening), *further.values()],
         )
     finally:
         os.fchdir(here)
-        for descriptor in (here, *moved):
-            os.close(descriptor)
+        os.close(here)

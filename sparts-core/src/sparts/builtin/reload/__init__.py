@@ -1,0 +1,66 @@
+"""``--reload``: while you develop, the service starts again when its source files change.
+
+`parent` is the process that watches the files and starts the service as a child, again and again.
+It imports nothing of the service. The child binds the sockets and hands them to it (`child`), so
+that they stay open. This module is light: every service imports it.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from sparts.hookspecs import hookimpl
+from sparts.options import OptionGroup, option
+
+if TYPE_CHECKING:
+    import argparse
+
+    from sparts.vservice import VService
+
+VARIABLE = "SPARTS_RELOADED_BY"
+"""The environment variable by which the parent tells a process that it is the child."""
+
+
+class Reload(OptionGroup):
+    """Options of `reload`."""
+
+    OPT_PREFIX = ""
+    TITLE = "life"
+
+    reload = option(
+        action="store_true",
+        default=False,
+        help="for development: start the service again when a source file changes",
+        reloadable=False,
+        advanced=True,
+    )
+
+
+@hookimpl
+def sparts_options_add() -> type[OptionGroup]:
+    """Add the option."""
+    return Reload
+
+
+@hookimpl
+def sparts_service_run(service_class: type[VService], options: argparse.Namespace) -> int | None:
+    """Run the parent in place of the service, if ``--reload`` is given."""
+    if VARIABLE in os.environ:
+        from sparts.builtin.reload.child import begin
+
+        begin(options)
+    elif Reload.of(service_class, options).reload:
+        from sparts.builtin.reload.parent import run
+
+        return run()
+    return None
+
+
+@hookimpl(trylast=True)
+def sparts_sockets_bind(service: VService) -> None:
+    """Hand the sockets of a child to its parent."""
+    if os.environ.get(VARIABLE):
+        from sparts.builtin.reload.child import hand_over
+
+        hand_over(service)

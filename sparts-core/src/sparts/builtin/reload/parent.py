@@ -1,0 +1,221 @@
+"""The parent: it watches source files, holds the sockets, and starts the service again."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+from contextlib import ExitStack, suppress
+from math import inf
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from sparts import systemd
+from sparts.builtin.reload import VARIABLE
+from sparts.errors import UsageError, describe
+from sparts.kernel.signals import RELOAD, STACKS, STOP
+from sparts.net.unix_sockets import SocketFile
+from sparts.standard_streams import complain
+from sparts.system import nonblocking_pipe, spawn, watch_child
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PATIENCE = 10.0
+"""Seconds that a child may take to stop after a change, before it is killed."""
+_SIGNALS = (*STOP, RELOAD, STACKS)
+_CHANGED = 0  # in the pipe of signals
+_MOST_SOCKETS = 253  # that one message can carry
+
+
+def run(words: Sequence[str] = ()) -> int:
+    """Run a service as a child, again after each change, until it ends in order or a signal comes.
+
+    Args:
+        words: the command of the child; by default, that of this process.
+
+    Returns:
+        the exit status.
+
+    Raises:
+        UsageError: watchfiles is not installed, or this is not the main thread.
+    """
+    try:
+        import watchfiles
+    except ImportError:
+        raise UsageError("--reload needs watchfiles: pip install 'sparts-core[reload]'.") from None
+    if threading.current_thread() is not threading.main_thread():
+        raise UsageError("--reload needs the main thread, where signals arrive.")
+    command = list(words) or [sys.executable, *sys.orig_argv[1:]]
+    with ExitStack() as opened:
+        parent = Parent(command, opened)
+        ended = threading.Event()
+        watcher = threading.Thread(target=parent.watch, args=(watchfiles, folders(), ended))
+        watcher.start()
+        opened.callback(watcher.join)
+        opened.callback(ended.set)
+        return parent.run()
+
+
+def folders() -> list[str]:
+    """Return the folders whose Python files count: the current one, and where modules are imported
+    from, but for what is installed.
+    """
+    installed = tuple(os.path.realpath(each) for each in (sys.prefix, sys.base_prefix))
+    script = os.path.dirname(os.path.abspath(sys.argv[0]))
+    found: list[str] = []
+    for path in map(os.path.realpath, (".", script, *sys.path)):
+        inside = any(os.path.commonpath((path, each)) == each for each in (*installed, *found))
+        if os.path.isdir(path) and path != os.sep and not inside:
+            found.append(path)
+    return found
+
+
+class Parent:
+    """The parent of a service that is started again and again.
+
+    Args:
+        command: what runs the service.
+        opened: ends what is opened here.
+    """
+
+    def __init__(self, command: list[str], opened: ExitStack) -> None:
+        self._command = command
+        self._sockets: list[tuple[str, int]] = []
+        for name, descriptors in systemd.inherited_sockets().items():
+            self._sockets += [(name, each) for each in descriptors]
+        self._files: list[SocketFile] = []
+        self._pid = self._end = -1
+        self._channel: socket.socket | None = None
+        self._again = self._stopping = False
+        self._deadline = inf
+        self._reader, self._waker = nonblocking_pipe()
+        opened.callback(self._close)
+        wakeup = signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
+        opened.callback(signal.set_wakeup_fd, wakeup)
+        for number in _SIGNALS:
+            opened.callback(signal.signal, number, signal.signal(number, lambda *_: None))
+
+    def watch(self, watchfiles: Any, paths: list[str], ended: threading.Event) -> None:
+        """Report changes until the end; the body of a thread."""
+        kinds = watchfiles.PythonFilter(ignore_paths=[sys.prefix])
+        try:
+            for changes in watchfiles.watch(
+                *paths, watch_filter=kinds, debounce=200, stop_event=ended, raise_interrupt=False
+            ):
+                names = sorted({os.path.relpath(path) for _, path in changes})
+                complain(f"Changed: {', '.join(names[:3])}{' and more' if names[3:] else ''}")
+                os.write(self._waker, bytes([_CHANGED]))
+        except Exception as error:
+            complain(f"--reload: the files cannot be watched: {describe(error)}")
+            os.write(self._waker, bytes([signal.SIGTERM]))
+
+    def run(self) -> int:
+        """Run until the end; return the exit status."""
+        self._start()
+        while True:
+            poll = select.poll()
+            for descriptor in self._waits_for():
+                poll.register(descriptor, select.POLLIN)
+            left = self._deadline - monotonic()
+            ready = {fd for fd, _ in poll.poll(None if left == inf else max(0.0, left) * 1000 + 1)}
+            if self._deadline <= monotonic():
+                self._kill()
+            if self._channel is not None and self._channel.fileno() in ready:
+                self._take_sockets(self._channel)
+            if self._reader in ready:
+                for number in os.read(self._reader, 4096):
+                    self._on(number)
+            if self._end in ready and (status := self._ended()) is not None:
+                return status
+            if self._stopping and self._pid < 0:
+                return 0
+
+    def _waits_for(self) -> list[int]:
+        channel = self._channel.fileno() if self._channel is not None else -1
+        return [each for each in (self._reader, self._end, channel) if each >= 0]
+
+    def _on(self, number: int) -> None:
+        """Act on a change or a signal."""
+        if number == _CHANGED:
+            if self._pid < 0:
+                self._start()
+            elif not self._again and not self._stopping:
+                self._again, self._deadline = True, monotonic() + PATIENCE
+                os.kill(self._pid, signal.SIGTERM)
+            return
+        self._stopping |= number in STOP
+        if self._pid >= 0:
+            os.kill(self._pid, number)
+
+    def _start(self) -> None:
+        """Start the child, in a process group of its own: ^C reaches it once, from here."""
+        self._again, self._deadline = False, inf
+        ours, theirs = socket.socketpair()
+        descriptors = [each for _, each in self._sockets]
+        place = 3 + len(descriptors)
+        variables = {**os.environ, VARIABLE: f"{place}:{os.getpid()}"}
+        if descriptors:
+            variables["LISTEN_FDS"] = str(len(descriptors))
+            variables["LISTEN_FDNAMES"] = ":".join(name for name, _ in self._sockets)
+        with theirs:
+            self._pid = spawn(self._command, variables, [*descriptors, theirs.fileno()])
+        self._channel, self._end = ours, watch_child(self._pid)
+
+    def _take_sockets(self, channel: socket.socket) -> None:
+        """Hold the sockets that the child listens on."""
+        message, descriptors, *_ = socket.recv_fds(channel, 1 << 16, _MOST_SOCKETS)
+        if not message:
+            channel.close()
+            self._channel = None
+            return
+        self._let_go()
+        self._sockets = list(zip(json.loads(message), descriptors, strict=True))
+        for _, descriptor in self._sockets:
+            with socket.socket(fileno=os.dup(descriptor)) as sock, suppress(OSError):
+                if sock.family == socket.AF_UNIX:
+                    self._files.append(SocketFile(sock.getsockname()))
+
+    def _let_go(self) -> None:
+        for _, descriptor in self._sockets:
+            os.close(descriptor)
+        self._sockets, self._files = [], []
+
+    def _ended(self) -> int | None:
+        """Act on the end of the child, and of its children; return the status to end with."""
+        self._kill()
+        status = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        os.close(self._end)
+        self._pid = self._end = -1
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+        if self._stopping and status in (-signal.SIGTERM, -signal.SIGINT):  # not yet handled
+            status = 0
+        if self._stopping or not (self._again or status):
+            return 1 if status < 0 else status
+        if self._again:
+            self._start()
+        else:
+            complain(f"Ended with status {status}. Waiting for a change; ^C ends.")
+        return None
+
+    def _kill(self) -> None:
+        """Kill the child and all that is left of its process group."""
+        self._deadline = inf
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._pid, signal.SIGKILL)
+
+    def _close(self) -> None:
+        if self._pid >= 0:  # only after an error
+            self._kill()
+            os.waitpid(self._pid, 0)
+        for file in self._files:
+            file.remove()
+        self._let_go()
+        os.close(self._reader)
+        os.close(self._waker)

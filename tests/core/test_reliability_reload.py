@@ -1,0 +1,81 @@
+"""Faults of a service that starts again when its source files change."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.core.reloads import CODE, WAYS, Reloaded, ask
+from tests.processes import pidfd_open
+
+LOCAL = ("--line-host", "127.0.0.1", "--line-port", "0")
+MISTAKES = {
+    "x = = 1": "SyntaxError: invalid syntax",
+    "import nothing_of_that_name": "No module named 'nothing_of_that_name'",
+    "VERSIONS = 1": "cannot import name 'VERSION'",
+    "raise SystemExit(7)": "Ended with status 7",
+}
+HAS_CHILD = CODE.replace(
+    "    TASKS",
+    """    child = subprocess.Popen([sys.executable, "-c", '''if True:
+        import os, signal, time
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        print("child", os.getpid(), flush=True)
+        time.sleep(1000)
+    '''])
+    TASKS""",
+)
+
+
+def await_end(pid: int) -> None:
+    """Wait until a process has ended that is not our child."""
+    try:
+        descriptor = pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        assert poll.poll(60_000)
+    finally:
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_reload_of_a_broken_file_waits_for_the_next_change(tmp_path: Path, mistake: str) -> None:
+    with Reloaded(tmp_path, *LOCAL) as service:
+        port = service.started()
+        service.write(mistake)
+        service.wait_for_line("Waiting for a change")
+        assert MISTAKES[mistake] in service.output
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as waits:
+            version = service.write()
+            assert waits.makefile().readline() == f"{version}\n"
+        assert service.stop() == 0, service.output
+
+
+def test_reload_kills_what_the_service_left_behind(tmp_path: Path) -> None:
+    with Reloaded(tmp_path, *LOCAL, words=WAYS["run"], code=HAS_CHILD) as service:
+        service.started()
+        child = int(service.wait_for_line(r"^child (\d+)")[1])
+        service.write()
+        service.started(2)
+        await_end(child)
+        assert service.stop() == 0, service.output
+        await_end(int(service.wait_for_line(r"^child (\d+)", 2)[1]))
+
+
+def test_killed_parent_of_a_reload_ends_the_service(tmp_path: Path) -> None:
+    with Reloaded(tmp_path, *LOCAL) as service:
+        port = service.started()
+        (child,) = Path(f"/proc/{service.pid}/task/{service.pid}/children").read_text().split()
+        assert ask(port) == "version 1"
+        service.send(signal.SIGKILL)
+        await_end(int(child))
+        with pytest.raises(ConnectionRefusedError):
+            ask(port)
