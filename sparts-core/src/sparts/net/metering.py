@@ -164,21 +164,49 @@ class Metered:
         self.access_level = off if name == "OFF" else logging.getLevelNamesMapping()[name]
 
 
-class Meter:
+class Durations:
+    """Collects durations for samples, many at once: that costs a fifth of adding one by one.
+
+    Args:
+        found: the samples that they are added to, in milliseconds.
+    """
+
+    __slots__ = ("_collected", "_flushing", "_samples", "_until")
+
+    def __init__(self, found: Any) -> None:
+        self._samples = found
+        self._collected = array("d")
+        self._until = 0.0  # when the second ends whose durations are collected
+        self._flushing = threading.Lock()
+        found.collect = self._flush
+
+    def add(self, began: float) -> None:
+        """Add the time since ``began`` (`time.perf_counter`); from any thread."""
+        now, collected = perf_counter(), self._collected
+        if now >= self._until or len(collected) >= _AT_ONCE:
+            self._flush()
+            self._until = floor(now) + 1.0
+        collected.append((now - began) * 1000.0)
+
+    def _flush(self) -> None:
+        with self._flushing:
+            batch = self._collected[:]
+            del self._collected[: len(batch)]
+            self._samples.add_many(batch)
+
+
+class Meter(Durations):
     """Meters the requests of one task; `end` is for one thread at a time, the rest for any."""
 
-    __slots__ = ("_collected", "_ended", "_flushing", "_levels", "_task", "_until", "begin")
+    __slots__ = ("_ended", "_levels", "_task", "begin")
 
     def __init__(self, task: Metered) -> None:
+        super().__init__(task.request_duration_ms)
         self._task = task
         self.begin: Callable[[], None] = task.requests.increment
         """Call it when a request begins, and note `time.perf_counter` for its end."""
         self._ended = [task.responses.labels(name).increment for name in task.OUTCOMES]
         self._levels = list(task.OUTCOMES.values())
-        self._collected = array("d")
-        self._until = 0.0  # when the second ends whose durations are collected
-        self._flushing = threading.Lock()
-        task.request_duration_ms.collect = self._flush
 
     def end(self, outcome: int, began: float) -> float:
         """Count and time a request that has ended; return the time now (`time.perf_counter`).
@@ -195,12 +223,6 @@ class Meter:
             self._until = floor(now) + 1.0
         collected.append((now - began) * 1000.0)
         return now
-
-    def _flush(self) -> None:
-        with self._flushing:
-            batch = self._collected[:]
-            del self._collected[: len(batch)]
-            self._task.request_duration_ms.add_many(batch)
 
     def logs(self, outcome: int) -> bool:
         """Return whether a request that ended so is to be logged."""

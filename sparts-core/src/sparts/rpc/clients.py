@@ -1,9 +1,10 @@
 """What a client transport implements, and how it is found by the scheme of a URL.
 
 A distribution names its `Client` class by an entry point of the group ``sparts.rpc`` whose name is
-the scheme: ``thrift = "sparts.thrift.rpc.client:ThriftClient"``. In the same group, ``idl-proto``
-names what ``sparts rpc idl --proto`` calls: a function that takes a list of `Interface` and
-returns the text of an interface file.
+the scheme: ``thrift = "sparts.thrift.rpc.client:ThriftClient"``. If the class has a class method
+``list_methods(url)`` that returns lines, ``sparts rpc list`` prints them. In the same group,
+``idl-proto`` names what ``sparts rpc idl --proto`` calls: a function that takes a list of
+`Interface` and returns the text of an interface file.
 """
 
 from __future__ import annotations

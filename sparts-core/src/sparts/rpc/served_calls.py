@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 class Origin(Protocol):
-    """Where a call comes from, as a transport says; read only if somebody asks."""
+    """Where a call comes from, as a transport says; read only if somebody asks.
+
+    It may have a ``deadline`` too, as `RPCCall` has.
+    """
 
     @property
     def peer(self) -> str:
@@ -28,7 +31,7 @@ class RPCCall(Call):
     """A call that a method serves: what `current_call` returns, and what wrappers of calls get.
 
     Attributes:
-        method: the method.
+        origin: where it comes from; None: that is not known.
         deadline: when the caller gives up, by `time.monotonic`; None: never.
         cancelled: whether nobody waits for the result any more; a method in a thread may look.
     """
@@ -36,19 +39,19 @@ class RPCCall(Call):
     kind = "rpc"
     cancelled = False
 
-    def __init__(
-        self,
-        task: Any,
-        method: Method,
-        attributes: Mapping[str, Any],
-        origin: Origin | None,
-        deadline: float | None,
-    ) -> None:
-        self.task: Any = task
-        self.method: Method = method
-        self.attributes = attributes
-        self.is_async: bool = method.is_async
-        self.deadline, self._origin = deadline, origin
+    def __init__(self, served: Any, origin: Origin | None, deadline: float | None) -> None:
+        self._served, self.origin, self.deadline = served, origin, deadline
+
+    @property
+    def task(self) -> Any:
+        """The task."""
+        return self._served.task
+
+    @property
+    def method(self) -> Method:
+        """The method."""
+        found: Method = self._served.method
+        return found
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -56,19 +59,36 @@ class RPCCall(Call):
         return self.method.qualified
 
     @property
+    def is_async(self) -> bool:  # type: ignore[override]
+        """Whether the method is ``async def``."""
+        return self.method.is_async
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:  # type: ignore[override]
+        """The name of the ``transport``."""
+        return {"transport": self._served.transport}
+
+    @property
     def peer(self) -> str:  # type: ignore[override]
         """The address of the caller, without a port; empty: unknown, or this process."""
-        return self._origin.peer if self._origin is not None else ""
+        return self.origin.peer if self.origin is not None else ""
 
     @property
     def headers(self) -> Mapping[str, str]:  # type: ignore[override]
         """Headers or metadata, by lower-case name."""
-        return self._origin.headers if self._origin is not None else {}
+        return self.origin.headers if self.origin is not None else {}
 
 
-current: ContextVar[RPCCall | None] = ContextVar("rpc_call", default=None)
+current: ContextVar[Any] = ContextVar("rpc_call", default=None)
+"""The `RPCCall`, or the tuple of which `current_call` makes it."""
 
 
-def current_call() -> RPCCall | None:
-    """Return the call that the method serves which runs here; None: none does."""
-    return current.get()
+def current_call() -> Any:
+    """Return the `RPCCall` of the method that runs here; None: none does."""
+    call = current.get()
+    if isinstance(call, tuple):
+        served, make_origin, raw = call
+        call = RPCCall(served, make_origin(raw) if make_origin is not None else None, None)
+        call.deadline = getattr(call.origin, "deadline", None)
+        current.set(call)
+    return call

@@ -20,7 +20,7 @@ from sparts.rpc.errors import (
     InvalidArgumentsError,
     UnavailableError,
 )
-from sparts.rpc.served_calls import RPCCall, current
+from sparts.rpc.served_calls import RPCCall, current, current_call
 
 if TYPE_CHECKING:
     from sparts.rpc.interface import Method
@@ -60,14 +60,17 @@ class Served:
     def __init__(self, task: RPCTask, method: Method, transport: str) -> None:
         self.task: RPCTask = task
         self.method: Method = method
-        self.attributes: dict[str, str] = {"transport": transport}
+        self.transport = transport
         self._function = _by_position(getattr(task, method.name), method)
         self._inline = task.INLINE and not method.is_async
+        self._stream = method.stream_parameter
         self._blocking, self._awaiting = blocking(task), awaiting(task)
         self._count = task.n_calls.labels(method.name).increment
-        self._took = task.call_duration_ms.labels(method.name).add
+        self._took = task.durations(method.name).add
         self._running = task.calls
-        self._direct = self._inline and self._blocking is None and not method.streams
+        streams = method.streams or self._stream is not None
+        self.direct = self._inline and not streams and method.deadline is None
+        """Whether `call_now` can be used."""
 
     async def call(
         self,
@@ -89,8 +92,8 @@ class Served:
         call, began = self._begin(origin, deadline), perf_counter()
         token = current.set(call)
         try:
-            if self._direct and call.deadline is None:
-                return self._function(*self._fitted(arguments))
+            if call.deadline is None:
+                return await self._run(call, self._fitted(arguments))
             async with asyncio.timeout(_left(call)):
                 return await self._run(call, self._fitted(arguments))
         except BaseException as error:
@@ -98,6 +101,29 @@ class Served:
         finally:
             current.reset(token)
             self._end(call, began)
+
+    def call_now(self, arguments: Sequence[Any], make_origin: Any = None, raw: Any = None) -> Any:
+        """Call a method that never waits, where it is `direct`, and return its result.
+
+        It is `call` for transports that count microseconds: without a deadline, not `in_flight`,
+        and in a context of the call's own, such as that of an asyncio task.
+
+        Args:
+            arguments: see `call`.
+            make_origin: called with ``raw`` to make the origin, if somebody asks for it.
+            raw: what the transport knows of the call.
+        """
+        self._count()
+        current.set((self, make_origin, raw))
+        began = perf_counter()
+        try:
+            if self._blocking is None:
+                return self._function(*arguments)
+            return self._run_plain(current_call(), arguments)
+        except BaseException as error:
+            raise self._failed(current_call(), error) from error.__cause__
+        finally:
+            self._took(began)
 
     def call_here(
         self,
@@ -194,17 +220,17 @@ class Served:
         if own is not None:
             latest = monotonic() + own
             deadline = latest if deadline is None else min(deadline, latest)
-        call = RPCCall(self.task, self.method, self.attributes, origin, deadline)
+        call = RPCCall(self, origin, deadline)
         self._count()
         self._running.add(call)
         return call
 
     def _end(self, call: RPCCall, began: float) -> None:
         self._running.discard(call)
-        self._took((perf_counter() - began) * 1000.0)
+        self._took(began)
 
     def _fitted(self, arguments: Sequence[Any]) -> Sequence[Any]:
-        stream = self.method.stream_parameter
+        stream = self._stream
         if stream is None:
             return arguments
         fit = _each if self.method.is_async else iter

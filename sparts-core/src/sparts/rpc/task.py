@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from sparts.counters import CallbackCounter, SampleType, counter, labelled, samples
 from sparts.counters.labels import Labelled
 from sparts.errors import UsageError
+from sparts.net.metering import Durations
 from sparts.rpc.errors import UnavailableError
 from sparts.rpc.interface import Interface, interface_of
 from sparts.tasks.asyncio_loop import AsyncioLoopTask
@@ -77,6 +78,7 @@ class RPCTask(VTask):
         super().__init__(service)
         self.calls: set[RPCCall] = set()
         """The calls that run now."""
+        self._durations: dict[str, Durations] = {}
 
     @classmethod
     def interface(cls) -> Interface:
@@ -99,6 +101,12 @@ class RPCTask(VTask):
         """The loop on which ``async def`` methods run."""
         found: AsyncioLoopTask = self.service.requireTask(self.LOOP)
         return found
+
+    def durations(self, method: str) -> Durations:
+        """Return what times the calls of a method; for `sparts.rpc.serving`."""
+        if method not in self._durations:
+            self._durations[method] = Durations(self.call_duration_ms.labels(method))
+        return self._durations[method]
 
     def initTask(self) -> None:  # noqa: N802
         """See whether its methods can be described, and have names of their own.

@@ -73,6 +73,11 @@ class Values:
         self._decode_result = form.Decoder(shape).decode
         self._write = [_many(writer_of(each.type), each.is_stream) for each in method.parameters]
         self._write_result = _many(writer_of(method.result), self._lists)
+        kinds = {part.kind for each in method.parameters for _, part in each.type.walk()}
+        self._ints = bool(kinds & {Kind.INT, Kind.ANY})
+        kinds = {part.kind for _, part in method.result.walk()}
+        self._result_ints = bool(kinds & {Kind.INT, Kind.ANY})
+        self._result_floats = self._json and bool(kinds & {Kind.FLOAT, Kind.ANY})
 
     def read_arguments(self, data: bytes) -> tuple[Any, ...]:
         """Return the values of all parameters in order, defaults included.
@@ -81,8 +86,13 @@ class Values:
             InvalidArgumentsError: they do not fit; the message names the path.
         """
         try:
-            return self._taken(self._decode_arguments(data), self._has_long_int(data))
+            decoded = self._decode_arguments(data)
+            if self._readers or (self._ints and self._has_long_int(data)):
+                return self._taken(decoded)
+            return self._pick(decoded)
         except WRONG as error:
+            if self._json and "`int" in str(error) and str(error).find("got `float`") > 0:
+                return self.arguments_of(_integral(msgspec.json.decode(data)))
             raise InvalidArgumentsError(explain(error)) from error
 
     def arguments_of(self, values: Mapping[str, Any], strict: bool = True) -> tuple[Any, ...]:
@@ -93,16 +103,15 @@ class Values:
             strict: False: strings are converted, as of the query of a URL.
         """
         try:
-            return self._taken(msgspec.convert(values, self.arguments_type, strict=strict), True)
+            return self._taken(msgspec.convert(values, self.arguments_type, strict=strict))
         except WRONG as error:
             raise InvalidArgumentsError(explain(error)) from error
 
-    def _taken(self, decoded: Any, suspicious: bool) -> tuple[Any, ...]:
+    def _taken(self, decoded: Any) -> tuple[Any, ...]:
         for name, read in self._readers.items():
             setattr(decoded, name, at(f".{name}", read, getattr(decoded, name)))
         values: tuple[Any, ...] = self._pick(decoded)
-        if suspicious:
-            self._check_arguments(values, False)
+        self._check_arguments(values, False)
         return values
 
     def _check_arguments(self, values: tuple[Any, ...], finite: bool) -> None:
@@ -139,7 +148,9 @@ class Values:
         try:
             written = value if self._write_result is None else self._write_result(value)
             data: bytes = self._encode(written)
-            if self._has_long_int(data) or (self._json and b"null" in data):
+            if (self._result_floats and b"null" in data) or (
+                self._result_ints and self._has_long_int(data)
+            ):
                 check(self.method.result, value, "result", self._json, self._lists)
         except WRONG as error:
             raise InvalidArgumentsError(f"result: {explain(error)}") from error
@@ -155,7 +166,7 @@ class Values:
             value = self._decode_result(data)
             if self._read_result is not None:
                 value = self._read_result(value)
-            if self._has_long_int(data):
+            if self._result_ints and self._has_long_int(data):
                 check(self.method.result, value, "result", False, self._lists)
         except WRONG as error:
             raise InvalidArgumentsError(f"result: {explain(error)}") from error
@@ -243,6 +254,15 @@ def explain(error: BaseException) -> str:
     text, path = match[1].replace("`", ""), (match[2] or "").lstrip(".")
     text = text[:1].lower() + text[1:]
     return f"{path}: {text}" if path else text
+
+
+def _integral(value: Any) -> Any:
+    """Return a decoded JSON value with 1.0 as 1: JSON knows no difference, and its schemas none."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else value
+    if isinstance(value, list):
+        return [_integral(each) for each in value]
+    return {k: _integral(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
 def _default(default: Any) -> tuple[Any, ...]:

@@ -12,7 +12,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -25,6 +26,7 @@ from sparts.tasks.asgi.rpc.openapi import openapi
 from sparts.tasks.asgi.rpc.page import answer_page
 from sparts.tasks.asgi.rpc.problems import Problem, problem_of
 from sparts.tasks.asgi.rpc.requests import (
+    JSON_TYPE,
     FromHTTP,
     GoneError,
     answer,
@@ -77,23 +79,26 @@ class RPCApplication:
             {path[1:].replace("/", "."): route for path, route in self.routes.items()}
         )
         self._openapi: bytes | None = None
-        self._call: Callable[..., Any] = self._serve
-        if cors:
-            self._call = with_cors(self._serve, cors)
+        self._call: Callable[..., Any] = with_cors(self._serve, cors) if cors else self._serve
+        self._short = {path: r for path, r in self.routes.items() if r.served.direct and not cors}
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    def __call__(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:
         """Serve a request; ASGI's interface."""
-        if scope["type"] == "http":
-            try:
+        route = self._short.get(scope.get("path"))
+        if route is not None and scope.get("method") == "POST" and JSON_TYPE in scope["headers"]:
+            return route.serve(scope, receive, send)
+        return self._serve_any(scope, receive, send)
+
+    async def _serve_any(self, scope: Any, receive: Any, send: Any) -> None:
+        with suppress(GoneError):
+            if scope["type"] == "http":
                 await self._call(scope, receive, send)
-            except GoneError:
-                return
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1000})
-        else:
-            for part in ("startup", "shutdown"):
-                await receive()
-                await send({"type": f"lifespan.{part}.complete"})
+            elif scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1000})
+            else:
+                for part in ("startup", "shutdown"):
+                    await receive()
+                    await send({"type": f"lifespan.{part}.complete"})
 
     async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
         path, root = scope["path"], scope.get("root_path")
@@ -132,12 +137,8 @@ class RPCApplication:
         await answer(send, 200, data)
 
     async def _result(self, route: Route, arguments: Any, scope: Any, head: Asked) -> bytes:
-        origin = FromHTTP(scope)
-        if route.direct:
-            result = await route.served.call(arguments, origin, head.deadline)
-        else:
-            with cancelled_when_lost(scope):
-                result = await route.served.call(arguments, origin, head.deadline)
+        with cancelled_when_lost(scope):
+            result = await route.served.call(arguments, FromHTTP(scope), head.deadline)
         return route.written(result)
 
     async def _serve_other(self, path: str, scope: Any, receive: Any, send: Any) -> None:

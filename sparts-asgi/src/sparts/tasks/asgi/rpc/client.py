@@ -50,6 +50,18 @@ class HTTPClient(Client):
         for name, method in interface.methods.items():
             self._values[name] = self._prepared(method)
 
+    @classmethod
+    def list_methods(cls, url: str) -> list[str]:
+        """Return the methods of a server, a line each, for ``sparts rpc list``.
+
+        Raises:
+            UsageError: the URL is wrong.
+            RPCError: the server does not answer well.
+        """
+        from sparts.tasks.asgi.rpc.plain import listed
+
+        return listed(url)
+
     def _prepared(self, method: Method) -> tuple[bytes, Values]:
         accept = "text/event-stream" if method.streams else "application/json"
         path = f"{self._base}/{method.interface}/{method.name}"

@@ -43,6 +43,9 @@ _TEXTS = {
     415: "The body is not application/json.",
     429: "The caller has called too often.",
 }
+_DECIMAL = r"^-?[0-9]{1,30}(\.[0-9]{1,30})?$"
+_DURATION = r"^-?P([0-9]{1,6}D|T[0-9]{1,6}(\.[0-9]{1,6})?S|[0-9]{1,6}DT[0-9]{1,6}(\.[0-9]{1,6})?S)$"
+_BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 _INT64 = {"type": "integer", "format": "int64"}
 
 
@@ -112,7 +115,8 @@ def _query(schemas: Schemas, parameter: Parameter) -> dict[str, Any]:
         "required": parameter.required,
     }
     if inner.kind in SIMPLE:
-        found["schema"] = _with_default(schemas.of(inner), parameter.default)
+        none = parameter.default is None
+        found["schema"] = _with_default(schemas.of(inner), MISSING if none else parameter.default)
     else:
         found["content"] = {"application/json": {"schema": _argument(schemas, parameter)}}
     return found
@@ -198,7 +202,13 @@ class Schemas:
                 low, high = type_.bounds
                 return {**_INT64, "minimum": low, "maximum": high}
             case Kind.DECIMAL:
-                return {"type": "string", "format": "decimal"}
+                return {"type": "string", "format": "decimal", "pattern": _DECIMAL}
+            case Kind.DATETIME:
+                return {"type": "string", "format": "date-time"}
+            case Kind.TIMEDELTA:
+                return {"type": "string", "pattern": _DURATION}
+            case Kind.BYTES:
+                return self._plain(type_, {"pattern": _BASE64})
             case Kind.ANY:
                 return {}
         return self._plain(type_, {})

@@ -19,7 +19,7 @@ from sparts.rpc.errors import (
 if TYPE_CHECKING:
     from sparts.rpc.interface import Method
 
-DECLARED = 400
+DECLARED = 409
 """The status of a declared error whose class has no ``http_status``."""
 STATUS: dict[type[RPCError], int] = {
     InvalidArgumentsError: 400,

@@ -13,6 +13,7 @@ from sparts.tasks.asgi.rpc.problems import Problem, encoded, headers_of
 TIMEOUT = b"x-timeout-ms"
 """The header that has how many milliseconds the caller waits."""
 JSON = b"application/json"
+JSON_TYPE = (b"content-type", JSON)
 
 
 class GoneError(Exception):
@@ -70,6 +71,11 @@ class FromHTTP:
         self._scope = scope
 
     @property
+    def deadline(self) -> float | None:
+        """When the caller gives up, by `time.monotonic`; None: it does not say."""
+        return asked(self._scope).deadline
+
+    @property
     def peer(self) -> str:
         """The address of the client."""
         client = self._scope.get("client")
@@ -105,7 +111,7 @@ async def answer(
     send: Any, status: int, body: bytes, headers: list[tuple[bytes, bytes]] | None = None
 ) -> None:
     """Send a whole response; without ``headers``, JSON."""
-    known = [(b"content-type", JSON)] if headers is None else list(headers)
+    known = [JSON_TYPE] if headers is None else list(headers)
     known.append((b"content-length", b"%d" % len(body)))
     await send({"type": "http.response.start", "status": status, "headers": known})
     await send({"type": "http.response.body", "body": body})
