@@ -139,6 +139,7 @@ class Geo(RPCTask):
     def who(self) -> dict[str, str]:
         """Return who calls."""
         call = current_call()
+        assert call is not None
         left = "" if call.deadline is None else "limited"
         return {"peer": call.peer, "agent": call.headers.get("user-agent", ""), "left": left}
 
@@ -159,5 +160,6 @@ class Fast(RPCTask):
     def who(self) -> dict[str, str]:
         """Return who calls."""
         call = current_call()
+        assert call is not None
         left = "" if call.deadline is None else "limited"
         return {"name": call.name, "agent": call.headers.get("user-agent", ""), "left": left}

@@ -83,12 +83,14 @@ current: ContextVar[Any] = ContextVar("rpc_call", default=None)
 """The `RPCCall`, or the tuple of which `current_call` makes it."""
 
 
-def current_call() -> Any:
-    """Return the `RPCCall` of the method that runs here; None: none does."""
-    call = current.get()
-    if isinstance(call, tuple):
-        served, make_origin, raw = call
+def current_call() -> RPCCall | None:
+    """Return the call of the method that runs here; None: none does."""
+    found = current.get()
+    if isinstance(found, tuple):
+        served, make_origin, raw = found
         call = RPCCall(served, make_origin(raw) if make_origin is not None else None, None)
         call.deadline = getattr(call.origin, "deadline", None)
         current.set(call)
-    return call
+        return call
+    known: RPCCall | None = found
+    return known

@@ -21,6 +21,7 @@ from sparts.rpc.errors import (
     UnavailableError,
 )
 from sparts.rpc.served_calls import RPCCall, current, current_call
+from sparts.rpc.steps import END, by_position, each_of, left, made, stepped, stepped_async
 
 if TYPE_CHECKING:
     from sparts.rpc.interface import Method
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 MOST_COLLECTED = 10_000
 """Items of a stream that are collected where a transport has no streams."""
-_END: Any = object()
 
 
 class Served:
@@ -61,7 +61,7 @@ class Served:
         self.task: RPCTask = task
         self.method: Method = method
         self.transport = transport
-        self._function = _by_position(getattr(task, method.name), method)
+        self._function = by_position(getattr(task, method.name), method)
         self._inline = task.INLINE and not method.is_async
         self._stream = method.stream_parameter
         self._blocking, self._awaiting = blocking(task), awaiting(task)
@@ -94,7 +94,7 @@ class Served:
         try:
             if call.deadline is None:
                 return await self._run(call, self._fitted(arguments))
-            async with asyncio.timeout(_left(call)):
+            async with asyncio.timeout(left(call)):
                 return await self._run(call, self._fitted(arguments))
         except BaseException as error:
             raise self._failed(call, error) from error.__cause__
@@ -119,9 +119,9 @@ class Served:
         try:
             if self._blocking is None:
                 return self._function(*arguments)
-            return self._run_plain(current_call(), arguments)
+            return self._run_plain(_present(), arguments)
         except BaseException as error:
-            raise self._failed(current_call(), error) from error.__cause__
+            raise self._failed(_present(), error) from error.__cause__
         finally:
             self._took(began)
 
@@ -165,12 +165,12 @@ class Served:
         call, began = self._begin(origin, deadline), perf_counter()
         items: Any = None
         try:
-            async with asyncio.timeout(_left(call)):
+            async with asyncio.timeout(left(call)):
                 items = await self._run(call, self._fitted(arguments))
             while True:
-                async with asyncio.timeout(_left(call)):
+                async with asyncio.timeout(left(call)):
                     item = await self._step(call, items, "__anext__", "__next__")
-                if item is _END:
+                if item is END:
                     break
                 yield item
         except GeneratorExit:
@@ -199,7 +199,7 @@ class Served:
         items: Any = None
         try:
             items = context.run(self._run_here, call, self._fitted(arguments))
-            while (item := self._step_here(context, items, "__anext__", "__next__")) is not _END:
+            while (item := self._step_here(context, items, "__anext__", "__next__")) is not END:
                 if call.deadline is not None and monotonic() > call.deadline:
                     raise TimeoutError
                 yield item
@@ -233,7 +233,7 @@ class Served:
         stream = self._stream
         if stream is None:
             return arguments
-        fit = _each if self.method.is_async else iter
+        fit = each_of if self.method.is_async else iter
         return [
             fit(value) if name == stream.name and isinstance(value, list) else value
             for name, value in zip(self.method.names, arguments, strict=True)
@@ -254,7 +254,7 @@ class Served:
             return self._run_plain(call, arguments)
         future = self.task.loop_task.call(self._run_async, call, arguments)
         try:
-            return future.result(_left(call))
+            return future.result(left(call))
         except TimeoutError:
             future.cancel()
             raise
@@ -269,7 +269,7 @@ class Served:
         current.set(call)
         function, wrapper = self._function, self._awaiting
         if self.method.streams:
-            function = _wrapped(function)
+            function = made(function)
         return await (
             function(*arguments) if wrapper is None else wrapper(call, lambda: function(*arguments))
         )
@@ -300,27 +300,27 @@ class Served:
         return result
 
     async def _step(self, call: RPCCall, items: Any, of_async: str, of_plain: str) -> Any:
-        """Get the next item of a generator, or close it, where it belongs; _END at its end."""
+        """Get the next item of a generator, or close it, where it belongs; END at its end."""
         if items is None:
-            return _END
+            return END
         if not self.method.is_async:
-            work = partial(_stepped, call, items, of_plain)
+            work = partial(stepped, call, items, of_plain)
             return work() if self._inline else await self._in_thread(work)
         loop_task = self.task.loop_task
-        step = partial(_stepped_async, call, items, of_async)
+        step = partial(stepped_async, call, items, of_async)
         if loop_task.loop is asyncio.get_running_loop():
             return await step()
         return await asyncio.wrap_future(loop_task.call(step))
 
     def _step_here(self, context: Any, items: Any, of_async: str, of_plain: str) -> Any:
         if items is None:
-            return _END
+            return END
         call = context[current]
         if not self.method.is_async:
-            return context.run(_stepped, call, items, of_plain)
-        future = self.task.loop_task.call(_stepped_async, call, items, of_async)
+            return context.run(stepped, call, items, of_plain)
+        future = self.task.loop_task.call(stepped_async, call, items, of_async)
         try:
-            return future.result(_left(call))
+            return future.result(left(call))
         except TimeoutError:
             future.cancel()
             raise
@@ -379,42 +379,7 @@ class Served:
         return InternalError(id=name)
 
 
-def _left(call: RPCCall) -> float | None:
-    return None if call.deadline is None else max(0.0, call.deadline - monotonic())
-
-
-def _by_position(function: Any, method: Method) -> Callable[..., Any]:
-    """Return a function that takes all parameters by position."""
-    names = tuple(each.name for each in method.parameters if each.keyword_only)
-    if not names:
-        return function  # type: ignore[no-any-return]
-    at = len(method.parameters) - len(names)
-    return lambda *args: function(*args[:at], **dict(zip(names, args[at:], strict=True)))
-
-
-async def _each(values: Sequence[Any]) -> AsyncIterator[Any]:
-    for each in values:
-        yield each
-
-
-def _wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
-    async def call(*arguments: Any) -> Any:
-        return function(*arguments)
-
+def _present() -> RPCCall:
+    call = current_call()
+    assert call is not None  # noqa: S101 - see where it is called
     return call
-
-
-def _stepped(call: RPCCall, items: Any, name: str) -> Any:
-    current.set(call)
-    try:
-        return getattr(items, name, lambda: None)()
-    except StopIteration:
-        return _END
-
-
-async def _stepped_async(call: RPCCall, items: Any, name: str) -> Any:
-    current.set(call)
-    try:
-        return await getattr(items, name)()
-    except StopAsyncIteration:
-        return _END
