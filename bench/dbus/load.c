@@ -1,6 +1,7 @@
 /* Calls a method over D-Bus as fast as it is answered, by libdbus, and prints calls per second.
  *
- * load ADDRESS IN_FLIGHT SECONDS: calls org.example.Bench.Echo("hello") of /bench.
+ * load ADDRESS IN_FLIGHT SECONDS [FILE]: sends the message in FILE, or calls
+ * org.example.Bench.Echo("hello") of /bench.
  * cc -O2 load.c $(pkg-config --cflags --libs dbus-1)
  */
 #include <dbus/dbus.h>
@@ -11,6 +12,7 @@
 static DBusConnection *connection;
 static long answered;
 static int stopped;
+static DBusMessage *message;
 
 static double now(void)
 {
@@ -24,8 +26,7 @@ static void call(void);
 static void notify(DBusPendingCall *pending, void *unused)
 {
     DBusMessage *reply = dbus_pending_call_steal_reply(pending);
-    const char *text = NULL;
-    if (!dbus_message_get_args(reply, NULL, DBUS_TYPE_STRING, &text, DBUS_TYPE_INVALID)) {
+    if (dbus_message_get_type(reply) == DBUS_MESSAGE_TYPE_ERROR) {
         fprintf(stderr, "%s\n", dbus_message_get_error_name(reply));
         exit(1);
     }
@@ -38,14 +39,27 @@ static void notify(DBusPendingCall *pending, void *unused)
 
 static void call(void)
 {
-    static const char *text = "hello";
     DBusPendingCall *pending;
-    DBusMessage *message = dbus_message_new_method_call("org.example.Bench", "/bench",
-                                                        "org.example.Bench", "Echo");
-    dbus_message_append_args(message, DBUS_TYPE_STRING, &text, DBUS_TYPE_INVALID);
-    dbus_connection_send_with_reply(connection, message, &pending, -1);
-    dbus_message_unref(message);
+    DBusMessage *copy = dbus_message_copy(message);
+    dbus_connection_send_with_reply(connection, copy, &pending, -1);
+    dbus_message_unref(copy);
     dbus_pending_call_set_notify(pending, notify, NULL, NULL);
+}
+
+static DBusMessage *hello(void)
+{
+    static const char *text = "hello";
+    DBusMessage *made = dbus_message_new_method_call("org.example.Bench", "/bench",
+                                                     "org.example.Bench", "Echo");
+    dbus_message_append_args(made, DBUS_TYPE_STRING, &text, DBUS_TYPE_INVALID);
+    return made;
+}
+
+static DBusMessage *read_message(const char *path)
+{
+    static char data[1 << 20];
+    FILE *file = fopen(path, "rb");
+    return file ? dbus_message_demarshal(data, fread(data, 1, sizeof data, file), NULL) : NULL;
 }
 
 int main(int argc, char **argv)
@@ -55,6 +69,9 @@ int main(int argc, char **argv)
     long counted;
     connection = dbus_connection_open_private(argv[1], NULL);
     if (!connection || !dbus_bus_register(connection, NULL))
+        return 1;
+    message = argc > 4 ? read_message(argv[4]) : hello();
+    if (!message)
         return 1;
     for (int i = 0; i < in_flight; i++)
         call();
