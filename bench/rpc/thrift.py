@@ -56,7 +56,7 @@ def serving(folder: Path) -> Iterator[dict[str, int]]:
 
 def rate(folder: Path, request: Path, connections: int, port: int) -> float:
     """Return the calls a second of a server."""
-    command = [folder / "load", str(port), str(connections), str(SECONDS), request]
+    command = [str(folder / "load"), str(port), str(connections), str(SECONDS), str(request)]
     calls, seconds, *_ = map(float, subprocess.check_output(command, text=True).split())
     return calls / seconds
 

@@ -71,6 +71,7 @@ class Served:
         streams = method.streams or self._stream is not None
         self.direct = self._inline and not streams and method.deadline is None
         """Whether `call_now` can be used."""
+        self._plain = not (method.is_async or streams or method.deadline or self._blocking)
 
     async def call(
         self,
@@ -136,6 +137,19 @@ class Served:
         A plain method runs in this thread, ``async def`` on the loop of the service. Not to be
         called in an event loop. See `call`.
         """
+        if self._plain and deadline is None:
+            call, began, running = RPCCall(self, origin, None), perf_counter(), self._running
+            token = current.set(call)
+            self._count()
+            running.add(call)
+            try:
+                return self._function(*arguments)
+            except BaseException as error:
+                raise self._failed(call, error) from error.__cause__
+            finally:
+                current.reset(token)
+                running.discard(call)
+                self._took(began)
         if self.method.streams:
             return list(self._limited_here(self.stream_here(arguments, origin, deadline)))
         call, began = self._begin(origin, deadline), perf_counter()

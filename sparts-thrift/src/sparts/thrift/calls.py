@@ -5,7 +5,10 @@ from __future__ import annotations
 import hmac
 import ipaddress
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Caller(NamedTuple):
@@ -31,6 +34,16 @@ class Caller(NamedTuple):
         found = ipaddress.ip_address(self.address[0].partition("%")[0])
         mapped = getattr(found, "ipv4_mapped", None)
         return (mapped or found).is_loopback
+
+    @property
+    def peer(self) -> str:
+        """The address without the port; empty: over a Unix socket."""
+        return str(self.address[0]) if isinstance(self.address, tuple) else ""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Over HTTP, the bearer token as ``authorization``; otherwise thrift has none."""
+        return {"authorization": f"Bearer {self.token}"} if self.token else {}
 
     def knows(self, token: str | None) -> bool:
         """Return whether the call came with this token; never true for an empty one or None."""

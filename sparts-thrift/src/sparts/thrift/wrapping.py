@@ -30,15 +30,13 @@ class ThriftCall(Call):
     def peer(self) -> str:  # type: ignore[override]
         """The address of the client; empty: over a Unix socket."""
         caller = current.get()
-        address = caller.address if caller is not None else ""
-        return str(address[0]) if isinstance(address, tuple) else ""
+        return caller.peer if caller is not None else ""
 
     @property
     def headers(self) -> Mapping[str, str]:  # type: ignore[override]
         """Over HTTP, the bearer token as ``authorization``; otherwise thrift has none."""
         caller = current.get()
-        token = caller.token if caller is not None else None
-        return {"authorization": f"Bearer {token}"} if token else _NONE
+        return caller.headers if caller is not None else _NONE
 
     @property
     def attributes(self) -> Mapping[str, Any]:  # type: ignore[override]

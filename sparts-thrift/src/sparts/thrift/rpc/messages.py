@@ -10,9 +10,10 @@ from operator import attrgetter
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from sparts.rpc.errors import InternalError
-from sparts.rpc.parts import at, default_of, wrong
+from sparts.rpc.errors import InternalError, InvalidArgumentsError
+from sparts.rpc.parts import at, default_of
 from sparts.rpc.types import Kind, Type
+from sparts.rpc.values import explain
 from sparts.thrift.processor import light
 from sparts.thrift.rpc.names import safe
 from sparts.thrift.rpc.structs import Definition, Form, Member, applied, reader, spec_of
@@ -51,6 +52,10 @@ _CONTEXT = Member(
     ),
 )
 _MESSAGE = Member(1, "message", Form(TType.STRING, "UTF8", "string"))
+
+
+class NotWrittenError(Exception):
+    """A result that is not of its type."""
 
 
 class Messages:
@@ -98,6 +103,7 @@ class Messages:
             (each.name, form.read, default_of(each))
             for each, (*_, form, _) in zip(method.parameters, fields, strict=True)
         ]
+        self._as_read = not any(read for _, read, _ in self._reads)
         self._writes = [(name, form.write_field) for _, name, form, _ in fields]
 
     def _errors(self, forms: Forms) -> Any:
@@ -149,29 +155,41 @@ class Messages:
 
     # -- the server --------------------------------------------------------------------------------
 
-    def values(self, arguments: Any) -> list[Any]:
+    def values(self, arguments: Any) -> Sequence[Any]:
         """Return the values of all parameters of a struct that was read, defaults included.
 
         Raises:
-            InvalidArgumentsError: one is missing.
-            msgspec.ValidationError: one is not of its type.
+            InvalidArgumentsError: one is missing, or not of its type.
         """
-        return [
-            absent() if value is None else value if read is None else at(f".{name}", read, value)
-            for value, (name, read, absent) in zip(self._pick(arguments), self._reads, strict=True)
-        ]
+        given: Any = self._pick(arguments)
+        if self._as_read:
+            for each in given:
+                if each is None:
+                    break
+            else:
+                return given  # type: ignore[no-any-return]
+        try:
+            return [
+                absent() if each is None else applied(name, read, each)
+                for each, (name, read, absent) in zip(given, self._reads, strict=True)
+            ]
+        except (ValueError, TypeError) as error:
+            raise InvalidArgumentsError(explain(error)) from error
 
     def success(self, value: Any) -> Any:
         """Return the struct of a result, to be written.
 
         Raises:
-            Exception: it is not of its type.
+            NotWrittenError: it is not of its type.
         """
         result = self.new_result()
-        if self.result is not None:
-            result.success = value if self.result.write is None else self.result.write(value)
+        if (form := self.result) is not None:
+            try:
+                result.success = value if form.write is None else form.write(value)
+            except Exception as error:
+                raise NotWrittenError(explain(error)) from error
         elif value is not None:
-            raise wrong("None", value)
+            raise NotWrittenError(f"expected None, got {type(value).__name__}")
         return result
 
     def failure(self, name: str, message: str) -> Any:

@@ -16,7 +16,7 @@ from sparts.rpc.values import explain
 from sparts.thrift.calls import current
 from sparts.thrift.interfaces import MethodSpec
 from sparts.thrift.processor import SLOW, Served, failure
-from sparts.thrift.rpc.messages import CONTEXT
+from sparts.thrift.rpc.messages import CONTEXT, NotWrittenError
 from sparts.thrift.wire import REPLY
 
 from thrift.Thrift import TApplicationException
@@ -24,6 +24,7 @@ from thrift.Thrift import TApplicationException
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sparts.rpc.served_calls import Origin
     from sparts.rpc.serving import Served as Called
     from sparts.thrift.calls import Caller
     from sparts.thrift.processor import Outcome
@@ -39,21 +40,11 @@ KINDS: Mapping[type[BaseException], int] = {
 
 
 class RPCOrigin:
-    """Where a call comes from."""
+    """Where a call of a client of ours comes from, with the headers that it has sent."""
 
     def __init__(self, caller: Caller | None, headers: Mapping[str, str]) -> None:
-        self._caller, self._headers = caller, headers
-
-    @property
-    def peer(self) -> str:
-        """The address of the client; empty: over a Unix socket."""
-        address = self._caller.address if self._caller is not None else ""
-        return str(address[0]) if isinstance(address, tuple) else ""
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """What a client of ours has sent, by lower-case name."""
-        return {name.lower(): value for name, value in self._headers.items()}
+        self.peer: str = caller.peer if caller is not None else ""
+        self.headers: dict[str, str] = {name.lower(): each for name, each in headers.items()}
 
 
 class RPCMethod(Served):
@@ -73,18 +64,27 @@ class RPCMethod(Served):
         super().__init__(called.task, spec, called.method.is_async)
         self.called: Called = called
         self.messages: Messages = messages
+        self._call, self._values = called.call_here, messages.values
+        self._success = messages.success
 
     def run(self, wire: Wire, sequence: bytes, arguments: Any) -> bytes:
         """Call the method in this thread, and return the frame to send."""
         began = monotonic()
         try:
-            given, origin, deadline = self._given(arguments, current.get())
-            outcome = self._succeeded(self.called.call_here(given, origin, deadline))
+            values = self._values(arguments)
+            if getattr(arguments, CONTEXT) is None:
+                value = self._call(values, current.get())
+            else:
+                value = self._call(values, *self._about(arguments, current.get()))
         except BaseException as error:
-            outcome = self._failed(error)
+            return self._answer(wire, sequence, self._failed(error))
         finally:
-            self.slow: bool = (monotonic() - began) * 1000.0 > SLOW
-        return self._answer(wire, sequence, outcome)
+            self.slow = (monotonic() - began) * 1000.0 > SLOW
+        try:
+            body = wire.write_struct(self._success(value), self._result_spec)
+        except Exception as error:
+            return self._answer(wire, sequence, self.cannot_write(error))
+        return wire.frame(REPLY, self.name, sequence, body)
 
     async def run_async(
         self, wire: Wire, sequence: bytes, arguments: Any, caller: Caller | None
@@ -92,8 +92,9 @@ class RPCMethod(Served):
         """Await the method, and return the frame to send."""
         current.set(caller)
         try:
-            given, origin, deadline = self._given(arguments, caller)
-            outcome = self._succeeded(await self.called.call(given, origin, deadline))
+            values = self._values(arguments)
+            value = await self.called.call(values, *self._about(arguments, caller))
+            outcome = REPLY, self._success(value), self._result_spec
         except Exception as error:
             outcome = self._failed(error)
         return self._answer(wire, sequence, outcome)
@@ -111,24 +112,17 @@ class RPCMethod(Served):
         """Return what a client learns when the loop has ended before the method has."""
         return said(UnavailableError(f"{self.called.task.name} stops"))
 
-    def _given(
-        self, arguments: Any, caller: Caller | None
-    ) -> tuple[list[Any], RPCOrigin, float | None]:
-        """Return the values of the parameters, where the call comes from, and its deadline."""
-        left, headers = getattr(arguments, CONTEXT) or (None, {})
-        try:
-            values = self.messages.values(arguments)
-        except (ValueError, TypeError) as error:
-            raise InvalidArgumentsError(explain(error)) from error
-        return values, RPCOrigin(caller, headers), None if left is None else monotonic() + left
-
-    def _succeeded(self, value: Any) -> Outcome:
-        try:
-            return REPLY, self.messages.success(value), self._result_spec
-        except Exception as error:
-            return self.cannot_write(error)
+    @staticmethod
+    def _about(arguments: Any, caller: Caller | None) -> tuple[Origin | None, float | None]:
+        """Return where a call comes from, and its deadline."""
+        if (context := getattr(arguments, CONTEXT)) is None:
+            return caller, None
+        left, headers = context
+        return RPCOrigin(caller, headers), None if left is None else monotonic() + left
 
     def _failed(self, error: BaseException) -> Outcome:
+        if isinstance(error, NotWrittenError):
+            return self.cannot_write(error)
         declared = self.called.method.declared(error)
         if declared is not None and declared.__name__ in self.called.method.errors:
             struct = self.messages.failure(declared.__name__, str(error))
