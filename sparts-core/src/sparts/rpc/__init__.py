@@ -1,10 +1,10 @@
 """RPC: methods that are described once, from their annotations, and served by every transport.
 
-`RPCTask` and `rpc` are for services, `connect` and `connect_async` for clients. The rest is for
-transports: `interface_of` describes a class (`sparts.rpc.interface`, `sparts.rpc.types`),
-`RPCTransport` is a task that serves what `RPCTask` has (`sparts.rpc.transport`), `Values` converts
-arguments and results to JSON or MessagePack (`sparts.rpc.values`), and `Client` is what a client
-transport implements (`sparts.rpc.clients`).
+`RPCTask` and `rpc` are for services, `connect`, `connect_async` and `RPCClientTask` for clients.
+The rest is for transports: `interface_of` describes a class (`sparts.rpc.interface`,
+`sparts.rpc.types`), `RPCTransport` is a task that serves what `RPCTask` has
+(`sparts.rpc.transport`), `Values` converts arguments and results to JSON or MessagePack
+(`sparts.rpc.values`), and `Client` is what a client transport implements (`sparts.rpc.clients`).
 
 Nothing is imported before it is used: the description needs no task, and msgspec
 (``sparts-core[rpc]``) is needed by values alone.
@@ -16,6 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sparts.rpc.client_task import RPCClientTask as RPCClientTask
     from sparts.rpc.clients import Client as Client
     from sparts.rpc.errors import DeadlineExceededError as DeadlineExceededError
     from sparts.rpc.errors import InternalError as InternalError
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from sparts.rpc.transport import RPCTransport as RPCTransport
 
 _HOMES = {
+    "client_task": ("RPCClientTask",),
     "clients": ("Client",),
     "errors": (
         "DeadlineExceededError", "InternalError", "InvalidArgumentsError", "NoSuchMethodError",

@@ -1,0 +1,211 @@
+"""Typed clients: what checkers see, retries, deadlines passed on, and the shared client."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sparts.errors import UsageError
+from sparts.rpc import (
+    DeadlineExceededError,
+    InternalError,
+    NoSuchMethodError,
+    RPCClientTask,
+    RPCTask,
+    UnavailableError,
+    connect,
+    connect_async,
+    rpc,
+)
+from sparts.tasks.asgi.rpc import RPCHTTPTask
+from sparts.testing import ServiceFactory, service_of
+from sparts.testing.waiting import WAIT
+
+from tests.rpc.conftest import HERE, Web
+from tests.rpc.geo import Geo, Missing, Point
+
+TYPED = """
+from sparts.rpc import RPCClientTask, connect, connect_async
+from tests.rpc.geo import Geo, Point
+
+with connect("http://localhost", Geo) as geo:
+    reveal_type(geo.distance)
+    geo.distance(Point(0.0, 0.0), "b")
+    geo.distanse
+
+class GeoClient(RPCClientTask[Geo]):
+    INTERFACE = Geo
+
+def use(client: GeoClient) -> None:
+    reveal_type(client.proxy.half(2))
+
+async def main() -> None:
+    async with connect_async("http://localhost", Geo) as geo:
+        reveal_type(await geo.call(Geo.distance, Point(0.0, 0.0), Point(0.0, 0.0)))
+"""
+
+
+def test_checkers_see_the_methods_of_the_class(tmp_path: Path) -> None:
+    script = tmp_path / "typed.py"
+    script.write_text(TYPED)
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path), str(script)]
+    found = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False).stdout
+    signature = "def (a: tests.rpc.geo.Point, b: tests.rpc.geo.Point, scale: float ="
+    assert f'Revealed type is "{signature}' in found.replace("builtins.", ""), found
+    assert 'Argument 2 to "distance" of "Geo" has incompatible type "str"' in found
+    assert '"Geo" has no attribute "distanse"' in found
+    assert 'Revealed type is "int"' in found.replace("builtins.", "")
+    assert 'Revealed type is "float"' in found.replace("builtins.", "")
+    assert "Found 2 errors" in found
+
+
+class Flaky:
+    """A server that closes its first connections, and then hands on to another."""
+
+    def __init__(self, port: int, closes: int) -> None:
+        self._to, self._left, self.accepted = port, closes, 0
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                client, _ = self._socket.accept()
+            except OSError:
+                return
+            self.accepted += 1
+            request = client.recv(1 << 16)
+            if self.accepted > self._left:
+                with socket.create_connection(("127.0.0.1", self._to), WAIT) as server:
+                    server.sendall(request)
+                    client.sendall(server.recv(1 << 16))
+            client.close()
+
+    def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._thread.join()
+
+
+@pytest.fixture
+def flaky(web: Web) -> Iterator[Flaky]:
+    found = Flaky(web.port, 2)
+    yield found
+    found.close()
+
+
+def test_idempotent_methods_alone_are_called_again(flaky: Flaky) -> None:
+    url = f"http://127.0.0.1:{flaky.port}"
+    with connect(url, Geo) as geo:
+        assert geo.half(8) == 4
+        assert flaky.accepted == 3
+    flaky.accepted = 0
+    with connect(url, Geo) as geo:
+        with pytest.raises(UnavailableError):
+            geo.total(iter([1]))
+        assert flaky.accepted == 1
+
+
+def test_awaited_calls_are_made_again_too(flaky: Flaky) -> None:
+    async def main() -> Any:
+        async with connect_async(f"http://127.0.0.1:{flaky.port}", Geo) as geo:
+            return await geo.call(Geo.half, 8)
+
+    assert asyncio.run(main()) == 4
+    assert flaky.accepted == 3
+
+
+def test_server_that_is_not_there_is_unavailable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with connect(f"http://127.0.0.1:{port}", Geo, retries=0) as geo:
+        with pytest.raises(UnavailableError, match="cannot be reached") as caught:
+            geo.half(1)
+        assert not caught.value.maybe_run
+
+
+def test_errors_have_their_messages(web: Web) -> None:
+    with connect(web.url, Geo) as geo:
+        with pytest.raises(Missing) as missing:
+            geo.find("it")
+        assert str(missing.value) == "There is no such route."
+        with pytest.raises(InternalError, match="internal error"):
+            geo.find("bug")
+
+
+class Other(RPCTask):
+    @rpc
+    def nothing(self) -> None: ...
+
+
+def test_method_that_the_server_lacks_is_an_error(web: Web) -> None:
+    with connect(web.url, Other) as other, pytest.raises(NoSuchMethodError):
+        other.nothing()
+
+
+def test_scheme_of_nobody_is_an_error_with_the_known_ones() -> None:
+    with pytest.raises(UsageError, match=r"'gopher' of .*'http'.*'local'"):
+        connect("gopher://localhost", Geo)
+
+
+class GeoClient(RPCClientTask[Geo]):
+    OPT_PREFIX = "geo"
+    INTERFACE = Geo
+
+
+class Relay(RPCTask):
+    """Calls another service."""
+
+    DEPS = [GeoClient]
+
+    @rpc(deadline=0.3)
+    def half(self, n: int) -> int:
+        """Ask the other."""
+        found: int = self.service.requireTask(GeoClient).proxy.half(n)
+        return found
+
+    @rpc
+    def slow(self) -> int:
+        """Ask a server that does not answer, for as long as the caller waits."""
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            port = silent.getsockname()[1]
+            with connect(f"http://127.0.0.1:{port}", Geo, timeout=None) as geo:
+                try:
+                    geo.half(1)
+                except DeadlineExceededError:
+                    self.ended.set()
+                    raise
+        return 0
+
+    ended = threading.Event()
+
+
+def test_client_task_shares_one_client_and_passes_deadlines_on(
+    web: Web, factory: ServiceFactory
+) -> None:
+    service = factory(service_of(Relay, RPCHTTPTask), *HERE, "--geo-url", web.url)
+    url = Web(service).url
+    with connect(url, Relay) as relay:
+        assert relay.half(6) == 3
+    with connect(url, Relay, timeout=0.2) as relay, pytest.raises(DeadlineExceededError):
+        relay.slow()
+    assert Relay.ended.wait(WAIT)
+    factory.stop(service)
+
+
+def test_client_over_a_unix_socket(factory: ServiceFactory, tmp_path: Path) -> None:
+    path = tmp_path / "rpc.sock"
+    service = factory(service_of(Geo, RPCHTTPTask), "--rpc-http-sock", str(path))
+    with connect(f"unix:{path}", Geo) as geo:
+        assert geo.distance(Point(0.0, 0.0), Point(0.0, 2.0)) == 2.0
+    factory.stop(service)
