@@ -30,7 +30,7 @@ RELEASE ?=
 SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-portable system-packages glib check docs format bench soak known dist lock changelog release audit pictures clean
+.PHONY: help setup serve test test-portable system-packages glib check types docs format bench soak known dist lock changelog release audit pictures clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -61,6 +61,9 @@ check: $(READY) ## Run the static checks: ruff and mypy --strict
 	$(BIN)/ruff format --check . || status=1; \
 	$(BIN)/mypy --python-version $(VERSION) $(CODE) || status=1; \
 	exit $$status
+
+types: $(READY) ## Verify that a type checker knows all public types (pyright's --verifytypes)
+	$(BIN)/python -m scripts.verify_types
 
 docs: $(READY) ## Build the documentation into build/site; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

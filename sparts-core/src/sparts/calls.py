@@ -127,7 +127,8 @@ class WorkCall(Call):
         self.task: Any = task
         self.context: ExecuteContext = context
         self.is_async: bool = is_async
-        self.item, self.attempt = context.item, context.attempt
+        self.item: Any = context.item
+        self.attempt: int = context.attempt
 
     @property
     def kind(self) -> str:  # type: ignore[override]

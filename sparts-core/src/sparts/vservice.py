@@ -62,7 +62,7 @@ class VService(ServiceOptions, Health, EstablishedService):
         """
         super().__init__()
         self.options = ns
-        self.name = type(self).__name__
+        self.name: str = type(self).__name__
         """The name of the service, for loggers and threads; by default that of the class."""
         self.inbox: Inbox = Inbox()
         self.plugin_data: dict[str, Any] = {}
@@ -73,7 +73,7 @@ class VService(ServiceOptions, Health, EstablishedService):
         """Whether the service is being stopped to be started anew."""
         self.error: BaseException | None = None
         """Why this instance ended otherwise than in order."""
-        self.hooks = plugins.load_hooks()
+        self.hooks: Hooks = plugins.load_hooks()
         classes = self.resolve_tasks(self.hooks)
         self.hooks.call("sparts_classes_check", service_class=type(self), tasks=classes)
         selected = getattr(ns, "tasks", None)

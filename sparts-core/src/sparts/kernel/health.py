@@ -52,7 +52,7 @@ class Health(Introspection):
         self._was_ready = False
         self._recording = threading.Lock()  # never held while anything of others is called
         self._phase = self._recorded = ServiceStatus.NEW
-        self.status_since = self.start_time
+        self.status_since: float = self.start_time
         """When the status last changed, in seconds since the epoch."""
         self._untold: deque[tuple[ServiceStatus, ServiceStatus]] = deque()
         self._degradations: dict[str, int] = {}

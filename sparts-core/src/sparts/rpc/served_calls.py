@@ -40,7 +40,9 @@ class RPCCall(Call):
     cancelled = False
 
     def __init__(self, served: Any, origin: Origin | None, deadline: float | None) -> None:
-        self._served, self.origin, self.deadline = served, origin, deadline
+        self._served = served
+        self.origin: Origin | None = origin
+        self.deadline: float | None = deadline
 
     @property
     def task(self) -> Any:

@@ -43,7 +43,7 @@ class AsyncQueueTask(AsyncioTask, QueueTask[Item, Result]):
 
     _gave_up = False  # what is not done by now is not waited for any more
 
-    workers = option(
+    workers: Any = option(
         type=QueueTask.workers.type,
         default=lambda cls: cls.WORKERS,
         metavar="NUMBER",

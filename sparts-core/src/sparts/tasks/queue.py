@@ -69,7 +69,7 @@ class QueueTask(ItemWork[Item, Result]):
     backlog_class: ClassVar[type[MemoryBacklog]] = MemoryBacklog
     """The kind of backlog in memory."""
 
-    workers = option(
+    workers: Any = option(
         type=_from_zero,
         default=lambda cls: cls.WORKERS,
         metavar="NUMBER",

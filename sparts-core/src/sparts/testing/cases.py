@@ -151,5 +151,5 @@ class SingleTaskTestCase(MultiTaskTestCase):
 
     def setUp(self) -> None:
         """Start the service, and find the task in it."""
-        self.TASKS = [] if self.TASK is None else [self.TASK]  # type: ignore[misc]
+        self.TASKS: Sequence[TaskReference] = [] if self.TASK is None else [self.TASK]  # type: ignore[misc]
         super().setUp()

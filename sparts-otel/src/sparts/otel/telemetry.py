@@ -15,6 +15,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import Tracer
 from sparts import calls
 from sparts.otel import current
 from sparts.otel.reaching import signal_endpoint
@@ -67,7 +68,7 @@ class Telemetry:
         provider = self.tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         exporter = OTLPSpanExporter(endpoint=signal_endpoint(endpoint, "traces"))
         provider.add_span_processor(BatchSpanProcessor(exporter))
-        self.tracer = provider.get_tracer("sparts")
+        self.tracer: Tracer = provider.get_tracer("sparts")
         self._client = client_tracing(self.tracer)
         calls.wrap_clients(self._client)
         current.begin(provider)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from sparts.thrift.handlers import Handler
     from sparts.thrift.interfaces import MethodSpec
 
-ERROR_SPEC = [
+ERROR_SPEC: list[Any] = [
     TApplicationException,
     (
         None,
@@ -151,7 +151,7 @@ class Method(Served):
         super().__init__(handler, spec, inspect.iscoroutinefunction(function))
         self.function: Callable[..., Any] = wrapped(handler, spec.name, function, self.asynchronous)
         self._pick = _picker(spec.parameters)
-        self.unshare = unsharer(spec.arguments, spec.arguments_spec)
+        self.unshare: Callable[[Any], None] | None = unsharer(spec.arguments, spec.arguments_spec)
         self._returns = spec.returns
         self._told = False
         self._count = handler.n_calls.labels(spec.name).increment

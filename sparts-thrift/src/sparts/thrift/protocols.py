@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from sparts.thrift.processor import Method, Outcome
 
 
+if TYPE_CHECKING:
+    _Base = object
+else:
+    _Base = TProcessor
+
+
 class WrongMessageError(Exception):
     """Bytes that are no message of the protocol."""
 
@@ -159,7 +165,7 @@ class ByProtocol:
         return self.written()
 
 
-class RouterProcessor(TProcessor):  # type: ignore[misc]
+class RouterProcessor(_Base):
     """What a router finds as a processor of Apache's, for any protocol of Apache's."""
 
     def __init__(self, router: Router) -> None:

@@ -20,6 +20,10 @@ from thrift.transport.TTransport import TMemoryBuffer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+CALL: int
+REPLY: int
+EXCEPTION: int
+ONEWAY: int
 CALL, REPLY, EXCEPTION, ONEWAY = (
     TMessageType.CALL,
     TMessageType.REPLY,

@@ -134,7 +134,7 @@ class Consumer(Publisher):
         self.on_change(True, None)
 
     def _consume(self, channel: Channel) -> None:
-        self.channel = channel  # a delivery may come before the answer
+        self.channel: Channel | None = channel  # a delivery may come before the answer
         self._consumer_tag = channel.consume(
             self.layout.name, self.prefetch, self._delivered, self._cancelled
         )

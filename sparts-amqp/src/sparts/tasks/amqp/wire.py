@@ -37,6 +37,18 @@ ANSWER_TIMEOUT = 30.0
 """Seconds in which a broker must answer what it is asked."""
 
 
+if TYPE_CHECKING:
+
+    class _Channel:  # the library has no types
+        def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+        def __getattr__(self, name: str) -> Any: ...
+
+    class _Connection(_Channel): ...
+
+else:
+    _Channel, _Connection = amqp.Channel, amqp.Connection
+
+
 class Plug:
     """The socket of a `Wire`, and what is to be sent by it."""
 
@@ -77,7 +89,7 @@ class Plug:
             self.sock = None
 
 
-class Channel(amqp.Channel):  # type: ignore[misc]
+class Channel(_Channel):
     """A channel that stays closed when the broker has closed it."""
 
     def consume(
@@ -106,7 +118,7 @@ class Channel(amqp.Channel):  # type: ignore[misc]
             raise error_for_code(reply_code, reply_text, method, ChannelError)
 
 
-class Wire(amqp.Connection):  # type: ignore[misc]
+class Wire(_Connection):
     """A connection to a broker. All of it is used in one thread.
 
     Args:

@@ -81,7 +81,7 @@ class Connection(HttpToolsProtocol, Timed):
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared.config, shared.state, shared.app_state, shared.loop)
         self.shared: Shared = shared
-        self.logger = shared.logger  # type: ignore[assignment]
+        self.logger: Any = shared.logger
         self.access_log = False
         self.phase: int = FRESH
         self.since: float = 0.0
@@ -152,7 +152,7 @@ class Connection(HttpToolsProtocol, Timed):
             self.phase, self.since = BUSY, perf_counter()
         if cycle := self._make_cycle(method):
             before: Any = self.cycle
-            self.cycle = cycle
+            self.cycle: Any = cycle
             if before is None or before.response_complete:
                 self._start_asgi_task(cycle, self.app)
             else:

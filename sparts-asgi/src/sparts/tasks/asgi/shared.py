@@ -80,8 +80,8 @@ class Shared:
         self.app_state: dict[str, Any] = app_state
         self.follow: Callable[[Any, Any], None] = follow
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
-        self.state = ServerState()
-        self.config = Config(
+        self.state: ServerState = ServerState()
+        self.config: Config = Config(
             app,
             http="httptools",
             ws="websockets-sansio",

@@ -25,8 +25,10 @@ class WebSocket(WebSocketsSansIOProtocol):
 
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared.config, shared.state, shared.app_state, shared.loop)
-        self.shared = shared
-        self.logger = self.conn.logger = shared.logger  # type: ignore[assignment]
+        self.shared: Shared = shared
+        self.scope: Any
+        self.logger: Any = shared.logger
+        self.conn.logger = self.logger
         self.conn.debug = False
         self._began = 0.0  # of a handshake that was not counted yet; 0: there is none
         self._fields = RequestFields(())
@@ -47,10 +49,10 @@ class WebSocket(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         if self.close_sent:  # it was no handshake
             path = event.path.partition("?")[0]
-            self.scope = {"path": path, "client": self.client}  # type: ignore[typeddict-item]
+            self.scope = {"path": path, "client": self.client}
             self._count(self.response.status_code)
         else:
-            self.scope["sparts.service"] = self.shared.service  # type: ignore[typeddict-unknown-key]
+            self.scope["sparts.service"] = self.shared.service
 
     def send(self, message: Any) -> Any:
         """Return the coroutine that sends a message; called by the application."""

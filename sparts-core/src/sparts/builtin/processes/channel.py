@@ -121,7 +121,7 @@ class Notifications:
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._sock.bind("")  # an abstract name, which leaves nothing behind
-        self.address = "@" + self._sock.getsockname()[1:].decode()
+        self.address: str = "@" + self._sock.getsockname()[1:].decode()
         """The value of ``NOTIFY_SOCKET``."""
 
     def fileno(self) -> int:

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from dbus_fast import DBusError, Message, MessageType
-from dbus_fast.signature import get_signature_tree
+from dbus_fast.signature import SignatureTree, get_signature_tree
 from sparts.calls import awaiting, blocking
 from sparts.errors import SpartsError, describe, log_error, message_of, text_of
 from sparts.tasks.dbus.descriptors import (
@@ -91,8 +91,12 @@ class Bound:
         self.in_signature: str = "".join(argument.type.signature for argument in arguments)
         self.in_signatures: Container[str] = (self.in_signature,)
         self.takes_fds: bool = may_have_fds(self.in_signature)
-        self.decode = converter([argument.type.decode for argument in arguments])
-        self.out = get_signature_tree("".join(result.type.signature for result in results))
+        self.decode: Callable[[Sequence[Any]], list[Any]] | None = converter(
+            [argument.type.decode for argument in arguments]
+        )
+        self.out: SignatureTree = get_signature_tree(
+            "".join(result.type.signature for result in results)
+        )
         self.gives_fds: bool = may_have_fds(self.out.signature)
         encode = converter([result.type.encode for result in results])
         if not results:

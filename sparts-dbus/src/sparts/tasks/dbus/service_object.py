@@ -26,6 +26,7 @@ from sparts.tasks.dbus.exporting import (
     dbus_signal,
 )
 from sparts.tasks.dbus.types import Int32
+from sparts.vservice import VService
 
 if TYPE_CHECKING:
     from sparts.states import ServiceStatus, TaskState
@@ -57,7 +58,7 @@ class ServiceObject(DBusObject):
     def __init__(self, task: Controlled) -> None:
         self.dbus_service = task
         """The task that offers it."""
-        self.service = task.service
+        self.service: VService = task.service
         """The service that it shows."""
         self.logger: Logger = task.logger
         self.path: str = service_path(task.service.name) + "/sparts"

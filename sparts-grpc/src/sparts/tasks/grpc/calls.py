@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from sparts.tasks.grpc.context import Context as CallContext
     from sparts.tasks.grpc.methods import Method
-    from sparts.tasks.grpc.protocols import CallConnection
+    from sparts.tasks.grpc.protocols import CallConnection, CallServer
 
 _EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 _LONGEST = 30 * 86400.0
@@ -58,7 +58,7 @@ class Call:
 
     def __init__(self, connection: CallConnection, stream: int, headers: _Headers) -> None:
         self.connection: CallConnection = connection
-        self.server = connection.server
+        self.server: CallServer = connection.server
         self.stream: int = stream
         self.headers: _Headers = headers
         known = dict(headers)

@@ -112,7 +112,13 @@ class Context:
         raise AbortedError(details)
 
 
-class AsyncContext(Context, grpc.aio.ServicerContext):  # type: ignore[misc, unused-ignore]
+if TYPE_CHECKING:
+    _AsyncServicerContext = grpc.aio.ServicerContext[Any, Any]
+else:
+    _AsyncServicerContext = grpc.aio.ServicerContext
+
+
+class AsyncContext(Context, _AsyncServicerContext):  # type: ignore[misc, unused-ignore]
     """The context of handlers that are ``async def``; used in the loop's thread."""
 
     async def read(self) -> Any:

@@ -19,7 +19,7 @@ class Peer:
     def __init__(self, transport: Any) -> None:
         self._tls = transport.get_extra_info("ssl_object")
         address = transport.get_extra_info("peername")
-        self.host = address[0] if isinstance(address, tuple) else ""
+        self.host: str = address[0] if isinstance(address, tuple) else ""
         """The address without the port; empty on a Unix socket."""
         self.name: str = _peer_name(address)
         """As `grpc.ServicerContext.peer` has it."""

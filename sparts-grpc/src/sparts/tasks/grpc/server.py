@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sparts.calls import awaiting, blocking
+from sparts.calls import Wrapper, awaiting, blocking
 from sparts.net.metering import RequestFields
 from sparts.tasks.grpc.threads import Threads
 
@@ -50,7 +50,8 @@ class Server:
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self.n_broken: int = 0
         """How many clients were disconnected because they broke the protocol, or a limit of it."""
-        self.awaiting, self.blocking = awaiting(task), blocking(task)
+        self.awaiting: Wrapper | None = awaiting(task)
+        self.blocking: Wrapper | None = blocking(task)
         """What wraps calls that run in the loop, and in threads; None: nothing does."""
         self.threads: Threads = Threads(task.num_threads or 1, task.logger.name, self._thread_broke)
         self.call_begun: Callable[[], None] = task.meter.begin

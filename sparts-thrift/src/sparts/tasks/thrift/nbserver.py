@@ -141,7 +141,7 @@ class NBServerTask(ConnectionLimit, Listening, ThriftServerTask):
     def start(self) -> None:
         """Begin to accept connections, and go on with those of the instance before."""
         # So that one can always talk to the clients, and one wait for a client that is alone.
-        self.workers = 2 + self.num_threads
+        self.workers: int = 2 + self.num_threads
         self._engine = Engine(self._settings())
         self._engine.listen(self._sockets, self.service.listeners.take_kept(self.name))
         super().start()

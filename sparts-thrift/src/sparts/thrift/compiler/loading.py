@@ -38,7 +38,7 @@ class Package(ModuleType):
         self, name: str, source: Source, codes: Mapping[str, str], includes: Sequence[Package]
     ) -> None:
         super().__init__(name, f"Made of {source.name}.")
-        self.__file__ = source.name
+        self.__file__: str = source.name
         self.__path__: list[str] = []
         self._source = source
         self._codes = codes

@@ -6,6 +6,7 @@ says of its call, the seconds that it waits and the headers of plugins.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from operator import attrgetter
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -94,6 +95,10 @@ class Messages:
         self.arguments_spec: tuple[Any, ...] = spec_of([_CONTEXT, *members])
         success = [Member(0, "success", self.result)] if self.result else []
         self.result_spec: tuple[Any, ...] = spec_of([*success, *self.errors])
+        self.new_arguments: Callable[[], Any]
+        self.arguments_held: Any
+        self.new_result: Callable[[], Any]
+        self.result_held: Any
         self.new_arguments, self.arguments_held = light(object, self.arguments_spec)
         self.new_result, self.result_held = light(object, self.result_spec)
         names = [each.name for each in members]

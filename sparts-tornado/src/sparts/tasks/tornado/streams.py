@@ -143,7 +143,7 @@ class Stream(IOStream):
             answer = refusal("431 Request Header Fields Too Large", text)
         if answer or self.unread:
             self.server.linger(self.socket, b"" if self.writing() else answer)
-            self.socket = None  # type: ignore[assignment]
+            vars(self)["socket"] = None  # as `close_fd` of the base does
         else:
             super().close_fd()
 

@@ -192,7 +192,13 @@ class OwnedPollReactor(OwnedReactor, PollReactor):
     """Twisted's poll reactor."""
 
 
-class OwnedSelectReactor(OwnedReactor, SelectReactor):
+if TYPE_CHECKING:
+    _SelectReactor = PosixReactorBase  # type checkers do not know the metaclass of the other
+else:
+    _SelectReactor = SelectReactor
+
+
+class OwnedSelectReactor(OwnedReactor, _SelectReactor):
     """Twisted's select reactor."""
 
 

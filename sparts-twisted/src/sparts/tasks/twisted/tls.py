@@ -165,7 +165,7 @@ class TLSFactory(WrappingFactory):
         reactor: where the connections live.
     """
 
-    protocol = TLSProtocol
+    protocol: Any = TLSProtocol
 
     def __init__(self, wrapped: Any, context: ssl.SSLContext, reactor: Any) -> None:
         super().__init__(wrapped)  # type: ignore[no-untyped-call]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sparts.calls import CallRefusedError
 from sparts.clock import timeout_of
 from sparts.errors import UsageError
-from sparts.options import option
+from sparts.options import Option, option
 from sparts.rpc.errors import NoSuchMethodError, RPCError, UnavailableError
 from sparts.rpc.transport import RPCTransport
 from sparts.rpc.values import Values
@@ -43,14 +43,14 @@ class RPCAMQPTask(RPCTransport):
     method is idempotent; else the caller gets `UnavailableError`.
     """
 
-    OPT_PREFIX = "rpc-amqp"
-    TRANSPORT = "AMQP"
+    OPT_PREFIX: ClassVar[str | None] = "rpc-amqp"
+    TRANSPORT: ClassVar[str] = "AMQP"
     BROKER: ClassVar[str | None] = None
     """The default of ``--rpc-amqp-broker``."""
     WORKERS: ClassVar[int] = 10
     """The default of ``--rpc-amqp-workers``."""
 
-    broker = option(
+    broker: Option[str] = option(
         type=broker_urls,
         default=lambda cls: cls.BROKER,
         metavar="URL",
@@ -58,7 +58,7 @@ class RPCAMQPTask(RPCTransport):
         secret=True,
         reloadable=False,
     )
-    num_workers = option(
+    num_workers: Option[int] = option(
         name="workers",
         type=int,
         default=lambda cls: cls.WORKERS,
@@ -95,7 +95,7 @@ class RPCAMQPTask(RPCTransport):
             raise UsageError(f"{flag}-workers must be 1 or more, not {self.num_workers}.")
         link = self.service.requireTask(AMQPConnectionTask).link(addresses)
         self._lanes = [_Lane(self, name, link) for name in self.served]
-        self.workers = self.num_workers * len(self._lanes)
+        self.workers: int = self.num_workers * len(self._lanes)
         self._turns = itertools.count()
 
     def start(self) -> None:

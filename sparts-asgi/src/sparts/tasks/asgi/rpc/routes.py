@@ -33,6 +33,8 @@ class Route:
     def __init__(self, served: Served) -> None:
         self.served: Served = served
         self.method: Method = served.method
+        self.values: Values
+        self.items: Values
         self.values, self.items = values_of(self.method)
         self.allowed = b"GET, POST" if self.method.idempotent else b"POST"
         self._simple = {

@@ -40,10 +40,12 @@ class MethodForm:
     is_async = True
 
     def __init__(self, method: Method, forms: Forms) -> None:
-        self.method, self.name, self.doc = method, method.name, method.doc
+        self.method: Method = method
+        self.name: str = method.name
+        self.doc: str = method.doc
         if not is_member_name(self.name):
             raise TypeError("its name can be none on D-Bus")
-        self.arguments = [
+        self.arguments: list[Argument] = [
             Argument(each.name, _form(forms, each.type, each.is_stream, each.name))
             for each in method.parameters
         ]
@@ -52,13 +54,14 @@ class MethodForm:
             form = _form(forms, method.result, method.streams, "result")
             self.results.append(Argument("", form))
         signatures = [each.type.signature for each in self.arguments]
-        self.in_signature, self.out_signature = "".join(signatures), self._out()
+        self.in_signature: str = "".join(signatures)
+        self.out_signature: str = self._out()
         if not is_signature(self.in_signature + CONTEXT):
             raise TypeError(f"{self.in_signature!r} is too long or too deep for D-Bus")
         counts = [len(signatures)]
         while counts[-1] and not method.parameters[counts[-1] - 1].required:
             counts.append(counts[-1] - 1)
-        self.in_signatures = {"".join(signatures[:count]) + more: count
+        self.in_signatures: dict[str, int] = {"".join(signatures[:count]) + more: count
                               for more in (CONTEXT, "") for count in counts}  # fmt: skip
         self._defaults = [default_of(each) for each in method.parameters]
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Container, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 from dbus_fast import DBusError
-from dbus_fast.signature import get_signature_tree
+from dbus_fast.signature import SignatureTree, get_signature_tree
 from sparts.rpc.errors import InvalidArgumentsError
 from sparts.rpc.transport import RPCTransport
 from sparts.rpc.values import explain
 from sparts.tasks.dbus.calls import Bound, caller
 from sparts.tasks.dbus.exporting import DBusObject
-from sparts.tasks.dbus.interfaces import Interface
+from sparts.tasks.dbus.interfaces import Interface, Member
 from sparts.tasks.dbus.objects import Exported
 from sparts.tasks.dbus.rpc.errors import to_dbus
 from sparts.tasks.dbus.rpc.forms import Forms
@@ -34,9 +35,9 @@ class RPCDBusTask(RPCTransport, DBusServiceTask):
     the interface ``org.example.Maps.Geo``.
     """
 
-    OPT_PREFIX = "rpc-dbus"
-    TRANSPORT = "D-Bus"
-    CALL_KIND = ""  # the calls are those of the RPC tasks
+    OPT_PREFIX: ClassVar[str | None] = "rpc-dbus"
+    TRANSPORT: ClassVar[str] = "D-Bus"
+    CALL_KIND: ClassVar[str] = ""  # the calls are those of the RPC tasks
 
     control = None  # type: ignore[assignment]  # it does not show the service itself
 
@@ -74,13 +75,13 @@ class RPCExported(Exported):
     def __init__(self, name: str, served: Mapping[str, Served], forms: Forms) -> None:
         task = next(iter(served.values())).task
         described = task.interface()
-        self.thing = DBusObject()
+        self.thing: DBusObject = DBusObject()
         interface = Interface(name, described.doc)
         members: dict[str, Any] = dict(methods_of(described, forms))
         interface.methods = members
-        self.interfaces = {name: interface}
-        self.signals = {}
-        self.methods = {(name, each): RPCBound(form, served[each])
+        self.interfaces: dict[str, Interface] = {name: interface}
+        self.signals: dict[str, tuple[str, Member]] = {}
+        self.methods: dict[tuple[str, str], Bound] = {(name, each): RPCBound(form, served[each])
                         for each, form in members.items()}  # fmt: skip
 
 
@@ -88,7 +89,8 @@ class RPCOrigin:
     """Where a call comes from: a name on the bus, and the headers that a client of ours sent."""
 
     def __init__(self, peer: str, headers: Mapping[str, str]) -> None:
-        self.peer, self._headers = peer, headers
+        self.peer: str = peer
+        self._headers = headers
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -103,12 +105,15 @@ class RPCBound(Bound):
 
     def __init__(self, form: MethodForm, served: Served) -> None:
         self._form, self._served = form, served
-        self.label, self.is_async = form.method.qualified, True
-        self.in_signature, self.in_signatures = form.in_signature, form.in_signatures
+        self.label: str = form.method.qualified
+        self.is_async: bool = True
+        self.in_signature: str = form.in_signature
+        self.in_signatures: Container[str] = form.in_signatures
         self.takes_fds = self.gives_fds = False
-        self.decode, self.encode = None, form.written
-        self.out = get_signature_tree(form.out_signature)
-        self.fn = self._call
+        self.decode: Callable[[Sequence[Any]], list[Any]] | None = None
+        self.encode: Any = form.written
+        self.out: SignatureTree = get_signature_tree(form.out_signature)
+        self.fn: Callable[..., Any] = self._call
 
     async def _call(self, *body: Any) -> Any:
         """Call the method; the result is written by `encode`."""

@@ -35,7 +35,7 @@ class Confirm(ModalScreen[bool]):
         Binding("y", "answer(True)", "Yes"),
         Binding("n,escape", "answer(False)", "No"),
     ]
-    CSS = """
+    CSS: ClassVar[str] = """
     Confirm { align: center middle; }
     Confirm Static { width: 50; padding: 1 2; border: round $warning; background: $surface; }
     """
@@ -117,7 +117,7 @@ class Service(Screen[None]):
         Binding("S", "ask_service('shutdown')", "Stop all"),
         Binding("q", "app.quit", "Quit"),
     ]
-    CSS = """
+    CSS: ClassVar[str] = """
     #head { height: auto; padding: 0 1; }
     #tasks { height: 1fr; }
     #warnings { height: auto; max-height: 4; padding: 0 1; color: $warning; }
@@ -342,8 +342,8 @@ class Top(App[int]):
         client: the only service to show; None: those that are announced.
     """
 
-    TITLE = "sparts top"
-    ENABLE_COMMAND_PALETTE = False
+    TITLE: str | None = "sparts top"
+    ENABLE_COMMAND_PALETTE: ClassVar[bool] = False
 
     def __init__(self, client: Client | None = None) -> None:
         super().__init__()

@@ -53,7 +53,7 @@ class StatusHTTPTask(StatusTask):
         OptionError: there are to be controls, but neither a token nor a Unix socket.
         """
         self.check_control()
-        self.metrics = ServiceCollector(self.service)
+        self.metrics: ServiceCollector = ServiceCollector(self.service)
         self.history: History = History()
         self.arrivals: Arrivals = Arrivals(self.service)
         self.watch: Watch = Watch()
@@ -74,7 +74,7 @@ class StatusHTTPTask(StatusTask):
         if (copy := copy_of(self.service)) is not None:
             from sparts.tasks.tornado.status.copies import Copies
 
-            self.copies = Copies(self, copy)
+            self.copies: Any = Copies(self, copy)
         super().initTask()
         self.recent.install()
 
