@@ -113,7 +113,9 @@ class Context:
 
 
 if TYPE_CHECKING:
-    _AsyncServicerContext = grpc.aio.ServicerContext[Any, Any]
+
+    class _AsyncServicerContext(grpc.aio.ServicerContext[Any, Any]): ...  # type: ignore[misc]
+
 else:
     _AsyncServicerContext = grpc.aio.ServicerContext
 
