@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from sparts.tasks.asyncio_loop import AsyncioLoopTask
 from sparts.tasks.backlog import AsyncBacklog
-from sparts.testing.backlogs import WAIT, BacklogContract, Worker
+from sparts.testing.backlogs import BacklogContract, Worker
 from sparts.testing.running import running, service_of
+from sparts.testing.waiting import WAIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -90,7 +90,7 @@ def test_a_distribution_that_is_not_installed_is_told() -> None:
         (tasks("AcmeTask=acme_absent:AcmeTask"), "could not be imported: ModuleNotFoundError"),
         (tasks("AcmeTask=acme_tasks:Absent"), "could not be imported: AttributeError"),
         (tasks("no_task=acme_tasks:no_task"), "is not a class but 3"),
-        (tasks("NoTask=acme_tasks:NoTask"), "NoTask is no subclass of sparts.vtask.VTask"),
+        (tasks("NoTask=acme_tasks:NoTask"), "a task is a subclass of sparts.vtask.VTask"),
         (tasks("Undocumented=acme_tasks:Undocumented"), "Undocumented has no docstring"),
         (tasks("PeriodicTask=acme_tasks:PeriodicTask"), "has the name of another, of sparts-core"),
         ({"sparts.plugins": {"acme": "acme_absent"}}, "Hook plugin 'acme' of acme-jobs 1.0"),

@@ -23,6 +23,7 @@ from sparts.context import ExecuteContext
 from sparts.errors import TaskStoppedError
 from sparts.tasks.backlog import RefusedError
 from sparts.tasks.submission import Submission
+from sparts.testing.waiting import WAIT, error_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from sparts.tasks.backlog import Backlog
 
 __all__ = ["BacklogContract", "Worker"]
-
-WAIT = 30.0
-"""Seconds after which something that should happen at once is taken never to happen."""
 
 
 class Worker(NamedTuple):
@@ -240,7 +238,7 @@ class BacklogContract:
                 lambda: backlog.put_nowait(3),
                 lambda: backlog.put(3, timeout=0.05),
             ):
-                assert isinstance(_error_of(refused), queue.Full)
+                assert isinstance(error_of(refused), queue.Full)
             with self.worker(backlog) as worker:
                 context = worker.take()
                 assert context is not None
@@ -251,7 +249,7 @@ class BacklogContract:
         """It never waits, and is None if it is not known; `RefusedError` says why."""
         with self.started() as backlog:
             if backlog.depth() is None:
-                assert str(_error_of(backlog.qsize))
+                assert str(error_of(backlog.qsize))
             else:
                 assert backlog.depth() == 0
                 assert backlog.empty()
@@ -260,8 +258,8 @@ class BacklogContract:
         """Until nothing waits or is worked on."""
         with self.started() as backlog:
             if not self.JOINS:
-                assert str(_error_of(backlog.join))
-                assert isinstance(_error_of(backlog.join), RefusedError)
+                assert str(error_of(backlog.join))
+                assert isinstance(error_of(backlog.join), RefusedError)
                 return
             done: list[Any] = []
 
@@ -287,7 +285,7 @@ class BacklogContract:
                 lambda: backlog.put_many([1]),
                 lambda: self.submit(backlog, 1),
             ):
-                assert isinstance(_error_of(add), TaskStoppedError)
+                assert isinstance(error_of(add), TaskStoppedError)
             with self.worker(backlog) as worker:
                 assert worker.take() is None
 
@@ -331,11 +329,3 @@ class BacklogContract:
             backlog.close(None)
             with self.worker(backlog) as worker:
                 assert worker.take() is None
-
-
-def _error_of(function: Callable[[], object]) -> Exception | None:
-    try:
-        function()
-    except Exception as error:
-        return error
-    return None

@@ -15,15 +15,13 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.loops import LoopBoundTask, LoopTask
-from sparts.testing.running import make_service, running
+from sparts.testing.running import make_service, running, service_of
+from sparts.testing.waiting import WAIT
 from sparts.vservice import VService
 from sparts.vtask import VTask
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator, Sequence
-
-WAIT = 30.0
-"""Seconds after which something that should happen at once is taken never to happen."""
 
 
 class Bound(LoopBoundTask):
@@ -86,12 +84,12 @@ class LoopCalls:
 
     def make(self, *tasks: type[VTask]) -> VService:
         """Return a service of these tasks, not started."""
-        return make_service(_service_class(tasks), *self.argv)
+        return make_service(service_of(*tasks), *self.argv)
 
     @contextlib.contextmanager
     def running(self, *tasks: type[VTask]) -> Iterator[VService]:
         """Run a service of these tasks, which ends in order."""
-        with running(_service_class(tasks), *self.argv) as service:
+        with running(service_of(*tasks), *self.argv) as service:
             yield service
 
     async def wait_forever(self) -> None:
@@ -238,12 +236,6 @@ class LoopCalls:
                 if counts[-1] == counts[-2]:
                     break
         assert counts[-1] == counts[-2], counts
-
-
-def _service_class(tasks: tuple[type[VTask], ...]) -> type[VService]:
-    cls = type("Service", (VService,), {"TASKS": tasks})
-    assert issubclass(cls, VService)
-    return cls
 
 
 @contextlib.contextmanager

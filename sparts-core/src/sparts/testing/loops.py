@@ -20,7 +20,8 @@ from sparts.errors import LoopStoppedError, SpartsError, StartError
 from sparts.kernel.supervision import RestartPolicy
 from sparts.loops import LoopTask
 from sparts.states import TaskState
-from sparts.testing.loop_calls import WAIT, Bound, LoopCalls, errors_of, switches_of
+from sparts.testing.loop_calls import Bound, LoopCalls, errors_of, switches_of
+from sparts.testing.waiting import WAIT, error_of
 from sparts.vtask import VTask
 
 __all__ = [
@@ -46,7 +47,7 @@ class LoopContract(LoopCalls):
         """`LoopStoppedError`, at once."""
         with self.running(self.loop_task) as service:
             task = service.requireTask(self.loop_task)
-        assert isinstance(_error_of(lambda: task.call(int)), LoopStoppedError)
+        assert isinstance(error_of(lambda: task.call(int)), LoopStoppedError)
 
     def test_calls_that_never_end_are_ended_by_the_stop(self) -> None:
         """`LoopStoppedError`, through the future."""
@@ -109,7 +110,7 @@ class LoopContract(LoopCalls):
 
         loop_task, bound = self.tasks(Failing)
         service = self.make(loop_task, bound, Fails)
-        error = _error_of(service.startBG)
+        error = error_of(service.startBG)
         assert isinstance(error, StartError)
         assert "no disk" in str(error)
         assert isinstance(futures[0].exception(WAIT), LoopStoppedError)
@@ -122,7 +123,7 @@ class LoopContract(LoopCalls):
             raise ValueError("no descriptors")
 
         loop_task, bound = self.tasks(_runloop=fail)
-        assert isinstance(_error_of(self.make(loop_task, bound).startBG), SpartsError)
+        assert isinstance(error_of(self.make(loop_task, bound).startBG), SpartsError)
 
     def test_system_exit_in_a_call_ends_the_service_in_order_with_its_code(self) -> None:
         """Plain or awaited; the bound task still stops in the loop."""
@@ -292,7 +293,7 @@ class LoopContract(LoopCalls):
 
         loop_task, bound = self.tasks(Failing)
         service = self.make(loop_task, bound)
-        error = _error_of(service.startBG)
+        error = error_of(service.startBG)
         assert "start of Failing failed: ValueError: port taken" in str(error)
         task = service.requireTask(bound)
         assert [task.next_event(), task.next_event()] == ["start", "stop"]
@@ -313,7 +314,7 @@ class LoopContract(LoopCalls):
 
         loop_task, bound = self.tasks(Hanging)
         service = self.make(loop_task, bound)
-        starter = threading.Thread(target=lambda: _error_of(service.startBG))
+        starter = threading.Thread(target=lambda: error_of(service.startBG))
         starter.start()
         assert waits.wait(WAIT)
         service.shutdown()
@@ -333,7 +334,7 @@ class LoopContract(LoopCalls):
         loop_task, bound = self.tasks(Failing)
         thread = self.make(loop_task, bound).startBG()
         thread.service.shutdown()
-        error = _error_of(thread.join)
+        error = error_of(thread.join)
         assert thread.status == 1
         assert "disk full" in str(error)
         assert thread.service.requireTask(loop_task).state is TaskState.STOPPED
@@ -351,11 +352,3 @@ class AsyncioLoopContract(LoopContract):
     def crash(self, task: Any) -> None:
         """See `LoopContract.crash`."""
         task.loop.stop()
-
-
-def _error_of(action: Callable[[], object]) -> BaseException | None:
-    try:
-        action()
-    except Exception as error:
-        return error
-    return None

@@ -12,14 +12,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sparts import plugins
-from sparts.errors import PluginError, describe
+from sparts.cli import load_command
+from sparts.cli.inspection import inspect_task
+from sparts.errors import PluginError
 from sparts.plugins import EntryPoint, normalized
-from sparts.plugins.extras import missing_extra
 from sparts.plugins.scanning import search_path
-from sparts.vtask import VTask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,21 +107,10 @@ def _find_in_task(entry: EntryPoint) -> Iterator[str]:
     for other in plugins.installed():
         if other[:2] == entry[:2] and other.distribution != entry.distribution:
             yield f"Its task {entry.name} has the name of another, of {other.owner}."
-    try:
-        entry.load()
-    except ImportError as error:
-        if missing_extra(entry, error):
-            return
-    except (Exception, SystemExit):  # noqa: S110 - told below
-        pass
-    try:
-        task = plugins.load_checked(entry)
-    except PluginError as error:
-        yield str(error)
-        return
-    if not issubclass(task, VTask):
-        yield f"Its task {entry.name} is no subclass of sparts.vtask.VTask."
-    elif not (task.__doc__ or "").strip():
+    found = inspect_task(entry)
+    if found.problem:
+        yield found.problem
+    elif found.task is not None and not (found.task.__doc__ or "").strip():
         yield f"Its task {entry.name} has no docstring, whose first line `sparts tasks` shows."
 
 
@@ -164,9 +153,6 @@ def _imported_by(module: str) -> set[str]:
 
 def _find_in_command(entry: EntryPoint) -> Iterator[str]:
     try:
-        command: Any = entry.load()
-    except (Exception, SystemExit) as error:
-        yield f"Command {entry} could not be imported: {describe(error)}"
-        return
-    if not callable(command):
-        yield f"Command {entry} is not a function but {command!r}."
+        load_command(entry)
+    except PluginError as error:
+        yield str(error)

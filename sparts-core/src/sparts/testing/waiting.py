@@ -168,6 +168,15 @@ def wait_for_result(
     return future.result()
 
 
+def error_of(action: Callable[[], object]) -> Exception | None:
+    """Return what a function raises; None: it returns."""
+    try:
+        action()
+    except Exception as error:
+        return error
+    return None
+
+
 class Recorder(Generic[T]):
     """Notes what happens, in any thread, and waits for it. Call it to note something.
 

@@ -101,7 +101,8 @@ class Command(Future["subprocess.CompletedProcess[Any]"]):
             self.set_result(outcome)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {describe(self.arguments)!r} {self._state.lower()}>"
+        state = "ended" if self.done() else "waiting" if self.transport is None else "running"
+        return f"<{type(self).__name__} {describe(self.arguments)!r} {state}>"
 
 
 @dataclass
