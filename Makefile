@@ -18,9 +18,11 @@ BUILT := pygobject pycairo
 
 # What may differ where a system has no epoll, pidfd, inotify or /proc.
 PORTABLE := $(addprefix tests/core/,test_system.py test_select_loop.py test_select_processes.py test_select_task.py \
-  test_inbox.py test_pidfile.py test_daemon.py test_testing_processes.py test_asyncio_server.py) \
+  test_inbox.py test_pidfile.py test_daemon.py test_testing_processes.py test_asyncio_server.py \
+  test_directory_watcher.py test_reload.py) \
   tests/thrift/test_nbserver.py tests/tornado/test_http.py tests/tornado/test_console.py tests/asgi/test_requests.py \
-  tests/grpc/test_calls.py tests/twisted/test_command.py tests/twisted/test_reactor_contract.py
+  tests/grpc/test_calls.py tests/twisted/test_command.py tests/twisted/test_reactor_contract.py \
+  tests/rpc/test_http_contract.py tests/rpc/test_thrift_contract.py
 
 PORT ?= 8000
 JOBS ?= 4
@@ -47,7 +49,7 @@ test: $(READY) glib ## Run the tests (some of them: ARGS="tests/core -k name")
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 test-portable: $(READY) ## Run the tests that matter on macOS, without what Linux alone has
-	PYTHONPATH=tests/without_linux $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -k "not epoll" $(PORTABLE) $(ARGS)
+	PYTHONPATH=tests/without_linux $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -k "not epoll and not inotify" $(PORTABLE) $(ARGS)
 
 system-packages: $(READY) ## Install the system packages that tests need, or say what is missing
 	$(BIN)/python -m scripts.system_packages

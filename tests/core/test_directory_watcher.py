@@ -141,6 +141,7 @@ def test_move_is_deletion_and_creation_by_default(tmp_path: Path, method: str) -
         task.sees(("deleted", "a"), ("created", "b"))
 
 
+@pytest.mark.linux
 def test_move_onto_a_file_changes_it(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).write_text(name * 3)
@@ -151,6 +152,7 @@ def test_move_onto_a_file_changes_it(tmp_path: Path) -> None:
         task.sees(("deleted", "a"), ("changed", "b", "6"))
 
 
+@pytest.mark.linux
 def test_idle_watcher_sleeps_until_the_kernel_tells(tmp_path: Path) -> None:
     clock = TurnableClock()
     with watching(tmp_path, "inotify", clock=clock):
@@ -182,6 +184,7 @@ def test_without_inotify_it_polls_and_warns(
     assert (threading.active_count(), len(os.listdir("/proc/self/fd"))) <= before
 
 
+@pytest.mark.linux
 def test_link_that_cannot_be_watched_is_polled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -201,6 +204,7 @@ def test_link_that_cannot_be_watched_is_polled(
     assert caplog.text.count("no watches are left") == 1
 
 
+@pytest.mark.linux
 def test_end_of_task_is_end_of_its_watcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     joined: list[inotify.Watcher] = []
     real = inotify.Watcher.join

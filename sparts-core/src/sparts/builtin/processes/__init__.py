@@ -39,7 +39,8 @@ def count(text: str) -> int:
 
 def usable_cpus() -> int:
     """Return how many CPUs this process may use: its affinity, and the limit of its container."""
-    found = len(os.sched_getaffinity(0))
+    affinity = getattr(os, "sched_getaffinity", None)  # macOS has none
+    found = len(affinity(0)) if affinity else os.cpu_count() or 1
     try:
         with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
             quota, period = file.read().split()
