@@ -29,9 +29,7 @@ def prepare(folder: Path) -> dict[str, Path]:
     }  # fmt: skip
     found = {}
     for name, (signature, body) in bodies.items():
-        message = Message(
-            NAME, PATH, f"{NAME}.Geo", name, signature=signature, body=body, serial=1
-        )
+        message = Message(NAME, PATH, f"{NAME}.Geo", name, signature=signature, body=body, serial=1)
         found[name] = folder / f"{name}.message"
         found[name].write_bytes(bytes(message._marshall(False)))
     return found
@@ -60,8 +58,7 @@ def measure(report: Report, folder: Path) -> None:
     for method, request in requests.items():
         for in_flight in (1, 16):
             work = {
-                how: partial(rate, load, folder, request, in_flight, how)
-                for how in ("rpc", "hand")
+                how: partial(rate, load, folder, request, in_flight, how) for how in ("rpc", "hand")
             }
             rates = interleave(work, rounds=ROUNDS, warmup=1)
             what = f"{NESTED} nested structs" if method == "route" else "a small call"

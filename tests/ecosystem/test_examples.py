@@ -31,6 +31,9 @@ OPTIONS = {
     "https": ["--https-port", "0"],
     "status": ["--status-port", "0"],
     "processes": ["--processes", "2", "--http-port", "0"],
+    "rpc_geo": [
+        each for name in ("http", "thrift", "grpc") for each in (f"--rpc-{name}-port", "0")
+    ],
 }
 
 
@@ -39,7 +42,7 @@ def test_example_starts_and_ends_in_order(example: Path, tmp_path: Path) -> None
     command = [sys.executable, str(example), *OPTIONS.get(example.stem, [])]
     with contextlib.ExitStack() as stack:
         env = None
-        if example.stem.startswith("dbus"):
+        if example.stem.startswith(("dbus", "rpc")):
             require(["dbus"])
             bus = stack.enter_context(Daemon(tmp_path / "bus"))
             env = clean_environment(DBUS_SESSION_BUS_ADDRESS=bus.address)
