@@ -73,8 +73,8 @@ def prepare(folder: Path) -> None:
     for tool in ("cc", "thrift"):
         if shutil.which(tool) is None:
             raise SystemExit(f"The benchmark of thrift needs {tool}: make system-packages")
-    _run("cc", "-O2", "-o", str(folder / "load"), str(HERE / "load.c"))
-    _run("thrift", "--gen", "py", "-out", str(folder), str(HERE / "echo.thrift"))
+    run("cc", "-O2", "-o", str(folder / "load"), str(HERE / "load.c"))
+    run("thrift", "--gen", "py", "-out", str(folder), str(HERE / "echo.thrift"))
     sys.path.insert(0, str(folder))
     from echo import Echo, ttypes  # type: ignore[import-not-found]
     from thrift.protocol.TBinaryProtocol import TBinaryProtocol
@@ -100,7 +100,8 @@ def prepare(folder: Path) -> None:
         (folder / f"{name}.frame").write_bytes(len(content).to_bytes(4) + content)
 
 
-def _run(tool: str, *arguments: str) -> None:
+def run(tool: str, *arguments: str) -> None:
+    """Run a tool to its end."""
     subprocess.run([shutil.which(tool) or tool, *arguments], check=True)
 
 

@@ -13,6 +13,7 @@ from sparts.rpc import interface_of
 from sparts.thrift.rpc.idl import idl, messages_of
 from sparts.thrift.wire import BINARY, CALL
 
+from bench.bench_thrift import run
 from bench.harness import Report, interleave
 from bench.processes import on_core
 from bench.rpc.geo import NESTED, Geo, Point
@@ -25,9 +26,8 @@ def prepare(folder: Path) -> dict[str, Path]:
     """Make the client, the code of the service and the requests; return those by method."""
     source = folder / "geo.thrift"
     source.write_text(idl([interface_of(Geo)]))
-    subprocess.run(["thrift", "--gen", "py", "-out", str(folder), str(source)], check=True)
-    load = str(folder / "load")
-    subprocess.run(["cc", "-O2", "-o", load, str(ROOT / "bench/thrift/load.c")], check=True)
+    run("thrift", "--gen", "py", "-out", str(folder), str(source))
+    run("cc", "-O2", "-o", str(folder / "load"), str(ROOT / "bench/thrift/load.c"))
     requests = {}
     points = [Point(float(number), 1.5) for number in range(NESTED)]
     for name, values in (("distance", points[:2]), ("route", [points])):

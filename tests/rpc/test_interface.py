@@ -57,6 +57,10 @@ def test_interface_has_all_that_transports_need() -> None:
     assert walk.stream_parameter is walk.parameters[0]
 
 
+def test_the_doc_of_a_base_is_none_of_the_class() -> None:
+    assert interface_of(type("Quiet", (Geo,), {})).doc == ""
+
+
 class Untyped(RPCTask):
     @rpc
     def run(self, a) -> None: ...  # type: ignore[no-untyped-def]

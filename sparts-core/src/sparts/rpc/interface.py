@@ -319,7 +319,8 @@ def _described(cls: type[Any]) -> Interface:
         name: Method(cls.__name__, function, marks, declared)
         for name, (function, marks) in marked.items()
     }
-    return Interface(cls.__name__, inspect.getdoc(cls) or "", methods, cls)
+    doc = inspect.cleandoc(vars(cls).get("__doc__") or "")
+    return Interface(cls.__name__, doc, methods, cls)
 
 
 def _errors_in(module: str) -> dict[str, type[RPCError]]:
