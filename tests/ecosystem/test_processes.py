@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import time
@@ -13,6 +14,10 @@ from sparts.testing.processes import ServiceProcess
 from sparts.testing.waiting import WAIT
 
 from tests.core.copies import children_of
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("SPARTS_OTHER_PYTHON") == "1", reason="it ran on another"
+)
 
 CONNECTIONS = 64
 SERVERS = {

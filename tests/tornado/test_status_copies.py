@@ -51,7 +51,17 @@ class Copies(ServiceProcess):
 
     def __init__(self, folder: Path) -> None:
         (folder / "service.py").write_text(SERVICE)
-        words = ("--processes", "2", "--status-port", "0", "--http-port", "0", *CONTROL)
+        words = (
+            "--drain-time",
+            "100ms",
+            "--processes",
+            "2",
+            "--status-port",
+            "0",
+            "--http-port",
+            "0",
+            *CONTROL,
+        )
         environment = {"SPARTS_RUNTIME_DIR": str(folder / "run")}
         command = [sys.executable, "service.py", "--level", "INFO", *words]
         super().__init__(command, cwd=folder, env=environment)
@@ -179,4 +189,4 @@ def test_console_replaces_scales_and_stops_all_copies(tmp_path: Path) -> None:
         assert service.client.ask("/readyz").status == 200
         assert console.act("drain") == "All copies drain, and then stop."
         assert service.wait() == 0, service.output
-        service.wait_for_line("Draining for 5 s", 3)
+        service.wait_for_line("Draining for 0.1 s", 3)
