@@ -390,3 +390,19 @@ def test_copy_that_waits_to_start_is_started_by_a_replacement(tmp_path: Path) ->
         service.send(signal.SIGHUP)
         service.ready_pid(1, count + 1)
         assert service.stop() == 0, service.output
+
+
+def test_ready_of_another_process_is_not_believed(tmp_path: Path) -> None:
+    with Copies(tmp_path, SLOW) as service:
+        service.wait_for_line("^starts")
+        (pid,) = service.pids
+        environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        (address,) = [each[14:] for each in environment if each.startswith(b"NOTIFY_SOCKET=")]
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"READY=1", b"\0" + address[1:])
+        service.send(signal.SIGTTIN)  # acted on after what came before it
+        service.wait_for_line("There are to be 3 copies")
+        assert "is ready" not in service.output
+        (tmp_path / "go").touch()
+        service.wait_ready()
+        assert len(service.pids) == 3

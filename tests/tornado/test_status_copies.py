@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from sparts.tasks.tornado.console import commands
 from sparts.tasks.tornado.console.client import Client as Console
 from sparts.testing.processes import ServiceProcess
 
@@ -157,6 +158,20 @@ def test_task_that_runs_once_is_run_where_it_is(service: Copies) -> None:
 def test_service_is_announced_once(service: Copies) -> None:
     assert service.console().read("status.json")["pid"] == service.pid
     assert service.console().act("verify") == "The controls are yours."
+
+
+def test_commands_show_and_scale_the_copies(
+    service: Copies, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SPARTS_RUNTIME_DIR", str(service.folder / "run"))
+    assert commands.status(["S"]) == 0
+    shown = capsys.readouterr().out
+    assert all(str(pid) in shown for pid in (service.pid, *children_of(service.pid)))
+    assert commands.ps(["--json"]) == 0
+    (listed,) = json.loads(capsys.readouterr().out)
+    assert (listed["pid"], listed["copies"], listed["ready"]) == (service.pid, 2, True)
+    assert commands.scale(["S", "2"]) == 0
+    assert "There are to be 2 copies." in capsys.readouterr().out
 
 
 @pytest.mark.needs("chromium")
