@@ -141,12 +141,12 @@ class Copy:
         self._handlers[question] = function
 
     def _answer(self, message: Message) -> None:
-        try:
-            found = {"value": self._handlers[message["question"]](message["value"])}
-        except KeyError:
-            found = {"error": "it does not know that question yet"}
-        except Exception as error:
-            found = {"error": describe(error)}
+        found: dict[str, Any] = {"error": "it does not know that question yet"}
+        if (function := self._handlers.get(message["question"])) is not None:
+            try:
+                found = {"value": function(message["value"])}
+            except Exception as error:
+                found = {"error": describe(error)}
         with contextlib.suppress(OSError):
             self._channel.send({"answer": found, "id": message["id"]})
 
