@@ -16,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 
 from sparts.net.listeners import Listening
+from sparts.tasks.asgi.rpc import RPCHTTPTask
 from sparts.tasks.tornado import TornadoHTTPTask
 from sparts.tasks.tornado.status import StatusHTTPTask
 from sparts.testing.running import running
@@ -59,7 +60,8 @@ def test_servers_listen_everywhere_but_status_on_loopback() -> None:
     assert len(servers) > 2
     for task in servers:
         assert issubclass(task, Listening)
-        default = ("127.0.0.1", 8081) if task is StatusHTTPTask else ("", 0)
+        other = {StatusHTTPTask: ("127.0.0.1", 8081), RPCHTTPTask: ("", 8090)}
+        default = other.get(task, ("", 0))
         assert default == (task.DEFAULT_HOST, task.DEFAULT_PORT), task
 
 

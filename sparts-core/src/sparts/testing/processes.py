@@ -63,7 +63,7 @@ class ServiceProcess:
         self._notify.setblocking(False)
         self._notify.bind(name)
         os.chmod(self._folder.name, 0o711)  # noqa: S103 - a service may become another user
-        os.chmod(name, 0o666)  # noqa: S103
+        os.chmod(name, 0o666)  # noqa: S103 - of a test
         inherited = {**os.environ, "PYTHONUNBUFFERED": "1", "NOTIFY_SOCKET": name}
         inherited.pop("JOURNAL_STREAM", None)
         try:

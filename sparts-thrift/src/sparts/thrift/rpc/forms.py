@@ -146,7 +146,7 @@ class Forms:
         items, one = entry.read, entry.write
         held = (entry.number, entry.held, False)
         assert items is not None  # noqa: S101 - `_generated` makes both
-        assert one is not None  # noqa: S101
+        assert one is not None  # noqa: S101 - it is made by then
 
         def write(value: dict[Any, Any]) -> list[Any]:
             return [one(pair) for pair in value.items()]

@@ -309,7 +309,7 @@ def held(codec: Codec) -> Codec:
     """Return the codec of one value in a message of its own, made of that of the message."""
     read, write = codec
     assert read is not None  # noqa: S101 - messages have both
-    assert write is not None  # noqa: S101
+    assert write is not None  # noqa: S101 - it is made by then
     return Codec(lambda message: read(message)[0], lambda value: write((value,)))
 
 
@@ -438,7 +438,7 @@ def entries(name: str, codec: Codec) -> Column:
     """Return the column of a dict whose entries are messages."""
     get, (read, write) = attrgetter(name), codec
     assert read is not None  # noqa: S101 - messages have both
-    assert write is not None  # noqa: S101
+    assert write is not None  # noqa: S101 - it is made by then
     return Column(
         name,
         lambda message: dict(map(read, get(message))),
