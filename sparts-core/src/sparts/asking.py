@@ -21,7 +21,7 @@ class Asking:
     """
 
     TIMEOUT: ClassVar[float] = 5.0
-    """Seconds from when a question is asked on. Later, who asks the same is told at once that there
+    """Seconds from when a question is asked on. Later, who asks the same learns at once that there
     is no answer, until it comes."""
 
     def __init__(self) -> None:

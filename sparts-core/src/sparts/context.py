@@ -1,4 +1,4 @@
-"""ExecuteContext: what an ``execute`` is told of its run."""
+"""ExecuteContext: what an ``execute`` knows of its run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _making = threading.Lock()
 
 
 class Stopping(Protocol):
-    """What a context must know of its task: when the task is told to stop, and its time then."""
+    """What a context must know of its task: when the task must stop, and its time then."""
 
     stop_event: threading.Event
 
@@ -75,13 +75,13 @@ class ExecuteContext:
 
     @property
     def wanted(self) -> bool:
-        """Whether the run shall still be done: its future was not cancelled."""
+        """Whether the run is still to be done: its future was not cancelled."""
         return self.future is None or not self.future.cancelled()
 
     def claim(self) -> bool:
         """Note in the future that work begins, so that it cannot be cancelled any more.
 
-        False: it was cancelled before, so that nothing shall be done.
+        False: it was cancelled before, so that nothing is to be done.
         """
         future = self.future
         if future is not None and self.attempt == 1:

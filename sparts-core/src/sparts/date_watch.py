@@ -42,7 +42,7 @@ def _arm(fd: int, flags: int, seconds: int, nanoseconds: int) -> None:
 class DateWatch:
     """Runs one thread while there are callbacks, which sleeps until the date is set.
 
-    Where the system has no timer that tells, the thread calls back once a minute.
+    Where the system has no timer for that, the thread calls back once a minute.
     """
 
     def __init__(self) -> None:

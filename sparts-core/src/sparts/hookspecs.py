@@ -6,7 +6,7 @@ service imports it, also one that uses nothing of its distribution.
 
 Every hook runs in the thread that the life of the service runs in just then: the service's
 lifecycle thread, or the worker thread whose state changes; never per request or per queue item.
-Hooks of one service never run at the same time, and arrive in the order of what they tell.
+Hooks of one service never run at the same time, and arrive in the order of what they report.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def parameters_of(hook: str) -> tuple[str, ...] | None:
 
 
 def returns_first(hook: str) -> bool:
-    """Tell whether a call of a hook ends with the first result that is not None."""
+    """Return whether a call of a hook ends with the first result that is not None."""
     return bool(getattr(globals()[hook], SPECIFICATION)["firstresult"])
 
 
@@ -232,7 +232,7 @@ def sparts_task_change(task: Task, old: TaskState, new: TaskState) -> None:
 
 @hookspec
 def sparts_task_failure(task: Task, error: BaseException, delay: float | None) -> None:
-    """Tell that a worker of a task failed with ``error``.
+    """Report that a worker of a task failed with ``error``.
 
     ``delay`` is the time in seconds after which the worker is restarted; None when the failure
     ends the service. Called in the worker's thread. An exception is logged.
@@ -310,7 +310,7 @@ def sparts_privileges_drop(service: Service) -> None:
 
 @hookspec
 def sparts_service_ready(service: Service, ready: bool) -> None:
-    """Tell that the service became ready, or is not ready any more. An exception is logged."""
+    """Report that the service became ready, or is not ready any more. An exception is logged."""
 
 
 @hookspec
@@ -324,7 +324,7 @@ def sparts_service_reload(service: Service) -> None:
 
 @hookspec
 def sparts_options_change(service: Service, names: frozenset[str]) -> None:
-    """Tell that options changed at run time, before the tasks learn of it.
+    """Report that options changed at run time, before the tasks learn of it.
 
     Called in the thread that set them, or in the lifecycle thread at a reload. ``names`` are as in
     the namespace: ``http_port``. An exception is logged.

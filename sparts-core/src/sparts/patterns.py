@@ -27,7 +27,7 @@ _ITEM = re.compile(
 
 
 def matcher(expression: str) -> Callable[[str], bool]:
-    """Return a function that tells whether an expression matches a name from its start on.
+    """Return a function that says whether an expression matches a name from its start on.
 
     Raises:
         SpartsError: the expression is too long, not valid, or needs the extra.

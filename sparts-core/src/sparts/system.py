@@ -101,5 +101,5 @@ watch_child: Callable[[int], int] = _choose()
 
 The caller closes it. The ways: a pidfd on Linux, a kqueue on macOS and BSD, else a thread.
 
-ProcessLookupError: somebody has waited for the child already (not told everywhere).
+ProcessLookupError: somebody has waited for the child already (not known everywhere).
 """

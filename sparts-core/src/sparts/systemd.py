@@ -1,4 +1,4 @@
-"""What systemd and a service tell each other: notifications, the watchdog, inherited sockets.
+"""What systemd and a service exchange: notifications, the watchdog, inherited sockets.
 
 Sources: the manual pages sd_notify(3), sd_watchdog_enabled(3) and sd_listen_fds(3).
 """

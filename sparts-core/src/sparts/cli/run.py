@@ -63,5 +63,5 @@ def main(argv: list[str]) -> int:
         return 0
     raise UsageError(
         "Name tasks or a service first, then options, as in `sparts run TornadoHTTPTask "
-        "--http-port 8000`. `sparts tasks` lists tasks, `sparts run --help` tells more."
+        "--http-port 8000`. `sparts tasks` lists tasks, `sparts run --help` shows more."
     )

@@ -16,7 +16,7 @@ _log = logging.getLogger("sparts.counters")
 
 
 class Labelled(Generic[M]):
-    """A family of metrics of one declaration, told apart by labels.
+    """A family of metrics of one declaration, distinguished by labels.
 
     Memory stays bounded: past ``limit`` combinations, what is new counts under the value
     ``"other"`` for every label, and a warning says so once.

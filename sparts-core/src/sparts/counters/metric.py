@@ -34,7 +34,7 @@ class Reading(NamedTuple):
 
 
 class Metric:
-    """Base of all counters: a name, a help text, a unit, and a lock for whoever changes it.
+    """Base of all counters: a name, a help text, a unit, and a lock for changes.
 
     Args:
         name: its name where it is shown; the attribute's name by default.

@@ -27,7 +27,7 @@ _BATCH = 4096
 
 
 class SampleType(enum.Enum):
-    """What `samples` can tell of a window; the value stands in the counter's name."""
+    """What `samples` can say about a window; the value stands in the counter's name."""
 
     COUNT = "count"
     SUM = "sum"
@@ -44,7 +44,7 @@ class SampleType(enum.Enum):
 
 
 _ALWAYS = (SampleType.COUNT, SampleType.SUM, SampleType.RATE)
-"""What there is to tell of nothing, too."""
+"""What can be said about no values, too."""
 _PERMILLE = {SampleType.P50: 500, SampleType.P90: 900, SampleType.P99: 990, SampleType.P999: 999}
 
 
@@ -62,7 +62,7 @@ class Samples(Metric):
     """Values over sliding windows; each pair of a type and a window is a counter of its own.
 
     Args:
-        types: what to tell; the mean by default.
+        types: what to report; the mean by default.
         windows: lengths in whole seconds; a minute and an hour by default. The current second is
             the last of a window, so that a value leaves it at most a second early.
         name, help, unit: as for every `Metric`.
@@ -218,7 +218,7 @@ class Samples(Metric):
 
     def read(self, kind: SampleType, window: int) -> float | None:
         """What ``kind`` says of the last ``window`` seconds; None: nothing was added in them that
-        it could tell of."""
+        it could report."""
         return self._tell(kind, *self._window(window))
 
     @staticmethod
@@ -231,7 +231,7 @@ class Samples(Metric):
         return min(max(found, span.low), span.high)
 
     def getCounters(self) -> dict[str, LiveNumber]:  # noqa: N802 - the established name
-        """What there is to tell now by ``NAME.TYPE.WINDOW``."""
+        """What there is to report now by ``NAME.TYPE.WINDOW``."""
         return {name: live(value, fn) for name, fn in self.values() if (value := fn()) is not None}
 
     def getCounter(self, name: str, *default: float | None) -> float | None:  # noqa: N802 - as above
@@ -261,8 +261,8 @@ class Samples(Metric):
     def readings(self) -> Iterator[Reading]:
         """Each pair, with ``type`` and ``window`` as labels; each window is merged once.
 
-        Then what tells of all that was ever added, without a window: a histogram, where percentiles
-        were asked for, and count and sum.
+        Then what describes all that was ever added, without a window: a histogram, where
+        percentiles were asked for, and count and sum.
         """
         for window in self.windows:
             span, seconds = self._window(window)

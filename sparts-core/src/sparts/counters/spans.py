@@ -18,7 +18,7 @@ class Span:
     """Count, sum, smallest, largest and bins of the values of one span that begins at ``start``.
 
     Times are seconds of a monotonic clock; ``end`` does not belong to the span. ``bins`` is None
-    where nobody asks for percentiles. Not locked: whoever owns it sees to that.
+    where nobody asks for percentiles. Not locked: the owner sees to that.
     """
 
     __slots__ = ("bins", "count", "end", "high", "low", "packed", "start", "total")

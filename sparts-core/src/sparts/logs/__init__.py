@@ -1,7 +1,7 @@
 """Where log lines go and what they look like: handlers, formats, levels, secrets kept out.
 
 `configure` sets up logging for one service and gives a `Logging` that undoes it. The service's own
-loggers, its package's and sparts' follow ``--level``; those of libraries tell warnings and worse,
+loggers, its package's and sparts' follow ``--level``; those of libraries log warnings and worse,
 unless ``--log-level-for`` says otherwise. An application that gave the root logger handlers of its
 own is left alone, but for the filter that keeps secrets out, unless somebody asks for a file, a
 format or the time.
@@ -116,7 +116,7 @@ class Logging:
         """Set the service's level and those of single loggers, in place of all set before.
 
         Args:
-            level: that of the service's own loggers; those of libraries tell warnings and worse.
+            level: that of the service's own loggers; those of libraries log warnings and worse.
             levels: pairs of a logger's name and its level.
         """
         self._restore_levels()

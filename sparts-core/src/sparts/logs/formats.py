@@ -67,7 +67,7 @@ class SafeFormatter(logging.Formatter):
         """The text of a record."""
         try:
             return lines(super().format(record))
-        except BaseException:  # of arguments or of what is told; it does not concern who logs
+        except BaseException:  # of arguments or of what is logged; it does not concern who logs
             record.msg, record.args = message_of_record(record), ()
             return lines(super().format(record))
 

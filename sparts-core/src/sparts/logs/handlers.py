@@ -20,8 +20,8 @@ from sparts.standard_streams import complain, reason_of
 class OutputHandler(logging.Handler):
     """Writes each record as one line; what cannot be written is lost, and never an error.
 
-    The first loss is told once on standard error and to the observers. When lines can be written
-    again, the first of them is how many were lost.
+    The first loss is reported once on standard error and to the observers. When lines can be
+    written again, the first of them is how many were lost.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class OutputHandler(logging.Handler):
         self.trouble: str = ""
         """What is wrong with the output now; "" for nothing."""
         self.observers: list[Callable[[str], object]] = []
-        """Called with `trouble` when it changes, by whoever logs; they must not log or block."""
+        """Called with `trouble` when it changes, in the thread that logs; must not log or block."""
         self._lost = 0
 
     def write(self, text: str) -> None:
@@ -67,7 +67,7 @@ class OutputHandler(logging.Handler):
         return "standard error"
 
     def change_trouble(self, trouble: str) -> None:
-        """Take note of what is wrong now; tell standard error when it begins, observers always."""
+        """Note what is wrong now; standard error gets it when it begins, observers always."""
         if trouble == self.trouble:
             return
         if trouble and not self.trouble:
@@ -184,7 +184,7 @@ class LogFileHandler(OutputHandler):
     def close(self) -> None:
         """Close the file; may be called twice."""
         if self._descriptor >= 0:
-            with suppress(OSError):  # a network's file system may tell only now
+            with suppress(OSError):  # a network's file system may report it only now
                 os.close(self._descriptor)
             self._descriptor = -1
         super().close()

@@ -1,4 +1,4 @@
-"""When a certificate expires, read from its file: `ssl` tells that of the other side's alone.
+"""When a certificate expires, read from its file: `ssl` shows that of the other side's alone.
 
 A certificate is ASN.1 in DER (RFC 5280, section 4.1): nested fields of a tag, a length, a content.
 """

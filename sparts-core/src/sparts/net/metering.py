@@ -94,7 +94,7 @@ def access_level_name(text: str) -> str:
 class Metered:
     """A mixin for server tasks: the counters of their requests, and their access log.
 
-    Put it before the other bases. Whoever serves a request calls `Meter.begin` and `Meter.end`.
+    Put it before the other bases. Code that serves a request calls `Meter.begin` and `Meter.end`.
     """
 
     OUTCOMES: ClassVar[Mapping[str, int]] = {

@@ -203,7 +203,7 @@ class _Argument:
         self.__name__ = binding.option.name
 
     def __call__(self, value: str) -> Any:
-        # argparse converts a default that is a text, but ours is what it should be already
+        # argparse converts a default that is a string, but ours is what it should be already
         return value if value is self.binding.default else self.binding.argument(value)
 
 

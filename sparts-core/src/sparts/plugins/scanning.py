@@ -125,7 +125,7 @@ def leftovers() -> Iterator[str]:
 
 
 def is_leftover(folder: str) -> bool:
-    """Tell whether a metadata folder is what an installer left behind: nothing is installed by it.
+    """Return whether a metadata folder is what an installer left behind: it installs nothing.
 
     pip renames a distribution to ``~name`` while it replaces it, and ends without ``METADATA``
     where it was stopped.

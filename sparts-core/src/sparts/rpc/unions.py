@@ -1,6 +1,6 @@
-"""Unions of dataclasses in builtin values: a field ``type`` tells which class it is; by msgspec.
+"""Unions of dataclasses in builtin values: a field ``type`` says which class it is; by msgspec.
 
-msgspec itself tells only its own tagged structs apart. What contains no such union is left to it.
+msgspec itself distinguishes only its own tagged structs. What contains no such union is left to it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Convert = Callable[[Any], Any]
 
 
 def needs_tag(type_: Type) -> bool:
-    """Return whether a type is a union of structs that msgspec does not tell apart itself."""
+    """Return whether a type is a union of structs that msgspec does not distinguish itself."""
     structs = [each.cls for each in type_.args if each.kind is Kind.STRUCT]
     if type_.kind is not Kind.UNION or len(structs) < 2:
         return False
@@ -185,7 +185,7 @@ class _Writers:
         for each in type_.args:
             if each.is_typed_dict:
                 raise TypeError(
-                    f"{each.name} is a TypedDict, which a union cannot tell from others"
+                    f"{each.name} is a TypedDict, which a union cannot distinguish from others"
                 )
             if any(field.wire_name == TAG for field in each.fields):
                 raise TypeError(f"{each.name} has a field {TAG!r}, which unions use for the class")

@@ -250,7 +250,7 @@ class Watcher:
                 self._tell(None if hearer is None else Touched(hearer, True))
 
     def _file(self, name: str, mask: int, cookie: int) -> None:
-        """Tell what happened to a file of the directory; the halves of a move come together."""
+        """Report what happened to a file of the directory; the halves of a move come together."""
         if self._left is not None:
             if mask & _MOVED_TO and cookie == self._left[0]:
                 self._tell(Moved(self._left[1], name))

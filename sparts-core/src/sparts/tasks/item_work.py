@@ -66,7 +66,7 @@ class ItemWork(VTask, Generic[Item, Result]):
         type=_from_one,
         default=lambda cls: cls.MAX_ATTEMPTS,
         metavar="NUMBER",
-        help="how often an item is tried at most",
+        help="how many times an item is tried at most",
         advanced=True,
     )
 
@@ -91,7 +91,7 @@ class ItemWork(VTask, Generic[Item, Result]):
         raise NotImplementedError(f"{self.name} has nothing to do: write its execute().")
 
     def on_dead_letter(self, context: ExecuteContext, error: BaseException) -> None:
-        """Keep an item that is given up, if it shall be kept; called in a worker thread.
+        """Keep an item that is given up, if it must be kept; called in a worker thread.
 
         ``error`` is what its last attempt raised. Its future, if it has one, ends afterwards. The
         default does nothing. An exception is logged.
@@ -129,7 +129,7 @@ class ItemWork(VTask, Generic[Item, Result]):
     # -- the workers -------------------------------------------------------------------------------
 
     def _runloop(self) -> None:
-        """Work on items until the task is told to stop and, if ``DRAIN``, none is left."""
+        """Work on items until the task must stop and, if ``DRAIN``, none is left."""
         take, execute = self.queue.take, around_work(self, fitting(self.execute, 2))
         in_context = self.KEEP_CONTEXT
         success, succeeded = self._overridden("work_success"), self._finisher()
@@ -187,7 +187,7 @@ class ItemWork(VTask, Generic[Item, Result]):
         self.logger.error("The outcome of %.200s could not be delivered", item, exc_info=error)
 
     def _failed(self, context: ExecuteContext, error: BaseException) -> BaseException | None:
-        """Deal with what left execute; raise it if the worker shall end, return it if later."""
+        """Deal with what left execute; raise it if the worker must end, return it if later."""
         self.execute_duration_ms.add(context.stop() * 1000)
         if isinstance(error, TryLater):
             self.n_trylater.increment()

@@ -34,7 +34,7 @@ class MemoryBacklog(Backlog):
     """
 
     _worker: Callable[[], Any] = staticmethod(get_ident)
-    """Tells workers apart: what it returns belongs to the caller alone."""
+    """Distinguishes workers: what it returns belongs to the caller alone."""
 
     def __init__(self, name: str, maxsize: int, workers: list[threading.Thread]) -> None:
         super().__init__(name, maxsize)

@@ -46,7 +46,7 @@ class PollerTask(PeriodicTask):
         """Take a new value; called in the worker thread, after `getValue` gives it.
 
         ``old`` is `current_value`: None the first time. The default does nothing. After `TryLater`
-        or any other exception, the change is told again with the next value that is fetched; an
+        or any other exception, the change is reported again with the next value that is fetched; an
         exception other than `TryLater` leaves the worker.
         """
 
@@ -70,7 +70,7 @@ class PollerTask(PeriodicTask):
             return self._value
 
     def execute(self, context: ExecuteContext | None = None) -> Any:
-        """Fetch the value, tell if it has changed, and return it."""
+        """Fetch the value, report it if it has changed, and return it."""
         new = fitting(self.fetch, 1)(context)
         self._note_fetched(new)
         if self._told != new:

@@ -58,14 +58,14 @@ def uvloop_loop(
 
 
 class _Overridden:
-    """The methods of one uvloop loop that tell its watch when it is given something to do.
+    """The methods of one uvloop loop that inform its watch when it is given something to do.
 
     Those that schedule something at once are plain again from their next call until the watch has
     looked, so that they cost nothing in between.
 
     Args:
         loop: the loop.
-        post: the plain method that schedules from other threads, which tells nothing.
+        post: the plain method that schedules from other threads, which informs nobody.
     """
 
     def __init__(self, loop: Any, post: Callable[[Any, Callable[[], None]], Any]) -> None:
@@ -78,7 +78,7 @@ class _Overridden:
             self._own[name] = self._later(getattr(loop, name))
 
     def listen(self, watch: LoopWatch) -> None:
-        """Begin to tell."""
+        """Begin to report."""
         self._watch = watch
         self._own.update(self._heard)
 

@@ -42,7 +42,7 @@ def _is_allowed(name: str, allowed: list[str]) -> bool:
 
 
 class Leftovers:
-    """What there is before something begins; `find` tells what is there in addition after it."""
+    """What there is before something begins; `find` returns what is there in addition after it."""
 
     def __init__(self) -> None:
         self._threads = set(threading.enumerate())

@@ -33,7 +33,7 @@ class Daemon(OptionGroup):
         action="store_true",
         default=False,
         reloadable=False,
-        help="tell whether the service runs, by its pid file, and exit with 0 (it does) or 1",
+        help="look at the pid file, and exit with 0 if the service runs, or with 1",
         advanced=True,
     )
     kill: Option[bool] = option(
@@ -48,19 +48,19 @@ class Daemon(OptionGroup):
         default=30.0,
         metavar="DURATION",
         reloadable=False,
-        help="how long --kill waits before it gives up with status 1",
+        help="time limit for --kill; then it gives up with status 1",
         advanced=True,
     )
     user: Option[str] = option(
         metavar="USER",
         reloadable=False,
-        help="user to become, from root, once all sockets are bound",
+        help="user to run as, instead of root, once all sockets are bound",
         advanced=True,
     )
     group: Option[str] = option(
         metavar="GROUP",
         reloadable=False,
-        help="group to become, in place of the user's own",
+        help="group to run as, instead of the user's own",
         advanced=True,
     )
     umask: Option[int] = option(

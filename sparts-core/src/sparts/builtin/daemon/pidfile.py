@@ -1,9 +1,9 @@
 """Pid files: which process is this service, held by a lock that ends with the process.
 
-The lock is a record lock of fcntl(2), of which the kernel tells who holds it (``F_GETLK``). So what
+The lock is a record lock of fcntl(2), of which the kernel knows who holds it (``F_GETLK``). So what
 the file says is believed of nobody: a stale file, a recycled pid or one that somebody wrote there
 never names a process. The file's first line is the pid, for people and for other programs; the
-second tells that the file is ours, and whose. On macOS and other systems the kernel is asked only
+second says that the file is ours, and whose. On macOS and other systems the kernel is asked only
 whether somebody holds the lock; the pid is the file's.
 
 A process loses such a lock when it closes any descriptor of the file: nothing else in it may open

@@ -70,7 +70,7 @@ def _documented(*classes: Iterable[type]) -> set[str]:
 
 
 def reads(cls: type, name: str) -> bool:
-    """Tell whether the code of a class uses an attribute of a name."""
+    """Return whether the code of a class uses an attribute of a name."""
     return any(name in _read_by(value) for base in cls.__mro__ for value in _own(base).values())
 
 
@@ -119,7 +119,7 @@ def _overridable(cls: type) -> Iterator[tuple[str, str]]:
 
 
 def _shape(value: Any) -> str:
-    """Tell methods from data; ``""`` for what is neither, such as options, classes and mocks."""
+    """Distinguish methods from data; ``""`` for what is neither, such as options and mocks."""
     if isinstance(value, FunctionType | staticmethod | classmethod):
         return "method"
     return "" if callable(value) or hasattr(type(value), "__get__") else "data"
@@ -130,7 +130,7 @@ def _folded(name: str) -> str:
 
 
 def _is_one_edit(one: str, other: str) -> bool:
-    """Tell whether one letter is missing, added or wrong, or two neighbours are swapped."""
+    """Return whether one letter is missing, added or wrong, or two neighbours are swapped."""
     while one and other and one[0] == other[0]:
         one, other = one[1:], other[1:]
     while one and other and one[-1] == other[-1]:

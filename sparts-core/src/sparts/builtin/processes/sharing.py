@@ -115,7 +115,7 @@ class Share:
 
 
 def _waits_in(listener: socket.socket) -> bool:
-    """Tell whether a connection waits in a listening socket."""
+    """Return whether a connection waits in a listening socket."""
     poll = select.poll()
     poll.register(listener, select.POLLIN)
     return bool(poll.poll(0))
