@@ -64,3 +64,11 @@ def test_the_command_prints_the_thrift_file() -> None:
     )
     assert "service Geo {" in done.stdout
     assert "double distance(1: Point a, 2: Point b) throws (1: TooFar tooFar)" in done.stdout
+
+
+def test_files_for_the_bus_name_the_service() -> None:
+    command = [str(Path(sys.executable).with_name("sparts")), "dbus-install", "rpc_geo:MyService"]
+    done = subprocess.run(
+        [*command, "--dry-run"], cwd=EXAMPLES, capture_output=True, text=True, check=True
+    )
+    assert "Name=org.sparts.rpc.MyService" in done.stdout

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,18 +11,21 @@ from typing import Annotated, Any
 
 import msgspec
 import pytest
+import trustme
 from sparts.errors import UsageError
 from sparts.rpc import (
     NoSuchMethodError,
     RPCTask,
     UnavailableError,
     connect,
+    connect_async,
     interface_of,
     rpc,
 )
 from sparts.tasks.thrift.rpc import RPCThriftTask
-from sparts.testing.rpc.kit import Kit
+from sparts.testing.rpc.kit import Kit, Point
 from sparts.testing.running import ServiceFactory, service_of
+from sparts.testing.waiting import restart
 from sparts.thrift.rpc.idl import idl
 
 from tests.rpc.odd import OddTask
@@ -115,3 +120,35 @@ def test_what_thrift_cannot_carry_ends_the_start(task: type[RPCTask], message: s
     with pytest.raises(UsageError, match=message):
         factory(service_of(task, RPCThriftTask), *ARGV)
     factory.close()
+
+
+def test_calls_over_tls_are_made_and_awaited(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    issued = authority.issue_cert("127.0.0.1")
+    issued.cert_chain_pems[0].write_to_path(certificate)
+    issued.private_key_pem.write_to_path(key)
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    factory = ServiceFactory()
+    tls = ("--rpc-thrift-tls-cert", str(certificate), "--rpc-thrift-tls-key", str(key))
+    service = factory(service_of(OddTask, RPCThriftTask), *ARGV, *tls)
+    url = f"thrift://127.0.0.1:{service.requireTask(RPCThriftTask).bound_port}"
+    with connect(url, OddTask, ssl=context) as odd:
+        assert odd.total(iter([1, 2])) == 3
+
+    async def main() -> Any:
+        async with connect_async(url, OddTask, ssl=context) as odd:
+            return await odd.total(iter([3]))
+
+    assert asyncio.run(main()) == 3
+    factory.close()
+
+
+def test_calls_go_on_after_a_restart(service_factory: ServiceFactory, tmp_path: Path) -> None:
+    path = str(tmp_path / "rpc.sock")
+    service = service_factory(service_of(Kit, RPCThriftTask), "--rpc-thrift-sock", path)
+    with connect(f"thrift://{path}", Kit) as kit:
+        assert kit.distance(Point(0.0, 0.0), Point(3.0, 4.0)) == 5.0
+        restart(service)
+        assert kit.distance(Point(0.0, 0.0), Point(3.0, 4.0)) == 5.0

@@ -71,7 +71,7 @@ class Served:
         streams = method.streams or self._stream is not None
         self.direct = self._inline and not streams and method.deadline is None
         """Whether `call_now` can be used."""
-        self._plain = not (method.is_async or streams or method.deadline or self._blocking)
+        self._plain = not (method.is_async or streams or self._blocking)
 
     async def call(
         self,
@@ -137,26 +137,20 @@ class Served:
         A plain method runs in this thread, ``async def`` on the loop of the service. Not to be
         called in an event loop. See `call`.
         """
-        if self._plain and deadline is None:
-            call, began, running = RPCCall(self, origin, None), perf_counter(), self._running
-            token = current.set(call)
-            self._count()
-            running.add(call)
-            try:
-                return self._function(*arguments)
-            except BaseException as error:
-                raise self._failed(call, error) from error.__cause__
-            finally:
-                current.reset(token)
-                running.discard(call)
-                self._took(began)
         if self.method.streams:
             return list(self._limited_here(self.stream_here(arguments, origin, deadline)))
-        call, began = self._begin(origin, deadline), perf_counter()
+        if self.method.deadline is not None:
+            deadline = self._earlier(deadline)
+        call, running, began = RPCCall(self, origin, deadline), self._running, perf_counter()
+        self._count()
+        running.add(call)
         token = current.set(call)
         try:
-            result = self._run_here(call, self._fitted(arguments))
-            if call.deadline is not None and monotonic() > call.deadline:
+            if self._plain:
+                result = self._function(*arguments)
+            else:
+                result = self._run_here(call, self._fitted(arguments))
+            if deadline is not None and monotonic() > deadline:
                 raise TimeoutError
         except BaseException as error:
             raise self._failed(call, error) from error.__cause__
@@ -164,7 +158,8 @@ class Served:
             return result
         finally:
             current.reset(token)
-            self._end(call, began)
+            running.discard(call)
+            self._took(began)
 
     async def stream(
         self,
@@ -230,14 +225,17 @@ class Served:
     # -- inside ------------------------------------------------------------------------------------
 
     def _begin(self, origin: Origin | None, deadline: float | None) -> RPCCall:
-        own = self.method.deadline
-        if own is not None:
-            latest = monotonic() + own
-            deadline = latest if deadline is None else min(deadline, latest)
-        call = RPCCall(self, origin, deadline)
+        call = RPCCall(self, origin, self._earlier(deadline))
         self._count()
         self._running.add(call)
         return call
+
+    def _earlier(self, deadline: float | None) -> float | None:
+        """Return a deadline, or the method's own if that comes first."""
+        if (own := self.method.deadline) is None:
+            return deadline
+        latest = monotonic() + own
+        return latest if deadline is None else min(deadline, latest)
 
     def _end(self, call: RPCCall, began: float) -> None:
         self._running.discard(call)

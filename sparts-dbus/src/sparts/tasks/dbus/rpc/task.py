@@ -51,9 +51,9 @@ class RPCDBusTask(RPCTransport, DBusServiceTask):
         for name, exported in self._exported():
             self.objects.export(place_of(self.name_on_bus, name)[0], exported)
 
-    def check_offer(self) -> None:
-        """See whether the name and all methods are in order; needs no bus."""
-        super().check_offer()
+    def check(self) -> None:
+        """See whether the name and all methods are in order, and where the bus is."""
+        super().check()
         self._exported()
 
     def _exported(self) -> list[tuple[str, RPCExported]]:
