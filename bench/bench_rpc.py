@@ -13,8 +13,11 @@ from pathlib import Path
 
 from bench.harness import Report
 
-TRANSPORTS = ("thrift", "dbus")
-PACKAGES = ("sparts-core", "sparts-thrift", "sparts-dbus", "msgspec", "thrift", "dbus-fast")
+TRANSPORTS = ("thrift", "dbus", "grpc")
+PACKAGES = (
+    "sparts-core", "sparts-thrift", "sparts-dbus", "sparts-grpc", "msgspec", "thrift", "dbus-fast",
+    "grpcio", "protobuf",
+)  # fmt: skip
 
 if __name__ == "__main__":
     with Report("rpc", packages=PACKAGES) as report, tempfile.TemporaryDirectory() as name:
