@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Iterator
 from functools import cached_property
 from time import monotonic
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from google.protobuf.message import DecodeError, EncodeError
 from sparts.calls import CallRefusedError
@@ -100,7 +101,8 @@ def handler_of(served: Served, messages: Messages) -> Any:
         make = grpc.unary_stream_rpc_method_handler
     else:
         make = grpc.unary_unary_rpc_method_handler
-    serve = _Handler(served, messages)
+    in_loop = method.is_async or served.task.INLINE
+    serve: Any = (_LoopHandler if in_loop else _ThreadHandler)(served, messages)
     return make(serve.stream if method.streams else serve.run)
 
 
@@ -109,65 +111,26 @@ class _Handler:
 
     def __init__(self, served: Served, messages: Messages) -> None:
         self._served, self._messages = served, messages
-        self._stream = served.method.stream_parameter
         self._request = messages.request.FromString
         self._columns = messages.arguments
+        stream = served.method.stream_parameter
+        found = [each for each in self._columns if stream and each.name == stream.name]
+        self._items = found[0] if found else None
+        """The column of the parameter that is a stream."""
 
-    async def run(self, request: Any, context: Any) -> bytes:
-        """Serve a call with one response."""
-        try:
-            if self._stream is None:
-                arguments = self._read(self._parsed(request), self._columns)
-            else:
-                arguments = await self._collected(request)
-            result = await self._served.call(arguments, Origin(context), _deadline(context))
-            return self._response(result)
-        except (RPCError, CallRefusedError) as error:
-            await self._abort(context, error)
-
-    async def stream(self, request: Any, context: Any) -> AsyncIterator[bytes]:
-        """Serve a call with a stream of responses."""
-        try:
-            if self._stream is None:
-                arguments = self._read(self._parsed(request), self._columns)
-            else:
-                arguments = await self._collected(request)
-            items: Any = self._served.stream(arguments, Origin(context), _deadline(context))
-            try:
-                async for item in items:
-                    yield self._response(item)
-            finally:
-                await items.aclose()
-        except (RPCError, CallRefusedError) as error:
-            await self._abort(context, error)
-
-    async def _abort(self, context: Any, error: Exception) -> NoReturn:
-        await context.abort(*status_of(self._served.method, error))
-        raise AssertionError
-
-    async def _collected(self, request: Any) -> list[Any]:
-        """Return the arguments of a call one of which is a stream."""
-        assert self._stream is not None  # noqa: S101 - only called then
-        first = await anext(request, b"")
-        own = [each for each in self._messages.arguments if each.name != self._stream.name]
+    def _split(self, first: bytes) -> tuple[Any, dict[str, Any]]:
+        """Return the first message of a stream, and the other arguments, which it holds."""
         message = self._parsed(first)
-        values = dict(zip([each.name for each in own], self._read(message, own), strict=True))
-        values[self._stream.name] = self._items(message, request)
-        if not self._served.method.is_async:
-            # A plain method gets its items from a list: it runs in a thread, and they come here.
-            values[self._stream.name] = [item async for item in values[self._stream.name]]
-        return [values[each.name] for each in self._messages.arguments]
+        own = [each for each in self._columns if each is not self._items]
+        values = self._read(message, own)
+        return message, dict(zip([each.name for each in own], values, strict=True))
 
-    async def _items(self, first: Any, rest: AsyncIterator[bytes]) -> AsyncIterator[Any]:
-        [column] = [
-            each
-            for each in self._messages.arguments
-            if each.name == self._stream.name  # type: ignore[union-attr]
-        ]
-        if first.HasField(column.name):
-            yield self._read(first, [column])[0]
-        async for data in rest:
-            yield self._read(self._parsed(data), [column])[0]
+    def _arranged(self, values: dict[str, Any], items: Any) -> list[Any]:
+        return [items if each is self._items else values[each.name] for each in self._columns]
+
+    def _item(self, message: Any) -> Any:
+        assert self._items is not None  # noqa: S101 - only of a stream
+        return self._read(message, [self._items])[0]
 
     def _parsed(self, data: bytes) -> Any:
         try:
@@ -190,6 +153,85 @@ class _Handler:
             return response.SerializeToString()  # type: ignore[no-any-return]
         except (*WRONG, InvalidArgumentsError, EncodeError) as error:
             raise self._served.bad_result(error) from error
+
+
+class _LoopHandler(_Handler):
+    """Serves methods that are ``async def``, or inline."""
+
+    async def run(self, request: Any, context: Any) -> bytes:
+        """Serve a call with one response."""
+        try:
+            arguments = await self._arguments(request)
+            result = await self._served.call(arguments, Origin(context), _deadline(context))
+            return self._response(result)
+        except (RPCError, CallRefusedError) as error:
+            await context.abort(*status_of(self._served.method, error))
+            raise AssertionError from None
+
+    async def stream(self, request: Any, context: Any) -> AsyncIterator[bytes]:
+        """Serve a call with a stream of responses."""
+        try:
+            arguments = await self._arguments(request)
+            items: Any = self._served.stream(arguments, Origin(context), _deadline(context))
+            try:
+                async for item in items:
+                    yield self._response(item)
+            finally:
+                await items.aclose()
+        except (RPCError, CallRefusedError) as error:
+            await context.abort(*status_of(self._served.method, error))
+
+    async def _arguments(self, request: Any) -> list[Any]:
+        if self._items is None:
+            return self._read(self._parsed(request), self._columns)
+        message, values = self._split(await anext(request, b""))
+        items: Any = self._rest(message, request)
+        if not self._served.method.is_async:
+            items = [item async for item in items]
+        return self._arranged(values, items)
+
+    async def _rest(self, first: Any, rest: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+        if first.HasField(self._items.name):  # type: ignore[union-attr]
+            yield self._item(first)
+        async for data in rest:
+            yield self._item(self._parsed(data))
+
+
+class _ThreadHandler(_Handler):
+    """Serves methods that are plain functions, in the threads of the server."""
+
+    def run(self, request: Any, context: Any) -> bytes:
+        """Serve a call with one response."""
+        try:
+            arguments = self._arguments(request)
+            result = self._served.call_here(arguments, Origin(context), _deadline(context))
+            return self._response(result)
+        except (RPCError, CallRefusedError) as error:
+            context.abort(*status_of(self._served.method, error))
+            raise AssertionError from None
+
+    def stream(self, request: Any, context: Any) -> Iterator[bytes]:
+        """Serve a call with a stream of responses."""
+        try:
+            arguments = self._arguments(request)
+            items = self._served.stream_here(arguments, Origin(context), _deadline(context))
+            with contextlib.closing(items):  # type: ignore[type-var]
+                for item in items:
+                    yield self._response(item)
+        except (RPCError, CallRefusedError) as error:
+            context.abort(*status_of(self._served.method, error))
+
+    def _arguments(self, request: Any) -> list[Any]:
+        if self._items is None:
+            return self._read(self._parsed(request), self._columns)
+        message, values = self._split(next(request, b""))
+        return self._arranged(values, self._rest(message, request))
+
+    def _rest(self, first: Any, rest: Iterator[bytes]) -> Iterator[Any]:
+        if first.HasField(self._items.name):  # type: ignore[union-attr]
+            yield self._item(first)
+        for data in rest:
+            yield self._item(self._parsed(data))
 
 
 def _deadline(context: Any) -> float | None:
