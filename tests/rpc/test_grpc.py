@@ -103,6 +103,14 @@ class Geo(RPCTask):
         return value
 
     @rpc
+    def named(
+        self,
+        name: Annotated[str, msgspec.Meta(min_length=1)],
+        tags: Annotated[list[str], msgspec.Meta(max_length=2)],
+    ) -> None:
+        """Take what has limits."""
+
+    @rpc
     def some(self, value: Some) -> Some:
         """Return it."""
         return value
@@ -237,6 +245,19 @@ def test_values_without_a_form_of_their_own_survive(address: str) -> None:
             geo.colour("red")  # type: ignore[arg-type]
 
 
+def test_limits_of_annotations_hold(address: str, generate: Callable[[type], Any]) -> None:
+    messages, stubs = generate(Geo)
+    with connect(f"grpc://{address}", Geo) as geo, grpc.insecure_channel(address) as channel:
+        geo.named("a", ["b"])
+        with pytest.raises(InvalidArgumentsError, match="name: expected str of length >= 1"):
+            geo.named("", [])
+        with pytest.raises(InvalidArgumentsError, match="tags: expected array of length <= 2"):
+            geo.named("a", ["b"] * 3)
+        with pytest.raises(grpc.RpcError) as caught:
+            stubs.GeoStub(channel).named(messages.GeoNamedRequest(name="a", tags=["b"] * 3))
+        assert caught.value.details() == "tags: expected array of length <= 2"
+
+
 def test_reflection_describes_the_services(address: str) -> None:
     with grpc.insecure_channel(address) as channel:
         database = ProtoReflectionDescriptorDatabase(channel)
@@ -250,6 +271,11 @@ class Huge(RPCTask):
     def run(self, number: Annotated[int, msgspec.Meta(ge=0, le=2**70)]) -> None: ...
 
 
+class Twins(RPCTask):
+    @rpc
+    def run(self, value: list[int] | list[str]) -> None: ...
+
+
 class Accent(RPCTask):
     @rpc
     def run(self, naïve: int) -> None: ...
@@ -259,6 +285,7 @@ class Accent(RPCTask):
     ("task", "message"),
     [
         (Huge, "gRPC cannot carry Huge.run, parameter number: .*: protobuf has no integers of"),
+        (Twins, r"parameter value: .*: list\[str\] and list\[int\] have values of one class"),
         (Accent, "gRPC cannot serve Accent.run: protobuf allows ASCII alone in names"),
     ],
 )

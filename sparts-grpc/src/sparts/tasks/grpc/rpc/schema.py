@@ -25,9 +25,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from sparts.errors import UsageError
+from sparts.rpc.parts import AS_TEXT, limits_of, picker
 from sparts.rpc.types import INT64, MISSING, Kind, Type
 from sparts.tasks.grpc.rpc import codecs
 from sparts.tasks.grpc.rpc.codecs import Codec, Column
+from sparts.tasks.grpc.rpc.structures import Structure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,7 +45,7 @@ _SCALARS = {
     Kind.STR: _Field.TYPE_STRING,
     Kind.BYTES: _Field.TYPE_BYTES,
     Kind.ANY: _Field.TYPE_STRING,
-    **dict.fromkeys(codecs.STRINGS, _Field.TYPE_STRING),
+    **dict.fromkeys(AS_TEXT, _Field.TYPE_STRING),
 }
 _REPEATED = (Kind.LIST, Kind.SET, Kind.DICT)
 _MAP_KEYS = (Kind.INT, Kind.STR, Kind.BOOL)
@@ -79,6 +81,11 @@ def refusal(type_: Type) -> str:
     """Return why protobuf cannot carry a type, or an empty string."""
     if type_.kind is Kind.INT and _int_type(type_) is None:
         return "protobuf has no integers of more than 64 bits"
+    if type_.kind is Kind.UNION:
+        try:
+            picker(type_)
+        except TypeError as error:
+            return str(error)
     names: list[str] = [field.name for field in type_.fields]
     if type_.kind is Kind.ENUM:
         names = [member.name for member in type_.cls]
@@ -239,7 +246,7 @@ class Schema:
         if type_.kind is not Kind.DICT:
             slot = self._slot(type_.args[0])
             _set_type(field, slot)
-            return codecs.repeated(name, slot.codec, type_.cls)
+            return codecs.repeated(name, slot.codec, type_.cls, limits_of(type_))
         key, value = map(self._slot, type_.args)
         if type_.args[0].kind in _MAP_KEYS:
             entry_name = f"{''.join(map(str.title, name.split('_')))}Entry"
@@ -288,7 +295,7 @@ class Schema:
         if name not in self._made:
             message = self._add_message(name, types)
             columns = [self._column(message, *each) for each in zip(names, types, strict=True)]
-            self._made[name] = codecs.Structure(self._lazy(name), columns, None).codec
+            self._made[name] = Structure(self._lazy(name), columns, None).codec
         return Slot(_Field.TYPE_MESSAGE, f".{name}", self._made[name])
 
     def _struct(self, type_: Type) -> Slot:
@@ -296,7 +303,7 @@ class Schema:
         message = self._add_message(name, type_.cls)
         self.docs[name] = codecs.own_doc(type_.cls)
         columns: list[Column] = []
-        codec = codecs.Structure(self._lazy(name), columns, type_).codec
+        codec = Structure(self._lazy(name), columns, type_).codec
         slot = self._slots[type_] = Slot(_Field.TYPE_MESSAGE, f".{name}", codec)
         columns += [
             self._column(
@@ -324,15 +331,15 @@ class Schema:
         if name not in self._made:
             message = self._add_message(name, type_)
             message.oneof_decl.add(name="value")
-            columns: list[tuple[Type, Column]] = []
-            self._made[name] = codecs.union(self._lazy(name), columns)
+            columns: list[Column] = []
+            self._made[name] = codecs.union(self._lazy(name), type_, columns)
             for each in type_.args:
                 slot, label = self._slot(each), _label(each)
                 lower = "".join(f"_{c.lower()}" if c.isupper() else c for c in label).strip("_")
                 field = message.field.add(name=f"{lower}_value", number=len(message.field) + 1)
                 field.label, field.oneof_index = _Field.LABEL_OPTIONAL, 0
                 _set_type(field, slot)
-                columns.append((each, codecs.single(f"{lower}_value", slot.codec, None, False)))
+                columns.append(codecs.single(f"{lower}_value", slot.codec, None, False))
         return Slot(_Field.TYPE_MESSAGE, f".{name}", self._made[name])
 
 
