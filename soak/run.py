@@ -24,6 +24,7 @@ from soak.faults import Thrower, bus_fault, core_faults, option_fault
 from soak.measuring import Sampler
 from soak.on_asgi import asgi_clients
 from soak.on_dbus import dbus_clients
+from soak.on_grpc import grpc_clients
 from soak.on_thrift import thrift_clients, thrift_http_clients
 from soak.on_twisted import twisted_clients
 from soak.report import Soak
@@ -62,6 +63,7 @@ def soak(seconds: float) -> Soak:
             *status_clients(process.wait_for_port("Status")),
             *thrift_clients(thrift_port),
             *asgi_clients(process.wait_for_port("Asgi"), process.wait_for_port("Wsgi")),
+            *grpc_clients(process.wait_for_port("Grpc")),
             *twisted_clients(port, away),
             *thrift_http_clients(process.wait_for_port("ThriftOverHTTP")),
             *dbus_clients(bus.address, port, away),

@@ -12,6 +12,7 @@ from sparts.vtask import TaskReference
 from soak.jobs import JOBS
 from soak.on_asgi import Asgi, Wsgi
 from soak.on_dbus import Bus
+from soak.on_grpc import Grpc
 from soak.on_thrift import SoakHandler, Thrift, ThriftOverHTTP
 from soak.on_twisted import Lines, Ticks
 from soak.web import Status, Web
@@ -30,7 +31,7 @@ class Soaked(VService):
     TASKS: ClassVar[list[TaskReference]] = [
         *(Status, *JOBS, *GLIB),
         *(Web, SoakHandler, FB303HandlerTask, Thrift, ThriftOverHTTP, Lines, Ticks, Bus),
-        *(Asgi, Wsgi),
+        *(Asgi, Wsgi, Grpc),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import signal
@@ -84,3 +85,11 @@ def run_to_end(command: Sequence[str], *, cwd: Path) -> tuple[int, str]:
     with ServiceProcess(command, cwd=cwd) as process:
         status = process.finish()
         return status, process.output
+
+
+def resident() -> int:
+    """Return the memory of this process, in KiB."""
+    gc.collect()
+    found = re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())
+    assert found is not None
+    return int(found[1])

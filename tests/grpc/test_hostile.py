@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import gc
-import re
 import socket
 import struct
 from collections.abc import Iterator
-from pathlib import Path
 
 import grpc
 import pytest
@@ -17,6 +14,7 @@ from sparts.testing.running import running, service_of
 from sparts.vservice import VService
 
 from tests.grpc.greeters import GreeterTask, Text, pb2_grpc
+from tests.processes import resident
 
 DATA, HEADERS, PRIORITY, RESET, SETTINGS, PING, GOAWAY, WINDOW, CONTINUATION = (
     0, 1, 2, 3, 4, 6, 7, 8, 9,
@@ -87,15 +85,6 @@ def answers(service: VService) -> None:
     with grpc.insecure_channel(f"{host}:{port}") as channel:
         stub = pb2_grpc.GreeterStub(channel)
         assert stub.Greet(Text(text="you"), timeout=20).text == "Hello, you"
-
-
-def resident() -> int:
-    """Return the memory of this process, in KiB."""
-    gc.collect()
-    status = Path("/proc/self/status").read_text()
-    found = re.search(r"VmRSS:\s+(\d+)", status)
-    assert found is not None
-    return int(found[1])
 
 
 ATTACKS = {
