@@ -154,8 +154,8 @@ def test_memory_comes_back_from_unfinished_bodies(serve: Any) -> None:
         served.wait_for_counter("in_flight", 0)
         return resident()
 
-    first = max(attack(), attack())  # the allocator keeps a part of it for the next
-    assert min(attack(), attack()) - first < 15_000
+    first = attack()  # the allocator keeps a part of it for the next
+    assert [attack() for _ in range(4)][-1] - first < 2 * 27_000  # if all stayed: four times that
 
 
 def test_one_connection_more_closes_an_idle_one(serve: Any) -> None:
