@@ -62,10 +62,14 @@ def processor_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def put_load(contender: Contender, port: int, connections: int) -> Load:
-    """Ask for SECONDS over that many connections; RuntimeError if anything was not answered."""
+def put_load(contender: Contender, port: int, connections: int, script: Path | None = None) -> Load:
+    """Ask for SECONDS over that many connections; RuntimeError if anything was not answered.
+
+    A script of wrk says what is asked.
+    """
     before = processor_seconds(contender.process.pid)
     command = ["wrk", "-t1", f"-c{connections}", f"-d{SECONDS}s", "--latency"]
+    command += [] if script is None else ["-s", str(script)]
     done = subprocess.run(
         [*command, f"http://127.0.0.1:{port}/"], capture_output=True, text=True, check=True
     ).stdout

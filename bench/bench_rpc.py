@@ -13,10 +13,10 @@ from pathlib import Path
 
 from bench.harness import Report
 
-TRANSPORTS = ("thrift", "dbus", "grpc")
+TRANSPORTS = ("http", "thrift", "dbus", "grpc")
 PACKAGES = (
-    "sparts-core", "sparts-thrift", "sparts-dbus", "sparts-grpc", "msgspec", "thrift", "dbus-fast",
-    "grpcio", "protobuf",
+    "sparts-core", "sparts-asgi", "sparts-thrift", "sparts-dbus", "sparts-grpc", "msgspec",
+    "thrift", "dbus-fast", "grpcio", "protobuf",
 )  # fmt: skip
 
 if __name__ == "__main__":

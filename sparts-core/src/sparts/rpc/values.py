@@ -75,6 +75,7 @@ class Values:
         self._write_result = _many(writer_of(method.result), self._lists)
         kinds = {part.kind for each in method.parameters for _, part in each.type.walk()}
         self._ints = bool(kinds & {Kind.INT, Kind.ANY})
+        self._floats = self._json and bool(kinds & {Kind.FLOAT, Kind.ANY})
         kinds = {part.kind for _, part in method.result.walk()}
         self._result_ints = bool(kinds & {Kind.INT, Kind.ANY})
         self._result_floats = self._json and bool(kinds & {Kind.FLOAT, Kind.ANY})
@@ -133,7 +134,7 @@ class Values:
                 for name, write, value in zip(self.method.names, self._write, values, strict=True)
             }
             data: bytes = self._encode(written)
-            if self._has_long_int(data) or (self._json and b"null" in data):
+            if (self._floats and b"null" in data) or (self._ints and self._has_long_int(data)):
                 self._check_arguments(values, self._json)
         except WRONG as error:
             raise InvalidArgumentsError(explain(error)) from error
