@@ -156,7 +156,7 @@ class Named(RPCTask):
 @pytest.mark.parametrize(
     ("task", "message"),
     [
-        (Huge, "D-Bus cannot carry Huge.run, a: .*: it has no ints of more than 64 bits"),
+        (Huge, "D-Bus cannot carry Huge.run, parameter a: .*: it has no ints of more than 64 bits"),
         (Lists, "D-Bus cannot carry Lists.run, result: .*have values of one class, list"),
         (Nested, "D-Bus cannot carry Nested.run, a: .* is too long or too deep"),
         (Named, "D-Bus cannot carry Named.grün, its name can be none on D-Bus"),

@@ -165,6 +165,8 @@ def test_peers_get_other_errors_as_application_exceptions(peer: Any) -> None:
         client.everything(value)
     with pytest.raises(APPLICATION, match=r"InvalidArgumentsError: .* missing"):
         client.distance(None, types.Point(x=0.0, y=0.0), 1.0)
+    with pytest.raises(APPLICATION, match="InvalidArgumentsError: missing in Point: 'y'"):
+        client.distance(types.Point(x=1.0), types.Point(x=0.0, y=0.0), 1.0)
     assert client.echo_int(1) == 1
 
 

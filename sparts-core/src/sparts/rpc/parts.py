@@ -12,9 +12,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
+from sparts.errors import UsageError
 from sparts.rpc.errors import InvalidArgumentsError
 from sparts.rpc.types import INT64, MISSING, Kind, Type
-from sparts.rpc.unions import Convert, at
+from sparts.rpc.unions import Convert as Convert
+from sparts.rpc.unions import at as at
 from sparts.rpc.values import Values, explain
 
 if TYPE_CHECKING:
@@ -117,6 +119,20 @@ def picker(type_: Type) -> Callable[[Any], int]:
     return pick
 
 
+def check_parts(method: Method, transport: str, check: Callable[[Type], object]) -> None:
+    """Call a function with each type that a call of a method may carry.
+
+    Raises:
+        UsageError: it raised TypeError; the message names method, parameter, type and transport.
+    """
+    for where, type_ in method.parts():
+        try:
+            check(type_)
+        except TypeError as error:
+            what = f"{method.qualified}, {where}: {type_.name}"
+            raise UsageError(f"{transport} cannot carry {what}: {error}.") from error
+
+
 def wrong(expected: str, value: Any) -> msgspec.ValidationError:
     """Return the error of a value that is not of its type."""
     return msgspec.ValidationError(f"Expected `{expected}`, got `{type(value).__name__}`")
@@ -153,7 +169,3 @@ def refusal(
     except Exception as other:  # msgspec has no form for a type of the method
         error.add_note(str(other))
     return InvalidArgumentsError(explain(error))
-
-
-__all__ = ["AS_TEXT", "Convert", "at", "chosen", "class_of", "default_of", "from_text", "limits_of",
-           "picker", "refusal", "to_text", "wrong"]  # fmt: skip

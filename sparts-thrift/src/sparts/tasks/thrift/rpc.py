@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from sparts.rpc.transport import RPCTransport
 from sparts.tasks.thrift.nbserver import NBServerTask
 from sparts.thrift.processor import Router
+from sparts.thrift.rpc import PORT
 from sparts.thrift.rpc.idl import messages_of
 from sparts.thrift.rpc.names import safe
 from sparts.thrift.rpc.serving import RPCMethod
@@ -24,7 +25,7 @@ class RPCThriftTask(RPCTransport, NBServerTask):
 
     OPT_PREFIX: ClassVar[str | None] = "rpc-thrift"
     TRANSPORT: ClassVar[str] = "thrift"
-    DEFAULT_PORT: ClassVar[int] = 9091
+    DEFAULT_PORT: ClassVar[int] = PORT
 
     def make_router(self) -> Router:
         """Return a router to the methods.

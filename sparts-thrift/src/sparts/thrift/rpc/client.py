@@ -1,6 +1,6 @@
 """The client of ``thrift:`` URLs: what `sparts.rpc.connect` uses.
 
-``thrift://HOST:PORT`` connects by TCP, ``thrift:///PATH`` to a Unix socket.
+``thrift://HOST:PORT`` connects by TCP (without a port: 9091), ``thrift:///PATH`` to a Unix socket.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from sparts.thrift.client.connections import FramedConnection
 from sparts.thrift.client.endpoint import Deadline, Endpoint, check_endpoint, tls_context
 from sparts.thrift.client.pool import Pool
 from sparts.thrift.processor import ERROR_SPEC
+from sparts.thrift.rpc import PORT
 from sparts.thrift.rpc.idl import messages_of
 from sparts.thrift.rpc.names import safe
 from sparts.thrift.wire import BINARY, CALL, EXCEPTION, REPLY, WireError, read_header
@@ -194,10 +195,10 @@ class ThriftRPCClient(Client):
 def _endpoint(url: str, context: tls.SSLContext | None) -> Endpoint:
     parts = urlsplit(url)
     if parts.netloc:
-        if parts.port is None or parts.path.strip("/"):
+        if parts.path.strip("/"):
             raise UsageError(f"{url!r} is not of the form thrift://HOST:PORT.")
         host = parts.hostname or ""
-        return check_endpoint(Endpoint(host, parts.port, "", "", context, host), {})
+        return check_endpoint(Endpoint(host, parts.port or PORT, "", "", context, host), {})
     if not parts.path.startswith("/"):
         raise UsageError(f"{url!r} is neither thrift://HOST:PORT nor thrift:///PATH of a socket.")
     return check_endpoint(Endpoint(unix=unquote(parts.path), tls=context), {})

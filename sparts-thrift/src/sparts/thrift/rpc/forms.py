@@ -273,6 +273,21 @@ class Forms:
         return form
 
 
+def check_type(type_: Type) -> None:
+    """Raise TypeError if thrift cannot carry a type, without what that is made of."""
+    match type_.kind:
+        case Kind.INT:
+            _int(type_)
+        case Kind.UNION:
+            picker(type_)
+        case Kind.STRUCT:
+            for name in (type_.name, *(each.name for each in type_.fields)):
+                safe(name)
+        case Kind.ENUM:
+            for name in (type_.name, *(each.name for each in type_.cls)):
+                safe(name)
+
+
 def _is_written_as_is(type_: Type, seen: set[Type]) -> bool:
     """Return whether Apache's C code can write the Python values of a type."""
     kind = type_.kind

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sparts.errors import UsageError
+from sparts.rpc.parts import check_parts
 from sparts.rpc.types import MISSING
-from sparts.thrift.rpc.forms import Forms
+from sparts.thrift.rpc.forms import Forms, check_type
 from sparts.thrift.rpc.messages import Messages
 from sparts.thrift.rpc.names import safe
 from sparts.thrift.rpc.structs import Definition
@@ -34,6 +35,7 @@ def messages_of(
         except TypeError as error:
             raise UsageError(f"thrift cannot serve {interface.name}: {error}.") from error
         for name, method in interface.methods.items():
+            check_parts(method, "thrift", check_type)
             try:
                 made[name] = Messages(method, forms)
             except TypeError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from sparts.thrift.rpc.messages import Messages
     from sparts.thrift.wire import Wire
 
+_MISSING = re.compile(r"(?:\w+\.)*(\w+)\.__init__\(\) missing .* arguments?: (.*)")
+"""What Python says of a dataclass that was made without all of its fields."""
 KINDS: Mapping[type[BaseException], int] = {
     InvalidArgumentsError: TApplicationException.PROTOCOL_ERROR,
     NoSuchMethodError: TApplicationException.UNKNOWN_METHOD,
@@ -101,7 +104,8 @@ class RPCMethod(Served):
 
     def unreadable(self, error: Exception) -> tuple[int, str]:
         """Return the type and the message of the answer to arguments that cannot be read."""
-        text = explain(error).removeprefix("result.")
+        found = _MISSING.fullmatch(str(error))
+        text = f"missing in {found[1]}: {found[2]}" if found else explain(error)
         return KINDS[InvalidArgumentsError], f"{InvalidArgumentsError.__name__}: {text}"
 
     def cannot_write(self, error: Exception) -> Outcome:

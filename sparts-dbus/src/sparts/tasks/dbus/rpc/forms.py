@@ -200,6 +200,14 @@ class Forms:
         return DBusType(_signature(parts), _decoder(parts, make), lambda value: encode(get(value)))
 
 
+def check_type(type_: Type) -> None:
+    """Raise TypeError if D-Bus cannot carry a type, without what that is made of."""
+    if type_.kind is Kind.INT:
+        _int(type_)
+    elif type_.kind is Kind.UNION:
+        picker(type_)
+
+
 def _holds(type_: Type, other: Type) -> bool:
     """Return whether a value of a type may hold one of another."""
     return any(part is other for _, part in type_.walk())

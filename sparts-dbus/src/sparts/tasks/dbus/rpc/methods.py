@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sparts.errors import UsageError
-from sparts.rpc.parts import at, default_of
+from sparts.rpc.parts import at, check_parts, default_of
 from sparts.rpc.types import Kind, Type
 from sparts.tasks.dbus.interfaces import Argument
+from sparts.tasks.dbus.rpc.forms import check_type
 from sparts.tasks.dbus.validity import is_member_name, is_signature
 
 if TYPE_CHECKING:
@@ -135,6 +136,7 @@ def methods_of(interface: Any, forms: Forms) -> dict[str, MethodForm]:
     """
     found: dict[str, MethodForm] = {}
     for name, method in interface.methods.items():
+        check_parts(method, "D-Bus", check_type)
         try:
             found[name] = MethodForm(method, forms)
         except TypeError as error:
