@@ -35,7 +35,7 @@ def install(folder: Path) -> Path:
 
 
 def verify() -> dict[str, Any]:
-    """Return what pyright tells of all public symbols."""
+    """Return what pyright reports of all public symbols."""
     with tempfile.TemporaryDirectory() as folder:
         path = f"{install(Path(folder))}:{os.environ['PATH']}"
         checker = Path(sys.executable).with_name("basedpyright")

@@ -242,3 +242,23 @@ def test_what_is_blocked_is_told_and_not_imported(tmp_path: Path) -> None:
     assert done.status == 0
     assert "Blocked, so not examined: 'Boom' of acme-jobs 1.0 (acme_jobs_boom:Boom)." in done.out
     assert "SPARTS_DISABLE_PLUGINS names 'nobdy', which is nothing that is installed." in done.out
+
+
+def test_task_type_with_overrides_in_vain_is_wrong(tmp_path: Path) -> None:
+    text = """
+from sparts.tasks.queue import QueueTask
+
+class Mailer(QueueTask):
+    '''Sends mail.'''
+    WORKER = 4
+    async def execute(self, item, context):
+        pass
+"""
+    make_task(tmp_path, "Mailer", text=text)
+    done = sparts("doctor", cwd=tmp_path, path=tmp_path)
+    said = " ".join(done.out.split())
+    assert done.status == 1
+    assert "WRONG: Mailer of acme-jobs 1.0" in said.replace("'Mailer'", "Mailer")
+    assert "Derive from AsyncQueueTask instead." in said
+    assert "Mailer.WORKER" in said
+    assert "Did you mean WORKERS?" in said

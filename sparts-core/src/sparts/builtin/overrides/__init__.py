@@ -9,9 +9,9 @@ accepts names as they are.
 from __future__ import annotations
 
 from functools import lru_cache
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sparts.builtin.overrides import signatures, spelling
 from sparts.errors import UsageError
 from sparts.hookspecs import hookimpl
 from sparts.vservice import VService
@@ -102,13 +102,18 @@ def _problems_of(cls: type, tasks: Sequence[type[VTask]]) -> Iterator[Problem]:
         for name, value in list(vars(owner).items()):
             if name in allowed or not bases:
                 continue
-            if any(name in vars(base) for base in bases):
+            known = any(name in vars(base) for base in bases)
+            if known and isinstance(value, FunctionType | staticmethod | classmethod):
+                from sparts.builtin.overrides import signatures  # not imported for bare services
+
                 earlier = any(name in vars(each) for each in mro[:at])
                 text = None if earlier else signatures.compare(mro, at, name, value, bases)
                 error = True
-            elif any(hasattr(task, name) for task in tasks):
+            elif known or name.startswith("__") or any(hasattr(task, name) for task in tasks):
                 continue
             else:
+                from sparts.builtin.overrides import spelling
+
                 text, error = spelling.check(cls, owner, name, value, bases, tasks)
             if text:
                 yield Problem(owner, name, text, error)
@@ -124,4 +129,5 @@ def _is_framework(cls: type) -> bool:
 
 def _belongs(owner: type, cls: type[Any]) -> bool:
     """Tell whether a base is by who wrote the class, or a task or service: no mixin of others."""
-    return _is_framework(owner) or signatures.package_of(owner) == signatures.package_of(cls)
+    same = owner.__module__.partition(".")[0] == cls.__module__.partition(".")[0]
+    return same or _is_framework(owner)

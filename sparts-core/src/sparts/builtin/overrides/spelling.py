@@ -11,7 +11,7 @@ from sparts.builtin.overrides.signatures import PRIVATE
 from sparts.options import Option
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 _SHORTEST = 3  # shorter names are near to anything
 
@@ -30,7 +30,7 @@ def check(
         tasks: those for which a service may set class attributes.
     """
     shape = _shape(value)
-    if name.startswith("__") or not shape:
+    if not shape:
         return None, True
     meant = _same_but_for_case(owner, name, value, shape, bases)
     if meant is not None:
@@ -50,9 +50,9 @@ def _same_but_for_case(
     """Return the name of a base that differs from ``name`` in case and underscores alone."""
     folded = _folded(name)
     for base in bases:
-        for known, known_shape in _names_of(base).get(folded, ()):
+        for known in _names_of(base).get(folded, ()):
             private = name.startswith("_") and not known.startswith("_")
-            if private or known_shape != shape or known in vars(owner):
+            if private or _shape_in(base, known) != shape or known in vars(owner):
                 continue
             wraps = shape == "method" and known in _read_by(value)
             if wraps or (shape == "data" and known != "TASKS" and reads(owner, name)):
@@ -63,10 +63,8 @@ def _same_but_for_case(
 
 def _documented(*classes: Iterable[type]) -> set[str]:
     """Return the names of the upper-case class attributes of bases."""
-    every = [
-        pair for each in chain(*classes) for pairs in _names_of(each).values() for pair in pairs
-    ]
-    return {name for name, shape in every if shape == "data" and name.isupper()}
+    every = [(base, name) for base in chain(*classes) for name in chain(*_names_of(base).values())]
+    return {name for base, name in every if name.isupper() and _shape_in(base, name) == "data"}
 
 
 def reads(cls: type, name: str) -> bool:
@@ -94,28 +92,28 @@ def _read_by(value: Any) -> set[str]:
     return names
 
 
-_known: WeakKeyDictionary[type, dict[str, list[tuple[str, str]]]] = WeakKeyDictionary()
+_known: WeakKeyDictionary[type, dict[str, list[str]]] = WeakKeyDictionary()
 
 
-def _names_of(cls: type) -> dict[str, list[tuple[str, str]]]:
-    """Return what a class documents to be overridden: names and shapes, by the folded name."""
+def _names_of(cls: type) -> dict[str, list[str]]:
+    """Return the names that a class documents to be overridden, by the folded name."""
     found = _known.get(cls)
     if found is None:
         found = _known[cls] = {}
-        for name, shape in _overridable(cls):
-            found.setdefault(_folded(name), []).append((name, shape))
+        for name in (
+            {**vars(cls), **vars(cls).get("__annotations__", {})} if cls is not object else ()
+        ):
+            if not name.startswith("_") or name in PRIVATE:
+                found.setdefault(_folded(name), []).append(name)
     return found
 
 
-def _overridable(cls: type) -> Iterator[tuple[str, str]]:
-    if cls is object:
-        return
-    for name, value in vars(cls).items():
-        if not name.startswith("_") or name in PRIVATE:
-            yield name, "data" if isinstance(value, Option) else _shape(value)
-    for name in vars(cls).get("__annotations__", {}):
-        if name.isupper() and name not in vars(cls):
-            yield name, "data"
+def _shape_in(base: type, name: str) -> str:
+    """Tell what a name of a base stands for; an option stands for data."""
+    if name not in vars(base):
+        return "data" if name.isupper() else ""  # it has an annotation alone
+    value = vars(base)[name]
+    return "data" if isinstance(value, Option) else _shape(value)
 
 
 def _shape(value: Any) -> str:
