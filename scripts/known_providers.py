@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-TABLE = ROOT / "sparts-core" / "src" / "sparts" / "plugins" / "known.txt"
+TABLE = ROOT / "sparts-core" / "src" / "sparts" / "entry_points" / "known.txt"
 GROUPS = ("sparts.commands", "sparts.tasks")
 HEADER = "# Group, name and distribution, written by `make known` from the entry points.\n"
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from sparts.options import prefix_of
 from sparts.tasks.amqp.async_queue import AsyncAMQPQueueTask
 from sparts.tasks.amqp.queue import AMQPQueueTask, ExecuteContext
 from sparts.testing.waiting import wait_ready
@@ -94,7 +95,7 @@ def serving(task: type[VTask], *words: str) -> Iterator[Any]:
 def working(task: type[AMQPQueueTask], url: str, name: str, *words: str) -> Iterator[Any]:
     """Run a service whose task works on a queue of a broker."""
     kind: Any = type(task.__name__, (task,), {"QUEUE": name, "__module__": task.__module__})
-    prefix = kind.option_prefix()
+    prefix = prefix_of(kind)
     with serving(kind, f"--{prefix}-broker", url, *words) as started:
         wait_ready(started.service)
         yield started

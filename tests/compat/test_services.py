@@ -260,9 +260,9 @@ def test_service_may_use_these_names_for_itself() -> None:
     class Own(VService):
         def __init__(self, ns: object) -> None:
             super().__init__(ns)  # type: ignore[arg-type]
-            self.warnings = ["mine"]  # type: ignore[assignment]
-            self.exported_values = {}  # type: ignore[assignment]
-            self.counters = {}  # type: ignore[assignment]
+            self.warnings = ["mine"]  # type: ignore[assignment,misc]
+            self.exported_values = {}  # type: ignore[assignment,misc]
+            self.counters = {}  # type: ignore[assignment,misc]
 
     with running(Own) as service:
         warning = service.registerWarning("low on memory")

@@ -102,7 +102,7 @@ def test_processor_of_ones_own_answers_the_calls(idl: Any, service_factory: Serv
 
     handler = words(idl, _makeProcessor=make)
     service = service_factory(service_of(handler, NBServerTask), *HERE)
-    task = service.requireTask(handler)
+    task: Any = service.requireTask(handler)
     with client_of(service, idl.Words) as client:
         assert client.repeat("ab", 2) == "abab"
         with pytest.raises(idl.Refused, match="nothing to repeat"):

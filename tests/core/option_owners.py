@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from unittest import mock
 
 from sparts.options import parse_options
+from sparts.states import TaskState
 from sparts.vservice import VService
 from sparts.vtask import VTask
 
@@ -37,6 +38,12 @@ def made(service: type[ServiceT], *argv: str) -> ServiceT:
     instance = service(parsed(service, *argv))
     instance.tasks.create(instance)
     return instance
+
+
+def pretend_running(service: VService, *tasks: type[VTask]) -> None:
+    """Have some tasks of a service that was not started look as if they ran."""
+    for task in tasks:
+        service.requireTask(task).supervisor.state = TaskState.ALIVE
 
 
 @contextmanager

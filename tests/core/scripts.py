@@ -51,10 +51,14 @@ class Worker(VTask):
 stopping = threading.Event()
 
 class TellsOfItsStop(VService):
-    def record_status(self, phase=None):
-        super().record_status(phase)
-        if phase == "STOPPING":
-            stopping.set()
+    def __init__(self, ns):
+        super().__init__(ns)
+        record = self.health.record_status
+        def record_status(phase=None):
+            record(phase)
+            if phase == "STOPPING":
+                stopping.set()
+        self.health.record_status = record_status
 """
 
 

@@ -65,7 +65,7 @@ def test_execute_async_gives_what_run_returns_or_raises() -> None:
         with pytest.raises(ValueError, match="no way"):
             task.execute_async().result(WAIT)
         assert task.execute_async().result(WAIT) is None
-        assert task.n_restarts() == 1
+        assert task.supervisor.n_restarts() == 1
 
 
 def test_trigger_runs_it_at_once_and_coalesces() -> None:
@@ -191,4 +191,4 @@ def test_a_run_that_a_failure_of_its_loop_interrupts_is_cancelled_and_the_schedu
             future.result(WAIT)
         task.ran.get(timeout=WAIT)
         assert task.next_run() == 10
-        assert not task.n_failures()
+        assert not task.supervisor.n_failures()

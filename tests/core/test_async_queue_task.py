@@ -176,7 +176,7 @@ def test_try_later_waits_without_a_worker() -> None:
             return item, context.attempt
 
     with running(service_of(Later)) as service:
-        task = service.requireTask(Later)
+        task: Any = service.requireTask(Later)
         future = task.submit("later")
         for number in (1, 2):
             assert task.submit("now").result(WAIT) == ("now", 1)
@@ -225,7 +225,7 @@ def test_item_whose_worker_is_restarted_is_tried_again() -> None:
         assert task.began.get(timeout=WAIT).attempt == 2
         task.end("item")
         task.queue.join()
-        assert task.n_failures() == task.n_completed() == 1
+        assert task.supervisor.n_failures() == task.n_completed() == 1
 
 
 def test_nobody_waits_for_a_worker_that_pauses_after_its_failure() -> None:
@@ -257,7 +257,7 @@ def test_work_that_is_cancelled_by_itself_ends_its_item_and_not_the_worker() -> 
         with pytest.raises(CancelledError):
             task.submit(True).result(WAIT)
         assert task.submit(False).result(WAIT) == "done"
-        assert not task.n_failures()
+        assert not task.supervisor.n_failures()
 
 
 def test_a_future_that_is_cancelled_before_its_turn_is_not_worked_on() -> None:
@@ -418,7 +418,7 @@ def test_work_that_a_failure_of_its_loop_interrupts_is_tried_again() -> None:
             task.end(contexts[-1].item, contexts[-1].item)
         assert [future.result(WAIT) for future in futures] == [0, 1, 2]
         assert sorted((c.item, c.attempt) for c in contexts) == [(0, 2), (1, 2), (2, 1)]
-        assert not task.n_failures()
+        assert not task.supervisor.n_failures()
 
 
 def test_a_loop_that_fails_for_good_leaves_nothing_without_a_trace() -> None:

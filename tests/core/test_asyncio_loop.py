@@ -298,7 +298,7 @@ def test_a_coroutine_that_ignores_the_failure_of_its_loop_does_not_hold_the_rest
         task.call(task.loop.stop)
         assert ignored.wait(WAIT)
         assert task.call(int, "1").result(WAIT) == 1
-        assert task.n_restarts() == 1
+        assert task.supervisor.n_restarts() == 1
 
 
 def test_a_loop_that_is_stopped_during_its_restart_ends() -> None:
@@ -306,7 +306,7 @@ def test_a_loop_that_is_stopped_during_its_restart_ends() -> None:
         RESTART = RestartPolicy("on-failure", first_wait=0.001)
 
         def new_loop(self) -> asyncio.AbstractEventLoop:
-            if self.n_restarts():
+            if self.supervisor.n_restarts():
                 self.service.shutdown()
                 assert self.stop_event.wait(WAIT)
                 self.told.wait(WAIT)
@@ -327,7 +327,7 @@ def test_a_loop_that_is_stopped_during_its_restart_ends() -> None:
         task = service.requireTask(Slow)
         task.call(task.loop.stop)
         assert task.stop_event.wait(WAIT)
-    assert task.n_restarts() == 1
+    assert task.supervisor.n_restarts() == 1
 
 
 def test_the_stacks_of_a_loop_show_what_its_coroutines_wait_for() -> None:
@@ -343,7 +343,7 @@ def test_the_stacks_of_a_loop_show_what_its_coroutines_wait_for() -> None:
     with loop_of() as task:
         task.call(outermost)
         assert began.wait(WAIT)
-        stacks = task.format_stacks()
+        stacks = task._format_stacks()
     assert "in outermost" in stacks
     assert "in innermost" in stacks
     assert stacks.index("in outermost") < stacks.index("in innermost")

@@ -241,7 +241,7 @@ def test_restarted_loop_serves_again_and_leaves_nothing(
     for _ in range(2):  # the second is accepted only when the first has been
         with connect(service) as after:
             ask(after)
-    assert loop_task.n_restarts() == 1
+    assert loop_task.supervisor.n_restarts() == 1
 
 
 def test_each_restart_keeps_what_waits_and_serves_it() -> None:

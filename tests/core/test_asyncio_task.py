@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from sparts.errors import LoopStoppedError, SpartsError, StopTimeoutError, TaskFailedError
+from sparts.hookspecs import hookimpl
 from sparts.kernel.runner import ServiceThread
 from sparts.states import ServiceStatus, TaskState
 from sparts.tasks.asyncio import AsyncioLoopTask, AsyncioTask
@@ -91,7 +92,7 @@ def test_run_lives_on_the_loop_and_is_cancelled_and_awaited_at_the_stop() -> Non
         assert not task.threads
     assert Careful.seen == [ident, (ident, False, True)]
     assert task.state is TaskState.STOPPED
-    assert not task.n_failures()
+    assert not task.supervisor.n_failures()
 
 
 def test_a_run_that_returns_is_done_and_the_service_goes_on() -> None:
@@ -101,16 +102,19 @@ def test_a_run_that_returns_is_done_and_the_service_goes_on() -> None:
     class Service(VService):
         TASKS = (cls,)
 
-        def task_changed(self, task: VTask, old: TaskState, new: TaskState) -> None:
-            super().task_changed(task, old, new)
+        def initService(self) -> None:  # noqa: N802
+            self.hooks.register(self)
+
+        @hookimpl
+        def sparts_task_change(self, new: TaskState) -> None:
             if new is TaskState.DONE:
                 done.set()
 
     with running(Service) as service:
         assert done.wait(WAIT)
         assert service.requireTask(cls).state is TaskState.DONE
-        assert service.status is ServiceStatus.ALIVE
-        assert service.ready
+        assert service.health.status is ServiceStatus.ALIVE
+        assert service.health.ready
 
 
 def test_an_exception_in_run_ends_the_service() -> None:
@@ -120,7 +124,7 @@ def test_an_exception_in_run_ends_the_service() -> None:
     assert thread.status == 1
     assert "Scripted failed: ValueError: no way" in str(thread.error)
     assert isinstance(task.failed, ValueError)
-    assert task.n_failures() == 1
+    assert task.supervisor.n_failures() == 1
     assert task.state is TaskState.DEAD
 
 
@@ -129,7 +133,7 @@ def test_a_failed_run_is_restarted_by_the_policy_and_counted() -> None:
     with running(service_of(cls)) as service:
         task = service.requireTask(cls)
         assert [task.next_event() for _ in range(3)] == ["began"] * 3
-        assert task.n_failures() == task.n_restarts() == 2
+        assert task.supervisor.n_failures() == task.supervisor.n_restarts() == 2
         assert task.state is TaskState.ALIVE
         assert "OSError: 2" in str(service.getWarnings())
     assert task.next_event() == "ended"
@@ -141,7 +145,7 @@ def test_more_failures_than_the_policy_bears_end_the_service() -> None:
     thread = run_to_end(cls)
     task = thread.service.requireTask(cls)
     assert thread.status == 1
-    assert (task.n_failures(), task.n_restarts()) == (4, 3)
+    assert (task.supervisor.n_failures(), task.supervisor.n_restarts()) == (4, 3)
 
 
 def test_a_run_that_returns_is_restarted_where_the_policy_says_always() -> None:
@@ -150,7 +154,7 @@ def test_a_run_that_returns_is_restarted_where_the_policy_says_always() -> None:
         task = service.requireTask(cls)
         events = [task.next_event() for _ in range(5)]
         assert events == ["began", "ended", "began", "ended", "began"]
-        assert not task.n_failures()
+        assert not task.supervisor.n_failures()
 
 
 def test_a_task_that_waits_for_its_restart_is_degraded_and_stops_at_once() -> None:
@@ -160,7 +164,7 @@ def test_a_task_that_waits_for_its_restart_is_degraded_and_stops_at_once() -> No
         assert task.next_event() == "began"
         task.loop_task.call(asyncio.sleep, 0).result(WAIT)
         assert task.state == "DEGRADED"
-        assert service.status is ServiceStatus.WARNING
+        assert service.health.status is ServiceStatus.WARNING
     assert task.events.empty()
     assert task.state is TaskState.STOPPED
 
@@ -188,7 +192,7 @@ def test_what_no_policy_restarts_ends_the_service(leaves: BaseException, status:
     thread = run_to_end(cls)
     task = thread.service.requireTask(cls)
     assert thread.status == status
-    assert not task.n_restarts()
+    assert not task.supervisor.n_restarts()
     assert task.loop_task.state is TaskState.STOPPED
 
 
@@ -207,7 +211,7 @@ def test_a_cancellation_that_is_not_the_stop_is_a_failure() -> None:
             task.loop_task.call(cancel).result(WAIT)
             assert "was cancelled, and not by the stop" in errors.get(timeout=WAIT).getMessage()
         assert [task.next_event(), task.next_event()] == ["ended", "began"]
-        assert task.n_restarts() == 1
+        assert task.supervisor.n_restarts() == 1
 
 
 def test_a_cancellation_before_run_begins_ends_the_service() -> None:
@@ -238,7 +242,7 @@ def test_an_exception_during_the_stop_makes_the_status_1() -> None:
     wait_for_end(thread)
     assert thread.status == 1
     assert "disk full" in str(thread.error)
-    assert not thread.service.requireTask(Failing).n_restarts()
+    assert not thread.service.requireTask(Failing).supervisor.n_restarts()
 
 
 def test_a_run_that_ignores_its_cancellation_is_named_with_its_stack_at_the_deadline() -> None:
@@ -257,7 +261,8 @@ def test_a_run_that_ignores_its_cancellation_is_named_with_its_stack_at_the_dead
     service = make_service(service_of(Stubborn), "--stop-timeout", "100ms")
     thread = service.startBG()
     task = service.requireTask(Stubborn)
-    loop, loop_thread = task.loop_task.loop, task.loop_task.threads[0]
+    loop_task: Any = task.loop_task
+    loop, loop_thread = loop_task.loop, loop_task.threads[0]
     with errors_of(service.logger) as errors:
         service.shutdown()
         with pytest.raises(StopTimeoutError, match="Stubborn"):
@@ -294,11 +299,11 @@ def test_run_begins_again_when_its_loop_was_restarted() -> None:
             assert task.next_event() == "began"
             crash(task)
             assert task.next_event() == "ended"
-            assert task.loop_task.n_restarts() == number
+            assert task.loop_task.supervisor.n_restarts() == number
         assert task.next_event() == "began"
         assert task.state is TaskState.ALIVE
-        assert not task.n_failures()
-        assert not task.n_restarts()
+        assert not task.supervisor.n_failures()
+        assert not task.supervisor.n_restarts()
     assert task.next_event() == "ended"
 
 
@@ -334,7 +339,7 @@ def test_each_of_several_workers_is_restarted_for_itself() -> None:
         task = service.requireTask(cls)
         events = [task.next_event() for _ in range(5)]
         assert sorted(events) == ["began"] * 4 + ["ended"]
-        assert task.n_restarts() == 1
+        assert task.supervisor.n_restarts() == 1
         assert task.state is TaskState.ALIVE
-        assert task.format_stacks().count("in run") == 2
+        assert task._format_stacks().count("in run") == 2
     assert [task.next_event(), task.next_event()] == ["ended"] * 2

@@ -107,7 +107,7 @@ def test_awaited_base_exception_does_not_end_the_service(
         failed = run(task, error()).exception(SOON)
         assert isinstance(failed, error) or "cancelled" in str(failed)  # type: ignore[arg-type]
         assert run(task, "fine").result(SOON) == "fine"
-        assert task.n_failures() == 0
+        assert task.supervisor.n_failures() == 0
 
 
 @pytest.mark.parametrize("error", [*ERRORS, ValueError])
@@ -117,10 +117,10 @@ def test_logged_base_exception_does_not_end_the_service(
 ) -> None:
     logging = type(kind.__name__, (kind,), {"ON_ERROR": "log"})
     with running(service_of(logging)) as service:
-        task = service.requireTask(logging)
+        task: Any = service.requireTask(logging)
         run_unawaited(task, error())
         assert run(task, "fine").result(SOON) == "fine"
-        assert task.n_failures() == 0
+        assert task.supervisor.n_failures() == 0
     assert error.__name__ in caplog.text
 
 
@@ -146,7 +146,7 @@ def test_worker_is_restarted_after_a_base_exception(
     attributes = {"RESTART": policy, "MAX_ATTEMPTS": 1}
     restarted = type(kind.__name__, (kind,), attributes)
     with running(service_of(restarted)) as service:
-        task = service.requireTask(restarted)
+        task: Any = service.requireTask(restarted)
         run_unawaited(task, error())
         assert run(task, "fine").result(SOON) == "fine"
 

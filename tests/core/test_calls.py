@@ -198,7 +198,7 @@ def test_refused_item_is_a_dead_letter(task_class: Any) -> None:
         ended.clear()
         task.queue.put(2)  # nobody waits: the service goes on all the same
         assert ended.wait(WAIT)
-        assert service.status is not ServiceStatus.STOPPING
+        assert service.health.status is not ServiceStatus.STOPPING
     assert [item for item, _ in dead] == [1, 2]
 
 
@@ -215,7 +215,7 @@ def test_refused_run_ends_its_future_alone(task_class: Any) -> None:
         for _ in range(2):
             with pytest.raises(CallRefusedError, match="too many"):
                 task.execute_async().result(WAIT)
-        assert service.status is not ServiceStatus.STOPPING
+        assert service.health.status is not ServiceStatus.STOPPING
 
 
 def test_wrapper_sees_try_later_and_further_attempts() -> None:

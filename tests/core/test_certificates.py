@@ -45,5 +45,5 @@ def test_server_with_tls_tells_when_its_certificate_expires(tmp_path: Path) -> N
     for argv, expected in (((), None), (("--server-tls-cert", str(file)), 4733510400.0)):
         service = make_service(service_of(Server), *argv)
         service.tasks.create(service)
-        found = {r.name: r.value for _, r in service.describe_counters()}
+        found = {r.name: r.value for _, r in service.stats.describe_counters()}
         assert found.get("certificate_expires") == expected

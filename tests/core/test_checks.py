@@ -36,33 +36,37 @@ class VitalDatabase(Database):
 def test_check_of_a_task_that_fails_makes_the_service_unfit_for_work_but_not_unhealthy() -> None:
     with running(service_of(Database)) as service:
         well = {"service": "", "Database": "", "database": ""}
-        assert service.readiness() == well
+        assert service.health.readiness() == well
         service.requireTask(Database).up = False
-        assert service.readiness() == {**well, "database": "ConnectionError: refused"}
-        assert service.liveness() == {"Database": ""}
-        assert service.healthy
-        assert service.describe()["checks"] == {"database": "ConnectionError: refused"}
-        assert service.status_details() == "database is unhealthy: ConnectionError: refused"
+        assert service.health.readiness() == {**well, "database": "ConnectionError: refused"}
+        assert service.health.liveness() == {"Database": ""}
+        assert service.health.healthy
+        assert service.stats.describe()["checks"] == {"database": "ConnectionError: refused"}
+        assert service.health.status_details() == "database is unhealthy: ConnectionError: refused"
 
 
 def test_every_view_shows_a_failing_check() -> None:
     with running(service_of(Database)) as service:
         fb303 = FB303(service)
-        assert (service.ready, service.status, fb303.getStatus().name) == (True, "ALIVE", "ALIVE")
-        before = service.describe()
+        assert (service.health.ready, service.health.status, fb303.getStatus().name) == (
+            True,
+            "ALIVE",
+            "ALIVE",
+        )
+        before = service.stats.describe()
         assert (before["ready"], before["failing_since"]) == (True, {})
         service.requireTask(Database).up = False
-        assert not service.ready
-        found = service.describe()
+        assert not service.health.ready
+        found = service.stats.describe()
         assert (found["ready"], found["healthy"], found["status"]) == (False, True, "WARNING")
         assert fb303.getStatus().name == "WARNING"
         since = found["failing_since"]["database"]
         assert before["start_time"] <= since <= found["status_since"]
-        assert service.describe()["failing_since"] == {"database": since}
-        assert service.wait_ready(0)  # the start is complete
+        assert service.stats.describe()["failing_since"] == {"database": since}
+        assert service.health.wait_ready(0)  # the start is complete
         service.requireTask(Database).up = True
-        assert service.ready
-        assert (service.status, service.describe()["failing_since"]) == ("ALIVE", {})
+        assert service.health.ready
+        assert (service.health.status, service.stats.describe()["failing_since"]) == ("ALIVE", {})
 
 
 def test_change_of_a_check_reaches_hooks_and_systemd(
@@ -84,33 +88,33 @@ def test_change_of_a_check_reaches_hooks_and_systemd(
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         service.hooks.register(Told())
         service.requireTask(Database).up = False
-        assert not service.ready
+        assert not service.health.ready
         assert told.get(timeout=WAIT) == "ALIVE WARNING"
         why = "database is unhealthy: ConnectionError: refused"
         assert manager.recv(4096).decode() == f"STATUS=WARNING: {why}"
         service.requireTask(Database).up = True
-        assert service.ready
+        assert service.health.ready
         assert told.get(timeout=WAIT) == "WARNING ALIVE"
 
 
 def test_vital_check_that_fails_makes_the_service_unhealthy() -> None:
     with running(service_of(VitalDatabase)) as service:
-        assert service.healthy
+        assert service.health.healthy
         service.requireTask(VitalDatabase).up = False
-        assert service.liveness()["database"] == "ConnectionError: refused"
-        assert service.readiness()["database"] == "ConnectionError: refused"
-        assert not service.healthy
+        assert service.health.liveness()["database"] == "ConnectionError: refused"
+        assert service.health.readiness()["database"] == "ConnectionError: refused"
+        assert not service.health.healthy
 
 
 def test_service_that_has_not_started_or_stops_lives_and_is_not_ready() -> None:
     service = make_service(service_of(Database))
-    assert service.readiness()["service"] == "it is NEW"
+    assert service.health.readiness()["service"] == "it is NEW"
     thread = service.startBG()
     service.shutdown()
     thread.join()
-    assert service.readiness()["service"] == "it is STOPPED"
-    assert not any(service.liveness().values())
-    assert not service.healthy
+    assert service.health.readiness()["service"] == "it is STOPPED"
+    assert not any(service.health.liveness().values())
+    assert not service.health.healthy
 
 
 def test_task_that_cannot_say_whether_it_is_healthy_is_not_and_the_reason_is_told(
@@ -124,8 +128,8 @@ def test_task_that_cannot_say_whether_it_is_healthy_is_not_and_the_reason_is_tol
             raise OSError("no answer")
 
     with running(service_of(Unsure)) as service:
-        assert service.liveness() == {"Unsure": "OSError: no answer"}
-        assert not service.healthy
+        assert service.health.liveness() == {"Unsure": "OSError: no answer"}
+        assert not service.health.healthy
     assert "Unsure could not say whether it is healthy" in caplog.text
 
 

@@ -52,7 +52,7 @@ def outcome(task_class: type[VTask], **attributes: Any) -> Any:
     """Return what the wait returned in a service that is stopped meanwhile."""
     task_class = type(task_class.__name__, (task_class,), attributes)
     with running(service_of(task_class)) as service:
-        task = service.requireTask(task_class)
+        task: Any = service.requireTask(task_class)
         if isinstance(task, QueueTask):
             task.queue.put("item")
         assert task.said.get(timeout=WAIT) == "begun"

@@ -52,10 +52,11 @@ class S(VService):
     count = 0
     def initService(self):
         S.count += 1
-    def reload(self):
+        self.hooks.register(self)
+    @hookimpl(trylast=True)
+    def sparts_service_reload(self):
         if S.count < 3:
             self.restart()
-        super().reload()
         say("output", S.count)
 """
     log = tmp_path / "log"
@@ -97,13 +98,13 @@ class S(VService):
         ("raise UsageError('no such thing')", 2, "service.py: error: no such thing\n"),
         ("self.shutdown()", 1, "S is not started: it ended before it was ready\n"),
         ("os.kill(os.getpid(), 9)", 1, ""),
-        ("self.inbox.put(Message('left', self, (self, SystemExit(7))))", 7, "before it was ready"),
+        ("self.health.worker_left(self, SystemExit(7))", 7, "before it was ready"),
     ],
 )
 def test_start_that_ends_otherwise_is_no_success(
     tmp_path: Path, body: str, status: int, message: str
 ) -> None:
-    head = "from sparts.errors import UsageError\nfrom sparts.kernel.inbox import Message\n"
+    head = "from sparts.errors import UsageError\n"
     text = f"{head}class S(VService):\n    def preprocessOptions(self):\n        {body}\n"
     with script(tmp_path, text) as service:
         done = service.run("--daemon", "--level", "CRITICAL")
@@ -114,11 +115,11 @@ def test_start_that_ends_otherwise_is_no_success(
 SLOW = """
 class Slow(Worker):
     def initTask(self):
-        self.ready = False
+        self.set_ready(False)
     def _runloop(self):
         with open("gate") as gate:
             gate.read()
-        self.ready = True
+        self.set_ready(True)
         super()._runloop()
     def stop(self):
         os.close(os.open("gate", os.O_RDWR))
@@ -162,8 +163,10 @@ def test_what_is_printed_goes_to_the_log_file_also_after_a_rotation(tmp_path: Pa
     body = """
 class S(VService):
     TASKS = [Worker]
-    def reload(self):
-        super().reload()
+    def initService(self):
+        self.hooks.register(self)
+    @hookimpl(trylast=True)
+    def sparts_service_reload(self):
         say("printed")
         os.write(2, b"written\\n")
 """
@@ -245,8 +248,10 @@ class U(Listens):
     OPT_PREFIX = "u"
 class S(VService):
     TASKS = [Listens, U]
-    def reload(self):
-        super().reload()
+    def initService(self):
+        self.hooks.register(self)
+    @hookimpl(trylast=True)
+    def sparts_service_reload(self):
         say(os.environ["HOME"], os.environ["USER"])
         self.restart()
 """

@@ -8,6 +8,7 @@ import pytest
 from sparts.counters import CallbackCounter, counter
 from sparts.errors import OptionError, SpartsError
 from sparts.fb303 import CONTROLS, FB303, FB303Status
+from sparts.kernel.health import Health
 from sparts.options import option
 from sparts.states import ServiceStatus
 from sparts.testing.running import make_service, running
@@ -48,7 +49,7 @@ def test_every_status_of_a_service_has_a_number(
     status: ServiceStatus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = make_service(Service)
-    monkeypatch.setattr(Service, "status", status)
+    monkeypatch.setattr(Health, "status", status)
     expected = "STARTING" if status == "NEW" else str(status)
     assert FB303(service).getStatus().name == expected
 
@@ -175,9 +176,14 @@ def test_one_profile_is_taken_at_a_time_and_the_stop_of_the_service_ends_it(
     begun = threading.Event()
 
     class Told(Service):
-        def wait_stopping(self, timeout: float | None = None) -> bool:
-            begun.set()
-            return super().wait_stopping(timeout)
+        def initService(self) -> None:  # noqa: N802
+            wait = self.health.wait_stopping
+
+            def wait_stopping(timeout: float | None = None) -> bool:
+                begun.set()
+                return wait(timeout)
+
+            monkeypatch.setattr(self.health, "wait_stopping", wait_stopping)
 
     texts: list[str] = []
     with running(Told) as service:

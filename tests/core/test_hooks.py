@@ -40,12 +40,12 @@ class Fragile(VTask):
         if not Fragile.failed:
             Fragile.failed = True
             raise RuntimeError("once")
-        assert self.service.wait_ready(60)
-        print(json.dumps(self.service.describe()), flush=True)
+        assert self.service.health.wait_ready(60)
+        print(json.dumps(self.service.stats.describe()), flush=True)
         print(self.service.hooks.collect("sparts_status_panels", task=self), flush=True)
         self.service.setOption("start_timeout", "1m")
-        self.service.call_later(0.0, self.service.reload)
-        self.service.call_later(0.0, self.service.shutdown)
+        self.service.health.call_later(0.0, self.service.health.request_reload)
+        self.service.health.call_later(0.0, self.service.shutdown)
 
 class MyService(VService):
     TASKS = [Fragile]

@@ -117,8 +117,9 @@ def test_reader_may_wait_longer_than_the_system_can(timeout: float, inbox: Inbox
 
 
 def test_timers_and_messages_do_not_keep_each_other_waiting() -> None:
-    lifecycle = Lifecycle(make_service(VService))
-    inbox = lifecycle.service.inbox
+    service = make_service(VService)
+    lifecycle = Lifecycle(service._instance)
+    inbox = service.health.inbox
     inbox.open()
     ran: list[str] = []
 
@@ -129,7 +130,7 @@ def test_timers_and_messages_do_not_keep_each_other_waiting() -> None:
     timer()
     for number in range(3):
         after = ("b", 0.0, functools.partial(ran.append, str(number)))
-        inbox.put(Message("later", lifecycle.service, after))
+        inbox.put(Message("later", service, after))
     lifecycle._worker.start()
     for _ in range(3):
         lifecycle._supervise()

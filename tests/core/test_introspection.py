@@ -44,14 +44,14 @@ def test_warning_is_registered_logged_shown_and_cleared(
         first = service.registerWarning("disk is nearly full")
         second = service.registerWarning("clock is off")
         assert service.getWarnings() == {first: "disk is nearly full", second: "clock is off"}
-        assert service.status == "WARNING"
+        assert service.health.status == "WARNING"
         assert "disk is nearly full" in caplog.text
         assert service.clearWarning(first) is True
         assert service.clearWarning(first) is False
-        assert service.status == "WARNING"
+        assert service.health.status == "WARNING"
         service.clearWarnings()
         assert service.getWarnings() == {}
-        assert service.status == "ALIVE"
+        assert service.health.status == "ALIVE"
 
 
 def test_exported_values_are_set_selected_and_removed() -> None:
@@ -103,7 +103,7 @@ def test_description_holds_everything_and_no_secret() -> None:
     with running(Service, "--mail-password", "hunter2", "--mail-server", "mx") as service:
         service.setExportedValue("build", "abc")
         warning = service.registerWarning("disk is nearly full")
-        found = json.loads(json.dumps(service.describe()))
+        found = json.loads(json.dumps(service.stats.describe()))
     assert found["name"] == "Service"
     assert found["version"] == "4.5"
     assert found["status"] == "WARNING"
@@ -142,11 +142,11 @@ def test_description_holds_everything_and_no_secret() -> None:
 
 def test_description_is_there_at_every_moment_of_life() -> None:
     service = make_service(Service)
-    assert service.describe()["status"] == "NEW"
+    assert service.stats.describe()["status"] == "NEW"
     thread = service.startBG()
     service.shutdown()
     thread.join()
-    found = service.describe()
+    found = service.stats.describe()
     assert found["status"] == "STOPPED"
     assert found["ready"] is False
     assert [task["state"] for task in found["tasks"]] == ["STOPPED", "STOPPED"]
@@ -157,13 +157,13 @@ def test_details_name_the_tasks_that_are_not_ready() -> None:
         LOOPLESS = True
 
         def initTask(self) -> None:  # noqa: N802
-            self.ready = False
+            self.set_ready(False)
 
     class Waiting(VService):
         TASKS = [Slow]
 
     with running(Waiting) as service:
-        assert service.status_details() == "Slow is not ready"
+        assert service.health.status_details() == "Slow is not ready"
 
 
 def test_warnings_of_many_threads_are_all_kept() -> None:
@@ -185,7 +185,7 @@ def test_warnings_of_many_threads_are_all_kept() -> None:
 def test_counters_are_described_with_their_task_type_help_and_unit() -> None:
     with running(Service) as service:
         service.requireTask(Mailer).sent.add(3)
-        found = [(task, r.name, r.kind, r.value) for task, r in service.describe_counters()]
+        found = [(task, r.name, r.kind, r.value) for task, r in service.stats.describe_counters()]
     assert ("Mailer", "sent", "counter", 3) in found
     assert ("", "restarts", "counter", 0) in found
     assert "broken" not in [name for _, name, _, _ in found]
@@ -199,6 +199,6 @@ def test_description_is_valid_json_whatever_the_numbers_and_masks_secrets_everyw
     with running(service_of(Odd, Mailer), "--mail-password", "hunter2") as service:
         service.registerWarning("hunter2 was refused")
         service.setExportedValue("auth", "user:hunter2")
-        text = json.dumps(service.describe(), allow_nan=False)
+        text = json.dumps(service.stats.describe(), allow_nan=False)
     assert json.loads(text)["counters"]["Odd.nothing"] is None
     assert "hunter2" not in text

@@ -184,7 +184,7 @@ def test_an_encrypted_key_is_an_error_and_asks_no_terminal(pems: dict[str, str])
 
 def test_versions_below_1_2_are_refused(pems: dict[str, str]) -> None:
     with running(Service, *argv_of(pems, "cert=first")) as service:
-        task = service.requireTask(Serial)
+        task: Any = service.requireTask(Serial)
         assert task.ssl_context.minimum_version is ssl.TLSVersion.TLSv1_2
         old = {"minimum_version": ssl.TLSVersion.TLSv1, "maximum_version": ssl.TLSVersion.TLSv1_1}
         with pytest.raises(ssl.SSLError), connected(task, pems["first"], **old):
@@ -230,7 +230,7 @@ def test_a_certificate_authority_that_is_taken_away_by_a_reload_counts_no_more(
 
         session = ask(None)
         authority.write_text(FIRST_CERTIFICATE, encoding="ascii")
-        service.reload()
+        service._instance.reloading.reload()
         with pytest.raises((ssl.SSLError, ConnectionError)):
             ask(session)
 
@@ -245,7 +245,7 @@ def test_a_task_need_not_know_of_the_reload_and_keeps_one_context(pems: dict[str
     with running(Changed, *argv_of(pems, "cert=first")) as service:
         task = service.requireTask(Forgets)
         Path(pems["first"]).write_text(SECOND_CERTIFICATE, encoding="ascii")
-        service.reload()
+        service._instance.reloading.reload()
         assert task.ssl_context is task.context_at_init
         with connected(task, pems["second"]) as connection:
             assert connection.recv(6) == b"hello\n"
@@ -258,14 +258,14 @@ def test_a_broken_certificate_at_a_reload_is_a_warning_until_it_is_mended(
         task = service.requireTask(Serial)
         for broken in ("", SECOND_CERTIFICATE):  # of which the second does not fit the key
             Path(pems["first.cert"]).write_text(broken, encoding="ascii")
-            service.reload()
+            service._instance.reloading.reload()
             (warning,) = service.getWarnings().values()
             assert warning.startswith("Reload of listeners failed: TLS of Serial: --serial-tls-")
             with connected(task, pems["first"]) as connection:
                 assert connection.recv(6) == b"hello\n"
         assert "Traceback" not in caplog.text
         Path(pems["first.cert"]).write_text(FIRST_CERTIFICATE, encoding="ascii")
-        service.reload()
+        service._instance.reloading.reload()
         assert service.getWarnings() == {}
 
 
@@ -395,7 +395,7 @@ def test_settings_of_a_task_survive_reloads_and_restarts(
             if number == 1:
                 restart(thread.service)
             else:
-                thread.service.reload()
+                thread.service._instance.reloading.reload()
         assert thread.service.getWarnings() == {}
     finally:
         thread.service.shutdown()
@@ -408,7 +408,7 @@ def test_settings_that_fail_at_a_reload_leave_the_context(
     monkeypatch.setattr(Negotiates, "other", pems["second.both"])
     with running(NegotiatingService, *argv_of(pems, "cert=first")) as service:
         monkeypatch.setattr(Negotiates, "other", pems["missing"])
-        service.reload()
+        service._instance.reloading.reload()
         (warning,) = service.getWarnings().values()
         assert warning.startswith("Reload of listeners failed: TLS of Negotiates: ")
         task = service.requireTask(Negotiates)

@@ -15,7 +15,7 @@ from sparts.errors import OptionError
 from sparts.option_types import listof, port
 from sparts.options import option, reload_options, set_option, source_of
 
-from tests.core.option_owners import environment, made, service_of, task_of
+from tests.core.option_owners import environment, made, pretend_running, service_of, task_of
 
 
 def noting(name: str = "Web") -> Any:
@@ -31,7 +31,6 @@ def noting(name: str = "Web") -> Any:
         fixed=option(type=int, default=1, reloadable=False),
         need=option(type=int, default=1, required=True),
         on_options_changed=on_options_changed,
-        running=True,
     )
     task.told = []
     return task
@@ -72,9 +71,9 @@ def test_set_option_refuses_by_rules_of_every_source(name: str, value: Any, mess
 
 def test_running_tasks_and_the_service_are_told_after_the_change_in_the_setting_thread() -> None:
     web, idle = noting("Web"), noting("Idle")
-    idle.running = False
     told: list[Any] = []
     service = made(service_of(web, idle, on_options_changed=lambda self, names: told.append(names)))
+    pretend_running(service, web)
     service.setOption("web_port", 81)
     assert web.told == [(frozenset({"web_port"}), 81, threading.current_thread())]
     assert told == [frozenset({"web_port"})]
@@ -87,8 +86,9 @@ def test_task_that_fails_to_take_a_change_keeps_the_others_informed(
     def fail(self: Any, names: frozenset[str]) -> None:
         raise ValueError("cannot")
 
-    bad, good = task_of("Bad", prefix=None, on_options_changed=fail, running=True), noting()
+    bad, good = task_of("Bad", prefix=None, on_options_changed=fail), noting()
     service = made(service_of(bad, good))
+    pretend_running(service, bad, good)
     service.setOption("web_port", 81)
     assert len(good.told) == 1
     assert "Bad could not take its changed options" in caplog.text
@@ -153,6 +153,7 @@ def test_reload_reads_files_and_environment_again_and_names_what_changed(tmp_pat
     file = tmp_path / "x.toml"
     file.write_text("[web]\nport = 81\n")
     service = made(service_of(task, a=option(type=int, default=1)), "--config", str(file))
+    pretend_running(service, task)
     file.write_text("[web]\nport = 82\n")
     with environment(MYSERVICE_A="2"):
         assert reload_options(service) == {"web_port", "a"}
@@ -247,11 +248,11 @@ def test_services_reload_reads_options_and_logs_bad_file(
     file.write_text("a = [1]\n")
     service = made(service_of(a=option(type=listof(int))), "--config", str(file))
     file.write_text("a = [1, 2]\n")
-    service.reload()
+    service._instance.reloading.reload()
     assert service.getOption("a") == [1, 2]
     file.write_text("a = [")
     with caplog.at_level(logging.ERROR):
-        service.reload()
+        service._instance.reloading.reload()
     assert service.getOption("a") == [1, 2]
     assert f"Reload of options failed: {file}: line 1: not valid TOML" in caplog.text
 
@@ -268,7 +269,7 @@ def test_contradiction_is_refused_at_run_time(name: str, value: Any) -> None:
     with pytest.raises(OptionError, match=r"--drain-time \(.* must be shorter than --stop-timeout"):
         service.setOption(name, value)
     with pytest.raises(OptionError, match=CONTRADICTION):
-        service.drain_time = 30.0
+        service.setOption("drain_time", 30.0)
     assert service.options is before
 
 
@@ -279,10 +280,14 @@ def test_contradiction_in_a_reload_changes_nothing(tmp_path: Path) -> None:
     file.write_text('drain-time = 30\nlevel = "ERROR"\n')
     with pytest.raises(OptionError, match=CONTRADICTION):
         reload_options(service)
-    assert (service.drain_time, service.getOption("level")) == (10.0, "DEBUG")
+    assert (service.getOption("drain_time"), service.getOption("level")) == (10.0, "DEBUG")
     file.write_text('drain-time = 30\nstop-timeout = 40\nlevel = "ERROR"\n')
     reload_options(service)
-    assert (service.drain_time, service.stop_timeout, service.getOption("level")) == (
+    assert (
+        service.getOption("drain_time"),
+        service.getOption("stop_timeout"),
+        service.getOption("level"),
+    ) == (
         30.0,
         40.0,
         "ERROR",

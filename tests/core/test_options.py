@@ -330,7 +330,7 @@ def test_mypy_sees_the_type_of_the_attribute(tmp_path: Path) -> None:
 
 def test_attribute_of_the_service_does_not_move_a_task_that_stands_alone() -> None:
     port = option(type=int, default=lambda cls: cls.DEFAULT_PORT)
-    alone = task_of("Alone", "alone", port=port, DEFAULT_PORT=1, SERVICE_DEFAULTS=False)
+    alone = task_of("Alone", "alone", port=port, DEFAULT_PORT=1, _SERVICE_DEFAULTS=False)
     other = task_of("Other", "other", port=port, DEFAULT_PORT=1)
     ns = parsed(service_of(alone, other, DEFAULT_PORT=8000))
     assert (ns.alone_port, ns.other_port) == (1, 8000)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from unittest.mock import AsyncMock, Mock
 
 import pytest
-from sparts import plugins
+from sparts import entry_points
 from sparts.builtin.overrides import find_problems
 from sparts.errors import TaskLoadError
 from sparts.loops import LoopBoundTask
@@ -114,9 +114,9 @@ def test_generator_for_a_method(base: type, function: Any) -> None:
 def our_tasks() -> list[type[VTask]]:
     """Give the task types of ours that can be imported here."""
     found = []
-    for entry in plugins.find(plugins.TASKS):
+    for entry in entry_points.find(entry_points.TASKS):
         try:
-            found.append(plugins.load_checked(entry))
+            found.append(entry_points.load_checked(entry))
         except TaskLoadError:
             continue
     assert len(found) > 20

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from sparts import plugins
+from sparts import entry_points
 from sparts.errors import UsageError
 from sparts.testing.distributions import make_distribution
 
@@ -91,16 +91,16 @@ def test_shortened_flag_is_refused(tmp_path: Path) -> None:
 
 def test_flag_after_two_dashes_is_none() -> None:
     argv = ["--no-plugin", "a", "--no-plugin=b", "--", "--no-plugin", "c"]
-    assert plugins.named_in(argv) == ["a", "b"]
-    assert plugins.named_in(["--no-plugin"]) == []
+    assert entry_points.named_in(argv) == ["a", "b"]
+    assert entry_points.named_in(["--no-plugin"]) == []
 
 
 def test_name_that_was_not_kept_out_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plugins, "_kept_out", set())
+    monkeypatch.setattr(entry_points, "_kept_out", set())
     with pytest.raises(UsageError, match="comes too late"):
-        plugins.kept_out("watcher")
-    plugins.keep_out(["Acme_Watch"])
-    assert plugins.kept_out("Acme_Watch") == "Acme_Watch"
+        entry_points.kept_out("watcher")
+    entry_points.keep_out(["Acme_Watch"])
+    assert entry_points.kept_out("Acme_Watch") == "Acme_Watch"
 
 
 BROKEN = [

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sparts import plugins
+from sparts import entry_points, plugins
 from sparts.cli import doctor
-from sparts.plugins.scanning import scan
+from sparts.entry_points.scanning import scan
 from sparts.testing.distributions import make_distribution
 
 from tests.processes import clean_environment
@@ -26,7 +26,7 @@ def entry(name: str, value: str = "") -> dict[str, dict[str, str]]:
 
 
 def found(name: str) -> list[tuple[str, str, str]]:
-    entries = plugins.find(plugins.TASKS)
+    entries = entry_points.find(entry_points.TASKS)
     return [(e.value, e.distribution, e.version) for e in entries if e.name == name]
 
 
@@ -53,8 +53,8 @@ def test_what_is_no_text_on_the_path_is_ignored(junk: str, tmp_path: Path) -> No
         "for words in (['tasks'], ['doctor'], ['--version'], ['plugins']):\n"
         "    sys.argv = ['sparts', *words]\n"
         "    assert main() == 0, words\n"
-        "from sparts import plugins\n"
-        "assert plugins.load_task('Job').__name__ == 'Job'\n"
+        "from sparts import entry_points\n"
+        "assert entry_points.load_task('Job').__name__ == 'Job'\n"
         "from sparts_command import find_strays\n"
         "assert find_strays() == []\n"
     )
@@ -72,10 +72,10 @@ def test_what_is_no_text_on_the_path_is_ignored(junk: str, tmp_path: Path) -> No
 
 
 def test_path_with_a_null_byte_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = plugins.installed()
+    before = entry_points.installed()
     monkeypatch.setattr(sys, "path", [*sys.path, "a\0b"])
-    assert plugins.installed() == before
-    assert plugins.distribution("sparts-core") is not None
+    assert entry_points.installed() == before
+    assert entry_points.distribution("sparts-core") is not None
 
 
 # -- extras ----------------------------------------------------------------------------------------
@@ -109,7 +109,7 @@ def test_hook_module_with_extras_is_loaded(
     ],
 )
 def test_every_form_of_an_entry_point_is_loaded(target: str, wanted: Any) -> None:
-    assert plugins.load_object(target) is wanted
+    assert entry_points.load_object(target) is wanted
 
 
 # -- names -----------------------------------------------------------------------------------------
@@ -144,7 +144,9 @@ def test_egg_info_with_dashes_is_named_by_its_metadata(tmp_path: Path) -> None:
         name = folder.partition(".")[0].partition("-1")[0].replace("_", "-")
         (info / "PKG-INFO").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
         (info / "entry_points.txt").write_text(f"[sparts.tasks]\n{name} = module:Job\n")
-    names = {e.name: (e.distribution, e.version) for e in scan([str(tmp_path)], (plugins.TASKS,))}
+    names = {
+        e.name: (e.distribution, e.version) for e in scan([str(tmp_path)], (entry_points.TASKS,))
+    }
     assert names == {"my-plugin": ("my-plugin", "1.0"), "other-plugin": ("other-plugin", "1.0")}
 
 
@@ -176,7 +178,7 @@ def test_leftover_is_ignored_and_hides_nothing(
     monkeypatch.setattr(os, "listdir", in_order)
     assert found("Job") == [("job_module:Job", "acme-jobs", "2.0")]
     assert found("Old") == []
-    installed = plugins.distribution("acme-jobs")
+    installed = entry_points.distribution("acme-jobs")
     assert installed is not None
     assert installed.version == "2.0"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sparts import plugins
+from sparts import entry_points, plugins
 from sparts.errors import PluginError
 from sparts.hookspecs import hookimpl
 from sparts.plugins.hooks import PluginHooks
@@ -36,7 +36,7 @@ def entry(name: str) -> dict[str, dict[str, str]]:
 
 
 def found(name: str) -> list[tuple[str, str, str]]:
-    entries = plugins.find(plugins.TASKS)
+    entries = entry_points.find(entry_points.TASKS)
     return [(e.value, e.distribution, e.version) for e in entries if e.name == name]
 
 
@@ -99,15 +99,15 @@ def test_finder_of_another_kind_is_left_to_importlib_metadata(
             )
 
     monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
-    monkeypatch.setattr(plugins, "_scanned", {})
+    monkeypatch.setattr(entry_points, "_scanned", {})
     assert found("Job") == [("job_module:Job", "hidden-jobs", "1.0")]
-    plugins._scanned.clear()
+    entry_points._scanned.clear()
 
 
 def test_scan_agrees_with_importlib_metadata_on_this_environment() -> None:
     from importlib import metadata
 
-    ours = {(e.name, e.value) for e in plugins.find(plugins.TASKS)}
+    ours = {(e.name, e.value) for e in entry_points.find(entry_points.TASKS)}
     assert ours == {(e.name, e.value) for e in metadata.entry_points(group="sparts.tasks")}
     assert ("TornadoHTTPTask", "sparts.tasks.tornado:TornadoHTTPTask") in ours
 
@@ -333,7 +333,7 @@ def test_command_line_of_python_module_search_is_not_run(tmp_path: Path) -> None
         entry_points={"sparts.tasks": {"Boom": "boom_module:Boom"}},
         modules={"boom_module": "raise SystemExit('imported')"},
     )
-    script = "from sparts import plugins; print([e.name for e in plugins.find(plugins.TASKS)])"
+    script = "from sparts.entry_points import *; print([e.name for e in find(TASKS)])"
     result = subprocess.run(
         [sys.executable, "-c", script],
         env={**os.environ, "PYTHONPATH": str(tmp_path)},

@@ -289,7 +289,7 @@ def test_room_goes_to_the_next_when_an_equal_item_has_come_meanwhile() -> None:
         MAX_ITEMS = 1
 
     with running(service_of(Small)) as service:
-        task = service.requireTask(Small)
+        task: Any = service.requireTask(Small)
         task.queue.put("running")
         task.begun()
         task.queue.put("waiting")

@@ -61,7 +61,7 @@ class OnBroker(Gated):
 
 def test_item_is_buried_before_the_dead_letter_hook_and_done_after_it() -> None:
     with running(service_of(OnBroker)) as service:
-        task = service.requireTask(OnBroker)
+        task: Any = service.requireTask(OnBroker)
         error = ValueError("no")
         task.gate.put(1)
         assert task.submit("good").result(SOON) == 1

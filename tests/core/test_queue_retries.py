@@ -209,7 +209,11 @@ def test_worker_that_is_restarted_does_not_lose_its_item() -> None:
         assert (context.item, context.attempt) == ("item", 2)
         task.gate.put(None)
         task.queue.join()
-        assert (task.n_completed(), task.n_restarts(), task.n_failures()) == (1, 1, 1)
+        assert (task.n_completed(), task.supervisor.n_restarts(), task.supervisor.n_failures()) == (
+            1,
+            1,
+            1,
+        )
         assert task.dead == task.dropped == []
 
 

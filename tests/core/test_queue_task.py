@@ -109,8 +109,7 @@ def test_counters_are_exact_with_many_workers() -> None:
     with running(service_of(Echo), "--Echo-workers", "8") as service:
         task = service.requireTask(Echo)
         threads = [
-            threading.Thread(target=lambda: [task.queue.put(n) for n in range(2000)])
-            for _ in range(4)
+            threading.Thread(target=lambda: [task.submit(n) for n in range(2000)]) for _ in range(4)
         ]
         for thread in threads:
             thread.start()
@@ -337,8 +336,7 @@ def test_bounded_queue_never_holds_more_than_it_may() -> None:
     with running(service_of(Bounded)) as service:
         task = service.requireTask(Bounded)
         threads = [
-            threading.Thread(target=lambda: [task.queue.put(n) for n in range(500)])
-            for _ in range(4)
+            threading.Thread(target=lambda: [task.submit(n) for n in range(500)]) for _ in range(4)
         ]
         for thread in threads:
             thread.start()

@@ -53,15 +53,15 @@ def test_restart_makes_a_new_instance_from_the_same_options() -> None:
     thread.service.restart()
     while len(made) < 2:
         made[0].join()
-        made[-1].wait_ready()
-    made[1].wait_ready()
+        made[-1].health.wait_ready()
+    made[1].health.wait_ready()
     made[1].restart()
     Service.third.wait()
-    assert made[0].status == made[1].status == "STOPPED"
-    assert {instance.stop_timeout for instance in made} == {11.0}
+    assert made[0].health.status == made[1].health.status == "STOPPED"
+    assert {instance._instance.settings.stop_timeout for instance in made} == {11.0}
     made[0].shutdown()  # whoever holds the first instance stops the service that lives
     thread.join()
-    assert made[2].status == "STOPPED"
+    assert made[2].health.status == "STOPPED"
 
 
 def test_restart_asked_for_during_the_start(tmp_path: Path) -> None:
@@ -265,10 +265,10 @@ def test_task_whose_reload_fails(caplog: pytest.LogCaptureFixture) -> None:
         TASKS = [Refuses, After]
 
     with running(Service) as instance:
-        instance.reload()
+        instance._instance.reloading.reload()
         assert After.reloaded.is_set()
         assert list(instance.getWarnings().values()) == ["Reload of Refuses failed: not now"]
-        assert instance.status == "WARNING"
+        assert instance.health.status == "WARNING"
     assert "ValueError: not now" in caplog.text
 
 
@@ -335,7 +335,7 @@ def test_start_that_fails_in_the_background_is_raised_to_who_started_it() -> Non
     instance = make_service(Service)
     with pytest.raises(StartError, match="initTask of Fails failed: ValueError: no such table"):
         instance.startBG()
-    assert instance.status == "DEAD"
+    assert instance.health.status == "DEAD"
     assert threading.active_count() == before
 
 
@@ -348,11 +348,11 @@ def test_reload_that_wants_the_process_to_exit(caplog: pytest.LogCaptureFixture)
         TASKS = [Exits]
 
     with running(Service) as instance:
-        instance.inbox.put(Message("signal", None, signal.SIGHUP))
-        with instance._readiness:
-            instance._readiness.wait_for(instance.getWarnings)
-        assert instance.status == "WARNING"
-    assert instance.status == "STOPPED"
+        instance._instance.inbox.put(Message("signal", None, signal.SIGHUP))
+        with instance.health._readiness:
+            instance.health._readiness.wait_for(instance.getWarnings)
+        assert instance.health.status == "WARNING"
+    assert instance.health.status == "STOPPED"
 
 
 def test_reload_and_stop_during_the_start(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sparts.errors import TaskFailedError
 from sparts.hookspecs import hookimpl
+from sparts.kernel.health import Health
 from sparts.kernel.supervision import Backoff
 from sparts.plugins.hooks import PluginHooks
 from sparts.testing.running import make_service, running
@@ -65,8 +66,8 @@ def test_worker_that_returns_is_done_and_the_service_stays_ready() -> None:
         task = instance.requireTask(Brief)
         task.threads[0].join()
         assert task.state == "DONE"
-        assert instance.status == "ALIVE"
-        assert instance.ready
+        assert instance.health.status == "ALIVE"
+        assert instance.health.ready
 
 
 @pytest.mark.parametrize(("code", "status"), [("3", 3), ("0", 0), ("None", 0), ("'sorry'", 1)])
@@ -227,7 +228,7 @@ def test_jitter_spreads_the_restart_waits() -> None:
     assert len(set(shares)) == 5
 
 
-def test_workers_of_one_task_back_off_by_themselves() -> None:
+def test_workers_of_one_task_back_off_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     class Outage(VTask):
         RESTART = RestartPolicy("on-failure", first_wait=3600.0, max_wait=1e9, jitter=0.0)
         workers = 8
@@ -238,10 +239,12 @@ def test_workers_of_one_task_back_off_by_themselves() -> None:
     class Service(VService):
         TASKS = [Outage]
 
-        def degraded(self, task: VTask, error: BaseException, seconds: float) -> None:
+    class Noting(Health):
+        def degraded(self, name: str, error: BaseException, seconds: float) -> None:
             warned(seconds)
-            super().degraded(task, error, seconds)
+            super().degraded(name, error, seconds)
 
+    monkeypatch.setattr("sparts.kernel.instance.Health", Noting)
     warned = Recorder[float]()
     with running(Service):
         warned.wait(8)
@@ -296,12 +299,14 @@ def test_degraded_task_turns_the_status_to_warning() -> None:
 
     with running(Service) as instance:
         task = instance.requireTask(Waits)
-        with instance._readiness:
-            instance._readiness.wait_for(
+        with instance.health._readiness:
+            instance.health._readiness.wait_for(
                 lambda: task.state == "DEGRADED" and instance.getWarnings()
             )
-        assert instance.status == "WARNING"
-        assert instance.ready  # what is degraded may serve still; a task says itself when it cannot
+        assert instance.health.status == "WARNING"
+        assert (
+            instance.health.ready
+        )  # what is degraded may serve still; a task says itself when it cannot
         assert list(instance.getWarnings().values()) == [
             "Waits failed and is restarted: ValueError: down"
         ]
@@ -332,9 +337,9 @@ def test_warning_of_a_restart_goes_when_its_window_has_passed() -> None:
     with running(Service) as instance:
         instance.requireTask(Brief).begin.set()
         instance.requireTask(Brief).settled.wait()
-        with instance._readiness:
-            instance._readiness.wait_for(lambda: not instance.getWarnings())
-        assert instance.status == "ALIVE"
+        with instance.health._readiness:
+            instance.health._readiness.wait_for(lambda: not instance.getWarnings())
+        assert instance.health.status == "ALIVE"
 
 
 def test_dependants_are_told_of_a_restart() -> None:
@@ -388,8 +393,8 @@ def test_stop_during_the_wait_for_a_restart_is_not_held_up() -> None:
 
     with running(Service) as instance:
         task = instance.requireTask(Waits)
-        with instance._readiness:
-            instance._readiness.wait_for(lambda: task.state == "DEGRADED")
+        with instance.health._readiness:
+            instance.health._readiness.wait_for(lambda: task.state == "DEGRADED")
     assert task.state == "STOPPED"
 
 
@@ -414,22 +419,22 @@ def test_task_that_becomes_ready_later() -> None:
         LOOPLESS = True
 
         def initTask(self) -> None:  # noqa: N802
-            self.ready = False
+            self.set_ready(False)
 
     class Service(VService):
         TASKS = [Slow]
 
     with running(Service) as instance:
-        assert instance.status == "ALIVE"
-        assert not instance.ready
-        assert not instance.wait_ready(timeout=0)
-        instance.requireTask(Slow).ready = True
-        assert instance.wait_ready()
-    assert not instance.ready
-    assert not instance.wait_ready()
+        assert instance.health.status == "ALIVE"
+        assert not instance.health.ready
+        assert not instance.health.wait_ready(timeout=0)
+        instance.requireTask(Slow).set_ready(True)
+        assert instance.health.wait_ready()
+    assert not instance.health.ready
+    assert not instance.health.wait_ready()
 
 
-def test_hook_that_fails(caplog: pytest.LogCaptureFixture) -> None:
+def test_hook_that_fails(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     class Plugin:
         @hookimpl
         def sparts_task_change(self, task: VTask) -> None:
@@ -438,15 +443,16 @@ def test_hook_that_fails(caplog: pytest.LogCaptureFixture) -> None:
     class Service(VService):
         TASKS = [Flaky]
 
-    instance = make_service(Service)
-    instance.hooks = hooks = PluginHooks()
+    hooks = PluginHooks()
     hooks.register(Plugin(), "failing plugin")
+    monkeypatch.setattr("sparts.plugins.load_hooks", lambda tolerant=False: hooks)
+    instance = make_service(Service)
     thread = instance.startBG()
     instance.requireTask(Flaky).begin.set()
     instance.requireTask(Flaky).settled.wait()
     instance.shutdown()
     thread.join()
-    assert instance.status == "STOPPED"
+    assert instance.health.status == "STOPPED"
     assert "failed in sparts_task_change" in caplog.text
 
 

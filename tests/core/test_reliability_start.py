@@ -241,7 +241,7 @@ def test_start_that_ends_early_leaves_nobody_waiting(caplog: pytest.LogCaptureFi
     assert run.cancelled()
     assert isinstance(polled.get(timeout=WAIT), TaskStoppedError)
     reader.join()
-    states = {task.name: str(task.state) for task in service.instances()}
+    states = {task.name: str(task.state) for task in service.getChildren().values()}
     assert states["Fails"] == "DEAD"
     assert states["Items"] == "NEW"
     assert "1 items were left when Items had stopped" in caplog.text
@@ -268,10 +268,10 @@ def test_items_of_a_task_that_leaves_itself_out_are_given_up() -> None:
 
 def test_stop_at_the_very_end_of_the_start() -> None:
     instance = make_service(VService)
-    instance.record_status(ServiceStatus.STARTING)
-    instance.record_status(ServiceStatus.STOPPING)
-    instance.record_status(ServiceStatus.ALIVE)  # the start comes to its end all the same
-    assert instance.status == "STOPPING"
+    instance.health.record_status(ServiceStatus.STARTING)
+    instance.health.record_status(ServiceStatus.STOPPING)
+    instance.health.record_status(ServiceStatus.ALIVE)  # the start comes to its end all the same
+    assert instance.health.status == "STOPPING"
 
 
 def test_task_that_skips_itself_is_left_out(tmp_path: Path) -> None:
@@ -357,7 +357,6 @@ class S(VService):
 def test_hook_that_fails_around_a_start(tmp_path: Path) -> None:
     body = """
 from sparts.hookspecs import hookimpl
-from sparts.plugins.hooks import PluginHooks
 class Plugin:
     @hookimpl(wrapper=True)
     def sparts_task_start(self, task):
@@ -372,7 +371,6 @@ class B(Idle):
 class S(VService):
     TASKS = [B]
     def initService(self):
-        self.hooks = PluginHooks()
         self.hooks.register(Plugin(), "particular plugin")
 """
     with service(tmp_path, body) as process:

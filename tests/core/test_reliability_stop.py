@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from sparts.errors import StopTimeoutError, TaskFailedError
 from sparts.kernel import runner
+from sparts.kernel.health import Health
 from sparts.kernel.runner import ServiceThread
 from sparts.states import ServiceStatus
 from sparts.testing.running import make_service, running
@@ -292,7 +293,7 @@ def test_exit_has_what_is_left_of_the_stop_timeout(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(runner, "monotonic", lambda: 1000.0)
     for deadline in (None, 1007.0, 1000.5, 900.0):
         instance = make_service(VService, "--stop-timeout", "25s")
-        instance.stop_deadline = deadline
+        instance.health.stop_deadline = deadline
         with pytest.raises(SystemExit):
             runner.end_process(runner.ServiceThread(instance))
     assert limits == [25.0, 7.0, 1.0, 1.0]
@@ -340,22 +341,22 @@ def test_drain_keeps_serving_though_not_ready(tmp_path: Path) -> None:
     instance = make_service(Service, "--drain-time", "100ms")
     stopped: list[bool] = []
     drained = threading.Event()
-    original = instance.record_status
+    original = instance.health.record_status
 
     def record(phase: object = None) -> None:
         original(phase)  # type: ignore[arg-type]
         if phase == "STOPPING":
-            stopped.append(instance.ready)
+            stopped.append(instance.health.ready)
             drained.set()
 
-    instance.record_status = record  # type: ignore[method-assign]
+    instance.health.record_status = record  # type: ignore[method-assign]
     thread = instance.startBG()
     instance.shutdown()
     drained.wait()
     assert stopped == [False]
-    assert instance.status == "STOPPING"
+    assert instance.health.status == "STOPPING"
     thread.join()
-    assert instance.status == "STOPPED"
+    assert instance.health.status == "STOPPED"
 
 
 def test_second_signal_cuts_a_drain_short(tmp_path: Path) -> None:
@@ -399,7 +400,9 @@ class S(TellsOfItsStop):
     assert "Instance ended with status 1: A failed: ValueError: no use" in process.output
 
 
-def test_crash_while_draining_leaves_the_deadline_as_it_was() -> None:
+def test_crash_while_draining_leaves_the_deadline_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     drained, crash = threading.Event(), threading.Event()
 
     class Crashes(VTask):
@@ -410,6 +413,7 @@ def test_crash_while_draining_leaves_the_deadline_as_it_was() -> None:
     class Service(VService):
         TASKS = [Crashes]
 
+    class Noting(Health):
         def record_status(self, phase: ServiceStatus | None = None) -> None:
             super().record_status(phase)
             if phase == "STOPPING":
@@ -419,6 +423,7 @@ def test_crash_while_draining_leaves_the_deadline_as_it_was() -> None:
             deadlines.append(self.stop_deadline)
             super().tell_statuses()
 
+    monkeypatch.setattr("sparts.kernel.instance.Health", Noting)
     deadlines: list[float | None] = []
     thread = make_service(Service, "--drain-time", "50m", "--stop-timeout", "1h").startBG()
     thread.service.shutdown()
@@ -484,7 +489,7 @@ def test_requests_to_stop_never_block_and_may_be_many() -> None:
         for _ in range(100):
             instance.shutdown()
             instance.stop()
-    assert instance.status == "STOPPED"
+    assert instance.health.status == "STOPPED"
     instance.shutdown()
 
 
@@ -494,11 +499,11 @@ def test_stop_asked_for_before_the_start() -> None:
 
     instance = make_service(Service)
     instance.shutdown()
-    assert len(instance.inbox) == 1
+    assert len(instance._instance.inbox) == 1
     thread = ServiceThread(instance)
     thread.start()
     thread.join()
-    assert instance.status == "STOPPED"
+    assert instance.health.status == "STOPPED"
 
 
 @pytest.mark.needs_namespace("pid")
@@ -525,7 +530,6 @@ def test_hook_that_hangs(tmp_path: Path) -> None:
     body = """
 from sparts import plugins
 from sparts.hookspecs import hookimpl
-from sparts.plugins.hooks import PluginHooks
 class Plugin:
     @hookimpl
     def sparts_task_change(self, task, new):
@@ -534,7 +538,6 @@ class Plugin:
 class S(VService):
     TASKS = [Worker]
     def initService(self):
-        self.hooks = PluginHooks()
         self.hooks.register(Plugin(), "hanging plugin")
 """
     with service(tmp_path, body, "--stop-timeout", "200ms") as process:
@@ -560,7 +563,6 @@ class S(VService):
 def test_hook_that_fails_around_a_stop(tmp_path: Path) -> None:
     body = """
 from sparts.hookspecs import hookimpl
-from sparts.plugins.hooks import PluginHooks
 class Plugin:
     @hookimpl(wrapper=True)
     def sparts_task_stop(self, task):
@@ -569,7 +571,6 @@ class Plugin:
 class S(VService):
     TASKS = [Idle]
     def initService(self):
-        self.hooks = PluginHooks()
         self.hooks.register(Plugin(), "particular plugin")
 """
     with service(tmp_path, body) as process:

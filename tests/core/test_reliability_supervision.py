@@ -124,8 +124,8 @@ class A(PeriodicTask):
 from sparts.tasks.asyncio import AsyncioTask
 class A(AsyncioTask):
     @classmethod
-    def dependencies(cls):
-        return [*super().dependencies(), Ends]
+    def _dependencies(cls):
+        return [*super()._dependencies(), Ends]
     async def run(self):
         raise Broken
 """,
@@ -395,7 +395,7 @@ class A(VTask):
     def start(self):
         say("starting")
         threading.Event().wait()
-    def give_up_start(self):
+    def _give_up_start(self):
         threading.Event().wait()
 class S(VService):
     TASKS = [A]

@@ -80,7 +80,7 @@ def test_background_service_whose_log_is_lost(tmp_path: Path) -> None:
 
     with running(Service) as instance:
         instance.restart()
-    assert instance.ended.is_set()
+    assert instance.health.ended.is_set()
 
 
 SERVICE = f"""{HEAD}

@@ -417,7 +417,7 @@ def test_thousand_tasks_start_and_stop() -> None:
 
     with running(Service) as instance:
         assert len(instance.tasks) == 1000
-        assert instance.ready
+        assert instance.health.ready
     assert {task.state for task in instance.tasks} == {"STOPPED"}
 
 

@@ -70,7 +70,7 @@ def test_reserved_port_stays_across_a_restart(monkeypatch: pytest.MonkeyPatch) -
     thread = make_service(BinderService).startBG()
     first = thread.service
     (address,) = first.requireTask(Binder).bound_addrs
-    successor = first.successor
+    successor = first._instance.successor
 
     def note() -> Any:
         with pytest.raises(ConnectionRefusedError):
@@ -78,7 +78,7 @@ def test_reserved_port_stays_across_a_restart(monkeypatch: pytest.MonkeyPatch) -
         between.append(binds(address))
         return successor()
 
-    monkeypatch.setattr(first, "successor", note)
+    monkeypatch.setattr(first._instance, "successor", note)
     second = restart(first)
     assert second.requireTask(Binder).bound_addrs == [address]
     socket.create_connection(address).close()

@@ -5,8 +5,7 @@ from __future__ import annotations
 from math import inf
 
 import pytest
-from sparts import vtask
-from sparts.kernel import lifecycle
+from sparts.kernel import lifecycle, supervision
 from sparts.testing.running import running, service_of
 from sparts.vtask import VTask
 
@@ -30,7 +29,7 @@ class Asks(VTask):
 @pytest.fixture(autouse=True)
 def frozen_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Asks, "clock", 1000.0)
-    for module in (vtask, lifecycle):
+    for module in (supervision, lifecycle):
         monkeypatch.setattr(module, "monotonic", lambda: Asks.clock)
 
 
@@ -41,8 +40,8 @@ def test_share_of_the_stop_timeout_is_reserved(limit: str, seconds: float) -> No
     with running(service_of(Asks), "--stop-timeout", limit) as service:
         task = service.requireTask(Asks)
     assert task.answers == pytest.approx([inf, seconds, 0.0])
-    assert task.stop_deadline is not None
-    assert task.stop_deadline > Asks.clock
+    assert task.supervisor.stop_deadline is not None
+    assert task.supervisor.stop_deadline > Asks.clock
 
 
 def test_stop_timeout_of_the_task_counts() -> None:

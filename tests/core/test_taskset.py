@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from sparts import plugins
+from sparts import entry_points, references
 from sparts.errors import (
     AmbiguousTaskError,
     DependencyCycleError,
@@ -14,8 +14,9 @@ from sparts.errors import (
     TaskNotFoundError,
     UsageError,
 )
-from sparts.kernel import taskset
-from sparts.kernel.taskset import Tasks, resolve, resolve_all
+from sparts.kernel.taskset import Tasks
+from sparts.options import prefix_of
+from sparts.references import resolve, resolve_all
 from sparts.testing.distributions import make_distribution
 from sparts.testing.running import make_service, running, service_of
 from sparts.vservice import VService
@@ -80,7 +81,7 @@ def test_module_and_class_are_imported_without_entry_point(installed: Path) -> N
 def test_alias_is_a_task_of_that_name_with_options_of_its_own(installed: Path) -> None:
     alias = resolve("night=Cleanup")
     assert alias.__name__ == "night"
-    assert alias.option_prefix() == "night"
+    assert prefix_of(alias) == "night"
     assert issubclass(alias, resolve("Cleanup"))
     assert resolve("night=Cleanup") is alias
 
@@ -106,7 +107,7 @@ def test_unknown_name_suggests_the_nearest() -> None:
 def test_task_of_a_plugin_that_is_not_installed_tells_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(plugins, "installed", list)
+    monkeypatch.setattr(entry_points, "installed", list)
     with pytest.raises(TaskNotFoundError) as caught:
         resolve("TornadoHTTPTask")
     assert str(caught.value) == (
@@ -234,7 +235,7 @@ def test_task_starts_after_and_stops_before_all_that_it_follows_and_brings_none_
 
     class Server(Noting):
         @classmethod
-        def follows(cls) -> tuple[type[VTask], ...]:
+        def _follows(cls) -> tuple[type[VTask], ...]:
             return (Handler,)
 
     assert resolve_all([Server]) == [Server]
@@ -359,7 +360,7 @@ def test_a_service_whose_every_task_is_left_out_runs_without_any() -> None:
 def test_both_lists_are_read_and_a_registered_task_joins_every_service(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(taskset, "registered", [])
+    monkeypatch.setattr(references, "registered", [])
 
     class Registered(VTask):
         LOOPLESS = True

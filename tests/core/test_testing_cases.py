@@ -47,7 +47,7 @@ class TestService(ServiceTestCase):
         self.assertIsNotNone(self.service.getTask(Other))
 
     def test_further_services_can_be_run(self) -> None:
-        self.assertTrue(self.services(MyService).ready)
+        self.assertTrue(self.services(MyService).health.ready)
 
 
 class TestEcho(SingleTaskTestCase):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from sparts import plugins
+from sparts import entry_points
 from sparts.errors import SkipTask
 from sparts.options import option
 from sparts.tasks.asyncio import AsyncioTask
@@ -48,10 +48,10 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", [e.name for e in plugins.find("sparts.tasks")
+@pytest.mark.parametrize("name", [e.name for e in entry_points.find("sparts.tasks")
                                   if e.distribution == "sparts-core"])  # fmt: skip
 def test_every_task_type_of_the_core_does_what_every_task_must(name: str, tmp_path: Path) -> None:
-    task: Any = plugins.load_task(name, "sparts-core")
+    task: Any = entry_points.load_task(name, "sparts-core")
     attributes = dict(BODIES[name])
     if name == "DirectoryWatcherTask":
         attributes["PATH"] = str(tmp_path)
@@ -232,7 +232,7 @@ class NeverReady(Well):
     """Never gets ready."""
 
     def initTask(self) -> None:  # noqa: N802
-        self.ready = False
+        self.set_ready(False)
 
 
 def test_a_task_that_never_gets_ready_is_told_with_its_state() -> None:
@@ -340,7 +340,8 @@ class NotPlain(Well):
     """Tells of itself what no transport can show."""
 
     def initTask(self) -> None:  # noqa: N802
-        self.name: Any = Path("/")
+        value: Any = Path("/")
+        self.service.setExportedValue("root", value)
 
 
 def test_what_cannot_be_shown_as_json_is_told() -> None:
@@ -352,7 +353,7 @@ class LeaksAtRestarts(Leaking):
 
     def stop(self) -> None:
         super().stop()
-        if self.service.restarting:
+        if self.service.health.restarting:
             self.left.append(open(os.devnull, "rb"))  # noqa: SIM115
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from sparts.errors import StartError, UsageError
+from sparts.hookspecs import hookimpl
 from sparts.states import ServiceStatus, TaskState
 from sparts.tasks.queue import QueueTask
 from sparts.testing import (
@@ -77,10 +78,10 @@ class MyService(VService):
 def test_a_service_is_ready_with_the_options_of_its_command_line() -> None:
     factory = ServiceFactory()
     service = factory(MyService, "--stop-timeout", "7s")
-    assert service.ready
-    assert service.stop_timeout == 7.0
+    assert service.health.ready
+    assert service._instance.settings.stop_timeout == 7.0
     factory.close()
-    assert service.status is ServiceStatus.STOPPED
+    assert service.health.status is ServiceStatus.STOPPED
 
 
 def test_several_services_are_stopped_the_last_one_first() -> None:
@@ -88,9 +89,13 @@ def test_several_services_are_stopped_the_last_one_first() -> None:
     ended: list[str] = []
 
     class Noting(VService):
-        def finish(self, error: BaseException | None) -> None:
-            ended.append(self.name)
-            super().finish(error)
+        def initService(self) -> None:  # noqa: N802
+            self.hooks.register(self)
+
+        @hookimpl
+        def sparts_service_change(self, new: ServiceStatus) -> None:
+            if new is ServiceStatus.STOPPED:
+                ended.append(self.name)
 
     for name in ("first", "second"):
         factory(type(name, (Noting,), {}))
@@ -102,7 +107,7 @@ def test_a_service_that_is_stopped_within_the_test_is_not_stopped_again() -> Non
     factory = ServiceFactory()
     service = factory(MyService)
     factory.stop(service)
-    assert service.ended.is_set()
+    assert service.health.ended.is_set()
     factory.close()
 
 
@@ -111,9 +116,9 @@ def test_the_instance_that_a_restart_made_is_stopped_too() -> None:
     service = factory(MyService)
     new = restart(service)
     assert new is not service
-    assert new.ready
+    assert new.health.ready
     factory.close()
-    assert new.status is ServiceStatus.STOPPED
+    assert new.health.status is ServiceStatus.STOPPED
 
 
 def test_wrong_options_and_a_start_that_fails_reach_the_test() -> None:
@@ -147,7 +152,7 @@ def test_a_service_that_crashes_fails_the_test_unless_it_may() -> None:
 def test_a_service_that_never_gets_ready_is_told_with_its_state_and_still_stopped() -> None:
     class Slow(Waits):
         def initTask(self) -> None:  # noqa: N802
-            self.ready = False
+            self.set_ready(False)
 
     factory = ServiceFactory()
     with pytest.raises(AssertionError) as caught:
@@ -279,7 +284,7 @@ def test_a_task_that_has_stopped_is_seen_while_the_service_still_stops() -> None
     stopper.start()
     try:
         wait_state(above, TaskState.STOPPED, timeout=10_000)  # it comes at once, or never
-        assert service.status is ServiceStatus.STOPPING
+        assert service.health.status is ServiceStatus.STOPPING
     finally:
         gate.set()
     stopper.join()

@@ -102,7 +102,7 @@ def test_bus_class_shows_the_service(session_bus: Daemon) -> None:
         assert shown.listTasks() == ["/Service/sparts", "Service.Own"]
         assert shown.Added() == "added"
         shown.shutdown()
-        assert service.status is ServiceStatus.ALIVE
+        assert service.health.status is ServiceStatus.ALIVE
         assert service.requireTask("Own")._about.asked
 
 

@@ -586,9 +586,9 @@ def test_a_service_passes_descriptors_only_if_it_has_a_type_for_them(session_bus
     from tests.dbus.services import Greeter
 
     with running(service_of(Greeter), "--dbus-address", session_bus.address) as service:
-        assert service.requireTask(Greeter).bus.passes_fds is False
+        assert service.requireTask("Greeter").bus.passes_fds is False
     with running(Service, "--dbus-address", session_bus.address) as service:
-        assert service.requireTask(Lab).bus.passes_fds is True
+        assert service.requireTask("Lab").bus.passes_fds is True
 
 
 # -- properties and signals ------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dbus_fast import Message
@@ -202,7 +203,7 @@ def test_garbage_from_a_client_of_the_bus_harms_nobody(session_bus: Daemon) -> N
                 except OSError:
                     continue
         assert greet(session_bus) == "('Hello, you',)"
-        assert service.status is ServiceStatus.ALIVE
+        assert service.health.status is ServiceStatus.ALIVE
 
 
 def test_large_messages_come_and_go(session_bus: Daemon) -> None:
@@ -220,7 +221,7 @@ def test_a_reply_larger_than_dbus_allows_is_an_error_and_the_service_goes_on(
         assert "org.freedesktop.DBus.Error.Failed" in said
         assert "67108864" in said
         assert greet(session_bus) == "('Hello, you',)"
-        assert service.status is ServiceStatus.ALIVE
+        assert service.health.status is ServiceStatus.ALIVE
 
 
 def test_a_reply_larger_than_the_bus_allows_loses_the_bus_and_it_is_joined_again(
@@ -261,7 +262,7 @@ def test_socket_that_is_full_keeps_its_bus(session_bus: Daemon) -> None:
 
 def test_a_call_that_asks_for_no_reply_gets_none(session_bus: Daemon) -> None:
     with running(Service, "--dbus-address", session_bus.address) as service:
-        task = service.requireTask(Greeter)
+        task: Any = service.requireTask(Greeter)
 
         async def send() -> None:
             from dbus_fast import MessageFlag
@@ -335,7 +336,7 @@ def test_a_loop_that_fails_and_runs_again_joins_the_bus_again(session_bus: Daemo
 
     before = Leftovers()
     with running(service_of(OnIt), "--dbus-address", session_bus.address) as service:
-        task = service.requireTask(OnIt)
+        task: Any = service.requireTask(OnIt)
         for _ in range(3):
             name = task.unique_name
             task.loop_task.call(task.loop_task.loop.stop)
@@ -357,15 +358,15 @@ def wait_for_name(task: Greeter, other_than: str | None) -> None:
 def test_every_task_type_of_sparts_dbus_does_what_every_task_must(
     session_bus: Daemon, name: str
 ) -> None:
-    from sparts import plugins
+    from sparts import entry_points
 
     prefix = {"DBusServiceTask": "dbus", "DBusClientTask": "dbus-client"}.get(name)
     argv = (f"--{prefix}-address", session_bus.address) if prefix else ()
-    check_task(plugins.load_task(name, "sparts-dbus"), *argv)
+    check_task(entry_points.load_task(name, "sparts-dbus"), *argv)
 
 
 @pytest.mark.needs_module("gi")
 def test_the_glib_loop_does_what_every_task_must() -> None:
-    from sparts import plugins
+    from sparts import entry_points
 
-    check_task(plugins.load_task("GLibMainLoopTask", "sparts-dbus"))
+    check_task(entry_points.load_task("GLibMainLoopTask", "sparts-dbus"))

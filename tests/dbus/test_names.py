@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dbus_fast import DBusError
@@ -161,14 +162,14 @@ def test_an_optional_bus_that_is_not_there_is_a_warning_and_tried_again(tmp_path
     with running(
         Service, "--dbus-address", f"unix:path={folder}/bus", "--dbus-optional"
     ) as service:
-        assert service.status is ServiceStatus.WARNING
-        assert service.ready
-        assert "There is no bus at" in service.status_details()
+        assert service.health.status is ServiceStatus.WARNING
+        assert service.health.ready
+        assert "There is no bus at" in service.health.status_details()
         with Daemon(folder) as bus:
             wait_status(service, ServiceStatus.ALIVE)
             assert greet(bus) == "('Hello, you',)"
         wait_status(service, ServiceStatus.WARNING)
-        assert service.ready
+        assert service.health.ready
 
 
 # -- a name that is taken --------------------------------------------------------------------------
@@ -189,8 +190,8 @@ def test_a_taken_name_with_optional_is_a_warning_until_it_is_free(session_bus: D
     with running(Service, *argv) as first:
         service = make_service(Service, *argv, "--dbus-optional")
         thread = service.startBG()
-        assert service.status == "WARNING"
-        assert "is taken" in service.status_details()
+        assert service.health.status == "WARNING"
+        assert "is taken" in service.health.status_details()
         first.shutdown()
         wait_status(service, ServiceStatus.ALIVE)
         assert service.requireTask(Greeter).owns_name
@@ -201,13 +202,13 @@ def test_a_taken_name_with_optional_is_a_warning_until_it_is_free(session_bus: D
 def test_a_queued_service_is_not_ready_until_the_name_is_its_own(session_bus: Daemon) -> None:
     argv = ("--dbus-address", session_bus.address, "--dbus-queue")
     with running(Service, *argv) as first, running(Service, *argv) as second:
-        assert first.ready
-        assert not second.ready
-        assert second.status == "WARNING"
-        assert "waits for the name" in second.status_details()
+        assert first.health.ready
+        assert not second.health.ready
+        assert second.health.status == "WARNING"
+        assert "waits for the name" in second.health.status_details()
         first.shutdown()
         wait_ready(second)
-        assert second.status == "ALIVE"
+        assert second.health.status == "ALIVE"
         assert owner(session_bus) == second.requireTask(Greeter).unique_name
 
 
@@ -236,7 +237,7 @@ def test_a_replaced_service_with_queue_waits_and_gets_the_name_back(session_bus:
     with running(Service, *argv, "--dbus-allow-replacement", "--dbus-queue") as first:
         with running(Service, *argv, "--dbus-replace"):
             wait_status(first, ServiceStatus.WARNING)
-            assert not first.ready
+            assert not first.health.ready
         wait_ready(first)
         assert owner(session_bus) == first.requireTask(Greeter).unique_name
 
@@ -256,7 +257,7 @@ def test_a_policy_that_refuses_with_optional_is_a_warning_until_it_lets(
     system_bus: Daemon, tmp_path: Path
 ) -> None:
     with running(Service, "--dbus-address", system_bus.address, "--dbus-optional") as service:
-        assert "does not let this user own" in service.status_details()
+        assert "does not let this user own" in service.health.status_details()
         policy = f'<policy user="{os.geteuid()}"><allow own="{NAME}"/></policy>'
         (tmp_path / "system.d" / "greeter.conf").write_text(
             f"<busconfig>{policy}</busconfig>", encoding="utf-8"
@@ -275,9 +276,9 @@ def test_a_restarted_daemon_is_noticed_shown_and_joined_again(session_bus: Daemo
         for _ in range(3):
             session_bus.kill()
             wait_status(service, ServiceStatus.WARNING)
-            assert not service.ready
+            assert not service.health.ready
             assert not task.owns_name
-            assert service.status_details() != ""
+            assert service.health.status_details() != ""
             session_bus.start()
             wait_status(service, ServiceStatus.ALIVE)
             wait_ready(service)
@@ -359,7 +360,7 @@ def test_daemon_that_does_not_answer_is_given_up(
 ) -> None:
     monkeypatch.setattr(bus_module, "ANSWER_TIMEOUT", 0.01)
     with running(Service, "--dbus-address", session_bus.address) as service:
-        task = service.requireTask(Greeter)
+        task: Any = service.requireTask(Greeter)
         assert session_bus.process is not None
         session_bus.process.send_signal(signal.SIGSTOP)
         with pytest.raises(DBusError, match=r"did not answer GetId in 0\.01 s"):

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from sparts.hookspecs import hookimpl
 from sparts.options import option
 from sparts.testing.running import make_service, running
 from sparts.testing.waiting import wait_ended
@@ -186,7 +187,7 @@ def test_nothing_is_changed_on_a_session_bus_without_the_option(
     for method, *args in (("setOption", "volume", "5"), ("reinitialize",), ("shutdown",)):
         assert "AccessDenied" in ask_fb303(session_bus, method, *args, check=False)
     assert station.volume == 3
-    assert not station.ended.is_set()
+    assert not station.health.ended.is_set()
 
 
 def test_a_bus_by_its_address_is_no_system_bus(session_bus: Daemon) -> None:
@@ -222,8 +223,11 @@ def test_with_the_option_clients_reload_restart_and_end_the_service(session_bus:
     reloaded = threading.Event()
 
     class Reloading(Station):
-        def reload(self) -> None:
-            super().reload()
+        def initService(self) -> None:  # noqa: N802
+            self.hooks.register(self)
+
+        @hookimpl
+        def sparts_service_reload(self) -> None:
             reloaded.set()
 
     Reloading.__name__ = "Station"

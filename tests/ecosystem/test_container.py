@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 from sparts.kernel.lifecycle import GUARD_GRACE
+from sparts.kernel.settings import Settings
 from sparts.option_types import duration
 from sparts.tasks.tornado.status import StatusHTTPTask
-from sparts.vservice import VService
 
 from scripts.build_distributions import ROOT
 from tests.ecosystem.documentation import Block, find_blocks
@@ -50,7 +50,8 @@ def value_of(container: dict[str, Any], flag: str) -> str:
 @pytest.mark.usefixtures("each_page")
 def test_manifests_deadlines_agree_with_the_defaults() -> None:
     pod, container = manifest()
-    stop, drain = VService.stop_timeout.default, duration(value_of(container, "--drain-time"))
+    stop: Any = Settings.stop_timeout.default
+    drain = duration(value_of(container, "--drain-time"))
     assert drain < stop
     assert stop + GUARD_GRACE < pod["terminationGracePeriodSeconds"]
     readiness = container["readinessProbe"]

@@ -75,7 +75,7 @@ class Transports:
 
     def test_kit(self) -> dict[str, Any]:
         """Give what the service says to who has it at hand."""
-        found: dict[str, Any] = shown(self.service.describe())
+        found: dict[str, Any] = shown(self.service.stats.describe())
         return found
 
     def dbus(self, method: str, of: str = "sparts") -> Any:
@@ -206,7 +206,7 @@ def test_every_transport_tells_the_same_under_load(
             options = ask("getOptions")
             assert options.keys() == before["options"].keys(), name
             assert options["web_port"] == str(before["options"]["web_port"]), name
-    assert transports.dbus("listTasks") == [task.name for task in service.instances()]
+    assert transports.dbus("listTasks") == [task.name for task in service.getChildren().values()]
     assert transports.dbus("getWarnings") == {}
     assert [client.failures for client in load] == [[] for _ in load]
 

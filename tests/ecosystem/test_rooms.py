@@ -38,7 +38,7 @@ def test_imports_of_every_kind_point_down_only() -> None:
 
 
 def test_core_stays_small() -> None:
-    assert sum(map(code_lines, files())) < 19_900
+    assert sum(map(code_lines, files())) < 20_300
 
 
 def test_no_file_and_no_function_outgrows_the_eye() -> None:

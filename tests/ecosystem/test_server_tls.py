@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sparts import plugins
+from sparts import entry_points
 from sparts.testing.certificates import FIRST_CERTIFICATE
 from sparts.testing.running import ServiceFactory, service_of
 from sparts.testing.waiting import WAIT, restart
@@ -27,7 +27,7 @@ from sparts.testing.waiting import WAIT, restart
 def test_protocols_of_tls_survive_a_reload_and_a_restart(
     name: str, more: tuple[str, ...], tmp_path: Path, service_factory: ServiceFactory
 ) -> None:
-    base: Any = plugins.load_task(name)
+    base: Any = entry_points.load_task(name)
     body = {"OPT_PREFIX": "server", "ALPN": ("second", "first"), "app": lambda self: print}
     task = type("Server", (base,), body)
     certificate = tmp_path / "server.pem"
@@ -38,7 +38,7 @@ def test_protocols_of_tls_survive_a_reload_and_a_restart(
     context.set_alpn_protocols(["first", "second"])
     for step in ("start", "reload", "reload", "restart"):
         if step == "reload":
-            service.reload()
+            service._instance.reloading.reload()
         elif step == "restart":
             service = restart(service)
         with (

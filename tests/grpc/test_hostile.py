@@ -6,6 +6,7 @@ import contextlib
 import socket
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 import grpc
 import pytest
@@ -160,7 +161,7 @@ def test_good_call_follows_every_attack(service: VService, name: str) -> None:
     """And no call of the attacker stays."""
     attack(service, ATTACKS[name])
     answers(service)
-    task = service.requireTask(GreeterTask)
+    task: Any = service.requireTask(GreeterTask)
     assert task.loop_task.n_callback_errors() == 0
 
 

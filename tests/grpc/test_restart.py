@@ -104,7 +104,7 @@ def test_calls_in_flight_finish_at_the_stop() -> None:
             responses = pb2_grpc.GreeterStub(channel).Echo(requests(), timeout=60)
             assert next(responses).text == "a"
             service.shutdown()
-            assert service.wait_stopping(20)
+            assert service.health.wait_stopping(20)
             go_on.set()
             assert [each.text for each in responses] == ["b"]
             assert responses.code() is grpc.StatusCode.OK
@@ -162,4 +162,4 @@ def test_restarted_loop_serves_again(service_factory: ServiceFactory, uvloop: bo
                     pass
         greet = pb2_grpc.ThreadGreeterStub(channel).Greet
         assert greet(Text(text="you"), timeout=20, wait_for_ready=True).text == "Hello, you"
-    assert loop_task.n_restarts() == 1
+    assert loop_task.supervisor.n_restarts() == 1

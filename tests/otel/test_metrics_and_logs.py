@@ -41,7 +41,7 @@ def test_every_counter_is_a_metric(collector: Collector) -> None:
         service.requireTask(Counting).submit(3).result(WAIT)
         expected = {
             f"sparts.{reading.name}"
-            for _, reading in service.describe_counters()
+            for _, reading in service.stats.describe_counters()
             if reading.kind in ("counter", "gauge")
         }
     assert expected <= collector.metrics.keys()
@@ -97,7 +97,7 @@ def test_sampling_is_the_sdks(collector: Collector, monkeypatch: pytest.MonkeyPa
 def test_disabled_sdk_sends_nothing(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
     with running(service_of(Counting), "--otel-endpoint", collector.endpoint) as service:
-        assert service.requireTask(Counting).call_wrappers == []
+        assert service.requireTask(Counting)._call_wrappers == []
         service.requireTask(Counting).submit(3).result(WAIT)
     assert not collector.spans
     assert not collector.metrics

@@ -50,7 +50,7 @@ class NotReady(VTask):
     def initTask(self) -> None:  # noqa: N802
         """Say so."""
         super().initTask()
-        self.ready = False
+        self.set_ready(False)
 
 
 def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:

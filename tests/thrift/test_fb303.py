@@ -179,13 +179,18 @@ def test_a_profile_is_taken_of_the_running_service() -> None:
             client.getCpuProfile(0)
 
 
-def test_a_stop_does_not_wait_for_a_profile() -> None:
+def test_a_stop_does_not_wait_for_a_profile(monkeypatch: pytest.MonkeyPatch) -> None:
     begun = threading.Event()
 
     class Told(Monitored):
-        def wait_stopping(self, timeout: float | None = None) -> bool:
-            begun.set()
-            return super().wait_stopping(timeout)
+        def initService(self) -> None:  # noqa: N802
+            wait = self.health.wait_stopping
+
+            def wait_stopping(timeout: float | None = None) -> bool:
+                begun.set()
+                return wait(timeout)
+
+            monkeypatch.setattr(self.health, "wait_stopping", wait_stopping)
 
     texts: list[str] = []
     with running(Told, *LOCAL) as service:
@@ -253,7 +258,7 @@ def test_who_is_elsewhere_controls_nothing_unless_it_is_allowed(
                     methods[name].function(*arguments)
                 log.wait_for_line(f"{name} was refused to")
             assert service.batch == 10
-            assert service.status == "ALIVE"
+            assert service.health.status == "ALIVE"
 
 
 EXTENDED = """

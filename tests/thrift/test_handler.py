@@ -240,7 +240,7 @@ def test_a_forgotten_return_is_logged_and_counted(
             client.forgets()
     assert failed.value.type == TApplicationException.MISSING_RESULT
     assert "forgets returned None" in caplog.text
-    task = service.requireTask(handler)
+    task: Any = service.requireTask(handler)
     assert task.n_errors.labels("forgets")() == 1
     assert task.n_errors.labels("nothing")() == 0
 
@@ -398,8 +398,8 @@ def test_a_caller_is_local_by_loopback_or_a_unix_socket(address: Any, local: boo
 
 
 def test_the_asyncio_loop_comes_along_for_coroutines_alone() -> None:
-    assert AsyncioLoopTask not in EchoHandler.dependencies()
-    assert AsyncioLoopTask in AsyncHandler.dependencies()
+    assert AsyncioLoopTask not in EchoHandler._dependencies()
+    assert AsyncioLoopTask in AsyncHandler._dependencies()
 
 
 @pytest.mark.parametrize("handler", [EchoHandler, AsyncHandler])

@@ -112,7 +112,7 @@ def test_apaches_client_is_answered_in_its_protocol(
         assert asking.everything(sent) == sent
         assert asking.ping() is None
         asking.tell("once")
-        task = service.requireTask(handler)
+        task: Any = service.requireTask(handler)
         assert task.was_told.wait(30)
         assert task.told == ["once"]
         assert asking.who().startswith("127.0.0.1:")

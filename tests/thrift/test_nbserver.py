@@ -220,7 +220,7 @@ def test_pipelined_requests_are_answered_in_their_order(
 def test_calls_of_several_clients_run_at_a_time(service_factory: ServiceFactory) -> None:
     service = service_factory(service_of(NBServerTask, EchoHandler), *HERE, "--thrift-threads", "3")
     handler = service.requireTask(EchoHandler)
-    server = service.requireTask(NBServerTask)
+    server: Any = service.requireTask(NBServerTask)
     with ExitStack() as stack:
         clients = [stack.enter_context(connect(service)) for _ in range(5)]
         for number, connection in enumerate(clients):
@@ -344,7 +344,7 @@ def test_a_client_that_waits_for_no_answers_is_not_idle(service_factory: Service
     )
     with connect(service) as teller:
         ask_text(teller, "a")
-        engine = service.requireTask(NBServerTask)._engine
+        engine: Any = service.requireTask(NBServerTask)._engine
         (connection,) = engine.connections.values()
         with connection.claim:  # so that the server has done with it
             before = connection.active
@@ -455,7 +455,8 @@ def test_a_stop_finishes_calls_that_run_and_requests_that_have_come(
     handler: type[EchoHandler], service_factory: ServiceFactory
 ) -> None:
     service = service_factory(service_of(NBServerTask, handler), *HERE, "--thrift-threads", "1")
-    task, server = service.requireTask(handler), service.requireTask(NBServerTask)
+    task: Any = service.requireTask(handler)
+    server: Any = service.requireTask(NBServerTask)
     with connect(service) as running_, connect(service) as waiting, connect(service) as idle:
         ask_text(idle, "a")
         running_.sendall(request(lambda client: client.send_slowly("<one>")) * 2)
@@ -465,7 +466,7 @@ def test_a_stop_finishes_calls_that_run_and_requests_that_have_come(
             time.sleep(0.001)
         service.shutdown()
         assert idle.recv(1) == b""
-        assert not service.ended.is_set()
+        assert not service.health.ended.is_set()
         task.go_on.set()
         assert texts(running_, 2) == ["one", "one"]
         assert texts(waiting, 1) == ["two"]

@@ -233,7 +233,7 @@ def test_a_stop_within_a_restart_serves_who_was_handed_on(
         wait_until(lambda: len(connections_of(service)) == 1)
         other.sendall(request(lambda client: client.send_text("<other>")))
         service.shutdown()
-        wait_until(lambda: not service.restarting)
+        wait_until(lambda: not service.health.restarting)
         handler.go_on.set()
         assert texts(busy, 1) == ["busy"]
         assert texts(other, 1) == ["other"]

@@ -108,6 +108,5 @@ def busy(*argv: str, more: tuple[type[VTask], ...] = ()) -> Iterator[Any]:
         try:
             yield service
         finally:
-            mailer = service.getTask(Mailer)
-            if mailer is not None:
-                mailer.may_end.set()
+            if (now := service.getTask(Mailer)) is not None:
+                now.may_end.set()

@@ -7,18 +7,19 @@ from typing import Any
 
 import pytest
 import uvloop
-from sparts import plugins
+from sparts import entry_points
+from sparts.options import prefix_of
 from sparts.tasks.tornado import TornadoHTTPTask
 from sparts.tasks.tornado.status import StatusHTTPTask
 from sparts.testing.conformance import check_task
 from sparts.testing.servers import ServerContract
 
 
-@pytest.mark.parametrize("name", [e.name for e in plugins.find("sparts.tasks")
+@pytest.mark.parametrize("name", [e.name for e in entry_points.find("sparts.tasks")
                                   if e.distribution == "sparts-tornado"])  # fmt: skip
 def test_every_task_type_of_sparts_tornado_does_what_every_task_must(name: str) -> None:
-    task: Any = plugins.load_task(name, "sparts-tornado")
-    prefix = f"--{task.option_prefix()}"
+    task: Any = entry_points.load_task(name, "sparts-tornado")
+    prefix = f"--{prefix_of(task)}"
     argv = (f"{prefix}-host", "127.0.0.1", f"{prefix}-port", "0")
     check_task(task, *(argv if issubclass(task, TornadoHTTPTask) else ()))
 

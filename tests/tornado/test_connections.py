@@ -60,7 +60,7 @@ def stopping(*argv: str, service_class: type[VService] = Service) -> Iterator[Se
 
 def told_to_stop(thread: ServiceThread) -> VService:
     """Ask for the stop, and return when the server has begun with it."""
-    service = thread.service
+    service: VService = thread.service
     service.shutdown()
     assert service.requireTask(Http).stop_event.wait(WAIT)
     with contextlib.suppress(LoopStoppedError):  # as soon as nothing is left to wait for

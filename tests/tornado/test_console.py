@@ -38,7 +38,7 @@ def test_service_announces_itself_while_it_runs(folder: Path) -> None:
         assert stat.S_IMODE(os.stat(found.socket).st_mode) == 0o600
         assert stat.S_IMODE((folder / f"{os.getpid()}.json").stat().st_mode) == 0o600
         client_of("Service").act("restart")
-        service.ended.wait(WAIT)
+        service.health.ended.wait(WAIT)
     assert list(folder.iterdir()) == []
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sparts import references
 from sparts.errors import StartError
-from sparts.kernel import taskset
 from sparts.tasks.tornado import TornadoHTTPTask, TornadoIOLoopTask, TornadoTask
 from sparts.testing.running import make_service, running
 from sparts.vservice import VService
@@ -243,7 +243,7 @@ def test_task_on_the_loop_starts_and_stops_in_its_thread() -> None:
 
 
 def test_registered_list_is_left_as_it_was() -> None:
-    assert TornadoHTTPTask not in taskset.registered
+    assert TornadoHTTPTask not in references.registered
 
 
 def test_server_application_and_addresses_are_there_in_init_task() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import socket
 import threading
+from typing import Any
 
 import pytest
+from sparts.kernel.health import Health
 from sparts.tasks.tornado import TornadoHTTPTask
 from sparts.testing.running import make_service
 from sparts.vservice import VService
@@ -60,24 +62,20 @@ def test_next_instance_answers_who_waits_in_restart() -> None:
         get(port)
 
 
-def test_stop_during_restart_serves_waiting_clients() -> None:
+def test_stop_during_restart_serves_waiting_clients(monkeypatch: pytest.MonkeyPatch) -> None:
     no_restart = threading.Event()
 
-    class Undecided(Service):
+    class Undecided(Health):
         """Tells when a stop has taken the place of a restart."""
 
-        @property
-        def restarting(self) -> bool:
-            return self.value
-
-        @restarting.setter
-        def restarting(self, value: bool) -> None:
-            if not value and vars(self).get("value"):
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name == "restarting" and not value and vars(self).get(name):
                 no_restart.set()
-            self.value = value
+            super().__setattr__(name, value)
 
+    monkeypatch.setattr("sparts.kernel.instance.Health", Undecided)
     Gate.begun, Gate.go_on = threading.Event(), threading.Event()
-    thread = make_service(Undecided).startBG()
+    thread = make_service(Service).startBG()
     service = thread.service
     with connected(service) as busy:
         busy.sendall(b"GET /gate HTTP/1.1\r\nHost: x\r\n\r\n")

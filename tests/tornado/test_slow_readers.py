@@ -152,10 +152,10 @@ class Time:
     """Has time pass for a service's server."""
 
     def __init__(self, service: VService) -> None:
-        self.server = service.requireTask(Http).server
+        self.server: Any = service.requireTask(Http).server
         self.loop_task: TornadoIOLoopTask = service.requireTask(TornadoIOLoopTask)
         self.loop = LaterLoop(self.server._loop)
-        self.server._loop = self.loop
+        self.server._loop = self.loop  # type: ignore[assignment]
 
     def wait_for_stall(self) -> None:
         """Wait until a client takes nothing more."""

@@ -108,7 +108,7 @@ def test_restart_makes_a_new_instance() -> None:
     client = client_of(service)
     assert client.act("restart").status == 200
     service.join(WAIT)
-    assert service.status is ServiceStatus.STOPPED
+    assert service.health.status is ServiceStatus.STOPPED
     assert client.ask("/livez").status == 200  # the new one, on the same socket
     assert thread.service is not service
     thread.service.shutdown()

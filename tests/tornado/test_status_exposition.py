@@ -170,6 +170,6 @@ def readings(draw: st.DrawFn) -> Reading:
 @given(st.lists(st.tuples(st.sampled_from(["", "Task", "a", "Größe"]), readings()), max_size=8))
 def test_any_readings_are_read_by_both_parsers(given: list[tuple[str, Reading]]) -> None:
     service = make_service(service_of(VTask))
-    service.describe_counters = lambda: iter(given)  # type: ignore[method-assign]
+    service.stats.describe_counters = lambda: iter(given)  # type: ignore[method-assign]
     for families in parsed(ServiceCollector(service)):
         assert LEFT_OUT in families

@@ -635,7 +635,7 @@ def test_commands_outlive_reactor_that_fails_and_is_restarted() -> None:
 
         callbacks["on_stdout"] = note
         text = "trap 'echo two; exit 4' TERM; echo one; sleep 1000 & wait"
-        command = task.run(["sh", "-c", text], **callbacks)
+        command: Any = task.run(["sh", "-c", text], **callbacks)
         assert ready.wait(WAIT)
         pending = reactor_task.call(Deferred)
         reactor_task.call(reactor_task.reactor.crash)

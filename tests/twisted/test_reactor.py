@@ -163,13 +163,13 @@ def test_reactor_on_loop_that_was_restarted_lives_on() -> None:
     with running(service_of(Lives)) as service:
         loop, task = service.requireTask(Loop), service.requireTask(OnLoop)
         for _ in range(2):
-            pending = task.call(Deferred)
+            pending: Any = task.call(Deferred)
             task.call(int).result(WAIT)
             loop.call(loop.loop.stop)
             assert isinstance(pending.exception(WAIT), LoopStoppedError)
             assert task.call(deferLater, reactor, 0.001, int, "7").result(WAIT) == 7
         assert Lives.again.wait(WAIT)
-        assert not task.n_failures()
+        assert not task.supervisor.n_failures()
 
 
 def test_another_reactor_than_that_of_the_shared_loop_is_a_clear_error() -> None:

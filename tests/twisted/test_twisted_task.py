@@ -300,7 +300,7 @@ class Services(TwistedServiceTask):
 
 def test_service_of_twisteds_runs_from_start_to_stop() -> None:
     with running(service_of(Services)) as service:
-        task = service.requireTask(Services)
+        task: Any = service.requireTask(Services)
         assert task.ticked.wait(WAIT)
         port = task.loop_task.call(lambda: task.echo._waitingForPort.result.getHost().port)
         address = ("127.0.0.1", port.result(WAIT))

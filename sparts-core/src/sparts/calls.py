@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         name: str
 
         @property
-        def call_wrappers(self) -> Sequence[Wrapper]: ...
+        def _call_wrappers(self) -> Sequence[Wrapper]: ...
 
 
 __all__ = ["Call", "CallRefusedError", "Reason", "Wrapper"]
@@ -151,7 +151,7 @@ class WorkCall(Call):
 
 def blocking(task: WrappedTask) -> Wrapper | None:
     """Return what wraps the calls of a task whose handlers run in threads; None: nothing does."""
-    return _nested([_run_in_thread(wrapper) for wrapper in task.call_wrappers])
+    return _nested([_run_in_thread(wrapper) for wrapper in task._call_wrappers])
 
 
 def awaiting(task: WrappedTask) -> Wrapper | None:
@@ -159,7 +159,7 @@ def awaiting(task: WrappedTask) -> Wrapper | None:
 
     The result is an ``async def``, whose ``proceed`` must give an awaitable.
     """
-    return _nested([_run_in_loop(wrapper) for wrapper in task.call_wrappers])
+    return _nested([_run_in_loop(wrapper) for wrapper in task._call_wrappers])
 
 
 def around_work(

@@ -15,7 +15,7 @@ from sparts.masking import masked
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
     from logging import Logger
 
 
@@ -205,3 +205,11 @@ class ProcessFailed(SpartsError):  # noqa: N818 - the established name
     def killed(self) -> bool:
         """Whether a signal ended the process."""
         return self.returncode < 0
+
+
+def check_free(name: str, function: object, taken: Container[str]) -> None:
+    """Raise `UsageError` if something under a name is no function, or the name is taken."""
+    if name in taken:
+        raise UsageError(f"the name {name!r} is taken; begin it with your own or your plugin's.")
+    if not callable(function):
+        raise UsageError(f"{name!r} is not a function but {function!r}.")

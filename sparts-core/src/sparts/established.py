@@ -7,13 +7,15 @@ What they show is always the present state, so that code which keeps it sees cha
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, MutableMapping
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, overload
 
 from sparts.counters import CallbackCounter, Metric, counters_of, read_counters
 from sparts.counters.live import live
 from sparts.errors import OptionError
+from sparts.options import set_option
+from sparts.shown import shown
 from sparts.states import ServiceStatus
 
 if TYPE_CHECKING:
@@ -21,9 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from sparts.counters.live import LiveNumber
+    from sparts.protocols import TaskReference
+    from sparts.stats import Stats
 
 K = TypeVar("K")
 V = TypeVar("V")
+T = TypeVar("T")
 
 
 class View(Mapping[K, V]):
@@ -53,8 +58,8 @@ class ExportedValues(View[str, str], MutableMapping[str, str]):
     """The exported values of a service; what is set here is exported."""
 
     def __init__(self, service: Any) -> None:
-        super().__init__(service.getExportedValues)
-        self._set = service.setExportedValue
+        super().__init__(service._instance.stats.exported_values)
+        self._set = service._instance.stats.export
 
     def __setitem__(self, name: str, value: str) -> None:
         self._set(name, value)
@@ -101,7 +106,7 @@ class Registry(list[type[Any]]):
 class _Established:
     """What services and tasks have in common."""
 
-    @cached_property
+    @shown
     def counters(self) -> Counters:
         """The counters of the object itself, by name, each a function that reads it.
 
@@ -135,27 +140,58 @@ class OptionValue:
 
     def __get__(self, service: Any, owner: type | None = None) -> Any:
         """Give the value; None while the plugin is blocked."""
-        return self if service is None else service.getOption(self._option)
+        return self if service is None else vars(service).get(self._option, self.kept(service))
+
+    def kept(self, service: Any) -> Any:
+        """Give the value past what a subclass has assigned; see `sparts.shown`."""
+        return getattr(service._instance.options, self._option, None)
 
     def __set__(self, service: Any, value: Any) -> None:
-        """Set the option."""
-        service.setOption(self._option, value)
+        """Set the option; what is no value of it is the subclass's own, under that name."""
+        try:
+            set_option(service, self._option, value)
+        except OptionError:
+            vars(service)[self._option] = value
+
+
+class _Health(Protocol):
+    start_time: float
+    stop_asked: bool
+
+    @property
+    def status(self) -> ServiceStatus: ...
+    def warn(self, message: str, /) -> int: ...
+    def warnings(self) -> dict[int, str]: ...
+    def clear_warning(self, warning: int, /) -> bool: ...
+
+
+class Parts(Protocol):
+    """What is needed of an instance of a service here."""
+
+    options: argparse.Namespace
+    stats: Stats
+
+    @property
+    def health(self) -> _Health: ...  # noqa: D102
+    @property
+    def tasks(self) -> Any: ...  # noqa: D102
+    @property
+    def running(self) -> Any: ...  # noqa: D102
+    @property
+    def logger(self) -> logging.Logger: ...  # noqa: D102
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    def begin_stop(self, kind: str, /) -> None: ...  # noqa: D102
 
 
 class EstablishedService(_Established):
     """The part of `sparts.vservice.VService` that keeps names of sparts 0.7."""
 
+    DEFAULT_LOGLEVEL: ClassVar[str] = "DEBUG"
+
     if TYPE_CHECKING:
+        _instance: Parts
 
-        @property
-        def status(self) -> ServiceStatus: ...  # noqa: D102
-
-        name: str
-
-        def shutdown(self) -> None: ...  # noqa: D102
-        def getWarnings(self) -> dict[int, str]: ...  # noqa: D102, N802
-
-    _stop_asked = False
     level: OptionValue = OptionValue()
     logfile: OptionValue = OptionValue()
     dryrun: OptionValue = OptionValue()
@@ -167,27 +203,134 @@ class EstablishedService(_Established):
     @property
     def _name(self) -> str:
         """The name of the service."""
-        return self.name
+        return self._instance.name
 
     @property
     def _stop(self) -> bool:
         """Whether the service must stop, as plain tasks ask in their loops. True sets it off."""
-        return self._stop_asked or self.status in _ENDS
+        health = self._instance.health
+        return health.stop_asked or health.status in _ENDS
 
     @_stop.setter
     def _stop(self, stop: bool) -> None:
         if stop:
-            self.shutdown()
+            self._instance.begin_stop("stop")
 
-    @cached_property
+    @shown
     def warnings(self) -> View[int, str]:
         """The present warnings by id; `registerWarning` and `clearWarning` change them."""
-        return View(self.getWarnings)
+        return View(self._instance.health.warnings)
 
-    @cached_property
+    @shown
     def exported_values(self) -> ExportedValues:
         """The exported values by name; setting one exports it."""
         return ExportedValues(self)
+
+    @shown
+    def start_time(self) -> float:
+        """When this instance was made, in seconds since the epoch."""
+        return self._instance.health.start_time
+
+    @shown
+    def loglevel(self) -> int:
+        """The level that is logged from, as a number of the logging module."""
+        level = getattr(self._instance.options, "level", None) or self.DEFAULT_LOGLEVEL
+        return int(logging.getLevelName(level))
+
+    @overload
+    def getTask(self, task: type[T]) -> T | None: ...
+    @overload
+    def getTask(self, task: TaskReference) -> Any: ...
+    def getTask(self, task: Any) -> Any:  # noqa: N802
+        """Return the task of a name or class, or None."""
+        return self._instance.tasks.get(task)
+
+    @overload
+    def requireTask(self, task: type[T]) -> T: ...
+    @overload
+    def requireTask(self, task: TaskReference) -> Any: ...
+    def requireTask(self, task: Any) -> Any:  # noqa: N802
+        """Return the task of a name or class.
+
+        Raises:
+            KeyError: there is none; the message names those that there are.
+        """
+        return self._instance.tasks.require(task)
+
+    def getChildren(self) -> dict[str, Any]:  # noqa: N802
+        """Return the tasks by name, in start order."""
+        return dict(self._instance.running.tasks())
+
+    def getOption(self, name: str, default: Any = None) -> Any:  # noqa: N802
+        """Return an option's value by its name in the namespace (``http_port``), or ``default``."""
+        return getattr(self._instance.options, name.replace("-", "_"), default)
+
+    def getOptions(self) -> dict[str, Any]:  # noqa: N802
+        """Return the values of all options by their names in the namespace, secret ones masked."""
+        return self._instance.stats.options()
+
+    def registerWarning(self, message: str) -> int:  # noqa: N802
+        """Log and keep a warning, which turns the status to WARNING, and return its id."""
+        self._instance.logger.warning("%s", message)
+        return self._instance.health.warn(message)
+
+    def getWarnings(self) -> dict[int, str]:  # noqa: N802
+        """Return the messages of the present warnings by id, oldest first."""
+        return self._instance.health.warnings()
+
+    def clearWarning(self, warning: int) -> bool:  # noqa: N802
+        """Remove a warning; True if there was one of that id."""
+        return self._instance.health.clear_warning(warning)
+
+    def clearWarnings(self) -> None:  # noqa: N802
+        """Remove all warnings."""
+        for warning in self._instance.health.warnings():
+            self._instance.health.clear_warning(warning)
+
+    def getCounters(self) -> dict[str, LiveNumber]:  # noqa: N802
+        """Return the values of all counters of the service, of plugins and (as ``Task.counter``) of
+        its tasks.
+
+        Each is a number which can be called, to read the counter again. One that has no value, or
+        that cannot be read, such as a callback that raises, is left out.
+        """
+        return self._instance.stats.counters()
+
+    def getCounter(self, name: str) -> LiveNumber:  # noqa: N802
+        """Return the value of one counter, as ``getCounter("Task.counter")``; NaN if it has none.
+
+        The number can be called, to read the counter again (None: it has no value).
+
+        Raises:
+            KeyError: there is none of that name.
+        """
+        return self._instance.stats.counter(name)
+
+    def setExportedValue(self, name: str, value: str | None) -> None:  # noqa: N802
+        """Show a value under a name to whoever asks; None removes it."""
+        self._instance.stats.export(name, value)
+
+    def getExportedValue(self, name: str) -> str:  # noqa: N802
+        """Return the exported value of a name, or ``""``."""
+        return self._instance.stats.exported_values().get(name, "")
+
+    def getExportedValues(self) -> dict[str, str]:  # noqa: N802
+        """Return all exported values by name."""
+        return self._instance.stats.exported_values()
+
+    def getSelectedExportedValues(self, names: Iterable[str]) -> dict[str, str]:  # noqa: N802
+        """Return the exported values of these names, ``""`` where there is none."""
+        values = self._instance.stats.exported_values()
+        return {name: values.get(name, "") for name in names}
+
+    def getRegexExportedValues(self, regex: str) -> dict[str, str]:  # noqa: N802
+        """Return the exported values whose names a regular expression matches from their start on.
+
+        Raises:
+            SpartsError: the expression is not valid, too long, or needs an extra; see
+                `sparts.patterns.matcher`, which also clients may be let use.
+        """
+        return self._instance.stats.matching_exported_values(regex)
 
 
 class EstablishedTask(_Established):

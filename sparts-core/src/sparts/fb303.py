@@ -20,6 +20,7 @@ from sparts.asking import Asking
 from sparts.errors import SpartsError, message_of
 from sparts.escaping import encodable
 from sparts.patterns import matcher
+from sparts.shown import ours
 from sparts.states import ServiceStatus
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class FB303:
     """
 
     def __init__(self, service: Service) -> None:
-        self.service = service
+        self.service: Service = ours(service)
         self._asking = Asking()
 
     def _ask(self, question: str, function: Callable[[], T]) -> T:
@@ -84,17 +85,17 @@ class FB303:
         """Return where the service is in its life, WARNING while a check fails. NEW, which fb303
         does not know, is STARTING."""
         with suppress(SpartsError):  # a check that hangs does not hide the rest
-            self._ask("results", self.service.check_results)
-        status = self.service.status
+            self._ask("results", self.service.health.check_results)
+        status = self.service.health.status
         return FB303Status[ServiceStatus.STARTING if status is ServiceStatus.NEW else status]
 
     def getStatusDetails(self) -> str:  # noqa: N802
         """Return why the status is what it is, for a person; ``""`` when all is well."""
-        return encodable(self._ask("checks", self.service.status_details))
+        return encodable(self._ask("checks", self.service.health.status_details))
 
     def aliveSince(self) -> int:  # noqa: N802
         """Return when the service was made, in seconds since the epoch."""
-        return int(self.service.start_time)
+        return int(self.service.health.start_time)
 
     # -- counters ----------------------------------------------------------------------------------
 
@@ -205,7 +206,7 @@ class FB303:
         if not _profiling.acquire(blocking=False):
             raise SpartsError("Another CPU profile is being taken. Ask again when it has ended.")
         try:
-            return _profile(yappi, lambda: self.service.wait_stopping(profileDurationInSec))
+            return _profile(yappi, lambda: self.service.health.wait_stopping(profileDurationInSec))
         finally:
             _profiling.release()
 

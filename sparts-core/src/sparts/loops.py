@@ -20,9 +20,10 @@ from abc import abstractmethod
 from concurrent.futures import CancelledError, Future
 from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, cast, overload
 
 from sparts.errors import LoopStoppedError, StartError
+from sparts.protocols import service_of
 from sparts.vtask import VTask
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class LoopTask(VTask):
     def join(self) -> None:
         """Wait for the end of the loop's thread; after this, a call raises."""
         super().join()
-        self.workers_left()
+        self._workers_left()
 
     # -- for implementations -----------------------------------------------------------------------
 
@@ -149,7 +150,7 @@ class LoopTask(VTask):
 
     def exit_asked(self, error: BaseException) -> None:
         """End the service in order as a `SystemExit` or `KeyboardInterrupt` in the loop asks."""
-        self.service.worker_left(self, error)
+        self._supervisor.end_service(error)
 
     def loop_opened(self) -> None:
         """Let calls in; call it in the loop's thread when the loop is about to run."""
@@ -179,16 +180,16 @@ class LoopTask(VTask):
             if self._open:
                 self._post(callback)
 
-    def workers_left(self) -> None:
+    def _workers_left(self) -> None:
         """End all calls: the loop has ended for good."""
-        super().workers_left()
+        super()._workers_left()
         with self._calls:
             self._over, self._open = True, False
             self._early.clear()
         self.loop_ended()
         for task in self.service.tasks:
             if isinstance(task, LoopBoundTask) and task.lives_on(self):
-                task.workers_left()
+                task._workers_left()
 
     def _stopped_error(self) -> LoopStoppedError:
         return LoopStoppedError(f"The loop of {self.name} has ended.")
@@ -219,15 +220,14 @@ class LoopBoundTask(VTask):
     _stopped: Future[Any] | None = None
 
     @classmethod
-    def dependencies(cls) -> Sequence[TaskReference]:
+    def _dependencies(cls) -> Sequence[TaskReference]:
         """Return ``DEPS`` and the loop task."""
         return (*cls.DEPS, cls.LOOP)
 
     @property
     def loop_task(self) -> LoopTask:
         """The loop task that this task lives on."""
-        found: LoopTask = self.service.requireTask(self.LOOP)
-        return found
+        return cast("LoopTask", service_of(self)._instance.tasks.require(self.LOOP))
 
     def lives_on(self, loop_task: LoopTask) -> bool:
         """Return whether this task lives on a loop."""
@@ -263,7 +263,7 @@ class LoopBoundTask(VTask):
         else:
             VTask.start(self)  # not what a second base class does, too
 
-    def give_up_start(self) -> None:
+    def _give_up_start(self) -> None:
         """Cancel a `start_in_loop` that has not ended."""
         self._start_given_up = True
         if self._starting is not None:

@@ -1,4 +1,4 @@
-"""What libraries and the kernel need of a service and of a task.
+"""What libraries, hooks and the kernel need of a service and of a task.
 
 `sparts.vservice.VService` and `sparts.vtask.VTask` are such. Whatever is below them takes these, so
 that it can be read, and used, without them.
@@ -6,7 +6,9 @@ that it can be read, and used, without them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
+
+from sparts.shown import ours
 
 if TYPE_CHECKING:
     import argparse
@@ -14,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sparts.counters.live import LiveNumber
-    from sparts.states import ServiceStatus
 
 TaskReference: TypeAlias = "type[Task] | str"
 """A task class, or one of the forms of its name: ``NAME``, ``NAME@DISTRIBUTION``, ``module:Class``,
@@ -25,33 +26,37 @@ class Service(Protocol):
     """A service, as its parts and plugins see it."""
 
     VERSION: str
+    REGISTER_SIGNAL_HANDLERS: ClassVar[bool]
     name: str
-    options: argparse.Namespace
-    start_time: float
-    restarting: bool
-    plugin_data: dict[str, Any]
+    _instance: Any
 
     @property
     def logger(self) -> logging.Logger: ...  # noqa: D102
     @property
-    def listeners(self) -> Any: ...  # noqa: D102
+    def options(self) -> argparse.Namespace: ...  # noqa: D102
     @property
-    def status(self) -> ServiceStatus: ...  # noqa: D102
-    def check_results(self) -> Mapping[str, str]: ...  # noqa: D102
-    def status_details(self) -> str: ...  # noqa: D102
-    def wait_stopping(self, timeout: float | None = None) -> bool: ...  # noqa: D102
+    def health(self) -> Any: ...  # noqa: D102
+    @property
+    def hooks(self) -> Any: ...  # noqa: D102
+    @property
+    def listeners(self) -> Any: ...  # noqa: D102
+    def initService(self) -> None: ...  # noqa: D102, N802
+    def initLogging(self) -> None: ...  # noqa: D102, N802
+    def reload(self) -> None: ...  # noqa: D102
+    def preprocessOptions(self) -> None: ...  # noqa: D102, N802
+    def check_options(self, options: argparse.Namespace, /) -> None: ...  # noqa: D102
+    def on_options_changed(self, names: frozenset[str], /) -> None: ...  # noqa: D102
     def getCounters(self) -> Mapping[str, LiveNumber]: ...  # noqa: D102, N802
-    def getCounter(self, name: str) -> LiveNumber: ...  # noqa: D102, N802
+    def getCounter(self, name: str, /) -> LiveNumber: ...  # noqa: D102, N802
     def getExportedValues(self) -> Mapping[str, str]: ...  # noqa: D102, N802
-    def getExportedValue(self, name: str) -> str: ...  # noqa: D102, N802
+    def getExportedValue(self, name: str, /) -> str: ...  # noqa: D102, N802
     def getOptions(self) -> Mapping[str, Any]: ...  # noqa: D102, N802
-    def setOption(self, name: str, value: Any) -> None: ...  # noqa: D102, N802
-    def registerWarning(self, message: str) -> int: ...  # noqa: D102, N802
-    def clearWarning(self, warning: int) -> bool: ...  # noqa: D102, N802
+    def setOption(self, name: str, value: Any, /) -> None: ...  # noqa: D102, N802
+    def registerWarning(self, message: str, /) -> int: ...  # noqa: D102, N802
+    def clearWarning(self, warning: int, /) -> bool: ...  # noqa: D102, N802
     def restart(self) -> None: ...  # noqa: D102
-    def reload_parts(self) -> None: ...  # noqa: D102
-    def run_process(self) -> Any: ...  # noqa: D102
     def shutdown(self) -> None: ...  # noqa: D102
+    def _run_process(self) -> Any: ...
 
 
 class Task(Protocol):
@@ -61,14 +66,45 @@ class Task(Protocol):
     logger: logging.Logger
 
     @property
+    def DEPS_OPTIONAL(self) -> bool: ...  # noqa: D102, N802
+    @property
+    def LOOPLESS(self) -> bool: ...  # noqa: D102, N802
+    @property
+    def RESTART(self) -> Any: ...  # noqa: D102, N802
+    @property
+    def STOP_TIMEOUT(self) -> float | None: ...  # noqa: D102, N802
+    @property
+    def _n_failures(self) -> Any: ...
+    @property
+    def _n_restarts(self) -> Any: ...
+    @property
     def service(self) -> Any: ...  # noqa: D102
+    @property
+    def healthy(self) -> bool: ...  # noqa: D102
+    @property
+    def _call_wrappers(self) -> Any: ...
     def initTask(self) -> None: ...  # noqa: D102, N802
+    def initTaskThread(self) -> None: ...  # noqa: D102, N802
     def start(self) -> None: ...  # noqa: D102
     def stop(self) -> None: ...  # noqa: D102
     def join(self) -> None: ...  # noqa: D102
+    def reload(self) -> None: ...  # noqa: D102
+    def check_options(self, options: argparse.Namespace, /) -> None: ...  # noqa: D102
+    def on_options_changed(self, names: frozenset[str], /) -> None: ...  # noqa: D102
+    def on_dependency_restarted(self, task: Any, /) -> None: ...  # noqa: D102
+    @classmethod
+    def _dependencies(cls) -> Any: ...
+    @classmethod
+    def _follows(cls) -> Any: ...
+    def _runloop(self) -> None: ...
+    def _give_up_start(self) -> None: ...
+    def _abandoned(self) -> None: ...
+    def _left_out(self) -> None: ...
+    def _workers_left(self) -> None: ...
+    def _format_stacks(self) -> str: ...
 
 
 def service_of(task: Any) -> Service:
-    """Return the service of a task."""
-    service: Service = task.service
+    """Return the service of a task, past what their classes have overwritten: `sparts.shown`."""
+    service: Service = ours(ours(task).service)
     return service

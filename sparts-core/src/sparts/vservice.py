@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
-from sparts import options, plugins
+from sparts import entry_points, options, plugins
 from sparts.errors import SpartsError, UsageError, message_of, text_of, traceback_of
-from sparts.established import EstablishedService, add_own_arguments
-from sparts.kernel import taskset
-from sparts.kernel.health import Health
-from sparts.kernel.inbox import Inbox, Message
+from sparts.established import EstablishedService
+from sparts.kernel import command_line
+from sparts.kernel.instance import Instance
 from sparts.kernel.phases import EXIT_CLEAN, EXIT_FAILURE, EXIT_USAGE
 from sparts.kernel.runner import (
     ServiceThread,
@@ -20,25 +20,28 @@ from sparts.kernel.runner import (
     is_imported_by_a_child,
     run_in_this_thread,
 )
-from sparts.kernel.service_options import ServiceOptions
-from sparts.kernel.taskset import Tasks
+from sparts.kernel.settings import Settings
 from sparts.masking import masked
 from sparts.protocols import TaskReference
+from sparts.shown import moved, shown
 from sparts.standard_streams import command_output, complain, open_closed_streams
-from sparts.vtask import VTask
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from typing import Self
 
-    from sparts.net.listeners import Listeners
+    from sparts.kernel.health import Health
+    from sparts.kernel.taskset import Tasks
     from sparts.plugins.dispatch import Hooks
+    from sparts.protocols import Task
+    from sparts.stats import Stats
 
-__all__ = ["ServiceThread", "VService", "VTask"]
+__all__ = ["ServiceThread", "VService"]
+
+_T = TypeVar("_T", bound="Task")
 
 
-class VService(ServiceOptions, Health, EstablishedService):
+class VService(EstablishedService):
     """A long-running service: a process that runs tasks until it is told to stop.
 
     Name the tasks in ``TASKS`` and call `initFromCLI`.
@@ -46,11 +49,25 @@ class VService(ServiceOptions, Health, EstablishedService):
 
     TASKS: ClassVar[Sequence[TaskReference]] = ()
     """The tasks: classes or names; see `sparts.vtask.TaskReference`."""
-    ALL_TASKS: ClassVar[Sequence[TaskReference]] = ()
-    """Read as ``TASKS`` is; both may be given."""
+    if TYPE_CHECKING:
+        ALL_TASKS: ClassVar[Sequence[TaskReference]]
+        """Read as ``TASKS`` is, where a class has it; both may be given."""
+        ENV_PREFIX: ClassVar[str | None]
+        """What the options' environment variables begin with; else it is ``NAME_`` of the class."""
     VERSION: str = ""
+    DEFAULT_LOGFILE: ClassVar[str | None] = None
+    DEFAULT_PID: ClassVar[str | None] = None
+    """The path of the pid file; None: ``NAME.pid`` in ``/var/run`` or, if not root, elsewhere: see
+    `sparts.builtin.daemon.pidfile.default_path`."""
     REGISTER_SIGNAL_HANDLERS: ClassVar[bool] = True
     """False: SIGTERM, SIGINT, SIGHUP and SIGUSR1 are left to the application."""
+
+    _settable: ClassVar[dict[str, tuple[type, ...]]] = {
+        "name": (str,),  # as an argument of `initFromCLI` says
+        "logger": (logging.Logger,),  # a service may log elsewhere
+    }
+
+    _instance: Instance
 
     def __init__(self, ns: argparse.Namespace) -> None:
         """Make an instance from parsed options, with its task classes resolved; nothing starts yet.
@@ -61,26 +78,68 @@ class VService(ServiceOptions, Health, EstablishedService):
             UsageError: a task or a plugin cannot be resolved, or options contradict each other.
         """
         super().__init__()
-        self.options = ns
-        self.name: str = type(self).__name__
+        hooks = plugins.load_hooks()
+        classes = command_line.resolve_tasks(type(self), hooks)
+        hooks.call("sparts_classes_check", service_class=type(self), tasks=classes)
+        asked = Settings.of(type(self), ns).tasks
+        self._instance = Instance(self, ns, hooks, command_line.selected(classes, asked))
+        self._instance.ours.check_options(ns)
+        if asked != []:  # with no names they are only listed
+            left_out = set(classes).difference(self._instance.tasks.task_classes)
+            options.check_required(ns, left_out)
+
+    # -- its parts ---------------------------------------------------------------------------------
+
+    if TYPE_CHECKING:
+        name: str
         """The name of the service, for loggers and threads; by default that of the class."""
-        self.inbox: Inbox = Inbox()
-        self.plugin_data: dict[str, Any] = {}
-        """What hook plugins keep, each under its name, also over a restart."""
-        self.owns_process = False
-        """Whether the process belongs to the service (`initFromCLI`), and may be ended with it."""
-        self.restarting = False
-        """Whether the service is being stopped to be started anew."""
-        self.error: BaseException | None = None
-        """Why this instance ended otherwise than in order."""
-        self.hooks: Hooks = plugins.load_hooks()
-        classes = self.resolve_tasks(self.hooks)
-        self.hooks.call("sparts_classes_check", service_class=type(self), tasks=classes)
-        selected = getattr(ns, "tasks", None)
-        self.tasks: Tasks = Tasks(_selected(classes, selected))
-        self.check_options(ns)
-        if selected != []:  # with no names they are only listed
-            options.check_required(ns, set(classes).difference(self.tasks.task_classes))
+    else:
+        name = shown(lambda self: type(self).__name__)
+
+    @shown
+    def logger(self) -> logging.Logger:
+        """The logger of the service's name."""
+        return logging.getLogger(self._instance.name)
+
+    @shown
+    def options(self) -> argparse.Namespace:
+        """The values of all options; `preprocessOptions` may replace them."""
+        return self._instance.options
+
+    @shown
+    def tasks(self) -> Tasks:
+        """The tasks."""
+        return self._instance.tasks
+
+    @shown
+    def health(self) -> Health:
+        """Where the service is in its life: status, readiness, checks."""
+        return self._instance.health
+
+    @shown
+    def stats(self) -> Stats:
+        """Counters, exported values, and the description of the whole."""
+        return self._instance.stats
+
+    @shown
+    def hooks(self) -> Hooks:
+        """The hook plugins; ``hooks.kept`` is what they keep, also over a restart."""
+        return self._instance.hooks
+
+    @shown
+    def listeners(self) -> Any:
+        """The sockets that the tasks of this process listen on: `sparts.net.listeners.Listeners`.
+
+        Raises:
+            UsageError: the built-in plugin that opens them is blocked.
+        """
+        try:
+            return self._instance.hooks.kept["listeners"]
+        except KeyError:
+            raise UsageError(
+                "A task of this service listens on sockets, which the built-in plugin 'listeners' "
+                "opens. It is blocked: see --no-plugin and SPARTS_DISABLE_PLUGINS."
+            ) from None
 
     # -- to override -------------------------------------------------------------------------------
 
@@ -106,6 +165,35 @@ class VService(ServiceOptions, Health, EstablishedService):
         exception's message is printed, and the exit status is 1.
         """
 
+    def check_options(self, options: argparse.Namespace) -> None:
+        """Raise `OptionError` if options contradict each other; extend it by rules of your own.
+
+        Called when the service is made, after `preprocessOptions`, and before every change at run
+        time, which is then refused as a whole. Called in the thread that makes the change. The
+        default checks the service's own options, and calls `VTask.check_options` of all tasks.
+
+        Args:
+            options: the namespace with the new values; ``self.options`` has those of before.
+        """
+        self._instance.check_parts(options)
+
+    def on_options_changed(self, names: frozenset[str]) -> None:
+        """Learn that options changed at run time; see `VTask.on_options_changed`, told after it."""
+
+    def reload(self) -> None:
+        """Take in changed files and options (SIGHUP); called in the lifecycle thread.
+
+        The default calls the hook `sparts_service_reload`. What fails is a warning until the next.
+        """
+        self._instance.reloading.reload()
+
+    def initLogging(self) -> None:  # noqa: N802
+        """Set up logging by the options; override it to bring one's own.
+
+        Called in the thread that runs the service, for each instance.
+        """
+        self._instance.configure_logging()
+
     @classmethod
     def _makeArgumentParser(cls) -> argparse.ArgumentParser:  # noqa: N802
         """Return an empty parser for the command line; override it to bring one's own."""
@@ -120,45 +208,7 @@ class VService(ServiceOptions, Health, EstablishedService):
     @classmethod
     def _buildArgumentParser(cls) -> argparse.ArgumentParser:  # noqa: N802
         """Return the parser with all options of the service and of its tasks."""
-        return cls.build_parser(plugins.load_hooks(tolerant=True))
-
-    @classmethod
-    def build_parser(cls, hooks: Hooks) -> argparse.ArgumentParser:
-        """Return the parser with all options of the service, its tasks and these plugins.
-
-        Raises:
-            UsageError: a task cannot be resolved, or options contradict each other.
-        """
-        parser = cls._makeArgumentParser()
-        groups = hooks.collect("sparts_options_add", options.checked_group, service_class=cls)
-        blocked = [group for group in plugins.blocked_options(cls) if group not in groups]
-        own = [group for group in groups if not group.option_prefix()]
-        others = [group for group in groups if group.option_prefix()]
-        tasks = cls.resolve_tasks(hooks)
-        options.add_options(parser, cls, [*own, *blocked, *tasks, *others])
-        add_own_arguments(parser, [cls, *tasks])
-        options.refuse_all_but_help(parser, hooks.broken)
-        options.refuse_options(parser, blocked)
-
-        def find_sources(ns: argparse.Namespace) -> list[options.OptionSource]:
-            hooks.tolerant = False  # -h has ended by now
-            add = options.checked_source
-            return hooks.collect("sparts_sources_add", add, service_class=cls, options=ns)
-
-        options.use_sources(parser, find_sources)
-        return parser
-
-    @classmethod
-    def resolve_tasks(cls, hooks: Hooks) -> list[type[VTask]]:
-        """Return the classes of this service's tasks and of what they depend on, in start order.
-
-        Raises:
-            UsageError: a task cannot be resolved; see `sparts.kernel.taskset.resolve_all`.
-        """
-        contributed = hooks.collect("sparts_tasks_add", taskset.resolve, service_class=cls)
-        return taskset.resolve_all(
-            dict.fromkeys([*cls.ALL_TASKS, *cls.TASKS, *contributed, *taskset.registered])
-        )
+        return command_line.build_parser(cls, plugins.load_hooks(tolerant=True))
 
     # -- running -----------------------------------------------------------------------------------
 
@@ -177,7 +227,7 @@ class VService(ServiceOptions, Health, EstablishedService):
         open_closed_streams()
         try:
             with command_output():
-                plugins.keep_out(plugins.named_in(sys.argv[1:]))
+                entry_points.keep_out(entry_points.named_in(sys.argv[1:]))
                 ns = options.parse_options(cls._buildArgumentParser())
                 ended = cls._run(ns, name, guard=True)
                 if isinstance(ended, int):
@@ -210,7 +260,8 @@ class VService(ServiceOptions, Health, EstablishedService):
             SystemExit: after ``-h``, ``--show-config`` and the like.
         """
         service = cls(options.parse_options(cls._buildArgumentParser(), argv))
-        service.name = name or service.name
+        if name:
+            service.name = name
         return service
 
     @classmethod
@@ -234,19 +285,22 @@ class VService(ServiceOptions, Health, EstablishedService):
         if status is not None:
             return int(status)
         service = cls(ns)
-        service.name, service.owns_process = name or service.name, guard
-        if getattr(ns, "tasks", None) == []:
-            print("\n".join(task.__name__ for task in service.tasks))
+        if name:
+            service.name = name
+        service._instance.health.owns_process = guard
+        if Settings.of(cls, ns).tasks == []:
+            print("\n".join(task.__name__ for task in service._instance.tasks))
             return EXIT_CLEAN
+        hooks = service._instance.hooks
         try:
-            runner: ServiceThread = service.hooks.call("sparts_process_wrap", service=service)
+            runner: ServiceThread = hooks.call("sparts_process_wrap", service=service)
         except SystemExit as left:  # in the process that started a daemon
             return left.code if isinstance(left.code, int) else int(left.code is not None)
         if runner.refused and runner.error is not None:
             raise runner.error
         return runner
 
-    def run_process(self) -> ServiceThread:
+    def _run_process(self) -> ServiceThread:
         """Run the service in this thread until it ends; see the hook `sparts_process_wrap`."""
         return run_in_this_thread(self)
 
@@ -269,17 +323,15 @@ class VService(ServiceOptions, Health, EstablishedService):
 
         Whichever instance of the service lives stops: one that replaced this in a restart, too.
         """
-        self._stop_asked = True
-        self.inbox.put(Message("stop"))
+        self._instance.begin_stop("stop")
 
     def stop(self) -> None:
         """Ask the service to stop, and return at once; the same as `shutdown`."""
-        self.shutdown()
+        self._instance.begin_stop("stop")
 
     def restart(self) -> None:
         """Ask for a stop and a new instance from the same options, and return at once."""
-        self._stop_asked = True
-        self.inbox.put(Message("restart"))
+        self._instance.begin_stop("restart")
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until this instance has ended; False if it has not within ``timeout`` seconds.
@@ -287,100 +339,62 @@ class VService(ServiceOptions, Health, EstablishedService):
         Raises:
             SpartsError: it ended otherwise than in order.
         """
-        if not self.ended.wait(timeout):
+        health = self._instance.health
+        if not health.ended.wait(timeout):
             return False
-        if self.error is not None:
-            raise self.error
+        if health.error is not None:
+            raise health.error
         return True
 
-    # -- identity ----------------------------------------------------------------------
+    # -- tasks and options -------------------------------------------------------------------------
 
-    @property
-    def logger(self) -> logging.Logger:
-        """The logger of the service's name."""
-        return logging.getLogger(self.name)
+    def setOption(self, name: str, value: Any) -> None:  # noqa: N802
+        """Set an option by its name in the namespace; whoever reads it next gets the new value.
 
-    @property
-    def listeners(self) -> Listeners:
-        """The sockets that the tasks of this process listen on.
+        Tasks learn of it (`VTask.on_options_changed`) in the calling thread, before this returns.
 
         Raises:
-            UsageError: the built-in plugin that opens them is blocked.
+            OptionError: there is no such option, the value is not one for it, or it may not change
+                at run time.
         """
-        try:
-            found: Listeners = self.plugin_data["listeners"]
-        except KeyError:
-            raise UsageError(
-                "A task of this service listens on sockets, which the built-in plugin 'listeners' "
-                "opens. It is blocked: see --no-plugin and SPARTS_DISABLE_PLUGINS."
-            ) from None
-        return found
+        options.set_option(self, name.replace("-", "_"), value)
 
-    # -- tasks -------------------------------------------------------------------------------------
+    # -- warnings and checks -----------------------------------------------------------------------
 
-    def instances(self) -> list[VTask]:
-        """Return the tasks, once they are made, in start order."""
-        return [task for task in self.tasks if not isinstance(task, type)]
+    def add_check(self, name: str, check: Callable[[], object], *, vital: bool = False) -> None:
+        """Have transports such as ``/readyz`` ask whether something is well.
 
-    def getTask(self, task: TaskReference) -> Any:  # noqa: N802
-        """Return the task of a name or class, or None."""
-        return self.tasks.get(task)
+        From any thread; as a rule in `VTask.initTask` or `VService.initService`.
 
-    def requireTask(self, task: TaskReference) -> Any:  # noqa: N802
-        """Return the task of a name or class.
+        Args:
+            name: what it is shown as.
+            check: returns False or raises when something is wrong, and what it raises is the
+                reason shown. Called in any thread, whenever somebody asks.
+            vital: whether a failure says that only a restart helps. Then it makes the service
+                unhealthy, too, which supervisors (systemd's watchdog, ``/livez``) act on.
 
         Raises:
-            KeyError: there is none; the message names those that there are.
+            UsageError: the name is taken, or the check is not a function.
         """
-        return self.tasks.require(task)
+        self._instance.health.add_check(name, check, vital=vital)
 
-    # -- called by the lifecycle and the runner ----------------------------------------------------
+    if not TYPE_CHECKING:
 
-    def create_tasks(self) -> None:
-        """Make the tasks and open what they listen on; in the lifecycle thread."""
-        self.warn_of_deprecated_options()
-        self.hooks.collect("sparts_service_create", service=self)
-        self.tasks.create(self)
-        self.take_contributions()
-        self.initService()
-        self.hooks.call("sparts_sockets_bind", service=self)
-        self.hooks.call("sparts_privileges_drop", service=self)
-
-    def call_later(self, seconds: float, function: Callable[[], object]) -> None:
-        """Have the lifecycle thread call a function after some seconds; from any thread.
-
-        What it raises ends the service.
-        """
-        name = f"{id(function):#x}"
-        self.inbox.put(Message("later", self, (name, seconds, function)))
-
-    def successor(self) -> Self:
-        """Return a new instance from the same options, which takes over what is the process's."""
-        new = type(self)(self.options)
-        new.name, new.inbox = self.name, self.inbox
-        new.plugin_data, new.owns_process = self.plugin_data, self.owns_process
-        new._log_ends = self._log_ends
-        return new
-
-    def finish(self, error: BaseException | None) -> None:
-        """Note that this instance has ended, with an error or in order."""
-        self.error = error
-        self.ended.set()
-        if self.changing.acquire(timeout=0.5):  # a hook that hangs may hold it
-            self.wake_waiting()
-            self.changing.release()
+        def __getattr__(self, name: str) -> Any:
+            return moved(self, name, _MOVED)
 
 
-def _selected(classes: list[type[VTask]], names: Iterable[str] | None) -> list[type[VTask]]:
-    """Return the classes that ``--tasks`` asks for; all if it was not given or only lists them."""
-    wanted = set(names or ())
-    if not wanted:
-        return classes
-    known = {task.__name__: task for task in classes}
-    for name in wanted - known.keys():
-        import difflib
-
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else f"Its tasks: {', '.join(known) or 'none'}."
-        raise UsageError(f"--tasks: this service has no task {name!r}. {hint}")
-    return [task for task in classes if task.__name__ in wanted]
+_HEALTH = (
+    "status status_since status_details ready readiness healthy liveness failing_checks ended "
+    "check_results known_checks wait_ready wait_stopping restarting stop_deadline call_later error"
+)
+_MOVED = {
+    **{name: f"_instance.health.{name}" for name in _HEALTH.split()},
+    **{name: f"_instance.settings.{name}" for name in ("start_timeout", "stop_timeout")},
+    "drain_time": "_instance.settings.drain_time",
+    "keep_warning": "_instance.health.warn",
+    "describe": "_instance.stats.describe",
+    "describe_counters": "_instance.stats.describe_counters",
+    "plugin_data": "_instance.hooks.kept",
+}
+"""Names of before that are now found elsewhere; they go with the next release."""

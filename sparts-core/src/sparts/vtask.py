@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import logging
-import threading
 from functools import cached_property
-from logging import Logger
-from math import inf
-from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sparts import references
 from sparts.base_work import keep_base_work
 from sparts.context import ExecuteContext
 from sparts.counters import counter
-from sparts.errors import SkipTask, TryLater, log_error
+from sparts.errors import SkipTask, TryLater
 from sparts.established import EstablishedTask
-from sparts.kernel import taskset
 from sparts.kernel.supervision import RestartPolicy, Supervisor
 from sparts.kernel.taskset import Tasks
+from sparts.options import prefix_of, set_option
 from sparts.protocols import TaskReference
 from sparts.renamed import take_renamed
+from sparts.shown import moved, ours, shown
 from sparts.stacks import format_thread
 from sparts.states import TaskState
 
 if TYPE_CHECKING:
     import argparse
+    import threading
     from collections.abc import Sequence
+    from typing import Self
 
     from sparts.calls import Wrapper
     from sparts.vservice import VService
@@ -41,7 +41,7 @@ __all__ = [
     "VTask",
 ]
 
-REGISTERED = taskset.registered
+REGISTERED = references.registered
 """The tasks of every service of this process; `VTask.register` adds to them."""
 
 
@@ -68,7 +68,7 @@ class VTask(EstablishedTask):
     ``requireTask`` raises `KeyError`; False: this task is left out, too."""
     RESTART: ClassVar[str | RestartPolicy] = "never"
     """When a failed worker runs again: ``"never"``, ``"on-failure"``, ``"always"``, or a policy."""
-    SERVICE_DEFAULTS: ClassVar[bool] = True
+    _SERVICE_DEFAULTS: ClassVar[bool] = True
     """Whether attributes of the service's class stand in for this task's in the defaults of its
     options, as ``DEFAULT_PORT`` does."""
     STOP_TIMEOUT: ClassVar[float | None] = None
@@ -84,33 +84,93 @@ class VTask(EstablishedTask):
     workers: int = 1
     """How many threads run `_runloop`."""
 
-    n_failures: counter = counter(help="Failures of this task's workers.")
-    n_restarts: counter = counter(help="Restarts of this task's workers after a failure.")
+    _n_failures: counter = counter(name="n_failures", help="Failures of this task's workers.")
+    _n_restarts: counter = counter(
+        name="n_restarts", help="Restarts of these workers after a failure."
+    )
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
         take_renamed(cls)
         keep_base_work(cls)
 
+    _settable: ClassVar[dict[str, tuple[type, ...]]] = {
+        "logger": (logging.Logger,),  # a service may log elsewhere
+        "workers": (int,),  # as an option of the task says
+        "STOP_TIMEOUT": (int, float),  # the same
+    }
+
     def __init__(self, service: VService) -> None:
         """Make the task for a service; called by the service. Do the work in `initTask`."""
+        self._instance = instance = service._instance
+        self._supervisor = Supervisor(self, instance.name, instance.health, instance.running)
         self.service = service
-        self.name: str = type(self).__name__
-        self.logger: Logger = logging.getLogger(f"{service.name}.{self.name}")
-        self.threads: list[threading.Thread] = []
-        self.stop_event: threading.Event = threading.Event()
+        self.name = self._supervisor.name
+        self.logger = self._supervisor.logger
+        self.threads = self._supervisor.threads
+        self.stop_event = self._supervisor.stop_event
+
+    # -- what the task is, past what its class assigns: see `sparts.shown` -------------------------
+
+    if TYPE_CHECKING:
+        name: str
+        """The name of the task: that of its class."""
+        service: VService
+        logger: logging.Logger
+        """The logger named ``SERVICE.TASK``."""
+        threads: list[threading.Thread]
+        """The worker threads."""
+        stop_event: threading.Event
         """Set when the task must stop; wait on it in `_runloop` instead of sleeping. In ``execute``
         of a queue or periodic task use ``context.wait(seconds)``: items are still worked on."""
-        self.stop_deadline: float | None = None
-        """When the task must have stopped, by `time.monotonic`; None: not told to, or no limit."""
-        self._stop_reserve = 0.0
-        self.held = False
-        """Whether another process runs this task, which is not even initialised in this one."""
-        self.failed: BaseException | None = None
-        """What ended this task, if a failure did."""
-        self._state = TaskState.NEW
-        self._ready = True
-        self.supervisor: Supervisor = Supervisor(self)
+    else:
+        name = shown(lambda self: self._supervisor.name)
+        service = shown(lambda self: self._instance.service)
+        logger = shown(lambda self: self._supervisor.logger)
+        threads = shown(lambda self: self._supervisor.threads)
+        stop_event = shown(lambda self: self._supervisor.stop_event)
+
+    @shown
+    def supervisor(self) -> Supervisor:
+        """What runs the workers, and knows the state of the task."""
+        return self._supervisor
+
+    @shown
+    def state(self) -> TaskState:
+        """Where the task is in its life."""
+        return self._supervisor.state
+
+    @shown
+    def running(self) -> bool:
+        """True from the start of the task until it is told to stop."""
+        return self._supervisor.running
+
+    @shown
+    def ready(self) -> bool:
+        """Whether the task does its work now; the service is ready when every task is.
+
+        True from the end of `start` on, unless `set_ready` says otherwise.
+        """
+        return self._supervisor.ready
+
+    def set_ready(self, ready: bool) -> None:
+        """Say whether the task does its work; from any thread.
+
+        A task that becomes ready later calls it with False in `initTask`, and with True when it is.
+        """
+        self._supervisor.set_ready(ready)
+
+    def seconds_to_stop(self) -> float:
+        """Return how many seconds the task has left to finish its work; from any thread.
+
+        When 0.0 is returned, cut off what has not finished. The rest of the time until the deadline
+        of the stop is reserved for that. The reserve is a quarter of the time that the task had
+        when it was told to stop, and at most one second.
+
+        `math.inf` before the task is told to stop, and if the stop has no time limit; a wait of the
+        standard library needs ``None`` instead, see `sparts.clock.timeout_of`.
+        """
+        return self._supervisor.seconds_to_stop()
 
     # -- to override -------------------------------------------------------------------------------
 
@@ -143,9 +203,10 @@ class VTask(EstablishedTask):
         """
         if self.LOOPLESS:
             return
-        for index in range(self.workers):
-            suffix = f"-{index}" if self.workers > 1 else ""
-            self.threads.append(self.supervisor.start_worker(self.logger.name + suffix))
+        for index in range(workers := ours(self).workers):
+            suffix = f"-{index}" if workers > 1 else ""
+            name = ours(self).logger.name + suffix
+            self._supervisor.threads.append(self._supervisor.start_worker(name))
 
     def stop(self) -> None:
         """Tell the workers to end, without waiting for it; called in the lifecycle thread.
@@ -154,14 +215,14 @@ class VTask(EstablishedTask):
         The default sets `stop_event`. An exception is logged, the stop goes on, and the service
         ends with status 1.
         """
-        self.stop_event.set()
+        self._supervisor.stop_event.set()
 
     def join(self) -> None:
         """Wait until the task has ended; called in the lifecycle thread after `stop`.
 
         The default joins the worker threads. It may block: the service watches the deadline.
         """
-        for thread in self.threads:
+        for thread in self._supervisor.threads:
             thread.join()
 
     def reload(self) -> None:
@@ -206,12 +267,12 @@ class VTask(EstablishedTask):
         """
 
     @classmethod
-    def dependencies(cls) -> Sequence[TaskReference]:
+    def _dependencies(cls) -> Sequence[TaskReference]:
         """Return what this task depends on: ``DEPS``, and whatever a base class adds."""
         return cls.DEPS
 
     @classmethod
-    def follows(cls) -> Sequence[type[VTask]]:
+    def _follows(cls) -> Sequence[type[VTask]]:
         """Return the task types of which this one uses whatever is there; none by default.
 
         Unlike those in ``DEPS`` they do not come along. All tasks of these types that the service
@@ -219,158 +280,86 @@ class VTask(EstablishedTask):
         """
         return ()
 
-    def format_stacks(self) -> str:
+    def _format_stacks(self) -> str:
         """Return where each thread (and coroutine, in a loop task) of this task is now, as text."""
-        return "".join(map(format_thread, self.threads))
+        return "".join(map(format_thread, self._supervisor.threads))
 
     @cached_property
-    def call_wrappers(self) -> Sequence[Wrapper]:
+    def _call_wrappers(self) -> Sequence[Wrapper]:
         """What plugins wrap the calls of this task in: see `sparts.calls`."""
-        kind = self.CALL_KIND
-        return self.service.hooks.collect("sparts_call_wrap", task=self, kind=kind) if kind else ()
+        kind, hooks = self.CALL_KIND, self._instance.hooks
+        return hooks.collect("sparts_call_wrap", task=self, kind=kind) if kind else ()
 
-    # -- to use ------------------------------------------------------------------------------------
-
-    @property
-    def state(self) -> TaskState:
-        """Where the task is in its life. Setting it tells the hooks."""
-        return self._state
-
-    @state.setter
-    def state(self, new: TaskState) -> None:
-        with self.service.changing:
-            old, self._state = self._state, new
-            if old is not new:
-                self.service.task_changed(self, old, new)
-
-    @property
-    def running(self) -> bool:
-        """True from the start of the task until it is told to stop."""
-        return self._state is not TaskState.NEW and not self.stop_event.is_set()
-
-    def seconds_to_stop(self) -> float:
-        """Return how many seconds the task has left to finish its work; from any thread.
-
-        When 0.0 is returned, cut off what has not finished. The rest of the time until
-        `stop_deadline` is reserved for that. The reserve is a quarter of the time that the task had
-        when it was told to stop, and at most one second.
-
-        `math.inf` before the task is told to stop, and if the stop has no time limit; a wait of the
-        standard library needs ``None`` instead, see `sparts.clock.timeout_of`.
-        """
-        if self.stop_deadline is None:
-            return inf
-        return max(0.0, self.stop_deadline - self._stop_reserve - monotonic())
-
-    @property
-    def ready(self) -> bool:
-        """Whether the task does its work now; the service is ready when every task is.
-
-        True from the end of `start` on. A task that becomes ready later sets it to False in
-        `initTask`, and to True when it is, from any thread.
-        """
-        works = self._state in (TaskState.ALIVE, TaskState.DEGRADED, TaskState.DONE)
-        return self.held or (self._ready and works)
-
-    @ready.setter
-    def ready(self, ready: bool) -> None:
-        with self.service.changing:
-            self._ready = ready
-            self.service.readiness_changed()
-
-    @property
-    def healthy(self) -> bool:
-        """Whether the task is able to work; override it to look closer.
-
-        Asked in any thread, by systemd's watchdog and by health checks. It must not block. The
-        default is True until the task has failed for good; an exception counts as False.
-        """
-        return self._state is not TaskState.DEAD
-
-    @property
-    def options(self) -> argparse.Namespace:
-        """The options of the service, in which this task's have its prefix."""
-        return self.service.options
-
-    @classmethod
-    def option_prefix(cls) -> str:
-        """Return the prefix of this task's options."""
-        return cls.OPT_PREFIX or cls.__name__
-
-    def getTaskOption(self, name: str, default: Any = None) -> Any:  # noqa: N802
-        """Return the value of this task's option of a name without its prefix."""
-        value = self.service.getOption(self._dest(name), default)
-        return default if value is None else value
-
-    def setTaskOption(self, name: str, value: Any) -> None:  # noqa: N802
-        """Set this task's option of a name without its prefix."""
-        self.service.setOption(self._dest(name), value)
-
-    def _dest(self, name: str) -> str:
-        return f"{self.option_prefix()}_{name}".replace("-", "_")
-
-    @classmethod
-    def register(cls) -> type[VTask]:
-        """Add this task to every service of this process that is started from now on."""
-        if cls not in taskset.registered:
-            taskset.registered.append(cls)
-        return cls
-
-    # -- called by the service and the supervisor --------------------------------------------------
-
-    def start_returned(self) -> None:
-        """Note that `start` has returned."""
-        with self.service.changing:
-            if self._state is TaskState.STARTING:
-                self.state = TaskState.ALIVE
-                if self.threads:
-                    self.supervisor.settle()
-
-    def stopping(self) -> None:
-        """Note that the task shall stop, so that `running` is False before `stop` is called."""
-        self.state = TaskState.STOPPING
-        limits = [self.service.stop_deadline]
-        if self.STOP_TIMEOUT is not None:
-            limits.append(monotonic() + self.STOP_TIMEOUT)
-        self.stop_deadline = min((limit for limit in limits if limit is not None), default=None)
-        if self.stop_deadline is not None:
-            left = max(0.0, self.stop_deadline - monotonic())
-            self._stop_reserve = min(1.0, left / 4)
-        self.stop_event.set()
-
-    def give_up_start(self) -> None:
+    def _give_up_start(self) -> None:
         """Learn that a stop was asked for while the task is started: wait for nothing any more.
 
         Called in a thread of its own. The default does nothing; an exception is ignored.
         """
 
-    def abandoned(self) -> None:
+    def _abandoned(self) -> None:
         """Save what can be saved: the task has not stopped in time, and is waited for no longer.
 
         Called in a thread of its own, for about a second at most, before the process ends. The
         default does nothing. It must not raise.
         """
 
-    def left_out(self) -> None:
+    def _left_out(self) -> None:
         """End what others wait for: the task will not run.
 
         Called in the lifecycle thread instead of `stop` and `join`, if `initTask` was not called or
         raised: the task was skipped, or the start ended before it. The default sets `stop_event`.
         It must not raise.
         """
-        self.stop_event.set()
-        self.workers_left()
+        self._supervisor.stop_event.set()
+        self._workers_left()
 
-    def workers_left(self) -> None:
+    def _workers_left(self) -> None:
         """Note that the last worker has left for good, or that none will come; called by it."""
 
-    def restarted(self) -> None:
-        """Tell the tasks that depend on this one that its worker runs again after a failure."""
-        for task in self.service.tasks.dependants(self):
-            try:
-                task.on_dependency_restarted(self)
-            except Exception:
-                log_error(task.logger, "%s could not take the restart of %s", task.name, self.name)
+    # -- to use ------------------------------------------------------------------------------------
+
+    @shown
+    def healthy(self) -> bool:
+        """Whether the task is able to work; override it to look closer.
+
+        Asked in any thread, by systemd's watchdog and by health checks. It must not block. The
+        default is True until the task has failed for good; an exception counts as False.
+        """
+        return self._supervisor.state is not TaskState.DEAD
+
+    def getTaskOption(self, name: str, default: Any = None) -> Any:  # noqa: N802
+        """Return the value of this task's option of a name without its prefix."""
+        value = getattr(self._instance.options, self._dest(name), default)
+        return default if value is None else value
+
+    def setTaskOption(self, name: str, value: Any) -> None:  # noqa: N802
+        """Set this task's option of a name without its prefix."""
+        set_option(self, name, value)
+
+    def _dest(self, name: str) -> str:
+        return f"{prefix_of(type(self))}_{name}".replace("-", "_")
+
+    @classmethod
+    def register(cls) -> type[Self]:
+        """Add this task to every service of this process that is started from now on."""
+        if cls not in references.registered:
+            references.registered.append(cls)
+        return cls
 
     def __repr__(self) -> str:
-        return f"<{self.logger.name} {self._state}>"
+        return f"<{self._instance.name}.{self._supervisor.name} {self._supervisor.state}>"
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            return moved(self, name, _MOVED)
+
+
+_MOVED = {
+    "failed": "_supervisor.failed",
+    "stop_deadline": "_supervisor.stop_deadline",
+    "options": "_instance.options",
+    "n_failures": "_n_failures",
+    "n_restarts": "_n_restarts",
+}
+"""Names of before that are now found elsewhere; they go with the next release."""

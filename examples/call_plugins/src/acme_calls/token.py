@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparts.calls import CallRefusedError, Reason
 from sparts.hookspecs import hookimpl
-from sparts.options import OptionGroup, option
+from sparts.options import OptionGroup, option, prefix_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,7 @@ def sparts_options_add(service_class: type[VService]) -> type[OptionGroup]:
 def sparts_call_wrap(task: VTask, kind: str) -> Wrapper | None:
     """Check the calls of servers, if there is a token; health probes of the status task pass."""
     token = CallOptions(task.service).token
-    if not token or kind not in FROM_OUTSIDE or task.option_prefix() == "status":
+    if not token or kind not in FROM_OUTSIDE or prefix_of(type(task)) == "status":
         return None
     wanted = f"Bearer {token}".encode()
 

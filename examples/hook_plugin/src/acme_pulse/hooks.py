@@ -103,7 +103,7 @@ def sparts_counters_add(service: VService) -> dict[str, Callable[[], float]]:
         "pulse.start_seconds": lambda: pulse.start_seconds,
         "pulse.tasks": lambda: _numbers[type(service)],
     }
-    if (began := service.plugin_data.get("pulse")) is not None:
+    if (began := service.hooks.kept.get("pulse")) is not None:
         counters["pulse.process_seconds"] = lambda: time.monotonic() - began
     return counters
 
@@ -139,7 +139,7 @@ def sparts_service_run(
 @hookimpl(wrapper=True)
 def sparts_process_wrap(service: VService) -> Generator[None, object, object]:
     """Note when the service began, which a restart does not change."""
-    service.plugin_data["pulse"] = time.monotonic()
+    service.hooks.kept["pulse"] = time.monotonic()
     return (yield)
 
 

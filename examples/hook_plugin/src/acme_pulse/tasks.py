@@ -14,4 +14,4 @@ class Heartbeat(PeriodicTask):
 
     def execute(self, context: ExecuteContext | None = None) -> None:
         """Log one beat."""
-        self.logger.info("%s is %s", self.service.name, self.service.status)
+        self.logger.info("%s is %s", self.service.name, self.service.health.status)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 from sparts.errors import SpartsError, UsageError, describe, message_of
 from sparts.hookspecs import hookimpl
 from sparts.options import Option, OptionGroup, option
+from sparts.shown import ours
 
 if TYPE_CHECKING:
     import argparse
@@ -73,12 +74,12 @@ def dry_run(
     out = sys.stdout if out is None else out
     service = service_class(ns)
     service.name = name or service.name
-    service.preprocessOptions()
+    service._instance.preprocess_options()
     print(f"{service.name} would run, in this order:", file=out)
-    for task in service.tasks.task_classes:
-        needs = [each if isinstance(each, str) else each.__name__ for each in task.dependencies()]
+    for task in ours(service).tasks.task_classes:
+        needs = [each if isinstance(each, str) else each.__name__ for each in task._dependencies()]
         print(f"  {task.__name__}" + (f" (needs {', '.join(needs)})" if needs else ""), file=out)
-    if not service.tasks.task_classes:
+    if not ours(service).tasks.task_classes:
         print("  no tasks", file=out)
     wrong: list[str] = []
 
@@ -96,11 +97,12 @@ def dry_run(
     from sparts.builtin.daemon import wanted_process
 
     wanted_process(service)
-    if attempt("making the tasks", lambda: service.tasks.create(service)):
+    if attempt("making the tasks", lambda: ours(service).tasks.create(service)):
         for name, check in _checks(service):
             attempt(name, check)
-        attempt("listening", lambda: service.hooks.call("sparts_sockets_bind", service=service))
-        if (listeners := service.plugin_data.get("listeners")) is not None:
+        hooks = ours(service).hooks
+        attempt("listening", lambda: hooks.call("sparts_sockets_bind", service=service))
+        if (listeners := hooks.kept.get("listeners")) is not None:
             listeners.close()
     for problem in wrong:
         print(f"Wrong: {problem}", file=out)
@@ -109,7 +111,7 @@ def dry_run(
 
 def _checks(service: VService) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Give who checks, and how: the service, its tasks, and plugins."""
-    owners: list[Any] = [service, *service.instances()]
+    owners: list[Any] = [service, *ours(service).getChildren().values()]
     yield from ((owner.name, owner.check) for owner in owners)
-    for caller in service.hooks.callers("sparts_service_check"):
+    for caller in ours(service).hooks.callers("sparts_service_check"):
         yield caller.name, functools.partial(caller.__call__, {"service": service})

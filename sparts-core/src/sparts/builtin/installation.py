@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sparts.errors import UsageError
 from sparts.net.listeners import Address, Listening
 from sparts.options.binding import state_of
+from sparts.shown import ours
 
 if TYPE_CHECKING:
     import argparse
@@ -53,8 +54,12 @@ def read_installation(
     service = service_class(ns)
     service.name = name or service.name
     service.preprocessOptions()
-    service.tasks.create(service)
-    addresses = [task.address() for task in service.instances() if isinstance(task, Listening)]
+    ours(service).tasks.create(service)
+    addresses = [
+        task.address()
+        for task in ours(service).getChildren().values()
+        if isinstance(task, Listening)
+    ]
     variables: dict[str, str] = {}
     secrets: dict[str, str] = {}
     if state := state_of(ns):

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from sparts.errors import StartError, message_of
 from sparts.hookspecs import hookimpl
 from sparts.net.listeners import Listeners
+from sparts.protocols import service_of
+from sparts.shown import ours
 from sparts.states import TaskState
 
 if TYPE_CHECKING:
@@ -21,7 +23,9 @@ def sparts_sockets_bind(service: VService) -> None:
     Raises:
         StartError: an address or a file cannot be used; the message names the option.
     """
-    service.plugin_data.setdefault("listeners", Listeners()).open(service.instances())
+    ours(service).hooks.kept.setdefault("listeners", Listeners()).open(
+        ours(service).getChildren().values()
+    )
 
 
 @hookimpl
@@ -32,7 +36,7 @@ def sparts_service_reload(service: VService) -> None:
         StartError: some cannot be used, and stay as they were; the others are in use.
     """
     failures: list[str] = []
-    listeners: Listeners | None = service.plugin_data.get("listeners")
+    listeners: Listeners | None = ours(service).hooks.kept.get("listeners")
     for what, reload in listeners.reloads() if listeners else ():
         try:
             reload()
@@ -45,6 +49,6 @@ def sparts_service_reload(service: VService) -> None:
 @hookimpl
 def sparts_task_change(task: VTask, new: TaskState) -> None:
     """Close the sockets of a task that is left out."""
-    listeners: Listeners | None = task.service.plugin_data.get("listeners")
+    listeners: Listeners | None = service_of(task).hooks.kept.get("listeners")
     if new is TaskState.SKIPPED and listeners is not None:
-        listeners.close(task.name)
+        listeners.close(ours(task).name)

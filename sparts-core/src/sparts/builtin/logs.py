@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from sparts import logs
 from sparts.hookspecs import hookimpl
 from sparts.options import Option, OptionGroup, option
+from sparts.shown import ours
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,19 +81,19 @@ class _Log:
     def _changed(self, trouble: str) -> None:
         """Take note of what is wrong with the log, from whoever logs, who may hold any lock."""
         if (service := self._service()) is not None:
-            service.call_later(0.0, lambda: self._warn(trouble))
+            ours(service).health.call_later(0.0, lambda: self._warn(trouble))
 
     def _warn(self, trouble: str) -> None:
         if (service := self._service()) is not None:
             before = self._warning
-            self._warning = service.keep_warning(trouble) if trouble else 0
+            self._warning = ours(service).health.warn(trouble) if trouble else 0
             if before:
                 service.clearWarning(before)
 
 
 def logging_of(service: VService) -> logs.Logging | None:
     """Return the logging of a service; None: this plugin is blocked, or has set up none."""
-    log: _Log | None = service.plugin_data.get("logs")
+    log: _Log | None = ours(service).hooks.kept.get("logs")
     return None if log is None else log.logging
 
 
@@ -105,7 +106,7 @@ def sparts_options_add() -> type[OptionGroup]:
 @hookimpl
 def sparts_logging_configure(service: VService) -> Callable[[], object]:
     """Set up logging by the options."""
-    service.plugin_data["logs"] = log = _Log(service)
+    ours(service).hooks.kept["logs"] = log = _Log(service)
     return log.logging.close
 
 

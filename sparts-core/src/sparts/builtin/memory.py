@@ -10,6 +10,7 @@ import gc
 from typing import TYPE_CHECKING
 
 from sparts.hookspecs import hookimpl
+from sparts.shown import ours
 from sparts.states import ServiceStatus
 
 if TYPE_CHECKING:
@@ -19,13 +20,17 @@ if TYPE_CHECKING:
 @hookimpl(trylast=True)
 def sparts_service_change(service: VService, old: ServiceStatus, new: ServiceStatus) -> None:
     """Freeze what is there when a service has started."""
-    if service.owns_process and old is ServiceStatus.STARTING and new is not ServiceStatus.STOPPING:
+    if (
+        ours(service).health.owns_process
+        and old is ServiceStatus.STARTING
+        and new is not ServiceStatus.STOPPING
+    ):
         gc.freeze()
 
 
 @hookimpl
 def sparts_service_create(service: VService) -> None:
     """Collect what the instance before left."""
-    if service.owns_process and gc.get_freeze_count():
+    if ours(service).health.owns_process and gc.get_freeze_count():
         gc.unfreeze()
         gc.collect()

@@ -11,7 +11,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from sparts import plugins
+from sparts import entry_points
 from sparts.errors import PluginError, SpartsError, UsageError, describe, message_of
 from sparts.standard_streams import command_output, complain, open_closed_streams, write_out
 
@@ -83,7 +83,7 @@ def _run(name: str, words: list[str]) -> int:
         sys.stdout.write(help_text())
         return 0
     if name == "--version":
-        found = plugins.distribution("sparts-core")
+        found = entry_points.distribution("sparts-core")
         print("sparts-core", found.version if found else "?")
         return 0
     entry = find_command(name)
@@ -91,22 +91,22 @@ def _run(name: str, words: list[str]) -> int:
     return load_command(entry)(words) or 0
 
 
-def our_commands() -> list[plugins.EntryPoint]:
+def our_commands() -> list[entry_points.EntryPoint]:
     """Return our own subcommands as the entry points that they could be."""
-    group = plugins.COMMANDS
+    group = entry_points.COMMANDS
     return [
-        plugins.EntryPoint(group, name, command.target, "sparts-core", "")
+        entry_points.EntryPoint(group, name, command.target, "sparts-core", "")
         for name, command in COMMANDS.items()
     ]
 
 
-def find_command(name: str) -> plugins.EntryPoint:
+def find_command(name: str) -> entry_points.EntryPoint:
     """Return the subcommand of a name; ours come before those of plugins.
 
     Raises:
         UsageError: there is none, or several plugins have it.
     """
-    ours, others = our_commands(), plugins.find(plugins.COMMANDS)
+    ours, others = our_commands(), entry_points.find(entry_points.COMMANDS)
     found = [entry for entry in ours if entry.name == name]
     found = found or [entry for entry in others if entry.name == name]
     if len(found) > 1:
@@ -121,14 +121,14 @@ def find_command(name: str) -> plugins.EntryPoint:
 
     if name.startswith("-"):
         raise UsageError(f"No option {name!r}. A command comes first: see `sparts --help`.")
-    if name in (known := plugins.known_providers(plugins.COMMANDS)):
-        raise UsageError(f"No command is named {name!r}. {plugins.install_hint(known[name])}")
+    if name in (known := entry_points.known_providers(entry_points.COMMANDS)):
+        raise UsageError(f"No command is named {name!r}. {entry_points.install_hint(known[name])}")
     near = difflib.get_close_matches(name, [entry.name for entry in (*ours, *others)], n=1)
     hint = f"Did you mean {near[0]!r}?" if near else "See `sparts --help`."
     raise UsageError(f"No command is named {name!r}. {hint}")
 
 
-def load_command(entry: plugins.EntryPoint) -> Callable[[list[str]], int | None]:
+def load_command(entry: entry_points.EntryPoint) -> Callable[[list[str]], int | None]:
     """Import a subcommand and return its function.
 
     Raises:
@@ -169,12 +169,12 @@ out, SPARTS_LOAD_PLUGINS=a lets only those in: by distribution or entry point.
 def help_text() -> str:
     """Return what ``sparts --help`` prints. Imports nothing of a plugin's."""
     lines = [f"  {name:<10} {command.summary}\n" for name, command in COMMANDS.items()]
-    others = plugins.find(plugins.COMMANDS)
+    others = entry_points.find(entry_points.COMMANDS)
     lines += [f"  {each.name:<10} {summary_of(each) or f'(of {each.owner})'}\n" for each in others]
     return HEAD + "".join(lines) + FOOT
 
 
-def summary_of(entry: plugins.EntryPoint) -> str:
+def summary_of(entry: entry_points.EntryPoint) -> str:
     """Return the first line of the docstring of a plugin's command, read and not imported."""
     import ast
 

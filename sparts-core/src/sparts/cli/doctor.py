@@ -8,11 +8,11 @@ import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from sparts import plugins
+from sparts import entry_points, plugins
 from sparts.builtin.overrides import find_problems
 from sparts.cli.columns import wrapped
+from sparts.entry_points.scanning import leftovers
 from sparts.errors import describe
-from sparts.plugins.scanning import leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,11 +60,11 @@ def main(argv: list[str]) -> int:
         print("\n".join(wrapped(finding.text, "WRONG: " if finding.wrong else "Note:  ", " " * 7)))
         if finding.todo:
             print("\n".join(wrapped(finding.todo, "       To do: ", " " * 14)))
-    kinds = Counter(entry.group for entry in plugins.installed())
-    owners = {entry.distribution for entry in plugins.installed()}
+    kinds = Counter(entry.group for entry in entry_points.installed())
+    owners = {entry.distribution for entry in entry_points.installed()}
     text = (
-        f"Examined {kinds[plugins.TASKS]} tasks, {kinds[plugins.PLUGINS]} hook modules and "
-        f"{kinds[plugins.COMMANDS]} commands of {len(owners)} distributions: "
+        f"Examined {kinds[entry_points.TASKS]} tasks, {kinds[entry_points.PLUGINS]} hook modules "
+        f"and {kinds[entry_points.COMMANDS]} commands of {len(owners)} distributions: "
     )
     print("\n".join(wrapped(text + (f"{wrong} wrong." if wrong else "all is well."), rest="")))
     return 1 if wrong else 0
@@ -84,7 +84,7 @@ def examine() -> Iterator[Finding]:
             "pip install --force-reinstall --no-deps sparts-core",
         )
         return
-    entries = plugins.find(plugins.TASKS)
+    entries = entry_points.find(entry_points.TASKS)
     yield from examine_names("task", entries)
     yield from examine_tasks([inspection.inspect_task(entry) for entry in entries])
     yield from examine_hooks()
@@ -98,7 +98,7 @@ def examine_namespace() -> Iterator[Finding]:
     for file in find_strays():
         text, _, todo = stray_message(file).partition(". ")
         yield Finding(f"{text}.", todo)
-    for found in plugins.distributions("sparts"):
+    for found in entry_points.distributions("sparts"):
         yield Finding(
             f"sparts {found.version}, of which sparts-core is the successor, is installed "
             f"beside it; both have files of the same names.",
@@ -121,8 +121,10 @@ def examine_requirements() -> Iterator[Finding]:
         text = "Versions that distributions require were not examined: that needs packaging."
         yield Finding(text, "pip install packaging", wrong=False)
         return
-    for owner in sorted({"sparts-core", *(entry.distribution for entry in plugins.installed())}):
-        found = plugins.distribution(owner)
+    for owner in sorted(
+        {"sparts-core", *(entry.distribution for entry in entry_points.installed())}
+    ):
+        found = entry_points.distribution(owner)
         if found is None:
             continue
         for line in found.requires or ():
@@ -139,7 +141,7 @@ def examine_requirements() -> Iterator[Finding]:
             if not asked and not optional:
                 continue
             todo = f"pip install '{required.name}{required.specifier}'"
-            installed = plugins.distribution(required.name)
+            installed = entry_points.distribution(required.name)
             if installed is None:
                 if asked:
                     text = f"{owner} {found.version} requires {required.name}, which is missing."
@@ -155,20 +157,22 @@ def examine_requirements() -> Iterator[Finding]:
 
 def examine_blocks() -> Iterator[Finding]:
     """Tell of plugins that the environment keeps out, and of names that nobody has."""
-    known = {name for entry in plugins.installed() for name in (entry.name, entry.distribution)}
+    known = {
+        name for entry in entry_points.installed() for name in (entry.name, entry.distribution)
+    }
     for variable in ("SPARTS_DISABLE_PLUGINS", "SPARTS_LOAD_PLUGINS"):
         names = [each.strip() for each in os.environ.get(variable, "").split(",") if each.strip()]
         for name in names:
-            if not known & {name, plugins.normalized(name)}:
+            if not known & {name, entry_points.normalized(name)}:
                 yield Finding(
                     f"{variable} names {name!r}, which is nothing that is installed.", wrong=False
                 )
-    blocked = [str(entry) for entry in plugins.installed() if plugins.blocked(entry)]
+    blocked = [str(entry) for entry in entry_points.installed() if entry_points.blocked(entry)]
     if blocked:
         yield Finding(f"Blocked, so not examined: {', '.join(blocked)}.", wrong=False)
 
 
-def examine_names(kind: str, entries: list[plugins.EntryPoint]) -> Iterator[Finding]:
+def examine_names(kind: str, entries: list[entry_points.EntryPoint]) -> Iterator[Finding]:
     """Find names that several have."""
     for name, count in Counter(entry.name for entry in entries).items():
         if count > 1:
@@ -196,16 +200,17 @@ def examine_hooks() -> Iterator[Finding]:
     """Import hook modules, hold them to the specifications, and ask what they add to a service."""
     from sparts.cli.inspection import Sparts
     from sparts.errors import UsageError
+    from sparts.kernel import command_line
 
     hooks = plugins.load_hooks(tolerant=True)
     problems: list[UsageError] = []
-    for add in (Sparts.resolve_tasks, Sparts.build_parser):
+    for add in (command_line.resolve_tasks, command_line.build_parser):
         try:
-            add(hooks)
+            add(Sparts, hooks)
         except UsageError as error:
             problems.append(error)
     for problem in dict.fromkeys(map(str, [*hooks.broken, *problems])):
-        own = [entry for entry in plugins.find(plugins.PLUGINS) if str(entry) in problem]
+        own = [entry for entry in entry_points.find(entry_points.PLUGINS) if str(entry) in problem]
         yield Finding(problem, _ask_or_block(own[0]) if own else "")
 
 
@@ -214,7 +219,7 @@ def examine_commands() -> Iterator[Finding]:
     from sparts.cli import COMMANDS, load_command
     from sparts.errors import PluginError
 
-    entries = plugins.find(plugins.COMMANDS)
+    entries = entry_points.find(entry_points.COMMANDS)
     yield from examine_names("command", entries)
     for entry in entries:
         if entry.name in COMMANDS:
@@ -226,7 +231,7 @@ def examine_commands() -> Iterator[Finding]:
             yield Finding(str(error), _ask_or_block(entry))
 
 
-def _ask_or_block(entry: plugins.EntryPoint) -> str:
+def _ask_or_block(entry: entry_points.EntryPoint) -> str:
     return (
         f"Install it anew or another version, tell its authors, or keep it out: "
         f"SPARTS_DISABLE_PLUGINS={entry.distribution}"

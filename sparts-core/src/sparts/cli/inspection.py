@@ -7,11 +7,10 @@ import inspect
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sparts import plugins
+from sparts import entry_points, references
+from sparts.entry_points.extras import missing_extra
 from sparts.errors import UsageError
 from sparts.errors import describe as describe_error
-from sparts.kernel import taskset
-from sparts.plugins.extras import missing_extra
 from sparts.vservice import VService
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ class Inspected(NamedTuple):
         cause: the same without what it is wrong with; or which module an extra would bring.
     """
 
-    entry: plugins.EntryPoint
+    entry: entry_points.EntryPoint
     task: type[VTask] | None = None
     blocked: bool = False
     needs: str | None = None
@@ -52,13 +51,13 @@ class Inspected(NamedTuple):
         return f"BROKEN: {self.cause}" if self.task is None else description(self.task)
 
 
-def inspect_task(entry: plugins.EntryPoint) -> Inspected:
+def inspect_task(entry: entry_points.EntryPoint) -> Inspected:
     """Import the task of an entry point, unless it is blocked; raises nothing."""
-    if plugins.blocked(entry):
+    if entry_points.blocked(entry):
         return Inspected(entry, blocked=True)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # what a module prints is not our answer
-            return Inspected(entry, taskset.resolve(plugins.load_checked(entry)))
+            return Inspected(entry, references.resolve(entry_points.load_checked(entry)))
     except UsageError as error:
         cause = error.__cause__
         if isinstance(cause, ImportError) and (extra := missing_extra(entry, cause)):
@@ -74,7 +73,7 @@ def description(task: type[VTask]) -> str:
 
 def needs_of(task: type[VTask]) -> list[str]:
     """Return the names of what a task depends on directly, as it names them."""
-    return [each if isinstance(each, str) else each.__name__ for each in task.dependencies()]
+    return [each if isinstance(each, str) else each.__name__ for each in task._dependencies()]
 
 
 def bindings_of(task: type[VTask]) -> list[Binding]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from sparts import plugins
+from sparts import entry_points
 from sparts.cli import load_command, scaffold
 from sparts.errors import UsageError
 
@@ -77,7 +77,7 @@ def main(argv: list[str]) -> int:
         *("--kind",), dest="brings", choices=KINDS, metavar="KIND",
         help=f"what a plugin brings: {', '.join(KINDS)} (default: periodic)",
     )  # fmt: skip
-    others = [e for e in plugins.find(plugins.COMMANDS) if e.name.startswith(PREFIX)]
+    others = [e for e in entry_points.find(entry_points.COMMANDS) if e.name.startswith(PREFIX)]
     parser.add_argument(
         "--with", dest="parts", metavar="PART,...", help=f"tasks of a service: {', '.join(PARTS)}"
     )
@@ -116,8 +116,8 @@ def main(argv: list[str]) -> int:
 
 def _refuse(word: str) -> None:
     command = PREFIX + word.removeprefix("--")
-    if command in (known := plugins.known_providers(plugins.COMMANDS)):
-        raise UsageError(f"No option {word!r}. {plugins.install_hint(known[command])}")
+    if command in (known := entry_points.known_providers(entry_points.COMMANDS)):
+        raise UsageError(f"No option {word!r}. {entry_points.install_hint(known[command])}")
     raise UsageError(f"{word!r} means nothing here: see `sparts new --help`.")
 
 

@@ -7,10 +7,14 @@ import itertools
 import json
 from typing import Any
 
-from sparts import plugins
+from sparts import entry_points, plugins
 from sparts.cli.columns import rows
 
-KINDS = {plugins.TASKS: "tasks", plugins.PLUGINS: "hooks", plugins.COMMANDS: "commands"}
+KINDS = {
+    entry_points.TASKS: "tasks",
+    entry_points.PLUGINS: "hooks",
+    entry_points.COMMANDS: "commands",
+}
 
 
 def main(argv: list[str]) -> int:
@@ -25,7 +29,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(argv)
     entries = sorted(
-        [*plugins.installed(), *plugins.built_in_entries()],
+        [*entry_points.installed(), *plugins.built_in_entries()],
         key=lambda entry: (entry.distribution, entry),
     )
     found = [
@@ -39,11 +43,11 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _describe(entries: list[plugins.EntryPoint]) -> dict[str, Any]:
+def _describe(entries: list[entry_points.EntryPoint]) -> dict[str, Any]:
     kinds: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS.values()}
     for entry in entries:
         own = entry.value.startswith("sparts.builtin.")
-        blocked = plugins.kept_out_by_name(entry.name) if own else plugins.blocked(entry)
+        blocked = entry_points.kept_out_by_name(entry.name) if own else entry_points.blocked(entry)
         each = {"name": entry.name, "target": entry.value, "blocked": blocked, "built_in": own}
         kinds[KINDS[entry.group]].append(each)
     return {

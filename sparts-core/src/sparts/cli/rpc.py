@@ -55,9 +55,10 @@ def interfaces_of(target: str) -> list[Interface]:
     """
     from sparts import plugins
     from sparts.cli.targets import find_service
+    from sparts.kernel.command_line import resolve_tasks
     from sparts.rpc.task import RPCTask
 
-    tasks = find_service([target]).resolve_tasks(plugins.load_hooks())
+    tasks = resolve_tasks(find_service([target]), plugins.load_hooks())
     found = [task.interface() for task in tasks if issubclass(task, RPCTask)]
     if not found:
         raise UsageError(f"{target} has no RPCTask.")

@@ -18,7 +18,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sparts import plugins
+from sparts.entry_points import distribution as installed
 from sparts.errors import UsageError
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def words_of(kind: str, name: str) -> dict[str, str]:
 
 def requirement(distribution: str) -> str:
     """Return the versions of a distribution of ours that a project made with this one takes."""
-    found = plugins.distribution(distribution)
+    found = installed(distribution)
     major, minor = [*(found.version if found else "1.0").split("."), "0"][:2]
     return f"{distribution}>={major}.{minor},<{int(major) + 1}"
 

@@ -9,11 +9,10 @@ import json
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from sparts import plugins
+from sparts import entry_points, references
 from sparts.cli import inspection
 from sparts.cli.columns import rows, wrapped
 from sparts.errors import PluginError
-from sparts.kernel import taskset
 from sparts.masking import MASK
 from sparts.options import HelpFormatter
 from sparts.options.arguments import add_groups
@@ -47,7 +46,7 @@ def main(argv: list[str]) -> int:
         else:
             print("\n".join(map(_text, found)))
         return 0
-    entries = [entry for entry in plugins.installed() if entry.group == plugins.TASKS]
+    entries = [entry for entry in entry_points.installed() if entry.group == entry_points.TASKS]
     inspected = [inspection.inspect_task(entry) for entry in entries]
     if args.json:
         _print_json([inspection.describe(each) for each in inspected])
@@ -75,19 +74,19 @@ def _load(name: str) -> inspection.Inspected:
     if ":" in target:
         from sparts.cli.targets import import_object
 
-        task = taskset.resolve(import_object(target))
+        task = references.resolve(import_object(target))
         module = task.__module__.partition(".")[0]
-        entry = plugins.EntryPoint(plugins.TASKS, task.__name__, target, module, "")
+        entry = entry_points.EntryPoint(entry_points.TASKS, task.__name__, target, module, "")
         return inspection.Inspected(entry, task)
     own, _, distribution = target.partition("@")
     known = [
         entry
-        for entry in plugins.installed()
-        if (entry.group, entry.name) == (plugins.TASKS, own)
-        and (not distribution or entry.distribution == plugins.normalized(distribution))
+        for entry in entry_points.installed()
+        if (entry.group, entry.name) == (entry_points.TASKS, own)
+        and (not distribution or entry.distribution == entry_points.normalized(distribution))
     ]
     if len(known) != 1:
-        plugins.load_task(own, distribution or None)  # says what is wrong
+        entry_points.load_task(own, distribution or None)  # says what is wrong
     found = inspection.inspect_task(known[0])
     if found.task is None:
         what = found.problem or f"Task {found.entry} is not to be had: {found.state}."

@@ -32,8 +32,8 @@ from sparts.states import ServiceStatus, TaskState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sparts.vservice import VService
-    from sparts.vtask import VTask
+    from sparts.kernel.instance import Instance
+    from sparts.kernel.supervision import Supervisor
 
 #: Seconds past its deadline after which a process is ended whose interpreter is stuck.
 GUARD_GRACE = 2.0
@@ -57,7 +57,7 @@ class Outcome(NamedTuple):
     """Whether a thread was left behind that did not end in time."""
     refused: bool
     """Whether the options or the logging were wrong, so that nothing was started."""
-    successor: VService | None
+    successor: Instance | None
     """The instance to run next, if a restart was asked for."""
 
 
@@ -65,29 +65,28 @@ class Lifecycle:
     """Drives one instance: make it, then call `run` in the supervising thread.
 
     Args:
-        service: a new instance.
-        guard: whether the process belongs to the service, and may be ended when the interpreter
-        hangs. on_started: called in the supervising thread when the start has succeeded.
+        instance: a new instance.
+        on_started: called in the supervising thread when the start has succeeded.
     """
 
-    def __init__(
-        self, service: VService, guard: bool = False, on_started: Callable[[], None] = lambda: None
-    ) -> None:
-        self.service = service
+    def __init__(self, instance: Instance, on_started: Callable[[], None] = lambda: None) -> None:
+        self.instance = instance
+        self._service = instance.service  # which messages name
+        self._health = instance.health
         self.hung: bool = False
         self._ending = Ending()
-        self._exit_timer = ExitTimer() if guard else None
+        self._exit_timer = ExitTimer() if instance.health.owns_process else None
         self._on_start_succeeded = on_started
         self._timers: dict[str, tuple[float, Callable[[], None]]] = {}
         self._phase = "starting"  # then: alive, draining, stopping, ended
-        self._phases = Phases(service, self._ending, self._say)
+        self._phases = Phases(instance, self._ending, self._say)
         self._signalled = False
         self._reload_waits = False
         self._slips = 0
         self._reserve: bytearray | None = bytearray(RESERVE)
-        self._worker = JobThread(f"{service.name} lifecycle", self._broke)
-        self._reporter = JobThread(f"{service.name} reporter", self._lost)
-        self._spare = JobThread(f"{service.name} spare", self._broke)
+        self._worker = JobThread(f"{instance.name} lifecycle", self._broke)
+        self._reporter = JobThread(f"{instance.name} reporter", self._lost)
+        self._spare = JobThread(f"{instance.name} spare", self._broke)
 
     def run(self) -> Outcome:
         """Start the service, wait for its end, and return how it ended."""
@@ -104,15 +103,15 @@ class Lifecycle:
             try:
                 self._supervise()
             except KeyboardInterrupt:  # no handlers are installed
-                self.service.inbox.put(Message("signal", None, signal.SIGINT))
+                self.instance.inbox.put(Message("signal", None, signal.SIGINT))
             except BaseException as error:  # such as a MemoryError: it must not end unseen
                 self._slipped(error)
-        end, restarting = self._ending, self.service.restarting
+        end, restarting = self._ending, self._health.restarting
         successor = self._phases.successor if restarting else None
         self._conclude(successor)
         return Outcome(end.status, end.error, self.hung, end.refused, successor)
 
-    def _conclude(self, successor: VService | None) -> None:
+    def _conclude(self, successor: Instance | None) -> None:
         """End the threads. What hangs in them is left behind."""
         late = self._ending.status == EXIT_DEADLINE
         if self._exit_timer and not late:
@@ -120,7 +119,7 @@ class Lifecycle:
         until = monotonic() + (LAST_WORDS if late else LOG_END)
         self._worker.end()
         if successor is None:  # else the next instance takes it over
-            self._reporter.put(self.service.close_logging)
+            self._reporter.put(self.instance.close_logging)
         self._reporter.end()
         if not self._reporter.join(until - monotonic()):  # nobody reads the log
             self.hung = True
@@ -138,8 +137,8 @@ class Lifecycle:
         waiting.
         """
         due = min((when for when, _ in self._timers.values()), default=None)
-        message = self.service.inbox.get(None if due is None else due - monotonic())
-        if message is not None and (message.about is None or message.about is self.service):
+        message = self.instance.inbox.get(None if due is None else due - monotonic())
+        if message is not None and (message.about in (None, self._service)):
             _ACTIONS[message.kind](self, message.value)
         now = monotonic()
         for name, timer in list(self._timers.items()):
@@ -150,9 +149,11 @@ class Lifecycle:
     def _set_timer(self, name: str, seconds: float, action: Callable[[], None]) -> None:
         self._timers[name] = (monotonic() + seconds, action)
 
-    def _say(self, level: int, text: str, *args: object, task: VTask | None = None) -> None:
+    def _say(self, level: int, text: str, *args: object, task: Supervisor | None = None) -> None:
         """Log a line in the reporter."""
-        self._reporter.put(lambda: (task or self.service).logger.log(level, text, *args))
+        self._reporter.put(
+            lambda: (task.ours if task else self.instance).logger.log(level, text, *args)
+        )
 
     # -- the supervising thread: acting ------------------------------------------------------------
 
@@ -172,16 +173,16 @@ class Lifecycle:
             self._on_stop(None)
 
     def _on_stop(self, _: object) -> None:
-        self.service.restarting = False
+        self._health.restarting = False
         if self._phase in ("starting", "alive"):
-            self._begin_stop(self.service.drain_time if self.service.serves else 0.0)
+            self._begin_stop(self.instance.settings.drain_time if self._health.serves else 0.0)
 
     def _on_restart(self, _: object) -> None:
         if self._phase in ("starting", "alive"):
-            self.service.restarting = True
+            self._health.restarting = True
             self._begin_stop()
 
-    def _on_left(self, left: tuple[VTask, BaseException]) -> None:
+    def _on_left(self, left: tuple[Supervisor, BaseException]) -> None:
         """Act on what left a worker for good."""
         task, error = left
         if isinstance(error, KeyboardInterrupt):
@@ -197,7 +198,7 @@ class Lifecycle:
 
     def _stop_after_failure(self) -> None:
         """Stop without a drain; the deadline of a stop that has begun stays."""
-        self.service.restarting = False
+        self._health.restarting = False
         if self._phase in ("starting", "alive"):
             self._begin_stop()
         elif self._phase == "draining":
@@ -219,12 +220,12 @@ class Lifecycle:
     def _on_prepared(self, _: object) -> None:
         if self._phase == "starting":  # and no stop was asked for meanwhile
             self._worker.put(self._phases.start)
-            if timeout := self.service.start_timeout:
+            if timeout := self.instance.settings.start_timeout:
                 self._set_timer("start", timeout, self._start_timed_out)
 
     def _on_refused(self, _: object) -> None:
         """End: what comes before the start has failed."""
-        self.service.restarting = False
+        self._health.restarting = False
         self._phase = "ended"
 
     def _on_started(self, error: BaseException | None) -> None:
@@ -267,19 +268,19 @@ class Lifecycle:
 
     def _begin_stop(self, drain: float = 0.0) -> None:
         """Take the service out of service; stop its tasks after ``drain`` seconds."""
-        timeout, self._reserve = self.service.stop_timeout, None
+        timeout, self._reserve = self.instance.settings.stop_timeout, None
         self._phase = "draining"  # should anything here fail, the tasks are stopped all the same
         if self._exit_timer and timeout:
             self._exit_timer.arm(timeout + GUARD_GRACE)
         self._phases.cancelled.set()
         self._timers.clear()
         if timeout:
-            self.service.stop_deadline = monotonic() + timeout
+            self._health.stop_deadline = monotonic() + timeout
             self._set_timer("stop", timeout, lambda: self._expire(f"{timeout:g} s have passed"))
         if (task := self._phases.starting) is not None:
-            self._spare.put(task.give_up_start)
-        self.service.record_status(ServiceStatus.STOPPING)
-        self._worker.put(self.service.tell_statuses)
+            self._spare.put(task.ours._give_up_start)
+        self._health.record_status(ServiceStatus.STOPPING)
+        self._worker.put(self._health.tell_statuses)
         if drain:
             self._say(logging.INFO, "Draining for %g s", drain)
             self._set_timer("drain", drain, self._stop_now)
@@ -293,12 +294,12 @@ class Lifecycle:
         self._phase = "stopping"
 
     def _start_timed_out(self) -> None:
-        timeout, hangs = self.service.start_timeout, self._worker
+        timeout, hangs = self.instance.settings.start_timeout, self._worker
         error = StartError(
             f"{self._phases.step} did not end within {timeout:g} s (--start-timeout)"
         )
         self._reporter.put(
-            lambda: self.service.logger.error("%s\n%s", error, format_thread(hangs.thread))
+            lambda: self.instance.logger.error("%s\n%s", error, format_thread(hangs.thread))
         )
         self._ending.fail(error)
         self._ending.logged = error
@@ -309,22 +310,21 @@ class Lifecycle:
 
     def _expire(self, why: str) -> None:
         """Give up waiting for the stop: name what hangs, show where, end with `EXIT_DEADLINE`."""
-        service = self.service
         ended = (TaskState.NEW, TaskState.STOPPED, TaskState.SKIPPED, TaskState.DEAD)
-        late: list[VTask] = [task for task in service.instances() if task.state not in ended]
+        late = [task for task in self.instance.running if task.state not in ended]
         names = ", ".join(task.name for task in late if self._holds_up(task))
         names = names or self._phases.step or "a hook"
         error = StopTimeoutError(f"Not stopped, although {why}: {names}")
         self._ending.status, self._ending.error, self.hung = EXIT_DEADLINE, error, True
-        service.restarting = False
-        service.record_status(ServiceStatus.DEAD)
+        self._health.restarting = False
+        self._health.record_status(ServiceStatus.DEAD)
         self._reporter.put(partial(self._log_late, error, late))
         for task in late:
-            self._spare.put(task.abandoned)
-        self._spare.put(service.tell_statuses)
+            self._spare.put(task.ours._abandoned)
+        self._spare.put(self._health.tell_statuses)
         self._phase = "ended"
 
-    def _holds_up(self, task: VTask) -> bool:
+    def _holds_up(self, task: Supervisor) -> bool:
         """Whether the stop waits for a task: not if its threads have ended, and no join of it."""
         gone = task.threads and not any(thread.is_alive() for thread in task.threads)
         return not gone or self._phases.step.endswith(f" of {task.name}")
@@ -336,25 +336,28 @@ class Lifecycle:
     # -- the other threads of the supervision ------------------------------------------------------
 
     def _lost(self, error: BaseException) -> None:
-        log_error(self.service.logger, "The supervision could not do something", error=error)
+        log_error(self.instance.logger, "The supervision could not do something", error=error)
 
-    def _log_late(self, error: StopTimeoutError, late: list[VTask]) -> None:
-        stacks = [*(task.format_stacks() for task in late), format_thread(self._worker.thread)]
-        self.service.logger.critical("%s\n%s", error, "".join(stacks))
+    def _log_late(self, error: StopTimeoutError, late: list[Supervisor]) -> None:
+        stacks = [
+            *(task.ours._format_stacks() for task in late),
+            format_thread(self._worker.thread),
+        ]
+        self.instance.logger.critical("%s\n%s", error, "".join(stacks))
 
     def _log_stacks(self) -> None:
         # Coroutines of a task without threads live on a loop, whose task shows them.
-        tasks = [task for task in self.service.instances() if not task.LOOPLESS]
+        tasks = [task for task in self.instance.running if not task.ours.LOOPLESS]
         theirs = {thread for task in tasks for thread in task.threads}
         others = [thread for thread in threading.enumerate() if thread not in theirs]
-        stacks = [*map(format_thread, others), *(task.format_stacks() for task in tasks)]
-        self.service.logger.warning("Stacks of all threads:\n%s", "".join(stacks))
+        stacks = [*map(format_thread, others), *(task.ours._format_stacks() for task in tasks)]
+        self.instance.logger.warning("Stacks of all threads:\n%s", "".join(stacks))
 
     def _broke(self, error: BaseException) -> None:
         if threading.current_thread() is self._worker.thread:  # and not given up
-            self.service.inbox.put(Message("broke", self.service, error))
+            self.instance.inbox.put(Message("broke", self.instance.service, error))
             step = self._phases.step
-            log_error(self.service.logger, "The lifecycle failed in %s", step, error=error)
+            log_error(self.instance.logger, "The lifecycle failed in %s", step, error=error)
 
 
 _ACTIONS = {

@@ -28,8 +28,8 @@ from sparts.states import ServiceStatus
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sparts.vservice import VService
-    from sparts.vtask import VTask
+    from sparts.kernel.instance import Instance
+    from sparts.kernel.supervision import Supervisor
 
 EXIT_CLEAN = 0
 EXIT_FAILURE = 1
@@ -67,56 +67,56 @@ class Phases:
     """The jobs of the lifecycle thread. Each tells the inbox of the service when it is done.
 
     Args:
-        service: a new instance.
+        instance: a new instance.
         ending: where failures are noted.
         say: logs a line after those that wait to be logged.
     """
 
-    def __init__(self, service: VService, ending: Ending, say: Callable[..., None]) -> None:
-        self.service = service
+    def __init__(self, instance: Instance, ending: Ending, say: Callable[..., None]) -> None:
+        self.instance = instance
         self.cancelled: threading.Event = threading.Event()
         """Set when the service shall stop, so that the start ends early."""
         self.step: str = ""
         """What is done just now, for messages."""
-        self.starting: VTask | None = None
+        self.starting: Supervisor | None = None
         """The task that is initialised or started just now."""
-        self.successor: VService | None = None
+        self.successor: Instance | None = None
         """The instance that comes next."""
         self._ending = ending
         self._say = say
 
     def prepare(self) -> None:
         """Have the service look at its options and set up its log."""
-        service = self.service
+        instance = self.instance
         self.step = "preprocessOptions"
         try:
-            service.preprocessOptions()
-            service.check_options(service.options)
+            instance.preprocess_options()
             self.step = "initLogging"
-            service.initLogging()
+            instance.ours.initLogging()
         except BaseException as error:
             self._refuse(error)
-            service.inbox.put(Message("refused", service))
+            self._report("refused")
         else:
-            service.inbox.put(Message("prepared", service))
+            self._report("prepared")
         self.step = ""
 
     def start(self) -> None:
         """Create, initialise and start the tasks."""
         error: BaseException | None = None
-        service = self.service
+        instance, health = self.instance, self.instance.health
         try:
-            service.record_status(ServiceStatus.STARTING)
-            service.tell_statuses()
-            service.create_tasks()
-            service.tasks.init(self._start_step)
-            service.tasks.start(self._start_step)
+            health.record_status(ServiceStatus.STARTING)
+            health.tell_statuses()
+            instance.create()
+            instance.running.init(self._start_step)
+            instance.running.start(self._start_step)
             self._start_step("", None)
-            service.record_status(ServiceStatus.ALIVE)
-            service.tell_statuses()
-            service.logger.debug("All tasks started")
+            instance.warn_of_overwritten()
+            health.record_status(ServiceStatus.ALIVE)
+            health.tell_statuses()
+            instance.logger.debug("All tasks started")
             self.step = "the watch of option sources"
-            service.watch_sources()
+            instance.reloading.watch_sources()
             self.step = ""
         except _StopRequested:
             pass
@@ -126,10 +126,14 @@ class Phases:
                 error = StartError(f"{self.step or 'The start'} failed: {describe(caught)}")
                 error.__cause__ = caught
             what = text_of(error)
-            log_error(service.logger, "%s", what, error=None if error is caught else caught)
+            log_error(instance.logger, "%s", what, error=None if error is caught else caught)
             self._ending.logged = error
         finally:
-            service.inbox.put(Message("started", service, error))
+            self._report("started", error)
+
+    def _report(self, kind: str, value: object = None) -> None:
+        """Tell the supervising thread of the end of a job."""
+        self.instance.inbox.put(Message(kind, self.instance.service, value))
 
     def _refuse(self, error: BaseException) -> None:
         """Note what came before the start of an instance and failed."""
@@ -142,9 +146,9 @@ class Phases:
             return
         self._ending.fail(error)
         if not self._ending.refused:
-            log_error(self.service.logger, "%s failed", self.service.name, error=error)
+            log_error(self.instance.logger, "%s failed", self.instance.name, error=error)
 
-    def _start_step(self, what: str, task: VTask | None) -> None:
+    def _start_step(self, what: str, task: Supervisor | None) -> None:
         self.starting = task
         if self.cancelled.is_set():
             raise _StopRequested
@@ -155,7 +159,7 @@ class Phases:
         if self.cancelled.is_set():
             return
         self.step = "reload"
-        self.service.reload()
+        self.instance.ours.reload()
         self.step = ""
 
     def stop(self) -> None:
@@ -165,41 +169,42 @@ class Phases:
         except BaseException as error:  # what reports it, such as a log handler
             self._ending.fail(error)
         finally:
-            self.service.inbox.put(Message("stopped", self.service))
+            self._report("stopped")
 
     def _stop(self) -> None:
-        service, ending = self.service, self._ending
-        for task, error in service.tasks.stop(self._stop_step):
-            failure = TaskFailedError(f"{task.name} failed while stopping: {describe(error)}")
+        instance, health, ending = self.instance, self.instance.health, self._ending
+        instance.warn_of_overwritten()
+        for task, error in instance.running.stop(self._stop_step):
+            failure = TaskFailedError(f"{task} failed while stopping: {describe(error)}")
             failure.__cause__ = error
             ending.fail(failure)
         self.step = "the end of the watch of option sources"
-        service.unwatch_sources()
+        instance.reloading.unwatch_sources()
         self.step = ""
-        service.record_status(ServiceStatus.DEAD if ending.status else ServiceStatus.STOPPED)
-        service.tell_statuses()
+        health.record_status(ServiceStatus.DEAD if ending.status else ServiceStatus.STOPPED)
+        health.tell_statuses()
         if ending.status:
             why = "" if ending.error is ending.logged else f": {message_of(ending.error)}"
             self._say(logging.ERROR, "Instance ended with status %d%s", ending.status, why)
         else:
             self._say(logging.INFO, "Instance shut down gracefully")
-        if service.restarting:
+        if health.restarting:
             self._succeed()
 
-    def _stop_step(self, what: str, task: VTask) -> None:
+    def _stop_step(self, what: str, task: Supervisor) -> None:
         self.step = f"{what} of {task.name}"
-        if (timeout := task.STOP_TIMEOUT) is None:
+        if (timeout := task.ours.STOP_TIMEOUT) is None:
             return
-        inbox, timer = self.service.inbox, f"stop of {task.name}"
+        timer = f"stop of {task.name}"
         if what == "stop":
             why = f"STOP_TIMEOUT of {task.name}, {timeout:g} s, has passed"
-            inbox.put(Message("deadline", self.service, (timer, timeout, why)))
+            self._report("deadline", (timer, timeout, why))
         elif what == "joined":
-            inbox.put(Message("cancel", self.service, timer))
+            self._report("cancel", timer)
 
     def _succeed(self) -> None:
         self.step = "the restart"
         try:
-            self.successor = self.service.successor()
+            self.successor = self.instance.successor()
         except BaseException as error:
             self._refuse(error)

@@ -9,7 +9,7 @@ import sys
 import threading
 from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from sparts.exit_timer import EXIT_DEADLINE, ExitTimer
 from sparts.kernel.inbox import Bell, Bells, Message
@@ -22,7 +22,8 @@ from sparts.standard_streams import complain
 if TYPE_CHECKING:
     import signal
 
-    from sparts.vservice import VService
+    from sparts.kernel.instance import Instance
+    from sparts.protocols import Service
 
 
 #: Seconds that Python may take to exit, also when the stop has used all of its time.
@@ -45,10 +46,9 @@ class ServiceThread(threading.Thread):
         service: a new instance.
     """
 
-    def __init__(self, service: VService) -> None:
-        super().__init__(name=f"{service.name} supervisor")
-        self.service: VService = service
-        """The instance that runs now; a restart makes a new one."""
+    def __init__(self, service: Service) -> None:
+        self._instance: Instance = service._instance
+        super().__init__(name=f"{self._instance.name} supervisor")
         self.status: int = EXIT_CLEAN
         """The exit status that the end of the service asks for."""
         self.error: BaseException | None = None
@@ -57,39 +57,43 @@ class ServiceThread(threading.Thread):
         """Whether something did not end in time and was left behind."""
         self.refused: bool = False
         """Whether the options or the logging were wrong, so that nothing was started."""
-        self._guard = service.owns_process
         self._succeeded = False
         self._settled = threading.Event()
         self._over = Bells()
 
+    @property
+    def service(self) -> Any:
+        """The instance that runs now; a restart makes a new one."""
+        return self._instance.service
+
     def run(self) -> None:
         """Be the body of the thread: run the service until it ends."""
         self.drive()
-        self.service.inbox.close()
+        self._instance.inbox.close()
         self._over.set()
 
     def drive(self) -> None:
         """Run instances, in the current thread, until one ends that is not to be restarted."""
         try:
-            self.service.inbox.open()
+            self._instance.inbox.open()
             while (successor := self._run_instance()) is not None:
-                self.service = successor
+                self._instance = successor
         except BaseException as error:  # the system gives no descriptors or threads
             self.status, self.error = self.status or EXIT_FAILURE, error
-            self.service.logger.critical("%s failed", self.service.name, exc_info=error)
-            self.service.close_logging()
-            self.service.finish(error)
+            self._instance.logger.critical("%s failed", self._instance.name, exc_info=error)
+            self._instance.close_logging()
+            self._instance.health.finish(error)
         finally:
-            if (listeners := self.service.plugin_data.get("listeners")) is not None:
+            if (listeners := self._instance.hooks.kept.get("listeners")) is not None:
                 listeners.close()
             self._settled.set()
 
-    def _run_instance(self) -> VService | None:
+    def _run_instance(self) -> Instance | None:
         """Run one instance; return the one that comes next."""
-        ended = Lifecycle(self.service, self._guard, self._start_succeeded).run()
+        ended = Lifecycle(self._instance, self._start_succeeded).run()
         self.status, self.error, self.hung = ended.status, ended.error, ended.hung
         self.refused = ended.refused
-        self.service.finish(ended.error)
+        self._instance.health.finish(ended.error)
         return ended.successor
 
     def _start_succeeded(self) -> None:
@@ -116,7 +120,7 @@ class ServiceThread(threading.Thread):
             SpartsError: it ended otherwise than in order.
         """
         main = threading.current_thread() is threading.main_thread()
-        if main and self.is_alive() and self.service.REGISTER_SIGNAL_HANDLERS:
+        if main and self.is_alive() and self._instance.ours.REGISTER_SIGNAL_HANDLERS:
             self._wait_with_signals(timeout)
             timeout = None if self._over.is_set() else 0.0
         super().join(timeout)
@@ -133,13 +137,13 @@ class ServiceThread(threading.Thread):
                 deadline = None if timeout is None else monotonic() + timeout
                 while not self._over.is_set() and bell.wait(deadline):
                     while not came.empty():
-                        self.service.inbox.put(Message("signal", None, came.get()))
+                        self._instance.inbox.put(Message("signal", None, came.get()))
         finally:
             self._over.discard(bell)
             bell.close()
 
 
-def run_in_this_thread(service: VService) -> ServiceThread:
+def run_in_this_thread(service: Service) -> ServiceThread:
     """Run a service in the current thread until it ends; return how it ended.
 
     In the main thread, signals are handled; only ^C if the service leaves them to the application.
@@ -147,20 +151,21 @@ def run_in_this_thread(service: VService) -> ServiceThread:
     Args:
         service: a new instance.
     """
-    inbox = service.inbox
+    instance: Instance = service._instance
+    inbox = instance.inbox
 
     def put(number: signal.Signals) -> None:
         inbox.put_from_signal(Message("signal", None, number))
 
-    runner, guard = ServiceThread(service), service.owns_process
+    runner, guard = ServiceThread(service), instance.health.owns_process
     main = threading.current_thread() is threading.main_thread()
     if not main:
         runner.run()
         return runner
     inbox.open()
     if guard:
-        threading.excepthook = lambda args: _log_end(service, args)
-    ours = service.REGISTER_SIGNAL_HANDLERS
+        threading.excepthook = lambda args: _log_end(instance, args)
+    ours = instance.ours.REGISTER_SIGNAL_HANDLERS
     with SignalHandlers(put, inbox.wakeup, ours) as handlers:
         runner.drive()
         if guard and ours:  # signals may come until the process has ended: they find the inbox open
@@ -170,11 +175,11 @@ def run_in_this_thread(service: VService) -> ServiceThread:
     return runner
 
 
-def _log_end(service: VService, args: threading.ExceptHookArgs) -> None:
+def _log_end(instance: Instance, args: threading.ExceptHookArgs) -> None:
     """Log what ended a thread that is no task's: standard error may not be seen by anybody."""
     if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
         name = args.thread.name if args.thread else "of unknown name"
-        service.logger.error("Thread %s failed", name, exc_info=args.exc_value)
+        instance.logger.error("Thread %s failed", name, exc_info=args.exc_value)
 
 
 def end_process(runner: ServiceThread) -> NoReturn:
@@ -189,8 +194,9 @@ def end_process(runner: ServiceThread) -> NoReturn:
     """
     if runner.hung:
         os._exit(runner.status)  # what was buffered has been written by now, or cannot be
-    if timeout := runner.service.stop_timeout:
-        deadline = runner.service.stop_deadline
+    instance: Instance = runner.service._instance
+    if timeout := instance.settings.stop_timeout:
+        deadline = instance.health.stop_deadline
         left = timeout if deadline is None else deadline - monotonic()
         _guard_exit(max(left, LEAST_EXIT_TIME))
     sys.exit(runner.status)

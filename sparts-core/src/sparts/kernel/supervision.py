@@ -14,17 +14,21 @@ else the service ends with status 1 |
 
 from __future__ import annotations
 
+import logging
 import threading
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from sparts.clock import retry_delay
 from sparts.errors import FATAL, UsageError, describe, log_error
+from sparts.shown import ours
 from sparts.states import TaskState
 
 if TYPE_CHECKING:
-    from sparts.vtask import VTask
+    from sparts.counters import Sum
+    from sparts.kernel.health import Health
+    from sparts.protocols import Task
 
 
 class RestartPolicy(NamedTuple):
@@ -50,16 +54,16 @@ class RestartPolicy(NamedTuple):
     before the warning of the service goes."""
 
     @classmethod
-    def of(cls, task: VTask) -> RestartPolicy:
-        """Return the policy that a task's ``RESTART`` means: a policy, or just its mode.
+    def of(cls, task: str, restart: object) -> RestartPolicy:
+        """Return the policy that the ``RESTART`` of a task means: a policy, or just its mode.
 
         Raises:
-            UsageError: it is neither.
+            UsageError: it is neither; the message names the task.
         """
-        policy = task.RESTART if isinstance(task.RESTART, cls) else cls(str(task.RESTART))
+        policy = restart if isinstance(restart, cls) else cls(str(restart))
         if policy.mode not in ("never", "on-failure", "always"):
             raise UsageError(
-                f"{task.name}.RESTART is {task.RESTART!r}: use 'never', 'on-failure', 'always' or "
+                f"{task}.RESTART is {restart!r}: use 'never', 'on-failure', 'always' or "
                 f"a sparts.vtask.RestartPolicy."
             )
         return policy
@@ -85,15 +89,143 @@ class Backoff:
         return wait
 
 
-class Supervisor:
-    """Runs the workers of one task, and decides what their failures lead to. Safe for threads."""
+class Neighbours(Protocol):
+    """The tasks of a service, as their supervisors see them."""
 
-    def __init__(self, task: VTask) -> None:
+    def dependencies(self, task: type[Task]) -> list[Supervisor]: ...  # noqa: D102
+    def dependants(self, task: Task) -> list[Supervisor]: ...  # noqa: D102
+
+
+class Supervisor:
+    """What the kernel keeps of one task (`VTask.supervisor`), whatever its class does with names.
+
+    It knows the state of the task, runs its workers, and decides what their failures lead to. Safe
+    for threads.
+
+    Args:
+        task: the task, just made.
+        service: the name of its service.
+        health: whom to tell; that of its service.
+        neighbours: the tasks of that service.
+    """
+
+    def __init__(self, task: Task, service: str, health: Health, neighbours: Neighbours) -> None:
         self.task = task
-        self.policy: RestartPolicy = RestartPolicy.of(task)
+        self.ours: Task = ours(task)
+        """The task, past what its class has overwritten: see `sparts.shown`."""
+        self.name: str = type(task).__name__
+        self.logger: logging.Logger = logging.getLogger(f"{service}.{self.name}")
+        self.policy: RestartPolicy = RestartPolicy.of(self.name, self.ours.RESTART)
+        self.threads: list[threading.Thread] = []
+        self.stop_event: threading.Event = threading.Event()
+        self.stop_deadline: float | None = None
+        """When the task must have stopped, by `time.monotonic`; None: not told to, or no limit."""
+        self.held: bool = False
+        """Whether another process runs this task, which is not even initialised in this one."""
+        self.failed: BaseException | None = None
+        """What ended this task, if a failure did."""
+        self._health = health
+        self._neighbours = neighbours
+        self._state = TaskState.NEW
+        self._ready = True
+        self._stop_reserve = 0.0
         self._lock = threading.Lock()
+        self._supervised = False  # whether there has been a worker
         self._running = 0
         self._waiting = 0
+
+    # -- the state of the task ---------------------------------------------------------------------
+
+    @property
+    def state(self) -> TaskState:
+        """Where the task is in its life. Setting it tells the hooks."""
+        return self._state
+
+    @state.setter
+    def state(self, new: TaskState) -> None:
+        with self._health.changing:
+            old, self._state = self._state, new
+            if old is not new:
+                self._health.task_changed(self.task, old, new)
+
+    @property
+    def running(self) -> bool:
+        """True from the start of the task until it is told to stop."""
+        return self._state is not TaskState.NEW and not self.stop_event.is_set()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the task does its work now, or another process does."""
+        works = self._state in (TaskState.ALIVE, TaskState.DEGRADED, TaskState.DONE)
+        return self.held or (self._ready and works)
+
+    @property
+    def n_failures(self) -> Sum:
+        """The counter of failures of the workers."""
+        return cast("Sum", self.ours._n_failures)
+
+    @property
+    def n_restarts(self) -> Sum:
+        """The counter of restarts of the workers after a failure."""
+        return cast("Sum", self.ours._n_restarts)
+
+    def set_ready(self, ready: bool) -> None:
+        """Note whether the task does its work; from any thread."""
+        with self._health.changing:
+            self._ready = ready
+            self._health.readiness_changed()
+
+    def illness(self) -> str:
+        """Return why the task is not able to work; ``""`` if it is."""
+        try:
+            if self.ours.healthy:
+                return ""
+        except BaseException as error:  # whoever is asked does not decide
+            log_error(self.ours.logger, "%s could not say whether it is healthy", self.name)
+            return describe(error)
+        return f"it is {self._state} and not healthy"
+
+    def seconds_to_stop(self) -> float:
+        """Return how many seconds the task has left; see `VTask.seconds_to_stop`."""
+        if self.stop_deadline is None:
+            return inf
+        return max(0.0, self.stop_deadline - self._stop_reserve - monotonic())
+
+    # -- its life, told by the service -------------------------------------------------------------
+
+    def start_returned(self) -> None:
+        """Note that the task's ``start`` has returned."""
+        with self._health.changing:
+            if self._state is TaskState.STARTING:
+                self.state = TaskState.ALIVE
+                if self._supervised:
+                    self.settle()
+
+    def stopping(self, limit: float | None = None) -> None:
+        """Note that the task must stop, so that `running` is False before ``stop`` is called.
+
+        Args:
+            limit: seconds that it has; None: its ``STOP_TIMEOUT``.
+        """
+        self.state = TaskState.STOPPING
+        limits = [self._health.stop_deadline]
+        if (own := self.ours.STOP_TIMEOUT if limit is None else limit) is not None:
+            limits.append(monotonic() + own)
+        self.stop_deadline = min((each for each in limits if each is not None), default=None)
+        if self.stop_deadline is not None:
+            left = max(0.0, self.stop_deadline - monotonic())
+            self._stop_reserve = min(1.0, left / 4)
+        self.stop_event.set()
+
+    def needs(self) -> list[Task]:
+        """Return the tasks of the service that this one depends on, or follows, directly."""
+        return [each.task for each in self._neighbours.dependencies(type(self.task))]
+
+    def fail_with(self, error: BaseException) -> None:
+        """Note a failure that ends the task."""
+        self.failed, self.state = error, TaskState.DEAD
+
+    # -- its workers -------------------------------------------------------------------------------
 
     def start_worker(self, name: str) -> threading.Thread:
         """Start one worker thread; `RuntimeError` if the system allows no more threads."""
@@ -109,7 +241,7 @@ class Supervisor:
     def _work(self) -> None:
         backoff = Backoff(self.policy)
         delay = self.after(self._run_once(), backoff)
-        while delay is not None and self.again(stopped=self.task.stop_event.wait(delay)):
+        while delay is not None and self.again(stopped=self.stop_event.wait(delay)):
             delay = self.after(self._run_once(), backoff)
         self.left()
 
@@ -126,7 +258,7 @@ class Supervisor:
             if delay is not None:
                 self.pause()
         except BaseException as broken:  # a log handler, a hook's caller: the worker ends seen
-            self._end_service(error or broken)
+            self.end_service(error or broken)
             return None
         return delay
 
@@ -135,10 +267,10 @@ class Supervisor:
         try:
             self.resume()
             if not stopped:
-                self.task.n_restarts.increment()
-                self.task.restarted()
+                self.n_restarts.increment()
+                self._restarted()
         except BaseException as error:
-            self._end_service(error)
+            self.end_service(error)
             return False
         return not stopped
 
@@ -158,25 +290,26 @@ class Supervisor:
             self._report(error, None)
             self.settle()
         except BaseException:
-            self._end_service(error)
+            self.end_service(error)
 
     def joined(self) -> None:
         """Note one more worker."""
+        self._supervised = True
         self._count(running=1)
 
     def left(self) -> None:
         """Note that a worker has left for good."""
         self._count(running=-1)
-        for step in (self.settle, *(() if self._running else (self.task.workers_left,))):
+        for step in (self.settle, *(() if self._running else (self.ours._workers_left,))):
             try:
                 step()
             except BaseException as error:
-                self._end_service(error)
+                self.end_service(error)
 
     def _run_once(self) -> BaseException | None:
         try:
-            self.task.initTaskThread()
-            self.task._runloop()
+            self.ours.initTaskThread()
+            self.ours._runloop()
         except BaseException as error:  # nothing ends unseen
             return error
         return None
@@ -186,31 +319,43 @@ class Supervisor:
         policy, again = self.policy, ("on-failure", "always")
         restartable = not isinstance(error, FATAL)
         wanted = policy.mode == "always" if error is None else restartable and policy.mode in again
-        if not wanted or not self.task.running:
+        if not wanted or not self.running:
             return None
         wait = backoff.next(monotonic())
         gives_up = policy.limit is not None and backoff.failures > policy.limit
         return None if error is not None and gives_up else wait
 
-    def _end_service(self, error: BaseException) -> None:
-        """Have the service stop for a failure. This is the last resort: nothing here can raise."""
-        self.task.failed = self.task.failed or error
-        self.task.service.worker_left(self.task, error)
+    def end_service(self, error: BaseException) -> None:
+        """Have the service stop, for a failure or as a `SystemExit` asks. Nothing here can raise.
+
+        This is the last resort of whatever runs the task's work.
+        """
+        if not isinstance(error, SystemExit | KeyboardInterrupt):
+            self.failed = self.failed or error
+        self._health.worker_left(self, error)
+
+    def _restarted(self) -> None:
+        """Tell the tasks that depend on this one that its worker runs again after a failure."""
+        for each in self._neighbours.dependants(self.task):
+            try:
+                each.ours.on_dependency_restarted(self.task)
+            except Exception:
+                text = "%s could not take the restart of %s"
+                log_error(each.ours.logger, text, each.name, self.name)
 
     def _report(self, error: BaseException, delay: float | None) -> None:
-        task = self.task
-        task.n_failures.increment()
+        self.n_failures.increment()
         if isinstance(error, SystemExit | KeyboardInterrupt):
-            task.service.worker_left(task, error)
+            self.end_service(error)
             return
         if delay is None:
-            tail = "the service ends" if task.running else "while it was being stopped"
-            self._end_service(error)  # before whatever may hang: a log that nobody reads, a hook
+            tail = "the service ends" if self.running else "while it was being stopped"
+            self.end_service(error)  # before whatever may hang: a log that nobody reads, a hook
         else:
             tail = f"restarted in {delay:.3g} s"
         text = "%s failed: %s; %s"
-        log_error(task.logger, text, task.name, describe(error), tail, error=error)
-        task.service.tell("sparts_task_failure", task=task, error=error, delay=delay)
+        log_error(self.ours.logger, text, self.name, describe(error), tail, error=error)
+        self._health.tell("sparts_task_failure", task=self.task, error=error, delay=delay)
 
     def _count(self, running: int = 0, waiting: int = 0) -> None:
         with self._lock:
@@ -219,11 +364,10 @@ class Supervisor:
 
     def settle(self) -> None:
         """Set the state of the started task by what its workers do."""
-        task = self.task
-        with task.service.changing:
-            if task.state not in (TaskState.ALIVE, TaskState.DEGRADED):
+        with self._health.changing:
+            if self._state not in (TaskState.ALIVE, TaskState.DEGRADED):
                 return
             if not self._running:
-                task.state = TaskState.DEAD if task.failed else TaskState.DONE
+                self.state = TaskState.DEAD if self.failed else TaskState.DONE
             else:
-                task.state = TaskState.DEGRADED if self._waiting else TaskState.ALIVE
+                self.state = TaskState.DEGRADED if self._waiting else TaskState.ALIVE

@@ -1,210 +1,218 @@
-"""Tasks: a service's collection of tasks (register, resolve, order, create, init, start, stop)."""
+"""The tasks of a service: its classes, and the instances that run."""
 
 from __future__ import annotations
 
 import functools
-import importlib
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
-from sparts import plugins
-from sparts.errors import (
-    DependencyCycleError,
-    SkipTask,
-    TaskLoadError,
-    UsageError,
-    describe,
-    log_error,
-    message_of,
-)
-from sparts.established import Registry
-from sparts.protocols import TaskReference
+from sparts.errors import SkipTask, log_error, message_of
+from sparts.references import name_or_class, resolve_all
 from sparts.states import TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from sparts.vservice import VService
-    from sparts.vtask import VTask
+    from sparts.kernel.supervision import Supervisor
+    from sparts.plugins.dispatch import Hooks
+    from sparts.protocols import Task, TaskReference
 
-    Step: TypeAlias = Callable[[str, VTask], None]
+    Step: TypeAlias = Callable[[str, Supervisor], None]
 
-_T = TypeVar("_T", bound="VTask")
-
-registered: Registry = Registry()
-"""The task classes that `VTask.register` added to every service of this process."""
+_T = TypeVar("_T", bound="Task")
 
 
-# -- resolve ---------------------------------------------------------------------------------------
+class RunningTasks:
+    """The supervisors of the tasks of one instance of a service, in start order.
 
+    Whatever begins or ends tasks is called in the lifecycle thread of the service.
 
-def resolve(reference: TaskReference) -> type[VTask]:
-    """Return the task class that a reference means, importing it if need be.
-
-    Raises:
-        UsageError: what it names cannot be found or imported, or is not a task type.
+    Args:
+        hooks: called around each step of a task's life.
     """
-    if not isinstance(reference, str):
-        return _checked(reference, repr(reference))
-    alias, equals, target = reference.rpartition("=")
-    if equals:
-        return _alias(alias.strip(), resolve(target))
-    if ":" in target:
-        return _checked(_import(target), repr(reference))
-    name, _, distribution = target.strip().partition("@")
-    return _checked(plugins.load_task(name, distribution or None), repr(reference))
 
+    def __init__(self, hooks: Hooks | None = None) -> None:
+        self.made: bool = False
+        """Whether the tasks have been made."""
+        self._hooks: Any = hooks
+        self._all: dict[str, Supervisor] = {}
+        self._initialised: list[Supervisor] = []
+        self._started: set[Supervisor] = set()
 
-def _checked(found: Any, what: str) -> type[VTask]:
-    needed = ("initTask", "start", "stop", "join", "dependencies")
-    if isinstance(found, type) and all(hasattr(found, name) for name in needed):
-        return found
-    raise TaskLoadError(f"{what} is not a task type: a task is a subclass of sparts.vtask.VTask.")
+    def __iter__(self) -> Iterator[Supervisor]:
+        return iter(list(self._all.values()))
 
+    def tasks(self) -> dict[str, Task]:
+        """Return the tasks by name, in start order."""
+        return {name: each.task for name, each in list(self._all.items())}
 
-def _import(target: str) -> Any:
-    module, _, attributes = target.strip().partition(":")
-    try:
-        found: Any = importlib.import_module(module)
-        for attribute in attributes.split("."):
-            found = getattr(found, attribute)
-    except Exception as error:
-        cause = describe(error)
-        raise TaskLoadError(f"Task {target!r} could not be imported: {cause}") from error
-    return found
+    def dependencies(self, task: type[Task]) -> list[Supervisor]:
+        """Return the tasks that a class depends on, or follows, directly."""
+        made: Any = task
+        tasks = self.tasks()
+        needs = [find(tasks, name_or_class(need)) for need in made._dependencies()]
+        if followed := tuple(made._follows()):
+            needs += [each for each in tasks.values() if isinstance(each, followed)]
+        return [
+            self._all[type(n).__name__] for n in dict.fromkeys(needs) if n and type(n) is not task
+        ]
 
+    def dependants(self, task: Task) -> list[Supervisor]:
+        """Return the tasks that depend on a task directly."""
+        mine = self._all.get(type(task).__name__)
+        return [each for each in self if mine in self.dependencies(type(each.task))]
 
-def _alias(name: str, task: Any) -> type[VTask]:
-    if not name.isidentifier():
-        raise UsageError(f"{name!r} cannot name a task: use letters, digits and underscores.")
-    known = _aliases.get((name, task))
-    if known is not None:
-        return known
-    body = {"OPT_PREFIX": name, "__module__": task.__module__, "__doc__": task.__doc__}
-    _aliases[name, task] = made = type(name, (task,), body)
-    return made
+    def create(self, classes: Iterable[Callable[[Any], Any]], service: Any) -> None:
+        """Make an instance of every class, in start order."""
+        self.made = True
+        for make in classes:
+            supervisor: Supervisor = make(service)._supervisor
+            self._all[supervisor.name] = supervisor
 
+    def replace(self, old: Task, new: Any) -> None:
+        """Put a new instance, not yet initialised, in the place of one that has stopped."""
+        supervisor: Supervisor = new._supervisor
+        self._all[supervisor.name] = supervisor
+        self._initialised = [supervisor if e.task is old else e for e in self._initialised]
 
-_aliases: dict[tuple[str, Any], type[VTask]] = {}  # so that a service and its parser mean one class
+    def remove(self, name: str) -> None:
+        """Take a task out; what was initialised is stopped all the same."""
+        supervisor = self._all.pop(name)
+        if supervisor not in self._initialised:
+            supervisor.state = TaskState.SKIPPED
+            supervisor.ours._left_out()
 
+    def init(self, step: Step) -> None:
+        """Initialise every task in start order, but for those that are held or are initialised.
 
-def resolve_all(references: Iterable[TaskReference]) -> list[type[VTask]]:
-    """Return the classes of the references and of all that they depend on, in start order.
+        What raises `SkipTask` is left out, with what depends on it and sets ``DEPS_OPTIONAL`` to
+        False.
 
-    The order is the given one, except that what a task depends on comes before it. A dependency is
-    met by the class itself, or else by a subclass that is there.
+        ``step(what, task)`` is called before each and may raise to end the start.
+        """
+        reasons: dict[str, str] = {}
+        for task in self:
+            gone = task.name not in self._all  # removed meanwhile
+            if gone or task.held or task in self._initialised:
+                continue
+            step("initTask", task)
+            task.state = TaskState.STARTING
+            try:
+                if not task.ours.DEPS_OPTIONAL and (missing := self._missing(task)):
+                    why = reasons.get(missing)
+                    raise SkipTask(f"{missing}: {why}" if why else f"{missing} is not there")
+                _ = task.ours._call_wrappers  # known before anything of the task can be called
+                self._hooks.call("sparts_task_init", task=task.task)
+            except SkipTask as reason:
+                reasons[task.name] = message_of(reason)
+                task.ours.logger.warning("%s left out: %s", task.name, reasons[task.name])
+                self.remove(task.name)
+                continue
+            except BaseException as error:
+                task.fail_with(error)
+                raise
+            self._initialised.append(task)
 
-    Raises:
-        UsageError: a reference cannot be resolved, or two tasks have one name.
-        DependencyCycleError: tasks depend on each other in a circle.
-    """
-    return list(resolve_needs(references))
+    def _missing(self, task: Supervisor) -> str:
+        """Return the name of a task that ``task`` depends on and that is not here, or ``""``."""
+        for need in task.ours._dependencies():
+            wanted = name_or_class(need)
+            if find(self.tasks(), wanted) is None:
+                return wanted if isinstance(wanted, str) else str(wanted.__name__)
+        return ""
 
+    def start(self, step: Step) -> None:
+        """Start every task in start order that is not started; ``step`` as in `init`."""
+        for task in self:
+            if task.held or task in self._started:
+                continue
+            self._started.add(task)
+            step("start", task)
+            self._hooks.call("sparts_task_start", task=task.task)
+            task.start_returned()
 
-def resolve_needs(references: Iterable[TaskReference]) -> dict[type[VTask], list[type[VTask]]]:
-    """Return what `resolve_all` does, each class with those that it depends on directly."""
-    chosen: dict[str, type[VTask]] = {}
-    for reference in references:
-        _add(chosen, resolve(reference))
-    needs: dict[type[VTask], list[type[VTask]]] = {}
-    pending = list(chosen.values())
-    for task in pending:  # grows while it is walked
-        needs[task] = []
-        for dependency in task.dependencies():
-            met = _provider(chosen, dependency)
-            if met is None:
-                met = resolve(dependency)
-                _add(chosen, met)
-                pending.append(met)
-            needs[task].append(met)
-    for task, known in needs.items():
-        if followed := tuple(task.follows()):
-            known += [t for t in needs if issubclass(t, followed) and t not in (task, *known)]
-    return {task: needs[task] for task in _ordered(needs)}
+    def stop(self, step: Step) -> list[tuple[str, BaseException]]:
+        """Stop what was initialised, in reverse; return what each ``stop()`` and ``join()`` raised,
+        with the name of its task.
 
+        Every task is told in reverse start order, but not before all that depend on it have been
+        joined. Before that, those that were not initialised end what others wait for.
+        """
+        for task in self:
+            if task not in self._initialised:
+                _attempt(task, task.ours._left_out)
+        errors: list[tuple[str, BaseException]] = []
+        waiting: dict[Supervisor, None] = {}
+        dependants: dict[Supervisor, list[Supervisor]] = {}
+        for task in self._initialised:
+            for need in self.dependencies(type(task.task)):
+                dependants.setdefault(need, []).append(task)
 
-def _add(chosen: dict[str, type[VTask]], task: type[VTask]) -> None:
-    known = chosen.setdefault(task.__name__, task)
-    if known is not task:
-        raise UsageError(
-            f"Two tasks are named {task.__name__!r}: {known.__module__}.{known.__qualname__} and "
-            f"{task.__module__}.{task.__qualname__}. Give one a name "
-            f"of its own: 'other={task.__name__}'."
-        )
+        def join(task: Supervisor) -> None:
+            step("join", task)
+            errors.extend(_attempt(task, task.ours.join))
+            waiting.pop(task, None)
+            step("joined", task)
+            ended = TaskState.DEAD if task.failed else TaskState.STOPPED
+            errors.extend(_attempt(task, functools.partial(setattr, task, "state", ended)))
 
-
-def _provider(chosen: dict[str, type[VTask]], dependency: TaskReference) -> type[VTask] | None:
-    if isinstance(dependency, str) and dependency in chosen:
-        return chosen[dependency]
-    wanted = resolve(dependency)
-    if chosen.get(wanted.__name__) is wanted:
-        return wanted
-    return next((task for task in chosen.values() if issubclass(task, wanted)), None)
-
-
-def _ordered(needs: dict[type[VTask], list[type[VTask]]]) -> list[type[VTask]]:
-    order: dict[type[VTask], None] = {}
-    for root in needs:
-        path = {
-            root: iter(needs[root])
-        }  # the way down to where we are, each with what it still needs
-        while path:
-            task, rest = next(reversed(path.items()))
-            need = next((n for n in rest if n not in order), None)
-            if need is None:
-                order[task] = None
-                del path[task]
-            elif need in path:
-                names = [t.__name__ for t in path]
-                circle = [*names[names.index(need.__name__) :], need.__name__]
-                raise DependencyCycleError(f"Tasks depend on each other: {' -> '.join(circle)}.")
-            else:
-                path[need] = iter(needs[need])
-    return list(order)
-
-
-# -- the collection --------------------------------------------------------------------------------
+        for task in reversed(self._initialised):
+            for dependant in dependants.get(task, ()):
+                if dependant in waiting:
+                    join(dependant)
+            step("stop", task)
+            stop = functools.partial(self._hooks.call, "sparts_task_stop", task=task.task)
+            errors.extend([*_attempt(task, task.stopping), *_attempt(task, stop)])
+            waiting[task] = None
+        for task in list(waiting):
+            join(task)
+        self._initialised.clear()
+        return errors
 
 
 class Tasks:
-    """The tasks of a service in start order: classes before `create`, instances after.
+    """The tasks of a service, as its code sees them: classes until they are made, then instances.
 
     Read by attribute (``tasks.NAME``), index (position, name or class), `get`, `require`,
-    iteration.
+    iteration, in start order.
+
+    Args:
+        references: the task classes, or names of them.
+        running: what makes and holds the instances; None: nothing calls hooks around their lives.
     """
 
-    def __init__(self, references: Iterable[TaskReference] = ()) -> None:
-        self.task_classes: list[type[VTask]] = resolve_all(references)
-        self._tasks: dict[str, VTask] = {}
-        self._initialised: list[VTask] = []
-        self._started: set[str] = set()
-        self._created = False
+    def __init__(
+        self, references: Iterable[TaskReference] = (), running: RunningTasks | None = None
+    ) -> None:
+        self.task_classes: list[Any] = resolve_all(references)
+        self._running = running or RunningTasks()
+
+    def create(self, service: Any) -> None:
+        """Make an instance of every class, in start order; in the lifecycle thread."""
+        self._running.create(self.task_classes, service)
 
     def register(self, reference: TaskReference) -> None:
-        """Add one more task, and what it depends on; before `create`."""
-        self.task_classes = resolve_all([*self.task_classes, reference])
+        """Add one more task, and what it depends on; before the tasks are made."""
+        self.register_all([reference])
 
     def register_all(self, references: Iterable[TaskReference]) -> None:
-        """Add several tasks, and what they depend on; before `create`."""
+        """Add several tasks, and what they depend on; before the tasks are made."""
         self.task_classes = resolve_all([*self.task_classes, *references])
 
     def unregister(self, reference: TaskReference) -> None:
-        """Take a task class out; before `create`. KeyError if it is not here."""
-        found = self.require(_name_or_class(reference))
+        """Take a task class out, before the tasks are made. KeyError if it is not here."""
+        found = self.require(name_or_class(reference))
         self.task_classes = [task for task in self.task_classes if task is not found]
 
-    def remove(self, task: VTask) -> None:
-        """Take a task out, after `create`; what was initialised is stopped all the same.
+    def remove(self, task: Task) -> None:
+        """Take a task out, when the tasks are made; what was initialised is stopped all the same.
 
         Call it in ``initService`` or ``initTask``. KeyError if it is not here.
         """
-        del self._tasks[self.require(task.name).name]
-        if task not in self._initialised:
-            task.state = TaskState.SKIPPED
-            task.left_out()
+        self._running.remove(type(self.require(type(task).__name__)).__name__)
 
     @property
     def tasks(self) -> list[Any]:
-        """The tasks in start order: classes before `create`, instances after."""
+        """The tasks in start order: classes until they are made, then instances."""
         return list(self)
 
     def __iter__(self) -> Iterator[Any]:
@@ -214,14 +222,14 @@ class Tasks:
         return len(self._by_name())
 
     def _by_name(self) -> dict[str, Any]:
-        if self._created:  # also when every task was left out
-            return dict(self._tasks)
+        if self._running.made:  # also when every task was left out
+            return self._running.tasks()
         return {task.__name__: task for task in self.task_classes}
 
     def __contains__(self, task: object) -> bool:
-        return isinstance(task, str | type) and self.get(task) is not None
+        return isinstance(task, str | type) and find(self._by_name(), task) is not None
 
-    def __getitem__(self, key: int | str | type[VTask]) -> Any:
+    def __getitem__(self, key: int | str | type[Task]) -> Any:
         return list(self)[key] if isinstance(key, int) else self.require(key)
 
     def __getattr__(self, name: str) -> Any:
@@ -238,13 +246,7 @@ class Tasks:
     def get(self, task: TaskReference) -> Any: ...
     def get(self, task: TaskReference) -> Any:
         """Return the task of a name or class (or else the first of a subclass), or None."""
-        everything = self._by_name()
-        if isinstance(task, str):
-            return everything.get(task)
-        found = everything.get(task.__name__)
-        if found is not None and (found is task or type(found) is task):
-            return found
-        return next((t for t in everything.values() if _is_a(t, task)), None)
+        return find(self._by_name(), task)
 
     @overload
     def require(self, task: type[_T]) -> _T: ...
@@ -263,125 +265,48 @@ class Tasks:
             raise KeyError(f"This service has no task {name!r}. Its tasks: {here}.")
         return found
 
-    def dependencies(self, task: VTask) -> list[VTask]:
+    def dependencies(self, task: Task) -> list[Any]:
         """Return the tasks of this service that a task depends on, or follows, directly."""
-        found = [self.get(_name_or_class(need)) for need in type(task).dependencies()]
-        if followed := tuple(type(task).follows()):
-            found += [t for t in self if isinstance(t, followed) and t is not task]
-        return [need for need in dict.fromkeys(found) if need is not None]
+        return [need.task for need in self._running.dependencies(type(task))]
 
-    def dependants(self, task: VTask) -> list[VTask]:
+    def dependants(self, task: Task) -> list[Any]:
         """Return the tasks of this service that depend on a task directly."""
-        return [other for other in self if task in self.dependencies(other)]
+        return [each.task for each in self._running.dependants(task)]
 
-    # -- the life of the tasks; all of it in the lifecycle thread of the service -------------------
+    def held(self) -> list[str]:
+        """Return the names of the tasks that another process runs (``Supervisor.held``)."""
+        return [task.name for task in self._running if task.held]
 
-    def create(self, service: VService) -> None:
-        """Make an instance of every class, in start order."""
-        self._created = True
-        for cls in self.task_classes:
-            self._tasks[cls.__name__] = cls(service)
+    def release(self) -> None:
+        """Initialise and start the tasks that were held; in the lifecycle thread."""
+        for task in self._running:
+            task.held = False
+        self._running.init(lambda what, task: None)
+        self._running.start(lambda what, task: None)
 
-    def init(self, step: Step) -> None:
-        """Initialise every task in start order, but for those that are held or are initialised.
-
-        What raises `SkipTask` is left out, with what depends on it and sets ``DEPS_OPTIONAL`` to
-        False.
-
-        ``step(what, task)`` is called before each and may raise to end the start.
-        """
-        reasons: dict[str, str] = {}
-        for task in self:
-            gone = task.name not in self._tasks  # removed meanwhile
-            if gone or task.held or task in self._initialised:
-                continue
-            step("initTask", task)
-            task.state = TaskState.STARTING
-            try:
-                if not task.DEPS_OPTIONAL and (missing := self._missing(task)):
-                    why = reasons.get(missing)
-                    raise SkipTask(f"{missing}: {why}" if why else f"{missing} is not there")
-                _ = task.call_wrappers  # known before anything of the task can be called
-                task.service.hooks.call("sparts_task_init", task=task)
-            except SkipTask as reason:
-                reasons[task.name] = message_of(reason)
-                task.logger.warning("%s left out: %s", task.name, reasons[task.name])
-                self.remove(task)
-                continue
-            except BaseException as error:
-                task.failed, task.state = error, TaskState.DEAD
-                raise
-            self._initialised.append(task)
-
-    def _missing(self, task: VTask) -> str:
-        """Return the name of a task that ``task`` depends on and that is not here, or ``""``."""
-        for need in type(task).dependencies():
-            wanted = _name_or_class(need)
-            if self.get(wanted) is None:
-                return wanted if isinstance(wanted, str) else wanted.__name__
-        return ""
-
-    def start(self, step: Step) -> None:
-        """Start every task in start order that is not started; ``step`` as in `init`."""
-        for task in self:
-            if task.held or task.name in self._started:
-                continue
-            self._started.add(task.name)
-            step("start", task)
-            task.service.hooks.call("sparts_task_start", task=task)
-            task.start_returned()
-
-    def stop(self, step: Step) -> list[tuple[VTask, BaseException]]:
-        """Stop what was initialised, in reverse; return what each ``stop()`` and ``join()`` raised.
-
-        Every task is told in reverse start order, but not before all that depend on it have been
-        joined. Before that, those that were not initialised end what others wait for.
-        """
-        for name in self._tasks.keys() - {task.name for task in self._initialised}:
-            _attempt(self._tasks[name], self._tasks[name].left_out)
-        errors: list[tuple[VTask, BaseException]] = []
-        waiting: dict[VTask, None] = {}
-        dependants: dict[VTask, list[VTask]] = {}
-        for task in self._initialised:
-            for need in self.dependencies(task):
-                dependants.setdefault(need, []).append(task)
-
-        def join(task: VTask) -> None:
-            step("join", task)
-            errors.extend(_attempt(task, task.join))
-            waiting.pop(task, None)
-            step("joined", task)
-            ended = TaskState.DEAD if task.failed else TaskState.STOPPED
-            errors.extend(_attempt(task, functools.partial(setattr, task, "state", ended)))
-
-        for task in reversed(self._initialised):
-            for dependant in dependants.get(task, ()):
-                if dependant in waiting:
-                    join(dependant)
-            step("stop", task)
-            stop = functools.partial(task.service.hooks.call, "sparts_task_stop", task=task)
-            errors.extend([*_attempt(task, task.stopping), *_attempt(task, stop)])
-            waiting[task] = None
-        for task in list(waiting):
-            join(task)
-        self._initialised.clear()
-        return errors
+    def replace(self, old: Task, new: Task) -> None:
+        """Put a new instance in the place of one that has stopped; in the lifecycle thread."""
+        self._running.replace(old, new)
 
 
-def _attempt(task: VTask, action: Callable[[], object]) -> list[tuple[VTask, BaseException]]:
-    try:
-        action()
-    except BaseException as error:
-        log_error(task.logger, "%s failed while stopping", task.name)
-        return [(task, error)]
-    return []
+def find(tasks: dict[str, Any], wanted: str | type[Any]) -> Any:
+    """Return the task of a name or class (or else the first of a subclass), or None."""
+    if isinstance(wanted, str):
+        return tasks.get(wanted)
+    found = tasks.get(wanted.__name__)
+    if found is not None and (found is wanted or type(found) is wanted):
+        return found
+    return next((each for each in tasks.values() if _is_a(each, wanted)), None)
 
 
 def _is_a(task: Any, wanted: type[Any]) -> bool:
     return issubclass(task, wanted) if isinstance(task, type) else isinstance(task, wanted)
 
 
-def _name_or_class(reference: TaskReference) -> Any:
-    if isinstance(reference, str) and (":" in reference or "@" in reference):
-        return resolve(reference)
-    return reference
+def _attempt(task: Supervisor, action: Callable[[], object]) -> list[tuple[str, BaseException]]:
+    try:
+        action()
+    except BaseException as error:
+        log_error(task.ours.logger, "%s failed while stopping", task.name)
+        return [(task.name, error)]
+    return []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sparts.clock import retry_delay
 from sparts.net.options import format_address
+from sparts.protocols import service_of
 
 if TYPE_CHECKING:
     import logging
@@ -86,7 +87,7 @@ class Accepting:
 
     def __init__(self, task: ServerTask, connections: Callable[[], int] | None = None) -> None:
         self._backoff = Backoff(task, "No connection can be accepted for now")
-        copy = task.service.plugin_data.get("processes") if connections else None
+        copy = service_of(task).hooks.kept.get("processes") if connections else None
         self._share = copy.share(task.name, connections) if copy else None
         self.pause: Any = 0.0
         """Seconds to wait until the next call of `accept`; 0: until somebody connects."""

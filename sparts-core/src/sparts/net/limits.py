@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from sparts.errors import OptionError
-from sparts.options import Option, option
+from sparts.options import Option, option, prefix_of
 
 if TYPE_CHECKING:
     import argparse
@@ -27,15 +27,10 @@ class ConnectionLimit:
         advanced=True,
     )
 
-    if TYPE_CHECKING:
-
-        @classmethod
-        def option_prefix(cls) -> str: ...  # noqa: D102
-
     def check_options(self, options: argparse.Namespace) -> None:
         """Refuse a limit that lets nobody in; see `VTask.check_options`."""
         super().check_options(options)  # type: ignore[misc]
         limit = ConnectionLimit.max_connections.read(self, options)
         if limit is not None and limit < 1:
-            flag = f"--{self.option_prefix().replace('_', '-')}-max-connections"
+            flag = f"--{prefix_of(type(self)).replace('_', '-')}-max-connections"
             raise OptionError(f"{flag} must be 1 or more, not {limit}.")

@@ -15,6 +15,7 @@ from sparts.net.options import ListeningOptions, collision
 from sparts.net.options import TLSFiles as TLSFiles
 from sparts.net.options import format_address as format_address
 from sparts.protocols import service_of
+from sparts.shown import ours
 
 if TYPE_CHECKING:
     import socket
@@ -41,7 +42,7 @@ class Listening(ListeningOptions):
         Connections that they accept send without delay (``TCP_NODELAY``).
         """
         self._close_duplicates()
-        self._sockets = service_of(self).listeners.duplicates(self.name)
+        self._sockets = service_of(self).listeners.duplicates(ours(self).name)
         return self._sockets
 
     def stop_listening(self) -> list[socket.socket]:
@@ -54,15 +55,15 @@ class Listening(ListeningOptions):
         self._close_duplicates()
         return (
             []
-            if service_of(self).restarting
-            else service_of(self).listeners.close(self.name, take=True)
+            if service_of(self).health.restarting
+            else service_of(self).listeners.close(ours(self).name, take=True)
         )
 
     def close_sockets(self) -> None:
         """Close the duplicates and, unless the service restarts, the process's own sockets."""
         self._close_duplicates()
-        if not service_of(self).restarting:
-            service_of(self).listeners.close(self.name)
+        if not service_of(self).health.restarting:
+            service_of(self).listeners.close(ours(self).name)
 
     def _close_duplicates(self) -> None:
         for sock in getattr(self, "_sockets", ()):
@@ -92,16 +93,16 @@ class Listeners:
             UsageError: the options of a task contradict each other.
         """
         servers = [task for task in tasks if isinstance(task, ListeningOptions)]
-        wanted = {task.name: task.address() for task in servers}
+        wanted = {ours(task).name: task.address() for task in servers}
         _check_distinct(list(wanted.values()))
         for owner in [each for each in self._open if self._open[each].address != wanted.get(each)]:
             self.close(owner)
         takers = sum(isinstance(task, Listening) for task in servers)
         for task in servers:
             self._open_tls(task)
-            if task.name not in self._open and (opened := self._bind(task, takers)):
-                self._open[task.name] = opened
-            opened = self._open.get(task.name)
+            if ours(task).name not in self._open and (opened := self._bind(task, takers)):
+                self._open[ours(task).name] = opened
+            opened = self._open.get(ours(task).name)
             task.bound_addrs = opened.addresses() if opened else []
 
     def _bind(self, task: Any, takers: int) -> Opened | None:
@@ -116,14 +117,14 @@ class Listeners:
             return None
         elif task.service.getOption("user") or task.service.getOption("group"):
             raise UsageError(
-                f"{task.name} binds its port again at each start, which another user cannot: run "
-                f"it without --user and --group, or have the init system choose the user."
+                f"{ours(task).name} binds its port again at each start, which another user cannot: "
+                f"run it without --user and --group, or have the init system choose the user."
             )
         else:
             opened = sockets.bind(address, reserve=True)
         if task.host:  # without one, a system that has one family only is nothing to warn of
             for missing in opened.missing:
-                task.logger.warning("%s does not listen on %s", task.name, missing)
+                ours(task).logger.warning("%s does not listen on %s", ours(task).name, missing)
         return opened
 
     def _open_tls(self, task: Any) -> None:
@@ -132,13 +133,15 @@ class Listeners:
             return
         from sparts.net.tls import TLS  # not before it is asked for: it costs time to import
 
-        if task.name not in self._tls:
-            self._tls[task.name] = TLS(files, task.prepare_tls)
+        if ours(task).name not in self._tls:
+            self._tls[ours(task).name] = TLS(files, task.prepare_tls)
             return
         try:  # a restart: what can be served goes on
-            self._tls[task.name].reload(task.prepare_tls)
+            self._tls[ours(task).name].reload(task.prepare_tls)
         except Exception as error:
-            task.service.registerWarning(f"TLS of {task.name} stays as it was: {message_of(error)}")
+            service_of(task).registerWarning(
+                f"TLS of {ours(task).name} stays as it was: {message_of(error)}"
+            )
 
     def ssl_context(self, owner: str) -> ssl.SSLContext | None:
         """Return the TLS of one task; None: it has none."""

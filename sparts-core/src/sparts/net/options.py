@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from sparts.counters import CallbackCounter
 from sparts.errors import OptionError
 from sparts.option_types import port as port_number
-from sparts.options import Option, option, source_of
+from sparts.options import Option, option, prefix_of, source_of
 from sparts.protocols import service_of
+from sparts.shown import ours
 
 if TYPE_CHECKING:
     import argparse
@@ -137,9 +138,6 @@ class ListeningOptions:
         name: str
         logger: logging.Logger
 
-        @classmethod
-        def option_prefix(cls) -> str: ...  # noqa: D102
-
     bound_addrs: list[Any]
     """What is listened on, as `socket.getsockname` gives it, from before `initTask` on. A task
     that binds for itself without ``RESERVE`` sets it."""
@@ -157,7 +155,7 @@ class ListeningOptions:
     def check_options(self, options: argparse.Namespace) -> None:
         """Refuse a port and a Unix socket at the same time; see `VTask.check_options`."""
         super().check_options(options)  # type: ignore[misc]
-        prefix = self.option_prefix()
+        prefix = prefix_of(type(self))
         of_port = source_of(options, f"{prefix}_port")
         of_sock = source_of(options, f"{prefix}_sock")
         if ListeningOptions.sock.read(self, options) and of_port.explicit and of_sock.explicit:
@@ -176,11 +174,11 @@ class ListeningOptions:
         options = service_of(self).options
         self.check_options(options)
         port, group, backlog = self.port or 0, self.sock_group, self.BACKLOG
-        prefix = self.option_prefix()
+        prefix = prefix_of(type(self))
         flag = prefix.replace("_", "-")
         sock = "" if source_of(options, f"{prefix}_port").explicit else self.sock or ""
         hosts, lenient = self._hosts()
-        return Address(self.name, flag, hosts, port, sock, group or "", backlog, lenient)
+        return Address(ours(self).name, flag, hosts, port, sock, group or "", backlog, lenient)
 
     def _hosts(self) -> tuple[tuple[str, ...], frozenset[str]]:
         """Return the hosts to listen on, and which of them a system may lack."""
@@ -201,7 +199,7 @@ class ListeningOptions:
             OptionError: there is no certificate for what else was given.
         """
         cert, key, ca = self.tls_cert or "", self.tls_key or "", self.tls_ca or ""
-        flag = self.option_prefix().replace("_", "-")
+        flag = prefix_of(type(self)).replace("_", "-")
         if not cert and (key or ca):
             given = "key" if key else "ca"
             raise OptionError(f"--{flag}-tls-{given} needs --{flag}-tls-cert, the certificate.")
@@ -214,7 +212,7 @@ class ListeningOptions:
         One object for the whole life of the task: after a reload (SIGHUP) it gives connections that
         begin the new certificate. Nothing has to be done for that, and open connections go on.
         """
-        context: ssl.SSLContext | None = service_of(self).listeners.ssl_context(self.name)
+        context: ssl.SSLContext | None = service_of(self).listeners.ssl_context(ours(self).name)
         return context
 
     def configure_tls(self, context: ssl.SSLContext) -> None:
@@ -235,7 +233,9 @@ class ListeningOptions:
     def log_started(self) -> None:
         """Log one line for each address that is served."""
         for address in self.bound_addrs:
-            self.logger.info("%s Server Started on %s", self.name, format_address(address))
+            ours(self).logger.info(
+                "%s Server Started on %s", ours(self).name, format_address(address)
+            )
 
 
 def format_address(address: Any) -> str:

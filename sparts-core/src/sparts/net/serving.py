@@ -285,9 +285,9 @@ class Serving(ConnectionLimit, Listening):
         if server is None:
             return
         server.stop_accepting()
-        restarting = service_of(self).restarting
+        restarting = service_of(self).health.restarting
         cut = await self._end(server)
-        if restarting and not service_of(self).restarting:
+        if restarting and not service_of(self).health.restarting:
             cut += await self._end(server)  # a stop has come: no next instance serves who waits
         if cut:
             self.logger.warning("%d connections were cut off: they took too long to finish", cut)

@@ -34,10 +34,11 @@ from sparts.options.binding import (
     OptionSource,
     Source,
     aside_of,
+    prefix_of,
     source_of,
     state_of,
 )
-from sparts.options.changes import assign, holder_of, reload_options
+from sparts.options.changes import assign, holder_of, options_of, reload_options
 from sparts.options.sources import (
     check_required,
     checked_source,
@@ -64,6 +65,7 @@ __all__ = [
     "declared_options",
     "option",
     "parse_options",
+    "prefix_of",
     "refuse_all_but_help",
     "refuse_options",
     "reload_options",
@@ -134,11 +136,11 @@ class Option(Generic[T]):
     @overload
     def __get__(self, obj: object, owner: type | None = None) -> T: ...
     def __get__(self, obj: Any, owner: Any = None) -> Any:
-        return self if obj is None else self.read(obj, obj.options)
+        return self if obj is None else self.read(obj, options_of(obj))
 
     def read(self, owner: Any, options: argparse.Namespace) -> Any:
         """Return the value that a service or task has for this option in a namespace."""
-        value = getattr(options, self.dest(type(owner).option_prefix()), _MISSING)
+        value = getattr(options, self.dest(prefix_of(type(owner))), _MISSING)
         if value is _MISSING:  # a namespace that was made by hand
             return _binding(owner, self.name).default
         if type(value) is str and self._text_is_raw:  # set in it by hand
@@ -257,7 +259,7 @@ class OptionGroup:
     @property
     def options(self) -> argparse.Namespace:
         """The options of the service, in which this group's have its prefix."""
-        options: argparse.Namespace = self.service.options
+        options = options_of(self.service)
         aside = aside_of(options, type(self))
         return argparse.Namespace(**{**vars(options), **aside}) if aside else options
 
@@ -267,16 +269,11 @@ class OptionGroup:
         Args:
             name: of the option, without the prefix of the group.
         """
-        options: argparse.Namespace = self.service.options
-        prefix = self.option_prefix()
+        options = options_of(self.service)
+        prefix = prefix_of(type(self))
         dest = "_".join(filter(None, (prefix, name))).replace("-", "_")
         aside = dest in aside_of(options, type(self))
         return Source("default", type(self).__name__) if aside else source_of(options, dest)
-
-    @classmethod
-    def option_prefix(cls) -> str:
-        """Return the prefix of this group's options."""
-        return cls.__name__ if cls.OPT_PREFIX is None else cls.OPT_PREFIX
 
 
 class _NoService(NamedTuple):
@@ -357,7 +354,7 @@ def set_option(owner: Any, name: str, value: object) -> None:
 def _binding(owner: Any, name: str) -> Binding:
     """The option of ``owner`` with this name."""
     holder = holder_of(owner)
-    prefix = "" if owner is holder else owner.option_prefix()
+    prefix = prefix_of(type(owner))
     dest = "_".join(filter(None, (prefix, name))).replace("-", "_")
     state = state_of(holder.options)
     known = dict(state.bindings) if state else {}

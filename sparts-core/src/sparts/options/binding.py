@@ -118,13 +118,25 @@ class Declaration(Protocol):
 Layer = dict[str, tuple[Any, Source]]  # typed values and their sources by name in the namespace
 
 
+def prefix_of(owner: type) -> str:
+    """Return the prefix of the options of a class: ``OPT_PREFIX``, or else its name.
+
+    A service's options have none, and those of a group with an empty ``OPT_PREFIX``.
+    """
+    if (own := getattr(owner, "option_prefix", None)) is not None:  # a class says so itself
+        return str(own())
+    prefix: str | None = getattr(owner, "OPT_PREFIX", "")
+    named = prefix is None or (prefix == "" and hasattr(owner, "initTask"))  # no task has none
+    return owner.__name__ if named or prefix is None else prefix
+
+
 class Binding:
     """One option of one class (``owner``: a task's, or the service's) in one service."""
 
     def __init__(self, option: Declaration, owner: type, service: type) -> None:
         self.option = option
         self.owner = owner
-        self.prefix: str = owner.option_prefix()  # type: ignore[attr-defined]
+        self.prefix: str = prefix_of(owner)
         self.flag: str = option.flag(self.prefix)
         self.dest: str = option.dest(self.prefix)
         self.env: str = env_prefix(service) + _variable(self.dest)
@@ -210,7 +222,7 @@ class Binding:
                         (service if of_service else self.owner).__name__)  # fmt: skip
         place = f"the default of {self.flag}"
         if callable(raw) and not isinstance(raw, type):
-            stands_in = getattr(self.owner, "SERVICE_DEFAULTS", True)
+            stands_in = getattr(self.owner, "_SERVICE_DEFAULTS", True)
             view = ClassView(self.owner, service, stands_in)
             read: list[tuple[str, object]] = object.__getattribute__(view, "read")
             try:

@@ -15,8 +15,21 @@ _write_lock = threading.Lock()  # one writer at a time; readers need none, they 
 
 
 def holder_of(owner: Any) -> Any:
-    """The service that holds the namespace of ``owner``, which is a task or that service."""
-    return getattr(owner, "service", owner)
+    """The holder of the namespace of a service, a task or a group: an instance of the service.
+
+    What stands in for one has ``options`` itself.
+    """
+    instance = getattr(owner, "_instance", None)
+    if instance is None and (service := getattr(owner, "service", None)) is not None:
+        return getattr(service, "_instance", service) if owner is not service else owner
+    return owner if instance is None else instance
+
+
+def options_of(owner: Any) -> argparse.Namespace:
+    """The namespace with the values of the options of a service, a task or a group."""
+    instance = getattr(owner, "_instance", None)
+    options: argparse.Namespace = owner.options if instance is None else instance.options
+    return options
 
 
 def assign(owner: Any, binding: Binding, value: object) -> None:

@@ -1,212 +1,18 @@
-"""Entry points and the pluggy manager: find, check, block, load.
+"""Hook plugins: the core's own, and those of other distributions; loaded, blocked, called.
 
-Here is what every service needs; `scanning` reads what is installed, `hooks` calls hook plugins
-where there are any, `extras` tells which extra a task lacks.
+`dispatch` calls them; `hooks` does where other distributions bring some. The library
+`sparts.entry_points` finds those, and tasks by name.
 """
 
 from __future__ import annotations
 
 import importlib
-import os
 from typing import TYPE_CHECKING, Any
 
-from sparts.errors import AmbiguousTaskError, TaskLoadError, TaskNotFoundError, UsageError, describe
-from sparts.plugins.scanning import EntryPoint as EntryPoint
-from sparts.plugins.scanning import distribution as distribution
-from sparts.plugins.scanning import distributions as distributions
-from sparts.plugins.scanning import load_object as load_object
-from sparts.plugins.scanning import normalized as normalized
-from sparts.plugins.scanning import scan, search_path
+from sparts.entry_points import PLUGINS, EntryPoint, find, installed, kept_out_by_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from sparts.plugins.dispatch import Hooks
-
-TASKS = "sparts.tasks"
-PLUGINS = "sparts.plugins"
-COMMANDS = "sparts.commands"
-
-
-# -- find ------------------------------------------------------------------------------------------
-
-
-def find(group: str) -> list[EntryPoint]:
-    """Return the entry points of one of our groups, sorted by name, blocked ones left out.
-
-    Scans the installed distributions once for each state of ``sys.path``, and not at all when every
-    plugin is blocked. Imports nothing of theirs.
-    """
-    if os.environ.get("SPARTS_LOAD_PLUGINS", "all").strip(" ,") == "":
-        return []
-    return [entry for entry in installed() if entry.group == group and not blocked(entry)]
-
-
-def installed() -> list[EntryPoint]:
-    """Return the entry points of all our groups, sorted by group and name, blocked ones too."""
-    path = tuple(search_path())
-    if path not in _scanned:
-        _scanned.clear()
-        _scanned[path] = sorted(scan(path, (TASKS, PLUGINS, COMMANDS)))
-    return _scanned[path]
-
-
-_scanned: dict[tuple[str, ...], list[EntryPoint]] = {}
-
-
-# -- block -----------------------------------------------------------------------------------------
-
-
-_kept_out: set[str] = set()
-
-
-def keep_out(names: Iterable[str]) -> None:
-    """Block plugins for the rest of this process, as ``SPARTS_DISABLE_PLUGINS`` does; any thread.
-
-    What has been imported already stays. A name that nobody has is passed over.
-    """
-    _kept_out.update(_listed(",".join(names)))
-
-
-def kept_out(name: str) -> str:
-    """Return the name of a plugin that `keep_out` blocked.
-
-    Raises:
-        UsageError: it was not.
-    """
-    if not _kept_out >= _listed(name):
-        raise UsageError(
-            f"{name!r} comes too late, plugins are loaded already. Write the flag in full, or set "
-            f"SPARTS_DISABLE_PLUGINS={name}"
-        )
-    return name
-
-
-def named_in(argv: Sequence[str], flag: str = "--no-plugin") -> list[str]:
-    """Return the values of a flag in a command line that no parser has read yet."""
-    own = list(argv[: argv.index("--")] if "--" in argv else argv)
-    after = [own[at + 1] for at, word in enumerate(own[:-1]) if word == flag]
-    return after + [word[len(flag) + 1 :] for word in own if word.startswith(flag + "=")]
-
-
-def blocked(entry: EntryPoint) -> bool:
-    """Tell whether an entry point is kept out.
-
-    ``SPARTS_DISABLE_PLUGINS=a,b`` and ``--no-plugin a`` keep those out; ``SPARTS_LOAD_PLUGINS=a``
-    lets only those in (empty: none); all by distribution or by entry-point name.
-    """
-    names = {entry.name, entry.distribution}
-    only = os.environ.get("SPARTS_LOAD_PLUGINS")
-    if only is not None and not names & _listed(only):
-        return True
-    return bool(names & (_kept_out | _listed(os.environ.get("SPARTS_DISABLE_PLUGINS", ""))))
-
-
-def _listed(text: str) -> set[str]:
-    names = {name.strip() for name in text.split(",") if name.strip()}
-    return names | {normalized(name) for name in names}
-
-
-# -- tasks by name ---------------------------------------------------------------------------------
-
-
-def load_task(name: str, distribution: str | None = None) -> type[Any]:
-    """Import the task type of a name from the entry points, of one distribution if given.
-
-    Raises:
-        TaskNotFoundError: nobody provides it; the message suggests what was meant or what to
-            install.
-        AmbiguousTaskError: several distributions provide it; the message says how to choose.
-        TaskLoadError: its import failed, or it is not a class of that name.
-    """
-    everything = find(TASKS)
-    found = [entry for entry in everything if entry.name == name]
-    if distribution is not None:
-        found = [entry for entry in found if entry.distribution == normalized(distribution)]
-    if not found:
-        raise TaskNotFoundError(_not_found(name, distribution, everything))
-    if len(found) > 1:
-        who = " and ".join(entry.owner for entry in found)
-        choices = " or ".join(repr(f"{name}@{entry.distribution}") for entry in found)
-        raise AmbiguousTaskError(f"{who} both provide a task named {name!r}. Name it as {choices}.")
-    return load_checked(found[0])
-
-
-def load_checked(entry: EntryPoint) -> type[Any]:
-    """Import the task type that an entry point names.
-
-    Raises:
-        TaskLoadError: its import failed, or it is not a class of that name.
-    """
-    try:
-        task = entry.load()
-    except (Exception, SystemExit) as error:
-        message = f"Task {entry} could not be imported: {describe(error)}"
-        if isinstance(error, ImportError):
-            from sparts.plugins.extras import missing_extra, missing_requirement
-
-            if needed := missing_extra(entry, error) or missing_requirement(entry, error):
-                message += f". It needs {needed}: pip install '{needed}'"
-        raise TaskLoadError(message) from error
-    if not isinstance(task, type):
-        raise TaskLoadError(f"Task {entry} is not a class but {task!r}.")
-    if task.__name__ != entry.name:
-        raise TaskLoadError(
-            f"Task {entry} is a class named {task.__name__!r}. The entry point and its "
-            f"class must have one name: correct the entry point in the distribution, or rename the "
-            f"class."
-        )
-    return task
-
-
-def _not_found(name: str, distribution: str | None, everything: list[EntryPoint]) -> str:
-    import difflib
-
-    for entry in installed():
-        mine = distribution is None or entry.distribution == normalized(distribution)
-        if (entry.group, entry.name) == (TASKS, name) and mine and blocked(entry):
-            return (
-                f"Task {entry} is kept out by SPARTS_DISABLE_PLUGINS, SPARTS_LOAD_PLUGINS or "
-                f"--no-plugin."
-            )
-    names = sorted({entry.name for entry in everything})
-    if distribution is not None:
-        providers = [entry.distribution for entry in everything if entry.name == name]
-        if providers:
-            return (
-                f"{distribution} provides no task named {name!r}; {' and '.join(providers)} does."
-            )
-    message = f"No task is named {name!r}."
-    known = known_providers(TASKS)
-    if name in known and name not in names:
-        return f"{message} {install_hint(known[name])}"
-    near = difflib.get_close_matches(name, {*names, *known}, n=1, cutoff=0.6)
-    if near:
-        message += f" Did you mean {near[0]!r}?"
-        if near[0] not in names:
-            message += f" {install_hint(known[near[0]])}"
-    elif names:
-        message += f" Installed are: {', '.join(names)}."
-    return message
-
-
-def known_providers(group: str) -> dict[str, str]:
-    """Return which distribution provides a name of a group, installed or not.
-
-    Read from ``known.txt`` beside this module, which `make known` writes from the entry points of
-    the distributions of this project.
-    """
-    from importlib import resources
-
-    lines = resources.files(__name__).joinpath("known.txt").read_text().splitlines()
-    rows = (line.split() for line in lines if not line.startswith("#"))
-    return {name: distribution for kind, name, distribution in rows if kind == group}
-
-
-def install_hint(distribution: str) -> str:
-    """Return what to do about something that a distribution provides which is not installed."""
-    return f"It comes with {distribution}: pip install {distribution}"
-
 
 # -- hooks -----------------------------------------------------------------------------------------
 
@@ -231,11 +37,6 @@ def built_in_entries() -> list[EntryPoint]:
         EntryPoint(PLUGINS, name, f"sparts.builtin.{name}", "sparts-core", version)
         for name in BUILT_IN
     ]
-
-
-def kept_out_by_name(name: str) -> bool:
-    """Tell whether a plugin is blocked by its own name; nothing else blocks one of the core."""
-    return name in _kept_out | _listed(os.environ.get("SPARTS_DISABLE_PLUGINS", ""))
 
 
 def blocked_options(service_class: type[Any]) -> list[Any]:

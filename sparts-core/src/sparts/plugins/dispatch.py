@@ -61,6 +61,8 @@ class Hooks:
         """Whether `collect` leaves out what is broken and notes it: for ``-h``."""
         self.broken: list[UsageError] = []
         """What is wrong with plugins that were left out."""
+        self.kept: dict[str, Any] = {}
+        """What plugins keep of a service, each under its name, also over a restart."""
         self._changing = threading.Lock()
         self._plugins: dict[str, object] = {}
         self._callers: dict[str, tuple[Implementation, ...]] = {}  # in the order of calls

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Self
 
-    from sparts.plugins.scanning import EntryPoint
+    from sparts.entry_points.scanning import EntryPoint
 
 
 class PluginHooks(Hooks):

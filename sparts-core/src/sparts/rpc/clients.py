@@ -15,14 +15,14 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from sparts import plugins
+from sparts import entry_points
 from sparts.calls import ClientCall
+from sparts.entry_points.scanning import scan, search_path
 from sparts.errors import UsageError
-from sparts.plugins.scanning import scan, search_path
 from sparts.rpc.errors import DeadlineExceededError
 
 if TYPE_CHECKING:
-    from sparts.plugins.scanning import EntryPoint
+    from sparts.entry_points.scanning import EntryPoint
     from sparts.rpc.interface import Interface, Method
 
 GROUP = "sparts.rpc"
@@ -151,4 +151,4 @@ def provided(name: str, problem: str) -> EntryPoint:
 
 def providers() -> list[EntryPoint]:
     """Return the entry points of the group ``sparts.rpc`` that are not blocked."""
-    return [entry for entry in scan(search_path(), (GROUP,)) if not plugins.blocked(entry)]
+    return [entry for entry in scan(search_path(), (GROUP,)) if not entry_points.blocked(entry)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from sparts.counters import CallbackCounter, SampleType, counter, labelled, samples
 from sparts.counters.labels import Labelled
@@ -90,7 +90,7 @@ class RPCTask(VTask):
         return interface_of(cls)
 
     @classmethod
-    def dependencies(cls) -> Sequence[TaskReference]:
+    def _dependencies(cls) -> Sequence[TaskReference]:
         """Return ``DEPS``, and the loop if a method is ``async def``."""
         if any(method.is_async for method in cls.interface().methods.values()):
             return (*cls.DEPS, cls.LOOP)
@@ -99,8 +99,7 @@ class RPCTask(VTask):
     @property
     def loop_task(self) -> AsyncioLoopTask:
         """The loop on which ``async def`` methods run."""
-        found: AsyncioLoopTask = self.service.requireTask(self.LOOP)
-        return found
+        return cast("AsyncioLoopTask", self.service.requireTask(self.LOOP))
 
     def durations(self, method: str) -> Durations:
         """Return what times the calls of a method; for `sparts.rpc.serving`."""
@@ -162,4 +161,4 @@ class RPCTask(VTask):
 
     def exit_asked(self, error: BaseException) -> None:
         """End the service in order, as a `SystemExit` or `KeyboardInterrupt` in a method asks."""
-        self.service.worker_left(self, error)
+        self.supervisor.end_service(error)

@@ -25,7 +25,7 @@ class RPCTransport(VTask):
 
     TRANSPORT: ClassVar[str] = ""
     """The name of the transport, in messages and for wrappers of calls: ``HTTP``."""
-    SERVICE_DEFAULTS: ClassVar[bool] = False
+    _SERVICE_DEFAULTS: ClassVar[bool] = False
     SERVES: ClassVar[Sequence[str]] = ()
     """The names of the `RPCTask` tasks that it serves; empty: all of the service."""
 
@@ -33,9 +33,9 @@ class RPCTransport(VTask):
     """What it serves, from `initTask` on: by the name of the task, by the name of the method."""
 
     @classmethod
-    def follows(cls) -> Sequence[type[VTask]]:
+    def _follows(cls) -> Sequence[type[VTask]]:
         """Return what the bases say, and `RPCTask`."""
-        return (*super().follows(), RPCTask)
+        return (*super()._follows(), RPCTask)
 
     def refuse(self, method: Method, where: str, type_: Type) -> str:
         """Return why this transport cannot carry a type, or an empty string: it can.

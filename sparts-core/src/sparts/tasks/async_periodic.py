@@ -50,11 +50,11 @@ class AsyncPeriodicTask(AsyncioTask, PeriodicTask):
         execute = fitting(self.execute, 1)
         self._work_on = around_work(self, lambda _, context: execute(context), is_async=True)
         with runs.worker(self._make_schedule()) as worker:
-            while (run := await runs.next_async(worker, self.clock)) is not None:
+            while (run := await runs.next_async(worker, type(self).clock)) is not None:
                 await self._attempt(run)
 
     async def _attempt(self, run: Run) -> None:
-        began = self.clock.monotonic()
+        began = type(self).clock.monotonic()
         run.context.begin()
         try:
             try:
@@ -64,7 +64,7 @@ class AsyncPeriodicTask(AsyncioTask, PeriodicTask):
                 else:
                     result = await self._work_on(None, run.context)
             finally:
-                self._took(run, self.clock.monotonic() - began)
+                self._took(run, type(self).clock.monotonic() - began)
         except TryLater as later:
             self._put_off(run, later)
         except BaseException as error:

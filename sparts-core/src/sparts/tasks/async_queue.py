@@ -67,7 +67,7 @@ class AsyncQueueTask(AsyncioTask, QueueTask[Item, Result]):
 
     def start(self) -> None:
         """Start the backlog, and the workers in the loop."""
-        self.queue.clock = self.clock
+        self.queue.clock = type(self).clock
         self.queue.start()
         super().start()
 

@@ -82,11 +82,6 @@ class AsyncioTask(LoopBoundTask):
         if left:
             await asyncio.wait(left)
 
-    def start_returned(self) -> None:
-        """See `VTask.start_returned`; the workers may have ended meanwhile."""
-        super().start_returned()
-        self.supervisor.settle()
-
     async def _supervise(self) -> None:
         supervisor, backoff = self.supervisor, Backoff(self.supervisor.policy)
         delay = supervisor.after(await self._run_once(), backoff)
@@ -129,6 +124,6 @@ class AsyncioTask(LoopBoundTask):
             self._interrupted.add(worker)
             self.supervisor.pause()
 
-    def format_stacks(self) -> str:
+    def _format_stacks(self) -> str:
         """Return where the workers are now."""
         return "".join(format_coroutine(w) for w in self._coroutines if not w.done())

@@ -9,7 +9,7 @@ from sparts.counters import counter
 from sparts.errors import text_of
 from sparts.loops import LoopTask
 from sparts.option_types import duration
-from sparts.options import Option, option
+from sparts.options import Option, option, prefix_of
 from sparts.stacks import format_coroutines, format_thread
 from sparts.tasks.accept_faults import AcceptFaults
 from sparts.tasks.watched_loops import asyncio_loop, uvloop_loop
@@ -73,7 +73,7 @@ class AsyncioLoopTask(LoopTask):
         """
         threshold = self.slow_callback or 0.0
         if self.uvloop:
-            flag = f"--{self.option_prefix()}-uvloop"
+            flag = f"--{prefix_of(type(self))}-uvloop"
             loop, self._watch = uvloop_loop(threshold, self._blocked, flag)
         else:
             loop, self._watch = asyncio_loop(threshold, self._blocked)
@@ -205,10 +205,10 @@ class AsyncioLoopTask(LoopTask):
         stack = "".join(map(format_thread, self.threads))
         self.logger.warning("The event loop has been blocked for %.3g s by\n%s", seconds, stack)
 
-    def format_stacks(self) -> str:
+    def _format_stacks(self) -> str:
         """Return where the loop's thread and each of its coroutines are now."""
         loop = self._loop
-        return super().format_stacks() + (format_coroutines(loop) if loop else "")
+        return super()._format_stacks() + (format_coroutines(loop) if loop else "")
 
 
 async def _wind_up(grace: float | None) -> None:

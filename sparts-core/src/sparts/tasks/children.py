@@ -288,7 +288,7 @@ def around_command(task: Any, command: Any, start: Callable[[], _F]) -> _F:
     Raises:
         CallRefusedError: a plugin refuses it.
     """
-    if not task.call_wrappers:
+    if not task._call_wrappers:
         return start()
     arguments = [command] if isinstance(command, str | bytes | os.PathLike) else list(command)
     name = os.path.basename(os.fsdecode(arguments[0])) if arguments else ""

@@ -105,9 +105,9 @@ class EventTask(VTask):
         super().stop()
         self._runs.cancel()
 
-    def workers_left(self) -> None:
+    def _workers_left(self) -> None:
         """Cancel the runs that were asked for, and take no more: no worker is left for them."""
-        super().workers_left()
+        super()._workers_left()
         self._runs.end()
 
     def _make_schedule(self) -> Schedule | None:
@@ -119,7 +119,7 @@ class EventTask(VTask):
             self._work(worker)
 
     def _work(self, worker: Worker) -> None:
-        runs, clock = self._runs, self.clock
+        runs, clock = self._runs, type(self).clock
         run_one = fitting(self.execute, 1)
         execute = around_work(self, lambda _, context: run_one(context))
         count, took = self.n_iterations.increment, self.execute_duration_ms.add
@@ -168,4 +168,4 @@ class EventTask(VTask):
             after = self.RETRY_AFTER
         when = "at its next time" if after is None else f"in {after:g} s"
         self.logger.debug("Attempt %d put off, again %s: %s", run.context.attempt, when, later)
-        self._runs.put_off(run, None if after is None else self.clock.monotonic() + after)
+        self._runs.put_off(run, None if after is None else type(self).clock.monotonic() + after)

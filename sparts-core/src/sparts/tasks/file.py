@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.counters import CallbackCounter, counter
 from sparts.errors import OptionError
-from sparts.options import Option, option
+from sparts.options import Option, option, prefix_of
 from sparts.tasks.file_states import FileStates, same, same_inode
 from sparts.tasks.inotify import Event, Moved, Watcher, make_watcher
 from sparts.tasks.periodic import ExecuteContext, TryLater
@@ -189,7 +189,7 @@ class DirectoryWatcherTask(PollerTask):
         if not self.path:
             raise OptionError(
                 f"{self.name} has no directory to watch: set {type(self).__name__}.PATH, or give "
-                f"--{self.option_prefix().replace('_', '-')}-path."
+                f"--{prefix_of(type(self)).replace('_', '-')}-path."
             )
         self._directory = os.path.abspath(self.path)
         super().initTask()
@@ -232,7 +232,7 @@ class DirectoryWatcherTask(PollerTask):
         super()._failed(run, error)
         if run.worker.schedule is None:  # it goes on, and nothing else would have it look again
             again = Run(run.worker, ExecuteContext(), [])
-            self._runs.put_off(again, self.clock.monotonic() + self.RETRY_AFTER)
+            self._runs.put_off(again, type(self).clock.monotonic() + self.RETRY_AFTER)
 
     def _note(self, event: Event) -> None:
         """Take an event from the watcher's thread."""

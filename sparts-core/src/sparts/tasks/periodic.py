@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sparts.counters import counter
 from sparts.errors import OptionError
 from sparts.option_types import duration
-from sparts.options import Option, option
+from sparts.options import Option, option, prefix_of
 from sparts.tasks.event import EventTask, ExecuteContext, TryLater
 from sparts.tasks.schedules import Cron, Every, Schedule
 
@@ -95,7 +95,7 @@ class PeriodicTask(EventTask):
         super().check_options(options)
         if cron := getattr(options, self._dest("cron"), None):
             zone = getattr(options, self._dest("timezone"))
-            Cron(self.clock, cron, zone, 0.0, self.name)
+            Cron(type(self).clock, cron, zone, 0.0, self.name)
 
     def on_options_changed(self, names: frozenset[str]) -> None:
         """Take in a new interval at once; anything else with the next start."""
@@ -113,8 +113,8 @@ class PeriodicTask(EventTask):
     def _make_schedule(self) -> Schedule | None:
         """Make the schedule of one worker, from now on; None for a task that has none."""
         if self.cron:
-            return Cron(self.clock, self.cron, self.timezone, self.jitter or 0.0, self.name)
-        return Every(self.clock, self._interval(), self.jitter or 0.0, self.run_at_start)
+            return Cron(type(self).clock, self.cron, self.timezone, self.jitter or 0.0, self.name)
+        return Every(type(self).clock, self._interval(), self.jitter or 0.0, self.run_at_start)
 
     def _interval(self) -> float:
         interval: float | None = self.interval
@@ -122,7 +122,7 @@ class PeriodicTask(EventTask):
             problem = "no interval" if interval is None else f"an interval of {interval:g} s"
             raise OptionError(
                 f"{self.name} has {problem}: set {type(self).__name__}.INTERVAL, or give "
-                f"--{self.option_prefix().replace('_', '-')}-interval."
+                f"--{prefix_of(type(self)).replace('_', '-')}-interval."
             )
         return interval
 

@@ -102,7 +102,7 @@ class QueueTask(ItemWork[Item, Result]):
     @cached_property
     def queue(self) -> Backlog:
         """The backlog; it takes items from the first time that anybody asks for it."""
-        with self.service.changing:  # one, also when two threads ask at once
+        with self.service.health.changing:  # one, also when two threads ask at once
             if (made := vars(self).get("queue")) is None:
                 made = self._makeQueue()
                 if isinstance(made, Queue):
@@ -221,7 +221,7 @@ class QueueTask(ItemWork[Item, Result]):
 
     def start(self) -> None:
         """Start the backlog and the workers."""
-        self.queue.clock = self.clock
+        self.queue.clock = type(self).clock
         self.queue.start()
         super().start()
 
@@ -240,13 +240,13 @@ class QueueTask(ItemWork[Item, Result]):
         finally:
             super().join()
 
-    def workers_left(self) -> None:
+    def _workers_left(self) -> None:
         """End what others wait for: no worker is left to do it."""
-        super().workers_left()
+        super()._workers_left()
         self.queue.close(None)
         self._give_up()
 
-    def abandoned(self) -> None:
+    def _abandoned(self) -> None:
         """Give up what is not done."""
         try:
             self._give_up()
@@ -254,10 +254,10 @@ class QueueTask(ItemWork[Item, Result]):
         except Exception:
             self.logger.exception("%s could not keep the items that were left", self.name)
 
-    def left_out(self) -> None:
+    def _left_out(self) -> None:
         """Give up what was put in: the task will not run."""
-        super().left_out()
-        self.abandoned()
+        super()._left_out()
+        self._abandoned()
 
     def _give_up(self) -> None:
         """End the futures of what is left, and keep it for `on_dropped`."""

@@ -173,14 +173,14 @@ class SelectTask(LoopTask):
                 os.close(self._waker)
                 self._wakeup = self._waker = -1
 
-    def workers_left(self) -> None:
+    def _workers_left(self) -> None:
         """End all calls, and the processes, for whose end others may wait."""
-        super().workers_left()
+        super()._workers_left()
         self._ending = True
         for child in list(self._children):
             child.kill_at_once()
 
-    def abandoned(self) -> None:
+    def _abandoned(self) -> None:
         """Kill the processes: the loop did not end in time."""
         for child in list(self._children):
             child.kill()

@@ -14,7 +14,7 @@ import os
 import unittest
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sparts.kernel.taskset import resolve
+from sparts.references import resolve
 from sparts.testing.running import ServiceFactory, service_of
 from sparts.vservice import ServiceThread, VService
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.base_work import marked_methods
 from sparts.errors import UsageError, describe
-from sparts.options import HelpFormatter, add_options, declared_options
+from sparts.options import HelpFormatter, add_options, declared_options, prefix_of
 from sparts.testing.leftovers import Leftovers
 from sparts.testing.running import make_service, service_of
 from sparts.testing.waiting import WAIT, log_of, restart, wait_for_event, wait_ready
@@ -78,7 +78,7 @@ def _find_in_declaration(task: type[VTask]) -> Iterator[str]:
         yield f"Its name {task.__name__!r} begins with an underscore: nobody would find it."
     if not (task.__doc__ or "").strip():
         yield "It has no docstring, whose first line `-h` and `sparts tasks` show."
-    prefix = task.option_prefix()
+    prefix = prefix_of(task)
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*([-_][A-Za-z0-9]+)*", prefix):
         yield f"Its option prefix {prefix!r} makes no good flags: use letters, digits and dashes."
     options = declared_options(task)
@@ -146,7 +146,7 @@ class _Trial:
         when = {
             "stopped before its start": (task, _BreaksInInit),
             "stopped before its start, on tasks that run": (
-                *task.dependencies(),
+                *task._dependencies(),
                 _BreaksInStart,
                 task,
             ),
@@ -163,13 +163,13 @@ class _Trial:
 
         what, before, reloaded = "running", Leftovers(), threading.Event()
         service = self._make(self._task)
-        reload = service.reload
+        reload = service._instance.reloading.reload
 
         def note() -> None:
             reload()
             reloaded.set()
 
-        service.reload = note  # type: ignore[method-assign]
+        service._instance.reloading.reload = note  # type: ignore[method-assign]
 
         def act() -> Iterator[str]:
             task = service.getTask(self._task)
@@ -179,12 +179,11 @@ class _Trial:
             if not task.healthy:
                 yield "It runs but says that it is not healthy."
             try:
-                json.dumps(service.describe())
+                json.dumps(service.stats.describe())
             except Exception as error:
                 yield f"What the service tells of it is not plain: {_describe(error)}"
-            from sparts.kernel.inbox import Message
 
-            service.inbox.put(Message("reload"))
+            service.health.request_reload()
             wait_for_event(reloaded, "the reload", service, self._deadline)
             yield from (f"It could not reload: {w}" for w in service.getWarnings().values())
 
@@ -243,12 +242,12 @@ class _Trial:
             thread.start()
             try:
                 if broken:
-                    service.ended.wait(3 * self._deadline)
+                    service.health.ended.wait(3 * self._deadline)
                 else:
                     wait_ready(service, 2 * self._deadline)
                     problems += act()
             except AssertionError as error:
-                if not service.ended.is_set():  # else the reason comes below
+                if not service.health.ended.is_set():  # else the reason comes below
                     problems.append(f"When {what}: {error}")
             finally:
                 thread.service.shutdown()

@@ -163,7 +163,7 @@ class LoopCalls:
             assert isinstance(task.call(int, "one").exception(WAIT), ValueError)
             assert str(task.call(fail).exception(WAIT)) == "awaited"
             assert task.call(int, "1").result(WAIT) == 1
-        assert not task.n_failures()
+        assert not task.supervisor.n_failures()
 
     def test_a_cancelled_call_is_not_run(self) -> None:
         """A future can be cancelled while its call waits."""

@@ -199,7 +199,7 @@ class LoopContract(LoopCalls):
                 assert isinstance(pending.exception(WAIT), LoopStoppedError)
                 assert task.loop_task.call(int, "7").result(WAIT) == 7
                 assert task.next_event() == "start"
-                assert task.loop_task.n_restarts() == number
+                assert task.loop_task.supervisor.n_restarts() == number
             assert task.loop_task.state is TaskState.ALIVE
         assert task.next_event() == "stop"
         assert task.events.empty()
@@ -211,7 +211,7 @@ class LoopContract(LoopCalls):
         class Once(Bound):
             def start_in_loop(self) -> None:
                 super().start_in_loop()
-                if self.loop_task.n_restarts():
+                if self.loop_task.supervisor.n_restarts():
                     raise ValueError("port taken")
 
         loop_task, bound = self.tasks(Once, RESTART=RestartPolicy("on-failure", first_wait=0.001))

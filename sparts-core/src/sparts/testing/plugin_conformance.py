@@ -14,12 +14,12 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from sparts import plugins
+from sparts import entry_points
 from sparts.cli import load_command
 from sparts.cli.inspection import inspect_task
+from sparts.entry_points import EntryPoint, normalized
+from sparts.entry_points.scanning import search_path
 from sparts.errors import PluginError
-from sparts.plugins import EntryPoint, normalized
-from sparts.plugins.scanning import search_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,20 +51,20 @@ def check_plugin(distribution: str) -> None:
 
 def find_plugin_problems(distribution: str) -> list[str]:
     """Return what is wrong with a plugin, one sentence each; see `check_plugin`."""
-    found = plugins.distribution(distribution)
+    found = entry_points.distribution(distribution)
     if found is None:
         return [f"It is not installed here: python -m pip install -e . (or pip install "
                 f"{distribution})."]  # fmt: skip
     name = normalized(distribution)
-    entries = [entry for entry in plugins.installed() if entry.distribution == name]
+    entries = [entry for entry in entry_points.installed() if entry.distribution == name]
     own = {entry.value.partition(":")[0].partition(".")[0].strip() for entry in entries}
     own |= {str(file).partition("/")[0].removesuffix(".py") for file in found.files or ()}
     problems = [*_find_in_metadata(found, entries), *_find_in_files(found)]
     for entry in entries:
         match entry.group:
-            case plugins.TASKS:
+            case entry_points.TASKS:
                 problems += _find_in_task(entry)
-            case plugins.PLUGINS:
+            case entry_points.PLUGINS:
                 problems += _find_in_hooks(entry, own)
             case _:
                 problems += _find_in_command(entry)
@@ -104,7 +104,7 @@ def _find_in_files(found: metadata.Distribution) -> Iterator[str]:
 
 
 def _find_in_task(entry: EntryPoint) -> Iterator[str]:
-    for other in plugins.installed():
+    for other in entry_points.installed():
         if other[:2] == entry[:2] and other.distribution != entry.distribution:
             yield f"Its task {entry.name} has the name of another, of {other.owner}."
     found = inspect_task(entry)

@@ -21,7 +21,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from sparts.plugins.scanning import search_path
+from sparts.entry_points.scanning import search_path
 from sparts.tasks.children import Child
 from sparts.tasks.outputs import Lines
 from sparts.tasks.readiness import Readiness

@@ -103,7 +103,11 @@ class ServiceFactory:
 
     def thread_of(self, service: VService) -> ServiceThread:
         """Return the thread of one of the services, whichever instance of it lives."""
-        (found,) = (each for each, _ in self._runners if each.service.inbox is service.inbox)
+        (found,) = (
+            each
+            for each, _ in self._runners
+            if each.service._instance.inbox is service._instance.inbox
+        )
         return found
 
     def stop(self, service: VService) -> None:
@@ -113,7 +117,11 @@ class ServiceFactory:
             SpartsError: it ended otherwise than in order.
             AssertionError: it did not end.
         """
-        (found,) = (runner for runner in self._runners if runner[0].service.inbox is service.inbox)
+        (found,) = (
+            runner
+            for runner in self._runners
+            if runner[0].service._instance.inbox is service._instance.inbox
+        )
         self._runners.remove(found)
         _end(found[0])
 

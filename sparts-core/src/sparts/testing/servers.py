@@ -21,10 +21,11 @@ import socket
 import stat
 import tempfile
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from sparts.errors import StartError
 from sparts.net.listeners import format_address
+from sparts.options import prefix_of
 from sparts.states import ServiceStatus
 from sparts.testing.certificates import FIRST_CERTIFICATE, SECOND_CERTIFICATE
 from sparts.testing.conformance import check_task
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterator, Sequence
 
+    from sparts.kernel.instance import Instance
     from sparts.vservice import VService
     from sparts.vtask import VTask
 
@@ -67,7 +69,7 @@ class ServerContract:
 
     def flag(self, name: str) -> str:
         """Return the flag of one of the server's options."""
-        return f"--{self.server_task.option_prefix().replace('_', '-')}-{name}"
+        return f"--{prefix_of(self.server_task).replace('_', '-')}-{name}"
 
     def here(self, port: int = 0) -> list[str]:
         """Return the command line that has the server listen on a port of this host alone."""
@@ -233,7 +235,7 @@ class ServerContract:
             with self.connected_tls(address, FIRST_CERTIFICATE) as before:
                 for content in (SECOND_CERTIFICATE, FIRST_CERTIFICATE, SECOND_CERTIFICATE, ""):
                     _write(path, content)
-                    service.reload()
+                    service._instance.reloading.reload()
                     with self.connected_tls(address, content or SECOND_CERTIFICATE) as connection:
                         self.ask(connection)
                 self.ask(before)
@@ -271,19 +273,19 @@ class ServerContract:
         made: queue.SimpleQueue[VService | BaseException] = queue.SimpleQueue()
         with self.running() as service, contextlib.ExitStack() as stack:
             (address,) = self.server(service).bound_addrs
-            successor = service.successor
+            successor = service._instance.successor
 
-            def note() -> VService:  # between two instances: nobody accepts just now
+            def note() -> Instance:  # between two instances: nobody accepts just now
                 try:
                     early.append(stack.enter_context(self.connected(address)))
                     new = successor()
                 except BaseException as error:
                     made.put(error)
                     raise
-                made.put(new)
+                made.put(cast("VService", new.service))
                 return new
 
-            service.successor = note  # type: ignore[method-assign]
+            service._instance.successor = note  # type: ignore[method-assign]
             service.restart()
             new = made.get(timeout=WAIT)
             if isinstance(new, BaseException):

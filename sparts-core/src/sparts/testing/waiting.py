@@ -12,13 +12,14 @@ import queue
 import re
 import threading
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from sparts.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from sparts.kernel.instance import Instance
     from sparts.states import ServiceStatus, TaskState
     from sparts.vservice import VService
     from sparts.vtask import VTask
@@ -34,7 +35,7 @@ def state_of(service: VService | None) -> str:
     """Return what a service is doing, for a person; see `VService.describe`."""
     if service is None:
         return ""
-    facts = service.describe()
+    facts = service.stats.describe()
     ready = "ready" if facts["ready"] else "not ready"
     lines = [f"{facts['name']} is {facts['status']}, {ready}: {facts['status_details'] or 'well'}"]
     for task in facts["tasks"]:
@@ -57,8 +58,8 @@ def not_come(what: str, timeout: float, service: VService | None = None) -> Asse
 
 def wait_ready(service: VService, timeout: float = WAIT) -> None:
     """Wait until a service is ready; AssertionError after ``timeout`` seconds or if it ends."""
-    if not service.wait_ready(timeout):
-        if service.ended.is_set():
+    if not service.health.wait_ready(timeout):
+        if service.health.ended.is_set():
             raise AssertionError(f"It ended before it was ready.\n{state_of(service)}")
         raise not_come("the service to be ready", timeout, service)
 
@@ -68,7 +69,7 @@ def wait_status(service: VService, *statuses: ServiceStatus, timeout: float = WA
     or if it ends in another.
     """
     what = f"{service.name} to be {' or '.join(statuses)}"
-    _wait_for(service, lambda: service.status in statuses, what, timeout)
+    _wait_for(service, lambda: service.health.status in statuses, what, timeout)
 
 
 def wait_state(task: VTask, *states: TaskState, timeout: float = WAIT) -> None:
@@ -83,9 +84,9 @@ def wait_ended(service: VService, timeout: float = WAIT) -> BaseException | None
     """Wait until this instance of a service has ended, and return what ended it badly, if anything
     did; AssertionError after ``timeout`` seconds.
     """
-    if not service.ended.wait(timeout):
+    if not service.health.ended.wait(timeout):
         raise not_come(f"the end of {service.name}", timeout, service)
-    return service.error
+    return service.health.error
 
 
 def restart(service: S, timeout: float = WAIT) -> S:
@@ -94,14 +95,14 @@ def restart(service: S, timeout: float = WAIT) -> S:
     AssertionError: there was none, or it was not ready, within ``timeout`` seconds.
     """
     made: queue.SimpleQueue[S] = queue.SimpleQueue()
-    successor = service.successor
+    successor = service._instance.successor
 
-    def note() -> S:
+    def note() -> Instance:
         new = successor()
-        made.put(new)
+        made.put(cast("S", new.service))
         return new
 
-    service.successor = note  # type: ignore[method-assign]
+    service._instance.successor = note  # type: ignore[method-assign]
     service.restart()
     try:
         new = made.get(timeout=timeout)
@@ -129,17 +130,17 @@ class _Waker:
 
 
 def _wait_for(service: VService, come: Callable[[], bool], what: str, timeout: float) -> None:
-    changed = service._readiness
+    changed = service.health._readiness
     waker = _Waker(changed)
     service.hooks.register(waker)
     try:
-        with service.changing:
-            changed.wait_for(lambda: come() or service.ended.is_set(), timeout)
+        with service.health.changing:
+            changed.wait_for(lambda: come() or service.health.ended.is_set(), timeout)
             if come():
                 return
     finally:
         service.hooks.unregister(waker)
-    if service.ended.is_set():
+    if service.health.ended.is_set():
         raise AssertionError(f"It ended, and did not come: {what}.\n{state_of(service)}")
     raise not_come(what, timeout, service)
 

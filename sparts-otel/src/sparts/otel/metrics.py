@@ -37,7 +37,7 @@ def start_metrics(service: VService, resource: Resource, endpoint: str) -> Meter
     provider = MeterProvider([reader], resource, shutdown_on_exit=False)
     provider.get_meter("sparts.service").create_observable_gauge(
         "sparts.service.ready",
-        [lambda _: [Observation(int(service.ready))]],
+        [lambda _: [Observation(int(service.health.ready))]],
         description="Whether the service can be sent work.",
     )
     return provider
@@ -55,7 +55,7 @@ class ServiceReader(PeriodicExportingMetricReader):
     ) -> None:
         """Send what was collected; called by the SDK at its interval, and at the end."""
         since = int(self._service.start_time * 1e9)
-        metrics = metrics_of(self._service.describe_counters(), since, time.time_ns())
+        metrics = metrics_of(self._service.stats.describe_counters(), since, time.time_ns())
         scopes = [scope for each in metrics_data.resource_metrics for scope in each.scope_metrics]
         scopes.append(ScopeMetrics(_SCOPE, metrics, ""))
         # One entry for the resource: of several, the exporter would send the last alone.

@@ -110,4 +110,4 @@ def sparts_service_change(service: VService, old: ServiceStatus, new: ServiceSta
     if new in (ServiceStatus.STOPPED, ServiceStatus.DEAD):
         telemetry = _running.pop(service, None)
         if telemetry is not None:
-            telemetry.end(service.stop_deadline)
+            telemetry.end(service.health.stop_deadline)

@@ -21,7 +21,7 @@ class Handler(Protocol):
     call_duration_ms: Any
 
     @property
-    def call_wrappers(self) -> Any:
+    def _call_wrappers(self) -> Any:
         """What plugins wrap its calls in; see `sparts.calls`."""
 
     @property

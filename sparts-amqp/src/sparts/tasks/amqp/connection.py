@@ -67,13 +67,13 @@ class AMQPConnectionTask(VTask):
         super().join()
         self._close()
 
-    def abandoned(self) -> None:
+    def _abandoned(self) -> None:
         """Close the connections at once."""
         self._close(0.2)
 
-    def left_out(self) -> None:
+    def _left_out(self) -> None:
         """Close the connections: the task will not run."""
-        super().left_out()
+        super()._left_out()
         self._close(0.2)
 
     def _close(self, most: float = _GOODBYE) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.counters import counter
 from sparts.errors import UsageError
-from sparts.options import Option, option
+from sparts.options import Option, option, prefix_of
 from sparts.tasks.amqp.addresses import MEMORY, broker_addresses, broker_urls
 from sparts.tasks.amqp.connection import AMQPConnectionTask
 from sparts.tasks.amqp.queue import AMQPQueueTask
@@ -52,9 +52,9 @@ class AMQPPublisherTask(VTask):
     _publisher: EventPublisher | None = None
 
     @classmethod
-    def dependencies(cls) -> Sequence[TaskReference]:
+    def _dependencies(cls) -> Sequence[TaskReference]:
         """Return ``DEPS`` and the task that keeps the connections."""
-        return (*super().dependencies(), AMQPConnectionTask)
+        return (*super()._dependencies(), AMQPConnectionTask)
 
     def encode(self, event: Any) -> bytes:
         """Return an event as JSON; called in the thread that publishes it."""
@@ -68,7 +68,9 @@ class AMQPPublisherTask(VTask):
         addresses = broker_addresses(self.broker or MEMORY)
         if not addresses:
             raise UsageError(
-                f"{self.name} has no broker: give --{self.option_prefix().replace('_', '-')}-broker"
+                f"{self.name} has no broker: give --{prefix_of(type(self))}-broker".replace(
+                    "_", "-"
+                )
             )
         from sparts.tasks.amqp.event_publisher import EventPublisher
 
@@ -108,7 +110,7 @@ class AMQPPublisherTask(VTask):
 
     def _connection_changed(self, connected: bool) -> None:
         if self.running:
-            self.ready = connected
+            self.set_ready(connected)
 
 
 class AMQPSubscriberTask(AMQPQueueTask[Item, Result]):
@@ -130,7 +132,9 @@ class AMQPSubscriberTask(AMQPQueueTask[Item, Result]):
         """See that there is a broker; ``UsageError`` if not."""
         if not broker_addresses(self.broker or MEMORY):
             raise UsageError(
-                f"{self.name} has no broker: give --{self.option_prefix().replace('_', '-')}-broker"
+                f"{self.name} has no broker: give --{prefix_of(type(self))}-broker".replace(
+                    "_", "-"
+                )
             )
         super().initTask()
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sparts.context import ExecuteContext
 from sparts.counters import CallbackCounter
 from sparts.errors import TryLater, UsageError, describe, text_of
-from sparts.options import Option, option
+from sparts.options import Option, option, prefix_of
 from sparts.tasks.amqp.addresses import MEMORY, broker_addresses, broker_urls
 from sparts.tasks.amqp.connection import AMQPConnectionTask
 from sparts.tasks.backlogs import UniqueBacklog
@@ -116,9 +116,9 @@ class AMQPQueueTask(QueueTask[Item, Result]):
     # -- the life of the task ----------------------------------------------------------------------
 
     @classmethod
-    def dependencies(cls) -> Sequence[TaskReference]:
+    def _dependencies(cls) -> Sequence[TaskReference]:
         """Return ``DEPS`` and the task that keeps the connections."""
-        return (*super().dependencies(), AMQPConnectionTask)
+        return (*super()._dependencies(), AMQPConnectionTask)
 
     def initTask(self) -> None:  # noqa: N802
         """Check how the class is set up; ``UsageError`` if wrongly."""
@@ -133,7 +133,7 @@ class AMQPQueueTask(QueueTask[Item, Result]):
             self.logger.warning(
                 "%s keeps its items in the memory of this process: they do not survive it, and no "
                 "other process gets any. Name a broker by --%s-broker, or say memory: there.",
-                self.name, self.option_prefix().replace("_", "-"),
+                self.name, prefix_of(type(self)).replace("_", "-"),
             )  # fmt: skip
         elif self.broker != MEMORY and self.PRIORITIES:
             self.logger.warning(
@@ -183,7 +183,7 @@ class AMQPQueueTask(QueueTask[Item, Result]):
     def _connection_changed(self) -> None:
         link = getattr(self.queue, "link", None)
         if link is not None and self.running:
-            self.ready = link.connected
+            self.set_ready(link.connected)
 
     def _buried_unseen(self, context: Delivery, error: BaseException) -> None:
         """Note that an item was given up without a worker; called in the connection's thread."""

@@ -11,7 +11,7 @@ from sparts.counters import CallbackCounter
 from sparts.errors import StartError
 from sparts.net.metering import Metered
 from sparts.option_types import duration, size
-from sparts.options import Option, option
+from sparts.options import Option, option, prefix_of
 from sparts.tasks.asgi.calls import wrapped
 from sparts.tasks.asgi.http import Connection
 from sparts.tasks.asgi.lifespan import Lifespan
@@ -148,7 +148,7 @@ class AsgiTask(Metered, AsyncioServerTask):
         return own
 
     def _app_flag(self) -> str:
-        return f"--{self.option_prefix().replace('_', '-')}-app"
+        return f"--{prefix_of(type(self)).replace('_', '-')}-app"
 
     def initTask(self) -> None:  # noqa: N802
         """Find the application."""

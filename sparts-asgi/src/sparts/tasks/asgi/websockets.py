@@ -99,7 +99,7 @@ class WebSocket(WebSocketsSansIOProtocol):
         """Close the websocket, once its handshake is complete; called at the stop."""
         if not self.handshake_complete or self.close_sent or self.transport.is_closing():
             return
-        code = SERVICE_RESTART if self.shared.service.restarting else GOING_AWAY
+        code = SERVICE_RESTART if self.shared.service.health.restarting else GOING_AWAY
         self.stop_keepalive()
         self._closed_by_us = self.close_sent = True
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code})

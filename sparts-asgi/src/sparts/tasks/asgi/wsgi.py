@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from a2wsgi import WSGIMiddleware
 from sparts.clock import timeout_of
 from sparts.errors import OptionError
-from sparts.options import Option, option
+from sparts.options import Option, option, prefix_of
 from sparts.tasks.asgi.task import AsgiTask
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class WsgiTask(AsgiTask):
         super().check_options(options)
         threads = WsgiTask.n_threads.read(self, options)
         if threads < 1:
-            flag = f"--{self.option_prefix().replace('_', '-')}-threads"
+            flag = f"--{prefix_of(type(self)).replace('_', '-')}-threads"
             raise OptionError(f"{flag} must be 1 or more, not {threads}.")
 
     def app(self) -> Any:

@@ -17,6 +17,7 @@ from sparts.errors import text_of
 from sparts.escaping import one_line
 from sparts.masking import MASK, masked
 from sparts.option_types import written
+from sparts.options import prefix_of
 from sparts.options.arguments import summary
 from sparts.options.binding import Binding, State, display
 from sparts.standard_streams import open_closed_streams
@@ -72,7 +73,7 @@ def _by_owner(state: State) -> Iterator[tuple[type, list[Binding]]]:
 
 def _heading(owner: type, state: State) -> list[str]:
     """The table of a task, after what the task does."""
-    if owner is state.service or owner.option_prefix() == "":  # type: ignore[attr-defined]
+    if owner is state.service or prefix_of(owner) == "":
         return []
     return ["", *_comment(summary(owner, state.service) or ""), f"[{_key(owner.__name__)}]"]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparts.builtin.daemon.asked import Daemon
 from sparts.hookspecs import hookimpl
+from sparts.shown import ours
 
 if TYPE_CHECKING:
     import argparse
@@ -26,10 +27,10 @@ def wanted_process(service: VService) -> Process | None:
     Raises:
         OptionError: there is no such user or group, or it may not be assumed.
     """
-    asked, whole = Daemon(service), "processes" not in service.plugin_data
+    asked, whole = Daemon(service), "processes" not in ours(service).hooks.kept
     pid_file = whole and asked.source("pidfile").explicit  # else the parent of the copies has it
     wanted = (asked.user, asked.group, asked.chdir, asked.daemon, pid_file)
-    if not any(wanted) and service.getOption("umask") is None:
+    if not any(wanted) and ours(service).getOption("umask") is None:
         return None
     from sparts.builtin.daemon.process import Process
 

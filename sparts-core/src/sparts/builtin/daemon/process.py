@@ -18,6 +18,7 @@ from sparts.builtin import logs
 from sparts.builtin.daemon.identity import find_identity
 from sparts.builtin.daemon.pidfile import PidFile, default_path, find_holder
 from sparts.errors import OptionError, SpartsError, UsageError, message_of
+from sparts.shown import ours
 from sparts.standard_streams import complain, lead_nowhere, write_out
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class Process:
             uid, gid = self._identity.uid, self._identity.gid
             if (log := logs.logging_of(service)) is not None:
                 log.give(uid, gid)
-            if (listeners := service.plugin_data.get("listeners")) is not None:
+            if (listeners := ours(service).hooks.kept.get("listeners")) is not None:
                 listeners.give(uid)
 
     def ready(self, service: VService) -> None:
@@ -122,7 +123,7 @@ class Process:
         if not (log is not None and log.take_output()) and first:
             if self._whole:
                 text = "Ready, pid %d. No --logfile: no log from here on"
-                service.logger.warning(text, os.getpid())
+                ours(service).logger.warning(text, os.getpid())
             lead_nowhere(1, 2)
         self._was_ready = True
         self._tell("ready")

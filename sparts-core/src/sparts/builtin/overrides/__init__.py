@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sparts.errors import UsageError
 from sparts.hookspecs import hookimpl
+from sparts.shown import ours
 from sparts.vservice import VService
 from sparts.vtask import VTask
 
@@ -50,16 +51,16 @@ def sparts_classes_check(service_class: type[VService], tasks: Sequence[type[VTa
 @hookimpl
 def sparts_service_create(service: VService) -> None:
     """Log what is no error, and probably not meant."""
-    for problem in find_problems(type(service), service.tasks.task_classes):
+    for problem in find_problems(type(service), ours(service).tasks.task_classes):
         if not problem.error:
-            service.logger.warning("%s", problem)
+            ours(service).logger.warning("%s", problem)
 
 
 @hookimpl(tryfirst=True)
 def sparts_task_start(task: VTask) -> None:
     """Refuse a task with threads that have nothing to run."""
     cls = type(task)
-    if task.LOOPLESS or not task.workers or "_runloop" in vars(task):
+    if ours(task).LOOPLESS or not ours(task).workers or "_runloop" in vars(task):
         return
     if cls._runloop is VTask._runloop:
         what = (

@@ -6,7 +6,7 @@ from math import inf
 from types import FunctionType
 from typing import Any, NamedTuple
 
-from sparts import plugins
+from sparts import entry_points
 from sparts.vservice import VService
 from sparts.vtask import VTask
 
@@ -193,5 +193,7 @@ def _remedy(given: type, name: str, kinds: tuple[str, str]) -> str:
 
 def _is_known(task: str) -> bool:
     """Tell whether somebody provides a task of a name."""
-    known = plugins.known_providers(plugins.TASKS)
-    return task in known or any(task == entry.name for entry in plugins.find(plugins.TASKS))
+    known = entry_points.known_providers(entry_points.TASKS)
+    return task in known or any(
+        task == entry.name for entry in entry_points.find(entry_points.TASKS)
+    )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sparts.hookspecs import hookimpl
 from sparts.option_types import duration
 from sparts.options import Option, OptionGroup, option
+from sparts.shown import ours
 
 if TYPE_CHECKING:
     import argparse
@@ -78,7 +79,7 @@ _started_in = ""
 
 def copy_of(service: Any) -> Copy | None:
     """Return what a service knows of being a copy; None: it is none."""
-    found: Copy | None = service.plugin_data.get("processes")
+    found: Copy | None = ours(service).hooks.kept.get("processes")
     return found
 
 
@@ -113,7 +114,7 @@ def be_copy(service: VService) -> Generator[None, Any, Any]:
         from sparts.builtin.processes.copying import Copy
 
         if (copy := Copy.inherited()) is not None:
-            service.plugin_data["processes"] = copy
+            ours(service).hooks.kept["processes"] = copy
             copy.follow(service)
     return (yield)
 

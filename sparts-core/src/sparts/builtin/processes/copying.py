@@ -16,6 +16,7 @@ from sparts.builtin.processes.channel import CopyEnd, Message
 from sparts.builtin.processes.sharing import Table
 from sparts.errors import SpartsError, UsageError, describe
 from sparts.logs.fields import process_fields
+from sparts.shown import ours
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +31,7 @@ class ParentGoneError(SpartsError):
 
 
 class Copy:
-    """This process as one of the copies of a service; ``plugin_data["processes"]`` has it.
+    """This process as one of the copies of a service; ``hooks.kept["processes"]`` has it.
 
     Args:
         told: what the parent says of it.
@@ -84,7 +85,7 @@ class Copy:
         while (messages := self._channel.receive()) is not None:
             for message in messages:
                 self._act(message)
-        service.shutdown()
+        ours(service).shutdown()
         for asked in list(self._asked.values()):
             asked.set_exception(ParentGoneError("The parent of the copies has gone."))
 
@@ -97,10 +98,12 @@ class Copy:
                 asked.set_result(message["answer"])
         elif (service := self._service) is not None:
             if "warnings" in message:
-                service.call_later(0.0, lambda: self._warn(service, message["warnings"]))
+                ours(service).health.call_later(
+                    0.0, lambda: self._warn(service, message["warnings"])
+                )
             else:
                 self.first = True
-                service.call_later(0.0, lambda: self._release(service))
+                ours(service).health.call_later(0.0, lambda: self._release(service))
 
     def _warn(self, service: VService, texts: list[str]) -> None:
         """Have the service warn of what the parent says, and of nothing that it said before."""
@@ -113,22 +116,18 @@ class Copy:
     def hold(self, service: VService) -> None:
         """Hold the tasks of an instance that another copy runs."""
         self._service = service
-        for task in service.instances():
-            task.held = not self.first and runs_once(task)
+        for task in ours(service).getChildren().values():
+            ours(task).supervisor.held = not self.first and runs_once(task)
 
     def _release(self, service: VService) -> None:
         """Initialise and start what was held; in the lifecycle thread."""
-        if not service.serves:
+        health, tasks = ours(service).health, ours(service).tasks
+        if not health.serves:
             return
-        held = [task for task in service.instances() if task.held]
-        for task in held:
-            task.held = False
-        if held:
-            names = ", ".join(task.name for task in held)
-            service.logger.info("This copy runs from now on: %s", names)
-            service.tasks.init(lambda what, task: None)
-            service.tasks.start(lambda what, task: None)
-            service.readiness_changed()
+        if names := ", ".join(tasks.held()):
+            ours(service).logger.info("This copy runs from now on: %s", names)
+            tasks.release()
+            health.readiness_changed()
 
     # -- questions ---------------------------------------------------------------------------------
 

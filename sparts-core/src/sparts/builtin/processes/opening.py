@@ -38,11 +38,10 @@ def run_parent(service: VService, folder: str) -> ServiceThread:
     if not hasattr(os, "memfd_create"):
         raise UsageError("--processes needs Linux: run one process here.")
     with ExitStack() as opened:
-        signals = opened.enter_context(_signals(service.owns_process))
-        service.preprocessOptions()
-        service.check_options(service.options)
+        signals = opened.enter_context(_signals(service.health.owns_process))
+        service._instance.preprocess_options()
         service.initLogging()
-        opened.callback(service.close_logging)
+        opened.callback(service._instance.close_logging)
         ended = ServiceThread(service)
         try:
             plan, table = _prepare(service, folder, opened)
@@ -76,7 +75,7 @@ def _signals(leaves: bool) -> Iterator[int]:
 def _prepare(service: VService, folder: str, opened: ExitStack) -> tuple[Plan, Table]:
     """Make the tasks, none of which will run here, and open what all copies share."""
     service.tasks.create(service)
-    for task in service.instances():
+    for task in service.getChildren().values():
         runs_once(task)  # says what is wrong with it
         if isinstance(task, ListeningOptions) and not isinstance(task, Listening):
             raise UsageError(
@@ -84,14 +83,16 @@ def _prepare(service: VService, folder: str, opened: ExitStack) -> tuple[Plan, T
                 f"service without --processes."
             )
     service.hooks.call("sparts_sockets_bind", service=service)
-    listeners = service.plugin_data.get("listeners")
+    listeners = service.hooks.kept.get("listeners")
     listening: list[tuple[str, int]] = []
     if listeners is not None:
         opened.callback(listeners.close)
         daemon.give_files(service)
         listening = listeners.descriptors()
     further: dict[str, int] = {}
-    sharing: list[Any] = [each for each in service.instances() if hasattr(each, "open_for_copies")]
+    sharing: list[Any] = [
+        each for each in service.getChildren().values() if hasattr(each, "open_for_copies")
+    ]
     for each in sharing:
         opened.callback(each.close_for_copies)
         for name, sock in each.open_for_copies().items():

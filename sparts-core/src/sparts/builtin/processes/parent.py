@@ -62,7 +62,8 @@ class Parent:
         self.trouble: str = ""
         """Why copies were not replaced; ``""``: they were."""
         self._service, self._table, self._signals = service, table, signals
-        self._start_timeout, self._stop_timeout = service.start_timeout, service.stop_timeout
+        limits = map(service.getOption, ("start_timeout", "stop_timeout"))
+        self._start_timeout, self._stop_timeout = limits
         self._watchdog = systemd.watchdog_interval(self.logger.warning)  # what systemd wants of us
         self._patience = self._watchdog or asked.processes_watchdog or 0.0
         self._again = Again()

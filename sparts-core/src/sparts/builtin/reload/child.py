@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparts.builtin.reload import VARIABLE
 from sparts.errors import UsageError
+from sparts.shown import ours
 
 if TYPE_CHECKING:
     import argparse
@@ -40,7 +41,7 @@ def begin(options: argparse.Namespace) -> None:
 
 def hand_over(service: VService) -> None:
     """Have the parent hold the sockets of a service."""
-    listeners: Any = service.plugin_data.get("listeners")
+    listeners: Any = ours(service).hooks.kept.get("listeners")
     if _parent is None or listeners is None:
         return
     sockets = listeners.hand_over()

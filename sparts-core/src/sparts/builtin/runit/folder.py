@@ -51,7 +51,7 @@ def install(service_class: type[VService], ns: argparse.Namespace, name: str | N
     write_files(folder, files_of(found), dry, ("run", "finish", "log/run"))
     if not dry:
         print(f"Next: ln -s {shlex.quote(folder)} /etc/service/")
-        if timeout := found.service.stop_timeout:
+        if timeout := found.service._instance.settings.stop_timeout:
             print(f"Stop it with: sv -w {timeout + 5:g} down {found.name}")
     return 0
 

@@ -14,6 +14,7 @@ from sparts import systemd
 from sparts.builtin.installing import Installing
 from sparts.hookspecs import hookimpl
 from sparts.options import Option, OptionGroup, option
+from sparts.shown import ours
 from sparts.states import ServiceStatus
 
 if TYPE_CHECKING:
@@ -65,15 +66,15 @@ _ENDS = (ServiceStatus.STOPPING, ServiceStatus.STOPPED, ServiceStatus.DEAD)
 def sparts_service_change(service: VService, old: ServiceStatus, new: ServiceStatus) -> None:
     """Tell systemd the status, and feed its watchdog while the service is alive."""
     if new is ServiceStatus.STOPPING:
-        if service.restarting:  # after STOPPING=1, systemd would kill the process
+        if ours(service).health.restarting:  # after STOPPING=1, systemd would kill the process
             begin_reload()
         else:
             systemd.notify("STOPPING=1")
-    if new in _ENDS and not service.restarting:
+    if new in _ENDS and not ours(service).health.restarting:
         _end_watchdog(service)
     if os.environ.get("NOTIFY_SOCKET"):
         # Without the checks: one that takes its time must not hold up start or stop.
-        details = service.status_details(service.known_checks())
+        details = ours(service).health.status_details(ours(service).health.known_checks())
         systemd.notify(f"STATUS={new}: {details}".rstrip(": "))
 
 
@@ -102,13 +103,13 @@ def end_reload() -> None:
 
 def _begin_watchdog(service: VService) -> None:
     """Feed the watchdog in a thread of its own: a health check may hang, and systemd then acts."""
-    if (watchdog := service.plugin_data.get("watchdog")) is not None:
+    if (watchdog := ours(service).hooks.kept.get("watchdog")) is not None:
         watchdog.service = service
         return
-    interval = systemd.watchdog_interval(lambda text: service.logger.warning("%s", text))
+    interval = systemd.watchdog_interval(lambda text: ours(service).logger.warning("%s", text))
     if interval is None:
         return
-    service.plugin_data["watchdog"] = watchdog = Watchdog(service, interval)
+    ours(service).hooks.kept["watchdog"] = watchdog = Watchdog(service, interval)
     name = f"{service.name} watchdog"
     threading.Thread(target=watchdog.feed, name=name, daemon=True).start()
 
@@ -129,12 +130,12 @@ class Watchdog:
     def feed(self) -> None:
         """Notify systemd at half the interval until `ended` is set."""
         while True:
-            if self.service.restarting or self.service.healthy:
+            if ours(self.service).health.restarting or ours(self.service).health.healthy:
                 systemd.notify("WATCHDOG=1")
             if self.ended.wait(self.interval / 2):
                 return
 
 
 def _end_watchdog(service: VService) -> None:
-    if (watchdog := service.plugin_data.pop("watchdog", None)) is not None:
+    if (watchdog := ours(service).hooks.kept.pop("watchdog", None)) is not None:
         watchdog.ended.set()

@@ -22,6 +22,7 @@ from sparts.builtin.logs import Logs
 from sparts.errors import OptionError
 from sparts.net.listeners import format_address
 from sparts.option_types import Expected, expand_home
+from sparts.shown import ours
 
 if TYPE_CHECKING:
     import argparse
@@ -101,13 +102,13 @@ def service_unit(found: Installation, sockets: list[str], system: bool = True) -
     process = Daemon(service)
     who = [f"User={process.user}"] if process.user else ["DynamicUser=yes"]
     who += [f"Group={process.group}"] if process.group else []
-    mask = service.getOption("umask")
+    mask = ours(service).getOption("umask")
     hardening = (HARDENING if system else USERS).format(
         home="read-only" if _under(found, "/home", "/root", "/run/user") else "yes",
         tmp="no" if _under(found, "/tmp", "/var/tmp") else "yes",  # noqa: S108 - nothing is made there
         mask=0o077 if mask is None else mask,
     )
-    stop, start = service.stop_timeout, service.start_timeout
+    stop, start = service._instance.settings.stop_timeout, service._instance.settings.start_timeout
     lines = [
         f"# {MARK}: {' '.join(map(_quoted, words))} --systemd-install",
         "[Unit]",

@@ -136,7 +136,7 @@ class Owner(Protocol):
     name: str
 
     @property
-    def call_wrappers(self) -> Sequence[Wrapper]:
+    def _call_wrappers(self) -> Sequence[Wrapper]:
         """What plugins wrap its calls in."""
 
     @property

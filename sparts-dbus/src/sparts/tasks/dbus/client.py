@@ -11,7 +11,7 @@ from sparts.base_work import base_work
 from sparts.clock import retry_delay
 from sparts.errors import message_of
 from sparts.option_types import duration, size
-from sparts.options import Option, option
+from sparts.options import Option, option, prefix_of
 from sparts.renamed import renamed
 from sparts.tasks.dbus.bus import Bus, session_address, system_address
 from sparts.tasks.dbus.errors import BusError
@@ -114,7 +114,7 @@ class DBusClientTask(DBusTask):
             return str(self.address)
         if self.system_bus:
             return system_address()
-        return session_address(self.option_prefix())
+        return session_address(prefix_of(type(self)))
 
     def check(self) -> None:
         """See whether it is known where the bus is, unless the service may start without."""
@@ -304,7 +304,7 @@ class DBusClientTask(DBusTask):
             message: why, for a person.
             ready: whether the task counts as ready nonetheless.
         """
-        self.ready = ready
+        self.set_ready(ready)
         if self._trouble is None or self._trouble[0] != message:
             before, self._trouble = self._trouble, (message, self.service.registerWarning(message))
             if before is not None:
@@ -313,7 +313,7 @@ class DBusClientTask(DBusTask):
     def well(self) -> None:
         """Show that the task does its work."""
         trouble, self._trouble = self._trouble, None
-        self.ready = True  # before the status changes: what reports that reports both
+        self.set_ready(True)  # before the status changes: what reports that reports both
         if trouble is not None:
             self.service.clearWarning(trouble[1])
 

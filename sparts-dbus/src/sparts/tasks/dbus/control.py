@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING, Protocol
 
 from dbus_fast import DBusError, Message, MessageFlag, Variant
+from sparts.options import prefix_of
 from sparts.tasks.dbus.calls import caller
 from sparts.tasks.dbus.errors import STANDARD
 
@@ -52,10 +53,6 @@ class Controlled(Protocol):
     def address(self) -> str | None:
         """The address of the bus, if it is another."""
 
-    @classmethod
-    def option_prefix(cls) -> str:
-        """Return what its options begin with."""
-
 
 def action_of(bus_name: str) -> str:
     """Return the action that polkit is asked for, by the name of the service on the bus.
@@ -78,7 +75,7 @@ async def authorize(task: Controlled, what: str) -> None:
     """
     if task.control:
         return
-    flag = f"--{task.option_prefix()}-control"
+    flag = f"--{prefix_of(type(task))}-control"
     who = caller()
     if task.address or not task.system_bus:
         raise _denied(f"{what} is not allowed here: the service was not started with {flag}.")

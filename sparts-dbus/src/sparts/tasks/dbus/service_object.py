@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from sparts.asking import Asking
 from sparts.fb303 import FB303
 from sparts.hookspecs import hookimpl
-from sparts.kernel.inbox import Message
 from sparts.tasks.dbus.control import Controlled, authorize
 from sparts.tasks.dbus.errors import OURS, DBusError
 from sparts.tasks.dbus.exporting import (
@@ -88,19 +87,19 @@ class ServiceObject(DBusObject):
     @dbus_property
     def Status(self) -> str:  # noqa: N802
         """NEW, STARTING, ALIVE, WARNING, STOPPING, STOPPED or DEAD."""
-        return str(self.service.status)
+        return str(self.service.health.status)
 
     @dbus_property
     @dbus_details(emits_change="invalidates")
     def StatusDetails(self) -> str:  # noqa: N802
         """Why the status is what it is, for a person; empty when all is well."""
-        return str(self._asking.ask("checks", self.service.status_details))
+        return str(self._asking.ask("checks", self.service.health.status_details))
 
     @dbus_property
     @dbus_details(emits_change="invalidates")
     def Ready(self) -> bool:  # noqa: N802
         """Whether the service can be sent work: every task is ready, and no check fails."""
-        return bool(self._asking.ask("ready", lambda: self.service.ready))
+        return bool(self._asking.ask("ready", lambda: self.service.health.ready))
 
     @dbus_signal
     def StatusChanged(self, old: str, new: str) -> None:  # noqa: N802
@@ -130,7 +129,7 @@ class ServiceObject(DBusObject):
     @dbus_method
     def describe(self) -> dict[str, Any]:
         """Return all that there is to know of the service."""
-        described: dict[str, Any] = shown(self._asking.ask("all", self.service.describe))
+        described: dict[str, Any] = shown(self._asking.ask("all", self.service.stats.describe))
         return described
 
     @dbus_method
@@ -139,8 +138,8 @@ class ServiceObject(DBusObject):
         service = self.service
 
         def report() -> HealthReport:
-            live, ready = service.liveness(), service.readiness()
-            return HealthReport(service.healthy, not any(ready.values()), live, ready)
+            live, ready = service.health.liveness(), service.health.readiness()
+            return HealthReport(service.health.healthy, not any(ready.values()), live, ready)
 
         return self._asking.ask("health", report)
 
@@ -154,7 +153,9 @@ class ServiceObject(DBusObject):
     @dbus_method
     def getTasks(self) -> list[dict[str, Any]]:  # noqa: N802
         """Return what there is to know of each task."""
-        tasks: list[dict[str, Any]] = shown(self._asking.ask("all", self.service.describe)["tasks"])
+        tasks: list[dict[str, Any]] = shown(
+            self._asking.ask("all", self.service.stats.describe)["tasks"]
+        )
         return tasks
 
     # -- options -----------------------------------------------------------------------------------
@@ -237,7 +238,7 @@ class ServiceObject(DBusObject):
     async def reload(self) -> None:
         """Ask for a reload, as SIGHUP does."""
         await authorize(self.dbus_service, "reload")
-        self.service.inbox.put(Message("reload"))
+        self.service.health.request_reload()
 
     @dbus_method
     async def restart(self) -> None:

@@ -56,7 +56,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
     def _status(self, service: str) -> _Status:
         if service and service not in self._services:
             return UNKNOWN
-        return SERVING if self._task.service.ready and not self._ending else NOT_SERVING
+        return SERVING if self._task.service.health.ready and not self._ending else NOT_SERVING
 
     async def Check(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
         """Return the status of a service; NOT_FOUND if there is none of that name."""

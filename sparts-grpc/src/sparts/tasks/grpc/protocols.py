@@ -36,7 +36,7 @@ class ServedTask(Protocol):
     @property
     def running(self) -> bool: ...  # noqa: D102
     @property
-    def call_wrappers(self) -> Any: ...  # noqa: D102
+    def _call_wrappers(self) -> Any: ...
 
 
 class CallServer(Protocol):

@@ -112,7 +112,7 @@ class ThriftHandlerTask(VTask):
         return Processor(bind(self, self.find_service(), _TAKEN))
 
     @classmethod
-    def dependencies(cls) -> Sequence[TaskReference]:
+    def _dependencies(cls) -> Sequence[TaskReference]:
         """Return ``DEPS``, and the asyncio loop if a method needs it."""
         try:
             names = cls.find_service().methods if cls.MODULE is not None else {}

@@ -12,7 +12,7 @@ from sparts.net.accepting import Accepting
 from sparts.net.limits import ConnectionLimit
 from sparts.net.listeners import Listening
 from sparts.option_types import duration, size
-from sparts.options import Option, option
+from sparts.options import Option, option, prefix_of
 from sparts.tasks.thrift.engine import Engine
 from sparts.tasks.thrift.server import ThriftServerTask
 from sparts.tasks.thrift.settings import Settings
@@ -127,7 +127,7 @@ class NBServerTask(ConnectionLimit, Listening, ThriftServerTask):
             OptionError: no thread is left for calls, or no length for requests.
         """
         super().initTask()
-        flag = f"--{self.option_prefix().replace('_', '-')}"
+        flag = f"--{prefix_of(type(self)).replace('_', '-')}"
         for name, value in (
             ("threads", self.num_threads),
             ("max-frame", self.max_frame),
@@ -151,7 +151,7 @@ class NBServerTask(ConnectionLimit, Listening, ThriftServerTask):
         return Settings(
             logger=self.logger,
             accepting=Accepting(self, lambda: int(self.n_connections() or 0)),
-            flag=f"--{self.option_prefix().replace('_', '-')}",
+            flag=f"--{prefix_of(type(self)).replace('_', '-')}",
             read=self.router.read,
             ssl_context=self.ssl_context,
             inline=self.all_inline,
@@ -179,7 +179,7 @@ class NBServerTask(ConnectionLimit, Listening, ThriftServerTask):
         """
         super().stop()
         if self._engine is not None:
-            self._hands_on = self.service.restarting
+            self._hands_on = self.service.health.restarting
             self._engine.drain(self.stop_listening, self._hands_on)
 
     def join(self) -> None:
@@ -190,7 +190,7 @@ class NBServerTask(ConnectionLimit, Listening, ThriftServerTask):
         engine = self._engine
         if engine is not None:
             engine.emptied.wait(timeout_of(self.seconds_to_stop()))
-            if self._hands_on and not self.service.restarting:
+            if self._hands_on and not self.service.health.restarting:
                 engine.drain_after_all(self.stop_listening)  # a stop has come meanwhile
                 engine.emptied.wait(timeout_of(self.seconds_to_stop()))
             if cut := engine.finish():

@@ -59,9 +59,9 @@ class ThriftServerTask(VTask):
     """Finds the method that a message calls; from `initTask` on."""
 
     @classmethod
-    def follows(cls) -> Sequence[type[VTask]]:
+    def _follows(cls) -> Sequence[type[VTask]]:
         """Return the handlers, whichever there are."""
-        return (*super().follows(), ThriftHandlerTask)
+        return (*super()._follows(), ThriftHandlerTask)
 
     def initTask(self) -> None:  # noqa: N802
         """Find the handlers.

@@ -192,9 +192,9 @@ class TornadoHTTPTask(Metered, ConnectionLimit, Listening, TornadoTask):
         """
         self.ending.set()
         self.server.stop()
-        restarting = self.service.restarting
+        restarting = self.service.health.restarting
         cut = await self._end_server()
-        if restarting and not self.service.restarting:
+        if restarting and not self.service.health.restarting:
             cut += await self._end_server()  # a stop has come: no next instance serves who waits
         if cut:
             self.logger.warning("%d requests were cut off: they took too long to finish", cut)

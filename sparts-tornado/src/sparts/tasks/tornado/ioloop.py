@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from sparts.loops import LoopBoundTask
 from sparts.protocols import TaskReference
@@ -56,5 +56,4 @@ class TornadoTask(LoopBoundTask):
         """Tornado's event loop. Of its methods only ``add_callback`` may be called in other
         threads.
         """
-        task: TornadoIOLoopTask = self.service.requireTask(self.LOOP)
-        return task.ioloop
+        return cast("TornadoIOLoopTask", self.loop_task).ioloop

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sparts.counters import counter
 from sparts.errors import LoopStoppedError, UsageError, describe
 from sparts.loops import LoopTask
-from sparts.options import Option, option, source_of
+from sparts.options import Option, option, prefix_of, source_of
 from sparts.stacks import format_coroutines
 from sparts.tasks.asyncio_loop import AsyncioLoopTask
 from sparts.tasks.twisted import global_reactor
@@ -66,7 +66,7 @@ class TwistedReactorTask(LoopTask):
         self._ending = False
 
     @classmethod
-    def dependencies(cls) -> Sequence[TaskReference]:
+    def _dependencies(cls) -> Sequence[TaskReference]:
         """Return ``DEPS`` and, if there is one, the loop task that the reactor lives on."""
         return cls.DEPS if cls.LOOP is None else (*cls.DEPS, cls.LOOP)
 
@@ -91,9 +91,9 @@ class TwistedReactorTask(LoopTask):
     def _kind(self) -> str:
         if self.LOOP is None:
             return str(self.reactor_kind)
-        source = source_of(self.options, self._dest("reactor"))
+        source = source_of(self.service.options, self._dest("reactor"))
         if source.explicit and self.reactor_kind != "asyncio":
-            flag = f"--{self.option_prefix()}-reactor"
+            flag = f"--{prefix_of(type(self))}-reactor"
             raise UsageError(
                 f"{flag} {self.reactor_kind}: {self.name} lives on the asyncio loop of "
                 f"{self._shared().name}. Leave {flag} out."
@@ -221,7 +221,7 @@ class TwistedReactorTask(LoopTask):
             except LoopStoppedError:
                 self.loop_ended()
                 if self.running:
-                    self.restarted()
+                    self.supervisor._restarted()
 
     def _check_end(self) -> None:
         if not self._ending:
@@ -328,7 +328,7 @@ class TwistedReactorTask(LoopTask):
         self._bridge.end()
         global_reactor.reactor._release()
 
-    def format_stacks(self) -> str:
+    def _format_stacks(self) -> str:
         """Return where the reactor's thread is now, and what asyncio runs on its loop."""
         loop = self._loop if self.LOOP is None else None
-        return super().format_stacks() + (format_coroutines(loop) if loop else "")
+        return super()._format_stacks() + (format_coroutines(loop) if loop else "")

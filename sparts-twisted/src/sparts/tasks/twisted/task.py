@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from sparts.clock import timeout_of
 from sparts.errors import StartError, UsageError
@@ -61,8 +61,7 @@ class TwistedTask(LoopBoundTask):
 
         RuntimeError: it has ended, and none has taken its place.
         """
-        task: TwistedReactorTask = self.service.requireTask(self.LOOP)
-        return task.reactor
+        return cast("TwistedReactorTask", self.loop_task).reactor
 
     def initTask(self) -> None:  # noqa: N802
         """Check the endpoint; `UsageError` if it cannot be one."""

@@ -179,7 +179,7 @@ class TwistedWebTask(TwistedServerTask):
     def make_factory(self) -> Any:
         """Return the site."""
         self.site = GracefulSite(self.make_resource(), self.requests.increment, self.reactor)
-        self.site.task = self if self.call_wrappers else None
+        self.site.task = self if self._call_wrappers else None
         return self.site
 
     async def stop_in_loop(self) -> None:

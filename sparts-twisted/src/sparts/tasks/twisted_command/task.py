@@ -361,11 +361,11 @@ class CommandTask(TwistedTask):
     def join(self) -> None:
         """Wait for the end of all commands; kill those that a reactor which failed has left."""
         super().join()
-        self.workers_left()
+        self._workers_left()
 
-    def workers_left(self) -> None:
+    def _workers_left(self) -> None:
         """Kill the commands, for whose end others may wait: no reactor will report it."""
-        super().workers_left()
+        super()._workers_left()
         for transport in list(self._runs):
             transport.child.kill_at_once()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sparts.calls import CallRefusedError
 from sparts.clock import timeout_of
 from sparts.errors import UsageError
-from sparts.options import Option, option
+from sparts.options import Option, option, prefix_of
 from sparts.rpc.errors import NoSuchMethodError, RPCError, UnavailableError
 from sparts.rpc.transport import RPCTransport
 from sparts.rpc.values import Values
@@ -68,9 +68,9 @@ class RPCAMQPTask(RPCTransport):
     )
 
     @classmethod
-    def dependencies(cls) -> Sequence[TaskReference]:
+    def _dependencies(cls) -> Sequence[TaskReference]:
         """Return ``DEPS`` and the task that keeps the connections."""
-        return (*super().dependencies(), AMQPConnectionTask)
+        return (*super()._dependencies(), AMQPConnectionTask)
 
     def refuse_method(self, method: Method) -> str:
         """Return why JSON cannot carry a type of a method, if so."""
@@ -87,7 +87,7 @@ class RPCAMQPTask(RPCTransport):
             UsageError: there is no broker, or a method cannot be carried.
         """
         super().initTask()
-        flag = f"--{self.option_prefix()}".replace("_", "-")
+        flag = f"--{prefix_of(type(self))}".replace("_", "-")
         addresses = broker_addresses(self.broker or MEMORY)
         if not addresses:
             raise UsageError(f"{self.name} has no broker: give {flag}-broker.")
@@ -124,13 +124,13 @@ class RPCAMQPTask(RPCTransport):
         self._give_up()
         super().join()
 
-    def abandoned(self) -> None:
+    def _abandoned(self) -> None:
         """Give up what is not done."""
         self._give_up()
 
-    def left_out(self) -> None:
+    def _left_out(self) -> None:
         """Give up the calls that came: the task will not run."""
-        super().left_out()
+        super()._left_out()
         self._give_up()
 
     def _give_up(self) -> None:
@@ -140,7 +140,7 @@ class RPCAMQPTask(RPCTransport):
     def connection_changed(self) -> None:
         """Note whether there is a connection; from any thread."""
         if self.running:
-            self.ready = all(lane.backlog.link.connected for lane in self._lanes)
+            self.set_ready(all(lane.backlog.link.connected for lane in self._lanes))
 
 
 class _Origin:

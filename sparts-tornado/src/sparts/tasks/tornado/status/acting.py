@@ -35,10 +35,10 @@ class NotStoppedError(SpartsError):
 def with_dependants(service: VService, task: VTask) -> list[VTask]:
     """Return a task and all that depend on it, directly or not, in start order."""
     found = {task}
-    for each in service.instances():  # in start order: what it needs comes before
+    for each in service.getChildren().values():  # in start order: what it needs comes before
         if found & set(service.tasks.dependencies(each)):
             found.add(each)
-    return [each for each in service.instances() if each in found]
+    return [each for each in service.getChildren().values() if each in found]
 
 
 def in_lifecycle(service: VService, function: Callable[[], Any]) -> Future[Any]:
@@ -47,14 +47,14 @@ def in_lifecycle(service: VService, function: Callable[[], Any]) -> Future[Any]:
 
     def run() -> None:
         try:
-            if service.status not in (ServiceStatus.ALIVE, ServiceStatus.WARNING):
-                raise NotStoppedError(f"The service is {service.status}.")
+            if service.health.status not in (ServiceStatus.ALIVE, ServiceStatus.WARNING):
+                raise NotStoppedError(f"The service is {service.health.status}.")
             future.set_result(function())
         except BaseException as error:  # it belongs to who asked
             future.set_exception(error)
 
     name = f"asked for {next(_numbers)}"
-    service.inbox.put(Message("later", service, (name, 0.0, run)))
+    service._instance.inbox.put(Message("later", service, (name, 0.0, run)))
     return future
 
 
@@ -69,13 +69,12 @@ def stop_task(service: VService, task: VTask) -> list[VTask]:
     for each in reversed(affected):
         if each.state in _OVER:
             continue
-        limits = [LONGEST, each.STOP_TIMEOUT, service.stop_timeout]
+        limits = [LONGEST, each.STOP_TIMEOUT, service.getOption("stop_timeout")]
         seconds = min(limit for limit in limits if limit and isfinite(limit))
-        vars(each)["STOP_TIMEOUT"] = seconds  # of this instance alone
-        each.stopping()
+        each.supervisor.stopping(seconds)
         service.hooks.call("sparts_task_stop", task=each)
         _join(each, seconds + 1)
-        each.state = TaskState.STOPPED
+        each.supervisor.state = TaskState.STOPPED
     return affected
 
 
@@ -116,25 +115,24 @@ def restart_task(service: VService, task: VTask, forget: Callable[[VTask], None]
         old = tasks.require(name)
         forget(old)
         new[name] = type(old)(service)
-        tasks._tasks[name] = new[name]
-        tasks._initialised = [new[name] if each is old else each for each in tasks._initialised]
-    service.listeners.open(service.instances())
+        tasks.replace(old, new[name])
+    service.listeners.open(service.getChildren().values())
     for step in (_init, _start):
         for each in new.values():
             try:
                 step(service, each)
             except BaseException as error:
-                each.failed, each.state = error, TaskState.DEAD
+                each.supervisor.fail_with(error)
                 service.registerWarning(f"{each.name} did not start again: {describe(error)}")
                 raise
     return names
 
 
 def _init(service: VService, task: VTask) -> None:
-    task.state = TaskState.STARTING
+    task.supervisor.state = TaskState.STARTING
     service.hooks.call("sparts_task_init", task=task)
 
 
 def _start(service: VService, task: VTask) -> None:
     service.hooks.call("sparts_task_start", task=task)
-    task.start_returned()
+    task.supervisor.start_returned()

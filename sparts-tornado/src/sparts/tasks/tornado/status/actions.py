@@ -59,7 +59,7 @@ def text_of(asked: dict[str, Any], key: str) -> str:
 
 def prepare_drain(service: VService) -> None:
     """Have a service that will be stopped drain first."""
-    if not service.drain_time:
+    if not service.getOption("drain_time"):
         with contextlib.suppress(OptionError):
             service.setOption("drain_time", DRAIN_TIME)
 
@@ -191,7 +191,7 @@ class _Actions:
         found: VTask | None = self._status.service.getTask(name)
         if found is None:
             raise RefusedError(404, f"No task is named {name!r}.")
-        if found.held:
+        if found.supervisor.held:
             raise RefusedError(409, f"Another copy runs {name}.")
         return found
 

@@ -23,7 +23,7 @@ class Arrivals:
     def note(self) -> None:
         """Note it now; called by the sampler."""
         now = time.monotonic()
-        for task in self._service.instances():
+        for task in self._service.getChildren().values():
             if isinstance(task, ItemWork):
                 seen = self._seen.setdefault(task.name, deque(maxlen=SAMPLES))
                 seen.append((now, _taken(task) + (task.queue.depth() or 0)))

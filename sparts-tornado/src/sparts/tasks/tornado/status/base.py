@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.net.metering import access_level_name
-from sparts.options import Option, option
+from sparts.options import Option, option, prefix_of
 from sparts.tasks.tornado.access import allowed_host_option
 from sparts.tasks.tornado.http import TornadoHTTPTask
 from sparts.tasks.tornado.status.acting import with_dependants
@@ -107,18 +107,18 @@ class StatusTask(TornadoHTTPTask):
 
     def flag(self, name: str) -> str:
         """Return the flag of one of this task's options, for messages."""
-        return f"--{self.option_prefix()}-{name}".replace("_", "-")
+        return f"--{prefix_of(type(self))}-{name}".replace("_", "-")
 
     @cached_property
     def needed(self) -> frozenset[str]:
         """The names of the tasks that serve this page, which cannot be restarted from it."""
         service = self.service
-        tasks = service.instances()
+        tasks = service.getChildren().values()
         return frozenset(each.name for each in tasks if self in with_dependants(service, each))
 
     def figures(self) -> Figures:
         """Return all numbers of the service as they are now; in any thread."""
-        return Figures(self.service.describe_counters(), self.name)
+        return Figures(self.service.stats.describe_counters(), self.name)
 
     def known_keys(self) -> list[str]:
         """Return the keys of all numbers."""

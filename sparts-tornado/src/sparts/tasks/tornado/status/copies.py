@@ -139,7 +139,7 @@ class Copies:
         service = self._status.service
         figures = self._status.figures()
         values = dict(zip((each.key for each in figures.figures), figures.values, strict=True))
-        told = summary(service.describe(), "")
+        told = summary(service.stats.describe(), "")
         return {**told, "figures": {task: values[key] for task, key in figures.keys.items()}}
 
     # -- to act ------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ def kind_of(task: VTask) -> str:
 def actions_of(status: StatusTask, task: VTask) -> list[str]:
     """Return what may be done to a task now."""
     found: list[str] = []
-    if task.held:
+    if task.supervisor.held:
         return found
     alive = task.state in (TaskState.ALIVE, TaskState.DEGRADED)
     if isinstance(task, EventTask) and task.running:
@@ -86,7 +86,7 @@ def describe_task(status: StatusTask, name: str) -> dict[str, Any] | None:
         "failures": int(task.n_failures()),
         "errors": watch.errors(name),
         "letters": None if letters is None else letters.told(),
-        "stacks": masked(task.format_stacks()),
+        "stacks": masked(task._format_stacks()),
         "panels": panels_of(status, task),
         "history": status.history.told(keys),
     }

@@ -150,7 +150,9 @@ class Probe(Handler):
             name: {"ok": False, "reason": problem} if problem else {"ok": True}
             for name, problem in found.items()
         }
-        self.tell_json({"ok": well, "status": str(self.task.service.status), "checks": checks})
+        self.tell_json(
+            {"ok": well, "status": str(self.task.service.health.status), "checks": checks}
+        )
 
 
 class Metrics(Handler):
@@ -259,5 +261,7 @@ def page_routes(task: StatusTask) -> list[Any]:
 
 def format_stacks(task: StatusTask) -> str:
     """Return the stacks of all threads, and of the coroutines of loop tasks."""
-    loops = (each.format_stacks() for each in task.service.instances() if each is not task)
+    loops = (
+        each._format_stacks() for each in task.service.getChildren().values() if each is not task
+    )
     return format_threads() + "".join(loops)

@@ -40,7 +40,7 @@ class ServiceCollector(Collector):
         exposition = Exposition()
         yield from exposition.valid(self._life())
         exposition.names |= names_of(LEFT_OUT, "gauge")
-        readings = self.service.describe_counters()
+        readings = self.service.stats.describe_counters()
         families = _Families(readings, exposition.names)
         yield from exposition.valid(families)
         exposition.left_out += families.left_out
@@ -53,7 +53,7 @@ class ServiceCollector(Collector):
 
     def _life(self) -> Iterator[Metric]:
         service = self.service
-        asked = service.check_results()
+        asked = service.health.check_results()
         info = Metric("sparts_service", "The service and its version.", "info")
         labels = {"service": service.name, "version": service.VERSION}
         info.add_sample("sparts_service_info", labels, 1)
@@ -64,9 +64,9 @@ class ServiceCollector(Collector):
                 "ready",
                 "",
                 "Whether it can be sent work.",
-                not any(service.readiness(asked).values()),
+                not any(service.health.readiness(asked).values()),
             ),
-            ("healthy", "", "Whether all tasks and vital checks are well.", service.healthy),
+            ("healthy", "", "Whether all tasks and vital checks are well.", service.health.healthy),
             ("warnings", "", "How many warnings there are.", len(service.getWarnings())),
         ):
             gauge = Metric(f"sparts_service_{name}", told, "gauge", unit)
@@ -77,7 +77,7 @@ class ServiceCollector(Collector):
             checks.add_sample(checks.name, {"check": name}, float(not problem))
         yield checks
         states = Metric("sparts_task_state", "1 for the state that a task is in.", "gauge")
-        for task in service.instances():
+        for task in service.getChildren().values():
             now = task.state
             for state in TaskState:
                 labels = {"task": task.name, "state": str(state)}

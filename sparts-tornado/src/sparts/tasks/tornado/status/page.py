@@ -28,7 +28,7 @@ _AS_THEY_ARE = ("checks", "exported_values", "plugins", "threads")
 def describe_page(task: StatusTask) -> dict[str, Any]:
     """Return the sections of the page by name; in any thread."""
     service = task.service
-    told = service.describe()
+    told = service.stats.describe()
     figures = task.figures()
     return {
         "service": {name: told[name] for name in _OF_SERVICE}
@@ -54,8 +54,8 @@ def _not_ready(
     task: StatusTask, checks: dict[str, str], since: dict[str, float]
 ) -> list[dict[str, Any]]:
     """Return why the service should not be sent work, and since when, for the headline."""
-    found: dict[str, str] = masked(task.service.readiness(checks))
-    times = {"service": task.service.status_since, **task.watch.since, **since}
+    found: dict[str, str] = masked(task.service.health.readiness(checks))
+    times = {"service": task.service.health.status_since, **task.watch.since, **since}
     return [
         {"what": what, "why": why, "since": times.get(what)} for what, why in found.items() if why
     ]
@@ -67,7 +67,7 @@ def _task(status: StatusTask, told: dict[str, Any], figures: Figures) -> dict[st
     task = status.service.getTask(name)
     return {
         **told,
-        "state": "ELSEWHERE" if task and task.held else told["state"],
+        "state": "ELSEWHERE" if task and task.supervisor.held else told["state"],
         "kind": kind_of(task) if task else "task",
         "since": status.watch.since.get(name, status.service.start_time),
         "paused": status.watch.paused(name),

@@ -12,6 +12,7 @@ from sparts.asking import Asking
 from sparts.builtin.processes import copy_of
 from sparts.errors import OptionError, describe
 from sparts.logs import RecentLines
+from sparts.options import prefix_of
 from sparts.options.binding import env_prefix
 from sparts.stacks import format_thread
 from sparts.tasks.tornado.access import is_loopback
@@ -42,7 +43,7 @@ class StatusHTTPTask(StatusTask):
     """
 
     OPT_PREFIX: ClassVar[str | None] = "status"
-    SERVICE_DEFAULTS: ClassVar[bool] = False
+    _SERVICE_DEFAULTS: ClassVar[bool] = False
     DEFAULT_HOST: ClassVar[str] = "127.0.0.1"
     DEFAULT_PORT: ClassVar[int] = 8081
     MAX_BODY: ClassVar[int] = 1024 * 1024
@@ -63,9 +64,9 @@ class StatusHTTPTask(StatusTask):
         self._sampler: threading.Thread | None = None
         self.recent: RecentLines = RecentLines(self.LOG_LINES)
         questions: dict[str, Callable[[], Any]] = {
-            "liveness": self.service.liveness,
-            "readiness": self.service.readiness,
-            "describe": self.service.describe,
+            "liveness": self.service.health.liveness,
+            "readiness": self.service.health.readiness,
+            "describe": self.service.stats.describe,
             "stacks": lambda: handlers.format_stacks(self),
             "page": lambda: describe_page(self),
             "metrics": lambda: list(self.metrics.collect()),
@@ -86,7 +87,7 @@ class StatusHTTPTask(StatusTask):
     def check_control(self) -> None:
         """Raise OptionError if there are to be controls that nothing guards."""
         if self.control and not self.token and not self.address().path:
-            variable = env_prefix(type(self.service)) + f"{self.option_prefix()}_token".upper()
+            variable = env_prefix(type(self.service)) + f"{prefix_of(type(self))}_token".upper()
             raise OptionError(
                 f"{self.flag('control')} needs a token ({self.flag('token')}, or better a file "
                 f"that {variable}_FILE names) or a Unix socket ({self.flag('sock')})."
@@ -184,9 +185,9 @@ class StatusHTTPTask(StatusTask):
             try:
                 self.arrivals.note()
                 self.history.add(time.time(), self.figures())
-                if self.service._checks:
+                if self.service.health.checks():
                     with suppress(TimeoutError):  # one that hangs does not hold up the samples
-                        asking.ask("checks", self.service.check_results)
+                        asking.ask("checks", self.service.health.check_results)
             except Exception as error:  # of a counter or a hook
                 self.logger.warning("The numbers could not be kept: %s", describe(error))
             if self._ended.wait(self.SAMPLE):
@@ -218,9 +219,9 @@ class StatusHTTPTask(StatusTask):
             self.logger.warning("Not waited for: what was asked for %s", ", ".join(hanging))
         self.recent.remove()
 
-    def format_stacks(self) -> str:
+    def _format_stacks(self) -> str:
         """Return where the threads are that ask the service."""
-        return super().format_stacks() + "".join(map(format_thread, self.asker.threads()))
+        return super()._format_stacks() + "".join(map(format_thread, self.asker.threads()))
 
 
 def _url_of(address: Any, tls: bool) -> str:

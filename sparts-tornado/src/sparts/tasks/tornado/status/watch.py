@@ -57,20 +57,18 @@ class Watch:
     @hookimpl(wrapper=True)
     def sparts_task_init(self, task: VTask) -> Generator[None, Any, Any]:
         """Note which health checks a task adds."""
-        before = set(task.service._checks)
+        before = task.service.health.checks().keys()
         result = yield
-        self._checks[task.name] = set(task.service._checks) - before
+        self._checks[task.name] = task.service.health.checks().keys() - before
         return result
 
     def forget_checks(self, task: VTask) -> None:
         """Remove the health checks of a task whose next instance adds them again."""
-        service = task.service
+        health = task.service.health
         mine = self._checks.pop(task.name, set())
-        with service._facts:
-            for name, check in list(service._checks.items()):
-                if name in mine or getattr(check.ask, "__self__", None) is task:
-                    del service._checks[name]
-                    service._failing.pop(name, None)
+        for name, check in health.checks().items():
+            if name in mine or getattr(check, "__self__", None) is task:
+                health.remove_check(name)
 
     @hookimpl(tryfirst=True)
     def sparts_task_start(self, task: VTask) -> None:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from sparts.plugins import scanning
-from sparts.plugins.scanning import normalized
+from sparts.entry_points import scanning
+from sparts.entry_points.scanning import normalized
 
 if TYPE_CHECKING:
-    from sparts.plugins.scanning import EntryPoint
+    from sparts.entry_points.scanning import EntryPoint
 
 _EXTRA = re.compile(r"""extra\s*==\s*["']([^"']+)["']""")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

@@ -1,0 +1,69 @@
+"""The command line of a service: its parser, and which tasks it runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sparts import options, plugins, references
+from sparts.errors import UsageError
+from sparts.established import add_own_arguments
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable
+
+    from sparts.plugins.dispatch import Hooks
+    from sparts.protocols import Task
+
+
+def build_parser(cls: Any, hooks: Hooks) -> argparse.ArgumentParser:
+    """Return the parser with all options of the service, its tasks and these plugins.
+
+    Raises:
+        UsageError: a task cannot be resolved, or options contradict each other.
+    """
+    parser: argparse.ArgumentParser = cls._makeArgumentParser()
+    groups = hooks.collect("sparts_options_add", options.checked_group, service_class=cls)
+    blocked = [group for group in plugins.blocked_options(cls) if group not in groups]
+    own = [group for group in groups if not options.prefix_of(group)]
+    others = [group for group in groups if options.prefix_of(group)]
+    tasks = resolve_tasks(cls, hooks)
+    options.add_options(parser, cls, [*own, *blocked, *tasks, *others])
+    add_own_arguments(parser, [cls, *tasks])
+    options.refuse_all_but_help(parser, hooks.broken)
+    options.refuse_options(parser, blocked)
+
+    def find_sources(ns: argparse.Namespace) -> list[options.OptionSource]:
+        hooks.tolerant = False  # -h has ended by now
+        add = options.checked_source
+        return hooks.collect("sparts_sources_add", add, service_class=cls, options=ns)
+
+    options.use_sources(parser, find_sources)
+    return parser
+
+
+def resolve_tasks(cls: Any, hooks: Hooks) -> list[type[Task]]:
+    """Return the classes of this service's tasks and of what they depend on, in start order.
+
+    Raises:
+        UsageError: a task cannot be resolved; see `sparts.references.resolve_all`.
+    """
+    contributed = hooks.collect("sparts_tasks_add", references.resolve, service_class=cls)
+    own = [*getattr(cls, "ALL_TASKS", ()), *cls.TASKS]
+    added = references.registered
+    return references.resolve_all(dict.fromkeys([*own, *contributed, *added]))
+
+
+def selected(classes: list[type[Task]], names: Iterable[str] | None) -> list[type[Task]]:
+    """Return the classes that ``--tasks`` asks for; all if it was not given or only lists them."""
+    wanted = set(names or ())
+    if not wanted:
+        return classes
+    known = {task.__name__: task for task in classes}
+    for name in wanted - known.keys():
+        import difflib
+
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"Its tasks: {', '.join(known) or 'none'}."
+        raise UsageError(f"--tasks: this service has no task {name!r}. {hint}")
+    return [task for task in classes if task.__name__ in wanted]

@@ -1,0 +1,150 @@
+"""From references to task classes, with those that they depend on, in start order."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from sparts import entry_points
+from sparts.errors import DependencyCycleError, TaskLoadError, UsageError, describe
+from sparts.established import Registry
+from sparts.protocols import TaskReference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+registered: Registry = Registry()
+"""The task classes that `VTask.register` added to every service of this process."""
+
+
+def resolve(reference: TaskReference) -> type[Any]:
+    """Return the task class that a reference means, importing it if need be.
+
+    Raises:
+        UsageError: what it names cannot be found or imported, or is not a task type.
+    """
+    if not isinstance(reference, str):
+        return _checked(reference, repr(reference))
+    alias, equals, target = reference.rpartition("=")
+    if equals:
+        return _alias(alias.strip(), resolve(target))
+    if ":" in target:
+        return _checked(_import(target), repr(reference))
+    name, _, distribution = target.strip().partition("@")
+    return _checked(entry_points.load_task(name, distribution or None), repr(reference))
+
+
+def _checked(found: Any, what: str) -> type[Any]:
+    needed = ("initTask", "start", "stop", "join", "_dependencies")
+    if isinstance(found, type) and all(hasattr(found, name) for name in needed):
+        return found
+    raise TaskLoadError(f"{what} is not a task type: a task is a subclass of sparts.vtask.VTask.")
+
+
+def _import(target: str) -> Any:
+    module, _, attributes = target.strip().partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for attribute in attributes.split("."):
+            found = getattr(found, attribute)
+    except Exception as error:
+        cause = describe(error)
+        raise TaskLoadError(f"Task {target!r} could not be imported: {cause}") from error
+    return found
+
+
+def _alias(name: str, task: Any) -> type[Any]:
+    if not name.isidentifier():
+        raise UsageError(f"{name!r} cannot name a task: use letters, digits and underscores.")
+    known = _aliases.get((name, task))
+    if known is not None:
+        return known
+    body = {"OPT_PREFIX": name, "__module__": task.__module__, "__doc__": task.__doc__}
+    _aliases[name, task] = made = type(name, (task,), body)
+    return made
+
+
+_aliases: dict[tuple[str, Any], type[Any]] = {}  # so that a service and its parser mean one class
+
+
+def resolve_all(references: Iterable[TaskReference]) -> list[type[Any]]:
+    """Return the classes of the references and of all that they depend on, in start order.
+
+    The order is the given one, except that what a task depends on comes before it. A dependency is
+    met by the class itself, or else by a subclass that is there.
+
+    Raises:
+        UsageError: a reference cannot be resolved, or two tasks have one name.
+        DependencyCycleError: tasks depend on each other in a circle.
+    """
+    return list(resolve_needs(references))
+
+
+def resolve_needs(references: Iterable[TaskReference]) -> dict[type[Any], list[type[Any]]]:
+    """Return what `resolve_all` does, each class with those that it depends on directly."""
+    chosen: dict[str, type[Any]] = {}
+    for reference in references:
+        _add(chosen, resolve(reference))
+    needs: dict[type[Any], list[type[Any]]] = {}
+    pending = list(chosen.values())
+    for task in pending:  # grows while it is walked
+        needs[task] = []
+        for dependency in task._dependencies():
+            met = _provider(chosen, dependency)
+            if met is None:
+                met = resolve(dependency)
+                _add(chosen, met)
+                pending.append(met)
+            needs[task].append(met)
+    for task, known in needs.items():
+        if followed := tuple(task._follows()):
+            known += [t for t in needs if issubclass(t, followed) and t not in (task, *known)]
+    return {task: needs[task] for task in _ordered(needs)}
+
+
+def _add(chosen: dict[str, type[Any]], task: type[Any]) -> None:
+    known = chosen.setdefault(task.__name__, task)
+    if known is not task:
+        raise UsageError(
+            f"Two tasks are named {task.__name__!r}: {known.__module__}.{known.__qualname__} and "
+            f"{task.__module__}.{task.__qualname__}. Give one a name "
+            f"of its own: 'other={task.__name__}'."
+        )
+
+
+def _provider(chosen: dict[str, type[Any]], dependency: TaskReference) -> type[Any] | None:
+    if isinstance(dependency, str) and dependency in chosen:
+        return chosen[dependency]
+    wanted = resolve(dependency)
+    if chosen.get(wanted.__name__) is wanted:
+        return wanted
+    return next((task for task in chosen.values() if issubclass(task, wanted)), None)
+
+
+def _ordered(needs: dict[type[Any], list[type[Any]]]) -> list[type[Any]]:
+    order: dict[type[Any], None] = {}
+    for root in needs:
+        path = {
+            root: iter(needs[root])
+        }  # the way down to where we are, each with what it still needs
+        while path:
+            task, rest = next(reversed(path.items()))
+            need = next((n for n in rest if n not in order), None)
+            if need is None:
+                order[task] = None
+                del path[task]
+            elif need in path:
+                names = [t.__name__ for t in path]
+                circle = [*names[names.index(need.__name__) :], need.__name__]
+                raise DependencyCycleError(f"Tasks depend on each other: {' -> '.join(circle)}.")
+            else:
+                path[need] = iter(needs[need])
+    return list(order)
+
+
+def name_or_class(reference: TaskReference) -> Any:
+    """Return what a task is looked up by: a name as it is, what else is named resolved."""
+    if isinstance(reference, str) and (":" in reference or "@" in reference):
+        return resolve(reference)
+    return reference

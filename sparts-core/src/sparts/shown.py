@@ -1,0 +1,115 @@
+"""Public names that subclasses may overwrite: sparts itself reads them past whatever they hold.
+
+A service or task may assign what it likes (``self.state = "idle"``). Assigning never raises, and
+its own code reads back what it has assigned. The kernel, the built-in plugins and the libraries
+read through `ours`, which passes over such a value.
+"""
+
+from __future__ import annotations
+
+import functools
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+T = TypeVar("T")
+
+OURS = ("sparts.vservice", "sparts.vtask", "sparts.established")
+"""The modules whose classes define the public names."""
+
+
+class _Shown:
+    """A read-only attribute that an assignment to the instance hides, where a property raises."""
+
+    def __init__(self, read: Callable[[Any], Any]) -> None:
+        self._read = read
+        self.__doc__ = read.__doc__
+
+    def __get__(self, owner: Any, cls: type | None = None) -> Any:
+        return self if owner is None else self._read(owner)
+
+
+if TYPE_CHECKING:
+    shown = property
+else:
+    shown = _Shown
+
+
+def of_ours(owner: Any, name: str) -> Any:
+    """Return a public attribute of a service or task, past what a subclass has overwritten.
+
+    What counts of a subclass: its methods and properties; plain data where ours is plain data; and
+    what ``_settable`` of its class lists by name, with the types of the values.
+    """
+    cls: Any = type(owner)
+    kinds = getattr(cls, "_settable", {}).get(name)
+    if kinds and isinstance(value := vars(owner).get(name), kinds):
+        return value
+    holders = [vars(base)[name] for base in cls.__mro__ if name in vars(base)]
+    if not holders:
+        return getattr(owner, name)  # no name of ours
+    if _active(holders[-1]) and not (kinds and isinstance(holders[0], kinds)):
+        holders = [each for each in holders if _active(each)]
+    if kept := getattr(holders[0], "kept", None):  # of an option, which takes assignments itself
+        return kept(owner)
+    get = getattr(type(holders[0]), "__get__", None)
+    return holders[0] if get is None else get(holders[0], owner, cls)
+
+
+def _active(attribute: object) -> bool:
+    """Tell whether a class attribute is a method, a property or the like, and no plain data."""
+    return hasattr(type(attribute), "__get__")
+
+
+class _Ours:
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: object) -> None:
+        object.__setattr__(self, "_owner", owner)
+
+    def __getattr__(self, name: str) -> Any:
+        return of_ours(self._owner, name)
+
+
+def ours(owner: T) -> T:
+    """Return a view of a service or task that reads its public names as `of_ours` does."""
+    return cast("T", _Ours(owner))
+
+
+def overwritten(owner: Any) -> Iterator[str]:
+    """Give the public names of a service or task that a subclass uses for something else."""
+    values, cls = vars(owner), cast("Any", type(owner))
+    for name in public_names(cls):
+        kept = next(vars(base)[name] for base in cls.__mro__ if name in vars(base))
+        if name not in values and _active(kept):
+            continue
+        mine: Any = None
+        with suppress(Exception):  # what is not there now, such as the listeners
+            mine = of_ours(owner, name)
+        if values.get(name, kept) is not mine:
+            yield name
+
+
+@functools.cache
+def public_names(cls: Any) -> list[str]:
+    """Return the public names that a service or task class has from sparts."""
+    ours = [base for base in cls.__mro__ if base.__module__ in OURS]
+    return sorted({name for base in ours for name in vars(base) if not name.startswith("_")})
+
+
+def moved(owner: object, name: str, places: Mapping[str, str]) -> Any:
+    """Return an attribute by where it is now found from ``owner``, for its ``__getattr__``.
+
+    Raises:
+        AttributeError: there is no such attribute.
+    """
+    path = places.get(name)
+    if path is None:
+        problem = f"{type(owner).__name__!r} object has no attribute {name!r}"
+        raise AttributeError(problem, name=name, obj=owner)
+    found: Any = owner
+    for part in path.split("."):
+        found = getattr(found, part)
+    return found

@@ -1,0 +1,193 @@
+"""The public names of services and tasks: how many there are, and that subclasses may use them."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sparts.shown import ours, public_names
+from sparts.tasks.asyncio_server import AsyncioServerTask
+from sparts.tasks.periodic import PeriodicTask
+from sparts.testing.running import make_service, running, service_of
+from sparts.vservice import VService
+from sparts.vtask import VTask
+
+OF_SERVICES = """
+    TASKS VERSION DEFAULT_LOGLEVEL DEFAULT_LOGFILE DEFAULT_PID REGISTER_SIGNAL_HANDLERS
+    level logfile dryrun daemon pidfile kill runit_install loglevel name logger options start_time
+    initService initLogging preprocessOptions check check_options reload on_options_changed
+    initFromCLI initFromOptions from_args startBG shutdown stop restart join
+    tasks getTask requireTask getChild getChildren getOption setOption getOptions
+    health add_check registerWarning getWarnings clearWarning clearWarnings warnings
+    stats counters getCounter getCounters exported_values setExportedValue getExportedValue
+    getExportedValues getSelectedExportedValues getRegexExportedValues
+    hooks listeners
+"""
+OF_TASKS = """
+    OPT_PREFIX LOOPLESS DEPS DEPS_OPTIONAL RESTART STOP_TIMEOUT CALL_KIND PROCESSES workers
+    name service logger threads stop_event supervisor state running ready set_ready healthy
+    seconds_to_stop initTask initTaskThread start stop join reload check check_options
+    on_options_changed on_dependency_restarted getTaskOption setTaskOption register
+    counters getCounter getCounters getChild getChildren
+"""
+
+
+class Stays(VTask):
+    LOOPLESS = True
+
+
+@pytest.mark.parametrize(
+    ("listed", "make", "most"),
+    [
+        (OF_SERVICES, lambda: made(), 60),
+        (OF_TASKS, lambda: made().requireTask(Stays), 40),
+    ],
+    ids=["service", "task"],
+)
+def test_public_names_are_these_and_few(listed: str, make: Callable[[], Any], most: int) -> None:
+    names = {name for name in dir(make()) if not name.startswith("_")}
+    assert names == set(listed.split())
+    assert len(names) <= most
+
+
+def made() -> VService:
+    """Return a service whose tasks are made, and not initialised."""
+    service = make_service(service_of(Stays))
+    service.tasks.create(service)
+    return service
+
+
+def overwrite(owner: Any) -> None:
+    """Assign nonsense to every public name."""
+    cls: Any = type(owner)
+    for name in public_names(cls):
+        setattr(owner, name, object())
+
+
+class Early:
+    """Overwrites every name when it is made."""
+
+    def __init__(self, made_from: Any) -> None:
+        super().__init__(made_from)  # type: ignore[call-arg]
+        overwrite(self)
+
+
+class Late:
+    """Overwrites every name when it is initialised."""
+
+    def initTask(self) -> None:  # noqa: N802
+        super().initTask()  # type: ignore[misc]
+        overwrite(self)
+
+    def initService(self) -> None:  # noqa: N802
+        overwrite(self)
+
+
+class Waits(VTask):
+    def _runloop(self) -> None:
+        ours(self).stop_event.wait()
+
+
+def warned(caplog: pytest.LogCaptureFixture, logger: str) -> list[str]:
+    """Return the names that were warned of, as often as that was."""
+    records = [record for record in caplog.records if record.name == logger]
+    return sorted(str(r.args[1]) for r in records if "a name of sparts" in r.msg and r.args)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("when", [Early, Late])
+def test_service_runs_with_every_name_overwritten(
+    when: type, caplog: pytest.LogCaptureFixture
+) -> None:
+    task = type("Job", (when, Waits), {})
+    service_class: Any = type("Service", (when, VService), {"TASKS": [task]})
+    service = make_service(service_class)
+    thread = ours(service).startBG()
+    instance = service._instance
+    assert instance.health.ready
+    assert type(service.stats) is object
+    assert instance.tasks.require(task)._supervisor.ready
+    ours(service).shutdown()
+    thread.join()
+    assert (instance.health.status, thread.status) == ("STOPPED", 0)
+    assert warned(caplog, "Service") == public_names(VService)
+    assert warned(caplog, "Service.Job") == public_names(VTask)
+
+
+@pytest.mark.parametrize("kind", [PeriodicTask, AsyncioServerTask])
+def test_task_types_work_with_names_of_before_overwritten(
+    kind: type[VTask], caplog: pytest.LogCaptureFixture
+) -> None:
+    def init(self: Any) -> None:
+        kind.initTask(self)
+        for name in ("state", "ready", "options", "clock", "stopping", "name"):
+            setattr(self, name, "idle")
+
+    body = {"initTask": init, "INTERVAL": 0.01, "execute": lambda self: None, "OPT_PREFIX": "it"}
+    with running(service_of(type("Own", (kind,), body))) as service:
+        assert service.health.ready
+    assert service.health.status == "STOPPED"
+    assert warned(caplog, "Service.Own") == ["name", "ready", "state"]
+
+
+def test_names_of_before_on_services_are_free(caplog: pytest.LogCaptureFixture) -> None:
+    class Service(VService):
+        TASKS = [Stays]
+
+        def initService(self) -> None:  # noqa: N802
+            self.process = self.inbox = self.instances = self.status = "mine"
+            self.listeners = self.tasks = ["mine"]  # type: ignore[assignment,misc]
+
+    with running(Service) as service:
+        assert service._instance.health.ready
+        assert service.listeners == service.tasks == ["mine"]  # type: ignore[comparison-overlap]
+    assert warned(caplog, "Service") == ["listeners", "tasks"]
+
+
+def test_what_services_may_set_counts(caplog: pytest.LogCaptureFixture) -> None:
+    class Service(VService):
+        TASKS = [Stays]
+
+        def preprocessOptions(self) -> None:  # noqa: N802
+            self.name = "renamed"
+            self.logger = logging.getLogger("elsewhere")  # type: ignore[misc]
+            self.options = argparse.Namespace(**{**vars(self.options), "stop_timeout": 7.0})  # type: ignore[misc]
+
+    with running(Service) as service:
+        assert service.getOption("stop_timeout") == 7.0
+        assert service._instance.settings.stop_timeout == 7.0
+        service.registerWarning("low on memory")
+        assert service.requireTask(Stays).logger.name == "renamed.Stays"
+    assert warned(caplog, "elsewhere") == []
+    messages = [record.message for record in caplog.records if record.name == "elsewhere"]
+    assert messages == ["low on memory"]
+
+
+def test_task_says_when_it_is_ready(caplog: pytest.LogCaptureFixture) -> None:
+    class Slow(VTask):
+        LOOPLESS = True
+
+        def initTask(self) -> None:  # noqa: N802
+            self.set_ready(False)
+
+    thread = make_service(service_of(Slow)).startBG()
+    service = thread.service
+    assert not service.health.wait_ready(0)
+    service.requireTask(Slow).set_ready(True)
+    assert service.health.wait_ready(0)
+    service.shutdown()
+    thread.join()
+    assert warned(caplog, "Service.Slow") == []
+
+
+def test_names_that_moved_are_still_read() -> None:
+    with running(service_of(Stays)) as service:
+        old: Any = service
+        assert (old.status, old.ready, old.restarting) == ("ALIVE", True, False)
+        assert old.describe()["name"] == old.name
+        assert old.plugin_data is service.hooks.kept
+        assert old.requireTask(Stays).failed is None
+    with pytest.raises(AttributeError, match="'Service' object has no attribute 'nonsense'"):
+        _ = old.nonsense
