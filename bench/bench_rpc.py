@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.harness import Report
 
-TRANSPORTS = ("http", "thrift", "dbus", "grpc")
+TRANSPORTS = ("http", "thrift", "dbus", "grpc", "amqp")
 PACKAGES = (
     "sparts-core", "sparts-asgi", "sparts-thrift", "sparts-dbus", "sparts-grpc", "msgspec",
     "thrift", "dbus-fast", "grpcio", "protobuf",
