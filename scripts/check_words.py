@@ -55,6 +55,7 @@ LEFT_OUT = re.compile(
 """Files whose words are not ours, or generated, or the rule itself."""
 FENCE = re.compile(r"^(`{3,}|~{3,})[^\n]*\n.*?^\1[ \t]*$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`[^`\n]*`")
+REFERENCE = re.compile(r"^::: .*$", re.MULTILINE)
 LINK = re.compile(r"\]\([^)]*\)")
 SENTENCE_END = re.compile(r"[.!?](?=\s|$)|\n\s*\n|\n(?=\s*(?:[-*|#>]|\d+\.\s))|\|")
 TEST = re.compile(r"^\s*(?:async )?def test_(\w+)", re.MULTILINE)
@@ -77,7 +78,7 @@ def prose_of_page(text: str) -> str:
     def blank(found: re.Match[str]) -> str:
         return "\n" * found[0].count("\n")
 
-    return LINK.sub("]", CODE.sub("code", FENCE.sub(blank, text)))
+    return LINK.sub("]", CODE.sub("code", REFERENCE.sub("", FENCE.sub(blank, text))))
 
 
 def prose_of_code(source: str) -> Iterator[tuple[int, str]]:

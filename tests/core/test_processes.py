@@ -73,7 +73,7 @@ class S(VService):
 """
 
 
-def test_task_that_needs_one_that_runs_once_runs_once(tmp_path: Path) -> None:
+def test_task_needing_a_single_one_runs_once(tmp_path: Path) -> None:
     with Copies(tmp_path, DEPENDS) as service:
         service.wait_ready()
         os.kill(service.ready_pid(1), signal.SIGKILL)
@@ -108,7 +108,7 @@ def test_interrupt_of_a_terminal_reaches_each_copy_once(tmp_path: Path) -> None:
         assert service.stop(signal.SIGINT) == 0, service.output
 
 
-def test_ttin_and_ttou_change_how_many_copies_there_are(tmp_path: Path) -> None:
+def test_ttin_and_ttou_change_the_number_of_copies(tmp_path: Path) -> None:
     with Copies(tmp_path) as service:
         service.wait_ready()
         service.send(signal.SIGTTIN)
@@ -242,7 +242,7 @@ def test_daemon_that_fails_to_start_says_why(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
-def test_copies_become_the_user_and_the_parent_does_not(tmp_path: Path) -> None:
+def test_copies_become_the_user_but_not_the_parent(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     body = "class S(VService):\n    TASKS = [Web]"
     argv = ("--processes", "2", "--user", "nobody", "--web-sock", str(tmp_path / "sock"))
@@ -371,7 +371,7 @@ def test_sparts_run_starts_copies(tmp_path: Path) -> None:
         assert service.stop() == 0, service.output
 
 
-def test_copy_that_waits_to_start_is_started_by_a_replacement(tmp_path: Path) -> None:
+def test_waiting_copy_is_started_by_a_replacement(tmp_path: Path) -> None:
     body = """
         class Crashes(VTask):
             def _runloop(self):

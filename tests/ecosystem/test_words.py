@@ -35,7 +35,7 @@ def test_a_finding_says_where_and_what_instead() -> None:
 
 def test_average_sentences_leave_out_code_and_headings() -> None:
     page = "# Title\n\nOne two three four. Five six\nseven `eight` nine ten?\n"
-    page += "\n```\na b c d e f\n```\n"
+    page += "\n```\na b c d e f\n```\n\n::: sparts.a.b\n"
     assert average(prose_of_page(page)) == 5
 
 

@@ -35,13 +35,13 @@ class TestAMQP(RPCTransportContract):
     def use(cls, address: str) -> None:
         cls.address, cls.argv = address, ("--rpc-amqp-broker", address)
 
-    def test_a_stop_lets_calls_finish_and_takes_no_more(self) -> None:
+    def test_stop_lets_calls_finish_and_takes_none(self) -> None:
         before = self.address
         self.node.control("add_vhost", "other")  # where no other instance serves the queue
         self.node.control("set_permissions", "-p", "other", "guest", ".*", ".*", ".*")
         try:
             self.use(f"{before}other")
-            super().test_a_stop_lets_calls_finish_and_takes_no_more()
+            super().test_stop_lets_calls_finish_and_takes_none()
         finally:
             self.use(before)
 
