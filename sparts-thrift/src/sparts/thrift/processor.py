@@ -118,7 +118,7 @@ class Served:
         outcome = failure(TApplicationException.INTERNAL_ERROR, message)
         return self._answer(wire, sequence, outcome)
 
-    def unreadable(self, error: Exception) -> tuple[int, str]:
+    def unreadable(self, error: Exception, wire: Wire, data: bytes) -> tuple[int, str]:
         """Return the type and the message of the answer to arguments that cannot be read."""
         why = f"the arguments of {self.spec.name} cannot be read ({describe(error)})"
         return TApplicationException.PROTOCOL_ERROR, why
@@ -320,7 +320,7 @@ class Router:
                 if method.unshare is not None:
                     method.unshare(arguments)
             except Exception as error:
-                kind, why = method.unreadable(error)
+                kind, why = method.unreadable(error, wire, data[body:end])
             else:
                 return method, wire, sequence, arguments, cost
         _, struct, spec = failure(kind, why)

@@ -108,10 +108,7 @@ class Wire:
             Exception: they cannot be read.
         """
         if spec is None:
-            limit = len(data)
-            buffer = TMemoryBuffer(data)
-            limits = {"string_length_limit": limit, "container_length_limit": limit}
-            struct.read(self._protocol(buffer, **limits))
+            struct.read(self.reader(data))
             return
         try:
             source = _sources.pop()
@@ -120,6 +117,11 @@ class Wire:
         source.begin(data)
         self._decode(struct, source, spec)
         _sources.append(source)  # if it could be read: else a traceback may hold it
+
+    def reader(self, data: bytes) -> Any:
+        """Return a protocol of Apache's in Python that reads bytes, none longer than they are."""
+        limits = {"string_length_limit": len(data), "container_length_limit": len(data)}
+        return self._protocol(TMemoryBuffer(data), **limits)
 
     def write_struct(self, struct: Any, spec: Any) -> bytes:
         """Return the bytes of a struct; ``spec`` as for `read_struct`.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +12,11 @@ from sparts.rpc.errors import (
     NoSuchMethodError,
     UnavailableError,
 )
-from sparts.rpc.values import explain
 from sparts.thrift.calls import current
 from sparts.thrift.interfaces import MethodSpec
 from sparts.thrift.processor import SLOW, Served, failure
 from sparts.thrift.rpc.messages import CONTEXT, NotWrittenError
+from sparts.thrift.rpc.paths import explain_arguments
 from sparts.thrift.wire import REPLY
 
 from thrift.Thrift import TApplicationException
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     from sparts.thrift.rpc.messages import Messages
     from sparts.thrift.wire import Wire
 
-_MISSING = re.compile(r"(?:\w+\.)*(\w+)\.__init__\(\) missing .* arguments?: (.*)")
-"""What Python says of a dataclass that was made without all of its fields."""
 KINDS: Mapping[type[BaseException], int] = {
     InvalidArgumentsError: TApplicationException.PROTOCOL_ERROR,
     NoSuchMethodError: TApplicationException.UNKNOWN_METHOD,
@@ -102,10 +99,9 @@ class RPCMethod(Served):
             outcome = self._failed(error)
         return self._answer(wire, sequence, outcome)
 
-    def unreadable(self, error: Exception) -> tuple[int, str]:
+    def unreadable(self, error: Exception, wire: Wire, data: bytes) -> tuple[int, str]:
         """Return the type and the message of the answer to arguments that cannot be read."""
-        found = _MISSING.fullmatch(str(error))
-        text = f"missing in {found[1]}: {found[2]}" if found else explain(error)
+        text = explain_arguments(error, wire, data, self.messages.arguments_spec)
         return KINDS[InvalidArgumentsError], f"{InvalidArgumentsError.__name__}: {text}"
 
     def cannot_write(self, error: Exception) -> Outcome:
