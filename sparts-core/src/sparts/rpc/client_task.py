@@ -7,7 +7,7 @@ from typing import Any, ClassVar, TypeVar, cast
 from sparts.errors import OptionError
 from sparts.generic import Generic
 from sparts.option_types import duration
-from sparts.options import option, prefix_of
+from sparts.options import Option, option, prefix_of
 from sparts.rpc.proxies import AsyncProxy, connect, connect_async
 from sparts.vtask import VTask
 
@@ -24,8 +24,8 @@ class RPCClientTask(VTask, Generic[T]):
             URL = "http://127.0.0.1:8090"
     """
 
-    LOOPLESS = True
-    OPT_PREFIX = "rpc-client"
+    LOOPLESS: ClassVar[bool] = True
+    OPT_PREFIX: ClassVar[str | None] = "rpc-client"
     INTERFACE: ClassVar[Any] = None
     """The class of the methods, see `connect`."""
     URL: ClassVar[str] = ""
@@ -35,13 +35,13 @@ class RPCClientTask(VTask, Generic[T]):
     CONNECT_OPTIONS: ClassVar[dict[str, Any]] = {}
     """Further options of `connect`, such as ``headers``."""
 
-    url = option(
+    url: Option[str] = option(
         metavar="URL",
         default=lambda cls: cls.URL,
         reloadable=False,
         help="where the service is, such as http://HOST:PORT or grpc://HOST:PORT",
     )
-    timeout = option(
+    timeout: Option[float] = option(
         type=duration,
         metavar="DURATION",
         default=lambda cls: cls.TIMEOUT,

@@ -69,7 +69,7 @@ class Served:
         self._took = task.durations(method.name).add
         self._running = task.calls
         streams = method.streams or self._stream is not None
-        self.direct = self._inline and not streams and method.deadline is None
+        self.direct: bool = self._inline and not streams and method.deadline is None
         """Whether `call_now` can be used."""
         self._plain = not (method.is_async or streams or self._blocking)
 

@@ -8,10 +8,10 @@ that they stay open. This module is light: every service imports it.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from sparts.hookspecs import hookimpl
-from sparts.options import OptionGroup, option
+from sparts.options import Option, OptionGroup, option
 
 if TYPE_CHECKING:
     import argparse
@@ -25,10 +25,10 @@ VARIABLE = "SPARTS_RELOADED_BY"
 class Reload(OptionGroup):
     """Options of `reload`."""
 
-    OPT_PREFIX = ""
-    TITLE = "life"
+    OPT_PREFIX: ClassVar[str | None] = ""
+    TITLE: ClassVar[str | None] = "life"
 
-    reload = option(
+    reload: Option[bool] = option(
         action="store_true",
         default=False,
         help="for development: start the service again when a source file changes",

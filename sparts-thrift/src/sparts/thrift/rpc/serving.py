@@ -79,7 +79,7 @@ class RPCMethod(Served):
         except BaseException as error:
             return self._answer(wire, sequence, self._failed(error))
         finally:
-            self.slow = (monotonic() - began) * 1000.0 > SLOW
+            self.slow: bool = (monotonic() - began) * 1000.0 > SLOW
         try:
             body = wire.write_struct(self._success(value), self._result_spec)
         except Exception as error:
