@@ -129,6 +129,14 @@ def test_awaited_calls_are_made_again_too(flaky: Flaky) -> None:
     assert flaky.accepted == 3
 
 
+def test_async_with_connect_awaits_all_methods(web: Web) -> None:
+    async def main() -> Any:
+        async with connect(web.url, Geo) as geo:
+            return await geo.half(8)
+
+    assert asyncio.run(main()) == 4
+
+
 def test_server_that_is_not_there_is_unavailable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

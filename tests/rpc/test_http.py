@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
+from datetime import date
 from typing import Any
 
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from sparts.errors import UsageError
-from sparts.rpc import InvalidArgumentsError, connect
+from sparts.rpc import InvalidArgumentsError, RPCTask, connect, rpc
 from sparts.tasks.asgi.rpc import RPCHTTPTask
 from sparts.testing import ServiceFactory, service_of
 from sparts.testing.waiting import WAIT
@@ -266,3 +267,22 @@ def test_client_checks_before_it_sends(web: Web) -> None:
     wrong: Any = "far"
     with connect(web.url, Geo) as geo, pytest.raises(InvalidArgumentsError):
         geo.half(wrong)
+
+
+class Odd(RPCTask):
+    @rpc
+    def run(self, a: list[complex]) -> None: ...
+
+
+class Vague(RPCTask):
+    @rpc
+    def run(self, a: str | date) -> None: ...
+
+
+@pytest.mark.parametrize("task", [Odd, Vague])
+def test_what_http_cannot_carry_ends_the_start(task: type[RPCTask]) -> None:
+    with pytest.raises(UsageError) as caught:
+        ServiceFactory()(service_of(task, RPCHTTPTask), *HERE)
+    kind = "complex" if task is Odd else "date"
+    for part in (f"{task.__name__}.run", "parameter a", kind, "HTTP"):
+        assert part in str(caught.value)

@@ -6,11 +6,12 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from typing import NotRequired, TypedDict
 
 import pytest
 from sparts.errors import UsageError
 from sparts.rpc import RPCError, RPCTask, interface_of, rpc
-from sparts.rpc.types import Kind
+from sparts.rpc.types import Kind, type_of
 
 
 @dataclass
@@ -59,6 +60,15 @@ def test_interface_has_all_that_transports_need() -> None:
 
 def test_the_doc_of_a_base_is_none_of_the_class() -> None:
     assert interface_of(type("Quiet", (Geo,), {})).doc == ""
+
+
+class Place(TypedDict):
+    name: str
+    note: NotRequired[str]
+
+
+def test_fields_of_a_typed_dict_may_be_left_out() -> None:
+    assert [field.required for field in type_of(Place).fields] == [True, False]
 
 
 class Untyped(RPCTask):

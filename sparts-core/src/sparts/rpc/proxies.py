@@ -40,8 +40,8 @@ def connect(
     """Return an object whose methods are called at a URL; from any thread.
 
     Methods that are ``def`` wait for the result, ``async def`` are awaited, generators are iterated
-    over. It is a context manager, plain and asynchronous, and has ``close()``. The connections are
-    made when they are needed.
+    over. It is a context manager, and has ``close()``; ``async with`` gives what `connect_async`
+    returns. The connections are made when they are needed.
 
     Args:
         url: ``http:``, ``https:``, ``unix:``, ``thrift:``, ``grpc:``, ``dbus:``, ``amqp:``, or
@@ -156,7 +156,7 @@ class _Proxy:
     """
 
     def __init__(self, caller: _Caller, interface: type[Any], is_async: bool | None) -> None:
-        self._caller = caller
+        self._caller, self._interface = caller, interface
         for name, method in interface_of(interface).methods.items():
             waits = method.is_async if is_async is None else is_async
             setattr(self, name, _function(caller, method, waits))
@@ -178,10 +178,10 @@ class _Proxy:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        self._caller.client.close()
 
     async def __aenter__(self) -> Any:
-        return self
+        return AsyncProxy[Any](self._caller, self._interface, True)
 
     async def __aexit__(
         self,
@@ -189,7 +189,7 @@ class _Proxy:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self.close_async()
+        await self._caller.client.close_async()
 
     def __repr__(self) -> str:
         client = self._caller.client

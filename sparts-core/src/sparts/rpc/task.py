@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from sparts.counters import CallbackCounter, SampleType, counter, labelled, samples
 from sparts.counters.labels import Labelled
@@ -66,6 +66,9 @@ class RPCTask(VTask):
 
     if TYPE_CHECKING:  # what `connect` returns has these; a task has not
 
+        def close(self) -> None: ...  # noqa: D102
+        async def __aenter__(self) -> Any: ...
+        async def __aexit__(self, *failure: object) -> None: ...
         def __enter__(self) -> Self: ...
         def __exit__(
             self,
@@ -92,9 +95,11 @@ class RPCTask(VTask):
     @classmethod
     def _dependencies(cls) -> Sequence[TaskReference]:
         """Return ``DEPS``, and the loop if a method is ``async def``."""
-        if any(method.is_async for method in cls.interface().methods.values()):
-            return (*cls.DEPS, cls.LOOP)
-        return cls.DEPS
+        try:
+            waits = any(each.is_async for each in cls.interface().methods.values())
+        except UsageError:  # the start says so
+            waits = False
+        return (*cls.DEPS, cls.LOOP) if waits else cls.DEPS
 
     @property
     def loop_task(self) -> AsyncioLoopTask:
@@ -123,7 +128,13 @@ class RPCTask(VTask):
 
     def check_methods(self) -> None:
         """Raise UsageError if a method cannot be described, or has a name that tasks use."""
-        methods = self.interface().methods
+        try:
+            methods = self.interface().methods
+        except UsageError as error:
+            transports = [getattr(task, "TRANSPORT", "") for task in self.service.tasks]
+            if names := " and ".join(filter(None, transports)):
+                raise UsageError(f"{error} {names} cannot serve it.") from error
+            raise
         if not methods:
             raise UsageError(f"{self.name} has no method that can be called: mark some with @rpc.")
         for name in methods:

@@ -295,7 +295,10 @@ def _fields(cls: Any) -> Iterator[Field]:
                 yield Field(each.name, type_, default, factory, required, each.name)
     elif is_typeddict(cls):
         for name, hint in hints.items():
-            required = name in cls.__required_keys__
+            origin = get_origin(hint)  # ``__required_keys__`` sees no string annotations
+            required = origin is not typing.NotRequired and (
+                origin is typing.Required or name in cls.__required_keys__
+            )
             yield Field(name, type_of(hint), MISSING, None, required, name)
     else:
         import msgspec
