@@ -162,7 +162,7 @@ def test_streams_are_lines_of_json_or_events(web: Web) -> None:
     assert web.post("/Geo/walk", {"n": 0, "then": "lost"}).json["title"] == "TooFar"
 
 
-def test_a_stream_ends_when_its_client_goes(web: Web) -> None:
+def test_stream_ends_when_its_client_goes(web: Web) -> None:
     Geo.gone.clear()
     with connect(web.url, Geo) as geo:
         from asyncio import run
@@ -179,7 +179,7 @@ def test_a_stream_ends_when_its_client_goes(web: Web) -> None:
     assert Geo.gone.wait(WAIT)
 
 
-def test_a_stop_ends_streams_with_an_error(
+def test_stop_ends_streams_with_an_error(
     factory: ServiceFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sparts.tasks.asgi.rpc.streams.GRACE", 0.05)
@@ -197,7 +197,7 @@ def test_a_stop_ends_streams_with_an_error(
     factory.stop(service)
 
 
-def test_a_stream_of_arguments_is_an_array(web: Web) -> None:
+def test_stream_of_arguments_is_an_array(web: Web) -> None:
     assert web.post("/Geo/total", {"numbers": [1, 2, 3]}).json == 6
     with connect(web.url, Geo) as geo:
         assert geo.total(iter([1, 2, 3])) == 6
@@ -227,7 +227,7 @@ def test_openapi_is_valid_and_complete(web: Web) -> None:
     assert "TooFar" in document["paths"]["/Geo/distance"]["post"]["responses"]["409"]["description"]
 
 
-def test_the_page_needs_nothing_from_outside(web: Web) -> None:
+def test_page_needs_nothing_from_outside(web: Web) -> None:
     answer = web.ask("GET", "/")
     assert answer.status == 200
     assert "default-src 'none'" in answer.headers["content-security-policy"]

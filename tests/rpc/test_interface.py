@@ -58,7 +58,7 @@ def test_interface_has_all_that_transports_need() -> None:
     assert walk.stream_parameter is walk.parameters[0]
 
 
-def test_the_doc_of_a_base_is_none_of_the_class() -> None:
+def test_doc_of_a_base_is_none_of_the_class() -> None:
     assert interface_of(type("Quiet", (Geo,), {})).doc == ""
 
 

@@ -162,7 +162,7 @@ class RPCTransportContract:
 
     # -- values ------------------------------------------------------------------------------------
 
-    def test_a_value_of_each_kind_survives(self) -> None:
+    def test_value_of_each_kind_survives(self) -> None:
         """Fields, containers, None."""
         values = [
             one_of_each(),
@@ -295,7 +295,7 @@ class RPCTransportContract:
 
     # -- time --------------------------------------------------------------------------------------
 
-    def test_a_call_ends_at_its_deadline(self) -> None:
+    def test_call_ends_at_its_deadline(self) -> None:
         """That of the caller, or that of the method."""
         try:
             with self.connect(timeout=0.2) as kit:
@@ -314,7 +314,7 @@ class RPCTransportContract:
             self.kit.release.set()
             self.kit.settle()
 
-    def test_a_caller_that_goes_cancels_the_method(self) -> None:
+    def test_caller_that_goes_cancels_the_method(self) -> None:
         """An ``async def`` one, where the transport reports it."""
         kit = self.kit
         kit.settle()
@@ -346,7 +346,7 @@ class RPCTransportContract:
 
         assert self.run(main) == [str(n) for n in range(50)]
 
-    def test_a_stop_lets_calls_finish_and_takes_no_more(self) -> None:
+    def test_stop_lets_calls_finish_and_takes_none(self) -> None:
         """What has begun gets its result; later the server is unavailable."""
         factory = ServiceFactory()
         try:
