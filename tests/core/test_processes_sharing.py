@@ -105,6 +105,9 @@ class Asks(VTask):
             ]:
                 found = self.copy.ask(question, value, 0.3, only).result()["answers"]
                 os.write(1, f"{question}: {json.dumps(found)}\\n".encode())
+            given_up = self.copy.ask("number", 1)
+            given_up.cancel()
+            os.write(1, f"given up: {json.dumps(given_up.result()['answers'])}\\n".encode())
             self.copy.order("stop").result()
         self.stop_event.wait()
 
@@ -124,6 +127,7 @@ def test_copies_ask_each_other_through_the_parent(tmp_path: Path) -> None:
         assert answer("number") == {"1": {"value": 11}, "2": {"value": 12}}
         late = {"error": "it did not answer in time"}
         assert answer("slow") == {"1": {"value": "quick"}, "2": late}
+        assert answer("given up") == {"1": {"value": 2}, "2": {"value": 3}}
         assert answer("bad") == {"1": {"error": "ZeroDivisionError: division by zero"}}
         assert answer("what") == {"2": {"error": "it does not know that question yet"}}
         assert service.wait() == 0, service.output

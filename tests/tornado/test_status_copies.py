@@ -70,6 +70,10 @@ class Copies(ServiceProcess):
         self.folder = folder
         self.client = Client(self.wait_for_port("StatusHTTPTask"))
 
+    def copy_pids(self) -> list[int]:
+        """The pids of the copies, by their numbers."""
+        return [each["pid"] for each in self.read("/status.json")["copies"]]
+
     def read(self, path: str) -> Any:
         """Return the JSON at a path."""
         return json.loads(self.client.ask(path).text)
@@ -155,6 +159,22 @@ def test_task_that_runs_once_is_run_where_it_is(service: Copies) -> None:
     assert service.client.act("run", {"task": "Nothing"}).status == 404
 
 
+def test_events_are_those_of_the_copy_that_is_asked_for(service: Copies) -> None:
+    for number, pid in enumerate(service.copy_pids(), 1):
+        for _ in range(3):
+            with service.client.connected() as connection:
+                connection.request("GET", f"/events?copy={number}")
+                stream = connection.getresponse()
+                data = next(
+                    line[6:] for line in iter(stream.readline, b"") if line.startswith(b"data: {")
+                )
+                told = json.loads(data)
+                assert (told["service"]["copy"], told["service"]["pid"]) == (number, pid)
+                assert told["history"]["times"]
+    assert service.client.ask("/events?copy=0").status == 404
+    assert service.client.ask("/events?copy=x").status == 404
+
+
 def test_service_is_announced_once(service: Copies) -> None:
     assert service.console().read("status.json")["pid"] == service.pid
     assert service.console().act("verify") == "The controls are yours."
@@ -183,7 +203,12 @@ def test_page_shows_each_copy_and_the_sum(service: Copies) -> None:
         assert "copy 2" in page.locator("#instances-list").inner_text()
         rows = page.locator("#instances-figures tr").all_inner_texts()
         assert [row.split()[0] for row in rows] == ["Copy", "1", "2", "sum"]
-        page.get_by_text(re.compile(r"copy [12] · pid")).wait_for()
+        for number, pid in enumerate(service.copy_pids(), 1):
+            page.get_by_role("link", name=f"copy {number}").click()
+            page.get_by_text(f"copy {number} · pid {pid}").wait_for()
+            page.goto(f"{page.url.partition('#')[0]}#log")
+            page.get_by_text("Web Server Started").first.wait_for()
+            page.goto(f"http://127.0.0.1:{service.client.address}/#instances")
 
 
 def test_console_replaces_scales_and_stops_all_copies(tmp_path: Path) -> None:

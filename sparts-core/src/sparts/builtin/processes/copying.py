@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from sparts.builtin.processes import VARIABLE
 from sparts.builtin.processes.channel import CopyEnd, Message
 from sparts.builtin.processes.sharing import Table
-from sparts.errors import SpartsError, UsageError, describe
+from sparts.errors import SpartsError, UsageError, describe, log_error
 from sparts.logs.fields import process_fields
 from sparts.shown import ours
 
@@ -84,7 +84,11 @@ class Copy:
     def _follow(self, service: VService) -> None:
         while (messages := self._channel.receive()) is not None:
             for message in messages:
-                self._act(message)
+                try:
+                    self._act(message)
+                except Exception as error:
+                    text = "What the parent of the copies has sent could not be used"
+                    log_error(service.logger, text, error=error)
         ours(service).shutdown()
         for asked in list(self._asked.values()):
             asked.set_exception(ParentGoneError("The parent of the copies has gone."))
@@ -177,6 +181,7 @@ class Copy:
 
     def _send(self, message: Message) -> Future[Any]:
         number, asked = next(self._numbers), Future[Any]()
+        asked.set_running_or_notify_cancel()  # whoever gives up waiting does not cancel it
         self._asked[number] = asked
         try:
             self._channel.send({**message, "id": number})

@@ -6,6 +6,10 @@ It asks the others through their parent (`sparts.builtin.processes`), and itself
 from __future__ import annotations
 
 import asyncio
+import itertools
+from collections import deque
+from math import inf
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import Metric
@@ -14,7 +18,9 @@ from sparts.errors import SpartsError, message_of
 from sparts.tasks.tornado.status.actions import ACTING, perform, prepare_drain
 from sparts.tasks.tornado.status.detail import describe_task
 from sparts.tasks.tornado.status.exposition import Exposition
+from sparts.tasks.tornado.status.feed import Feed, Source, shown_keys
 from sparts.tasks.tornado.status.handlers import RefusedError, format_stacks
+from sparts.tasks.tornado.status.history import EVERY
 from sparts.tasks.tornado.status.peers import summary
 
 if TYPE_CHECKING:
@@ -42,18 +48,65 @@ class Copies:
         self._status, self._copy = status, copy
         self.number: int = copy.number
         """Which of the copies this is."""
+        self._feeds: dict[int, Feed] = {}
         asker = status.asker  # where a question that hangs is asked once only
         copy.answers("readiness", lambda _: self._in_loop(asker.ask("readiness")))
         copy.answers("metrics", lambda _: _packed(self._in_loop(asker.ask("metrics"))))
         copy.answers("summary", lambda _: self._in_loop(asker.run("summary", self._summary)))
         copy.answers("stacks", lambda _: format_stacks(status))
         copy.answers("task", self._describe_task)
+        copy.answers("page", self._page)
         copy.answers("drain", lambda _: prepare_drain(status.service))
         copy.answers("control", self._perform)
 
     def _in_loop(self, waiting: Coroutine[Any, Any, Any], seconds: float = LONGEST) -> Any:
         """Wait in a thread for what comes in the loop of the status task."""
         return asyncio.run_coroutine_threadsafe(waiting, self._status.server.loop).result(seconds)
+
+    # -- the page ----------------------------------------------------------------------------------
+
+    def feed(self, copy: str) -> Feed:
+        """Return what keeps pages up to date that show a copy; in the loop.
+
+        Raises:
+            RefusedError: there is no such copy.
+        """
+        number = int(copy) if copy.isdecimal() and len(copy) < 4 else 0
+        if number == self.number:
+            own: Feed = self._status.feed
+            return own
+        if not 1 <= number <= MOST:
+            raise RefusedError(404, f"There is no copy {copy!r}.")
+        if number not in self._feeds:
+            self._feeds[number] = Feed(self._status, _Another(self, self._status, number))
+        return self._feeds[number]
+
+    def close_feeds(self) -> None:
+        """End the connections of all pages that show other copies."""
+        for feed in self._feeds.values():
+            feed.close()
+
+    async def page(self, number: int, after: int, past: bool) -> dict[str, Any] | None:
+        """Return what the page shows of one copy; None: it does not answer now.
+
+        Args:
+            number: of the copy.
+            after: the number of the last log line that is known.
+            past: whether to return the past of the numbers, too.
+        """
+        told = await self._ask("page", [after, past], to=number)
+        found: dict[str, Any] | None = told["answers"].get(str(number), {}).get("value")
+        return found
+
+    def _page(self, value: Any) -> dict[str, Any]:
+        """Return the page of this copy; in a thread."""
+        status, (after, past) = self._status, value
+        sections = self._in_loop(status.asker.ask("page"))
+        return {
+            "sections": sections,
+            "history": status.history.told(shown_keys(sections)) if past else None,
+            "lines": [each._asdict() for each in status.recent.after(after)],
+        }
 
     def _describe_task(self, name: str) -> Any:
         asking = self._status.asker.run("task", lambda: describe_task(self._status, name))
@@ -178,6 +231,44 @@ class Copies:
             return {"message": self._in_loop(perform(self._status, *value), ACTING + 4)}
         except RefusedError as error:
             return {"refused": error.status_code, "message": error.text}
+
+
+class _Another(Source):
+    """The page of another copy, asked once a tick."""
+
+    def __init__(self, copies: Copies, status: StatusTask, number: int) -> None:
+        super().__init__(status)
+        self._copies, self._number = copies, number
+        self._lines: deque[dict[str, Any]] = deque(maxlen=status.LOG_LINES)
+        self._numbers, self._last = itertools.count(1), 0
+        self._sections: dict[str, Any] = {}
+        self._history: Any = None
+        self._asked_at = -inf
+
+    async def page(self) -> dict[str, Any]:
+        """Return its sections; those of before while it does not answer."""
+        past = monotonic() - self._asked_at >= EVERY
+        found = await self._copies.page(self._number, self._last, past)
+        if found is not None:
+            before, self._sections = self._sections, found["sections"]
+            if before and before["service"]["pid"] != self._sections["service"]["pid"]:
+                self._last = 0  # it was replaced: the lines are numbered from 1 again
+            elif found["lines"]:
+                self._last = found["lines"][-1]["number"]
+                self._lines += [{**line, "number": next(self._numbers)} for line in found["lines"]]
+            if past:
+                self._history, self._asked_at = found["history"], monotonic()
+        if not self._sections:
+            raise RefusedError(503, f"Copy {self._number} does not answer now.")
+        return self._sections
+
+    def history(self, keys: list[str]) -> Any:
+        """Return the past of its numbers."""
+        return self._history
+
+    def lines(self, after: int) -> list[dict[str, Any]]:
+        """Return its log lines after a number."""
+        return [each for each in self._lines if each["number"] > after]
 
 
 def _said(answers: list[dict[str, Any]]) -> str:

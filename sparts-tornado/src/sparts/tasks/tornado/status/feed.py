@@ -31,8 +31,8 @@ class Section(NamedTuple):
     since: int
 
 
-class Feed:
-    """Asks the service once a tick while pages are open. Everything here is in the loop's thread.
+class Source:
+    """Where a feed takes what it sends from: this service.
 
     Args:
         task: whose service it is.
@@ -40,6 +40,39 @@ class Feed:
 
     def __init__(self, task: StatusTask) -> None:
         self._task = task
+
+    async def page(self) -> dict[str, Any]:
+        """Return the sections of the page."""
+        found: dict[str, Any] = await self._task.asker.ask("page")
+        return found
+
+    def history(self, keys: list[str]) -> Any:
+        """Return the past of some numbers."""
+        return self._task.history.told(keys)
+
+    def lines(self, after: int) -> list[dict[str, Any]]:
+        """Return the log lines after a number."""
+        return [each._asdict() for each in self._task.recent.after(after)]
+
+
+def shown_keys(sections: dict[str, Any]) -> list[str]:
+    """Return the keys of the numbers whose past the page shows."""
+    keys = (each["key"] for each in sections["tasks"])
+    return [*sections["headline"], *filter(None, keys)]
+
+
+class Feed:
+    """Asks the service once a tick while pages are open. Everything here is in the loop's thread.
+
+    Args:
+        task: whose service it is.
+        source: where the page comes from; None: that service.
+    """
+
+    def __init__(self, task: StatusTask, source: Source | None = None) -> None:
+        self._task = task
+        self.source = source or Source(task)
+        """Where the page and the log lines come from."""
         self._pages: set[Events] = set()
         self._ticking: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
@@ -99,14 +132,14 @@ class Feed:
         """Return what has changed after a tick as one event; 0: everything, with the past."""
         parts = {name: each.text for name, each in self._sections.items() if each.since > since}
         if not since:
-            parts["history"] = _json(self._task.history.told(self._shown))
+            parts["history"] = _json(self.source.history(self._shown))
         body = ",".join(f"{_json(name)}:{text}" for name, text in parts.items())
         return f"data: {{{body}}}\n\n"
 
     async def _run(self) -> None:
         while True:
             try:
-                self._take(await self._task.asker.ask("page"))
+                self._take(await self.source.page())
             except Exception as error:  # one that is shown to the person, and passes
                 why = describe(error)
                 self._task.logger.warning(
@@ -116,8 +149,7 @@ class Feed:
             await asyncio.sleep(self._task.TICK)
 
     def _take(self, sections: dict[str, Any]) -> None:
-        keys = (each["key"] for each in sections["tasks"])
-        self._shown = [*sections["headline"], *filter(None, keys)]
+        self._shown = shown_keys(sections)
         self._tick += 1
         for name, content in sections.items():
             text = _json(content)
@@ -131,14 +163,17 @@ class Feed:
 
 
 class Events(Handler):
-    """``/events``: the stream that keeps one page up to date."""
+    """``/events?copy=NUMBER``: the stream that keeps a page up to date, of this or another copy."""
 
     _busy = False
+    _feed: Feed | None = None
 
     async def get(self) -> None:
         """Send what has changed until the page is closed or the server stops."""
-        feed: Feed = self.task.feed
+        copies, copy = self.task.copies, self.get_query_argument("copy", "")
+        feed: Feed = copies.feed(copy) if copies and copy else self.task.feed
         feed.join(self)
+        self._feed = feed
         try:
             self.set_header("Content-Type", "text/event-stream; charset=utf-8")
             guard = _json(guard_of(self.task, self.request))
@@ -150,14 +185,14 @@ class Events(Handler):
         finally:
             feed.leave(self)
 
-    async def _watch(self, feed: Any) -> None:
+    async def _watch(self, feed: Feed) -> None:
         seen, line = 0, 0
         while (tick := await feed.after(self, seen)) is not None:
             self.write(feed.message(seen))
-            lines = self.task.recent.after(line)
+            lines = feed.source.lines(line)
             if lines:
-                line = lines[-1].number
-                self.write(f"event: log\ndata: {_json([each._asdict() for each in lines])}\n\n")
+                line = lines[-1]["number"]
+                self.write(f"event: log\ndata: {_json(lines)}\n\n")
             seen = tick
             await self._send()
 
@@ -178,7 +213,8 @@ class Events(Handler):
 
     def on_connection_close(self) -> None:
         """Let the page go; called by Tornado when it has closed the connection."""
-        self.task.feed.leave(self)
+        if self._feed is not None:
+            self._feed.leave(self)
 
 
 def _json(value: Any) -> str:

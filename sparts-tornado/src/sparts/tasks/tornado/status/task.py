@@ -196,6 +196,8 @@ class StatusHTTPTask(StatusTask):
     async def stop_in_loop(self) -> None:
         """End the streams of open pages, and let all other requests finish."""
         self.feed.close()
+        if self.copies is not None:
+            self.copies.close_feeds()
         self._ended.set()
         if self.announcement is not None:
             self._control_server.stop()

@@ -71,7 +71,8 @@ function showLive(kind, text) {
 
 function open() {
   if (source || paused || document.hidden) return;
-  source = new EventSource("events");
+  const copy = new URLSearchParams(location.search).get("copy"); // of several: which to show
+  source = new EventSource(copy ? `events?copy=${encodeURIComponent(copy)}` : "events");
   source.addEventListener("open", () => {
     fresh = true;
     plots.forget();

@@ -141,7 +141,7 @@ export const instancesView = {
       say(byId("instances-sum"), `${ready} of ${found.length} ready`);
       byId("instances-figures").replaceChildren(...figures(found));
       keep(list, found, (each) => each.url || `copy ${each.number ?? ""} ${each.pid ?? ""}`, (each) => make("li", { class: "card tile" },
-        make("div", { class: "line" }, make("a", { class: "grow", href: each.url || "#overview" }, each.url || (each.number ? `copy ${each.number}` : "this instance")), make("span", { class: "badge" })),
+        make("div", { class: "line" }, make("a", { class: "grow", href: each.url || (each.number ? `?copy=${each.number}#overview` : "#overview") }, each.url || (each.number ? `copy ${each.number}` : "this instance")), make("span", { class: "badge" })),
         make("small")), (node, each) => {
         badge(node.querySelector(".badge"), each.error ? "DEAD" : each.status);
         const tasks = Object.entries(each.tasks ?? {}).map(([state, count]) => `${count} ${state}`).join(", ");
