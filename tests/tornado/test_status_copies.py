@@ -194,6 +194,16 @@ def test_commands_show_and_scale_the_copies(
     assert "There are to be 2 copies." in capsys.readouterr().out
 
 
+def test_tail_shows_the_lines_of_all_copies(
+    service: Copies, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SPARTS_RUNTIME_DIR", str(service.folder / "run"))
+    assert commands.tail(["S", "--no-follow", "--task", "Web"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    started = [line for line in lines if "Web Server Started" in line]
+    assert [line[-8:] for line in started] == ["[copy=1]", "[copy=2]"]
+
+
 @pytest.mark.needs("chromium")
 def test_page_shows_each_copy_and_the_sum(service: Copies) -> None:
     with launched() as browser:
@@ -212,7 +222,13 @@ def test_page_shows_each_copy_and_the_sum(service: Copies) -> None:
 
 
 def test_console_replaces_scales_and_stops_all_copies(tmp_path: Path) -> None:
-    with Copies(tmp_path) as service:
+    command = [sys.executable, "-m", "sparts", "tail", "S"]
+    environment = {"SPARTS_RUNTIME_DIR": str(tmp_path / "run")}
+    with (
+        Copies(tmp_path) as service,
+        ServiceProcess(command, cwd=tmp_path, env=environment) as tail,
+    ):
+        tail.wait_for_line(r"Web Server Started .*\[copy=2\]")
         before = set(children_of(service.pid))
         console = service.console()
         told = console.act("restart")
@@ -230,3 +246,5 @@ def test_console_replaces_scales_and_stops_all_copies(tmp_path: Path) -> None:
         assert console.act("drain") == "All copies drain, and then stop."
         assert service.wait() == 0, service.output
         service.wait_for_line("Draining for 0.1 s", 3)
+        tail.wait_for_line(r"Web Server Started .*\[copy=1\]", 2)  # of the one that replaced it
+        assert tail.wait() == 0, tail.output

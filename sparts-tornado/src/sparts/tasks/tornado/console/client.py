@@ -93,11 +93,16 @@ class Client:
         text = self._ask("POST", f"control/{action}", json.dumps(body), headers, ACTING)
         return str(json.loads(text)["message"])
 
-    def events(self) -> Iterator[tuple[str, Any]]:
-        """Give the events of the page as they come, by name; ends when the service does."""
+    def events(self, copy: int = 0) -> Iterator[tuple[str, Any]]:
+        """Give the events of the page as they come, by name; ends when the service does.
+
+        Args:
+            copy: which of several copies the page is of; 0: any.
+        """
+        path = f"events?copy={copy}" if copy else "events"
         with closing(self.connect(None)) as connection:
             self._stream = connection
-            answer = self._answer(connection, "GET", "events", None, {})
+            answer = self._answer(connection, "GET", path, None, {})
             name = "message"
             with suppress(http.client.IncompleteRead):  # the service has stopped
                 for raw in answer:

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import argparse
+import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from sparts.errors import SpartsError, UsageError, message_of
 from sparts.tasks.tornado.console import registry
@@ -20,6 +22,11 @@ from sparts.tasks.tornado.console.render import (
     span,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+AGAIN = 0.5
+"""Seconds until a service whose copy was replaced is asked again."""
 NAME = "a service as `sparts ps` lists it, its process number, or the URL of its status page"
 
 
@@ -127,23 +134,52 @@ def tail(argv: list[str]) -> int:
         raise UsageError(f"--level: {args.level!r} is none of {', '.join(ranks)}.")
     client = client_of(args.name, args.token)
 
-    def show(lines: list[dict[str, Any]]) -> None:
+    def show(lines: list[dict[str, Any]], copy: int = 0) -> None:
         for each in lines:
             of_task = each["logger"].partition(".")[2].startswith(args.task)
             if of_task and ranks.get(each["level"], 20) >= ranks[args.level]:
                 text = f"{clock(each['time'])} {each['level']} {each['logger']}: {each['text']}"
-                print_line(text, STYLES.get(each["level"], ""))
+                number = copy or each.get("copy")
+                print_line(
+                    text + (f" [copy={number}]" if number else ""), STYLES.get(each["level"], "")
+                )
 
     if args.no_follow:
         show(client.read("log.json"))
         return 0
     try:
+        if numbers := _copies(client):
+            with ThreadPoolExecutor(len(numbers)) as pool:
+                list(pool.map(lambda number: _follow(client_of(args.name), number, show), numbers))
+            return 0
         for name, data in client.events():
             if name == "log":
                 show(data)
     except OSError as error:
         raise NoAnswerError(f"{client.name} does not answer: {error}") from error
     return 0
+
+
+def _copies(client: Client) -> list[int]:
+    """Return the numbers of the copies of a service; none: it is one process."""
+    return sorted({each["number"] for each in client.read("status.json").get("copies", ())})
+
+
+def _follow(client: Client, number: int, show: Callable[..., None]) -> None:
+    """Show the log lines of a copy, and of those that replace it, until the service has ended."""
+    last = 0.0
+    while True:
+        with suppress(OSError, NoAnswerError):
+            for name, data in client.events(number):
+                if name == "log" and (new := [each for each in data if each["time"] > last]):
+                    last = new[-1]["time"]
+                    show(new, number)
+        try:  # the copy that answered was replaced
+            if number not in _copies(client):
+                return
+        except (OSError, ValueError, NoAnswerError):
+            return
+        time.sleep(AGAIN)
 
 
 def stacks(argv: list[str]) -> int:

@@ -56,6 +56,7 @@ class Copies:
         copy.answers("stacks", lambda _: format_stacks(status))
         copy.answers("task", self._describe_task)
         copy.answers("page", self._page)
+        copy.answers("lines", lambda _: [each._asdict() for each in status.recent.after(0)])
         copy.answers("drain", lambda _: prepare_drain(status.service))
         copy.answers("control", self._perform)
 
@@ -171,6 +172,16 @@ class Copies:
         ready = not any((await self.readiness()).values())
         copies = await self.summaries()
         return {**told, "pid": self._copy.parent, "ready": ready, "copies": copies}
+
+    async def lines(self) -> list[dict[str, Any]]:
+        """Return the last log lines of all copies, in the order of their times."""
+        answers = (await self._ask("lines"))["answers"]
+        found = [
+            {**line, "copy": int(number)}
+            for number, answer in answers.items()
+            for line in answer.get("value", ())
+        ]
+        return sorted(found, key=lambda line: float(line["time"]))
 
     async def stacks(self) -> str:
         """Return where the threads of all copies are."""

@@ -208,10 +208,13 @@ class TaskJSON(Handler):
 
 
 class LogJSON(Handler):
-    """``/log.json?after=NUMBER``: the last log lines."""
+    """``/log.json?after=NUMBER``: the last log lines, of all copies if there are several."""
 
-    def get(self) -> None:
+    async def get(self) -> None:
         """Give those after a number."""
+        if self.task.copies:
+            self.tell_json(await self.task.copies.lines())
+            return
         after = self.get_query_argument("after", "0")
         number = int(after) if after.isdecimal() and len(after) < 16 else 0
         self.tell_json([each._asdict() for each in self.task.recent.after(number)])
