@@ -105,7 +105,12 @@ class Parent:
         kinds = watchfiles.PythonFilter(ignore_paths=[sys.prefix])
         try:
             for changes in watchfiles.watch(
-                *paths, watch_filter=kinds, debounce=200, step=20, stop_event=ended, raise_interrupt=False
+                *paths,
+                watch_filter=kinds,
+                debounce=200,
+                step=20,
+                stop_event=ended,
+                raise_interrupt=False,
             ):
                 names = sorted({os.path.relpath(path) for _, path in changes})
                 complain(f"Changed: {', '.join(names[:3])}{' and more' if names[3:] else ''}")
