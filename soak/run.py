@@ -25,6 +25,7 @@ from soak.measuring import Sampler
 from soak.on_asgi import asgi_clients
 from soak.on_dbus import dbus_clients
 from soak.on_grpc import grpc_clients
+from soak.on_rpc import ON_BUS, rpc_clients
 from soak.on_thrift import thrift_clients, thrift_http_clients
 from soak.on_twisted import twisted_clients
 from soak.report import Soak
@@ -41,6 +42,8 @@ def soaked_service(folder: Path, bus: Daemon) -> Iterator[ServiceProcess]:
     command = [sys.executable, "-X", "dev", "-m", "soak.service", "--level", "INFO"]
     command += ["--config", str(folder / "soak.toml"), "--folder-path", str(folder / "watched")]
     command += ["--status-port", "0"]
+    for transport in ("http", "thrift", "grpc"):
+        command += [f"--rpc-{transport}-port", "0"]
     with ServiceProcess(
         command, cwd=ROOT, env={"DBUS_SESSION_BUS_ADDRESS": bus.address}
     ) as process:
@@ -64,6 +67,15 @@ def soak(seconds: float) -> Soak:
             *thrift_clients(thrift_port),
             *asgi_clients(process.wait_for_port("Asgi"), process.wait_for_port("Wsgi")),
             *grpc_clients(process.wait_for_port("Grpc")),
+            *rpc_clients(
+                {
+                    "HTTP": f"http://127.0.0.1:{process.wait_for_port('RPCOnHTTP')}",
+                    "thrift": f"thrift://127.0.0.1:{process.wait_for_port('RPCOnThrift')}",
+                    "gRPC": f"grpc://127.0.0.1:{process.wait_for_port('RPCOnGrpc')}",
+                    "D-Bus": f"dbus:{ON_BUS}?bus={bus.address}",
+                },
+                away,
+            ),
             *twisted_clients(port, away),
             *thrift_http_clients(process.wait_for_port("ThriftOverHTTP")),
             *dbus_clients(bus.address, port, away),

@@ -13,6 +13,7 @@ from soak.jobs import JOBS
 from soak.on_asgi import Asgi, Wsgi
 from soak.on_dbus import Bus
 from soak.on_grpc import Grpc
+from soak.on_rpc import RPC
 from soak.on_thrift import SoakHandler, Thrift, ThriftOverHTTP
 from soak.on_twisted import Lines, Ticks
 from soak.web import Status, Web
@@ -32,6 +33,7 @@ class Soaked(VService):
         *(Status, *JOBS, *GLIB),
         *(Web, SoakHandler, FB303HandlerTask, Thrift, ThriftOverHTTP, Lines, Ticks, Bus),
         *(Asgi, Wsgi, Grpc),
+        *RPC,
     ]
 
 
