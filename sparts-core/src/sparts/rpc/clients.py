@@ -127,12 +127,10 @@ def client_for(url: str, interface: Interface, **options: Any) -> Client:
     """
     scheme = urlsplit(url).scheme
     if scheme == "local":
-        from sparts.rpc.local import LocalClient
-
-        return LocalClient(url, interface, **options)
-    found: Client = provided(scheme, f"{url!r} cannot be connected to").load()(
-        url, interface, **options
-    )
+        make = entry_points.load_object("sparts.rpc.local:LocalClient")
+    else:
+        make = provided(scheme, f"{url!r} cannot be connected to").load()
+    found: Client = make(url, interface, **options)
     return found
 
 

@@ -10,11 +10,11 @@ service imports it.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
+from sparts.builtin.processes.asked import MOST as MOST
+from sparts.builtin.processes.asked import VARIABLE, Processes
 from sparts.hookspecs import hookimpl
-from sparts.option_types import duration
-from sparts.options import Option, OptionGroup, option
 from sparts.shown import ours
 
 if TYPE_CHECKING:
@@ -22,57 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from sparts.builtin.processes.copying import Copy
+    from sparts.options import OptionGroup
     from sparts.vservice import VService
-
-VARIABLE = "SPARTS_COPY"
-"""The environment variable by which the parent tells a process that it is a copy, and of what."""
-MOST = 256
-"""How many copies there may be."""
-
-
-def count(text: str) -> int:
-    """A number of copies, or ``auto``: one for each CPU that this process may use."""
-    number = usable_cpus() if text == "auto" else int(text)
-    if not 1 <= number <= MOST:
-        raise ValueError(f"must be from 1 to {MOST}")
-    return number
-
-
-def usable_cpus() -> int:
-    """Return how many CPUs this process may use: its affinity, and the limit of its container."""
-    affinity = getattr(os, "sched_getaffinity", None)  # macOS has none
-    found = len(affinity(0)) if affinity else os.cpu_count() or 1
-    try:
-        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
-            quota, period = file.read().split()
-        return max(1, min(found, -(-int(quota) // int(period))))
-    except (OSError, ValueError):  # no container, or no limit ("max")
-        return found
-
-
-class Processes(OptionGroup):
-    """Options of `processes`."""
-
-    OPT_PREFIX: ClassVar[str | None] = ""
-    TITLE: ClassVar[str | None] = "process"
-
-    processes: Option[int] = option(
-        type=count,
-        metavar="N",
-        reloadable=False,
-        help="run N copies of the service behind the same sockets (auto: one for each CPU); SIGHUP "
-        "replaces them one after the other",
-        advanced=True,
-    )
-    processes_watchdog: Option[float] = option(
-        type=duration,
-        default=60.0,
-        metavar="DURATION",
-        reloadable=False,
-        help="replace a copy that has not shown for this long that it works; 0: never",
-        advanced=True,
-    )
-
 
 _started_in = ""
 

@@ -11,7 +11,7 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Self
 
-from sparts.builtin.processes import VARIABLE
+from sparts.builtin.processes.asked import VARIABLE
 from sparts.builtin.processes.channel import CopyEnd, Message
 from sparts.builtin.processes.sharing import Table
 from sparts.errors import SpartsError, UsageError, describe, log_error

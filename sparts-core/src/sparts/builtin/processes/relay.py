@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from sparts.builtin.processes.channel import Message
     from sparts.builtin.processes.child import Child
-    from sparts.builtin.processes.parent import Parent
 
 
 class _Question:
@@ -30,7 +29,7 @@ class _Question:
 class Relay:
     """Puts the questions of copies to all copies, and does what they order."""
 
-    def __init__(self, parent: Parent) -> None:
+    def __init__(self, parent: Any) -> None:
         self._parent = parent
         self._questions: dict[int, _Question] = {}
         self._numbers = count(1)

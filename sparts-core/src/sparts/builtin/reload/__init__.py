@@ -8,33 +8,16 @@ that they stay open. This module is light: every service imports it.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
+from sparts.builtin.reload.asked import VARIABLE, Reload
 from sparts.hookspecs import hookimpl
-from sparts.options import Option, OptionGroup, option
 
 if TYPE_CHECKING:
     import argparse
 
+    from sparts.options import OptionGroup
     from sparts.vservice import VService
-
-VARIABLE = "SPARTS_RELOADED_BY"
-"""The environment variable by which the parent tells a process that it is the child."""
-
-
-class Reload(OptionGroup):
-    """Options of `reload`."""
-
-    OPT_PREFIX: ClassVar[str | None] = ""
-    TITLE: ClassVar[str | None] = "life"
-
-    reload: Option[bool] = option(
-        action="store_true",
-        default=False,
-        help="for development: start the service again when a source file changes",
-        reloadable=False,
-        advanced=True,
-    )
 
 
 @hookimpl

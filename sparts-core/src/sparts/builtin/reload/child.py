@@ -10,7 +10,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from sparts.builtin.reload import VARIABLE
+from sparts.builtin.reload.asked import VARIABLE
 from sparts.errors import UsageError
 from sparts.shown import ours
 

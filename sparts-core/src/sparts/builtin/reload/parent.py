@@ -15,7 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from sparts import systemd
-from sparts.builtin.reload import VARIABLE
+from sparts.builtin.reload.asked import VARIABLE
 from sparts.errors import UsageError, describe
 from sparts.kernel.signals import RELOAD, STACKS, STOP
 from sparts.net.unix_sockets import SocketFile
