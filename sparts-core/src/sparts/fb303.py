@@ -64,7 +64,7 @@ class FB303:
     """
 
     def __init__(self, service: Service) -> None:
-        self.service: Service = ours(service)
+        self._service: Service = ours(service)
         self._asking = Asking()
 
     def _ask(self, question: str, function: Callable[[], T]) -> T:
@@ -75,40 +75,40 @@ class FB303:
 
     def getName(self) -> str:  # noqa: N802
         """Return the name of the service."""
-        return self.service.name
+        return self._service.name
 
     def getVersion(self) -> str:  # noqa: N802
         """Return the version of the service; ``""`` if it has none."""
-        return self.service.VERSION
+        return self._service.VERSION
 
     def getStatus(self) -> FB303Status:  # noqa: N802
         """Return where the service is in its life, WARNING while a check fails. NEW, which fb303
         does not know, is STARTING."""
         with suppress(SpartsError):  # a check that hangs does not hide the rest
-            self._ask("results", self.service.health.check_results)
-        status = self.service.health.status
+            self._ask("results", self._service.health.check_results)
+        status = self._service.health.status
         return FB303Status[ServiceStatus.STARTING if status is ServiceStatus.NEW else status]
 
     def getStatusDetails(self) -> str:  # noqa: N802
         """Return why the status is what it is, for a person; ``""`` when all is well."""
-        return encodable(self._ask("checks", self.service.health.status_details))
+        return encodable(self._ask("checks", self._service.health.status_details))
 
     def aliveSince(self) -> int:  # noqa: N802
         """Return when the service was made, in seconds since the epoch."""
-        return int(self.service.health.start_time)
+        return int(self._service.health.start_time)
 
     # -- counters ----------------------------------------------------------------------------------
 
     def getCounters(self) -> dict[str, int]:  # noqa: N802
         """Return all counters that have a value, as whole numbers of 64 bits."""
-        counters = self._ask("counters", self.service.getCounters)
+        counters = self._ask("counters", self._service.getCounters)
         values = {name: value.real for name, value in counters.items()}  # as they were read
         return {name: _whole(value) for name, value in values.items() if math.isfinite(value)}
 
     def getCounter(self, key: str) -> int:  # noqa: N802
         """Return a counter as a whole number of 64 bits; 0 if there is none or it has no value."""
         try:
-            value = self._ask(f"counter {key}", lambda: self.service.getCounter(key)).real
+            value = self._ask(f"counter {key}", lambda: self._service.getCounter(key)).real
         except KeyError:
             return 0
         return _whole(value) if math.isfinite(value) else 0
@@ -131,12 +131,12 @@ class FB303:
 
     def getExportedValues(self) -> dict[str, str]:  # noqa: N802
         """Return all exported values."""
-        values = self.service.getExportedValues()
+        values = self._service.getExportedValues()
         return {encodable(key): encodable(str(value)) for key, value in values.items()}
 
     def getExportedValue(self, key: str) -> str:  # noqa: N802
         """Return an exported value; ``""`` if there is none."""
-        return encodable(str(self.service.getExportedValue(key)))
+        return encodable(str(self._service.getExportedValue(key)))
 
     def getSelectedExportedValues(self, keys: Iterable[str]) -> dict[str, str]:  # noqa: N802
         """Return those of the exported values that there are."""
@@ -156,7 +156,7 @@ class FB303:
 
     def getOptions(self) -> dict[str, str]:  # noqa: N802
         """Return all options as texts by name (``http_port``), secret ones masked."""
-        return {name: _text(value) for name, value in self.service.getOptions().items()}
+        return {name: _text(value) for name, value in self._service.getOptions().items()}
 
     def getOption(self, key: str) -> str:  # noqa: N802
         """Return an option as text, a secret one masked; ``__None__`` if there is none or it is
@@ -170,17 +170,17 @@ class FB303:
             OptionError: there is no such option, the value is not one for it, or it may not change
                 at run time.
         """
-        self.service.setOption(key, None if value == UNSET else value)
+        self._service.setOption(key, None if value == UNSET else value)
 
     # -- what else changes or costs something ------------------------------------------------------
 
     def reinitialize(self) -> None:
         """Ask the service to restart, and return at once."""
-        self.service.restart()
+        self._service.restart()
 
     def shutdown(self) -> None:
         """Ask the service to stop, and return at once."""
-        self.service.shutdown()
+        self._service.shutdown()
 
     def getCpuProfile(self, profileDurationInSec: int) -> str:  # noqa: N802, N803
         """Profile all threads of the process, and return which functions took its CPU time.
@@ -206,7 +206,7 @@ class FB303:
         if not _profiling.acquire(blocking=False):
             raise SpartsError("Another CPU profile is being taken. Ask again when it has ended.")
         try:
-            return _profile(yappi, lambda: self.service.health.wait_stopping(profileDurationInSec))
+            return _profile(yappi, lambda: self._service.health.wait_stopping(profileDurationInSec))
         finally:
             _profiling.release()
 
