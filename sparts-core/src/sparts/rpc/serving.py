@@ -21,7 +21,7 @@ from sparts.rpc.errors import (
     UnavailableError,
 )
 from sparts.rpc.served_calls import RPCCall, current, current_call
-from sparts.rpc.steps import END, by_position, each_of, left, made, stepped, stepped_async
+from sparts.rpc.steps import END, by_position, each_of, left, made, same, stepped, stepped_async
 
 if TYPE_CHECKING:
     from sparts.rpc.interface import Method
@@ -71,7 +71,7 @@ class Served:
         streams = method.streams or self._stream is not None
         self.direct: bool = self._inline and not streams and method.deadline is None
         """Whether `call_now` can be used."""
-        self._plain = not (method.is_async or streams or self._blocking)
+        self._is_plain = not (method.is_async or streams or method.deadline)
 
     async def call(
         self,
@@ -137,20 +137,21 @@ class Served:
         A plain method runs in this thread, ``async def`` on the loop of the service. Not to be
         called in an event loop. See `call`.
         """
+        if self._is_plain and deadline is None:
+            key, before, running = object(), current.get(), self._running
+            running.add(key)
+            try:
+                return self.call_now(arguments, same, origin)
+            finally:
+                running.discard(key)
+                current.set(before)
         if self.method.streams:
             return list(self._limited_here(self.stream_here(arguments, origin, deadline)))
-        if self.method.deadline is not None:
-            deadline = self._earlier(deadline)
-        call, running, began = RPCCall(self, origin, deadline), self._running, perf_counter()
-        self._count()
-        running.add(call)
+        call, began = self._begin(origin, deadline), perf_counter()
         token = current.set(call)
         try:
-            if self._plain:
-                result = self._function(*arguments)
-            else:
-                result = self._run_here(call, self._fitted(arguments))
-            if deadline is not None and monotonic() > deadline:
+            result = self._run_here(call, self._fitted(arguments))
+            if call.deadline is not None and monotonic() > call.deadline:
                 raise TimeoutError
         except BaseException as error:
             raise self._failed(call, error) from error.__cause__
@@ -158,8 +159,7 @@ class Served:
             return result
         finally:
             current.reset(token)
-            running.discard(call)
-            self._took(began)
+            self._end(call, began)
 
     async def stream(
         self,
@@ -225,17 +225,14 @@ class Served:
     # -- inside ------------------------------------------------------------------------------------
 
     def _begin(self, origin: Origin | None, deadline: float | None) -> RPCCall:
-        call = RPCCall(self, origin, self._earlier(deadline))
+        own = self.method.deadline
+        if own is not None:
+            latest = monotonic() + own
+            deadline = latest if deadline is None else min(deadline, latest)
+        call = RPCCall(self, origin, deadline)
         self._count()
         self._running.add(call)
         return call
-
-    def _earlier(self, deadline: float | None) -> float | None:
-        """Return a deadline, or the method's own if that comes first."""
-        if (own := self.method.deadline) is None:
-            return deadline
-        latest = monotonic() + own
-        return latest if deadline is None else min(deadline, latest)
 
     def _end(self, call: RPCCall, began: float) -> None:
         self._running.discard(call)

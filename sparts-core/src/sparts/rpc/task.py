@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from typing import Self
 
     from sparts.protocols import TaskReference
-    from sparts.rpc.served_calls import RPCCall
     from sparts.vservice import VService
 
 running: list[RPCTask] = []
@@ -79,8 +78,8 @@ class RPCTask(VTask):
 
     def __init__(self, service: VService) -> None:
         super().__init__(service)
-        self.calls: set[RPCCall] = set()
-        """The calls that run now."""
+        self.calls: set[object] = set()
+        """One object for each call that runs now."""
         self._durations: dict[str, Durations] = {}
 
     @classmethod

@@ -66,6 +66,7 @@ class RPCMethod(Served):
         self.messages: Messages = messages
         self._call, self._values = called.call_here, messages.values
         self._success = messages.success
+        self._as_written = messages.result is not None and messages.result.write is None
 
     def run(self, wire: Wire, sequence: bytes, arguments: Any) -> bytes:
         """Call the method in this thread, and return the frame to send."""
@@ -81,7 +82,12 @@ class RPCMethod(Served):
         finally:
             self.slow: bool = (monotonic() - began) * 1000.0 > SLOW
         try:
-            body = wire.write_struct(self._success(value), self._result_spec)
+            if self._as_written:
+                result = self._new_result()
+                result.success = value
+            else:
+                result = self._success(value)
+            body = wire.write_struct(result, self._result_spec)
         except Exception as error:
             return self._answer(wire, sequence, self.cannot_write(error))
         return wire.frame(REPLY, self.name, sequence, body)
