@@ -22,6 +22,11 @@ def test_the_picture_has_four_storeys_and_the_kernel() -> None:
     assert sorted(room for room, storey in storeys().items() if storey == 2) == sorted(KERNEL)
 
 
+def test_architecture_is_read_in_one_sitting() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    assert len(page.splitlines()) <= 250
+
+
 def test_imports_of_every_kind_point_down_only() -> None:
     storey = {f"sparts.{room}": number for room, number in storeys().items()}
 
