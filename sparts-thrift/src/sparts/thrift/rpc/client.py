@@ -118,7 +118,10 @@ class ThriftRPCClient(Client):
                     result = self._read(call, number, answer)
                     usable = True
                 finally:
-                    self._pool.give_back(connection, usable)
+                    if usable:
+                        self._pool.give_back(connection, True)
+                    else:  # when the loop has let go of the socket
+                        loop.call_soon(self._pool.give_back, connection, False)
         return self._result(call, result)
 
     async def _taken(self, deadline: Deadline) -> Any:
