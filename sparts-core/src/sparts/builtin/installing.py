@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from sparts.option_types import path
 from sparts.options import Option, OptionGroup, option
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Installing(OptionGroup):
