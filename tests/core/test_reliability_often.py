@@ -1,0 +1,82 @@
+"""Faults that show after many starts: rows of docs/reliability.md, each a test of the same name."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tests.processes import run_to_end
+
+GROWTH = """
+import gc, logging, os, queue, sys, threading, tracemalloc
+from sparts.testing.running import make_service, running
+from sparts.vservice import VService
+from sparts.vtask import VTask
+
+class Waits(VTask):
+    def _runloop(self):
+        self.stop_event.wait()
+
+class Service(VService):
+    TASKS = [Waits, "AsyncioLoopTask"]
+
+def start_and_stop(count):
+    for _ in range(count):
+        with running(Service):
+            pass
+
+made = queue.SimpleQueue()
+
+class Restarted(Service):
+    def initService(self):
+        made.put(self)
+
+def restart(count):
+    thread = make_service(Restarted).startBG()
+    for _ in range(count):
+        instance = made.get()
+        instance.wait_ready()
+        instance.restart()
+    made.get().shutdown()
+    thread.join()
+
+# The interpreter's own that comes and goes: the names of attributes in its cache of types, and the
+# tables of its sets of weak references, which double at times.
+forget_names = getattr(sys, "_clear_internal_caches", None) or sys._clear_type_cache
+not_ours = [tracemalloc.Filter(False, "*/" + name) for name in ("_weakrefset.py", "tracemalloc.py")]
+
+def measure():
+    forget_names()
+    gc.collect()
+    snapshot = tracemalloc.take_snapshot().filter_traces(not_ours)
+    lines = snapshot.statistics("lineno")
+    left = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    suspects = [str(line) for line in lines if 500 <= line.count < 1000]
+    return left, sum(line.size for line in lines), suspects
+
+logging.disable()
+tracemalloc.start()
+{cycle}(100)
+measure()  # once to warm up, as it fills caches of its own
+before, size, _ = measure()
+{cycle}(500)
+after, new_size, suspects = measure()
+print("threads and descriptors", "stay" if after == before else (before, after))
+grown = new_size - size
+print("memory", "stays" if grown < 500 * 4 else f"grew by {grown} bytes: {suspects}")
+"""
+
+
+def test_five_hundred_starts_and_stops_leave_nothing_behind(tmp_path: Path) -> None:
+    _expect_no_growth("start_and_stop", tmp_path)
+
+
+def test_five_hundred_restarts_leave_nothing_behind(tmp_path: Path) -> None:
+    _expect_no_growth("restart", tmp_path)
+
+
+def _expect_no_growth(cycle: str, folder: Path) -> None:
+    """Run the cycles in a process in which nothing else happens."""
+    script = GROWTH.replace("{cycle}", cycle)
+    status, output = run_to_end([sys.executable, "-c", script], cwd=folder)
+    assert (status, output) == (0, "threads and descriptors stay\nmemory stays")
