@@ -288,7 +288,6 @@ class S(VService):
 def test_hook_that_hangs_when_a_warning_is_cleared(tmp_path: Path) -> None:
     body = """
 from sparts.hookspecs import hookimpl
-from sparts.plugins.hooks import PluginHooks
 from sparts.vtask import RestartPolicy
 class Plugin:
     @hookimpl
@@ -308,7 +307,6 @@ class A(Worker):
 class S(VService):
     TASKS = [A]
     def initService(self):
-        self.hooks = PluginHooks()
         self.hooks.register(Plugin(), "hanging plugin")
 """
     with service(tmp_path, body, "--stop-timeout", "200ms") as process:
@@ -537,10 +535,10 @@ class S(VService):
     def initService(self):
         self.hooks.register(Ready(self))
     def when_ready(self):
-        self.inbox.get = self.get
-        self.inbox.put(("woken",))
+        self._instance.inbox.get = self.get
+        self._instance.inbox.put(("woken",))
     def get(self, timeout=None):
-        del self.inbox.get
+        del self._instance.inbox.get
         raise MemoryError
 """
     with service(tmp_path, body) as process:
