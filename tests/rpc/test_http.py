@@ -12,7 +12,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from sparts.errors import UsageError
 from sparts.rpc import InvalidArgumentsError, RPCTask, connect, rpc
 from sparts.tasks.asgi.rpc import RPCHTTPTask
-from sparts.testing import ServiceFactory, service_of
+from sparts.testing import ServiceFactory, service_of, wait_ended
 from sparts.testing.waiting import WAIT
 
 from tests.rpc.conftest import HERE, Web
@@ -286,3 +286,15 @@ def test_what_http_cannot_carry_ends_the_start(task: type[RPCTask]) -> None:
     kind = "complex" if task is Odd else "date"
     for part in (f"{task.__name__}.run", "parameter a", kind, "HTTP"):
         assert part in str(caught.value)
+
+
+class Leaving(RPCTask):
+    @rpc
+    def leave(self) -> None:
+        raise SystemExit(0)
+
+
+def test_system_exit_in_a_method_ends_the_service(factory: ServiceFactory) -> None:
+    service = factory(service_of(Leaving, RPCHTTPTask), *HERE)
+    assert Web(service).post("/Leaving/leave", {}).json["title"] == "InternalError"
+    wait_ended(service)
