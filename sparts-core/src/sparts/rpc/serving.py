@@ -107,9 +107,8 @@ class Served:
     def call_now(self, arguments: Sequence[Any], make_origin: Any = None, raw: Any = None) -> Any:
         """Call a method that never waits, where it is `direct`, and return its result.
 
-        It is `call` for transports that count microseconds: without a deadline, not `in_flight`,
-        one in eight is timed (which saves 4 % of a call over HTTP), and in a context of the call's
-        own, such as that of an asyncio task.
+        It is `call` for transports that count microseconds, in a context of the call's own, as an
+        asyncio task has: without a deadline, not `in_flight`, one in eight is timed (4 % faster).
 
         Args:
             arguments: see `call`.
