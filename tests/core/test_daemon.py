@@ -19,7 +19,7 @@ NOBODY = pwd.getpwnam("nobody")
 
 
 def status_of(pid: int, task: str = "self") -> dict[str, str]:
-    """Read what the kernel tells of a process, or of one of its threads."""
+    """Read what the kernel says about a process, or of one of its threads."""
     folder = f"/proc/{pid}" if task == "self" else f"/proc/{pid}/task/{task}"
     lines = Path(folder, "status").read_text().splitlines()
     return {

@@ -1,4 +1,4 @@
-"""What the fb303 interface tells of a service, before any transport."""
+"""What the fb303 interface says about a service, before any transport."""
 
 from __future__ import annotations
 

@@ -337,7 +337,7 @@ def test_a_stop_that_fails_right_after_the_start_is_told() -> None:
 
 
 class NotPlain(Well):
-    """Tells of itself what no transport can show."""
+    """Says about itself what no transport can show."""
 
     def initTask(self) -> None:  # noqa: N802
         value: Any = Path("/")
@@ -345,7 +345,7 @@ class NotPlain(Well):
 
 
 def test_what_cannot_be_shown_as_json_is_told() -> None:
-    assert "What the service tells of it is not plain: TypeError" in problems_of(NotPlain)
+    assert "What the service says about it is not plain: TypeError" in problems_of(NotPlain)
 
 
 class LeaksAtRestarts(Leaking):

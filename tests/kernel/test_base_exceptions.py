@@ -23,7 +23,7 @@ SOON = 10
 
 
 class Own(BaseException):
-    """One's own."""
+    """An exception of your own."""
 
 
 def act(outcome: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What a service tells of itself: warnings, exported values, counters, and the whole."""
+"""What a service says about itself: warnings, exported values, counters, and the whole."""
 
 from __future__ import annotations
 

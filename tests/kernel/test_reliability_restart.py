@@ -57,7 +57,7 @@ def test_restart_makes_a_new_instance_from_the_same_options() -> None:
     Service.third.wait()
     assert made[0].health.status == made[1].health.status == "STOPPED"
     assert {instance._instance.settings.stop_timeout for instance in made} == {11.0}
-    made[0].shutdown()  # whoever holds the first instance stops the service that lives
+    made[0].shutdown()  # a holder of the first instance stops the service that lives
     thread.join()
     assert made[2].health.status == "STOPPED"
 

@@ -241,7 +241,7 @@ def _resume(steps: Coroutine[Any, Any, Any]) -> None:
 
 
 class InContext:
-    """Awaits a coroutine each of whose steps runs in a context: that of whoever asked for it."""
+    """Awaits a coroutine each of whose steps runs in a context: that of its caller."""
 
     def __init__(self, context: Context, coroutine: Any) -> None:
         self._context = context
@@ -281,7 +281,7 @@ class ClientCall(Call):
 def wrap_clients(wrapper: Wrapper) -> None:
     """Wrap the calls that all clients of this process make from now on; the last is the outermost.
 
-    Clients belong to no service, so this is no hook. Whoever wraps them calls `unwrap_clients`.
+    Clients belong to no service, so this is no hook. Code that wraps them calls `unwrap_clients`.
     """
     _clients.insert(0, wrapper)
 

@@ -1,6 +1,6 @@
 """Every exception of sparts, in one place.
 
-Two families matter to whoever meets one: a `UsageError` is wrong use (the command line, the
+Two families matter to a caller: a `UsageError` is wrong use (the command line, the
 configuration, a name that cannot be resolved, a cycle in ``DEPS``); the process ends with exit
 status 2 and no traceback. Every other error ends it with status 1, or 70 when a deadline has
 passed.

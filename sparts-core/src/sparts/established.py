@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 class View(Mapping[K, V]):
-    """A mapping that is read anew whenever somebody looks into it.
+    """A mapping that is read again at each look into it.
 
     Args:
         read: returns what it shows now.
@@ -124,7 +124,7 @@ class _Established:
 
     @classmethod
     def _addArguments(cls, ap: argparse.ArgumentParser) -> None:  # noqa: N802
-        """Add arguments of one's own to the command line; called with the whole parser.
+        """Add arguments of your own to the command line; called with the whole parser.
 
         Declared options are there already, so that an override need not call this. Values are read
         by ``service.getOption``. The default does nothing. What argparse raises ends the start.
@@ -307,7 +307,7 @@ class EstablishedService(_Established):
         return self._instance.stats.counter(name)
 
     def setExportedValue(self, name: str, value: str | None) -> None:  # noqa: N802
-        """Show a value under a name to whoever asks; None removes it."""
+        """Show a value under a name to all callers; None removes it."""
         self._instance.stats.export(name, value)
 
     def getExportedValue(self, name: str) -> str:  # noqa: N802

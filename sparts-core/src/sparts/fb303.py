@@ -1,4 +1,4 @@
-"""What the fb303 interface tells of a service: its methods, without a transport.
+"""What the fb303 interface says about a service: its methods, without a transport.
 
 fb303 is the interface by which tools ask thrift services for their status, counters and options.
 Its names, numbers and types are those of ``fb303.thrift`` in Apache Thrift's contrib folder, and of
@@ -60,7 +60,7 @@ class FB303:
     Counters and checks that do not answer hold one thread and no caller: see `Asking`.
 
     Args:
-        service: the service to tell of.
+        service: the service to describe.
     """
 
     def __init__(self, service: Service) -> None:
@@ -164,7 +164,7 @@ class FB303:
         return self.getOptions().get(key.replace("-", "_"), UNSET)
 
     def setOption(self, key: str, value: str) -> None:  # noqa: N802
-        """Set an option from a text, by the rules of the command line; ``__None__`` unsets it.
+        """Set an option from a string, by the rules of the command line; ``__None__`` unsets it.
 
         Raises:
             OptionError: there is no such option, the value is not one for it, or it may not change
@@ -185,7 +185,7 @@ class FB303:
     def getCpuProfile(self, profileDurationInSec: int) -> str:  # noqa: N802, N803
         """Profile all threads of the process, and return which functions took its CPU time.
 
-        Blocks as long as it profiles, but no longer than until the service is told to stop. Every
+        Blocks as long as it profiles, but no longer than until the stop of the service. Every
         call of a function costs more meanwhile.
 
         Args:

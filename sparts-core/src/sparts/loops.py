@@ -250,7 +250,7 @@ class LoopBoundTask(VTask):
 
     def start(self) -> None:
         """Run `start_in_loop` in the loop, and return when it has ended; cancel it if the service
-        shall stop meanwhile. Then start the worker threads, if there is a ``_runloop``.
+        is told to stop meanwhile. Then start the worker threads, if there is a ``_runloop``.
         """
         self._starting = self.loop_task.call(self._begin_in_loop)
         if self._start_given_up:
@@ -298,7 +298,7 @@ class LoopBoundTask(VTask):
             VTask.join(self)
 
     def on_dependency_restarted(self, task: VTask) -> None:
-        """Start anew in the loop that runs again."""
+        """Start again in the loop that runs again."""
         if task is self.loop_task:
             self._begun = False
             self.loop_task.call(self._begin_in_loop).add_done_callback(self._started_again)

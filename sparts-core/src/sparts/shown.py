@@ -59,7 +59,7 @@ def of_ours(owner: Any, name: str) -> Any:
 
 
 def _active(attribute: object) -> bool:
-    """Tell whether a class attribute is a method, a property or the like, and no plain data."""
+    """Return whether a class attribute is a method, a property or the like, and no plain data."""
     return hasattr(type(attribute), "__get__")
 
 

@@ -66,7 +66,7 @@ class Stats:
     # -- exported values ---------------------------------------------------------------------------
 
     def export(self, name: str, value: str | None) -> None:
-        """Show a value under a name to whoever asks; None removes it."""
+        """Show a value under a name to all callers; None removes it."""
         with self._lock:
             if value is None:
                 self._exported.pop(name, None)

@@ -42,7 +42,7 @@ _T = TypeVar("_T", bound="Task")
 
 
 class VService(EstablishedService):
-    """A long-running service: a process that runs tasks until it is told to stop.
+    """A long-running service: a process that runs tasks until its stop.
 
     Name the tasks in ``TASKS`` and call `initFromCLI`.
     """
@@ -178,7 +178,7 @@ class VService(EstablishedService):
         self._instance.check_parts(options)
 
     def on_options_changed(self, names: frozenset[str]) -> None:
-        """Learn that options changed at run time; see `VTask.on_options_changed`, told after it."""
+        """Learn that options changed at run time; see `VTask.on_options_changed`, which follows."""
 
     def reload(self) -> None:
         """Take in changed files and options (SIGHUP); called in the lifecycle thread.
@@ -188,7 +188,7 @@ class VService(EstablishedService):
         self._instance.reloading.reload()
 
     def initLogging(self) -> None:  # noqa: N802
-        """Set up logging by the options; override it to bring one's own.
+        """Set up logging by the options; override it to bring your own.
 
         Called in the thread that runs the service, for each instance.
         """
@@ -196,7 +196,7 @@ class VService(EstablishedService):
 
     @classmethod
     def _makeArgumentParser(cls) -> argparse.ArgumentParser:  # noqa: N802
-        """Return an empty parser for the command line; override it to bring one's own."""
+        """Return an empty parser for the command line; override it to bring your own."""
         import argparse
 
         return argparse.ArgumentParser(
@@ -349,7 +349,7 @@ class VService(EstablishedService):
     # -- tasks and options -------------------------------------------------------------------------
 
     def setOption(self, name: str, value: Any) -> None:  # noqa: N802
-        """Set an option by its name in the namespace; whoever reads it next gets the new value.
+        """Set an option by its name in the namespace; the next reader gets the new value.
 
         Tasks learn of it (`VTask.on_options_changed`) in the calling thread, before this returns.
 

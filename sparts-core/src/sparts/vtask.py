@@ -142,7 +142,7 @@ class VTask(EstablishedTask):
 
     @shown
     def running(self) -> bool:
-        """True from the start of the task until it is told to stop."""
+        """True from the start of the task until its stop begins."""
         return self._supervisor.running
 
     @shown
@@ -165,9 +165,9 @@ class VTask(EstablishedTask):
 
         When 0.0 is returned, cut off what has not finished. The rest of the time until the deadline
         of the stop is reserved for that. The reserve is a quarter of the time that the task had
-        when it was told to stop, and at most one second.
+        when its stop began, and at most one second.
 
-        `math.inf` before the task is told to stop, and if the stop has no time limit; a wait of the
+        `math.inf` before the stop of the task, and if the stop has no time limit; a wait of the
         standard library needs ``None`` instead, see `sparts.clock.timeout_of`.
         """
         return self._supervisor.seconds_to_stop()
@@ -209,7 +209,7 @@ class VTask(EstablishedTask):
             self._supervisor.threads.append(self._supervisor.start_worker(name))
 
     def stop(self) -> None:
-        """Tell the workers to end, without waiting for it; called in the lifecycle thread.
+        """Ask the workers to end, without waiting for it; called in the lifecycle thread.
 
         Called once for every task whose `initTask` was called and did not raise, started or not.
         The default sets `stop_event`. An exception is logged, the stop goes on, and the service

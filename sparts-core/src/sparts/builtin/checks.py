@@ -1,4 +1,4 @@
-"""What is told of a service beyond its tasks: restarts as warnings, and checks of plugins."""
+"""What a service reports beyond its tasks: restarts as warnings, and checks of plugins."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sparts.vservice import VService
 
 LEFT_OUT = ("--systemd-install", "--runit-install", "--install-folder", "--dryrun", "--daemon")
-"""Flags that are not part of what an init system shall run."""
+"""Flags that are not part of what an init system must run."""
 WITH_VALUE = ("--install-folder", "--user", "--group")
 MARK = "Written by sparts"
 

@@ -38,7 +38,7 @@ class Logs(OptionGroup):
     log_format: Option[str] = option(
         default="text",
         choices=logs.FORMATS,
-        help="what a log line is: text or a JSON object",
+        help="form of log lines: text or JSON objects",
         reloadable=False,
         advanced=True,
     )
@@ -79,7 +79,7 @@ class _Log:
         self.logging.watch(self._changed)
 
     def _changed(self, trouble: str) -> None:
-        """Take note of what is wrong with the log, from whoever logs, who may hold any lock."""
+        """Note what is wrong with the log, in the thread that logs, which may hold any lock."""
         if (service := self._service()) is not None:
             ours(service).health.call_later(0.0, lambda: self._warn(trouble))
 

@@ -40,12 +40,12 @@ class Command(NamedTuple):
 COMMANDS = {
     "run": Command("sparts.cli.run:main", "run a service, or tasks by their names"),
     "tasks": Command(
-        "sparts.cli.tasks:main", "list the task types that are installed, or tell of one"
+        "sparts.cli.tasks:main", "list the task types that are installed, or describe one"
     ),
     "plugins": Command(
         "sparts.cli.plugins:main", "list what the installed distributions add to sparts"
     ),
-    "doctor": Command("sparts.cli.doctor:main", "import everything and tell what is wrong with it"),
+    "doctor": Command("sparts.cli.doctor:main", "import everything and report each problem"),
     "graph": Command("sparts.cli.graph:main", "show which task needs which, in start order"),
     "rpc": Command("sparts.cli.rpc:main", "list the RPC methods of a server; print their IDL"),
     "new": Command("sparts.cli.new:main", "write a whole project, for a service or a plugin"),
@@ -161,7 +161,7 @@ examples:
   sparts tasks TornadoHTTPTask         what one task does, needs and takes
   sparts doctor                        is everything well?
 
-`sparts COMMAND --help` tells more. SPARTS_DISABLE_PLUGINS=a,b keeps plugins
+`sparts COMMAND --help` shows more. SPARTS_DISABLE_PLUGINS=a,b keeps plugins
 out, SPARTS_LOAD_PLUGINS=a lets only those in: by distribution or entry point.
 """
 

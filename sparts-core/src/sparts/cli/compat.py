@@ -41,7 +41,7 @@ class Note(NamedTuple):
 
 
 def report(target: str) -> int:
-    """Print what there is to tell of ``MODULE:Service``; status 1 if anything is missing.
+    """Print what is known about ``MODULE:Service``; status 1 if anything is missing.
 
     Raises:
         UsageError: the target is not of that form.

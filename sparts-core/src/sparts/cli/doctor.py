@@ -1,4 +1,4 @@
-"""``sparts doctor``: imports everything that is installed for sparts, and tells what is wrong."""
+"""``sparts doctor``: imports everything that is installed for sparts, and reports problems."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Finding(NamedTuple):
-    """Something to tell.
+    """Something to report.
 
     Attributes:
         text: sentences for a person.
@@ -39,16 +39,15 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="sparts doctor",
         description="Import every task type, hook module and subcommand that is installed, and "
-        "tell what is wrong with them and with how they were installed. A task whose extra is not "
-        "installed is told as such and is nothing wrong.",
+        "report problems of them and of their installation. A task whose extra is not "
+        "installed is reported as such and is no problem.",
         epilog="Exit status: 0 if all is well, 1 if something is wrong. What is blocked "
         "(SPARTS_DISABLE_PLUGINS, SPARTS_LOAD_PLUGINS) is not imported.",
     )
     parser.add_argument(
         "--compat",
         metavar="MODULE:SERVICE",
-        help="tell instead what of a service for sparts 0.7 runs as before, what differs, and what "
-        "is missing",
+        help="show what a service for sparts 0.7 finds unchanged, changed and missing",
     )
     if target := parser.parse_args(argv).compat:
         from sparts.cli import compat
@@ -156,7 +155,7 @@ def examine_requirements() -> Iterator[Finding]:
 
 
 def examine_blocks() -> Iterator[Finding]:
-    """Tell of plugins that the environment keeps out, and of names that nobody has."""
+    """Report plugins that the environment keeps out, and of names that nobody has."""
     known = {
         name for entry in entry_points.installed() for name in (entry.name, entry.distribution)
     }
@@ -184,7 +183,7 @@ def examine_names(kind: str, entries: list[entry_points.EntryPoint]) -> Iterator
 
 
 def examine_tasks(tasks: list[inspection.Inspected]) -> Iterator[Finding]:
-    """Tell which tasks cannot be imported or are not what their entry point says."""
+    """Report which tasks cannot be imported or are not what their entry point says."""
     for found in tasks:
         if found.needs:
             text = f"Task {found.entry} needs {found.needs}: {found.cause}."
@@ -233,6 +232,6 @@ def examine_commands() -> Iterator[Finding]:
 
 def _ask_or_block(entry: entry_points.EntryPoint) -> str:
     return (
-        f"Install it anew or another version, tell its authors, or keep it out: "
+        f"Install it again or another version, inform its authors, or keep it out: "
         f"SPARTS_DISABLE_PLUGINS={entry.distribution}"
     )

@@ -81,7 +81,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--with", dest="parts", metavar="PART,...", help=f"tasks of a service: {', '.join(PARTS)}"
     )
-    # argparse fails to tell the usage of a group in which nothing is
+    # argparse fails to print the usage of a group in which nothing is
     group = parser.add_mutually_exclusive_group() if others else parser
     for entry in others:
         group.add_argument(

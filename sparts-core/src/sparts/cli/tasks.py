@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: list[str]) -> int:
-    """List the installed task types, or tell of those that are named.
+    """List the installed task types, or describe those that are named.
 
     Raises:
         UsageError: no task of a name is installed, or it cannot be imported.
@@ -31,7 +31,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="sparts tasks",
         description="List the task types that are installed, with what each does. One that cannot "
-        "be imported is shown with the reason; `sparts doctor` tells more.",
+        "be imported is shown with the reason; `sparts doctor` shows more.",
         epilog="With names: what each needs, and its options. `sparts run NAME` runs it.",
     )
     parser.add_argument(

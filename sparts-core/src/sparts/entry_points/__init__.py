@@ -86,7 +86,7 @@ def named_in(argv: Sequence[str], flag: str = "--no-plugin") -> list[str]:
 
 
 def blocked(entry: EntryPoint) -> bool:
-    """Tell whether an entry point is kept out.
+    """Return whether an entry point is kept out.
 
     ``SPARTS_DISABLE_PLUGINS=a,b`` and ``--no-plugin a`` keep those out; ``SPARTS_LOAD_PLUGINS=a``
     lets only those in (empty: none); all by distribution or by entry-point name.
@@ -99,7 +99,7 @@ def blocked(entry: EntryPoint) -> bool:
 
 
 def kept_out_by_name(name: str) -> bool:
-    """Tell whether a plugin is blocked by its own name; nothing else blocks one of the core."""
+    """Return whether a plugin is blocked by its own name; nothing else blocks one of the core."""
     return name in _kept_out | _listed(os.environ.get("SPARTS_DISABLE_PLUGINS", ""))
 
 

@@ -1,6 +1,6 @@
 """Where one instance of a service is in its life: its status, warnings, checks and readiness.
 
-A change is recorded at once, by whoever makes it; hooks hear of it in order, one at a time.
+A change is recorded at once, by the thread that makes it; hooks hear of it in order, one at a time.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class Check(NamedTuple):
         """Return what is wrong, ``""`` if nothing is."""
         try:
             return "it says so" if self.ask() is False else ""
-        except BaseException as error:  # whoever is asked does not decide
+        except BaseException as error:  # a check that fails does not decide
             return describe(error)
 
 
 class Supervised(Protocol):
-    """A task, as its supervisor tells of it."""
+    """A task, as its supervisor reports it."""
 
     @property
     def name(self) -> str: ...  # noqa: D102
@@ -80,7 +80,7 @@ class Health:
         tasks: Callable[[], Iterable[Supervised]],
     ) -> None:
         self.changing: threading.RLock = threading.RLock()
-        """Held while hooks are told of a change, so that they hear of one at a time, in order."""
+        """Held while hooks learn of a change, so that they hear of one at a time, in order."""
         self.ended: threading.Event = threading.Event()
         """Set when this instance has ended."""
         self.error: BaseException | None = None
@@ -182,14 +182,14 @@ class Health:
 
     def wait_ready(self, timeout: float | None = None) -> bool:
         """Wait until every task is ready; False after ``timeout`` seconds, or if the service has
-        ended. Checks are not asked: one that fails does not hold up whoever waits for the start.
+        ended. Checks are not asked: one that fails does not delay callers that wait for the start.
         """
         with self._readiness:
             self._readiness.wait_for(lambda: self._tasks_ready() or self.ended.is_set(), timeout)
             return self._tasks_ready()
 
     def wait_stopping(self, timeout: float | None = None) -> bool:
-        """Wait until the service is told to stop or has ended; False after ``timeout`` seconds."""
+        """Wait until the service must stop or has ended; False after ``timeout`` seconds."""
         going = (ServiceStatus.NEW, ServiceStatus.STARTING, ServiceStatus.ALIVE)
         with self._readiness:
             return self._readiness.wait_for(lambda: self._phase not in going, timeout)
@@ -257,7 +257,7 @@ class Health:
                 name: (why, old.get(name, ("", now))[1]) for name, why in found.items() if why
             }
             changed = before != self.known_checks()
-        if changed:  # told in the lifecycle thread: whoever asks may hold any lock
+        if changed:  # told in the lifecycle thread: anybody who asks may hold any lock
             self.record_status()
             self.call_later(0.0, self.tell_statuses, "checks")
         return found
@@ -305,7 +305,7 @@ class Health:
                 self._recorded, self.status_since = new, time.time()
 
     def tell_statuses(self) -> None:
-        """Tell the hooks of the changes that they have not heard of, and who waits to be ready."""
+        """Report new changes to the hooks, and wake who waits to be ready."""
         with self.changing:
             while self._untold:
                 old, new = self._untold.popleft()
@@ -313,7 +313,7 @@ class Health:
             self.readiness_changed()
 
     def readiness_changed(self) -> None:
-        """Wake who waits for readiness; tell the hooks if it has changed."""
+        """Wake who waits for readiness; inform the hooks if it has changed."""
         with self._readiness:
             ready = self._tasks_ready()
             if ready is not self._was_ready:
@@ -326,7 +326,7 @@ class Health:
         self.tell_statuses()
 
     def task_changed(self, task: Task, old: TaskState, new: TaskState) -> None:
-        """Tell of a change in a task's state."""
+        """Report a change in a task's state."""
         self.tell("sparts_task_change", task=task, old=old, new=new)
         if TaskState.DEGRADED in (old, new):
             self._status_changed()

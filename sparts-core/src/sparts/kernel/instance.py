@@ -89,7 +89,7 @@ class Instance:
             task.ours.check_options(options)
 
     def options_changed(self, names: frozenset[str]) -> None:
-        """Act on changed options, and tell of them."""
+        """Act on changed options, and report them."""
         self.reloading.options_changed(names)
 
     def preprocess_options(self) -> None:

@@ -60,11 +60,11 @@ class Ending:
 
 
 class _StopRequested(Exception):  # noqa: N818 - not an error
-    """Raised between two steps of the start when the service shall stop."""
+    """Raised between two steps of the start when the service is told to stop."""
 
 
 class Phases:
-    """The jobs of the lifecycle thread. Each tells the inbox of the service when it is done.
+    """The jobs of the lifecycle thread. Each informs the inbox of the service when it is done.
 
     Args:
         instance: a new instance.
@@ -75,7 +75,7 @@ class Phases:
     def __init__(self, instance: Instance, ending: Ending, say: Callable[..., None]) -> None:
         self.instance = instance
         self.cancelled: threading.Event = threading.Event()
-        """Set when the service shall stop, so that the start ends early."""
+        """Set when the service is told to stop, so that the start ends early."""
         self.step: str = ""
         """What is done just now, for messages."""
         self.starting: Supervisor | None = None
@@ -155,7 +155,7 @@ class Phases:
         self.step = f"{what} of {task.name}" if task else ""
 
     def reload(self) -> None:
-        """Take in changed files and options, unless the service shall stop."""
+        """Take in changed files and options, unless the service is told to stop."""
         if self.cancelled.is_set():
             return
         self.step = "reload"

@@ -66,7 +66,7 @@ class Reloading:
         self._attempt("options", lambda: options.reload_options(self._of))
 
     def watch_sources(self) -> None:
-        """Have the sources of options tell when values change, and read them again then.
+        """Have the sources of options report when values change, and read them again then.
 
         Called once an instance, in the lifecycle thread, after its start. What has changed since
         the options were read is read now. A source that fails is a warning, as at a reload.
@@ -119,7 +119,7 @@ class Reloading:
             self._of.health.clear_warning(warning)
 
     def options_changed(self, names: frozenset[str]) -> None:
-        """Act on options that changed, then tell the tasks that run and the service."""
+        """Act on options that changed, then inform the tasks that run and the service."""
         of = self._of
         found = of.hooks.notify("sparts_options_change", service=of.service, names=names)
         for plugin, error in found:

@@ -31,7 +31,7 @@ LEAST_EXIT_TIME = 1.0
 
 
 def is_imported_by_a_child() -> bool:
-    """Tell whether a child of multiprocessing, started by spawn or forkserver, imports its main.
+    """Return whether a child of multiprocessing, started by spawn or forkserver, imports its main.
 
     It runs the main module once more, under another name, before it does any work.
     """

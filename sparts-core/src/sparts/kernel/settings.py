@@ -26,7 +26,7 @@ class Settings(OptionGroup):
         type=entry_points.kept_out,
         action="append",
         metavar="NAME",
-        help="keep out a plugin, by its own or its distribution's name",
+        help="do not load a plugin, by its own or its distribution's name",
         reloadable=False,
         command_line_only=True,
         advanced=True,
@@ -34,20 +34,20 @@ class Settings(OptionGroup):
     start_timeout: Option[float] = option(
         type=duration,
         metavar="DURATION",
-        help="how long the start may take before it fails",
+        help="time limit for the start; then it fails",
         advanced=True,
     )
     stop_timeout: Option[float] = option(
         type=duration,
         default=25.0,
         metavar="DURATION",
-        help="how long the stop may take before the process ends with status 70",
+        help="time limit for the stop; then the process ends with status 70",
     )
     drain_time: Option[float] = option(
         type=duration,
         default=0.0,
         metavar="DURATION",
-        help="how long to go on serving, not ready any more, before the stop",
+        help="keep serving for this long after a stop is requested, while reporting not ready",
         advanced=True,
     )
 

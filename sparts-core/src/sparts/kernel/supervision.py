@@ -119,7 +119,7 @@ class Supervisor:
         self.threads: list[threading.Thread] = []
         self.stop_event: threading.Event = threading.Event()
         self.stop_deadline: float | None = None
-        """When the task must have stopped, by `time.monotonic`; None: not told to, or no limit."""
+        """When the task must have stopped, by `time.monotonic`; None: it need not, or no limit."""
         self.held: bool = False
         """Whether another process runs this task, which is not even initialised in this one."""
         self.failed: BaseException | None = None
@@ -138,7 +138,7 @@ class Supervisor:
 
     @property
     def state(self) -> TaskState:
-        """Where the task is in its life. Setting it tells the hooks."""
+        """Where the task is in its life. Setting it informs the hooks."""
         return self._state
 
     @state.setter
@@ -150,7 +150,7 @@ class Supervisor:
 
     @property
     def running(self) -> bool:
-        """True from the start of the task until it is told to stop."""
+        """True from the start of the task until its stop begins."""
         return self._state is not TaskState.NEW and not self.stop_event.is_set()
 
     @property
@@ -180,7 +180,7 @@ class Supervisor:
         try:
             if self.ours.healthy:
                 return ""
-        except BaseException as error:  # whoever is asked does not decide
+        except BaseException as error:  # a check that fails does not decide
             log_error(self.ours.logger, "%s could not say whether it is healthy", self.name)
             return describe(error)
         return f"it is {self._state} and not healthy"
@@ -249,7 +249,7 @@ class Supervisor:
 
     def after(self, error: BaseException | None, backoff: Backoff) -> float | None:
         """Note what left a worker (None: it returned), and return the seconds to wait before it
-        runs again, or None if it shall not.
+        runs again, or None if it must not.
         """
         try:
             delay = self._delay(error, backoff)
@@ -315,7 +315,7 @@ class Supervisor:
         return None
 
     def _delay(self, error: BaseException | None, backoff: Backoff) -> float | None:
-        """Return the seconds to wait before the worker runs again, or None if it shall not."""
+        """Return the seconds to wait before the worker runs again, or None if it must not."""
         policy, again = self.policy, ("on-failure", "always")
         restartable = not isinstance(error, FATAL)
         wanted = policy.mode == "always" if error is None else restartable and policy.mode in again
@@ -335,7 +335,7 @@ class Supervisor:
         self._health.worker_left(self, error)
 
     def _restarted(self) -> None:
-        """Tell the tasks that depend on this one that its worker runs again after a failure."""
+        """Inform the tasks that depend on this one that its worker runs again after a failure."""
         for each in self._neighbours.dependants(self.task):
             try:
                 each.ours.on_dependency_restarted(self.task)

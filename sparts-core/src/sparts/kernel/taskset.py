@@ -134,7 +134,7 @@ class RunningTasks:
         """Stop what was initialised, in reverse; return what each ``stop()`` and ``join()`` raised,
         with the name of its task.
 
-        Every task is told in reverse start order, but not before all that depend on it have been
+        Every task is stopped in reverse start order, but not before all that depend on it have been
         joined. Before that, those that were not initialised end what others wait for.
         """
         for task in self:

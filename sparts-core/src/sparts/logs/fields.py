@@ -10,8 +10,8 @@ from sparts.masking import masked
 log_fields: ContextVar[Mapping[str, object]] = ContextVar("log_fields")
 """The fields of log lines from the present context (a coroutine and what it starts, or a thread).
 
-Who serves requests sets it once for each: ``log_fields.set({"request_id": "7f3a"})``. A text line
-then ends with ``[request_id=7f3a]``; a JSON line has the keys.
+Who serves requests sets it once for each: ``log_fields.set({"request_id": "7f3a"})``. A line
+of text then ends with ``[request_id=7f3a]``; a JSON line has the keys.
 """
 
 process_fields: dict[str, object] = {}

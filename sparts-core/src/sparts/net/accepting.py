@@ -42,7 +42,7 @@ class ServerTask(Protocol):
 
 
 class Backoff:
-    """What fails and is tried again: how long to wait, and whom to tell.
+    """What fails and is tried again: how long to wait, and whom to inform.
 
     The first failure is logged. From the second in a row on it is a warning of the service, until
     an attempt succeeds. To be used by one thread at a time.

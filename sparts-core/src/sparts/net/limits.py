@@ -21,8 +21,8 @@ class ConnectionLimit:
         type=int,
         default=lambda cls: cls.MAX_CONNECTIONS,
         metavar="N",
-        help="how many connections may be open; for one more, an idle one is closed if the server "
-        "knows of one, or else the new client is disconnected",
+        help="how many connections may be open; a further client replaces an idle one, or else"
+        " is disconnected",
         reloadable=False,
         advanced=True,
     )

@@ -184,7 +184,7 @@ class Listeners:
 
         Returns:
             if ``take``, the connections that waited in them, which are reset otherwise. Those in a
-            socket that was inherited are neither: whoever passed it on holds it.
+            socket that was inherited are neither: the process that passed it on holds it.
         """
         for name in [name for name in self._tls if owner in (None, name)]:
             del self._tls[name]
@@ -205,7 +205,7 @@ class Listeners:
         """Return the descriptors that systemd passed for a task, by their names.
 
         Raises:
-            StartError: it cannot be told whose they are, or the task cannot use them.
+            StartError: it is unknown whose they are, or the task cannot use them.
         """
         if self._inherited is None:
             self._inherited = systemd.inherited_sockets()

@@ -90,7 +90,7 @@ class ListeningOptions:
         type=port_number,
         metavar="PORT",
         default=lambda cls: cls.DEFAULT_PORT,
-        help="port to listen on; 0 takes a free one",
+        help="port to listen on; 0: a free one",
     )
     ipv6_only: Option[bool] = option(
         default=False,
@@ -106,7 +106,7 @@ class ListeningOptions:
     sock_group: Option[str] = option(
         type=str,
         metavar="GROUP",
-        help="group that may use the Unix socket (without it: its owner alone)",
+        help="group that may use the Unix socket (without it: only its owner)",
         advanced=True,
     )
     tls_cert: Option[str] = option(
@@ -247,7 +247,7 @@ def format_address(address: Any) -> str:
 
 
 def collision(one: Address, other: Address) -> bool:
-    """Tell whether two addresses cannot both be bound."""
+    """Return whether two addresses cannot both be bound."""
     if one.path or other.path:
         return one.path == other.path
     if one.port != other.port or not one.port:

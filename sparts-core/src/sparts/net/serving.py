@@ -147,7 +147,7 @@ class Server:
         return protocol
 
     def _watch(self, protocol: Any) -> None:
-        """Have the end of a protocol's connection noted; it happens once, whoever the class is."""
+        """Have the end of a protocol's connection noted; it happens once, for every class."""
         lost: Callable[[Exception | None], None] = protocol.connection_lost
 
         def connection_lost(error: Exception | None) -> None:

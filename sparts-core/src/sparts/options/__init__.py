@@ -216,10 +216,10 @@ def option(
 
     Args:
         name: its name without prefix; None takes the attribute's.
-        type: as in argparse, a function of a text: a class (``bool`` gives ``--no-NAME`` too, an
+        type: as in argparse, a function of a string: a class (``bool`` gives ``--no-NAME`` too, an
             `Enum` its members), one of `sparts.option_types`, or your own. None is the default's
             type if that is a number, a boolean, a path or an enumeration, and text otherwise.
-        default: the value if nobody gives one, or a function of the class. A text is converted.
+        default: the value if nobody gives one, or a function of the class. A string is converted.
         help: one line or a few for ``-h``.
         action: as in argparse.
         metavar: what ``-h`` shows for the value.
@@ -229,7 +229,7 @@ def option(
         secret: never shown by help, ``--show-config``, logs or any transport; a file that
             ``NAME_FILE`` names and systemd's credentials give it too.
         reloadable: whether it may change at run time.
-        deprecated: what to use instead; whoever gives the option is told so at each start.
+        deprecated: what to use instead; the user of the option is told so at each start.
         advanced: whether only ``--help-all`` shows it, and ``-h`` does not.
         command_line_only: whether it has no key in files, as it says something of the start alone.
     """
@@ -334,7 +334,7 @@ def set_option(owner: Any, name: str, value: object) -> None:
     """Set an option of a running service, by the rules of every other source.
 
     Readers see the old value or the new one: the service gets a changed copy of its namespace, so
-    that whoever keeps ``service.options`` in a variable reads one consistent state. Any thread may
+    that code with ``service.options`` in a variable reads one consistent state. Any thread may
     call this.
 
     Args:

@@ -161,7 +161,7 @@ class Binding:
         return self.option.dest("")
 
     def convert(self, raw: object, source: str) -> Any:
-        """Return the typed value of ``raw`` (a text, or a value as TOML or code has it), checked.
+        """Return the typed value of ``raw`` (a string, or a value as TOML or code has it), checked.
 
         None stays None. ``source`` is where it came from, for the message.
 

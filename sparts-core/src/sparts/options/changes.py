@@ -33,7 +33,7 @@ def options_of(owner: Any) -> argparse.Namespace:
 
 
 def assign(owner: Any, binding: Binding, value: object) -> None:
-    """Convert and check a value, set it, and tell the service and its tasks.
+    """Convert and check a value, set it, and inform the service and its tasks.
 
     Raises:
         OptionError: the value is not one for this option, or contradicts another option.
@@ -87,6 +87,6 @@ def _replace(holder: Any, values: Mapping[str, Any]) -> None:
 
 
 def _tell(holder: Any, values: Mapping[str, Any]) -> None:
-    """Tell the service, which tells its tasks."""
+    """Inform the service, which informs its tasks."""
     if values and (tell := getattr(holder, "options_changed", None)) is not None:
         tell(frozenset(values))

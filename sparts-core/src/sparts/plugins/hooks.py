@@ -94,7 +94,7 @@ def load_module(entry: EntryPoint) -> Any:
 
 
 def _add_problem(entry: EntryPoint, broken: list[UsageError]) -> bool:
-    """Tell whether a plugin is broken; if so, note why."""
+    """Return whether a plugin is broken; if so, note why."""
     try:
         PluginHooks([entry])
     except PluginError as error:

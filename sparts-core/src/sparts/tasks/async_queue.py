@@ -1,4 +1,4 @@
-"""AsyncQueueTask: coroutines that work off the items which others put in a queue."""
+"""AsyncQueueTask: coroutines that process queued items."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class AsyncQueueTask(AsyncioTask, QueueTask[Item, Result]):
 
     All that `QueueTask` says of items holds for it. Two things differ. A coroutine cannot wait for
     room: where a full queue blocks others, who calls from the loop gets ``queue.Full``. And what is
-    left in work at the end of a stop is cancelled, after `on_dropped` was told of it.
+    left in work at the end of a stop is cancelled, after `on_dropped` has got it.
 
     An item whose work the failure of the loop has interrupted is tried again.
     """
@@ -47,7 +47,7 @@ class AsyncQueueTask(AsyncioTask, QueueTask[Item, Result]):
         type=QueueTask.workers.type,
         default=lambda cls: cls.WORKERS,
         metavar="NUMBER",
-        help="how many items are worked on at a time",
+        help="how many items are processed at a time",
         reloadable=False,
     )
 
@@ -72,7 +72,7 @@ class AsyncQueueTask(AsyncioTask, QueueTask[Item, Result]):
         super().start()
 
     async def run(self) -> None:
-        """Work on items until the task is told to stop and, if ``DRAIN``, none is left."""
+        """Work on items until the task must stop and, if ``DRAIN``, none is left."""
         queue, in_context = self.queue, self.KEEP_CONTEXT
         execute = around_work(self, fitting(self.execute, 2), is_async=True)
         assert isinstance(queue, AsyncBacklog)  # noqa: S101 - as initTask has made sure

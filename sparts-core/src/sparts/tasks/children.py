@@ -111,7 +111,7 @@ class Child:
             self._leads_group = False
 
     def fileno(self) -> int:
-        """Return the descriptor that tells of its end; -1: nothing watches it."""
+        """Return the descriptor that reports its end; -1: nothing watches it."""
         return self._end_reader
 
     # -- to use ------------------------------------------------------------------------------------

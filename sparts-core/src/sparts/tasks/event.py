@@ -148,7 +148,7 @@ class EventTask(VTask):
                     future.set_result(result)
 
     def _failed(self, run: Run, error: BaseException) -> None:
-        """End the futures of a run, and raise its error if that shall leave the worker."""
+        """End the futures of a run, and raise its error if that must leave the worker."""
         for future in run.futures:
             future.set_exception(error)
         awaited = bool(run.futures) and not isinstance(error, Exception)

@@ -52,13 +52,16 @@ class DirectoryWatcherTask(PollerTask):
     """Whether the files that are there at the start are known, or reported as created."""
 
     path: Option[str] = option(
-        default=lambda cls: cls.PATH, metavar="DIRECTORY", help="what to watch", reloadable=False
+        default=lambda cls: cls.PATH,
+        metavar="DIRECTORY",
+        help="directory to watch",
+        reloadable=False,
     )
     poll: Option[bool] = option(
         type=bool,
         default=False,
-        help="read the directory at each interval, even if the kernel could report changes (for "
-        "file systems that others write to over the network)",
+        help="read the directory at each interval, even where the kernel reports changes (for "
+        "network file systems)",
         reloadable=False,
     )
 
@@ -159,7 +162,7 @@ class DirectoryWatcherTask(PollerTask):
         return os.listdir(path)
 
     def stat(self, path: str) -> Any:
-        """Return what tells one state of a file from another, usually an `os.stat_result`.
+        """Return what distinguishes one state of a file from another, usually an `os.stat_result`.
 
         ``path`` is the directory and the name. `OSError` if there is no such file.
         """

@@ -1,4 +1,4 @@
-"""QueueTask and its kin: worker threads that work off the items which others put in a queue."""
+"""QueueTask: worker threads that process queued items."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class QueueTask(ItemWork[Item, Result]):
     MAX_ITEMS: int = 0
     """How many items may wait; putting in another then waits for room. 0: any number."""
     DRAIN: bool = True
-    """Whether the items that wait at a stop are worked off, as far as there is time for it."""
+    """Whether the items that wait at a stop are processed, as far as there is time for it."""
     backlog_class: ClassVar[type[MemoryBacklog]] = MemoryBacklog
     """The kind of backlog in memory."""
 
@@ -73,7 +73,7 @@ class QueueTask(ItemWork[Item, Result]):
         type=_from_zero,
         default=lambda cls: cls.WORKERS,
         metavar="NUMBER",
-        help="how many threads work on items",
+        help="how many threads process items",
         reloadable=False,
     )
     max_items: Option[int] = option(
@@ -87,7 +87,7 @@ class QueueTask(ItemWork[Item, Result]):
         lambda self: self.queue.depth(), help="Items that wait."
     )
     n_dropped: counter = counter(
-        help="Items left when the task had stopped, which nobody will work on."
+        help="Items left when the task had stopped, which nobody will process."
     )
     n_returned: counter = counter(
         help="Items left when the task had stopped, for other processes to take."
@@ -122,11 +122,11 @@ class QueueTask(ItemWork[Item, Result]):
         return self.backlog_class(self.name, self.max_items, self.threads)
 
     def _makeQueue(self) -> Backlog | Queue[Any]:  # noqa: N802 - the established name
-        """Return `make_backlog`, or a `queue.Queue` whose order and ``maxsize`` shall be used."""
+        """Return `make_backlog`, or a `queue.Queue` whose order and ``maxsize`` are used."""
         return self.make_backlog()
 
     def on_dropped(self, items: Sequence[Any]) -> None:
-        """Keep the items that are left, if they shall be kept; called once, if there are any.
+        """Keep the items that are left, if they must be kept; called once, if there are any.
 
         First those that are being worked on (they may still be done), then those that wait, in
         order. Their futures have been cancelled. Called in the lifecycle thread before the

@@ -186,7 +186,7 @@ class SelectTask(LoopTask):
             child.kill()
 
     def _runloop(self) -> None:
-        """Wait and call back until the task is told to stop and no process is left."""
+        """Wait and call back until the task must stop and no process is left."""
         self.loop_opened()
         try:
             self._run_posted()

@@ -34,7 +34,7 @@ def check_task(task: type[VTask], *argv: str, cycles: int = 20, deadline: float 
     """Check that a task type is declared well, and starts and stops well in any order.
 
     It has a name, a docstring and options with help of its own. It stops before it was started,
-    right after its start and while others fail; it is told to reload and restarted; it works when a
+    right after its start and while others fail; it is reloaded and restarted; it works when a
     subclass overrides a method marked by `sparts.base_work` and does nothing there; and after
     ``cycles`` starts and stops nothing is left: threads, descriptors, unfinished coroutines.
 
@@ -181,7 +181,7 @@ class _Trial:
             try:
                 json.dumps(service.stats.describe())
             except Exception as error:
-                yield f"What the service tells of it is not plain: {_describe(error)}"
+                yield f"What the service says about it is not plain: {_describe(error)}"
 
             service.health.request_reload()
             wait_for_event(reloaded, "the reload", service, self._deadline)
@@ -262,7 +262,7 @@ class _Trial:
         elif broken and not on_purpose:
             yield f"When {what}, its start kept those after it from theirs."
         if thread.error is not None and not on_purpose:
-            return  # what was logged tells the same
+            return  # what was logged says the same
         for line in log.items:
             level, name, message = line.splitlines()[0].split(":", 2)
             if name.startswith(f"{service.name}."):

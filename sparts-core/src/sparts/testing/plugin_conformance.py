@@ -32,7 +32,7 @@ LIGHT = {"pluggy", "sparts"}
 def check_plugin(distribution: str) -> None:
     """Check that a distribution is a good plugin.
 
-    Its metadata tells what it is and requires; each of its tasks is a task type of just that name,
+    Its metadata says what it is and requires; each of its tasks is a task type of just that name,
     with a docstring, that no other distribution has; its hook modules implement hooks that there
     are, with their parameters, and import no framework; its subcommands can be called; and it puts
     nothing into packages that belong to sparts. A task whose extra is not installed is passed over.
@@ -82,7 +82,7 @@ def _find_in_metadata(found: metadata.Distribution, entries: list[EntryPoint]) -
     if not entries:
         yield (
             "It has no entry point of sparts.tasks, sparts.plugins or sparts.commands: no service "
-            "would ever find anything of it. (Install it anew after a change of pyproject.toml.)"
+            "would ever find anything of it. (Install it again after a change of pyproject.toml.)"
         )
 
 

@@ -1,7 +1,7 @@
 """Services as processes of their own: ready by event, log lines, signals, exit status.
 
 Nothing is looked at in steps. A thread waits for output, for the notification ``READY=1`` (as
-systemd does) and for the end of the process, and wakes whoever waits for one of them.
+systemd does) and for the end of the process, and wakes the threads that wait for one of them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class ServiceProcess:
         command: the words of the command line.
         cwd: the folder that it runs in.
         env: variables that it has in addition to those of this process.
-        inherit: False: it has the variables of ``env`` alone. Then nothing tells when it is ready.
+        inherit: False: it has the variables of ``env`` alone. Then nothing shows when it is ready.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class ServiceProcess:
         self._wait(lambda: "READY=1" in self._notified, "the service to be ready", timeout)
 
     def wait_for_notification(self, text: str, timeout: float = WAIT) -> None:
-        """Wait until the service has told systemd (whose place this takes) a line: STOPPING=1."""
+        """Wait until the service has sent systemd (whose place this takes) a line: STOPPING=1."""
         self._wait(lambda: text in self._notified, f"the notification {text!r}", timeout)
 
     def wait_for_line(self, pattern: str, count: int = 1, timeout: float = WAIT) -> re.Match[str]:

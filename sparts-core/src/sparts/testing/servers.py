@@ -93,7 +93,7 @@ class ServerContract:
 
     @contextlib.contextmanager
     def connected(self, address: Any) -> Iterator[socket.socket]:
-        """Give a new connection to an address as `socket.getsockname` tells it."""
+        """Give a new connection to an address as `socket.getsockname` returns it."""
         family = socket.AF_UNIX if isinstance(address, str | bytes) else socket.AF_INET
         with socket.socket(family) as connection:
             connection.settimeout(WAIT)

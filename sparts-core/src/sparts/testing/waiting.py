@@ -113,7 +113,7 @@ def restart(service: S, timeout: float = WAIT) -> S:
 
 
 class _Waker:
-    """A hook plugin that wakes, after every change of a service or its tasks, whoever waits."""
+    """A hook plugin that wakes waiting threads after every change of a service or its tasks."""
 
     def __init__(self, changed: threading.Condition) -> None:
         self._changed = changed

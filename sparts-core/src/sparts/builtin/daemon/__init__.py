@@ -1,5 +1,5 @@
 """``--daemon``, ``--pidfile``, ``--status``, ``--kill``, ``--user``, ``--group``, ``--umask``,
-``--chdir``: what a service does to its process, and whoever controls it by its pid file."""
+``--chdir``: what a service does to its process, and commands that control it by its pid file."""
 
 from __future__ import annotations
 
@@ -87,6 +87,6 @@ def sparts_privileges_drop(service: VService) -> None:
 
 @hookimpl
 def sparts_service_ready(service: VService, ready: bool) -> None:
-    """Tell whoever started a daemon that it is ready."""
+    """Tell the starter of a daemon that it is ready."""
     if ready and _running is not None:
         _running.ready(service)

@@ -2,7 +2,7 @@
 
 `Process` is how a service runs whose options ask for any of that; `control` is ``--status`` and
 ``--kill``. The steps are those of daemon(7), but for two: the process stays in its folder, so
-that paths of options go on meaning the same, and whoever started it waits until it is ready.
+that paths of options go on meaning the same, and its starter waits until it is ready.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Process:
         self._folder, self._mask = asked.chdir, asked.umask
         self._daemon, self._name = bool(asked.daemon), service.name
         self._whole = whole
-        self._starter = -1  # where whoever started a daemon is told how that went
+        self._starter = -1  # where the starter of a daemon is told how that went
         self._was_ready = False
         self._pid_file: PidFile | None = None
         if whole and (self._daemon or asked.source("pidfile").explicit):
@@ -115,7 +115,7 @@ class Process:
                 listeners.give(uid)
 
     def ready(self, service: VService) -> None:
-        """Leave the terminal to whoever started the service, which is ready now."""
+        """Leave the terminal to the starter of the service, which is ready now."""
         if not self._daemon:
             return
         log = logs.logging_of(service)
@@ -152,7 +152,7 @@ class Process:
         return None
 
     def _tell(self, word: str) -> None:
-        """Tell whoever started a daemon, once; when it is not ready, that one waits for our end."""
+        """Tell the starter of a daemon, once; when it is not ready, that one waits for our end."""
         if self._starter >= 0:
             with suppress(OSError):  # it did not wait
                 os.write(self._starter, f"{word}\n".encode())
@@ -176,7 +176,7 @@ def path_of(service_class: type[VService], asked: Daemon, name: str) -> str:
 
 
 class _Starter:
-    """Whoever starts a daemon: it waits for it, and passes ^C on to it."""
+    """The starter of a daemon: it waits for it, and passes ^C on to it."""
 
     def __init__(self) -> None:
         self._pid = 0  # of the daemon, which lives until its end of the pipe is closed

@@ -129,6 +129,6 @@ def _is_framework(cls: type) -> bool:
 
 
 def _belongs(owner: type, cls: type[Any]) -> bool:
-    """Tell whether a base is by who wrote the class, or a task or service: no mixin of others."""
+    """Return whether a base is by who wrote the class, or a task or service: no mixin of others."""
     same = owner.__module__.partition(".")[0] == cls.__module__.partition(".")[0]
     return same or _is_framework(owner)

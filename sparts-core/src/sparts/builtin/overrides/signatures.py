@@ -101,7 +101,7 @@ def compare(mro: tuple[type, ...], at: int, name: str, value: Any, bases: list[t
 
 
 def _foreign(base: type, owner: type) -> bool:
-    """Tell whether a base is somebody else's: who wrote both knows how one calls the other."""
+    """Return whether a base is somebody else's: who wrote both knows how one calls the other."""
     return package_of(base) != package_of(owner)
 
 
@@ -111,7 +111,7 @@ def package_of(cls: type) -> str:
 
 
 def _method(value: Any) -> _Method | None:
-    """Return the function behind an attribute, unless it is none or nobody can tell."""
+    """Return the function behind an attribute, unless it is none or nobody can know."""
     bound = not isinstance(value, staticmethod)
     function: Any = value.__func__ if isinstance(value, staticmethod | classmethod) else value
     while hasattr(function, "__base_work__"):  # what `sparts.base_work` put around it
@@ -120,7 +120,7 @@ def _method(value: Any) -> _Method | None:
 
 
 def _fits(mine: _Method, declared: _Method, name: str, mro: tuple[type, ...]) -> bool:
-    """Tell whether who calls the method of the base can call this one: async or not."""
+    """Return whether who calls the method of the base can call this one: async or not."""
     kind, expected = mine.kind, declared.kind
     if kind == expected or any(name in vars(cls).get("MAY_BE_ASYNC", ()) for cls in mro):
         return True
@@ -192,7 +192,7 @@ def _remedy(given: type, name: str, kinds: tuple[str, str]) -> str:
 
 
 def _is_known(task: str) -> bool:
-    """Tell whether somebody provides a task of a name."""
+    """Return whether somebody provides a task of a name."""
     known = entry_points.known_providers(entry_points.TASKS)
     return task in known or any(
         task == entry.name for entry in entry_points.find(entry_points.TASKS)

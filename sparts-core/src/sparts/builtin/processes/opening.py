@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def run_parent(service: VService, folder: str) -> ServiceThread:
-    """Run copies of a service until it is told to stop; return how that ended.
+    """Run copies of a service until its stop; return how that ended.
 
     Raises:
         UsageError: the options are wrong, or the service cannot run in several processes.

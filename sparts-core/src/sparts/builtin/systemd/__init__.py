@@ -1,4 +1,4 @@
-"""What a service and systemd tell each other, and ``--systemd-install``: units for systemd.
+"""What a service and systemd exchange, and ``--systemd-install``: units for systemd.
 
 Sources: sd_notify(3), sd_watchdog_enabled(3).
 """
@@ -64,7 +64,7 @@ _ENDS = (ServiceStatus.STOPPING, ServiceStatus.STOPPED, ServiceStatus.DEAD)
 
 @hookimpl
 def sparts_service_change(service: VService, old: ServiceStatus, new: ServiceStatus) -> None:
-    """Tell systemd the status, and feed its watchdog while the service is alive."""
+    """Send systemd the status, and feed its watchdog while the service is alive."""
     if new is ServiceStatus.STOPPING:
         if ours(service).health.restarting:  # after STOPPING=1, systemd would kill the process
             begin_reload()
@@ -80,7 +80,7 @@ def sparts_service_change(service: VService, old: ServiceStatus, new: ServiceSta
 
 @hookimpl
 def sparts_service_ready(service: VService, ready: bool) -> None:
-    """Tell systemd that the service has started, and feed its watchdog from then on."""
+    """Report to systemd that the service has started, and feed its watchdog from then on."""
     if ready:
         systemd.notify("READY=1")
         _begin_watchdog(service)
@@ -88,13 +88,13 @@ def sparts_service_ready(service: VService, ready: bool) -> None:
 
 @hookimpl(tryfirst=True, specname="sparts_service_reload")
 def begin_reload() -> None:
-    """Tell systemd that a reload begins."""
+    """Report to systemd that a reload begins."""
     systemd.notify("RELOADING=1", f"MONOTONIC_USEC={int(monotonic() * 1e6)}")
 
 
 @hookimpl(trylast=True, specname="sparts_service_reload")
 def end_reload() -> None:
-    """Tell systemd that the reload is over."""
+    """Report to systemd that the reload is over."""
     systemd.notify("READY=1")
 
 

@@ -189,7 +189,7 @@ def _socket_unit(found: Installation, address: Address, system: bool) -> str:
 
 
 def _written(found: Installation) -> list[str]:
-    """The folders that the service writes to, as far as its options tell."""
+    """The folders that the service writes to, as far as its options say."""
     logfile = Logs(found.service).logfile
     files = [os.path.join(found.folder, logfile)] if logfile else []
     return sorted({os.path.dirname(os.path.abspath(file)) for file in files})
@@ -208,7 +208,7 @@ def _seconds(seconds: float) -> str:
 
 
 def _raw(text: str) -> str:
-    """A text as the whole rest of a line: specifiers escaped."""
+    """A string as the whole rest of a line: specifiers escaped."""
     return text.replace("%", "%%").replace("\n", " ")
 
 
