@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,7 +26,7 @@ from sparts.rpc import (
 from sparts.tasks.thrift.rpc import RPCThriftTask
 from sparts.testing.rpc.kit import Kit, Point
 from sparts.testing.running import ServiceFactory, service_of
-from sparts.testing.waiting import restart
+from sparts.testing.waiting import WAIT, restart
 from sparts.thrift.rpc.idl import idl
 
 from tests.rpc.odd import OddTask
@@ -155,3 +156,17 @@ def test_calls_go_on_after_a_restart(service_factory: ServiceFactory, tmp_path: 
         assert kit.distance(Point(0.0, 0.0), Point(3.0, 4.0)) == 5.0
         restart(service)
         assert kit.distance(Point(0.0, 0.0), Point(3.0, 4.0)) == 5.0
+
+
+def test_a_call_in_a_thread_is_in_flight() -> None:
+    factory = ServiceFactory()
+    service = factory(service_of(Kit, RPCThriftTask), *ARGV)
+    kit: Kit = service.requireTask(Kit)
+    url = f"thrift://127.0.0.1:{service.requireTask(RPCThriftTask).bound_port}"
+    with connect(url, Kit, timeout=None) as proxy, ThreadPoolExecutor(1) as thread:
+        result = thread.submit(proxy.hold)
+        assert kit.entered.wait(WAIT)
+        assert service.getCounter("Kit.in_flight") == 1
+        kit.release.set()
+        assert result.result(WAIT) == "released"
+    factory.close()

@@ -21,7 +21,7 @@ from sparts.rpc.errors import (
     UnavailableError,
 )
 from sparts.rpc.served_calls import RPCCall, current, current_call
-from sparts.rpc.steps import END, by_position, each_of, left, made, same, stepped, stepped_async
+from sparts.rpc.steps import END, by_position, each_of, left, made, stepped, stepped_async
 
 if TYPE_CHECKING:
     from sparts.rpc.interface import Method
@@ -72,7 +72,7 @@ class Served:
         self.direct: bool = self._inline and not streams and method.deadline is None
         """Whether `call_now` can be used."""
         self._turn = -1
-        self._is_plain = not (method.is_async or streams or method.deadline)
+        self._is_plain = not (method.is_async or streams or self._blocking)
 
     async def call(
         self,
@@ -140,20 +140,15 @@ class Served:
         A plain method runs in this thread, ``async def`` on the loop of the service. Not to be
         called in an event loop. See `call`.
         """
-        if self._is_plain and deadline is None:
-            key, before, running = object(), current.get(), self._running
-            running.add(key)
-            try:
-                return self.call_now(arguments, same, origin)
-            finally:
-                running.discard(key)
-                current.set(before)
         if self.method.streams:
             return list(self._limited_here(self.stream_here(arguments, origin, deadline)))
         call, began = self._begin(origin, deadline), perf_counter()
         token = current.set(call)
         try:
-            result = self._run_here(call, self._fitted(arguments))
+            if self._is_plain:
+                result = self._function(*arguments)
+            else:
+                result = self._run_here(call, self._fitted(arguments))
             if call.deadline is not None and monotonic() > call.deadline:
                 raise TimeoutError
         except BaseException as error:

@@ -60,8 +60,3 @@ async def stepped_async(call: RPCCall, items: Any, name: str) -> Any:
         return await getattr(items, name)()
     except StopAsyncIteration:
         return END
-
-
-def same(value: Any) -> Any:
-    """Return a value as it is."""
-    return value
