@@ -49,7 +49,7 @@ def test_plain_task_loops_until_the_service_must_stop(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["shutdown", "stop", "restart"])
-def test_stop_is_known_as_soon_as_it_is_asked_for(how: str) -> None:
+def test_stop_is_known_at_once(how: str) -> None:
     service = make_service(service_of(Idle))
     assert not service._stop
     getattr(service, how)()
@@ -201,7 +201,7 @@ class S(VService):
         assert "no licence" in "\n".join(process.lines)
 
 
-def test_tasks_are_registered_and_unregistered_before_they_are_made() -> None:
+def test_tasks_are_registered_before_they_are_made() -> None:
     class Chooses(VService):
         TASKS = [Idle]
 
@@ -214,7 +214,7 @@ def test_tasks_are_registered_and_unregistered_before_they_are_made() -> None:
         assert [task.name for task in service.tasks.tasks] == ["Idle", "Needs"]
 
 
-def test_task_that_is_removed_before_its_start_does_not_run() -> None:
+def test_removed_task_does_not_run() -> None:
     class Removes(VService):
         TASKS = [Idle, Other]
 
@@ -241,7 +241,7 @@ def test_registry_holds_the_tasks_of_every_service() -> None:
         REGISTERED[:] = before
 
 
-def test_warnings_and_exported_values_show_what_is_there_now() -> None:
+def test_warnings_and_exported_values_show_the_present() -> None:
     service = make_service(service_of(Idle))
     warnings, values = service.warnings, service.exported_values
     warning = service.registerWarning("low on memory")

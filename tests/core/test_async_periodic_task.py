@@ -109,7 +109,7 @@ def test_try_later_waits_and_counts_the_attempts() -> None:
         assert task.n_try_later() == 2
 
 
-def test_a_run_that_is_under_way_at_the_stop_goes_on_to_its_end() -> None:
+def test_run_under_way_at_the_stop_ends() -> None:
     with running(service_of(ticking())) as service:
         task = service.requireTask("Ticker")
         task.ran.get(timeout=WAIT)
@@ -130,7 +130,7 @@ def test_a_run_that_is_under_way_at_the_stop_goes_on_to_its_end() -> None:
         assert future.result(WAIT) == "done"
 
 
-def test_a_run_without_end_is_cancelled_before_the_time_for_the_stop_is_over() -> None:
+def test_endless_run_is_cancelled_in_time() -> None:
     with running(
         service_of(ticking()), "--stop-timeout", "3s"
     ) as service:  # cancelled 0.3 s before
@@ -144,7 +144,7 @@ def test_a_run_without_end_is_cancelled_before_the_time_for_the_stop_is_over() -
     assert task.state is TaskState.STOPPED
 
 
-def test_a_stop_does_not_wait_for_the_restart_of_a_failed_run() -> None:
+def test_stop_waits_for_no_restart_of_a_run() -> None:
     policy = SOON._replace(first_wait=10000.0, max_wait=10000.0)
     with running(service_of(ticking(RESTART=policy)), "--stop-timeout", "1h") as service:
         task = service.requireTask("Ticker")
@@ -172,9 +172,7 @@ def test_futures_end_when_the_task_has_failed() -> None:
             future.result(WAIT)
 
 
-def test_a_run_that_a_failure_of_its_loop_interrupts_is_cancelled_and_the_schedule_goes_on() -> (
-    None
-):
+def test_failed_loop_cancels_runs_and_schedule_goes_on() -> None:
     class Fragile(AsyncioLoopTask):
         RESTART = SOON
 

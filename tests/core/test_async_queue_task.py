@@ -90,7 +90,7 @@ def variant(base: type[AsyncQueueTask], **attributes: Any) -> type[Any]:
     return type(base.__name__, (base,), attributes)
 
 
-def test_items_are_worked_on_in_the_loop_in_order_of_arrival() -> None:
+def test_items_are_processed_in_order_of_arrival() -> None:
     seen: list[tuple[int, int]] = []
 
     class Noting(AsyncQueueTask):
@@ -108,7 +108,7 @@ def test_items_are_worked_on_in_the_loop_in_order_of_arrival() -> None:
         assert not task.threads
 
 
-def test_as_many_items_are_worked_on_at_a_time_as_there_are_workers_and_no_more() -> None:
+def test_items_in_work_are_as_many_as_workers() -> None:
     with running(service_of(Gated), "--Gated-workers", "3") as service:
         task = service.requireTask(Gated)
         futures = [task.submit(number) for number in range(5)]
@@ -151,7 +151,7 @@ def test_a_coroutine_can_await_a_submission() -> None:
         assert task.loop_task.call(work).result(WAIT) == [1, 2, 3]
 
 
-def test_items_of_32_threads_are_each_worked_on_once() -> None:
+def test_items_of_32_threads_run_once_each() -> None:
     with running(service_of(Echo)) as service:
         task = service.requireTask(Echo)
 
@@ -187,7 +187,7 @@ def test_try_later_waits_without_a_worker() -> None:
         assert len(task.queue._bells) <= 1
 
 
-def test_an_item_that_has_had_its_last_attempt_is_a_dead_letter() -> None:
+def test_last_attempt_makes_a_dead_letter() -> None:
     cls = variant(Gated, MAX_ATTEMPTS=2, WORKERS=1)
     with running(service_of(cls)) as service:
         task = service.requireTask(cls)
@@ -205,7 +205,7 @@ def test_exception_that_nobody_waits_for_ends_service() -> None:
     assert "Echo failed: ValueError: no way" in str(thread.error)
 
 
-def test_an_exception_that_nobody_waits_for_may_only_be_logged() -> None:
+def test_unawaited_exception_may_only_be_logged() -> None:
     cls = variant(Echo, ON_ERROR="log")
     with running(service_of(cls)) as service:
         task = service.requireTask(cls)
@@ -228,7 +228,7 @@ def test_item_whose_worker_is_restarted_is_tried_again() -> None:
         assert task.supervisor.n_failures() == task.n_completed() == 1
 
 
-def test_nobody_waits_for_a_worker_that_pauses_after_its_failure() -> None:
+def test_nobody_waits_for_a_pausing_worker() -> None:
     policy = SOON._replace(first_wait=10000.0, max_wait=10000.0)
     cls = variant(Gated, RESTART=policy, MAX_ATTEMPTS=1, WORKERS=1)
     with running(service_of(cls)) as service:
@@ -243,7 +243,7 @@ def test_nobody_waits_for_a_worker_that_pauses_after_its_failure() -> None:
         assert [item for item, _ in task.dead] == ["item"]
 
 
-def test_work_that_is_cancelled_by_itself_ends_its_item_and_not_the_worker() -> None:
+def test_work_that_cancels_itself_ends_its_item_only() -> None:
     class Cancels(AsyncQueueTask):
         WORKERS = 1
 
@@ -260,7 +260,7 @@ def test_work_that_is_cancelled_by_itself_ends_its_item_and_not_the_worker() -> 
         assert not task.supervisor.n_failures()
 
 
-def test_a_future_that_is_cancelled_before_its_turn_is_not_worked_on() -> None:
+def test_cancelled_future_is_not_processed() -> None:
     cls = variant(Gated, WORKERS=1)
     with running(service_of(cls)) as service:
         task = service.requireTask(cls)
@@ -276,7 +276,7 @@ def test_a_future_that_is_cancelled_before_its_turn_is_not_worked_on() -> None:
 # -- the stop --------------------------------------------------------------------------------------
 
 
-def test_what_is_queued_at_the_stop_is_worked_off_and_late_items_are_refused() -> None:
+def test_stop_processes_the_queue_and_refuses_late_items() -> None:
     cls = variant(Gated, WORKERS=1)
     with running(service_of(cls)) as service:
         task = service.requireTask(cls)
@@ -295,7 +295,7 @@ def test_what_is_queued_at_the_stop_is_worked_off_and_late_items_are_refused() -
     assert task.state is TaskState.STOPPED
 
 
-def test_what_is_queued_is_handed_over_at_the_stop_where_it_is_not_worked_off() -> None:
+def test_stop_hands_over_what_is_not_processed() -> None:
     cls = variant(Gated, WORKERS=1, DRAIN=False)
     with running(service_of(cls)) as service:
         task = service.requireTask(cls)
@@ -310,7 +310,7 @@ def test_what_is_queued_is_handed_over_at_the_stop_where_it_is_not_worked_off() 
     assert all(future.cancelled() for future in futures[1:])
 
 
-def test_work_without_end_is_handed_over_and_cancelled_before_the_time_is_over() -> None:
+def test_endless_work_is_handed_over_and_cancelled() -> None:
     cleaned_up: list[Any] = []
 
     class Endless(Gated):
@@ -334,7 +334,7 @@ def test_work_without_end_is_handed_over_and_cancelled_before_the_time_is_over()
     assert not task.dead
 
 
-def test_an_exception_during_the_stop_makes_the_status_1_after_what_is_queued_is_done() -> None:
+def test_exception_during_stop_makes_status_1_at_last() -> None:
     cls = variant(Gated, WORKERS=1)
     thread = make_service(service_of(cls)).startBG()
     task = thread.service.requireTask(cls)
@@ -352,7 +352,7 @@ def test_an_exception_during_the_stop_makes_the_status_1_after_what_is_queued_is
     assert task.n_completed() == 1
 
 
-def test_a_start_that_fails_hands_over_what_was_put_in_early() -> None:
+def test_failed_start_hands_over_early_items() -> None:
     made: list[Gated] = []
 
     class Early(Gated):
@@ -400,7 +400,7 @@ def test_full_queue_blocks_other_threads_and_refuses_loop() -> None:
 # -- a loop that fails -----------------------------------------------------------------------------
 
 
-def test_work_that_a_failure_of_its_loop_interrupts_is_tried_again() -> None:
+def test_work_interrupted_by_its_loop_is_retried() -> None:
     class Fragile(AsyncioLoopTask):
         RESTART = SOON
 
@@ -421,7 +421,7 @@ def test_work_that_a_failure_of_its_loop_interrupts_is_tried_again() -> None:
         assert not task.supervisor.n_failures()
 
 
-def test_a_loop_that_fails_for_good_leaves_nothing_without_a_trace() -> None:
+def test_loop_that_fails_for_good_loses_nothing() -> None:
     thread = ServiceThread(make_service(service_of(Gated)))
     thread.start()
     thread.wait_started()

@@ -113,7 +113,7 @@ def by_a_reader(task: AsyncioLoopTask, block: Callable[[], None]) -> None:
 
 
 @pytest.mark.parametrize("way", [by_a_call, by_a_coroutine, by_a_timer, by_a_reader])
-def test_a_blocked_loop_is_warned_about_with_the_stack_that_blocks_it(
+def test_blocked_loop_is_warned_about_with_its_stack(
     way: Callable[[AsyncioLoopTask, Callable[[], None]], None], quick_to_warn: tuple[str, ...]
 ) -> None:
     release, ended = threading.Event(), threading.Event()
@@ -139,7 +139,7 @@ def test_a_blocked_loop_is_warned_about_with_the_stack_that_blocks_it(
         assert task.call(int, "1").result(WAIT) == 1
 
 
-def test_a_block_that_lasts_is_told_again_when_it_is_twice_as_long(
+def test_longer_block_is_reported_again(
     quick_to_warn: tuple[str, ...],
 ) -> None:
     release = threading.Event()
@@ -152,7 +152,7 @@ def test_a_block_that_lasts_is_told_again_when_it_is_twice_as_long(
     assert 2 * float(str(seconds[1])) <= float(str(seconds[2]))
 
 
-def test_a_loop_that_works_much_but_never_long_is_not_warned_about() -> None:
+def test_busy_loop_is_not_warned_about() -> None:
     reports: list[float] = []
     watch = LoopWatch(1.0, reports.append)
     wait = watch.around(lambda timeout: None)
@@ -164,7 +164,7 @@ def test_a_loop_that_works_much_but_never_long_is_not_warned_about() -> None:
     assert not reports
 
 
-def test_a_busy_loop_does_not_wake_its_watch_at_every_turn() -> None:
+def test_busy_loop_does_not_always_wake_its_watch() -> None:
     async def turn_often() -> None:
         for number in range(20_000):
             await asyncio.sleep(0.001 if number < 500 else 0)
@@ -186,7 +186,7 @@ def test_a_threshold_of_0_means_no_watch() -> None:
 # -- asyncio's own errors --------------------------------------------------------------------------
 
 
-def test_a_call_that_raises_cancelled_error_gives_a_cancelled_future() -> None:
+def test_call_that_raises_cancelled_error_gives_cancelled_future() -> None:
     def raise_it() -> None:
         raise asyncio.CancelledError
 
@@ -218,7 +218,7 @@ def test_an_awaitable_of_another_loop_fails_its_call() -> None:
     other.close()
 
 
-def test_an_exception_in_a_callback_is_counted_and_logged_with_where_it_came_from() -> None:
+def test_exception_in_callback_is_counted_and_logged() -> None:
     def broken_callback() -> None:
         raise ValueError("nobody waits")
 
@@ -234,7 +234,7 @@ def test_an_exception_in_a_callback_is_counted_and_logged_with_where_it_came_fro
 # -- the end ---------------------------------------------------------------------------------------
 
 
-def test_coroutines_that_still_run_at_the_stop_are_cancelled_and_waited_for() -> None:
+def test_running_coroutines_are_cancelled_at_the_stop() -> None:
     seen: list[str] = []
     kept: list[object] = []
 
@@ -251,7 +251,7 @@ def test_coroutines_that_still_run_at_the_stop_are_cancelled_and_waited_for() ->
     assert seen == ["cleaned up"]
 
 
-def test_async_generators_and_the_executor_are_ended_with_the_loop() -> None:
+def test_async_generators_and_executor_are_ended_with_loop() -> None:
     seen: list[str] = []
 
     async def numbers() -> Iterator[int]:  # type: ignore[misc]
@@ -273,7 +273,7 @@ def test_async_generators_and_the_executor_are_ended_with_the_loop() -> None:
     assert not [thread for thread in threading.enumerate() if "asyncio_" in thread.name]
 
 
-def test_a_coroutine_that_ignores_the_failure_of_its_loop_does_not_hold_the_restart(
+def test_coroutine_that_ignores_failure_delays_no_restart(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(asyncio_loop, "CRASH_GRACE", 0.01)
@@ -301,7 +301,7 @@ def test_a_coroutine_that_ignores_the_failure_of_its_loop_does_not_hold_the_rest
         assert task.supervisor.n_restarts() == 1
 
 
-def test_a_loop_that_is_stopped_during_its_restart_ends() -> None:
+def test_loop_that_is_stopped_during_its_restart_ends() -> None:
     class Slow(AsyncioLoopTask):
         RESTART = RestartPolicy("on-failure", first_wait=0.001)
 
@@ -330,7 +330,7 @@ def test_a_loop_that_is_stopped_during_its_restart_ends() -> None:
     assert task.supervisor.n_restarts() == 1
 
 
-def test_the_stacks_of_a_loop_show_what_its_coroutines_wait_for() -> None:
+def test_stacks_of_loop_show_its_coroutines() -> None:
     began = threading.Event()
 
     async def innermost() -> None:

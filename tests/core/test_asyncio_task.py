@@ -72,7 +72,7 @@ def wait_for_end(thread: ServiceThread) -> None:
     assert not thread.is_alive()
 
 
-def test_run_lives_on_the_loop_and_is_cancelled_and_awaited_at_the_stop() -> None:
+def test_run_is_cancelled_and_awaited_at_the_stop() -> None:
     class Careful(AsyncioTask):
         seen: list[object] = []
 
@@ -95,7 +95,7 @@ def test_run_lives_on_the_loop_and_is_cancelled_and_awaited_at_the_stop() -> Non
     assert not task.supervisor.n_failures()
 
 
-def test_a_run_that_returns_is_done_and_the_service_goes_on() -> None:
+def test_returned_run_is_done_and_service_goes_on() -> None:
     cls = scripted("return")
     done = threading.Event()
 
@@ -128,7 +128,7 @@ def test_an_exception_in_run_ends_the_service() -> None:
     assert task.state is TaskState.DEAD
 
 
-def test_a_failed_run_is_restarted_by_the_policy_and_counted() -> None:
+def test_failed_run_is_restarted_by_policy_and_counted() -> None:
     cls = scripted(ValueError("1"), OSError("2"), RESTART=SOON)
     with running(service_of(cls)) as service:
         task = service.requireTask(cls)
@@ -139,7 +139,7 @@ def test_a_failed_run_is_restarted_by_the_policy_and_counted() -> None:
     assert task.next_event() == "ended"
 
 
-def test_more_failures_than_the_policy_bears_end_the_service() -> None:
+def test_more_failures_than_policy_bears_end_service() -> None:
     policy = SOON._replace(limit=3)
     cls = scripted(*[ValueError(str(number)) for number in range(10)], RESTART=policy)
     thread = run_to_end(cls)
@@ -148,7 +148,7 @@ def test_more_failures_than_the_policy_bears_end_the_service() -> None:
     assert (task.supervisor.n_failures(), task.supervisor.n_restarts()) == (4, 3)
 
 
-def test_a_run_that_returns_is_restarted_where_the_policy_says_always() -> None:
+def test_returned_run_restarts_with_policy_always() -> None:
     cls = scripted("return", "return", RESTART=SOON._replace(mode="always"))
     with running(service_of(cls)) as service:
         task = service.requireTask(cls)
@@ -157,7 +157,7 @@ def test_a_run_that_returns_is_restarted_where_the_policy_says_always() -> None:
         assert not task.supervisor.n_failures()
 
 
-def test_a_task_that_waits_for_its_restart_is_degraded_and_stops_at_once() -> None:
+def test_task_waiting_for_restart_is_degraded_and_stops() -> None:
     cls = scripted(ValueError("no way"), RESTART=LATE)
     with running(service_of(cls)) as service:
         task = service.requireTask(cls)
@@ -196,7 +196,7 @@ def test_what_no_policy_restarts_ends_the_service(leaves: BaseException, status:
     assert task.loop_task.state is TaskState.STOPPED
 
 
-def test_a_cancellation_that_is_not_the_stop_is_a_failure() -> None:
+def test_cancellation_that_is_not_stop_is_failure() -> None:
     cls = scripted(RESTART=SOON)
     with running(service_of(cls)) as service:
         task = service.requireTask(cls)
@@ -226,7 +226,7 @@ def test_a_cancellation_before_run_begins_ends_the_service() -> None:
     assert thread.service.requireTask(Cancelled).state is TaskState.DEAD
 
 
-def test_an_exception_during_the_stop_makes_the_status_1() -> None:
+def test_exception_during_stop_makes_status_1() -> None:
     class Failing(AsyncioTask):
         RESTART = SOON
 
@@ -245,7 +245,7 @@ def test_an_exception_during_the_stop_makes_the_status_1() -> None:
     assert not thread.service.requireTask(Failing).supervisor.n_restarts()
 
 
-def test_a_run_that_ignores_its_cancellation_is_named_with_its_stack_at_the_deadline() -> None:
+def test_run_that_ignores_cancellation_is_named() -> None:
     let_go = threading.Event()
 
     class Stubborn(AsyncioTask):
@@ -307,7 +307,7 @@ def test_run_begins_again_when_its_loop_was_restarted() -> None:
     assert task.next_event() == "ended"
 
 
-def test_a_run_that_is_done_stays_so_when_its_loop_was_restarted() -> None:
+def test_done_run_stays_done_after_a_loop_restart() -> None:
     cls = scripted("return", LOOP=FragileLoop)
     with running(service_of(cls)) as service:
         task = service.requireTask(cls)
@@ -317,7 +317,7 @@ def test_a_run_that_is_done_stays_so_when_its_loop_was_restarted() -> None:
     assert task.events.empty()
 
 
-def test_a_run_that_waits_for_its_restart_begins_with_its_restarted_loop() -> None:
+def test_waiting_run_begins_with_its_restarted_loop() -> None:
     cls = scripted(ValueError("no way"), LOOP=FragileLoop, RESTART=LATE)
     with running(service_of(cls)) as service:
         task = service.requireTask(cls)

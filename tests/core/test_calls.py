@@ -236,7 +236,7 @@ def test_wrapper_sees_try_later_and_further_attempts() -> None:
     assert attempts == [1, 2, 3]
 
 
-def test_wrapper_that_waits_in_a_thread_fails_the_call() -> None:
+def test_wrapper_that_waits_in_thread_fails_call() -> None:
     async def waits(call: Call, proceed: Any) -> Any:
         await asyncio.sleep(0)
         return await proceed()
@@ -314,7 +314,7 @@ def test_context_can_be_left_to_the_worker(task_class: Any) -> None:
         variable.reset(token)
 
 
-def test_trigger_brings_the_variables_of_the_first_who_asked() -> None:
+def test_trigger_brings_variables_of_first_who_asked() -> None:
     seen: list[str] = []
     ran, go = threading.Semaphore(0), threading.Event()
 
@@ -360,7 +360,7 @@ def test_loop_calls_have_the_variables_of_their_caller(loop_class: Any) -> None:
         assert loop.call(variable.get).result(WAIT) == "nothing"
 
 
-def test_early_loop_call_has_the_variables_of_its_caller() -> None:
+def test_early_loop_call_has_variables_of_its_caller() -> None:
     found: list[Any] = []
 
     class Early(VTask):
@@ -376,7 +376,7 @@ def test_early_loop_call_has_the_variables_of_its_caller() -> None:
         assert found[0].result(WAIT) == "early"
 
 
-def test_cancelled_item_of_a_loop_is_cancelled_in_its_context() -> None:
+def test_cancelled_item_is_cancelled_in_its_context() -> None:
     begun, seen = threading.Event(), []
 
     class Hangs(AsyncQueueTask[int, int]):

@@ -25,7 +25,7 @@ def test_help_names_every_command(by: list[str], words: tuple[str, ...], tmp_pat
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_of_every_command_teaches_and_fits_80_columns(name: str, tmp_path: Path) -> None:
+def test_help_of_every_command_fits_80_columns(name: str, tmp_path: Path) -> None:
     done = sparts(name, "--help", cwd=tmp_path)
     assert done.status == 0, done.err
     assert done.out.startswith(f"usage: sparts {name}")
@@ -63,7 +63,7 @@ def test_version_is_that_of_the_core(tmp_path: Path) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_wrong_use_ends_with_status_2_and_no_traceback(
+def test_wrong_use_ends_with_2_and_no_traceback(
     words: list[str], message: str, tmp_path: Path
 ) -> None:
     (tmp_path / "broken.py").write_text("1 / 0\n")
@@ -83,7 +83,7 @@ def test_wrong_use_ends_with_status_2_and_no_traceback(
     assert "Traceback" not in done.err
 
 
-def test_command_of_a_plugin_is_called_with_its_words(tmp_path: Path) -> None:
+def test_command_of_plugin_is_called_with_its_words(tmp_path: Path) -> None:
     make_plugin(tmp_path, "greet", GREET, "sparts.commands")
     done = sparts("greet", "-h", "you", cwd=tmp_path, path=tmp_path)
     assert (done.status, done.out) == (3, "greetings -h you\n")
@@ -96,7 +96,7 @@ def test_help_describes_the_command_of_a_plugin(tmp_path: Path) -> None:
     assert "  greet      Greet everybody\n" in sparts("-h", cwd=tmp_path, path=tmp_path).out
 
 
-def test_command_of_a_plugin_is_imported_only_when_called(tmp_path: Path) -> None:
+def test_command_of_plugin_is_imported_only_when_called(tmp_path: Path) -> None:
     make_plugin(tmp_path, "loud", "print('imported')\nmain = print\n", "sparts.commands")
     for words in (["-h"], ["plugins"], ["tasks"], ["graph", "PeriodicTask"]):
         done = sparts(*words, cwd=tmp_path, path=tmp_path)
@@ -120,7 +120,7 @@ def test_broken_command_of_a_plugin_is_named(text: str, message: str, tmp_path: 
     assert "Traceback" not in done.err
 
 
-def test_command_that_two_plugins_have_is_refused_until_one_is_kept_out(tmp_path: Path) -> None:
+def test_command_of_two_plugins_is_refused(tmp_path: Path) -> None:
     for owner in ("one", "two"):
         make_plugin(tmp_path, owner, GREET, "sparts.commands")
         info = tmp_path / f"{owner}-4.2.dist-info" / "entry_points.txt"
@@ -133,7 +133,7 @@ def test_command_that_two_plugins_have_is_refused_until_one_is_kept_out(tmp_path
     assert left.out == "greetings\n"
 
 
-def test_our_own_command_is_not_taken_by_a_plugin(tmp_path: Path) -> None:
+def test_our_own_command_is_not_taken_by_plugin(tmp_path: Path) -> None:
     make_plugin(tmp_path, "plugins", GREET, "sparts.commands")
     assert "greetings" not in sparts("plugins", cwd=tmp_path, path=tmp_path).out
 
@@ -153,7 +153,7 @@ def test_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
-def test_current_folder_is_left_alone_where_python_is_told_to(tmp_path: Path) -> None:
+def test_current_folder_is_left_out_in_safe_mode(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("from sparts.vservice import VService as MyService\n")
     for by in (MODULE, SCRIPT):
         assert sparts("graph", "mine:MyService", cwd=tmp_path, by=by).out == "No tasks.\n"
@@ -177,7 +177,7 @@ def test_a_service_imports_nothing_of_the_command(tmp_path: Path) -> None:
     assert not {"sparts.plugins.hooks", "sparts.entry_points.extras"} & {*imported}
 
 
-def test_command_of_a_missing_plugin_names_what_to_install(
+def test_command_of_missing_plugin_names_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("SPARTS_LOAD_PLUGINS", "")

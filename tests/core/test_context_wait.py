@@ -79,7 +79,7 @@ def test_context_without_a_task_waits() -> None:
     assert ExecuteContext().wait(0.001) is True
 
 
-def test_item_that_waits_ends_before_it_is_given_up() -> None:
+def test_waiting_item_ends_before_it_is_given_up() -> None:
     class Retries(Queue):
         STOP_TIMEOUT = 1.0
 

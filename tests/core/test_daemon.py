@@ -27,7 +27,7 @@ def status_of(pid: int, task: str = "self") -> dict[str, str]:
     }
 
 
-def test_daemon_is_ready_when_its_start_returns_and_is_found_and_stopped(tmp_path: Path) -> None:
+def test_ready_daemon_is_found_and_stopped(tmp_path: Path) -> None:
     with script(tmp_path) as service:
         done = service.run("--daemon")
         assert done.status == 0
@@ -74,9 +74,7 @@ class S(VService):
 
 
 @pytest.mark.parametrize("more", [(), ("--logfile", "log")])
-def test_start_that_fails_is_told_on_the_terminal_with_its_status(
-    tmp_path: Path, more: tuple[str, ...]
-) -> None:
+def test_failed_start_is_shown_on_the_terminal(tmp_path: Path, more: tuple[str, ...]) -> None:
     body = """
 class Broken(Worker):
     def initTask(self):
@@ -135,7 +133,7 @@ def read_until_started(process: subprocess.Popen[str]) -> None:
         assert line
 
 
-def test_start_returns_when_the_service_is_ready_and_not_before(tmp_path: Path) -> None:
+def test_start_returns_exactly_when_ready(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "gate")
     with script(tmp_path, SLOW) as service:
         with service.started("--daemon") as process:
@@ -148,7 +146,7 @@ def test_start_returns_when_the_service_is_ready_and_not_before(tmp_path: Path) 
         service.stop()
 
 
-def test_interrupt_of_a_start_that_waits_stops_the_service(tmp_path: Path) -> None:
+def test_interrupt_of_start_that_waits_stops_service(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "gate")
     with script(tmp_path, SLOW) as service:
         with service.started("--daemon") as process:
@@ -159,7 +157,7 @@ def test_interrupt_of_a_start_that_waits_stops_the_service(tmp_path: Path) -> No
         assert not service.is_running()
 
 
-def test_what_is_printed_goes_to_the_log_file_also_after_a_rotation(tmp_path: Path) -> None:
+def test_printed_output_goes_to_the_rotated_log(tmp_path: Path) -> None:
     body = """
 class S(VService):
     TASKS = [Worker]
@@ -228,7 +226,7 @@ def wait_for_end(pidfd: int) -> bool:
 
 
 @root
-def test_user_and_groups_are_dropped_in_every_thread_once_sockets_are_bound(
+def test_user_and_groups_drop_in_every_thread(
     public_folder: Path,
 ) -> None:
     body = """
@@ -338,7 +336,7 @@ def test_only_root_may_become_another_user(public_folder: Path) -> None:
         assert (done.status, done.err[: len(message)]) == (2, message), done
 
 
-def test_service_in_the_foreground_has_a_pid_file_if_one_is_named(tmp_path: Path) -> None:
+def test_foreground_service_writes_a_named_pid_file(tmp_path: Path) -> None:
     with script(tmp_path) as service:
         with service.started() as process:
             read_until_started(process)

@@ -114,7 +114,7 @@ def test_options_are_texts_and_secrets_are_masked() -> None:
         assert all(isinstance(value, str) for value in options.values())
 
 
-def test_options_are_set_from_texts_by_the_rules_of_the_command_line() -> None:
+def test_options_are_set_from_texts() -> None:
     with running(Service) as service:
         facts = FB303(service)
         facts.setOption("mail_batch", "12")
@@ -170,7 +170,7 @@ def test_cpu_profile_names_functions_that_take_time() -> None:
     assert yappi.get_func_stats().empty()
 
 
-def test_one_profile_is_taken_at_a_time_and_the_stop_of_the_service_ends_it(
+def test_one_profile_at_a_time_ends_with_service(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     begun = threading.Event()

@@ -146,7 +146,7 @@ WRONG: list[tuple[list[str], str]] = [
 
 
 @pytest.mark.parametrize(("named", "told"), WRONG, ids=[" ".join(w[0]) for w in WRONG])
-def test_a_wrong_file_is_one_error_that_names_its_option_also_in_a_dry_run(
+def test_wrong_file_is_an_error_naming_its_option(
     named: list[str], told: str, pems: dict[str, str]
 ) -> None:
     for name, path in pems.items():
@@ -171,7 +171,7 @@ def test_right_files_pass_a_dry_run(pems: dict[str, str]) -> None:
 
 
 @pytest.mark.needs("openssl")
-def test_an_encrypted_key_is_an_error_and_asks_no_terminal(pems: dict[str, str]) -> None:
+def test_encrypted_key_is_error_and_asks_no_terminal(pems: dict[str, str]) -> None:
     command = ["openssl", "ec", "-in", pems["first.key"], "-aes256", "-passout", "pass:12345"]
     subprocess.run([*command, "-out", pems["missing"]], check=True, capture_output=True)
     argv = argv_of(pems, "cert=first.cert", "key=missing")
@@ -208,9 +208,7 @@ def test_openssls_own_client_is_served(pems: dict[str, str]) -> None:
             client.terminate()
 
 
-def test_a_certificate_authority_that_is_taken_away_by_a_reload_counts_no_more(
-    pems: dict[str, str], tmp_path: Path
-) -> None:
+def test_removed_certificate_authority_counts_no_more(pems: dict[str, str], tmp_path: Path) -> None:
     """Nor does a session that was begun when it counted."""
     authority = tmp_path / "authority"
     authority.write_text(SECOND_CERTIFICATE, encoding="ascii")
@@ -235,7 +233,7 @@ def test_a_certificate_authority_that_is_taken_away_by_a_reload_counts_no_more(
             ask(session)
 
 
-def test_a_task_need_not_know_of_the_reload_and_keeps_one_context(pems: dict[str, str]) -> None:
+def test_task_keeps_one_context_over_reloads(pems: dict[str, str]) -> None:
     class Forgets(Serial):
         def reload(self) -> None: ...
 
@@ -251,7 +249,7 @@ def test_a_task_need_not_know_of_the_reload_and_keeps_one_context(pems: dict[str
             assert connection.recv(6) == b"hello\n"
 
 
-def test_a_broken_certificate_at_a_reload_is_a_warning_until_it_is_mended(
+def test_broken_certificate_at_reload_is_a_warning(
     pems: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     with running(Service, *argv_of(pems, "cert=first.cert", "key=first.key")) as service:
@@ -269,7 +267,7 @@ def test_a_broken_certificate_at_a_reload_is_a_warning_until_it_is_mended(
         assert service.getWarnings() == {}
 
 
-def test_a_broken_certificate_at_a_restart_keeps_the_old_one_with_a_warning(
+def test_broken_certificate_at_restart_keeps_the_old(
     pems: dict[str, str],
 ) -> None:
     thread = make_service(Service, *argv_of(pems, "cert=first")).startBG()
@@ -297,7 +295,7 @@ MyService.initFromCLI()
 """
 
 
-def test_sighup_gives_new_connections_the_new_certificate_and_keeps_the_open_ones(
+def test_sighup_gives_new_connections_the_new_certificate(
     pems: dict[str, str], tmp_path: Path
 ) -> None:
     root = str(Path(__file__).parents[2])
@@ -319,7 +317,7 @@ def test_sighup_gives_new_connections_the_new_certificate_and_keeps_the_open_one
         assert "Traceback" not in process.output
 
 
-def test_tls_is_not_imported_where_nobody_asks_for_it(tmp_path: Path) -> None:
+def test_tls_is_imported_only_on_demand(tmp_path: Path) -> None:
     script = (
         "import sys\n"
         "from sparts.net.listeners import Listening\n"
@@ -402,7 +400,7 @@ def test_settings_of_a_task_survive_reloads_and_restarts(
         thread.join()
 
 
-def test_settings_that_fail_at_a_reload_leave_the_context(
+def test_settings_that_fail_at_reload_leave_context(
     pems: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Negotiates, "other", pems["second.both"])

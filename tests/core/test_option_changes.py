@@ -36,7 +36,7 @@ def noting(name: str = "Web") -> Any:
     return task
 
 
-def test_set_option_converts_and_readers_see_it_at_once() -> None:
+def test_set_option_converts_at_once() -> None:
     task = noting()
     service = made(service_of(task))
     service.setOption("web-port", "81")
@@ -69,7 +69,7 @@ def test_set_option_refuses_by_rules_of_every_source(name: str, value: Any, mess
     assert service.options is before
 
 
-def test_running_tasks_and_the_service_are_told_after_the_change_in_the_setting_thread() -> None:
+def test_tasks_learn_of_changes_in_the_setting_thread() -> None:
     web, idle = noting("Web"), noting("Idle")
     told: list[Any] = []
     service = made(service_of(web, idle, on_options_changed=lambda self, names: told.append(names)))
@@ -80,7 +80,7 @@ def test_running_tasks_and_the_service_are_told_after_the_change_in_the_setting_
     assert idle.told == []
 
 
-def test_task_that_fails_to_take_a_change_keeps_the_others_informed(
+def test_failing_task_keeps_others_informed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def fail(self: Any, names: frozenset[str]) -> None:
@@ -148,7 +148,7 @@ def test_concurrent_setters_lose_nothing(often_switching: None) -> None:
 # -- reload ----------------------------------------------------------------------------------------
 
 
-def test_reload_reads_files_and_environment_again_and_names_what_changed(tmp_path: Path) -> None:
+def test_reload_names_what_changed(tmp_path: Path) -> None:
     task = noting()
     file = tmp_path / "x.toml"
     file.write_text("[web]\nport = 81\n")
@@ -166,7 +166,7 @@ def test_reload_reads_files_and_environment_again_and_names_what_changed(tmp_pat
     assert service.getOption("web_port") == 80
 
 
-def test_command_line_and_what_was_set_at_run_time_outlive_a_reload(tmp_path: Path) -> None:
+def test_command_line_and_set_values_outlive_reload(tmp_path: Path) -> None:
     file = tmp_path / "x.toml"
     file.write_text("a = 1\nb = 1\n")
     service = made(
@@ -210,7 +210,7 @@ def test_missing_file_at_reload_leaves_old_values(tmp_path: Path) -> None:
     assert service.getOption("a") == 1
 
 
-def test_reload_leaves_what_may_not_change_and_says_so(
+def test_reload_leaves_fixed_options_and_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = tmp_path / "x.toml"
@@ -222,7 +222,7 @@ def test_reload_leaves_what_may_not_change_and_says_so(
     assert "--web-fixed changed: it takes effect at the next start." in caplog.text
 
 
-def test_relative_config_file_is_read_again_from_another_folder(
+def test_relative_config_file_is_found_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "x.toml").write_text("a = 1\n")

@@ -23,7 +23,7 @@ class Colour(Enum):
     BLUE = 2
 
 
-def test_task_option_has_flag_attribute_and_namespace_name_with_its_prefix() -> None:
+def test_task_option_has_flag_attribute_and_name() -> None:
     task = task_of(sock_group=option(type=str))
     service = made(service_of(task), "--http-sock-group", "www")
     assert service.options.http_sock_group == "www"
@@ -35,19 +35,19 @@ def test_without_prefix_the_class_name_is_the_prefix() -> None:
     assert parsed(service_of(task), "--Poll-interval", "2").Poll_interval == 2.0
 
 
-def test_service_option_has_no_prefix_and_may_have_a_name_of_its_own() -> None:
+def test_service_option_has_no_prefix() -> None:
     service = made(service_of(max_things=option("limit", type=int)), "--limit", "5")
     assert service.options.limit == 5
     assert service.max_things == 5
 
 
-def test_underscore_in_a_name_or_prefix_is_a_dash_in_the_flag() -> None:
+def test_underscore_is_a_dash_in_the_flag() -> None:
     declared: Option[str] = option("a_b")
     assert declared.flag("my_task") == "--my-task-a-b"
     assert declared.dest("my-task") == "my_task_a_b"
 
 
-def test_flag_given_twice_counts_last_and_abbreviations_are_argparses() -> None:
+def test_last_flag_counts() -> None:
     service = service_of(limit=option(type=int))
     assert parsed(service, "--limit", "1", "--limit=2").limit == 2
 
@@ -59,7 +59,7 @@ def test_value_is_typed_and_none_stays_none() -> None:
     assert [getattr(made(service), name) for name in "abc"] == [None, 7, 5.0]
 
 
-def test_type_is_taken_from_a_default_that_tells_it() -> None:
+def test_type_is_taken_from_default_that_tells_it() -> None:
     service = service_of(
         count=option(default=3), where=option(default=Path("/a")), colour=option(default=Colour.RED)
     )
@@ -105,7 +105,7 @@ def test_actions_of_argparse_work() -> None:
     assert (bare.on, bare.off) == (False, True)
 
 
-def test_plain_parse_args_gives_command_line_and_typed_defaults() -> None:
+def test_plain_parse_args_gives_typed_defaults() -> None:
     service = service_of(
         task_of(port=option(type=int, default="8000")), pause=option(type=duration, default="1m")
     )
@@ -142,7 +142,7 @@ def test_parser_of_ones_own_keeps_its_arguments() -> None:
     assert (ns.extra, ns.limit, ns.show_config) == ("positional", 2, "x")
 
 
-def test_parser_of_ones_own_that_does_not_exit_on_error_gives_our_error() -> None:
+def test_parser_without_exit_gives_our_error() -> None:
     class Own(VService):
         limit = option(type=int, required=True)
 
@@ -154,14 +154,14 @@ def test_parser_of_ones_own_that_does_not_exit_on_error_gives_our_error() -> Non
         parsed(Own, "--limit", "x")
 
 
-def test_parser_that_has_parsed_still_requires_what_is_required() -> None:
+def test_parser_still_requires_what_is_required() -> None:
     parser = service_of(key=option(required=True))._buildArgumentParser()
     parse_options(parser, ["--key", "x"])
     with pytest.raises(SystemExit):
         parser.parse_args([])
 
 
-def test_flag_that_the_parser_has_already_is_an_error_that_names_both() -> None:
+def test_taken_flag_is_an_error_naming_both() -> None:
     service = service_of(help=option())
     with pytest.raises(
         OptionError, match=r"MyService cannot have the option --help: the parser has"
@@ -169,7 +169,7 @@ def test_flag_that_the_parser_has_already_is_an_error_that_names_both() -> None:
         service._buildArgumentParser()
 
 
-def test_two_tasks_with_one_flag_are_an_error_that_names_both() -> None:
+def test_one_flag_of_two_tasks_is_an_error() -> None:
     one, two = task_of("One", port=option(type=int)), task_of("Two", port=option(type=int))
     with pytest.raises(
         OptionError, match=r"One and Two both have the option --http-port: give one.*OPT_PREFIX"
@@ -177,7 +177,7 @@ def test_two_tasks_with_one_flag_are_an_error_that_names_both() -> None:
         service_of(one, two)._buildArgumentParser()
 
 
-def test_flag_of_the_service_and_of_a_task_may_not_be_one() -> None:
+def test_service_and_task_may_not_share_a_flag() -> None:
     service = service_of(task_of(port=option(type=int)), http_port=option(type=int))
     with pytest.raises(OptionError, match="MyService and HTTP both have the option --http-port"):
         service._buildArgumentParser()
@@ -196,7 +196,7 @@ def test_alias_has_options_of_its_own() -> None:
     assert (instance.getTask("Listening").port, instance.getTask("admin").port) == (1, 2)
 
 
-def test_declarations_come_bases_first_and_a_subclass_may_replace_or_remove_one() -> None:
+def test_subclass_may_replace_or_remove_declarations() -> None:
     class Base:
         a = option()
         b = option()
@@ -211,7 +211,7 @@ def test_declarations_come_bases_first_and_a_subclass_may_replace_or_remove_one(
     assert declared_options(Derived)[0].type is int
 
 
-def test_default_function_sees_the_service_in_place_of_the_task() -> None:
+def test_default_function_sees_service_in_place_of_task() -> None:
     task = task_of(DEFAULT_PORT=1, port=option(type=int, default=lambda cls: cls.DEFAULT_PORT))
     assert parsed(service_of(task)).http_port == 1
     ns = parsed(service_of(task, DEFAULT_PORT=8000))
@@ -219,7 +219,7 @@ def test_default_function_sees_the_service_in_place_of_the_task() -> None:
     assert str(source_of(ns, "http_port")) == "service class: MyService.DEFAULT_PORT"
 
 
-def test_service_stands_in_only_with_what_its_author_wrote() -> None:
+def test_service_overrides_only_with_its_own_attributes() -> None:
     task = task_of(
         __doc__="The task.",
         VERSION="7",
@@ -254,7 +254,7 @@ def test_setting_the_attribute_converts_and_refuses() -> None:
     assert instance.port is None
 
 
-def test_namespace_made_by_hand_reads_typed_or_the_default() -> None:
+def test_namespace_made_by_hand_reads_typed_or_default() -> None:
     service = service_of(limit=option(type=int, default=3), size=option(type=int))(
         argparse.Namespace(limit="12")
     )
@@ -328,7 +328,7 @@ def test_mypy_sees_the_type_of_the_attribute(tmp_path: Path) -> None:
     assert 'expression has type "str", variable has type "int"' in errors[0]
 
 
-def test_attribute_of_the_service_does_not_move_a_task_that_stands_alone() -> None:
+def test_service_attribute_does_not_move_a_lone_task() -> None:
     port = option(type=int, default=lambda cls: cls.DEFAULT_PORT)
     alone = task_of("Alone", "alone", port=port, DEFAULT_PORT=1, _SERVICE_DEFAULTS=False)
     other = task_of("Other", "other", port=port, DEFAULT_PORT=1)

@@ -44,7 +44,7 @@ def test_every_five_minutes() -> None:
     ]  # fmt: skip
 
 
-def test_time_that_daylight_saving_skips_is_due_right_after_it() -> None:
+def test_skipped_time_is_due_right_after() -> None:
     assert times("30 2 * * *", "2026-03-28T12:00", 3) == [
         "29 03:00 +0200", "30 02:30 +0200", "31 02:30 +0200",
     ]  # fmt: skip
@@ -56,7 +56,7 @@ def test_time_that_daylight_saving_repeats_is_due_once() -> None:
     ]  # fmt: skip
 
 
-def test_what_runs_all_the_time_goes_on_through_daylight_saving_changes() -> None:
+def test_frequent_runs_ignore_daylight_saving() -> None:
     assert times("*/30 * * * *", "2026-03-29T01:15", 3) == [
         "29 01:30 +0100", "29 03:00 +0200", "29 03:30 +0200",
     ]  # fmt: skip
@@ -85,7 +85,7 @@ class Nightly(PeriodicTask):
         self.ran.put(datetime.fromtimestamp(self.clock.time(), BERLIN).strftime("%d %H:%M"))
 
 
-def test_task_runs_when_its_expression_says_and_not_at_the_start() -> None:
+def test_task_runs_when_its_expression_says() -> None:
     class Task(Nightly):
         clock = clock_at("2026-06-01T00:30")
 
@@ -105,7 +105,7 @@ def test_expression_and_zone_are_options() -> None:
         assert Task.clock.wait_for_waiters() == [Task.clock.monotonic() + 270]
 
 
-def test_times_that_pass_meanwhile_are_made_up_for_by_one_run() -> None:
+def test_one_run_makes_up_for_passed_times() -> None:
     clock = clock_at("2026-06-01T00:00")
     schedule = Cron(clock, "0 * * * *", "UTC", 0.0, "Task")
     clock.turn(3.5 * 3600)
@@ -114,7 +114,7 @@ def test_times_that_pass_meanwhile_are_made_up_for_by_one_run() -> None:
     assert schedule.due() == pytest.approx(clock.monotonic() + 1800)
 
 
-def test_date_that_is_set_back_or_forward_is_believed() -> None:
+def test_changed_date_is_believed() -> None:
     clock = clock_at("2026-06-01T00:00", ZoneInfo("UTC"))
     schedule = Cron(clock, "0 12 * * *", "UTC", 0.0, "Task")
     assert schedule.due() == pytest.approx(clock.monotonic() + 12 * 3600)
@@ -123,7 +123,7 @@ def test_date_that_is_set_back_or_forward_is_believed() -> None:
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
-def test_jump_of_the_date_is_made_up_for_by_one_run(zone: str) -> None:
+def test_one_run_makes_up_for_a_jump(zone: str) -> None:
     """Half a century of seconds, which nothing could step through."""
     clock = clock_at("1970-01-02T00:00", ZoneInfo("UTC"))
     schedule = Cron(clock, "* * * * * *", zone, 0.0, "Task")
@@ -135,14 +135,14 @@ def test_jump_of_the_date_is_made_up_for_by_one_run(zone: str) -> None:
 
 
 @pytest.mark.parametrize("expression", ["*/5 * * * *", "30 2 * * *"])
-def test_date_that_is_set_far_back_is_counted_from(expression: str) -> None:
+def test_date_far_back_is_counted_from(expression: str) -> None:
     clock = clock_at("2026-06-01T02:30", ZoneInfo("UTC"))
     schedule = Cron(clock, expression, "UTC", 0.0, "Task")
     clock.set_date(clock_at("2016-06-01T02:27", ZoneInfo("UTC")).time())
     assert schedule.due() == pytest.approx(clock.monotonic() + 180)
 
 
-def test_date_that_is_set_a_little_back_repeats_no_fixed_time() -> None:
+def test_date_little_back_repeats_no_fixed_time() -> None:
     clock = clock_at("2026-06-01T02:31", ZoneInfo("UTC"))
     daily = Cron(clock, "30 2 * * *", "UTC", 0.0, "Task")
     often = Cron(clock, "*/10 * * * *", "UTC", 0.0, "Task")
@@ -194,7 +194,7 @@ def test_jitter_delays_cron_times_too() -> None:
 
 
 @pytest.mark.parametrize("expression", ["", "*/x * * * *", "* * *", "61 * * * *", "0 0 31 2 *"])
-def test_expression_that_is_none_fails_the_start_and_shows_how_one_looks(expression: str) -> None:
+def test_invalid_expression_fails_the_start(expression: str) -> None:
     class Task(Nightly):
         CRON = expression or "nonsense"
         clock = clock_at("2026-06-01T00:00")
@@ -226,7 +226,7 @@ def test_invalid_schedule_is_refused_at_run_time(
         assert service.getOptions() == before
 
 
-def test_missing_extra_fails_the_start_and_names_what_to_install(
+def test_missing_extra_fails_the_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Task(Nightly):

@@ -66,7 +66,7 @@ def test_items_of_all_kinds_are_worked_on() -> None:
     assert sorted(map(id, done)) == sorted(map(id, items))
 
 
-def test_item_that_is_tried_again_takes_its_place_by_priority() -> None:
+def test_retried_item_takes_its_place_by_priority() -> None:
     class NoWait(Ranked):
         RETRY_AFTER = 0.0
 
@@ -82,7 +82,7 @@ def test_item_that_is_tried_again_takes_its_place_by_priority() -> None:
         task.gate.put(None)
 
 
-def test_item_equal_to_one_that_waits_is_not_added() -> None:
+def test_item_equal_to_waiting_one_is_refused() -> None:
     with running(service_of(Unique)) as service:
         task = service.requireTask(Unique)
         task.queue.put("running")
@@ -98,7 +98,7 @@ def test_item_equal_to_one_that_waits_is_not_added() -> None:
         assert task.n_completed() == 2
 
 
-def test_item_equal_to_one_that_is_worked_on_is_not_added() -> None:
+def test_item_equal_to_one_in_work_is_refused() -> None:
     with running(service_of(Unique)) as service:
         task = service.requireTask(Unique)
         first = task.submit("item")
@@ -109,7 +109,7 @@ def test_item_equal_to_one_that_is_worked_on_is_not_added() -> None:
         assert first.result(SOON) == "once"
 
 
-def test_item_equal_to_one_that_waits_for_its_next_attempt_is_not_added() -> None:
+def test_item_equal_to_a_retry_is_refused() -> None:
     with running(service_of(Unique)) as service:
         task = service.requireTask(Unique)
         task.queue.put("item")
@@ -121,7 +121,7 @@ def test_item_equal_to_one_that_waits_for_its_next_attempt_is_not_added() -> Non
         assert task.n_completed() == 1
 
 
-def test_item_is_new_again_when_its_future_has_ended() -> None:
+def test_item_is_new_after_its_future() -> None:
     with running(service_of(Unique)) as service:
         task = service.requireTask(Unique)
         for outcome in (1, ValueError("broken"), 3):
@@ -133,7 +133,7 @@ def test_item_is_new_again_when_its_future_has_ended() -> None:
 
 
 @pytest.mark.parametrize("outcome", ["done", ValueError("broken")])
-def test_item_is_new_again_for_who_is_called_when_its_future_ends(outcome: Any) -> None:
+def test_item_is_new_for_callbacks_of_its_future(outcome: Any) -> None:
     again: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
     with running(service_of(Unique)) as service:
         task = service.requireTask(Unique)
@@ -157,7 +157,7 @@ def test_future_joins_an_item_that_nobody_waited_for() -> None:
         assert future.result(SOON) == "done"
 
 
-def test_item_whose_future_was_cancelled_can_be_submitted_again() -> None:
+def test_cancelled_item_can_be_submitted_again() -> None:
     with running(service_of(Unique)) as service:
         task = service.requireTask(Unique)
         task.queue.put("running")
@@ -178,7 +178,7 @@ def test_item_whose_future_was_cancelled_can_be_submitted_again() -> None:
         assert fourth.result(SOON) == "other done"
 
 
-def test_item_that_was_cancelled_runs_when_it_is_put() -> None:
+def test_cancelled_item_runs_when_it_is_put() -> None:
     with running(service_of(Unique)) as service:
         task = service.requireTask(Unique)
         task.queue.put("running")
@@ -190,7 +190,7 @@ def test_item_that_was_cancelled_runs_when_it_is_put() -> None:
         task.gate.put(None)
 
 
-def test_item_that_was_put_runs_although_a_submission_of_it_is_cancelled() -> None:
+def test_put_item_runs_despite_a_cancelled_submission() -> None:
     with running(service_of(Unique)) as service:
         task = service.requireTask(Unique)
         task.queue.put("running")
@@ -206,7 +206,7 @@ def test_item_that_was_put_runs_although_a_submission_of_it_is_cancelled() -> No
         assert task.n_completed() == 2
 
 
-def test_item_runs_while_one_of_those_who_submitted_it_waits() -> None:
+def test_item_runs_while_one_submitter_waits() -> None:
     with running(service_of(Unique)) as service:
         task = service.requireTask(Unique)
         task.queue.put("running")
@@ -220,7 +220,7 @@ def test_item_runs_while_one_of_those_who_submitted_it_waits() -> None:
         assert second.result(SOON) == "done"
 
 
-def test_item_is_not_worked_on_when_all_who_added_it_have_cancelled() -> None:
+def test_item_of_cancelled_submitters_does_not_run() -> None:
     with running(service_of(Unique)) as service:
         task = service.requireTask(Unique)
         task.queue.put("running")
@@ -236,7 +236,7 @@ def test_item_is_not_worked_on_when_all_who_added_it_have_cancelled() -> None:
         assert task.n_completed() == 2
 
 
-def test_coroutine_that_times_out_does_not_cancel_what_was_put() -> None:
+def test_timeout_does_not_cancel_what_was_put() -> None:
     async def give_up(task: Unique) -> None:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(task.submit("item"), 0.01)
@@ -254,7 +254,7 @@ def test_coroutine_that_times_out_does_not_cancel_what_was_put() -> None:
         task.gate.put(None)
 
 
-def test_others_who_wait_for_an_equal_item_get_its_outcome() -> None:
+def test_all_waiters_get_the_outcome() -> None:
     with running(service_of(Unique)) as service:
         task = service.requireTask(Unique)
         for outcome in ("done", ValueError("broken")):
@@ -284,7 +284,7 @@ def test_equal_item_needs_no_room() -> None:
             task.gate.put(None)
 
 
-def test_room_goes_to_the_next_when_an_equal_item_has_come_meanwhile() -> None:
+def test_room_goes_to_the_next_waiter() -> None:
     class Small(Unique):
         MAX_ITEMS = 1
 

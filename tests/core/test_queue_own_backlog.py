@@ -59,7 +59,7 @@ class OnBroker(Gated):
         self.queue.calls.append(f"dead {context.item}")
 
 
-def test_item_is_buried_before_the_dead_letter_hook_and_done_after_it() -> None:
+def test_item_is_buried_before_its_hook() -> None:
     with running(service_of(OnBroker)) as service:
         task: Any = service.requireTask(OnBroker)
         error = ValueError("no")
@@ -84,7 +84,7 @@ def test_returned_items_are_counted_apart_and_not_dropped() -> None:
     assert (task.n_returned(), task.n_dropped(), task.dropped) == (2, 0, [])
 
 
-def test_depth_and_join_that_are_refused_do_no_harm(caplog: pytest.LogCaptureFixture) -> None:
+def test_refused_depth_and_join_do_no_harm(caplog: pytest.LogCaptureFixture) -> None:
     with running(service_of(OnBroker)) as service:
         task = service.requireTask(OnBroker)
         task.gate.put(1)
@@ -99,7 +99,7 @@ def test_depth_and_join_that_are_refused_do_no_harm(caplog: pytest.LogCaptureFix
     assert "left out" not in caplog.text
 
 
-def test_backlog_that_cannot_bury_does_not_keep_the_future_from_ending(
+def test_failing_burial_still_ends_the_future(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Broken(Remote):
@@ -142,7 +142,7 @@ def test_coroutines_need_a_backlog_for_coroutines() -> None:
         make_service(service_of(Wrong)).startBG()
 
 
-def test_one_backlog_is_made_however_many_threads_ask_for_it() -> None:
+def test_one_backlog_is_made_for_all_threads() -> None:
     made: list[Backlog] = []
 
     class Counting(QueueTask):

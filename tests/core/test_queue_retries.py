@@ -32,7 +32,7 @@ class Stubborn(QueueTask):
         return context.attempt
 
 
-def test_try_later_puts_the_item_back_with_one_more_attempt() -> None:
+def test_try_later_puts_the_item_back() -> None:
     with running(service_of(Stubborn)) as service:
         task = service.requireTask(Stubborn)
         assert task.submit(4).result(SOON) == 4
@@ -41,7 +41,7 @@ def test_try_later_puts_the_item_back_with_one_more_attempt() -> None:
         assert task.n_unhandled() == 0
 
 
-def test_item_that_waits_for_its_next_attempt_holds_no_worker() -> None:
+def test_waiting_item_holds_no_worker() -> None:
     cls = timed(Gated)
     clock = cls.clock
     assert isinstance(clock, TurnableClock)
@@ -66,7 +66,7 @@ def test_item_that_waits_for_its_next_attempt_holds_no_worker() -> None:
         assert future.result(SOON) == "done"
 
 
-def test_items_come_back_when_they_are_due_not_in_order_of_arrival() -> None:
+def test_items_come_back_when_due() -> None:
     cls = timed(Gated)
     clock = cls.clock
     assert isinstance(clock, TurnableClock)
@@ -86,7 +86,7 @@ def test_items_come_back_when_they_are_due_not_in_order_of_arrival() -> None:
         task.queue.join()
 
 
-def test_earlier_time_is_kept_although_a_worker_waits_for_a_later_one() -> None:
+def test_earlier_time_is_kept_beside_a_later() -> None:
     cls = timed(Gated, WORKERS=2)
     clock = cls.clock
     assert isinstance(clock, TurnableClock)
@@ -104,7 +104,7 @@ def test_earlier_time_is_kept_although_a_worker_waits_for_a_later_one() -> None:
         task.queue.join()
 
 
-def test_worker_that_keeps_the_time_hands_it_on_when_it_gets_work() -> None:
+def test_worker_hands_on_the_time_it_keeps() -> None:
     cls = timed(Gated, WORKERS=2)
     clock = cls.clock
     assert isinstance(clock, TurnableClock)
@@ -178,7 +178,7 @@ def test_dead_letter_is_told_before_the_future_ends() -> None:
         assert ended.get(timeout=SOON) is False
 
 
-def test_dead_letter_hook_that_fails_is_logged_and_the_future_ends(
+def test_failing_dead_letter_hook_ends_the_future(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Broken(Gated):
@@ -195,7 +195,7 @@ def test_dead_letter_hook_that_fails_is_logged_and_the_future_ends(
     assert "hook broken" in caplog.text
 
 
-def test_worker_that_is_restarted_does_not_lose_its_item() -> None:
+def test_restarted_worker_keeps_its_item() -> None:
     class Restarted(Gated):
         RESTART = AT_ONCE
         RETRY_AFTER = 0.0
@@ -217,7 +217,7 @@ def test_worker_that_is_restarted_does_not_lose_its_item() -> None:
         assert task.dead == task.dropped == []
 
 
-def test_restarted_worker_gives_up_an_item_after_its_last_attempt() -> None:
+def test_restarted_worker_gives_up_after_last_attempt() -> None:
     class Restarted(Gated):
         RESTART = AT_ONCE
         MAX_ATTEMPTS = 1
@@ -232,7 +232,7 @@ def test_restarted_worker_gives_up_an_item_after_its_last_attempt() -> None:
         assert task.dead == [("poison", error)]
 
 
-def test_other_workers_take_over_what_a_failed_one_put_back() -> None:
+def test_other_workers_take_over() -> None:
     class Two(Gated):
         WORKERS = 2
         RESTART = RestartPolicy("on-failure", first_wait=3600, max_wait=3600)
@@ -248,7 +248,7 @@ def test_other_workers_take_over_what_a_failed_one_put_back() -> None:
         task.queue.join()
 
 
-def test_service_that_ends_by_crash_loop_hands_over_the_poison() -> None:
+def test_crash_loop_hands_over_poison() -> None:
     class Poisoned(Gated):
         RESTART = RestartPolicy("on-failure", first_wait=0.0, limit=2)
         RETRY_AFTER = 0.0

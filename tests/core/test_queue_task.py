@@ -61,7 +61,7 @@ def test_execute_is_told_the_item_and_its_context() -> None:
         assert future.result(SOON) == "done"
 
 
-def test_as_many_items_are_worked_on_at_once_as_there_are_workers() -> None:
+def test_items_in_work_are_as_many_as_workers() -> None:
     together = threading.Barrier(4)
 
     class Together(QueueTask):
@@ -136,7 +136,7 @@ def test_queue_depth_counts_what_waits() -> None:
         assert task.queue.empty()
 
 
-def test_exception_goes_to_the_future_and_is_counted_and_logged(
+def test_exception_goes_to_the_future_and_counts(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with running(service_of(Echo)) as service:
@@ -162,14 +162,14 @@ def test_outcome_goes_to_a_deferred() -> None:
         assert bad.outcome() is error
 
 
-def test_outcome_goes_to_the_future_of_a_context_that_is_put() -> None:
+def test_outcome_goes_to_the_context_that_was_put() -> None:
     with running(service_of(Echo)) as service:
         future: Future[int] = Future()
         service.requireTask(Echo).queue.put(ExecuteContext(item=5, future=future))
         assert future.result(SOON) == 5
 
 
-def test_deferred_that_raises_is_logged_and_the_task_goes_on(
+def test_raising_deferred_is_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Broken(Deferred):
@@ -196,7 +196,7 @@ def test_exception_nobody_waits_for_ends_service_by_default() -> None:
     assert [item for item, _ in task.dead] == ["item"]
 
 
-def test_task_that_only_logs_goes_on_with_the_next_item(caplog: pytest.LogCaptureFixture) -> None:
+def test_logging_task_goes_on_with_the_next(caplog: pytest.LogCaptureFixture) -> None:
     with running(service_of(Logging)) as service:
         task = service.requireTask(Logging)
         task.queue.put(ValueError("broken"))
@@ -222,7 +222,7 @@ def test_system_exit_ends_the_future_and_the_service() -> None:
     assert thread.status == 3
 
 
-def test_memory_error_ends_the_future_and_the_service_even_where_errors_are_logged() -> None:
+def test_memory_error_ends_future_and_service() -> None:
     service = make_service(service_of(Logging))
     thread = service.startBG()
     future = service.requireTask(Logging).submit(MemoryError())
@@ -254,7 +254,7 @@ def test_coroutine_awaits_a_submission() -> None:
         assert asyncio.run(ask(service.requireTask(Echo))) == list(range(100))
 
 
-def test_coroutine_is_told_of_an_exception_that_coroutines_cannot_raise() -> None:
+def test_coroutine_learns_of_impossible_exceptions() -> None:
     async def ask(task: Echo) -> None:
         with pytest.raises(RuntimeError, match="StopIteration was raised: 5"):
             await task.submit(StopIteration(5))
@@ -263,7 +263,7 @@ def test_coroutine_is_told_of_an_exception_that_coroutines_cannot_raise() -> Non
         asyncio.run(asyncio.wait_for(ask(service.requireTask(Echo)), SOON))
 
 
-def test_future_that_somebody_else_ended_does_not_end_the_worker() -> None:
+def test_foreign_end_of_a_future_ends_no_worker() -> None:
     future: Future[int] = Future()
     future.set_result(1)
     with running(service_of(Echo)) as service:
@@ -306,7 +306,7 @@ def test_full_queue_blocks_put_until_there_is_room() -> None:
         task.gate.put(None)
 
 
-def test_full_queue_raises_without_waiting_or_when_the_time_is_over() -> None:
+def test_full_queue_raises_in_time() -> None:
     with running(service_of(Full)) as service:
         task = service.requireTask(Full)
         task.fill()
@@ -347,7 +347,7 @@ def test_bounded_queue_never_holds_more_than_it_may() -> None:
     assert max(depths) <= 5
 
 
-def test_worker_that_would_wait_for_itself_gets_an_error_instead() -> None:
+def test_worker_waiting_for_itself_gets_an_error() -> None:
     class Crawler(QueueTask):
         MAX_ITEMS = 1
 

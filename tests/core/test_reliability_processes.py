@@ -73,7 +73,7 @@ def test_copy_that_is_killed_is_replaced(tmp_path: Path) -> None:
         assert len(service.pids) == 2
 
 
-def test_task_that_runs_once_moves_when_its_copy_dies(tmp_path: Path) -> None:
+def test_single_task_moves_when_its_copy_dies(tmp_path: Path) -> None:
     with Copies(tmp_path) as service:
         service.wait_ready()
         assert int(service.wait_for_line(r"once in (\d+)")[1]) == service.ready_pid(1)
@@ -143,7 +143,7 @@ class S(VService):
 """
 
 
-def test_copies_that_do_not_stop_end_within_one_deadline(tmp_path: Path) -> None:
+def test_hung_copies_end_within_one_deadline(tmp_path: Path) -> None:
     with Copies(tmp_path, STAYS, "--processes", "2", "--stop-timeout", "500ms") as service:
         service.wait_ready()
         pids = service.pids

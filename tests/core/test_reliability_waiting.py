@@ -189,7 +189,7 @@ def call(task: Any) -> None:
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
-def test_last_worker_that_leaves_ends_what_others_wait_for(
+def test_last_worker_ends_what_others_wait_for(
     kind: type[Any], prepare: Callable[[Any], object] | None, wait: Callable[[Any], object]
 ) -> None:
     told: queue.SimpleQueue[BaseException] = queue.SimpleQueue()

@@ -35,7 +35,7 @@ def task() -> Iterator[SelectTask]:
         yield service.requireTask(SelectTask)
 
 
-def test_callback_is_called_in_the_loop_with_what_was_registered(task: SelectTask) -> None:
+def test_callback_runs_in_loop_with_its_descriptor(task: SelectTask) -> None:
     called: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def readable(fd: socket.socket) -> None:
@@ -131,7 +131,7 @@ def test_unregistering_what_is_not_registered_is_clear_error(task: SelectTask) -
         task.unregister_read(one)
 
 
-def test_callback_that_was_unregistered_in_the_same_turn_is_not_called(task: SelectTask) -> None:
+def test_callback_unregistered_in_the_turn_is_not_called(task: SelectTask) -> None:
     called: queue.SimpleQueue[Any] = queue.SimpleQueue()
     with pair() as (a, b), pair() as (c, d):
 

@@ -72,7 +72,7 @@ class TestBoth(MultiTaskTestCase):
     SERVICE = MyService
     TASKS = [Echo, Other]
 
-    def test_all_tasks_run_and_the_first_is_the_task(self) -> None:
+    def test_all_tasks_run_and_first_is_task(self) -> None:
         self.assertIs(self.task, self.service.requireTask(Echo))
         self.assertIsNotNone(self.service.getTask(Other))
         self.assertEqual(self.service.VERSION, "7")
@@ -103,7 +103,7 @@ def test_a_case_without_tasks_is_told() -> None:
     assert "TestNothing names no tasks: set TASKS (or TASK)." in result.errors[0][1]
 
 
-def test_what_is_left_behind_is_an_error_of_the_test() -> None:
+def test_what_is_left_behind_is_error_of_test() -> None:
     left: list[Any] = []
 
     class Leaves(Other):

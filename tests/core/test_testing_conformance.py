@@ -50,7 +50,7 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
 
 @pytest.mark.parametrize("name", [e.name for e in entry_points.find("sparts.tasks")
                                   if e.distribution == "sparts-core"])  # fmt: skip
-def test_every_task_type_of_the_core_does_what_every_task_must(name: str, tmp_path: Path) -> None:
+def test_every_task_type_of_the_core_conforms(name: str, tmp_path: Path) -> None:
     task: Any = entry_points.load_task(name, "sparts-core")
     attributes = dict(BODIES[name])
     if name == "DirectoryWatcherTask":
@@ -205,7 +205,7 @@ class NeedsItsStart(Well):
             raise AssertionError("never")
 
 
-def test_a_stop_that_fails_before_the_start_is_told() -> None:
+def test_stop_that_fails_before_start_is_told() -> None:
     message = problems_of(NeedsItsStart)
     assert "When stopped before its start, it logged at level ERROR" in message
     assert "When started" not in message
@@ -220,7 +220,7 @@ class NeverStops(VTask):
         self.gate.wait()
 
 
-def test_a_task_that_does_not_stop_is_told_by_its_deadline() -> None:
+def test_task_that_does_not_stop_is_reported() -> None:
     try:
         message = problems_of(NeverStops, deadline=0.1)
     finally:
@@ -235,7 +235,7 @@ class NeverReady(Well):
         self.set_ready(False)
 
 
-def test_a_task_that_never_gets_ready_is_told_with_its_state() -> None:
+def test_task_that_never_gets_ready_is_reported() -> None:
     message = problems_of(NeverReady, deadline=0.05)
     assert "NeverReady is ALIVE, not ready" in message
 
@@ -281,7 +281,7 @@ class Unhealthy(Well):
         return False
 
 
-def test_a_task_that_runs_and_is_not_healthy_is_told() -> None:
+def test_unhealthy_task_is_reported() -> None:
     assert "says that it is not healthy" in problems_of(Unhealthy)
 
 
@@ -313,7 +313,7 @@ class StopsWhatNeverBegan(AsyncioTask):
             raise RuntimeError("nothing to stop")
 
 
-def test_a_stop_that_fails_on_a_loop_that_runs_is_told() -> None:
+def test_failing_stop_on_a_running_loop_is_reported() -> None:
     message = problems_of(StopsWhatNeverBegan)
     assert "stopped before its start, on tasks that run" in message
 
@@ -330,7 +330,7 @@ class FailsItsFourthStop(Well):
             raise OSError("too early")
 
 
-def test_a_stop_that_fails_right_after_the_start_is_told() -> None:
+def test_stop_that_fails_right_after_start_is_told() -> None:
     message = problems_of(FailsItsFourthStop)
     assert message.count("\n- ") == 1
     assert "When stopped right after its start, it logged at level ERROR" in message

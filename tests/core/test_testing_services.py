@@ -75,7 +75,7 @@ class MyService(VService):
 # -- the factory -----------------------------------------------------------------------------------
 
 
-def test_a_service_is_ready_with_the_options_of_its_command_line() -> None:
+def test_service_is_ready_with_its_command_line() -> None:
     factory = ServiceFactory()
     service = factory(MyService, "--stop-timeout", "7s")
     assert service.health.ready
@@ -103,7 +103,7 @@ def test_several_services_are_stopped_the_last_one_first() -> None:
     assert ended == ["second", "first"]
 
 
-def test_a_service_that_is_stopped_within_the_test_is_not_stopped_again() -> None:
+def test_stopped_service_is_not_stopped_again() -> None:
     factory = ServiceFactory()
     service = factory(MyService)
     factory.stop(service)
@@ -111,7 +111,7 @@ def test_a_service_that_is_stopped_within_the_test_is_not_stopped_again() -> Non
     factory.close()
 
 
-def test_the_instance_that_a_restart_made_is_stopped_too() -> None:
+def test_instance_that_restart_made_is_stopped_too() -> None:
     factory = ServiceFactory()
     service = factory(MyService)
     new = restart(service)
@@ -121,7 +121,7 @@ def test_the_instance_that_a_restart_made_is_stopped_too() -> None:
     assert new.health.status is ServiceStatus.STOPPED
 
 
-def test_wrong_options_and_a_start_that_fails_reach_the_test() -> None:
+def test_wrong_options_and_start_that_fails_reach_test() -> None:
     class Broken(VTask):
         def initTask(self) -> None:  # noqa: N802
             raise ValueError("no such host")
@@ -140,7 +140,7 @@ def crashed(factory: ServiceFactory, may_fail: bool) -> None:
     assert "no such host" in str(wait_ended(service))
 
 
-def test_a_service_that_crashes_fails_the_test_unless_it_may() -> None:
+def test_service_that_crashes_fails_test_unless_it_may() -> None:
     factory = ServiceFactory()
     crashed(factory, may_fail=True)
     factory.close()
@@ -149,7 +149,7 @@ def test_a_service_that_crashes_fails_the_test_unless_it_may() -> None:
         factory.close()
 
 
-def test_a_service_that_never_gets_ready_is_told_with_its_state_and_still_stopped() -> None:
+def test_unready_service_is_reported_and_stopped() -> None:
     class Slow(Waits):
         def initTask(self) -> None:  # noqa: N802
             self.set_ready(False)
@@ -231,7 +231,7 @@ def test_what_was_there_before_is_not_left_behind() -> None:
             end()
 
 
-def test_a_thread_that_is_about_to_end_is_waited_for() -> None:
+def test_ending_thread_is_waited_for() -> None:
     before, end = Leftovers(), threading.Event()
     looked = threading.Event()
 
@@ -265,7 +265,7 @@ def test_states_are_waited_for_as_they_come() -> None:
     factory.close()
 
 
-def test_a_task_that_has_stopped_is_seen_while_the_service_still_stops() -> None:
+def test_stopped_task_is_seen_during_the_stop() -> None:
     gate = threading.Event()
 
     class Base(VTask):
@@ -291,7 +291,7 @@ def test_a_task_that_has_stopped_is_seen_while_the_service_still_stops() -> None
     factory.close()
 
 
-def test_several_wait_at_a_time_and_are_all_woken() -> None:
+def test_several_wait_at_time_and_are_all_woken() -> None:
     factory = ServiceFactory()
     service = factory(MyService)
     seen: Recorder[str] = Recorder(service)
@@ -310,7 +310,7 @@ def test_several_wait_at_a_time_and_are_all_woken() -> None:
     factory.close()
 
 
-def test_what_does_not_come_is_told_with_the_state_of_the_service() -> None:
+def test_missing_event_is_reported_with_the_state() -> None:
     factory = ServiceFactory()
     service = factory(MyService)
     task = service.requireTask(Echo)
@@ -342,7 +342,7 @@ def _never() -> Any:
     return Future[int]()
 
 
-def test_a_service_that_ends_is_not_waited_for_any_longer() -> None:
+def test_ended_service_is_not_waited_for() -> None:
     factory = ServiceFactory()
     service = factory(MyService)
     service.shutdown()
@@ -353,7 +353,7 @@ def test_a_service_that_ends_is_not_waited_for_any_longer() -> None:
     factory.close()
 
 
-def test_the_result_of_a_future_is_given_and_what_it_raises_raised() -> None:
+def test_result_of_a_future_is_given_or_raised() -> None:
     factory = ServiceFactory()
     service = factory(MyService)
     echo = service.requireTask(Echo)
@@ -381,14 +381,14 @@ def test_lines_of_the_log_are_waited_for() -> None:
     factory.close()
 
 
-def test_what_is_noted_is_given_in_order_and_found_among_the_rest() -> None:
+def test_notes_are_given_in_order() -> None:
     noted: Recorder[int] = Recorder()
     threading.Thread(target=lambda: list(map(noted, range(5)))).start()
     assert noted.wait_for(lambda n: n > 2, "3") == 3
     assert noted.wait(5) == [0, 1, 2, 3, 4]
 
 
-def test_a_service_of_tasks_has_them_and_other_attributes() -> None:
+def test_service_of_tasks_has_them_and_other_attributes() -> None:
     service = make_service(service_of(Waits, "second=QueueTask", VERSION="3"))
     assert [task.__name__ for task in service.tasks] == ["Waits", "second"]
     assert service.VERSION == "3"
@@ -432,7 +432,7 @@ def test_process_that_ends_badly(service_process, tmp_path):
 """
 
 
-def test_the_fixtures_are_there_for_who_asks_and_cost_others_nothing(tmp_path: Path) -> None:
+def test_fixtures_cost_others_nothing(tmp_path: Path) -> None:
     (tmp_path / "test_suite.py").write_text(SUITE)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -44,7 +44,7 @@ class Service(VService):
 
 
 @pytest.mark.parametrize("base", [DBusServiceTask, DBusClientTask])
-def test_use_system_bus_never_ends_on_the_session_bus(
+def test_use_system_bus_never_ends_on_session_bus(
     session_bus: Daemon, system_bus: Daemon, monkeypatch: pytest.MonkeyPatch, base: Any
 ) -> None:
     monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", session_bus.address)
@@ -65,7 +65,7 @@ def test_use_system_bus_never_ends_on_the_session_bus(
         make_service(service_of(task)).startBG()
 
 
-def test_missing_system_bus_is_not_replaced_by_the_sessions(
+def test_missing_system_bus_is_not_replaced_by_sessions(
     session_bus: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", session_bus.address)
@@ -106,7 +106,7 @@ def test_bus_class_shows_the_service(session_bus: Daemon) -> None:
         assert service.requireTask("Own")._about.asked
 
 
-def test_bus_class_of_another_library_is_an_error_at_start(session_bus: Daemon) -> None:
+def test_bus_class_of_another_library_is_refused(session_bus: Daemon) -> None:
     task = type("Own", (Before,), {"BUS_CLASS": object})
     with pytest.raises(UsageError, match=r"Own\.BUS_CLASS .* subclass of .*VServiceDBusObject"):
         make_service(service_of(task), "--dbus-address", session_bus.address).startBG()

@@ -230,14 +230,12 @@ def test_a_variant_is_a_plain_value_in_python(
 @pytest.mark.parametrize(
     "value", ["<<<'deep'>>>", "<(1, [<'x'>])>", "<@a{u(sv)} {7: ('a', <@n 3>)}>"]
 )
-def test_a_variant_keeps_its_signature_where_one_is_asked_for(
-    session_bus: Daemon, lab: Lab, value: str
-) -> None:
+def test_variant_keeps_its_signature(session_bus: Daemon, lab: Lab, value: str) -> None:
     shown = call(session_bus, "EchoVariant", value)
     assert shown.replace("int16", "@n") == f"({value},)".replace("@a{u(sv)} {7", "{uint32 7")
 
 
-def test_whole_numbers_of_every_width_come_to_their_edges(session_bus: Daemon, lab: Lab) -> None:
+def test_whole_numbers_reach_their_edges(session_bus: Daemon, lab: Lab) -> None:
     said = session_bus.busctl(
         "call", "--", NAME, PATH, NAME, "Numbers", "yquxt",
         "255", "65535", "4294967295", "-9223372036854775808", "18446744073709551615",
@@ -248,9 +246,7 @@ def test_whole_numbers_of_every_width_come_to_their_edges(session_bus: Daemon, l
     )
 
 
-def test_what_does_not_fit_its_type_is_an_error_to_the_caller(
-    session_bus: Daemon, lab: Lab
-) -> None:
+def test_misfit_of_a_type_is_an_error(session_bus: Daemon, lab: Lab) -> None:
     for method, kind in (("TooLarge", "'x'"), ("WrongType", "'s'")):
         with log_of(lab.service) as log:
             said = call(session_bus, method, check=False)
@@ -260,25 +256,21 @@ def test_what_does_not_fit_its_type_is_an_error_to_the_caller(
     assert call(session_bus, "Edges")
 
 
-def test_tuples_are_several_results_and_named_tuples_name_them(
-    session_bus: Daemon, lab: Lab
-) -> None:
+def test_tuples_are_several_results(session_bus: Daemon, lab: Lab) -> None:
     assert call(session_bus, "Divide", "7", "2") == "(int64 3, int64 1)"
     xml = session_bus.run(["gdbus", "introspect", "--xml", "--address", session_bus.address,
                            "--dest", NAME, "--object-path", PATH])  # fmt: skip
     assert '<arg name="quotient" direction="out" type="x" />' in xml
 
 
-def test_structs_enums_arrays_and_dictionaries_are_converted_both_ways(
-    session_bus: Daemon, lab: Lab
-) -> None:
+def test_structs_enums_and_arrays_convert_both_ways(session_bus: Daemon, lab: Lab) -> None:
     assert call(session_bus, "Mirror", "(1.5, 'p')", "red") == "([((-1.5, 'p'), 'blue')],)"
     assert call(session_bus, "Table", "{'a': [1, 2], 'b': [4]}") == "({int64 3: 'a', 4: 'b'},)"
     said = call(session_bus, "Texts", "/a/b", "a{sv}", "[byte 1, 2]")
     assert said == r"""("/a/b a{sv} b'\\x01\\x02'",)"""
 
 
-def test_an_enum_that_gets_none_of_its_values_is_an_error(session_bus: Daemon, lab: Lab) -> None:
+def test_enum_without_such_a_value_is_an_error(session_bus: Daemon, lab: Lab) -> None:
     assert "org.sparts.Error.ValueError" in call(
         session_bus, "Mirror", "(1.5, 'p')", "green", check=False
     )
@@ -295,7 +287,7 @@ def test_an_enum_that_gets_none_of_its_values_is_an_error(session_bus: Daemon, l
         (None, "None is no type"),
     ],
 )
-def test_a_type_that_dbus_does_not_have_is_named_at_the_start(annotation: Any, named: str) -> None:
+def test_impossible_type_is_named_at_the_start(annotation: Any, named: str) -> None:
     def Broken(self: Any, first: Any, second: Any) -> None: ...
 
     Broken.__annotations__ = {"first": int, "second": annotation, "return": None}
@@ -307,7 +299,7 @@ def test_a_type_that_dbus_does_not_have_is_named_at_the_start(annotation: Any, n
         make_service(service_of(task), "--dbus-address", "unix:path=/nowhere").startBG()
 
 
-def test_a_dry_run_finds_a_type_that_dbus_does_not_have() -> None:
+def test_dry_run_finds_an_impossible_type() -> None:
     class Bad(Lab):
         @dbus_method
         def Broken(self) -> complex:
@@ -319,7 +311,7 @@ def test_a_dry_run_finds_a_type_that_dbus_does_not_have() -> None:
         service_class.initFromOptions(service.options)
 
 
-def test_a_member_without_a_type_or_with_an_impossible_name_is_named() -> None:
+def test_member_without_type_or_name_is_refused() -> None:
     class Untyped(DBusObject):
         INTERFACE = "org.example.X"
 
@@ -366,12 +358,12 @@ def test_a_member_without_a_type_or_with_an_impossible_name_is_named() -> None:
 # -- calls -----------------------------------------------------------------------------------------
 
 
-def test_def_runs_in_a_thread_and_async_def_in_the_loop(session_bus: Daemon, lab: Lab) -> None:
+def test_def_runs_in_thread_async_def_in_loop(session_bus: Daemon, lab: Lab) -> None:
     assert call(session_bus, "Where") == "(false,)"
     assert call(session_bus, "WhereAsync") == "(true,)"
 
 
-def test_a_coroutine_that_waits_and_one_that_does_not_both_answer(session_bus: Daemon) -> None:
+def test_waiting_and_immediate_coroutines_both_answer(session_bus: Daemon) -> None:
     import asyncio
 
     class Both(Lab):
@@ -415,9 +407,7 @@ def test_a_method_knows_who_calls(session_bus: Daemon, lab: Lab) -> None:
         (MemoryError, "NoMemory"),
     ],
 )
-def test_errors_of_python_have_the_names_that_dbus_has_for_them(
-    kind: type[Exception], name: str
-) -> None:
+def test_errors_of_python_have_dbus_names(kind: type[Exception], name: str) -> None:
     assert error_name(kind("x")) == f"org.freedesktop.DBus.Error.{name}"
 
 
@@ -444,9 +434,7 @@ def test_what_a_method_raises_is_a_named_error(
     assert lab.errors() == 1
 
 
-def test_what_is_not_there_is_an_error_that_says_what_is_missing(
-    session_bus: Daemon, lab: Lab
-) -> None:
+def test_what_is_missing_is_named(session_bus: Daemon, lab: Lab) -> None:
     def send(path: str, method: str, *args: str) -> str:
         return session_bus.dbus_send(NAME, path, method, *args, check=False)
 
@@ -470,7 +458,7 @@ def test_a_call_without_an_interface_finds_the_method(session_bus: Daemon, lab: 
 # -- file descriptors ------------------------------------------------------------------------------
 
 
-def test_file_descriptors_come_in_and_are_closed_after_the_call(
+def test_file_descriptors_are_closed_after_the_call(
     session_bus: Daemon, lab: Lab, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("content", encoding="utf-8")
@@ -494,9 +482,7 @@ def test_file_descriptors_go_out_as_duplicates(session_bus: Daemon, lab: Lab) ->
     assert len(os.listdir("/proc/self/fd")) <= before + 2
 
 
-def test_descriptors_for_a_method_that_is_not_there_are_closed(
-    session_bus: Daemon, lab: Lab
-) -> None:
+def test_descriptors_for_a_missing_method_are_closed(session_bus: Daemon, lab: Lab) -> None:
     before = len(os.listdir("/proc/self/fd"))
     proxy = lab.proxy(NAME, PATH, NAME)
     for _ in range(20):
@@ -507,9 +493,7 @@ def test_descriptors_for_a_method_that_is_not_there_are_closed(
     assert len(os.listdir("/proc/self/fd")) <= before + 2
 
 
-def test_the_end_of_a_call_leaves_the_descriptors_of_later_calls_alone(
-    session_bus: Daemon, tmp_path: Path
-) -> None:
+def test_end_of_call_leaves_other_descriptors_alone(session_bus: Daemon, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("content", encoding="utf-8")
 
     class Slow(Lab):
@@ -543,7 +527,7 @@ def test_the_end_of_a_call_leaves_the_descriptors_of_later_calls_alone(
         assert reads.result(30) == "content"
 
 
-def test_descriptors_that_come_when_the_caller_waits_no_more_are_closed(
+def test_late_descriptors_are_closed(
     session_bus: Daemon,
 ) -> None:
     class Late(Lab):
@@ -566,9 +550,7 @@ def test_descriptors_that_come_when_the_caller_waits_no_more_are_closed(
         assert len(os.listdir("/proc/self/fd")) <= before + 2
 
 
-def test_descriptors_that_a_connection_does_not_pass_are_an_error_that_says_what_to_set(
-    session_bus: Daemon, lab: Lab
-) -> None:
+def test_unpassable_descriptors_are_an_error(session_bus: Daemon, lab: Lab) -> None:
     class Without(Lab):
         BUS_NAME = "org.example.Without"
         OPT_PREFIX = "without"
@@ -582,7 +564,7 @@ def test_descriptors_that_a_connection_does_not_pass_are_an_error_that_says_what
             lab.proxy("org.example.Without", "/org/example/Without").Open("x")
 
 
-def test_a_service_passes_descriptors_only_if_it_has_a_type_for_them(session_bus: Daemon) -> None:
+def test_service_passes_descriptors_only_on_demand(session_bus: Daemon) -> None:
     from tests.dbus.services import Greeter
 
     with running(service_of(Greeter), "--dbus-address", session_bus.address) as service:
@@ -603,9 +585,7 @@ def test_properties_are_read_and_set_by_clients(session_bus: Daemon, lab: Lab) -
     assert said == "({'Level': <2.5>, 'Serial': <'X1'>, 'Secret': <[int64 1, 2]>},)"
 
 
-def test_what_cannot_be_read_or_set_is_an_error_that_says_why(
-    session_bus: Daemon, lab: Lab
-) -> None:
+def test_unreadable_property_is_an_error_with_reason(session_bus: Daemon, lab: Lab) -> None:
     def set_property(name: str, value: str) -> str:
         return session_bus.gdbus(NAME, PATH, "org.freedesktop.DBus.Properties.Set", NAME, name,
                                  value, check=False)  # fmt: skip
@@ -618,7 +598,7 @@ def test_what_cannot_be_read_or_set_is_an_error_that_says_why(
     assert "UnknownInterface" in session_bus.gdbus(NAME, PATH, get, "org.x.Y", check=False)
 
 
-def test_a_changed_property_is_told_by_client_and_by_python(session_bus: Daemon, lab: Lab) -> None:
+def test_changed_property_reaches_client_and_python(session_bus: Daemon, lab: Lab) -> None:
     with Monitor(session_bus, "interface='org.freedesktop.DBus.Properties'") as monitor:
         lab.Level = 3.5
         seen = monitor.read_up_to("double 3.5")
@@ -641,7 +621,7 @@ def test_a_signal_is_sent_from_any_thread(session_bus: Daemon, lab: Lab) -> None
         monitor.read_up_to("double 100.5")
 
 
-def test_a_signal_that_does_not_fit_its_types_raises_where_it_is_sent(lab: Lab) -> None:
+def test_misfit_signal_raises_where_it_is_sent(lab: Lab) -> None:
     with pytest.raises(TypeError, match=r"org\.example\.Lab\.Boiled is 'da\{sv\}'"):
         lab.Boiled("hot", {})  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="missing a required argument"):
@@ -712,7 +692,7 @@ def test_objects_come_and_go_and_object_manager_tells(session_bus: Daemon, lab: 
         lab.unexport(f"{PATH}/samples/1")
 
 
-def test_exporting_what_cannot_be_is_an_error_that_says_why(lab: Lab) -> None:
+def test_impossible_export_is_an_error_with_reason(lab: Lab) -> None:
     lab.export("/one", Sample("one"))
     with pytest.raises(UsageError, match="Sample is at /one already"):
         lab.export("/one", Sample("two"))
@@ -720,7 +700,7 @@ def test_exporting_what_cannot_be_is_an_error_that_says_why(lab: Lab) -> None:
         lab.export("one", Sample("two"))
 
 
-def test_what_is_exported_is_there_again_on_the_next_bus(session_bus: Daemon, lab: Lab) -> None:
+def test_exports_return_on_the_next_bus(session_bus: Daemon, lab: Lab) -> None:
     from sparts.states import ServiceStatus
     from sparts.testing.waiting import wait_status
 
@@ -751,7 +731,7 @@ def test_slow_method_does_not_hold_up_others(session_bus: Daemon) -> None:
         futures[0].result(30)
 
 
-def test_no_more_plain_methods_run_at_a_time_than_the_option_says(session_bus: Daemon) -> None:
+def test_plain_methods_are_limited_by_the_option(session_bus: Daemon) -> None:
     address = ("--dbus-address", session_bus.address)
     with pytest.raises(UsageError, match="--dbus-threads must be 1 or more"):
         make_service(Service, *address, "--dbus-threads", "0").startBG()

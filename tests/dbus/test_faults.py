@@ -111,7 +111,7 @@ def silent(connection: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("serve", [garbage, too_large, no_bus, refusing])
-def test_what_is_no_bus_is_an_error_at_the_start(
+def test_what_is_no_bus_is_error_at_start(
     tmp_path: Path, serve: Callable[[socket.socket], None]
 ) -> None:
     before = Leftovers()
@@ -123,7 +123,7 @@ def test_what_is_no_bus_is_an_error_at_the_start(
     before.check()
 
 
-def test_a_bus_that_does_not_answer_is_an_error_after_a_while(
+def test_silent_bus_is_an_error_after_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bus, "CONNECT_TIMEOUT", 0.1)
@@ -149,9 +149,7 @@ def test_a_service_stops_while_it_connects(tmp_path: Path) -> None:
         assert connecting.wait(30)
 
 
-def test_a_service_stops_while_its_start_waits_for_a_bus_that_hangs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_service_stops_while_its_bus_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     connecting = threading.Event()
 
     def serve(connection: socket.socket) -> None:
@@ -191,7 +189,7 @@ class Large(Greeter):
         return bytes(size)
 
 
-def test_garbage_from_a_client_of_the_bus_harms_nobody(session_bus: Daemon) -> None:
+def test_garbage_from_client_of_bus_harms_nobody(session_bus: Daemon) -> None:
     with running(Service, "--dbus-address", session_bus.address) as service:
         for data in (b"\0AUTH EXTERNAL 30\r\nBEGIN\r\n" + os.urandom(4096), os.urandom(4096)):
             with socket.socket(socket.AF_UNIX) as client:
@@ -213,7 +211,7 @@ def test_large_messages_come_and_go(session_bus: Daemon) -> None:
         assert proxy.Greet("x" * 1_000_000) == "Hello, " + "x" * 1_000_000
 
 
-def test_a_reply_larger_than_dbus_allows_is_an_error_and_the_service_goes_on(
+def test_too_large_reply_is_an_error(
     session_bus: Daemon,
 ) -> None:
     with running(service_of(Large), "--dbus-address", session_bus.address) as service:
@@ -224,7 +222,7 @@ def test_a_reply_larger_than_dbus_allows_is_an_error_and_the_service_goes_on(
         assert service.health.status is ServiceStatus.ALIVE
 
 
-def test_a_reply_larger_than_the_bus_allows_loses_the_bus_and_it_is_joined_again(
+def test_too_large_reply_loses_and_rejoins_the_bus(
     tmp_path: Path,
 ) -> None:
     limit = '<limit name="max_message_size">1000000</limit>'
@@ -260,7 +258,7 @@ def test_socket_that_is_full_keeps_its_bus(session_bus: Daemon) -> None:
         assert task.unique_name == connection
 
 
-def test_a_call_that_asks_for_no_reply_gets_none(session_bus: Daemon) -> None:
+def test_call_that_asks_for_no_reply_gets_none(session_bus: Daemon) -> None:
     with running(Service, "--dbus-address", session_bus.address) as service:
         task: Any = service.requireTask(Greeter)
 
@@ -298,9 +296,7 @@ def test_nothing_stays_behind_after_200_starts_and_stops(
 
 
 @pytest.mark.parametrize("argv", LOOPS)
-def test_a_lost_bus_is_joined_again_on_every_loop(
-    session_bus: Daemon, argv: tuple[str, ...]
-) -> None:
+def test_lost_bus_is_joined_again_on_every_loop(session_bus: Daemon, argv: tuple[str, ...]) -> None:
     with running(Service, "--dbus-address", session_bus.address, *argv) as service:
         assert greet(session_bus) == "('Hello, you',)"
         session_bus.kill()
@@ -325,7 +321,7 @@ def test_an_idle_service_never_wakes_up(session_bus: Daemon, argv: tuple[str, ..
         assert counts[-1] == counts[-2]
 
 
-def test_a_loop_that_fails_and_runs_again_joins_the_bus_again(session_bus: Daemon) -> None:
+def test_restarted_loop_joins_the_bus_again(session_bus: Daemon) -> None:
     from sparts.vtask import RestartPolicy
 
     class Loop(DBusMainLoopTask):
@@ -355,9 +351,7 @@ def wait_for_name(task: Greeter, other_than: str | None) -> None:
 
 
 @pytest.mark.parametrize("name", ["DBusServiceTask", "DBusClientTask", "DBusMainLoopTask"])
-def test_every_task_type_of_sparts_dbus_does_what_every_task_must(
-    session_bus: Daemon, name: str
-) -> None:
+def test_every_task_type_of_sparts_dbus_conforms(session_bus: Daemon, name: str) -> None:
     from sparts import entry_points
 
     prefix = {"DBusServiceTask": "dbus", "DBusClientTask": "dbus-client"}.get(name)

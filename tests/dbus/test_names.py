@@ -62,7 +62,7 @@ def test_the_session_bus_is_found_by_the_environment(
         assert greet(session_bus) == "('Hello, you',)"
 
 
-def test_the_session_bus_is_found_in_the_runtime_directory(
+def test_session_bus_is_found_in_runtime_directory(
     session_bus: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
@@ -71,7 +71,7 @@ def test_the_session_bus_is_found_in_the_runtime_directory(
         assert greet(session_bus) == "('Hello, you',)"
 
 
-def test_the_system_bus_is_used_where_an_option_or_the_class_says_so(
+def test_system_bus_is_chosen_by_option_or_class(
     session_bus: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class OnSystem(Greeter):
@@ -83,7 +83,7 @@ def test_the_system_bus_is_used_where_an_option_or_the_class_says_so(
             assert greet(session_bus) == "('Hello, you',)"
 
 
-def test_the_bus_may_be_an_address_in_the_class(session_bus: Daemon) -> None:
+def test_bus_may_be_address_in_class(session_bus: Daemon) -> None:
     class There(Greeter):
         DEFAULT_BUS = session_bus.address
 
@@ -101,13 +101,13 @@ def test_a_name_given_by_option_is_used(session_bus: Daemon) -> None:
 
 
 @pytest.mark.parametrize("name", ["nodots", ":1.7", "org.exa mple.X", "org..x", "org.1x"])
-def test_what_is_no_name_is_refused_before_anything_starts(session_bus: Daemon, name: str) -> None:
+def test_invalid_name_is_refused_before_the_start(session_bus: Daemon, name: str) -> None:
     argv = ("--dbus-address", session_bus.address, "--dbus-bus-name", name)
     with pytest.raises(UsageError, match="is no name on a bus"):
         make_service(Service, *argv).startBG()
 
 
-def test_the_name_of_a_service_gives_the_names_on_the_bus(session_bus: Daemon) -> None:
+def test_name_of_service_gives_names_on_bus(session_bus: Daemon) -> None:
     service = make_service(service_of("DBusServiceTask"), "--dbus-address", session_bus.address)
     service.name = "Second-1.Radio"
     thread = service.startBG()
@@ -123,7 +123,7 @@ def test_the_name_of_a_service_gives_the_names_on_the_bus(session_bus: Daemon) -
 # -- no bus ----------------------------------------------------------------------------------------
 
 
-def test_no_session_bus_at_all_is_an_error_that_says_what_to_do(
+def test_missing_session_bus_is_an_error_with_advice(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
@@ -132,7 +132,7 @@ def test_no_session_bus_at_all_is_an_error_that_says_what_to_do(
 
 
 @pytest.mark.parametrize(("argv", "status"), [([], 1), (["--dbus-optional"], 0)])
-def test_a_dry_run_finds_that_there_is_no_session_bus(
+def test_dry_run_finds_a_missing_session_bus(
     argv: list[str],
     status: int,
     monkeypatch: pytest.MonkeyPatch,
@@ -146,18 +146,18 @@ def test_a_dry_run_finds_that_there_is_no_session_bus(
     assert ("DBUS_SESSION_BUS_ADDRESS is not set" in capsys.readouterr().out) == bool(status)
 
 
-def test_nobody_at_the_address_is_an_error_that_names_it(tmp_path: Path) -> None:
+def test_nobody_at_address_is_error_that_names_it(tmp_path: Path) -> None:
     said = start_error("--dbus-address", f"unix:path={tmp_path}/nothing")
     assert f"There is no bus at unix:path={tmp_path}/nothing: " in said
     assert "No such file" in said
 
 
 @pytest.mark.parametrize("address", ["nonsense", "carrier-pigeon:nest=7", "unix:", "tcp:port=x"])
-def test_what_is_no_address_is_an_error_that_names_it(address: str) -> None:
+def test_invalid_address_is_named(address: str) -> None:
     assert address in start_error("--dbus-address", address)
 
 
-def test_an_optional_bus_that_is_not_there_is_a_warning_and_tried_again(tmp_path: Path) -> None:
+def test_missing_optional_bus_is_tried_again(tmp_path: Path) -> None:
     folder = tmp_path / "late"
     with running(
         Service, "--dbus-address", f"unix:path={folder}/bus", "--dbus-optional"
@@ -175,7 +175,7 @@ def test_an_optional_bus_that_is_not_there_is_a_warning_and_tried_again(tmp_path
 # -- a name that is taken --------------------------------------------------------------------------
 
 
-def test_a_taken_name_is_an_error_that_names_its_owner(session_bus: Daemon) -> None:
+def test_taken_name_is_error_that_names_its_owner(session_bus: Daemon) -> None:
     argv = ("--dbus-address", session_bus.address)
     with running(Service, *argv):
         said = start_error(*argv)
@@ -185,7 +185,7 @@ def test_a_taken_name_is_an_error_that_names_its_owner(session_bus: Daemon) -> N
         assert greet(session_bus) == "('Hello, you',)"
 
 
-def test_a_taken_name_with_optional_is_a_warning_until_it_is_free(session_bus: Daemon) -> None:
+def test_taken_optional_name_is_a_warning(session_bus: Daemon) -> None:
     argv = ("--dbus-address", session_bus.address)
     with running(Service, *argv) as first:
         service = make_service(Service, *argv, "--dbus-optional")
@@ -199,7 +199,7 @@ def test_a_taken_name_with_optional_is_a_warning_until_it_is_free(session_bus: D
         thread.join()
 
 
-def test_a_queued_service_is_not_ready_until_the_name_is_its_own(session_bus: Daemon) -> None:
+def test_queued_service_is_unready_until_named(session_bus: Daemon) -> None:
     argv = ("--dbus-address", session_bus.address, "--dbus-queue")
     with running(Service, *argv) as first, running(Service, *argv) as second:
         assert first.health.ready
@@ -212,7 +212,7 @@ def test_a_queued_service_is_not_ready_until_the_name_is_its_own(session_bus: Da
         assert owner(session_bus) == second.requireTask(Greeter).unique_name
 
 
-def test_a_service_that_allows_it_is_replaced_and_ends_in_order(session_bus: Daemon) -> None:
+def test_replaceable_service_is_replaced_in_order(session_bus: Daemon) -> None:
     argv = ("--dbus-address", session_bus.address)
     first = make_service(Service, *argv, "--dbus-allow-replacement")
     thread = first.startBG()
@@ -224,7 +224,7 @@ def test_a_service_that_allows_it_is_replaced_and_ends_in_order(session_bus: Dae
     log.wait_for_line(f"{NAME} was taken by another; the service ends")
 
 
-def test_a_service_that_does_not_allow_it_is_not_replaced(session_bus: Daemon) -> None:
+def test_other_service_is_not_replaced(session_bus: Daemon) -> None:
     argv = ("--dbus-address", session_bus.address)
     with running(Service, *argv) as first:
         said = start_error(*argv, "--dbus-replace")
@@ -232,7 +232,7 @@ def test_a_service_that_does_not_allow_it_is_not_replaced(session_bus: Daemon) -
         assert owner(session_bus) == first.requireTask(Greeter).unique_name
 
 
-def test_a_replaced_service_with_queue_waits_and_gets_the_name_back(session_bus: Daemon) -> None:
+def test_replaced_service_with_queue_returns(session_bus: Daemon) -> None:
     argv = ("--dbus-address", session_bus.address)
     with running(Service, *argv, "--dbus-allow-replacement", "--dbus-queue") as first:
         with running(Service, *argv, "--dbus-replace"):
@@ -245,7 +245,7 @@ def test_a_replaced_service_with_queue_waits_and_gets_the_name_back(session_bus:
 # -- a policy that refuses -------------------------------------------------------------------------
 
 
-def test_a_policy_that_refuses_the_name_is_an_error_that_says_what_to_do(
+def test_refusing_policy_is_an_error_with_advice(
     system_bus: Daemon,
 ) -> None:
     said = start_error("--dbus-address", system_bus.address)
@@ -253,9 +253,7 @@ def test_a_policy_that_refuses_the_name_is_an_error_that_says_what_to_do(
     assert "sparts dbus-install" in said
 
 
-def test_a_policy_that_refuses_with_optional_is_a_warning_until_it_lets(
-    system_bus: Daemon, tmp_path: Path
-) -> None:
+def test_refusing_policy_with_optional_is_a_warning(system_bus: Daemon, tmp_path: Path) -> None:
     with running(Service, "--dbus-address", system_bus.address, "--dbus-optional") as service:
         assert "does not let this user own" in service.health.status_details()
         policy = f'<policy user="{os.geteuid()}"><allow own="{NAME}"/></policy>'
@@ -270,7 +268,7 @@ def test_a_policy_that_refuses_with_optional_is_a_warning_until_it_lets(
 # -- a bus that is lost ----------------------------------------------------------------------------
 
 
-def test_a_restarted_daemon_is_noticed_shown_and_joined_again(session_bus: Daemon) -> None:
+def test_restarted_daemon_is_noticed_shown_and_joined_again(session_bus: Daemon) -> None:
     with running(Service, "--dbus-address", session_bus.address) as service:
         task = service.requireTask(Greeter)
         for _ in range(3):
@@ -287,7 +285,7 @@ def test_a_restarted_daemon_is_noticed_shown_and_joined_again(session_bus: Daemo
         assert not service.getWarnings()
 
 
-def test_a_call_that_runs_when_the_daemon_is_killed_ends_and_the_next_is_answered(
+def test_call_ends_when_the_daemon_is_killed(
     session_bus: Daemon,
 ) -> None:
     said: list[str] = []
@@ -308,7 +306,7 @@ def test_a_call_that_runs_when_the_daemon_is_killed_ends_and_the_next_is_answere
         assert greet(session_bus) == "('Hello, you',)"
 
 
-def test_attempts_to_connect_again_come_at_intervals_that_double_up_to_a_limit(
+def test_reconnects_wait_twice_as_long_each(
     session_bus: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sleep, waits, killed = asyncio.sleep, Recorder[float](), threading.Event()
@@ -338,7 +336,7 @@ def test_attempts_to_connect_again_come_at_intervals_that_double_up_to_a_limit(
     assert waits.items == [pytest.approx(0.95 * wait, rel=0.06) for wait in wanted]
 
 
-def test_call_that_meets_a_lost_bus_logs_no_stray_error(
+def test_call_on_a_lost_bus_logs_nothing_stray(
     session_bus: Daemon, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def ask(task: Greeter) -> None:
@@ -368,7 +366,7 @@ def test_daemon_that_does_not_answer_is_given_up(
         session_bus.process.send_signal(signal.SIGCONT)
 
 
-def test_stop_in_one_second_with_a_daemon_that_hangs(session_bus: Daemon) -> None:
+def test_stop_in_one_second_with_daemon_that_hangs(session_bus: Daemon) -> None:
     argv = ("--dbus-address", session_bus.address, "--stop-timeout", "1s")
     with running(Service, *argv):
         assert session_bus.process is not None
@@ -376,7 +374,7 @@ def test_stop_in_one_second_with_a_daemon_that_hangs(session_bus: Daemon) -> Non
     session_bus.process.send_signal(signal.SIGCONT)
 
 
-def test_what_is_no_fault_of_the_bus_ends_the_service_when_it_joins_again(
+def test_other_faults_end_the_service_at_rejoin(
     session_bus: Daemon,
 ) -> None:
     class Once(Greeter):
@@ -399,7 +397,7 @@ def test_what_is_no_fault_of_the_bus_ends_the_service_when_it_joins_again(
     assert thread.status == 1
 
 
-def test_the_service_stops_while_it_waits_to_try_again(session_bus: Daemon) -> None:
+def test_service_stops_while_it_waits_to_try_again(session_bus: Daemon) -> None:
     class Patient(Greeter):
         RETRY_AFTER = RETRY_MAX_WAIT = 10_000.0
 
@@ -408,7 +406,7 @@ def test_the_service_stops_while_it_waits_to_try_again(session_bus: Daemon) -> N
         wait_status(service, ServiceStatus.WARNING)
 
 
-def test_a_call_that_still_runs_at_the_stop_is_waited_for(session_bus: Daemon) -> None:
+def test_running_call_is_waited_for_at_the_stop(session_bus: Daemon) -> None:
     said: list[str] = []
 
     def call() -> None:
@@ -426,7 +424,7 @@ def test_a_call_that_still_runs_at_the_stop_is_waited_for(session_bus: Daemon) -
     assert said == ["('released',)"]
 
 
-def test_a_call_that_does_not_end_at_the_stop_is_cut_off_and_logged(session_bus: Daemon) -> None:
+def test_endless_call_is_cut_off_and_logged(session_bus: Daemon) -> None:
     class Hanging(Greeter):
         def seconds_to_stop(self) -> float:
             return 0.0

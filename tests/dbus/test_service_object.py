@@ -55,7 +55,7 @@ def open_station(session_bus: Daemon) -> Iterator[Station]:
         yield service
 
 
-def test_a_service_tells_of_itself_without_a_line_of_code(
+def test_service_tells_of_itself_without_line_of_code(
     session_bus: Daemon, station: Station
 ) -> None:
     properties = session_bus.gdbus(
@@ -88,9 +88,7 @@ def test_options_are_told_and_secrets_are_not(session_bus: Daemon, station: Stat
         assert "hunter2" not in told
 
 
-def test_counters_values_warnings_and_health_are_those_of_the_service(
-    session_bus: Daemon, station: Station
-) -> None:
+def test_counters_values_and_health_are_the_services(session_bus: Daemon, station: Station) -> None:
     station.setExportedValue("colour", "green")
     number = station.registerWarning("The tea is cold.")
     assert ask(session_bus, "getWarnings") == f"({{int64 {number}: 'The tea is cold.'}},)"
@@ -121,7 +119,7 @@ def test_changes_are_signalled(session_bus: Daemon, station: Station) -> None:
         assert "member=PropertiesChanged" in monitor.read_up_to("member=")
 
 
-def test_whether_it_is_ready_is_told_with_the_status(session_bus: Daemon, station: Station) -> None:
+def test_whether_it_is_ready_is_told_with_status(session_bus: Daemon, station: Station) -> None:
     argv = ("--dbus-address", session_bus.address, "--dbus-queue")
     with running(Station, *argv) as second:
         task = second.requireTask("DBusServiceTask")
@@ -177,7 +175,7 @@ CONTROLS = [
 ]  # fmt: skip
 
 
-def test_nothing_is_changed_on_a_session_bus_without_the_option(
+def test_nothing_is_changed_on_session_bus_without_option(
     session_bus: Daemon, station: Station
 ) -> None:
     for method, *args in CONTROLS:
@@ -190,7 +188,7 @@ def test_nothing_is_changed_on_a_session_bus_without_the_option(
     assert not station.health.ended.is_set()
 
 
-def test_a_bus_by_its_address_is_no_system_bus(session_bus: Daemon) -> None:
+def test_bus_by_its_address_is_no_system_bus(session_bus: Daemon) -> None:
     argv = ("--dbus-address", session_bus.address, "--dbus-system-bus")
     with running(Station, *argv) as service:
         said = ask(session_bus, "setOption", "volume", "<5>", check=False)
@@ -219,7 +217,7 @@ def test_with_the_option_clients_change_options_and_warnings(
     assert not station.getWarnings()
 
 
-def test_with_the_option_clients_reload_restart_and_end_the_service(session_bus: Daemon) -> None:
+def test_with_option_clients_reload_restart_and_end_service(session_bus: Daemon) -> None:
     reloaded = threading.Event()
 
     class Reloading(Station):

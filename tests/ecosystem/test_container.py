@@ -70,9 +70,7 @@ def test_manifests_probes_ask_where_the_status_task_listens() -> None:
 
 
 @pytest.mark.needs_namespace("pid")
-def test_image_runs_as_process_1_answers_its_probes_and_drains(
-    wheels: dict[str, Path], tmp_path: Path
-) -> None:
+def test_image_runs_as_process_1_and_drains(wheels: dict[str, Path], tmp_path: Path) -> None:
     """As the image does it: packages in a folder, a bare Python, process 1 of a namespace."""
     app = tmp_path / "app"
     uv = str(Path(sys.executable).with_name("uv"))

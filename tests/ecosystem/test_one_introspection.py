@@ -223,7 +223,7 @@ def test_every_transport_tells_of_a_warning(transports: Transports) -> None:
         assert ask("getStatusDetails") == "the disk is nearly full"
 
 
-def test_every_transport_tells_of_the_stop_while_it_lasts(
+def test_every_transport_tells_of_stop_while_it_lasts(
     transports: Transports, load: list[Client]
 ) -> None:
     service = transports.service

@@ -24,7 +24,7 @@ from sparts.testing.waiting import WAIT, restart
         ("WsgiTask", ()),
     ],
 )
-def test_protocols_of_tls_survive_a_reload_and_a_restart(
+def test_protocols_of_tls_survive_reload_and_restart(
     name: str, more: tuple[str, ...], tmp_path: Path, service_factory: ServiceFactory
 ) -> None:
     base: Any = entry_points.load_task(name)

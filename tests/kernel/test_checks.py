@@ -33,7 +33,7 @@ class VitalDatabase(Database):
     VITAL = True
 
 
-def test_check_of_a_task_that_fails_makes_the_service_unfit_for_work_but_not_unhealthy() -> None:
+def test_failing_check_makes_unready_but_not_unhealthy() -> None:
     with running(service_of(Database)) as service:
         well = {"service": "", "Database": "", "database": ""}
         assert service.health.readiness() == well
@@ -106,7 +106,7 @@ def test_vital_check_that_fails_makes_the_service_unhealthy() -> None:
         assert not service.health.healthy
 
 
-def test_service_that_has_not_started_or_stops_lives_and_is_not_ready() -> None:
+def test_starting_or_stopping_service_lives_unready() -> None:
     service = make_service(service_of(Database))
     assert service.health.readiness()["service"] == "it is NEW"
     thread = service.startBG()
@@ -117,7 +117,7 @@ def test_service_that_has_not_started_or_stops_lives_and_is_not_ready() -> None:
     assert not service.health.healthy
 
 
-def test_task_that_cannot_say_whether_it_is_healthy_is_not_and_the_reason_is_told(
+def test_unknown_health_is_unhealthy_with_a_reason(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Unsure(VTask):
@@ -133,7 +133,7 @@ def test_task_that_cannot_say_whether_it_is_healthy_is_not_and_the_reason_is_tol
     assert "Unsure could not say whether it is healthy" in caplog.text
 
 
-def test_check_of_a_name_that_is_taken_or_that_is_no_function_is_refused() -> None:
+def test_invalid_check_is_refused() -> None:
     class Twice(Database):
         def initTask(self) -> None:  # noqa: N802
             super().initTask()
@@ -148,7 +148,7 @@ def test_check_of_a_name_that_is_taken_or_that_is_no_function_is_refused() -> No
             service.add_check("disk", 3)  # type: ignore[arg-type]
 
 
-def test_check_that_takes_its_time_holds_up_neither_start_nor_stop() -> None:
+def test_slow_check_delays_neither_start_nor_stop() -> None:
     asked: list[str] = []
 
     class Slow(VTask):

@@ -26,7 +26,7 @@ def inbox() -> Inbox:
     return made
 
 
-def test_messages_come_in_order_from_before_and_after_the_opening() -> None:
+def test_messages_keep_their_order_across_opening() -> None:
     inbox = Inbox()
     inbox.put(Message("first"))
     inbox.open()
@@ -44,7 +44,7 @@ def test_reader_waits_for_a_message_of_another_thread(inbox: Inbox) -> None:
     inbox.close()
 
 
-def test_more_messages_than_the_pipe_holds_are_all_read(inbox: Inbox) -> None:
+def test_more_messages_than_pipe_holds_are_all_read(inbox: Inbox) -> None:
     for number in range(100_000):
         inbox.put(Message("many", value=number))
     values = [message.value for _ in range(100_000) if (message := inbox.get()) is not None]
@@ -52,7 +52,7 @@ def test_more_messages_than_the_pipe_holds_are_all_read(inbox: Inbox) -> None:
     inbox.close()
 
 
-def test_closing_leaves_no_descriptor_and_putting_is_still_allowed() -> None:
+def test_closing_leaves_no_descriptor() -> None:
     before = len(os.listdir("/proc/self/fd"))
     inbox = Inbox()
     inbox.open()
@@ -90,7 +90,7 @@ print("all")
 """
 
 
-def test_signal_that_comes_just_before_the_wait_is_not_slept_through(tmp_path: Path) -> None:
+def test_signal_just_before_the_wait_is_noticed(tmp_path: Path) -> None:
     assert run_to_end([sys.executable, "-c", STORM], cwd=tmp_path) == (0, "all")
 
 
@@ -116,7 +116,7 @@ def test_reader_may_wait_longer_than_the_system_can(timeout: float, inbox: Inbox
     inbox.close()
 
 
-def test_timers_and_messages_do_not_keep_each_other_waiting() -> None:
+def test_timers_and_messages_are_served_fairly() -> None:
     service = make_service(VService)
     lifecycle = Lifecycle(service._instance)
     inbox = service.health.inbox

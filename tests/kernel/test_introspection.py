@@ -73,7 +73,7 @@ def test_exported_values_are_set_selected_and_removed() -> None:
             service.getRegexExportedValues("(")
 
 
-def test_counters_of_service_and_tasks_are_read_by_name() -> None:
+def test_counters_are_read_by_name() -> None:
     with running(Service) as service:
         service.requireTask(Mailer).sent.add(3)
         service.restarts.increment()
@@ -182,7 +182,7 @@ def test_warnings_of_many_threads_are_all_kept() -> None:
         assert list(service.getWarnings().values()) == ["staying"] * 800
 
 
-def test_counters_are_described_with_their_task_type_help_and_unit() -> None:
+def test_counters_are_described() -> None:
     with running(Service) as service:
         service.requireTask(Mailer).sent.add(3)
         found = [(task, r.name, r.kind, r.value) for task, r in service.stats.describe_counters()]
@@ -191,7 +191,7 @@ def test_counters_are_described_with_their_task_type_help_and_unit() -> None:
     assert "broken" not in [name for _, name, _, _ in found]
 
 
-def test_description_is_valid_json_whatever_the_numbers_and_masks_secrets_everywhere() -> None:
+def test_description_is_valid_json_without_secrets() -> None:
     class Odd(VTask):
         LOOPLESS = True
         nothing = CallbackCounter(lambda: math.nan)

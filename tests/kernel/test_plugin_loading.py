@@ -59,7 +59,7 @@ def run(folder: Path, *argv: str, tasks: str = "[]", **variables: str) -> Done:
         (["--no-plugin", "watcher"], {"SPARTS_LOAD_PLUGINS": "watcher"}, ""),
     ],
 )
-def test_blocked_plugin_is_never_imported_not_even_by_a_restart(
+def test_blocked_plugin_is_never_imported(
     argv: list[str], variables: dict[str, str], imported: str, tmp_path: Path
 ) -> None:
     points = {"sparts.plugins": {"watcher": "watcher_module"}}
@@ -74,7 +74,7 @@ def test_blocked_plugin_is_never_imported_not_even_by_a_restart(
     assert names == imported.split()
 
 
-def test_no_plugin_keeps_tasks_out_too_and_says_so(tmp_path: Path) -> None:
+def test_no_plugin_leaves_out_tasks_too(tmp_path: Path) -> None:
     make_task(tmp_path, "Greeter")
     assert run(tmp_path, tasks="['Greeter']").status == 0
     done = run(tmp_path, "--no-plugin", "acme-jobs", tasks="['Greeter']")
@@ -116,7 +116,7 @@ BROKEN = [
 
 @pytest.mark.parametrize(("text", "message"), BROKEN)
 @pytest.mark.parametrize("argv", [[], ["--watcher-port", "1"], ["--show-config"], ["--dryrun"]])
-def test_broken_hook_plugin_fails_the_start_with_name_version_and_cause(
+def test_broken_hook_plugin_fails_the_start(
     argv: list[str], text: str, message: str, tmp_path: Path
 ) -> None:
     make_plugin(tmp_path, "watcher", text)
@@ -150,7 +150,7 @@ def test_broken_hook_plugin_never_breaks_help(text: str, message: str, tmp_path:
         ("sparts_checks_add(service): return 5", "TypeError"),
     ],
 )
-def test_hook_that_fails_as_an_instance_starts_is_named(
+def test_hook_that_fails_as_instance_starts_is_named(
     hook: str, message: str, tmp_path: Path
 ) -> None:
     make_plugin(tmp_path, "watcher", HOOKIMPL + "def " + hook)
@@ -188,7 +188,7 @@ def scanned(folder: Path, **variables: str) -> dict[str, int]:
     return {name: count for name, count in found.items() if not name.endswith(".pyc")}
 
 
-def test_scan_reads_one_file_a_distribution_once_and_nothing_else(tmp_path: Path) -> None:
+def test_scan_reads_one_file_a_distribution(tmp_path: Path) -> None:
     site = tmp_path / "fakes"
     for number in range(30):
         make_distribution(site, f"some-thing-{number}", modules={f"thing_{number}.deep.x": ""})

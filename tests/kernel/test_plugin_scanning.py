@@ -38,7 +38,7 @@ def rename(folder: Path, old: str, new: str) -> None:
 
 
 @pytest.mark.parametrize("junk", JUNK)
-def test_what_is_no_text_on_the_path_is_ignored(junk: str, tmp_path: Path) -> None:
+def test_what_is_no_text_on_path_is_ignored(junk: str, tmp_path: Path) -> None:
     make_distribution(
         tmp_path,
         "acme-jobs",
@@ -137,7 +137,7 @@ def test_name_with_dashes_comes_from_the_metadata(
     assert found("Job") == []
 
 
-def test_egg_info_with_dashes_is_named_by_its_metadata(tmp_path: Path) -> None:
+def test_egg_info_with_dashes_is_named_by_metadata(tmp_path: Path) -> None:
     for folder in ("my-plugin.egg-info", "other_plugin-1.0-py3.11.egg-info"):
         info = tmp_path / folder
         info.mkdir()

@@ -48,7 +48,7 @@ def test_distributions_in_a_folder_are_read_directly(
     assert found("Job") == [("job_module:Job", "acme-jobs", "2.0")]
 
 
-def test_first_distribution_of_a_name_on_the_path_hides_later_ones(
+def test_first_distribution_hides_later_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_distribution(tmp_path / "old", "acme-jobs", "1.0", entry_points=entry("Job"))
@@ -69,9 +69,7 @@ def test_development_install_tells_its_version_in_pkg_info(
     assert found("Job") == [("job_module:Job", "acme-jobs", "3.1")]
 
 
-def test_zip_file_on_the_path_is_left_to_importlib_metadata(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_zip_file_is_left_to_importlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make_distribution(tmp_path / "f", "zipped-jobs", "1.1", entry_points=entry("Job"))
     with zipfile.ZipFile(tmp_path / "jobs.zip", "w") as archive:
         for path in folder.rglob("*"):
@@ -80,7 +78,7 @@ def test_zip_file_on_the_path_is_left_to_importlib_metadata(
     assert found("Job") == [("job_module:Job", "zipped-jobs", "1.1")]
 
 
-def test_finder_of_another_kind_is_left_to_importlib_metadata(
+def test_foreign_finder_is_left_to_importlib(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from importlib import metadata
@@ -259,7 +257,7 @@ def test_plugin_contributes_tasks(plug: Callable[[object], None]) -> None:
         ),
     ],
 )
-def test_wrong_hook_plugin_fails_the_start_and_is_named(
+def test_wrong_hook_plugin_fails_start_and_is_named(
     text: str, message: str, tmp_path: Path
 ) -> None:
     points = {"sparts.plugins": {"watcher": "watcher_hooks"}}
@@ -277,7 +275,7 @@ def test_wrong_hook_plugin_fails_the_start_and_is_named(
     assert "Traceback" not in service.output
 
 
-def test_installed_hook_plugin_is_found_by_a_service_that_names_only_classes(
+def test_installed_hook_plugin_is_found(
     tmp_path: Path,
 ) -> None:
     points = {"sparts.plugins": {"watcher": "watcher_hooks"}}
@@ -310,7 +308,7 @@ def test_nothing_is_imported_before_it_is_needed(tmp_path: Path) -> None:
     assert [name for name in unwanted if f"'{name}'" in modules] == []
 
 
-def test_failing_hook_is_logged_and_the_service_goes_on(
+def test_failing_hook_is_logged_and_service_goes_on(
     plug: Callable[[object], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     class Plugin:
@@ -325,7 +323,7 @@ def test_failing_hook_is_logged_and_the_service_goes_on(
     assert "broken watcher" in caplog.text
 
 
-def test_command_line_of_python_module_search_is_not_run(tmp_path: Path) -> None:
+def test_search_runs_no_command_line(tmp_path: Path) -> None:
     """Finding imports nothing: a plugin whose module would fail is still listed."""
     make_distribution(
         tmp_path,

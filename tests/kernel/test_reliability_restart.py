@@ -35,7 +35,7 @@ class Waits(VTask):
         self.stop_event.wait()
 
 
-def test_restart_makes_a_new_instance_from_the_same_options() -> None:
+def test_restart_makes_new_instance_from_same_options() -> None:
     made: list[VService] = []
 
     class Service(VService):
@@ -132,7 +132,7 @@ class S(VService):
         assert process.stop() == 0
 
 
-def test_reload_of_a_broken_file_keeps_the_old_values(tmp_path: Path) -> None:
+def test_reload_of_broken_file_keeps_old_values(tmp_path: Path) -> None:
     config = tmp_path / "service.toml"
     config.write_text("[A]\nsize = 1\n")
     body = """
@@ -244,7 +244,7 @@ class S(VService):
     assert "reload" not in process.lines
 
 
-def test_start_that_fails_in_the_background_is_raised_to_who_started_it() -> None:
+def test_failed_background_start_is_raised() -> None:
     class Fails(VTask):
         LOOPLESS = True
 
@@ -295,7 +295,7 @@ class S(TellsOfItsStop):
     assert "reload" not in process.lines
 
 
-def test_start_that_hangs_in_the_background_and_ends_late() -> None:
+def test_start_that_hangs_in_background_and_ends_late() -> None:
     release = threading.Event()
 
     class Hangs(VTask):
@@ -315,7 +315,7 @@ def test_start_that_hangs_in_the_background_and_ends_late() -> None:
     left.join()
 
 
-def test_what_was_there_at_the_start_is_collected_after_a_restart_and_not_before(
+def test_old_objects_are_collected_after_a_restart(
     tmp_path: Path,
 ) -> None:
     body = """

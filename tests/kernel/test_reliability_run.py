@@ -54,7 +54,7 @@ class S(VService):
         assert process.stop() == 0
 
 
-def test_worker_that_returns_is_done_and_the_service_stays_ready() -> None:
+def test_returned_worker_is_done_and_service_ready() -> None:
     class Brief(VTask):
         def _runloop(self) -> None:
             pass
@@ -327,7 +327,7 @@ def test_several_failures_are_one_warning() -> None:
         ]
 
 
-def test_warning_of_a_restart_goes_when_its_window_has_passed() -> None:
+def test_restart_warning_ends_with_its_window() -> None:
     class Brief(Flaky):
         RESTART = RestartPolicy("on-failure", first_wait=0.0, window=0.05)
 
@@ -361,7 +361,7 @@ def test_dependants_are_told_of_a_restart() -> None:
     assert told == ["Flaky"]
 
 
-def test_worker_that_shall_always_run_is_restarted_when_it_returns() -> None:
+def test_always_worker_restarts_when_it_returns() -> None:
     class Again(Flaky):
         RESTART = RestartPolicy("always", first_wait=0.0)
 
@@ -381,7 +381,7 @@ def test_worker_that_shall_always_run_is_restarted_when_it_returns() -> None:
         assert instance.getCounter("Again.n_failures") == 0
 
 
-def test_stop_during_the_wait_for_a_restart_is_not_held_up() -> None:
+def test_stop_during_a_restart_wait_is_quick() -> None:
     class Waits(VTask):
         RESTART = RestartPolicy("on-failure", first_wait=3600.0, max_wait=3600.0)
 

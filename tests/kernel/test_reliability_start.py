@@ -150,7 +150,7 @@ class S(TellsOfItsStop):
     assert "INFO:S:Instance shut down gracefully" in process.lines
 
 
-def test_stop_during_a_hung_start_ends_at_the_deadline(tmp_path: Path) -> None:
+def test_stop_during_hung_start_ends_at_deadline(tmp_path: Path) -> None:
     body = """
 class C(VTask):
     def initTask(self):
@@ -249,7 +249,7 @@ def test_start_that_ends_early_leaves_nobody_waiting(caplog: pytest.LogCaptureFi
         service.tasks.Items.queue.put(2)
 
 
-def test_items_of_a_task_that_leaves_itself_out_are_given_up() -> None:
+def test_items_of_a_skipped_task_are_given_up() -> None:
     items: list[Future[Any]] = []
 
     class Skips(QueueTask):

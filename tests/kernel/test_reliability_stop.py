@@ -31,7 +31,7 @@ class S(VService):
 """
 
 
-def test_dependants_stop_and_end_before_what_they_depend_on(tmp_path: Path) -> None:
+def test_dependants_end_before_what_they_need(tmp_path: Path) -> None:
     body = """
 class A(Idle):
     pass
@@ -186,7 +186,7 @@ class S(VService):
     assert "Thread S lifecycle:" in process.lines
 
 
-def test_coroutine_that_never_ends_is_named_with_its_stack(tmp_path: Path) -> None:
+def test_endless_coroutine_is_named_with_its_stack(tmp_path: Path) -> None:
     body = """
 import asyncio
 from sparts.loops import LoopBoundTask
@@ -287,7 +287,7 @@ class S(VService):
     assert "in _exit_function" in process.output
 
 
-def test_exit_has_what_is_left_of_the_stop_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exit_has_what_is_left_of_stop_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     limits: list[float] = []
     monkeypatch.setattr(runner, "_guard_exit", limits.append)
     monkeypatch.setattr(runner, "monotonic", lambda: 1000.0)
@@ -318,7 +318,7 @@ except SystemExit:
     assert "goes on" in process.lines
 
 
-def test_sigterm_after_the_service_has_ended_does_not_spoil_its_status(tmp_path: Path) -> None:
+def test_late_sigterm_does_not_change_the_status(tmp_path: Path) -> None:
     body = """
 import atexit
 class S(VService):
@@ -377,7 +377,7 @@ class S(VService):
     assert "A joined" in process.lines
 
 
-def test_drain_that_is_longer_than_the_stop_may_take(tmp_path: Path) -> None:
+def test_drain_that_is_longer_than_stop_may_take(tmp_path: Path) -> None:
     body = "class S(VService): pass"
     with service(tmp_path, body, "--drain-time", "30s") as process:
         assert process.finish() == 2
@@ -400,7 +400,7 @@ class S(TellsOfItsStop):
     assert "Instance ended with status 1: A failed: ValueError: no use" in process.output
 
 
-def test_crash_while_draining_leaves_the_deadline_as_it_was(
+def test_crash_while_draining_leaves_deadline_as_it_was(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     drained, crash = threading.Event(), threading.Event()
@@ -441,7 +441,7 @@ def released() -> Iterator[threading.Event]:
     event.set()
 
 
-def test_hung_stop_in_the_background_is_raised_to_who_joins(released: threading.Event) -> None:
+def test_hung_background_stop_is_raised_in_join(released: threading.Event) -> None:
     class Hangs(VTask):
         def _runloop(self) -> None:
             released.wait()
@@ -462,7 +462,7 @@ def test_hung_stop_in_the_background_is_raised_to_who_joins(released: threading.
     instance.requireTask(Hangs).threads[0].join()
 
 
-def test_crash_in_the_background_is_raised_to_who_joins() -> None:
+def test_crash_in_background_is_raised_to_who_joins() -> None:
     crash = threading.Event()
 
     class Crashes(VTask):
@@ -481,7 +481,7 @@ def test_crash_in_the_background_is_raised_to_who_joins() -> None:
     assert thread.service.status == "DEAD"
 
 
-def test_requests_to_stop_never_block_and_may_be_many() -> None:
+def test_stop_requests_never_block() -> None:
     class Service(VService):
         pass
 

@@ -133,7 +133,7 @@ class A(AsyncioTask):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_exception_that_cannot_be_shown_in_a_task_type(kind: str, tmp_path: Path) -> None:
+def test_exception_that_cannot_be_shown_in_task_type(kind: str, tmp_path: Path) -> None:
     body = f"""{BROKEN}{KINDS[kind]}
 class S(VService):
     TASKS = [A]
@@ -144,7 +144,7 @@ class S(VService):
     assert "Ends joined" in process.lines
 
 
-def test_task_that_skips_itself_for_a_reason_that_cannot_be_shown(tmp_path: Path) -> None:
+def test_task_skips_for_an_unshowable_reason(tmp_path: Path) -> None:
     body = f"""{BROKEN}
 class Skip(SkipTask, Broken):
     __str__ = Broken.__str__
@@ -338,7 +338,7 @@ def test_watchdog_variable_that_makes_no_sense(usec: str, tmp_path: Path) -> Non
         assert process.stop(signal.SIGTERM) == 0
 
 
-def test_watchdog_that_is_to_be_fed_all_the_time(tmp_path: Path) -> None:
+def test_watchdog_that_is_to_be_fed_all_time(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         variables = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "1"}
@@ -366,7 +366,7 @@ class S(VService):
     assert "Not stopped, although 0.2 s have passed: preprocessOptions" in process.output
 
 
-def test_restart_whose_new_instance_hangs_when_it_is_made(tmp_path: Path) -> None:
+def test_restart_whose_new_instance_hangs(tmp_path: Path) -> None:
     body = """
 class S(VService):
     made = 0
@@ -386,7 +386,7 @@ class S(VService):
         assert process.stop(signal.SIGTERM) == 70
 
 
-def test_task_that_hangs_when_its_start_is_given_up(tmp_path: Path) -> None:
+def test_task_hangs_when_its_start_is_given_up(tmp_path: Path) -> None:
     body = """
 class A(VTask):
     LOOPLESS = True
@@ -404,7 +404,7 @@ class S(VService):
     assert "Not stopped, although 0.2 s have passed: A" in process.output
 
 
-def test_lock_that_c_code_holds_when_the_signal_comes(tmp_path: Path) -> None:
+def test_lock_that_c_code_holds_when_signal_comes(tmp_path: Path) -> None:
     """Nothing of Python's can act before C code gives the lock back."""
     body = """
 import ctypes
@@ -558,7 +558,7 @@ class Selfish(VTask):
 """
 
 
-def test_interpreter_that_is_stuck_and_nobody_reads_its_stacks(tmp_path: Path) -> None:
+def test_stuck_interpreter_with_unread_stacks(tmp_path: Path) -> None:
     body = f"""{STUCK}
 class S(VService):
     TASKS = [Selfish]

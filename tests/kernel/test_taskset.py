@@ -78,7 +78,7 @@ def test_module_and_class_are_imported_without_entry_point(installed: Path) -> N
     assert resolve("acme_jobs_tasks:Other").__name__ == "Other"
 
 
-def test_alias_is_a_task_of_that_name_with_options_of_its_own(installed: Path) -> None:
+def test_alias_is_a_task_with_its_own_options(installed: Path) -> None:
     alias = resolve("night=Cleanup")
     assert alias.__name__ == "night"
     assert prefix_of(alias) == "night"
@@ -104,7 +104,7 @@ def test_unknown_name_suggests_the_nearest() -> None:
     )
 
 
-def test_task_of_a_plugin_that_is_not_installed_tells_how_to_get_it(
+def test_missing_plugin_is_named_for_its_task(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(entry_points, "installed", list)
@@ -159,7 +159,7 @@ def test_wrong_distribution_names_the_right_one(installed: Path) -> None:
         ("Wrong", "broken_tasks:not_a_task", {"broken_tasks": MODULE}, "is not a class but 3"),
     ],
 )
-def test_task_that_cannot_be_loaded_names_distribution_version_target_and_cause(
+def test_unloadable_task_names_its_distribution_and_cause(
     name: str,
     target: str,
     modules: dict[str, str],
@@ -196,7 +196,7 @@ def test_declared_order_is_kept_where_dependencies_allow_it() -> None:
     assert names(resolve_all([D, A, C])) == ["D", "A", "B", "C"]
 
 
-def test_dependency_by_name_is_met_by_a_task_of_that_name(installed: Path) -> None:
+def test_dependency_by_name_is_met_by_name(installed: Path) -> None:
     class Needs(VTask):
         LOOPLESS = True
         DEPS = ["Cleanup"]
@@ -208,14 +208,14 @@ def test_dependency_by_name_is_met_by_a_task_of_that_name(installed: Path) -> No
     assert names(resolve_all([Needs])) == ["Cleanup", "Needs"]
 
 
-def test_dependency_is_met_by_a_subclass_that_is_there() -> None:
+def test_dependency_is_met_by_subclass_that_is_there() -> None:
     class BetterA(A):
         pass
 
     assert names(resolve_all([B, BetterA])) == ["BetterA", "B"]
 
 
-def test_task_starts_after_and_stops_before_all_that_it_follows_and_brings_none_along() -> None:
+def test_task_follows_others_without_bringing_them() -> None:
     life: list[str] = []
 
     class Noting(VTask):
@@ -266,7 +266,7 @@ def test_chain_of_a_thousand_dependencies_is_ordered() -> None:
     assert resolve_all([chain[-1]]) == chain
 
 
-def test_two_classes_of_one_name_are_an_error_that_names_both() -> None:
+def test_two_classes_of_one_name_are_refused() -> None:
     other = type("A", (VTask,), {"__module__": "elsewhere"})
     with pytest.raises(
         UsageError, match=r"Two tasks are named 'A': .*test_taskset\.A and elsewhere"
@@ -342,7 +342,7 @@ def test_task_runs_without_one_that_was_left_out() -> None:
         assert [task.name for task in service.tasks] == ["A"]
 
 
-def test_a_service_whose_every_task_is_left_out_runs_without_any() -> None:
+def test_service_runs_with_every_task_left_out() -> None:
     class Skipped(VTask):
         LOOPLESS = True
 
@@ -357,7 +357,7 @@ def test_a_service_whose_every_task_is_left_out_runs_without_any() -> None:
         assert service.getTask(Skipped) is None
 
 
-def test_both_lists_are_read_and_a_registered_task_joins_every_service(
+def test_both_lists_and_registered_tasks_are_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(references, "registered", [])
@@ -425,7 +425,7 @@ S.initFromCLI()
         ("[3]", "", "error: 3 is not a task type"),
     ],
 )
-def test_wrong_use_ends_with_status_2_and_no_traceback(
+def test_wrong_use_ends_with_2_and_no_traceback(
     tasks: str, more: str, message: str, tmp_path: Path
 ) -> None:
     script = SCRIPT.format(tasks=tasks, more=more)

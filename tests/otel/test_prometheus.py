@@ -251,7 +251,7 @@ def test_every_metric_of_the_dashboard_exists() -> None:
     assert names <= known, names - known
 
 
-def test_dashboard_is_json_with_a_row_for_each_kind(capsys: pytest.CaptureFixture[str]) -> None:
+def test_dashboard_is_json_with_row_for_each_kind(capsys: pytest.CaptureFixture[str]) -> None:
     assert grafana.main([]) == 0
     board = json.loads(capsys.readouterr().out)
     rows = [panel["title"] for panel in board["panels"] if panel["type"] == "row"]

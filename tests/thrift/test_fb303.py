@@ -55,7 +55,7 @@ def test_it_does_what_every_task_must() -> None:
 
 
 @pytest.mark.parametrize("protocol", ["binary", "compact"])
-def test_a_client_learns_what_the_service_tells_of_itself(protocol: str) -> None:
+def test_client_learns_what_service_tells_of_itself(protocol: str) -> None:
     with asked(protocol=protocol) as (service, client):
         assert client.getName() == "Monitored"
         assert client.getVersion() == "1.2.3"
@@ -93,7 +93,7 @@ def test_expression_of_a_client_does_not_freeze_the_process() -> None:
             assert ask(r"([\w.]+)+-") == {}
 
 
-def test_text_that_utf8_cannot_encode_is_told_all_the_same() -> None:
+def test_unencodable_text_is_reported() -> None:
     with asked() as (service, client):
         service.registerWarning("caf\udce9")
         service.setExportedValue("file\udce9", "x\udce9")
@@ -113,7 +113,7 @@ class Stuck(VTask):
         return self.let_go.wait(30)
 
 
-def test_hanging_counter_holds_up_neither_calls_nor_the_stop(
+def test_hanging_counter_holds_up_neither_calls_nor_stop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Asking, "TIMEOUT", 0.05)
@@ -141,7 +141,7 @@ def test_hanging_counter_holds_up_neither_calls_nor_the_stop(
             each.join(30)
 
 
-def test_a_client_on_this_machine_reads_and_sets_options() -> None:
+def test_client_on_this_machine_reads_and_sets_options() -> None:
     with asked() as (service, client):
         assert client.getOptions()["batch"] == client.getOption("batch") == "10"
         client.setOption("batch", "12")
@@ -236,9 +236,7 @@ def called_from(address: Any) -> Iterator[None]:
     ],
 )
 @pytest.mark.parametrize("allowed", [False, True])
-def test_who_is_elsewhere_controls_nothing_unless_it_is_allowed(
-    address: Any, local: bool, allowed: bool
-) -> None:
+def test_remote_client_controls_only_if_allowed(address: Any, local: bool, allowed: bool) -> None:
     with running(Monitored, *LOCAL, *(["--fb303-control"] if allowed else [])) as service:
         methods = service.requireTask(FB303HandlerTask).processor.methods
         with called_from(address), log_of(service) as log:
@@ -290,7 +288,7 @@ def test_an_interface_that_extends_it_is_served_whole() -> None:
             assert client.getStatusDetails() == "adds well"
 
 
-def test_it_is_served_beside_others_by_a_server_that_multiplexes() -> None:
+def test_multiplexed_server_serves_it_beside_others() -> None:
     second = CompileContext().importThriftStr("service Second { string which() }")
 
     class SecondTask(ThriftHandlerTask):

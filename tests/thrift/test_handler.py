@@ -65,7 +65,7 @@ def test_every_missing_method_is_named_at_the_start() -> None:
     assert start_error(None_).endswith(both)
 
 
-def test_a_method_of_the_generated_interface_does_not_count_as_written() -> None:
+def test_generated_method_does_not_count_as_written() -> None:
     class Derived(ThriftHandlerTask, Other.Iface):  # type: ignore[misc]
         MODULE = Other
 
@@ -84,7 +84,7 @@ def test_a_method_of_the_generated_interface_does_not_count_as_written() -> None
         ("no function", "it has no method text(text)"),
     ],
 )
-def test_a_method_with_other_parameters_is_named_at_the_start(method: Any, told: str) -> None:
+def test_method_with_other_parameters_is_named_at_start(method: Any, told: str) -> None:
     class Wrong(OtherHandler):
         text = method
 
@@ -114,7 +114,7 @@ RESERVED = ("start", "stop", "join", "name")
 
 
 @pytest.mark.parametrize("written", [False, True], ids=["missing", "written"])
-def test_methods_named_like_attributes_of_tasks_fail_the_start(written: bool) -> None:
+def test_methods_named_like_attributes_of_tasks_fail_start(written: bool) -> None:
     made = thriftpy2.load(str(IDL / "reserved.thrift"), "reserved_thrift")
     methods = {name: lambda self, *_: None for name in RESERVED} if written else {}
     reserved = type("ReservedHandler", (ThriftHandlerTask,), {"MODULE": made, **methods})
@@ -274,7 +274,7 @@ def test_a_module_that_is_no_service_is_told(module: Any, name: str | None, told
     assert told in message
 
 
-def test_a_package_of_services_is_told_apart_by_name(service_factory: ServiceFactory) -> None:
+def test_package_of_services_is_told_apart_by_name(service_factory: ServiceFactory) -> None:
     class Named(OtherHandler):
         MODULE = interop
         SERVICE_NAME = "Other"
@@ -285,7 +285,7 @@ def test_a_package_of_services_is_told_apart_by_name(service_factory: ServiceFac
 
 
 @pytest.mark.parametrize("handler", [EchoHandler, InlineHandler, AsyncHandler])
-def test_declared_exceptions_reach_the_client_and_others_stay_in_the_log(
+def test_declared_exceptions_reach_the_client_alone(
     handler: type[ThriftHandlerTask], service_factory: ServiceFactory
 ) -> None:
     service = service_factory(service_of(handler, NBServerTask), *HERE)
@@ -314,7 +314,7 @@ def test_declared_exceptions_reach_the_client_and_others_stay_in_the_log(
         assert asking.text("goes on") == "goes on"
 
 
-def test_a_result_that_is_not_of_its_type_is_an_internal_error(
+def test_result_of_another_type_is_an_error(
     service_factory: ServiceFactory,
 ) -> None:
     class Wrong(OtherHandler):
@@ -337,7 +337,7 @@ def test_a_result_that_is_not_of_its_type_is_an_internal_error(
         ]
 
 
-def test_system_exit_in_a_method_ends_the_service_in_order(
+def test_system_exit_in_method_ends_service_in_order(
     service_factory: ServiceFactory,
 ) -> None:
     class Leaving(OtherHandler):
@@ -393,7 +393,7 @@ def test_a_method_can_ask_who_calls(
         (("::ffff:10.0.0.1", 1, 0, 0), False),
     ],
 )
-def test_a_caller_is_local_by_loopback_or_a_unix_socket(address: Any, local: bool) -> None:
+def test_caller_is_local_by_loopback_or_unix_socket(address: Any, local: bool) -> None:
     assert Caller(address).local is local
 
 
@@ -430,7 +430,7 @@ def test_a_handler_does_what_every_task_must(handler: type[ThriftHandlerTask]) -
     check_task(handler)
 
 
-def test_a_field_without_a_number_is_served_as_well(
+def test_field_without_number_is_served_as_well(
     service_factory: ServiceFactory, tmp_path: Path
 ) -> None:
     """Though Apache's C code cannot read it."""
@@ -450,7 +450,7 @@ def test_a_field_without_a_number_is_served_as_well(
             assert asking.join_texts("a", "b") == "ab"
 
 
-def test_the_service_of_the_handler_is_a_plain_service() -> None:
+def test_service_of_handler_is_plain_service() -> None:
     class MyService(VService):
         TASKS = [NBServerTask, OtherHandler]
 

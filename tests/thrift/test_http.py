@@ -126,7 +126,7 @@ def test_apaches_client_is_answered_in_its_protocol(
         assert any("secret otherwise" in line for line in log.items)
 
 
-def test_calls_of_unknown_methods_are_told_so_in_every_protocol(
+def test_unknown_methods_are_errors_in_every_protocol(
     service_factory: ServiceFactory,
 ) -> None:
     service = service_factory(service_of(ThriftHTTPTask, EchoHandler), *HERE)
@@ -168,7 +168,7 @@ def test_multiplexed_calls_find_their_service_over_http(service_factory: Service
         (b"x" * 5000, "application/x-thrift", 413),
     ],
 )
-def test_what_is_no_call_gets_a_status_that_says_so(
+def test_no_call_gets_a_telling_status(
     body: bytes, kind: str, status: int, service_factory: ServiceFactory
 ) -> None:
     limit = ("--thrift-http-max-frame", "4KiB")
@@ -178,7 +178,7 @@ def test_what_is_no_call_gets_a_status_that_says_so(
     assert post(service, ping)[0] == 200
 
 
-def test_a_content_type_that_does_not_fit_the_message_is_refused(
+def test_unfitting_content_type_is_refused(
     service_factory: ServiceFactory,
 ) -> None:
     service = service_factory(service_of(ThriftHTTPTask, EchoHandler), *HERE)

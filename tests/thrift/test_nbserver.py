@@ -62,7 +62,7 @@ def texts(connection: socket.socket, count: int) -> list[str]:
 # -- whom it serves --------------------------------------------------------------------------------
 
 
-def test_the_only_handler_is_served_after_it_has_started() -> None:
+def test_only_handler_is_served_after_it_has_started() -> None:
     order: list[str] = []
 
     class Handler(OtherHandler):
@@ -89,7 +89,7 @@ def test_the_only_handler_is_served_after_it_has_started() -> None:
     assert order == ["handler started", "server starts", "server ended", "handler stops"]
 
 
-def test_a_server_without_a_handler_or_with_two_says_so() -> None:
+def test_server_without_handler_or_with_two_says_so() -> None:
     assert start_error(NBServerTask) == (
         "NBServerTask needs a handler that implements a service: no ThriftHandlerTask is there."
     )
@@ -110,7 +110,7 @@ def test_module_chooses_the_handler(service_factory: ServiceFactory) -> None:
     assert message.endswith("needs a handler that implements Other: none of EchoHandler does.")
 
 
-def test_a_handler_of_a_service_that_extends_the_module_is_served(
+def test_handler_of_service_that_extends_module_is_served(
     service_factory: ServiceFactory,
 ) -> None:
     class BaseServer(NBServerTask):
@@ -149,7 +149,7 @@ def test_multiplexed_calls_find_their_service(
         asking.text("a")
 
 
-def test_a_call_that_names_no_service_goes_to_the_one_of_module_or_the_only_one(
+def test_call_without_service_goes_to_the_only(
     service_factory: ServiceFactory,
 ) -> None:
     class Default(Multiplexed):
@@ -188,7 +188,7 @@ def test_two_handlers_of_one_service_need_names() -> None:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_client_is_answered_in_the_protocol_that_it_speaks(
+def test_client_is_answered_in_protocol_that_it_speaks(
     protocol: str, service_factory: ServiceFactory
 ) -> None:
     service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)
@@ -338,7 +338,7 @@ def test_a_client_that_is_idle_is_disconnected(service_factory: ServiceFactory) 
     assert service.requireTask(NBServerTask).n_timeouts() == 2
 
 
-def test_a_client_that_waits_for_no_answers_is_not_idle(service_factory: ServiceFactory) -> None:
+def test_client_without_answers_is_not_idle(service_factory: ServiceFactory) -> None:
     service = service_factory(
         service_of(NBServerTask, EchoHandler), *HERE, "--thrift-idle-timeout", "1h"
     )
@@ -368,7 +368,7 @@ def test_a_call_that_takes_long_is_not_idle(service_factory: ServiceFactory) -> 
 
 
 @pytest.mark.parametrize("part", [1, 3, 4, 5, 20])
-def test_a_request_that_does_not_come_to_its_end_is_disconnected_and_logged(
+def test_incomplete_request_is_disconnected_and_logged(
     part: int, service_factory: ServiceFactory
 ) -> None:
     service = service_factory(
@@ -385,7 +385,7 @@ def test_a_request_that_does_not_come_to_its_end_is_disconnected_and_logged(
     )
 
 
-def test_an_answer_that_is_not_taken_is_given_up(service_factory: ServiceFactory) -> None:
+def test_answer_that_is_not_taken_is_given_up(service_factory: ServiceFactory) -> None:
     service = service_factory(
         service_of(NBServerTask, EchoHandler), *HERE, "--thrift-request-timeout", "2s"
     )
@@ -403,7 +403,7 @@ def test_limits_of_nothing_are_refused(argv: tuple[str, str]) -> None:
         pass
 
 
-def test_frame_may_not_be_as_long_as_a_request_of_http_seems() -> None:
+def test_frame_is_shorter_than_http_would_suggest() -> None:
     for method in (b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PATC", b"CONN", b"PRI "):
         assert int.from_bytes(method) > LONGEST_FRAME
     told = "--thrift-max-frame is at most 1073741824, not 10747"
@@ -428,7 +428,7 @@ def test_clients_are_accepted_while_all_threads_are_busy(service_factory: Servic
             assert texts(one, 1) == texts(two, 1) == ["a"]
 
 
-def test_a_process_without_descriptors_accepts_again_when_it_has_some(
+def test_process_without_descriptors_accepts_again_later(
     service_factory: ServiceFactory,
 ) -> None:
     service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)
@@ -451,7 +451,7 @@ def test_a_process_without_descriptors_accepts_again_when_it_has_some(
 
 
 @pytest.mark.parametrize("handler", [EchoHandler])
-def test_a_stop_finishes_calls_that_run_and_requests_that_have_come(
+def test_stop_finishes_running_calls_and_requests(
     handler: type[EchoHandler], service_factory: ServiceFactory
 ) -> None:
     service = service_factory(service_of(NBServerTask, handler), *HERE, "--thrift-threads", "1")
@@ -500,7 +500,7 @@ class Impatient(NBServerTask):
         return 0.0
 
 
-def test_a_coroutine_that_takes_too_long_at_the_stop_is_cut_off(
+def test_slow_coroutine_is_cut_off_at_stop(
     service_factory: ServiceFactory,
 ) -> None:
     class Endless(OtherHandler):
@@ -521,7 +521,7 @@ def test_a_coroutine_that_takes_too_long_at_the_stop_is_cut_off(
         log.wait_for_line("1 clients were cut off: they took too long")
 
 
-def test_what_takes_too_long_at_the_stop_is_cut_off_and_logged(
+def test_slow_call_is_cut_off_and_logged(
     service_factory: ServiceFactory,
 ) -> None:
     service = service_factory(service_of(Impatient, EchoHandler), *HERE, "--stop-timeout", "1h")

@@ -126,7 +126,7 @@ def test_no_call_fails_under_restarts_and_reloads() -> None:
         assert process.stop() == 0
 
 
-def test_no_call_of_a_lone_client_fails_under_restarts() -> None:
+def test_no_call_of_lone_client_fails_under_restarts() -> None:
     with restarting() as (process, port), Load(port, keep_connected) as load:
         for number in range(1, 13):
             load.wait_for_more()
@@ -219,7 +219,7 @@ def test_a_restart_hands_on_calls_that_wait(service_factory: ServiceFactory) -> 
         assert texts(second, 1) == ["second"]
 
 
-def test_a_stop_within_a_restart_serves_who_was_handed_on(
+def test_stop_within_restart_serves_who_was_handed_on(
     service_factory: ServiceFactory,
 ) -> None:
     service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)

@@ -17,7 +17,7 @@ from sparts.testing.servers import ServerContract
 
 @pytest.mark.parametrize("name", [e.name for e in entry_points.find("sparts.tasks")
                                   if e.distribution == "sparts-tornado"])  # fmt: skip
-def test_every_task_type_of_sparts_tornado_does_what_every_task_must(name: str) -> None:
+def test_every_task_type_of_sparts_tornado_conforms(name: str) -> None:
     task: Any = entry_points.load_task(name, "sparts-tornado")
     prefix = f"--{prefix_of(task)}"
     argv = (f"{prefix}-host", "127.0.0.1", f"{prefix}-port", "0")

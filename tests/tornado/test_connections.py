@@ -82,7 +82,7 @@ PARTS = {
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_a_client_that_sends_a_part_and_no_more_is_closed_in_time(part: str) -> None:
+def test_incomplete_client_is_closed_in_time(part: str) -> None:
     with running(Service, *QUICK) as service, connected(service) as client:
         client.sendall(PARTS[part])
         assert client.recv(1000) == b""
@@ -91,7 +91,7 @@ def test_a_client_that_sends_a_part_and_no_more_is_closed_in_time(part: str) -> 
         assert ask_once(service)[0] == 200
 
 
-def test_a_client_that_sends_byte_after_byte_is_closed_in_time() -> None:
+def test_slow_client_is_closed_in_time() -> None:
     for part in (
         b"GET / HTTP/1.1\r\nX: ",
         b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\n",
@@ -119,7 +119,7 @@ def test_connection_without_next_request_is_closed_in_time() -> None:
         assert service.getCounter("Http.timeouts") == 0
 
 
-def test_a_tls_handshake_that_does_not_go_on_is_ended_in_time(tmp_path: Path) -> None:
+def test_stuck_tls_handshake_is_ended_in_time(tmp_path: Path) -> None:
     pem = tmp_path / "pem"
     pem.write_text(FIRST_CERTIFICATE, encoding="ascii")
     with running(Service, *QUICK, "--http-tls-cert", str(pem)) as service:
@@ -131,7 +131,7 @@ def test_a_tls_handshake_that_does_not_go_on_is_ended_in_time(tmp_path: Path) ->
         assert service.getCounter("Http.timeouts") == 2
 
 
-def test_an_answer_that_takes_longer_than_any_limit_for_clients_comes() -> None:
+def test_slow_answer_still_comes() -> None:
     with running(Service, *QUICK) as service, connected(service) as client:
         client.sendall(b"GET /gate HTTP/1.1\r\nHost: x\r\n\r\n")
         with connected(service) as other:
@@ -140,7 +140,7 @@ def test_an_answer_that_takes_longer_than_any_limit_for_clients_comes() -> None:
         assert read_answer(client)[2] == b"late"
 
 
-def test_a_long_body_has_the_more_time_the_more_of_it_comes(
+def test_long_body_gets_more_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(GracefulHTTPServer, "MIN_BODY_RATE", 1)
@@ -176,7 +176,7 @@ def test_a_server_without_connections_has_no_timer() -> None:
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_a_client_that_sends_a_part_does_not_hold_up_the_stop(
+def test_incomplete_client_does_not_delay_the_stop(
     part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Http, "FIRST_REQUEST_GRACE", 0.05)
@@ -188,7 +188,7 @@ def test_a_client_that_sends_a_part_does_not_hold_up_the_stop(
         assert client.recv(1000) == b""
 
 
-def test_a_body_that_comes_during_the_stop_is_taken_and_answered() -> None:
+def test_body_during_the_stop_is_answered() -> None:
     with stopping() as thread, connected(thread.service) as client:
         client.sendall(b"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n")
         ask_once(thread.service)
@@ -209,7 +209,7 @@ def test_answer_under_way_says_that_it_is_last() -> None:
         assert client.recv(1) == b""
 
 
-def test_a_connection_that_was_just_now_used_may_send_one_more_request() -> None:
+def test_fresh_connection_may_send_one_more_request() -> None:
     with stopping() as thread, connected(thread.service) as client:
         ask(client)
         told_to_stop(thread)
@@ -217,7 +217,7 @@ def test_a_connection_that_was_just_now_used_may_send_one_more_request() -> None
         assert (status, headers["connection"]) == (200, "close")
 
 
-def test_a_connection_that_has_been_idle_for_long_is_closed_at_once(
+def test_idle_connection_is_closed_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Http, "FIRST_REQUEST_GRACE", 0.0)
@@ -283,7 +283,7 @@ def test_connections_that_wait_to_be_accepted_are_served(
             assert (status, headers["connection"]) == (200, "close")
 
 
-def test_an_answer_that_nobody_reads_is_cut_off_in_time(caplog: pytest.LogCaptureFixture) -> None:
+def test_unread_answer_is_cut_off_in_time(caplog: pytest.LogCaptureFixture) -> None:
     class Large(Http):
         def getApplicationConfig(self) -> list[Any]:  # noqa: N802
             from tornado.web import RequestHandler
@@ -373,7 +373,7 @@ def test_a_stop_closes_websockets_with_going_away() -> None:
     assert Talk.closed == [(1001, None)]
 
 
-def test_a_websocket_that_never_answers_the_close_is_cut_off_in_time() -> None:
+def test_websocket_without_close_is_cut_off() -> None:
     with stopping("--stop-timeout", "1300ms") as thread, connected(thread.service) as raw:
         raw.sendall(
             b"GET /talk HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -388,7 +388,7 @@ def test_a_websocket_that_never_answers_the_close_is_cut_off_in_time() -> None:
 # -- descriptors -----------------------------------------------------------------------------------
 
 
-def test_who_comes_when_no_descriptor_is_left_waits_until_one_is(
+def test_clients_without_descriptors_wait(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     full = threading.Event()
@@ -416,7 +416,7 @@ def test_who_comes_when_no_descriptor_is_left_waits_until_one_is(
 # -- too many --------------------------------------------------------------------------------------
 
 
-def test_one_connection_too_many_takes_the_place_of_an_idle_one() -> None:
+def test_new_connection_replaces_an_idle_one() -> None:
     with running(Service, "--http-max-connections", "2") as service:
         with connected(service) as busy, connected(service) as idle:
             busy.sendall(b"GET /gate HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -431,7 +431,7 @@ def test_one_connection_too_many_takes_the_place_of_an_idle_one() -> None:
         assert service.getCounter("Http.refused") == 0
 
 
-def test_one_connection_too_many_is_closed_if_none_is_idle() -> None:
+def test_new_connection_is_closed_without_idle_ones() -> None:
     with (
         running(Service, "--http-max-connections", "1") as service,
         log_of(service) as log,

@@ -42,7 +42,7 @@ def test_service_announces_itself_while_it_runs(folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
-def test_what_a_killed_service_left_is_ignored_and_removed(folder: Path) -> None:
+def test_what_killed_service_left_is_ignored_and_removed(folder: Path) -> None:
     left = folder / "999999.sock"
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(left))
@@ -118,7 +118,7 @@ def test_status_tells_tasks_and_reasons(capsys: pytest.CaptureFixture[str]) -> N
         assert json.loads(capsys.readouterr().out)["ready"] is False
 
 
-def test_options_are_read_and_set_over_the_control_socket(
+def test_options_are_read_and_set_over_control_socket(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with busy() as service:  # without --status-control: the socket is its owner's
@@ -195,7 +195,7 @@ def test_url_takes_a_token_to_act(capsys: pytest.CaptureFixture[str]) -> None:
         commands.restart([url_of(service), "Report"])
 
 
-def test_name_that_is_unknown_or_not_the_only_one_is_refused() -> None:
+def test_unknown_or_ambiguous_name_is_refused() -> None:
     with busy(), running(service_of("StatusHTTPTask"), "--status-port", "0"):
         with pytest.raises(UsageError, match="2 services are named 'Service'"):
             client_of("Service")

@@ -42,7 +42,7 @@ def port_of(task: TornadoHTTPTask) -> int:
 
 @pytest.mark.needs("curl")
 @pytest.mark.parametrize("example", ["http_by_class.py", "http_by_name.py"])
-def test_http_example_says_where_it_listens_and_answers_curl(example: str, tmp_path: Path) -> None:
+def test_http_example_answers_curl(example: str, tmp_path: Path) -> None:
     command = [sys.executable, str(EXAMPLES / example), "--http-port", "0"]
     with ServiceProcess(command, cwd=tmp_path) as service:
         port = service.listening_port("TornadoHTTPTask")
@@ -74,7 +74,7 @@ def test_globally_registered_task_runs_in_a_bare_service(tmp_path: Path) -> None
         assert service.stop() == 0
 
 
-def test_port_of_the_service_class_counts_without_an_option(
+def test_port_of_service_class_counts_without_option(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     classes: dict[str, Any] = {}
@@ -98,7 +98,7 @@ def test_loop_comes_along_and_starts_before_the_server() -> None:
         assert [type(task) for task in service.tasks] == [TornadoIOLoopTask, TornadoHTTPTask]
 
 
-def test_second_server_has_a_name_options_and_port_of_its_own() -> None:
+def test_second_server_has_its_own_options() -> None:
     class Service(VService):
         TASKS = ["TornadoHTTPTask", "admin=TornadoHTTPTask"]
 
@@ -110,7 +110,7 @@ def test_second_server_has_a_name_options_and_port_of_its_own() -> None:
         assert service.requireTask(TornadoHTTPTask).name == "TornadoHTTPTask"
 
 
-def test_two_servers_on_one_port_are_an_error_that_names_both_options() -> None:
+def test_two_servers_on_one_port_are_refused() -> None:
     class Service(VService):
         TASKS = ["TornadoHTTPTask", "admin=TornadoHTTPTask"]
         DEFAULT_PORT = 8000
@@ -124,7 +124,7 @@ def test_two_servers_on_one_port_are_an_error_that_names_both_options() -> None:
     )
 
 
-def test_port_in_use_is_a_start_error_that_names_the_option(tmp_path: Path) -> None:
+def test_port_in_use_names_the_option(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         command = [sys.executable, str(EXAMPLES / "http_by_name.py")]
@@ -169,7 +169,7 @@ def test_server_that_skips_itself_listens_no_more() -> None:
         get(ports[0])
 
 
-def test_routes_of_a_subclass_are_served_and_requests_counted() -> None:
+def test_routes_of_subclass_are_served_and_requests_counted() -> None:
     from tornado.web import RequestHandler
 
     class Pong(RequestHandler):
@@ -192,7 +192,7 @@ def test_routes_of_a_subclass_are_served_and_requests_counted() -> None:
         assert service.getCounter("Http.requests") == 2
 
 
-def test_unix_socket_is_served_and_its_file_removed_at_the_end(tmp_path: Path) -> None:
+def test_unix_socket_is_served_and_removed(tmp_path: Path) -> None:
     class Service(VService):
         TASKS = ["TornadoHTTPTask"]
 
@@ -221,7 +221,7 @@ def test_several_addresses_are_told_one_a_line(caplog: pytest.LogCaptureFixture)
     assert lines == [f"TornadoHTTPTask Server Started on {h}:{p}" for h, p in addresses]
 
 
-def test_task_on_the_loop_starts_and_stops_in_its_thread() -> None:
+def test_task_starts_and_stops_in_its_loop() -> None:
     import threading
 
     class Bound(TornadoTask):
@@ -246,7 +246,7 @@ def test_registered_list_is_left_as_it_was() -> None:
     assert TornadoHTTPTask not in references.registered
 
 
-def test_server_application_and_addresses_are_there_in_init_task() -> None:
+def test_server_and_addresses_are_there_in_inittask() -> None:
     class Early(TornadoHTTPTask):
         def initTask(self) -> None:  # noqa: N802
             super().initTask()

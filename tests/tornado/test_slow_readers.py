@@ -264,7 +264,7 @@ def test_a_client_that_goes_away_is_forgotten() -> None:
         assert service.getCounter("Http.timeouts") == 0
 
 
-def test_a_client_may_take_as_long_as_it_likes_where_that_was_asked_for() -> None:
+def test_client_may_be_slow_where_asked() -> None:
     argv = (*NO_OTHER_LIMITS, "--http-write-timeout", "0")
     with running(Service, *argv) as service, connected(service) as client:
         client.sendall(get("/whole"))
@@ -274,7 +274,7 @@ def test_a_client_may_take_as_long_as_it_likes_where_that_was_asked_for() -> Non
         assert server._timer is None
 
 
-def test_an_answer_that_is_taken_at_once_costs_no_timer() -> None:
+def test_answer_taken_at_once_costs_no_timer() -> None:
     with running(Service, *NO_OTHER_LIMITS) as service, connected(service) as client:
         for _ in range(3):
             assert ask(client)[0] == 200

@@ -62,7 +62,7 @@ def test_option_is_set(service: Any, client: Client, caplog: pytest.LogCaptureFi
     assert "option report_most, asked for over HTTP by 127.0.0.1" in caplog.text
 
 
-def test_option_that_is_wrong_fixed_or_unknown_is_a_clear_error(client: Client) -> None:
+def test_wrong_fixed_or_unknown_option_is_an_error(client: Client) -> None:
     for name, value, message in (
         ("report_most", "many", "setting --report-most: expected a whole number, got 'many'"),
         ("report_fixed", "4", "--report-fixed cannot change while the service runs: restart it."),
@@ -180,7 +180,7 @@ def test_same_origin_is_no_other(service: Any, client: Client) -> None:
         assert client.act("verify", **headers).status == 200
 
 
-def test_refusal_is_logged_and_tells_nothing_of_the_token(
+def test_refusal_is_logged_and_tells_nothing_of_token(
     client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     answer = client.act("shutdown", Authorization="Bearer guessed")
@@ -196,7 +196,7 @@ def test_other_methods_are_refused_before_anything_else(service: Any, client: Cl
         assert "Access-Control-Allow-Origin" not in answer.headers
 
 
-def test_unix_socket_needs_no_token_but_still_no_other_origin(tmp_path: Path) -> None:
+def test_unix_socket_still_refuses_other_origins(tmp_path: Path) -> None:
     argv = ("--status-control", "--status-sock", str(tmp_path / "s"))
     with running(service_of("StatusHTTPTask", Report), *argv) as service:
         client = client_of(service)
@@ -207,7 +207,7 @@ def test_unix_socket_needs_no_token_but_still_no_other_origin(tmp_path: Path) ->
         assert service.requireTask(Report).ran.wait(WAIT)
 
 
-def test_token_may_be_changed_and_none_is_ever_right(service: Any, client: Client) -> None:
+def test_token_may_change_and_empty_is_wrong(service: Any, client: Client) -> None:
     answer = client.act("option", {"name": "status_token", "value": "grüße"})
     assert answer.status == 200
     assert client.act("verify").status == 401
@@ -221,9 +221,7 @@ def test_token_may_be_changed_and_none_is_ever_right(service: Any, client: Clien
         assert client.act("verify", Authorization=given).status == 401
 
 
-def test_name_from_outside_makes_no_line_of_its_own(
-    client: Client, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_name_from_outside_adds_no_line(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     evil = "report_most\nERROR:Service:all is lost\x9b31m\u202e"
     assert client.act("option", {"name": evil, "value": 1}).status == 400

@@ -153,7 +153,7 @@ def test_option_is_set_in_all_copies(service: Copies) -> None:
     assert refused.status == 400
 
 
-def test_task_that_runs_once_is_run_where_it_is(service: Copies) -> None:
+def test_single_task_is_run_where_it_is(service: Copies) -> None:
     assert service.client.act("run", {"task": "Once"}).status == 200
     service.wait_for_line("ran once .*copy=1")
     assert service.client.act("run", {"task": "Nothing"}).status == 404

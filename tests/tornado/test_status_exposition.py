@@ -82,7 +82,7 @@ class Odd(VTask):
 
 
 @pytest.mark.parametrize("kind", ["", OPENMETRICS])
-def test_samples_that_no_parser_takes_are_left_out_and_counted(kind: str) -> None:
+def test_unparseable_samples_are_left_out_and_counted(kind: str) -> None:
     with serving(Odd) as service:
         task = service.requireTask(Odd)
         task.named.set(7)

@@ -73,7 +73,7 @@ class Told:
 
 
 @pytest.mark.parametrize("kind", ["epoll", "asyncio"])
-def test_the_end_of_a_thousand_short_children_is_told_once_each_round_after_round(
+def test_thousand_short_children_end_once_each(
     kind: str,
 ) -> None:
     rounds = 10 if kind == "epoll" else 1
@@ -93,7 +93,7 @@ def test_the_end_of_a_thousand_short_children_is_told_once_each_round_after_roun
     assert ends.empty()
 
 
-def test_finished_counts_before_on_exit_and_on_exit_comes_before_the_future() -> None:
+def test_finished_counts_before_on_exit() -> None:
     seen: list[tuple[float, bool]] = []
     with commands() as task:
         for number in range(1, 6):
@@ -167,7 +167,7 @@ def test_what_cannot_be_started_is_told_too(settings: Any, error: Any) -> None:
         assert descriptors() == before
 
 
-def test_nothing_to_run_and_nobody_to_run_it_are_errors_at_once() -> None:
+def test_missing_command_or_user_is_an_error() -> None:
     with commands() as task:
         wrong: Any
         for wrong in ("", []):
@@ -255,7 +255,7 @@ def test_line_that_is_too_long_comes_in_pieces() -> None:
         assert told.out == [b"0123456789", b"abc", b"0123456789", b"x"]
 
 
-def test_output_without_a_callback_is_the_futures_and_its_end_is_kept() -> None:
+def test_output_without_callback_is_the_futures() -> None:
     class Keeps(CommandTask):
         MAX_OUTPUT = 1000
 
@@ -312,7 +312,7 @@ BROKEN = ["sh", "-c", "printf 'gr\\374n\\n'; seq 100000; exit 3"]
 
 
 @pytest.mark.parametrize("by_callback", [True, False])
-def test_output_that_is_no_text_ends_the_future_with_that(by_callback: bool) -> None:
+def test_undecodable_output_ends_the_future(by_callback: bool) -> None:
     with commands() as task:
         told = Told()
         callbacks = told.callbacks()
@@ -396,7 +396,7 @@ def test_whatever_goes_wrong_at_end_ends_future(monkeypatch: pytest.MonkeyPatch)
         assert isinstance(told.end(), ProcessDone)
 
 
-def test_command_has_a_pid_and_takes_signals_from_any_thread() -> None:
+def test_command_takes_signals_from_any_thread() -> None:
     with commands() as task:
         command, ends = start_ready(task, "trap 'exit 9' TERM; echo ready; sleep 1000 & wait")
         assert command.pid is not None
@@ -414,7 +414,7 @@ def test_command_has_a_pid_and_takes_signals_from_any_thread() -> None:
             missing.signalProcess("TERM")
 
 
-def test_command_of_the_reactors_thread_has_its_pid_at_once() -> None:
+def test_command_of_reactor_has_its_pid() -> None:
     def start() -> tuple[Any, list[int]]:
         command = task.run("sleep 1000", kill_timeout=7)
         command.signalProcess("KILL")
@@ -428,7 +428,7 @@ def test_command_of_the_reactors_thread_has_its_pid_at_once() -> None:
         command.signalProcess("TERM")
 
 
-def test_system_exit_in_a_callback_ends_the_service_with_its_code() -> None:
+def test_system_exit_in_callback_ends_the_service() -> None:
     def leave(_: object) -> None:
         raise SystemExit(3)
 
@@ -443,7 +443,7 @@ def test_system_exit_in_a_callback_ends_the_service_with_its_code() -> None:
 # -- what it gets ----------------------------------------------------------------------------------
 
 
-def test_standard_input_is_empty_or_given_or_written_to() -> None:
+def test_standard_input_is_empty_or_given() -> None:
     with commands() as task:
         assert task.run("cat").result(WAIT).stdout == b""
         assert task.run("cat", input=b"some").result(WAIT).stdout == b"some"
@@ -516,7 +516,7 @@ def start_ready(task: CommandTask, text: str, **settings: Any) -> tuple[Any, Pie
     return command, ends
 
 
-def test_a_stop_ends_children_by_sigterm_and_waits_for_their_ends() -> None:
+def test_stop_ends_children_by_sigterm() -> None:
     with commands() as task:
         started = [start_ready(task, "trap 'exit 7' TERM; echo ready; sleep 100 & wait")
                    for _ in range(5)]  # fmt: skip
@@ -527,7 +527,7 @@ def test_a_stop_ends_children_by_sigterm_and_waits_for_their_ends() -> None:
     assert children() == []
 
 
-def test_what_ignores_sigterm_gets_sigkill_with_its_whole_group() -> None:
+def test_what_ignores_sigterm_gets_sigkill() -> None:
     with commands("--cmd-kill-timeout", "50ms") as task:
         text = "trap '' TERM; (trap '' TERM; sleep 1000) & echo $!; wait; sleep 1000"
         pids: Pieces = queue.SimpleQueue()
@@ -648,7 +648,7 @@ def test_commands_outlive_reactor_that_fails_and_is_restarted() -> None:
     assert children() == []
 
 
-def test_commands_that_a_failed_reactor_leaves_are_killed_and_told() -> None:
+def test_commands_of_a_failed_reactor_are_killed() -> None:
     thread = make_service(service_of(CommandTask)).startBG()
     task = thread.service.requireTask(CommandTask)
     command, ends = start_ready(task, "echo ready; sleep 1000")

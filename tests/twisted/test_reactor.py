@@ -55,7 +55,7 @@ class Double(QueueTask):
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "shared"])
-def test_a_call_may_return_a_deferred_or_await_deferreds_and_submissions(kind: str) -> None:
+def test_call_may_return_or_await_deferreds(kind: str) -> None:
     async def work(queue: QueueTask) -> list[Any]:
         found = [await deferLater(reactor, 0.001, int, "1")]
         found.append(await succeed(2))
@@ -103,7 +103,7 @@ def test_on_another_reactor_awaiting_asyncio_is_clear_error() -> None:
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "shared"])
-def test_coroutines_clean_up_at_the_stop_in_a_reactor_that_still_runs(kind: str) -> None:
+def test_coroutines_clean_up_in_the_running_reactor(kind: str) -> None:
     seen: list[str] = []
     began = threading.Event()
 
@@ -172,7 +172,7 @@ def test_reactor_on_loop_that_was_restarted_lives_on() -> None:
         assert not task.supervisor.n_failures()
 
 
-def test_another_reactor_than_that_of_the_shared_loop_is_a_clear_error() -> None:
+def test_foreign_reactor_is_an_error() -> None:
     service = make_service(service_of(Shared), "--twisted-reactor", "poll")
     with pytest.raises(UsageError, match="--twisted-reactor poll: Shared lives on the asyncio"):
         service.startBG()
@@ -197,7 +197,7 @@ def fail_in_deferred() -> None:
 
 @pytest.mark.parametrize("kind", ["epoll", "asyncio", "shared"])
 @pytest.mark.parametrize("way", [fail_in_timer, fail_in_thread_pool, fail_in_deferred])
-def test_a_failure_that_only_twisted_catches_is_logged_once_and_counted(
+def test_failure_only_twisted_catches_is_logged_once(
     kind: str, way: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with reactor_of(kind) as task, errors_of(logging.getLogger(), logging.ERROR) as errors:
@@ -214,7 +214,7 @@ def test_a_failure_that_only_twisted_catches_is_logged_once_and_counted(
 
 
 @pytest.mark.parametrize("kind", ["epoll", "asyncio"])
-def test_system_exit_in_a_timer_ends_the_service_with_its_code(kind: str) -> None:
+def test_system_exit_in_timer_ends_the_service(kind: str) -> None:
     def leave() -> None:
         raise SystemExit(3)
 
@@ -224,7 +224,7 @@ def test_system_exit_in_a_timer_ends_the_service_with_its_code(kind: str) -> Non
     assert thread.status == 3
 
 
-def test_twisteds_log_goes_through_logging_at_its_levels_and_once(
+def test_twisted_log_goes_through_logging(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     observers = list(globalLogPublisher._observers)
@@ -276,7 +276,7 @@ def test_every_end_of_twisteds_own_processes_is_told(kind: str) -> None:
         assert [future.result(WAIT) for future in futures] == [0] * 100
 
 
-def test_a_service_with_a_reactor_has_nothing_to_do_with_signals_of_twisted() -> None:
+def test_reactor_leaves_signals_to_the_service() -> None:
     import signal
 
     before = [signal.getsignal(number) for number in (signal.SIGCHLD, signal.SIGINT)]

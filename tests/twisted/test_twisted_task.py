@@ -67,7 +67,7 @@ def test_endpoint_is_served_from_start_to_stop(service_factory: ServiceFactory) 
             ask(address)
 
 
-def test_a_served_address_is_logged_before_all_tasks_have_started() -> None:
+def test_served_address_is_logged_early() -> None:
     service = make_service(service_of(EchoTask))
     with log_of(service) as log:
         thread = service.startBG()
@@ -107,7 +107,7 @@ def test_what_is_no_endpoint_is_wrong_use() -> None:
 
 
 @pytest.mark.parametrize("limit", ["25s", "1s"])
-def test_open_connections_are_closed_at_the_stop_after_what_they_have_to_send(limit: str) -> None:
+def test_open_connections_end_after_their_data(limit: str) -> None:
     class Floods(Protocol):
         def connectionMade(self) -> None:  # noqa: N802
             transport: Any = self.transport
@@ -128,7 +128,7 @@ def test_open_connections_are_closed_at_the_stop_after_what_they_have_to_send(li
     assert received == 10_000_000
 
 
-def test_a_client_that_does_not_read_is_cut_off_before_the_deadline() -> None:
+def test_client_without_reading_is_cut_off() -> None:
     class Floods(Protocol):
         def connectionMade(self) -> None:  # noqa: N802
             transport: Any = self.transport
@@ -209,7 +209,7 @@ def test_reactor_runs_until_task_is_done_with_it(kind: str) -> None:
         assert task.asked <= 20  # as often as something happened, and not in between
 
 
-def test_it_is_asked_again_when_data_comes_or_a_thread_calls() -> None:
+def test_data_or_calls_ask_the_reactor_again() -> None:
     class UntilTold(EchoTask):
         told = False
 
@@ -245,7 +245,7 @@ def test_it_is_asked_again_when_data_comes_or_a_thread_calls() -> None:
                         connection.recv(1)
 
 
-def test_an_error_in_is_done_with_reactor_ends_the_service_with_status_1() -> None:
+def test_error_in_is_done_ends_with_1() -> None:
     class Broken(TwistedTask):
         def isDoneWithReactor(self) -> bool:  # noqa: N802
             raise ValueError("how should I know")
@@ -258,9 +258,7 @@ def test_an_error_in_is_done_with_reactor_ends_the_service_with_status_1() -> No
 
 
 @pytest.mark.parametrize("kind", ["epoll", "asyncio"])
-def test_one_that_is_never_done_ends_at_the_deadline_with_its_name(
-    kind: str, tmp_path: Path
-) -> None:
+def test_endless_one_ends_at_the_deadline(kind: str, tmp_path: Path) -> None:
     script = tmp_path / "service.py"
     script.write_text(
         "from sparts.vservice import VService\n"
