@@ -221,3 +221,23 @@ def test_client_over_a_unix_socket(factory: ServiceFactory, tmp_path: Path) -> N
     with connect(f"unix:{path}", Geo) as geo:
         assert geo.distance(Point(0.0, 0.0), Point(0.0, 2.0)) == 2.0
     factory.stop(service)
+
+
+def sparts(*words: str, status: int = 0) -> str:
+    """Run the command, and return what it prints."""
+    command = [sys.executable, "-m", "sparts", *words]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stderr
+    return done.stdout + done.stderr
+
+
+def test_command_calls_and_lists_methods(web: Web) -> None:
+    given = '{"a": {"x": 0, "y": 0}, "b": {"x": 3, "y": 4}}'
+    assert sparts("call", web.url, "Geo.distance", given) == "5.0\n"
+    assert '"title": "Missing"' in sparts("call", web.url, "Geo.find", '{"name": "a"}', status=1)
+    assert "no JSON" in sparts("call", web.url, "Geo.find", "{", status=2)
+    lines = sparts("rpc", "list", web.url).splitlines()
+    assert lines[0].split(maxsplit=1) == ["Geo.distance", "Return the distance in metres."]
+    assert "service Geo" in sparts("rpc", "idl", "--proto", "tests.rpc.geo:Geo")
+    assert "has no RPCTask" in sparts("rpc", "idl", "--proto", "PeriodicTask", status=2)
