@@ -51,7 +51,7 @@ def test_copy_that_is_ahead_pauses_longer_each_time(pair: Pair) -> None:
     assert pair.pause() == 0.0  # nobody else took it
 
 
-def test_copy_that_takes_nothing_is_not_waited_for_again(pair: Pair) -> None:
+def test_copy_that_takes_nothing_is_skipped(pair: Pair) -> None:
     pair.mine = 10
     while pair.pause():
         pass
@@ -68,7 +68,7 @@ def test_copy_pauses_only_while_a_connection_waits(pair: Pair) -> None:
     assert pair.pause() == 0.0
 
 
-def test_pause_ends_when_the_copy_is_no_longer_ahead(pair: Pair) -> None:
+def test_pause_ends_with_the_lead_of_a_copy(pair: Pair) -> None:
     pair.mine = 10
     assert pair.pause() > 0
     assert not pair.share.recount()

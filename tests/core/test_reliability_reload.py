@@ -47,7 +47,7 @@ def await_end(pid: int) -> None:
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_reload_of_a_broken_file_waits_for_the_next_change(tmp_path: Path, mistake: str) -> None:
+def test_reload_of_broken_file_waits_for_changes(tmp_path: Path, mistake: str) -> None:
     with Reloaded(tmp_path, *LOCAL) as service:
         port = service.started()
         service.write(mistake)

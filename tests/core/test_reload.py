@@ -29,7 +29,7 @@ def test_changes_restart_it_and_refuse_nobody(tmp_path: Path, way: str) -> None:
             ask(port)
 
 
-def test_unix_socket_is_kept_and_removed_at_the_end(tmp_path: Path) -> None:
+def test_unix_socket_is_kept_until_the_end(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     with Reloaded(tmp_path, "--line-sock", str(path)) as service:
         service.wait_for_line("Server Started")

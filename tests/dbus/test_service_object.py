@@ -129,7 +129,7 @@ def test_whether_it_is_ready_is_told_with_status(session_bus: Daemon, station: S
             assert "member=PropertiesChanged" in monitor.read_up_to('string "Ready"')
 
 
-def test_expression_of_a_client_does_not_freeze_the_process(
+def test_expression_of_client_does_not_freeze_the_process(
     session_bus: Daemon, station: Station
 ) -> None:
     station.setExportedValue("a" * 200, "x")

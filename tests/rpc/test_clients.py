@@ -165,7 +165,7 @@ def test_method_that_the_server_lacks_is_an_error(web: Web) -> None:
         other.nothing()
 
 
-def test_scheme_of_nobody_is_an_error_with_the_known_ones() -> None:
+def test_unknown_scheme_is_an_error_with_known_ones() -> None:
     with pytest.raises(UsageError, match=r"'gopher' of .*'http'.*'local'"):
         connect("gopher://localhost", Geo)
 
@@ -202,9 +202,7 @@ class Relay(RPCTask):
     ended = threading.Event()
 
 
-def test_client_task_shares_one_client_and_passes_deadlines_on(
-    web: Web, factory: ServiceFactory
-) -> None:
+def test_client_task_shares_a_client_and_deadlines(web: Web, factory: ServiceFactory) -> None:
     service = factory(service_of(Relay, RPCHTTPTask), *HERE, "--geo-url", web.url)
     url = Web(service).url
     with connect(url, Relay) as relay:

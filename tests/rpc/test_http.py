@@ -68,7 +68,7 @@ BUGS = [("/Geo/find", {"name": "bug"}), ("/Fast/half", {"n": 13})]
 
 
 @pytest.mark.parametrize(("path", "body"), BUGS)
-def test_undeclared_errors_are_500_with_the_id_of_the_log(
+def test_undeclared_errors_are_500_with_an_id(
     web: Web, caplog: pytest.LogCaptureFixture, path: str, body: Any
 ) -> None:
     answer = web.post(path, body)

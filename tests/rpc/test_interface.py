@@ -58,7 +58,7 @@ def test_interface_has_all_that_transports_need() -> None:
     assert walk.stream_parameter is walk.parameters[0]
 
 
-def test_doc_of_a_base_is_none_of_the_class() -> None:
+def test_doc_of_a_base_is_not_inherited() -> None:
     assert interface_of(type("Quiet", (Geo,), {})).doc == ""
 
 
@@ -67,7 +67,7 @@ class Place(TypedDict):
     note: NotRequired[str]
 
 
-def test_fields_of_a_typed_dict_may_be_left_out() -> None:
+def test_fields_of_typed_dict_may_be_absent() -> None:
     assert [field.required for field in type_of(Place).fields] == [True, False]
 
 

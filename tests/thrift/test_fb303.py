@@ -86,7 +86,7 @@ def test_a_client_reads_counters() -> None:
             client.getRegexCounters("(")
 
 
-def test_expression_of_a_client_does_not_freeze_the_process() -> None:
+def test_expression_of_client_does_not_freeze_the_process() -> None:
     with asked() as (service, client):
         service.setExportedValue("a" * 200, "x")
         for ask in (client.getRegexCounters, client.getRegexExportedValues):

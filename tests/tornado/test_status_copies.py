@@ -159,7 +159,7 @@ def test_single_task_is_run_where_it_is(service: Copies) -> None:
     assert service.client.act("run", {"task": "Nothing"}).status == 404
 
 
-def test_events_are_those_of_the_copy_that_is_asked_for(service: Copies) -> None:
+def test_events_are_those_of_the_asked_copy(service: Copies) -> None:
     for number, pid in enumerate(service.copy_pids(), 1):
         for _ in range(3):
             with service.client.connected() as connection:

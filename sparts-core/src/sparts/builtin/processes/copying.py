@@ -181,7 +181,7 @@ class Copy:
 
     def _send(self, message: Message) -> Future[Any]:
         number, asked = next(self._numbers), Future[Any]()
-        asked.set_running_or_notify_cancel()  # whoever gives up waiting does not cancel it
+        asked.set_running_or_notify_cancel()  # a caller that gives up waiting does not cancel it
         self._asked[number] = asked
         try:
             self._channel.send({**message, "id": number})
