@@ -95,6 +95,11 @@ class OddTask(RPCTask):
         return "no int"  # type: ignore[return-value]
 
     @rpc
+    def wrong_colour(self) -> Colour:
+        """Return what is none."""
+        return "blue"  # type: ignore[return-value]
+
+    @rpc
     def total(self, numbers: Iterator[int]) -> int:
         """Add up a stream."""
         return sum(numbers)

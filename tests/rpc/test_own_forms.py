@@ -83,9 +83,11 @@ def test_none_is_told_from_a_default(odd: OddTask) -> None:
 
 
 def test_a_wrong_result_is_an_internal_error(odd: OddTask) -> None:
-    with pytest.raises(InternalError) as raised:
-        odd.wrong()
-    assert raised.value.id
+    for call in (odd.wrong, odd.wrong_colour):
+        with pytest.raises(InternalError) as raised:
+            call()
+        assert raised.value.id
+        assert str(raised.value) == f"internal error {raised.value.id}"
 
 
 def test_streams_are_lists_of_limited_length(odd: OddTask) -> None:

@@ -99,37 +99,57 @@ class RPCOrigin:
 
 
 class RPCBound(Bound):
-    """A method of an `RPCTask`, ready to be called."""
+    """A method of an `RPCTask`, ready to be called: a plain one in a thread of the task's."""
 
     __slots__ = ("_form", "_served")
 
     def __init__(self, form: MethodForm, served: Served) -> None:
         self._form, self._served = form, served
         self.label: str = form.method.qualified
-        self.is_async: bool = True
+        self.is_async: bool = form.method.is_async or served.task.INLINE
         self.in_signature: str = form.in_signature
         self.in_signatures: Container[str] = form.in_signatures
         self.takes_fds = self.gives_fds = False
         self.decode: Callable[[Sequence[Any]], list[Any]] | None = None
-        self.encode: Any = form.written
+        self.encode: Any = _same
         self.out: SignatureTree = get_signature_tree(form.out_signature)
-        self.fn: Callable[..., Any] = self._call
+        self.fn: Callable[..., Any] = self._call if self.is_async else self._call_here
 
-    async def _call(self, *body: Any) -> Any:
-        """Call the method; the result is written by `encode`."""
-        calling = caller()
+    async def _call(self, *body: Any) -> list[Any]:
+        """Call the method, and return the body of the reply."""
         try:
-            try:
-                values, context = self._form.values(body, calling.message.signature)
-            except msgspec.ValidationError as error:
-                raise InvalidArgumentsError(explain(error)) from error
-            origin = RPCOrigin(calling.sender, context.get("headers", {}))
-            left = context.get("timeout")
-            deadline = None if left is None else monotonic() + left
-            return await self._served.call(values, origin, deadline)
+            return self._written(await self._served.call(*self._given(body)))
         except Exception as error:
             raise to_dbus(self._form.method, error) from error
+
+    def _call_here(self, *body: Any) -> list[Any]:
+        """Call the method in this thread, and return the body of the reply."""
+        try:
+            return self._written(self._served.call_here(*self._given(body)))
+        except Exception as error:
+            raise to_dbus(self._form.method, error) from error
+
+    def _given(self, body: Sequence[Any]) -> tuple[list[Any], RPCOrigin, float | None]:
+        """Return the values of the parameters, where the call comes from, and its deadline."""
+        calling = caller()
+        try:
+            values, context = self._form.values(body, calling.message.signature)
+        except msgspec.ValidationError as error:
+            raise InvalidArgumentsError(explain(error)) from error
+        left = context.get("timeout")
+        origin = RPCOrigin(calling.sender, context.get("headers", {}))
+        return values, origin, None if left is None else monotonic() + left
+
+    def _written(self, result: Any) -> list[Any]:
+        try:
+            return self._form.written(result)
+        except Exception as error:
+            raise self._served.bad_result(error) from error
 
     def bad_result(self, error: Exception) -> DBusError | None:
         """Return the error of a result that could not be written."""
         return to_dbus(self._form.method, self._served.bad_result(error))
+
+
+def _same(body: list[Any]) -> list[Any]:
+    return body
