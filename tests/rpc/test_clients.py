@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -27,6 +28,7 @@ from sparts.rpc import (
 )
 from sparts.tasks.asgi.rpc import RPCHTTPTask
 from sparts.testing import ServiceFactory, service_of
+from sparts.testing.certificates import FIRST_CERTIFICATE
 from sparts.testing.waiting import WAIT
 
 from tests.rpc.conftest import HERE, Web
@@ -239,3 +241,26 @@ def test_command_calls_and_lists_methods(web: Web) -> None:
     assert lines[0].split(maxsplit=1) == ["Geo.distance", "Return the distance in metres."]
     assert "service Geo" in sparts("rpc", "idl", "--proto", "tests.rpc.geo:Geo")
     assert "has no RPCTask" in sparts("rpc", "idl", "--proto", "PeriodicTask", status=2)
+
+
+def test_client_speaks_tls_and_checks_the_certificate(
+    factory: ServiceFactory, tmp_path: Path
+) -> None:
+    path = tmp_path / "cert.pem"
+    path.write_text(FIRST_CERTIFICATE)
+    service = factory(service_of(Geo, RPCHTTPTask), *HERE, "--rpc-http-tls-cert", str(path))
+    url = f"https://localhost:{Web(service).port}"
+    trusting = ssl.create_default_context(
+        cadata=FIRST_CERTIFICATE[FIRST_CERTIFICATE.index("-----BEGIN CERT") :]
+    )
+    with connect(url, Geo, ssl=trusting) as geo:
+        assert [geo.half(8), geo.half(6)] == [4, 3]
+
+    async def main() -> Any:
+        async with connect_async(url, Geo, ssl=trusting) as geo:
+            return [await geo.half(8), await geo.half(6)]
+
+    assert asyncio.run(main()) == [4, 3]
+    with connect(url, Geo, retries=0) as geo, pytest.raises(UnavailableError, match="CERTIFICATE"):
+        geo.half(8)
+    factory.stop(service)
