@@ -45,7 +45,7 @@ $(READY): pyproject.toml $(PROJECTS) requirements.lock scripts/setup
 serve: $(READY) ## Run the HTTP service of examples/ on port 8000 (another: PORT=8080)
 	$(BIN)/python examples/http_by_name.py --http-port $(PORT)
 
-test: $(READY) glib ## Run the tests (some of them: ARGS="tests/core -k name")
+test: $(READY) glib ## Run the tests (some of them: ARGS="tests/kernel -k name")
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 test-portable: $(READY) ## Run the tests that matter on macOS, without what Linux alone has

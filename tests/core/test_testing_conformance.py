@@ -13,6 +13,7 @@ import pytest
 from sparts import entry_points
 from sparts.errors import SkipTask
 from sparts.options import option
+from sparts.rpc import rpc
 from sparts.tasks.asyncio import AsyncioTask
 from sparts.testing.conformance import check_task, find_problems
 from sparts.vtask import VTask
@@ -30,6 +31,14 @@ def _nothing(self: Any, *arguments: Any) -> None:
     pass
 
 
+class Described:
+    """An interface of RPC."""
+
+    @rpc
+    def nothing(self) -> None:
+        """Do nothing."""
+
+
 #: What a subclass has to add to each task type of the core before it can run at all.
 BODIES: Mapping[str, Mapping[str, Any]] = {
     "AsyncPeriodicTask": {"execute": _nothing_async, "INTERVAL": 0.001},
@@ -43,6 +52,7 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
     "PollerTask": {"fetch": lambda self: 1, "INTERVAL": 0.001},
     "PriorityQueueTask": {"execute": _nothing},
     "QueueTask": {"execute": _nothing, "WORKERS": 3},
+    "RPCClientTask": {"INTERFACE": Described, "URL": "local:Described"},
     "SelectTask": {},
     "UniqueQueueTask": {"execute": _nothing},
 }
