@@ -9,7 +9,6 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from sparts import entry_points, plugins
-from sparts.builtin.overrides import find_problems
 from sparts.cli.columns import wrapped
 from sparts.entry_points.scanning import leftovers
 from sparts.errors import describe
@@ -184,6 +183,8 @@ def examine_names(kind: str, entries: list[entry_points.EntryPoint]) -> Iterator
 
 def examine_tasks(tasks: list[inspection.Inspected]) -> Iterator[Finding]:
     """Report which tasks cannot be imported or are not what their entry point says."""
+    from sparts.builtin.overrides import find_problems  # imports what may be broken
+
     for found in tasks:
         if found.needs:
             text = f"Task {found.entry} needs {found.needs}: {found.cause}."
