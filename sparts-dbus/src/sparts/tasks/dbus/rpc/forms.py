@@ -18,8 +18,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -188,16 +190,24 @@ class Forms:
         names = [each.name for each, _ in fields]
         parts = [(f".{each.name}", part) for each, part in fields]
 
-        def make(values: Sequence[Any]) -> Any:
-            return cls(**dict(zip(names, values, strict=True)))
+        pick: Any = attrgetter(*names)
+        values_of = pick if len(names) > 1 else lambda value: (pick(value),)
+        encode_values = _encoder(parts)
 
-        def get(value: Any) -> list[Any]:
+        def encode(value: Any) -> list[Any]:
             if not isinstance(value, cls):
                 raise wrong(cls.__name__, value)
-            return [getattr(value, name) for name in names]
+            return encode_values(values_of(value))  # type: ignore[no-any-return]
 
-        encode = _encoder(parts)
-        return DBusType(_signature(parts), _decoder(parts, make), lambda value: encode(get(value)))
+        return DBusType(_signature(parts), _decoder(parts, _maker(cls, names)), encode)
+
+
+def _maker(cls: Any, names: Sequence[str]) -> Callable[[Sequence[Any]], Any]:
+    """Return what makes a struct of the values of all of its fields."""
+    make: Any = cls
+    if dataclasses.is_dataclass(cls) and not any(f.kw_only for f in dataclasses.fields(cls)):
+        return lambda values: make(*values)
+    return lambda values: make(**dict(zip(names, values, strict=True)))
 
 
 def check_type(type_: Type) -> None:
