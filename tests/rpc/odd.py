@@ -24,6 +24,12 @@ class Key:
     y: int = 0
 
 
+@dataclass(kw_only=True)
+class Named:
+    last: str
+    first: str = "A"
+
+
 class Maybe(TypedDict, total=False):
     value: int | None
 
@@ -58,6 +64,7 @@ class Odds:
     td: Maybe
     smalls: list[Small]
     maybe_small: Small | None
+    named: Named
 
 
 def odds(**changes: Any) -> Odds:
@@ -70,7 +77,7 @@ def odds(**changes: Any) -> Odds:
         "pairs": [(1, None), (2, "")], "many": (1, 2), "nothing": None,
         "any": {"a": [1, "b", 2.5, True]}, "choice": Key(5),
         "left": Left(Right([Left(), Left(None, None)])), "td": {"value": None}, "smalls": [0, 200],
-        "maybe_small": 3,
+        "maybe_small": 3, "named": Named(last="B"),
     }  # fmt: skip
     return Odds(**(known | changes))
 
