@@ -155,9 +155,9 @@ def test_stream_goes_on_after_service_could_not_tell(
         if fails:
             fails.clear()
             raise OSError("not now")
-        return type(service).describe(service)
+        return type(service.stats).describe(service.stats)
 
-    service.describe = describe
+    service.stats.describe = describe
     stream = Stream(client_of(service))
     assert stream.next()["service"]["name"] == "Service"
     assert "could not be brought up to date: OSError: not now" in caplog.text
