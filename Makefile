@@ -57,11 +57,12 @@ system-packages: $(READY) ## Install the system packages that tests need, or say
 glib: system-packages ## Install what the GLib loop needs, where it can be built
 	@scripts/setup_glib $(VENV)
 
-check: $(READY) ## Run the static checks: ruff and mypy --strict
+check: $(READY) ## Run the static checks: ruff, mypy --strict, and the words of what people read
 	@status=0; \
 	$(BIN)/ruff check . || status=1; \
 	$(BIN)/ruff format --check . || status=1; \
 	$(BIN)/mypy --python-version $(VERSION) $(CODE) || status=1; \
+	$(BIN)/python -m scripts.check_words || status=1; \
 	exit $$status
 
 types: $(READY) ## Verify that a type checker knows all public types (pyright's --verifytypes)

@@ -5,7 +5,7 @@ and at the names of tests, and refuses:
 
 - words of `WORDS`, which readers of another mother tongue do not know; the replacement is shown;
 - a page of README.md or docs/ whose sentences have more than `LONGEST_AVERAGE` words on average;
-- more test names of over `LONGEST_NAME` words than a folder of tests has in `LONG_NAMES`.
+- names of tests with more than `LONGEST_NAME` words; `LONG_NAMES` says how many a folder may have.
 
 The exit status is 1 if something was found.
 """
