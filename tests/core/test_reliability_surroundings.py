@@ -19,9 +19,13 @@ from tests.processes import clean_environment
 WARNS = """
 class Tells(VService):
     changed = threading.Event()
-    def warnings_changed(self):
-        super().warnings_changed()
-        self.changed.set()
+    def __init__(self, ns):
+        super().__init__(ns)
+        changed = self.health._status_changed
+        def noted():
+            changed()
+            self.changed.set()
+        self.health._status_changed = noted
     def wait_changed(self):
         self.changed.wait()
         self.changed.clear()

@@ -30,7 +30,7 @@ def test_init_logging_follows_the_options(stderr: FakeStderr, tmp_path: Path) ->
     service.logger.debug("hidden")
     service.logger.info("shown")
     logging.getLogger("x").warning("hidden")
-    service.close_logging()
+    service._instance.close_logging()
     assert stderr.getvalue() == ""
     assert '"shown"' in log.read_text()
     assert "hidden" not in log.read_text()
@@ -42,7 +42,7 @@ def test_class_attributes_give_the_defaults(stderr: FakeStderr, tmp_path: Path) 
     service.initLogging()
     service.logger.info("hidden")
     service.logger.warning("shown")
-    service.close_logging()
+    service._instance.close_logging()
     assert (tmp_path / "log").read_text().endswith(" WARNING:MyService:shown\n")
 
 
@@ -55,7 +55,7 @@ def test_changed_level_takes_effect_at_once(stderr: FakeStderr) -> None:
     logging.getLogger("MyService.Task").debug("shown")
     service.setOption("level", "INFO")
     service.logger.info("shown too")
-    service.close_logging()
+    service._instance.close_logging()
     assert stderr.getvalue() == "DEBUG:MyService.Task:shown\nINFO:MyService:shown too\n"
 
 

@@ -396,5 +396,7 @@ _MOVED = {
     "describe": "_instance.stats.describe",
     "describe_counters": "_instance.stats.describe_counters",
     "plugin_data": "_instance.hooks.kept",
+    "inbox": "_instance.inbox",
+    "close_logging": "_instance.close_logging",
 }
 """Names of before that are now found elsewhere; they go with the next release."""

@@ -242,7 +242,7 @@ class Method(Served):
         if isinstance(error, CallRefusedError):
             return failure(TApplicationException.UNKNOWN, f"{self.spec.name}: {error}")
         if isinstance(error, SystemExit | KeyboardInterrupt):
-            self.handler.service.worker_left(self.handler, error)
+            self.handler.supervisor.end_service(error)
         else:
             self.handler.logger.error("%s failed", self.spec.name, exc_info=error)
         return self.internal_error()

@@ -103,7 +103,7 @@ def _problems_of(cls: type, tasks: Sequence[type[VTask]]) -> Iterator[Problem]:
         for name, value in list(vars(owner).items()):
             if name in allowed or not bases:
                 continue
-            known = any(name in vars(base) for base in bases)
+            known = any(name in vars(base) for base in bases) and not _means_tasks(name, value)
             if known and isinstance(value, FunctionType | staticmethod | classmethod):
                 from sparts.builtin.overrides import signatures  # not imported for bare services
 
@@ -118,6 +118,11 @@ def _problems_of(cls: type, tasks: Sequence[type[VTask]]) -> Iterator[Problem]:
                 text, error = spelling.check(cls, owner, name, value, bases, tasks)
             if text:
                 yield Problem(owner, name, text, error)
+
+
+def _means_tasks(name: str, value: Any) -> bool:
+    """Tell whether ``tasks`` of a service is a list of its tasks, and no property."""
+    return name == "tasks" and isinstance(value, (list, tuple))
 
 
 def _is_ours(cls: type) -> bool:
