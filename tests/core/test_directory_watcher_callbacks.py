@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from sparts.errors import TaskFailedError
@@ -154,6 +155,16 @@ def test_listdir_and_stat_may_be_overridden(folder: Path, method: str) -> None:
         task.sees(("changed", "one", "two"))
         (folder / "a.txt").unlink()
         task.sees(("deleted", "a.txt"))
+
+
+def test_stat_may_return_an_object_of_any_kind(folder: Path, method: str) -> None:
+    class Odd(Watching):
+        def stat(self, path: str) -> Any:
+            return mock.NonCallableMock(wraps=os.stat(path))  # its st_mode is no number
+
+    with watching(folder, method, Odd, check=False) as task:
+        put(folder / "a", "1")
+        assert task.told.get(timeout=SOON)[:2] == ("created", "a")
 
 
 def test_fetch_may_be_overridden(folder: Path, method: str) -> None:

@@ -104,7 +104,6 @@ def test_future_belongs_to_a_later_run() -> None:
         task = service.requireTask(Gated)
         first = task.execute_async()
         task.began.get(timeout=SOON)
-        assert not task.has_pending()
         second, third = task.execute_async(), task.execute_async()
         assert task.has_pending()
         task.gate.put("one")
@@ -114,6 +113,16 @@ def test_future_belongs_to_a_later_run() -> None:
         task.gate.put("two")
         assert second.result(SOON) == third.result(SOON) == "two"
         assert not task.has_pending()
+
+
+def test_run_is_pending_while_a_future_waits_for_it() -> None:
+    with running(service_of(Gated)) as service:
+        task = service.requireTask(Gated)
+        for ask, pending in ((task.trigger, False), (task.execute_async, True)):
+            ask()
+            task.began.get(timeout=SOON)
+            assert task.has_pending() is pending
+            task.gate.put(None)
 
 
 def test_counters_are_complete_once_a_future_ends() -> None:

@@ -59,6 +59,18 @@ def test_all_callbacks_of_descriptor_are_unregistered_at_once(task: SelectTask) 
         task.unregister_all(one)
 
 
+@pytest.mark.parametrize("event", ["read", "write", "except"])
+def test_unregistering_returns_the_callback(task: SelectTask, event: str) -> None:
+    called: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    with pair() as (one, _):
+        for others in ([], ["read", "write", "except"]):
+            for other in {*others} - {event}:
+                getattr(task, f"register_{other}")(one, str)
+            getattr(task, f"register_{event}")(one, called.put)
+            assert getattr(task, f"unregister_{event}")(one) == called.put
+        task.unregister_all(one)
+
+
 def test_number_of_a_descriptor_will_do(task: SelectTask) -> None:
     called: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     with pair() as (one, other):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sparts.shown import ours, public_names
+from sparts.shown import ours, overwritten, public_names
 from sparts.tasks.asyncio_server import AsyncioServerTask
 from sparts.tasks.periodic import PeriodicTask
 from sparts.testing.running import make_service, running, service_of
@@ -144,6 +144,20 @@ def test_names_of_before_on_services_are_free(caplog: pytest.LogCaptureFixture) 
         assert service._instance.health.ready
         assert service.listeners == service.tasks == ["mine"]  # type: ignore[comparison-overlap]
     assert warned(caplog, "Service") == ["listeners", "tasks"]
+
+
+def test_name_put_into_a_class_may_be_deleted() -> None:
+    class Patched(VTask):
+        LOOPLESS = True
+
+    Patched.__module__ = VTask.__module__
+    Patched.extra = 1  # type: ignore[attr-defined]
+    service = make_service(service_of(Patched))
+    service.tasks.create(service)
+    task = service.requireTask(Patched)
+    assert "extra" in public_names(Patched)
+    del Patched.extra  # type: ignore[attr-defined]
+    assert "extra" not in set(overwritten(task))
 
 
 def test_what_services_may_set_counts(caplog: pytest.LogCaptureFixture) -> None:

@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 OURS = ("sparts.vservice", "sparts.vtask", "sparts.established")
 """The modules whose classes define the public names."""
+_GONE = object()  # a name that was put into a class, and deleted again
 
 
 class _Shown:
@@ -82,8 +83,8 @@ def overwritten(owner: Any) -> Iterator[str]:
     """Give the public names of a service or task that a subclass uses for something else."""
     values, cls = vars(owner), cast("Any", type(owner))
     for name in public_names(cls):
-        kept = next(vars(base)[name] for base in cls.__mro__ if name in vars(base))
-        if name not in values and _active(kept):
+        kept = next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), _GONE)
+        if kept is _GONE or (name not in values and _active(kept)):
             continue
         mine: Any = None
         with suppress(Exception):  # what is not there now, such as the listeners

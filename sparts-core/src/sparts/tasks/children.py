@@ -54,13 +54,13 @@ class ChildLoop(Protocol):
     def register_read(self, fd: Any, callback: Callable[[Any], object], /) -> None:
         """Call ``callback(fd)`` in the loop's thread while there is something to read."""
 
-    def unregister_read(self, fd: Any, /) -> None:
+    def unregister_read(self, fd: Any, /) -> object:
         """Call it no more; may raise `KeyError` if it is not registered."""
 
     def register_write(self, fd: Any, callback: Callable[[Any], object], /) -> None:
         """Call ``callback(fd)`` in the loop's thread while there is room to write."""
 
-    def unregister_write(self, fd: Any, /) -> None:
+    def unregister_write(self, fd: Any, /) -> object:
         """Call it no more; may raise `KeyError` if it is not registered."""
 
     def call_later(self, seconds: float, callback: Callable[[], object], /) -> object:

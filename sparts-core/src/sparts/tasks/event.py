@@ -82,7 +82,10 @@ class EventTask(VTask):
         return self._runs.ask()
 
     def has_pending(self) -> bool:
-        """Whether a run that was asked for, or that `TryLater` put off, has not begun yet."""
+        """Whether a run that was asked for, or that `TryLater` put off, has not begun yet.
+
+        Also in `execute`, while a future of `execute_async` waits for this run.
+        """
         return self._runs.pending()
 
     def end_schedule(self) -> None:

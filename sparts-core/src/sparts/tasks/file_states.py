@@ -63,7 +63,8 @@ class FileStates:
         except OSError as error:
             self.warn(path, error)
             return known
-        return None if stats.S_ISDIR(getattr(found, "st_mode", 0)) else found
+        mode = getattr(found, "st_mode", 0)  # an own `stat` may return an object without one
+        return None if isinstance(mode, int) and stats.S_ISDIR(mode) else found
 
     def warn(self, path: str, error: OSError) -> None:
         """Log why a path cannot be looked at, unless that has been logged before."""

@@ -62,20 +62,21 @@ class Readiness:
             os.fstat(number)
             self._excepts[number] = (fd, callback)
 
-    def unregister_read(self, fd: FileDescriptor) -> None:
-        """Call no callback for reading any more; KeyError: it is not registered."""
-        self._unregister(fd, selectors.EVENT_READ)
+    def unregister_read(self, fd: FileDescriptor) -> Callback:
+        """Call no callback for reading any more, and return it; KeyError: it is not registered."""
+        return self._unregister(fd, selectors.EVENT_READ)
 
-    def unregister_write(self, fd: FileDescriptor) -> None:
-        """Call no callback for writing any more; KeyError: it is not registered."""
-        self._unregister(fd, selectors.EVENT_WRITE)
+    def unregister_write(self, fd: FileDescriptor) -> Callback:
+        """Call no callback for writing any more, and return it; KeyError: it is not registered."""
+        return self._unregister(fd, selectors.EVENT_WRITE)
 
-    def unregister_except(self, fd: FileDescriptor) -> None:
-        """Call no callback for exceptional conditions any more; KeyError: it is not registered."""
+    def unregister_except(self, fd: FileDescriptor) -> Callback:
+        """Call no callback for exceptional conditions, and return it; KeyError: there is none."""
         number = fd if isinstance(fd, int) else fd.fileno()
         with self._lock:
-            if self._excepts.pop(number, None) is None:
+            if (found := self._excepts.pop(number, None)) is None:
                 raise KeyError(f"{fd!r} is not registered with {self._name} for exceptions.")
+            return found[1]
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> None:
         """Call a function in so many seconds; only in the thread of `turn`."""
@@ -144,7 +145,7 @@ class Readiness:
             else:
                 self._selector.modify(fd, key.events | event, {**key.data, event: callback})
 
-    def _unregister(self, fd: FileDescriptor, event: int) -> None:
+    def _unregister(self, fd: FileDescriptor, event: int) -> Callback:
         with self._lock:
             key = (self._selector.get_map() or {}).get(fd)
             if key is None or event not in key.data:
@@ -154,3 +155,5 @@ class Readiness:
             else:
                 rest = {kind: callback for kind, callback in key.data.items() if kind != event}
                 self._selector.modify(fd, key.events & ~event, rest)
+            callback: Callback = key.data[event]
+            return callback

@@ -19,13 +19,19 @@ if TYPE_CHECKING:
 class Worker:
     """One worker, with a schedule of its own and the run that it put off."""
 
-    __slots__ = ("again", "again_at", "schedule")
+    __slots__ = ("again", "again_at", "futures", "schedule")
 
     def __init__(self, schedule: Schedule | None) -> None:
         self.schedule: Schedule | None = schedule
         """When to run without being asked; None: never."""
         self.again: Run | None = None
         self.again_at: float | None = None
+        self.futures: list[Future[Any]] = []
+        """Those that wait for the run under way."""
+
+    def waited_for(self) -> bool:
+        """Tell whether it put a run off, or a future waits for the one under way."""
+        return self.again is not None or not all(future.done() for future in self.futures)
 
     def due(self) -> float | None:
         """Return when it has something to do without being asked, by the monotonic clock."""
@@ -99,9 +105,9 @@ class Runs:
             self._variables = copy_context() or None
 
     def pending(self) -> bool:
-        """Whether a run was asked for or put off, and has not begun."""
+        """Whether a run was asked for or put off, and has not begun, or a future waits for one."""
         with self.wakeup:
-            waiting = any(worker.again is not None for worker in self.workers)
+            waiting = any(each.waited_for() for each in self.workers)
             return waiting or self._triggered or bool(self._asked)
 
     def end(self) -> None:
@@ -150,6 +156,7 @@ class Runs:
         """Wait for something to do, and take it; None when it is over."""
         monotonic = clock.monotonic
         with self.wakeup:
+            worker.futures = []
             while not self.over:
                 due = worker.due()
                 on_time = due is not None and monotonic() >= due
@@ -172,12 +179,13 @@ class Runs:
         schedule, again, missed = worker.schedule, worker.again, 0
         if on_time and schedule is not None and (again is None or now >= schedule.due()):
             missed = schedule.passed(now)
+        worker.futures = futures if again is None else again.futures + futures
         if again is None:
             context = ExecuteContext(future=futures[0] if futures else None)
             context.variables = variables
             return Run(worker, context, futures, missed)
         worker.again = None
-        return Run(worker, again.context, again.futures + futures, missed)
+        return Run(worker, again.context, worker.futures, missed)
 
     def put_off(self, run: Run, until: float | None) -> None:
         """Have the run attempted again at a monotonic time; None: at the schedule's next."""

@@ -100,23 +100,26 @@ class SelectTask(LoopTask):
             self._opened().register_except(fd, callback)
             self._changed()
 
-    def unregister_read(self, fd: FileDescriptor) -> None:
-        """Call no callback for reading any more; one that runs in the loop may still end.
+    def unregister_read(self, fd: FileDescriptor) -> Callback:
+        """Call no callback for reading any more, and return the one that was registered.
 
-        KeyError: it is not registered.
+        One that runs in the loop may still end. KeyError: it is not registered.
         """
-        self._readiness.unregister_read(fd)
+        callback = self._readiness.unregister_read(fd)
         self._changed()
+        return callback
 
-    def unregister_write(self, fd: FileDescriptor) -> None:
+    def unregister_write(self, fd: FileDescriptor) -> Callback:
         """Call no callback for writing any more; as `unregister_read`."""
-        self._readiness.unregister_write(fd)
+        callback = self._readiness.unregister_write(fd)
         self._changed()
+        return callback
 
-    def unregister_except(self, fd: FileDescriptor) -> None:
+    def unregister_except(self, fd: FileDescriptor) -> Callback:
         """Call no callback for exceptional conditions any more; as `unregister_read`."""
-        self._readiness.unregister_except(fd)
+        callback = self._readiness.unregister_except(fd)
         self._wake()
+        return callback
 
     def unregister_all(self, fd: FileDescriptor) -> None:
         """Call no callback for a descriptor any more, whatever it was registered for, if at all."""
