@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Step: TypeAlias = Callable[[str, Supervisor], None]
 
-_T = TypeVar("_T", bound="Task")
+_T = TypeVar("_T")
 
 
 class RunningTasks:
@@ -244,7 +244,7 @@ class Tasks:
     def get(self, task: type[_T]) -> _T | None: ...
     @overload
     def get(self, task: TaskReference) -> Any: ...
-    def get(self, task: TaskReference) -> Any:
+    def get(self, task: Any) -> Any:
         """Return the task of a name or class (or else the first of a subclass), or None."""
         return find(self._by_name(), task)
 
@@ -252,7 +252,7 @@ class Tasks:
     def require(self, task: type[_T]) -> _T: ...
     @overload
     def require(self, task: TaskReference) -> Any: ...
-    def require(self, task: TaskReference) -> Any:
+    def require(self, task: Any) -> Any:
         """Return the task of a name or class.
 
         Raises:

@@ -1,0 +1,46 @@
+"""What type checkers know of the tasks that a service gives."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.core.test_queue_typing import errors_of
+
+TYPED = """
+from typing import Any, assert_type
+from sparts.vservice import VService
+from sparts.vtask import VTask
+
+class Mailer(VTask):
+    sent: int = 0
+
+def check(service: VService, task: VTask) -> None:
+    assert_type(service.requireTask(Mailer), Mailer)
+    assert_type(service.getTask(Mailer), Mailer | None)
+    assert_type(service.requireTask("Mailer"), Any)
+    assert_type(service.tasks.require(Mailer), Mailer)
+    assert_type(task.service.requireTask(Mailer).sent, int)
+    task.set_ready(service.health.ready)
+"""
+
+
+def test_mypy_knows_the_class_of_a_task(tmp_path: Path) -> None:
+    assert errors_of(tmp_path, TYPED) == []
+    assert len(errors_of(tmp_path, f"{TYPED}    service.requireTask(Mailer).missing\n")) == 1
+
+
+def test_pyright_knows_the_class_of_a_task(tmp_path: Path) -> None:
+    (tmp_path / "typed.py").write_text(TYPED)
+    checker = Path(sys.executable).with_name("basedpyright")
+    done = subprocess.run(
+        [checker, "--outputjson", "--pythonpath", sys.executable, "typed.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = json.loads(done.stdout)["generalDiagnostics"]
+    assert [each["message"] for each in found if each["severity"] == "error"] == []
