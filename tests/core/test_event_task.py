@@ -115,7 +115,7 @@ def test_future_belongs_to_a_later_run() -> None:
         assert not task.has_pending()
 
 
-def test_run_is_pending_while_a_future_waits_for_it() -> None:
+def test_awaited_run_is_pending() -> None:
     with running(service_of(Gated)) as service:
         task = service.requireTask(Gated)
         for ask, pending in ((task.trigger, False), (task.execute_async, True)):

@@ -301,6 +301,32 @@ def test_name_that_differs_in_case_and_underscores(
     assert errors(derive(base, SPARTS_ALLOW_NAMES=(name,), **{name: value})) == []
 
 
+@pytest.mark.parametrize(
+    ("base", "name"),
+    [
+        (VService, "_createTasks"),
+        (VTask, "_loptName"),
+        (PeriodicTask, "_handle_try_later"),
+    ],
+)
+def test_methods_that_sparts_07_called(base: Any, name: str) -> None:
+    def own(self: Any) -> None:
+        getattr(super(base, self), name)()
+
+    def run(self: Any) -> None:
+        self._createTasks(), self._loptName(), self._handle_try_later()
+
+    def errors_of(**body: Any) -> list[str]:
+        mine = derive(base, **body)
+        return errors(service=mine) if base is VService else errors(mine)
+
+    (problem,) = errors_of(**{name: own})
+    assert f"Mine.{name}" in problem
+    assert "is not called any more" in problem
+    assert errors_of(**{name: own, "run_it": run}) == []
+    assert errors_of(**{name: own, "SPARTS_ALLOW_NAMES": (name,)}) == []
+
+
 def test_tasks_on_a_service_means_TASKS() -> None:  # noqa: N802
     (error,) = errors(service=derive(VService, tasks=[Acme]))
     assert "which has TASKS" in error

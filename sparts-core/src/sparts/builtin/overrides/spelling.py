@@ -14,6 +14,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _SHORTEST = 3  # shorter names are near to anything
+_GONE = {  # methods of sparts 0.7: where they were, and what to write instead
+    "_createTasks": ("sparts.vservice", "Override `initService`."),
+    "_startTasks": ("sparts.vservice", "Override `start` of a task."),
+    "_handleShutdownSignals": ("sparts.vservice", "Override `shutdown`."),
+    "_loptName": ("sparts.", "Give `option` a name."),
+    "_optName": ("sparts.vtask", "Set OPT_PREFIX."),
+    "_handle_try_later": ("sparts.tasks.periodic", "Catch TryLater in `execute`."),
+    "_makeBus": ("sparts.tasks.dbus", "Set USE_SYSTEM_BUS, or give the bus's address."),
+    "_findProcessors": ("sparts.tasks.thrift", "Set MODULE."),
+    "_checkTaskModule": ("sparts.tasks.thrift", "Set MODULE."),
+}
 
 
 def check(
@@ -32,6 +43,10 @@ def check(
     shape = _shape(value)
     if not shape:
         return None, True
+    where, advice = _GONE.get(name, ("", ""))
+    there = advice and any(base.__module__.startswith(where) for base in bases)
+    if there and not reads(cls, name, but=name):
+        return f"is not called any more, as it was by sparts 0.7. {advice}", True
     meant = _same_but_for_case(owner, name, value, shape, bases)
     if meant is not None:
         verb = "called" if shape == "method" else "read"
@@ -67,9 +82,10 @@ def _documented(*classes: Iterable[type]) -> set[str]:
     return {name for base, name in every if name.isupper() and _shape_in(base, name) == "data"}
 
 
-def reads(cls: type, name: str) -> bool:
-    """Return whether the code of a class uses an attribute of a name."""
-    return any(name in _read_by(value) for base in cls.__mro__ for value in _own(base).values())
+def reads(cls: type, name: str, but: str = "") -> bool:
+    """Return whether the code of a class (``but`` that of one name) uses an attribute of a name."""
+    own = [pair for base in cls.__mro__ for pair in _own(base).items()]
+    return any(name in _read_by(value) for each, value in own if each != but)
 
 
 def _own(cls: type) -> dict[str, Any]:
