@@ -388,15 +388,13 @@ _HEALTH = (
     "status status_since status_details ready readiness healthy liveness failing_checks ended "
     "check_results known_checks wait_ready wait_stopping restarting stop_deadline call_later error"
 )
+_TIMES = ("start_timeout", "stop_timeout", "drain_time")
 _MOVED = {
     **{name: f"_instance.health.{name}" for name in _HEALTH.split()},
-    **{name: f"_instance.settings.{name}" for name in ("start_timeout", "stop_timeout")},
-    "drain_time": "_instance.settings.drain_time",
+    **{name: f"_instance.settings.{name}" for name in _TIMES},
+    **{name: f"_instance.stats.{name}" for name in ("describe", "describe_counters")},
     "keep_warning": "_instance.health.warn",
-    "describe": "_instance.stats.describe",
-    "describe_counters": "_instance.stats.describe_counters",
     "plugin_data": "_instance.hooks.kept",
-    "inbox": "_instance.inbox",
-    "close_logging": "_instance.close_logging",
+    **{name: f"_instance.{name}" for name in ("inbox", "close_logging")},
 }
 """Names of before that are now found elsewhere; they go with the next release."""
