@@ -12,7 +12,7 @@ from typing import Any
 from sparts.tasks.amqp import AMQPQueueTask, ExecuteContext
 from sparts.vservice import VService
 
-from bench.amqp.peers import Bare, celery_put, dramatiq_put
+from bench.amqp.peers import Bare, Single, celery_put, dramatiq_put
 from bench.harness import Report, interleave
 from tests.amqp.rabbit import Rabbit
 
@@ -45,6 +45,14 @@ def seconds_singly(put: Callable[[int], object]) -> float:
     for item in range(SINGLY):
         put(item)
     return time.perf_counter() - began
+
+
+def processor_singly(put: Callable[[int], object]) -> float:
+    """Give the seconds of processor time of puts, each confirmed before the next."""
+    began = time.process_time()
+    for item in range(SINGLY):
+        put(item)
+    return time.process_time() - began
 
 
 def seconds_many(task: Mailer) -> float:
@@ -91,14 +99,30 @@ def worker(url: str) -> subprocess.Popen[bytes]:
 
 def measure(report: Report, rabbit: Rabbit, task: Mailer) -> None:
     """Compare what a producer pays."""
+    single = Single(rabbit.port)
+    puts = {
+        "ours": task.queue.put,
+        "celery": celery_put(rabbit.port),
+        "dramatiq": dramatiq_put(rabbit.port),
+        "py-amqp": single.put,
+    }
     rounds = interleave(
-        {
-            "ours": partial(seconds_singly, task.queue.put),
-            "celery": partial(seconds_singly, celery_put(rabbit.port)),
-            "dramatiq": partial(seconds_singly, dramatiq_put(rabbit.port)),
-        },
-        rounds=5,
+        {name: partial(seconds_singly, put) for name, put in puts.items()}, rounds=5
     )
+    costs = interleave(
+        {name: partial(processor_singly, put) for name, put in puts.items()}, rounds=5
+    )
+    single.close()
+    report.ratio(
+        f"put, each confirmed: {SINGLY} items, beside the least that is possible",
+        rounds["ours"], rounds["py-amqp"], peer="py-amqp",
+        note="one thread that sends a message and waits for the broker",
+    )  # fmt: skip
+    for peer in ("celery", "dramatiq"):
+        report.ratio(
+            f"processor time of put, each confirmed: {SINGLY} items",
+            costs["ours"], costs[peer], peer=peer,
+        )  # fmt: skip
     for peer, most in (("celery", 1 / 2), ("dramatiq", 1 / 1.5)):
         report.ratio(
             f"put, each confirmed: {SINGLY} items",

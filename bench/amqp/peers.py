@@ -50,6 +50,28 @@ class Bare:
             self._connection.close()
 
 
+class Single:
+    """py-amqp on a quorum queue, which waits for the confirmation of each message."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = amqp.Connection(f"127.0.0.1:{port}", confirm_publish=True)
+        self._connection.connect()
+        self._channel = self._connection.channel()
+        self._channel.queue_declare(
+            "single", durable=True, auto_delete=False, arguments={"x-queue-type": "quorum"}
+        )
+
+    def put(self, item: int) -> None:
+        """Send a message, and wait for the broker."""
+        message = amqp.Message(str(item).encode(), delivery_mode=2)
+        self._channel.basic_publish_confirm(message, "", "single", mandatory=True)
+
+    def close(self) -> None:
+        """Close the connection."""
+        with contextlib.suppress(OSError):
+            self._connection.close()
+
+
 def celery_put(port: int) -> Any:
     """Return a function that puts one item into a queue of celery."""
     from celery import Celery
