@@ -241,10 +241,13 @@ def test_systemd_in_the_abstract_namespace_is_told_too(tmp_path: Path) -> None:
 def test_watchdog_is_fed_while_the_service_is_healthy(tmp_path: Path) -> None:
     body = """
 class A(Worker):
-    healthy = True
+    well = True
+    @property
+    def healthy(self):
+        return self.well
     def reload(self):
-        self.__class__.healthy = not self.healthy
-        say("healthy", self.healthy)
+        self.well = not self.well
+        say("healthy", self.well)
 class S(VService):
     TASKS = [A]
 """

@@ -86,7 +86,7 @@ def test_no_request_fails_in_stop_with_drain_time() -> None:
             while len(load.answers) < enough and not load.failures:
                 assert ask(watcher, "/readyz")[0] == 503
         watcher.close()
-        process.process.send_signal(signal.SIGTERM)  # the rest of the drain is not waited for
+        process.process.send_signal(signal.SIGINT)  # the rest of the drain is not waited for
         assert process.finish() == 0
         assert "cut off" not in process.output
     assert load.failures == []

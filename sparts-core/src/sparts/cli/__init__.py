@@ -12,6 +12,7 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from sparts import entry_points
+from sparts.entry_points.extras import missing_extra
 from sparts.errors import PluginError, SpartsError, UsageError, describe, message_of
 from sparts.standard_streams import command_output, complain, open_closed_streams, write_out
 
@@ -139,8 +140,10 @@ def load_command(entry: entry_points.EntryPoint) -> Callable[[list[str]], int | 
     except (Exception, SystemExit) as error:
         if entry.value.startswith("sparts.cli."):
             raise
+        extra = missing_extra(entry, error) if isinstance(error, ImportError) else None
+        hint = f" Install what it needs: pip install '{extra}'" if extra else ""
         cause = describe(error)
-        raise PluginError(f"Command {entry} could not be imported: {cause}") from error
+        raise PluginError(f"Command {entry} could not be imported: {cause}.{hint}") from error
     if not callable(function):
         raise PluginError(f"Command {entry} is not a function but {function!r}.")
     return function

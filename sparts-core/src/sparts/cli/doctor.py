@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sparts import entry_points, plugins
 from sparts.cli.columns import wrapped
+from sparts.entry_points.extras import missing_extra
 from sparts.entry_points.scanning import leftovers
 from sparts.errors import describe
 
@@ -228,7 +229,13 @@ def examine_commands() -> Iterator[Finding]:
         try:
             load_command(entry)
         except PluginError as error:
-            yield Finding(str(error), _ask_or_block(entry))
+            cause = error.__cause__
+            extra = missing_extra(entry, cause) if isinstance(cause, ImportError) else None
+            if extra is None:
+                yield Finding(str(error), _ask_or_block(entry))
+            else:
+                text = f"Command {entry} needs {extra}: {cause}."
+                yield Finding(text, f"To use it: pip install '{extra}'", wrong=False)
 
 
 def _ask_or_block(entry: entry_points.EntryPoint) -> str:

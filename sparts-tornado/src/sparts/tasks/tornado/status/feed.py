@@ -71,7 +71,7 @@ class Feed:
 
     def __init__(self, task: StatusTask, source: Source | None = None) -> None:
         self._task = task
-        self.source = source or Source(task)
+        self.source: Source = source or Source(task)
         """Where the page and the log lines come from."""
         self._pages: set[Events] = set()
         self._ticking: asyncio.Task[None] | None = None
