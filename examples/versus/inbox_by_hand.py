@@ -138,7 +138,8 @@ def main(options: argparse.Namespace) -> int:
         inbox.add(path)
     log.info("All tasks started")
     began = time.monotonic()
-    stop.wait()
+    while not stop.wait(1.0):  # a signal just before the wait does not end it
+        pass
     observer.stop()
     observer.join()
     importer.drain()
