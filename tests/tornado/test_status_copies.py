@@ -243,8 +243,8 @@ def test_console_replaces_scales_and_stops_all_copies(tmp_path: Path) -> None:
         os.kill(children_of(service.pid)[0], signal.SIGKILL)
         service.wait_for_line(r"is ready", 6)
         assert service.client.ask("/readyz").status == 200
+        tail.wait_for_line(r"Web Server Started .*\[copy=1\]", 2)  # of one that replaced it
         assert console.act("drain") == "All copies drain, and then stop."
         assert service.wait() == 0, service.output
         service.wait_for_line("Draining for 0.1 s", 3)
-        tail.wait_for_line(r"Web Server Started .*\[copy=1\]", 2)  # of the one that replaced it
         assert tail.wait() == 0, tail.output

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 AGAIN = 0.5
 """Seconds until a service whose copy was replaced is asked again."""
+TRIES = 4
+"""How often it is asked in vain before it counts as ended."""
 NAME = "a service as `sparts ps` lists it, its process number, or the URL of its status page"
 
 
@@ -167,18 +169,17 @@ def _copies(client: Client) -> list[int]:
 
 def _follow(client: Client, number: int, show: Callable[..., None]) -> None:
     """Show the log lines of a copy, and of those that replace it, until the service has ended."""
-    last = 0.0
-    while True:
+    last, missed = 0.0, 0
+    while missed < TRIES:
         with suppress(OSError, NoAnswerError):
             for name, data in client.events(number):
                 if name == "log" and (new := [each for each in data if each["time"] > last]):
                     last = new[-1]["time"]
                     show(new, number)
-        try:  # the copy that answered was replaced
-            if number not in _copies(client):
-                return
+        try:  # the copy that answered was replaced, or the service has ended
+            missed = 0 if number in _copies(client) else missed + 1
         except (OSError, ValueError, NoAnswerError):
-            return
+            missed += 1
         time.sleep(AGAIN)
 
 
