@@ -341,5 +341,6 @@ def test_each_of_several_workers_is_restarted_for_itself() -> None:
         assert sorted(events) == ["began"] * 4 + ["ended"]
         assert task.supervisor.n_restarts() == 1
         assert task.state is TaskState.ALIVE
+        task.loop_task.call(lambda: None).result(WAIT)  # both wait by now
         assert task._format_stacks().count("in run") == 2
     assert [task.next_event(), task.next_event()] == ["ended"] * 2
