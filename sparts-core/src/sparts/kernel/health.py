@@ -67,7 +67,7 @@ class Health:
 
     Args:
         service: the service, for messages and hooks.
-        hooks: who is told of changes.
+        hooks: who learns of changes.
         inbox: that of the service.
         tasks: returns the supervisors of the tasks, once they are made.
     """

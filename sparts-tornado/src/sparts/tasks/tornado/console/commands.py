@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 AGAIN = 0.5
 """Seconds until a service whose copy was replaced is asked again."""
-TRIES = 4
-"""How often it is asked in vain before it counts as ended."""
 NAME = "a service as `sparts ps` lists it, its process number, or the URL of its status page"
 
 
@@ -169,17 +167,18 @@ def _copies(client: Client) -> list[int]:
 
 def _follow(client: Client, number: int, show: Callable[..., None]) -> None:
     """Show the log lines of a copy, and of those that replace it, until the service has ended."""
-    last, missed = 0.0, 0
-    while missed < TRIES:
+    last = 0.0
+    while True:
         with suppress(OSError, NoAnswerError):
             for name, data in client.events(number):
                 if name == "log" and (new := [each for each in data if each["time"] > last]):
                     last = new[-1]["time"]
                     show(new, number)
-        try:  # the copy that answered was replaced, or the service has ended
-            missed = 0 if number in _copies(client) else missed + 1
+        try:  # the copy that answered was replaced
+            if number not in _copies(client):
+                return
         except (OSError, ValueError, NoAnswerError):
-            missed += 1
+            return
         time.sleep(AGAIN)
 
 
