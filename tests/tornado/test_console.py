@@ -6,8 +6,11 @@ import json
 import os
 import socket
 import stat
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from sparts.errors import UsageError
@@ -225,3 +228,75 @@ def test_ps_fits_the_terminal_and_has_colours(columns: int, lines: int) -> None:
         assert shown[0].split()[:3] == ["NAME", "PID", "STATUS"]
         cells = terminal.screen.buffer[1]
         assert any(cells[column].fg in ("brown", "yellow") for column in range(columns))
+
+
+class Replaced(BaseHTTPRequestHandler):
+    """A service of one copy, which is replaced: its answers, one after the other."""
+
+    answers: ClassVar[list[tuple[str, int, str]]]
+
+    def do_GET(self) -> None:
+        path, status, body = self.answers.pop(0)
+        assert self.path.startswith(path)
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body) + (status == 206)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+@pytest.fixture
+def replaced() -> Iterator[str]:
+    """Give the URL of a service that answers what `Replaced.answers` holds."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Replaced) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def of_copies(*numbers: int) -> str:
+    """The state of a service of these copies."""
+    return json.dumps({"tasks": [], "uptime": 0, "copies": [{"number": each} for each in numbers]})
+
+
+def line(text: str, time: float) -> str:
+    """A log line, as an event."""
+    told = {"time": time, "level": "INFO", "logger": "S.Web", "text": text}
+    return f"event: log\ndata: {json.dumps([told])}\n\n"
+
+
+def test_tail_goes_on_after_a_refused_answer(
+    replaced: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(commands, "AGAIN", 0.0)
+    Replaced.answers = [
+        ("/status.json", 200, of_copies(1)),
+        ("/events?copy=1", 200, line("old", 1.0)),
+        ("/status.json", 503, "The parent of the copies has gone."),
+        ("/events?copy=1", 503, "Copy 1 does not answer now."),
+        ("/status.json", 206, of_copies(1)),  # cut off
+        ("/events?copy=1", 200, line("old", 1.0) + line("new", 2.0)),
+        ("/status.json", 200, of_copies(2)),
+    ]
+    assert commands.tail([replaced]) == 0
+    shown = [each.partition(" S.Web: ")[2] for each in capsys.readouterr().out.splitlines()]
+    assert shown == ["old [copy=1]", "new [copy=1]"]
+
+
+@pytest.mark.parametrize("body", ["<html>", "[]", '{"name": "other"}'])
+def test_other_page_is_no_service(
+    body: str, replaced: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Replaced.answers = [("/status.json", 200, body)] * 2
+    with pytest.raises(NoAnswerError, match="is no status page of a service"):
+        commands.status([replaced])
+    assert commands.ps([replaced, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["status"] == "?"
+
+
+@pytest.mark.parametrize("url", ["http://", "http://[::1", "http://localhost:port", "http://a b"])
+def test_malformed_url_is_an_error(url: str) -> None:
+    with pytest.raises(NoAnswerError, match="does not answer"):
+        commands.status([url])

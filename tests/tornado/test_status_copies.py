@@ -244,6 +244,9 @@ def test_console_replaces_scales_and_stops_all_copies(tmp_path: Path) -> None:
         service.wait_for_line(r"is ready", 6)
         assert service.client.ask("/readyz").status == 200
         tail.wait_for_line(r"Web Server Started .*\[copy=1\]", 2)  # of one that replaced it
+        with ServiceProcess(command, cwd=tmp_path, env=environment) as interrupted:
+            interrupted.wait_for_line(r"Web Server Started .*\[copy=2\]")
+            assert interrupted.stop(signal.SIGINT) == 130
         assert console.act("drain") == "All copies drain, and then stop."
         assert service.wait() == 0, service.output
         service.wait_for_line("Draining for 0.1 s", 3)

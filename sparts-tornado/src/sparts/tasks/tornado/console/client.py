@@ -7,11 +7,11 @@ import json
 import os
 import socket
 import ssl
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from sparts.errors import SpartsError, UsageError
+from sparts.errors import SpartsError, UsageError, message_of
 from sparts.tasks.tornado.console import registry
 
 if TYPE_CHECKING:
@@ -75,7 +75,17 @@ class Client:
 
     def read(self, path: str) -> Any:
         """Return the JSON at a path; errors as of `get`."""
-        return json.loads(self.get(path))
+        try:
+            return json.loads(self.get(path))
+        except ValueError:
+            raise NoAnswerError(f"{self.name} is no status page of a service.") from None
+
+    def status(self) -> dict[str, Any]:
+        """Return ``status.json``; errors as of `get`."""
+        found = self.read("status.json")
+        if not isinstance(found, dict) or not {"tasks", "uptime"} <= found.keys():
+            raise NoAnswerError(f"{self.name} is no status page of a service.")
+        return found
 
     def task(self, name: str) -> Any:
         """Return everything about one task."""
@@ -98,9 +108,12 @@ class Client:
 
         Args:
             copy: which of several copies the page is of; 0: any.
+
+        Raises:
+            NoAnswerError: there are none.
         """
         path = f"events?copy={copy}" if copy else "events"
-        with closing(self.connect(None)) as connection:
+        with self._errors_named(), closing(self.connect(None)) as connection:
             self._stream = connection
             answer = self._answer(connection, "GET", path, None, {})
             name = "message"
@@ -124,11 +137,15 @@ class Client:
     def _ask(
         self, method: str, path: str, body: str | None, headers: dict[str, str], timeout: float
     ) -> str:
+        with self._errors_named(), closing(self.connect(timeout)) as connection:
+            return self._answer(connection, method, path, body, headers).read().decode()
+
+    @contextmanager
+    def _errors_named(self) -> Iterator[None]:
         try:
-            with closing(self.connect(timeout)) as connection:
-                return self._answer(connection, method, path, body, headers).read().decode()
-        except OSError as error:
-            raise NoAnswerError(f"{self.name} does not answer: {error}") from error
+            yield
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise NoAnswerError(f"{self.name} does not answer: {message_of(error)}") from error
 
     def _answer(
         self,

@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import argparse
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from copy import copy
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from sparts.errors import SpartsError, UsageError, message_of
@@ -23,7 +26,7 @@ from sparts.tasks.tornado.console.render import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
 AGAIN = 0.5
 """Seconds until a service whose copy was replaced is asked again."""
@@ -75,8 +78,8 @@ def ps(argv: list[str]) -> int:
 
 def _told(client: Client) -> dict[str, Any]:
     try:
-        told = client.read("status.json")
-    except (NoAnswerError, ValueError) as error:
+        told = client.status()
+    except NoAnswerError as error:
         return {"status": "?", "problem": message_of(error)}
     names = ("name", "pid", "version", "status", "status_details", "ready", "uptime")
     more = {"copies": len(told["copies"])} if "copies" in told else {}
@@ -88,7 +91,7 @@ def status(argv: list[str]) -> int:
     parser = _parser("status", "Show the state of one service and its tasks.")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(argv)
-    told = client_of(args.name, args.token).read("status.json")
+    told = client_of(args.name, args.token).status()
     if args.json:
         print_json(told)
         return 0
@@ -134,52 +137,63 @@ def tail(argv: list[str]) -> int:
         raise UsageError(f"--level: {args.level!r} is none of {', '.join(ranks)}.")
     client = client_of(args.name, args.token)
 
-    def show(lines: list[dict[str, Any]], copy: int = 0) -> None:
+    def show(lines: list[dict[str, Any]], number: int = 0) -> None:
         for each in lines:
             of_task = each["logger"].partition(".")[2].startswith(args.task)
             if of_task and ranks.get(each["level"], 20) >= ranks[args.level]:
                 text = f"{clock(each['time'])} {each['level']} {each['logger']}: {each['text']}"
-                number = copy or each.get("copy")
-                print_line(
-                    text + (f" [copy={number}]" if number else ""), STYLES.get(each["level"], "")
-                )
+                if of := number or each.get("copy"):
+                    text += f" [copy={of}]"
+                print_line(text, STYLES.get(each["level"], ""))
 
     if args.no_follow:
         show(client.read("log.json"))
         return 0
-    try:
-        if numbers := _copies(client):
-            with ThreadPoolExecutor(len(numbers)) as pool:
-                list(pool.map(lambda number: _follow(client_of(args.name), number, show), numbers))
-            return 0
-        for name, data in client.events():
-            if name == "log":
-                show(data)
-    except OSError as error:
-        raise NoAnswerError(f"{client.name} does not answer: {error}") from error
+    for lines in _followed(client):
+        show(*lines)
     return 0
 
 
 def _copies(client: Client) -> list[int]:
     """Return the numbers of the copies of a service; none: it is one process."""
-    return sorted({each["number"] for each in client.read("status.json").get("copies", ())})
+    return sorted({each["number"] for each in client.status().get("copies", ())})
 
 
-def _follow(client: Client, number: int, show: Callable[..., None]) -> None:
-    """Show the log lines of a copy, and of those that replace it, until the service has ended."""
+def _followed(client: Client) -> Iterator[tuple[list[dict[str, Any]], int]]:
+    """Give the log lines of a service as they come, with the number of their copy; 0: it has none.
+
+    Raises:
+        NoAnswerError: the service does not answer.
+    """
+    numbers = _copies(client)
+    if not numbers:
+        yield from ((data, 0) for name, data in client.events() if name == "log")
+        return
+    came: SimpleQueue[tuple[list[dict[str, Any]], int] | None] = SimpleQueue()
+    for number in numbers:
+        args = (copy(client), number, came)
+        threading.Thread(target=_follow, args=args, name=f"copy {number}", daemon=True).start()
+    for _ in numbers:
+        yield from iter(came.get, None)
+
+
+def _follow(client: Client, number: int, came: SimpleQueue[Any]) -> None:
+    """Put the log lines of a copy, and of those that replace it, into a queue; None at the end."""
     last = 0.0
     while True:
-        with suppress(OSError, NoAnswerError):
+        with suppress(NoAnswerError):
             for name, data in client.events(number):
                 if name == "log" and (new := [each for each in data if each["time"] > last]):
                     last = new[-1]["time"]
-                    show(new, number)
+                    came.put((new, number))
         try:  # the copy that answered was replaced
             if number not in _copies(client):
-                return
-        except (OSError, ValueError, NoAnswerError):
-            return
+                break
+        except NoAnswerError as error:  # a copy that starts or stops may refuse
+            if isinstance(error.__cause__, ConnectionRefusedError | FileNotFoundError):
+                break
         time.sleep(AGAIN)
+    came.put(None)
 
 
 def stacks(argv: list[str]) -> int:
@@ -195,7 +209,7 @@ def get(argv: list[str]) -> int:
     parser.add_argument("option", nargs="?", help="as --http-port, or http_port")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(_words(argv))
-    found = client_of(args.name, args.token).read("status.json")["options"]
+    found = client_of(args.name, args.token).status()["options"]
     if args.option is not None:
         name = _option(args.option)
         if name not in found:

@@ -85,8 +85,8 @@ class Services(Screen[None]):
         for each in registry.find():
             client = Client(each.name, path=each.socket, url=each.url)
             try:
-                told = client.read("status.json")
-            except (NoAnswerError, ValueError):
+                told = client.status()
+            except NoAnswerError:
                 told = {"status": "?", "ready": False, "uptime": 0.0}
             state = Text(told["status"], style=STYLES.get(told["status"], ""))
             ready = "yes" if told["ready"] else "no"
@@ -154,7 +154,7 @@ class Service(Screen[None]):
                         self._call(self._take, data)
                     elif name == "log":
                         self._call(self._add_lines, data)
-            except (OSError, NoAnswerError, ValueError) as error:
+            except NoAnswerError as error:
                 why = message_of(error)
             if not self._ended.is_set():
                 self._call(self._lost, why)
@@ -242,7 +242,7 @@ class Service(Screen[None]):
         def ask() -> None:
             try:
                 told = self._client.act(action, **body)
-            except (NoAnswerError, ValueError) as error:
+            except NoAnswerError as error:
                 told = message_of(error)
             self._call(self._tell, told)
 
@@ -313,7 +313,7 @@ class TaskView(Screen[None]):
     def _look(self) -> None:
         try:
             found = self._client.task(self._task_name)
-        except (NoAnswerError, ValueError) as error:
+        except NoAnswerError as error:
             self.query_one("#detail", Static).update(plain(message_of(error)))
             return
         lines = [
