@@ -12,7 +12,7 @@ from unittest.mock import AsyncMock, Mock
 
 import pytest
 from sparts import entry_points
-from sparts.builtin.overrides import find_problems
+from sparts.builtin.overrides import find_problems, signatures, spelling
 from sparts.errors import TaskLoadError
 from sparts.loops import LoopBoundTask
 from sparts.options import option
@@ -233,6 +233,29 @@ def test_doubles_and_decorators_are_accepted() -> None:
     cached = functools.cached_property(execute)
     cached.__set_name__(object, "execute")
     assert find_problems(None, [derive(QueueTask, execute=cached)]) == []
+
+
+def test_ordinary_tasks_get_only_a_quick_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(self: Any) -> None:
+        raise NotImplementedError
+
+    body: Body = {"initTask": init, "helper": init, "_mine": init, "limit": 3}
+    tasks = [derive(base, **body, execute=execute_of) for base, execute_of in ORDINARY]
+    service = derive(VService, initService=init, TASKS=tasks)
+    monkeypatch.delattr(signatures, "compare")
+    monkeypatch.delattr(spelling, "check")
+    assert find_problems(service, tasks) == []
+    with pytest.raises(AttributeError, match="compare"):
+        find_problems(None, [derive(QueueTask, execute=coroutine)])
+
+
+ORDINARY: list[tuple[type, Any]] = [
+    (PeriodicTask, lambda self: None),
+    (PeriodicTask, lambda self, context: None),
+    (QueueTask, lambda self, item: None),
+    (QueueTask, lambda self, item, context: None),
+    (EventTask, lambda self, item, context=None: None),
+]
 
 
 # -- parameters ------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from sparts.errors import UsageError
 from sparts.hookspecs import hookimpl
@@ -19,24 +20,25 @@ from sparts.vservice import VService
 from sparts.vtask import VTask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from sparts.builtin.overrides.problems import Problem
 
-class Problem(NamedTuple):
-    """An attribute of a class that does not do what it was written for."""
-
-    owner: type
-    name: str
-    text: str
-    """What is wrong and what to do, as the rest of a sentence that begins with the name."""
-    error: bool = True
-    """Whether the service is refused; otherwise it is a warning."""
-
-    def __str__(self) -> str:
-        from sparts.builtin.overrides.places import place_of  # here, because few need it
-
-        place = place_of(self.owner, self.name)
-        return f"{self.owner.__name__}.{self.name} ({place}) {self.text}"
+# Each start asks this module: what only a doubtful attribute needs is imported for that one.
+PRIVATE = ("_runloop", "_addArguments", "_makeQueue", "_makeProcessor", "_makeArgumentParser")
+"""Methods that are there to be overridden although their names begin with an underscore."""
+GONE = {  # methods of sparts 0.7: where they were, and what to write instead
+    "_createTasks": ("sparts.vservice", "Override `initService`."),
+    "_startTasks": ("sparts.vservice", "Override `start` of a task."),
+    "_handleShutdownSignals": ("sparts.vservice", "Override `shutdown`."),
+    "_loptName": ("sparts.", "Give `option` a name."),
+    "_optName": ("sparts.vtask", "Set OPT_PREFIX."),
+    "_handle_try_later": ("sparts.tasks.periodic", "Catch TryLater in `execute`."),
+    "_makeBus": ("sparts.tasks.dbus", "Set USE_SYSTEM_BUS, or give the bus's address."),
+    "_findProcessors": ("sparts.tasks.thrift", "Set MODULE."),
+    "_checkTaskModule": ("sparts.tasks.thrift", "Set MODULE."),
+}
+_FORM = 0x04 | 0x20 | 0x80 | 0x100 | 0x200  # flags of code: *args, generator, coroutine
 
 
 @hookimpl
@@ -68,6 +70,8 @@ def sparts_task_start(task: VTask) -> None:
             "returns when `self.stop_event` is set. Or derive from PeriodicTask, QueueTask or "
             "AsyncioTask. Or set LOOPLESS = True if the task needs no thread."
         )
+        from sparts.builtin.overrides.problems import Problem
+
         raise UsageError(str(Problem(cls, "_runloop", what)))
 
 
@@ -103,21 +107,79 @@ def _problems_of(cls: type, tasks: Sequence[type[VTask]]) -> Iterator[Problem]:
         for name, value in list(vars(owner).items()):
             if name in allowed or not bases:
                 continue
-            known = any(name in vars(base) for base in bases) and not _means_tasks(name, value)
-            if known and isinstance(value, FunctionType | staticmethod | classmethod):
-                from sparts.builtin.overrides import signatures  # not imported for bare services
+            base = next((base for base in bases if name in vars(base)), None)
+            if base is not None and not _means_tasks(name, value):
+                if not isinstance(value, FunctionType | staticmethod | classmethod):
+                    continue
+                if _is_ours(base) and _has_form(name, value, vars(base)[name]):
+                    continue
+                if name.startswith("_") and name not in (*PRIVATE, "__init__"):
+                    continue
+                if any(name in vars(each) for each in mro[:at]):
+                    continue
+                from sparts.builtin.overrides import signatures
 
-                earlier = any(name in vars(each) for each in mro[:at])
-                text = None if earlier else signatures.compare(mro, at, name, value, bases)
-                error = True
-            elif known or name.startswith("__") or any(hasattr(task, name) for task in tasks):
+                text, error = signatures.compare(mro, at, name, value, bases), True
+            elif not _is_doubtful(name, bases) or any(hasattr(task, name) for task in tasks):
                 continue
             else:
                 from sparts.builtin.overrides import spelling
 
-                text, error = spelling.check(cls, owner, name, value, bases, tasks)
+                where, advice = GONE.get(name, ("", ""))
+                if any(base.__module__.startswith(where) for base in bases) if where else False:
+                    text, error = spelling.gone(cls, name, advice), True
+                else:
+                    others = _pairs(base for task in tasks for base in task.__mro__)
+                    text, error = spelling.check(cls, owner, name, value, _pairs(bases), others)
             if text:
+                from sparts.builtin.overrides.problems import Problem
+
                 yield Problem(owner, name, text, error)
+
+
+def _has_form(name: str, mine: Any, base: Any) -> bool:
+    """Return whether a function can surely be called as the one it overrides."""
+    while hasattr(mine, "__base_work__"):  # what `sparts.base_work` put around it
+        mine = mine.__wrapped__
+    while hasattr(base, "__base_work__"):
+        base = base.__wrapped__
+    if not isinstance(mine, FunctionType) or not isinstance(base, FunctionType):
+        return False
+    code, other = mine.__code__, base.__code__
+    if code.co_kwonlyargcount or ((code.co_flags | other.co_flags) & 0x04):
+        return False
+    least = code.co_argcount - len(mine.__defaults__ or ())
+    fewest = 0 if name == "execute" else other.co_argcount - len(base.__defaults__ or ())
+    fits = least <= other.co_argcount and code.co_argcount >= fewest and name != "__init__"
+    return fits and not (code.co_flags ^ other.co_flags) & _FORM
+
+
+def _is_doubtful(name: str, bases: Sequence[type]) -> bool:
+    """Return whether a name that no base has may be meant for one of theirs."""
+    if name.startswith("__"):
+        return False
+    folded = name.replace("_", "").lower()
+    return name.isupper() or name in GONE or any(folded in _names_of(base) for base in bases)
+
+
+def _pairs(bases: Iterable[type]) -> list[tuple[type, str]]:
+    """Return the classes with each name that they document."""
+    return [(base, name) for base in bases for names in _names_of(base).values() for name in names]
+
+
+_names: WeakKeyDictionary[type, dict[str, list[str]]] = WeakKeyDictionary()
+
+
+def _names_of(cls: type) -> dict[str, list[str]]:
+    """Return the names that a class documents to be overridden, by the folded name."""
+    found = _names.get(cls)
+    if found is None:
+        found = _names[cls] = {}
+        names = {**vars(cls), **vars(cls).get("__annotations__", {})} if cls is not object else ()
+        for name in names:
+            if not name.startswith("_") or name in PRIVATE:
+                found.setdefault(name.replace("_", "").lower(), []).append(name)
+    return found
 
 
 def _means_tasks(name: str, value: Any) -> bool:

@@ -10,8 +10,6 @@ from sparts import entry_points
 from sparts.vservice import VService
 from sparts.vtask import VTask
 
-PRIVATE = ("_runloop", "_addArguments", "_makeQueue", "_makeProcessor", "_makeArgumentParser")
-"""Methods that are there to be overridden although their names begin with an underscore."""
 FEWER = {"execute": 0, "fetch": 1}
 """Methods that may leave parameters out (see `sparts.tasks.forms`), and how many they may have."""
 RUNNERS = ("_runloop", "run", "_work")
@@ -80,8 +78,6 @@ def compare(mro: tuple[type, ...], at: int, name: str, value: Any, bases: list[t
         value: what the class has under that name.
         bases: the classes after it that are tasks, services or parts of them.
     """
-    if name.startswith("_") and name not in (*PRIVATE, "__init__"):
-        return None
     owner, mine = mro[at], _method(value)
     base = next((each for each in bases if name in vars(each) and _foreign(each, owner)), None)
     if base is None or mine is None or (declared := _method(vars(base)[name])) is None:

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from types import CodeType, FunctionType
-from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from typing import Any
 
-from sparts.builtin.overrides.signatures import PRIVATE
 from sparts.options import Option
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
+_Names = list[tuple[type, str]]
 _SHORTEST = 3  # shorter names are near to anything
-_GONE = {  # methods of sparts 0.7: where they were, and what to write instead
-    "_createTasks": ("sparts.vservice", "Override `initService`."),
-    "_startTasks": ("sparts.vservice", "Override `start` of a task."),
-    "_handleShutdownSignals": ("sparts.vservice", "Override `shutdown`."),
-    "_loptName": ("sparts.", "Give `option` a name."),
-    "_optName": ("sparts.vtask", "Set OPT_PREFIX."),
-    "_handle_try_later": ("sparts.tasks.periodic", "Catch TryLater in `execute`."),
-    "_makeBus": ("sparts.tasks.dbus", "Set USE_SYSTEM_BUS, or give the bus's address."),
-    "_findProcessors": ("sparts.tasks.thrift", "Set MODULE."),
-    "_checkTaskModule": ("sparts.tasks.thrift", "Set MODULE."),
-}
+
+
+def gone(cls: type, name: str, advice: str) -> str | None:
+    """Return what is wrong with a method that sparts 0.7 called; None: the class calls it."""
+    if reads(cls, name, but=name):
+        return None
+    return f"is not called any more, as it was by sparts 0.7. {advice}"
 
 
 def check(
-    cls: type, owner: type, name: str, value: Any, bases: list[type], tasks: Iterable[type]
+    cls: type, owner: type, name: str, value: Any, known: _Names, others: _Names
 ) -> tuple[str | None, bool]:
     """Return what is wrong with a name that no base has, and whether that is an error.
 
@@ -37,49 +28,42 @@ def check(
         owner: the class of its classes that has the name.
         name: the attribute.
         value: what it is.
-        bases: the classes after ``owner`` that are tasks, services or parts of them.
-        tasks: those for which a service may set class attributes.
+        known: the bases of ``owner`` with each name that they document.
+        others: the same of tasks for which a service may set class attributes.
     """
     shape = _shape(value)
-    if not shape:
-        return None, True
-    where, advice = _GONE.get(name, ("", ""))
-    there = advice and any(base.__module__.startswith(where) for base in bases)
-    if there and not reads(cls, name, but=name):
-        return f"is not called any more, as it was by sparts 0.7. {advice}", True
-    meant = _same_but_for_case(owner, name, value, shape, bases)
+    meant = _same_but_for_case(owner, name, value, shape, known) if shape else None
     if meant is not None:
         verb = "called" if shape == "method" else "read"
         rest = f"Rename it, or allow it: SPARTS_ALLOW_NAMES = ({name!r},)."
         return f"is never {verb} by sparts, which has {meant}. {rest}", True
-    if shape == "data" and name.isupper() and len(name) >= _SHORTEST and not reads(cls, name):
-        for known in sorted(_documented(bases, *(task.__mro__ for task in tasks))):
-            if _is_one_edit(name, known) and known not in vars(owner):
-                return f"is not used by sparts. Did you mean {known}?", False
+    if shape == "data" and name.isupper() and len(name) >= _SHORTEST:
+        near = (each for base, each in known + others if _is_near(name, each, base))
+        meant = min(near, default="")
+        if meant and meant not in vars(owner) and not reads(cls, name):
+            return f"is not used by sparts. Did you mean {meant}?", False
     return None, True
 
 
-def _same_but_for_case(
-    owner: type, name: str, value: Any, shape: str, bases: list[type]
-) -> str | None:
+def _same_but_for_case(owner: type, name: str, value: Any, shape: str, known: _Names) -> str | None:
     """Return the name of a base that differs from ``name`` in case and underscores alone."""
     folded = _folded(name)
-    for base in bases:
-        for known in _names_of(base).get(folded, ()):
-            private = name.startswith("_") and not known.startswith("_")
-            if private or _shape_in(base, known) != shape or known in vars(owner):
-                continue
-            wraps = shape == "method" and known in _read_by(value)
-            if wraps or (shape == "data" and known != "TASKS" and reads(owner, name)):
-                continue  # it has a use of its own
-            return known
+    for base, meant in known:
+        private = name.startswith("_") and not meant.startswith("_")
+        if private or _folded(meant) != folded:
+            continue
+        if _shape_in(base, meant) != shape or meant in vars(owner):
+            continue
+        wraps = shape == "method" and meant in _read_by(value)
+        if wraps or (shape == "data" and meant != "TASKS" and reads(owner, name)):
+            continue  # it has a use of its own
+        return meant
     return None
 
 
-def _documented(*classes: Iterable[type]) -> set[str]:
-    """Return the names of the upper-case class attributes of bases."""
-    every = [(base, name) for base in chain(*classes) for name in chain(*_names_of(base).values())]
-    return {name for base, name in every if name.isupper() and _shape_in(base, name) == "data"}
+def _is_near(name: str, known: str, base: type) -> bool:
+    """Return whether a name is one edit away from a class attribute that a base documents."""
+    return known.isupper() and _is_one_edit(name, known) and _shape_in(base, known) == "data"
 
 
 def reads(cls: type, name: str, but: str = "") -> bool:
@@ -108,22 +92,6 @@ def _read_by(value: Any) -> set[str]:
     return names
 
 
-_known: WeakKeyDictionary[type, dict[str, list[str]]] = WeakKeyDictionary()
-
-
-def _names_of(cls: type) -> dict[str, list[str]]:
-    """Return the names that a class documents to be overridden, by the folded name."""
-    found = _known.get(cls)
-    if found is None:
-        found = _known[cls] = {}
-        for name in (
-            {**vars(cls), **vars(cls).get("__annotations__", {})} if cls is not object else ()
-        ):
-            if not name.startswith("_") or name in PRIVATE:
-                found.setdefault(_folded(name), []).append(name)
-    return found
-
-
 def _shape_in(base: type, name: str) -> str:
     """Tell what a name of a base stands for; an option stands for data."""
     if name not in vars(base):
@@ -145,6 +113,8 @@ def _folded(name: str) -> str:
 
 def _is_one_edit(one: str, other: str) -> bool:
     """Return whether one letter is missing, added or wrong, or two neighbours are swapped."""
+    if abs(len(one) - len(other)) > 1:
+        return False
     while one and other and one[0] == other[0]:
         one, other = one[1:], other[1:]
     while one and other and one[-1] == other[-1]:

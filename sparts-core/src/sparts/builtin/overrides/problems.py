@@ -1,4 +1,4 @@
-"""Where an attribute of a class was written."""
+"""An attribute of a class that does not do what it was written for, and where it was written."""
 
 from __future__ import annotations
 
@@ -7,7 +7,22 @@ import linecache
 import os
 import sys
 from types import FunctionType
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class Problem(NamedTuple):
+    """An attribute of a class that does not do what it was written for."""
+
+    owner: type
+    name: str
+    text: str
+    """What is wrong and what to do, as the rest of a sentence that begins with the name."""
+    error: bool = True
+    """Whether the service is refused; otherwise it is a warning."""
+
+    def __str__(self) -> str:
+        place = place_of(self.owner, self.name)
+        return f"{self.owner.__name__}.{self.name} ({place}) {self.text}"
 
 
 def place_of(owner: type, name: str) -> str:
