@@ -11,7 +11,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sparts.kernel.signals import SAME
+from sparts.signals import SAME
 from sparts.testing import processes
 
 WITHOUT_LINUX = "tests/without_linux"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
-from sparts.kernel.lifecycle import GUARD_GRACE
+from sparts.exit_timer import GUARD_GRACE
 from sparts.kernel.settings import Settings
 from sparts.option_types import duration
 from sparts.tasks.tornado.status import StatusHTTPTask

@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from sparts.kernel.inbox import Inbox, Message
+from sparts.inbox import Inbox, Message
 from sparts.kernel.lifecycle import Lifecycle
 from sparts.testing.running import make_service
 from sparts.vservice import VService
@@ -67,11 +67,11 @@ def test_closing_leaves_no_descriptor() -> None:
 
 STORM = """
 import os, signal, threading
-from sparts.kernel.inbox import Inbox, Message
+from sparts.inbox import Inbox, Message
 from sparts.kernel.lifecycle import Lifecycle
 from sparts.testing.running import make_service
 from sparts.vservice import VService
-from sparts.kernel.signals import SignalHandlers
+from sparts.signals import SignalHandlers
 inbox = Inbox()
 inbox.open()
 seen = threading.Semaphore(0)
@@ -95,7 +95,7 @@ def test_signal_just_before_the_wait_is_noticed(tmp_path: Path) -> None:
 
 
 def test_handlers_and_wakeup_are_put_back() -> None:
-    from sparts.kernel.signals import SignalHandlers
+    from sparts.signals import SignalHandlers
 
     before = signal.getsignal(signal.SIGTERM)
     inbox = Inbox()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from sparts.errors import StartError
-from sparts.kernel.inbox import Message
+from sparts.inbox import Message
 from sparts.testing.running import make_service, running
 from sparts.vservice import VService
 from sparts.vtask import VTask

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from sparts.errors import TaskFailedError
 from sparts.hookspecs import hookimpl
 from sparts.kernel.health import Health
-from sparts.kernel.supervision import Backoff
 from sparts.plugins.hooks import PluginHooks
+from sparts.supervision import Backoff
 from sparts.testing.running import make_service, running
 from sparts.testing.waiting import Recorder
 from sparts.vservice import VService
@@ -204,7 +205,9 @@ def waits_of(policy: RestartPolicy, failures: int, ran: float = 0.0) -> list[flo
     """Return the waits after failures of a worker that runs for ``ran`` seconds each time."""
     backoff, now, waits = Backoff(policy), 1000.0, []
     for _ in range(failures):
-        waits.append(backoff.next(now))
+        wait = backoff.after(OSError(), now)
+        assert wait is not None
+        waits.append(wait)
         now += waits[-1] + ran
     return waits
 
@@ -240,9 +243,12 @@ def test_workers_of_one_task_back_off_by_themselves(monkeypatch: pytest.MonkeyPa
         TASKS = [Outage]
 
     class Noting(Health):
-        def degraded(self, name: str, error: BaseException, seconds: float) -> None:
-            warned(seconds)
-            super().degraded(name, error, seconds)
+        def call_later(
+            self, seconds: float, function: Callable[[], object], name: str | None = None
+        ) -> None:
+            if name == "warning of Outage":
+                warned(seconds)
+            super().call_later(seconds, function, name)
 
     monkeypatch.setattr("sparts.kernel.instance.Health", Noting)
     warned = Recorder[float]()

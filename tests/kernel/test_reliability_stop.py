@@ -256,7 +256,7 @@ class S(VService):
 def test_exit_handler_that_never_ends(hang: str, tmp_path: Path) -> None:
     body = f"""
 import atexit, ctypes, sparts.kernel.runner
-sparts.kernel.runner.GUARD_GRACE = sparts.kernel.runner.LEAST_EXIT_TIME = 0.1
+sparts.exit_timer.GUARD_GRACE = sparts.kernel.runner.LEAST_EXIT_TIME = 0.1
 @atexit.register
 def hang():
     ({hang})()
@@ -289,7 +289,7 @@ class S(VService):
 
 def test_exit_has_what_is_left_of_stop_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     limits: list[float] = []
-    monkeypatch.setattr(runner, "_guard_exit", limits.append)
+    monkeypatch.setattr(runner, "guard_exit", limits.append)
     monkeypatch.setattr(runner, "monotonic", lambda: 1000.0)
     for deadline in (None, 1007.0, 1000.5, 900.0):
         instance = make_service(VService, "--stop-timeout", "25s")
@@ -302,7 +302,7 @@ def test_exit_has_what_is_left_of_stop_timeout(monkeypatch: pytest.MonkeyPatch) 
 def test_process_that_goes_on_after_its_service(tmp_path: Path) -> None:
     body = """
 import sparts.kernel.runner
-sparts.kernel.runner.GUARD_GRACE = sparts.kernel.runner.LEAST_EXIT_TIME = 0.1
+sparts.exit_timer.GUARD_GRACE = sparts.kernel.runner.LEAST_EXIT_TIME = 0.1
 class S(VService):
     pass
 try:

@@ -14,9 +14,9 @@ from sparts.errors import (
     TaskNotFoundError,
     UsageError,
 )
-from sparts.kernel.taskset import Tasks
 from sparts.options import prefix_of
 from sparts.references import resolve, resolve_all
+from sparts.taskset import Tasks
 from sparts.testing.distributions import make_distribution
 from sparts.testing.running import make_service, running, service_of
 from sparts.vservice import VService

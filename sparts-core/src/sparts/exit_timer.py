@@ -1,14 +1,24 @@
-"""Ends this process with status 70 at a given time, also while no Python code can run."""
+"""Ends this process with status 70 at a given time, also while no Python code can run.
+
+`guard_exit` uses that for an exit of Python which does not come to its end.
+"""
 
 from __future__ import annotations
 
+import atexit
 import faulthandler
 import os
 import signal
+import threading
 from contextlib import suppress
 from typing import Any
 
+from sparts.stacks import format_thread
+from sparts.standard_streams import complain
+
 EXIT_DEADLINE = 70
+#: Seconds past its deadline after which a process is ended whose interpreter is stuck.
+GUARD_GRACE = 2.0
 
 #: Seconds between the stacks on standard error and the end of the process.
 STACKS_TIME = 0.5
@@ -85,3 +95,28 @@ class ExitTimer:
         if libc.timer_settime(timer, 0, when, None):
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
         self._timer = timer
+
+
+def guard_exit(seconds: float) -> None:
+    """Limit the time from the end of the main thread to the end of the process.
+
+    That thread goes on if somebody catches the `SystemExit`.
+    """
+    with suppress(RuntimeError):  # the system allows no more threads
+        threading.Thread(target=_end_late, args=(seconds,), daemon=True).start()
+    # The first of all exit handlers, since it is the last one registered.
+    atexit.register(ExitTimer().arm, seconds + GUARD_GRACE)
+
+
+def _end_late(seconds: float) -> None:
+    """End a process that does not end by itself."""
+    main = threading.main_thread()
+    main.join()
+    threading.Event().wait(seconds)
+    threads = threading.enumerate()
+    late = [thread.name for thread in threads if not thread.daemon and thread is not main]
+    names = ", ".join(late) or "an exit handler, or a child of multiprocessing"
+    complain(f"Not ended within {seconds:.3g} s after the service: {names}")
+    current = threading.current_thread()
+    complain("".join(format_thread(thread) for thread in threads if thread is not current))
+    os._exit(EXIT_DEADLINE)

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from typing import Self
 
     from sparts.kernel.health import Health
-    from sparts.kernel.taskset import Tasks
     from sparts.plugins.dispatch import Hooks
     from sparts.protocols import Task
     from sparts.stats import Stats
+    from sparts.taskset import Tasks
 
 __all__ = ["ServiceThread", "VService"]
 

@@ -12,14 +12,15 @@ from sparts.context import ExecuteContext
 from sparts.counters import counter
 from sparts.errors import SkipTask, TryLater
 from sparts.established import EstablishedTask
-from sparts.kernel.supervision import RestartPolicy, Supervisor
-from sparts.kernel.taskset import Tasks
+from sparts.kernel.supervision import Supervisor
 from sparts.options import prefix_of, set_option
 from sparts.protocols import TaskReference
 from sparts.renamed import take_renamed
 from sparts.shown import moved, ours, shown
 from sparts.stacks import format_thread
 from sparts.states import TaskState
+from sparts.supervision import RestartPolicy
+from sparts.taskset import Tasks
 
 if TYPE_CHECKING:
     import argparse

@@ -8,14 +8,15 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from sparts.inbox import Inbox, Message
 from sparts.kernel.health import Health
-from sparts.kernel.inbox import Inbox, Message
-from sparts.kernel.reloading import Reloading
+from sparts.kernel.running import RunningTasks
 from sparts.kernel.settings import Settings
-from sparts.kernel.taskset import RunningTasks, Tasks
 from sparts.options import state_of
+from sparts.reloading import Reloading
 from sparts.shown import ours, overwritten
 from sparts.stats import Stats
+from sparts.taskset import Tasks
 
 if TYPE_CHECKING:
     import logging

@@ -20,11 +20,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 from sparts.errors import StartError, StopTimeoutError, log_error, type_name
-from sparts.exit_timer import EXIT_DEADLINE, ExitTimer
-from sparts.kernel.inbox import Message
-from sparts.kernel.jobs import JobThread
+from sparts.exit_timer import EXIT_DEADLINE, GUARD_GRACE, ExitTimer
+from sparts.inbox import JobThread, Message
 from sparts.kernel.phases import Ending, Phases
-from sparts.kernel.signals import RELOAD, STACKS
+from sparts.signals import RELOAD, STACKS
 from sparts.stacks import format_thread
 from sparts.standard_streams import write_out
 from sparts.states import ServiceStatus, TaskState
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
     from sparts.kernel.instance import Instance
     from sparts.kernel.supervision import Supervisor
 
-#: Seconds past its deadline after which a process is ended whose interpreter is stuck.
-GUARD_GRACE = 2.0
 #: Seconds that log lines and what else is left to be said may take after the deadline of a stop.
 LAST_WORDS = 1.0
 #: Seconds that log lines may take to be written after a stop in order.

@@ -20,7 +20,7 @@ from sparts.errors import (
     message_of,
     text_of,
 )
-from sparts.kernel.inbox import Message
+from sparts.inbox import Message
 from sparts.masking import masked
 from sparts.standard_streams import complain
 from sparts.states import ServiceStatus

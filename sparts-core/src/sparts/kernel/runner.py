@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import queue
 import sys
 import threading
-from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from sparts.exit_timer import EXIT_DEADLINE, ExitTimer
-from sparts.kernel.inbox import Bell, Bells, Message
-from sparts.kernel.lifecycle import GUARD_GRACE, Lifecycle
+from sparts.exit_timer import guard_exit
+from sparts.inbox import Inbox, Message
+from sparts.kernel.lifecycle import Lifecycle
 from sparts.kernel.phases import EXIT_CLEAN, EXIT_FAILURE
-from sparts.kernel.signals import SignalHandlers
-from sparts.stacks import format_thread
-from sparts.standard_streams import complain
+from sparts.signals import SignalHandlers
 
 if TYPE_CHECKING:
     import signal
@@ -59,7 +55,8 @@ class ServiceThread(threading.Thread):
         """Whether the options or the logging were wrong, so that nothing was started."""
         self._succeeded = False
         self._settled = threading.Event()
-        self._over = Bells()
+        self._over = threading.Event()
+        self._signals = Inbox()  # of a main thread that joins this one
 
     @property
     def service(self) -> Any:
@@ -71,6 +68,7 @@ class ServiceThread(threading.Thread):
         self.drive()
         self._instance.inbox.close()
         self._over.set()
+        self._signals.put(Message("over"))
 
     def drive(self) -> None:
         """Run instances, in the current thread, until one ends that is not to be restarted."""
@@ -129,18 +127,21 @@ class ServiceThread(threading.Thread):
 
     def _wait_with_signals(self, timeout: float | None) -> None:
         """Wait for the end, and hand the service the signals that would end this process."""
-        came: queue.SimpleQueue[signal.Signals] = queue.SimpleQueue()
-        bell = Bell()
-        self._over.add(bell)
+        deadline, came = None if timeout is None else monotonic() + timeout, self._signals
+        came.open()
         try:
-            with SignalHandlers(came.put, bell.descriptor, stops=True):
-                deadline = None if timeout is None else monotonic() + timeout
-                while not self._over.is_set() and bell.wait(deadline):
-                    while not came.empty():
-                        self._instance.inbox.put(Message("signal", None, came.get()))
+            with SignalHandlers(partial(_put, came), came.wakeup, stops=True):
+                while not self._over.is_set():
+                    left = None if deadline is None else deadline - monotonic()
+                    if (message := came.get(left)) is None:
+                        break
+                    self._instance.inbox.put(message)
         finally:
-            self._over.discard(bell)
-            bell.close()
+            came.close()
+
+
+def _put(inbox: Inbox, number: signal.Signals) -> None:
+    inbox.put_from_signal(Message("signal", None, number))
 
 
 def run_in_this_thread(service: Service) -> ServiceThread:
@@ -154,9 +155,6 @@ def run_in_this_thread(service: Service) -> ServiceThread:
     instance: Instance = service._instance
     inbox = instance.inbox
 
-    def put(number: signal.Signals) -> None:
-        inbox.put_from_signal(Message("signal", None, number))
-
     runner, guard = ServiceThread(service), instance.health.owns_process
     main = threading.current_thread() is threading.main_thread()
     if not main:
@@ -166,7 +164,7 @@ def run_in_this_thread(service: Service) -> ServiceThread:
     if guard:
         threading.excepthook = lambda args: _log_end(instance, args)
     ours = instance.ours.REGISTER_SIGNAL_HANDLERS
-    with SignalHandlers(put, inbox.wakeup, ours) as handlers:
+    with SignalHandlers(partial(_put, inbox), inbox.wakeup, ours) as handlers:
         runner.drive()
         if guard and ours:  # signals may come until the process has ended: they find the inbox open
             handlers.exit_with(runner.status)
@@ -198,30 +196,5 @@ def end_process(runner: ServiceThread) -> NoReturn:
     if timeout := instance.settings.stop_timeout:
         deadline = instance.health.stop_deadline
         left = timeout if deadline is None else deadline - monotonic()
-        _guard_exit(max(left, LEAST_EXIT_TIME))
+        guard_exit(max(left, LEAST_EXIT_TIME))
     sys.exit(runner.status)
-
-
-def _guard_exit(seconds: float) -> None:
-    """Limit the time from the end of the main thread to the end of the process.
-
-    That thread goes on if somebody catches the `SystemExit`.
-    """
-    with suppress(RuntimeError):  # the system allows no more threads
-        threading.Thread(target=_end_late, args=(seconds,), daemon=True).start()
-    # The first of all exit handlers, since it is the last one registered.
-    atexit.register(ExitTimer().arm, seconds + GUARD_GRACE)
-
-
-def _end_late(seconds: float) -> None:
-    """End a process that does not end by itself."""
-    main = threading.main_thread()
-    main.join()
-    threading.Event().wait(seconds)
-    threads = threading.enumerate()
-    late = [thread.name for thread in threads if not thread.daemon and thread is not main]
-    names = ", ".join(late) or "an exit handler, or a child of multiprocessing"
-    complain(f"Not ended within {seconds:.3g} s after the service: {names}")
-    current = threading.current_thread()
-    complain("".join(format_thread(thread) for thread in threads if thread is not current))
-    os._exit(EXIT_DEADLINE)

@@ -18,75 +18,17 @@ import logging
 import threading
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
-from sparts.clock import retry_delay
-from sparts.errors import FATAL, UsageError, describe, log_error
+from sparts.errors import describe, log_error
 from sparts.shown import ours
 from sparts.states import TaskState
+from sparts.supervision import Backoff, RestartPolicy
 
 if TYPE_CHECKING:
     from sparts.counters import Sum
     from sparts.kernel.health import Health
     from sparts.protocols import Task
-
-
-class RestartPolicy(NamedTuple):
-    """When, how soon and how often a failed worker is restarted.
-
-    By default a worker is restarted without end, so that a service survives an outage of what it
-    needs. Meanwhile the service has the status WARNING. ``limit`` makes it give up.
-    """
-
-    mode: str = "never"
-    """``"never"``, ``"on-failure"`` or ``"always"`` (also when it returns by itself)."""
-    first_wait: float = 0.1
-    """Seconds before the first restart; the wait doubles with each failure in a row."""
-    max_wait: float = 30.0
-    """Seconds that a wait grows to at most."""
-    jitter: float = 0.1
-    """The share of the wait that is random, so that services do not restart in step."""
-    limit: int | None = None
-    """How many failures in a row are followed by a restart; one more ends the service. None: all
-    are."""
-    window: float = 60.0
-    """Seconds that a restarted worker must run for before its next failure starts a new row, and
-    before the warning of the service goes."""
-
-    @classmethod
-    def of(cls, task: str, restart: object) -> RestartPolicy:
-        """Return the policy that the ``RESTART`` of a task means: a policy, or just its mode.
-
-        Raises:
-            UsageError: it is neither; the message names the task.
-        """
-        policy = restart if isinstance(restart, cls) else cls(str(restart))
-        if policy.mode not in ("never", "on-failure", "always"):
-            raise UsageError(
-                f"{task}.RESTART is {restart!r}: use 'never', 'on-failure', 'always' or "
-                f"a sparts.vtask.RestartPolicy."
-            )
-        return policy
-
-
-class Backoff:
-    """How long one worker waits after each of its failures."""
-
-    def __init__(self, policy: RestartPolicy) -> None:
-        self.failures: int = 0
-        """How many failures there have been in a row."""
-        self._policy = policy
-        self._restarted = -inf
-
-    def next(self, now: float) -> float:
-        """Note a failure at a monotonic time, and return the seconds to wait before a restart."""
-        policy = self._policy
-        if now - self._restarted > policy.window:
-            self.failures = 0
-        wait = retry_delay(self.failures, policy.first_wait, policy.max_wait, policy.jitter)
-        self.failures += 1
-        self._restarted = now + wait
-        return wait
 
 
 class Neighbours(Protocol):
@@ -252,7 +194,7 @@ class Supervisor:
         runs again, or None if it must not.
         """
         try:
-            delay = self._delay(error, backoff)
+            delay = backoff.after(error, monotonic()) if self.running else None
             if error is not None:
                 self._report(error, delay)
             if delay is not None:
@@ -313,17 +255,6 @@ class Supervisor:
         except BaseException as error:  # nothing ends unseen
             return error
         return None
-
-    def _delay(self, error: BaseException | None, backoff: Backoff) -> float | None:
-        """Return the seconds to wait before the worker runs again, or None if it must not."""
-        policy, again = self.policy, ("on-failure", "always")
-        restartable = not isinstance(error, FATAL)
-        wanted = policy.mode == "always" if error is None else restartable and policy.mode in again
-        if not wanted or not self.running:
-            return None
-        wait = backoff.next(monotonic())
-        gives_up = policy.limit is not None and backoff.failures > policy.limit
-        return None if error is not None and gives_up else wait
 
     def end_service(self, error: BaseException) -> None:
         """Have the service stop, for a failure or as a `SystemExit` asks. Nothing here can raise.

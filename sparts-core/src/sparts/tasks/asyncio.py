@@ -6,10 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING, ClassVar
 
 from sparts.errors import TaskFailedError
-from sparts.kernel.supervision import Backoff
 from sparts.loops import LoopBoundTask
 from sparts.protocols import TaskReference
 from sparts.stacks import format_coroutine
+from sparts.supervision import Backoff
 from sparts.tasks.asyncio_loop import AsyncioLoopTask
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from sparts.errors import LoopStoppedError, SpartsError, StartError
-from sparts.kernel.supervision import RestartPolicy
 from sparts.loops import LoopTask
 from sparts.states import TaskState
+from sparts.supervision import RestartPolicy
 from sparts.testing.loop_calls import Bound, LoopCalls, errors_of, switches_of
 from sparts.testing.waiting import WAIT, error_of
 from sparts.vtask import VTask

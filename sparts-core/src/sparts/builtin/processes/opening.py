@@ -15,9 +15,9 @@ from sparts.builtin.processes.parent import SIGNALS, Parent
 from sparts.builtin.processes.sharing import Table
 from sparts.errors import StartError, UsageError
 from sparts.kernel.runner import ServiceThread
-from sparts.kernel.signals import STOP
 from sparts.net.listeners import Listening
 from sparts.net.options import ListeningOptions
+from sparts.signals import STOP
 from sparts.system import nonblocking_pipe
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from sparts.builtin.processes.child import Child, Plan, State
 from sparts.builtin.processes.relay import Relay
 from sparts.builtin.processes.sharing import PLACES, Table
 from sparts.exit_timer import EXIT_DEADLINE
-from sparts.kernel.signals import SAME, STACKS, STOP
+from sparts.signals import SAME, STACKS, STOP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from sparts import systemd
 from sparts.builtin.reload.asked import VARIABLE
 from sparts.errors import UsageError, describe
-from sparts.kernel.signals import RELOAD, STACKS, STOP
 from sparts.net.unix_sockets import SocketFile
+from sparts.signals import RELOAD, STACKS, STOP
 from sparts.standard_streams import complain
 from sparts.system import nonblocking_pipe, spawn, watch_child
 

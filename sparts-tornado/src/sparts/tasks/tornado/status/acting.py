@@ -13,7 +13,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from sparts.errors import SpartsError, describe
-from sparts.kernel.inbox import Message
+from sparts.inbox import Message
 from sparts.states import ServiceStatus, TaskState
 
 if TYPE_CHECKING:

@@ -1,24 +1,23 @@
-"""The tasks of a service: its classes, and the instances that run."""
+"""The tasks of a service that run: made, initialised, started and stopped in their order."""
 
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sparts.errors import SkipTask, log_error, message_of
-from sparts.references import name_or_class, resolve_all
+from sparts.references import name_or_class
 from sparts.states import TaskState
+from sparts.taskset import find
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from sparts.kernel.supervision import Supervisor
     from sparts.plugins.dispatch import Hooks
-    from sparts.protocols import Task, TaskReference
+    from sparts.protocols import Task
 
     Step: TypeAlias = Callable[[str, Supervisor], None]
-
-_T = TypeVar("_T")
 
 
 class RunningTasks:
@@ -167,140 +166,6 @@ class RunningTasks:
             join(task)
         self._initialised.clear()
         return errors
-
-
-class Tasks:
-    """The tasks of a service, as its code sees them: classes until they are made, then instances.
-
-    Read by attribute (``tasks.NAME``), index (position, name or class), `get`, `require`,
-    iteration, in start order.
-
-    Args:
-        references: the task classes, or names of them.
-        running: what makes and holds the instances; None: nothing calls hooks around their lives.
-    """
-
-    def __init__(
-        self, references: Iterable[TaskReference] = (), running: RunningTasks | None = None
-    ) -> None:
-        self.task_classes: list[Any] = resolve_all(references)
-        self._running = running or RunningTasks()
-
-    def create(self, service: Any) -> None:
-        """Make an instance of every class, in start order; in the lifecycle thread."""
-        self._running.create(self.task_classes, service)
-
-    def register(self, reference: TaskReference) -> None:
-        """Add one more task, and what it depends on; before the tasks are made."""
-        self.register_all([reference])
-
-    def register_all(self, references: Iterable[TaskReference]) -> None:
-        """Add several tasks, and what they depend on; before the tasks are made."""
-        self.task_classes = resolve_all([*self.task_classes, *references])
-
-    def unregister(self, reference: TaskReference) -> None:
-        """Take a task class out, before the tasks are made. KeyError if it is not here."""
-        found = self.require(name_or_class(reference))
-        self.task_classes = [task for task in self.task_classes if task is not found]
-
-    def remove(self, task: Task) -> None:
-        """Take a task out, when the tasks are made; what was initialised is stopped all the same.
-
-        Call it in ``initService`` or ``initTask``. KeyError if it is not here.
-        """
-        self._running.remove(type(self.require(type(task).__name__)).__name__)
-
-    @property
-    def tasks(self) -> list[Any]:
-        """The tasks in start order: classes until they are made, then instances."""
-        return list(self)
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._by_name().values())
-
-    def __len__(self) -> int:
-        return len(self._by_name())
-
-    def _by_name(self) -> dict[str, Any]:
-        if self._running.made:  # also when every task was left out
-            return self._running.tasks()
-        return {task.__name__: task for task in self.task_classes}
-
-    def __contains__(self, task: object) -> bool:
-        return isinstance(task, str | type) and find(self._by_name(), task) is not None
-
-    def __getitem__(self, key: int | str | type[Task]) -> Any:
-        return list(self)[key] if isinstance(key, int) else self.require(key)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        try:
-            return self.require(name)
-        except KeyError as error:
-            raise AttributeError(*error.args) from None
-
-    @overload
-    def get(self, task: type[_T]) -> _T | None: ...
-    @overload
-    def get(self, task: TaskReference) -> Any: ...
-    def get(self, task: Any) -> Any:
-        """Return the task of a name or class (or else the first of a subclass), or None."""
-        return find(self._by_name(), task)
-
-    @overload
-    def require(self, task: type[_T]) -> _T: ...
-    @overload
-    def require(self, task: TaskReference) -> Any: ...
-    def require(self, task: Any) -> Any:
-        """Return the task of a name or class.
-
-        Raises:
-            KeyError: it is not here; the message names what is.
-        """
-        found = self.get(task)
-        if found is None:
-            name = task if isinstance(task, str) else task.__name__
-            here = ", ".join(self._by_name()) or "none"
-            raise KeyError(f"This service has no task {name!r}. Its tasks: {here}.")
-        return found
-
-    def dependencies(self, task: Task) -> list[Any]:
-        """Return the tasks of this service that a task depends on, or follows, directly."""
-        return [need.task for need in self._running.dependencies(type(task))]
-
-    def dependants(self, task: Task) -> list[Any]:
-        """Return the tasks of this service that depend on a task directly."""
-        return [each.task for each in self._running.dependants(task)]
-
-    def held(self) -> list[str]:
-        """Return the names of the tasks that another process runs (``Supervisor.held``)."""
-        return [task.name for task in self._running if task.held]
-
-    def release(self) -> None:
-        """Initialise and start the tasks that were held; in the lifecycle thread."""
-        for task in self._running:
-            task.held = False
-        self._running.init(lambda what, task: None)
-        self._running.start(lambda what, task: None)
-
-    def replace(self, old: Task, new: Task) -> None:
-        """Put a new instance in the place of one that has stopped; in the lifecycle thread."""
-        self._running.replace(old, new)
-
-
-def find(tasks: dict[str, Any], wanted: str | type[Any]) -> Any:
-    """Return the task of a name or class (or else the first of a subclass), or None."""
-    if isinstance(wanted, str):
-        return tasks.get(wanted)
-    found = tasks.get(wanted.__name__)
-    if found is not None and (found is wanted or type(found) is wanted):
-        return found
-    return next((each for each in tasks.values() if _is_a(each, wanted)), None)
-
-
-def _is_a(task: Any, wanted: type[Any]) -> bool:
-    return issubclass(task, wanted) if isinstance(task, type) else isinstance(task, wanted)
 
 
 def _attempt(task: Supervisor, action: Callable[[], object]) -> list[tuple[str, BaseException]]:

@@ -12,17 +12,14 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterable
 
-    from sparts.kernel.health import Health
-    from sparts.kernel.supervision import Supervisor
-    from sparts.plugins.dispatch import Hooks
     from sparts.protocols import Service
 
 
 class Changing(Protocol):
     """What changes: an instance of a service."""
 
-    hooks: Hooks
-    health: Health
+    hooks: Any
+    health: Any
     options: argparse.Namespace
 
     @property
@@ -30,7 +27,7 @@ class Changing(Protocol):
     @property
     def ours(self) -> Service: ...  # noqa: D102
     @property
-    def running(self) -> Iterable[Supervisor]: ...  # noqa: D102
+    def running(self) -> Iterable[Any]: ...  # noqa: D102
 
 
 class Reloading:

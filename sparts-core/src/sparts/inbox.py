@@ -1,4 +1,4 @@
-"""The inbox of a service: where its supervising thread waits for whatever happens."""
+"""Where threads wait for what others give them: messages in an inbox, jobs for a thread."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import select
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from time import monotonic
 from typing import Any, NamedTuple
 
 from sparts.system import nonblocking_pipe
@@ -97,59 +96,42 @@ class Inbox:
         return self._messages.qsize()
 
 
-class Bell:
-    """A descriptor to wait on; ringing it, or writing to `descriptor`, wakes who waits."""
+class JobThread:
+    """A daemon thread that runs jobs in the order in which they were put.
 
-    def __init__(self) -> None:
-        self.descriptor: int
-        self._reader, self.descriptor = nonblocking_pipe()
+    A service that stops may get no more threads from the system. So it makes those of its stop at
+    its start; one that waits for a job costs no processor time.
 
-    def ring(self) -> None:
-        """Wake who waits; from any thread."""
-        with suppress(BlockingIOError):  # full: it is awake anyway
-            os.write(self.descriptor, b"\0")
+    Args:
+        name: the name of the thread.
+        broke: called in the thread with what a job raised; the thread goes on.
+    """
 
-    def wait(self, deadline: float | None) -> bool:
-        """Wait until it is rung; False if it is not by the deadline, by `time.monotonic`."""
-        poll = select.poll()
-        poll.register(self._reader, select.POLLIN)
-        wait = None if deadline is None else max(0.0, deadline - monotonic()) * 1000 + 1
-        if not poll.poll(wait if wait is None else min(wait, MAX_WAIT)):
-            return False
-        os.read(self._reader, 65536)
-        return True
+    def __init__(self, name: str, broke: Callable[[BaseException], object]) -> None:
+        self._broke = broke
+        self._jobs: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        self.put: Callable[[Callable[[], object]], None] = self._jobs.put
+        """Have a function called in the thread; from any thread. Never blocks."""
+        self.thread: threading.Thread = threading.Thread(target=self._run, name=name, daemon=True)
 
-    def close(self) -> None:
-        """Close the descriptors."""
-        os.close(self._reader)
-        os.close(self.descriptor)
+    def start(self) -> None:
+        """Start the thread; `RuntimeError` if the system allows no more threads."""
+        self.thread.start()
 
+    def _run(self) -> None:
+        for job in iter(self._jobs.get, None):
+            try:
+                job()
+            except BaseException as error:  # nobody would see this thread end
+                self._broke(error)
+            del job  # and what it holds, such as a service that has ended
 
-class Bells:
-    """An event that rings bells when it is set. Safe for threads."""
+    def end(self) -> None:
+        """Have the thread end after the jobs that were put so far; later ones do not run."""
+        self._jobs.put(None)
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._bells: list[Bell] = []
-        self._is_set = False
-
-    def is_set(self) -> bool:
-        """Return whether it has been set."""
-        return self._is_set
-
-    def set(self) -> None:
-        """Set it, and ring the bells."""
-        with self._lock:
-            self._is_set = True
-            for bell in self._bells:
-                bell.ring()
-
-    def add(self, bell: Bell) -> None:
-        """Have a bell rung when it is set."""
-        with self._lock:
-            self._bells.append(bell)
-
-    def discard(self, bell: Bell) -> None:
-        """Ring a bell no more."""
-        with self._lock:
-            self._bells.remove(bell)
+    def join(self, timeout: float) -> bool:
+        """Wait until the thread has ended; False if it has not within ``timeout`` seconds."""
+        if self.thread.ident is not None:
+            self.thread.join(timeout)
+        return not self.thread.is_alive()
