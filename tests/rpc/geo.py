@@ -6,6 +6,7 @@ import asyncio
 import math
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -144,10 +145,30 @@ class Geo(RPCTask):
         return {"peer": call.peer, "agent": call.headers.get("user-agent", ""), "left": left}
 
 
+leaked: ContextVar[bool] = ContextVar("leaked", default=False)
+
+
 class Fast(RPCTask):
     """The same in the loop."""
 
     INLINE = True
+
+    @rpc
+    def length(self, text: str) -> int:
+        """Return how long a string is."""
+        return len(text)
+
+    @rpc
+    def leak(self) -> bool:
+        """Return whether the context is that of an earlier call."""
+        found = leaked.get()
+        leaked.set(True)
+        return found
+
+    @rpc
+    def cancel(self) -> None:
+        """Raise what asyncio raises in what is cancelled."""
+        raise asyncio.CancelledError
 
     @rpc(idempotent=True)
     def half(self, n: int) -> float:

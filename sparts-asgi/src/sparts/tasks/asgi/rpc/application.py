@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -82,14 +82,15 @@ class RPCApplication:
         self._call: Callable[..., Any] = with_cors(self._serve, cors) if cors else self._serve
         self._short = {path: r for path, r in self.routes.items() if r.served.direct and not cors}
 
-    def __call__(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:
-        """Serve a request; ASGI's interface."""
-        route = self._short.get(scope.get("path"))
-        if route is not None and scope.get("method") == "POST" and JSON_TYPE in scope["headers"]:
-            return route.serve(scope, receive, send)
-        return self._serve_any(scope, receive, send)
+    def whole(self, scope: Any) -> Callable[[Any, bytes], tuple[int, bytes, bytes]] | None:
+        """Return what answers a POST of JSON where the method never waits; called by `AsgiTask`."""
+        route = self._short.get(scope["path"])
+        if route is not None and scope["method"] == "POST" and JSON_TYPE in scope["headers"]:
+            return route.answer
+        return None
 
-    async def _serve_any(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve a request; ASGI's interface."""
         with suppress(GoneError):
             if scope["type"] == "http":
                 await self._call(scope, receive, send)

@@ -12,8 +12,8 @@ from sparts.rpc.errors import InvalidArgumentsError, RPCError
 from sparts.rpc.types import Kind
 from sparts.rpc.unions import shape_of
 from sparts.rpc.values import Values, explain
-from sparts.tasks.asgi.rpc.problems import problem_of
-from sparts.tasks.asgi.rpc.requests import JSON_TYPE, FromHTTP, answer_problem, body_of
+from sparts.tasks.asgi.rpc.problems import encoded, headers_of, problem_of
+from sparts.tasks.asgi.rpc.requests import JSON_TYPE, FromHTTP
 
 if TYPE_CHECKING:
     from sparts.rpc.interface import Method
@@ -25,6 +25,9 @@ SIMPLE = (
     Kind.TIMEDELTA, Kind.UUID, Kind.DECIMAL,
 )  # fmt: skip
 """What stands in a query as it is; the rest is JSON there."""
+
+
+JSON_LINE = b"%s: %s\r\n" % JSON_TYPE
 
 
 class Route:
@@ -43,27 +46,19 @@ class Route:
             if (each.type.args[0] if each.type.kind is Kind.OPTIONAL else each.type).kind in SIMPLE
         }
 
-    async def serve(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve a POST of JSON where the method never waits: the short way."""
-        message = await receive()
-        if message["type"] != "http.request":
-            return
-        body = message["body"]
-        if message.get("more_body"):
-            body += await body_of(receive)
+    def answer(self, scope: Any, body: bytes) -> tuple[int, bytes, bytes]:
+        """Return the status, the headers and the body of the answer, if the method never waits."""
         try:
             arguments = self.values.read_arguments(body)
             result = self.served.call_now(arguments, FromHTTP, scope)
             try:
-                data = self.values.write_result(result)
+                return 200, JSON_LINE, self.values.write_result(result)
             except InvalidArgumentsError as error:
                 raise self.served.bad_result(error) from error
         except (RPCError, CallRefusedError) as error:
-            await answer_problem(send, problem_of(error, self.method))
-            return
-        headers = [JSON_TYPE, (b"content-length", b"%d" % len(data))]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": data})
+            problem = problem_of(error, self.method)
+            lines = b"".join(b"%s: %s\r\n" % pair for pair in headers_of(problem))
+            return problem.status, lines, encoded(problem)
 
     def written(self, result: Any, item: bool = False) -> bytes:
         """Return the JSON of a result, or of an item of a stream.
