@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from sparts import hookspecs, plugins
+from sparts.plugins import defaults
 from sparts.plugins.hooks import PluginHooks
 from sparts.tasks.queue import QueueTask
 from sparts.testing.distributions import make_distribution
@@ -195,7 +196,7 @@ def test_service_is_healthy_while_checks_of_plugins_hold(installed: Path) -> Non
 def calls_of_hooks(items: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of all hooks called while a service works through some items."""
     called: list[str] = []
-    hooks = PluginHooks()
+    hooks = PluginHooks(plugins={"sparts": defaults})
     hooks.manager.add_hookcall_monitoring(lambda name, *_: called.append(name), lambda *_: None)
     monkeypatch.setattr(plugins, "load_hooks", lambda tolerant=False: hooks)
 

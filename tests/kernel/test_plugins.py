@@ -14,6 +14,7 @@ import pytest
 from sparts import entry_points, plugins
 from sparts.errors import PluginError
 from sparts.hookspecs import hookimpl
+from sparts.plugins import defaults
 from sparts.plugins.hooks import PluginHooks
 from sparts.testing.distributions import make_distribution
 from sparts.testing.running import make_service, running
@@ -196,7 +197,7 @@ def plug(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], None]:
 
     def install(plugin: object) -> None:
         def load(tolerant: bool = False) -> PluginHooks:
-            hooks = PluginHooks()
+            hooks = PluginHooks(plugins={"sparts": defaults})
             hooks.register(plugin, "the test's")
             return hooks
 

@@ -10,6 +10,7 @@ import pytest
 from sparts.errors import TaskFailedError
 from sparts.hookspecs import hookimpl
 from sparts.kernel.health import Health
+from sparts.plugins import defaults
 from sparts.plugins.hooks import PluginHooks
 from sparts.supervision import Backoff
 from sparts.testing.running import make_service, running
@@ -449,7 +450,7 @@ def test_hook_that_fails(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.M
     class Service(VService):
         TASKS = [Flaky]
 
-    hooks = PluginHooks()
+    hooks = PluginHooks(plugins={"sparts": defaults})
     hooks.register(Plugin(), "failing plugin")
     monkeypatch.setattr("sparts.plugins.load_hooks", lambda tolerant=False: hooks)
     instance = make_service(Service)

@@ -6,6 +6,7 @@ import urllib.request
 
 import pytest
 from sparts import plugins
+from sparts.plugins import defaults
 from sparts.plugins.hooks import PluginHooks
 from sparts.tasks.tornado import TornadoHTTPTask
 from sparts.testing.running import running
@@ -20,7 +21,7 @@ def calls_of_hooks(requests: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of all hooks called while a service answers some requests."""
     called: list[str] = []
     own = {name: plugins.built_in(name) for name in plugins.BUILT_IN}
-    hooks = PluginHooks.load([], False, own)
+    hooks = PluginHooks.load([], False, {"sparts": defaults, **own})
     hooks.manager.add_hookcall_monitoring(lambda name, *_: called.append(name), lambda *_: None)
     monkeypatch.setattr(plugins, "load_hooks", lambda tolerant=False: hooks)
     with running(Service, "--http-host", "127.0.0.1", "--http-port", "0") as service:

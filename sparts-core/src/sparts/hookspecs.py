@@ -11,7 +11,9 @@ Hooks of one service never run at the same time, and arrive in the order of what
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any
+
+from sparts.dispatch import hookimpl, hookspec
 
 if TYPE_CHECKING:
     import argparse
@@ -22,81 +24,7 @@ if TYPE_CHECKING:
     from sparts.protocols import Service, Task, TaskReference
     from sparts.states import ServiceStatus, TaskState
 
-SPECIFICATION = "sparts_spec"
-IMPLEMENTATION = "sparts_impl"
-"""The attributes in which pluggy keeps the marks of the project named sparts."""
-
-_F = TypeVar("_F")
-
-
-@overload
-def hookspec(function: _F) -> _F: ...
-@overload
-def hookspec(*, firstresult: bool = ...) -> Callable[[_F], _F]: ...
-def hookspec(function: Any = None, *, firstresult: bool = False) -> Any:
-    """Mark a function as a specification, as ``pluggy.HookspecMarker("sparts")`` does.
-
-    Args:
-        function: the function, when this is used without parentheses.
-        firstresult: whether a call ends with the first result that is not None.
-    """
-    marks = {"firstresult": firstresult, "historic": False}
-    return _mark(function, SPECIFICATION, {**marks, **dict.fromkeys(_WARNINGS)})
-
-
-@overload
-def hookimpl(function: _F) -> _F: ...
-@overload
-def hookimpl(
-    *, wrapper: bool = ..., tryfirst: bool = ..., trylast: bool = ..., specname: str | None = ...
-) -> Callable[[_F], _F]: ...
-def hookimpl(
-    function: Any = None,
-    *,
-    wrapper: bool = False,
-    tryfirst: bool = False,
-    trylast: bool = False,
-    specname: str | None = None,
-) -> Any:
-    """Mark a function of a plugin as an implementation, as ``pluggy.HookimplMarker("sparts")``
-    does.
-
-    Args:
-        function: the function, when this is used without parentheses.
-        wrapper: whether it is a generator that runs around the other implementations.
-        tryfirst: whether it runs as early as possible.
-        trylast: whether it runs as late as possible.
-        specname: the name of the hook, if the function has another.
-    """
-    marks = {"wrapper": wrapper, "hookwrapper": False, "optionalhook": False}
-    order = {"tryfirst": tryfirst, "trylast": trylast, "specname": specname}
-    return _mark(function, IMPLEMENTATION, {**marks, **order})
-
-
-_WARNINGS = ("warn_on_impl", "warn_on_impl_args")
-
-
-def _mark(function: Any, attribute: str, marks: dict[str, Any]) -> Any:
-    def mark(function: Any) -> Any:
-        setattr(function, attribute, marks)
-        return function
-
-    return mark if function is None else mark(function)
-
-
-def parameters_of(hook: str) -> tuple[str, ...] | None:
-    """Return the names of a hook's parameters; None if there is no hook of that name."""
-    specification: Any = globals().get(hook)
-    if getattr(specification, SPECIFICATION, None) is None:
-        return None
-    code = specification.__code__
-    names: tuple[str, ...] = code.co_varnames[: code.co_argcount]
-    return names
-
-
-def returns_first(hook: str) -> bool:
-    """Return whether a call of a hook ends with the first result that is not None."""
-    return bool(getattr(globals()[hook], SPECIFICATION)["firstresult"])
+__all__ = ["hookimpl", "hookspec"]
 
 
 @hookspec

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Self
 
+    from sparts.dispatch import Hooks
     from sparts.kernel.health import Health
-    from sparts.plugins.dispatch import Hooks
     from sparts.protocols import Task
     from sparts.stats import Stats
     from sparts.taskset import Tasks

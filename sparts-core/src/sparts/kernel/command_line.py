@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable
 
-    from sparts.plugins.dispatch import Hooks
+    from sparts.dispatch import Hooks
     from sparts.protocols import Task
 
 

@@ -19,9 +19,9 @@ from sparts.states import ServiceStatus, TaskState
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from sparts.dispatch import Hooks
     from sparts.health_facts import Supervised
     from sparts.inbox import Inbox
-    from sparts.plugins.dispatch import Hooks
     from sparts.protocols import Service, Task
 
 _BEFORE = {

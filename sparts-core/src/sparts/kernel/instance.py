@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Callable
 
-    from sparts.plugins.dispatch import Hooks
+    from sparts.dispatch import Hooks
     from sparts.protocols import Service
 
 

@@ -13,8 +13,8 @@ from sparts.taskset import find
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from sparts.dispatch import Hooks
     from sparts.kernel.supervision import Supervisor
-    from sparts.plugins.dispatch import Hooks
     from sparts.protocols import Task
 
     Step: TypeAlias = Callable[[str, Supervisor], None]

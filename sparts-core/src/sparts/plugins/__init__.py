@@ -1,6 +1,6 @@
 """Hook plugins: the core's own, and those of other distributions; loaded, blocked, called.
 
-`dispatch` calls them; `hooks` does where other distributions bring some. The library
+`sparts.dispatch` calls them; `hooks` does where other distributions bring some. The library
 `sparts.entry_points` finds those, and tasks by name.
 """
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sparts.entry_points import PLUGINS, EntryPoint, find, installed, kept_out_by_name
 
 if TYPE_CHECKING:
-    from sparts.plugins.dispatch import Hooks
+    from sparts.dispatch import Hooks
 
 # -- hooks -----------------------------------------------------------------------------------------
 
@@ -61,10 +61,13 @@ def load_hooks(tolerant: bool = False) -> Hooks:
     Raises:
         PluginError: one fails to import or implements no valid hook; the message names it.
     """
+    from sparts.plugins import defaults
+
     own = {name: built_in(name) for name in BUILT_IN if not kept_out_by_name(name)}
+    own = {"sparts": defaults, **own}
     entries = find(PLUGINS)
     if not entries:
-        from sparts.plugins.dispatch import Hooks
+        from sparts.dispatch import Hooks
 
         return Hooks(own)
     from sparts.plugins.hooks import PluginHooks

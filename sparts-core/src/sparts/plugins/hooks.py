@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 from sparts import hookspecs
+from sparts.dispatch import Hooks, Implementation, implementations, name_of
 from sparts.errors import PluginError, UsageError, describe
-from sparts.plugins.dispatch import Hooks, Implementation, implementations, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The dispatcher: calls hook plugins by name, with pluggy's semantics and without its import.
+"""Hooks: marks them, and calls plugins by them with pluggy's semantics and without its import.
 
 Importing pluggy costs more time than the whole start of a bare service. So this serves as long as
 no other distribution's hook plugin is installed, and `sparts.plugins.hooks` (pluggy itself)
@@ -11,19 +11,87 @@ around the others, and a ``firstresult`` hook ends with the first result that is
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
-from sparts import hookspecs
 from sparts.errors import PluginError, UsageError, describe
-from sparts.plugins import defaults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     Function = Callable[..., Any]
+
+
+SPECIFICATION = "sparts_spec"
+IMPLEMENTATION = "sparts_impl"
+"""The attributes in which pluggy keeps the marks of the project named sparts."""
+
+_F = TypeVar("_F")
+
+
+@overload
+def hookspec(function: _F) -> _F: ...
+@overload
+def hookspec(*, firstresult: bool = ...) -> Callable[[_F], _F]: ...
+def hookspec(function: Any = None, *, firstresult: bool = False) -> Any:
+    """Mark a function as a specification, as ``pluggy.HookspecMarker("sparts")`` does.
+
+    Args:
+        function: the function, when this is used without parentheses.
+        firstresult: whether a call ends with the first result that is not None.
+    """
+    marks = {"firstresult": firstresult, "historic": False, **dict.fromkeys(_WARNINGS)}
+
+    def mark(function: Any) -> Any:
+        specifications[function.__name__] = (_parameters(function), firstresult)
+        return _mark(function, SPECIFICATION, marks)
+
+    return mark if function is None else mark(function)
+
+
+@overload
+def hookimpl(function: _F) -> _F: ...
+@overload
+def hookimpl(
+    *, wrapper: bool = ..., tryfirst: bool = ..., trylast: bool = ..., specname: str | None = ...
+) -> Callable[[_F], _F]: ...
+def hookimpl(
+    function: Any = None,
+    *,
+    wrapper: bool = False,
+    tryfirst: bool = False,
+    trylast: bool = False,
+    specname: str | None = None,
+) -> Any:
+    """Mark a function of a plugin as an implementation, as ``pluggy.HookimplMarker("sparts")``
+    does.
+
+    Args:
+        function: the function, when this is used without parentheses.
+        wrapper: whether it is a generator that runs around the other implementations.
+        tryfirst: whether it runs as early as possible.
+        trylast: whether it runs as late as possible.
+        specname: the name of the hook, if the function has another.
+    """
+    marks: dict[str, Any] = {"wrapper": wrapper, "hookwrapper": False, "optionalhook": False}
+    marks |= {"tryfirst": tryfirst, "trylast": trylast, "specname": specname}
+    mark = functools.partial(_mark, attribute=IMPLEMENTATION, marks=marks)
+    return mark if function is None else mark(function)
+
+
+_WARNINGS = ("warn_on_impl", "warn_on_impl_args")
+
+
+def _mark(function: Any, attribute: str, marks: dict[str, Any]) -> Any:
+    setattr(function, attribute, marks)
+    return function
+
+
+specifications: dict[str, tuple[tuple[str, ...], bool]] = {}
+"""The parameters of each hook, and whether a call of it ends with the first result."""
 
 
 class Implementation(NamedTuple):
@@ -66,7 +134,6 @@ class Hooks:
         self._changing = threading.Lock()
         self._plugins: dict[str, object] = {}
         self._callers: dict[str, tuple[Implementation, ...]] = {}  # in the order of calls
-        self.register(defaults, "sparts")
         for name, plugin in plugins.items():
             self.register(plugin, name)
 
@@ -103,7 +170,7 @@ class Hooks:
 
     def call(self, hook: str, /, **arguments: Any) -> Any:
         """Call a hook; returns its results, or its first result where the specification says so."""
-        return _call(self.callers(hook), arguments, hookspecs.returns_first(hook))
+        return _call(self.callers(hook), arguments, specifications[hook][1])
 
     def notify(self, hook: str, /, **arguments: Any) -> list[tuple[str, BaseException]]:
         """Call a hook that only observes, each implementation by itself: one that fails stops no
@@ -173,9 +240,7 @@ def implementations(plugin: object, name: str) -> list[tuple[str, Implementation
         attributes.update(getattr(holder, "__dict__", {}))
     for attribute, value in attributes.items():
         marked = getattr(value, "__func__", value)  # of a class method, static or bound method
-        marks = getattr(value, hookspecs.IMPLEMENTATION, None) or getattr(
-            marked, hookspecs.IMPLEMENTATION, None
-        )
+        marks = getattr(value, IMPLEMENTATION, None) or getattr(marked, IMPLEMENTATION, None)
         if isinstance(marks, dict):
             hook = marks.get("specname") or attribute
             function = getattr(plugin, attribute)
@@ -191,9 +256,9 @@ def implementations(plugin: object, name: str) -> list[tuple[str, Implementation
 def _checked(
     plugin: object, name: str, hook: str, function: Function, marks: dict[str, Any]
 ) -> Implementation:
-    known = hookspecs.parameters_of(hook)
-    if known is None:
+    if hook not in specifications:
         raise PluginError(f"Hook plugin {name} is wrong: unknown hook {hook!r}.")
+    known = specifications[hook][0]
     parameters = _parameters(function)
     if unknown := sorted(set(parameters) - set(known)):
         raise PluginError(
