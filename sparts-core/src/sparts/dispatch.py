@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Mapping
-from types import MappingProxyType
+from types import FunctionType, MappingProxyType, MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 from sparts.errors import PluginError, UsageError, describe
@@ -239,9 +239,10 @@ def implementations(plugin: object, name: str) -> list[tuple[str, Implementation
     for holder in (*reversed(classes), plugin):
         attributes.update(getattr(holder, "__dict__", {}))
     for attribute, value in attributes.items():
-        marked = getattr(value, "__func__", value)  # of a class method, static or bound method
-        marks = getattr(value, IMPLEMENTATION, None) or getattr(marked, IMPLEMENTATION, None)
-        if isinstance(marks, dict):
+        if isinstance(value, classmethod | staticmethod | MethodType):
+            value = value.__func__
+        marks = vars(value).get(IMPLEMENTATION) if isinstance(value, FunctionType) else None
+        if marks is not None:
             hook = marks.get("specname") or attribute
             function = getattr(plugin, attribute)
             found.append((hook, _checked(plugin, name, hook, function, marks)))

@@ -10,18 +10,18 @@ import re
 
 # C0, DEL, C1, line and paragraph separators, the marks that reverse text, halves of UTF-16 pairs.
 _CONTROLS = "\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
-_in_a_line = re.compile(f"[\x00-\x1f{_CONTROLS}]")
-_in_lines = re.compile(f"[\x00-\x08\x0b-\x1f{_CONTROLS}]")
+_IN_A_LINE = f"[\x00-\x1f{_CONTROLS}]"
+_IN_LINES = f"[\x00-\x08\x0b-\x1f{_CONTROLS}]"
 
 
 def one_line(text: str) -> str:
     """Return a string without any control character: it stays one line, whatever it holds."""
-    return _in_a_line.sub(_escape, text)
+    return text if text.isprintable() else re.sub(_IN_A_LINE, _escape, text)
 
 
 def lines(text: str) -> str:
     """Return a string without control characters, but for its line breaks and tabs."""
-    return _in_lines.sub(_escape, text)
+    return text if text.isprintable() else re.sub(_IN_LINES, _escape, text)
 
 
 def encodable(text: str) -> str:

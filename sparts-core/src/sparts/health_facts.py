@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sparts.errors import check_free, describe, text_of
 from sparts.masking import masked
@@ -15,12 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 
-class Check(NamedTuple):
-    """A function that returns False or raises when something is wrong, and what follows if so."""
+class Check:
+    """A function that returns False or raises when something is wrong, and what follows if so.
 
-    ask: Callable[[], object]
-    vital: bool
-    """Whether a failure makes the service unhealthy, and not just unfit to be sent work."""
+    Attributes:
+        vital: whether a failure makes the service unhealthy, and not just unfit to be sent work.
+    """
+
+    def __init__(self, ask: Callable[[], object], vital: bool) -> None:
+        self.ask, self.vital = ask, vital
 
     def problem(self) -> str:
         """Return what is wrong, ``""`` if nothing is."""

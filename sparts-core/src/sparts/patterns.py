@@ -20,10 +20,7 @@ LONGEST = 1000
 
 # One character of a name as an expression describes it, how often it may come, and ? for "lazy",
 # which changes nothing here.
-_ITEM = re.compile(
-    r"(\\[dwsDWS]|\\[^A-Za-z0-9]|\[\^?\]?(?:\\.|[^\]\\])*\]|[^][\\^$*+?{}()|])([*+?]?)\??",
-    re.DOTALL,
-)
+_ITEM = r"(\\[dwsDWS]|\\[^A-Za-z0-9]|\[\^?\]?(?:\\.|[^\]\\])*\]|[^][\\^$*+?{}()|])([*+?]?)\??"
 
 
 def matcher(expression: str) -> Callable[[str], bool]:
@@ -94,8 +91,9 @@ class _Way:
         text = text[:-1] if self._to_end else text
         self._items: list[re.Pattern[str]] = []
         self._repeated = self._optional = at = 0
+        one = re.compile(_ITEM, re.DOTALL)
         while at < len(text):
-            item = _ITEM.match(text, at)
+            item = one.match(text, at)
             if item is None:
                 raise SyntaxError
             bit = 1 << len(self._items)

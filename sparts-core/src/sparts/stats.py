@@ -18,7 +18,6 @@ from sparts.counters.live import LiveNumber, live
 from sparts.errors import check_free, describe, text_of
 from sparts.masking import MASK, masked
 from sparts.options import OptionGroup, declared_options, prefix_of, state_of
-from sparts.patterns import matcher
 from sparts.shown import ours
 
 if TYPE_CHECKING:
@@ -86,6 +85,8 @@ class Stats:
             SpartsError: the expression is not valid, too long, or needs an extra; see
                 `sparts.patterns.matcher`, which also clients may be let use.
         """
+        from sparts.patterns import matcher  # few services are asked this
+
         matches = matcher(regex)
         return {name: value for name, value in self.exported_values().items() if matches(name)}
 

@@ -13,11 +13,12 @@ lines to the *reporter*, the rest to the *spare*.
 from __future__ import annotations
 
 import logging
+import mmap
 import signal
 import threading
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from sparts.errors import StartError, StopTimeoutError, log_error, type_name
 from sparts.exit_timer import EXIT_DEADLINE, GUARD_GRACE, ExitTimer
@@ -44,26 +45,16 @@ MOST_SLIPS = 10
 RESERVE = 16 * 2**20
 
 
-class Outcome(NamedTuple):
-    """How an instance ended."""
-
-    status: int
-    """The exit status that follows from it."""
-    error: BaseException | None
-    hung: bool
-    """Whether a thread was left behind that did not end in time."""
-    refused: bool
-    """Whether the options or the logging were wrong, so that nothing was started."""
-    successor: Instance | None
-    """The instance to run next, if a restart was asked for."""
-
-
 class Lifecycle:
     """Drives one instance: make it, then call `run` in the supervising thread.
 
     Args:
         instance: a new instance.
         on_started: called in the supervising thread when the start has succeeded.
+
+    Attributes:
+        ending: how the instance ended.
+        hung: whether a thread was left behind that did not end in time.
     """
 
     def __init__(self, instance: Instance, on_started: Callable[[], None] = lambda: None) -> None:
@@ -71,22 +62,22 @@ class Lifecycle:
         self._service = instance.service  # which messages name
         self._health = instance.health
         self.hung: bool = False
-        self._ending = Ending()
+        self.ending = Ending()
         self._exit_timer = ExitTimer() if instance.health.owns_process else None
         self._on_start_succeeded = on_started
         self._timers: dict[str, tuple[float, Callable[[], None]]] = {}
         self._phase = "starting"  # then: alive, draining, stopping, ended
-        self._phases = Phases(instance, self._ending, self._say)
+        self._phases = Phases(instance, self.ending, self._say)
         self._signalled = False
         self._reload_waits = False
         self._slips = 0
-        self._reserve: bytearray | None = bytearray(RESERVE)
+        self._reserve: mmap.mmap | None = mmap.mmap(-1, RESERVE, mmap.MAP_PRIVATE | mmap.MAP_ANON)
         self._worker = JobThread(f"{instance.name} lifecycle", self._broke)
         self._reporter = JobThread(f"{instance.name} reporter", self._lost)
         self._spare = JobThread(f"{instance.name} spare", self._broke)
 
-    def run(self) -> Outcome:
-        """Start the service, wait for its end, and return how it ended."""
+    def run(self) -> Instance | None:
+        """Start the service and wait for its end; return the instance to run next, if any."""
         threads = [self._worker, self._reporter, self._spare]
         try:
             for thread in threads:
@@ -103,14 +94,13 @@ class Lifecycle:
                 self.instance.inbox.put(Message("signal", None, signal.SIGINT))
             except BaseException as error:  # such as a MemoryError: it must not end unseen
                 self._slipped(error)
-        end, restarting = self._ending, self._health.restarting
-        successor = self._phases.successor if restarting else None
+        successor = self._phases.successor if self._health.restarting else None
         self._conclude(successor)
-        return Outcome(end.status, end.error, self.hung, end.refused, successor)
+        return successor
 
     def _conclude(self, successor: Instance | None) -> None:
         """End the threads. What hangs in them is left behind."""
-        late = self._ending.status == EXIT_DEADLINE
+        late = self.ending.status == EXIT_DEADLINE
         if self._exit_timer and not late:
             self._exit_timer.disarm()
         until = monotonic() + (LAST_WORDS if late else LOG_END)
@@ -188,9 +178,9 @@ class Lifecycle:
             code = error.code
             text = "%s asks for the exit of the process: %s"
             self._say(logging.INFO, text, task.name, code, task=task)
-            self._ending.leave(error)
+            self.ending.leave(error)
         else:
-            self._ending.fail(error)
+            self.ending.fail(error)
         self._stop_after_failure()
 
     def _stop_after_failure(self) -> None:
@@ -228,7 +218,7 @@ class Lifecycle:
     def _on_started(self, error: BaseException | None) -> None:
         self._timers.pop("start", None)
         if error is not None:
-            self._ending.fail(error)
+            self.ending.fail(error)
             if self._phase == "starting":
                 self._begin_stop()
         elif self._phase == "starting":
@@ -240,7 +230,7 @@ class Lifecycle:
 
     def _on_broke(self, error: BaseException) -> None:
         """Act on an error that no step of the lifecycle thread accounts for."""
-        self._ending.fail(error)
+        self.ending.fail(error)
         self._stop_after_failure()
 
     def _slipped(self, error: BaseException) -> None:
@@ -248,7 +238,7 @@ class Lifecycle:
         self._slips += 1
         self._reserve = None
         try:
-            self._ending.fail(error)
+            self.ending.fail(error)
             self._say(logging.CRITICAL, "The service itself failed: %s", type_name(error))
             self._stop_after_failure()
             if self._slips == MOST_SLIPS:
@@ -256,7 +246,7 @@ class Lifecycle:
         except BaseException:
             self._slips += 1
         if self._slips > MOST_SLIPS:
-            self._ending.status, self.hung, self._phase = EXIT_DEADLINE, True, "ended"
+            self.ending.status, self.hung, self._phase = EXIT_DEADLINE, True, "ended"
 
     def _on_reload(self, _: object) -> None:
         if self._phase in ("starting", "alive") and not self._reload_waits:
@@ -298,8 +288,8 @@ class Lifecycle:
         self._reporter.put(
             lambda: self.instance.logger.error("%s\n%s", error, format_thread(hangs.thread))
         )
-        self._ending.fail(error)
-        self._ending.logged = error
+        self.ending.fail(error)
+        self.ending.logged = error
         self.hung = True
         hangs.end()  # what hangs there is given up; another thread stops the rest
         self._worker, self._spare = self._spare, self._reporter
@@ -312,7 +302,7 @@ class Lifecycle:
         names = ", ".join(task.name for task in late if self._holds_up(task))
         names = names or self._phases.step or "a hook"
         error = StopTimeoutError(f"Not stopped, although {why}: {names}")
-        self._ending.status, self._ending.error, self.hung = EXIT_DEADLINE, error, True
+        self.ending.status, self.ending.error, self.hung = EXIT_DEADLINE, error, True
         self._health.restarting = False
         self._health.record_status(ServiceStatus.DEAD)
         self._reporter.put(partial(self._log_late, error, late))

@@ -88,11 +88,12 @@ class ServiceThread(threading.Thread):
 
     def _run_instance(self) -> Instance | None:
         """Run one instance; return the one that comes next."""
-        ended = Lifecycle(self._instance, self._start_succeeded).run()
-        self.status, self.error, self.hung = ended.status, ended.error, ended.hung
-        self.refused = ended.refused
-        self._instance.health.finish(ended.error)
-        return ended.successor
+        life = Lifecycle(self._instance, self._start_succeeded)
+        successor, ending = life.run(), life.ending
+        self.status, self.error, self.refused = ending.status, ending.error, ending.refused
+        self.hung = life.hung
+        self._instance.health.finish(ending.error)
+        return successor
 
     def _start_succeeded(self) -> None:
         self._succeeded = True

@@ -49,7 +49,8 @@ FORMATS = ("text", "json")
 TIMES = ("always", "never")
 if logging.lastResort is not None:  # what is logged before there is a handler
     logging.lastResort.addFilter(SecretFilter())
-# The handlers in use, with the names of the services that share each.
+_Target = tuple[str | None, str, str | None]
+# The handlers in use by their path, format and time, with the names of the services of each.
 _OURS: dict[_Target, tuple[OutputHandler, list[str]]] = {}
 _lock = threading.Lock()
 
@@ -85,14 +86,6 @@ def level_for(text: str) -> LoggerLevel:
 def _number(level: str | int) -> int:
     """The number of a level's name."""
     return level if isinstance(level, int) else logging.getLevelNamesMapping()[level_name(level)]
-
-
-class _Target(NamedTuple):
-    """Where a service logs to and in which form; services with the same one share a handler."""
-
-    path: str | None
-    format: str
-    time: str | None
 
 
 class Logging:
@@ -211,11 +204,11 @@ def configure(
     """
     setup = Logging([name, "sparts", *filter(None, [package.partition(".")[0]])])
     if asked or not _handlers_of_others():
-        target = _Target(None if logfile is None else abspath(fspath(logfile)), format, time)
+        target = (None if logfile is None else abspath(fspath(logfile)), format, time)
         try:
             setup.handler = _acquire(target, name)
         except OSError as exc:
-            message = f"{source}: cannot log to {target.path}: {reason_of(exc)}."
+            message = f"{source}: cannot log to {target[0]}: {reason_of(exc)}."
             raise OptionError(message) from exc
         setup._target = target
     if before is not None:

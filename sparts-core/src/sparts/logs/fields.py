@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from contextvars import ContextVar
 
@@ -13,6 +14,9 @@ log_fields: ContextVar[Mapping[str, object]] = ContextVar("log_fields")
 Who serves requests sets it once for each: ``log_fields.set({"request_id": "7f3a"})``. A line
 of text then ends with ``[request_id=7f3a]``; a JSON line has the keys.
 """
+
+STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+"""What each record has."""
 
 process_fields: dict[str, object] = {}
 """The fields of all log lines of this process, such as which of several copies it is."""

@@ -12,13 +12,12 @@ from typing import Any
 
 from sparts.errors import text_of, traceback_of, type_name
 from sparts.escaping import lines, one_line
-from sparts.logs.fields import present_fields
+from sparts.logs.fields import STANDARD, present_fields
 from sparts.masking import masked
 
 _COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 # A line break before LEVEL:Logger:, with or without a time.
-_FORGED = re.compile(r"\n(?=(?:\d\S+ )?[A-Z]{3,}:[^\s:]*:)")
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_FORGED = r"\n(?=(?:\d\S+ )?[A-Z]{3,}:[^\s:]*:)"
 
 
 def make_formatter(
@@ -107,7 +106,8 @@ class TextFormatter(SafeFormatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The text of a record."""
-        return _FORGED.sub(r"\\n", super().format(record))
+        text = super().format(record)
+        return re.sub(_FORGED, r"\\n", text) if "\n" in text else text
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """The first line of a record (called by `format`)."""
@@ -195,7 +195,7 @@ class JSONFormatter(SafeFormatter):
         }
         fields = {**present_fields(), **fields}
         for name, value in vars(record).items():
-            if name not in _STANDARD:
+            if name not in STANDARD:
                 fields[f"extra.{name}" if name in fields else name] = value
         try:
             return json.dumps(fields, default=text_of, allow_nan=False)

@@ -8,11 +8,10 @@ from __future__ import annotations
 import logging
 
 from sparts.errors import traceback_of
+from sparts.logs.fields import STANDARD
 from sparts.masking import MASK, has_secrets, hide_secret, masked
 
 __all__ = ["SecretFilter", "hide_secret", "masked"]
-
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 class SecretFilter(logging.Filter):
@@ -37,7 +36,7 @@ class SecretFilter(logging.Filter):
         fields = vars(record)
         for name in ("exc_text", "stack_info"):
             fields[name] = masked(fields[name])
-        for name in fields.keys() - _STANDARD:
+        for name in fields.keys() - STANDARD:
             value = masked(fields.pop(name))
             fields[masked(name)] = value
         return True

@@ -19,7 +19,6 @@ from typing import (
     ClassVar,
     Generic,
     Literal,
-    NamedTuple,
     TypedDict,
     TypeVar,
     overload,
@@ -50,6 +49,20 @@ from sparts.options.sources import (
 
 if TYPE_CHECKING:
     from typing import Self, Unpack
+
+    class _Rest(TypedDict, total=False):
+        """The arguments of `option` that say nothing of the value's type."""
+
+        help: str | None
+        metavar: str | tuple[str, ...] | None
+        required: bool
+        choices: Iterable[Any] | None
+        secret: bool
+        reloadable: bool
+        deprecated: str | None
+        advanced: bool
+        command_line_only: bool
+
 
 __all__ = [
     "MISSING",
@@ -151,20 +164,6 @@ class Option(Generic[T]):
         assign(obj, _binding(obj, self.name), value)
 
 
-class _Rest(TypedDict, total=False):
-    """The arguments of `option` that say nothing of the value's type."""
-
-    help: str | None
-    metavar: str | tuple[str, ...] | None
-    required: bool
-    choices: Iterable[Any] | None
-    secret: bool
-    reloadable: bool
-    deprecated: str | None
-    advanced: bool
-    command_line_only: bool
-
-
 # What the declaration says of the attribute's type, for mypy.
 # fmt: off
 @overload
@@ -254,7 +253,7 @@ class OptionGroup:
     @classmethod
     def of(cls, service_class: type, options: argparse.Namespace) -> Self:
         """Return the group as options give it, where there is no instance of the service yet."""
-        return cls(_NoService(service_class, options))
+        return cls(argparse.Namespace(service_class=service_class, options=options))
 
     @property
     def options(self) -> argparse.Namespace:
@@ -274,13 +273,6 @@ class OptionGroup:
         dest = "_".join(filter(None, (prefix, name))).replace("-", "_")
         aside = dest in aside_of(options, type(self))
         return Source("default", type(self).__name__) if aside else source_of(options, dest)
-
-
-class _NoService(NamedTuple):
-    """What stands in for a service that has not been made."""
-
-    service_class: type
-    options: argparse.Namespace
 
 
 def checked_group(found: Any) -> type[OptionGroup]:
