@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import faulthandler
+import functools
 import os
 import signal
 import threading
@@ -43,6 +44,11 @@ class ExitTimer:
         self._timer: Any = None
         self._alarm = False
 
+    def prepare(self) -> None:
+        """Load what `arm` needs, which takes 2 ms; never raises. Else `arm` does."""
+        with suppress(Exception):  # a Python without ctypes
+            _system()
+
     def arm(self, seconds: float) -> None:
         """End the process in ``seconds``; never raises."""
         self.disarm()
@@ -72,21 +78,9 @@ class ExitTimer:
             self._alarm = True
 
     def _start(self, seconds: float) -> None:
-        import ctypes  # takes 2 ms, and is needed at the end alone
-
-        class Event(ctypes.Structure):  # sigevent(3type), 64 bytes
-            _fields_ = (
-                ("value", ctypes.c_size_t),
-                ("signo", ctypes.c_int),
-                ("notify", ctypes.c_int),
-                ("function", ctypes.c_void_p),
-                ("attributes", ctypes.c_void_p),
-                ("rest", ctypes.c_char * 64),
-            )
-
-        self._libc = libc = ctypes.CDLL(None, use_errno=True)
+        ctypes, libc, sigevent = _system()
         function = ctypes.cast(libc._exit, ctypes.c_void_p)
-        event = Event(EXIT_DEADLINE, 0, _SIGEV_THREAD, function, None)
+        event = sigevent(EXIT_DEADLINE, 0, _SIGEV_THREAD, function, None)
         timer = ctypes.c_void_p()
         if libc.timer_create(_CLOCK_MONOTONIC, ctypes.byref(event), ctypes.byref(timer)):
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
@@ -94,7 +88,25 @@ class ExitTimer:
         when = (ctypes.c_long * 4)(0, 0, int(whole), int(rest * 1e9))
         if libc.timer_settime(timer, 0, when, None):
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-        self._timer = timer
+        self._libc, self._timer = libc, timer
+
+
+@functools.cache
+def _system() -> Any:
+    """Return ctypes, the C library, and the structure sigevent(3type), of 64 bytes."""
+    import ctypes
+
+    class Event(ctypes.Structure):
+        _fields_ = (
+            ("value", ctypes.c_size_t),
+            ("signo", ctypes.c_int),
+            ("notify", ctypes.c_int),
+            ("function", ctypes.c_void_p),
+            ("attributes", ctypes.c_void_p),
+            ("rest", ctypes.c_char * 64),
+        )
+
+    return ctypes, ctypes.CDLL(None, use_errno=True), Event
 
 
 def guard_exit(seconds: float) -> None:

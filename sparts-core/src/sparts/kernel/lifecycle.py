@@ -224,6 +224,8 @@ class Lifecycle:
         elif self._phase == "starting":
             self._phase = "alive"
             self._on_start_succeeded()
+            if self._exit_timer:  # now there is time, and memory, which a stop may lack
+                self._spare.put(self._exit_timer.prepare)
 
     def _on_stopped(self, _: object) -> None:
         self._phase = "ended"
