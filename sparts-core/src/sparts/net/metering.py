@@ -180,13 +180,15 @@ class Durations:
         self._flushing = threading.Lock()
         found.collect = self._flush
 
-    def add(self, began: float) -> None:
-        """Add the time since ``began`` (`time.perf_counter`); from any thread."""
+    def add(self, began: float) -> float:
+        """Add the time since ``began`` (`time.perf_counter`), and return it; from any thread."""
         now, collected = perf_counter(), self._collected
         if now >= self._until or len(collected) >= _AT_ONCE:
             self._flush()
             self._until = floor(now) + 1.0
-        collected.append((now - began) * 1000.0)
+        took = (now - began) * 1000.0
+        collected.append(took)
+        return took
 
     def _flush(self) -> None:
         with self._flushing:

@@ -20,7 +20,7 @@ from sparts.rpc.errors import (
     InvalidArgumentsError,
     UnavailableError,
 )
-from sparts.rpc.served_calls import RPCCall, current, current_call
+from sparts.rpc.served_calls import RPCCall, call_of, current
 from sparts.rpc.steps import END, by_position, each_of, left, made, stepped, stepped_async
 
 if TYPE_CHECKING:
@@ -57,13 +57,16 @@ class Served:
         transport: the name of the transport, which wrappers of calls find in ``attributes``.
     """
 
+    took: float = 0.0
+    """Milliseconds that the last `call_here` has taken."""
+
     def __init__(self, task: RPCTask, method: Method, transport: str) -> None:
         self.task: RPCTask = task
         self.method: Method = method
         self.transport = transport
         self._function = by_position(getattr(task, method.name), method)
         self._inline = task.INLINE and not method.is_async
-        self._stream = method.stream_parameter
+        self._stream, self._streams = method.stream_parameter, method.streams
         self._blocking, self._awaiting = blocking(task), awaiting(task)
         self._count = task.n_calls.labels(method.name).increment
         self._took = task.durations(method.name).add
@@ -71,6 +74,7 @@ class Served:
         streams = method.streams or self._stream is not None
         self.direct: bool = self._inline and not streams and method.deadline is None
         """Whether `call_now` can be used."""
+        self._deadline = method.deadline
         self._turn = -1
         self._is_plain = not (method.is_async or streams or self._blocking)
 
@@ -89,7 +93,7 @@ class Served:
             origin: where the call comes from.
             deadline: when the caller gives up, by `time.monotonic`.
         """
-        if self.method.streams:
+        if self._streams:
             return [each async for each in self._limited(self.stream(arguments, origin, deadline))]
         call, began = self._begin(origin, deadline), perf_counter()
         token = current.set(call)
@@ -102,7 +106,7 @@ class Served:
             raise self._failed(call, error) from error.__cause__
         finally:
             current.reset(token)
-            self._end(call, began)
+            self._end(began)
 
     def call_now(self, arguments: Sequence[Any], make_origin: Any = None, raw: Any = None) -> Any:
         """Call a method that never waits, where it is `direct`, and return its result.
@@ -116,15 +120,15 @@ class Served:
             raw: what the transport knows of the call.
         """
         self._count()
-        current.set((self, make_origin, raw))
+        current.set(here := [self, make_origin, raw, None])
         self._turn = turn = self._turn + 1
         began = 0.0 if turn & 7 else perf_counter()
         try:
             if self._blocking is None:
                 return self._function(*arguments)
-            return self._run_plain(_present(), arguments)
+            return self._run_plain(call_of(here), arguments)
         except BaseException as error:
-            raise self._failed(_present(), error) from error.__cause__
+            raise self._failed(call_of(here), error) from error.__cause__
         finally:
             if began:
                 self._took(began)
@@ -140,24 +144,29 @@ class Served:
         A plain method runs in this thread, ``async def`` on the loop of the service. Not to be
         called in an event loop. See `call`.
         """
-        if self.method.streams:
+        if self._streams:
             return list(self._limited_here(self.stream_here(arguments, origin, deadline)))
-        call, began = self._begin(origin, deadline), perf_counter()
-        token = current.set(call)
+        began = perf_counter()
+        self._count()
+        self._running.append(self)
+        if self._deadline is not None:
+            deadline = self._latest(deadline)
+        current.set(here := [self, None, origin, deadline])
         try:
             if self._is_plain:
                 result = self._function(*arguments)
             else:
-                result = self._run_here(call, self._fitted(arguments))
-            if call.deadline is not None and monotonic() > call.deadline:
+                result = self._run_here(call_of(here), self._fitted(arguments))
+            if deadline is not None and monotonic() > deadline:
                 raise TimeoutError
         except BaseException as error:
-            raise self._failed(call, error) from error.__cause__
+            raise self._failed(call_of(here), error) from error.__cause__
         else:
             return result
         finally:
-            current.reset(token)
-            self._end(call, began)
+            here.clear()
+            self._running.pop()
+            self.took = self._took(began)
 
     async def stream(
         self,
@@ -188,7 +197,7 @@ class Served:
         finally:
             with suppress(Exception):  # it is of interest to nobody
                 await self._step(call, items, "aclose", "close")
-            self._end(call, began)
+            self._end(began)
 
     def stream_here(
         self,
@@ -218,23 +227,26 @@ class Served:
         finally:
             with suppress(Exception):
                 self._step_here(context, items, "aclose", "close")
-            self._end(call, began)
+            self._end(began)
 
     # -- inside ------------------------------------------------------------------------------------
 
     def _begin(self, origin: Origin | None, deadline: float | None) -> RPCCall:
-        own = self.method.deadline
-        if own is not None:
-            latest = monotonic() + own
-            deadline = latest if deadline is None else min(deadline, latest)
-        call = RPCCall(self, origin, deadline)
         self._count()
-        self._running.add(call)
-        return call
+        self._running.append(self)
+        return RPCCall(self, origin, self._latest(deadline))
 
-    def _end(self, call: RPCCall, began: float) -> None:
-        self._running.discard(call)
+    def _end(self, began: float) -> None:
+        self._running.pop()
         self._took(began)
+
+    def _latest(self, deadline: float | None) -> float | None:
+        """Return the deadline of a call: the caller's or the method's own."""
+        own = self._deadline
+        if own is None:
+            return deadline
+        latest = monotonic() + own
+        return latest if deadline is None else min(deadline, latest)
 
     def _fitted(self, arguments: Sequence[Any]) -> Sequence[Any]:
         stream = self._stream
@@ -275,7 +287,7 @@ class Served:
     async def _run_async(self, call: RPCCall, arguments: Sequence[Any]) -> Any:
         current.set(call)
         function, wrapper = self._function, self._awaiting
-        if self.method.streams:
+        if self._streams:
             function = made(function)
         return await (
             function(*arguments) if wrapper is None else wrapper(call, lambda: function(*arguments))
@@ -384,9 +396,3 @@ class Served:
         name, method = request_id() or valid_or_new_id(""), self.method.qualified
         log_error(self.task.logger, "%s %s: internal error %s", method, what, name, error=error)
         return InternalError(id=name)
-
-
-def _present() -> RPCCall:
-    call = current_call()
-    assert call is not None  # noqa: S101 - see where it is called
-    return call

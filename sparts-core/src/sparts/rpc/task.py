@@ -78,7 +78,7 @@ class RPCTask(VTask):
 
     def __init__(self, service: VService) -> None:
         super().__init__(service)
-        self.calls: set[object] = set()
+        self.calls: list[object] = []
         """One object for each call that runs now."""
         self._durations: dict[str, Durations] = {}
 

@@ -32,7 +32,8 @@ WRONG = (
     KeyError,
 )  # fmt: skip
 """What converting a wrong value raises."""
-_PLAIN = (bool, int, float, str, bytes, type(None))
+PLAIN = (bool, int, float, str, bytes, type(None))
+"""The classes of defaults that calls need not copy."""
 
 
 class Values:
@@ -269,7 +270,7 @@ def _integral(value: Any) -> Any:
 def _default(default: Any) -> tuple[Any, ...]:
     if default is MISSING:
         return ()
-    if isinstance(default, _PLAIN):
+    if isinstance(default, PLAIN):
         return (default,)
     return (msgspec.field(default_factory=partial(copy.deepcopy, default)),)
 

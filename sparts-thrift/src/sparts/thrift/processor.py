@@ -31,7 +31,7 @@ from sparts.thrift.wrapping import wrapped
 from thrift.Thrift import TApplicationException, TType
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from sparts.thrift.calls import Caller
     from sparts.thrift.handlers import Handler
@@ -150,7 +150,7 @@ class Method(Served):
     def __init__(self, handler: Handler, spec: MethodSpec, function: Any) -> None:
         super().__init__(handler, spec, inspect.iscoroutinefunction(function))
         self.function: Callable[..., Any] = wrapped(handler, spec.name, function, self.asynchronous)
-        self._pick = _picker(spec.parameters)
+        self._pick = picker(spec.parameters)
         self.unshare: Callable[[Any], None] | None = unsharer(spec.arguments, spec.arguments_spec)
         self._returns = spec.returns
         self._told = False
@@ -367,7 +367,8 @@ class _Nothing:
     """The result of what gives none."""
 
 
-def _picker(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+def picker(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """Return what gives the attributes of some names, as a tuple."""
     if not names:
         return lambda arguments: ()
     if len(names) == 1:

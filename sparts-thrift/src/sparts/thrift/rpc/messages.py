@@ -7,15 +7,14 @@ says of its call, the seconds that it waits and the headers of plugins.
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import attrgetter
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from sparts.rpc.errors import InternalError, InvalidArgumentsError
 from sparts.rpc.parts import at, default_of
 from sparts.rpc.types import Kind, Type
-from sparts.rpc.values import explain
-from sparts.thrift.processor import light
+from sparts.rpc.values import PLAIN, explain
+from sparts.thrift.processor import light, picker
 from sparts.thrift.rpc.names import safe
 from sparts.thrift.rpc.structs import Definition, Form, Member, applied, reader, spec_of
 
@@ -101,14 +100,25 @@ class Messages:
         self.result_held: Any
         self.new_arguments, self.arguments_held = light(object, self.arguments_spec)
         self.new_result, self.result_held = light(object, self.result_spec)
-        names = [each.name for each in members]
-        pick: Any = attrgetter(*names) if names else lambda arguments: ()
-        self._pick = pick if len(names) != 1 else lambda arguments: (pick(arguments),)
         self._reads = [
             (each.name, form.read, default_of(each))
             for each, (*_, form, _) in zip(method.parameters, fields, strict=True)
         ]
-        self._as_read = not any(read for _, read, _ in self._reads)
+        self._pick = picker([each.name for each in members])
+        self.values: Callable[[Any], Sequence[Any]] = self._read
+        """Returns the values of all parameters of a struct that was read, defaults included.
+
+        Raises:
+            InvalidArgumentsError, AttributeError: one is missing, or not of its type.
+        """
+        plain = all(each.required or isinstance(each.default, PLAIN) for each in method.parameters)
+        if plain and not any(read for _, read, _ in self._reads):
+            self.values = self._pick
+            for each in method.parameters:
+                if not each.required:
+                    setattr(self.new_arguments, each.name, each.default)
+                elif each.type.kind is not Kind.OPTIONAL:
+                    delattr(self.new_arguments, each.name)  # so that the lack of it is noticed
         self._writes = [(name, form.write_field) for _, name, form, _ in fields]
 
     def _errors(self, forms: Forms) -> Any:
@@ -160,23 +170,13 @@ class Messages:
 
     # -- the server --------------------------------------------------------------------------------
 
-    def values(self, arguments: Any) -> Sequence[Any]:
-        """Return the values of all parameters of a struct that was read, defaults included.
-
-        Raises:
-            InvalidArgumentsError: one is missing, or not of its type.
-        """
-        given: Any = self._pick(arguments)
-        if self._as_read:
-            for each in given:
-                if each is None:
-                    break
-            else:
-                return given  # type: ignore[no-any-return]
+    def _read(self, arguments: Any) -> Sequence[Any]:
         try:
             return [
                 absent() if each is None else applied(name, read, each)
-                for each, (name, read, absent) in zip(given, self._reads, strict=True)
+                for each, (name, read, absent) in zip(
+                    self._pick(arguments), self._reads, strict=True
+                )
             ]
         except (ValueError, TypeError) as error:
             raise InvalidArgumentsError(explain(error)) from error

@@ -62,6 +62,7 @@ class RPCMethod(Served):
             (), messages.result is not None,
         )  # fmt: skip
         super().__init__(called.task, spec, called.method.is_async)
+        self.new_arguments, self.arguments_spec = messages.new_arguments, messages.arguments_held
         self.called: Called = called
         self.messages: Messages = messages
         self._call, self._values = called.call_here, messages.values
@@ -70,7 +71,6 @@ class RPCMethod(Served):
 
     def run(self, wire: Wire, sequence: bytes, arguments: Any) -> bytes:
         """Call the method in this thread, and return the frame to send."""
-        began = monotonic()
         try:
             values = self._values(arguments)
             if getattr(arguments, CONTEXT) is None:
@@ -80,7 +80,7 @@ class RPCMethod(Served):
         except BaseException as error:
             return self._answer(wire, sequence, self._failed(error))
         finally:
-            self.slow: bool = (monotonic() - began) * 1000.0 > SLOW
+            self.slow: bool = self.called.took > SLOW
         try:
             if self._as_written:
                 result = self._new_result()
@@ -127,6 +127,8 @@ class RPCMethod(Served):
         return RPCOrigin(caller, headers), None if left is None else monotonic() + left
 
     def _failed(self, error: BaseException) -> Outcome:
+        if type(error) is AttributeError:  # of `Messages.values`: methods raise InternalError
+            error = InvalidArgumentsError(f"{error.name}: it is missing, or not of its type")
         if isinstance(error, NotWrittenError):
             return self.cannot_write(error)
         declared = self.called.method.declared(error)
