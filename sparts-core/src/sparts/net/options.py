@@ -83,8 +83,7 @@ class ListeningOptions:
         type=str,
         metavar="HOST",
         default=lambda cls: cls.DEFAULT_HOST,
-        help="address to listen on; several are separated by commas; :: or none: every address, "
-        "IPv4 and IPv6",
+        help="address to listen on, or several with commas; none: every one",
     )
     port: Option[int] = option(
         type=port_number,
@@ -112,7 +111,7 @@ class ListeningOptions:
     tls_cert: Option[str] = option(
         type=str,
         metavar="FILE",
-        help="serve TLS with this certificate (PEM, its chain after it); read again at SIGHUP",
+        help="serve TLS with this certificate chain (PEM)",
         reloadable=False,
     )
     tls_key: Option[str] = option(

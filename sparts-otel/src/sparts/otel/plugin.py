@@ -37,11 +37,12 @@ class OtelOptions(OptionGroup):
     """OpenTelemetry; the variables OTEL_* of its specification go first."""
 
     OPT_PREFIX: ClassVar[str | None] = "otel"
+    TITLE: ClassVar[str | None] = "telemetry"
 
     endpoint: Option[str] = option(
         type=_url,
         metavar="URL",
-        help="send traces and metrics to this collector, by OTLP over HTTP",
+        help="send traces and metrics there by OTLP over HTTP",
         reloadable=False,
     )
     traces: Option[bool] = option(

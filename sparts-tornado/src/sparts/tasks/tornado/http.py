@@ -34,7 +34,7 @@ class HelloWorldHandler(RequestHandler):
 
 
 class TornadoHTTPTask(Metered, ConnectionLimit, Listening, TornadoTask):
-    """Serves HTTP: what `getApplicationConfig` says, and a greeting unless it is overridden."""
+    """Serves HTTP: what `getApplicationConfig` says, by default a greeting."""
 
     OPT_PREFIX: ClassVar[str | None] = "http"
     CALL_KIND: ClassVar[str] = "http"
