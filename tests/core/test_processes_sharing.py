@@ -3,41 +3,58 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sparts.builtin.processes.sharing import PAUSES, Share, Table
+from sparts.builtin.processes import sharing
+from sparts.builtin.processes.channel import CopyEnd, ParentEnd
+from sparts.builtin.processes.sharing import PAUSES, Share
 
 from tests.core.copies import Copies
 
 
 class Pair:
-    """Two copies that share a listening socket, in which a connection waits."""
+    """A copy, and another that shares a listening socket, in which a connection waits."""
 
     def __init__(self, listener: socket.socket) -> None:
-        self.listener, self.mine, self.theirs = listener, 0, 0
-        self.table = Table(1)
-        for place in (0, 1):
-            self.table.clear(place)
-        self.share: Share = self.table.share(0, 0, lambda: self.mine)
-        self.other: Share = self.table.share(0, 1, lambda: self.theirs)
+        self.listener, self.mine, self.now = listener, 0, 100.0
+        self.told: list[int | None] = []
+        self.later: list[Callable[[object], object]] = []
+        self.reachable = True
+        self.share: Share = Share(lambda: self.mine, self.tell, lambda _, do: self.later.append(do))
+        self.share.others = {"2": 0}
+
+    def tell(self, number: int | None) -> bool:
+        """Note what is sent to the parent."""
+        if self.reachable:
+            self.told.append(number)
+        return self.reachable
 
     def pause(self) -> float:
         """How long the first copy leaves the connection to the other."""
-        return self.share.pause(self.listener)
+        return round(self.share.pause(self.listener), 6)
+
+    def pauses(self) -> tuple[float, ...]:
+        """All pauses until the copy takes the connection."""
+        found = []
+        while pause := self.pause():
+            found.append(pause)
+            self.now += pause + 0.0001
+        return tuple(found)
 
 
 @pytest.fixture
-def pair() -> Iterator[Pair]:
+def pair(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
     """Two copies."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        with socket.create_connection(listener.getsockname()):
-            found = Pair(listener)
-            yield found
-        os.close(found.table.descriptor)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()),
+    ):
+        found = Pair(listener)
+        monkeypatch.setattr(sharing, "monotonic", lambda: found.now)
+        yield found
 
 
 def test_copy_that_is_not_ahead_accepts_at_once(pair: Pair) -> None:
@@ -47,17 +64,22 @@ def test_copy_that_is_not_ahead_accepts_at_once(pair: Pair) -> None:
 
 def test_copy_that_is_ahead_pauses_longer_each_time(pair: Pair) -> None:
     pair.mine = 10
-    assert tuple(pair.pause() for _ in PAUSES) == PAUSES
-    assert pair.pause() == 0.0  # nobody else took it
+    assert pair.pauses() == PAUSES  # then it takes it: nobody else did
+
+
+def test_further_connection_does_not_end_a_pause(pair: Pair) -> None:
+    pair.mine = 10
+    for _ in range(20):
+        assert pair.pause() == PAUSES[0]
+    pair.now += 0.0004
+    assert pair.pause() == pytest.approx(PAUSES[0] - 0.0004)
 
 
 def test_copy_that_takes_nothing_is_skipped(pair: Pair) -> None:
     pair.mine = 10
-    while pair.pause():
-        pass
+    pair.pauses()
     assert pair.pause() == 0.0
-    pair.theirs = 1
-    pair.other.note()  # it works again
+    pair.share.others = {"2": 1}  # it works again
     assert pair.pause() == PAUSES[0]
 
 
@@ -76,10 +98,39 @@ def test_pause_ends_with_the_lead_of_a_copy(pair: Pair) -> None:
     assert pair.share.recount()
 
 
-def test_copy_that_has_left_is_not_waited_for(pair: Pair) -> None:
-    pair.mine = 10
-    pair.other.leave()
-    assert pair.pause() == 0.0
+def test_more_connections_are_told_at_once_fewer_later(pair: Pair) -> None:
+    for pair.mine in (1, 2, 80, 81, 91, 95):
+        pair.pause()
+    assert pair.told == [0, 2, 80, 95]  # not what has hardly changed
+    for pair.mine in range(95, 5, -1):
+        pair.share.recount()
+    assert pair.told[-1] == 95
+    (tell,) = pair.later
+    tell(None)
+    assert pair.told[-1] == 6
+    pair.share.leave()
+    tell(None)
+    assert pair.told[-1] is None
+
+
+def test_number_that_could_not_be_sent_follows(pair: Pair) -> None:
+    pair.reachable, pair.mine = False, 5
+    pair.pause()
+    pair.reachable = True
+    pair.pause()
+    assert pair.told == [0, 5]
+
+
+def test_parent_that_hangs_holds_up_no_copy() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        copy = CopyEnd(theirs)
+        sent = 0
+        while copy.offer({"connections": sent}):
+            sent += 1
+        parent = ParentEnd(ours)
+        assert parent.receive() == [{"connections": each} for each in range(sent)]
+        assert copy.offer({})
 
 
 ASKS = """

@@ -7,11 +7,11 @@ import os
 import select
 import signal
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 FIRST = 3
 """The number of the first descriptor that is passed on, as in sd_listen_fds(3)."""
@@ -26,9 +26,30 @@ def nonblocking_pipe() -> tuple[int, int]:
     return ends
 
 
+@contextmanager
+def signals_in_pipe(
+    numbers: Iterable[signal.Signals], kept: Iterable[signal.Signals] = ()
+) -> Iterator[tuple[int, int]]:
+    """Have the numbers of signals that come written into a pipe; gives its ends, as they read and
+    write. At the end, the handlers are those of before, but for those of ``kept``."""
+    reader, writer = nonblocking_pipe()
+    before = {each: signal.signal(each, lambda *_: None) for each in numbers}
+    wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    try:
+        yield reader, writer
+    finally:
+        signal.set_wakeup_fd(wakeup)
+        for number, handler in before.items():
+            if number not in kept:
+                signal.signal(number, handler)
+        os.close(reader)
+        os.close(writer)
+
+
 def spawn(
     words: list[str],
     variables: Mapping[str, str],
+    listening: Sequence[tuple[str, int]],
     descriptors: Iterable[int],
 ) -> int:
     """Start a process that leads a group of its own; return its number.
@@ -37,15 +58,20 @@ def spawn(
 
     Args:
         words: the command line; the first word is the path of the program.
-        variables: its whole environment.
-        descriptors: what it has open from descriptor 3 on (`FIRST`), in this order.
+        variables: its whole environment, but for those of sd_listen_fds(3).
+        listening: the sockets, with names, that it finds as those of sd_listen_fds(3) say.
+        descriptors: what else it has open after these, in this order.
 
     Raises:
         OSError: the system starts no more processes.
     """
     moved: list[int] = []
+    if listening:
+        names = ":".join(name for name, _ in listening)
+        variables = {**variables, "LISTEN_FDS": f"{len(listening)}", "LISTEN_FDNAMES": names}
     try:
-        for each in descriptors:  # first out of the way of each other
+        # First out of the way of each other.
+        for each in (*(sock for _, sock in listening), *descriptors):
             moved.append(fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, _HIGH))  # noqa: PERF401
         placed = [(os.POSIX_SPAWN_DUP2, each, FIRST + n) for n, each in enumerate(moved)]
         return os.posix_spawn(

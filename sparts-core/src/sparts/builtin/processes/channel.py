@@ -104,6 +104,18 @@ class CopyEnd:
         with self._sending:
             self._sock.sendall(_framed(message))
 
+    def offer(self, message: Message) -> bool:
+        """Send a short message if that can be done at once; return whether it was."""
+        if not self._sending.acquire(blocking=False):
+            return False
+        try:  # the system takes a short one as a whole, or not at all
+            self._sock.send(_framed(message), socket.MSG_DONTWAIT)
+        except OSError:
+            return False
+        finally:
+            self._sending.release()
+        return True
+
     def receive(self) -> list[Message] | None:
         """Wait for messages; None: the parent has gone."""
         try:

@@ -42,10 +42,6 @@ class Plan(NamedTuple):
     """The listening sockets, by the names of their tasks."""
     further: Mapping[str, int]
     """Other descriptors that copies share, by name."""
-    table: int
-    """The memory that spreads connections evenly."""
-    rows: Mapping[str, int]
-    """The rows of the server tasks in it."""
     variables: Mapping[str, str]
     """Further environment variables."""
 
@@ -56,16 +52,14 @@ class Child:
     Args:
         plan: how.
         number: which of the copies it is.
-        place: its own in the table of connections.
         first: whether it begins with the tasks that one copy alone runs.
 
     Raises:
         OSError: the system starts no more processes.
     """
 
-    def __init__(self, plan: Plan, number: int, place: int, first: bool) -> None:
+    def __init__(self, plan: Plan, number: int, first: bool) -> None:
         self.number: int = number
-        self.place: int = place
         self.first: bool = first
         self.state: State = State.STARTING
         self.since: float = time()
@@ -77,8 +71,10 @@ class Child:
         self.heard: float = monotonic()
         self.began: float = self.heard
         """When it entered its state, and when its watchdog was last fed, by `time.monotonic`."""
-        self.warned: list[str] = []
-        """Of what it warns because the parent has said so."""
+        self.connections: dict[str, int | None] = {}
+        """How many it says that its server tasks have; replaced when that changes."""
+        self.knows: dict[str, Any] = {}
+        """What the parent has sent to it of all copies."""
         self.late = False
         """Whether it was killed, because it took too long."""
         ours, theirs = socket.socketpair()
@@ -120,32 +116,23 @@ class Child:
 def _spawn(plan: Plan, child: Child, channel: socket.socket) -> int:
     """Start the command line that this process has, in the folder where it was started."""
     at = FIRST + len(plan.listening)
-    further = {"channel": channel.fileno(), "table": plan.table, **plan.further}
+    further = {"channel": channel.fileno(), **plan.further}
     numbers = {name: at + index for index, name in enumerate(further)}
     told = {
         "channel": numbers.pop("channel"),
-        "table": numbers.pop("table"),
         "inode": os.fstat(channel.fileno()).st_ino,
         "sockets": numbers,
-        "rows": dict(plan.rows),
-        "place": child.place,
         "number": child.number,
         "first": child.first,
         "parent": os.getpid(),
     }
     variables = {key: each for key, each in os.environ.items() if key not in _NOT_PASSED_ON}
     variables |= {**plan.variables, VARIABLE: json.dumps(told)}
-    if plan.listening:
-        variables["LISTEN_FDS"] = str(len(plan.listening))
-        variables["LISTEN_FDNAMES"] = ":".join(name for name, _ in plan.listening)
     here = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.chdir(plan.folder)
-        return spawn(
-            [sys.executable, *sys.orig_argv[1:]],
-            variables,
-            [*(descriptor for _, descriptor in plan.listening), *further.values()],
-        )
+        words = [sys.executable, *sys.orig_argv[1:]]
+        return spawn(words, variables, plan.listening, further.values())
     finally:
         os.fchdir(here)
         os.close(here)

@@ -9,11 +9,12 @@ import os
 import socket
 import threading
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from sparts.builtin.processes.asked import VARIABLE
 from sparts.builtin.processes.channel import CopyEnd, Message
-from sparts.builtin.processes.sharing import Table
+from sparts.builtin.processes.sharing import Share
 from sparts.errors import SpartsError, UsageError, describe, log_error
 from sparts.logs.fields import process_fields
 from sparts.shown import ours
@@ -21,7 +22,6 @@ from sparts.shown import ours
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sparts.builtin.processes.sharing import Share
     from sparts.vservice import VService
     from sparts.vtask import VTask
 
@@ -45,16 +45,17 @@ class Copy:
         """The process number of the parent."""
         self.first: bool = told["first"]
         """Whether it runs the tasks that one copy alone runs (``PROCESSES = "first"``)."""
-        self._place, self._rows = told["place"], told["rows"]
         self._sockets: dict[str, int] = told["sockets"]
-        self._table = Table(len(self._rows), told["table"])
-        for descriptor in (told["table"], *self._sockets.values()):
+        self._shares: dict[str, Share] = {}
+        self._counts: dict[str, dict[str, int | None]] = {}
+        for descriptor in self._sockets.values():
             os.set_inheritable(descriptor, False)
         self._channel = CopyEnd(sock)
         self._service: VService | None = None
         self._handlers: dict[str, Callable[[Any], Any]] = {}
         self._asked: dict[int, Future[Any]] = {}
         self._numbers = itertools.count(1)
+        self._texts: list[str] = []
         self._warnings: list[int] = []
 
     @classmethod
@@ -100,20 +101,27 @@ class Copy:
         elif "answer" in message:
             if (asked := self._asked.pop(message["id"], None)) is not None:
                 asked.set_result(message["answer"])
-        elif (service := self._service) is not None:
-            if "warnings" in message:
-                ours(service).health.call_later(
-                    0.0, lambda: self._warn(service, message["warnings"])
-                )
-            else:
-                self.first = True
-                ours(service).health.call_later(0.0, lambda: self._release(service))
+        elif "connections" in message:
+            self._counts = message["connections"]
+            for task, share in list(self._shares.items()):
+                share.others = self._others(task)
+            if self._texts != message["warnings"]:
+                self._texts = message["warnings"]
+                self._in_service(0.0, self._warn)
+        else:
+            self.first = True
+            self._in_service(0.0, self._release)
 
-    def _warn(self, service: VService, texts: list[str]) -> None:
+    def _in_service(self, seconds: float, function: Callable[[VService], object]) -> None:
+        """Have the lifecycle thread of the service call a function, after some seconds."""
+        if (service := self._service) is not None:
+            ours(service).health.call_later(seconds, partial(function, service))
+
+    def _warn(self, service: VService) -> None:
         """Have the service warn of what the parent says, and of nothing that it said before."""
         while self._warnings:
             service.clearWarning(self._warnings.pop())
-        self._warnings = [service.registerWarning(text) for text in texts]
+        self._warnings = [service.registerWarning(text) for text in self._texts]
 
     # -- tasks that one copy alone runs ------------------------------------------------------------
 
@@ -192,16 +200,26 @@ class Copy:
 
     # -- what the parent has handed over -----------------------------------------------------------
 
-    def share(self, task: str, connections: Callable[[], int]) -> Share | None:
-        """Return what gives a server task its share of the connections; None: it is the only one.
+    def share(self, task: str, connections: Callable[[], int]) -> Share:
+        """Return what gives a server task its share of the connections.
 
         Args:
             task: its name.
             connections: returns how many connections are open.
         """
-        if task not in self._rows:
-            return None
-        return self._table.share(self._rows[task], self._place, connections)
+
+        def tell(number: int | None) -> bool:
+            return self._channel.offer({"connections": number, "task": task})
+
+        share = self._shares[task] = Share(connections, tell, self._in_service)
+        share.others = self._others(task)
+        return share
+
+    def _others(self, task: str) -> dict[str, int]:
+        """Return how many connections a task has in the other copies that take part."""
+        mine = str(os.getpid())
+        counts = {pid: told.get(task) for pid, told in self._counts.items() if pid != mine}
+        return {pid: number for pid, number in counts.items() if number is not None}
 
     def socket(self, name: str) -> socket.socket | None:
         """Return a duplicate of a further socket that the parent has opened for all copies."""

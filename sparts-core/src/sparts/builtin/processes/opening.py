@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from sparts.builtin import daemon
 from sparts.builtin.processes.child import Plan
 from sparts.builtin.processes.copying import runs_once
 from sparts.builtin.processes.parent import SIGNALS, Parent
-from sparts.builtin.processes.sharing import Table
 from sparts.errors import StartError, UsageError
 from sparts.kernel.runner import ServiceThread
 from sparts.net.listeners import Listening
 from sparts.net.options import ListeningOptions
 from sparts.signals import STOP
-from sparts.system import nonblocking_pipe
+from sparts.system import signals_in_pipe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from sparts.vservice import VService
 
 
@@ -35,17 +31,18 @@ def run_parent(service: VService, folder: str) -> ServiceThread:
     """
     if threading.current_thread() is not threading.main_thread():
         raise UsageError("--processes needs the main thread, where signals arrive.")
-    if not hasattr(os, "memfd_create"):
+    if not hasattr(os, "pidfd_open"):
         raise UsageError("--processes needs Linux: run one process here.")
+    kept = STOP if service.health.owns_process else ()  # those that ask for its end count no more
     with ExitStack() as opened:
-        signals = opened.enter_context(_signals(service.health.owns_process))
+        signals = opened.enter_context(signals_in_pipe(SIGNALS, kept))[0]
         service._instance.preprocess_options()
         service.initLogging()
         opened.callback(service._instance.close_logging)
         ended = ServiceThread(service)
         try:
-            plan, table = _prepare(service, folder, opened)
-            ended.status = Parent(service, plan, table, signals).run()
+            plan = _prepare(service, folder, opened)
+            ended.status = Parent(service, plan, signals).run()
         except UsageError:
             raise
         except Exception as error:
@@ -54,25 +51,7 @@ def run_parent(service: VService, folder: str) -> ServiceThread:
         return ended
 
 
-@contextmanager
-def _signals(leaves: bool) -> Iterator[int]:
-    """Have signals written to a descriptor, which is given; if the process ``leaves`` after it,
-    those that ask for its end count no more."""
-    reader, writer = nonblocking_pipe()
-    before = {each: signal.signal(each, lambda *_: None) for each in SIGNALS}
-    wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    try:
-        yield reader
-    finally:
-        signal.set_wakeup_fd(wakeup)
-        for number, handler in before.items():
-            if not (leaves and number in STOP):
-                signal.signal(number, handler)
-        os.close(reader)
-        os.close(writer)
-
-
-def _prepare(service: VService, folder: str, opened: ExitStack) -> tuple[Plan, Table]:
+def _prepare(service: VService, folder: str, opened: ExitStack) -> Plan:
     """Make the tasks, none of which will run here, and open what all copies share."""
     service.tasks.create(service)
     for task in service.getChildren().values():
@@ -97,7 +76,4 @@ def _prepare(service: VService, folder: str, opened: ExitStack) -> tuple[Plan, T
         opened.callback(each.close_for_copies)
         for name, sock in each.open_for_copies().items():
             further[f"{each.name}.{name}"] = sock.fileno()
-    rows = {name: row for row, name in enumerate(dict.fromkeys(name for name, _ in listening))}
-    table = Table(len(rows))
-    opened.callback(os.close, table.descriptor)
-    return Plan(folder or os.getcwd(), listening, further, table.descriptor, rows, {}), table
+    return Plan(folder or os.getcwd(), listening, further, {})

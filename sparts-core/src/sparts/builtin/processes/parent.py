@@ -10,7 +10,6 @@ import os
 import select
 import signal
 from functools import partial
-from itertools import count
 from logging import Logger
 from math import inf
 from time import monotonic
@@ -23,7 +22,6 @@ from sparts.builtin.processes.asked import MOST, Processes
 from sparts.builtin.processes.channel import Notifications
 from sparts.builtin.processes.child import Child, Plan, State
 from sparts.builtin.processes.relay import Relay
-from sparts.builtin.processes.sharing import PLACES, Table
 from sparts.exit_timer import EXIT_DEADLINE
 from sparts.signals import SAME, STACKS, STOP
 
@@ -46,11 +44,10 @@ class Parent:
     Args:
         service: what they are copies of; it does not run here.
         plan: how they are started, but for the variables.
-        table: where they note how many connections they have.
         signals: where the numbers of signals are read that have come.
     """
 
-    def __init__(self, service: VService, plan: Plan, table: Table, signals: int) -> None:
+    def __init__(self, service: VService, plan: Plan, signals: int) -> None:
         asked = Processes(service)
         self.logger: Logger = service.logger
         self.target: int = asked.processes or 1
@@ -61,7 +58,7 @@ class Parent:
         """The numbers of the copies that are to be replaced still."""
         self.trouble: str = ""
         """Why copies were not replaced; ``""``: they were."""
-        self._service, self._table, self._signals = service, table, signals
+        self._service, self._signals = service, signals
         limits = map(service.getOption, ("start_timeout", "stop_timeout"))
         self._start_timeout, self._stop_timeout = limits
         self._watchdog = systemd.watchdog_interval(self.logger.warning)  # what systemd wants of us
@@ -89,6 +86,7 @@ class Parent:
             while self.children or not self.stopping:
                 self._wait()
                 self._step()
+                self._inform()
             return self._status
         finally:
             for child in self.children:  # only after an error: they end when we have gone
@@ -183,12 +181,14 @@ class Parent:
         if messages is None:
             child.channel.close()
         for message in messages or ():
-            self._relay.take(child, message)
+            if "connections" in message:
+                child.connections = {**child.connections, message["task"]: message["connections"]}
+            else:
+                self._relay.take(child, message)
 
     def _on_end(self, child: Child) -> None:
         status = child.reap()
         self.children.remove(child)
-        self._table.clear(child.place)
         self._relay.gone(child)
         if child.asked and status == -signal.SIGTERM:  # it had not come so far as to handle it
             status = 0
@@ -300,7 +300,6 @@ class Parent:
                     self.replace()
         if self._replacing or self.rolling:
             self._roll()
-        self._warn()
 
     def _roll(self) -> None:
         """Go on replacing copies: the next one, when the last is ready."""
@@ -325,14 +324,9 @@ class Parent:
         self._tell("READY=1")
 
     def _start(self, number: int) -> None:
-        place = next(each for each in count() if all(c.place != each for c in self.children))
-        if place == PLACES:
-            self._not_started(number, "Too many copies have not ended yet")
-            return
-        self._table.clear(place)
         first = not any(child.first for child in self.children)
         try:
-            child = Child(self._plan, number, place, first)
+            child = Child(self._plan, number, first)
         except OSError as error:
             why = f"Copy {number} cannot be started: {error.strerror or error}"
             self._not_started(number, why)
@@ -358,14 +352,15 @@ class Parent:
             ready[0].first = True
             ready[0].channel.send({"do": "first"})
 
-    def _warn(self) -> None:
-        """Have the copies warn of what goes wrong with others."""
+    def _inform(self) -> None:
+        """Have each copy know what to warn of, and how many connections all have."""
         texts = [f"Not all copies were replaced: {self.trouble}"] if self.trouble else []
-        texts += self._again.warnings()
-        for child in self._ready():
-            if child.warned != texts:
-                child.warned = texts
-                child.channel.send({"warnings": texts})
+        counts = {child.pid: child.connections for child in self.children}
+        news = {"warnings": texts + self._again.warnings(), "connections": counts}
+        for child in self.children:
+            if child.knows != news and not child.channel.wants_to_write:  # it has taken the last
+                child.knows = news
+                child.channel.send(news)
 
     def _end(self, child: Child) -> None:
         """Ask a copy to stop."""

@@ -20,7 +20,7 @@ from sparts.errors import UsageError, describe
 from sparts.net.unix_sockets import SocketFile
 from sparts.signals import RELOAD, STACKS, STOP
 from sparts.standard_streams import complain
-from sparts.system import nonblocking_pipe, spawn, watch_child
+from sparts.system import FIRST, signals_in_pipe, spawn, watch_child
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,12 +93,8 @@ class Parent:
         self._channel: socket.socket | None = None
         self._again = self._stopping = False
         self._deadline = inf
-        self._reader, self._waker = nonblocking_pipe()
+        self._reader, self._waker = opened.enter_context(signals_in_pipe(_SIGNALS))
         opened.callback(self._close)
-        wakeup = signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
-        opened.callback(signal.set_wakeup_fd, wakeup)
-        for number in _SIGNALS:
-            opened.callback(signal.signal, number, signal.signal(number, lambda *_: None))
 
     def watch(self, watchfiles: Any, paths: list[str], ended: threading.Event) -> None:
         """Report changes until the end; the body of a thread."""
@@ -161,14 +157,10 @@ class Parent:
         """Start the child, in a process group of its own: ^C reaches it once, from here."""
         self._again, self._deadline = False, inf
         ours, theirs = socket.socketpair()
-        descriptors = [each for _, each in self._sockets]
-        place = 3 + len(descriptors)
+        place = FIRST + len(self._sockets)
         variables = {**os.environ, VARIABLE: f"{place}:{os.getpid()}"}
-        if descriptors:
-            variables["LISTEN_FDS"] = str(len(descriptors))
-            variables["LISTEN_FDNAMES"] = ":".join(name for name, _ in self._sockets)
         with theirs:
-            self._pid = spawn(self._command, variables, [*descriptors, theirs.fileno()])
+            self._pid = spawn(self._command, variables, self._sockets, [theirs.fileno()])
         self._channel, self._end = ours, watch_child(self._pid)
 
     def _take_sockets(self, channel: socket.socket) -> None:
@@ -222,5 +214,3 @@ class Parent:
         for file in self._files:
             file.remove()
         self._let_go()
-        os.close(self._reader)
-        os.close(self._waker)
