@@ -174,7 +174,7 @@ def test_a_service_imports_nothing_of_the_command(tmp_path: Path) -> None:
     imported = done.out.split()
     assert "sparts.vservice" in imported
     assert not [name for name in imported if name.startswith(("sparts.cli", "sparts.testing"))]
-    assert not {"sparts.plugins.hooks", "sparts.entry_points.extras"} & {*imported}
+    assert not {"sparts.dispatch.through_pluggy", "sparts.entry_points.extras"} & {*imported}
 
 
 def test_command_of_missing_plugin_names_what_to_install(

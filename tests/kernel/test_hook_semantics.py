@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from sparts import dispatch, hookspecs
 from sparts.dispatch import Hooks
+from sparts.dispatch.through_pluggy import PluginHooks
 from sparts.errors import PluginError
 from sparts.hookspecs import hookimpl
 from sparts.plugins import defaults
-from sparts.plugins.hooks import PluginHooks
 
 CHANGE = {"service": None, "old": "A", "new": "B"}
 

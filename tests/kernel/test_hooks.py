@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from sparts import hookspecs, plugins
+from sparts.dispatch.through_pluggy import PluginHooks
 from sparts.plugins import defaults
-from sparts.plugins.hooks import PluginHooks
 from sparts.tasks.queue import QueueTask
 from sparts.testing.distributions import make_distribution
 from sparts.testing.running import running

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 from sparts import entry_points, plugins
+from sparts.dispatch.through_pluggy import PluginHooks
 from sparts.errors import PluginError
 from sparts.hookspecs import hookimpl
 from sparts.plugins import defaults
-from sparts.plugins.hooks import PluginHooks
 from sparts.testing.distributions import make_distribution
 from sparts.testing.running import make_service, running
 from sparts.vservice import VService

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sparts.dispatch.through_pluggy import PluginHooks
 from sparts.errors import TaskFailedError
 from sparts.hookspecs import hookimpl
 from sparts.kernel.health import Health
 from sparts.plugins import defaults
-from sparts.plugins.hooks import PluginHooks
 from sparts.supervision import Backoff
 from sparts.testing.running import make_service, running
 from sparts.testing.waiting import Recorder

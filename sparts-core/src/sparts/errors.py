@@ -15,7 +15,7 @@ from sparts.masking import masked
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable, Container
+    from collections.abc import Callable, Container, Iterable
     from logging import Logger
 
 
@@ -89,6 +89,13 @@ def log_error(logger: Logger, text: str, *args: object, error: object = True) ->
     """
     with suppress(BaseException):
         logger.error(text, *args, exc_info=error)  # type: ignore[arg-type]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the known name that is meant by a wrong one, or ``""`` if none is near."""
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(name, list(known), 1)), "")
 
 
 class SpartsError(Exception):

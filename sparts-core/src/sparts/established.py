@@ -1,4 +1,4 @@
-"""Names of sparts 0.7 that its services use and that nothing else here needs.
+"""Names of sparts 0.7, and of one release ago, that nothing else here needs.
 
 `EstablishedService` is a base of `sparts.vservice.VService`, `EstablishedTask` one of
 `sparts.vtask.VTask`. The kernel knows neither: it calls `_addArguments` and nothing else of them.
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, overload
 from sparts.counters import CallbackCounter, Metric, counters_of, read_counters
 from sparts.counters.live import live
 from sparts.errors import OptionError
-from sparts.options import set_option
+from sparts.options import prefix_of, set_option
+from sparts.renamed import OF_SERVICES, OF_TASKS, moved
 from sparts.shown import shown
 from sparts.states import ServiceStatus
 
@@ -106,6 +107,8 @@ class Registry(list[type[Any]]):
 class _Established:
     """What services and tasks have in common."""
 
+    _moved: ClassVar[Mapping[str, str]]
+
     @shown
     def counters(self) -> Counters:
         """The counters of the object itself, by name, each a function that reads it.
@@ -129,6 +132,11 @@ class _Established:
         Declared options are there already, so that an override need not call this. Values are read
         by ``service.getOption``. The default does nothing. What argparse raises ends the start.
         """
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            return moved(self, name, type(self)._moved)
 
 
 class OptionValue:
@@ -187,6 +195,7 @@ class Parts(Protocol):
 class EstablishedService(_Established):
     """The part of `sparts.vservice.VService` that keeps names of sparts 0.7."""
 
+    _moved: ClassVar[Mapping[str, str]] = OF_SERVICES
     DEFAULT_LOGLEVEL: ClassVar[str] = "DEBUG"
 
     if TYPE_CHECKING:
@@ -269,6 +278,17 @@ class EstablishedService(_Established):
         """Return the values of all options by their names in the namespace, secret ones masked."""
         return self._instance.stats.options()
 
+    def setOption(self, name: str, value: Any) -> None:  # noqa: N802
+        """Set an option by its name in the namespace; the next reader gets the new value.
+
+        Tasks learn of it (`VTask.on_options_changed`) in the calling thread, before this returns.
+
+        Raises:
+            OptionError: there is no such option, the value is not one for it, or it may not change
+                at run time.
+        """
+        set_option(self, name.replace("-", "_"), value)
+
     def registerWarning(self, message: str) -> int:  # noqa: N802
         """Log and keep a warning, which turns the status to WARNING, and return its id."""
         self._instance.logger.warning("%s", message)
@@ -336,6 +356,11 @@ class EstablishedService(_Established):
 class EstablishedTask(_Established):
     """The part of `sparts.vtask.VTask` that keeps names of sparts 0.7."""
 
+    _moved: ClassVar[Mapping[str, str]] = OF_TASKS
+
+    if TYPE_CHECKING:
+        _instance: Any
+
     def getCounters(self) -> dict[str, LiveNumber]:  # noqa: N802
         """Return the values of this task's counters by name, as `VService.getCounters` does."""
         return read_counters(counters_of(self))
@@ -349,20 +374,17 @@ class EstablishedTask(_Established):
         read = counters_of(self)[name]
         return read_counters({name: read}).get(name, live(float("nan"), read))
 
+    def getTaskOption(self, name: str, default: Any = None) -> Any:  # noqa: N802
+        """Return the value of this task's option of a name without its prefix."""
+        value = getattr(self._instance.options, self._dest(name), default)
+        return default if value is None else value
 
-def add_own_arguments(parser: argparse.ArgumentParser, owners: Iterable[type[Any]]) -> None:
-    """Have classes of a service and of tasks add arguments of their own to its parser.
+    def setTaskOption(self, name: str, value: Any) -> None:  # noqa: N802
+        """Set this task's option of a name without its prefix."""
+        set_option(self, name, value)
 
-    Raises:
-        OptionError: two arguments have one name.
-    """
-    from argparse import ArgumentError
-
-    for owner in owners:
-        try:
-            owner._addArguments(parser)
-        except ArgumentError as error:
-            raise OptionError(f"{owner.__name__}._addArguments: {error}") from error
+    def _dest(self, name: str) -> str:
+        return f"{prefix_of(type(self))}_{name}".replace("-", "_")
 
 
 _ENDS = (ServiceStatus.STOPPING, ServiceStatus.STOPPED, ServiceStatus.DEAD)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
 
@@ -93,24 +93,18 @@ def overwritten(owner: Any) -> Iterator[str]:
             yield name
 
 
+def warn_of_overwritten(owner: Any, warned: set[tuple[Any, str]]) -> None:
+    """Log which public names of ours an owner overwrites, but for those that are in ``warned``."""
+    for name in overwritten(owner):
+        if (owner, name) not in warned:
+            warned.add((owner, name))
+            hint = ", or call set_ready() to report readiness" * (name == "ready")
+            text = "%s sets %r, a name of sparts, which ignores the value: rename it%s"
+            ours(owner).logger.warning(text, type(owner).__name__, name, hint)
+
+
 @functools.cache
 def public_names(cls: Any) -> list[str]:
     """Return the public names that a service or task class has from sparts."""
     ours = [base for base in cls.__mro__ if base.__module__ in OURS]
     return sorted({name for base in ours for name in vars(base) if not name.startswith("_")})
-
-
-def moved(owner: object, name: str, places: Mapping[str, str]) -> Any:
-    """Return an attribute by where it is now found from ``owner``, for its ``__getattr__``.
-
-    Raises:
-        AttributeError: there is no such attribute.
-    """
-    path = places.get(name)
-    if path is None:
-        problem = f"{type(owner).__name__!r} object has no attribute {name!r}"
-        raise AttributeError(problem, name=name, obj=owner)
-    found: Any = owner
-    for part in path.split("."):
-        found = getattr(found, part)
-    return found

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
-from sparts.errors import SpartsError, message_of
+from sparts.errors import SpartsError, UsageError, message_of, text_of, traceback_of
+from sparts.masking import masked
 
 EXIT_NOBODY_READS = 141
 """The status of a command whose output nobody reads: 128 + SIGPIPE, as shells give it."""
@@ -115,3 +116,27 @@ def command_output() -> Iterator[None]:
         write_out()
         place = error.filename or "the output"
         raise SpartsError(f"Cannot write {place}: {reason_of(error)}.") from error
+
+
+@contextmanager
+def errors_shown(program: str) -> Iterator[None]:
+    """Run a program as `command_output` does; show what leaves it, without secrets, on standard
+    error.
+
+    Raises:
+        SystemExit: its own; else with status 2 for wrong use, and 1 for another error.
+    """
+    try:
+        with command_output():
+            yield
+    except SpartsError as error:
+        complain(f"{program}: error: {message_of(error)}")
+        sys.exit(2 if isinstance(error, UsageError) else 1)
+    except SystemExit as left:
+        if isinstance(left.code, int | None):
+            raise
+        complain(masked(text_of(left.code)))  # Python would show it with its secrets
+        sys.exit(1)
+    except Exception as error:  # the same
+        complain(traceback_of(error))
+        sys.exit(1)

@@ -9,11 +9,11 @@ import sys
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
 from sparts import entry_points, options, plugins
-from sparts.errors import SpartsError, UsageError, message_of, text_of, traceback_of
+from sparts.errors import UsageError
 from sparts.established import EstablishedService
 from sparts.kernel import command_line
 from sparts.kernel.instance import Instance
-from sparts.kernel.phases import EXIT_CLEAN, EXIT_FAILURE, EXIT_USAGE
+from sparts.kernel.phases import EXIT_CLEAN
 from sparts.kernel.runner import (
     ServiceThread,
     end_process,
@@ -21,10 +21,9 @@ from sparts.kernel.runner import (
     run_in_this_thread,
 )
 from sparts.kernel.settings import Settings
-from sparts.masking import masked
 from sparts.protocols import TaskReference
-from sparts.shown import moved, shown
-from sparts.standard_streams import command_output, complain, open_closed_streams
+from sparts.shown import shown
+from sparts.standard_streams import errors_shown, open_closed_streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -225,24 +224,12 @@ class VService(EstablishedService):
         if is_imported_by_a_child():
             return  # type: ignore[misc]  # the one case in which it does
         open_closed_streams()
-        try:
-            with command_output():
-                entry_points.keep_out(entry_points.named_in(sys.argv[1:]))
-                ns = options.parse_options(cls._buildArgumentParser())
-                ended = cls._run(ns, name, guard=True)
-                if isinstance(ended, int):
-                    sys.exit(ended)
-        except SpartsError as error:
-            complain(f"{os.path.basename(sys.argv[0])}: error: {message_of(error)}")
-            sys.exit(EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILURE)
-        except SystemExit as left:
-            if isinstance(left.code, int | None):
-                raise
-            complain(masked(text_of(left.code)))  # Python would show it with its secrets
-            sys.exit(EXIT_FAILURE)
-        except Exception as error:  # the same
-            complain(traceback_of(error))
-            sys.exit(EXIT_FAILURE)
+        with errors_shown(os.path.basename(sys.argv[0])):
+            entry_points.keep_out(entry_points.named_in(sys.argv[1:]))
+            ns = options.parse_options(cls._buildArgumentParser())
+            ended = cls._run(ns, name, guard=True)
+            if isinstance(ended, int):
+                sys.exit(ended)
         end_process(ended)
 
     @classmethod
@@ -346,19 +333,6 @@ class VService(EstablishedService):
             raise health.error
         return True
 
-    # -- tasks and options -------------------------------------------------------------------------
-
-    def setOption(self, name: str, value: Any) -> None:  # noqa: N802
-        """Set an option by its name in the namespace; the next reader gets the new value.
-
-        Tasks learn of it (`VTask.on_options_changed`) in the calling thread, before this returns.
-
-        Raises:
-            OptionError: there is no such option, the value is not one for it, or it may not change
-                at run time.
-        """
-        options.set_option(self, name.replace("-", "_"), value)
-
     # -- warnings and checks -----------------------------------------------------------------------
 
     def add_check(self, name: str, check: Callable[[], object], *, vital: bool = False) -> None:
@@ -377,24 +351,3 @@ class VService(EstablishedService):
             UsageError: the name is taken, or the check is not a function.
         """
         self._instance.health.add_check(name, check, vital=vital)
-
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            return moved(self, name, _MOVED)
-
-
-_HEALTH = (
-    "status status_since status_details ready readiness healthy liveness failing_checks ended "
-    "check_results known_checks wait_ready wait_stopping restarting stop_deadline call_later error"
-)
-_TIMES = ("start_timeout", "stop_timeout", "drain_time")
-_MOVED = {
-    **{name: f"_instance.health.{name}" for name in _HEALTH.split()},
-    **{name: f"_instance.settings.{name}" for name in _TIMES},
-    **{name: f"_instance.stats.{name}" for name in ("describe", "describe_counters")},
-    "keep_warning": "_instance.health.warn",
-    "plugin_data": "_instance.hooks.kept",
-    **{name: f"_instance.{name}" for name in ("inbox", "close_logging")},
-}
-"""Names of before that are now found elsewhere; they go with the next release."""

@@ -13,10 +13,9 @@ from sparts.counters import counter
 from sparts.errors import SkipTask, TryLater
 from sparts.established import EstablishedTask
 from sparts.kernel.supervision import Supervisor
-from sparts.options import prefix_of, set_option
 from sparts.protocols import TaskReference
 from sparts.renamed import take_renamed
-from sparts.shown import moved, ours, shown
+from sparts.shown import ours, shown
 from sparts.stacks import format_thread
 from sparts.states import TaskState
 from sparts.supervision import RestartPolicy
@@ -328,18 +327,6 @@ class VTask(EstablishedTask):
         """
         return self._supervisor.state is not TaskState.DEAD
 
-    def getTaskOption(self, name: str, default: Any = None) -> Any:  # noqa: N802
-        """Return the value of this task's option of a name without its prefix."""
-        value = getattr(self._instance.options, self._dest(name), default)
-        return default if value is None else value
-
-    def setTaskOption(self, name: str, value: Any) -> None:  # noqa: N802
-        """Set this task's option of a name without its prefix."""
-        set_option(self, name, value)
-
-    def _dest(self, name: str) -> str:
-        return f"{prefix_of(type(self))}_{name}".replace("-", "_")
-
     @classmethod
     def register(cls) -> type[Self]:
         """Add this task to every service of this process that is started from now on."""
@@ -349,18 +336,3 @@ class VTask(EstablishedTask):
 
     def __repr__(self) -> str:
         return f"<{self._instance.name}.{self._supervisor.name} {self._supervisor.state}>"
-
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            return moved(self, name, _MOVED)
-
-
-_MOVED = {
-    "failed": "_supervisor.failed",
-    "stop_deadline": "_supervisor.stop_deadline",
-    "options": "_instance.options",
-    "n_failures": "_n_failures",
-    "n_restarts": "_n_restarts",
-}
-"""Names of before that are now found elsewhere; they go with the next release."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sparts import entry_points
 from sparts.entry_points.extras import missing_extra
-from sparts.errors import PluginError, SpartsError, UsageError, describe, message_of
+from sparts.errors import PluginError, SpartsError, UsageError, describe, message_of, nearest
 from sparts.standard_streams import command_output, complain, open_closed_streams, write_out
 
 if TYPE_CHECKING:
@@ -118,14 +118,12 @@ def find_command(name: str) -> entry_points.EntryPoint:
         )
     if found:
         return found[0]
-    import difflib
-
     if name.startswith("-"):
         raise UsageError(f"No option {name!r}. A command comes first: see `sparts --help`.")
     if name in (known := entry_points.known_providers(entry_points.COMMANDS)):
         raise UsageError(f"No command is named {name!r}. {entry_points.install_hint(known[name])}")
-    near = difflib.get_close_matches(name, [entry.name for entry in (*ours, *others)], n=1)
-    hint = f"Did you mean {near[0]!r}?" if near else "See `sparts --help`."
+    near = nearest(name, [entry.name for entry in (*ours, *others)])
+    hint = f"Did you mean {near!r}?" if near else "See `sparts --help`."
     raise UsageError(f"No command is named {name!r}. {hint}")
 
 

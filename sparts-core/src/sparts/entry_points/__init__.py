@@ -14,7 +14,14 @@ from sparts.entry_points.scanning import distributions as distributions
 from sparts.entry_points.scanning import load_object as load_object
 from sparts.entry_points.scanning import normalized as normalized
 from sparts.entry_points.scanning import scan, search_path
-from sparts.errors import AmbiguousTaskError, TaskLoadError, TaskNotFoundError, UsageError, describe
+from sparts.errors import (
+    AmbiguousTaskError,
+    TaskLoadError,
+    TaskNotFoundError,
+    UsageError,
+    describe,
+    nearest,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -161,8 +168,6 @@ def load_checked(entry: EntryPoint) -> type[Any]:
 
 
 def _not_found(name: str, distribution: str | None, everything: list[EntryPoint]) -> str:
-    import difflib
-
     for entry in installed():
         mine = distribution is None or entry.distribution == normalized(distribution)
         if (entry.group, entry.name) == (TASKS, name) and mine and blocked(entry):
@@ -181,11 +186,10 @@ def _not_found(name: str, distribution: str | None, everything: list[EntryPoint]
     known = known_providers(TASKS)
     if name in known and name not in names:
         return f"{message} {install_hint(known[name])}"
-    near = difflib.get_close_matches(name, {*names, *known}, n=1, cutoff=0.6)
-    if near:
-        message += f" Did you mean {near[0]!r}?"
-        if near[0] not in names:
-            message += f" {install_hint(known[near[0]])}"
+    if near := nearest(name, {*names, *known}):
+        message += f" Did you mean {near!r}?"
+        if near not in names:
+            message += f" {install_hint(known[near])}"
     elif names:
         message += f" Installed are: {', '.join(names)}."
     return message

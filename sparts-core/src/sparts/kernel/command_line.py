@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sparts import options, plugins, references
-from sparts.errors import UsageError
-from sparts.established import add_own_arguments
+from sparts.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     import argparse
@@ -29,7 +28,7 @@ def build_parser(cls: Any, hooks: Hooks) -> argparse.ArgumentParser:
     others = [group for group in groups if options.prefix_of(group)]
     tasks = resolve_tasks(cls, hooks)
     options.add_options(parser, cls, [*own, *blocked, *tasks, *others])
-    add_own_arguments(parser, [cls, *tasks])
+    options.add_own_arguments(parser, [cls, *tasks])
     options.refuse_all_but_help(parser, hooks.broken)
     options.refuse_options(parser, blocked)
 
@@ -61,9 +60,7 @@ def selected(classes: list[type[Task]], names: Iterable[str] | None) -> list[typ
         return classes
     known = {task.__name__: task for task in classes}
     for name in wanted - known.keys():
-        import difflib
-
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else f"Its tasks: {', '.join(known) or 'none'}."
+        near = nearest(name, known)
+        hint = f"Did you mean {near!r}?" if near else f"Its tasks: {', '.join(known) or 'none'}."
         raise UsageError(f"--tasks: this service has no task {name!r}. {hint}")
     return [task for task in classes if task.__name__ in wanted]

@@ -12,9 +12,9 @@ from sparts.inbox import Inbox, Message
 from sparts.kernel.health import Health
 from sparts.kernel.running import RunningTasks
 from sparts.kernel.settings import Settings
-from sparts.options import state_of
+from sparts.options import warn_of_deprecated
 from sparts.reloading import Reloading
-from sparts.shown import ours, overwritten
+from sparts.shown import ours, warn_of_overwritten
 from sparts.stats import Stats
 from sparts.taskset import Tasks
 
@@ -115,7 +115,7 @@ class Instance:
 
     def create(self) -> None:
         """Make the tasks and open what they listen on."""
-        self._warn_of_deprecated_options()
+        warn_of_deprecated(self.options, self.logger)
         self.hooks.collect("sparts_service_create", service=self.service)
         self.tasks.create(self.service)
         self.stats.take_contributions(self.hooks)
@@ -124,22 +124,10 @@ class Instance:
         self.hooks.call("sparts_sockets_bind", service=self.service)
         self.hooks.call("sparts_privileges_drop", service=self.service)
 
-    def _warn_of_deprecated_options(self) -> None:
-        if state := state_of(self.options):
-            for dest, source in state.sources.items():
-                if source.explicit and (instead := state.bindings[dest].option.deprecated):
-                    self.logger.warning("%s is deprecated: %s", source.name, instead)
-
     def warn_of_overwritten(self) -> None:
         """Log, once for each, which public names of ours the service and its tasks overwrite."""
-        owners: list[Any] = [self.service, *(each.task for each in self.running)]
-        for owner in owners:
-            for name in overwritten(owner):
-                if (owner, name) not in self._warned:
-                    self._warned.add((owner, name))
-                    hint = ", or call set_ready() to report readiness" * (name == "ready")
-                    text = "%s sets %r, a name of sparts, which ignores the value: rename it%s"
-                    ours(owner).logger.warning(text, type(owner).__name__, name, hint)
+        for owner in (self.service, *self.running.tasks().values()):
+            warn_of_overwritten(owner, self._warned)
 
     def begin_stop(self, kind: str) -> None:
         """Ask for a stop or a restart; from any thread, in any state."""

@@ -219,12 +219,10 @@ class Supervisor:
     def pause(self) -> None:
         """Note that a worker waits to run again."""
         self._count(waiting=1)
-        self.settle()
 
     def resume(self) -> None:
         """Note that a worker waits no more."""
         self._count(waiting=-1)
-        self.settle()
 
     def fail(self, error: BaseException) -> None:
         """End the service for what failed outside of any worker."""
@@ -241,10 +239,13 @@ class Supervisor:
 
     def left(self) -> None:
         """Note that a worker has left for good."""
-        self._count(running=-1)
-        for step in (self.settle, *(() if self._running else (self.ours._workers_left,))):
+        try:
+            self._count(running=-1)
+        except BaseException as error:
+            self.end_service(error)
+        if not self._running:
             try:
-                step()
+                self.ours._workers_left()
             except BaseException as error:
                 self.end_service(error)
 
@@ -292,6 +293,7 @@ class Supervisor:
         with self._lock:
             self._running += running
             self._waiting += waiting
+        self.settle()
 
     def settle(self) -> None:
         """Set the state of the started task by what its workers do."""

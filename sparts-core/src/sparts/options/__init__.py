@@ -24,9 +24,9 @@ from typing import (
     overload,
 )
 
-from sparts.errors import OptionError
+from sparts.errors import OptionError, nearest
 from sparts.option_types import is_path
-from sparts.options.arguments import HelpFormatter, add_groups
+from sparts.options.arguments import HelpFormatter, add_groups, add_own_arguments
 from sparts.options.binding import (
     MISSING,
     Binding,
@@ -45,6 +45,7 @@ from sparts.options.sources import (
     refuse_all_but_help,
     refuse_options,
     use_sources,
+    warn_of_deprecated,
 )
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ __all__ = [
     "OptionSource",
     "Source",
     "add_options",
+    "add_own_arguments",
     "check_required",
     "checked_group",
     "checked_source",
@@ -86,6 +88,7 @@ __all__ = [
     "source_of",
     "state_of",
     "use_sources",
+    "warn_of_deprecated",
 ]
 
 T = TypeVar("T")
@@ -356,8 +359,6 @@ def _binding(owner: Any, name: str) -> Binding:
         known.update((binding.dest, binding) for binding in own)
     if dest in known:
         return known[dest]
-    from difflib import get_close_matches
-
-    near = get_close_matches(dest, known, 1)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
+    near = nearest(dest, known)
+    hint = f" Did you mean '{near}'?" if near else ""
     raise OptionError(f"No option is named '{dest}'.{hint}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import Any
 
@@ -279,3 +279,16 @@ def summary(owner: type, service: type) -> str | None:
         if cls.__doc__:
             return cls.__doc__.strip().partition("\n")[0].replace("`", "")
     return None
+
+
+def add_own_arguments(parser: argparse.ArgumentParser, owners: Iterable[type[Any]]) -> None:
+    """Have classes of a service and of tasks add arguments of their own to its parser.
+
+    Raises:
+        OptionError: two arguments have one name.
+    """
+    for owner in owners:
+        try:
+            owner._addArguments(parser)
+        except argparse.ArgumentError as error:
+            raise OptionError(f"{owner.__name__}._addArguments: {error}") from error

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sparts.errors import OptionError
+from sparts.errors import OptionError, nearest
 from sparts.options.binding import Binding, Layer, Source
 
 
@@ -64,11 +64,9 @@ def _read(file: str, sections: Mapping[str, Mapping[str, Binding]]) -> Layer:
 
 def _near(name: str, known: Iterable[str]) -> str:
     """A question for the nearest known name, or what there is."""
-    from difflib import get_close_matches
-
     names = sorted(filter(None, known))
-    if near := get_close_matches(name.replace("-", "_"), names, 1):
-        return f" Did you mean '{near[0]}'?"
+    if near := nearest(name.replace("-", "_"), names):
+        return f" Did you mean '{near}'?"
     return f" There are: {', '.join(names)}." if names else ""
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from sparts.errors import OptionError, UsageError, describe
+from sparts.errors import OptionError, UsageError, describe, nearest
 from sparts.options.binding import (
     MISSING,
     STATE,
@@ -18,6 +18,9 @@ from sparts.options.binding import (
     State,
     state_of,
 )
+
+if TYPE_CHECKING:
+    from logging import Logger
 
 _UNSET: Any = object()
 _BROKEN, _SOURCES, _REFUSED = "_sparts_broken", "_sparts_sources", "_sparts_refused"
@@ -216,6 +219,14 @@ def _parse_command_line(
     return ns
 
 
+def warn_of_deprecated(ns: argparse.Namespace, logger: Logger) -> None:
+    """Log which options that were given are deprecated, and what to use instead."""
+    if state := state_of(ns):
+        for dest, source in state.sources.items():
+            if source.explicit and (instead := state.bindings[dest].option.deprecated):
+                logger.warning("%s is deprecated: %s", source.name, instead)
+
+
 def _raise(message: str) -> NoReturn:
     """What a parser's ``error`` does here: the caller says it, without the usage."""
     raise OptionError(message.removeprefix("argument "))
@@ -223,12 +234,10 @@ def _raise(message: str) -> NoReturn:
 
 def _meant(message: str, parser: argparse.ArgumentParser) -> str:
     """A question for the flag that is nearest to an unknown one, if that is what is wrong."""
-    from difflib import get_close_matches
-
     _, unknown, rest = message.partition("unrecognized arguments: ")
     flag = rest.partition(" ")[0].partition("=")[0]
-    near = get_close_matches(flag, parser._option_string_actions, 1) if unknown else []
-    return f". Did you mean '{near[0]}'?" if near else ""
+    near = nearest(flag, parser._option_string_actions) if unknown else ""
+    return f". Did you mean '{near}'?" if near else ""
 
 
 def _environment(state: State) -> Layer:

@@ -1,6 +1,6 @@
 """Hook plugins: the core's own, and those of other distributions; loaded, blocked, called.
 
-`sparts.dispatch` calls them; `hooks` does where other distributions bring some. The library
+`sparts.dispatch` calls them. The library
 `sparts.entry_points` finds those, and tasks by name.
 """
 
@@ -70,6 +70,6 @@ def load_hooks(tolerant: bool = False) -> Hooks:
         from sparts.dispatch import Hooks
 
         return Hooks(own)
-    from sparts.plugins.hooks import PluginHooks
+    from sparts.dispatch.through_pluggy import PluginHooks
 
     return PluginHooks.load(entries, tolerant, own)

@@ -115,7 +115,7 @@ def _find_in_task(entry: EntryPoint) -> Iterator[str]:
 
 
 def _find_in_hooks(entry: EntryPoint, own: set[str]) -> Iterator[str]:
-    from sparts.plugins.hooks import PluginHooks
+    from sparts.dispatch.through_pluggy import PluginHooks
 
     try:
         PluginHooks([entry])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from sparts.builtin.installing import Installing
+from sparts.builtin.declaring import Installing, ProcessOptions, switch
 from sparts.hookspecs import hookimpl
-from sparts.options import Option, OptionGroup, option
+from sparts.options import Option, OptionGroup
 
 if TYPE_CHECKING:
     import argparse
@@ -14,18 +14,11 @@ if TYPE_CHECKING:
     from sparts.vservice import VService
 
 
-class Runit(OptionGroup):
+class Runit(ProcessOptions):
     """Options of `runit`."""
 
-    OPT_PREFIX: ClassVar[str | None] = ""
-    TITLE: ClassVar[str | None] = "process"
-
-    runit_install: Option[bool] = option(
-        action="store_true",
-        default=False,
-        help="write a runit folder that runs this command line, and exit (--dryrun prints it)",
-        reloadable=False,
-        advanced=True,
+    runit_install: Option[bool] = switch(
+        "write a runit folder that runs this command line, and exit (--dryrun prints it)"
     )
 
 

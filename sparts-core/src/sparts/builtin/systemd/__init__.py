@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import threading
 from time import monotonic
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from sparts import systemd
-from sparts.builtin.installing import Installing
+from sparts.builtin.declaring import Installing, ProcessOptions, switch
 from sparts.hookspecs import hookimpl
-from sparts.options import Option, OptionGroup, option
+from sparts.options import Option, OptionGroup
 from sparts.shown import ours
 from sparts.states import ServiceStatus
 
@@ -23,18 +23,11 @@ if TYPE_CHECKING:
     from sparts.vservice import VService
 
 
-class Systemd(OptionGroup):
+class Systemd(ProcessOptions):
     """Options of `systemd`."""
 
-    OPT_PREFIX: ClassVar[str | None] = ""
-    TITLE: ClassVar[str | None] = "process"
-
-    systemd_install: Option[bool] = option(
-        action="store_true",
-        default=False,
-        help="write systemd units that run this command line, and exit (--dryrun prints them)",
-        reloadable=False,
-        advanced=True,
+    systemd_install: Option[bool] = switch(
+        "write systemd units that run this command line, and exit (--dryrun prints them)"
     )
 
 

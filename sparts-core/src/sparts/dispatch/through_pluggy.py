@@ -6,8 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pluggy
-from sparts import hookspecs
-from sparts.dispatch import Hooks, Implementation, implementations, name_of
+from sparts.dispatch import Hooks, Implementation, implementations, name_of, specifications
 from sparts.errors import PluginError, UsageError, describe
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ class PluginHooks(Hooks):
         plugins: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
         self.manager: pluggy.PluginManager = pluggy.PluginManager("sparts")
-        self.manager.add_hookspecs(hookspecs)
+        self.manager.add_hookspecs(type("Specifications", (), dict(specifications)))
         super().__init__(plugins)
         for entry in entries:
             self.register(load_module(entry), str(entry))

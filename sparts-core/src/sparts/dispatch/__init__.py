@@ -1,8 +1,8 @@
 """Hooks: marks them, and calls plugins by them with pluggy's semantics and without its import.
 
 Importing pluggy costs more time than the whole start of a bare service. So this serves as long as
-no other distribution's hook plugin is installed, and `sparts.plugins.hooks` (pluggy itself)
-otherwise. One test suite of hook semantics runs against both.
+no other distribution's hook plugin is installed, and `through_pluggy` otherwise. One test
+suite of hook semantics runs against both.
 
 https://pluggy.readthedocs.io/en/stable/#calling-hooks describes the semantics: the last registered
 implementation is called first, ``tryfirst`` and ``trylast`` change that, a wrapper is a generator
@@ -46,7 +46,7 @@ def hookspec(function: Any = None, *, firstresult: bool = False) -> Any:
     marks = {"firstresult": firstresult, "historic": False, **dict.fromkeys(_WARNINGS)}
 
     def mark(function: Any) -> Any:
-        specifications[function.__name__] = (_parameters(function), firstresult)
+        specifications[function.__name__] = function
         return _mark(function, SPECIFICATION, marks)
 
     return mark if function is None else mark(function)
@@ -90,8 +90,8 @@ def _mark(function: Any, attribute: str, marks: dict[str, Any]) -> Any:
     return function
 
 
-specifications: dict[str, tuple[tuple[str, ...], bool]] = {}
-"""The parameters of each hook, and whether a call of it ends with the first result."""
+specifications: dict[str, Function] = {}
+"""The specification of each hook."""
 
 
 class Implementation(NamedTuple):
@@ -170,7 +170,11 @@ class Hooks:
 
     def call(self, hook: str, /, **arguments: Any) -> Any:
         """Call a hook; returns its results, or its first result where the specification says so."""
-        return _call(self.callers(hook), arguments, specifications[hook][1])
+        return _call(
+            self.callers(hook),
+            arguments,
+            getattr(specifications[hook], SPECIFICATION)["firstresult"],
+        )
 
     def notify(self, hook: str, /, **arguments: Any) -> list[tuple[str, BaseException]]:
         """Call a hook that only observes, each implementation by itself: one that fails stops no
@@ -259,7 +263,7 @@ def _checked(
 ) -> Implementation:
     if hook not in specifications:
         raise PluginError(f"Hook plugin {name} is wrong: unknown hook {hook!r}.")
-    known = specifications[hook][0]
+    known = _parameters(specifications[hook])
     parameters = _parameters(function)
     if unknown := sorted(set(parameters) - set(known)):
         raise PluginError(
