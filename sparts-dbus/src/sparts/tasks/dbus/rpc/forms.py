@@ -152,7 +152,7 @@ class Forms:
         parts = [(f"[{number}]", self.of(each)) for number, each in enumerate(type_.args)]
         if not parts:
             return DBusType("b", lambda _: (), lambda _: False)
-        decode, encode = _decoder(parts, lambda values: tuple(values)), _encoder(parts)
+        decode, encode = _decoder(parts, lambda *values: values), _encoder(parts)
         return DBusType(_signature(parts), decode, encode)
 
     def _union(self, type_: Type) -> DBusType:
@@ -202,12 +202,12 @@ class Forms:
         return DBusType(_signature(parts), _decoder(parts, _maker(cls, names)), encode)
 
 
-def _maker(cls: Any, names: Sequence[str]) -> Callable[[Sequence[Any]], Any]:
+def _maker(cls: Any, names: Sequence[str]) -> Callable[..., Any]:
     """Return what makes a struct of the values of all of its fields."""
     make: Any = cls
     if dataclasses.is_dataclass(cls) and not any(f.kw_only for f in dataclasses.fields(cls)):
-        return lambda values: make(*values)
-    return lambda values: make(**dict(zip(names, values, strict=True)))
+        return make  # type: ignore[no-any-return]
+    return lambda *values: make(**dict(zip(names, values, strict=True)))
 
 
 def check_type(type_: Type) -> None:
@@ -227,9 +227,7 @@ def _signature(parts: Sequence[tuple[str, DBusType]]) -> str:
     return f"({''.join(part.signature for _, part in parts)})"
 
 
-def _decoder(
-    parts: Sequence[tuple[str, DBusType]], make: Callable[[Sequence[Any]], Any]
-) -> Convert:
+def _decoder(parts: Sequence[tuple[str, DBusType]], make: Callable[..., Any]) -> Convert:
     """Return what makes a value of the items of a struct."""
     converts = [(n, path, p.decode) for n, (path, p) in enumerate(parts) if p.decode is not None]
 
@@ -238,7 +236,7 @@ def _decoder(
         for number, path, convert in converts:
             values[number] = at(path, convert, values[number])
         try:
-            return make(values)
+            return make(*values)
         except (TypeError, ValueError) as error:
             raise msgspec.ValidationError(str(error)) from error
 

@@ -64,6 +64,7 @@ class MethodForm:
             counts.append(counts[-1] - 1)
         self.in_signatures: dict[str, int] = {"".join(signatures[:count]) + more: count
                               for more in (CONTEXT, "") for count in counts}  # fmt: skip
+        self._reads = [(f".{each.name}", each.type.decode) for each in self.arguments]
         self._defaults = [default_of(each) for each in method.parameters]
 
     def _out(self) -> str:
@@ -75,14 +76,19 @@ class MethodForm:
         Raises:
             msgspec.ValidationError: one is not of its type.
         """
-        count = self.in_signatures[signature]
+        context: dict[str, Any] = {}
+        defaults: list[Any] = []
+        if signature != self.in_signature:
+            count = self.in_signatures[signature]
+            if len(body) > count:
+                context = {name: each.value for name, each in body[count].items()}
+            defaults = [default() for default in self._defaults[count:]]
+            body = body[:count]
         given = [
-            value if each.type.decode is None else at(f".{each.name}", each.type.decode, value)
-            for each, value in zip(self.arguments, body[:count], strict=False)
+            value if decode is None else at(part, decode, value)
+            for (part, decode), value in zip(self._reads, body, strict=False)
         ]
-        given += [default() for default in self._defaults[count:]]
-        context = body[count] if len(body) > count else {}
-        return given, {name: each.value for name, each in context.items()}
+        return given + defaults, context
 
     def body(self, values: Sequence[Any]) -> list[Any]:
         """Return the body of a call.
