@@ -9,23 +9,26 @@ from collections.abc import Callable
 from contextvars import Context, copy_context
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from sparts.errors import text_of
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+    from typing import Protocol
 
 _making = threading.Lock()
 
 
-class Stopping(Protocol):
-    """What a context must know of its task: when the task must stop, and its time then."""
+if TYPE_CHECKING:
 
-    stop_event: threading.Event
+    class Stopping(Protocol):
+        """What a context must know of its task: when the task must stop, and its time then."""
 
-    def seconds_to_stop(self) -> float:
-        """Return the seconds that are left for work; infinite before the stop."""
+        stop_event: threading.Event
+
+        def seconds_to_stop(self) -> float:
+            """Return the seconds that are left for work; infinite before the stop."""
 
 
 class ExecuteContext:

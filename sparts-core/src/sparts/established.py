@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
 from sparts.counters import CallbackCounter, Metric, counters_of, read_counters
 from sparts.counters.live import live
@@ -22,6 +22,7 @@ from sparts.states import ServiceStatus
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterable, Iterator
+    from typing import Protocol
 
     from sparts.counters.live import LiveNumber
     from sparts.protocols import TaskReference
@@ -162,34 +163,35 @@ class OptionValue:
             vars(service)[self._option] = value
 
 
-class _Health(Protocol):
-    start_time: float
-    stop_asked: bool
+if TYPE_CHECKING:
 
-    @property
-    def status(self) -> ServiceStatus: ...
-    def warn(self, message: str, /) -> int: ...
-    def warnings(self) -> dict[int, str]: ...
-    def clear_warning(self, warning: int, /) -> bool: ...
+    class _Health(Protocol):
+        start_time: float
+        stop_asked: bool
 
+        @property
+        def status(self) -> ServiceStatus: ...
+        def warn(self, message: str, /) -> int: ...
+        def warnings(self) -> dict[int, str]: ...
+        def clear_warning(self, warning: int, /) -> bool: ...
 
-class Parts(Protocol):
-    """What is needed of an instance of a service here."""
+    class Parts(Protocol):
+        """What is needed of an instance of a service here."""
 
-    options: argparse.Namespace
-    stats: Stats
+        options: argparse.Namespace
+        stats: Stats
 
-    @property
-    def health(self) -> _Health: ...  # noqa: D102
-    @property
-    def tasks(self) -> Any: ...  # noqa: D102
-    @property
-    def running(self) -> Any: ...  # noqa: D102
-    @property
-    def logger(self) -> logging.Logger: ...  # noqa: D102
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    def begin_stop(self, kind: str, /) -> None: ...  # noqa: D102
+        @property
+        def health(self) -> _Health: ...  # noqa: D102
+        @property
+        def tasks(self) -> Any: ...  # noqa: D102
+        @property
+        def running(self) -> Any: ...  # noqa: D102
+        @property
+        def logger(self) -> logging.Logger: ...  # noqa: D102
+        @property
+        def name(self) -> str: ...  # noqa: D102
+        def begin_stop(self, kind: str, /) -> None: ...  # noqa: D102
 
 
 class EstablishedService(_Established):

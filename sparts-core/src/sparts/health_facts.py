@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from sparts.errors import check_free, describe, text_of
 from sparts.masking import masked
@@ -13,6 +13,7 @@ from sparts.states import ServiceStatus, TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from typing import Protocol
 
 
 class Check:
@@ -33,18 +34,20 @@ class Check:
             return describe(error)
 
 
-class Supervised(Protocol):
-    """A task, as its supervisor reports it."""
+if TYPE_CHECKING:
 
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def state(self) -> TaskState: ...  # noqa: D102
-    @property
-    def ready(self) -> bool: ...  # noqa: D102
-    @property
-    def failed(self) -> BaseException | None: ...  # noqa: D102
-    def illness(self) -> str: ...  # noqa: D102
+    class Supervised(Protocol):
+        """A task, as its supervisor reports it."""
+
+        @property
+        def name(self) -> str: ...  # noqa: D102
+        @property
+        def state(self) -> TaskState: ...  # noqa: D102
+        @property
+        def ready(self) -> bool: ...  # noqa: D102
+        @property
+        def failed(self) -> BaseException | None: ...  # noqa: D102
+        def illness(self) -> str: ...  # noqa: D102
 
 
 class HealthFacts:

@@ -6,7 +6,7 @@ that it can be read, and used, without them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sparts.shown import ours
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import argparse
     import logging
     from collections.abc import Mapping
+    from typing import ClassVar, Protocol
 
     from sparts.counters.live import LiveNumber
 
@@ -22,86 +23,87 @@ TaskReference: TypeAlias = "type[Task] | str"
 or ``alias=`` and any of these."""
 
 
-class Service(Protocol):
-    """A service, as its parts and plugins see it."""
+if TYPE_CHECKING:  # at run time they would only take time
 
-    VERSION: str
-    REGISTER_SIGNAL_HANDLERS: ClassVar[bool]
-    name: str
-    _instance: Any
+    class Service(Protocol):
+        """A service, as its parts and plugins see it."""
 
-    @property
-    def logger(self) -> logging.Logger: ...  # noqa: D102
-    @property
-    def options(self) -> argparse.Namespace: ...  # noqa: D102
-    @property
-    def health(self) -> Any: ...  # noqa: D102
-    @property
-    def hooks(self) -> Any: ...  # noqa: D102
-    @property
-    def listeners(self) -> Any: ...  # noqa: D102
-    def initService(self) -> None: ...  # noqa: D102, N802
-    def initLogging(self) -> None: ...  # noqa: D102, N802
-    def reload(self) -> None: ...  # noqa: D102
-    def preprocessOptions(self) -> None: ...  # noqa: D102, N802
-    def check_options(self, options: argparse.Namespace, /) -> None: ...  # noqa: D102
-    def on_options_changed(self, names: frozenset[str], /) -> None: ...  # noqa: D102
-    def getCounters(self) -> Mapping[str, LiveNumber]: ...  # noqa: D102, N802
-    def getCounter(self, name: str, /) -> LiveNumber: ...  # noqa: D102, N802
-    def getExportedValues(self) -> Mapping[str, str]: ...  # noqa: D102, N802
-    def getExportedValue(self, name: str, /) -> str: ...  # noqa: D102, N802
-    def getOptions(self) -> Mapping[str, Any]: ...  # noqa: D102, N802
-    def setOption(self, name: str, value: Any, /) -> None: ...  # noqa: D102, N802
-    def registerWarning(self, message: str, /) -> int: ...  # noqa: D102, N802
-    def clearWarning(self, warning: int, /) -> bool: ...  # noqa: D102, N802
-    def restart(self) -> None: ...  # noqa: D102
-    def shutdown(self) -> None: ...  # noqa: D102
-    def _run_process(self) -> Any: ...
+        VERSION: str
+        REGISTER_SIGNAL_HANDLERS: ClassVar[bool]
+        name: str
+        _instance: Any
 
+        @property
+        def logger(self) -> logging.Logger: ...  # noqa: D102
+        @property
+        def options(self) -> argparse.Namespace: ...  # noqa: D102
+        @property
+        def health(self) -> Any: ...  # noqa: D102
+        @property
+        def hooks(self) -> Any: ...  # noqa: D102
+        @property
+        def listeners(self) -> Any: ...  # noqa: D102
+        def initService(self) -> None: ...  # noqa: D102, N802
+        def initLogging(self) -> None: ...  # noqa: D102, N802
+        def reload(self) -> None: ...  # noqa: D102
+        def preprocessOptions(self) -> None: ...  # noqa: D102, N802
+        def check_options(self, options: argparse.Namespace, /) -> None: ...  # noqa: D102
+        def on_options_changed(self, names: frozenset[str], /) -> None: ...  # noqa: D102
+        def getCounters(self) -> Mapping[str, LiveNumber]: ...  # noqa: D102, N802
+        def getCounter(self, name: str, /) -> LiveNumber: ...  # noqa: D102, N802
+        def getExportedValues(self) -> Mapping[str, str]: ...  # noqa: D102, N802
+        def getExportedValue(self, name: str, /) -> str: ...  # noqa: D102, N802
+        def getOptions(self) -> Mapping[str, Any]: ...  # noqa: D102, N802
+        def setOption(self, name: str, value: Any, /) -> None: ...  # noqa: D102, N802
+        def registerWarning(self, message: str, /) -> int: ...  # noqa: D102, N802
+        def clearWarning(self, warning: int, /) -> bool: ...  # noqa: D102, N802
+        def restart(self) -> None: ...  # noqa: D102
+        def shutdown(self) -> None: ...  # noqa: D102
+        def _run_process(self) -> Any: ...
 
-class Task(Protocol):
-    """A task, as its parts and plugins see it."""
+    class Task(Protocol):
+        """A task, as its parts and plugins see it."""
 
-    name: str
-    logger: logging.Logger
+        name: str
+        logger: logging.Logger
 
-    @property
-    def DEPS_OPTIONAL(self) -> bool: ...  # noqa: D102, N802
-    @property
-    def LOOPLESS(self) -> bool: ...  # noqa: D102, N802
-    @property
-    def RESTART(self) -> Any: ...  # noqa: D102, N802
-    @property
-    def STOP_TIMEOUT(self) -> float | None: ...  # noqa: D102, N802
-    @property
-    def _n_failures(self) -> Any: ...
-    @property
-    def _n_restarts(self) -> Any: ...
-    @property
-    def service(self) -> Any: ...  # noqa: D102
-    @property
-    def healthy(self) -> bool: ...  # noqa: D102
-    @property
-    def _call_wrappers(self) -> Any: ...
-    def initTask(self) -> None: ...  # noqa: D102, N802
-    def initTaskThread(self) -> None: ...  # noqa: D102, N802
-    def start(self) -> None: ...  # noqa: D102
-    def stop(self) -> None: ...  # noqa: D102
-    def join(self) -> None: ...  # noqa: D102
-    def reload(self) -> None: ...  # noqa: D102
-    def check_options(self, options: argparse.Namespace, /) -> None: ...  # noqa: D102
-    def on_options_changed(self, names: frozenset[str], /) -> None: ...  # noqa: D102
-    def on_dependency_restarted(self, task: Any, /) -> None: ...  # noqa: D102
-    @classmethod
-    def _dependencies(cls) -> Any: ...
-    @classmethod
-    def _follows(cls) -> Any: ...
-    def _runloop(self) -> None: ...
-    def _give_up_start(self) -> None: ...
-    def _abandoned(self) -> None: ...
-    def _left_out(self) -> None: ...
-    def _workers_left(self) -> None: ...
-    def _format_stacks(self) -> str: ...
+        @property
+        def DEPS_OPTIONAL(self) -> bool: ...  # noqa: D102, N802
+        @property
+        def LOOPLESS(self) -> bool: ...  # noqa: D102, N802
+        @property
+        def RESTART(self) -> Any: ...  # noqa: D102, N802
+        @property
+        def STOP_TIMEOUT(self) -> float | None: ...  # noqa: D102, N802
+        @property
+        def _n_failures(self) -> Any: ...
+        @property
+        def _n_restarts(self) -> Any: ...
+        @property
+        def service(self) -> Any: ...  # noqa: D102
+        @property
+        def healthy(self) -> bool: ...  # noqa: D102
+        @property
+        def _call_wrappers(self) -> Any: ...
+        def initTask(self) -> None: ...  # noqa: D102, N802
+        def initTaskThread(self) -> None: ...  # noqa: D102, N802
+        def start(self) -> None: ...  # noqa: D102
+        def stop(self) -> None: ...  # noqa: D102
+        def join(self) -> None: ...  # noqa: D102
+        def reload(self) -> None: ...  # noqa: D102
+        def check_options(self, options: argparse.Namespace, /) -> None: ...  # noqa: D102
+        def on_options_changed(self, names: frozenset[str], /) -> None: ...  # noqa: D102
+        def on_dependency_restarted(self, task: Any, /) -> None: ...  # noqa: D102
+        @classmethod
+        def _dependencies(cls) -> Any: ...
+        @classmethod
+        def _follows(cls) -> Any: ...
+        def _runloop(self) -> None: ...
+        def _give_up_start(self) -> None: ...
+        def _abandoned(self) -> None: ...
+        def _left_out(self) -> None: ...
+        def _workers_left(self) -> None: ...
+        def _format_stacks(self) -> str: ...
 
 
 def service_of(task: Any) -> Service:

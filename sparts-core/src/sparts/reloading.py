@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from sparts import options
 from sparts.errors import SpartsError, log_error, message_of
@@ -11,23 +11,26 @@ from sparts.errors import SpartsError, log_error, message_of
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterable
+    from typing import Protocol
 
     from sparts.protocols import Service
 
 
-class Changing(Protocol):
-    """What changes: an instance of a service."""
+if TYPE_CHECKING:
 
-    hooks: Any
-    health: Any
-    options: argparse.Namespace
+    class Changing(Protocol):
+        """What changes: an instance of a service."""
 
-    @property
-    def service(self) -> Service: ...  # noqa: D102
-    @property
-    def ours(self) -> Service: ...  # noqa: D102
-    @property
-    def running(self) -> Iterable[Any]: ...  # noqa: D102
+        hooks: Any
+        health: Any
+        options: argparse.Namespace
+
+        @property
+        def service(self) -> Service: ...  # noqa: D102
+        @property
+        def ours(self) -> Service: ...  # noqa: D102
+        @property
+        def running(self) -> Iterable[Any]: ...  # noqa: D102
 
 
 class Reloading:

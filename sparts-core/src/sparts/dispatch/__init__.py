@@ -15,7 +15,7 @@ import functools
 import threading
 from collections.abc import Mapping
 from types import FunctionType, MappingProxyType, MethodType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from sparts.errors import PluginError, UsageError, describe
 
@@ -94,18 +94,26 @@ specifications: dict[str, Function] = {}
 """The specification of each hook."""
 
 
-class Implementation(NamedTuple):
-    """One plugin's function for one hook."""
+class Implementation:
+    """One plugin's function for one hook.
 
-    plugin: object
-    name: str
-    """The name of the plugin."""
-    function: Function
-    parameters: tuple[str, ...]
-    """Which arguments of the hook it takes."""
-    order: int
-    """1 for ``tryfirst``, -1 for ``trylast``, else 0."""
-    wrapper: bool
+    Attributes:
+        name: of the plugin.
+        parameters: which arguments of the hook it takes.
+        order: 1 for ``tryfirst``, -1 for ``trylast``, else 0.
+    """
+
+    def __init__(
+        self,
+        plugin: object,
+        name: str,
+        function: Function,
+        parameters: tuple[str, ...],
+        order: int,
+        wrapper: bool,
+    ) -> None:
+        self.plugin, self.name, self.function = plugin, name, function
+        self.parameters, self.order, self.wrapper = parameters, order, wrapper
 
     def __call__(self, arguments: Mapping[str, Any]) -> Any:
         """Call the function with those of the arguments that it takes."""

@@ -18,7 +18,7 @@ import logging
 import threading
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 from sparts.errors import describe, log_error
 from sparts.shown import ours
@@ -26,16 +26,20 @@ from sparts.states import TaskState
 from sparts.supervision import Backoff, RestartPolicy
 
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from sparts.counters import Sum
     from sparts.kernel.health import Health
     from sparts.protocols import Task
 
 
-class Neighbours(Protocol):
-    """The tasks of a service, as their supervisors see them."""
+if TYPE_CHECKING:
 
-    def dependencies(self, task: type[Task]) -> list[Supervisor]: ...  # noqa: D102
-    def dependants(self, task: Task) -> list[Supervisor]: ...  # noqa: D102
+    class Neighbours(Protocol):
+        """The tasks of a service, as their supervisors see them."""
+
+        def dependencies(self, task: type[Task]) -> list[Supervisor]: ...  # noqa: D102
+        def dependants(self, task: Task) -> list[Supervisor]: ...  # noqa: D102
 
 
 class Supervisor:
