@@ -30,6 +30,10 @@ class Greeter(Base):  # type: ignore[misc]
             )
         if request.text == "fail":
             raise RuntimeError("a secret")
+        if request.text == "long":
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "é" * request.number)
+        if request.text == "left":
+            raise GeneratorExit
         if request.text == "wait":
             await asyncio.sleep(request.number or 3600)
         if request.text == "code":
@@ -78,6 +82,10 @@ class ThreadGreeter(ThreadBase):  # type: ignore[misc]
             )
         if request.text == "fail":
             raise RuntimeError("a secret")
+        if request.text == "long":
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "é" * request.number)
+        if request.text == "left":
+            raise GeneratorExit
         if request.text == "code":
             context.set_code(grpc.StatusCode.NOT_FOUND)
             context.set_details("nobody")

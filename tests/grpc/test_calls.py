@@ -125,6 +125,21 @@ def test_exceptions_are_logged_and_not_shown(stub: Any, service: VService) -> No
     assert any("a secret" in line and "/Greet failed" in line for line in log.items)
 
 
+def test_long_details_are_cut_and_block_nothing(stub: Any) -> None:
+    """A client of grpcio reads 8 KiB of metadata at the most."""
+    error = failure(lambda: stub.Greet(Text(text="long", number=1_000_000), timeout=10))
+    assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert "é" * 600 in error.details()
+    assert stub.Greet(Text(text="you")).text == "Hello, you"
+
+
+def test_exception_of_any_kind_ends_its_call_alone(stub: Any, service: VService) -> None:
+    """SystemExit and KeyboardInterrupt excepted."""
+    assert failure(lambda: stub.Greet(Text(text="left"))).code() is grpc.StatusCode.UNKNOWN
+    assert stub.Greet(Text(text="you")).text == "Hello, you"
+    assert service.health.status == "ALIVE"
+
+
 def test_response_of_wrong_type_is_internal_error(stub: Any) -> None:
     """As with grpcio."""
     error = failure(lambda: stub.Greet(Text(text="none")))

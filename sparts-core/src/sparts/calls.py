@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextvars import Context, copy_context
 from enum import StrEnum
+from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
@@ -70,13 +71,14 @@ class CallRefusedError(SpartsError):
     Args:
         reason: which error that is.
         message: what the caller is told.
-        retry_after: seconds after which the caller may try again; None: that is not said.
+        retry_after: seconds after which the caller may try again; None, or no finite time: that is
+            not said.
     """
 
     def __init__(self, reason: Reason, message: str = "", retry_after: float | None = None) -> None:
         super().__init__(message or f"The call was refused: {reason}.")
-        self.reason = reason
-        self.retry_after = retry_after
+        self.reason = Reason(reason)
+        self.retry_after = retry_after if retry_after is None or 0 <= retry_after < inf else None
 
 
 class Call:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from sparts.escaping import encodable
 from sparts.masking import masked
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ def text_of(value: object, spell: Callable[[Any], str] = str) -> str:
 def describe(error: object) -> str:
     """Return the type of an error and its message, ``ValueError: too long``; never raises.
 
-    Secrets are masked, as in what the other functions here return of an error.
+    Secrets are masked, as in what the other functions here return of an error, and halves of UTF-16
+    pairs escaped: it can always be sent.
     """
     return _masked(f"{type_name(error)}: {text_of(error)}")
 
@@ -71,8 +73,7 @@ def traceback_of(error: BaseException) -> str:
 
 
 def _masked(text: str) -> str:
-    shown: str = masked(text)
-    return shown
+    return encodable(masked(text))
 
 
 FATAL = (SystemExit, KeyboardInterrupt, MemoryError)

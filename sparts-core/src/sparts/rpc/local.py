@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from sparts.calls import CallRefusedError
+from sparts.errors import message_of
 from sparts.rpc import task
 from sparts.rpc.clients import Client, collected
 from sparts.rpc.errors import InternalError, NoSuchMethodError, RPCError, UnavailableError
@@ -104,6 +105,6 @@ def _translated(call: OutgoingCall) -> Iterator[None]:
     except RPCError as error:
         name = (call.method.declared(error) or type(error)).__name__
         error_id = error.id if isinstance(error, InternalError) else ""
-        raise call.method.error(name, str(error), error_id) from None
+        raise call.method.error(name, message_of(error), error_id) from None
     except CallRefusedError as error:
-        raise CallRefusedError(error.reason, str(error), error.retry_after) from None
+        raise CallRefusedError(error.reason, message_of(error), error.retry_after) from None

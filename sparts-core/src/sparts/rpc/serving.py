@@ -20,7 +20,7 @@ from sparts.rpc.errors import (
     InvalidArgumentsError,
     UnavailableError,
 )
-from sparts.rpc.served_calls import RPCCall, call_of, current
+from sparts.rpc.served_calls import RPCCall, call_of, current, is_cancelled
 from sparts.rpc.steps import END, by_position, each_of, left, made, stepped, stepped_async
 
 if TYPE_CHECKING:
@@ -372,16 +372,13 @@ class Served:
                 call.cancelled = True
                 return DeadlineExceededError(f"{method.qualified} has taken too long")
         elif isinstance(error, asyncio.CancelledError | CancelledError):
-            call.cancelled = True
             stops = not task.running and isinstance(error, asyncio.CancelledError)
-            return UnavailableError(f"{task.name} stops") if stops else error
+            if stops or is_cancelled():
+                call.cancelled = True
+                return UnavailableError(f"{task.name} stops") if stops else error
         elif isinstance(error, LoopStoppedError):
             return UnavailableError(f"{task.name} stops")
-        elif (
-            isinstance(error, CallRefusedError)
-            or type(error) in method.errors.values()
-            or any(isinstance(error, each) for each in method.errors.values())
-        ):
+        elif isinstance(error, (CallRefusedError, *method.errors.values())):
             return error
         elif isinstance(error, SystemExit | KeyboardInterrupt):
             task.exit_asked(error)

@@ -12,7 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sparts.calls import CallRefusedError
-from sparts.errors import describe
+from sparts.errors import describe, message_of
 from sparts.thrift.calls import current
 from sparts.thrift.defaults import unsharer
 from sparts.thrift.weight import Weight
@@ -240,7 +240,7 @@ class Method(Served):
         if isinstance(error, TApplicationException):
             return EXCEPTION, error, ERROR_SPEC
         if isinstance(error, CallRefusedError):
-            return failure(TApplicationException.UNKNOWN, f"{self.spec.name}: {error}")
+            return failure(TApplicationException.UNKNOWN, f"{self.spec.name}: {message_of(error)}")
         if isinstance(error, SystemExit | KeyboardInterrupt):
             self.handler.supervisor.end_service(error)
         else:

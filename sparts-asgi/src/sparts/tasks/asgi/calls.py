@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sparts.calls import Call, CallRefusedError, Reason, awaiting
+from sparts.errors import message_of
 
 _STATUS = {
     Reason.UNAUTHENTICATED: 401,
@@ -80,9 +81,10 @@ def _call(task: Any, scope: Any) -> Call:
 
 async def _refuse(error: CallRefusedError, scope: Any, send: Any) -> None:
     if scope["type"] == "websocket":
-        await send({"type": "websocket.close", "code": 1008, "reason": str(error)[:100]})
+        reason = message_of(error).encode()[:123].decode(errors="ignore")  # the longest there is
+        await send({"type": "websocket.close", "code": 1008, "reason": reason})
         return
-    body = f"{error}\n".encode()
+    body = f"{message_of(error)}\n".encode()
     headers = [
         (b"content-type", b"text/plain; charset=utf-8"),
         (b"content-length", b"%d" % len(body)),

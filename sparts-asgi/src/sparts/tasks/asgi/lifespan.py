@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from sparts.errors import StartError
+from sparts.errors import StartError, describe
 
 if TYPE_CHECKING:
     import logging
@@ -99,7 +99,7 @@ class Lifespan:
     def _why(self, answer: str) -> str:
         lines = answer.strip().splitlines()
         error = self._error()
-        text = f"{type(error).__name__}: {error}" if error is not None else ""
+        text = describe(error) if error is not None else ""
         return f"The application failed to start: {text or (lines[-1] if lines else 'it ended')}"
 
     def _error(self) -> BaseException | None:

@@ -15,6 +15,7 @@ pytest runs the methods. The service serves `Kit`; the client is what `connect` 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 import threading
 from abc import abstractmethod
@@ -42,6 +43,7 @@ from sparts.testing.rpc.kit import (
     Tree,
     chain,
     one_of_each,
+    waited,
 )
 from sparts.testing.running import ServiceFactory, service_of
 from sparts.testing.waiting import WAIT
@@ -256,6 +258,8 @@ class RPCTransportContract:
             for how, error, message in (
                 ("far", TooFar, "too far: far"),
                 ("default", Forbidden, "Another declared error."),
+                ("unshowable", TooFar, "<Unshowable that cannot be shown: RuntimeError>"),
+                ("half", TooFar, "caf\\udce9"),
             ):
                 raised = failure(kit.fail, how)
                 assert (type(raised), str(raised)) == (error, message)
@@ -273,7 +277,8 @@ class RPCTransportContract:
     def test_undeclared_errors_arrive_as_internal_errors(self) -> None:
         """With the id that the log has, and nothing else."""
         with self.connect() as kit:
-            for call, how in ((kit.fail, "otherwise"), (waited(kit.fail_narrowed), "forbidden")):
+            calls = kit.fail, waited(kit.fail_narrowed)
+            for call, how in itertools.product(calls, ("otherwise", "cancelled")):
                 raised = failure(call, how)
                 assert type(raised) is InternalError
                 assert "secret" not in str(raised)
@@ -393,8 +398,3 @@ class RPCTransportContract:
                 count + 1 for count in before
             ]
         assert self.service.getCounter("Kit.in_flight") == 0
-
-
-def waited(call: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that waits for a method that is awaited."""
-    return lambda *arguments: asyncio.run(call(*arguments))

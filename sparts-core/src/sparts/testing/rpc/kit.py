@@ -215,11 +215,19 @@ class Kit(RPCTask):
             raise TooFar(f"too far: {how}")
         if how == "default":
             raise Forbidden
+        if how == "unshowable":
+            raise _unshowable()
+        if how == "half":
+            raise TooFar("caf\udce9")
+        if how == "cancelled":
+            raise asyncio.CancelledError
         raise ValueError("a secret")
 
     @rpc(raises=[TooFar])
     async def fail_narrowed(self, how: str) -> int:
         """Raise an error that is declared, or one that is not."""
+        if how == "cancelled":  # as when something cancels what is awaited here
+            raise asyncio.CancelledError
         raise TooFar(how) if how == "far" else Forbidden(how)
 
     @rpc
@@ -276,6 +284,14 @@ class Kit(RPCTask):
             yield number
 
 
+def _unshowable() -> TooFar:
+    class Unshowable(TooFar):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    return Unshowable()
+
+
 def one_of_each(**changes: Any) -> Everything:
     """Return a value of each kind."""
     known: dict[str, Any] = {
@@ -309,3 +325,8 @@ def chain(depth: int) -> Tree:
     for number in range(depth):
         tree = Tree(str(number), [tree])
     return tree
+
+
+def waited(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that waits for a method that is awaited."""
+    return lambda *arguments: asyncio.run(call(*arguments))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparts.calls import Call as Described
 from sparts.calls import CallRefusedError, Reason
+from sparts.errors import message_of
 from sparts.escaping import one_line
 from sparts.tasks.grpc.context import AbortedError, AsyncContext, ThreadContext
 from sparts.tasks.grpc.wire import MessageError, metadata_of
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from sparts.tasks.grpc.protocols import OpenCall
 
 OK = grpc.StatusCode.OK
+_ENDS = (SystemExit, KeyboardInterrupt)  # the service
 REFUSALS = {
     Reason.UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
     Reason.FORBIDDEN: grpc.StatusCode.PERMISSION_DENIED,
@@ -58,7 +60,7 @@ def answered(call: OpenCall) -> Iterator[None]:
         yield
     except BaseException as error:
         failed(call, None, error)
-        if not isinstance(error, Exception | asyncio.CancelledError):
+        if isinstance(error, _ENDS):
             raise
 
 
@@ -71,7 +73,7 @@ def failed(call: OpenCall, context: Context | None, error: BaseException) -> Non
     elif isinstance(error, CallRefusedError):
         after = error.retry_after
         trailing = () if after is None else (("retry-after", str(math.ceil(after))),)
-        call.finish(REFUSALS[error.reason], str(error), trailing)
+        call.finish(REFUSALS[error.reason], message_of(error), trailing)
     elif isinstance(error, AbortedError) and context is not None:
         call.finish(context.status or grpc.StatusCode.UNKNOWN, context.message, context.trailing)
     elif isinstance(error, asyncio.CancelledError) and not call.server.task.running:
@@ -112,11 +114,9 @@ async def serve_in_loop(call: OpenCall, method: Method, message: bytes | None) -
         if context.status is None or context.status is OK:
             await call.write(call.encoded(response, context), context)
         _finish(call, context)
-    except Exception as error:
-        failed(call, context, error)
     except BaseException as error:
         failed(call, context, error)
-        if not isinstance(error, asyncio.CancelledError) or not call.over:
+        if isinstance(error, _ENDS):
             raise
 
 
@@ -195,7 +195,7 @@ def serve_in_thread(call: OpenCall, method: Method, message: bytes | None) -> No
             call.from_thread(_respond, call, context, data)
     except BaseException as error:
         call.from_thread(failed, call, context, error)
-        if not isinstance(error, Exception):
+        if isinstance(error, _ENDS):
             raise
 
 

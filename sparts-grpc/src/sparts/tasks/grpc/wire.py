@@ -22,6 +22,9 @@ ENCODINGS = {
 }
 """The names that the kinds of compression have in headers."""
 ACCEPTED = b"identity,deflate,gzip"
+LONGEST = 2048
+"""How many bytes of the message of an error are sent: hpack takes minutes to encode a megabyte, and
+grpcio's client reads at least 8 KiB of metadata, where a byte may take three."""
 PREFIX = 5
 """Bytes before each message: whether it is compressed, and its length."""
 
@@ -112,7 +115,8 @@ def trailers_of(code: int, details: str, metadata: Any = ()) -> list[tuple[bytes
     """Return the headers that end a call."""
     trailers = [(b"grpc-status", b"%d" % code)]
     if details:
-        message = quote(details, safe=_SAFE, errors="replace")
+        cut = details[:LONGEST].encode(errors="replace")[:LONGEST].decode(errors="ignore")
+        message = quote(cut, safe=_SAFE)
         trailers.append((b"grpc-message", message.encode("ascii")))
     if metadata:
         trailers += _with_details(metadata)

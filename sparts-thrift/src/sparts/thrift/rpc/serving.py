@@ -6,6 +6,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from sparts.calls import CallRefusedError
+from sparts.errors import message_of
 from sparts.rpc.errors import (
     InternalError,
     InvalidArgumentsError,
@@ -133,7 +134,7 @@ class RPCMethod(Served):
             return self.cannot_write(error)
         declared = self.called.method.declared(error)
         if declared is not None and declared.__name__ in self.called.method.errors:
-            struct = self.messages.failure(declared.__name__, str(error))
+            struct = self.messages.failure(declared.__name__, message_of(error))
             return REPLY, struct, self._result_spec
         return said(error)
 
@@ -141,4 +142,5 @@ class RPCMethod(Served):
 def said(error: BaseException) -> Outcome:
     """Return the outcome that is an error which no IDL declares: its name, and its message."""
     name = error.reason.name if isinstance(error, CallRefusedError) else type(error).__name__
-    return failure(KINDS.get(type(error), TApplicationException.UNKNOWN), f"{name}: {error}")
+    kind = KINDS.get(type(error), TApplicationException.UNKNOWN)
+    return failure(kind, f"{name}: {message_of(error)}")

@@ -6,6 +6,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from sparts.calls import Call, CallRefusedError, Reason, awaiting
+from sparts.errors import message_of
 
 from tornado.httputil import HTTPServerRequest
 
@@ -150,7 +151,7 @@ def _refuse(handler: RequestHandler, problem: Exception) -> None:
         handler.set_header("WWW-Authenticate", "Bearer")
     if problem.retry_after is not None:
         handler.set_header("Retry-After", str(ceil(problem.retry_after)))
-    handler.finish(str(problem))
+    handler.finish(message_of(problem))
 
 
 def install(application: Application, task: Any) -> None:

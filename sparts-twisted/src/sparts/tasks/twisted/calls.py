@@ -7,6 +7,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from sparts.calls import Call, CallRefusedError, Reason, around_future
+from sparts.errors import message_of
 
 from twisted.web.resource import Resource
 
@@ -98,4 +99,4 @@ def _refuse(request: Any, refused: CallRefusedError) -> bytes:
         request.setHeader("WWW-Authenticate", "Bearer")
     if refused.retry_after is not None:
         request.setHeader("Retry-After", str(ceil(refused.retry_after)))
-    return str(refused).encode(errors="replace")
+    return message_of(refused).encode()

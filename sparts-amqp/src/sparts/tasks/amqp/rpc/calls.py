@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from sparts.calls import CallRefusedError, Reason
+from sparts.errors import message_of
 from sparts.rpc.errors import InternalError, InvalidArgumentsError
 from sparts.tasks.amqp.topology import QueueLayout
 
@@ -81,11 +82,11 @@ def answer_of_error(error: Exception, method: Method | None) -> bytes:
     """Return the answer with an error that `sparts.rpc.serving.Served` raises."""
     if isinstance(error, CallRefusedError):
         after = error.retry_after
-        return _encode(Answer(refused=error.reason, message=str(error), retry_after=after))
+        return _encode(Answer(refused=error.reason, message=message_of(error), retry_after=after))
     declared = method.declared(error) if method is not None else None
     name = (declared or type(error)).__name__
     error_id = error.id if isinstance(error, InternalError) else ""
-    return _encode(Answer(error=name, message=str(error), id=error_id))
+    return _encode(Answer(error=name, message=message_of(error), id=error_id))
 
 
 def read_answer(data: bytes, method: Method, values: Values) -> Any:

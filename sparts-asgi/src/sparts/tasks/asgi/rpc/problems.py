@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from sparts.calls import CallRefusedError, Reason
+from sparts.errors import message_of
 from sparts.rpc.errors import (
     DeadlineExceededError,
     InternalError,
@@ -73,10 +74,10 @@ def problem_of(error: BaseException, method: Method | None = None) -> Problem:
     if isinstance(error, CallRefusedError):
         after = error.retry_after
         name, reason = type(error).__name__, error.reason
-        return Problem(name, REFUSED[reason], str(error), "", str(reason), after)
+        return Problem(name, REFUSED[reason], message_of(error), "", str(reason), after)
     cls = (method.declared(error) if method is not None else None) or type(error)
     status = status_of(cls) if issubclass(cls, RPCError) else 500
-    return Problem(cls.__name__, status, str(error), getattr(error, "id", ""))
+    return Problem(cls.__name__, status, message_of(error), getattr(error, "id", ""))
 
 
 def encoded(problem: Problem) -> bytes:

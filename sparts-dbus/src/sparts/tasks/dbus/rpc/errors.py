@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dbus_fast import DBusError
 from sparts.calls import CallRefusedError, Reason
+from sparts.errors import message_of
 from sparts.rpc.errors import (
     InternalError,
     InvalidArgumentsError,
@@ -30,9 +31,9 @@ _REASONS = {error_name(CallRefusedError(reason)): reason for reason in Reason}
 def to_dbus(method: Method, error: BaseException) -> DBusError:
     """Return the D-Bus error of what `sparts.rpc.serving.Served` has raised."""
     if isinstance(error, CallRefusedError):
-        return DBusError(error_name(error), str(error))
+        return DBusError(error_name(error), message_of(error))
     cls = method.declared(error) or type(error)
-    return DBusError(_NAMES.get(cls) or OURS + cls.__name__, str(error))
+    return DBusError(_NAMES.get(cls) or OURS + cls.__name__, message_of(error))
 
 
 def from_dbus(method: Method, error: DBusError) -> Exception:

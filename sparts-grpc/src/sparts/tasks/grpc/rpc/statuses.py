@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from sparts.calls import CallRefusedError, Reason
+from sparts.errors import message_of
 from sparts.rpc.errors import (
     DeadlineExceededError,
     InternalError,
@@ -45,13 +46,13 @@ def status_of(method: Method, error: Exception) -> tuple[grpc.StatusCode, str, A
         trailing = [(REFUSED, str(error.reason))]
         if error.retry_after is not None:
             trailing.append((RETRY_AFTER, str(math.ceil(error.retry_after))))
-        return REFUSALS[error.reason], str(error), trailing
+        return REFUSALS[error.reason], message_of(error), trailing
     name = (method.declared(error) or type(error)).__name__
     trailing = [(ERROR, name)]
     if isinstance(error, InternalError) and error.id:
         trailing.append((ERROR_ID, error.id))
     code = _CODES.get(type(error), grpc.StatusCode.FAILED_PRECONDITION)  # type: ignore[arg-type]
-    return code, str(error), trailing
+    return code, message_of(error), trailing
 
 
 def error_of(call: OutgoingCall, failure: Any) -> RPCError | CallRefusedError:
