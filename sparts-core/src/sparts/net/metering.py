@@ -165,21 +165,41 @@ class Metered:
         self.access_level = off if name == "OFF" else logging.getLevelNamesMapping()[name]
 
 
+class Collected(counter):
+    """A counter of what is collected elsewhere: ``collect`` adds that, before each read."""
+
+    collect: Callable[[], object] = int
+
+    def reset(self, value: float = 0) -> None:
+        """Back to ``value``."""
+        self.collect()
+        super().reset(value)
+
+    def __call__(self) -> float:
+        """What was added up to now."""
+        self.collect()
+        return super().__call__()
+
+
 class Durations:
     """Collects durations for samples, many at once: that costs a fifth of adding one by one.
 
     Args:
         found: the samples that they are added to, in milliseconds.
+        counted: counts them.
     """
 
-    __slots__ = ("_collected", "_flushing", "_samples", "_until")
+    __slots__ = ("_collected", "_counted", "_flushing", "_samples", "_until")
 
-    def __init__(self, found: Any) -> None:
+    def __init__(self, found: Any, counted: Collected | None = None) -> None:
         self._samples = found
+        self._counted = counted
         self._collected = array("d")
         self._until = 0.0  # when the second ends whose durations are collected
         self._flushing = threading.Lock()
         found.collect = self._flush
+        if counted is not None:
+            counted.collect = self._flush
 
     def add(self, began: float) -> float:
         """Add the time since ``began`` (`time.perf_counter`), and return it; from any thread."""
@@ -196,6 +216,8 @@ class Durations:
             batch = self._collected[:]
             del self._collected[: len(batch)]
             self._samples.add_many(batch)
+            if self._counted is not None:
+                self._counted.add(len(batch))
 
 
 class Meter(Durations):

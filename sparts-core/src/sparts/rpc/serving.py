@@ -119,7 +119,6 @@ class Served:
             make_origin: called with ``raw`` to make the origin, if somebody asks for it.
             raw: what the transport knows of the call.
         """
-        self._count()
         current.set(here := [self, make_origin, raw, None])
         self._turn = turn = self._turn + 1
         began = 0.0 if turn & 7 else perf_counter()
@@ -132,6 +131,8 @@ class Served:
         finally:
             if began:
                 self._took(began)
+            else:
+                self._count()
 
     def call_here(
         self,
@@ -147,7 +148,6 @@ class Served:
         if self._streams:
             return list(self._limited_here(self.stream_here(arguments, origin, deadline)))
         began = perf_counter()
-        self._count()
         self._running.append(self)
         if self._deadline is not None:
             deadline = self._latest(deadline)
@@ -232,7 +232,6 @@ class Served:
     # -- inside ------------------------------------------------------------------------------------
 
     def _begin(self, origin: Origin | None, deadline: float | None) -> RPCCall:
-        self._count()
         self._running.append(self)
         return RPCCall(self, origin, self._latest(deadline))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from sparts.counters import CallbackCounter, SampleType, counter, labelled, samples
 from sparts.counters.labels import Labelled
 from sparts.errors import UsageError
-from sparts.net.metering import Durations
+from sparts.net.metering import Collected, Durations
 from sparts.rpc.errors import UnavailableError
 from sparts.rpc.interface import Interface, interface_of
 from sparts.tasks.asyncio_loop import AsyncioLoopTask
@@ -44,7 +44,9 @@ class RPCTask(VTask):
     LOOP: ClassVar[TaskReference] = AsyncioLoopTask
     """The asyncio loop task on which ``async def`` methods run."""
 
-    n_calls: Labelled[counter] = labelled(counter(help="Calls, by method."), "method")
+    n_calls: Labelled[Collected] = labelled(
+        Collected(help="Calls that have ended, by method."), "method"
+    )
     n_errors: Labelled[counter] = labelled(
         counter(help="Calls that ended with an error, by method."), "method"
     )
@@ -106,9 +108,10 @@ class RPCTask(VTask):
         return cast("AsyncioLoopTask", self.service.requireTask(self.LOOP))
 
     def durations(self, method: str) -> Durations:
-        """Return what times the calls of a method; for `sparts.rpc.serving`."""
+        """Return what counts and times the calls of a method; for `sparts.rpc.serving`."""
         if method not in self._durations:
-            self._durations[method] = Durations(self.call_duration_ms.labels(method))
+            found = self.call_duration_ms.labels(method)
+            self._durations[method] = Durations(found, self.n_calls.labels(method))
         return self._durations[method]
 
     def initTask(self) -> None:  # noqa: N802
