@@ -5,9 +5,14 @@ It is the first example, against a process that waits on a bare event, cotyledon
 
 from __future__ import annotations
 
+import sys
+import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+
+from sparts.testing.processes import ServiceProcess
 
 from bench.harness import Report, interleave
 from bench.processes import live_once, wakeups
@@ -15,6 +20,14 @@ from bench.processes import live_once, wakeups
 SCRIPTS = Path(__file__).with_name("lifecycle")
 PEERS = {"threading.Event": "bare_event", "cotyledon": "on_cotyledon", "aiomisc": "on_aiomisc"}
 IDLE = 10.0
+RELOADED = """
+from sparts.vservice import VService
+
+class MyService(VService):
+    TASKS = ["TornadoHTTPTask"]
+
+MyService.initFromCLI()
+"""
 
 
 def measure_lives(report: Report) -> None:
@@ -63,8 +76,28 @@ def measure_rest(report: Report) -> None:
             report.value(label, [future.result()], unit="switches", at_most=limit)
 
 
+def measure_reload(report: Report) -> None:
+    """Time how soon an HTTP service under ``--reload`` is ready with a changed source file."""
+    times: list[float] = []
+    with tempfile.TemporaryDirectory() as name:
+        script = Path(name, "service.py")
+        script.write_text(RELOADED)
+        words = [sys.executable, script.name, "--reload", "--http-port", "0"]
+        with ServiceProcess(words, cwd=script.parent) as service:
+            service.wait_for_line("All tasks started")
+            for number in range(2, 17):
+                script.write_text(f"{RELOADED}# {number}\n")
+                changed = time.monotonic()
+                service.wait_for_line("All tasks started", number)
+                times.append((time.monotonic() - changed) * 1e3)
+            service.stop()
+    label = "changed source file to ready again, an HTTP service with --reload"
+    report.value(label, times, unit="ms", at_most=500.0)
+
+
 if __name__ == "__main__":
     with Report("lifecycle") as report:
         measure_lives(report)
         measure_http(report)
+        measure_reload(report)
         measure_rest(report)

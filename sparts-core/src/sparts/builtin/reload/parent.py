@@ -104,7 +104,7 @@ class Parent:
                 *paths,
                 watch_filter=kinds,
                 debounce=200,
-                step=20,
+                step=50,  # it looks that often, in ms, and again that long after a change
                 stop_event=ended,
                 raise_interrupt=False,
             ):
