@@ -41,20 +41,26 @@ def attributes(found: Any) -> dict[str, Any]:
 
 
 class Collector:
-    """Listens on a free port of this host; a context manager."""
+    """Listens on a free port of this host; a context manager.
+
+    ``token`` is what the header ``x-token`` must hold.
+    """
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
         self.metrics: dict[str, Any] = {}
         self.logs: list[Any] = []
+        self.token = ""
         self._changed = threading.Condition()
         collector = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 data = self.rfile.read(int(self.headers["Content-Length"]))
-                collector.take(self.path, data)
-                self.send_response(200)
+                allowed = self.headers.get("x-token", "") == collector.token
+                if allowed:
+                    collector.take(self.path, data)
+                self.send_response(200 if allowed else 401)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 

@@ -103,6 +103,34 @@ def test_disabled_sdk_sends_nothing(collector: Collector, monkeypatch: pytest.Mo
     assert not collector.metrics
 
 
+@pytest.mark.parametrize(
+    ("variables", "sent"),
+    [
+        ({"OTEL_TRACES_EXPORTER": "none"}, {"metrics"}),
+        ({"OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "console, otlp"},
+         {"spans", "logs"}),
+    ],
+)  # fmt: skip
+def test_variables_choose_what_is_sent(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], sent: set[str]
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with running(service_of(Counting), "--otel-endpoint", collector.endpoint) as service:
+        service.requireTask(Counting).submit(3).result(WAIT)
+    assert {name for name in ("spans", "metrics", "logs") if getattr(collector, name)} == sent
+
+
+def test_endpoint_of_one_signal_is_for_it_alone(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{collector.endpoint}/v1/traces")
+    with running(service_of(Counting)) as service:
+        service.requireTask(Counting).submit(3).result(WAIT)
+    assert collector.spans
+    assert not [record for record in caplog.records if record.name.startswith("opentelemetry")]
+
+
 class Idle(VTask):
     """Does nothing."""
 
@@ -118,3 +146,14 @@ def test_dry_run_checks_the_endpoint(
     ns = parse_options(cls._buildArgumentParser(), ["--dryrun", "--otel-endpoint", endpoint])
     assert dry_run(cls, ns) == status
     assert ("No collector answers at" in capsys.readouterr().out) is not reachable
+
+
+@pytest.mark.parametrize(("headers", "status"), [("x-token=secret", 0), ("x-token=other", 1)])
+def test_dry_run_sends_the_headers_of_telemetry(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, headers: str, status: int
+) -> None:
+    collector.token = "secret"
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", headers)
+    cls = service_of(Idle)
+    argv = ["--dryrun", "--otel-endpoint", collector.endpoint]
+    assert dry_run(cls, parse_options(cls._buildArgumentParser(), argv)) == status

@@ -27,4 +27,4 @@ _NONE: Mapping[str, object] = {}
 def present_fields() -> Mapping[str, object]:
     """Return the fields of this process and of the present context, without secrets."""
     found = log_fields.get(_NONE)
-    return {**process_fields, **masked(found)} if found else process_fields
+    return {**process_fields, **masked(dict(found))} if found else process_fields

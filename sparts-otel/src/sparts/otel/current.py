@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
+from opentelemetry.util._decorator import _agnosticcontextmanager
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _NONE = trace.NoOpTracerProvider()
-_providers: list[Any] = []
+_providers: list[trace.TracerProvider] = []
 
 
 def begin(provider: trace.TracerProvider) -> None:
@@ -27,6 +28,11 @@ def begin(provider: trace.TracerProvider) -> None:
 def end(provider: trace.TracerProvider) -> None:
     """Make the provider of before the present one again."""
     _providers.remove(provider)
+
+
+def latest() -> trace.TracerProvider:
+    """Return the present one."""
+    return _providers[-1] if _providers else _NONE
 
 
 class _Present(trace.TracerProvider):
@@ -42,12 +48,13 @@ class _PresentTracer(trace.Tracer):
         self._args, self._kwargs = args, kwargs
 
     def _tracer(self) -> Any:
-        provider = _providers[-1] if _providers else _NONE
-        return provider.get_tracer(*self._args, **self._kwargs)
+        return latest().get_tracer(*self._args, **self._kwargs)
 
     def start_span(self, *args: Any, **kwargs: Any) -> trace.Span:
         found: trace.Span = self._tracer().start_span(*args, **kwargs)
         return found
 
-    def start_as_current_span(self, *args: Any, **kwargs: Any) -> Iterator[trace.Span]:  # type: ignore[override]
-        return self._tracer().start_as_current_span(*args, **kwargs)  # type: ignore[no-any-return]
+    @_agnosticcontextmanager  # as OpenTelemetry's own: it decorates functions and coroutines, too
+    def start_as_current_span(self, *args: Any, **kwargs: Any) -> Iterator[trace.Span]:
+        with self._tracer().start_as_current_span(*args, **kwargs) as span:
+            yield span

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from sparts.vtask import VTask
 
 SIGNALS = ("TRACES", "METRICS", "LOGS")
-_ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", *(f"OTEL_EXPORTER_OTLP_{s}_ENDPOINT" for s in SIGNALS))
 
 _running: WeakKeyDictionary[VService, Telemetry] = WeakKeyDictionary()
 
@@ -56,11 +55,19 @@ class OtelOptions(OptionGroup):
     )
 
 
-def wanted(service: VService) -> bool:
-    """Return whether telemetry is to be sent: there is an endpoint, and nothing forbids it."""
+def wanted(service: VService) -> set[str]:
+    """Return what is to be sent, of ``SIGNALS``: there is an endpoint, and nothing forbids it."""
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        return False
-    return bool(OtelOptions(service).endpoint or any(map(os.environ.get, _ENDPOINTS)))
+        return set()
+    options = OtelOptions(service)
+    everywhere = options.endpoint or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    chosen = {"TRACES": options.traces, "METRICS": options.metrics, "LOGS": options.logs}
+    for signal in SIGNALS:
+        if exporters := os.environ.get(f"OTEL_{signal}_EXPORTER", "").strip():
+            chosen[signal] = "otlp" in exporters.replace(" ", "").split(",")
+        if not (everywhere or os.environ.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")):
+            chosen[signal] = False
+    return {signal for signal in SIGNALS if chosen[signal]}
 
 
 def telemetry_of(service: VService) -> Telemetry | None:
@@ -77,25 +84,23 @@ def sparts_options_add(service_class: type[VService]) -> type[OptionGroup]:
 @hookimpl
 def sparts_service_create(service: VService) -> None:
     """Begin to send telemetry."""
-    if not wanted(service):
+    signals = wanted(service)
+    if not signals:
         return
     try:
         from sparts.otel.telemetry import Telemetry
     except ImportError as error:
         raise OptionError(f"OpenTelemetry cannot be imported: {error}") from error
-    options = OtelOptions(service)
-    _running[service] = Telemetry(
-        service, options.endpoint, options.traces, options.metrics, options.logs
-    )
+    _running[service] = Telemetry(service, OtelOptions(service).endpoint, signals)
 
 
 @hookimpl
 def sparts_service_check(service: VService) -> None:
     """See whether the collector answers; for ``--dryrun``."""
-    if wanted(service):
-        from sparts.otel.reaching import check_endpoint
+    from sparts.otel.reaching import check_endpoint
 
-        check_endpoint(OtelOptions(service).endpoint)
+    for signal in sorted(wanted(service)):
+        check_endpoint(OtelOptions(service).endpoint, signal)
 
 
 @hookimpl(tryfirst=True)  # so that refusals of others are seen

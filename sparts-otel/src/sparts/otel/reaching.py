@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import os
+import ssl
+from contextlib import closing
 from urllib.parse import urlsplit
 
 from sparts.errors import StartError, message_of
@@ -21,24 +23,44 @@ def signal_endpoint(endpoint: str | None, signal: str) -> str:
     return f"{base.rstrip('/')}/v1/{signal}"
 
 
-def check_endpoint(endpoint: str | None) -> None:
-    """Send an empty request for traces.
+def check_endpoint(endpoint: str | None, signal: str = "TRACES") -> None:
+    """Send an empty request, with the headers and certificates that telemetry is sent with.
 
     Raises:
         StartError: no collector answers it.
     """
-    url = signal_endpoint(endpoint, "traces")
+    from opentelemetry.util.re import parse_env_headers
+
+    url = signal_endpoint(endpoint, signal.lower())
     parts = urlsplit(url)
-    kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
-    if parts.scheme not in kinds or not parts.hostname:
+    if parts.scheme not in ("http", "https") or not parts.hostname:
         raise StartError(f"The collector's address must begin with http:// or https://: {url}")
-    connection = kinds[parts.scheme](parts.hostname, parts.port, timeout=TIMEOUT)
     try:
-        connection.request("POST", parts.path, b"", {"Content-Type": "application/x-protobuf"})
-        status = connection.getresponse().status
-    except (OSError, http.client.HTTPException) as error:
+        if parts.scheme == "https":
+            connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+                parts.hostname, parts.port, timeout=TIMEOUT, context=_tls(signal)
+            )
+        else:
+            connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=TIMEOUT)
+        headers = parse_env_headers(_setting(signal, "HEADERS"), liberal=True)
+        with closing(connection):
+            kind = {"Content-Type": "application/x-protobuf"}
+            connection.request("POST", parts.path, b"", {**kind, **headers})
+            status = connection.getresponse().status
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise StartError(f"No collector answers at {url}: {message_of(error)}") from error
-    finally:
-        connection.close()
     if status // 100 == 4:
         raise StartError(f"No collector answers at {url}: the status is {status}.")
+
+
+def _tls(signal: str) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=_setting(signal, "CERTIFICATE") or None)
+    if certificate := _setting(signal, "CLIENT_CERTIFICATE"):
+        context.load_cert_chain(certificate, _setting(signal, "CLIENT_KEY") or None)
+    return context
+
+
+def _setting(signal: str, name: str) -> str:
+    """Return the value of a variable: that of the signal, or the one for all."""
+    own = os.environ.get(f"OTEL_EXPORTER_OTLP_{signal}_{name}", "")
+    return own or os.environ.get(f"OTEL_EXPORTER_OTLP_{name}", "")

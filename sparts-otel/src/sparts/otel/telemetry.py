@@ -11,20 +11,21 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.context import get_value
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Tracer
 from sparts import calls
 from sparts.otel import current
+from sparts.otel.exporting import MaskingExporter
 from sparts.otel.reaching import signal_endpoint
-from sparts.otel.tracing import client_tracing, tracing
+from sparts.otel.tracing import TRACER, client_tracing, tracing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
-    from sparts.calls import Wrapper
+    from sparts.calls import Call, Wrapper
     from sparts.vservice import VService
 
 END_TIME = 5.0
@@ -39,40 +40,45 @@ class Telemetry:
     Args:
         service: the instance.
         endpoint: the collector; None: the environment says it.
-        traces: whether to send traces.
-        metrics: whether to send metrics.
-        logs: whether to send log lines.
+        signals: what to send: ``TRACES``, ``METRICS``, ``LOGS``.
     """
 
-    def __init__(
-        self, service: VService, endpoint: str | None, traces: bool, metrics: bool, logs: bool
-    ) -> None:
+    def __init__(self, service: VService, endpoint: str | None, signals: Collection[str]) -> None:
+        self._service: VService = service
         self.logger: Logger = service.logger
         resource = resource_of(service)
         self.tracer_provider: TracerProvider | None = None
         self._endings: list[Callable[[], object]] = []
         self._client: Wrapper | None = None
-        if traces:
+        if "TRACES" in signals:
             self._start_traces(resource, endpoint)
-        if metrics:
+        if "METRICS" in signals:
             from sparts.otel.metrics import start_metrics
 
             provider = start_metrics(service, resource, signal_endpoint(endpoint, "metrics"))
             self._endings.append(provider.shutdown)
-        if logs:
+        if "LOGS" in signals:
             from sparts.otel.logs import start_logs
 
             self._endings.append(start_logs(resource, signal_endpoint(endpoint, "logs")))
 
     def _start_traces(self, resource: Resource, endpoint: str | None) -> None:
         provider = self.tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-        exporter = OTLPSpanExporter(endpoint=signal_endpoint(endpoint, "traces"))
+        exporter = MaskingExporter(endpoint=signal_endpoint(endpoint, "traces"))
         provider.add_span_processor(BatchSpanProcessor(exporter))
         self.tracer: Tracer = provider.get_tracer("sparts")
-        self._client = client_tracing(self.tracer)
+        self._client = client_tracing(self.tracer, self._makes)
         calls.wrap_clients(self._client)
         current.begin(provider)
         self._endings.append(provider.shutdown)
+
+    def _makes(self, call: Call) -> bool:
+        """Return whether a client's call is this service's, if several run in this process."""
+        if call.task is not None:
+            return getattr(call.task, "service", None) is self._service
+        if (tracer := get_value(TRACER)) is not None:
+            return tracer is self.tracer
+        return current.latest() is self.tracer_provider
 
     def call_wrapper(self, kind: str) -> Wrapper | None:
         """Return what traces the calls of a task; None: traces are not sent."""

@@ -5,27 +5,33 @@ Names and attributes are those of OpenTelemetry's semantic conventions.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import propagate, trace
-from opentelemetry.context import Context, attach, detach, get_current
+from opentelemetry.context import Context, attach, detach, get_current, set_value
 from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
-from sparts.calls import CallRefusedError, Reason
+from sparts.calls import CallRefusedError, ClientCall, Reason
 from sparts.errors import TryLater, text_of, traceback_of
 from sparts.logs import log_fields
-from sparts.masking import masked
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator
 
     from sparts.calls import Call, Proceed, Wrapper
 
 SYSTEMS = {"thrift": "apache_thrift", "dbus": "dbus", "grpc": "grpc", "rpc": "sparts"}
+METHODS = frozenset(  # of others there can be any number, and of names of spans few
+    ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY")
+)
+TRACER = "sparts.tracer"
+"""The key of a context under which the tracer is of the service whose call it is."""
 FROM_OUTSIDE = frozenset(("http", "grpc", "rpc", "thrift", "dbus"))
 
 
-class _Headers(Getter["Mapping[str, str]"]):
+class _Headers(Getter[Mapping[str, str]]):
     """Reads the headers of a call."""
 
     def get(self, carrier: Mapping[str, str], key: str) -> list[str] | None:
@@ -39,6 +45,10 @@ class _Headers(Getter["Mapping[str, str]"]):
 
 
 _headers = _Headers()
+for _name_of_logger in ("opentelemetry.trace.span", "opentelemetry.baggage.propagation"):
+    # They warn of malformed headers, and quote them: any client could fill the log.
+    if not logging.getLogger(_name_of_logger).level:
+        logging.getLogger(_name_of_logger).setLevel(logging.ERROR)
 _propagated = frozenset(propagate.get_global_textmap().fields)
 
 
@@ -54,15 +64,22 @@ def tracing(tracer: trace.Tracer, kind: str) -> Wrapper:
         parent = _parent(call)
         name, attributes = describe(call)
         span = tracer.start_span(name, parent, span_kind, attributes)
-        return await _within(span, parent, call, proceed)
+        return await _within(span, set_value(TRACER, tracer, parent), call, proceed)
 
     return traced
 
 
-def client_tracing(tracer: trace.Tracer) -> Wrapper:
-    """Return the wrapper that makes a span of each call of a client, and sends its context."""
+def client_tracing(tracer: trace.Tracer, ours: Callable[[Call], bool]) -> Wrapper:
+    """Return the wrapper that makes a span of each call of a client, and sends its context.
+
+    Args:
+        tracer: makes the spans.
+        ours: whether a call is to be traced here, and not by another service of the process.
+    """
 
     async def traced(call: Call, proceed: Proceed) -> Any:
+        if not ours(call):
+            return await proceed()
         parent = get_current()
         name, attributes = describe(call)
         kind = SpanKind.PRODUCER if call.kind in ("queue", "message") else SpanKind.CLIENT
@@ -86,11 +103,7 @@ def _parent(call: Call) -> Context:
 
 async def _within(span: trace.Span, parent: Context, call: Call, proceed: Proceed) -> Any:
     token = attach(set_span_in_context(span, parent))
-    ids = span.get_span_context()
-    known = log_fields.get(None) or {}
-    fields = log_fields.set(
-        {**known, "trace_id": f"{ids.trace_id:032x}", "span_id": f"{ids.span_id:016x}"}
-    )
+    fields = log_fields.set(SpanFields(log_fields.get({})))
     error: BaseException | None = None
     try:
         return await proceed()
@@ -105,6 +118,36 @@ async def _within(span: trace.Span, parent: Context, call: Call, proceed: Procee
         span.end()
 
 
+class SpanFields(Mapping[str, object]):
+    """The log fields of a call: those of before, and the ids of the span that a line is in.
+
+    Args:
+        known: those of before.
+    """
+
+    __slots__ = ("_known",)
+
+    def __init__(self, known: Mapping[str, object]) -> None:
+        self._known = known
+
+    def _all(self) -> dict[str, object]:
+        ids = trace.get_current_span().get_span_context()
+        trace_id, span_id = f"{ids.trace_id:032x}", f"{ids.span_id:016x}"
+        return {**self._known, "trace_id": trace_id, "span_id": span_id}
+
+    def __getitem__(self, name: str) -> object:
+        """Give a field."""
+        return self._known[name] if name in self._known else self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Give the names."""
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        """Give how many there are."""
+        return len(self._all())
+
+
 def describe(call: Call) -> tuple[str, dict[str, Any]]:
     """Return the name and the attributes of a call's span at its start."""
     kind, said = call.kind, call.attributes
@@ -114,12 +157,17 @@ def describe(call: Call) -> tuple[str, dict[str, Any]]:
     if call.peer:
         found["client.address"] = call.peer
     if kind == "http":
+        method, (address, port) = said.get("method", ""), _host(said.get("host", ""))
         found |= {
-            "http.request.method": said.get("method", ""),
+            "http.request.method": method,
             "url.path": said.get("path", ""),
             "url.scheme": said.get("scheme", ""),
-            "server.address": said.get("host", ""),
+            "server.address": address,
         }
+        if port:
+            found["server.port"] = port
+        if method not in METHODS:
+            found |= {"http.request.method": "_OTHER", "http.request.method_original": method}
         if said.get("route"):
             found["http.route"] = said["route"]
         agent = call.headers.get("user-agent") if "task" in vars(call) else None
@@ -141,10 +189,23 @@ def describe(call: Call) -> tuple[str, dict[str, Any]]:
             found["sparts.attempt"] = call.attempt
     elif kind == "command":
         found["process.executable.name"] = call.name
-    for name in ("url.full", "server.port", "network.peer.address"):
-        if name in said:
-            found[name] = said[name]
-    return call.name, found
+    for each in ("url.full", "server.port", "network.peer.address"):
+        if each in said:
+            found[each] = said[each]
+    return _name(call), found
+
+
+def _name(call: Call) -> str:
+    method = call.attributes.get("method", "") if call.kind == "http" else ""
+    return call.name.replace(method, "HTTP", 1) if method and method not in METHODS else call.name
+
+
+def _host(host: str) -> tuple[str, int]:
+    """Return the parts of ``address:port``; the port is 0 if there is none."""
+    address, _, port = host.rpartition(":")
+    if port.isdecimal() and ("]" in address or ":" not in address):
+        return address, int(port)
+    return host, 0
 
 
 def _note_end(span: trace.Span, call: Call, error: BaseException | None) -> None:
@@ -154,14 +215,14 @@ def _note_end(span: trace.Span, call: Call, error: BaseException | None) -> None
         span.set_attribute("http.response.status_code", int(status))
         route = call.attributes.get("route")
         if route and route not in call.name:  # known only since the framework has found it
-            span.update_name(f"{call.name} {route}")
+            span.update_name(f"{_name(call)} {route}")
             span.set_attribute("http.route", route)
     if isinstance(error, TryLater):
         span.add_event("try later")
         return
-    server_error = status is not None and int(status) >= 500
+    first_error = 400 if isinstance(call, ClientCall) else 500
     if error is None:
-        if server_error:
+        if status and int(status) >= first_error:
             span.set_attribute("error.type", str(status))
             span.set_status(Status(StatusCode.ERROR))
         return
@@ -169,9 +230,9 @@ def _note_end(span: trace.Span, call: Call, error: BaseException | None) -> None
         span.set_attribute("error.type", str(error.reason))
         if error.reason is not Reason.UNAVAILABLE:
             return
-    elif status is not None and 400 <= int(status) < 500:  # an HTTPError of the handler's
+    elif status and 400 <= int(status) < first_error:  # an HTTPError of the handler's
         return
-    kind, message = type(error).__qualname__, masked(text_of(error))
+    kind, message = type(error).__qualname__, text_of(error)
     span.set_attribute("error.type", kind)
     span.set_status(Status(StatusCode.ERROR, message))
     span.add_event(
@@ -179,6 +240,6 @@ def _note_end(span: trace.Span, call: Call, error: BaseException | None) -> None
         {
             "exception.type": f"{type(error).__module__}.{kind}",
             "exception.message": message,
-            "exception.stacktrace": masked(traceback_of(error)),
+            "exception.stacktrace": traceback_of(error),
         },
     )

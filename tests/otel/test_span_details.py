@@ -1,0 +1,108 @@
+"""What spans hold of what clients and the service's own code say."""
+
+from __future__ import annotations
+
+import http.client
+from contextlib import closing
+from typing import Any
+
+import pytest
+from opentelemetry import trace
+from sparts.options import option
+from sparts.tasks.queue import QueueTask
+from sparts.tasks.tornado.client import TornadoHTTPClientTask
+from sparts.testing.running import running, service_of
+from sparts.vservice import VService
+
+from tests.otel.collector import Collector
+from tests.otel.test_traces import CLIENT, ERROR, HTTP, WAIT, Pages, get
+
+PAGE = "GET /pages/([a-z]+)"
+TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+
+
+@trace.get_tracer(__name__).start_as_current_span("decorated")
+def decorated() -> None:
+    """Be a span."""
+
+
+class Careless(QueueTask[str, str]):
+    """Shows its secret in spans of its own."""
+
+    OPT_PREFIX = "careless"
+    ON_ERROR = "log"
+    password = option(type=str, secret=True)
+
+    def execute(self, item: str, context: Any) -> str:
+        """Fail."""
+        decorated()
+        with trace.get_tracer(__name__).start_as_current_span(f"for {self.password}") as span:
+            span.set_attribute("key", [self.password, "other"])
+            span.add_event("event", {"text": f"it is {self.password}"})
+            raise ValueError(self.password)
+
+
+def test_spans_of_the_service_itself_hold_no_secrets(collector: Collector) -> None:
+    argv = ("--careless-password", "hunter22", "--otel-endpoint", collector.endpoint)
+    with running(service_of(Careless), *argv) as service, pytest.raises(ValueError, match="hun"):
+        service.requireTask(Careless).submit("x").result(WAIT)
+    span = collector.span("for ********")
+    assert (span.message, span.status) == ("ValueError: ********", ERROR)
+    assert span.events["event"]["text"] == "it is ********"
+    assert span.events["exception"]["exception.message"] == "********"
+    shown = [(each.name, each.attributes, each.events, each.message) for each in collector.spans]
+    assert "hunter22" not in str(shown)
+    assert collector.span("decorated").parent == collector.span("Careless").id
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "", "nonsense", f"00-{'0' * 32}-{PARENT}-01", f"00-{TRACE}-{'0' * 16}-01",
+        f"ff-{TRACE}-{PARENT}-01", f"00-{TRACE.upper()}-{PARENT}-01", f"00-{TRACE}-{PARENT}",
+        "x" * 5000, "\xff",
+    ],
+)  # fmt: skip
+def test_malformed_header_begins_a_new_trace(
+    collector: Collector, caplog: pytest.LogCaptureFixture, header: str
+) -> None:
+    with running(service_of(Pages), *HTTP, "--otel-endpoint", collector.endpoint) as service:
+        more = {"tracestate": "=,,\xff", "baggage": "nonsense;" * 2000}
+        assert get(service, "/pages/fine", traceparent=header, **more) == 200
+    span = collector.span(PAGE)
+    assert (span.parent, span.trace.hex() != TRACE) == (b"", True)
+    assert not [record for record in caplog.records if "nonsense" in record.getMessage()]
+
+
+def test_request_that_is_not_sampled_is_no_span(collector: Collector) -> None:
+    with running(service_of(Pages), *HTTP, "--otel-endpoint", collector.endpoint) as service:
+        get(service, "/pages/fine", traceparent=f"00-{TRACE}-{PARENT}-00")
+        get(service, "/pages/last")
+    assert len(collector.spans) == 1
+
+
+def test_unknown_method_is_in_no_name(collector: Collector) -> None:
+    with running(service_of(Pages), *HTTP, "--otel-endpoint", collector.endpoint) as service:
+        port = service.requireTask(Pages).bound_addrs[0][1]
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT)) as connection:
+            connection.request("BREW", "/pages/pot")
+            assert connection.getresponse().status == 405
+    span = collector.span("HTTP /pages/([a-z]+)")
+    assert span.attributes["http.request.method"] == "_OTHER"
+    assert span.attributes["http.request.method_original"] == "BREW"
+
+
+def test_client_span_is_its_services_alone(collector: Collector) -> None:
+    class Other(VService):
+        TASKS = [TornadoHTTPClientTask]
+
+    otel = ("--otel-endpoint", collector.endpoint)
+    cls = service_of(Pages, TornadoHTTPClientTask)
+    with running(cls, *HTTP, *otel) as service, running(Other, *otel):
+        port = service.requireTask(Pages).bound_addrs[0][1]
+        client = service.requireTask(TornadoHTTPClientTask)
+        answer = client.submit(f"http://127.0.0.1:{port}/nowhere", raise_error=False).result(WAIT)
+        assert answer.code == 404
+    (span,) = [span for span in collector.spans if span.kind == CLIENT]
+    assert span.resource["service.name"] == "Service"
+    assert (span.status, span.attributes["error.type"]) == (ERROR, "404")
