@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import logging
 import tomllib
@@ -12,7 +13,11 @@ from typing import Any, NamedTuple
 
 import grpc
 import pytest
+from sparts.calls import CallRefusedError
+from sparts.hookspecs import hookimpl
+from sparts.rpc import RPCTask, connect, rpc
 from sparts.tasks.asgi import AsgiTask
+from sparts.tasks.asgi.rpc import RPCHTTPTask
 from sparts.tasks.dbus import DBusClientTask, DBusError
 from sparts.tasks.event import EventTask
 from sparts.tasks.periodic import PeriodicTask
@@ -198,6 +203,25 @@ def grpc_call(stub: str) -> Callable[[Any, str], str]:
     return call
 
 
+class Geo(RPCTask):
+    """Measures."""
+
+    @rpc
+    def distance(self, a: int, b: int) -> int:
+        """Return how far it is."""
+        return abs(a - b)
+
+
+def rpc_call(service: VService, token: str) -> str:
+    port = service.requireTask(RPCHTTPTask).bound_addrs[0][1]
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    with connect(f"http://127.0.0.1:{port}", Geo, headers=headers) as geo:
+        try:
+            return "ok" if geo.distance(1, 2) == 1 else "?"
+        except CallRefusedError as error:
+            return str(error.reason)
+
+
 def answer_of(call: Callable[[], Any]) -> str:
     try:
         return "ok" if call() else "?"
@@ -265,6 +289,10 @@ TRANSPORTS = {
         [GreeterTask], GRPC, grpc_call("ThreadGreeterStub"),
         "grpc sparts.tests.ThreadGreeter/Greet by 127.0.0.1", "UNAUTHENTICATED", True,
         "RESOURCE_EXHAUSTED",
+    ),
+    "rpc": Transport(
+        [Geo, RPCHTTPTask], ("--rpc-http-host", "127.0.0.1", "--rpc-http-port", "0"), rpc_call,
+        "rpc Geo.distance by 127.0.0.1", "unauthenticated", True, "too many",
     ),
     "thrift": Transport(
         [EchoServer, EchoHandler], FRAMED, thrift_call,
@@ -364,3 +392,45 @@ def test_audit_names_what_a_token_check_refuses(caplog: pytest.LogCaptureFixture
         assert http_call(Pages, "GET", "/pages/1")(service, "wrong") == "401"
     line = next(record.getMessage() for record in caplog.records if record.name == "audit")
     assert ": CallRefusedError, " in line
+
+
+def drops(call: Any, proceed: Callable[[], Any]) -> None:
+    proceed().close()
+
+
+async def fails_before_it_waits(call: Any, proceed: Callable[[], Any]) -> None:
+    drops(call, proceed)
+    raise ValueError(call.name)
+
+
+async def gives_up(call: Any, proceed: Callable[[], Any]) -> None:
+    await asyncio.wait_for(proceed(), 0)
+
+
+async def fails_at_the_end(call: Any, proceed: Callable[[], Any]) -> None:
+    await proceed()
+    raise ValueError(call.name)
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "statuses"),
+    [(drops, {"403", "500"}), (fails_before_it_waits, {"500"}), (gives_up, {"500"}),
+     (fails_at_the_end, {"ok"})],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["http", "asgi"])
+def test_faulty_wrapper_leaves_no_request_unanswered(
+    name: str, wrapper: Any, statuses: set[str]
+) -> None:
+    class Plugin:
+        @hookimpl
+        def sparts_call_wrap(self) -> Any:
+            return wrapper
+
+    class Wrapping(VService):
+        TASKS = TRANSPORTS[name].tasks
+
+        def initService(self) -> None:  # noqa: N802
+            self.hooks.register(Plugin())
+
+    with running(Wrapping, *TRANSPORTS[name].argv) as service:
+        assert TRANSPORTS[name].call(service, "") in statuses

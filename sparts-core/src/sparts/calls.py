@@ -127,20 +127,12 @@ class WorkCall(Call):
 
     def __init__(self, task: Any, context: ExecuteContext, is_async: bool = False) -> None:
         self.task: Any = task
+        self.kind: str = task.CALL_KIND
+        self.name: str = task.name
         self.context: ExecuteContext = context
         self.is_async: bool = is_async
         self.item: Any = context.item
         self.attempt: int = context.attempt
-
-    @property
-    def kind(self) -> str:  # type: ignore[override]
-        """The kind that the task's class says."""
-        return str(self.task.CALL_KIND)
-
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        """The name of the task."""
-        return str(self.task.name)
 
     @property
     def headers(self) -> Mapping[str, str]:  # type: ignore[override]
@@ -162,6 +154,14 @@ def awaiting(task: WrappedTask) -> Wrapper | None:
     The result is an ``async def``, whose ``proceed`` must give an awaitable.
     """
     return _nested([_run_in_loop(wrapper) for wrapper in task._call_wrappers])
+
+
+def starting(task: WrappedTask) -> Wrapper | None:
+    """Return what `awaiting` does, but where all wrappers are plain functions without a coroutine
+    of their own: that is called where the call begins, and gives what ``proceed`` gives, or raises.
+    """
+    wrappers = task._call_wrappers
+    return awaiting(task) if any(map(_is_async, wrappers)) else _nested(wrappers)
 
 
 def around_work(

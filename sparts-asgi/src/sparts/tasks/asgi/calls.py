@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
-from sparts.calls import Call, CallRefusedError, Reason, awaiting
+from sparts.calls import Call, CallRefusedError, Reason, starting
 from sparts.errors import message_of
 
 _STATUS = {
@@ -15,9 +17,54 @@ _STATUS = {
 }
 
 
+class ASGICall(Call):
+    """A request, or a WebSocket from its begin to its end. ``scope`` is ASGI's."""
+
+    kind = "http"
+    is_async = True
+    status: int | None = None
+    """Of the response, once it has begun; 0: a WebSocket's."""
+
+    def __init__(self, task: Any, scope: Any) -> None:
+        self.task: Any = task
+        self.scope: Any = scope
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """The method."""
+        return str(self.scope.get("method", "WEBSOCKET"))
+
+    @property
+    def peer(self) -> str:  # type: ignore[override]
+        """The address of the client."""
+        client = self.scope.get("client")
+        return client[0] if client else ""
+
+    @cached_property
+    def headers(self) -> Mapping[str, str]:  # type: ignore[override]
+        """The headers, by lower-case name."""
+        pairs = self.scope["headers"]
+        return {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:  # type: ignore[override]
+        """What is known of the request, and of the response when it has begun."""
+        scope = self.scope
+        found = {
+            "method": self.name,
+            "path": scope["path"],
+            "scheme": scope["scheme"],
+            "host": self.headers.get("host", ""),
+        }
+        if self.status:
+            route = getattr(scope.get("route"), "path", "")  # FastAPI's
+            found |= {"status": self.status, "route": route}
+        return found
+
+
 def wrapped(task: Any, app: Any) -> Any:
     """Return an application with the wrappers of a task's calls around it; itself without any."""
-    wrapper = awaiting(task)
+    wrapper = starting(task)
     if wrapper is None:
         return app
 
@@ -25,58 +72,33 @@ def wrapped(task: Any, app: Any) -> Any:
         if scope["type"] == "lifespan":
             await app(scope, receive, send)
             return
-        call = _call(task, scope)
-        attributes: Any = call.attributes
-        started = False
+        call = ASGICall(task, scope)
 
-        async def noting(message: Any) -> None:
-            nonlocal started
-            started = True
-            if "status" in message:
-                attributes["status"] = message["status"]
-                attributes["route"] = getattr(scope.get("route"), "path", "")  # FastAPI's
-            await send(message)
+        def noting(message: Any) -> Any:
+            if call.status is None:
+                call.status = message.get("status", 0)
+            return send(message)
 
         async def proceed() -> None:
             try:
                 await app(scope, receive, noting)
             except Exception as error:  # frameworks answer first, and raise again for the log
                 call.error = error
-                if not started:
+                if call.status is None:
                     raise
 
         try:
-            await wrapper(call, proceed)
+            result = wrapper(call, proceed)
+            if hasattr(result, "__await__"):
+                await result
         except CallRefusedError as error:
-            if started:
+            if call.status is not None:
                 raise
             await _refuse(error, scope, send)
         if call.error is not None:
             raise call.error
 
     return run
-
-
-def _call(task: Any, scope: Any) -> Call:
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-    client = scope.get("client")
-    method = scope.get("method", "WEBSOCKET")
-    attributes = {
-        "method": method,
-        "path": scope["path"],
-        "scheme": scope["scheme"],
-        "host": headers.get("host", ""),
-    }
-    peer = client[0] if client else ""
-    return Call(
-        task,
-        "http",
-        method,
-        is_async=True,
-        peer=peer,
-        headers=headers,
-        attributes=attributes,
-    )
 
 
 async def _refuse(error: CallRefusedError, scope: Any, send: Any) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from sparts.calls import Call, CallRefusedError, Reason, awaiting
+from sparts.calls import Call, CallRefusedError, Reason, starting
 from sparts.errors import message_of
 
 from tornado.httputil import HTTPServerRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from sparts.calls import Wrapper
 
@@ -34,7 +34,11 @@ class HTTPCall(Call):
     def __init__(self, task: Any, handler: RequestHandler) -> None:
         self.task: Any = task
         self.handler: RequestHandler = handler
-        self.request: HTTPServerRequest = handler.request
+
+    @property
+    def request(self) -> HTTPServerRequest:
+        """Tornado's."""
+        return self.handler.request
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -86,50 +90,40 @@ class HTTPCall(Call):
         }
 
 
-def wrapping(task: Any) -> Callable[[type[RequestHandler]], type[RequestHandler]] | None:
-    """Return what derives from a handler's class one whose requests are wrapped; None: nothing
-    wraps those of this task.
-    """
-    wrapper = awaiting(task)
-    if wrapper is None:
-        return None
-    known: dict[type[RequestHandler], type[RequestHandler]] = {}
-
-    def wrap(cls: type[RequestHandler]) -> type[RequestHandler]:
-        if cls not in known:
-            known[cls] = _wrapped(cls, task, wrapper)
-        return known[cls]
-
-    return wrap
-
-
 def _wrapped(cls: Any, task: Any, wrapper: Wrapper) -> type[RequestHandler]:
     execute = cls._execute
 
     class Wrapped(cls):  # type: ignore[misc]
         wrapped_class = cls
 
-        async def _execute(self, transforms: Any, *args: Any, **kwargs: Any) -> None:
+        def _execute(self, transforms: Any, *args: Any, **kwargs: Any) -> Any:
             """Run the handler; called by Tornado once for each request."""
-            begun = False
-            call = HTTPCall(task, self)
+            handling = execute(self, transforms, *args, **kwargs)
+            try:
+                result = wrapper(HTTPCall(task, self), lambda: handling)
+            except Exception as error:
+                result = _failed(error)
+            # Of wrappers that only look, nothing is left to do: that saves a coroutine.
+            return result if result is handling else self._end(handling, result, transforms)
 
-            def proceed() -> Any:
-                nonlocal begun
-                begun = True
-                return execute(self, transforms, *args, **kwargs)
-
+        async def _end(self, handling: Any, result: Any, transforms: Any) -> None:
+            """Await what the wrapper has returned, and see to it that the request is answered."""
             problem: Exception | None = None
             try:
-                await wrapper(call, proceed)
+                if hasattr(result, "__await__"):
+                    await result
             except Exception as error:
                 problem = error
-                if begun:
-                    task.logger.exception("A wrapper of %s failed", call.name)
-            if not begun:
+            if "_transforms" not in vars(self):  # the handler has not begun
+                handling.close()
                 refused = problem or CallRefusedError(Reason.FORBIDDEN)
                 self.prepare = lambda: _refuse(self, refused)
-                await execute(self, transforms, *args, **kwargs)
+                await execute(self, transforms)
+            elif problem is not None:
+                name = HTTPCall(task, self).name
+                task.logger.error("A wrapper of %s failed", name, exc_info=problem)
+                if not self._finished:
+                    self.send_error(500)
 
         def log_exception(self, *error: Any) -> None:
             """Note what the handler raised; called by Tornado."""
@@ -139,6 +133,10 @@ def _wrapped(cls: Any, task: Any, wrapper: Wrapper) -> type[RequestHandler]:
     Wrapped.__name__, Wrapped.__qualname__ = cls.__name__, cls.__qualname__
     Wrapped.__module__, Wrapped.__doc__ = cls.__module__, cls.__doc__
     return Wrapped
+
+
+async def _failed(problem: Exception) -> None:
+    raise problem
 
 
 def _refuse(handler: RequestHandler, problem: Exception) -> None:
@@ -156,12 +154,16 @@ def _refuse(handler: RequestHandler, problem: Exception) -> None:
 
 def install(application: Application, task: Any) -> None:
     """Have the requests of an application wrapped, if something wraps those of its task."""
-    wrap = wrapping(task)
-    if wrap is None:
+    wrapper = starting(task)
+    if wrapper is None:
         return
+    known: dict[type[RequestHandler], type[RequestHandler]] = {}
     make: Any = application.get_handler_delegate
 
-    def get_handler_delegate(request: Any, target_class: Any, *args: Any, **kwargs: Any) -> Any:
-        return make(request, wrap(target_class), *args, **kwargs)
+    def get_handler_delegate(request: Any, target: Any, *args: Any, **kwargs: Any) -> Any:
+        wrapped = known.get(target)
+        if wrapped is None:
+            wrapped = known[target] = _wrapped(target, task, wrapper)
+        return make(request, wrapped, *args, **kwargs)
 
     vars(application)["get_handler_delegate"] = get_handler_delegate
