@@ -8,14 +8,26 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from bench.bench_http import put_load
+from bench.bench_http import Load, put_load
 from bench.harness import Report, interleave
 from bench.processes import Contender, on_core
 from bench.rpc.geo import NESTED
 
 SCRIPT = Path(__file__).parents[1] / "asgi" / "rpc_geo.py"
 HOW = ("rpc", "hand", "fastapi", "rpc-threads", "fastapi-threads")
-PAIRS, TURNS = 3, 4
+LAYOUTS = {
+    "16 connections": (16, 1),
+    "1 connection, on one core": (1, 0),
+    "1 connection, on two cores": (1, 1),
+}
+"""How many connections wrk has, and on which core it is; the servers are on core 0."""
+PAIRS, TURNS = 3, 3
+WAKING = (
+    "With one connection, server and client wait for each other. On two cores, most of each turn "
+    "is the time in which the kernel wakes the other core, the same for both servers. The "
+    "processor time and the row of one core are without it."
+)
+"""Why a row of one connection on two cores says little of the servers."""
 POST = """
 wrk.method = "POST"
 wrk.path = "/Geo/{name}"
@@ -40,32 +52,44 @@ def measure(report: Report, folder: Path) -> None:
     if shutil.which("wrk") is None:
         raise SystemExit("This needs wrk.")
     for name, script in prepare(folder).items():
-        for connections in (1, 16):
-            rates: dict[str, list[float]] = {how: [] for how in HOW}
-            for _ in range(PAIRS):
-                with ExitStack() as stack:
-                    running = {}
-                    with on_core(0):
-                        for how in HOW:
-                            contender = stack.enter_context(Contender(SCRIPT, how))
-                            running[how] = (contender, contender.read_stamp("port"))
-                            contender.read_stamp("ready")
-                    with on_core(1):
-                        work = {
-                            how: partial(put_load, *each, connections, script)
-                            for how, each in running.items()
-                        }
-                        for how, loads in interleave(work, rounds=TURNS, warmup=1).items():
-                            rates[how] += [load.per_second for load in loads]
-            what = f"HTTP: {'a small call' if name == 'distance' else f'{NESTED} nested structs'}"
-            label = f"{what}, {connections} connections"
-            floor = 0.95 if name == "distance" else 0.85
-            report.ratio(
-                label, rates["rpc"], rates["hand"], peer="by hand", at_least=floor, unit="calls/s"
-            )
-            for ours, theirs in (("rpc", "fastapi"), ("rpc-threads", "fastapi-threads")):
-                how = "" if ours == "rpc" else ", def in threads"
-                report.ratio(
-                    label + how, rates[ours], rates[theirs], peer="FastAPI", at_least=2.5,
-                    unit="calls/s",
-                )  # fmt: skip
+        what = "a small call" if name == "distance" else f"{NESTED} nested structs"
+        for layout, (connections, core) in LAYOUTS.items():
+            loads = put_loads(script, connections, core)
+            judge(report, f"HTTP: {what}, {layout}", loads, 0.95 if name == "distance" else 0.85)
+
+
+def put_loads(script: Path, connections: int, core: int) -> dict[str, list[Load]]:
+    """Put load on all servers in turns, and on several of each in turn; return it by server."""
+    found: dict[str, list[Load]] = {how: [] for how in HOW}
+    for _ in range(PAIRS):
+        with ExitStack() as stack:
+            running = {}
+            with on_core(0):
+                for how in HOW:
+                    contender = stack.enter_context(Contender(SCRIPT, how))
+                    running[how] = (contender, contender.read_stamp("port"))
+                    contender.read_stamp("ready")
+            with on_core(core):
+                work = {
+                    how: partial(put_load, *each, connections, script)
+                    for how, each in running.items()
+                }
+                for how, loads in interleave(work, rounds=TURNS, warmup=1).items():
+                    found[how] += loads
+    return found
+
+
+def judge(report: Report, label: str, loads: dict[str, list[Load]], floor: float) -> None:
+    """Report the calls a second, and beside FastAPI's the processor time of a call."""
+    rates = {how: [load.per_second for load in each] for how, each in loads.items()}
+    report.ratio(label, rates["rpc"], rates["hand"], peer="by hand", at_least=floor, unit="calls/s")
+    why = WAKING if label.endswith("two cores") else ""
+    for ours, theirs in (("rpc", "fastapi"), ("rpc-threads", "fastapi-threads")):
+        how = label if ours == "rpc" else f"{label}, def in threads"
+        report.ratio(
+            how, rates[ours], rates[theirs], peer="FastAPI", at_least=2.5, unit="calls/s", why=why
+        )
+        times = [[load.cpu for load in loads[each]] for each in (ours, theirs)]
+        report.ratio(
+            f"{how}: processor time of the server a call", *times, peer="FastAPI", at_most=0.4
+        )
