@@ -168,7 +168,7 @@ def test_method_that_the_server_lacks_is_an_error(web: Web) -> None:
 
 
 def test_unknown_scheme_is_an_error_with_known_ones() -> None:
-    with pytest.raises(UsageError, match=r"'gopher' of .*'http'.*'local'"):
+    with pytest.raises(UsageError, match=r"'gopher', but .*, grpc, http, https, local, "):
         connect("gopher://localhost", Geo)
 
 

@@ -36,6 +36,7 @@ def test_get_calls_idempotent_methods(web: Web) -> None:
     assert (answer.status, answer.headers["allow"]) == (405, "POST")
     assert web.ask("GET", "/Geo/half?n=7&n=8").json["detail"] == "n: given twice"
     assert web.ask("GET", "/Geo/half?n=x").json["detail"] == "n: expected int, got str"
+    assert web.ask("GET", f"{path}&scale=nan").json["detail"] == "scale: JSON has no nan"
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,7 @@ def test_get_calls_idempotent_methods(web: Web) -> None:
         ([], "expected object, got array"),
         ("{", "input data was truncated"),
         ("", "input data was truncated"),
+        ('{"a": NaN}', "JSON is malformed: invalid character (byte 6)"),
     ],
 )
 def test_wrong_values_are_problems_that_name_the_path(web: Web, body: Any, detail: str) -> None:
@@ -133,6 +135,8 @@ def test_json_rpc_errors_have_their_codes(web: Web) -> None:
     assert code(request("Geo.half", {"n": "a"}, id=1)) == -32602
     assert code(request("Geo.half", [1, "foot", 3], id=1)) == -32602
     assert code(request("Geo.find", ["bug"], id=1)) == -32603
+    assert code(request("Geo.half", "n", id=1)) == code(request("Geo.half", "n")) == -32600
+    assert web.post("/rpc", {"method": "a", "id": True}).json["id"] is None
     answer = web.post("/rpc", request("Geo.find", ["it"], id=1)).json
     assert answer["error"]["code"] == -32000
     assert answer["error"]["data"]["title"] == "Missing"

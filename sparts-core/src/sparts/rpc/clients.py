@@ -140,11 +140,11 @@ def provided(name: str, problem: str) -> EntryPoint:
     Raises:
         UsageError: there is none; the message begins with ``problem``.
     """
-    entries = [entry for entry in providers() if entry.name == name]
-    if not entries:
-        names = sorted({"local", *(entry.name for entry in providers())})
-        raise UsageError(f"{problem}: no installed distribution provides {name!r} of {names}.")
-    return entries[0]
+    found = {entry.name: entry for entry in reversed(providers())}
+    if name not in found:
+        names = ", ".join(sorted(each for each in (*found, "local") if not each.startswith("idl-")))
+        raise UsageError(f"{problem}: no installed distribution provides {name!r}, but {names}.")
+    return found[name]
 
 
 def providers() -> list[EntryPoint]:

@@ -63,10 +63,6 @@ class InternalError(StandardError):
 
 
 STANDARD: dict[str, type[StandardError]] = {
-    each.__name__: each
-    for each in (
-        InvalidArgumentsError, NoSuchMethodError, DeadlineExceededError, UnavailableError,
-        InternalError,
-    )
-}  # fmt: skip
+    each.__name__: each for each in StandardError.__subclasses__()
+}
 """The standard errors by their names, which transports send."""

@@ -16,8 +16,6 @@ from sparts.rpc.interface import interface_of
 from sparts.rpc.served_calls import current_call
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from sparts.rpc.clients import Client
     from sparts.rpc.interface import Method
 
@@ -172,23 +170,13 @@ class _Proxy:
     def __enter__(self) -> Any:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *failure: object) -> None:
         self._caller.client.close()
 
     async def __aenter__(self) -> Any:
         return AsyncProxy[Any](self._caller, self._interface, True)
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *failure: object) -> None:
         await self._caller.client.close_async()
 
     def __repr__(self) -> str:

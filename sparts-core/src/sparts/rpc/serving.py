@@ -14,22 +14,14 @@ from typing import TYPE_CHECKING, Any
 from sparts.calls import CallRefusedError, awaiting, blocking
 from sparts.errors import LoopStoppedError, log_error
 from sparts.net.metering import request_id, valid_or_new_id
-from sparts.rpc.errors import (
-    DeadlineExceededError,
-    InternalError,
-    InvalidArgumentsError,
-    UnavailableError,
-)
+from sparts.rpc import steps
+from sparts.rpc.errors import DeadlineExceededError, InternalError, UnavailableError
 from sparts.rpc.served_calls import RPCCall, call_of, current, is_cancelled
-from sparts.rpc.steps import END, by_position, each_of, left, made, stepped, stepped_async
 
 if TYPE_CHECKING:
     from sparts.rpc.interface import Method
     from sparts.rpc.served_calls import Origin
     from sparts.rpc.task import RPCTask
-
-MOST_COLLECTED = 10_000
-"""Items of a stream that are collected where a transport has no streams."""
 
 
 class Served:
@@ -49,7 +41,7 @@ class Served:
 
     A parameter that is a stream is given as a list, or as what fits the method: an iterator, or an
     asynchronous iterator if ``method.is_async``. Where the method is a stream, `call` and
-    `call_here` return a list of at most ``MOST_COLLECTED`` items.
+    `call_here` return a list of at most ``steps.MOST_COLLECTED`` items.
 
     Args:
         task: the task.
@@ -64,7 +56,7 @@ class Served:
         self.task: RPCTask = task
         self.method: Method = method
         self.transport = transport
-        self._function = by_position(getattr(task, method.name), method)
+        self._function = steps.by_position(getattr(task, method.name), method)
         self._inline = task.INLINE and not method.is_async
         self._stream, self._streams = method.stream_parameter, method.streams
         self._blocking, self._awaiting = blocking(task), awaiting(task)
@@ -94,13 +86,14 @@ class Served:
             deadline: when the caller gives up, by `time.monotonic`.
         """
         if self._streams:
-            return [each async for each in self._limited(self.stream(arguments, origin, deadline))]
+            items = self.stream(arguments, origin, deadline)
+            return await steps.collected(self.method, items)
         call, began = self._begin(origin, deadline), perf_counter()
         token = current.set(call)
         try:
             if call.deadline is None:
                 return await self._run(call, self._fitted(arguments))
-            async with asyncio.timeout(left(call)):
+            async with asyncio.timeout(steps.left(call)):
                 return await self._run(call, self._fitted(arguments))
         except BaseException as error:
             raise self._failed(call, error) from error.__cause__
@@ -146,7 +139,8 @@ class Served:
         called in an event loop. See `call`.
         """
         if self._streams:
-            return list(self._limited_here(self.stream_here(arguments, origin, deadline)))
+            items = self.stream_here(arguments, origin, deadline)
+            return steps.collected_here(self.method, items)
         began = perf_counter()
         self._running.append(self)
         if self._deadline is not None:
@@ -181,12 +175,12 @@ class Served:
         call, began = self._begin(origin, deadline), perf_counter()
         items: Any = None
         try:
-            async with asyncio.timeout(left(call)):
+            async with asyncio.timeout(steps.left(call)):
                 items = await self._run(call, self._fitted(arguments))
             while True:
-                async with asyncio.timeout(left(call)):
+                async with asyncio.timeout(steps.left(call)):
                     item = await self._step(call, items, "__anext__", "__next__")
-                if item is END:
+                if item is steps.END:
                     break
                 yield item
         except GeneratorExit:
@@ -215,7 +209,8 @@ class Served:
         items: Any = None
         try:
             items = context.run(self._run_here, call, self._fitted(arguments))
-            while (item := self._step_here(context, items, "__anext__", "__next__")) is not END:
+            step = partial(self._step_here, context, items, "__anext__", "__next__")
+            for item in iter(step, steps.END):
                 if call.deadline is not None and monotonic() > call.deadline:
                     raise TimeoutError
                 yield item
@@ -251,7 +246,7 @@ class Served:
         stream = self._stream
         if stream is None:
             return arguments
-        fit = each_of if self.method.is_async else iter
+        fit = steps.each_of if self.method.is_async else iter
         return [
             fit(value) if name == stream.name and isinstance(value, list) else value
             for name, value in zip(self.method.names, arguments, strict=True)
@@ -270,12 +265,7 @@ class Served:
     def _run_here(self, call: RPCCall, arguments: Sequence[Any]) -> Any:
         if not self.method.is_async:
             return self._run_plain(call, arguments)
-        future = self.task.loop_task.call(self._run_async, call, arguments)
-        try:
-            return future.result(left(call))
-        except TimeoutError:
-            future.cancel()
-            raise
+        return steps.waited(call, self.task.loop_task.call(self._run_async, call, arguments))
 
     def _run_plain(self, call: RPCCall, arguments: Sequence[Any]) -> Any:
         function, wrapper = self._function, self._blocking
@@ -287,7 +277,7 @@ class Served:
         current.set(call)
         function, wrapper = self._function, self._awaiting
         if self._streams:
-            function = made(function)
+            function = steps.made(function)
         return await (
             function(*arguments) if wrapper is None else wrapper(call, lambda: function(*arguments))
         )
@@ -318,49 +308,26 @@ class Served:
         return result
 
     async def _step(self, call: RPCCall, items: Any, of_async: str, of_plain: str) -> Any:
-        """Get the next item of a generator, or close it, where it belongs; END at its end."""
+        """Get the next item of a generator, or close it, where it belongs; steps.END at its end."""
         if items is None:
-            return END
+            return steps.END
         if not self.method.is_async:
-            work = partial(stepped, call, items, of_plain)
+            work = partial(steps.stepped, call, items, of_plain)
             return work() if self._inline else await self._in_thread(work)
         loop_task = self.task.loop_task
-        step = partial(stepped_async, call, items, of_async)
+        step = partial(steps.stepped_async, call, items, of_async)
         if loop_task.loop is asyncio.get_running_loop():
             return await step()
         return await asyncio.wrap_future(loop_task.call(step))
 
     def _step_here(self, context: Any, items: Any, of_async: str, of_plain: str) -> Any:
         if items is None:
-            return END
+            return steps.END
         call = context[current]
         if not self.method.is_async:
-            return context.run(stepped, call, items, of_plain)
-        future = self.task.loop_task.call(stepped_async, call, items, of_async)
-        try:
-            return future.result(left(call))
-        except TimeoutError:
-            future.cancel()
-            raise
-
-    async def _limited(self, items: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        number = 0
-        async for each in items:
-            number += 1
-            self._check_collected(number)
-            yield each
-
-    def _limited_here(self, items: Iterator[Any]) -> Iterator[Any]:
-        for number, each in enumerate(items, 1):
-            self._check_collected(number)
-            yield each
-
-    def _check_collected(self, number: int) -> None:
-        if number > MOST_COLLECTED:
-            raise InvalidArgumentsError(
-                f"{self.method.qualified} gives more than {MOST_COLLECTED} items, and this "
-                f"transport has no streams"
-            )
+            return context.run(steps.stepped, call, items, of_plain)
+        step = steps.stepped_async
+        return steps.waited(call, self.task.loop_task.call(step, call, items, of_async))
 
     def _failed(self, call: RPCCall, error: BaseException) -> BaseException:
         """Return what the transport gets for what a method has raised."""

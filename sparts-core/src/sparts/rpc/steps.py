@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import Future
+from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from sparts.rpc.errors import InvalidArgumentsError
 from sparts.rpc.served_calls import RPCCall, current
 
 if TYPE_CHECKING:
@@ -13,6 +16,40 @@ if TYPE_CHECKING:
 
 END: Any = object()
 """What a step gives at the end of a generator."""
+
+
+MOST_COLLECTED = 10_000
+"""Items of a stream that are collected where a transport has no streams."""
+
+
+async def collected(method: Method, items: AsyncIterator[Any]) -> list[Any]:
+    """Return the items of a stream; InvalidArgumentsError if they are too many."""
+    found: list[Any] = []
+    async for each in items:
+        found.append(each)
+        _check(method, found)
+    return found
+
+
+def collected_here(method: Method, items: Iterator[Any]) -> list[Any]:
+    """Do the same in a thread."""
+    return _check(method, list(islice(items, MOST_COLLECTED + 1)))
+
+
+def _check(method: Method, found: list[Any]) -> list[Any]:
+    if len(found) <= MOST_COLLECTED:
+        return found
+    text = f"{method.qualified} gives more than {MOST_COLLECTED} items"
+    raise InvalidArgumentsError(f"{text}, and this transport has no streams")
+
+
+def waited(call: RPCCall, future: Future[Any]) -> Any:
+    """Return the result of what runs on a loop, and cancel it when the call has no time left."""
+    try:
+        return future.result(left(call))
+    except TimeoutError:
+        future.cancel()
+        raise
 
 
 def left(call: RPCCall) -> float | None:

@@ -16,7 +16,6 @@ from sparts.vtask import VTask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
     from typing import Self
 
     from sparts.protocols import TaskReference
@@ -71,12 +70,7 @@ class RPCTask(VTask):
         async def __aenter__(self) -> Any: ...
         async def __aexit__(self, *failure: object) -> None: ...
         def __enter__(self) -> Self: ...
-        def __exit__(
-            self,
-            kind: type[BaseException] | None,
-            error: BaseException | None,
-            traceback: TracebackType | None,
-        ) -> None: ...
+        def __exit__(self, *failure: object) -> None: ...
 
     def __init__(self, service: VService) -> None:
         super().__init__(service)

@@ -105,15 +105,16 @@ class Values:
             strict: False: strings are converted, as of the query of a URL.
         """
         try:
-            return self._taken(msgspec.convert(values, self.arguments_type, strict=strict))
+            given = msgspec.convert(values, self.arguments_type, strict=strict)
+            return self._taken(given, finite=self._json)
         except WRONG as error:
             raise InvalidArgumentsError(explain(error)) from error
 
-    def _taken(self, decoded: Any) -> tuple[Any, ...]:
+    def _taken(self, decoded: Any, finite: bool = False) -> tuple[Any, ...]:
         for name, read in self._readers.items():
             setattr(decoded, name, at(f".{name}", read, getattr(decoded, name)))
         values: tuple[Any, ...] = self._pick(decoded)
-        self._check_arguments(values, False)
+        self._check_arguments(values, finite)
         return values
 
     def _check_arguments(self, values: tuple[Any, ...], finite: bool) -> None:
@@ -254,7 +255,7 @@ def explain(error: BaseException) -> str:
     match = _EXPLAINED.fullmatch(str(error))
     assert match is not None  # noqa: S101 - it fits any string
     text, path = match[1].replace("`", ""), (match[2] or "").lstrip(".")
-    text = text[:1].lower() + text[1:]
+    text = text if text.startswith("JSON") else text[:1].lower() + text[1:]
     return f"{path}: {text}" if path else text
 
 

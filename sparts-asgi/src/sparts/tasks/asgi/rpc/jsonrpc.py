@@ -82,6 +82,8 @@ class JSONRPC:
             request = _request(body)
             if request.jsonrpc != "2.0":
                 raise msgspec.ValidationError('jsonrpc must be "2.0"')
+            if bytes(request.params)[:1] not in (b"{", b"["):
+                raise msgspec.ValidationError("params must be an object or an array")
         except msgspec.DecodeError as error:
             return _encode(_failed(_id_of(body), INVALID, f"Invalid Request: {error}"))
         response = await self._response(request, origin, deadline)
@@ -124,4 +126,4 @@ def _named(route: Any, params: bytes) -> bytes:
 def _id_of(body: bytes) -> Any:
     found = msgspec.json.decode(body)
     known = found.get("id") if isinstance(found, dict) else None
-    return known if isinstance(known, str | int | float) else None
+    return known if type(known) in (str, int, float) else None
