@@ -201,6 +201,17 @@ def test_requirement_met_or_not_asked_is_well(requires: str, tmp_path: Path) -> 
     assert doctor(tmp_path).status == 0
 
 
+def test_requirements_of_requirements_are_examined(tmp_path: Path) -> None:
+    below = ["pluggy>=99", "parser-of-tomorrow; extra == 'quick'", "what-else; extra == 'slow'"]
+    make_distribution(tmp_path, "web-server", requires=below, extras=["quick", "slow"])
+    make_task(tmp_path, "Greeter", requires=["web-server[quick]; extra == 'fast'"], extras=["fast"])
+    done = doctor(tmp_path)
+    assert done.status == 1
+    assert "web-server 1.0 requires pluggy>=99; installed is " in done.out
+    assert "web-server 1.0 requires parser-of-tomorrow, which is missing." in done.out
+    assert "2 wrong." in done.out
+
+
 def test_doctor_without_packaging_says_what_it_skipped(tmp_path: Path) -> None:
     hidden = "raise ImportError('hidden by the test')"
     make_distribution(tmp_path, "hider", modules={"packaging.__init__": hidden})

@@ -15,8 +15,9 @@ from sparts.entry_points.scanning import leftovers
 from sparts.errors import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from packaging.requirements import Requirement
     from sparts.cli import inspection
 
 
@@ -113,36 +114,39 @@ def examine_leftovers() -> Iterator[Finding]:
 
 
 def examine_requirements() -> Iterator[Finding]:
-    """Compare what distributions require with what is installed, if `packaging` is."""
+    """Compare what distributions require with what is installed, if `packaging` is.
+
+    So for the distributions of tasks and hooks, then for what these require: a server of HTTP or
+    gRPC stands on a dozen others, whose versions have to fit each other.
+    """
     try:
-        from packaging.requirements import InvalidRequirement, Requirement
+        from packaging import requirements
     except ImportError:
         text = "Versions that distributions require were not examined: that needs packaging."
         yield Finding(text, "pip install packaging", wrong=False)
         return
-    for owner in sorted(
-        {"sparts-core", *(entry.distribution for entry in entry_points.installed())}
-    ):
+    owners = sorted({"sparts-core", *(entry.distribution for entry in entry_points.installed())})
+    # Each with the extras that are asked of it; None: all that are there are looked at.
+    waiting: list[tuple[str, frozenset[str] | None]] = [(owner, None) for owner in owners]
+    seen = set(waiting)
+    for owner, asked in waiting:
         found = entry_points.distribution(owner)
         if found is None:
             continue
         for line in found.requires or ():
             try:
-                required = Requirement(line)
-            except InvalidRequirement as error:
+                required = requirements.Requirement(line)
+            except requirements.InvalidRequirement as error:
                 yield Finding(f"{owner} {found.version} requires {line!r}: {error}")
                 continue
-            asked = required.marker is None or required.marker.evaluate({"extra": ""})
             extras = found.metadata.get_all("Provides-Extra") or ()
-            optional = any(
-                required.marker.evaluate({"extra": e}) for e in extras if required.marker
-            )
-            if not asked and not optional:
+            needed = _is_asked(required, asked or ("",))
+            if not needed and (asked is not None or not _is_asked(required, extras)):
                 continue
-            todo = f"pip install '{required.name}{required.specifier}'"
             installed = entry_points.distribution(required.name)
+            todo = f"pip install '{required.name}{required.specifier}'"
             if installed is None:
-                if asked:
+                if needed:
                     text = f"{owner} {found.version} requires {required.name}, which is missing."
                     yield Finding(text, todo)
                 continue
@@ -152,6 +156,16 @@ def examine_requirements() -> Iterator[Finding]:
                     f"installed is {installed.version}.",
                     todo,
                 )
+            following = entry_points.normalized(required.name), frozenset({"", *required.extras})
+            if following[0] not in owners and following not in seen:
+                seen.add(following)
+                waiting.append(following)
+
+
+def _is_asked(required: Requirement, extras: Iterable[str]) -> bool:
+    """Return whether something is required with one of these extras."""
+    marker = required.marker
+    return marker is None or any(marker.evaluate({"extra": extra}) for extra in extras)
 
 
 def examine_blocks() -> Iterator[Finding]:
