@@ -8,7 +8,9 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+import tracemalloc
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from sparts.signals import SAME
@@ -93,3 +95,32 @@ def resident() -> int:
     found = re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())
     assert found is not None
     return int(found[1])
+
+
+def kept(act: Callable[[], object], rounds: int) -> tuple[dict[str, int], int]:
+    """Do something several times, after it was done twice; return what stays in memory.
+
+    That is: the types of which there are as many objects more as rounds, and bytes a round.
+    """
+    tracemalloc.start()
+    try:
+        act(), act(), _objects()
+        before = _objects()
+        held = tracemalloc.get_traced_memory()[0]
+        for _ in range(rounds):
+            act()
+        gc.collect()
+        more = tracemalloc.get_traced_memory()[0]
+        grown = _objects()
+    finally:
+        tracemalloc.stop()
+    grown.subtract(before)
+    found = {name: number for name, number in grown.items() if number >= rounds}
+    return found, (more - held) // rounds
+
+
+def _objects() -> Counter[str]:
+    gc.collect()
+    return Counter(
+        f"{type(each).__module__}.{type(each).__qualname__}" for each in gc.get_objects()
+    )

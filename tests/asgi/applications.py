@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 
@@ -32,6 +33,7 @@ class Switchboard:
         self.go_on = asyncio.Event()
         self.disconnected = asyncio.Event()
         self.after = asyncio.Event()
+        self.left = threading.Event()
 
 
 def application(board: Switchboard) -> Any:
@@ -110,6 +112,13 @@ def application(board: Switchboard) -> Any:
             await send({"type": "http.response.body", "body": body, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
+    async def unread(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"some", "more_body": True})
+        board.left.wait(10)  # blocks the loop, so that it does not see that the client has left
+        for _ in range(100):
+            await send({"type": "http.response.body", "body": b"more", "more_body": True})
+
     async def missing(scope: Any, receive: Any, send: Any) -> None:
         await answer(send, 404, b"missing")
 
@@ -142,7 +151,7 @@ def application(board: Switchboard) -> Any:
         "": hello, "echo": echo, "scope": scoped, "slow": slow, "streamed": streamed,
         "endless": endless, "disconnect": waits_for_disconnect, "background": background,
         "broken": broken, "exit": leaves, "broken-late": broken_late, "large": large,
-        "missing": missing,
+        "missing": missing, "unread": unread,
     }  # fmt: skip
     return app
 

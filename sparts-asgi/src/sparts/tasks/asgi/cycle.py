@@ -24,6 +24,10 @@ class Cycle(RequestResponseCycle):
         """Return the coroutine that sends a message; called by the application."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
+        elif self.transport.is_closing():
+            # It is not known to be lost before the loop's next turn, and an application need not
+            # wait for that between its messages. asyncio would log each of them.
+            self.disconnected = True
         return RequestResponseCycle.send(self, message)
 
     def answer(self, status: int, lines: bytes, body: bytes) -> None:

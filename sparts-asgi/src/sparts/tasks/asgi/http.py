@@ -47,8 +47,8 @@ class Connection(HttpToolsProtocol, Timed):
 
     # Beside the attributes of uvicorn's, with which there are too many for the quick kind.
     __slots__ = (
-        "_begin", "_end", "_head", "_max_body", "_max_headers", "_meter", "_received", "_refusal",
-        "_stalled", "_whole", "current", "phase", "shared", "since",
+        "_begin", "_end", "_head", "_lingering", "_max_body", "_max_headers", "_meter",
+        "_received", "_refusal", "_stalled", "_whole", "current", "phase", "shared", "since",
     )  # fmt: skip
 
     def __init__(self, shared: Shared) -> None:
@@ -65,6 +65,7 @@ class Connection(HttpToolsProtocol, Timed):
         self._head = 0  # bytes of a head that is not complete
         self._refusal: tuple[int, str] | None = None
         self._whole: Any = None  # answers the request that is being read, if all of it has come
+        self._lingering: asyncio.TimerHandle | None = None
         self._stalled = (0.0, 0)  # since when the client has read nothing; how much waits for it
 
     # -- asyncio's events --------------------------------------------------------------------------
@@ -110,6 +111,8 @@ class Connection(HttpToolsProtocol, Timed):
             if (lost := cycle.scope.get("sparts.lost")) is not None:
                 lost()
         self.pipeline.clear()
+        if self._lingering is not None:
+            self._lingering.cancel()
         super().connection_lost(error)
 
     def pause_writing(self) -> None:
@@ -315,7 +318,7 @@ class Connection(HttpToolsProtocol, Timed):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.flow.resume_reading()
-        self.loop.call_later(LINGER, self.transport.close)
+        self._lingering = self.loop.call_later(LINGER, self.transport.close)
 
     # -- clients that take too long, and the end ---------------------------------------------------
 
