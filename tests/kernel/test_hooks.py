@@ -45,11 +45,16 @@ class Fragile(VTask):
         print(json.dumps(self.service.stats.describe()), flush=True)
         print(self.service.hooks.collect("sparts_status_panels", task=self), flush=True)
         self.service.setOption("start_timeout", "1m")
-        self.service.health.call_later(0.0, self.service.health.request_reload)
-        self.service.health.call_later(0.0, self.service.shutdown)
+        self.service.health.request_reload()
 
 class MyService(VService):
     TASKS = [Fragile]
+
+    def reload(self):
+        try:
+            super().reload()
+        finally:
+            self.shutdown()
 
 MyService.initFromCLI()
 """
