@@ -64,6 +64,37 @@ def test_old_copies_stay_when_new_one_hangs(tmp_path: Path) -> None:
         assert service.pids == before
 
 
+FAILS_LATER = """
+class Fails(VTask):
+    def initTask(self):
+        if os.path.exists("broken"):
+            self.logger.info("It will fail")
+            while not os.path.exists("go"):
+                time.sleep(0.02)
+            raise RuntimeError("broken")
+    def _runloop(self):
+        self.stop_event.wait()
+
+class S(VService):
+    TASKS = [Web, Fails]
+"""
+
+
+def test_newer_sighup_counts_when_new_copy_fails(tmp_path: Path) -> None:
+    with Copies(tmp_path, FAILS_LATER) as service:
+        service.wait_ready()
+        (tmp_path / "broken").touch()
+        service.send(signal.SIGHUP)
+        service.wait_for_line("It will fail")
+        (tmp_path / "broken").unlink()
+        service.send(signal.SIGHUP)
+        service.wait_for_line("Replacing 2 copies", 2)
+        (tmp_path / "go").touch()
+        service.wait_replaced()
+        assert "No more copies are replaced" not in service.output
+        assert service.stop() == 0, service.output
+
+
 def test_copy_that_is_killed_is_replaced(tmp_path: Path) -> None:
     with Copies(tmp_path) as service:
         service.wait_ready()

@@ -207,7 +207,8 @@ class Parent:
             self._status = 1 if status <= 0 else status
             self.stop()
             return
-        if child.state is State.STARTING and self._replacing == child.number:
+        again = child.number in self.rolling  # with newer code
+        if child.state is State.STARTING and self._replacing == child.number and not again:
             self._give_up_replacing(f"{child} {how}, before it was ready")
         if child.state is not State.STOPPING and not self._of(child.number):
             self._failed(child)
