@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def test_help_names_every_command(by: list[str], words: tuple[str, ...], tmp_pat
     done = sparts(*words, by=by, cwd=tmp_path)
     assert done.status == 0
     for name, command in COMMANDS.items():
-        assert f"  {name:<10} {command.summary}\n" in done.out
+        assert re.search(f"^  {name} +{re.escape(command.summary)}$", done.out, re.MULTILINE)
     assert "SPARTS_DISABLE_PLUGINS" in done.out
 
 
@@ -87,13 +88,13 @@ def test_command_of_plugin_is_called_with_its_words(tmp_path: Path) -> None:
     make_plugin(tmp_path, "greet", GREET, "sparts.commands")
     done = sparts("greet", "-h", "you", cwd=tmp_path, path=tmp_path)
     assert (done.status, done.out) == (3, "greetings -h you\n")
-    assert "  greet      (of greet 4.2)\n" in sparts("-h", cwd=tmp_path, path=tmp_path).out
+    assert re.search(r"  greet +\(of greet 4.2\)", sparts("-h", cwd=tmp_path, path=tmp_path).out)
 
 
 def test_help_describes_the_command_of_a_plugin(tmp_path: Path) -> None:
     code = 'def main(argv):\n    """Greet `everybody`.\n\n    More.\n    """\n'
     make_plugin(tmp_path, "greet", code, "sparts.commands")
-    assert "  greet      Greet everybody\n" in sparts("-h", cwd=tmp_path, path=tmp_path).out
+    assert re.search(r"  greet +greet everybody\n", sparts("-h", cwd=tmp_path, path=tmp_path).out)
 
 
 def test_command_of_plugin_is_imported_only_when_called(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from sparts.cli import help_text
 
 from tests.ecosystem.conftest import Environment, make_environment
 from tests.processes import clean_environment
@@ -31,6 +32,15 @@ def call(environment: Environment, *words: str) -> tuple[int, str]:
         check=False,
     )
     return done.returncode, " ".join(done.stdout.split())
+
+
+def test_help_describes_every_subcommand_of_ours() -> None:
+    commands = help_text().partition("commands:\n")[2].partition("\n\n")[0].splitlines()
+    described = [line.split(maxsplit=1)[1] for line in commands]
+    assert len(described) > 20
+    assert sorted(set(described)) == sorted(described)
+    assert not [each for each in described if each.startswith("(of ")]
+    assert max(map(len, commands)) <= 80
 
 
 def test_command_works_from_wheels_and_finds_the_plugin(environment: Environment) -> None:

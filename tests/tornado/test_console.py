@@ -127,7 +127,8 @@ def test_options_are_read_and_set_over_control_socket(
     with busy() as service:  # without --status-control: the socket is its owner's
         assert commands.get(["Service", "--mailer-most"]) == 0
         assert commands.set_option(["Service", "mailer-most", "7"]) == 0
-        assert capsys.readouterr().out == "20\nmailer_most is set.\n"
+        assert commands.get(["Service", "--json", "mailer_most"]) == 0
+        assert capsys.readouterr().out == "20\nmailer_most is set.\n7\n"
         assert service.requireTask(Mailer).most == 7
         with pytest.raises(NoAnswerError, match="expected a whole number"):
             commands.set_option(["Service", "mailer-most", "many"])

@@ -169,10 +169,11 @@ out, SPARTS_LOAD_PLUGINS=a lets only those in: by distribution or entry point.
 
 def help_text() -> str:
     """Return what ``sparts --help`` prints. Imports nothing of a plugin's."""
-    lines = [f"  {name:<10} {command.summary}\n" for name, command in COMMANDS.items()]
     others = entry_points.find(entry_points.COMMANDS)
-    lines += [f"  {each.name:<10} {summary_of(each) or f'(of {each.owner})'}\n" for each in others]
-    return HEAD + "".join(lines) + FOOT
+    found = [(name, command.summary) for name, command in COMMANDS.items()]
+    found += [(each.name, summary_of(each) or f"(of {each.owner})") for each in others]
+    width = max(len(name) for name, _ in found)
+    return HEAD + "".join(f"  {name:<{width}} {text}\n" for name, text in found) + FOOT
 
 
 def summary_of(entry: entry_points.EntryPoint) -> str:
@@ -190,5 +191,6 @@ def summary_of(entry: entry_points.EntryPoint) -> str:
                 continue
             mine = [n for n in found if isinstance(n, ast.FunctionDef) and n.name == name]
             doc = "".join(ast.get_docstring(each) or "" for each in mine[:1])
-            return doc.partition("\n")[0].removesuffix(".").replace("`", "")
+            line = doc.partition("\n")[0].removesuffix(".").replace("`", "")
+            return line[:1].lower() + line[1:]
     return ""

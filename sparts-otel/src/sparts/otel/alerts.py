@@ -92,7 +92,7 @@ def rules(after: str = "5m", slow: float = 1000.0, days: float = 14.0) -> str:
 
 
 def main(argv: list[str]) -> int:
-    """Print the rules."""
+    """Print Prometheus alert rules for services."""
     parser = argparse.ArgumentParser(
         prog="sparts alerts",
         description="Print alerting rules for the Prometheus that scrapes /metrics: not ready, "

@@ -179,7 +179,7 @@ def _variable(name: str, query: str) -> dict[str, Any]:
 
 
 def main(argv: list[str]) -> int:
-    """Print the dashboard."""
+    """Print a Grafana dashboard for services."""
     parser = argparse.ArgumentParser(
         prog="sparts grafana",
         description="Print a Grafana dashboard (JSON) for the Prometheus that scrapes /metrics of "

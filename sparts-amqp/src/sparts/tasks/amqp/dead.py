@@ -27,7 +27,7 @@ ALL = "all"
 
 
 def main(argv: Sequence[str]) -> int:
-    """Be ``sparts amqp``, and return the exit status.
+    """List the dead items of a queue, requeue or drop them.
 
     Raises:
         UsageError: the URL is none, or there is no such queue.

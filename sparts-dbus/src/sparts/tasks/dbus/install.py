@@ -70,7 +70,7 @@ ACTION_FILE = """\
 
 
 def main(argv: list[str]) -> int:
-    """Write the files, or show them.
+    """Install the D-Bus files of a service, or show them.
 
     Raises:
         UsageError: the service cannot be imported, has no name on a bus, or a file cannot be

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: list[str]) -> int:
-    """Write a project into a new folder, and say what to do next.
+    """Write a project of a Thrift service into a new folder.
 
     Raises:
         UsageError: the name is none for a project, its folder exists, or the interface cannot be

@@ -12,7 +12,7 @@ from sparts.tasks.asgi.rpc.plain import PlainCall
 
 
 def main(argv: list[str]) -> int:
-    """Call a method over HTTP, and print its result as JSON.
+    """Call an RPC method over HTTP, and print its result as JSON.
 
     Raises:
         UsageError: the words are wrong.

@@ -12,7 +12,7 @@ FRAMEWORKS = {"fastapi": ', "fastapi>=0.115"', "starlette": ', "starlette>=0.40"
 
 
 def main(argv: list[str]) -> int:
-    """Write a project into a new folder, and say what to do next.
+    """Write a project of an HTTP API (FastAPI, Starlette).
 
     Raises:
         UsageError: the name is none for a project, or its folder exists.

@@ -18,7 +18,7 @@ from sparts.errors import UsageError
 
 
 def main(argv: list[str]) -> int:
-    """Write a project into a new folder, and say what to do next.
+    """Write a project of a gRPC service into a new folder.
 
     Raises:
         UsageError: the name is none for a project, its folder exists, grpcio-tools is missing, or

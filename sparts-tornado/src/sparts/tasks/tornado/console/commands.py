@@ -48,7 +48,7 @@ def ps(argv: list[str]) -> int:
     parser = _parser("ps", "List the services that run on this machine, or at URLs.", name=False)
     parser.add_argument("urls", nargs="*", metavar="URL", help="status pages of more services")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)
     local = registry.find()
     found = [each.described() for each in local]
     clients = [Client(each.name, path=each.socket, url=each.url) for each in local]
@@ -90,7 +90,7 @@ def status(argv: list[str]) -> int:
     """Show the state of one service and its tasks."""
     parser = _parser("status", "Show the state of one service and its tasks.")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)
     told = client_of(args.name, args.token).status()
     if args.json:
         print_json(told)
@@ -131,7 +131,7 @@ def tail(argv: list[str]) -> int:
     parser.add_argument("--no-follow", action="store_true", help="end after the last line")
     parser.add_argument("--level", default="DEBUG", type=str.upper, help="the lowest level shown")
     parser.add_argument("--task", default="", help="the lines of one task")
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)
     ranks = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
     if args.level not in ranks:
         raise UsageError(f"--level: {args.level!r} is none of {', '.join(ranks)}.")
@@ -198,7 +198,9 @@ def _follow(client: Client, number: int, came: SimpleQueue[Any]) -> None:
 
 def stacks(argv: list[str]) -> int:
     """Show where each thread and coroutine of one service is now."""
-    args = _parser("stacks", "Show where each thread and coroutine is now.").parse_args(argv)
+    args = _parser("stacks", "Show where each thread and coroutine is now.").parse_intermixed_args(
+        argv
+    )
     print(plain(client_of(args.name, args.token).get("stacks")), end="")
     return 0
 
@@ -208,7 +210,7 @@ def get(argv: list[str]) -> int:
     parser = _parser("get", "Show the options of one service, or the value of one.")
     parser.add_argument("option", nargs="?", help="as --http-port, or http_port")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    args = parser.parse_args(_words(argv))
+    args = parser.parse_intermixed_args(_words(argv))
     found = client_of(args.name, args.token).status()["options"]
     if args.option is not None:
         name = _option(args.option)
@@ -248,7 +250,7 @@ def set_option(argv: list[str]) -> int:
     parser = _parser("set", "Set an option of one service while it runs.")
     parser.add_argument("option", help="as --http-port, or http_port")
     parser.add_argument("value", help='the new value; "" for none')
-    args = parser.parse_args(_words(argv))
+    args = parser.parse_intermixed_args(_words(argv))
     client = client_of(args.name, args.token)
     print(plain(client.act("option", name=_option(args.option), value=args.value or None)))
     return 0
@@ -258,7 +260,7 @@ def scale(argv: list[str]) -> int:
     """Change how many copies of one service run."""
     parser = _parser("scale", "Change how many copies of one service run (--processes).")
     parser.add_argument("number", type=int, metavar="N", help="how many copies there are to be")
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)
     print(plain(client_of(args.name, args.token).act("scale", number=args.number)))
     return 0
 
@@ -282,7 +284,7 @@ def drain(argv: list[str]) -> int:
 def _act(command: str, description: str, action: str, argv: list[str]) -> int:
     parser = _parser(command, description)
     parser.add_argument("task", nargs="?", metavar="TASK", help="one of its tasks")
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)
     client = client_of(args.name, args.token)
     if args.task is None:
         print(plain(client.act(action)))
@@ -298,7 +300,7 @@ def top(argv: list[str]) -> int:
     )
     parser.add_argument("name", nargs="?", metavar="NAME", help=NAME)
     parser.add_argument("--token", default="", help="as for the other commands")
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)
     try:
         from sparts.tasks.tornado.console.top import Top
     except ImportError as error:
