@@ -13,6 +13,7 @@ import msgspec
 from sparts.rpc.parts import at
 from sparts.rpc.values import explain
 
+from thrift.protocol.TBase import TFrozenBase
 from thrift.Thrift import TType
 
 if TYPE_CHECKING:
@@ -88,6 +89,11 @@ def _value(source: Any, kind: int, held: Any) -> Any:
 
 def _made(make: Any, fields: dict[str, Any]) -> Any:
     """Make a struct, as the C code does."""
+    if not issubclass(make, TFrozenBase):
+        made = make()
+        for name, value in fields.items():
+            setattr(made, name, value)
+        return made
     try:
         return make(**fields)
     except msgspec.ValidationError:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
+from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
+from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -72,6 +75,49 @@ def reader(name: str, make: Callable[..., Any]) -> Any:
     """Return a class that Apache's C code makes a struct of: by keyword arguments of ``make``."""
     meta = type(f"{name}Reader", (type,), {"__call__": staticmethod(make)})
     return meta(name, (TFrozenBase,), {})
+
+
+def filled(type_: Type, held: Any) -> tuple[Any, Convert] | None:
+    """Return what Apache's C code makes lists of a struct with, which reads them a fifth sooner.
+
+    It sets the attributes of new objects, where they would be set by a generated ``__init__``.
+
+    Args:
+        type_: the struct.
+        held: of its form.
+
+    Returns:
+        what is held instead, and what sees that each object of a list has all of its attributes;
+        None: the class has to be called.
+    """
+    cls, spec = type_.cls, held[1]
+    names = [each.name for each in type_.fields]
+    code = getattr(getattr(cls, "__init__", None), "__code__", None)
+    if (
+        spec is None  # it is not known yet
+        or type(held[0]).__call__ is not cls
+        or not (names and all(each.required for each in type_.fields))
+        or not dataclasses.is_dataclass(cls)
+        or getattr(code, "co_filename", "") != "<string>"
+        or any(hasattr(cls, name) for name in ("__post_init__", "__getattr__"))
+        or type(cls).__call__ is not type.__call__
+        or (cls.__new__, cls.__setattr__) != (object.__new__, object.__setattr__)
+    ):
+        return None
+    pick = attrgetter(*names)
+
+    def see(values: list[Any]) -> list[Any]:
+        try:
+            deque(map(pick, values), 0)
+        except AttributeError as error:
+            place = next(n for n, each in enumerate(values) if each is error.obj)
+            text = f"Missing in {type_.name}: {error.name} - at `$[{place}]`"
+            raise msgspec.ValidationError(text) from error
+        return values
+
+    make = partial(object.__new__, type_.cls)
+    meta = type("Meta", (type,), {"__call__": staticmethod(make)})
+    return [meta(type_.name, (), {}), spec], see
 
 
 def spec_of(members: Iterable[Member]) -> tuple[Any, ...]:
