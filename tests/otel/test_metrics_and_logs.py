@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from sparts.builtin.dryrun import dry_run
-from sparts.counters import counter, gauge, labelled, samples
+from sparts.counters import CallbackCounter, counter, gauge, labelled, samples
 from sparts.options import parse_options
 from sparts.tasks.queue import QueueTask
 from sparts.testing.running import running, service_of
@@ -157,3 +157,32 @@ def test_dry_run_sends_the_headers_of_telemetry(
     cls = service_of(Idle)
     argv = ["--dryrun", "--otel-endpoint", collector.endpoint]
     assert dry_run(cls, parse_options(cls._buildArgumentParser(), argv)) == status
+
+
+class Odd(Counting):
+    """Counts, logs and raises what UTF-8 and OTLP cannot carry."""
+
+    ON_ERROR = "log"
+    huge = CallbackCounter(lambda: 10**400)
+    large = CallbackCounter(lambda: 2**63)
+    by_name = labelled(counter(help="By name."), "name")
+
+    def execute(self, item: int, context: Any) -> int:
+        """Work with a file whose name is no UTF-8."""
+        self.by_name.labels("caf\udce9").increment()
+        self.logger.warning("caf\udce9")
+        raise ValueError("caf\udce9")
+
+
+def test_what_cannot_be_sent_keeps_nothing_else_back(collector: Collector) -> None:
+    argv = ("--otel-endpoint", collector.endpoint, "--otel-logs")
+    with running(service_of(Odd, Counting), *argv) as service:
+        with pytest.raises(ValueError, match="caf"):
+            service.requireTask(Odd).submit(1).result(WAIT)
+        service.requireTask(Counting).submit(3).result(WAIT)
+    assert collector.span("Odd").events["exception"]["exception.message"] == "caf\\udce9"
+    assert {"caf\\udce9", "Ate 3"} < {line.body.string_value for line in collector.logs}
+    (point,) = collector.metrics["sparts.by_name"].sum.data_points
+    assert attributes(point.attributes)["name"] == "caf\\udce9"
+    assert collector.metrics["sparts.large"].gauge.data_points[0].as_double == 2.0**63
+    assert "sparts.huge" not in collector.metrics

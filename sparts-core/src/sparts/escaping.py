@@ -26,7 +26,7 @@ def lines(text: str) -> str:
 
 def encodable(text: str) -> str:
     """Return a string that UTF-8 can encode: halves of UTF-16 pairs, as of file names, escaped."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _escape(found: re.Match[str]) -> str:

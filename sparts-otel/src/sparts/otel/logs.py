@@ -10,8 +10,10 @@ from opentelemetry.context import get_current
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
-from sparts.errors import text_of, traceback_of
+from sparts.errors import message_of, traceback_of
+from sparts.escaping import encodable
 from sparts.logs.fields import present_fields
+from sparts.logs.formats import message_of_record
 from sparts.masking import masked
 
 if TYPE_CHECKING:
@@ -50,15 +52,15 @@ class _Handler(logging.Handler):
             if record.exc_info and (error := record.exc_info[1]) is not None:
                 attributes |= {
                     "exception.type": type(error).__qualname__,
-                    "exception.message": masked(text_of(error)),
-                    "exception.stacktrace": masked(traceback_of(error)),
+                    "exception.message": message_of(error),
+                    "exception.stacktrace": traceback_of(error),
                 }
             self._provider.get_logger(record.name).emit(
                 timestamp=int(record.created * 1e9),
                 context=get_current(),
                 severity_number=_severity(record.levelno),
                 severity_text=record.levelname,
-                body=masked(record.getMessage()),
+                body=encodable(masked(message_of_record(record))),
                 attributes=attributes,
             )
         except Exception:

@@ -20,6 +20,7 @@ from opentelemetry.sdk.metrics.export import (
     Sum,
 )
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from sparts.escaping import encodable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -74,7 +75,11 @@ def metrics_of(readings: Iterable[tuple[str, Reading]], since: int, now: int) ->
     points: dict[tuple[str, bool], list[NumberDataPoint]] = {}
     told: dict[tuple[str, bool], Reading] = {}
     for task, reading in readings:
-        labels: dict[str, Any] = {name: str(value) for name, value in reading.labels.items()}
+        value = _sendable(reading.value)
+        if value is None:
+            continue
+        pairs = reading.labels.items()
+        labels: dict[str, Any] = {name: encodable(str(label)) for name, label in pairs}
         name, grows = f"sparts.{reading.name}", reading.kind == "counter"
         if reading.kind in ("summary", "histogram") and "window" not in labels:
             name, grows = f"{name}.{labels.pop('type', 'value')}", True
@@ -82,12 +87,22 @@ def metrics_of(readings: Iterable[tuple[str, Reading]], since: int, now: int) ->
             labels["sparts.task"] = task
         key = (name, grows)
         told.setdefault(key, reading)
-        points.setdefault(key, []).append(NumberDataPoint(labels, since, now, reading.value))
+        points.setdefault(key, []).append(NumberDataPoint(labels, since, now, value))
     return [
         Metric(name, told[key].help, told[key].unit, _data(points[key], grows))
         for key in points
         for name, grows in [key]
     ]
+
+
+def _sendable(value: Any) -> int | float | None:
+    """Return a number as OTLP can carry it; None: it cannot, and would keep back all others."""
+    if isinstance(value, int) and -(2**63) <= value < 2**63:
+        return value
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _data(points: list[NumberDataPoint], grows: bool) -> Sum | Gauge:

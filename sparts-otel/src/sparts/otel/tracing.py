@@ -14,7 +14,7 @@ from opentelemetry.context import Context, attach, detach, get_current, set_valu
 from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
 from sparts.calls import CallRefusedError, ClientCall, Reason
-from sparts.errors import TryLater, text_of, traceback_of
+from sparts.errors import TryLater, message_of, traceback_of
 from sparts.logs import log_fields
 
 if TYPE_CHECKING:
@@ -232,7 +232,7 @@ def _note_end(span: trace.Span, call: Call, error: BaseException | None) -> None
             return
     elif status and 400 <= int(status) < first_error:  # an HTTPError of the handler's
         return
-    kind, message = type(error).__qualname__, text_of(error)
+    kind, message = type(error).__qualname__, message_of(error)
     span.set_attribute("error.type", kind)
     span.set_status(Status(StatusCode.ERROR, message))
     span.add_event(
