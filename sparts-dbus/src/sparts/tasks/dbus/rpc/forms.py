@@ -21,6 +21,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Callable, Sequence
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -76,9 +77,7 @@ class Forms:
 
         def decode(value: Variant) -> Any:
             found = self._known[type_]
-            if value.signature != found.signature:
-                raise wrong(f"a variant of {found.signature}", value)
-            return found.decode(value.value) if found.decode else value.value
+            return _opened(found, value)
 
         def encode(value: Any) -> Variant:
             found = self._known[type_]
@@ -165,9 +164,7 @@ class Forms:
             part = known.get(name)
             if part is None:
                 raise msgspec.ValidationError(f"Expected one of {', '.join(known)}, got {name!r}")
-            if variant.signature != part.signature:
-                raise wrong(f"{name}, a variant of {part.signature}", variant)
-            return at(f".{name}", part.decode or _same, variant.value)
+            return at(f".{name}", partial(_opened, part), variant)
 
         def encode(value: Any) -> list[Any]:
             name, part = parts[pick(value)]
@@ -266,7 +263,7 @@ def _typed_dict(type_: Type, fields: Sequence[tuple[Field, DBusType]]) -> DBusTy
     def decode(value: dict[str, Variant]) -> dict[str, Any]:
         if missing := sorted(required - value.keys()):
             raise msgspec.ValidationError(f"Missing in {type_.name}: {', '.join(missing)}")
-        return {name: at(f".{name}", _unwrapped(known[name]), each)
+        return {name: at(f".{name}", partial(_opened, known[name]), each)
                 for name, each in value.items() if name in known}  # fmt: skip
 
     def encode(value: dict[str, Any]) -> dict[str, Variant]:
@@ -282,13 +279,13 @@ def _typed_dict(type_: Type, fields: Sequence[tuple[Field, DBusType]]) -> DBusTy
     return DBusType("a{sv}", decode, encode)
 
 
-def _unwrapped(part: DBusType) -> Convert:
-    def decode(value: Variant) -> Any:
-        if value.signature != part.signature:
-            raise wrong(f"a variant of {part.signature}", value)
-        return part.decode(value.value) if part.decode else value.value
-
-    return decode
+def _opened(part: DBusType, value: Variant) -> Any:
+    """Return what a variant of a type holds."""
+    if value.signature != part.signature:
+        raise msgspec.ValidationError(
+            f"Expected a variant of `{part.signature}`, got one of `{value.signature}`"
+        )
+    return part.decode(value.value) if part.decode else value.value
 
 
 def _items(convert: Convert | None, make: Callable[[Any], Any]) -> Convert:
