@@ -91,6 +91,32 @@ def test_client_reads_why_although_it_goes_on_sending(serve: Any) -> None:
         assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
 
 
+@pytest.mark.parametrize("size", [50_000, 500_000])
+def test_body_may_come_after_its_response(serve: Any, size: int) -> None:
+    served = serve("--asgi-max-headers", "2000")
+    with served.connect() as connection, connection.makefile("rb") as answers:
+        connection.sendall(
+            b"POST /missing HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size
+        )
+        assert answers.readline().startswith(b"HTTP/1.1 404")
+        connection.sendall(b"x" * size)
+        connection.sendall(HEAD + b"Connection: close\r\n\r\n")
+        rest_of_both = answers.read()
+    assert b"HTTP/1.1 200" in rest_of_both
+    assert b"431" not in rest_of_both
+
+
+def test_too_long_late_body_gets_no_second_response(serve: Any) -> None:
+    served = serve(*LIMITS)
+    with served.connect() as connection, connection.makefile("rb") as answers:
+        connection.sendall(b"POST /missing" + CHUNKED[10:])
+        assert answers.readline().startswith(b"HTTP/1.1 404")
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(b"7d0\r\n" + b"x" * 2000 + b"\r\n")
+            assert b"HTTP/1.1" not in answers.read()
+    served.wait_for_counter("requests", 1)
+
+
 @contextlib.contextmanager
 def patient(served: Served) -> Iterator[socket.socket]:
     """Give a connection that waits long for the end."""

@@ -27,6 +27,9 @@ def make():
 class Holder:
     app = app
 
+def wsgi(environ, start_response):
+    return []
+
 broken = make_broken = None
 def fails():
     raise ValueError("no settings")
@@ -71,6 +74,22 @@ def test_option_and_attribute_name_the_application(main: Any, name: str) -> None
 def test_what_cannot_be_had_fails_the_start(main: Any, name: str, message: str) -> None:
     with pytest.raises(StartError, match=message):
         started(AsgiTask, "--asgi-app", name)
+
+
+@pytest.mark.parametrize(
+    ("task", "flag", "message"),
+    [
+        (AsgiTask, "--asgi-app", "scope, receive, send.*WsgiTask serves WSGI"),
+        (WsgiTask, "--wsgi-app", "environ, start_response.*AsgiTask serves ASGI"),
+    ],
+)
+def test_application_of_the_other_kind_fails(main: Any, task: Any, flag: str, message: str) -> None:
+    name = "wsgi" if task is AsgiTask else "app"
+    with (
+        pytest.raises(StartError, match=message),
+        running(service_of(task), flag, f"mine_main:{name}"),
+    ):
+        pass
 
 
 def test_task_without_application_says_how_to_give_one() -> None:

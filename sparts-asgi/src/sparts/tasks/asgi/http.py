@@ -81,6 +81,8 @@ class Connection(HttpToolsProtocol, Timed):
         """Take in what a client sends."""
         if self._refusal is not None:
             return  # what is refused is read to its end, so that the answer is not lost
+        cycle = self.cycle
+        answered = self.phase != BUSY and cycle is not None and cycle.more_body  # too early
         if self.phase != BUSY:
             self._head += len(data)
         try:
@@ -95,7 +97,7 @@ class Connection(HttpToolsProtocol, Timed):
             self._whole = None
             if self.current is not None:
                 self._run(self.current, self.app)
-        if self.phase == BUSY:
+        if answered or self.phase == BUSY:
             self._head = 0
         elif self._head and self._refusal is None:
             if self.phase == IDLE:
@@ -191,7 +193,9 @@ class Connection(HttpToolsProtocol, Timed):
         if self._refusal is not None:
             return
         self._received += len(body)
-        if self._received > self._max_body:
+        if self._received > self._max_body and self.cycle.response_complete:
+            self.transport.close()
+        elif self._received > self._max_body:
             self.refuse(413, f"The body is longer than {self._max_body} bytes.")
         else:
             HttpToolsProtocol.on_body(self, body)
@@ -199,7 +203,7 @@ class Connection(HttpToolsProtocol, Timed):
     def on_message_complete(self) -> None:
         """Note that a request is complete."""
         cycle = self.cycle
-        if self._refusal is None and cycle is not None and not cycle.response_complete:
+        if self._refusal is None and cycle is not None:
             cycle.more_body = False
             cycle.message_event.set()
             if self._whole is not None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+import inspect
+from typing import TYPE_CHECKING, Any
 
 from sparts.errors import StartError, describe
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def load(target: str, flag: str) -> Any:
@@ -32,6 +36,27 @@ def load(target: str, flag: str) -> Any:
     if not callable(found):
         raise StartError(f"{flag}: {target!r} is no application: it cannot be called.")
     return found
+
+
+def check_call(app: Any, words: Sequence[str], advice: str) -> None:
+    """Raise StartError for an application that cannot be called so: it is of the other kind.
+
+    Args:
+        app: the application.
+        words: what its arguments are called, by which the message names them.
+        advice: the end of the message.
+    """
+    try:
+        signature = inspect.signature(app)
+    except ValueError:  # of C
+        return
+    try:
+        signature.bind(*words)
+    except TypeError as error:
+        arguments = ", ".join(words)
+        raise StartError(
+            f"The application {app!r} cannot be called with ({arguments}): {error}. {advice}"
+        ) from None
 
 
 def class_attribute(cls: type, name: str) -> Any:

@@ -15,7 +15,7 @@ from sparts.options import Option, option, prefix_of
 from sparts.tasks.asgi.calls import wrapped
 from sparts.tasks.asgi.http import Connection
 from sparts.tasks.asgi.lifespan import Lifespan
-from sparts.tasks.asgi.loading import class_attribute, load
+from sparts.tasks.asgi.loading import check_call, class_attribute, load
 from sparts.tasks.asgi.logs import AppLogger
 from sparts.tasks.asgi.shared import Limits, Shared
 from sparts.tasks.asyncio_server import AsyncioServerTask
@@ -162,11 +162,21 @@ class AsgiTask(Metered, AsyncioServerTask):
     def check(self) -> None:
         """See whether the application can be found."""
         super().check()
-        self.app()
+        self.callable_app()
 
     def asgi_app(self) -> Any:
         """Return what is served, as ASGI; called once, in `initTask`. The default: `app`."""
-        return self.app()
+        return self.callable_app()
+
+    def callable_app(self) -> Any:
+        """Return what `app` returns, if it can be called as an ASGI application.
+
+        Raises:
+            StartError: it cannot; it may be a WSGI application.
+        """
+        app = self.app()
+        check_call(app, ["scope", "receive", "send"], "WsgiTask serves WSGI applications.")
+        return app
 
     def n_in_flight(self) -> int:
         """Return how many requests and websockets the application serves."""

@@ -11,6 +11,7 @@ from a2wsgi import WSGIMiddleware
 from sparts.clock import timeout_of
 from sparts.errors import OptionError
 from sparts.options import Option, option, prefix_of
+from sparts.tasks.asgi.loading import check_call
 from sparts.tasks.asgi.task import AsgiTask
 
 if TYPE_CHECKING:
@@ -55,9 +56,14 @@ class WsgiTask(AsgiTask):
 
     def asgi_app(self) -> Any:
         """Return the application as ASGI."""
-        app = self.app()
-        self._threads = Threads(app, self.service, self.n_threads)
+        self._threads = Threads(self.callable_app(), self.service, self.n_threads)
         return self._threads
+
+    def callable_app(self) -> Any:
+        """Return what `app` returns, if it can be called as a WSGI application."""
+        app = self.app()
+        check_call(app, ["environ", "start_response"], "AsgiTask serves ASGI applications.")
+        return app
 
     async def stop_in_loop(self) -> None:
         """Let requests finish, and end the threads."""
