@@ -43,12 +43,17 @@ def _parser(command: str, description: str, name: bool = True) -> argparse.Argum
     return parser
 
 
+def _parsed(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
+    """Return what the words say, in any order; after ``--``, none is an option."""
+    return parser.parse_args(argv) if "--" in argv else parser.parse_intermixed_args(argv)
+
+
 def ps(argv: list[str]) -> int:
     """List the services that run on this machine."""
     parser = _parser("ps", "List the services that run on this machine, or at URLs.", name=False)
     parser.add_argument("urls", nargs="*", metavar="URL", help="status pages of more services")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    args = parser.parse_intermixed_args(argv)
+    args = _parsed(parser, argv)
     local = registry.find()
     found = [each.described() for each in local]
     clients = [Client(each.name, path=each.socket, url=each.url) for each in local]
@@ -90,7 +95,7 @@ def status(argv: list[str]) -> int:
     """Show the state of one service and its tasks."""
     parser = _parser("status", "Show the state of one service and its tasks.")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    args = parser.parse_intermixed_args(argv)
+    args = _parsed(parser, argv)
     told = client_of(args.name, args.token).status()
     if args.json:
         print_json(told)
@@ -131,7 +136,7 @@ def tail(argv: list[str]) -> int:
     parser.add_argument("--no-follow", action="store_true", help="end after the last line")
     parser.add_argument("--level", default="DEBUG", type=str.upper, help="the lowest level shown")
     parser.add_argument("--task", default="", help="the lines of one task")
-    args = parser.parse_intermixed_args(argv)
+    args = _parsed(parser, argv)
     ranks = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
     if args.level not in ranks:
         raise UsageError(f"--level: {args.level!r} is none of {', '.join(ranks)}.")
@@ -198,9 +203,7 @@ def _follow(client: Client, number: int, came: SimpleQueue[Any]) -> None:
 
 def stacks(argv: list[str]) -> int:
     """Show where each thread and coroutine of one service is now."""
-    args = _parser("stacks", "Show where each thread and coroutine is now.").parse_intermixed_args(
-        argv
-    )
+    args = _parsed(_parser("stacks", "Show where each thread and coroutine is now."), argv)
     print(plain(client_of(args.name, args.token).get("stacks")), end="")
     return 0
 
@@ -210,7 +213,7 @@ def get(argv: list[str]) -> int:
     parser = _parser("get", "Show the options of one service, or the value of one.")
     parser.add_argument("option", nargs="?", help="as --http-port, or http_port")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    args = parser.parse_intermixed_args(_words(argv))
+    args = _parsed(parser, _words(argv))
     found = client_of(args.name, args.token).status()["options"]
     if args.option is not None:
         name = _option(args.option)
@@ -230,7 +233,10 @@ def get(argv: list[str]) -> int:
 def _words(argv: list[str]) -> list[str]:
     """Return the words, the options of the service without the dashes that would make them ours."""
     ours = ("--json", "--token", "--help")
-    return [each if each.startswith(ours) else each.removeprefix("--") for each in argv]
+    kept = ("--", *ours)
+    return [
+        each if each in kept or each.startswith(ours) else each.removeprefix("--") for each in argv
+    ]
 
 
 def _option(text: str) -> str:
@@ -250,7 +256,7 @@ def set_option(argv: list[str]) -> int:
     parser = _parser("set", "Set an option of one service while it runs.")
     parser.add_argument("option", help="as --http-port, or http_port")
     parser.add_argument("value", help='the new value; "" for none')
-    args = parser.parse_intermixed_args(_words(argv))
+    args = _parsed(parser, _words(argv))
     client = client_of(args.name, args.token)
     print(plain(client.act("option", name=_option(args.option), value=args.value or None)))
     return 0
@@ -260,7 +266,7 @@ def scale(argv: list[str]) -> int:
     """Change how many copies of one service run."""
     parser = _parser("scale", "Change how many copies of one service run (--processes).")
     parser.add_argument("number", type=int, metavar="N", help="how many copies there are to be")
-    args = parser.parse_intermixed_args(argv)
+    args = _parsed(parser, argv)
     print(plain(client_of(args.name, args.token).act("scale", number=args.number)))
     return 0
 
@@ -284,7 +290,7 @@ def drain(argv: list[str]) -> int:
 def _act(command: str, description: str, action: str, argv: list[str]) -> int:
     parser = _parser(command, description)
     parser.add_argument("task", nargs="?", metavar="TASK", help="one of its tasks")
-    args = parser.parse_intermixed_args(argv)
+    args = _parsed(parser, argv)
     client = client_of(args.name, args.token)
     if args.task is None:
         print(plain(client.act(action)))
@@ -300,7 +306,7 @@ def top(argv: list[str]) -> int:
     )
     parser.add_argument("name", nargs="?", metavar="NAME", help=NAME)
     parser.add_argument("--token", default="", help="as for the other commands")
-    args = parser.parse_intermixed_args(argv)
+    args = _parsed(parser, argv)
     try:
         from sparts.tasks.tornado.console.top import Top
     except ImportError as error:
