@@ -145,6 +145,12 @@ class Hooks:
         for name, plugin in plugins.items():
             self.register(plugin, name)
 
+    def copy(self) -> Hooks:
+        """Return hooks with the same plugins, which keep nothing yet."""
+        copy = Hooks()
+        copy._plugins, copy._callers = dict(self._plugins), dict(self._callers)
+        return copy
+
     # -- to register -------------------------------------------------------------------------------
 
     def register(self, plugin: object, name: str | None = None) -> None:

@@ -1,17 +1,19 @@
 """Hook plugins: the core's own, and those of other distributions; loaded, blocked, called.
 
-`sparts.dispatch` calls them. The library
-`sparts.entry_points` finds those, and tasks by name.
+`sparts.dispatch` calls them. The library `sparts.entry_points` finds those, and tasks by name.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 from typing import TYPE_CHECKING, Any
 
 from sparts.entry_points import PLUGINS, EntryPoint, find, installed, kept_out_by_name
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sparts.dispatch import Hooks
 
 # -- hooks -----------------------------------------------------------------------------------------
@@ -61,15 +63,24 @@ def load_hooks(tolerant: bool = False) -> Hooks:
     Raises:
         PluginError: one fails to import or implements no valid hook; the message names it.
     """
-    from sparts.plugins import defaults
-
-    own = {name: built_in(name) for name in BUILT_IN if not kept_out_by_name(name)}
-    own = {"sparts": defaults, **own}
+    own = tuple(name for name in BUILT_IN if not kept_out_by_name(name))
     entries = find(PLUGINS)
     if not entries:
-        from sparts.dispatch import Hooks
-
-        return Hooks(own)
+        return _registered(own).copy()
     from sparts.dispatch.through_pluggy import PluginHooks
 
-    return PluginHooks.load(entries, tolerant, own)
+    return PluginHooks.load(entries, tolerant, _own(own))
+
+
+def _own(names: Iterable[str]) -> dict[str, Any]:
+    from sparts.plugins import defaults
+
+    return {"sparts": defaults} | {name: built_in(name) for name in names}
+
+
+@functools.lru_cache(maxsize=1)
+def _registered(names: tuple[str, ...]) -> Hooks:
+    """Return what `load_hooks` copies, which a start does three times."""
+    from sparts.dispatch import Hooks
+
+    return Hooks(_own(names))
