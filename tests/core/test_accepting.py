@@ -122,7 +122,7 @@ def ask(address: Any) -> bytes:
 
 
 def test_server_of_asyncio_pauses_and_accepts_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sparts.tasks.accept_faults.ASYNCIO_PAUSE", 0.05)
+    monkeypatch.setattr("sparts.net.accepting.ASYNCIO_PAUSE", 0.05)
     service = make_service(service_of(Served))
     with log_of(service) as log:
         thread = service.startBG()

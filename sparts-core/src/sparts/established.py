@@ -12,7 +12,7 @@ from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
 from sparts.counters import CallbackCounter, Metric, counters_of, read_counters
-from sparts.counters.live import live
+from sparts.counters.metric import live
 from sparts.errors import OptionError
 from sparts.options import prefix_of, set_option
 from sparts.renamed import OF_SERVICES, OF_TASKS, moved
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Protocol
 
-    from sparts.counters.live import LiveNumber
+    from sparts.counters.metric import LiveNumber
     from sparts.protocols import TaskReference
     from sparts.stats import Stats
 

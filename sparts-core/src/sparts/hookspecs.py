@@ -9,6 +9,8 @@ lifecycle thread, or the worker thread whose state changes; never per request or
 Hooks of one service never run at the same time, and arrive in the order of what they report.
 """
 
+# mypy: disable-error-code="empty-body"
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -37,7 +39,6 @@ def sparts_options_add(
     thread, as a rule. An exception ends the process with status 2 and names the plugin; ``-h``
     shows it and goes on.
     """
-    raise NotImplementedError
 
 
 @hookspec
@@ -48,7 +49,6 @@ def sparts_tasks_add(service_class: type[Service]) -> TaskReference | Sequence[T
     instance, in that thread. An exception ends the process with status 2 and names the plugin;
     ``-h`` shows it and goes on.
     """
-    raise NotImplementedError
 
 
 @hookspec
@@ -68,7 +68,6 @@ def sparts_counters_add(service: Service) -> Mapping[str, Callable[[], float]]:
     called in any thread that asks for counters; one that raises is left out of the answer. An
     exception of the hook, or a name that is taken, fails the start with status 2.
     """
-    raise NotImplementedError
 
 
 @hookspec
@@ -79,7 +78,6 @@ def sparts_checks_add(service: Service) -> Mapping[str, Callable[[], object]]:
     the service is healthy (the watchdog of systemd, transports), and must not block. What they
     raise is the reason shown. Anything but False is well.
     """
-    raise NotImplementedError
 
 
 @hookspec
@@ -89,7 +87,6 @@ def sparts_status_panels(task: Task) -> Mapping[str, Any] | Sequence[Mapping[str
     The data is a string, facts (a dict) or a table (a list of dicts), without markup. Called in a
     thread of the status task whenever somebody looks at the task; what it raises is shown.
     """
-    raise NotImplementedError
 
 
 @hookspec
@@ -181,7 +178,6 @@ def sparts_sources_add(
     Called once a process, before its service is made, in that thread. An exception ends the process
     with status 2 and names the plugin.
     """
-    raise NotImplementedError
 
 
 @hookspec(firstresult=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import ClassVar, Protocol
 
-    from sparts.counters.live import LiveNumber
+    from sparts.counters.metric import LiveNumber
 
 TaskReference: TypeAlias = "type[Task] | str"
 """A task class, or one of the forms of its name: ``NAME``, ``NAME@DISTRIBUTION``, ``module:Class``,

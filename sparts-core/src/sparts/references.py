@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from sparts import entry_points
-from sparts.errors import DependencyCycleError, TaskLoadError, UsageError, describe
+from sparts.errors import DependencyCycleError, TaskLoadError, UsageError, describe, nearest
 from sparts.established import Registry
 from sparts.protocols import TaskReference
 
@@ -148,3 +148,16 @@ def name_or_class(reference: TaskReference) -> Any:
     if isinstance(reference, str) and (":" in reference or "@" in reference):
         return resolve(reference)
     return reference
+
+
+def selected(classes: list[type[Any]], names: Iterable[str] | None) -> list[type[Any]]:
+    """Return the classes that ``--tasks`` asks for; all if it was not given or only lists them."""
+    wanted = set(names or ())
+    if not wanted:
+        return classes
+    known = {task.__name__: task for task in classes}
+    for name in wanted - known.keys():
+        near = nearest(name, known)
+        hint = f"Did you mean {near!r}?" if near else f"Its tasks: {', '.join(known) or 'none'}."
+        raise UsageError(f"--tasks: this service has no task {name!r}. {hint}")
+    return [task for task in classes if task.__name__ in wanted]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Collection
 
 
 def format_thread(thread: threading.Thread) -> str:
@@ -19,9 +20,9 @@ def format_thread(thread: threading.Thread) -> str:
     return f"Thread {thread.name}:\n{''.join(traceback.format_stack(frame))}"
 
 
-def format_threads() -> str:
-    """Return the stacks of all threads of this process."""
-    return "".join(map(format_thread, threading.enumerate()))
+def format_threads(without: Collection[threading.Thread] = ()) -> str:
+    """Return the stacks of all threads of this process but those."""
+    return "".join(format_thread(each) for each in threading.enumerate() if each not in without)
 
 
 def format_coroutines(loop: asyncio.AbstractEventLoop) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparts import entry_points
 from sparts.counters import CallbackCounter, counters_of, metrics_of, read_counters
-from sparts.counters.live import LiveNumber, live
+from sparts.counters.metric import LiveNumber, live
 from sparts.errors import check_free, describe, text_of
 from sparts.masking import MASK, masked
 from sparts.options import OptionGroup, declared_options, prefix_of, state_of

@@ -8,7 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
-from sparts import entry_points, options, plugins
+from sparts import entry_points, options, plugins, references
 from sparts.errors import UsageError
 from sparts.established import EstablishedService
 from sparts.kernel import command_line
@@ -81,7 +81,7 @@ class VService(EstablishedService):
         classes = command_line.resolve_tasks(type(self), hooks)
         hooks.call("sparts_classes_check", service_class=type(self), tasks=classes)
         asked = Settings.of(type(self), ns).tasks
-        self._instance = Instance(self, ns, hooks, command_line.selected(classes, asked))
+        self._instance = Instance(self, ns, hooks, references.selected(classes, asked))
         self._instance.ours.check_options(ns)
         if asked != []:  # with no names they are only listed
             left_out = set(classes).difference(self._instance.tasks.task_classes)

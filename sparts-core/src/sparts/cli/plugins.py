@@ -17,6 +17,18 @@ KINDS = {
 }
 
 
+def _built_in_entries() -> list[entry_points.EntryPoint]:
+    """Return the core's own hook plugins as the entry points that they could be."""
+    found = [entry for entry in entry_points.installed() if entry.distribution == "sparts-core"]
+    version = found[0].version if found else "?"
+    return [
+        entry_points.EntryPoint(
+            entry_points.PLUGINS, name, f"sparts.builtin.{name}", "sparts-core", version
+        )
+        for name in plugins.BUILT_IN
+    ]
+
+
 def main(argv: list[str]) -> int:
     """List the distributions that have entry points for sparts; imports nothing of theirs."""
     parser = argparse.ArgumentParser(
@@ -29,7 +41,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(argv)
     entries = sorted(
-        [*entry_points.installed(), *plugins.built_in_entries()],
+        [*entry_points.installed(), *_built_in_entries()],
         key=lambda entry: (entry.distribution, entry),
     )
     found = [

@@ -21,8 +21,7 @@ from threading import get_ident
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Self
 
-from sparts.counters.live import LiveNumber, live
-from sparts.counters.metric import Metric, Reading
+from sparts.counters.metric import LiveNumber, Metric, Reading, live
 
 if TYPE_CHECKING:
     from sparts.counters.labels import Labelled, labelled
@@ -288,7 +287,7 @@ def metrics_of(obj: object) -> Iterator[Reading]:
 
 
 def read_counters(counters: Mapping[str, Callable[[], float | None]]) -> dict[str, LiveNumber]:
-    """The values of ``counters``, as `sparts.counters.live.Live` numbers.
+    """The values of ``counters``, as `sparts.counters.metric.Live` numbers.
 
     Those that have none, and those whose function raises (which is logged), are left out.
     """

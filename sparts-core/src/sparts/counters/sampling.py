@@ -16,8 +16,7 @@ from math import floor, isfinite
 from typing import Self
 
 from sparts.clock import SYSTEM, Clock
-from sparts.counters.live import LiveNumber, live
-from sparts.counters.metric import Metric, Reading
+from sparts.counters.metric import LiveNumber, Metric, Reading, live
 from sparts.counters.percentiles import buckets_of, octaves_of, percentile
 from sparts.counters.spans import Span
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sparts import options, plugins, references
-from sparts.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable
 
     from sparts.dispatch import Hooks
     from sparts.protocols import Task
@@ -51,16 +49,3 @@ def resolve_tasks(cls: Any, hooks: Hooks) -> list[type[Task]]:
     own = [*getattr(cls, "ALL_TASKS", ()), *cls.TASKS]
     added = references.registered
     return references.resolve_all(dict.fromkeys([*own, *contributed, *added]))
-
-
-def selected(classes: list[type[Task]], names: Iterable[str] | None) -> list[type[Task]]:
-    """Return the classes that ``--tasks`` asks for; all if it was not given or only lists them."""
-    wanted = set(names or ())
-    if not wanted:
-        return classes
-    known = {task.__name__: task for task in classes}
-    for name in wanted - known.keys():
-        near = nearest(name, known)
-        hint = f"Did you mean {near!r}?" if near else f"Its tasks: {', '.join(known) or 'none'}."
-        raise UsageError(f"--tasks: this service has no task {name!r}. {hint}")
-    return [task for task in classes if task.__name__ in wanted]

@@ -25,7 +25,7 @@ from sparts.exit_timer import EXIT_DEADLINE, GUARD_GRACE, ExitTimer
 from sparts.inbox import JobThread, Message
 from sparts.kernel.phases import Ending, Phases
 from sparts.signals import RELOAD, STACKS
-from sparts.stacks import format_thread
+from sparts.stacks import format_thread, format_threads
 from sparts.standard_streams import write_out
 from sparts.states import ServiceStatus, TaskState
 
@@ -328,19 +328,16 @@ class Lifecycle:
         log_error(self.instance.logger, "The supervision could not do something", error=error)
 
     def _log_late(self, error: StopTimeoutError, late: list[Supervisor]) -> None:
-        stacks = [
-            *(task.ours._format_stacks() for task in late),
-            format_thread(self._worker.thread),
-        ]
-        self.instance.logger.critical("%s\n%s", error, "".join(stacks))
+        stacks = "".join(task.ours._format_stacks() for task in late)
+        stacks += format_thread(self._worker.thread)
+        self.instance.logger.critical("%s\n%s", error, stacks)
 
     def _log_stacks(self) -> None:
         # Coroutines of a task without threads live on a loop, whose task shows them.
         tasks = [task for task in self.instance.running if not task.ours.LOOPLESS]
         theirs = {thread for task in tasks for thread in task.threads}
-        others = [thread for thread in threading.enumerate() if thread not in theirs]
-        stacks = [*map(format_thread, others), *(task.ours._format_stacks() for task in tasks)]
-        self.instance.logger.warning("Stacks of all threads:\n%s", "".join(stacks))
+        stacks = format_threads(theirs) + "".join(task.ours._format_stacks() for task in tasks)
+        self.instance.logger.warning("Stacks of all threads:\n%s", stacks)
 
     def _broke(self, error: BaseException) -> None:
         if threading.current_thread() is self._worker.thread:  # and not given up

@@ -18,7 +18,7 @@ import logging
 import threading
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from sparts.errors import describe, log_error
 from sparts.shown import ours
@@ -70,6 +70,8 @@ class Supervisor:
         """Whether another process runs this task, which is not even initialised in this one."""
         self.failed: BaseException | None = None
         """What ended this task, if a failure did."""
+        self.n_failures: Sum = self.ours._n_failures
+        self.n_restarts: Sum = self.ours._n_restarts
         self._health = health
         self._neighbours = neighbours
         self._state = TaskState.NEW
@@ -104,16 +106,6 @@ class Supervisor:
         """Whether the task does its work now, or another process does."""
         works = self._state in (TaskState.ALIVE, TaskState.DEGRADED, TaskState.DONE)
         return self.held or (self._ready and works)
-
-    @property
-    def n_failures(self) -> Sum:
-        """The counter of failures of the workers."""
-        return cast("Sum", self.ours._n_failures)
-
-    @property
-    def n_restarts(self) -> Sum:
-        """The counter of restarts of the workers after a failure."""
-        return cast("Sum", self.ours._n_restarts)
 
     def set_ready(self, ready: bool) -> None:
         """Note whether the task does its work; from any thread."""

@@ -9,7 +9,7 @@ import functools
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from sparts.entry_points import PLUGINS, EntryPoint, find, installed, kept_out_by_name
+from sparts.entry_points import PLUGINS, find, kept_out_by_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,16 +29,6 @@ BUILT_IN = (
 def built_in(name: str) -> Any:
     """Import and return one of the core's own hook plugins."""
     return importlib.import_module(f"sparts.builtin.{name}")
-
-
-def built_in_entries() -> list[EntryPoint]:
-    """Return the core's own hook plugins as the entry points that they could be."""
-    found = [entry for entry in installed() if entry.distribution == "sparts-core"]
-    version = found[0].version if found else "?"
-    return [
-        EntryPoint(PLUGINS, name, f"sparts.builtin.{name}", "sparts-core", version)
-        for name in BUILT_IN
-    ]
 
 
 def blocked_options(service_class: type[Any]) -> list[Any]:

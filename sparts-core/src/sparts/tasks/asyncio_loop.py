@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sparts.counters import counter
 from sparts.errors import text_of
 from sparts.loops import LoopTask
+from sparts.net.accepting import AcceptFaults
 from sparts.option_types import duration
 from sparts.options import Option, option, prefix_of
 from sparts.stacks import format_coroutines, format_thread
-from sparts.tasks.accept_faults import AcceptFaults
 from sparts.tasks.watched_loops import asyncio_loop, uvloop_loop
 
 if TYPE_CHECKING:

@@ -17,9 +17,8 @@ from sparts.options import Option, option
 from sparts.tasks.backlog import Backlog
 from sparts.tasks.backlogs import PriorityBacklog, StandardBacklog, UniqueBacklog
 from sparts.tasks.item_work import ItemWork
-from sparts.tasks.mapping import OrderedResults
+from sparts.tasks.mapping import OrderedResults, ProgressBar
 from sparts.tasks.memory_backlog import MemoryBacklog
-from sparts.tasks.progress import ProgressBar
 from sparts.tasks.submission import Submission
 
 if TYPE_CHECKING:

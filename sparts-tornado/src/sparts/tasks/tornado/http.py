@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.clock import timeout_of
 from sparts.counters import CallbackCounter
-from sparts.net.limits import ConnectionLimit
 from sparts.net.listeners import Listening
 from sparts.net.metering import Metered
+from sparts.net.options import ConnectionLimit
 from sparts.option_types import duration, size
 from sparts.options import Option, option
 from sparts.tasks.tornado.application import CountedApplication
