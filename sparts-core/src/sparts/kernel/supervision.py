@@ -172,7 +172,7 @@ class Supervisor:
         try:
             thread.start()
         except BaseException:
-            self._count(running=-1)
+            self.count(running=-1)
             raise
         return thread
 
@@ -194,7 +194,7 @@ class Supervisor:
             if error is not None:
                 self._report(error, delay)
             if delay is not None:
-                self.pause()
+                self.count(waiting=1)
         except BaseException as broken:  # a log handler, a hook's caller: the worker ends seen
             self.end_service(error or broken)
             return None
@@ -203,7 +203,7 @@ class Supervisor:
     def again(self, stopped: bool) -> bool:
         """Note that the wait is over, and return whether the worker runs again."""
         try:
-            self.resume()
+            self.count(waiting=-1)
             if not stopped:
                 self.n_restarts.increment()
                 self._restarted()
@@ -211,14 +211,6 @@ class Supervisor:
             self.end_service(error)
             return False
         return not stopped
-
-    def pause(self) -> None:
-        """Note that a worker waits to run again."""
-        self._count(waiting=1)
-
-    def resume(self) -> None:
-        """Note that a worker waits no more."""
-        self._count(waiting=-1)
 
     def fail(self, error: BaseException) -> None:
         """End the service for what failed outside of any worker."""
@@ -230,20 +222,21 @@ class Supervisor:
 
     def joined(self) -> None:
         """Note one more worker."""
-        self._supervised = True
-        self._count(running=1)
+        with self._lock:
+            self._supervised = True
+            self._running += 1
 
     def left(self) -> None:
         """Note that a worker has left for good."""
         try:
-            self._count(running=-1)
+            self.count(running=-1)
         except BaseException as error:
             self.end_service(error)
-        if not self._running:
-            try:
+        try:
+            if not self._running:
                 self.ours._workers_left()
-            except BaseException as error:
-                self.end_service(error)
+        except BaseException as error:
+            self.end_service(error)
 
     def _run_once(self) -> BaseException | None:
         try:
@@ -285,7 +278,8 @@ class Supervisor:
         log_error(self.ours.logger, text, self.name, describe(error), tail, error=error)
         self._health.tell("sparts_task_failure", task=self.task, error=error, delay=delay)
 
-    def _count(self, running: int = 0, waiting: int = 0) -> None:
+    def count(self, running: int = 0, waiting: int = 0) -> None:
+        """Note that workers have begun or ended, or that some wait to run again, or no more."""
         with self._lock:
             self._running += running
             self._waiting += waiting

@@ -55,7 +55,7 @@ class AsyncioTask(LoopBoundTask):
             return
         for index, before in enumerate(self._coroutines):  # the loop was restarted
             if before in self._interrupted:
-                self.supervisor.resume()
+                self.supervisor.count(waiting=-1)
             elif before.done():
                 continue  # and stays so
             self._coroutines[index] = self._start_worker(index)
@@ -110,7 +110,7 @@ class AsyncioTask(LoopBoundTask):
             pass
         except asyncio.CancelledError:
             if not self.loop_task.open:
-                self.supervisor.resume()
+                self.supervisor.count(waiting=-1)
                 raise
         return not self.running
 
@@ -122,7 +122,7 @@ class AsyncioTask(LoopBoundTask):
             self.supervisor.left()
         else:
             self._interrupted.add(worker)
-            self.supervisor.pause()
+            self.supervisor.count(waiting=1)
 
     def _format_stacks(self) -> str:
         """Return where the workers are now."""
