@@ -14,9 +14,9 @@ from contextlib import contextmanager
 import pytest
 import uvloop
 from sparts.errors import UsageError
-from sparts.loop_watch import LoopWatch
 from sparts.tasks import asyncio_loop
 from sparts.tasks.asyncio import AsyncioLoopTask
+from sparts.tasks.watched_loops import LoopWatch
 from sparts.testing.loops import WAIT, AsyncioLoopContract, errors_of, switches_of
 from sparts.testing.running import make_service, running
 from sparts.vservice import VService

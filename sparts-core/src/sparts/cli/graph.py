@@ -36,12 +36,10 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--mermaid", action="store_true", help="print a Mermaid flowchart")
     args = parser.parse_args(argv)
 
-    from sparts import plugins, references
-    from sparts.cli.targets import find_service
-    from sparts.kernel import command_line
+    from sparts import references
+    from sparts.cli.targets import find_tasks
 
-    tasks = command_line.resolve_tasks(find_service(args.names), plugins.load_hooks())
-    graph = references.resolve_needs(tasks)
+    graph = references.resolve_needs(find_tasks(args.names))
     print("\n".join(_mermaid(graph) if args.mermaid else _text(graph)))
     return 0
 

@@ -53,13 +53,10 @@ def interfaces_of(target: str) -> list[Interface]:
     Raises:
         UsageError: the service cannot be found, or has no RPC task.
     """
-    from sparts import plugins
-    from sparts.cli.targets import find_service
-    from sparts.kernel.command_line import resolve_tasks
+    from sparts.cli.targets import find_tasks
     from sparts.rpc.task import RPCTask
 
-    tasks = resolve_tasks(find_service([target]), plugins.load_hooks())
-    found = [task.interface() for task in tasks if issubclass(task, RPCTask)]
+    found = [task.interface() for task in find_tasks([target]) if issubclass(task, RPCTask)]
     if not found:
         raise UsageError(f"{target} has no RPCTask.")
     return found

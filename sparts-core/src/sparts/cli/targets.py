@@ -6,7 +6,9 @@ import contextlib
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from sparts import plugins
 from sparts.errors import UsageError, describe
+from sparts.kernel import command_line
 from sparts.vservice import VService
 
 if TYPE_CHECKING:
@@ -35,6 +37,11 @@ def find_service(names: Sequence[str]) -> type[VService]:
             return found
     doc = f"A service of {', '.join(names)}, put together by `sparts run`."
     return type("Sparts", (VService,), {"TASKS": tuple(names), "__doc__": doc})
+
+
+def find_tasks(names: Sequence[str]) -> list[type[Any]]:
+    """Return the classes of the tasks of the service that `find_service` finds, in start order."""
+    return command_line.resolve_tasks(find_service(names), plugins.load_hooks())
 
 
 def import_object(target: str) -> Any:

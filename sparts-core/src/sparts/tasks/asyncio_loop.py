@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from concurrent.futures import Future
 
-    from sparts.loop_watch import LoopWatch
+    from sparts.tasks.watched_loops import LoopWatch
 
 #: Seconds that coroutines may take to end after the loop itself has failed.
 CRASH_GRACE = 5.0
