@@ -58,6 +58,9 @@ def test_dead_items_are_listed_shown_requeued_and_dropped(
         assert task.seen.get(timeout=SOON) == ("bad", 1)
     assert "2 items dropped" in dead("--drop", "all")
     assert dead() == f"0 items in {queue_name}.dead\n"
+    for choice in ("--show", "--requeue", "--drop"):
+        with pytest.raises(UsageError, match=f"no item nothing in {queue_name}.dead"):
+            main(["dead", queue_name, choice, "nothing"])
 
 
 def test_wrong_queue_and_absent_broker_are_errors(
@@ -65,6 +68,8 @@ def test_wrong_queue_and_absent_broker_are_errors(
 ) -> None:
     with pytest.raises(UsageError, match="no queue nothing"):
         main(["dead", "nothing"])
+    with pytest.raises(UsageError, match="without .dead"):
+        main(["dead", "nothing.dead"])
     with pytest.raises(UsageError, match="URL must be"):
         main(["dead", "nothing", "--broker", "http://x"])
     with pytest.raises(StartError, match="No connection"):
@@ -75,11 +80,12 @@ def test_wrong_queue_and_absent_broker_are_errors(
     ("body", "properties", "reason"),
     [
         (b"not json", {}, "JSON"),
+        (b"", {"content_encoding": "nonsense"}, "truncated"),
         (b'"x"', {"content_type": "application/x-pickle"}, "application/x-pickle"),
         (b'"x"', {"type": "sparts.item/9"}, "sparts.item/9"),
         (json.dumps("x" * 2000).encode(), {}, "2002 bytes"),
     ],
-    ids=["body", "content type", "version", "size"],
+    ids=["body", "empty", "content type", "version", "size"],
 )
 def test_foreign_messages_go_to_the_dead_queue(
     broker: Rabbit,

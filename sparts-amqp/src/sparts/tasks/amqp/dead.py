@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _act(letters: DeadLetters, wanted: argparse.Namespace) -> int:
     ids = wanted.requeue or wanted.drop or ([wanted.show] if wanted.show else [])
+    missing = {each for each in ids if wanted.show or each != ALL}
     found = 0
     for number, message in letters:
         if not ids:
@@ -83,10 +84,13 @@ def _act(letters: DeadLetters, wanted: argparse.Namespace) -> int:
         else:
             letters.drop(message)
         found += 1
-    done = "requeued" if wanted.requeue else "dropped" if wanted.drop else "in"
+        missing.discard(number)
+    done = "requeued from" if wanted.requeue else "dropped from" if wanted.drop else "in"
     if not wanted.show:
-        print(f"{found} item{'' if found == 1 else 's'} {done} {wanted.queue}.dead".strip())
-    return 0 if found or not ids or ids == [ALL] else 1
+        print(f"{found} item{'' if found == 1 else 's'} {done} {wanted.queue}.dead")
+    if missing:
+        raise UsageError(f"There is no item {', '.join(sorted(missing))} in {wanted.queue}.dead.")
+    return 0
 
 
 def _row(number: str, message: amqp.Message) -> str:
@@ -150,7 +154,8 @@ class DeadLetters:
         try:
             count = self._call("queue_declare", f"{self.queue}.dead", passive=True).message_count
         except library.NotFound:
-            raise UsageError(f"There is no queue {self.queue}.dead at the broker.") from None
+            hint = " Name the queue without .dead." if self.queue.endswith(".dead") else ""
+            raise UsageError(f"There is no queue {self.queue}.dead at the broker.{hint}") from None
         for position in range(count):
             message = self._call("basic_get", f"{self.queue}.dead")
             if message is None:

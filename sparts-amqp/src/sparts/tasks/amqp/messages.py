@@ -7,13 +7,19 @@
 | body | the item | ``{"result": ...}`` or ``{"error": {"type": "...", "message": "..."}}`` |
 | ``message_id`` | unlike any other | |
 | ``reply_to`` | the queue for the outcome, if somebody waits for it | |
-| ``correlation_id`` | | the item's ``message_id`` |
+| ``correlation_id`` | whatever the sender likes | the item's; else its ``message_id`` |
 | ``delivery_mode`` | 2 (kept on disk) | 2 |
 | header ``x-sparts-attempt`` | which attempt is next; 1 if absent | |
 | header ``x-sparts-topic`` | the topic of an event that comes again | |
 | header ``traceparent``, ``tracestate`` | the trace that the item belongs to (W3C) | |
 
-Of an item, only the body is necessary: whatever publishes JSON takes part.
+Of an item, only the body is necessary: whatever publishes JSON takes part. ``reply_to`` may be any
+queue, ``amq.rabbitmq.reply-to`` among them.
+
+A message in ``NAME.dead`` is the item with the headers ``x-sparts-reason`` (``error``,
+``attempts``, ``deliveries``, ``undecodable``), ``x-sparts-error``, ``x-sparts-queue`` and
+``x-sparts-died-at``. What the broker has put there itself, by its delivery limit, has the broker's
+``x-death`` alone.
 """
 
 from __future__ import annotations
@@ -149,7 +155,8 @@ def outcome_message(
         delivery_mode=2,
         type=OUTCOME,
         message_id=new_id(),
-        correlation_id=message.properties.get("message_id") or "",
+        correlation_id=message.properties.get("correlation_id")
+        or message.properties.get("message_id", ""),
     )
 
 

@@ -109,6 +109,12 @@ class Channel(_Channel):
         self.basic_consume(queue, tag, callback=delivered, on_cancel=cancelled)
         return tag
 
+    def _on_basic_deliver(self, *args: Any) -> None:
+        super()._on_basic_deliver(*args[:-1], _in_bytes(args[-1]))  # type: ignore[misc]
+
+    def _on_get_ok(self, *args: Any) -> amqp.Message:
+        return super()._on_get_ok(*args[:-1], _in_bytes(args[-1]))  # type: ignore[misc]
+
     def _on_close(self, reply_code: int, reply_text: str, class_id: int, method_id: int) -> None:
         self.send_method(spec.Channel.CloseOk)
         closing = self.is_closing
@@ -116,6 +122,11 @@ class Channel(_Channel):
         if not closing:
             method = (class_id, method_id)
             raise error_for_code(reply_code, reply_text, method, ChannelError)
+
+
+def _in_bytes(message: amqp.Message) -> amqp.Message:
+    message.body = message.body or b""  # of an empty one, py-amqp makes a str
+    return message
 
 
 class Wire(_Connection):
