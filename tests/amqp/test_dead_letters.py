@@ -83,16 +83,17 @@ def test_wrong_queue_and_absent_broker_are_errors(
         (b"", {"content_encoding": "nonsense"}, "truncated"),
         (b'"x"', {"content_type": "application/x-pickle"}, "application/x-pickle"),
         (b'"x"', {"type": "sparts.item/9"}, "sparts.item/9"),
+        (b'"x"', {"correlation_id": b"\xff"}, "no UTF-8"),
         (json.dumps("x" * 2000).encode(), {}, "2002 bytes"),
     ],
-    ids=["body", "empty", "content type", "version", "size"],
+    ids=["body", "empty", "content type", "version", "bytes", "size"],
 )
 def test_foreign_messages_go_to_the_dead_queue(
     broker: Rabbit,
     queue_name: str,
     capsys: pytest.CaptureFixture[str],
     body: bytes,
-    properties: dict[str, str],
+    properties: dict[str, Any],
     reason: str,
 ) -> None:
     with working(Picky, broker.url, queue_name) as task:

@@ -79,6 +79,35 @@ def test_failure_elsewhere_reaches_the_submitter(rabbit: Rabbit, queue_name: str
         assert (error.type, error.text) == ("LookupError", "no bread")
 
 
+class Odd(Echo):
+    ON_ERROR = "log"
+
+    def execute(self, item: Any, context: ExecuteContext) -> Any:
+        if item == "fails":
+            raise ValueError("half of a pair: \ud800")
+        return item
+
+    def decode_result(self, body: bytes) -> Any:
+        raise TypeError("not mine")
+
+    def encode_result(self, result: Any) -> bytes:
+        if result == "exits":
+            raise SystemExit(3)
+        return super().encode_result(result)
+
+
+def test_odd_outcomes_end_futures_and_no_connection(rabbit: Rabbit, queue_name: str) -> None:
+    wanted = {
+        "fails": "ValueError: half of a pair: \\ud800",
+        "exits": "SystemExit: 3",
+        "ends": "UndecodableOutcome: TypeError: not mine",
+    }
+    with working(Odd, rabbit.url, queue_name) as task:
+        for item, text in [*wanted.items()] * 2:
+            assert str(task.submit(item).exception(SOON)) == text
+        assert task.service.requireTask("AMQPConnectionTask").n_losses() == 0
+
+
 @dataclass
 class Order:
     number: int

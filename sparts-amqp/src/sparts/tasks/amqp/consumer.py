@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sparts.context import ExecuteContext
-from sparts.errors import text_of
+from sparts.errors import describe
 from sparts.tasks.amqp import messages
 from sparts.tasks.amqp.errors import BrokenError, RemoteError, UnroutableError
 from sparts.tasks.amqp.publishing import Publish, Publisher
@@ -247,7 +247,7 @@ class Consumer(Publisher):
     def _dead_letter(self, context: Delivery) -> amqp.Message:
         assert context.dead is not None  # noqa: S101 - called for dead ones
         reason, error = context.dead
-        text = f"{type(error).__name__}: {text_of(error)}"
+        text = describe(error)
         headers = {
             messages.REASON: reason,
             messages.ERROR: text[:4000],

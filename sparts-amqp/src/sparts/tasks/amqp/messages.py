@@ -29,8 +29,9 @@ import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
-from sparts.errors import text_of
+from sparts.errors import describe
 from sparts.tasks.amqp.errors import ForeignError, RemoteError
+from sparts.tasks.amqp.wire import UNREADABLE
 
 import amqp
 
@@ -111,6 +112,8 @@ def check_item(message: amqp.Message, max_bytes: int) -> None:
     """See that a message can be an item; `ForeignError` if not."""
     properties = message.properties
     kind = properties.get("type") or ITEM
+    if kind == UNREADABLE:
+        raise ForeignError("its properties are no UTF-8")
     if kind.startswith("sparts.") and kind != ITEM:
         raise ForeignError(f"its type is {kind!r}, and only {ITEM!r} is known here")
     content = properties.get("content_type") or JSON
@@ -142,10 +145,11 @@ def outcome_message(
     if error is None:
         try:
             body = b'{"result":' + codec.encode_result(result) + b"}"
-        except Exception as problem:
+        except BaseException as problem:  # whatever it is, the connection's thread goes on
             error = problem
     if error is not None:
-        about = {"type": type(error).__name__, "message": text_of(error)}
+        kind, _, text = describe(error).partition(": ")
+        about = {"type": kind, "message": text}
         if isinstance(error, RemoteError):
             about = {"type": error.type, "message": error.text}
         body = msgspec.json.encode({"error": about})
@@ -170,7 +174,7 @@ def settle(context: ExecuteContext, body: bytes, decode: Callable[[bytes], Any])
             context.set_exception(error)
             return
         result = decode(bytes(outcome["result"]))
-    except (msgspec.MsgspecError, KeyError, ValueError) as problem:
-        context.set_exception(RemoteError("UndecodableOutcome", text_of(problem)))
+    except BaseException as problem:  # of `decode_result`, too
+        context.set_exception(RemoteError("UndecodableOutcome", describe(problem)))
         return
     context.set_result(result)

@@ -21,7 +21,7 @@ from sparts.tasks.amqp.errors import BrokenError
 
 import amqp
 from amqp import sasl, spec
-from amqp.exceptions import ChannelError, error_for_code
+from amqp.exceptions import ChannelError, FrameSyntaxError, error_for_code
 from amqp.transport import AMQP_PROTOCOL_HEADER
 
 if TYPE_CHECKING:
@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 
 _HEADER = Struct(">BHI")
 _FRAME_END = 206
+_CONTENT_HEADER = 2
+UNREADABLE = "sparts.unreadable"
+"""The type that a message gets whose properties are no UTF-8: it must not end the connection, or
+the broker would deliver it to the next one."""
+_UNREADABLE = b"\x00\x20" + bytes([len(UNREADABLE)]) + UNREADABLE.encode()
 _CHUNK = 256 * 1024
 _BUSY = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 ANSWER_TIMEOUT = 30.0
@@ -288,7 +293,12 @@ class Wire(_Connection):
             found = True
             channel = self.channels.get(number)
             try:
-                self.on_inbound_frame((kind, number, payload))
+                try:
+                    self.on_inbound_frame((kind, number, payload))
+                except (UnicodeDecodeError, FrameSyntaxError):
+                    if kind != _CONTENT_HEADER:
+                        raise
+                    self.on_inbound_frame((kind, number, payload[:12] + _UNREADABLE))
             except ChannelError as error:
                 if not number or channel is None or channel._pending:  # somebody waits for it
                     raise
