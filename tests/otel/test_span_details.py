@@ -39,19 +39,22 @@ class Careless(QueueTask[str, str]):
         with trace.get_tracer(__name__).start_as_current_span(f"for {self.password}") as span:
             span.set_attribute("key", [self.password, "other"])
             span.add_event("event", {"text": f"it is {self.password}"})
-            raise ValueError(self.password)
+            self.logger.warning("half of a pair: \ud800")
+            raise ValueError(f"{self.password} \ud800")
 
 
-def test_spans_of_the_service_itself_hold_no_secrets(collector: Collector) -> None:
-    argv = ("--careless-password", "hunter22", "--otel-endpoint", collector.endpoint)
+def test_own_spans_hold_no_secrets_and_are_sent(collector: Collector) -> None:
+    argv = ("--careless-password", "hunter22", "--otel-endpoint", collector.endpoint, "--otel-logs")
     with running(service_of(Careless), *argv) as service, pytest.raises(ValueError, match="hun"):
         service.requireTask(Careless).submit("x").result(WAIT)
     span = collector.span("for ********")
-    assert (span.message, span.status) == ("ValueError: ********", ERROR)
+    assert (span.message, span.status) == ("ValueError: ******** \\ud800", ERROR)
     assert span.events["event"]["text"] == "it is ********"
-    assert span.events["exception"]["exception.message"] == "********"
+    assert span.events["exception"]["exception.message"] == "******** \\ud800"
+    lines = [line.body.string_value for line in collector.logs]
+    assert "half of a pair: \\ud800" in lines
     shown = [(each.name, each.attributes, each.events, each.message) for each in collector.spans]
-    assert "hunter22" not in str(shown)
+    assert "hunter22" not in str(shown) + str(collector.logs)
     assert collector.span("decorated").parent == collector.span("Careless").id
 
 

@@ -11,10 +11,9 @@ from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from sparts.errors import message_of, traceback_of
-from sparts.escaping import encodable
 from sparts.logs.fields import present_fields
 from sparts.logs.formats import message_of_record
-from sparts.masking import masked
+from sparts.otel.exporting import clean, cleaned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,8 +59,8 @@ class _Handler(logging.Handler):
                 context=get_current(),
                 severity_number=_severity(record.levelno),
                 severity_text=record.levelname,
-                body=encodable(masked(message_of_record(record))),
-                attributes=attributes,
+                body=clean(message_of_record(record)),
+                attributes=cleaned(attributes),
             )
         except Exception:
             self.handleError(record)

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Tracer
 from sparts import calls
 from sparts.otel import current
-from sparts.otel.exporting import MaskingExporter
+from sparts.otel.exporting import CleaningExporter
 from sparts.otel.reaching import signal_endpoint
 from sparts.otel.tracing import TRACER, client_tracing, tracing
 
@@ -64,7 +64,7 @@ class Telemetry:
 
     def _start_traces(self, resource: Resource, endpoint: str | None) -> None:
         provider = self.tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-        exporter = MaskingExporter(endpoint=signal_endpoint(endpoint, "traces"))
+        exporter = CleaningExporter(endpoint=signal_endpoint(endpoint, "traces"))
         provider.add_span_processor(BatchSpanProcessor(exporter))
         self.tracer: Tracer = provider.get_tracer("sparts")
         self._client = client_tracing(self.tracer, self._makes)
