@@ -11,6 +11,7 @@ from schemathesis.generation import GenerationMode
 
 from tests.rpc.conftest import Web
 
+pytestmark = pytest.mark.one_python
 SLOW = settings(
     max_examples=10, deadline=None, database=None, suppress_health_check=list(HealthCheck)
 )
@@ -19,7 +20,7 @@ SLOW = settings(
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 def test_answers_are_those_that_openapi_says(web: Web, mode: GenerationMode) -> None:
     schema = schemathesis.openapi.from_url(f"{web.url}/openapi.json")
-    for found in schema.include(path_regex="/(half|distance|find)$").get_all_operations():
+    for found in schema.include(path_regex="/(half|distance|find|route)$").get_all_operations():
         operation: Any = found.ok()  # type: ignore[union-attr]
 
         @SLOW
