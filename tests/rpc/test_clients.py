@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import socket
 import ssl
@@ -68,6 +69,42 @@ def test_checkers_see_the_methods_of_the_class(tmp_path: Path) -> None:
     assert 'Revealed type is "int"' in found.replace("builtins.", "")
     assert 'Revealed type is "float"' in found.replace("builtins.", "")
     assert "Found 2 errors" in found
+
+
+SAME_TYPES = """
+from collections.abc import AsyncIterator, Iterator
+from typing import assert_type
+from sparts.rpc import RPCClientTask, connect, connect_async
+from tests.rpc.geo import Geo, Point, Route
+
+class GeoClient(RPCClientTask[Geo]):
+    INTERFACE = Geo
+
+async def calls(client: GeoClient) -> None:
+    with connect("http://localhost", Geo, timeout=5.0) as geo:
+        assert_type(geo.half(2), int)
+        assert_type(geo.walk(2), Iterator[Point])
+        assert_type(geo.tick(), AsyncIterator[int])
+        assert_type(await geo.route(None), Route | None)
+        geo.half("x")
+    async with connect_async("http://localhost", Geo) as waiting:
+        assert_type(await waiting.call(Geo.half, 2), int)
+    assert_type(client.proxy.half(2), int)
+    assert_type(await client.async_proxy.call(Geo.half, 2), int)
+"""
+
+
+@pytest.mark.one_python
+def test_pyright_sees_the_same_types(tmp_path: Path) -> None:
+    (tmp_path / "typed.py").write_text(SAME_TYPES)
+    (tmp_path / "tests").symlink_to(Path(__file__).parents[1])
+    checker = Path(sys.executable).with_name("basedpyright")
+    command = [checker, "--outputjson", "--pythonpath", sys.executable, "typed.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    found = json.loads(done.stdout)["generalDiagnostics"]
+    errors = [each["message"] for each in found if each["severity"] == "error"]
+    assert len(errors) == 1
+    assert 'parameter "n" of type "int" in function "half"' in errors[0]
 
 
 class Flaky:
