@@ -99,7 +99,7 @@ def test_pyright_sees_the_same_types(tmp_path: Path) -> None:
     (tmp_path / "typed.py").write_text(SAME_TYPES)
     (tmp_path / "tests").symlink_to(Path(__file__).parents[1])
     checker = Path(sys.executable).with_name("basedpyright")
-    command = [checker, "--outputjson", "--pythonpath", sys.executable, "typed.py"]
+    command = [str(checker), "--outputjson", "--pythonpath", sys.executable, "typed.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     found = json.loads(done.stdout)["generalDiagnostics"]
     errors = [each["message"] for each in found if each["severity"] == "error"]
