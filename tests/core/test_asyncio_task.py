@@ -220,6 +220,9 @@ def test_a_cancellation_before_run_begins_ends_the_service() -> None:
             super().start_in_loop()
             self._coroutines[0].cancel()
 
+        async def run(self) -> None:
+            raise NotImplementedError
+
     thread = run_to_end(Cancelled)
     assert thread.status == 1
     assert "cancelled before it began" in str(thread.error)

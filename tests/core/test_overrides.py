@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from types import FunctionType
@@ -12,8 +13,8 @@ from unittest.mock import AsyncMock, Mock
 
 import pytest
 from sparts import entry_points
-from sparts.builtin.overrides import find_problems, signatures, spelling
-from sparts.errors import TaskLoadError
+from sparts.builtin.overrides import find_problems, signatures, sparts_task_start, spelling
+from sparts.errors import TaskLoadError, UsageError
 from sparts.loops import LoopBoundTask
 from sparts.options import option
 from sparts.tasks.async_periodic import AsyncPeriodicTask
@@ -27,6 +28,7 @@ from sparts.tasks.queue import PriorityQueueTask, QueueTask
 from sparts.vservice import VService
 from sparts.vtask import VTask
 
+from tests.core.commands import sparts
 from tests.processes import ServiceProcess, clean_environment
 
 Body = dict[str, Any]
@@ -169,6 +171,7 @@ class Acme(VTask):
     LOOPLESS = True
     ENDPOINT: ClassVar[str]
     BATCH = 10
+    PARTS: ClassVar[int] = 5
     speed = option(default=1)
     MAY_BE_ASYNC = ("on_close",)
 
@@ -292,12 +295,64 @@ def test_required_keyword_is_refused() -> None:
         (PollerTask, "fetch", lambda self, context: None),
         (VTask, "initTask", lambda self, more=1: None),
         (VTask, "initTask", lambda *args: None),
-        (VTask, "__init__", lambda self, service, more=None: None),
+        (VTask, "__init__", lambda self, service, more=None: VTask.__init__(self, service)),
         (QueueTask, "_failed", lambda self: None),
     ],
 )
 def test_forms_that_can_be_called(base: type, name: str, function: Any) -> None:
     assert errors(derive_with(base, name, function)) == []
+
+
+@pytest.mark.parametrize(("base", "argument"), [(QueueTask, "service"), (VService, "ns")])
+def test_init_without_super_is_refused(base: Any, argument: str) -> None:
+    def init(self: Any, own: Any) -> None:
+        raise NotImplementedError
+
+    def calls(self: Any, own: Any) -> None:
+        base.__init__(self, own)
+
+    def errors_of(function: Any) -> list[str]:
+        mine = derive_with(base, "__init__", function)
+        return errors(service=mine) if base is VService else errors(mine)
+
+    (error,) = errors_of(init)
+    assert "does not call that of" in error
+    assert error.endswith(f"Add `super().__init__({argument})`.")
+    assert errors_of(calls) == []
+
+
+# -- values ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("base", "name", "value", "must"),
+    [
+        (VTask, "workers", "4", "a whole number"),
+        (VTask, "workers", None, "a whole number"),
+        (VTask, "LOOPLESS", "no", "True or False"),
+        (VTask, "STOP_TIMEOUT", "5 seconds", "a number or None"),
+        (VTask, "RESTART", True, "a string or a RestartPolicy"),
+        (VTask, "OPT_PREFIX", 5, "a string or None"),
+        (VTask, "PROCESSES", "one", "'all' or 'first'"),
+        (QueueTask, "ON_ERROR", "ignore", "'shutdown' or 'log'"),
+        (EventTask, "ON_ERROR", True, "'shutdown' or 'log'"),
+        (VService, "VERSION", 1.5, "a string"),
+    ],
+)
+def test_value_of_the_wrong_type(base: type, name: str, value: Any, must: str) -> None:
+    mine = derive_with(base, name, value)
+    (error,) = errors(service=mine) if base is VService else errors(mine)
+    assert error.startswith(f"Mine.{name} (")
+    assert error.endswith(f"is {value!r}. It must be {must}.")
+
+
+def test_values_of_the_right_type() -> None:
+    right: Body = {"STOP_TIMEOUT": 5, "DEPS": [Acme], "OPT_PREFIX": "x", "RESTART": "always"}
+    assert errors(derive(VTask, workers=2, LOOPLESS=True, PROCESSES="first", **right)) == []
+    assert errors(derive(QueueTask, WORKERS="4", INTERVAL=[5])) == []
+    for value in (Mock(), print, property(execute), option(default=1)):
+        assert errors(derive(VTask, STOP_TIMEOUT=value)) == []
+    assert len(warnings(derive(Acme, PARTS=None))) == 1
 
 
 # -- names -----------------------------------------------------------------------------------------
@@ -444,6 +499,68 @@ def test_built_in_plugin_can_be_left_out(tmp_path: Path) -> None:
     status, lines = run(tmp_path, "onDeadLetter = print", "--no-plugin", "overrides", stop=True)
     assert status == 0
     assert not [line for line in lines if "onDeadLetter" in line]
+
+
+@pytest.mark.parametrize(
+    ("base", "method", "form"),
+    [
+        (QueueTask, "execute", "`def execute(self, item, context)`"),
+        (PeriodicTask, "execute", "`def execute(self, context)`"),
+        (AsyncQueueTask, "execute", "`async def execute(self, item, context)`"),
+        (AsyncPeriodicTask, "execute", "`async def execute(self, context)`"),
+        (PollerTask, "fetch", "`def fetch(self)`"),
+        (AsyncioTask, "run", "`async def run(self)`"),
+    ],
+)
+def test_method_that_must_be_written(base: Any, method: str, form: str) -> None:
+    def start(mine: Any) -> None:
+        sparts_task_start(mine(VService.from_args([])))
+
+    with pytest.raises(UsageError) as caught:
+        start(derive_with(base, "process", execute))
+    assert str(caught.value).startswith(f"Mine.{method} (")
+    assert "is missing" in str(caught.value)
+    assert str(caught.value).endswith(f"Write {form}.")
+    start(derive_with(base, method, coroutine if "async" in form else execute))
+    start(derive(base, _runloop=execute))
+    start(derive(base, workers=0))
+
+
+def test_abstract_method_of_a_third_party() -> None:
+    class Listener(VTask):
+        LOOPLESS = True
+
+        @abstractmethod
+        def on_message(self) -> None:
+            """Take a message."""
+
+    service = VService.from_args([])
+    listener: Any = Listener
+    with pytest.raises(UsageError, match=r"Listener.on_message .* is missing"):
+        sparts_task_start(listener(service))
+    sparts_task_start(derive(listener, on_message=execute)(service))
+
+
+BAD_LISTS = {
+    "TASKS = Bare": "Post.TASKS (post.py:16) is no list of tasks. Write TASKS = [Bare].",
+    "TASKS = 'Bare'": "Post.TASKS (post.py:16) is no list of tasks. Write TASKS = ['Bare'].",
+    "TASKS = None": "Post.TASKS (post.py:16) is no list of tasks. Write TASKS = [...].",
+    "TASKS = [5]": "Post.TASKS (post.py:16) lists 5, which is neither a task class nor the name",
+    "Bare.DEPS = Mailer; TASKS = [Bare]": "Bare.DEPS (post.py:12) is no list of tasks. "
+    "Write DEPS = [Mailer].",
+    "__init__ = lambda self: None": "Post.__init__ (post.py:16) takes no argument",
+    "__init__ = lambda self, ns: None": "Post.__init__ (post.py:16) does not call that of VService",
+}
+
+
+@pytest.mark.parametrize("line", BAD_LISTS)
+def test_mistakes_before_the_service_is_made(line: str, tmp_path: Path) -> None:
+    text = SERVICE.replace("TASKS = [Mailer, Bare]", line).format(mailer="", loopless=True)
+    (tmp_path / "post.py").write_text(text)
+    done = sparts(cwd=tmp_path, by=[sys.executable, "post.py"])
+    assert done.status == 2
+    assert done.err.startswith(f"post.py: error: {BAD_LISTS[line]}")
+    assert len(done.err.splitlines()) == 1
 
 
 def test_task_without_runloop_says_what_to_write(tmp_path: Path) -> None:

@@ -142,14 +142,17 @@ def test_interval_is_an_option(ticking: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("interval", "problem"), [(None, "no interval"), (-1, "an interval of -1 s")]
+    ("interval", "problem"),
+    [
+        (None, r"Ticker \(.*\) has no interval: .* --Ticker-interval"),
+        (-1, "Ticker.INTERVAL: expected a duration"),
+    ],
 )
 def test_task_without_interval_fails_the_start(
     ticking: Make, interval: float | None, problem: str
 ) -> None:
-    service = make_service(service_of(ticking(INTERVAL=interval)))
-    with pytest.raises(OptionError, match=rf"Ticker has {problem}: .* --Ticker-interval"):
-        service.startBG()
+    with pytest.raises(OptionError, match=problem):
+        make_service(service_of(ticking(INTERVAL=interval))).startBG()
 
 
 def test_zero_interval_runs_without_a_pause(ticking: Make) -> None:

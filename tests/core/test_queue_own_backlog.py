@@ -150,6 +150,9 @@ def test_one_backlog_is_made_for_all_threads() -> None:
             made.append(super().make_backlog())
             return made[-1]
 
+        def execute(self, item: object) -> None:  # type: ignore[override]
+            raise NotImplementedError
+
     with running(service_of(Counting)) as service:
         assert service.requireTask(Counting).queue is made[0]
     assert len(made) == 1

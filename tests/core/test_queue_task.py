@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from typing import Any
 
 import pytest
-from sparts.errors import StartError, TaskFailedError, TaskStoppedError, UsageError
+from sparts.errors import TaskFailedError, TaskStoppedError
 from sparts.tasks.queue import ExecuteContext, QueueTask
 from sparts.testing.running import make_service, running, service_of
 
@@ -203,14 +203,6 @@ def test_logging_task_goes_on_with_the_next(caplog: pytest.LogCaptureFixture) ->
         assert task.submit("next").result(SOON) == "next"
         assert (task.n_unhandled(), task.n_dead_letters()) == (1, 1)
     assert "ValueError: broken" in caplog.text
-
-
-def test_unknown_choice_for_errors_is_wrong_use() -> None:
-    class Misspelt(Echo):
-        ON_ERROR = "ignore"
-
-    with pytest.raises((UsageError, StartError), match="use 'shutdown' or 'log'"):
-        make_service(service_of(Misspelt)).startBG()
 
 
 def test_system_exit_ends_the_future_and_the_service() -> None:

@@ -422,7 +422,7 @@ S.initFromCLI()
         ("['TornadoHTTTask']", "", "error: No task is named 'TornadoHTTTask'. Did you mean 'Torn"),
         ("[X]", "X.DEPS = [Y]", "error: Tasks depend on each other: X -> Y -> X."),
         ("['nowhere_at_all:T']", "", "error: Task 'nowhere_at_all:T' could not be imported: Modul"),
-        ("[3]", "", "error: 3 is not a task type"),
+        ("[3]", "", "error: S.TASKS (in __main__) lists 3, which is neither a task class nor"),
     ],
 )
 def test_wrong_use_ends_with_2_and_no_traceback(

@@ -34,6 +34,15 @@ def base_work(method: F) -> F:
     return noting  # type: ignore[return-value]
 
 
+def must_override(method: F) -> F:
+    """Mark a method that each task must write: a service with a task without it does not start.
+
+    `abc.abstractmethod` has the same effect, and type checkers take the class for abstract.
+    """
+    method.__isabstractmethod__ = True  # type: ignore[attr-defined]
+    return method
+
+
 def keep_base_work(cls: type[Any]) -> None:
     """Have the marked methods called that a class, or a class mixed into it, overrides."""
     for base in cls.__mro__:

@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 from sparts import entry_points
 from sparts.errors import DependencyCycleError, TaskLoadError, UsageError, describe, nearest
 from sparts.established import Registry
 from sparts.protocols import TaskReference
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-
 registered: Registry = Registry()
 """The task classes that `VTask.register` added to every service of this process."""
+
+
+def listed(cls: type[Any], attribute: str) -> tuple[TaskReference, ...]:
+    """Return the tasks that a class attribute lists.
+
+    Raises:
+        UsageError: it is no list, or lists what is neither a class nor a name.
+    """
+    value: Any = getattr(cls, attribute, ())
+    wrong: Any = None if isinstance(value, Iterable) else value
+    if isinstance(value, str | type | dict) or wrong is not None or value is None:
+        one = repr(value) if isinstance(value, str) else getattr(value, "__name__", "...")
+        what = f"is no list of tasks. Write {attribute} = [{one}]"
+    elif wrong := [each for each in value if not isinstance(each, str | type)]:
+        what = f"lists {wrong[0]!r}, which is neither a task class nor the name of one"
+    else:
+        return tuple(value)
+    from sparts.places import place_of
+
+    owner = next(base for base in cls.__mro__ if attribute in vars(base))
+    raise UsageError(f"{owner.__name__}.{attribute} ({place_of(owner, attribute)}) {what}.")
 
 
 def resolve(reference: TaskReference) -> type[Any]:

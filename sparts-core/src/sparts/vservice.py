@@ -271,6 +271,8 @@ class VService(EstablishedService):
         status = hooks.call("sparts_service_run", service_class=cls, options=ns, name=name)
         if status is not None:
             return int(status)
+        if cls.__init__ is not VService.__init__:  # ours looks at the classes, if it is called
+            hooks.call("sparts_classes_check", service_class=cls, tasks=())
         service = cls(ns)
         if name:
             service.name = name

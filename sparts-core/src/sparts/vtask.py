@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sparts import references
-from sparts.base_work import keep_base_work
+from sparts.base_work import keep_base_work, must_override
 from sparts.context import ExecuteContext
 from sparts.counters import counter
 from sparts.errors import SkipTask, TryLater
@@ -77,7 +77,7 @@ class VTask(EstablishedTask):
     CALL_KIND: ClassVar[str] = ""
     """The kind of the calls that this task handles, see `sparts.calls.Call`; empty: it does not."""
 
-    PROCESSES: ClassVar[str] = "all"
+    PROCESSES: ClassVar[Literal["all", "first"]] = "all"
     """With ``--processes``: ``"all"`` copies of the service run this task, or one alone:
     ``"first"``. When that copy ends, another one starts the task."""
 
@@ -189,11 +189,9 @@ class VTask(EstablishedTask):
         The default does nothing. An exception counts as one of `_runloop`.
         """
 
+    @must_override
     def _runloop(self) -> None:
         """Do the work until it is done or `running` is False; called in each worker thread."""
-        raise NotImplementedError(
-            f"{self.name} has no _runloop: write one, or set LOOPLESS = True."
-        )
 
     def start(self) -> None:
         """Begin to work, without waiting for it; called in the lifecycle thread after every
@@ -269,7 +267,7 @@ class VTask(EstablishedTask):
     @classmethod
     def _dependencies(cls) -> Sequence[TaskReference]:
         """Return what this task depends on: ``DEPS``, and whatever a base class adds."""
-        return cls.DEPS
+        return references.listed(cls, "DEPS")
 
     @classmethod
     def _follows(cls) -> Sequence[type[VTask]]:

@@ -236,7 +236,8 @@ class Binding:
             if names := object.__getattribute__(view, "stood_in"):
                 source = Source("service class", f"{service.__name__}.{names[-1]}")
             place = read[-1][0] if read else place
-        if isinstance(raw, str):
+        given = isinstance(raw, int | float) and place != f"the default of {self.flag}"
+        if isinstance(raw, str) or given:
             return self.convert(raw, place), source
         return (list(raw) if isinstance(raw, list | tuple) and self.many else raw), source
 

@@ -234,9 +234,9 @@ def _raise(message: str) -> NoReturn:
 
 def _meant(message: str, parser: argparse.ArgumentParser) -> str:
     """A question for the flag that is nearest to an unknown one, if that is what is wrong."""
-    _, unknown, rest = message.partition("unrecognized arguments: ")
+    rest = message.partition("unrecognized arguments: ")[2]
     flag = rest.partition(" ")[0].partition("=")[0]
-    near = nearest(flag, parser._option_string_actions) if unknown else ""
+    near = nearest(flag, parser._option_string_actions) if flag[:1] == "-" else ""
     return f". Did you mean '{near}'?" if near else ""
 
 

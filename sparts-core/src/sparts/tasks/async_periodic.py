@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from sparts.base_work import must_override
 from sparts.calls import InContext, around_work
 from sparts.clock import CallingCondition, timeout_of
 from sparts.tasks.asyncio import AsyncioTask
@@ -35,6 +36,7 @@ class AsyncPeriodicTask(AsyncioTask, PeriodicTask):
         super().__init__(service)
         self._runs: _AsyncRuns = _AsyncRuns(self.name, self.stop_event, self._post)
 
+    @must_override
     async def execute(self, context: ExecuteContext | None = None) -> Any:
         """Do the work of one run; called in the loop, never twice at a time.
 

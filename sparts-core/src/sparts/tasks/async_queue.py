@@ -7,6 +7,7 @@ import contextlib
 from concurrent.futures import CancelledError, wait
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sparts.base_work import must_override
 from sparts.calls import InContext, around_work
 from sparts.clock import timeout_of
 from sparts.errors import LoopStoppedError, UsageError
@@ -51,6 +52,7 @@ class AsyncQueueTask(AsyncioTask, QueueTask[Item, Result]):
         reloadable=False,
     )
 
+    @must_override
     async def execute(self, item: Item, context: ExecuteContext) -> Result:
         """Work on an item; called in the loop. See `QueueTask` for what becomes of the item.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, ClassVar
 
+from sparts.base_work import must_override
 from sparts.errors import TaskFailedError
 from sparts.loops import LoopBoundTask
 from sparts.protocols import TaskReference
@@ -36,6 +37,7 @@ class AsyncioTask(LoopBoundTask):
         self._interrupted: set[asyncio.Task[None]] = set()  # by a failure of the loop
         self._told_to_stop = asyncio.Event()  # a new one for each loop
 
+    @must_override
     async def run(self) -> None:
         """Do the work; called in the loop, after `start` and at each restart.
 

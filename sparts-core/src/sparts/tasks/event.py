@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from sparts.base_work import must_override
 from sparts.calls import CallRefusedError, around_work
 from sparts.clock import SYSTEM, Clock
 from sparts.context import ExecuteContext
 from sparts.counters import SampleType, counter, samples
-from sparts.errors import FATAL, TryLater, UsageError, describe
+from sparts.errors import FATAL, TryLater, describe
 from sparts.tasks.forms import fitting
 from sparts.tasks.runs import Run, Runs, Worker
 from sparts.vtask import VTask
@@ -35,7 +36,7 @@ class EventTask(VTask):
 
     RETRY_AFTER: float = 1.0
     """Seconds until the next attempt after a `TryLater` that does not say when."""
-    ON_ERROR: ClassVar[str] = "shutdown"
+    ON_ERROR: ClassVar[Literal["shutdown", "log"]] = "shutdown"
     """What an exception in `execute` does: ``"shutdown"`` (it leaves the worker, so that the
     service ends, or ``RESTART`` applies) or ``"log"`` (the next run is due as usual)."""
     CALL_KIND: ClassVar[str] = "event"
@@ -58,6 +59,7 @@ class EventTask(VTask):
 
     # -- to override -------------------------------------------------------------------------------
 
+    @must_override
     def execute(self, context: ExecuteContext | None = None) -> Any:
         """Do the work; called in the worker thread, never twice at a time.
 
@@ -94,12 +96,6 @@ class EventTask(VTask):
         A run that is under way is the last. Runs asked for but not begun are cancelled.
         """
         self._runs.end()
-
-    def initTask(self) -> None:  # noqa: N802
-        """Check how the class is set up; ``UsageError`` if wrongly."""
-        super().initTask()
-        if self.ON_ERROR not in ("shutdown", "log"):
-            raise UsageError(f"{self.name}.ON_ERROR is {self.ON_ERROR!r}: use 'shutdown' or 'log'.")
 
     # -- the worker --------------------------------------------------------------------------------
 

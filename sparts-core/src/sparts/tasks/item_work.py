@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from sparts.base_work import must_override
 from sparts.calls import CallRefusedError, around_work
 from sparts.clock import SYSTEM, Clock, retry_delay
 from sparts.counters import SampleType, counter, samples
@@ -52,7 +53,7 @@ class ItemWork(VTask, Generic[Item, Result]):
     """Seconds that the wait between two attempts grows to at most."""
     RETRY_JITTER: float = 0.1
     """The share of a wait that is random, so that what failed together does not return so."""
-    ON_ERROR: ClassVar[str] = "shutdown"
+    ON_ERROR: ClassVar[Literal["shutdown", "log"]] = "shutdown"
     """What an exception does that nobody waits for: ``"shutdown"`` (it leaves the worker, so that
     the service ends, or ``RESTART`` applies) or ``"log"`` (the task goes on with the next item).
     The first, because the item is lost, and a log line alone is easily missed."""
@@ -83,6 +84,7 @@ class ItemWork(VTask, Generic[Item, Result]):
 
     # -- to override -------------------------------------------------------------------------------
 
+    @must_override
     def execute(self, item: Item, context: ExecuteContext) -> Result | Awaitable[Result]:
         """Work on an item; called in a worker thread. See the class for what becomes of the item.
 

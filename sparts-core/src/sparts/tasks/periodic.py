@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sparts.base_work import must_override
 from sparts.counters import counter
 from sparts.errors import OptionError
-from sparts.option_types import duration
+from sparts.option_types import Expected, duration, expectation
 from sparts.options import Option, option, prefix_of
 from sparts.tasks.event import EventTask, ExecuteContext, TryLater
 from sparts.tasks.schedules import Cron, Every, Schedule
@@ -21,7 +22,11 @@ __all__ = ["ExecuteContext", "PeriodicTask", "TryLater"]
 def _seconds(value: float | str | timedelta | None) -> float | None:
     if isinstance(value, str):
         return duration(value)
-    return value if value is None or isinstance(value, int | float) else value.total_seconds()
+    if value is None or isinstance(value, int | float):
+        return value
+    if not hasattr(value, "total_seconds"):
+        raise Expected(f"{expectation(duration)}, a number of seconds or a timedelta")
+    return value.total_seconds()
 
 
 class PeriodicTask(EventTask):
@@ -106,6 +111,7 @@ class PeriodicTask(EventTask):
                     worker.schedule.change(self._interval())
             self._runs.wakeup.notify_all()
 
+    @must_override
     def execute(self, context: ExecuteContext | None = None) -> Any:
         """Do the work of one run; see `EventTask.execute`."""
         return super().execute(context)
@@ -118,11 +124,13 @@ class PeriodicTask(EventTask):
 
     def _interval(self) -> float:
         interval: float | None = self.interval
-        if interval is None or interval < 0:
-            problem = "no interval" if interval is None else f"an interval of {interval:g} s"
+        if interval is None:
+            from sparts.places import place_of
+
+            cls = type(self)
             raise OptionError(
-                f"{self.name} has {problem}: set {type(self).__name__}.INTERVAL, or give "
-                f"--{prefix_of(type(self)).replace('_', '-')}-interval."
+                f"{self.name} ({place_of(cls, 'INTERVAL')}) has no interval: set "
+                f"{cls.__name__}.INTERVAL, or give --{prefix_of(cls).replace('_', '-')}-interval."
             )
         return interval
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
+from sparts.base_work import must_override
 from sparts.errors import TaskStoppedError
 from sparts.tasks.forms import fitting
 from sparts.tasks.periodic import ExecuteContext, PeriodicTask, TryLater
@@ -35,6 +36,7 @@ class PollerTask(PeriodicTask):
     def current_value(self, value: Any) -> None:
         self._told = value
 
+    @must_override
     def fetch(self) -> Any:
         """Return the value as it is now; called in the worker thread.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sparts.clock import timeout_of
 from sparts.context import ExecuteContext
 from sparts.counters import CallbackCounter, counter
-from sparts.errors import TryLater, UsageError, text_of
+from sparts.errors import TryLater, text_of
 from sparts.option_types import Expected
 from sparts.options import Option, option
 from sparts.tasks.backlog import Backlog
@@ -209,10 +209,8 @@ class QueueTask(ItemWork[Item, Result]):
     # -- the life of the task ----------------------------------------------------------------------
 
     def initTask(self) -> None:  # noqa: N802
-        """Check how the class is set up; ``UsageError`` if wrongly."""
+        """Warn of a task without workers."""
         super().initTask()
-        if self.ON_ERROR not in ("shutdown", "log"):
-            raise UsageError(f"{self.name}.ON_ERROR is {self.ON_ERROR!r}: use 'shutdown' or 'log'.")
         if isinstance(self.queue, MemoryBacklog) and not self.workers:
             self.logger.warning(
                 "%s has no workers: its items wait here until somebody calls queue.get()", self.name

@@ -60,19 +60,42 @@ def sparts_service_create(service: VService) -> None:
 
 @hookimpl(tryfirst=True)
 def sparts_task_start(task: VTask) -> None:
-    """Refuse a task with threads that have nothing to run."""
+    """Refuse a task without a method that it needs, such as `execute`."""
     cls = type(task)
-    if ours(task).LOOPLESS or not ours(task).workers or "_runloop" in vars(task):
+    if _is_ours(cls) or not ours(task).workers:
         return
-    if cls._runloop is VTask._runloop:
-        what = (
-            "is missing: the task's thread has nothing to run. Write `def _runloop(self)`, which "
-            "returns when `self.stop_event` is set. Or derive from PeriodicTask, QueueTask or "
-            "AsyncioTask. Or set LOOPLESS = True if the task needs no thread."
-        )
+    for name, base in _to_write(cls).items():
+        loop = name == "_runloop"
+        if name in vars(task) or (loop and ours(task).LOOPLESS):
+            continue
         from sparts.builtin.overrides.problems import Problem
+        from sparts.builtin.overrides.signatures import form
 
-        raise UsageError(str(Problem(cls, "_runloop", what)))
+        what = f"is missing: {base.__name__} has nothing to do without it. Write {form(base, name)}"
+        if loop:
+            what += (
+                ", which returns when `self.stop_event` is set. Or derive from PeriodicTask, "
+                "QueueTask or AsyncioTask. Or set LOOPLESS = True if the task needs no thread"
+            )
+        raise UsageError(f"{Problem(cls, name, what)}.")
+
+
+def _to_write(cls: type) -> dict[str, type]:
+    """Return the methods that a task type leaves to be written, and whose they are."""
+    found: dict[str, type] = {}
+    for base in cls.__mro__:
+        if "_runloop" in vars(base) and not _is_ours(base):
+            break  # it may call others
+        for name in _abstract_in(base):
+            if getattr(getattr(cls, name), "__isabstractmethod__", False):
+                found.setdefault(name, base)
+    return found
+
+
+@lru_cache(maxsize=256)
+def _abstract_in(base: Any) -> list[str]:
+    named = vars(base).items()
+    return [each for each, value in named if getattr(value, "__isabstractmethod__", False) is True]
 
 
 def find_problems(
@@ -104,37 +127,58 @@ def _problems_of(cls: type, tasks: Sequence[type[VTask]]) -> Iterator[Problem]:
         if _is_ours(owner) or not _belongs(owner, cls):
             continue
         bases = [base for base in mro[at + 1 :] if _is_ours(base) or _is_framework(base)]
-        for name, value in list(vars(owner).items()):
-            if name in allowed or not bases:
-                continue
+        for name, value in list(vars(owner).items()) if bases else ():
+            text, error = None, True
             base = next((base for base in bases if name in vars(base)), None)
-            if base is not None and not _means_tasks(name, value):
-                if not isinstance(value, FunctionType | staticmethod | classmethod):
-                    continue
-                if _is_ours(base) and _has_form(name, value, vars(base)[name]):
-                    continue
-                if name.startswith("_") and name not in (*PRIVATE, "__init__"):
-                    continue
-                if any(name in vars(each) for each in mro[:at]):
-                    continue
+            if name in allowed:
+                continue
+            if base is None or _means_tasks(name, value):
+                if _is_doubtful(name, bases) and not any(hasattr(task, name) for task in tasks):
+                    text, error = _check_name(cls, owner, name, value, bases, tasks)
+            elif any(name in vars(each) for each in mro[:at]):
+                continue
+            elif not isinstance(value, FunctionType | staticmethod | classmethod):
+                text, error = _check_value(base, name, value), _is_ours(base)
+            elif name.startswith("_") and name not in (*PRIVATE, "__init__"):
+                continue
+            elif not _is_ours(base) or not _has_form(name, value, vars(base)[name]):
                 from sparts.builtin.overrides import signatures
 
-                text, error = signatures.compare(mro, at, name, value, bases), True
-            elif not _is_doubtful(name, bases) or any(hasattr(task, name) for task in tasks):
-                continue
-            else:
-                from sparts.builtin.overrides import spelling
-
-                where, advice = GONE.get(name, ("", ""))
-                if any(base.__module__.startswith(where) for base in bases) if where else False:
-                    text, error = spelling.gone(cls, name, advice), True
-                else:
-                    others = _pairs(base for task in tasks for base in task.__mro__)
-                    text, error = spelling.check(cls, owner, name, value, _pairs(bases), others)
+                text = signatures.compare(mro, at, name, value, bases)
             if text:
                 from sparts.builtin.overrides.problems import Problem
 
                 yield Problem(owner, name, text, error)
+
+
+def _check_name(
+    cls: type, owner: type, name: str, value: Any, bases: list[type], tasks: Iterable[type]
+) -> tuple[str | None, bool]:
+    """Return what is wrong with a name that no base has, and whether that is an error."""
+    from sparts.builtin.overrides import spelling
+
+    where, advice = GONE.get(name, ("-", ""))
+    if any(base.__module__.startswith(where) for base in bases):
+        return spelling.gone(cls, name, advice), True
+    others = _pairs(base for task in tasks for base in task.__mro__)
+    return spelling.check(cls, owner, name, value, _pairs(bases), others)
+
+
+def _check_value(base: type, name: str, value: Any) -> str | None:
+    """Return what is wrong with the value of an attribute that a base has, too."""
+    annotation = vars(base).get("__annotations__", {}).get(name)
+    if annotation is None or name.startswith("_") or hasattr(type(vars(base)[name]), "__get__"):
+        return None
+    text = str(annotation)
+    if text.startswith("ClassVar["):
+        text = text[len("ClassVar[") : -1]
+    if "[" not in text and type(value).__name__ in text.split(" | "):
+        return None
+    if text.startswith("Sequence[") and not isinstance(value, str):  # see `references.listed`
+        return None
+    from sparts.builtin.overrides import values
+
+    return values.check(base, name, value)
 
 
 def _has_form(name: str, mine: Any, base: Any) -> bool:

@@ -93,7 +93,17 @@ def compare(mro: tuple[type, ...], at: int, name: str, value: Any, bases: list[t
         lost = "" if kinds[0] == "plain" else ": it would never run"
         what = f"is {_NAMES[kinds[0]]}, but {given.__name__} {then}{lost}."
         return f"{what} {_remedy(given, name, kinds)}"
-    return _compare_parameters(mine, declared, name, given)
+    problem = _compare_parameters(mine, declared, name, given)
+    if not problem and name == "__init__" and name not in mine.function.__code__.co_names:
+        argument = declared.function.__code__.co_varnames[1]
+        return f"does not call that of {given.__name__}. Add `super().__init__({argument})`."
+    return problem
+
+
+def form(base: type, name: str) -> str:
+    """Return how a method of a base is written."""
+    method = _method(vars(base)[name])
+    return f"`def {name}`" if method is None else method.shown(name)
 
 
 def _foreign(base: type, owner: type) -> bool:

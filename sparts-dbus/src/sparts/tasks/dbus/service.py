@@ -35,7 +35,7 @@ class DBusServiceTask(DBusObject, DBusClientTask):
 
     OPT_PREFIX: ClassVar[str | None] = "dbus"
     CALL_KIND: ClassVar[str] = "dbus"
-    PROCESSES: ClassVar[str] = "first"  # a name has one owner
+    PROCESSES = "first"  # a name has one owner
     BUS_NAME: ClassVar[str | None] = None
     """The name on the bus, such as ``org.example.Radio``; None: ``org.sparts.`` and the service's.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from sparts.base_work import must_override
 from sparts.clock import timeout_of
 from sparts.errors import StartError, UsageError
 from sparts.loops import LoopBoundTask
@@ -124,6 +125,7 @@ class TwistedServiceTask(TwistedTask):
     twisted_service: IService
     """What runs, from the start on."""
 
+    @must_override
     def make_service(self) -> IService:
         """Return the service to run; called in the reactor's thread at each start."""
         raise NotImplementedError(f"{self.name} has nothing to run: write its make_service().")
