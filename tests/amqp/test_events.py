@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import amqp
 import pytest
 from sparts.errors import UsageError
 from sparts.tasks.amqp.errors import UnroutableError
@@ -75,3 +76,13 @@ def test_events_need_a_broker() -> None:
     for task in (AMQPPublisherTask, AMQPSubscriberTask):
         with pytest.raises(UsageError, match="broker"), serving(task):
             pass
+
+
+def test_event_with_an_odd_topic_holds_up_no_other(rabbit: Rabbit, queue_name: str) -> None:
+    with subscriber(Shared, rabbit, queue_name) as task, publisher(rabbit, queue_name) as source:
+        with amqp.Connection(f"127.0.0.1:{rabbit.port}") as connection:
+            message = amqp.Message(b'"odd"')
+            connection.channel().basic_publish(message, queue_name, b"order.\xff")
+            assert task.seen.get(timeout=SOON) == ("order.?", "odd", 1)
+        source.publish("order.paid", "next")
+        assert task.seen.get(timeout=SOON) == ("order.paid", "next", 1)

@@ -87,6 +87,11 @@ class Odd(Echo):
             raise ValueError("half of a pair: \ud800")
         return item
 
+    def decode(self, body: bytes) -> Any:
+        if body == b'"leaves"':
+            raise SystemExit(3)
+        return super().decode(body)
+
     def decode_result(self, body: bytes) -> Any:
         raise TypeError("not mine")
 
@@ -100,6 +105,7 @@ def test_odd_outcomes_end_futures_and_no_connection(rabbit: Rabbit, queue_name: 
     wanted = {
         "fails": "ValueError: half of a pair: \\ud800",
         "exits": "SystemExit: 3",
+        "leaves": "SystemExit: 3",
         "ends": "UndecodableOutcome: TypeError: not mine",
     }
     with working(Odd, rabbit.url, queue_name) as task:

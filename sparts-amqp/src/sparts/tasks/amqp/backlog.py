@@ -9,7 +9,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from sparts.context import ExecuteContext
-from sparts.errors import UsageError, text_of
+from sparts.errors import TryLater, UsageError, text_of
 from sparts.tasks.amqp import messages
 from sparts.tasks.amqp.consumer import Consumer, Delivery
 from sparts.tasks.amqp.depth import Depth
@@ -192,7 +192,7 @@ class AMQPBacklog(Backlog):
         try:
             messages.check_item(context.message, self.codec.max_bytes)
             context.item = self.codec.decode(context.message.body)
-        except Exception as error:
+        except BaseException as error:  # whatever `decode` raises, the item is in no worker's hands
             problem = error  # the name ends with the block
             self.link.post(lambda: self.consumer.bury(context, "undecodable", problem))
             return False
@@ -209,7 +209,7 @@ class AMQPBacklog(Backlog):
     def bury(self, context: ExecuteContext, error: BaseException) -> None:
         """Have an item put into the dead queue, before it is acknowledged."""
         if isinstance(context, Delivery):
-            reason = "attempts" if type(error).__name__ == "TryLater" else "error"
+            reason = "attempts" if isinstance(error, TryLater) else "error"
             context.dead = (reason, error)
 
     def put_back(self, context: ExecuteContext, seconds: float) -> bool:

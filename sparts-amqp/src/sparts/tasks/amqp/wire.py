@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     class _Channel:  # the library has no types
         def __init__(self, *args: Any, **kwargs: Any) -> None: ...
         def __getattr__(self, name: str) -> Any: ...
+        def dispatch_method(self, *args: Any) -> None: ...
+        def _on_basic_deliver(self, *args: Any) -> None: ...
+        def _on_get_ok(self, *args: Any) -> Any: ...
 
     class _Connection(_Channel): ...
 
@@ -114,11 +117,20 @@ class Channel(_Channel):
         self.basic_consume(queue, tag, callback=delivered, on_cancel=cancelled)
         return tag
 
+    def dispatch_method(self, method: tuple[int, int], payload: bytes, content: Any) -> None:
+        """Handle a method that has come; called by the library."""
+        try:
+            super().dispatch_method(method, payload, content)
+        except UnicodeDecodeError:
+            if method != spec.Basic.Deliver or (plain := _in_ascii(payload)) == payload:
+                raise
+            super().dispatch_method(method, plain, content)
+
     def _on_basic_deliver(self, *args: Any) -> None:
-        super()._on_basic_deliver(*args[:-1], _in_bytes(args[-1]))  # type: ignore[misc]
+        super()._on_basic_deliver(*args[:-1], _in_bytes(args[-1]))
 
     def _on_get_ok(self, *args: Any) -> amqp.Message:
-        return super()._on_get_ok(*args[:-1], _in_bytes(args[-1]))  # type: ignore[misc]
+        return super()._on_get_ok(*args[:-1], _in_bytes(args[-1]))
 
     def _on_close(self, reply_code: int, reply_text: str, class_id: int, method_id: int) -> None:
         self.send_method(spec.Channel.CloseOk)
@@ -132,6 +144,15 @@ class Channel(_Channel):
 def _in_bytes(message: amqp.Message) -> amqp.Message:
     message.body = message.body or b""  # of an empty one, py-amqp makes a str
     return message
+
+
+def _in_ascii(delivery: bytes) -> bytes:
+    """Return the arguments of a delivery with the exchange's name and the routing key in ASCII."""
+    start = 15 + delivery[4]  # after the method, the consumer's tag, the delivery's, and a bit
+    key = start + delivery[start - 1] + 1
+    names = [part.decode("ascii", "replace").encode("ascii", "replace")
+             for part in (delivery[start : key - 1], delivery[key:])]  # fmt: skip
+    return delivery[:start] + names[0] + delivery[key - 1 : key] + names[1]
 
 
 class Wire(_Connection):
