@@ -39,6 +39,9 @@ class Greeter(Base):  # type: ignore[misc]
         if request.text == "code":
             context.set_code(grpc.StatusCode.NOT_FOUND)
             context.set_details("nobody")
+        if request.text == "bytes":
+            context.set_code(grpc.StatusCode.NOT_FOUND)
+            context.set_details(b"nobody \xff")
         if request.text == "none":
             return None
         if request.text == "metadata":
@@ -89,6 +92,9 @@ class ThreadGreeter(ThreadBase):  # type: ignore[misc]
         if request.text == "code":
             context.set_code(grpc.StatusCode.NOT_FOUND)
             context.set_details("nobody")
+        if request.text == "bytes":
+            context.set_code(grpc.StatusCode.NOT_FOUND)
+            context.set_details(b"nobody \xff")
         if request.text == "none":
             return None
         if request.text == "metadata":

@@ -114,6 +114,8 @@ def test_code_that_was_set_ends_the_call(stub: Any) -> None:
     """By `set_code` and `set_details`."""
     error = failure(lambda: stub.Greet(Text(text="code")))
     assert (error.code(), error.details()) == (grpc.StatusCode.NOT_FOUND, "nobody")
+    error = failure(lambda: stub.Greet(Text(text="bytes")))
+    assert (error.code(), error.details()) == (grpc.StatusCode.NOT_FOUND, "nobody \ufffd")
 
 
 def test_exceptions_are_logged_and_not_shown(stub: Any, service: VService) -> None:

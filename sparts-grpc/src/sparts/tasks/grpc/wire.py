@@ -111,10 +111,11 @@ def headers_of(metadata: Any) -> list[tuple[bytes, bytes]]:
     return headers
 
 
-def trailers_of(code: int, details: str, metadata: Any = ()) -> list[tuple[bytes, bytes]]:
-    """Return the headers that end a call."""
+def trailers_of(code: int, details: Any, metadata: Any = ()) -> list[tuple[bytes, bytes]]:
+    """Return the headers that end a call; details may be bytes or None, too, as in grpcio."""
     trailers = [(b"grpc-status", b"%d" % code)]
     if details:
+        details = details.decode(errors="replace") if isinstance(details, bytes) else str(details)
         cut = details[:LONGEST].encode(errors="replace")[:LONGEST].decode(errors="ignore")
         message = quote(cut, safe=_SAFE)
         trailers.append((b"grpc-message", message.encode("ascii")))
