@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sparts.errors import OptionError, SpartsError, StartError
 from sparts.tasks.asgi import AsgiTask, WsgiTask
-from sparts.testing import running, service_of
+from sparts.testing import log_of, running, service_of
 
 from tests.asgi.conftest import HERE, Served
 from tests.processes import ServiceProcess
@@ -103,6 +103,36 @@ def test_wsgi_needs_a_thread() -> None:
         running(service_of(WsgiTask), "--wsgi-threads", "0"),
     ):
         pass
+
+
+@pytest.mark.parametrize("proxy", ["proxy.test", "127.0.0.1,10.0.0.0/8", "10.0.0.1/8", "::1/129"])
+def test_proxy_that_no_client_can_be_is_refused(proxy: str) -> None:
+    with (
+        pytest.raises(OptionError, match=f"--asgi-trusted: '?{proxy}"),
+        running(service_of(AsgiTask), "--asgi-trusted", "*", "--asgi-trusted", proxy),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [("raises", "it raised"), ("ends", "its lifespan had ended before"), ("fails", "no reason")],
+)
+def test_lifespan_that_fails_at_the_stop_is_logged(how: str, why: str) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        if how == "ends":
+            return
+        await receive()
+        if how == "raises":
+            raise RuntimeError
+        await send({"type": "lifespan.shutdown.failed", "message": "no reason"})
+
+    task = type("AsgiTask", (AsgiTask,), {"APP": staticmethod(app), "__doc__": "Fails."})
+    with running(service_of(task), *HERE) as service, log_of(service) as log:
+        service.shutdown()
+        log.wait_for_line(f"ERROR:Service.AsgiTask:The application failed at its stop: {why}\\b")
 
 
 @pytest.mark.parametrize("status", ["startup.failed", "raises", "ends"])

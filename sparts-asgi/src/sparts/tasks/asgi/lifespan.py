@@ -65,7 +65,8 @@ class Lifespan:
         else:
             error = self._error()
             if answer != "shutdown.complete":
-                self._logger.error("The application failed at its stop: %s", answer, exc_info=error)
+                why = answer or ("it raised" if error else "its lifespan had ended before")
+                self._logger.error("The application failed at its stop: %s", why, exc_info=error)
         await self._end()
 
     async def _told(self, what: str) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.clock import timeout_of
 from sparts.counters import CallbackCounter
-from sparts.errors import StartError
+from sparts.errors import OptionError, StartError
 from sparts.net.metering import Metered
 from sparts.option_types import duration, size
 from sparts.options import Option, option, prefix_of
@@ -22,6 +23,7 @@ from sparts.tasks.asyncio_server import AsyncioServerTask
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Sequence
 
 
@@ -140,15 +142,24 @@ class AsgiTask(Metered, AsyncioServerTask):
 
         The default returns what ``--asgi-app`` or ``APP`` says. An exception fails the start.
         """
-        own, flag = class_attribute(type(self), "APP"), self._app_flag()
+        own, flag = class_attribute(type(self), "APP"), self._flag("app")
         if self.app_name:
             return load(self.app_name, flag)
         if own is None:
             raise StartError(f"{self.name} has no application: give {flag} MODULE:NAME.")
         return own
 
-    def _app_flag(self) -> str:
-        return f"--{prefix_of(type(self)).replace('_', '-')}-app"
+    def _flag(self, name: str) -> str:
+        return f"--{prefix_of(type(self)).replace('_', '-')}-{name}"
+
+    def check_options(self, options: argparse.Namespace) -> None:
+        """Refuse a proxy that can be no client's address; see `VTask.check_options`."""
+        super().check_options(options)
+        for each in AsgiTask.trusted.read(self, options) or ():
+            try:
+                ip_network("::/0" if each == "*" else each)
+            except ValueError as error:
+                raise OptionError(f"{self._flag('trusted')}: {error}.") from None
 
     def initTask(self) -> None:  # noqa: N802
         """Find the application."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from a2wsgi import WSGIMiddleware
 from sparts.clock import timeout_of
 from sparts.errors import OptionError
-from sparts.options import Option, option, prefix_of
+from sparts.options import Option, option
 from sparts.tasks.asgi.loading import check_call
 from sparts.tasks.asgi.task import AsgiTask
 
@@ -44,8 +44,7 @@ class WsgiTask(AsgiTask):
         super().check_options(options)
         threads = WsgiTask.n_threads.read(self, options)
         if threads < 1:
-            flag = f"--{prefix_of(type(self)).replace('_', '-')}-threads"
-            raise OptionError(f"{flag} must be 1 or more, not {threads}.")
+            raise OptionError(f"{self._flag('threads')} must be 1 or more, not {threads}.")
 
     def app(self) -> Any:
         """Return the WSGI application; called once, in `initTask`.
