@@ -79,8 +79,9 @@ class Served:
         asynchronous: whether it is awaited, on the loop of the handler.
     """
 
-    unshare: Callable[[Any], None] | None = None
-    """Gives arguments their own copies of the defaults; None: there are none to copy."""
+    unshare: Callable[[Any], object] | None = None
+    """Gives arguments that were read their own copies of the defaults, or raises if something is
+    missing in them; None: there is nothing to do."""
     slow = False
     """Whether its last call took so long that other clients should not wait for the next."""
 
@@ -151,7 +152,7 @@ class Method(Served):
         super().__init__(handler, spec, inspect.iscoroutinefunction(function))
         self.function: Callable[..., Any] = wrapped(handler, spec.name, function, self.asynchronous)
         self._pick = picker(spec.parameters)
-        self.unshare: Callable[[Any], None] | None = unsharer(spec.arguments, spec.arguments_spec)
+        self.unshare: Callable[[Any], object] | None = unsharer(spec.arguments, spec.arguments_spec)
         self._returns = spec.returns
         self._told = False
         self._count = handler.n_calls.labels(spec.name).increment

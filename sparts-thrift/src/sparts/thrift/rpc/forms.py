@@ -40,6 +40,7 @@ from sparts.thrift.rpc.structs import (
     own_doc,
     reader,
     spec_of,
+    whole,
     write_late,
     writer,
 )
@@ -127,9 +128,8 @@ class Forms:
         as_is = item.read is None and (unique or type_.kind is Kind.LIST)
         held = (item.number, item.held, as_is and cls in (tuple, frozenset))
         read = None if as_is else _items(item.read, cls)
-        struct = type_.args[0] if cls is list and type_.args[0].kind is Kind.STRUCT else None
-        if struct is not None and (found := filled(struct, item.held)) is not None:
-            held, read = (item.number, found[0], False), found[1]
+        if cls is list and (found := filled(type_.args[0], item)) is not None:
+            held, read = (item.number, found.held, False), whole(type_.args[0])
         write = _items(item.write, list) if item.write else None
         return Form(number, held, f"{name}<{item.idl}>", chosen(read, limits_of(type_)), write)
 

@@ -7,6 +7,7 @@ says of its call, the seconds that it waits and the headers of plugins.
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from sparts.rpc.types import Kind, Type
 from sparts.rpc.values import PLAIN, explain
 from sparts.thrift.processor import light, picker
 from sparts.thrift.rpc.names import safe
-from sparts.thrift.rpc.structs import Definition, Form, Member, applied, reader, spec_of
+from sparts.thrift.rpc.structs import Definition, Form, Member, applied, filled, reader, spec_of
 
 from thrift.Thrift import TType
 
@@ -90,6 +91,18 @@ class Messages:
         if method.result.kind is not Kind.NONE or method.streams:
             self.result = at_path(forms, _listed(method.result, method.streams), "result", True)[0]
         self.errors: tuple[Any, ...] = tuple(self._errors(forms))
+        plain = not any(form.read for *_, form, _ in fields) and all(
+            each.required or isinstance(each.default, PLAIN) for each in method.parameters
+        )
+        looked: list[str] = []
+        for place, each in enumerate(method.parameters if plain else ()):
+            number, name, form, optional = fields[place]
+            found = filled(each.type, form) if each.required and not each.is_stream else None
+            if found is not None:
+                fields[place] = number, name, found, optional
+                looked += [f"{name}.{field.name}" for field in each.type.fields]
+        self.look: Callable[[Any], Any] | None = attrgetter(*looked) if looked else None
+        """Raises AttributeError if a struct in arguments that were read lacks a field."""
         members = [Member(number, name, form) for number, name, form, _ in fields]
         self.arguments_spec: tuple[Any, ...] = spec_of([_CONTEXT, *members])
         success = [Member(0, "success", self.result)] if self.result else []
@@ -111,8 +124,7 @@ class Messages:
         Raises:
             InvalidArgumentsError, AttributeError: one is missing, or not of its type.
         """
-        plain = all(each.required or isinstance(each.default, PLAIN) for each in method.parameters)
-        if plain and not any(read for _, read, _ in self._reads):
+        if plain:
             self.values = self._pick
             for each in method.parameters:
                 if not each.required:

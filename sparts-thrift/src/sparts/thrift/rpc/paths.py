@@ -5,6 +5,7 @@ Apache's C code raises what a class raises, and does not know where it was.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -93,6 +94,9 @@ def _made(make: Any, fields: dict[str, Any]) -> Any:
         made = make()
         for name, value in fields.items():
             setattr(made, name, value)
+        if missing := [each.name for each in dataclasses.fields(made) if each.name not in fields]:
+            text = f"Missing in {make.__name__}: {', '.join(missing)}"
+            raise msgspec.ValidationError(text)
         return made
     try:
         return make(**fields)

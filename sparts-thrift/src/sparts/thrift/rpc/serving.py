@@ -64,6 +64,7 @@ class RPCMethod(Served):
         )  # fmt: skip
         super().__init__(called.task, spec, called.method.is_async)
         self.new_arguments, self.arguments_spec = messages.new_arguments, messages.arguments_held
+        self.unshare = messages.look
         self.called: Called = called
         self.messages: Messages = messages
         self._call, self._values = called.call_here, messages.values
@@ -108,7 +109,10 @@ class RPCMethod(Served):
 
     def unreadable(self, error: Exception, wire: Wire, data: bytes) -> tuple[int, str]:
         """Return the type and the message of the answer to arguments that cannot be read."""
-        text = explain_arguments(error, wire, data, self.messages.arguments_spec)
+        if isinstance(error, AttributeError) and type(error.obj) is self.new_arguments:
+            text = _missing(error)
+        else:
+            text = explain_arguments(error, wire, data, self.messages.arguments_spec)
         return KINDS[InvalidArgumentsError], f"{InvalidArgumentsError.__name__}: {text}"
 
     def cannot_write(self, error: Exception) -> Outcome:
@@ -129,7 +133,7 @@ class RPCMethod(Served):
 
     def _failed(self, error: BaseException) -> Outcome:
         if type(error) is AttributeError:  # of `Messages.values`: methods raise InternalError
-            error = InvalidArgumentsError(f"{error.name}: it is missing, or not of its type")
+            error = InvalidArgumentsError(_missing(error))
         if isinstance(error, NotWrittenError):
             return self.cannot_write(error)
         declared = self.called.method.declared(error)
@@ -137,6 +141,11 @@ class RPCMethod(Served):
             struct = self.messages.failure(declared.__name__, message_of(error))
             return REPLY, struct, self._result_spec
         return said(error)
+
+
+def _missing(error: AttributeError) -> str:
+    """Return the message of an argument that was not given."""
+    return f"{error.name}: it is missing, or not of its type"
 
 
 def said(error: BaseException) -> Outcome:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 from sparts.rpc.parts import Convert, at
-from sparts.rpc.types import MISSING, Field, Type
+from sparts.rpc.types import MISSING, Field, Kind, Type
 
 from thrift.protocol.TBase import TFrozenBase
 
@@ -77,26 +77,19 @@ def reader(name: str, make: Callable[..., Any]) -> Any:
     return meta(name, (TFrozenBase,), {})
 
 
-def filled(type_: Type, held: Any) -> tuple[Any, Convert] | None:
-    """Return what Apache's C code makes lists of a struct with, which reads them a fifth sooner.
+def filled(type_: Type, form: Form) -> Form | None:
+    """Return the form of a struct with which Apache's C code reads it a third sooner.
 
-    It sets the attributes of new objects, where they would be set by a generated ``__init__``.
-
-    Args:
-        type_: the struct.
-        held: of its form.
-
-    Returns:
-        what is held instead, and what sees that each object of a list has all of its attributes;
-        None: the class has to be called.
+    It sets the attributes of a new object, where they would be set by a generated ``__init__``, and
+    does not see what is missing. None: the class has to be called.
     """
-    cls, spec = type_.cls, held[1]
-    names = [each.name for each in type_.fields]
+    cls, held = type_.cls, form.held
     code = getattr(getattr(cls, "__init__", None), "__code__", None)
     if (
-        spec is None  # it is not known yet
+        type_.kind is not Kind.STRUCT
+        or held[1] is None  # it is not known yet
         or type(held[0]).__call__ is not cls
-        or not (names and all(each.required for each in type_.fields))
+        or not (type_.fields and all(each.required for each in type_.fields))
         or not dataclasses.is_dataclass(cls)
         or getattr(code, "co_filename", "") != "<string>"
         or any(hasattr(cls, name) for name in ("__post_init__", "__getattr__"))
@@ -104,7 +97,14 @@ def filled(type_: Type, held: Any) -> tuple[Any, Convert] | None:
         or (cls.__new__, cls.__setattr__) != (object.__new__, object.__setattr__)
     ):
         return None
-    pick = attrgetter(*names)
+    make = partial(object.__new__, type_.cls)
+    meta = type("Meta", (type,), {"__call__": staticmethod(make)})
+    return form._replace(held=[meta(type_.name, (), {}), held[1]])
+
+
+def whole(type_: Type) -> Convert:
+    """Return what sees that each struct of a list has all of its fields, and returns the list."""
+    pick = attrgetter(*(each.name for each in type_.fields))
 
     def see(values: list[Any]) -> list[Any]:
         try:
@@ -115,9 +115,7 @@ def filled(type_: Type, held: Any) -> tuple[Any, Convert] | None:
             raise msgspec.ValidationError(text) from error
         return values
 
-    make = partial(object.__new__, type_.cls)
-    meta = type("Meta", (type,), {"__call__": staticmethod(make)})
-    return [meta(type_.name, (), {}), spec], see
+    return see
 
 
 def spec_of(members: Iterable[Member]) -> tuple[Any, ...]:
