@@ -97,6 +97,26 @@ def test_pages_of_other_origins_may_not_get(web: Web) -> None:
     assert web.ask("GET", "/Geo/half?n=7", sec_fetch_site="same-origin").status == 200
 
 
+@pytest.mark.parametrize("path", ["/Geo/half", "/Fast/half", "/rpc"])
+def test_page_whose_name_points_here_calls_no_method(web: Web, path: str) -> None:
+    page = {"host": "evil.example:80", "origin": "http://evil.example"}
+    body = {"jsonrpc": "2.0", "method": "Geo.half", "id": 1, "n": 7}
+    assert web.post(path, body, **page).json["title"] == "WrongHostError"
+    assert web.ask("GET", "/Geo/half?n=7", host="evil.example").status == 403  # it has no Origin
+    assert web.ask("GET", "/openapi.json", host="evil.example").status == 403
+    for host in ("localhost:80", "127.0.0.1", "[::1]:80", "a.localhost"):
+        assert web.post("/Geo/half", {"n": 7}, host=host, origin=f"http://{host}").status == 200
+    assert web.post("/Geo/half", {"n": 7}, host="behind.example").status == 200  # a program
+
+
+def test_pages_may_call_by_a_name_that_is_allowed(factory: ServiceFactory) -> None:
+    argv = (*HERE, "--rpc-http-allowed-host", "api.example")
+    web = Web(factory(service_of(Geo, RPCHTTPTask), *argv))
+    for host, status in (("api.example", 200), ("API.example:443", 200), ("evil.example", 403)):
+        page = {"host": host, "origin": f"https://{host}"}
+        assert web.post("/Geo/half", {"n": 7}, **page).status == status
+
+
 def test_what_is_not_there_is_404_or_405(web: Web) -> None:
     assert web.ask("GET", "/Geo").json["title"] == "NoSuchMethodError"
     assert web.post("/Geo/nothing", {}).status == 404

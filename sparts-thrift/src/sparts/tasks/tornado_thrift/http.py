@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from sparts.net.hosts import allowed_host_option
 from sparts.option_types import size
 from sparts.options import Option, option
 from sparts.tasks.thrift.server import ThriftServerTask
 from sparts.tasks.tornado import TornadoHTTPTask
-from sparts.tasks.tornado.access import allowed_host_option
 from sparts.tasks.tornado_thrift.handler import TornadoThriftHandler
 
 

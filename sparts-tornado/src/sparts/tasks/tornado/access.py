@@ -9,28 +9,15 @@ content type that other origins may not set, and a token that only trusted clien
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import socket
 from typing import TYPE_CHECKING
 
-from sparts.options import option
+from sparts.net.hosts import hostname, is_loopback, is_ours
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from sparts.options import Option
-
     from tornado.httputil import HTTPServerRequest
-
-
-def allowed_host_option() -> Option[list[str] | None]:
-    """Return the option ``allowed_host`` of a server task that calls `wrong_host`."""
-    return option(
-        action="append",
-        metavar="NAME",
-        help="accept this host name from clients, too, such as that of a proxy; may be "
-        "repeated; without any, clients on other machines may use every name",
-    )
 
 
 def wrong_host(request: HTTPServerRequest, allowed: Collection[str], strict: bool = False) -> str:
@@ -39,15 +26,10 @@ def wrong_host(request: HTTPServerRequest, allowed: Collection[str], strict: boo
     Addresses, ``localhost`` and the name of this machine are always right. Clients from elsewhere
     may use any other name too, unless some are allowed, or ``strict``.
     """
-    name = _hostname(request.headers.get("Host", ""))
-    right = not name or _is_address(name) or name == "localhost" or name.endswith(".localhost")
-    if (
-        right
-        or name == _hostname(socket.gethostname())
-        or name in {_hostname(each) for each in allowed}
-    ):
+    host = request.headers.get("Host", "")
+    if is_ours(host, allowed):
         return ""
-    return name if strict or allowed or is_loopback(bound_to(request)) else ""
+    return hostname(host) if strict or allowed or is_loopback(bound_to(request)) else ""
 
 
 def by_browser(request: HTTPServerRequest) -> bool:
@@ -90,32 +72,6 @@ def token_is_right(given: str, wanted: str | None) -> bool:
     """Compare tokens in a time that reveals nothing about them; no token is ever right."""
     sent, right = (text.encode("utf-8", "surrogateescape") for text in (given, wanted or ""))
     return bool(right) and hmac.compare_digest(sent, right)
-
-
-def _hostname(host: str) -> str:
-    """The name in ``name:port`` or ``[address]:port``, in lower case."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
-    return host.partition(":")[0].lower().rstrip(".")
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
-def is_loopback(address: object) -> bool:
-    """Return whether what a socket is bound to can be reached from this host alone."""
-    if not isinstance(address, tuple):
-        return False
-    try:
-        found = ipaddress.ip_address(str(address[0]).partition("%")[0])
-    except ValueError:
-        return False
-    return (getattr(found, "ipv4_mapped", None) or found).is_loopback
 
 
 def bound_to(request: HTTPServerRequest) -> object:

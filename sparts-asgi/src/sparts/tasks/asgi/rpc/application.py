@@ -21,6 +21,7 @@ from sparts.calls import CallRefusedError
 from sparts.rpc.errors import NoSuchMethodError, RPCError
 from sparts.rpc.transport import find_served
 from sparts.tasks.asgi.rpc.cors import with_cors
+from sparts.tasks.asgi.rpc.hosts import Hosts
 from sparts.tasks.asgi.rpc.jsonrpc import JSONRPC
 from sparts.tasks.asgi.rpc.openapi import openapi
 from sparts.tasks.asgi.rpc.page import answer_page
@@ -55,6 +56,8 @@ class RPCApplication:
         serves: the names of the RPC tasks that it serves; none: all.
         cors: the origins whose pages may call, such as ``https://example.com``; ``*``: any.
         served: what to serve instead of what ``serves`` says.
+        hosts: says by which names pages may call; None: by addresses, ``localhost`` and the
+            machine's own name.
 
     Raises:
         UsageError: there is no such task, or JSON cannot carry a method.
@@ -66,6 +69,7 @@ class RPCApplication:
         serves: Sequence[str] = (),
         cors: Sequence[str] = (),
         served: Any = None,
+        hosts: Hosts | None = None,
     ) -> None:
         found = find_served(service, "HTTP", serves) if served is None else served
         self.service = service
@@ -79,6 +83,7 @@ class RPCApplication:
             {path[1:].replace("/", "."): route for path, route in self.routes.items()}
         )
         self._openapi: bytes | None = None
+        self._hosts = Hosts() if hosts is None else hosts
         self._call: Callable[..., Any] = with_cors(self._serve, cors) if cors else self._serve
         self._short = {path: r for path, r in self.routes.items() if r.served.direct and not cors}
 
@@ -86,7 +91,7 @@ class RPCApplication:
         """Return what answers a POST of JSON where the method never waits; called by `AsgiTask`."""
         route = self._short.get(scope["path"])
         if route is not None and scope["method"] == "POST" and JSON_TYPE in scope["headers"]:
-            return route.answer
+            return None if self._hosts.refused(scope) else route.answer
         return None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -105,6 +110,9 @@ class RPCApplication:
         path, root = scope["path"], scope.get("root_path")
         if root and path.startswith(root):
             path = path[len(root) :]
+        if refused := self._hosts.refused(scope):
+            await answer_problem(send, Problem("WrongHostError", 403, refused))
+            return
         route = self.routes.get(path)
         if route is None:
             await self._serve_other(path, scope, receive, send)

@@ -38,7 +38,8 @@ def with_cors(serve: Callable[..., Any], origins: Sequence[str]) -> Callable[...
             await send({"type": "http.response.start", "status": 204, "headers": own})
             await send({"type": "http.response.body", "body": b""})
             return
-        # The page is known: its GET is as good as one of our own.
+        # The page is known: its GET is as good as one of our own, by whichever name.
+        scope["sparts.known"] = True
         scope["headers"] = [pair for pair in scope["headers"] if pair[0] != b"sec-fetch-site"]
 
         async def adding(message: Any) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sparts.net.hosts import allowed_host_option
 from sparts.options import Option, option
 from sparts.rpc.transport import RPCTransport
 from sparts.tasks.asgi.rpc.application import RPCApplication
+from sparts.tasks.asgi.rpc.hosts import Hosts
 from sparts.tasks.asgi.rpc.routes import refusal
 from sparts.tasks.asgi.task import AsgiTask
 
@@ -37,6 +39,8 @@ class RPCHTTPTask(RPCTransport, AsgiTask):
         reloadable=False,
     )
 
+    allowed_host: Option[list[str] | None] = allowed_host_option()
+
     _application: RPCApplication
 
     def refuse_method(self, method: Method) -> str:
@@ -49,8 +53,9 @@ class RPCHTTPTask(RPCTransport, AsgiTask):
 
     def app(self) -> Any:
         """Return the application; called once, in `initTask`."""
-        cors = self.cors or ()
-        self._application = RPCApplication(self.service, cors=cors, served=self.find_served())
+        cors, hosts = self.cors or (), Hosts(lambda: self.allowed_host or ())
+        served = self.find_served()
+        self._application = RPCApplication(self.service, cors=cors, served=served, hosts=hosts)
         return self._application
 
     def check(self) -> None:

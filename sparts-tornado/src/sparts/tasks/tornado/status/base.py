@@ -6,9 +6,9 @@ import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sparts.net.hosts import allowed_host_option
 from sparts.net.metering import access_level_name
 from sparts.options import Option, option, prefix_of
-from sparts.tasks.tornado.access import allowed_host_option
 from sparts.tasks.tornado.http import TornadoHTTPTask
 from sparts.tasks.tornado.status.acting import with_dependants
 from sparts.tasks.tornado.status.figures import Figures

@@ -12,10 +12,10 @@ from sparts.asking import Asking
 from sparts.builtin.processes import copy_of
 from sparts.errors import OptionError, describe
 from sparts.logs import RecentLines
+from sparts.net.hosts import is_loopback
 from sparts.options import prefix_of
 from sparts.options.binding import env_prefix
 from sparts.stacks import format_thread
-from sparts.tasks.tornado.access import is_loopback
 from sparts.tasks.tornado.console.registry import Announcement, Inherited, folder
 from sparts.tasks.tornado.server import GracefulHTTPServer
 from sparts.tasks.tornado.status import handlers
