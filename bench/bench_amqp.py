@@ -128,8 +128,8 @@ def measure(report: Report, rabbit: Rabbit, task: Mailer) -> None:
             f"put, each confirmed: {SINGLY} items",
             rounds["ours"], rounds[peer], peer=peer, at_most=most,
             note="dramatiq has a classic queue, the others a quorum queue",
-            why="Most of it is the broker's own confirmation, which all wait for: the row of py-amqp "
-            "has the least that is possible.",
+            why="Most of it is the broker's own confirmation, which all wait for: the row of "
+            "py-amqp has the least that is possible.",
         )  # fmt: skip
     bare = Bare(rabbit.port)
     rounds = interleave(

@@ -78,7 +78,7 @@ def test_events_need_a_broker() -> None:
             pass
 
 
-def test_event_with_an_odd_topic_holds_up_no_other(rabbit: Rabbit, queue_name: str) -> None:
+def test_event_with_odd_topic_holds_up_none(rabbit: Rabbit, queue_name: str) -> None:
     with subscriber(Shared, rabbit, queue_name) as task, publisher(rabbit, queue_name) as source:
         with amqp.Connection(f"127.0.0.1:{rabbit.port}") as connection:
             message = amqp.Message(b'"odd"')
