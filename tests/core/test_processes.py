@@ -15,7 +15,8 @@ import pytest
 from sparts.testing.certificates import FIRST_CERTIFICATE, SECOND_CERTIFICATE
 from sparts.testing.processes import ServiceProcess
 
-from tests.core.copies import Copies, children_of
+from tests.core.copies import PLAIN, Copies, children_of
+from tests.processes import WITHOUT_LINUX
 
 
 def test_all_copies_serve_one_port(tmp_path: Path) -> None:
@@ -93,6 +94,13 @@ def test_wrong_number_of_copies_is_refused(number: str, tmp_path: Path) -> None:
     with Copies(tmp_path, "class S(VService): pass", f"--processes={number}") as service:
         assert service.wait() == 2
         assert "--processes" in service.output
+
+
+def test_other_systems_than_linux_are_refused(tmp_path: Path) -> None:
+    without = str(Path(WITHOUT_LINUX).resolve())
+    with Copies(tmp_path, PLAIN, "--processes", "2", PYTHONPATH=without) as service:
+        assert service.wait() == 2
+        assert "--processes needs Linux: run one process here." in service.output
 
 
 def test_auto_is_a_copy_for_each_cpu(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sparts.tasks.tornado.console import commands
 from sparts.tasks.tornado.console.client import Client as Console
+from sparts.tasks.tornado.console.client import NoAnswerError
 from sparts.testing.processes import ServiceProcess
 
 from tests.browsers import launched
@@ -192,6 +193,8 @@ def test_commands_show_and_scale_the_copies(
     assert (listed["pid"], listed["copies"], listed["ready"]) == (service.pid, 2, True)
     assert commands.scale(["S", "2"]) == 0
     assert "There are to be 2 copies." in capsys.readouterr().out
+    with pytest.raises(NoAnswerError, match="number' of copies must be from 1 to 256"):
+        commands.scale(["S", "0"])
 
 
 def test_tail_shows_the_lines_of_all_copies(

@@ -217,7 +217,7 @@ class Copies:
         if action == "scale":
             number = asked.get("number")
             if not isinstance(number, int) or not 1 <= number <= MOST:
-                raise RefusedError(400, f"The object needs a 'number' from 1 to {MOST}.")
+                raise RefusedError(400, f"The 'number' of copies must be from 1 to {MOST}.")
             return await self._order("scale", number)
         if action == "shutdown":
             return await self._order("stop")
