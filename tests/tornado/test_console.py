@@ -188,6 +188,9 @@ def test_stacks_and_log_are_printed(capsys: pytest.CaptureFixture[str], caplog: 
         told = capsys.readouterr().out
         assert "Gave up 'bad three'" in told
         assert "Server Started" not in told
+        assert commands.tail(["Service", "--no-follow", "--json", "--task", "Mailer"]) == 0
+        lines = [json.loads(each) for each in capsys.readouterr().out.splitlines()]
+        assert {each["logger"] for each in lines} == {"Service.Mailer"}
 
 
 def test_url_takes_a_token_to_act(capsys: pytest.CaptureFixture[str]) -> None:

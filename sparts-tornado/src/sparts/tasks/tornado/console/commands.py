@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -136,6 +137,7 @@ def tail(argv: list[str]) -> int:
     parser.add_argument("--no-follow", action="store_true", help="end after the last line")
     parser.add_argument("--level", default="DEBUG", type=str.upper, help="the lowest level shown")
     parser.add_argument("--task", default="", help="the lines of one task")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
     args = _parsed(parser, argv)
     ranks = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
     if args.level not in ranks:
@@ -144,12 +146,18 @@ def tail(argv: list[str]) -> int:
 
     def show(lines: list[dict[str, Any]], number: int = 0) -> None:
         for each in lines:
-            of_task = each["logger"].partition(".")[2].startswith(args.task)
-            if of_task and ranks.get(each["level"], 20) >= ranks[args.level]:
-                text = f"{clock(each['time'])} {each['level']} {each['logger']}: {each['text']}"
-                if of := number or each.get("copy"):
-                    text += f" [copy={of}]"
-                print_line(text, STYLES.get(each["level"], ""))
+            of_task = not args.task or f".{args.task}" in each["logger"]
+            if not of_task or ranks.get(each["level"], 20) < ranks[args.level]:
+                continue
+            if number:
+                each["copy"] = number
+            if args.json:
+                print(json.dumps(each), flush=True)
+                continue
+            text = f"{clock(each['time'])} {each['level']} {each['logger']}: {each['text']}"
+            if "copy" in each:
+                text += f" [copy={each['copy']}]"
+            print_line(text, STYLES.get(each["level"], ""))
 
     if args.no_follow:
         show(client.read("log.json"))
