@@ -97,6 +97,12 @@ def test_help_describes_the_command_of_a_plugin(tmp_path: Path) -> None:
     assert re.search(r"  greet +greet everybody\n", sparts("-h", cwd=tmp_path, path=tmp_path).out)
 
 
+def test_output_shows_what_its_encoding_lacks_as_escapes(tmp_path: Path) -> None:
+    make_plugin(tmp_path, "greet", "def main(argv): print('漢 ü')\n", "sparts.commands")
+    done = sparts("greet", cwd=tmp_path, path=tmp_path, PYTHONIOENCODING="ascii")
+    assert (done.status, done.out) == (0, "\\u6f22 \\xfc\n")
+
+
 def test_command_of_plugin_is_imported_only_when_called(tmp_path: Path) -> None:
     make_plugin(tmp_path, "loud", "print('imported')\nmain = print\n", "sparts.commands")
     for words in (["-h"], ["plugins"], ["tasks"], ["graph", "PeriodicTask"]):

@@ -60,6 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after ``sparts``; None takes those of the process.
     """
     open_closed_streams()
+    if getattr(sys.stdout, "errors", "") == "strict":  # show what its encoding lacks as \u6f22
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     words = list(sys.argv[1:] if argv is None else argv)
     if not sys.flags.safe_path and "" not in sys.path and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # as `python -m sparts` has it
