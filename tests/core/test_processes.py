@@ -133,6 +133,9 @@ def test_systemd_hears_of_the_whole_service(tmp_path: Path) -> None:
         service.send(signal.SIGHUP)
         service.wait_for_notification("RELOADING=1")
         service.wait_replaced()
+        service.send(signal.SIGTTIN)
+        service.wait_for_notification("STATUS=2 of 3 copies are ready.")
+        service.wait_for_notification("STATUS=3 of 3 copies are ready.")
         assert service.stop() == 0
         service.wait_for_notification("STOPPING=1")
 

@@ -67,7 +67,7 @@ class Parent:
         self.stopping: bool = False
         """Whether all copies are to stop."""
         self._started, self._replaces_later, self._replacing = False, False, 0
-        self._status = 0
+        self._status, self._told = 0, ""
         self._signalled: dict[int, float] = {}
         self._fed = monotonic()
         self._relay = Relay(self)
@@ -362,6 +362,7 @@ class Parent:
             if child.knows != news and not child.channel.wants_to_write:  # it has taken the last
                 child.knows = news
                 child.channel.send(news)
+        self._tell()
 
     def _end(self, child: Child) -> None:
         """Ask a copy to stop."""
@@ -387,8 +388,11 @@ class Parent:
         return [child for child in self.children if child.state is State.READY]
 
     def _tell(self, *more: str) -> None:
-        text = f"{len(self._ready())} of {self.target} copies are ready. {self.trouble}"
-        systemd.notify(*more, f"STATUS={text.rstrip()}")
+        """Have systemd know how many copies are ready, if that has changed, and more."""
+        text = f"STATUS={len(self._ready())} of {self.target} copies are ready. {self.trouble}"
+        if more or text != self._told:
+            self._told = text
+            systemd.notify(*more, text.rstrip())
 
     def _feed(self) -> None:
         self._fed = monotonic()
