@@ -109,7 +109,7 @@ def test_page_whose_name_points_here_calls_no_method(web: Web, path: str) -> Non
     assert web.post("/Geo/half", {"n": 7}, host="behind.example").status == 200  # a program
 
 
-def test_pages_may_call_by_a_name_that_is_allowed(factory: ServiceFactory) -> None:
+def test_pages_may_call_by_an_allowed_name(factory: ServiceFactory) -> None:
     argv = (*HERE, "--rpc-http-allowed-host", "api.example")
     web = Web(factory(service_of(Geo, RPCHTTPTask), *argv))
     for host, status in (("api.example", 200), ("API.example:443", 200), ("evil.example", 403)):
