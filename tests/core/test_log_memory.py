@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 from sparts import logs
+from sparts.tasks.tornado.status.recent import RecentLines
 
 from tests.core.log_helpers import FakeStderr
 
@@ -15,8 +16,8 @@ pytestmark = pytest.mark.usefixtures("stderr")
 
 
 @contextmanager
-def keeping() -> Iterator[logs.RecentLines]:
-    lines = logs.RecentLines(3, longest=20)
+def keeping() -> Iterator[RecentLines]:
+    lines = RecentLines(3, longest=20)
     lines.install()
     yield lines
     lines.remove()

@@ -123,7 +123,8 @@ def test_application_that_configured_logging_is_left_alone(
 def test_requested_log_file_replaces_the_applications_stream(
     stderr: FakeStderr, tmp_path: Path
 ) -> None:
-    root, log, kept = logging.getLogger(), tmp_path / "log", logs.RecentLines(9)
+    root, log, kept = logging.getLogger(), tmp_path / "log", logging.NullHandler()
+    kept.observes = True  # type: ignore[attr-defined]
     theirs, others = logging.StreamHandler(stderr), logging.FileHandler(tmp_path / "theirs")
     root.handlers[:] = [theirs, others, kept]
     setup = logs.configure("Svc", logfile=log, asked=True)

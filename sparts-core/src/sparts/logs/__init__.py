@@ -22,9 +22,7 @@ from sparts.logs.fields import log_fields
 from sparts.logs.formats import make_formatter
 from sparts.logs.handlers import (
     LogFileHandler,
-    LogLine,
     OutputHandler,
-    RecentLines,
     StderrHandler,
 )
 from sparts.logs.secrets import SecretFilter, hide_secret
@@ -34,9 +32,7 @@ from sparts.standard_streams import reason_of
 __all__ = [
     "FORMATS",
     "TIMES",
-    "LogLine",
     "Logging",
-    "RecentLines",
     "SecretFilter",
     "configure",
     "hide_secret",
@@ -225,12 +221,12 @@ def configure(
 
 
 def _handlers_of_others() -> list[logging.Handler]:
-    """The root logger's handlers that an application gave it."""
+    """The root logger's handlers that an application gave it, but those that only observe."""
     ours = [handler for handler, _ in _OURS.values()]
     return [
         handler
         for handler in logging.getLogger().handlers
-        if handler not in ours and not isinstance(handler, RecentLines)
+        if handler not in ours and not getattr(handler, "observes", False)
     ]
 
 

@@ -38,6 +38,8 @@ def start_logs(resource: Resource, endpoint: str) -> Callable[[], object]:
 class _Handler(logging.Handler):
     """Hands log records to OpenTelemetry, without secrets."""
 
+    observes = True  # it is no logging that an application configured
+
     def __init__(self, provider: LoggerProvider) -> None:
         super().__init__()
         self._provider = provider

@@ -15,12 +15,12 @@ from sparts.tasks.tornado.status.figures import Figures
 from sparts.tasks.tornado.status.history import EVERY
 
 if TYPE_CHECKING:
-    from sparts.logs import RecentLines
     from sparts.tasks.tornado.console.registry import Announcement, Inherited
     from sparts.tasks.tornado.status.arrivals import Arrivals
     from sparts.tasks.tornado.status.asking import Asker
     from sparts.tasks.tornado.status.history import History
     from sparts.tasks.tornado.status.metrics import ServiceCollector
+    from sparts.tasks.tornado.status.recent import RecentLines
     from sparts.tasks.tornado.status.watch import Watch
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sparts.asking import Asking
 from sparts.builtin.processes import copy_of
 from sparts.errors import OptionError, describe
-from sparts.logs import RecentLines
 from sparts.net.hosts import is_loopback
 from sparts.options import prefix_of
 from sparts.options.binding import env_prefix
@@ -27,6 +26,7 @@ from sparts.tasks.tornado.status.feed import Events, Feed
 from sparts.tasks.tornado.status.history import History
 from sparts.tasks.tornado.status.metrics import ServiceCollector
 from sparts.tasks.tornado.status.page import describe_page
+from sparts.tasks.tornado.status.recent import RecentLines
 from sparts.tasks.tornado.status.watch import Watch
 
 if TYPE_CHECKING:
