@@ -26,6 +26,11 @@ SAME = 0.05
 process and then to its group."""
 
 
+def name_of(number: signal.Signals) -> str:
+    """Return what log lines call a signal."""
+    return "KeyboardInterrupt" if number == signal.SIGINT else number.name
+
+
 class SignalHandlers:
     """The handlers of a service's process, while it is entered; in the main thread only.
 

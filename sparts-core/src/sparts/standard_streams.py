@@ -79,6 +79,14 @@ def write_out() -> None:
         _write_out(stream)
 
 
+def end_output() -> None:
+    """Write out what is buffered, log lines too, before the process ends without doing so."""
+    import logging
+
+    write_out()
+    logging.shutdown()
+
+
 def _write_out(stream: TextIO | None) -> OSError | None:
     if stream is None or stream.closed:
         return None

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from sparts.protocols import Task
 
-__all__ = ["TaskReference", "Tasks", "find"]
+__all__ = ["TaskReference", "Tasks", "find", "missing_of", "needs_of"]
 
 _T = TypeVar("_T")
 
@@ -147,3 +147,19 @@ def find(tasks: dict[str, Any], wanted: str | type[Any]) -> Any:
 
 def _is_a(task: Any, wanted: type[Any]) -> bool:
     return issubclass(task, wanted) if isinstance(task, type) else isinstance(task, wanted)
+
+
+def needs_of(task: Any, tasks: dict[str, Any]) -> list[Any]:
+    """Return those of the tasks that a task class depends on, or follows, directly."""
+    needs = [find(tasks, name_or_class(need)) for need in task._dependencies()]
+    if followed := tuple(task._follows()):
+        needs += [each for each in tasks.values() if isinstance(each, followed)]
+    return [need for need in dict.fromkeys(needs) if need and type(need) is not task]
+
+
+def missing_of(task: Any, tasks: dict[str, Any]) -> str:
+    """Return the name of a task that ``task`` depends on and that is not here, or ``""``."""
+    for wanted in map(name_or_class, task._dependencies()):
+        if find(tasks, wanted) is None:
+            return wanted if isinstance(wanted, str) else str(wanted.__name__)
+    return ""

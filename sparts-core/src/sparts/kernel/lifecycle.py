@@ -24,9 +24,9 @@ from sparts.errors import StartError, StopTimeoutError, log_error, type_name
 from sparts.exit_timer import EXIT_DEADLINE, GUARD_GRACE, ExitTimer
 from sparts.inbox import JobThread, Message
 from sparts.kernel.phases import Ending, Phases
-from sparts.signals import RELOAD, STACKS
+from sparts.signals import RELOAD, STACKS, name_of
 from sparts.stacks import format_thread, format_threads
-from sparts.standard_streams import write_out
+from sparts.standard_streams import end_output
 from sparts.states import ServiceStatus, TaskState
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Lifecycle:
         if not self._reporter.join(until - monotonic()):  # nobody reads the log
             self.hung = True
         if self.hung and self._exit_timer:
-            self._spare.put(_flush)
+            self._spare.put(end_output)
         self._spare.end()
         self._spare.join(until - monotonic())
         if not late and not self._worker.join(until - monotonic()):
@@ -150,13 +150,13 @@ class Lifecycle:
         elif number == RELOAD:
             self._on_reload(None)
         elif self._phase == "draining":
-            self._say(logging.INFO, "%s Received!  Not draining any longer", _name(number))
+            self._say(logging.INFO, "%s Received!  Not draining any longer", name_of(number))
             self._stop_now()
         elif self._phase == "stopping" and self._signalled:
             self._expire(f"a second {number.name} came")
         else:
             self._signalled = True
-            self._say(logging.INFO, "%s Received!  Stopping Tasks...", _name(number))
+            self._say(logging.INFO, "%s Received!  Stopping Tasks...", name_of(number))
             self._on_stop(None)
 
     def _on_stop(self, _: object) -> None:
@@ -351,13 +351,3 @@ _ACTIONS = {
     for name, action in vars(Lifecycle).items()
     if name.startswith("_on_") and name != "_on_start_succeeded"
 }
-
-
-def _flush() -> None:
-    """Write out what is buffered, before the process ends without doing so."""
-    write_out()
-    logging.shutdown()
-
-
-def _name(number: signal.Signals) -> str:
-    return "KeyboardInterrupt" if number == signal.SIGINT else number.name

@@ -6,9 +6,8 @@ import functools
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sparts.errors import SkipTask, log_error, message_of
-from sparts.references import name_or_class
 from sparts.states import TaskState
-from sparts.taskset import find
+from sparts.taskset import missing_of, needs_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -46,14 +45,7 @@ class RunningTasks:
 
     def dependencies(self, task: type[Task]) -> list[Supervisor]:
         """Return the tasks that a class depends on, or follows, directly."""
-        made: Any = task
-        tasks = self.tasks()
-        needs = [find(tasks, name_or_class(need)) for need in made._dependencies()]
-        if followed := tuple(made._follows()):
-            needs += [each for each in tasks.values() if isinstance(each, followed)]
-        return [
-            self._all[type(n).__name__] for n in dict.fromkeys(needs) if n and type(n) is not task
-        ]
+        return [self._all[type(need).__name__] for need in needs_of(task, self.tasks())]
 
     def dependants(self, task: Task) -> list[Supervisor]:
         """Return the tasks that depend on a task directly."""
@@ -96,7 +88,7 @@ class RunningTasks:
             step("initTask", task)
             task.state = TaskState.STARTING
             try:
-                if not task.ours.DEPS_OPTIONAL and (missing := self._missing(task)):
+                if not task.ours.DEPS_OPTIONAL and (missing := missing_of(task.ours, self.tasks())):
                     why = reasons.get(missing)
                     raise SkipTask(f"{missing}: {why}" if why else f"{missing} is not there")
                 _ = task.ours._call_wrappers  # known before anything of the task can be called
@@ -110,14 +102,6 @@ class RunningTasks:
                 task.fail_with(error)
                 raise
             self._initialised.append(task)
-
-    def _missing(self, task: Supervisor) -> str:
-        """Return the name of a task that ``task`` depends on and that is not here, or ``""``."""
-        for need in task.ours._dependencies():
-            wanted = name_or_class(need)
-            if find(self.tasks(), wanted) is None:
-                return wanted if isinstance(wanted, str) else str(wanted.__name__)
-        return ""
 
     def start(self, step: Step) -> None:
         """Start every task in start order that is not started; ``step`` as in `init`."""

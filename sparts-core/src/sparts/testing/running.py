@@ -117,13 +117,9 @@ class ServiceFactory:
             SpartsError: it ended otherwise than in order.
             AssertionError: it did not end.
         """
-        (found,) = (
-            runner
-            for runner in self._runners
-            if runner[0].service._instance.inbox is service._instance.inbox
-        )
-        self._runners.remove(found)
-        _end(found[0])
+        thread = self.thread_of(service)
+        self._runners = [each for each in self._runners if each[0] is not thread]
+        _end(thread)
 
     def close(self) -> None:
         """Stop all services, the last one first, and check that nothing of them is left.
