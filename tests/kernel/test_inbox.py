@@ -125,7 +125,7 @@ def test_timers_and_messages_are_served_fairly() -> None:
 
     def timer() -> None:
         ran.append("timer")
-        lifecycle._set_timer("a", -1.0, timer)
+        lifecycle._timers.set("a", -1.0, timer)
 
     timer()
     for number in range(3):

@@ -8,6 +8,7 @@ import select
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from time import monotonic
 from typing import Any, NamedTuple
 
 from sparts.system import nonblocking_pipe
@@ -135,3 +136,24 @@ class JobThread:
         if self.thread.ident is not None:
             self.thread.join(timeout)
         return not self.thread.is_alive()
+
+
+class Timers(dict[str, tuple[float, Callable[[], None]]]):
+    """What one thread has to call at some time, by name; each is called once."""
+
+    def set(self, name: str, seconds: float, action: Callable[[], None]) -> None:
+        """Have a function called in some seconds, in place of an earlier one of that name."""
+        self[name] = (monotonic() + seconds, action)
+
+    def left(self) -> float | None:
+        """Return the seconds until the next is due; None: there is none."""
+        due = min((when for when, _ in self.values()), default=None)
+        return None if due is None else due - monotonic()
+
+    def run(self) -> None:
+        """Call those that are due, but not those that they set."""
+        now = monotonic()
+        for name, timer in list(self.items()):
+            if timer[0] <= now and self.get(name) is timer:
+                del self[name]
+                timer[1]()

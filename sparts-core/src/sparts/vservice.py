@@ -196,8 +196,6 @@ class VService(EstablishedService):
     @classmethod
     def _makeArgumentParser(cls) -> argparse.ArgumentParser:  # noqa: N802
         """Return an empty parser for the command line; override it to bring your own."""
-        import argparse
-
         return argparse.ArgumentParser(
             description=cls.__doc__ if "__doc__" in vars(cls) else None,
             formatter_class=options.HelpFormatter,

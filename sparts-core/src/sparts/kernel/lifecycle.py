@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from sparts.errors import StartError, StopTimeoutError, log_error, type_name
 from sparts.exit_timer import EXIT_DEADLINE, GUARD_GRACE, ExitTimer
-from sparts.inbox import JobThread, Message
+from sparts.inbox import JobThread, Message, Timers
 from sparts.kernel.phases import Ending, Phases
 from sparts.signals import RELOAD, STACKS, name_of
 from sparts.stacks import format_thread, format_threads
@@ -65,7 +65,7 @@ class Lifecycle:
         self.ending = Ending()
         self._exit_timer = ExitTimer() if instance.health.owns_process else None
         self._on_start_succeeded = on_started
-        self._timers: dict[str, tuple[float, Callable[[], None]]] = {}
+        self._timers = Timers()
         self._phase = "starting"  # then: alive, draining, stopping, ended
         self._phases = Phases(instance, self.ending, self._say)
         self._signalled = False
@@ -123,18 +123,10 @@ class Lifecycle:
         """Wait; act on one message, and run the timers that are due. Neither can keep the other
         waiting.
         """
-        due = min((when for when, _ in self._timers.values()), default=None)
-        message = self.instance.inbox.get(None if due is None else due - monotonic())
+        message = self.instance.inbox.get(self._timers.left())
         if message is not None and (message.about in (None, self._service)):
             _ACTIONS[message.kind](self, message.value)
-        now = monotonic()
-        for name, timer in list(self._timers.items()):
-            if timer[0] <= now and self._timers.get(name) is timer:
-                del self._timers[name]
-                timer[1]()
-
-    def _set_timer(self, name: str, seconds: float, action: Callable[[], None]) -> None:
-        self._timers[name] = (monotonic() + seconds, action)
+        self._timers.run()
 
     def _say(self, level: int, text: str, *args: object, task: Supervisor | None = None) -> None:
         """Log a line in the reporter."""
@@ -194,12 +186,12 @@ class Lifecycle:
     def _on_later(self, timer: tuple[str, float, Callable[[], object]]) -> None:
         """Have the lifecycle thread call a function after some seconds."""
         name, seconds, action = timer
-        self._set_timer(name, seconds, lambda: self._worker.put(action))
+        self._timers.set(name, seconds, lambda: self._worker.put(action))
 
     def _on_deadline(self, timer: tuple[str, float, str]) -> None:
         """Give up waiting for the stop after some seconds."""
         name, seconds, why = timer
-        self._set_timer(name, seconds, lambda: self._expire(why))
+        self._timers.set(name, seconds, lambda: self._expire(why))
 
     def _on_cancel(self, timer: str) -> None:
         self._timers.pop(timer, None)
@@ -208,7 +200,7 @@ class Lifecycle:
         if self._phase == "starting":  # and no stop was asked for meanwhile
             self._worker.put(self._phases.start)
             if timeout := self.instance.settings.start_timeout:
-                self._set_timer("start", timeout, self._start_timed_out)
+                self._timers.set("start", timeout, self._start_timed_out)
 
     def _on_refused(self, _: object) -> None:
         """End: what comes before the start has failed."""
@@ -265,14 +257,14 @@ class Lifecycle:
         self._timers.clear()
         if timeout:
             self._health.stop_deadline = monotonic() + timeout
-            self._set_timer("stop", timeout, lambda: self._expire(f"{timeout:g} s have passed"))
+            self._timers.set("stop", timeout, lambda: self._expire(f"{timeout:g} s have passed"))
         if (task := self._phases.starting) is not None:
             self._spare.put(task.ours._give_up_start)
         self._health.record_status(ServiceStatus.STOPPING)
         self._worker.put(self._health.tell_statuses)
         if drain:
             self._say(logging.INFO, "Draining for %g s", drain)
-            self._set_timer("drain", drain, self._stop_now)
+            self._timers.set("drain", drain, self._stop_now)
         else:
             self._stop_now()
 
