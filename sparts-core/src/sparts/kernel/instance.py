@@ -40,9 +40,12 @@ class Instance:
         self, service: Service, options: argparse.Namespace, hooks: Hooks, classes: list[Any]
     ) -> None:
         self.service = service
+        self.service_class: type[Any] = type(service)
         self.ours: Service = ours(service)
         """The service, past what its class has overwritten: see `sparts.shown`."""
         self.options: argparse.Namespace = options
+        self.settings: Settings = Settings(self)
+        """The options of the kernel."""
         self.hooks = hooks
         self.running: RunningTasks = RunningTasks(hooks)
         self.tasks: Tasks = Tasks(classes, self.running)
@@ -67,17 +70,7 @@ class Instance:
         """Where the kernel logs what concerns the service."""
         return self.ours.logger
 
-    @property
-    def settings(self) -> Settings:
-        """The options of the kernel."""
-        return Settings(self)
-
     # -- its options -------------------------------------------------------------------------------
-
-    @property
-    def service_class(self) -> type[Any]:
-        """The class of the service, for `sparts.options`."""
-        return type(self.service)
 
     def check_options(self, options: argparse.Namespace) -> None:
         """Raise `OptionError` if options contradict each other."""
