@@ -99,6 +99,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return next(iter(get_close_matches(name, list(known), 1)), "")
 
 
+def status_of(error: BaseException) -> int:
+    """Return the exit status for an error: that of a `SystemExit`, 2 for wrong use, else 1."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    return 2 if isinstance(error, UsageError) else 1
+
+
 class SpartsError(Exception):
     """Base of every error that sparts itself raises."""
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
-from sparts.errors import SpartsError, UsageError, message_of, text_of, traceback_of
+from sparts.errors import SpartsError, message_of, status_of, text_of, traceback_of
 from sparts.masking import masked
 
 EXIT_NOBODY_READS = 141
@@ -139,7 +139,7 @@ def errors_shown(program: str) -> Iterator[None]:
             yield
     except SpartsError as error:
         complain(f"{program}: error: {message_of(error)}")
-        sys.exit(2 if isinstance(error, UsageError) else 1)
+        sys.exit(status_of(error))
     except SystemExit as left:
         if isinstance(left.code, int | None):
             raise

@@ -9,11 +9,10 @@ import sys
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
 from sparts import entry_points, options, plugins, references
-from sparts.errors import UsageError
+from sparts.errors import UsageError, status_of
 from sparts.established import EstablishedService
 from sparts.kernel import command_line
 from sparts.kernel.instance import Instance
-from sparts.kernel.phases import EXIT_CLEAN
 from sparts.kernel.runner import (
     ServiceThread,
     end_process,
@@ -277,12 +276,12 @@ class VService(EstablishedService):
         service._instance.health.owns_process = guard
         if Settings.of(cls, ns).tasks == []:
             print("\n".join(task.__name__ for task in service._instance.tasks))
-            return EXIT_CLEAN
+            return 0
         hooks = service._instance.hooks
         try:
             runner: ServiceThread = hooks.call("sparts_process_wrap", service=service)
         except SystemExit as left:  # in the process that started a daemon
-            return left.code if isinstance(left.code, int) else int(left.code is not None)
+            return status_of(left)
         if runner.refused and runner.error is not None:
             raise runner.error
         return runner

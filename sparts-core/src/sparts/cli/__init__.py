@@ -13,14 +13,20 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sparts import entry_points
 from sparts.entry_points.extras import missing_extra
-from sparts.errors import PluginError, SpartsError, UsageError, describe, message_of, nearest
+from sparts.errors import (
+    PluginError,
+    SpartsError,
+    UsageError,
+    describe,
+    message_of,
+    nearest,
+    status_of,
+)
 from sparts.standard_streams import command_output, complain, open_closed_streams, write_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-EXIT_FAILURE = 1
-EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
 
@@ -75,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_out()
         command = f"sparts{'' if name.startswith('-') else ' ' + name}"
         complain(f"{command}: error: {message_of(error)}")
-        return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILURE
+        return status_of(error)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
 

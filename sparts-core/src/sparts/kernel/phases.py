@@ -18,6 +18,7 @@ from sparts.errors import (
     describe,
     log_error,
     message_of,
+    status_of,
     text_of,
 )
 from sparts.inbox import Message
@@ -31,16 +32,12 @@ if TYPE_CHECKING:
     from sparts.kernel.instance import Instance
     from sparts.kernel.supervision import Supervisor
 
-EXIT_CLEAN = 0
-EXIT_FAILURE = 1
-EXIT_USAGE = 2
-
 
 class Ending:
     """How an instance ends: the first failure decides."""
 
     def __init__(self) -> None:
-        self.status: int = EXIT_CLEAN
+        self.status: int = 0
         self.error: BaseException | None = None
         self.logged: BaseException | None = None
         """What failed the start, once it is logged."""
@@ -49,14 +46,12 @@ class Ending:
 
     def fail(self, error: BaseException) -> None:
         """Note a failure."""
-        wrong_use = isinstance(error, UsageError)
-        self.status = self.status or (EXIT_USAGE if wrong_use else EXIT_FAILURE)
+        self.status = self.status or status_of(error)
         self.error = self.error or error
 
     def leave(self, error: SystemExit) -> None:
         """Note with which status the process was asked to exit."""
-        code = error.code
-        self.status = self.status or (code if isinstance(code, int) else int(code is not None))
+        self.status = self.status or status_of(error)
 
 
 class _StopRequested(Exception):  # noqa: N818 - not an error

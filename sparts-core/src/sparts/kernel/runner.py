@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from sparts.exit_timer import guard_exit
 from sparts.inbox import Inbox, Message
 from sparts.kernel.lifecycle import Lifecycle
-from sparts.kernel.phases import EXIT_CLEAN, EXIT_FAILURE
 from sparts.signals import SignalHandlers
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ class ServiceThread(threading.Thread):
     def __init__(self, service: Service) -> None:
         self._instance: Instance = service._instance
         super().__init__(name=f"{self._instance.name} supervisor")
-        self.status: int = EXIT_CLEAN
+        self.status: int = 0
         """The exit status that the end of the service asks for."""
         self.error: BaseException | None = None
         """What ended the service otherwise than in order."""
@@ -77,7 +76,7 @@ class ServiceThread(threading.Thread):
             while (successor := self._run_instance()) is not None:
                 self._instance = successor
         except BaseException as error:  # the system gives no descriptors or threads
-            self.status, self.error = self.status or EXIT_FAILURE, error
+            self.status, self.error = self.status or 1, error
             self._instance.logger.critical("%s failed", self._instance.name, exc_info=error)
             self._instance.close_logging()
             self._instance.health.finish(error)
