@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from typing import Any
@@ -42,6 +43,23 @@ def test_descriptor_of_a_library_is_allowed(allowed: None, allow: bool) -> None:
         assert bool(before.find()) is not allow
     finally:
         os.close(descriptor)
+
+
+def test_coroutines_are_found_without_a_walk_over_all_objects(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr("gc.get_objects")
+    before = Leftovers()
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(asyncio.sleep(60))
+    loop.run_until_complete(asyncio.sleep(0))
+    try:
+        assert any("unfinished <Task pending" in line for line in before.find())
+    finally:
+        task.cancel()
+        loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
+        loop.close()
+    assert before.find() == []
 
 
 KEPT: list[int] = []
