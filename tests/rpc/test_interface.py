@@ -6,12 +6,14 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
+import msgspec
 import pytest
 from sparts.errors import UsageError
 from sparts.rpc import RPCError, RPCTask, interface_of, rpc
 from sparts.rpc.types import Kind, type_of
+from sparts.rpc.values import explain
 
 
 @dataclass
@@ -116,3 +118,18 @@ assert interface_of(Geo).methods["distance"].names == ("a",)
 assert not {"sparts.vtask", "sparts.loops", "msgspec"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({"a": {"x": 1}}, "a: expected int, got str as a key"),
+        ({"a": {1: "x"}}, "a[...]: expected int, got str"),
+        ([], "expected object, got array"),
+    ],
+)
+def test_wrong_values_are_explained_by_their_paths(value: Any, said: str) -> None:
+    shape = msgspec.defstruct("Shape", [("a", dict[int, int])])
+    with pytest.raises(msgspec.ValidationError) as raised:
+        msgspec.convert(value, shape)
+    assert explain(raised.value) == said

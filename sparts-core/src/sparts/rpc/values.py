@@ -241,7 +241,7 @@ def check(type_: Type, value: Any, path: str, finite: bool, is_list: bool = Fals
         check(whole, value, path, finite, isinstance(value, list))
 
 
-_EXPLAINED = re.compile(r"(.*?)(?: - at `(?:key in )?\$(.*)`)?", re.DOTALL)
+_EXPLAINED = re.compile(r"(.*?)(?: - at (`key` in )?`\$(.*)`)?", re.DOTALL)
 
 
 def explain(error: BaseException) -> str:
@@ -254,7 +254,8 @@ def explain(error: BaseException) -> str:
         return f"a string is no Unicode: {error}"
     match = _EXPLAINED.fullmatch(str(error))
     assert match is not None  # noqa: S101 - it fits any string
-    text, path = match[1].replace("`", ""), (match[2] or "").lstrip(".")
+    text, path = match[1].replace("`", ""), (match[3] or "").lstrip(".")
+    text += " as a key" if match[2] else ""
     text = text if text.startswith("JSON") else text[:1].lower() + text[1:]
     return f"{path}: {text}" if path else text
 
