@@ -18,6 +18,8 @@ from sparts.rpc.types import MISSING, Field, Kind, Type
 from thrift.protocol.TBase import TFrozenBase
 
 MOST = 2**31
+_GENERATED = "__create_fn__.<locals>.__init__"
+"""What the code of an ``__init__`` is called that `dataclasses` has made."""
 
 
 class Form(NamedTuple):
@@ -91,7 +93,7 @@ def filled(type_: Type, form: Form) -> Form | None:
         or type(held[0]).__call__ is not cls
         or not (type_.fields and all(each.required for each in type_.fields))
         or not dataclasses.is_dataclass(cls)
-        or getattr(code, "co_filename", "") != "<string>"
+        or getattr(code, "co_qualname", "") != _GENERATED
         or any(hasattr(cls, name) for name in ("__post_init__", "__getattr__"))
         or type(cls).__call__ is not type.__call__
         or (cls.__new__, cls.__setattr__) != (object.__new__, object.__setattr__)
