@@ -45,9 +45,7 @@ def test_descriptor_of_a_library_is_allowed(allowed: None, allow: bool) -> None:
         os.close(descriptor)
 
 
-def test_coroutines_are_found_without_a_walk_over_all_objects(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_coroutines_are_found_without_all_objects(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("gc.get_objects")
     before = Leftovers()
     loop = asyncio.new_event_loop()
