@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sparts.net.hosts import is_loopback
 from sparts.options import option
 from sparts.tasks.fb303 import FB303HandlerTask
 from sparts.tasks.thrift import NBServerTask
-from sparts.tasks.tornado.access import is_loopback
 from sparts.tasks.tornado_thrift import ThriftHTTPTask
 from sparts.testing.running import running
 from sparts.testing.waiting import WAIT, log_of
