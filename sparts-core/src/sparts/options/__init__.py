@@ -30,6 +30,7 @@ from sparts.options.arguments import HelpFormatter, add_groups, add_own_argument
 from sparts.options.binding import (
     MISSING,
     Binding,
+    Declaration,
     OptionSource,
     Source,
     aside_of,
@@ -93,31 +94,15 @@ __all__ = [
 
 T = TypeVar("T")
 _Default = Callable[[Any], Any]
-_MISSING: Any = object()
 
 
-class Option(Generic[T]):
+class Option(Declaration, Generic[T]):
     """A declared option: a data descriptor that reads and sets the typed value of its owner.
 
     The attributes are the arguments of `option`. Reading takes the value from the owner's
     ``options``; setting converts and checks it first (`OptionError`), then lets every thread see it
     at once.
     """
-
-    name: str
-    type: Any
-    default: Any
-    help: str | None
-    action: Any
-    metavar: Any
-    required: bool
-    choices: Iterable[Any] | None
-    nargs: int | str | None
-    secret: bool
-    reloadable: bool
-    deprecated: str | None
-    advanced: bool
-    command_line_only: bool
 
     def __init__(self, **settings: Any) -> None:
         vars(self).update(settings)
@@ -135,18 +120,6 @@ class Option(Generic[T]):
     def __repr__(self) -> str:
         return f"<option {self.name!r}>"
 
-    def flag(self, prefix: str = "") -> str:
-        """The flag for an owner of this prefix: ``--http-port``; no prefix gives ``--port``."""
-        return "--" + self.dest(prefix).replace("_", "-")
-
-    def dest(self, prefix: str = "") -> str:
-        """The name in the namespace for an owner of this prefix: ``http_port``."""
-        found = self._dests.get(prefix)
-        if found is None:
-            found = "_".join(filter(None, (prefix, self.name))).replace("-", "_")
-            self._dests[prefix] = found
-        return found
-
     @overload
     def __get__(self, obj: None, owner: type) -> Option[T]: ...
     @overload
@@ -156,8 +129,8 @@ class Option(Generic[T]):
 
     def read(self, owner: Any, options: argparse.Namespace) -> Any:
         """Return the value that a service or task has for this option in a namespace."""
-        value = getattr(options, self.dest(prefix_of(type(owner))), _MISSING)
-        if value is _MISSING:  # a namespace that was made by hand
+        value = getattr(options, self.dest(prefix_of(type(owner))), MISSING)
+        if value is MISSING:  # a namespace that was made by hand
             return _binding(owner, self.name).default
         if type(value) is str and self._text_is_raw:  # set in it by hand
             return _binding(owner, self.name).convert(value, self.name)

@@ -93,9 +93,10 @@ MISSING: Any = object()
 """What `OptionSource.get` returns for an option of which the source has no value."""
 
 
-class Declaration(Protocol):
-    """An `Option`, as it is needed here."""
+class Declaration:
+    """What an `Option` declares: the arguments of `option`."""
 
+    _dests: dict[str, str]
     name: str
     type: Any
     default: Any
@@ -111,8 +112,17 @@ class Declaration(Protocol):
     advanced: bool
     command_line_only: bool
 
-    def flag(self, prefix: str = "") -> str: ...  # noqa: D102
-    def dest(self, prefix: str = "") -> str: ...  # noqa: D102
+    def flag(self, prefix: str = "") -> str:
+        """The flag for an owner of this prefix: ``--http-port``; no prefix gives ``--port``."""
+        return "--" + self.dest(prefix).replace("_", "-")
+
+    def dest(self, prefix: str = "") -> str:
+        """The name in the namespace for an owner of this prefix: ``http_port``."""
+        found = self._dests.get(prefix)
+        if found is None:
+            found = "_".join(filter(None, (prefix, self.name))).replace("-", "_")
+            self._dests[prefix] = found
+        return found
 
 
 Layer = dict[str, tuple[Any, Source]]  # typed values and their sources by name in the namespace
