@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import struct
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from sparts.testing.running import running, service_of
 from sparts.vservice import VService
 
 from tests.grpc.greeters import GreeterTask, Text, pb2_grpc
-from tests.processes import resident
+from tests.processes import forget_cancelled, kept, resident
 
 DATA, HEADERS, PRIORITY, RESET, SETTINGS, PING, GOAWAY, WINDOW, CONTINUATION = (
     0, 1, 2, 3, 4, 6, 7, 8, 9,
@@ -209,6 +210,32 @@ def test_memory_comes_back_from_unfinished_requests() -> None:
             assert resident() - before < 60_000
         answers(service)
     assert resident() - before < 40_000
+
+
+def test_nothing_of_a_hostile_client_is_kept() -> None:
+    """Of a third of the attacks, and floods are cut short: they take long."""
+    with running(service_of(GreeterTask), *LOCAL) as service:
+        task: Any = service.requireTask(GreeterTask)
+        loop = task.loop_task
+
+        def attack_once() -> None:
+            for data in list(ATTACKS.values())[::3]:
+                with socket.create_connection(address(service), timeout=20) as connection:
+                    connection.settimeout(0.005)
+                    with contextlib.suppress(ConnectionError, TimeoutError):
+                        connection.sendall(data[:20_000])
+                        connection.recv(65536)
+            while task.connections() or task.in_flight():
+                loop.call(lambda: None).result(20)
+            loop.call(forget_cancelled, loop.loop).result(20)
+
+        logging.disable()  # pytest keeps what is logged
+        try:
+            objects, size = kept(attack_once, rounds=3)
+        finally:
+            logging.disable(logging.NOTSET)
+        assert objects == {}
+        assert size < 20_000
 
 
 def test_connection_without_a_call_is_closed() -> None:
