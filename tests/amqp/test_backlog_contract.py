@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 from sparts.tasks.amqp.addresses import broker_addresses
+from sparts.tasks.amqp.async_backlog import AsyncAMQPBacklog
 from sparts.tasks.amqp.backlog import AMQPBacklog
 from sparts.tasks.amqp.link import Link
 from sparts.tasks.amqp.messages import Codec
@@ -17,6 +18,7 @@ from sparts.tasks.backlog import Backlog
 from sparts.testing.backlogs import BacklogContract
 
 from tests.amqp.rabbit import Rabbit
+from tests.core.async_backlog_contract import AsyncBacklogContract
 
 JSON = msgspec.json
 CODEC = Codec(JSON.encode, JSON.decode, JSON.encode, JSON.decode, 1 << 24)
@@ -50,3 +52,9 @@ class TestThreads(OnRabbit):
     def make(self, maxsize: int = 0) -> Backlog:
         layout = QueueLayout(next(self.names), maxsize)
         return AMQPBacklog("Task", self.link, layout, CODEC, [], 4, LOGGER)
+
+
+class TestCoroutines(OnRabbit, AsyncBacklogContract):
+    def make(self, maxsize: int = 0) -> Backlog:
+        layout = QueueLayout(next(self.names), maxsize)
+        return AsyncAMQPBacklog("Task", self.link, layout, CODEC, [], 4, LOGGER)
