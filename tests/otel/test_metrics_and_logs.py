@@ -6,8 +6,10 @@ import logging
 from typing import Any
 
 import pytest
+from sparts import calls
 from sparts.builtin.dryrun import dry_run
 from sparts.counters import CallbackCounter, counter, gauge, labelled, samples
+from sparts.errors import PluginError
 from sparts.options import parse_options
 from sparts.tasks.queue import QueueTask
 from sparts.testing.running import running, service_of
@@ -129,6 +131,24 @@ def test_endpoint_of_one_signal_is_for_it_alone(
         service.requireTask(Counting).submit(3).result(WAIT)
     assert collector.spans
     assert not [record for record in caplog.records if record.name.startswith("opentelemetry")]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318", "must begin with http"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "10", "variable OTEL_.*: max_export_batch_size must be less"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "-5", "variable OTEL_.*: interval value"),
+    ],
+)
+def test_variable_that_cannot_hold_is_a_usage_error(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, message: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    cls = service_of(Counting)
+    with pytest.raises(PluginError, match=message):
+        cls.from_args(["--otel-endpoint", collector.endpoint]).startBG()
+    assert not calls._clients
 
 
 class Idle(VTask):

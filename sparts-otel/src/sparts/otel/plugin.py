@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING, ClassVar
 from weakref import WeakKeyDictionary
 
-from sparts.errors import OptionError
+from sparts.errors import OptionError, message_of
 from sparts.hookspecs import hookimpl
 from sparts.option_types import Expected
 from sparts.options import Option, OptionGroup, option
@@ -89,9 +89,13 @@ def sparts_service_create(service: VService) -> None:
         return
     try:
         from sparts.otel.telemetry import Telemetry
+
+        _running[service] = Telemetry(service, OtelOptions(service).endpoint, signals)
     except ImportError as error:
         raise OptionError(f"OpenTelemetry cannot be imported: {error}") from error
-    _running[service] = Telemetry(service, OtelOptions(service).endpoint, signals)
+    except ValueError as error:
+        reason = " ".join(message_of(error).split())
+        raise OptionError(f"OpenTelemetry refuses a variable OTEL_*: {reason}") from error
 
 
 @hookimpl

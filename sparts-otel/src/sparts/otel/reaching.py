@@ -8,19 +8,25 @@ import ssl
 from contextlib import closing
 from urllib.parse import urlsplit
 
-from sparts.errors import StartError, message_of
+from sparts.errors import OptionError, StartError, message_of
 
 TIMEOUT = 5.0
 """Seconds that a collector has to answer."""
 
 
 def signal_endpoint(endpoint: str | None, signal: str) -> str:
-    """Return where a signal (``traces``, ``metrics``, ``logs``) is sent; the environment first."""
-    own = os.environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT")
-    if own:
-        return own
-    base = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or endpoint or "http://localhost:4318"
-    return f"{base.rstrip('/')}/v1/{signal}"
+    """Return where a signal (``traces``, ``metrics``, ``logs``) is sent; the environment first.
+
+    Raises:
+        OptionError: that is no URL.
+    """
+    found = os.environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT")
+    if not found:
+        base = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or endpoint or "http://localhost:4318"
+        found = f"{base.rstrip('/')}/v1/{signal}"
+    if not found.startswith(("http://", "https://")):
+        raise OptionError(f"The collector's address must begin with http:// or https://: {found}")
+    return found
 
 
 def check_endpoint(endpoint: str | None, signal: str = "TRACES") -> None:
@@ -28,20 +34,20 @@ def check_endpoint(endpoint: str | None, signal: str = "TRACES") -> None:
 
     Raises:
         StartError: no collector answers it.
+        OptionError: its address is no URL.
     """
     from opentelemetry.util.re import parse_env_headers
 
     url = signal_endpoint(endpoint, signal.lower())
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise StartError(f"The collector's address must begin with http:// or https://: {url}")
+    host = parts.hostname or ""
     try:
         if parts.scheme == "https":
             connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                parts.hostname, parts.port, timeout=TIMEOUT, context=_tls(signal)
+                host, parts.port, timeout=TIMEOUT, context=_tls(signal)
             )
         else:
-            connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=TIMEOUT)
+            connection = http.client.HTTPConnection(host, parts.port, timeout=TIMEOUT)
         headers = parse_env_headers(_setting(signal, "HEADERS"), liberal=True)
         with closing(connection):
             kind = {"Content-Type": "application/x-protobuf"}

@@ -32,6 +32,7 @@ END_TIME = 5.0
 """Seconds that the last telemetry may take to be sent at a stop; less if the stop has less left."""
 RESERVE = 0.25
 """Seconds of a stop's time that are left to others."""
+_PROTOCOLS = ("OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
 
 
 class Telemetry:
@@ -46,16 +47,29 @@ class Telemetry:
     def __init__(self, service: VService, endpoint: str | None, signals: Collection[str]) -> None:
         self._service: VService = service
         self.logger: Logger = service.logger
+        if any("grpc" in os.environ.get(name, "") for name in _PROTOCOLS):
+            self.logger.warning(
+                "OTEL_EXPORTER_OTLP_PROTOCOL is grpc: telemetry is sent as http/protobuf all the "
+                "same, for which collectors listen on port 4318"
+            )
         resource = resource_of(service)
         self.tracer_provider: TracerProvider | None = None
         self._endings: list[Callable[[], object]] = []
         self._client: Wrapper | None = None
+        try:
+            self._start(resource, endpoint, signals)
+        except BaseException:
+            self.end(monotonic())
+            raise
+
+    def _start(self, resource: Resource, endpoint: str | None, signals: Collection[str]) -> None:
         if "TRACES" in signals:
             self._start_traces(resource, endpoint)
         if "METRICS" in signals:
             from sparts.otel.metrics import start_metrics
 
-            provider = start_metrics(service, resource, signal_endpoint(endpoint, "metrics"))
+            address = signal_endpoint(endpoint, "metrics")
+            provider = start_metrics(self._service, resource, address)
             self._endings.append(provider.shutdown)
         if "LOGS" in signals:
             from sparts.otel.logs import start_logs
@@ -63,9 +77,10 @@ class Telemetry:
             self._endings.append(start_logs(resource, signal_endpoint(endpoint, "logs")))
 
     def _start_traces(self, resource: Resource, endpoint: str | None) -> None:
-        provider = self.tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         exporter = CleaningExporter(endpoint=signal_endpoint(endpoint, "traces"))
-        provider.add_span_processor(BatchSpanProcessor(exporter))
+        processor = BatchSpanProcessor(exporter)
+        provider = self.tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+        provider.add_span_processor(processor)
         self.tracer: Tracer = provider.get_tracer("sparts")
         self._client = client_tracing(self.tracer, self._makes)
         calls.wrap_clients(self._client)
