@@ -50,6 +50,13 @@ def test_top_drills_down_and_acts(columns: int, lines: int) -> None:
         assert terminal.finish() == 0
 
 
+def test_top_without_services_ends_with_interrupt() -> None:
+    with Terminal(sparts("top"), 80, 24) as terminal:
+        terminal.read_until("No service is announced.")
+        terminal.type("\x03")
+        assert terminal.finish() == 0
+
+
 def test_top_of_one_service_ends_with_escape() -> None:
     with busy(), Terminal(sparts("top", "Service"), 80, 24) as terminal:
         terminal.read_until("queue_depth")

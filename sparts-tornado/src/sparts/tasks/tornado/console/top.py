@@ -82,7 +82,10 @@ class Services(Screen[None]):
         """Look which services there are."""
         table = self.query_one(DataTable)
         table.clear()
-        for each in registry.find():
+        found = registry.find()
+        title = "Services on this machine" if found else "No service is announced."
+        self.query_one("#title", Static).update(title)
+        for each in found:
             client = Client(each.name, path=each.socket, url=each.url)
             try:
                 told = client.status()
@@ -344,6 +347,9 @@ class Top(App[int]):
 
     TITLE: str | None = "sparts top"
     ENABLE_COMMAND_PALETTE: ClassVar[bool] = False
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+c", "quit", show=False, priority=True)  # textual has ctrl+q alone
+    ]
 
     def __init__(self, client: Client | None = None) -> None:
         super().__init__()
