@@ -11,6 +11,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from sparts.errors import UsageError
 from sparts.rpc import InvalidArgumentsError, RPCTask, connect, rpc
+from sparts.rpc.values import check_weight
 from sparts.tasks.asgi.rpc import RPCHTTPTask
 from sparts.testing import ServiceFactory, service_of, wait_ended
 from sparts.testing.waiting import WAIT
@@ -122,6 +123,17 @@ def test_what_is_not_there_is_404_or_405(web: Web) -> None:
     assert web.post("/Geo/nothing", {}).status == 404
     assert web.ask("PUT", "/Geo/half").headers["allow"] == "GET, POST"
     assert web.ask("DELETE", "/rpc").headers["allow"] == "POST"
+
+
+def test_arguments_that_need_much_memory_are_refused(web: Web) -> None:
+    wide = f'{{"points": [{"{}," * 550_000}{{}}]}}'  # 1.6 MB, and 250 MB once it is decoded
+    assert web.post("/Geo/route", wide).json["detail"].endswith("256 MiB are the limit.")
+    call = f'{{"jsonrpc": "2.0", "id": 1, "method": "Geo.route", "params": {wide}}}'
+    for body in (call, f"[{call}]"):
+        assert web.post("/rpc", body).json["error"]["message"].endswith("256 MiB are the limit.")
+    name = web.post("/rpc", '{"jsonrpc":"2.0","id":1,"method":"' + "x" * 100_000 + '"}')
+    assert len(name.body) < 1000
+    check_weight(json.dumps({"points": [A] * 200_000}).encode())  # all of that is fine
 
 
 def test_large_numbers_are_refused_on_the_way_in(web: Web) -> None:

@@ -36,6 +36,29 @@ PLAIN = (bool, int, float, str, bytes, type(None))
 """The classes of defaults that calls need not copy."""
 
 
+MOST_DECODED = 256 * 2**20
+"""How many bytes of memory the arguments of a call in JSON may take."""
+_WEIGHTS = ((b"{", 512), (b"[", 96), (b",", 40), (b'"', 32))  # what begins with them takes at most
+_LIGHT = MOST_DECODED // 513  # no JSON of so many bytes can take more
+
+
+def check_weight(data: bytes) -> None:
+    """Refuse JSON that could take more than `MOST_DECODED` bytes of memory, before it is decoded.
+
+    A list of ``{}`` may take 170 times as many bytes as its text.
+
+    Raises:
+        InvalidArgumentsError: it could.
+    """
+    if len(data) > _LIGHT:
+        weight = len(data) + sum(data.count(sign) * size for sign, size in _WEIGHTS)
+        if weight > MOST_DECODED:
+            raise InvalidArgumentsError(
+                f"The arguments would take up to {weight >> 20} MiB of memory, and "
+                f"{MOST_DECODED >> 20} MiB are the limit."
+            )
+
+
 class Values:
     """Converts the arguments and the results of one method.
 
@@ -87,6 +110,8 @@ class Values:
         Raises:
             InvalidArgumentsError: they do not fit; the message names the path.
         """
+        if self._json:
+            check_weight(data)
         try:
             decoded = self._decode_arguments(data)
             if self._readers or (self._ints and self._has_long_int(data)):

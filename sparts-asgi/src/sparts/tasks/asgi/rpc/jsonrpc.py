@@ -16,6 +16,7 @@ from sparts.rpc.errors import (
     RPCError,
     UnavailableError,
 )
+from sparts.rpc.values import check_weight
 from sparts.tasks.asgi.rpc.problems import problem_of
 
 if TYPE_CHECKING:
@@ -64,7 +65,10 @@ class JSONRPC:
     async def answer(self, body: bytes, origin: Origin, deadline: float | None) -> bytes:
         """Return the body of the response; empty: there is none, as for notifications."""
         try:
+            check_weight(body)
             msgspec.json.decode(body)
+        except InvalidArgumentsError as error:
+            return _encode(_failed(None, INVALID, f"Invalid Request: {error}"))
         except (msgspec.DecodeError, RecursionError, ValueError) as error:
             return _encode(_failed(None, PARSE, f"Parse error: {error}"))
         if not body.lstrip().startswith(b"["):
@@ -95,7 +99,7 @@ class JSONRPC:
         route = self._routes.get(request.method)
         try:
             if route is None:
-                raise NoSuchMethodError(f"There is no method {request.method}")
+                raise NoSuchMethodError(f"There is no method {request.method:.200}")
             params = _named(route, bytes(request.params))
             arguments = route.values.read_arguments(params)
             result = route.written(await route.served.call(arguments, origin, deadline))
