@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from dbus_fast import DBusError, MessageType, NameFlag, RequestNameReply
 from sparts.base_work import base_work
@@ -35,7 +35,7 @@ class DBusServiceTask(DBusObject, DBusClientTask):
 
     OPT_PREFIX: ClassVar[str | None] = "dbus"
     CALL_KIND: ClassVar[str] = "dbus"
-    PROCESSES = "first"  # a name has one owner
+    PROCESSES: ClassVar[Literal["all", "first"]] = "first"  # a name has one owner
     BUS_NAME: ClassVar[str | None] = None
     """The name on the bus, such as ``org.example.Radio``; None: ``org.sparts.`` and the service's.
     """
