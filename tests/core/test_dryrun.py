@@ -111,6 +111,7 @@ def test_two_servers_on_one_port_are_wrong() -> None:
 
 def test_task_that_cannot_be_made_is_wrong() -> None:
     def fail(self: Any, service: Any) -> None:
+        VTask.__init__(self, service)
         raise RuntimeError("cannot be made")
 
     status, text = run(service_of(task_of("Bad", prefix=None, __init__=fail)))
