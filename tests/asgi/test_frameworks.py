@@ -161,3 +161,27 @@ def test_requests_of_wsgi_run_in_as_many_threads(wsgi: Any) -> None:
     for thread in threads:
         thread.join()
     assert found == [(200, b"ok")] * 3
+
+
+def test_slow_body_holds_no_thread_of_wsgi(wsgi: Any) -> None:
+    begun: list[bytes] = []
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        begun.append(environ["wsgi.input"].read())
+        start_response("200 OK", [("Content-Length", "2")])
+        return [b"ok"]
+
+    served = wsgi(app, "--wsgi-threads", "1")
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+    with served.connect() as slow, served.connect() as gone:
+        for connection in (slow, gone):
+            connection.sendall(head % 3 + b"a")
+        assert served.get("/") == (200, b"ok")
+        gone.close()
+        served.wait_for_counter('responses{status="lost"}', 1)
+        slow.sendall(b"bc")
+        assert slow.recv(100).startswith(b"HTTP/1.1 200 OK")
+    with served.connect() as large:
+        large.sendall(head % 300_000 + b"x" * 300_000)
+        assert large.recv(100).startswith(b"HTTP/1.1 200 OK")
+    assert [len(body) for body in begun] == [0, 3, 300_000]

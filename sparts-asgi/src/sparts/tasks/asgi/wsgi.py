@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from sparts.vservice import VService
 
 
+AT_FIRST = 65536
+"""Bytes of a body that have to come before a thread begins with its request."""
+
+
 class WsgiTask(AsgiTask):
     """Serves a WSGI application: of Flask, Django, or any other.
 
@@ -94,6 +98,8 @@ class Threads:
         """Serve one request; called by the server."""
         sender = Sender(send)
         scope["sparts.gone"] = sender.gone
+        if scope["type"] == "http" and (receive := await _begun(receive)) is None:
+            return
         await self._middleware(scope, receive, sender)
         if sender.failure is not None:
             raise sender.failure
@@ -155,6 +161,26 @@ class Sender:
                 self._over = True
         if self.failure is not None or getattr(self._cycle, "disconnected", False):
             self.gone.set()
+
+
+async def _begun(receive: Any) -> Any:
+    """Return ``receive`` once a body has come, all of it or `AT_FIRST` bytes.
+
+    So a client that sends slowly holds no thread. None: the client has gone.
+    """
+    body, more = bytearray(), True
+    while more and len(body) < AT_FIRST:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    begin = [{"type": "http.request", "body": bytes(body), "more_body": more}]
+
+    async def go_on() -> Any:
+        return begin.pop() if begin else await receive()
+
+    return go_on
 
 
 def _until_gone(parts: Iterable[bytes], gone: threading.Event) -> Iterator[bytes]:
