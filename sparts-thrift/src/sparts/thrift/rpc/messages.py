@@ -7,7 +7,6 @@ says of its call, the seconds that it waits and the headers of plugins.
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import attrgetter
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,16 @@ from sparts.rpc.types import Kind, Type
 from sparts.rpc.values import PLAIN, explain
 from sparts.thrift.processor import light, picker
 from sparts.thrift.rpc.names import safe
-from sparts.thrift.rpc.structs import Definition, Form, Member, applied, filled, reader, spec_of
+from sparts.thrift.rpc.structs import (
+    Definition,
+    Form,
+    Member,
+    applied,
+    filled,
+    looker,
+    reader,
+    spec_of,
+)
 
 from thrift.Thrift import TType
 
@@ -101,7 +109,7 @@ class Messages:
             if found is not None:
                 fields[place] = number, name, found, optional
                 looked += [f"{name}.{field.name}" for field in each.type.fields]
-        self.look: Callable[[Any], Any] | None = attrgetter(*looked) if looked else None
+        self.look: Callable[[Any], Any] | None = looker(looked) if looked else None
         """Raises AttributeError if a struct in arguments that were read lacks a field."""
         members = [Member(number, name, form) for number, name, form, _ in fields]
         self.arguments_spec: tuple[Any, ...] = spec_of([_CONTEXT, *members])
