@@ -16,7 +16,13 @@ from sparts.calls import CallRefusedError
 from sparts.errors import message_of
 from sparts.rpc import task
 from sparts.rpc.clients import Client, collected
-from sparts.rpc.errors import InternalError, NoSuchMethodError, RPCError, UnavailableError
+from sparts.rpc.errors import (
+    InternalError,
+    InvalidArgumentsError,
+    NoSuchMethodError,
+    RPCError,
+    UnavailableError,
+)
 from sparts.rpc.serving import Served
 from sparts.rpc.values import Values
 
@@ -53,7 +59,7 @@ class LocalClient(Client):
         future = served.task.pool.submit(served.call_here, arguments, _Here(call), call.deadline)
         try:
             with _translated(call):
-                return values.copied(future.result(left))
+                return _copied(served, values, future.result(left))
         except TimeoutError:
             raise call.late() from None
 
@@ -61,21 +67,21 @@ class LocalClient(Client):
         """Make a call where the method belongs."""
         served, values, arguments = self._prepare(call, await collected(call))
         with _translated(call):
-            return values.copied(await served.call(arguments, _Here(call), call.deadline))
+            return _copied(served, values, await served.call(arguments, _Here(call), call.deadline))
 
     def stream(self, call: OutgoingCall) -> Iterator[Any]:
         """Give copies of the items."""
         served, values, arguments = self._prepare(call, call.arguments)
         with _translated(call):
             for item in served.stream_here(arguments, _Here(call), call.deadline):
-                yield values.copied(item)
+                yield _copied(served, values, item)
 
     async def stream_async(self, call: OutgoingCall) -> AsyncIterator[Any]:
         """Give copies of the items."""
         served, values, arguments = self._prepare(call, await collected(call))
         with _translated(call):
             async for item in served.stream(arguments, _Here(call), call.deadline):
-                yield values.copied(item)
+                yield _copied(served, values, item)
 
     def _prepare(self, call: OutgoingCall, arguments: Any) -> tuple[Served, Values, Any]:
         values, name = self._values[call.method.name], call.method.name
@@ -95,6 +101,14 @@ class LocalClient(Client):
             if each.name == name and self._service in ("", each.service.name):
                 return each
         raise UnavailableError(f"No task {name} runs in this process.", maybe_run=False)
+
+
+def _copied(served: Served, values: Values, result: Any) -> Any:
+    """Return a copy of what a method has returned, or an item of it."""
+    try:
+        return values.read_result(values.write_result(result))
+    except InvalidArgumentsError as error:
+        raise served.bad_result(error) from error
 
 
 @contextmanager

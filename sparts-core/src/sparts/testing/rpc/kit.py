@@ -231,6 +231,11 @@ class Kit(RPCTask):
         raise TooFar(how) if how == "far" else Forbidden(how)
 
     @rpc
+    def wrong(self) -> int:
+        """Return what it should not."""
+        return "no int"  # type: ignore[return-value]
+
+    @rpc
     def hold(self) -> str:
         """Wait until `release` is set."""
         self.entered.set()
