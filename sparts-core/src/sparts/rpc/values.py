@@ -52,6 +52,7 @@ def check_weight(data: bytes) -> None:
         InvalidArgumentsError: it could.
     """
     if len(data) > _LIGHT:
+        data = bytes(data)  # AMQP has a msgspec.Raw
         weight = len(data) + sum(data.count(sign) * size for sign, size in _WEIGHTS)
         if weight > MOST_DECODED:
             raise InvalidArgumentsError(
