@@ -110,12 +110,12 @@ def test_ps_lists_services_here_and_at_urls(capsys: pytest.CaptureFixture[str]) 
 def test_status_tells_tasks_and_reasons(capsys: pytest.CaptureFixture[str]) -> None:
     with busy() as service:
         service.requireTask(Database).up = False
-        service.registerWarning("the disk\x1b[2J is full")
+        service.registerWarning("the disk\x1b[2J is full\u202e")
         assert commands.status(["Service"]) == 0
         told = capsys.readouterr().out
         assert "WARNING, not ready" in told
         assert "  database: ConnectionError: refused (since " in told
-        assert "\x1b" not in told
+        assert "the disk\\x1b[2J is full\\u202e" in told
         assert any(line.split()[:2] == ["Mailer", "ALIVE"] for line in told.splitlines())
         assert commands.status([str(os.getpid()), "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["ready"] is False

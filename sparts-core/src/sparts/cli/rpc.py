@@ -6,6 +6,7 @@ import argparse
 from urllib.parse import urlsplit
 
 from sparts.errors import UsageError
+from sparts.escaping import one_line
 from sparts.rpc.clients import provided, providers
 from sparts.rpc.interface import Interface
 
@@ -38,7 +39,7 @@ def main(argv: list[str]) -> int:
         client = provided(scheme, f"{args.url!r} cannot be asked").load()
         if not hasattr(client, "list_methods"):
             raise UsageError(f"Servers at {scheme}: URLs do not say what methods they have.")
-        print("\n".join(client.list_methods(args.url)))
+        print("\n".join(map(one_line, client.list_methods(args.url))))
     elif not writers:
         raise UsageError("Install sparts-thrift or sparts-grpc, which write interface files.")
     else:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from typing import Any
+from contextlib import suppress
 
 import msgspec
 from sparts.errors import UsageError
@@ -49,8 +50,8 @@ def main(argv: list[str]) -> int:
 
 
 def _shown(body: bytes) -> str:
-    try:
-        shown: Any = msgspec.json.format(body).decode()
-    except msgspec.DecodeError:
-        shown = body.decode(errors="replace")
-    return str(shown).rstrip("\n")
+    """Return a body as JSON, without what would act on the terminal."""
+    with suppress(msgspec.DecodeError):
+        body = msgspec.json.format(body)
+    shown = body.decode(errors="replace").rstrip("\n")
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in shown)

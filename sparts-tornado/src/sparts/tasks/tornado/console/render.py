@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 import time
 from typing import TYPE_CHECKING, Any
+
+from sparts.escaping import lines, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,12 +24,11 @@ STYLES = {
     "ERROR": "red",
     "CRITICAL": "red",
 }
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def plain(text: object) -> str:
     """Return a string without control characters, which would act on the terminal."""
-    return _CONTROL.sub("\ufffd", str(text))
+    return lines(str(text))
 
 
 def print_json(value: Any) -> None:
@@ -49,7 +49,7 @@ def _rich() -> Any:
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print rows under the names of their columns."""
-    cells = [[plain(cell) for cell in row] for row in rows]
+    cells = [[one_line(str(cell)) for cell in row] for row in rows]
     console = _rich()
     if console is not None:
         from rich.table import Table
