@@ -86,7 +86,9 @@ def test_unknown_word_in_processes_attribute_is_wrong_use(tmp_path: Path) -> Non
     body = "Once.PROCESSES = 'last'\nclass S(VService):\n    TASKS = [Once]\n"
     with Copies(tmp_path, body) as service:
         assert service.wait() == 2
-        assert "PROCESSES of Once is 'last'" in service.output
+        assert re.search(
+            r"Once\.PROCESSES .*is 'last'\. It must be 'all' or 'first'", service.output
+        )
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "1000", "many"])

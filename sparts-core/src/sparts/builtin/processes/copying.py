@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from sparts.builtin.processes.asked import VARIABLE
 from sparts.builtin.processes.channel import CopyEnd, Message
 from sparts.builtin.processes.sharing import Share
-from sparts.errors import SpartsError, UsageError, describe, log_error
+from sparts.errors import SpartsError, describe, log_error
 from sparts.logs.fields import process_fields
 from sparts.shown import ours
 
@@ -229,14 +229,6 @@ class Copy:
 
 
 def runs_once(task: VTask) -> bool:
-    """Tell whether one copy alone runs a task: it says so, or it needs one that does.
-
-    Raises:
-        UsageError: it says neither ``"first"`` nor ``"all"``.
-    """
-    if task.PROCESSES not in ("all", "first"):
-        raise UsageError(
-            f"PROCESSES of {task.name} is {task.PROCESSES!r}: it must be 'all' or 'first'."
-        )
+    """Return whether one copy alone runs a task: it says so, or it needs one that does."""
     needs = task.service.tasks.dependencies(task)
     return task.PROCESSES == "first" or any(runs_once(each) for each in needs)

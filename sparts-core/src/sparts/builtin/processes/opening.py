@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from sparts.builtin import daemon
 from sparts.builtin.processes.child import Plan
-from sparts.builtin.processes.copying import runs_once
 from sparts.builtin.processes.parent import SIGNALS, Parent
 from sparts.errors import StartError, UsageError
 from sparts.kernel.runner import ServiceThread
@@ -55,7 +54,6 @@ def _prepare(service: VService, folder: str, opened: ExitStack) -> Plan:
     """Make the tasks, none of which will run here, and open what all copies share."""
     service.tasks.create(service)
     for task in service.getChildren().values():
-        runs_once(task)  # says what is wrong with it
         if isinstance(task, ListeningOptions) and not isinstance(task, Listening):
             raise UsageError(
                 f"{task.name} opens its sockets itself, which several processes cannot: run the "
