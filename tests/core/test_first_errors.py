@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from sparts.options import option
 
 from tests.core.commands import SCRIPT, make_task, sparts
 from tests.processes import ServiceProcess, clean_environment
@@ -140,3 +141,8 @@ if __name__ == "__main__":
     with ServiceProcess(command, cwd=tmp_path, env=clean_environment()) as process:
         assert process.finish() == 0
     assert process.lines == ["Pool", "status 0"]
+
+
+def test_name_of_a_type_is_no_type() -> None:
+    with pytest.raises(TypeError, match="give a class or function, such as int"):
+        option(type="int", default=3)  # type: ignore[call-overload]

@@ -78,6 +78,7 @@ def assert_refused(status: int, output: str, *parts: str) -> None:
         (["--web-port", "http"], ["--web-port: expected a port from 0 to 65535, got 'http'"]),
         (["--web-prot=1"], ["unrecognized arguments: --web-prot=1. Did you mean '--web-port'?"]),
         (["--nonsense", "x"], ["unrecognized arguments: --nonsense x"]),
+        (["start"], ["unrecognized arguments: start\n"]),  # no flag was meant
         (["--web-port", "65536"], ["--web-port: expected a port from 0 to 65535"]),
         (["--web-match", "(a"], ["--web-match: expected a regular expression", "position 0"]),
         (["--mode", "medium"], ["--mode: expected one of fast, slow, got 'medium'"]),

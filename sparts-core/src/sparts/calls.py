@@ -77,8 +77,9 @@ class CallRefusedError(SpartsError):
 
     def __init__(self, reason: Reason, message: str = "", retry_after: float | None = None) -> None:
         super().__init__(message or f"The call was refused: {reason}.")
-        self.reason = Reason(reason)
-        self.retry_after = retry_after if retry_after is None or 0 <= retry_after < inf else None
+        self.reason: Reason = Reason(reason)
+        told = retry_after is None or 0 <= retry_after < inf
+        self.retry_after: float | None = retry_after if told else None
 
 
 class Call:

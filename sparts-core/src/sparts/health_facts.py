@@ -24,7 +24,8 @@ class Check:
     """
 
     def __init__(self, ask: Callable[[], object], vital: bool) -> None:
-        self.ask, self.vital = ask, vital
+        self.ask: Callable[[], object] = ask
+        self.vital: bool = vital
 
     def problem(self) -> str:
         """Return what is wrong, ``""`` if nothing is."""

@@ -112,8 +112,12 @@ class Implementation:
         order: int,
         wrapper: bool,
     ) -> None:
-        self.plugin, self.name, self.function = plugin, name, function
-        self.parameters, self.order, self.wrapper = parameters, order, wrapper
+        self.plugin: object = plugin
+        self.name: str = name
+        self.function: Function = function
+        self.parameters: tuple[str, ...] = parameters
+        self.order: int = order
+        self.wrapper: bool = wrapper
 
     def __call__(self, arguments: Mapping[str, Any]) -> Any:
         """Call the function with those of the arguments that it takes."""

@@ -62,7 +62,7 @@ class Lifecycle:
         self._service = instance.service  # which messages name
         self._health = instance.health
         self.hung: bool = False
-        self.ending = Ending()
+        self.ending: Ending = Ending()
         self._exit_timer = ExitTimer() if instance.health.owns_process else None
         self._on_start_succeeded = on_started
         self._timers = Timers()

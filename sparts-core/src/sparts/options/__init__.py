@@ -106,11 +106,13 @@ class Option(Declaration, Generic[T]):
 
     def __init__(self, **settings: Any) -> None:
         vars(self).update(settings)
-        self.name = self.name or ""
-        self.choices = None if self.choices is None else list(self.choices)
+        self.name: str = self.name or ""
+        self.choices: Any = None if self.choices is None else list(self.choices)
         tells = isinstance(self.default, bool | int | float | Enum) or is_path(type(self.default))
-        if self.type is None and self.action is None and tells:
-            self.type = type(self.default)
+        found = self.type is None and self.action is None and tells
+        self.type: Any = type(self.default) if found else self.type
+        if not (self.type is None or callable(self.type)):
+            raise TypeError(f"option(type={self.type!r}): give a class or function, such as int.")
         self._text_is_raw = self.type in (int, float, bool) or is_path(self.type)
         self._dests: dict[str, str] = {}
 

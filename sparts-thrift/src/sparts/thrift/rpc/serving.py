@@ -23,7 +23,7 @@ from sparts.thrift.wire import REPLY
 from thrift.Thrift import TApplicationException
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from sparts.rpc.served_calls import Origin
     from sparts.rpc.serving import Served as Called
@@ -63,8 +63,9 @@ class RPCMethod(Served):
             (), messages.result is not None,
         )  # fmt: skip
         super().__init__(called.task, spec, called.method.is_async)
-        self.new_arguments, self.arguments_spec = messages.new_arguments, messages.arguments_held
-        self.unshare = messages.look
+        self.new_arguments: Callable[[], Any] = messages.new_arguments
+        self.arguments_spec: Any = messages.arguments_held
+        self.unshare: Callable[[Any], object] | None = messages.look
         self.called: Called = called
         self.messages: Messages = messages
         self._call, self._values = called.call_here, messages.values
