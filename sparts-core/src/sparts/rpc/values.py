@@ -98,6 +98,7 @@ class Values:
         shape, self._read_result = shape_of(method.result, self._lists)
         self._decode_result = form.Decoder(shape).decode
         scalar = method.result.annotation in _SCALARS and not self._lists
+        self._convert_result = partial(msgspec.convert, type=shape)
         self._right = method.result.annotation if scalar else None  # the class of right results
         self._write = [_many(writer_of(each.type), each.is_stream) for each in method.parameters]
         self._write_result = _many(writer_of(method.result), self._lists)
@@ -183,7 +184,10 @@ class Values:
             written = value if self._write_result is None else self._write_result(value)
             data: bytes = self._encode(written)
             if type(value) is not self._right:
-                self._decode_result(data)
+                try:
+                    self._convert_result(written)
+                except msgspec.ValidationError:  # it may be of a subclass
+                    self._decode_result(data)
             if (self._result_floats and b"null" in data) or (
                 self._result_ints and self._has_long_int(data)
             ):
