@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 from sparts.exit_timer import GUARD_GRACE
-from sparts.kernel.settings import Settings
 from sparts.option_types import duration
+from sparts.settings import Settings
 from sparts.tasks.tornado.status import StatusHTTPTask
 
 from scripts.build_distributions import ROOT

@@ -46,7 +46,7 @@ def test_imports_of_every_kind_point_down_only() -> None:
 BELOW = """
     options option_types counters states errors clock protocols shown stats established references
     entry_points masking context base_work calls renamed stacks standard_streams exit_timer system
-    taskset supervision health_facts reloading inbox signals dispatch
+    settings taskset supervision health_facts reloading inbox signals dispatch
 """
 
 
@@ -62,11 +62,11 @@ def test_kernel_imports_few_libraries() -> None:
 
 
 def test_kernel_stays_small() -> None:
-    assert sum(code_lines(path) for path in files() if room_of(path) in KERNEL) < 1_560
+    assert sum(code_lines(path) for path in files() if room_of(path) in KERNEL) <= 1_500
 
 
 def test_core_stays_small() -> None:
-    assert sum(map(code_lines, files())) < 20_300
+    assert sum(map(code_lines, files())) < 20_450
 
 
 def test_no_file_and_no_function_outgrows_the_eye() -> None:

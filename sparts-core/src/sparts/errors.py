@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Container, Iterable
     from logging import Logger
+    from threading import ExceptHookArgs
 
 
 def text_of(value: object, spell: Callable[[Any], str] = str) -> str:
@@ -228,3 +229,10 @@ def check_free(name: str, function: object, taken: Container[str]) -> None:
         raise UsageError(f"the name {name!r} is taken; begin it with your own or your plugin's.")
     if not callable(function):
         raise UsageError(f"{name!r} is not a function but {function!r}.")
+
+
+def log_thread_end(logger: Logger, args: ExceptHookArgs) -> None:
+    """Log what ended a thread that is no task's: standard error may not be seen by anybody."""
+    if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
+        name = args.thread.name if args.thread else "of unknown name"
+        logger.error("Thread %s failed", name, exc_info=args.exc_value)

@@ -6,6 +6,7 @@ import fcntl
 import os
 import select
 import signal
+import sys
 import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -129,3 +130,12 @@ The caller closes it. The ways: a pidfd on Linux, a kqueue on macOS and BSD, els
 
 ProcessLookupError: somebody has waited for the child already (not known everywhere).
 """
+
+
+def is_imported_by_a_child() -> bool:
+    """Return whether a child of multiprocessing, started by spawn or forkserver, imports its main.
+
+    It runs the main module once more, under another name, before it does any work.
+    """
+    known = sys.modules.get("multiprocessing.process")  # there in every such child
+    return known is not None and getattr(known.current_process(), "_inheriting", False) is True

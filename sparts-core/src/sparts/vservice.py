@@ -13,16 +13,12 @@ from sparts.errors import UsageError, status_of
 from sparts.established import EstablishedService
 from sparts.kernel import command_line
 from sparts.kernel.instance import Instance
-from sparts.kernel.runner import (
-    ServiceThread,
-    end_process,
-    is_imported_by_a_child,
-    run_in_this_thread,
-)
-from sparts.kernel.settings import Settings
+from sparts.kernel.runner import ServiceThread, end_process, run_in_this_thread
 from sparts.protocols import TaskReference
+from sparts.settings import Settings
 from sparts.shown import shown
 from sparts.standard_streams import errors_shown, open_closed_streams
+from sparts.system import is_imported_by_a_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

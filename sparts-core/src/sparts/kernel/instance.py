@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from sparts.inbox import Inbox, Message
 from sparts.kernel.health import Health
 from sparts.kernel.running import RunningTasks
-from sparts.kernel.settings import Settings
 from sparts.options import warn_of_deprecated
 from sparts.reloading import Reloading
+from sparts.settings import Settings
 from sparts.shown import ours, warn_of_overwritten
 from sparts.stats import Stats
 from sparts.taskset import Tasks

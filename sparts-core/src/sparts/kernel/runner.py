@@ -9,6 +9,7 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from sparts.errors import log_thread_end
 from sparts.exit_timer import guard_exit
 from sparts.inbox import Inbox, Message
 from sparts.kernel.lifecycle import Lifecycle
@@ -23,15 +24,6 @@ if TYPE_CHECKING:
 
 #: Seconds that Python may take to exit, also when the stop has used all of its time.
 LEAST_EXIT_TIME = 1.0
-
-
-def is_imported_by_a_child() -> bool:
-    """Return whether a child of multiprocessing, started by spawn or forkserver, imports its main.
-
-    It runs the main module once more, under another name, before it does any work.
-    """
-    known = sys.modules.get("multiprocessing.process")  # there in every such child
-    return known is not None and getattr(known.current_process(), "_inheriting", False) is True
 
 
 class ServiceThread(threading.Thread):
@@ -162,7 +154,7 @@ def run_in_this_thread(service: Service) -> ServiceThread:
         return runner
     inbox.open()
     if guard:
-        threading.excepthook = lambda args: _log_end(instance, args)
+        threading.excepthook = partial(log_thread_end, instance.logger)
     ours = instance.ours.REGISTER_SIGNAL_HANDLERS
     with SignalHandlers(partial(_put, inbox), inbox.wakeup, ours) as handlers:
         runner.drive()
@@ -171,13 +163,6 @@ def run_in_this_thread(service: Service) -> ServiceThread:
     if not (guard and ours):
         inbox.close()
     return runner
-
-
-def _log_end(instance: Instance, args: threading.ExceptHookArgs) -> None:
-    """Log what ended a thread that is no task's: standard error may not be seen by anybody."""
-    if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
-        name = args.thread.name if args.thread else "of unknown name"
-        instance.logger.error("Thread %s failed", name, exc_info=args.exc_value)
 
 
 def end_process(runner: ServiceThread) -> NoReturn:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sparts.hookspecs import hookimpl
-from sparts.kernel.settings import Settings
+from sparts.settings import Settings
 from sparts.shown import ours
 
 if TYPE_CHECKING:
