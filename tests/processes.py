@@ -125,7 +125,7 @@ def kept(act: Callable[[], object], rounds: int) -> tuple[dict[str, int], int]:
 def _objects() -> Counter[str]:
     gc.collect()
     kinds = Counter(map(type, gc.get_objects()))
-    left_out = {"builtins", "array", "sparts.counters.spans"}
+    left_out = {"array", "builtins", "collections", "sparts.counters.spans", "weakref"}
     names = {kind: f"{kind.__module__}.{kind.__qualname__}" for kind in kinds}
     return Counter({names[kind]: n for kind, n in kinds.items() if kind.__module__ not in left_out})
 

@@ -231,7 +231,7 @@ def test_nothing_of_a_hostile_client_is_kept() -> None:
 
         logging.disable()  # pytest keeps what is logged
         try:
-            objects, size = kept(attack_once, rounds=3)
+            objects, size = kept(attack_once, rounds=5)
         finally:
             logging.disable(logging.NOTSET)
         assert objects == {}
