@@ -97,7 +97,7 @@ EXPRESSIONS = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     expression=EXPRESSIONS,
     zone=st.sampled_from(sorted(ZONES)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,16 @@ def collect_blocks() -> list[object]:
 def test_the_example_works(block: Block, tmp_path: Path) -> None:
     write_files(block.page, tmp_path)
     run_block(block, tmp_path)
+
+
+def test_examples_start_their_service_as_main_alone() -> None:
+    bare = [
+        str(block)
+        for page in PAGES
+        for block in find_blocks(page, page.read_text(encoding="utf-8"))
+        if re.search(r"^\w+\.initFromCLI\(", block.code, re.MULTILINE)
+    ]
+    assert bare == []
 
 
 def test_commands_are_shown_in_console_blocks() -> None:
