@@ -287,3 +287,28 @@ def test_item_that_takes_too_long_is_told(own_rabbit: Rabbit, caplog: Any) -> No
         until(lambda: "consumer_timeout" in caplog.text, "the error")
         task.gate.set()
         until(lambda: task.n_completed() == 1, "the end of the item")
+
+
+def test_answer_that_never_comes_ends_the_connection(rabbit: Rabbit, queue_name: str) -> None:
+    def ask(wire: Any) -> None:
+        wire.answer_timeout = 0.5
+        channel = wire.new_channel()
+        channel.basic_consume(queue_name, no_ack=True, callback=lambda _: None)
+        channel.wait(amqp.spec.Channel.FlowOk)
+
+    done = threading.Event()
+
+    def send() -> None:  # while it hears of other things
+        with amqp.Connection(f"127.0.0.1:{rabbit.port}") as connection:
+            channel = connection.channel()
+            while not done.wait(0.01):
+                channel.basic_publish(amqp.Message(b"1"), "", queue_name)
+
+    with working(Echo, rabbit.url, queue_name) as task:
+        sender = threading.Thread(target=send, daemon=True)
+        sender.start()
+        with pytest.raises(BrokenError, match="did not answer in time"):
+            task.queue.link.call(ask)
+        done.set()
+        sender.join(SOON)
+        assert task.submit("on").result(SOON) == "on"

@@ -293,10 +293,9 @@ class Link:
 
     def _open(self, client: Client) -> None:
         assert self.wire is not None  # noqa: S101 - called while connected
-        channel = self.wire.new_channel()
+        channel = self._clients[client] = self.wire.new_channel()
         try:
             client.opened(channel)
-            self._clients[client] = channel
         except _FINAL as error:
             self._clients.pop(client)
             client.refused(UsageError(f"The broker refuses: {error.reply_text}"))

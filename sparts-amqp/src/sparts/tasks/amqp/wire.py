@@ -13,6 +13,7 @@ import select
 import socket
 import ssl
 from collections import deque
+from math import inf
 from struct import Struct
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
         def __init__(self, *args: Any, **kwargs: Any) -> None: ...
         def __getattr__(self, name: str) -> Any: ...
         def dispatch_method(self, *args: Any) -> None: ...
+        def wait(self, *args: Any, **kwargs: Any) -> Any: ...
         def _on_basic_deliver(self, *args: Any) -> None: ...
         def _on_get_ok(self, *args: Any) -> Any: ...
 
@@ -99,6 +101,11 @@ class Plug:
 
 class Channel(_Channel):
     """A channel that stays closed when the broker has closed it."""
+
+    def wait(self, *args: Any, **kwargs: Any) -> Any:
+        """Wait for an answer, not forever; called by the library."""
+        self.connection.answer_by = monotonic() + self.connection.answer_timeout
+        return super().wait(*args, **kwargs)
 
     def consume(
         self,
@@ -186,6 +193,7 @@ class Wire(_Connection):
         self.failed: deque[tuple[Any, Exception]] = deque()
         """Channels that the broker has closed, and why."""
         self.answer_timeout = ANSWER_TIMEOUT
+        self.answer_by = inf
         self._wake = wake
         self._inbox = bytearray()
         self._alone, self._both = select.poll(), select.poll()
@@ -238,9 +246,14 @@ class Wire(_Connection):
         until = min(deadline, self._said + self.heartbeat / 2, self._heard + 2 * self.heartbeat)
         self._turn(until, self._both)
 
+    def wait(self, *args: Any, **kwargs: Any) -> Any:
+        """Wait for an answer, not forever; called by the library."""
+        self.answer_by = monotonic() + self.answer_timeout
+        return super().wait(*args, **kwargs)
+
     def drain_events(self, timeout: float | None = None) -> None:
         """Handle what comes, for py-amqp while it waits for an answer."""
-        until = monotonic() + (timeout or self.answer_timeout)
+        until = min(monotonic() + (timeout or self.answer_timeout), self.answer_by)
         if self._handshake_complete:
             self._beat()
             until = min(until, self._heard + 2 * self.heartbeat)
