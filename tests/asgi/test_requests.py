@@ -48,6 +48,34 @@ def test_pipelined_requests_are_answered_in_order(serve: Any) -> None:
     assert bodies == [b"0", b"1", b"2", b"3", b"4", b"h"]
 
 
+H2C = b"POST /echo HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+BODIES = {
+    "length": b"Content-Length: 5\r\n\r\nhello",
+    "chunks": b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    "none": b"\r\n",
+}
+HEADS = {name: body.find(b"\r\n\r\n") + 4 if name != "none" else 2 for name, body in BODIES.items()}
+
+
+@pytest.mark.parametrize("cut", [0, 1, 9, None], ids=["apart", "1 byte", "9 bytes", "at once"])
+@pytest.mark.parametrize("body", BODIES)
+def test_request_for_another_protocol_is_answered_whole(
+    serve: Any, body: str, cut: int | None
+) -> None:
+    last = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    sent = H2C + BODIES[body] + last
+    served: Served = serve()
+    with served.connect() as connection:
+        at = len(sent) if cut is None else len(H2C) + HEADS[body] + cut
+        connection.sendall(sent[:at])
+        if at < len(sent):
+            served.get("/")  # the first part has been read by now
+        connection.sendall(sent[at:])
+        answer = rest(connection)
+    bodies = [part.partition(b"\r\n\r\n")[2] for part in answer.split(b"HTTP/1.1 200")[1:]]
+    assert bodies == [b"" if body == "none" else b"hello", b"hello"]
+
+
 def test_streams_are_sent_part_by_part(serve: Any) -> None:
     assert serve().get("/streamed") == (200, b"part 0\npart 1\npart 2\n")
 

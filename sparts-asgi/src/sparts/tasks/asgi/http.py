@@ -89,10 +89,12 @@ class Connection(HttpToolsProtocol, Timed):
             self.parser.feed_data(data)
         except httptools.HttpParserError:
             self.send_400_response("Invalid HTTP request received.")
-        except httptools.HttpParserUpgrade:
+        except httptools.HttpParserUpgrade as upgrade:
             if self._should_upgrade():
                 self.handle_websocket_upgrade()
-            # Any other upgrade is declined: the request is answered as HTTP/1.1.
+            elif self._declines():
+                self._decline(data[upgrade.args[0] :])
+                return
         if self._whole is not None:
             self._whole = None
             if self.current is not None:
@@ -126,7 +128,7 @@ class Connection(HttpToolsProtocol, Timed):
 
     def on_headers_complete(self) -> None:
         """Begin with a request, unless it announces too much."""
-        if self._refusal is not None:
+        if self._refusal is not None or self._declines():
             return
         self._received = 0
         if self._head > self._max_headers and self._too_long(self._max_headers):
@@ -268,12 +270,29 @@ class Connection(HttpToolsProtocol, Timed):
         """Hand a connection on to the protocol of websockets; called by uvicorn."""
         self.connections.discard(self)
         websocket = WebSocket(self.shared)
-        lines = [b"%s %s HTTP/1.1\r\n" % (self.parser.get_method(), self.url)]
-        lines += [b"%s: %s\r\n" % pair for pair in self.headers]
         websocket.connection_made(self.transport)
         self.shared.follow(self, websocket)
         self.transport.set_protocol(websocket)
-        websocket.data_received(b"".join(lines) + b"\r\n")
+        websocket.data_received(self._written_head())
+
+    def _declines(self) -> bool:
+        """Whether a request asks for a protocol that is not spoken here, such as h2c."""
+        parser = self.parser
+        asked = parser.should_upgrade() and parser.get_method() != b"CONNECT"
+        return asked and not self._should_upgrade()
+
+    def _decline(self, rest: bytes) -> None:
+        """Answer such a request as HTTP/1.1; the parser would leave out its body."""
+        head, self._head = self._written_head(b"upgrade"), 0
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.data_received(head + rest)
+
+    def _written_head(self, but: bytes = b"") -> bytes:
+        version = self.parser.get_http_version().encode()
+        lines = [b"%s %s HTTP/%s\r\n" % (self.parser.get_method(), self.url, version)]
+        lines += [b"%s: %s\r\n" % pair for pair in self.headers if pair[0] != but]
+        return b"".join(lines) + b"\r\n"
 
     # -- refusals ----------------------------------------------------------------------------------
 
