@@ -61,7 +61,13 @@ class Terminal:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
         self.process.wait()
-        os.close(self._main)
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Close the terminal."""
+        main, self._main = self._main, -1
+        if main >= 0:
+            os.close(main)
 
     def type(self, keys: str) -> None:
         """Press keys."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,13 @@ def test_top_without_services_ends_with_interrupt() -> None:
         terminal.read_until("No service is announced.")
         terminal.type("\x03")
         assert terminal.finish() == 0
+
+
+def test_top_ends_with_its_terminal() -> None:
+    with Terminal(sparts("top"), 80, 24) as terminal:
+        terminal.read_until("No service is announced.")
+        terminal.hang_up()
+        assert terminal.process.wait(WAIT) == -signal.SIGHUP
 
 
 def test_top_of_one_service_ends_with_escape() -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import select
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -324,4 +327,13 @@ def top(argv: list[str]) -> int:
             "`sparts top` needs an extra: pip install 'sparts-tornado[console]'"
         ) from error
     client = client_of(args.name, args.token) if args.name else None
+    threading.Thread(target=_end_with_terminal, daemon=True).start()
     return Top(client).run() or 0
+
+
+def _end_with_terminal() -> None:
+    """End this process when its terminal is gone; textual would read from it again and again."""
+    terminal = select.poll()
+    terminal.register(0, 0)  # nothing but that
+    if terminal.poll() == [(0, select.POLLHUP)]:  # macOS cannot wait for it
+        os.kill(os.getpid(), signal.SIGHUP)
