@@ -335,5 +335,5 @@ def _end_with_terminal() -> None:
     """End this process when its terminal is gone; textual would read from it again and again."""
     terminal = select.poll()
     terminal.register(0, 0)  # nothing but that
-    if terminal.poll() == [(0, select.POLLHUP)]:  # macOS cannot wait for it
+    if any(event & select.POLLHUP for _, event in terminal.poll()):  # else this system cannot tell
         os.kill(os.getpid(), signal.SIGHUP)
