@@ -15,9 +15,17 @@ def test_idle_task_wakes_up_for_heartbeats_alone(rabbit: Rabbit, queue_name: str
         until(lambda: task.queue.qsize() == 0, "the acknowledgement")
         threads = {thread.native_id for thread in task.threads}
         threads.add(task.queue.link.thread_id)
+        until(lambda: _rest(threads), "the threads to rest")
         before = _switches(threads)
         time.sleep(10.0)  # that nothing happens has no event
         assert _switches(threads) == before
+
+
+def _rest(threads: set[int]) -> bool:
+    """Whether these threads do nothing for a moment: they have acted on what came before."""
+    before = _switches(threads)
+    time.sleep(0.2)
+    return _switches(threads) == before
 
 
 def _switches(threads: set[int]) -> int:

@@ -21,11 +21,11 @@ class Tells(VService):
     changed = threading.Event()
     def __init__(self, ns):
         super().__init__(ns)
-        changed = self.health._status_changed
-        def noted():
-            changed()
+        changed = self.health.facts_changed
+        def noted(asked=False):
+            changed(asked)
             self.changed.set()
-        self.health._status_changed = noted
+        self.health.facts_changed = noted
     def wait_changed(self):
         self.changed.wait()
         self.changed.clear()

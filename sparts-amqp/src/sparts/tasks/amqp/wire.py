@@ -193,7 +193,7 @@ class Wire(_Connection):
         self.failed: deque[tuple[Any, Exception]] = deque()
         """Channels that the broker has closed, and why."""
         self.answer_timeout = ANSWER_TIMEOUT
-        self.answer_by = inf
+        self.answer_by: float = inf
         self._wake = wake
         self._inbox = bytearray()
         self._alone, self._both = select.poll(), select.poll()

@@ -284,7 +284,7 @@ class Connection(HttpToolsProtocol, Timed):
     def _decline(self, rest: bytes) -> None:
         """Answer such a request as HTTP/1.1; the parser would leave out its body."""
         head, self._head = self._written_head(b"upgrade"), 0
-        self.parser = httptools.HttpRequestParser(self)
+        self.parser: Any = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self.data_received(head + rest)
 

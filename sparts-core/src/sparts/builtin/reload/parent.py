@@ -10,6 +10,7 @@ import socket
 import sys
 import threading
 from contextlib import ExitStack, suppress
+from importlib.util import cache_from_source
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -108,6 +109,9 @@ class Parent:
                 stop_event=ended,
                 raise_interrupt=False,
             ):
+                for _, path in changes:  # its byte code could look as new as the change
+                    with suppress(OSError, NotImplementedError):
+                        os.unlink(cache_from_source(path))
                 names = sorted({os.path.relpath(path) for _, path in changes})
                 complain(f"Changed: {', '.join(names[:3])}{' and more' if names[3:] else ''}")
                 os.write(self._waker, bytes([_CHANGED]))
