@@ -70,6 +70,7 @@ def test_every_view_is_accessible(browser: Browser, scheme: Any, size: Any) -> N
 def test_page_can_be_used_by_keyboard(browser: Browser) -> None:
     with busy(*CONTROL) as service, opened(browser, service) as page:
         unlock(page)
+        page.wait_for_function("() => document.activeElement.id === 'restart'")
         page.locator("a.skip").focus()
         reached: list[str] = []
         for _ in range(14):
