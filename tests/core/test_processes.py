@@ -231,7 +231,7 @@ def test_idle_parent_does_not_wake_up(tmp_path: Path) -> None:
     with Copies(tmp_path) as service:
         service.wait_ready()
         service.wait_for_notification("STATUS=2 of 2 copies are ready.")
-        while wakeups(0.2):  # by what the copies still tell of their start
+        while wakeups(0.2):  # by what the copies still report about their start
             pass
         assert wakeups(1.0) <= 1
 
