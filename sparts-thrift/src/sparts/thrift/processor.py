@@ -150,7 +150,9 @@ class Method(Served):
 
     def __init__(self, handler: Handler, spec: MethodSpec, function: Any) -> None:
         super().__init__(handler, spec, inspect.iscoroutinefunction(function))
-        self.function: Callable[..., Any] = wrapped(handler, spec.name, function, self.asynchronous)
+        self.function: Callable[..., Any] = wrapped(
+            handler, spec.name, function, self.asynchronous, len(spec.parameters)
+        )
         self._pick = picker(spec.parameters)
         self.unshare: Callable[[Any], object] | None = unsharer(spec.arguments, spec.arguments_spec)
         self._returns = spec.returns
