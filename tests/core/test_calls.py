@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import CancelledError
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from typing import Any
 
 import pytest
@@ -20,7 +20,7 @@ from sparts.tasks.event import EventTask
 from sparts.tasks.periodic import PeriodicTask
 from sparts.tasks.queue import QueueTask, UniqueQueueTask
 from sparts.tasks.select import SelectTask
-from sparts.testing.running import running
+from sparts.testing.running import running, service_of
 from sparts.vservice import VService
 from sparts.vtask import VTask
 
@@ -303,6 +303,39 @@ def test_execute_has_the_variables_of_who_asked(task_class: Any, wrapped: bool) 
             assert seen[-1].result(WAIT) == value
             variable.reset(token)
         assert one_call(task).result(WAIT) == "nothing"
+
+
+def sets(task_class: Any) -> Any:
+    """Make a task of a class that gives the variable, and sets it."""
+
+    class Sets(task_class):  # type: ignore[misc]
+        RUN_AT_START = False
+
+        def execute(self, *arguments: Any) -> str:
+            attempt = arguments[-1].attempt
+            variable.set(f"{variable.get()}, {attempt}")
+            if attempt == 1:
+                raise TryLater(after=0)
+            return variable.get()
+
+    class AsyncSets(Sets):
+        async def execute(self, *arguments: Any) -> str:  # type: ignore[override]
+            await asyncio.sleep(0)
+            return super().execute(*arguments)
+
+    if issubclass(task_class, QueueTask):
+        Sets.WORKERS = 1
+    return AsyncSets if issubclass(task_class, AsyncQueueTask | AsyncPeriodicTask) else Sets
+
+
+@pytest.mark.parametrize("task_class", [task for task, _ in WORK])
+def test_only_next_attempt_sees_what_execute_sets(task_class: Any) -> None:
+    cls = sets(task_class)
+    with running(service_of(cls)) as service:
+        task = service.requireTask(cls)
+        for _ in range(3):
+            future = Context().run(one_call, task)  # as of a thread that has no variables
+            assert future.result(WAIT) == "nothing, 1, 2"
 
 
 @pytest.mark.parametrize("task_class", [Doubling, AsyncDoubling])

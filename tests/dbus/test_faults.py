@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from tests.dbus.services import NAME, PATH, Greeter
 pytestmark = pytest.mark.needs("dbus", "libglib2.0-bin")
 
 Service = service_of(Greeter)
+last: ContextVar[str] = ContextVar("last", default="nobody")
 LOOPS = [
     pytest.param((), id="asyncio"),
     pytest.param(("--dbus-loop-uvloop",), id="uvloop"),
@@ -39,6 +41,24 @@ LOOPS = [
 
 def greet(daemon: Daemon) -> str:
     return daemon.gdbus(NAME, PATH, f"{NAME}.Greet", "you")
+
+
+class Remembering(Greeter):
+    """Greets who it has greeted before."""
+
+    threads_for_calls = 1
+
+    @dbus_method
+    def Greet(self, name: str) -> str:
+        """Give the name before, as far as the context has one."""
+        before = last.get()
+        last.set(name)
+        return before
+
+
+def test_call_sees_no_variables_of_the_call_before(session_bus: Daemon) -> None:
+    with running(service_of(Remembering), "--dbus-address", session_bus.address):
+        assert [greet(session_bus) for _ in range(2)] == ["('nobody',)"] * 2
 
 
 # -- a bus that is none ----------------------------------------------------------------------------

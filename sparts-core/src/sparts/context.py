@@ -42,8 +42,8 @@ class ExecuteContext:
         item: what is worked on; None in a task without items. Contexts are ordered by it.
         deferred: a Twisted deferred that gets the outcome, or None.
         future: the future that gets the outcome, or None.
-        variables: the context variables (`contextvars`) of who made this context; None: it had
-            none. A queue task calls ``execute`` with them.
+        variables: the context variables (`contextvars`) that ``execute`` is called with: those of
+            who made this context; None, before the first attempt: it had none.
     """
 
     __slots__ = (

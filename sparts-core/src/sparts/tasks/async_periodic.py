@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from sparts.base_work import must_override
@@ -60,11 +61,9 @@ class AsyncPeriodicTask(AsyncioTask, PeriodicTask):
         run.context.begin()
         try:
             try:
-                if (variables := run.context.variables) is not None:
-                    work = variables.run(self._work_on, None, run.context)
-                    result = await InContext(variables, work)
-                else:
-                    result = await self._work_on(None, run.context)
+                variables = run.context.variables = run.context.variables or copy_context()
+                work = variables.run(self._work_on, None, run.context)
+                result = await InContext(variables, work)
             finally:
                 self._took(run, type(self).clock.monotonic() - began)
         except TryLater as later:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from concurrent.futures import CancelledError, wait
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.base_work import must_override
@@ -75,7 +76,7 @@ class AsyncQueueTask(AsyncioTask, QueueTask[Item, Result]):
 
     async def run(self) -> None:
         """Work on items until the task must stop and, if ``DRAIN``, none is left."""
-        queue, in_context = self.queue, self.KEEP_CONTEXT
+        queue, in_context, own = self.queue, self.KEEP_CONTEXT, copy_context().copy
         execute = around_work(self, fitting(self.execute, 2), is_async=True)
         assert isinstance(queue, AsyncBacklog)  # noqa: S101 - as initTask has made sure
         success, succeeded = self._overridden("work_success"), self._finisher()
@@ -84,7 +85,8 @@ class AsyncQueueTask(AsyncioTask, QueueTask[Item, Result]):
             while (context := await queue.take_async()) is not None:
                 context.begin(self)
                 try:
-                    if in_context and (variables := context.variables) is not None:
+                    if in_context:
+                        variables = context.variables = context.variables or own()
                         work = variables.run(execute, context.item, context)
                         result = await InContext(variables, work)
                     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sparts.base_work import must_override
@@ -118,7 +119,7 @@ class EventTask(VTask):
             self._work(worker)
 
     def _work(self, worker: Worker) -> None:
-        runs, clock = self._runs, type(self).clock
+        runs, clock, own = self._runs, type(self).clock, copy_context().copy
         run_one = fitting(self.execute, 1)
         execute = around_work(self, lambda _, context: run_one(context))
         count, took = self.n_iterations.increment, self.execute_duration_ms.add
@@ -127,10 +128,8 @@ class EventTask(VTask):
             run.context.begin(self)
             try:
                 try:
-                    if (variables := run.context.variables) is not None:
-                        result = variables.run(execute, None, run.context)
-                    else:
-                        result = execute(None, run.context)
+                    variables = run.context.variables = run.context.variables or own()
+                    result = variables.run(execute, None, run.context)
                 finally:
                     seconds = clock.monotonic() - began
                     count()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sparts.base_work import must_override
@@ -133,14 +134,15 @@ class ItemWork(VTask, Generic[Item, Result]):
     def _runloop(self) -> None:
         """Work on items until the task must stop and, if ``DRAIN``, none is left."""
         take, execute = self.queue.take, around_work(self, fitting(self.execute, 2))
-        in_context = self.KEEP_CONTEXT
+        in_context, own = self.KEEP_CONTEXT, copy_context().copy
         success, succeeded = self._overridden("work_success"), self._finisher()
         late_error: BaseException | None = None
         try:
             while (context := take()) is not None:
                 context.begin(self)
                 try:
-                    if in_context and (variables := context.variables) is not None:
+                    if in_context:
+                        variables = context.variables = context.variables or own()
                         result = variables.run(execute, context.item, context)
                     else:
                         result = execute(context.item, context)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from dbus_fast import DBusError, Message, MessageType
@@ -199,7 +199,7 @@ class Calls:
         call = Call(bus, message, bound, needed)
         self._running.add(call)
         if not bound.is_async:
-            self._threads.submit(self._work, call)
+            self._threads.submit(copy_context().run, self._work, call)
             return
         coroutine = self._await(call)
         if EAGER:
@@ -232,19 +232,17 @@ class Calls:
             self._reply(call, body)
 
     def _work(self, call: Call) -> None:
-        """Run a method in a thread of its own."""
+        """Run a method in a thread, and in a context of its own."""
         message = call.message
         body: list[Any] = []
         error: BaseException | None = None
-        token = _caller.set(Caller(message.sender or "", message.path or "", message, call.bus))
+        _caller.set(Caller(message.sender or "", message.path or "", message, call.bus))
         try:
             bound = call.bound
             function = wrapped(self._in_thread, self._owner, message, bound)
             body = bound.encode(function(*call.arguments()))
         except BaseException as caught:  # it reaches the caller
             error = caught
-        finally:
-            _caller.reset(token)
         if error is None:
             self._owner.loop_task.post_if_open(lambda: self._reply(call, body))
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from contextvars import copy_context
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -109,7 +110,7 @@ class RPCAMQPTask(RPCTransport):
         """Serve the calls of one RPC task."""
         lane = self._lanes[next(self._turns) % len(self._lanes)]
         while (context := lane.backlog.take()) is not None:
-            lane.backlog.done(context, lane.answer(context))
+            lane.backlog.done(context, copy_context().run(lane.answer, context))
 
     def stop(self) -> None:
         """Take no more calls."""
