@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from typing import Any
 
@@ -75,6 +76,21 @@ def application(board: Switchboard) -> Any:
             body = b"part %d\n" % number
             await send({"type": "http.response.body", "body": body, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
+
+    async def head_first(scope: Any, receive: Any, send: Any) -> None:
+        """Send the head before it reads the body: with its length, or without if asked by query."""
+        headers = [] if scope["query_string"] else [(b"content-length", b"5")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        body = await read_body(receive)
+        await send({"type": "http.response.body", "body": body})
+
+    async def twice(scope: Any, receive: Any, send: Any) -> None:
+        start = {"type": "http.response.start", "status": 200}
+        await send({**start, "headers": [(b"content-length", b"4")]})
+        with contextlib.suppress(RuntimeError):
+            await send(start)
+        await send({"type": "http.response.body", "body": b"on", "more_body": True})
+        await send({"type": "http.response.body", "body": b"ce"})
 
     async def endless(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -151,7 +167,7 @@ def application(board: Switchboard) -> Any:
         "": hello, "echo": echo, "scope": scoped, "slow": slow, "streamed": streamed,
         "endless": endless, "disconnect": waits_for_disconnect, "background": background,
         "broken": broken, "exit": leaves, "broken-late": broken_late, "large": large,
-        "missing": missing, "unread": unread,
+        "missing": missing, "unread": unread, "head-first": head_first, "twice": twice,
     }  # fmt: skip
     return app
 

@@ -86,6 +86,39 @@ def test_http_1_0_is_answered_and_closed(serve: Any) -> None:
     assert b"connection: close" in answer
 
 
+def test_http_1_0_gets_stream_without_chunks(serve: Any) -> None:
+    """It does not know them (RFC 9112, section 6.1)."""
+    head, _, body = raw(serve(), b"GET /streamed HTTP/1.0\r\n\r\n").partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in head
+    assert body == b"part 0\npart 1\npart 2\n"
+
+
+@pytest.mark.parametrize("path", [b"/head-first", b"/head-first?stream"], ids=["length", "stream"])
+def test_client_may_wait_for_the_head(serve: Any, path: bytes) -> None:
+    """The head is kept for the body, but not while the application waits for its client."""
+    with serve().connect() as connection:
+        connection.sendall(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n" % path)
+        connection.sendall(b"Connection: close\r\n\r\n")
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += connection.recv(65536)
+        connection.sendall(b"hello")
+        assert b"hello" in rest(connection)
+
+
+def test_head_alone_answers_head_and_the_next_follows(serve: Any) -> None:
+    requests = b"HEAD /%s HTTP/1.1\r\nHost: x\r\n\r\n"
+    last = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    answer = raw(serve(), requests % b"" + requests % b"streamed" + last)
+    assert answer.count(b"HTTP/1.1 200 OK\r\n") == 3
+    assert answer.count(b"hello") == 1
+    assert answer.endswith(b"hello")
+
+
+def test_second_head_is_refused_and_loses_nothing(serve: Any) -> None:
+    assert serve().get("/twice") == (200, b"once")
+
+
 def test_scope_has_the_service_and_the_client(serve: Any) -> None:
     status, body = serve("--asgi-root-path", "/api/").get("/scope")
     assert status == 200

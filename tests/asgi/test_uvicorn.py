@@ -5,10 +5,13 @@ If one of these fails with a new uvicorn, look at what has changed before its ra
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
-from sparts.tasks.asgi.cycle import Cycle, Flow
+from sparts.tasks.asgi.cycle import Arrival, Cycle, Flow, Output
 from sparts.tasks.asgi.http import Connection
 from sparts.tasks.asgi.websockets import WebSocket
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -25,7 +28,7 @@ def overridden(ours: type, theirs: type) -> list[str]:
 @pytest.mark.parametrize(
     ("ours", "theirs", "methods"),
     [
-        (Cycle, RequestResponseCycle, ["send"]),
+        (Cycle, RequestResponseCycle, ["receive", "send"]),
         (Flow, FlowControl, ["resume_reading"]),
         (Connection, HttpToolsProtocol, [
             "connection_lost", "connection_made", "data_received",
@@ -44,7 +47,44 @@ def test_what_we_override_is_there_and_takes_same(
         assert taken[0] == taken[1], name
 
 
-def test_cycle_of_uvicorn_gets_what_we_pass() -> None:
-    taken = list(inspect.signature(RequestResponseCycle).parameters)
-    source = inspect.getsource(Connection._make_cycle)
-    assert [name for name in taken if f"{name}=" not in source] == []
+def test_cycle_has_what_that_of_uvicorn_has() -> None:
+    """With the same values, but for what it has of its own in their place."""
+    connection, names = Mock(), inspect.signature(RequestResponseCycle).parameters
+    same = {name: getattr(connection, name) for name in ("scope", "flow", "logger")}
+    given = {**dict.fromkeys(names, False), **same, "keep_alive": True}
+    ours = Cycle(connection, keep_alive=True)
+    for name, value in vars(RequestResponseCycle(**given)).items():
+        assert hasattr(ours, name), name
+        if name in same or name not in names:
+            assert getattr(ours, name) in (value, connection.expect_100_continue), name
+
+
+def test_event_of_cycle_is_as_that_of_asyncio() -> None:
+    async def check(event: Any) -> list[bool]:
+        waiting = [asyncio.ensure_future(event.wait()) for _ in range(3)]
+        await asyncio.sleep(0)
+        waiting[1].cancel()
+        event.set()
+        event.set()
+        await asyncio.wait(waiting)
+        await event.wait()
+        event.clear()
+        late = asyncio.ensure_future(event.wait())
+        await asyncio.sleep(0)
+        found = [each.cancelled() for each in waiting] + [late.done()]
+        event.set()
+        await late
+        return found
+
+    both = [asyncio.run(check(event())) for event in (asyncio.Event, Arrival)]
+    assert both == [[False, True, False, False]] * 2
+
+
+def test_small_response_is_sent_at_once() -> None:
+    sent: list[bytes] = []
+    output = Output(Mock(write=sent.append))
+    for body in (b"body", bytes(100_000)):
+        output.begins = True
+        output.write(b"head")
+        output.write(body)
+    assert sent == [b"headbody", b"head", bytes(100_000)]

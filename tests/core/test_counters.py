@@ -270,6 +270,18 @@ def test_combinations_of_labels_are_bounded(caplog: pytest.LogCaptureFixture) ->
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
+def test_reset_family_goes_on_counting_in_combinations_held() -> None:
+    """As servers hold them for their requests."""
+    mailer = Mailer()
+    held = mailer.by_host.labels("a", "no")
+    held.increment()
+    mailer.by_host.reset()
+    assert read_counters(counters_of(mailer))['by_host{host="a",ok="no"}'] == 0
+    held.increment()
+    assert mailer.by_host.labels("a", "no") is held
+    assert read_counters(counters_of(mailer))['by_host{host="a",ok="no"}'] == 1
+
+
 def test_walk_gives_type_help_unit_labels_and_value() -> None:
     mailer = Mailer()
     mailer.sent.increment()

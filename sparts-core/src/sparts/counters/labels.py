@@ -88,8 +88,9 @@ class Labelled(Generic[M]):
                 yield reading._replace(labels=mine | reading.labels)
 
     def reset(self) -> None:
-        """Forget all combinations."""
-        self._children = {}
+        """Start every combination again from nothing; those who hold one keep counting in it."""
+        for child in list(self._children.values()):
+            child.reset()
 
     def fresh(self, owner: object = None) -> Self:
         """A new family of the same declaration, without combinations."""

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 import httptools
 from sparts.logs import log_fields
 from sparts.net.metering import LOST, RequestFields
-from sparts.tasks.asgi.cycle import Cycle, Flow
+from sparts.tasks.asgi.cycle import Cycle, Flow, Output, PlainOutput
 from sparts.tasks.asgi.shared import Timed
 from sparts.tasks.asgi.websockets import WebSocket
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -48,7 +48,8 @@ class Connection(HttpToolsProtocol, Timed):
     # Beside the attributes of uvicorn's, with which there are too many for the quick kind.
     __slots__ = (
         "_begin", "_end", "_head", "_lingering", "_max_body", "_max_headers", "_meter",
-        "_received", "_refusal", "_stalled", "_whole", "current", "phase", "shared", "since",
+        "_received", "_refusal", "_stalled", "_whole", "current", "output", "phase", "shared",
+        "since",
     )  # fmt: skip
 
     def __init__(self, shared: Shared) -> None:
@@ -74,6 +75,7 @@ class Connection(HttpToolsProtocol, Timed):
         """Begin to serve a connection."""
         super().connection_made(transport)
         self.flow: Flow = Flow(transport)
+        self.output: Output = Output(transport)
         self.since = perf_counter()
         self.shared.watch()
 
@@ -128,20 +130,23 @@ class Connection(HttpToolsProtocol, Timed):
 
     def on_headers_complete(self) -> None:
         """Begin with a request, unless it announces too much."""
-        if self._refusal is not None or self._declines():
+        parser = self.parser
+        upgrade = parser.should_upgrade()
+        if self._refusal is not None or (upgrade and self._declines()):
             return
         self._received = 0
         if self._head > self._max_headers and self._too_long(self._max_headers):
             self.refuse(431, f"The headers are longer than {self._max_headers} bytes.")
             return
-        method = self.parser.get_method()
+        method = parser.get_method()
         if method != b"GET":
             for name, value in self.headers:
                 if name == b"content-length" and int(value[:20]) > self._max_body:
                     self.refuse(413, f"The body is longer than {self._max_body} bytes.")
                     return
         self.phase = BUSY
-        if cycle := self._make_cycle(method):
+        if not (upgrade and self._should_upgrade()):
+            cycle = self._make_cycle(method)
             before: Any = self.cycle
             self.cycle: Any = cycle
             if before is None or before.response_complete:
@@ -155,37 +160,26 @@ class Connection(HttpToolsProtocol, Timed):
                 self.flow.pause_reading()
                 self.pipeline.appendleft((cycle, self.app))
 
-    def _make_cycle(self, method: bytes) -> Cycle | None:
-        """Return the cycle of a request whose headers have come; None: it is for a websocket.
+    def _make_cycle(self, method: bytes) -> Cycle:
+        """Return the cycle of a request whose headers have come.
 
         It does what uvicorn does, which gives no other way to have a `Cycle`: to change the class
         of a cycle costs two microseconds.
         """
-        parser, scope = self.parser, self.scope
-        version = parser.get_http_version()
+        scope, version = self.scope, self.parser.get_http_version()
         scope["method"] = method.decode("ascii")
         if version != "1.1":
             scope["http_version"] = version
-        if parser.should_upgrade() and self._should_upgrade():
-            return None
         url = httptools.parse_url(self.url)
         path = url.path.decode("ascii")
         scope["path"] = self.root_path + (unquote(path) if "%" in path else path)
         scope["raw_path"] = self.root_path.encode("ascii") + url.path
         scope["query_string"] = url.query or b""
-        return Cycle(
-            scope=scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=False,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=self.expect_100_continue,
-            keep_alive=version != "1.0" and parser.should_keep_alive(),
-            on_response=self.on_response_complete,
-        )
+        if version == "1.0":
+            cycle = Cycle(self, keep_alive=False)
+            cycle.transport = PlainOutput(self.transport)
+            return cycle
+        return Cycle(self, self.parser.should_keep_alive())
 
     def _too_long(self, limit: int) -> bool:
         return sum(len(name) + len(value) + 4 for name, value in self.headers) > limit
@@ -243,6 +237,7 @@ class Connection(HttpToolsProtocol, Timed):
 
     def on_response_complete(self) -> None:
         """Count and log a response, and go on with the next request; called by uvicorn."""
+        self.output.flush()
         cycle, self.current = self.current, None
         now = self._ended(cycle, cycle.status // 100, cycle.status)
         if self.transport.is_closing():
@@ -276,10 +271,8 @@ class Connection(HttpToolsProtocol, Timed):
         websocket.data_received(self._written_head())
 
     def _declines(self) -> bool:
-        """Whether a request asks for a protocol that is not spoken here, such as h2c."""
-        parser = self.parser
-        asked = parser.should_upgrade() and parser.get_method() != b"CONNECT"
-        return asked and not self._should_upgrade()
+        """Whether a request for another protocol asks for one that is not spoken here, as h2c."""
+        return self.parser.get_method() != b"CONNECT" and not self._should_upgrade()
 
     def _decline(self, rest: bytes) -> None:
         """Answer such a request as HTTP/1.1; the parser would leave out its body."""
@@ -309,7 +302,7 @@ class Connection(HttpToolsProtocol, Timed):
             self._send_refusal()
         elif cycle is self.cycle and cycle.more_body:  # it is this one that is refused
             if cycle.response_started:
-                self.transport.close()
+                cycle.transport.close()
                 return
             self.current = None
             cycle.disconnected = True
