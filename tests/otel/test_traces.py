@@ -24,27 +24,21 @@ from sparts.logs.formats import JSONFormatter
 from sparts.options import option
 from sparts.tasks.asgi import AsgiTask
 from sparts.tasks.async_queue import AsyncQueueTask
-from sparts.tasks.dbus import DBusClientTask
 from sparts.tasks.event import EventTask
 from sparts.tasks.grpc import GrpcClientTask
 from sparts.tasks.periodic import PeriodicTask
 from sparts.tasks.queue import QueueTask
 from sparts.tasks.select import SelectTask
 from sparts.tasks.tornado import TornadoHTTPTask
-from sparts.tasks.tornado.client import TornadoHTTPClientTask
 from sparts.testing.running import running, service_of
-from sparts.thrift.client import ThriftClient
+from sparts.thrift.client import AsyncThriftClient, ThriftClient
 from sparts.vservice import VService
 from tornado.web import RequestHandler
 
-from tests.dbus.daemons import Daemon
-from tests.dbus.services import NAME, PATH, Greeter
 from tests.grpc.greeters import GreeterTask, Text, pb2_grpc
-from tests.needs import require
 from tests.otel.collector import Collector
 from tests.processes import ServiceProcess
-from tests.thrift.echo import EchoHandler, EchoServer
-from tests.thrift.test_http import EchoOverHTTP
+from tests.thrift.echo import EchoHandler, EchoServer, apache_client
 
 WAIT = 30.0
 HTTP = ("--http-host", "127.0.0.1", "--http-port", "0")
@@ -239,74 +233,29 @@ def test_log_lines_name_the_trace(collector: Collector, caplog: pytest.LogCaptur
     assert (line["trace_id"], line["span_id"]) == (span.trace.hex(), span.id.hex())
 
 
-def test_one_request_is_one_trace_over_all_transports(collector: Collector, tmp_path: Any) -> None:
-    """HTTP, queue, thrift over HTTP, D-Bus, and HTTP again by our client."""
-    require(["dbus"])
-
-    class Chain(QueueTask[str, str]):
-        def execute(self, item: str, context: Any) -> str:
-            port = self.service.requireTask(EchoOverHTTP).bound_addrs[0][1]
-            echo = ThriftClient.for_hostport(
-                "127.0.0.1", port, module=EchoHandler.MODULE, path="/thrift"
-            )
-            with echo:
-                echo.text("hello")
-            greeter = self.service.requireTask(DBusClientTask).proxy(NAME, PATH, NAME)
-            greeter.call("Greet", "you", signature="s")
-            web = self.service.requireTask(Pages).bound_addrs[0][1]
-            client = self.service.requireTask(TornadoHTTPClientTask)
-            client.submit(f"http://127.0.0.1:{web}/pages/fine").result(WAIT)
-            return item
-
-    class Start(RequestHandler):
-        async def get(self) -> None:
-            service: Any = self.application.task.service  # type: ignore[attr-defined]
-            await asyncio.wrap_future(service.requireTask(Chain).submit("x"))
-
-    class Both(Pages):
-        def getApplicationConfig(self) -> list[Any]:  # noqa: N802
-            return [("/start", Start), *super().getApplicationConfig()]
-
-    tasks = (Both, Chain, EchoOverHTTP, EchoHandler, Greeter, DBusClientTask, TornadoHTTPClientTask)
-    with Daemon(tmp_path / "bus") as bus:
-        argv = (
-            *HTTP, "--thrift-http-host", "127.0.0.1", "--thrift-http-port", "0",
-            "--dbus-address", bus.address, "--dbus-client-address", bus.address,
-        )  # fmt: skip
-        with running(service_of(*tasks), *argv, "--otel-endpoint", collector.endpoint) as service:
-            assert get(service, "/start") == 200
-    start = collector.span("GET /start")
-    of_trace = [span for span in collector.spans if span.trace == start.trace]
-    by_id = {span.id: span for span in of_trace}
-    assert [span.name for span in of_trace if span.parent not in by_id] == ["GET /start"]
-    links = {
-        (span.name, span.kind, by_id[span.parent].name, by_id[span.parent].kind)
-        for span in of_trace
-        if span.parent in by_id
-    }
-    greet = f"{NAME}.Greet"
-    assert links >= {
-        ("Chain", CONSUMER, "GET /start", SERVER),
-        ("text", CLIENT, "Chain", CONSUMER),
-        ("text", SERVER, "POST /.*", SERVER),
-        ("POST /.*", SERVER, "text", CLIENT),
-        (greet, CLIENT, "Chain", CONSUMER),
-        (greet, SERVER, greet, CLIENT),
-        ("GET", CLIENT, "Chain", CONSUMER),
-        ("GET /pages/([a-z]+)", SERVER, "GET", CLIENT),
-    }
-
-
-def test_framed_thrift_is_a_trace_of_its_own(collector: Collector) -> None:
+def test_framed_thrift_goes_on_in_this_process(collector: Collector) -> None:
     argv = ("--thrift-host", "127.0.0.1", "--thrift-port", "0")
     cls = service_of(EchoServer, EchoHandler)
     with running(cls, *argv, "--otel-endpoint", collector.endpoint) as service:
         port = service.requireTask(EchoServer).bound_port
         with ThriftClient.for_localhost(port, module=EchoHandler.MODULE) as echo:
             echo.text("x")
-    spans = {span.kind: span for span in collector.spans if span.name == "text"}
-    assert spans[SERVER].parent == b""
-    assert spans[CLIENT].attributes["rpc.method"] == "text"
+            echo.tell("x")  # whose caller does not wait: it may be gone
+            assert service.requireTask(EchoHandler).was_told.wait(WAIT)
+        asyncio.run(ask_asynchronously(port))
+        with apache_client(service) as other:
+            assert other.add(1, 2) == 3
+    spans = {(span.name, span.kind): span for span in collector.spans}
+    for name in ("text", "ping"):
+        assert spans[name, SERVER].parent == spans[name, CLIENT].id
+    assert spans["text", CLIENT].attributes["rpc.method"] == "text"
+    for name in ("add", "tell"):
+        assert spans[name, SERVER].parent == b""
+
+
+async def ask_asynchronously(port: int) -> None:
+    async with AsyncThriftClient.for_localhost(port, module=EchoHandler.MODULE) as echo:
+        await echo.ping()
 
 
 def test_without_an_endpoint_nothing_is_imported(tmp_path: Any) -> None:

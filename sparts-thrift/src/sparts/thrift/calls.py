@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+from collections.abc import Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
 
 class Caller(NamedTuple):
@@ -42,8 +44,12 @@ class Caller(NamedTuple):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Over HTTP, the bearer token as ``authorization``; otherwise thrift has none."""
-        return {"authorization": f"Bearer {self.token}"} if self.token else {}
+        """Over HTTP, the bearer token as ``authorization``. A frame has none: what wrappers of a
+        client of this process want to be sent, else nothing.
+        """
+        if self.token is not None:
+            return {"authorization": f"Bearer {self.token}"} if self.token else _NONE
+        return _passed.get(_end(self.address), _NONE)
 
     def knows(self, token: str | None) -> bool:
         """Return whether the call came with this token; never true for an empty one or None."""
@@ -59,6 +65,35 @@ class Caller(NamedTuple):
         from sparts.net.listeners import format_address
 
         return format_address(self.address) or "a Unix socket"
+
+
+_NONE: Mapping[str, str] = {}
+_passed: dict[tuple[str, int] | None, Mapping[str, str]] = {}
+"""The headers of framed calls of clients in this process, by the client's end of the connection."""
+
+
+def _end(address: Any) -> tuple[str, int] | None:
+    """Return the host and the port of an address, if it has any."""
+    if not isinstance(address, tuple):
+        return None
+    return address[0].removeprefix("::ffff:"), address[1]
+
+
+@contextmanager
+def passing(address: Any, headers: Mapping[str, str]) -> Iterator[None]:
+    """Let the server, if it is in this process, see the headers of a call whose frame has none.
+
+    Args:
+        address: the client's own, as `socket.getsockname` returns it.
+        headers: what wrappers of the client want to be sent.
+    """
+    end = _end(address) if headers else None
+    if end is not None:
+        _passed[end] = headers
+    try:
+        yield
+    finally:
+        _passed.pop(end, None)
 
 
 current: ContextVar[Caller | None] = ContextVar("sparts.thrift.caller", default=None)

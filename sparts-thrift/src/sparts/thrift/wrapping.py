@@ -40,7 +40,9 @@ class ThriftCall(partial[Any], Call):
 
     @property
     def headers(self) -> Mapping[str, str]:  # type: ignore[override]
-        """Over HTTP, the bearer token as ``authorization``; otherwise thrift has none."""
+        """Over HTTP, the bearer token as ``authorization``; else those of a client of ours that is
+        in this process.
+        """
         caller = current.get()
         return caller.headers if caller is not None else _NONE
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from sparts.calls import client_wrapper
 from sparts.errors import UsageError
+from sparts.thrift.calls import passing
 from sparts.thrift.client.base import ClientBase
-from sparts.thrift.client.calls import wrapped_call
+from sparts.thrift.client.calls import sent_headers, wrapped_call
 from sparts.thrift.client.endpoint import (
     Deadline,
     Endpoint,
@@ -42,6 +43,7 @@ class AsyncConnection:
     ) -> None:
         self._endpoint = endpoint
         self._reader, self._writer = reader, writer
+        self.address: Any = writer.get_extra_info("sockname")
 
     async def exchange(self, request: bytes, oneway: bool, max_frame: int) -> bytes:
         """Send a call, and return the bytes of its answer; none if it is oneway.
@@ -137,7 +139,9 @@ class AsyncThriftClient(ClientBase):
             connection = await self._take(state)
             usable = False
             try:
-                answer = await connection.exchange(request, method.oneway, self._max_frame)
+                headers = {} if method.oneway else sent_headers.get()
+                with passing(connection.address, headers) if headers else nullcontext():
+                    answer = await connection.exchange(request, method.oneway, self._max_frame)
                 usable = True
                 return None if method.oneway else self._codec.decode(method, number, answer)
             except TProtocolException:

@@ -36,4 +36,11 @@ def wrapped_call(
         finally:
             sent_headers.reset(token)
 
-    return wrapper(call, send)
+    async def send_async() -> Any:
+        token = sent_headers.set(call.headers)
+        try:
+            return await proceed()
+        finally:
+            sent_headers.reset(token)
+
+    return wrapper(call, send_async if is_async else send)

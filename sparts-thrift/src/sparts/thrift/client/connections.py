@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sparts.thrift.calls import passing
 from sparts.thrift.client.calls import sent_headers
 from sparts.thrift.client.endpoint import (
     Deadline,
@@ -42,6 +43,7 @@ class Stream:
         self.endpoint = endpoint
         self.deadline = deadline
         self._socket = _connect(endpoint, deadline)
+        self.address: Any = self._socket.getsockname()
 
     def sendall(self, data: Any) -> None:
         """Send bytes."""
@@ -238,6 +240,13 @@ class FramedConnection:
         """Send a call, and return the bytes of its answer; see `Connection.exchange`."""
         stream = self._stream
         stream.deadline = deadline
+        if (headers := sent_headers.get()) and not oneway:
+            with passing(stream.address, headers):
+                return self._exchange(request)
+        return self._exchange(request, oneway)
+
+    def _exchange(self, request: bytes, oneway: bool = False) -> bytes:
+        stream = self._stream
         stream.sendall(struct.pack("!I", len(request)) + request)
         if oneway:
             return b""
