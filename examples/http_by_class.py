@@ -5,4 +5,6 @@ class MyService(VService):
     ALL_TASKS=[TornadoIOLoopTask, TornadoHTTPTask]
     DEFAULT_PORT=8000
 
-MyService.initFromCLI()
+
+if __name__ == "__main__":
+    MyService.initFromCLI()

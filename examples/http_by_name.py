@@ -3,4 +3,6 @@ from sparts.vservice import VService
 class MyService(VService):
     TASKS = ["TornadoHTTPTask"]
 
-MyService.initFromCLI()
+
+if __name__ == "__main__":
+    MyService.initFromCLI()

@@ -2,4 +2,6 @@ from sparts.vservice import VService
 class MyService(VService):
     pass
 
-MyService.initFromCLI()
+
+if __name__ == "__main__":
+    MyService.initFromCLI()

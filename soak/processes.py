@@ -42,7 +42,8 @@ class Web(TornadoHTTPTask):
 class Service(VService):
     TASKS = [Web]
 
-Service.initFromCLI()
+if __name__ == "__main__":
+    Service.initFromCLI()
 """
 
 

@@ -129,7 +129,7 @@ def test_times_are_those_of_the_oracle(
 def test_start_in_the_repeated_hour_waits_for_tomorrow(minute: int) -> None:
     start = datetime(2026, 10, 25, 1, minute, tzinfo=UTC)  # 02:xx, the second time
     clock = TurnableClock(date=start.timestamp())
-    schedule = Cron(clock, "30 2 * * *", "Europe/Berlin", 0.0, "Task")
+    schedule = Cron(clock, "30 2 * * *", "Europe/Berlin", 0.0, "Task", str)
     tomorrow = datetime(2026, 10, 26, 1, 30, tzinfo=UTC)
     assert schedule.due() - clock.monotonic() == (tomorrow - start).total_seconds()
 

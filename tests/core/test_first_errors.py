@@ -52,6 +52,86 @@ def test_wrong_default_names_the_class_attribute(
     assert len(done.err.splitlines()) == 1
 
 
+PLACES = {
+    "P.INTERVAL = '5 s'": "got '5 s'. See P.INTERVAL (bad.py:8).",
+    "P.wait = option(type=int, default='x')": "got 'x'. See P.wait (bad.py:8).",
+    "P.wait = option(type=int, default=lambda cls: cls.NO)": "'NO'. See P.wait (bad.py:8).",
+    "P.mode = option(default='x', choices=['a'])": "got 'x'. See P.mode (bad.py:8).",
+    "P.one = option('a-b'); P.two = option('a_b')": "See P.one (bad.py:8) and P.two (bad.py:8).",
+    "P.RESTART = 'sometimes'": "from 0 up. See P.RESTART (bad.py:8).",
+    "P.RESTART = RestartPolicy('always', first_wait='1s')": "0 up. See P.RESTART (bad.py:8).",
+    "P.CRON = '* *'": "such as '*/5 * * * *'. See P.CRON (bad.py:8).",
+    "P.CRON = '* * * * *'; P.TIMEZONE = 'Mars'": "or UTC. See P.TIMEZONE (bad.py:8).",
+    "P.OPT_PREFIX = 'a b'": "P.OPT_PREFIX (bad.py:8) is 'a b'. Use letters",
+    "P.workers = -1": "P.workers (bad.py:8) is -1. It must not be negative.",
+    "P.DEPS = ['Perodic']": "See P.DEPS (bad.py:8).",
+    "P.DEPS = ['P']": "P -> P. Take one of them out: see P.DEPS (bad.py:8).",
+    "S.TASKS = ['TornadoHTTTask']": "Did you mean 'TornadoHTTPTask'? See S.TASKS (bad.py:13).",
+    "S.TASKS = ['json:Nothing']": "has no attribute 'Nothing'. See S.TASKS (bad.py:13).",
+    "S.TASKS = ['other:P', P]": "of its own: 'other=P'. See other.py:7 and bad.py:7.",
+    "S.TASKS = ['TornadoHTTPTask']; S.DEFAULT_HOST = [1]": "[1]. See S.DEFAULT_HOST (bad.py:13).",
+}
+PLACED = """
+from sparts.options import option
+from sparts.tasks.periodic import PeriodicTask
+from sparts.vservice import VService
+from sparts.vtask import RestartPolicy
+class Base(PeriodicTask):
+    INTERVAL = 1
+class P(Base):
+    {of_task}
+
+    def execute(self):
+        pass
+class S(VService):
+    {of_service}
+if __name__ == "__main__":
+    S.initFromCLI()
+""".lstrip()
+
+
+def write(folder: Path, of_task: str = "pass", of_service: str = "TASKS = [P]") -> None:
+    text = PLACED.format(of_task=of_task, of_service=of_service)
+    (folder / "bad.py").write_text(text)
+    (folder / "other.py").write_text(text)
+
+
+@pytest.mark.parametrize("mistake", PLACES)
+def test_error_names_attribute_file_and_line(mistake: str, tmp_path: Path) -> None:
+    line = mistake.replace("P.", "").replace("S.", "")
+    write(tmp_path, **{"of_service" if mistake.startswith("S.") else "of_task": line})
+    done = sparts(cwd=tmp_path, by=[sys.executable, "bad.py"])
+    assert done.status == 2, done.err
+    assert PLACES[mistake] in done.err
+    assert "Traceback" not in done.err
+
+
+def test_wrong_variable_and_flag_of_cron_are_named(tmp_path: Path) -> None:
+    write(tmp_path)
+    command = [sys.executable, "bad.py"]
+    by_flag = sparts("--P-cron", "x", cwd=tmp_path, by=command)
+    by_variable = sparts(cwd=tmp_path, by=command, S_P_CRON="x")
+    for done, where in ((by_flag, "See --P-cron."), (by_variable, "See S_P_CRON.")):
+        assert (done.status, where in done.err) == (2, True), done.err
+
+
+@pytest.mark.parametrize(
+    "flag",
+    ["pidfile", "logfile", "chdir", "config", "http-sock", "http-tls-cert", "http-sock-group"],
+)
+def test_path_that_cannot_be_used_ends_with_2(flag: str, tmp_path: Path) -> None:
+    write(tmp_path, of_service="TASKS = ['TornadoHTTPTask']")
+    (tmp_path / "file").touch()
+    more: dict[str, list[str]] = {"http-sock": [], "http-sock-group": ["--http-sock", "s"]}
+    for path in ("missing/inner", "file/inner"):
+        argv = [f"--{flag}", path, *more.get(flag, ["--http-port", "0"])]
+        done = sparts(*argv, cwd=tmp_path, by=[sys.executable, "bad.py"])
+        assert done.status == 2, done.err
+        assert flag == "config" or f"--{flag}" in done.err
+        assert path in done.err
+        assert "Traceback" not in done.err
+
+
 def test_run_with_a_file_suggests_module_and_class(tmp_path: Path) -> None:
     source = "from sparts.vservice import VService\nclass S(VService): pass\nclass T(S): pass\n"
     (tmp_path / "bad14.py").write_text(source)

@@ -495,6 +495,28 @@ def test_near_miss_is_one_warning_at_the_start(tmp_path: Path) -> None:
     assert [line for line in lines if "WARNING" in line] == [text]
 
 
+def test_misspelt_variables_are_warnings_at_the_start(tmp_path: Path) -> None:
+    wrong = {
+        "SPARTS_DISABLE_PLUGIN": "SPARTS_DISABLE_PLUGINS",
+        "POST_STOP_TIMOUT": "POST_STOP_TIMEOUT",
+        "Post_Level": "POST_LEVEL",
+        "POST_MAILER_WROKERS": "POST_MAILER_WORKERS",
+    }
+    right = ("POST_DRAIN_TIME", "POST_OFFICE", "SPARTS_RUNTIME_DIR", "POST_LEVLE", "LEVLE")
+    text = SERVICE.replace("Post.init", "Post.SPARTS_ALLOW_NAMES = 'POST_LEVLE',\n    Post.init")
+    (tmp_path / "post.py").write_text(text.format(mailer="OPT_PREFIX = 'mailer'", loopless=True))
+    environment = clean_environment(**dict.fromkeys((*wrong, *right), "1"))
+    with ServiceProcess([sys.executable, "post.py"], cwd=tmp_path, env=environment) as process:
+        process.read_until("All tasks started")
+        assert process.stop() == 0
+    warned = sorted(line for line in process.lines if line.startswith("WARNING"))
+    assert warned == sorted(
+        f"WARNING:Post:The variable {name} is set, but sparts does not read it. Did you mean "
+        f"{meant}?"
+        for name, meant in wrong.items()
+    )
+
+
 def test_built_in_plugin_can_be_left_out(tmp_path: Path) -> None:
     status, lines = run(tmp_path, "onDeadLetter = print", "--no-plugin", "overrides", stop=True)
     assert status == 0

@@ -29,7 +29,7 @@ def times(expression: str, start: str, count: int, zone: str = "Europe/Berlin") 
     """Run through a schedule; give its times as local time with the offset from UTC."""
     info = ZoneInfo(zone)
     clock = clock_at(start, info)
-    schedule = Cron(clock, expression, zone, 0.0, "Task")
+    schedule = Cron(clock, expression, zone, 0.0, "Task", str)
     found = []
     for _ in range(count):
         clock.turn(schedule.due() - clock.monotonic())
@@ -107,7 +107,7 @@ def test_expression_and_zone_are_options() -> None:
 
 def test_one_run_makes_up_for_passed_times() -> None:
     clock = clock_at("2026-06-01T00:00")
-    schedule = Cron(clock, "0 * * * *", "UTC", 0.0, "Task")
+    schedule = Cron(clock, "0 * * * *", "UTC", 0.0, "Task", str)
     clock.turn(3.5 * 3600)
     assert schedule.due() <= clock.monotonic()
     assert schedule.passed(clock.monotonic()) == 2
@@ -116,7 +116,7 @@ def test_one_run_makes_up_for_passed_times() -> None:
 
 def test_changed_date_is_believed() -> None:
     clock = clock_at("2026-06-01T00:00", ZoneInfo("UTC"))
-    schedule = Cron(clock, "0 12 * * *", "UTC", 0.0, "Task")
+    schedule = Cron(clock, "0 12 * * *", "UTC", 0.0, "Task", str)
     assert schedule.due() == pytest.approx(clock.monotonic() + 12 * 3600)
     clock.set_date(clock.time() + 11 * 3600)
     assert schedule.due() == pytest.approx(clock.monotonic() + 3600)
@@ -126,7 +126,7 @@ def test_changed_date_is_believed() -> None:
 def test_one_run_makes_up_for_a_jump(zone: str) -> None:
     """Half a century of seconds, which nothing could step through."""
     clock = clock_at("1970-01-02T00:00", ZoneInfo("UTC"))
-    schedule = Cron(clock, "* * * * * *", zone, 0.0, "Task")
+    schedule = Cron(clock, "* * * * * *", zone, 0.0, "Task", str)
     clock.set_date(clock_at("2026-06-01T00:00:00.5", ZoneInfo("UTC")).time())
     assert schedule.due() <= clock.monotonic()
     missed = schedule.passed(clock.monotonic())
@@ -137,15 +137,15 @@ def test_one_run_makes_up_for_a_jump(zone: str) -> None:
 @pytest.mark.parametrize("expression", ["*/5 * * * *", "30 2 * * *"])
 def test_date_far_back_is_counted_from(expression: str) -> None:
     clock = clock_at("2026-06-01T02:30", ZoneInfo("UTC"))
-    schedule = Cron(clock, expression, "UTC", 0.0, "Task")
+    schedule = Cron(clock, expression, "UTC", 0.0, "Task", str)
     clock.set_date(clock_at("2016-06-01T02:27", ZoneInfo("UTC")).time())
     assert schedule.due() == pytest.approx(clock.monotonic() + 180)
 
 
 def test_date_little_back_repeats_no_fixed_time() -> None:
     clock = clock_at("2026-06-01T02:31", ZoneInfo("UTC"))
-    daily = Cron(clock, "30 2 * * *", "UTC", 0.0, "Task")
-    often = Cron(clock, "*/10 * * * *", "UTC", 0.0, "Task")
+    daily = Cron(clock, "30 2 * * *", "UTC", 0.0, "Task", str)
+    often = Cron(clock, "*/10 * * * *", "UTC", 0.0, "Task", str)
     clock.set_date(clock.time() - 3600)
     assert daily.due() == pytest.approx(clock.monotonic() + 25 * 3600 - 60)
     assert often.due() == pytest.approx(clock.monotonic() + 9 * 60)
@@ -185,7 +185,8 @@ def test_waiting_coroutine_follows_a_date_that_is_set() -> None:
 def test_jitter_delays_cron_times_too() -> None:
     clock = clock_at("2026-06-01T00:00", ZoneInfo("UTC"))
     delays = {
-        round(Cron(clock, "0 12 * * *", "UTC", 60.0, "T").due() - clock.monotonic()) - 12 * 3600
+        round(Cron(clock, "0 12 * * *", "UTC", 60.0, "T", str).due() - clock.monotonic())
+        - 12 * 3600
         for _ in range(100)
     }
     assert len(delays) > 10

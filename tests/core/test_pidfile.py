@@ -66,7 +66,7 @@ def test_file_of_another_program_is_left_alone(tmp_path: Path) -> None:
             service.pid_file.write_text(text)
             assert service.run("--kill").status == 0
             done = service.run("--daemon")
-            assert done.status == 1
+            assert done.status == 2
             assert "is not one of ours; another program's, perhaps. Remove it" in done.err
             assert service.pid_file.read_text() == text
 
@@ -120,7 +120,7 @@ def test_pid_file_must_be_named_without_a_home(public_folder: Path, home: str | 
         service.command = lambda *argv: [*command[:2], *argv]  # type: ignore[method-assign]
         for flag in ("--daemon", "--status", "--kill"):
             done = service.run(flag, prefix=prefix)
-            assert done.status == 1, done
+            assert done.status == 2, done
             assert done.err.endswith("and this user has no home directory. Give --pidfile FILE.\n")
         for flags in (("--systemd-install",), ("--install-folder", "~/x", "--dryrun")):
             done = service.run(*flags, prefix=prefix)
@@ -224,7 +224,7 @@ def test_what_is_no_pid_file_is_refused(
         service.pid_file = folder / "S.pid"
         prepare(service.pid_file)
         done = service.run("--daemon")
-        assert done.status == 1, done
+        assert done.status == 2, done
         assert message in done.err
         assert str(service.pid_file) in done.err
         if (folder / "precious").exists():
@@ -235,7 +235,7 @@ def test_what_is_no_pid_file_is_refused(
 def test_folder_that_may_not_be_written(public_folder: Path) -> None:
     with script(public_folder) as service:
         done = service.run("--daemon", prefix=UNPRIVILEGED)
-        assert done.status == 1
+        assert done.status == 2
         assert f"--pidfile: cannot use {service.pid_file}: Permission denied." in done.err
         pid = service.start()
         assert service.run("--status", prefix=UNPRIVILEGED).status == 0  # anybody may ask

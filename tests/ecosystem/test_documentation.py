@@ -41,13 +41,15 @@ def test_the_example_works(block: Block, tmp_path: Path) -> None:
 
 
 def test_examples_start_their_service_as_main_alone() -> None:
-    bare = [
-        str(block)
+    shown = {
+        str(block): block.code
         for page in PAGES
         for block in find_blocks(page, page.read_text(encoding="utf-8"))
-        if re.search(r"^\w+\.initFromCLI\(", block.code, re.MULTILINE)
-    ]
-    assert bare == []
+    }
+    written = [*ROOT.glob("examples/**/*.py"), *ROOT.glob("sparts-*/src/**/*.in")]
+    shown |= {str(path): path.read_text(encoding="utf-8") for path in written}
+    bare = re.compile(r"^\w+\.initFromCLI\(", re.MULTILINE)
+    assert [place for place, code in shown.items() if bare.search(code)] == []
 
 
 def test_commands_are_shown_in_console_blocks() -> None:

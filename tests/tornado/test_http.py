@@ -83,7 +83,7 @@ def test_port_of_service_class_counts_without_option(
         classes["MyService"] = cls
 
     monkeypatch.setattr(VService, "initFromCLI", classmethod(note))
-    runpy.run_path(str(EXAMPLES / "http_by_class.py"))
+    runpy.run_path(str(EXAMPLES / "http_by_class.py"), run_name="__main__")
     service_class = classes["MyService"]
     assert make_service(service_class).options.http_port == 8000
     assert make_service(service_class, "--http-port", "81").options.http_port == 81

@@ -8,6 +8,7 @@ passed.
 
 from __future__ import annotations
 
+import errno
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -100,6 +101,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return next(iter(get_close_matches(name, list(known), 1)), "")
 
 
+def is_of_path(error: OSError) -> bool:
+    """Return whether another path would help: it is missing, not allowed, or of the wrong kind."""
+    wrong = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
+    others = (errno.ELOOP, errno.EROFS, errno.ENAMETOOLONG, errno.ENXIO)
+    return isinstance(error, wrong) or error.errno in others
+
+
 def status_of(error: BaseException) -> int:
     """Return the exit status for an error: that of a `SystemExit`, 2 for wrong use, else 1."""
     if isinstance(error, SystemExit):
@@ -152,8 +160,8 @@ class StopTimeoutError(SpartsError):
 
 
 class PidFileError(SpartsError):
-    """A pid file cannot be used: a running process has it, it is another's, or not writable. Exit
-    status 1."""
+    """A pid file cannot be used now: a running process has it, or the disk is full. Exit status
+    1."""
 
 
 class SkipTask(Exception):  # noqa: N818 - the established name

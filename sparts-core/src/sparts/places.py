@@ -6,11 +6,22 @@ import ast
 import linecache
 import os
 import sys
+from contextlib import suppress
 from types import FunctionType
 from typing import Any
 
 
-def place_of(owner: type, name: str) -> str:
+def named(cls: type, name: str) -> str:
+    """Return what an attribute of a class is called, and where: ``P.INTERVAL (service.py:7)``.
+
+    What only a class of ours has belongs to the class itself.
+    """
+    owner = next((base for base in cls.__mro__ if name in vars(base)), cls)
+    owner = cls if owner.__module__.startswith("sparts.") else owner
+    return f"{owner.__name__}.{name} ({place_of(owner, name)})"
+
+
+def place_of(owner: type, name: str = "") -> str:
     """Return the file and the line of an attribute, or of its class if it has none."""
     value = vars(owner).get(name)
     function: Any = getattr(value, "__func__", value)
@@ -29,17 +40,18 @@ def _line_of(file: str, owner: type, name: str) -> int:
         tree = ast.parse("".join(linecache.getlines(file)))
     except (SyntaxError, ValueError):
         return 1
-    classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
-    found = next((node for node in classes if node.name == owner.__name__), None)
-    if found is None:
+    found: ast.AST = tree
+    for part in owner.__qualname__.replace("<locals>.", "").split("."):
+        inside = (each for each in ast.walk(found) if getattr(each, "name", None) == part)
+        found = next(inside, found)
+    if not isinstance(found, ast.ClassDef):
         return 1
-    for node in found.body:
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        if any(isinstance(each, ast.Name) and each.id == name for each in targets):
-            return node.lineno
-    return found.lineno
+    names = [each for each in ast.walk(found) if isinstance(each, ast.Name) and each.id == name]
+    return next((each.lineno for each in names if isinstance(each.ctx, ast.Store)), found.lineno)
 
 
 def _shown(file: str, line: int) -> str:
-    relative = os.path.relpath(file)
-    return f"{file if relative.startswith('..') else relative}:{line}"
+    with suppress(OSError, ValueError):  # the current folder may be gone
+        relative = os.path.relpath(file)
+        file = file if relative.startswith("..") else relative
+    return f"{file}:{line}"

@@ -30,10 +30,23 @@ def listed(cls: type[Any], attribute: str) -> tuple[TaskReference, ...]:
         what = f"lists {wrong[0]!r}, which is neither a task class nor the name of one"
     else:
         return tuple(value)
-    from sparts.places import place_of
+    raise UsageError(f"{_named(cls, attribute)} {what}.")
 
-    owner = next(base for base in cls.__mro__ if attribute in vars(base))
-    raise UsageError(f"{owner.__name__}.{attribute} ({place_of(owner, attribute)}) {what}.")
+
+def of_class(cls: type[Any]) -> list[type[Any]]:
+    """Return the task classes that a service lists itself."""
+    names = ("ALL_TASKS", "TASKS")
+    return [_resolve_listed(cls, name, each) for name in names for each in listed(cls, name)]
+
+
+def _resolve_listed(cls: type[Any], attribute: str, reference: TaskReference) -> type[Any]:
+    try:
+        return resolve(reference)
+    except UsageError as error:
+        if cls.__module__.startswith("sparts."):
+            raise  # `sparts run` has put it together
+        end = "" if str(error)[-1:] in ".?" else "."
+        raise type(error)(f"{error}{end} See {_named(cls, attribute)}.") from error.__cause__
 
 
 def resolve(reference: TaskReference) -> type[Any]:
@@ -109,9 +122,8 @@ def resolve_needs(references: Iterable[TaskReference]) -> dict[type[Any], list[t
     for task in pending:  # grows while it is walked
         needs[task] = []
         for dependency in task._dependencies():
-            met = _provider(chosen, dependency)
-            if met is None:
-                met = resolve(dependency)
+            met = _provider(chosen, task, dependency)
+            if chosen.get(met.__name__) is not met:
                 _add(chosen, met)
                 pending.append(met)
             needs[task].append(met)
@@ -124,20 +136,25 @@ def resolve_needs(references: Iterable[TaskReference]) -> dict[type[Any], list[t
 def _add(chosen: dict[str, type[Any]], task: type[Any]) -> None:
     known = chosen.setdefault(task.__name__, task)
     if known is not task:
+        from sparts.places import place_of
+
         raise UsageError(
             f"Two tasks are named {task.__name__!r}: {known.__module__}.{known.__qualname__} and "
             f"{task.__module__}.{task.__qualname__}. Give one a name "
-            f"of its own: 'other={task.__name__}'."
+            f"of its own: 'other={task.__name__}'. See {place_of(known)} and {place_of(task)}."
         )
 
 
-def _provider(chosen: dict[str, type[Any]], dependency: TaskReference) -> type[Any] | None:
+def _provider(
+    chosen: dict[str, type[Any]], task: type[Any], dependency: TaskReference
+) -> type[Any]:
+    """Return what meets a dependency of a task: of the chosen tasks, if one of them does."""
     if isinstance(dependency, str) and dependency in chosen:
         return chosen[dependency]
-    wanted = resolve(dependency)
+    wanted = _resolve_listed(task, "DEPS", dependency)
     if chosen.get(wanted.__name__) is wanted:
         return wanted
-    return next((task for task in chosen.values() if issubclass(task, wanted)), None)
+    return next((each for each in chosen.values() if issubclass(each, wanted)), wanted)
 
 
 def _ordered(needs: dict[type[Any], list[type[Any]]]) -> list[type[Any]]:
@@ -153,12 +170,21 @@ def _ordered(needs: dict[type[Any], list[type[Any]]]) -> list[type[Any]]:
                 order[task] = None
                 del path[task]
             elif need in path:
-                names = [t.__name__ for t in path]
-                circle = [*names[names.index(need.__name__) :], need.__name__]
-                raise DependencyCycleError(f"Tasks depend on each other: {' -> '.join(circle)}.")
+                circle = [*list(path)[list(path).index(need) :], need]
+                names = " -> ".join(each.__name__ for each in circle)
+                places = ", ".join(_named(each, "DEPS") for each in circle[:-1])
+                raise DependencyCycleError(
+                    f"Tasks depend on each other: {names}. Take one of them out: see {places}."
+                )
             else:
                 path[need] = iter(needs[need])
     return list(order)
+
+
+def _named(cls: type[Any], attribute: str) -> str:
+    from sparts.places import named  # few services have an error
+
+    return named(cls, attribute)
 
 
 def name_or_class(reference: TaskReference) -> Any:

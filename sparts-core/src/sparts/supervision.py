@@ -32,17 +32,21 @@ class RestartPolicy(NamedTuple):
     before the warning of the service goes."""
 
     @classmethod
-    def of(cls, task: str, restart: object) -> RestartPolicy:
-        """Return the policy that the ``RESTART`` of a task means: a policy, or just its mode.
+    def of(cls, task: type, restart: object) -> RestartPolicy:
+        """Return the policy that the ``RESTART`` of a task type means: a policy, or just its mode.
 
         Raises:
-            UsageError: it is neither; the message names the task.
+            UsageError: it is neither; the message names the attribute and its place.
         """
         policy = restart if isinstance(restart, cls) else cls(str(restart))
-        if policy.mode not in ("never", "on-failure", "always"):
+        numbers: list[object] = [*policy[1:4], policy.limit or 0, policy.window]
+        right = all(isinstance(each, int | float) and each >= 0 for each in numbers)
+        if policy.mode not in ("never", "on-failure", "always") or not right:
+            from sparts.places import named
+
             raise UsageError(
-                f"{task}.RESTART is {restart!r}: use 'never', 'on-failure', 'always' or "
-                f"a sparts.vtask.RestartPolicy."
+                f"{task.__name__}.RESTART is {restart!r}: use 'never', 'on-failure', 'always' or "
+                f"a sparts.vtask.RestartPolicy, of numbers from 0 up. See {named(task, 'RESTART')}."
             )
         return policy
 

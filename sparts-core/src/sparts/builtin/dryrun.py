@@ -86,9 +86,9 @@ def dry_run(
     def attempt(what: str, action: Callable[[], Any]) -> bool:
         try:
             action()
-        except UsageError:
-            raise
         except Exception as error:
+            if isinstance(error, UsageError) and what != "listening":
+                raise
             told = isinstance(error, SpartsError | OSError)  # whose messages say it all
             wrong.append(f"{what}: {message_of(error)}" if told else f"{what}: {describe(error)}")
             return False

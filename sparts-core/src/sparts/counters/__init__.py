@@ -28,25 +28,10 @@ if TYPE_CHECKING:
     from sparts.counters.sampling import SampleType, samples
 
 __all__ = [
-    "Average",
-    "CallbackCounter",
-    "Count",
-    "Gauge",
-    "Labelled",
-    "Max",
-    "Metric",
-    "Min",
-    "Reading",
-    "SampleType",
-    "Sum",
-    "counter",
-    "counters_of",
-    "gauge",
-    "labelled",
-    "metrics_of",
-    "read_counters",
-    "samples",
-]
+    "Average", "CallbackCounter", "Count", "Gauge", "Labelled", "Max", "Metric", "Min", "Reading",
+    "SampleType", "Sum", "counter", "counters_of", "gauge", "labelled", "metrics_of",
+    "read_counters", "samples",
+]  # fmt: skip
 
 _log = logging.getLogger("sparts.counters")
 _LATER = {

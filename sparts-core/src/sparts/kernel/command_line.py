@@ -46,6 +46,5 @@ def resolve_tasks(cls: Any, hooks: Hooks) -> list[type[Task]]:
         UsageError: a task cannot be resolved; see `sparts.references.resolve_all`.
     """
     contributed = hooks.collect("sparts_tasks_add", references.resolve, service_class=cls)
-    own = [*references.listed(cls, "ALL_TASKS"), *references.listed(cls, "TASKS")]
-    added = references.registered
+    own, added = references.of_class(cls), references.registered
     return references.resolve_all(dict.fromkeys([*own, *contributed, *added]))

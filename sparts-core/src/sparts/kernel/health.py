@@ -24,10 +24,7 @@ if TYPE_CHECKING:
     from sparts.inbox import Inbox
     from sparts.protocols import Service, Task
 
-_BEFORE = {
-    ServiceStatus.STARTING: ServiceStatus.NEW,
-    ServiceStatus.ALIVE: ServiceStatus.STARTING,
-}
+_BEFORE = {ServiceStatus.STARTING: ServiceStatus.NEW, ServiceStatus.ALIVE: ServiceStatus.STARTING}
 """The phases that only follow one other."""
 
 

@@ -61,7 +61,7 @@ class Supervisor:
         """The task, past what its class has overwritten: see `sparts.shown`."""
         self.name: str = type(task).__name__
         self.logger: logging.Logger = logging.getLogger(f"{service}.{self.name}")
-        self.policy: RestartPolicy = RestartPolicy.of(self.name, self.ours.RESTART)
+        self.policy: RestartPolicy = RestartPolicy.of(type(task), self.ours.RESTART)
         self.threads: list[threading.Thread] = []
         self.stop_event: threading.Event = threading.Event()
         self.stop_deadline: float | None = None

@@ -20,26 +20,15 @@ from typing import NamedTuple
 from sparts.errors import OptionError
 from sparts.logs.fields import log_fields
 from sparts.logs.formats import make_formatter
-from sparts.logs.handlers import (
-    LogFileHandler,
-    OutputHandler,
-    StderrHandler,
-)
+from sparts.logs.handlers import LogFileHandler, OutputHandler, StderrHandler
 from sparts.logs.secrets import SecretFilter, hide_secret
 from sparts.option_types import Expected
 from sparts.standard_streams import reason_of
 
 __all__ = [
-    "FORMATS",
-    "TIMES",
-    "Logging",
-    "SecretFilter",
-    "configure",
-    "hide_secret",
-    "level_for",
-    "level_name",
-    "log_fields",
-]
+    "FORMATS", "TIMES", "Logging", "SecretFilter", "configure", "hide_secret", "level_for",
+    "level_name", "log_fields",
+]  # fmt: skip
 
 FORMATS = ("text", "json")
 TIMES = ("always", "never")

@@ -6,7 +6,7 @@ import errno
 import socket
 from typing import TYPE_CHECKING, Any
 
-from sparts.errors import StartError
+from sparts.errors import OptionError, StartError, is_of_path
 from sparts.net import unix_sockets
 from sparts.net.options import format_address
 
@@ -127,7 +127,8 @@ def bind(address: Address, reserve: bool = False) -> Opened:
             nobody listens on it.
 
     Raises:
-        StartError: it cannot be used; the message names the option and the reason.
+        OptionError: it may not be used, or its folder is missing; the message names the option.
+        StartError: it cannot be used now; the message names the option and the reason.
     """
     try:
         if address.path and reserve:
@@ -143,7 +144,8 @@ def bind(address: Address, reserve: bool = False) -> Opened:
             if opened is not None:
                 return opened
     except OSError as error:
-        raise StartError(_explain(address, error)) from error
+        wrong = is_of_path(error)  # a port may be forbidden
+        raise (OptionError if wrong else StartError)(_explain(address, error)) from error
     raise StartError(f"--{address.prefix}-port: no port is free on all of {address}.")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from sparts.errors import StartError
+from sparts.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ class TLS:
         prepare: called with each new context, for what the task sets in it.
 
     Raises:
-        StartError: one of the files cannot be used; the message names its option.
+        OptionError: one of the files cannot be used; the message names its option.
     """
 
     def __init__(self, files: TLSFiles, prepare: Callable[[ssl.SSLContext], None]) -> None:
@@ -45,7 +45,7 @@ class TLS:
                 has ended.
 
         Raises:
-            StartError: one of the files cannot be used.
+            OptionError: one of the files cannot be used.
         """
         self._prepare = prepare or self._prepare
         self._newest = self._load()
@@ -71,7 +71,7 @@ def load(files: TLSFiles) -> ssl.SSLContext:
     """Return a new context made of these files.
 
     Raises:
-        StartError: one of them cannot be used; the message names its option.
+        OptionError: one of them cannot be used; the message names its option.
     """
     flag, cert, key, ca = f"--{files.prefix}-tls", files.cert, files.key or files.cert, files.ca
     key_flag = f"{flag}-key" if files.key else f"{flag}-cert"
@@ -82,18 +82,18 @@ def load(files: TLSFiles) -> ssl.SSLContext:
     context.options |= ssl.OP_NO_RENEGOTIATION
 
     def refuse() -> NoReturn:  # OpenSSL would ask the terminal
-        raise StartError(f"{key_flag}: {key} is encrypted. Give a key without a passphrase.")
+        raise OptionError(f"{key_flag}: {key} is encrypted. Give a key without a passphrase.")
 
     try:
         context.load_cert_chain(cert, key, password=refuse)
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
-            raise StartError(
+            raise OptionError(
                 f"{key_flag}: the private key in {key} is not the one of the certificate in {cert}."
             ) from error
         wrong = f"{key_flag}: there is no private key in {key} that OpenSSL can use"
         hint = "" if files.key else f" (in a file of its own? Give {flag}-key)"
-        raise StartError(f"{wrong}{hint}.") from error
+        raise OptionError(f"{wrong}{hint}.") from error
     if ca:
         _read_certificates(f"{flag}-ca", ca, context)
         context.verify_mode = ssl.CERT_REQUIRED
@@ -108,7 +108,7 @@ def _read_certificates(flag: str, path: str, context: ssl.SSLContext) -> None:
     try:
         context.load_verify_locations(path)
     except ssl.SSLError as error:
-        raise StartError(
+        raise OptionError(
             f"{flag}: there is no certificate in {path} that OpenSSL can use."
         ) from error
 
@@ -119,4 +119,4 @@ def _read(flag: str, path: str) -> None:
         with open(path, "rb") as file:
             file.read(1)
     except OSError as error:
-        raise StartError(f"{flag}: cannot read {path}: {error.strerror or error}.") from error
+        raise OptionError(f"{flag}: cannot read {path}: {error.strerror or error}.") from error

@@ -11,7 +11,7 @@ import socket
 import stat
 from typing import TYPE_CHECKING
 
-from sparts.errors import StartError
+from sparts.errors import OptionError, StartError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,12 +79,13 @@ def bind(address: Address) -> tuple[socket.socket, SocketFile]:
 
     Raises:
         OSError: it cannot be made.
-        StartError: there is no such group, or what is at the path must stay.
+        OptionError: there is no such group, or what is at the path is no socket.
+        StartError: another process is listening there.
     """
     try:
         group = grp.getgrnam(address.group).gr_gid if address.group else -1
     except KeyError as error:
-        raise StartError(
+        raise OptionError(
             f"--{address.prefix}-sock-group: no group is named {address.group!r}."
         ) from error
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -114,7 +115,7 @@ def _remove_stale(address: Address) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise StartError(f"--{address.prefix}-sock: {address.path} exists and is not a socket.")
+        raise OptionError(f"--{address.prefix}-sock: {address.path} exists and is not a socket.")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:

@@ -13,16 +13,7 @@ import argparse
 import builtins
 from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    ClassVar,
-    Generic,
-    Literal,
-    TypedDict,
-    TypeVar,
-    overload,
-)
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypedDict, TypeVar, overload
 
 from sparts.errors import OptionError, nearest
 from sparts.option_types import is_path
@@ -34,6 +25,7 @@ from sparts.options.binding import (
     OptionSource,
     Source,
     aside_of,
+    origin_of,
     prefix_of,
     source_of,
     state_of,
@@ -67,30 +59,11 @@ if TYPE_CHECKING:
 
 
 __all__ = [
-    "MISSING",
-    "HelpFormatter",
-    "Option",
-    "OptionGroup",
-    "OptionSource",
-    "Source",
-    "add_options",
-    "add_own_arguments",
-    "check_required",
-    "checked_group",
-    "checked_source",
-    "declared_options",
-    "option",
-    "parse_options",
-    "prefix_of",
-    "refuse_all_but_help",
-    "refuse_options",
-    "reload_options",
-    "set_option",
-    "source_of",
-    "state_of",
-    "use_sources",
-    "warn_of_deprecated",
-]
+    "MISSING", "HelpFormatter", "Option", "OptionGroup", "OptionSource", "Source", "add_options",
+    "add_own_arguments", "check_required", "checked_group", "checked_source", "declared_options",
+    "option", "origin_of", "parse_options", "prefix_of", "refuse_all_but_help", "refuse_options",
+    "reload_options", "set_option", "source_of", "state_of", "use_sources", "warn_of_deprecated",
+]  # fmt: skip
 
 T = TypeVar("T")
 _Default = Callable[[Any], Any]

@@ -109,11 +109,15 @@ def _check_names(new: Binding, taken: dict[str, Binding]) -> None:
         other = taken.setdefault(name, new)
         first, second = other.owner.__name__, new.owner.__name__
         if other is not new and first == second:
-            raise OptionError(f"{first} declares {name} twice: give one of them another name.")
+            raise OptionError(
+                f"{first} declares {name} twice: give one of them another name. See "
+                f"{other.place} and {new.place}."
+            )
         if other is not new:
             raise OptionError(
                 f"{first} and {second} both have the option {name}: give one of them another "
-                f"OPT_PREFIX, or another name in TASKS, such as 'other={second}'."
+                f"OPT_PREFIX, or another name in TASKS, such as 'other={second}'. See "
+                f"{other.place} and {new.place}."
             )
 
 
@@ -189,9 +193,10 @@ def _add(group: Any, binding: Binding) -> argparse.Action:
         action: argparse.Action = group.add_argument(binding.flag, **settings)
     except argparse.ArgumentError as exc:
         message = f"{owner} cannot have the option {binding.flag}: the parser has one of that name"
-        raise OptionError(f"{message} ({exc}).") from exc
+        raise OptionError(f"{message} ({exc}). Rename it: see {binding.place}.") from exc
     except (TypeError, ValueError) as exc:
-        raise OptionError(f"{owner}: the declaration of {binding.flag} is wrong: {exc}") from exc
+        message = f"{owner}: the declaration of {binding.flag} is wrong: {exc}"
+        raise OptionError(f"{message}. See {binding.place}.") from exc
     return action
 
 

@@ -17,6 +17,8 @@ from sparts.masking import hide_secret
 from sparts.option_types import Expected, convert, expectation, split
 
 STATE = "_sparts_state"
+_PREFIX = "Use letters, digits and underscores, as in 'mail'."
+_SINGLE = (None, str, int, float)  # types of which no list is a value
 
 
 class Source(NamedTuple):
@@ -137,7 +139,13 @@ def prefix_of(owner: type) -> str:
         return str(own())
     prefix: str | None = getattr(owner, "OPT_PREFIX", "")
     named = prefix is None or (prefix == "" and hasattr(owner, "initTask"))  # no task has none
-    return owner.__name__ if named or prefix is None else prefix
+    return owner.__name__ if named or prefix is None else str(prefix)
+
+
+def _named(owner: type, attribute: str) -> str:
+    from sparts.places import named  # few services have an error
+
+    return named(owner, attribute)
 
 
 class Binding:
@@ -147,6 +155,8 @@ class Binding:
         self.option = option
         self.owner = owner
         self.prefix: str = prefix_of(owner)
+        if self.prefix and not self.prefix.replace("-", "_").replace("_", "a").isalnum():
+            raise OptionError(f"{_named(owner, 'OPT_PREFIX')} is {self.prefix!r}. {_PREFIX}")
         self.flag: str = option.flag(self.prefix)
         self.dest: str = option.dest(self.prefix)
         self.env: str = env_prefix(service) + _variable(self.dest)
@@ -161,6 +171,7 @@ class Binding:
             bool if self.switch else int if action == "count" else option.type
         )
         """The type of one value."""
+        self._read: list[tuple[type, str]] = []  # class attributes that the default is made of
         self.default: Any
         self.default_source: Source
         self.default, self.default_source = self._resolve_default(service)
@@ -179,10 +190,13 @@ class Binding:
             OptionError: it is nothing that the option takes.
         """
         try:
-            return None if raw is None else self._list(raw) if self.many else self._one(raw)
+            return self._typed(raw)
         except Expected as exc:
             cause = None if self.option.secret else exc
             raise OptionError(f"{source}: {self._complaint(exc, raw)}") from cause
+
+    def _typed(self, raw: object) -> Any:
+        return None if raw is None else self._list(raw) if self.many else self._one(raw)
 
     def argument(self, raw: str) -> Any:
         """Return one value of the command line; the error is argparse's, which names the flag."""
@@ -230,26 +244,39 @@ class Binding:
         of_service = self.owner is service or not self.prefix
         source = Source("default" if of_service else "task class",
                         (service if of_service else self.owner).__name__)  # fmt: skip
-        place = f"the default of {self.flag}"
-        if callable(raw) and not isinstance(raw, type):
-            stands_in = getattr(self.owner, "_SERVICE_DEFAULTS", True)
-            view = ClassView(self.owner, service, stands_in)
-            read: list[tuple[str, object]] = object.__getattribute__(view, "read")
-            try:
+        try:
+            if callable(raw) and not isinstance(raw, type):
+                stands_in = getattr(self.owner, "_SERVICE_DEFAULTS", True)
+                view = ClassView(self.owner, service, stands_in)
+                view.read = self._read
                 raw = raw(view)
-            except OptionError:
-                raise
-            except Exception as exc:
-                place, value = read[-1] if read else (place, raw)
-                text = self._complaint(exc, value) if isinstance(exc, Expected) else describe(exc)
-                raise OptionError(f"{place}: {text}") from exc
-            if names := object.__getattribute__(view, "stood_in"):
-                source = Source("service class", f"{service.__name__}.{names[-1]}")
-            place = read[-1][0] if read else place
-        given = isinstance(raw, int | float) and place != f"the default of {self.flag}"
-        if isinstance(raw, str) or given:
-            return self.convert(raw, place), source
+                if names := object.__getattribute__(view, "stood_in"):
+                    source = Source("service class", f"{service.__name__}.{names[-1]}")
+            if isinstance(raw, str) or (self._read and isinstance(raw, int | float)):
+                return self._typed(raw), source
+            if isinstance(raw, list | tuple | dict) and self.kind in _SINGLE and not self.many:
+                raise Expected(expectation(self.kind))
+        except OptionError:
+            raise
+        except Exception as exc:
+            value = getattr(*self._read[-1]) if self._read and callable(raw) else raw
+            text = self._complaint(exc, value) if isinstance(exc, Expected) else describe(exc)
+            cause = None if self.option.secret else exc
+            names = [f"{owner.__name__}.{name}" for owner, name in self._read]
+            where = names[-1] if names else f"the default of {self.flag}"
+            raise OptionError(f"{where}: {text}. See {self.place_of_default()}.") from cause
         return (list(raw) if isinstance(raw, list | tuple) and self.many else raw), source
+
+    def place_of_default(self) -> str:
+        """Return where the default is from: the class attribute that was read last, or `option`."""
+        return _named(*self._read[-1]) if self._read else self.place
+
+    @property
+    def place(self) -> str:
+        """The attribute that declares it, with the file and the line."""
+        attributes = (pair for cls in self.owner.__mro__ for pair in vars(cls).items())
+        name = next(name for name, each in attributes if each is self.option)
+        return _named(self.owner, name)
 
 
 class ClassView:
@@ -265,8 +292,8 @@ class ClassView:
         self.service = service
         self.stands_in = stands_in
         self.stood_in: list[str] = []
-        self.read: list[tuple[str, object]] = []
-        """What was read: ``CLASS.NAME``, and the value."""
+        self.read: list[tuple[type, str]] = []
+        """What was read: the class, and the name of the attribute."""
 
     def __getattribute__(self, name: str) -> Any:
         get = object.__getattribute__
@@ -280,7 +307,7 @@ class ClassView:
         owner = owner if hasattr(owner, name) else service
         value = getattr(owner, name)
         if not special:
-            get(self, "read").append((f"{owner.__name__}.{name}", value))
+            get(self, "read").append((owner, name))
         return value
 
 
@@ -327,6 +354,15 @@ def source_of(ns: argparse.Namespace, dest: str) -> Source:
     same = getattr(ns, dest, binding.default) == binding.default
     guess = binding.default_source if same else Source("command line", binding.flag)
     return state.sources.get(dest, guess)
+
+
+def origin_of(ns: argparse.Namespace, owner: type, name: str) -> str:
+    """Return where an option has its value from, for errors: ``--p-cron``, ``P.CRON (a.py:7)``."""
+    dest = "_".join((prefix_of(owner), name)).replace("-", "_")
+    source, state = source_of(ns, dest), state_of(ns)
+    if source.explicit or state is None:
+        return source.name or source.kind
+    return state.bindings[dest].place_of_default()
 
 
 def display(value: object) -> str:

@@ -28,12 +28,7 @@ _FIRST_PAUSE = 0.05
 
 
 def connect(
-    url: str,
-    interface: type[T],
-    *,
-    timeout: float | None = 60.0,
-    retries: int = 2,
-    **options: Any,
+    url: str, interface: type[T], *, timeout: float | None = 60.0, retries: int = 2, **options: Any
 ) -> T:
     """Return an object whose methods are called at a URL; from any thread.
 
@@ -59,12 +54,7 @@ def connect(
 
 
 def connect_async(
-    url: str,
-    interface: type[T],
-    *,
-    timeout: float | None = 60.0,
-    retries: int = 2,
-    **options: Any,
+    url: str, interface: type[T], *, timeout: float | None = 60.0, retries: int = 2, **options: Any
 ) -> AsyncProxy[T]:
     """Return an object whose methods are all awaited, those that are ``def`` too; see `connect`.
 
@@ -193,11 +183,7 @@ class AsyncProxy(_Proxy, Generic[T]):
         async def __aenter__(self) -> AsyncProxy[T]: ...
 
     def call(
-        self,
-        method: Callable[Concatenate[Any, P], R],
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
+        self, method: Callable[Concatenate[Any, P], R], /, *args: P.args, **kwargs: P.kwargs
     ) -> Awaitable[R]:
         """Call a plain method of the class: ``await geo.call(Geo.distance, a, b)``."""
         return cast("Awaitable[R]", getattr(self, cast("Any", method).__name__)(*args, **kwargs))

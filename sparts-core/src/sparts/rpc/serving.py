@@ -71,10 +71,7 @@ class Served:
         self._is_plain = not (method.is_async or streams or self._blocking)
 
     async def call(
-        self,
-        arguments: Sequence[Any],
-        origin: Origin | None = None,
-        deadline: float | None = None,
+        self, arguments: Sequence[Any], origin: Origin | None = None, deadline: float | None = None
     ) -> Any:
         """Call the method from a coroutine of an asyncio loop, and return its result.
 
@@ -128,10 +125,7 @@ class Served:
                 self._count()
 
     def call_here(
-        self,
-        arguments: Sequence[Any],
-        origin: Origin | None = None,
-        deadline: float | None = None,
+        self, arguments: Sequence[Any], origin: Origin | None = None, deadline: float | None = None
     ) -> Any:
         """Call the method from a thread of the transport, and return its result.
 
@@ -163,10 +157,7 @@ class Served:
             self.took = self._took(began)
 
     async def stream(
-        self,
-        arguments: Sequence[Any],
-        origin: Origin | None = None,
-        deadline: float | None = None,
+        self, arguments: Sequence[Any], origin: Origin | None = None, deadline: float | None = None
     ) -> AsyncIterator[Any]:
         """Call a method that is a stream from a coroutine, and give its items; see `call`.
 
@@ -194,10 +185,7 @@ class Served:
             self._end(began)
 
     def stream_here(
-        self,
-        arguments: Sequence[Any],
-        origin: Origin | None = None,
-        deadline: float | None = None,
+        self, arguments: Sequence[Any], origin: Origin | None = None, deadline: float | None = None
     ) -> Iterator[Any]:
         """Call a method that is a stream from a thread, and give its items; see `call_here`.
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.base_work import must_override
 from sparts.counters import counter
 from sparts.errors import OptionError
 from sparts.option_types import Expected, duration, expectation
-from sparts.options import Option, option, prefix_of
+from sparts.options import Option, option, origin_of, prefix_of
 from sparts.tasks.event import EventTask, ExecuteContext, TryLater
 from sparts.tasks.schedules import Cron, Every, Schedule
 
@@ -100,7 +101,7 @@ class PeriodicTask(EventTask):
         super().check_options(options)
         if cron := getattr(options, self._dest("cron"), None):
             zone = getattr(options, self._dest("timezone"))
-            Cron(type(self).clock, cron, zone, 0.0, self.name)
+            self._make_cron(cron, zone, options)
 
     def on_options_changed(self, names: frozenset[str]) -> None:
         """Take in a new interval at once; anything else with the next start."""
@@ -119,8 +120,12 @@ class PeriodicTask(EventTask):
     def _make_schedule(self) -> Schedule | None:
         """Make the schedule of one worker, from now on; None for a task that has none."""
         if self.cron:
-            return Cron(type(self).clock, self.cron, self.timezone, self.jitter or 0.0, self.name)
+            return self._make_cron(self.cron, self.timezone, self.service.options)
         return Every(type(self).clock, self._interval(), self.jitter or 0.0, self.run_at_start)
+
+    def _make_cron(self, cron: str, zone: str, options: argparse.Namespace) -> Cron:
+        where = partial(origin_of, options, type(self))
+        return Cron(type(self).clock, cron, zone, self.jitter or 0.0, self.name, where)
 
     def _interval(self) -> float:
         interval: float | None = self.interval
@@ -129,7 +134,7 @@ class PeriodicTask(EventTask):
 
             cls = type(self)
             raise OptionError(
-                f"{self.name} ({place_of(cls, 'INTERVAL')}) has no interval: set "
+                f"{self.name} ({place_of(cls)}) has no interval: set "
                 f"{cls.__name__}.INTERVAL, or give --{prefix_of(cls).replace('_', '-')}-interval."
             )
         return interval

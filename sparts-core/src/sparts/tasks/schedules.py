@@ -98,13 +98,22 @@ class Cron:
         zone: a name such as ``Europe/Berlin``.
         jitter: seconds that a time is delayed by at most.
         task: the name of the task, for errors.
+        where: from the option "cron" or "timezone" to where its value is from, for errors.
 
     Raises:
         UsageError: the extra is not installed.
         OptionError: the expression or the zone is none.
     """
 
-    def __init__(self, clock: Clock, expression: str, zone: str, jitter: float, task: str) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        expression: str,
+        zone: str,
+        jitter: float,
+        task: str,
+        where: Callable[[str], str],
+    ) -> None:
         """Start now."""
         from zoneinfo import ZoneInfo
 
@@ -121,7 +130,7 @@ class Cron:
         except (LookupError, ValueError, OSError):
             raise OptionError(
                 f"{task} has the time zone {zone!r}, which this system does not know; names are "
-                f"such as Europe/Berlin or UTC."
+                f"such as Europe/Berlin or UTC. See {where('timezone')}."
             ) from None
         self.interval = inf
         self._clock = clock
@@ -132,7 +141,8 @@ class Cron:
         except (CronSimError, ValueError) as error:
             raise OptionError(
                 f"{task} has the cron expression {expression!r}, which is none: {error}. Give "
-                f"minute, hour, day, month and weekday, such as '*/5 * * * *'."
+                f"minute, hour, day, month and weekday, such as '*/5 * * * *'. "
+                f"See {where('cron')}."
             ) from None
         self._most_repeated = 3 * 3600.0 if self._times.fixed else 60.0
 

@@ -234,10 +234,7 @@ class BacklogContract:
         with self.started(maxsize=2) as backlog:
             backlog.put(1)
             backlog.put_nowait(2)
-            for refused in (
-                lambda: backlog.put_nowait(3),
-                lambda: backlog.put(3, timeout=0.05),
-            ):
+            for refused in (lambda: backlog.put_nowait(3), lambda: backlog.put(3, timeout=0.05)):
                 assert isinstance(error_of(refused), queue.Full)
             with self.worker(backlog) as worker:
                 context = worker.take()

@@ -23,7 +23,7 @@ import threading
 from contextlib import suppress
 from typing import NamedTuple
 
-from sparts.errors import PidFileError
+from sparts.errors import OptionError, PidFileError, is_of_path
 from sparts.option_types import Expected, expand_home
 
 _HAS_PIDFD = hasattr(os, "pidfd_open")
@@ -74,7 +74,7 @@ def default_path(name: str) -> str:
     paths do not count.
 
     Raises:
-        PidFileError: there is none, as nothing says where the home directory is.
+        OptionError: there is none, as nothing says where the home directory is.
     """
     file = f"{name.replace('/', '_')}.pid"
     if os.geteuid() == 0:
@@ -87,7 +87,7 @@ def default_path(name: str) -> str:
         folder = os.environ.get("XDG_STATE_HOME", "")
         folder = folder if os.path.isabs(folder) else expand_home("~/.local/state")
     except Expected:
-        raise PidFileError(
+        raise OptionError(
             "--pidfile: no folder for pid files is known, as neither XDG_RUNTIME_DIR nor HOME is "
             "set and this user has no home directory. Give --pidfile FILE."
         ) from None
@@ -113,7 +113,8 @@ class PidFile:
         """Take the file for as long as this process lives, or until `release`.
 
         Raises:
-            PidFileError: a running process has it, it is not ours, or it cannot be written.
+            OptionError: it is not ours, or nothing can be written there.
+            PidFileError: a running process has it, or it cannot be written now.
         """
         while self._descriptor < 0:
             descriptor = _open(self.path, os.O_RDWR | os.O_CREAT)
@@ -128,9 +129,9 @@ class PidFile:
         """Lock the open file and write to it; False if its owner has just ended or removed it."""
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
-            raise PidFileError(f"--pidfile: {self.path} is no plain file. Choose another.")
+            raise OptionError(f"--pidfile: {self.path} is no plain file. Choose another.")
         if found.st_uid not in (0, os.geteuid()):
-            raise PidFileError(
+            raise OptionError(
                 f"--pidfile: {self.path} belongs to another user ({found.st_uid}), who could put "
                 f"anything there. Remove it, or choose another."
             )
@@ -147,7 +148,7 @@ class PidFile:
         except FileNotFoundError:
             return False
         if found.st_size and _owner(descriptor) is None and not _is_of_the_dead(descriptor):
-            raise PidFileError(
+            raise OptionError(
                 f"--pidfile: {self.path} is not one of ours; another program's, perhaps. Remove it "
                 f"if nobody needs it, or choose another."
             )
@@ -178,8 +179,8 @@ def find_holder(path: str, name: str) -> Holder | None:
     """Return the process that holds a service's pid file, or None. Close it.
 
     Raises:
-        PidFileError: the file cannot be read, another service holds it, or its holder lives where
-            it cannot be seen.
+        OptionError: the file may not be read.
+        PidFileError: another service holds it, or its holder lives where it cannot be seen.
     """
     try:
         descriptor = _open(path, os.O_RDONLY)
@@ -214,7 +215,8 @@ def _open(path: str, flags: int) -> int:
             raise
         why = {errno.ELOOP: "it is a symbolic link", errno.ENOENT: "its folder does not exist"}
         reason = why.get(error.errno or 0, error.strerror)
-        raise PidFileError(f"--pidfile: cannot use {path}: {reason}. Choose another.") from error
+        kind = OptionError if is_of_path(error) else PidFileError
+        raise kind(f"--pidfile: cannot use {path}: {reason}. Choose another.") from error
 
 
 def _locked_by(descriptor: int) -> int | None:

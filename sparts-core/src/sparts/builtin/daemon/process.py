@@ -169,7 +169,7 @@ def path_of(service_class: type[VService], asked: Daemon, name: str) -> str:
     """Return the absolute path of the pid file of a service, before ``--chdir`` is followed.
 
     Raises:
-        PidFileError: it is not given, and there is no folder for it.
+        OptionError: it is not given, and there is no folder for it.
     """
     given = asked.pidfile or service_class.DEFAULT_PID
     return os.path.abspath(os.path.join(asked.chdir or "", given)) if given else default_path(name)

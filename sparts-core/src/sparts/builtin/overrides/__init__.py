@@ -2,12 +2,14 @@
 
 Each class of a service and of its tasks is compared with the bases that it overrides something of,
 whether they are ours or a third party's. What would silently never run ends the start with status
-2. What may well be meant otherwise is a warning. ``SPARTS_ALLOW_NAMES = ("name", ...)`` on a class
-accepts names as they are.
+2. What may well be meant otherwise is a warning. So is an environment variable whose name is one
+letter away from one that is read. ``SPARTS_ALLOW_NAMES = ("name", ...)`` on a class accepts names
+as they are.
 """
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,7 @@ from weakref import WeakKeyDictionary
 
 from sparts.errors import UsageError
 from sparts.hookspecs import hookimpl
+from sparts.options.binding import env_prefix
 from sparts.shown import ours
 from sparts.vservice import VService
 from sparts.vtask import VTask
@@ -56,6 +59,14 @@ def sparts_service_create(service: VService) -> None:
     for problem in find_problems(type(service), ours(service).tasks.task_classes):
         if not problem.error:
             ours(service).logger.warning("%s", problem)
+    prefixes = ("SPARTS_", env_prefix(type(service)) or "SPARTS_")
+    if names := [name for name in os.environ if name.upper().startswith(prefixes)]:
+        from sparts.builtin.overrides.variables import misspelt
+
+        for name, meant in misspelt(names, service):
+            ours(service).logger.warning(
+                "The variable %s is set, but sparts does not read it. Did you mean %s?", name, meant
+            )
 
 
 @hookimpl(tryfirst=True)
@@ -172,7 +183,8 @@ def _check_value(base: type, name: str, value: Any) -> str | None:
     text = str(annotation)
     if text.startswith("ClassVar["):
         text = text[len("ClassVar[") : -1]
-    if "[" not in text and type(value).__name__ in text.split(" | "):
+    negative = type(value) in (int, float) and value < 0
+    if "[" not in text and type(value).__name__ in text.split(" | ") and not negative:
         return None
     if text.startswith("Sequence[") and not isinstance(value, str):  # see `references.listed`
         return None

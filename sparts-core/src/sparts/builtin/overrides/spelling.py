@@ -63,7 +63,7 @@ def _same_but_for_case(owner: type, name: str, value: Any, shape: str, known: _N
 
 def _is_near(name: str, known: str, base: type) -> bool:
     """Return whether a name is one edit away from a class attribute that a base documents."""
-    return known.isupper() and _is_one_edit(name, known) and _shape_in(base, known) == "data"
+    return known.isupper() and is_one_edit(name, known) and _shape_in(base, known) == "data"
 
 
 def reads(cls: type, name: str, but: str = "") -> bool:
@@ -111,7 +111,7 @@ def _folded(name: str) -> str:
     return name.replace("_", "").lower()
 
 
-def _is_one_edit(one: str, other: str) -> bool:
+def is_one_edit(one: str, other: str) -> bool:
     """Return whether one letter is missing, added or wrong, or two neighbours are swapped."""
     if abs(len(one) - len(other)) > 1:
         return False

@@ -32,6 +32,9 @@ def check(base: type, name: str, value: Any) -> str | None:
     odd = hasattr(type(value), "__get__") or (callable(value) and not isinstance(value, type))
     if isinstance(value, str):  # the option that reads it converts it
         odd = isinstance(vars(base).get(name.removeprefix("DEFAULT_").lower()), Option)
+    negative = type(value) in (int, float) and value < 0 and name != "MAX_ITEMS"  # none: no limit
+    if negative and base.__module__.startswith("sparts."):
+        return f"is {value}. It must not be negative."
     if annotation is None or odd or hasattr(value, "__fspath__"):
         return None
     phrases: list[str] = []
