@@ -196,7 +196,10 @@ def test_other_methods_are_refused_before_anything_else(service: Any, client: Cl
         assert "Access-Control-Allow-Origin" not in answer.headers
 
 
-def test_unix_socket_still_refuses_other_origins(tmp_path: Path) -> None:
+def test_unix_socket_still_refuses_other_origins(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     argv = ("--status-control", "--status-sock", str(tmp_path / "s"))
     with running(service_of("StatusHTTPTask", Report), *argv) as service:
         client = client_of(service)
@@ -205,6 +208,9 @@ def test_unix_socket_still_refuses_other_origins(tmp_path: Path) -> None:
         bare = client.act("run", {"task": "Report"}, Authorization=None)
         assert bare.status == 200
         assert service.requireTask(Report).ran.wait(WAIT)
+    assert "Refused /control/run from a Unix socket: " in caplog.text
+    assert "run Report, asked for over HTTP by a Unix socket" in caplog.text
+    assert "0.0.0.0" not in caplog.text
 
 
 def test_token_may_change_and_empty_is_wrong(service: Any, client: Client) -> None:

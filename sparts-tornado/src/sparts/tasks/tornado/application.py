@@ -130,7 +130,7 @@ class CountedApplication(Application):
                 status or "lost",
                 request.method,
                 request.path,
-                request.remote_ip or "",
+                calls.client_of(request),
                 now - request.began,
                 {"request_id": request.request_id},
             )

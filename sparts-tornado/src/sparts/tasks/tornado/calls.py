@@ -25,6 +25,12 @@ STATUS = {
 }
 
 
+def client_of(request: HTTPServerRequest) -> str:
+    """Return the address of the client; ``""`` for a Unix socket, which Tornado calls 0.0.0.0."""
+    address = request.remote_ip or ""
+    return "" if address == "0.0.0.0" else address
+
+
 class HTTPCall(Call):
     """A request. ``request`` and ``handler`` are Tornado's."""
 
@@ -48,7 +54,7 @@ class HTTPCall(Call):
     @property
     def peer(self) -> str:  # type: ignore[override]
         """The address of the client."""
-        return self.request.remote_ip or ""
+        return client_of(self.request)
 
     @property
     def headers(self) -> Mapping[str, str]:  # type: ignore[override]

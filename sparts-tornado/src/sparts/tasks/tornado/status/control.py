@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.escaping import one_line
 from sparts.tasks.tornado import access
+from sparts.tasks.tornado.calls import client_of
 from sparts.tasks.tornado.status.actions import ACTIONS, perform
 from sparts.tasks.tornado.status.handlers import Handler, RefusedError
 
@@ -69,7 +70,7 @@ class Control(Handler):
                 self._refuse(401, f"{wrong} ({self.task.flag('token')})")
 
     def _refuse(self, status: int, text: str) -> None:
-        who, what = self.request.remote_ip, one_line(self.request.path)
+        who, what = client_of(self.request), one_line(self.request.path)
         self.task.logger.warning(
             "Refused %s from %s: %s", what, who or "a Unix socket", one_line(text)
         )
@@ -79,7 +80,9 @@ class Control(Handler):
         """Do it."""
         asked = self._read()
         self.task.logger.info(
-            "%s, asked for over HTTP by %s", self._spelt(asked), self.request.remote_ip or "a file"
+            "%s, asked for over HTTP by %s",
+            self._spelt(asked),
+            client_of(self.request) or "a Unix socket",
         )
         copies = self.task.copies
         message = await (
