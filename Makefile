@@ -80,6 +80,10 @@ bench: $(READY) ## Run the benchmarks (one of them: ONLY=counters); all make doc
 	SPARTS_DISABLE_PLUGINS=$${SPARTS_DISABLE_PLUGINS-otel} $(BIN)/python -m bench.run $(ONLY)
 
 soak: $(READY) ## Run a service that does everything for SECONDS=600, with faults; report into docs/reliability.md
+	$(BIN)/python -m soak.http_restarts asgi
+	$(BIN)/python -m soak.http_restarts tornado
+	$(BIN)/python -m soak.grpc_restarts --every 5
+	$(BIN)/python -m soak.grpc_restarts --every 5 --kept
 	$(BIN)/python -m soak.run --seconds $(SECONDS) --report
 
 known: $(READY) ## Write which distribution provides which task and command

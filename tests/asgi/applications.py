@@ -110,6 +110,12 @@ def application(board: Switchboard) -> Any:
         await board.go_on.wait()
         board.after.set()
 
+    async def broken_after(scope: Any, receive: Any, send: Any) -> None:
+        await answer(send, 200, b"well")
+        await board.go_on.wait()
+        board.after.set()
+        raise RuntimeError("broken on purpose")
+
     async def broken(scope: Any, receive: Any, send: Any) -> None:
         raise RuntimeError("broken on purpose")
 
@@ -143,6 +149,11 @@ def application(board: Switchboard) -> Any:
         if scope["path"] == "/refused":
             await send({"type": "websocket.close"})
             return
+        if scope["path"] == "/denied":
+            await send({"type": "websocket.http.response.start", "status": 401, "headers": []})
+            await send({"type": "websocket.http.response.body", "body": b"", "more_body": True})
+            await send({"type": "websocket.http.response.body", "body": b"denied"})
+            return
         if scope["path"] == "/broken":
             raise RuntimeError("broken on purpose")
         if scope["path"] == "/exit":
@@ -168,6 +179,7 @@ def application(board: Switchboard) -> Any:
         "endless": endless, "disconnect": waits_for_disconnect, "background": background,
         "broken": broken, "exit": leaves, "broken-late": broken_late, "large": large,
         "missing": missing, "unread": unread, "head-first": head_first, "twice": twice,
+        "broken-after": broken_after,
     }  # fmt: skip
     return app
 

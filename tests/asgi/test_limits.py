@@ -61,8 +61,10 @@ def test_refusal_is_counted_and_logged(serve: Any) -> None:
     served = serve(*LIMITS)
     with log_of(served.service) as log:
         raw(served, POST + b"Content-Length: 5000\r\n\r\n")
-        log.wait_for_line("WARNING:Service.AsgiTask.access:413")
-    served.wait_for_counter('responses{status="4xx"}', 1)
+        log.wait_for_line(r"WARNING:Service.AsgiTask.access:413 POST /echo \(127.0.0.1\)")
+        raw(served, b"nonsense\r\n\r\n")
+        log.wait_for_line(r"WARNING:Service.AsgiTask.access:400   \(127.0.0.1\)")
+    served.wait_for_counter('responses{status="4xx"}', 2)
     served.wait_for_counter("in_flight", 0)
 
 

@@ -177,6 +177,26 @@ def test_exception_after_the_start_ends_the_connection(serve: Any) -> None:
     served.wait_for_counter("in_flight", 0)
 
 
+def test_exception_after_the_response_ends_no_connection(serve: Any) -> None:
+    """As of a background task: the connection may be serving the next request by then."""
+    served = serve()
+    client = served.client()
+    client.request("GET", "/broken-after")
+    assert client.getresponse().read() == b"well"
+    connection = client.sock
+    client.request("GET", "/slow")
+    served.wait_for(served.board.begun)
+    with log_of(served.service) as log:
+        served.go_on()
+        log.wait_for_line("ERROR:Service.AsgiTask:Exception in ASGI application")
+    assert client.getresponse().read() == b"slow"
+    assert client.sock is connection
+    client.request("GET", "/")
+    assert client.getresponse().read() == b"hello"
+    assert client.sock is connection
+    client.close()
+
+
 def test_requests_are_counted_timed_and_in_flight(serve: Any) -> None:
     served = serve()
     served.get("/")

@@ -270,6 +270,15 @@ def test_application_refuses_a_handshake_with_403(served: Served) -> None:
     served.wait_for_counter('responses{status="4xx"}', 1)
 
 
+def test_application_may_answer_a_handshake_itself(served: Served) -> None:
+    with log_of(served.service) as log:
+        with served.connect() as connection:
+            assert Raw(connection).handshake("/denied")[0] == 401
+        served.wait_for_counter('responses{status="4xx"}', 1)
+        served.wait_for_counter("in_flight", 0)
+    assert not any(line.startswith("ERROR") for line in log.items), log.items
+
+
 def test_exception_before_the_answer_is_500(served: Served) -> None:
     with log_of(served.service) as log, served.connect() as connection:
         assert Raw(connection).handshake("/broken")[0] == 500

@@ -114,6 +114,25 @@ class PlainOutput(Output):
         self._write(data)
 
 
+class Answered:
+    """Stands for the output of a response that is complete: it may no longer end the connection.
+
+    uvicorn closes it when the application raises after that, as Starlette does behind its own 500,
+    or a background task. That would lose the next request of the client.
+    """
+
+    begins = False
+
+    def nothing(self, *_: object) -> bool:
+        """Do nothing; False: the connection is not closing."""
+        return False
+
+    write = flush = close = is_closing = nothing
+
+
+ANSWERED = Answered()
+
+
 class Cycle(RequestResponseCycle):
     """uvicorn's cycle of a request and its response, which notes the status.
 

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 import httptools
 from sparts.logs import log_fields
 from sparts.net.metering import LOST, RequestFields
-from sparts.tasks.asgi.cycle import Cycle, Flow, Output, PlainOutput
+from sparts.tasks.asgi.cycle import ANSWERED, Cycle, Flow, Output, PlainOutput
 from sparts.tasks.asgi.shared import Timed
 from sparts.tasks.asgi.websockets import WebSocket
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -64,7 +64,7 @@ class Connection(HttpToolsProtocol, Timed):
         self._max_body, self._max_headers = shared.limits.max_body, shared.limits.max_headers
         self._received = 0  # bytes of the body
         self._head = 0  # bytes of a head that is not complete
-        self._refusal: tuple[int, str] | None = None
+        self._refusal: tuple[int, str, bool] | None = None
         self._whole: Any = None  # answers the request that is being read, if all of it has come
         self._lingering: asyncio.TimerHandle | None = None
         self._stalled = (0.0, 0)  # since when the client has read nothing; how much waits for it
@@ -136,13 +136,13 @@ class Connection(HttpToolsProtocol, Timed):
             return
         self._received = 0
         if self._head > self._max_headers and self._too_long(self._max_headers):
-            self.refuse(431, f"The headers are longer than {self._max_headers} bytes.")
+            self.refuse(431, f"The headers are longer than {self._max_headers} bytes.", True)
             return
         method = parser.get_method()
         if method != b"GET":
             for name, value in self.headers:
                 if name == b"content-length" and int(value[:20]) > self._max_body:
-                    self.refuse(413, f"The body is longer than {self._max_body} bytes.")
+                    self.refuse(413, f"The body is longer than {self._max_body} bytes.", True)
                     return
         self.phase = BUSY
         if not (upgrade and self._should_upgrade()):
@@ -239,6 +239,7 @@ class Connection(HttpToolsProtocol, Timed):
         """Count and log a response, and go on with the next request; called by uvicorn."""
         self.output.flush()
         cycle, self.current = self.current, None
+        cycle.transport = ANSWERED
         now = self._ended(cycle, cycle.status // 100, cycle.status)
         if self.transport.is_closing():
             return
@@ -294,9 +295,15 @@ class Connection(HttpToolsProtocol, Timed):
         if self._refusal is None and not self.transport.is_closing():
             self.refuse(400, msg)
 
-    def refuse(self, status: int, text: str) -> None:
-        """Answer that a request is refused, after those before it, and take no more of them."""
-        self._refusal = (status, text)
+    def refuse(self, status: int, text: str, known: bool = False) -> None:
+        """Answer that a request is refused, after those before it, and take no more of them.
+
+        Args:
+            status: of the answer.
+            text: its body.
+            known: whether the head has been read, so that the log can show what was asked for.
+        """
+        self._refusal = (status, text, known)
         cycle = self.current
         if cycle is None:
             self._send_refusal()
@@ -314,12 +321,14 @@ class Connection(HttpToolsProtocol, Timed):
 
     def _send_refusal(self) -> None:
         assert self._refusal is not None  # noqa: S101 - see where it is called
-        status, text = self._refusal
+        status, text, known = self._refusal
         self._begin()
         now = perf_counter()
         self._end(status // 100, now)
         if self.shared.meter.logs(status // 100):
-            scope = {"path": "", "method": "", "client": self.client}
+            asked = (self.parser.get_method(), self.url.partition(b"?")[0]) if known else (b"", b"")
+            method, path = (each.decode("latin-1") for each in asked)
+            scope = {"path": path, "method": method, "client": self.client}
             self.shared.log(status // 100, status, scope, 0.0, RequestFields(()))
         self._write(status, text)
 

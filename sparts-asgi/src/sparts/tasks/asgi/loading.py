@@ -32,7 +32,9 @@ def load(target: str, flag: str) -> Any:
             found = getattr(found, attribute)
         found = found() if called else found
     except (Exception, SystemExit) as error:
-        raise StartError(f"{flag}: {target!r} cannot be used: {describe(error)}.") from error
+        raise StartError(
+            f"{flag}: {target!r} cannot be used: {describe(error).strip()}."
+        ) from error
     if not callable(found):
         raise StartError(f"{flag}: {target!r} is no application: it cannot be called.")
     return found

@@ -60,6 +60,8 @@ class WebSocket(WebSocketsSansIOProtocol):
             return self._answer(message)
         if self._closed_by_us:
             raise ClientDisconnected
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+            self.handshake_complete = True  # else uvicorn logs that it is not
         return super().send(message)
 
     async def _answer(self, message: Any) -> None:
