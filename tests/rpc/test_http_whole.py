@@ -91,6 +91,14 @@ def test_pipelined_calls_are_answered_in_order(web: Web) -> None:
     assert bodies == ["1.0", "2.0", "3", "4.0"] * 20
 
 
+def test_call_before_what_is_no_http_is_answered(web: Web) -> None:
+    with connected(web) as client:
+        client.sendall(request("/Fast/half", {"n": 2}) + b"no request\r\n\r\n")
+        (first, body), (second, _) = answers(client, 2)
+    assert (first, body) == ("HTTP/1.1 200 OK", "1.0")
+    assert second.startswith("HTTP/1.1 400 ")
+
+
 def test_long_bodies_are_answered_in_turn(web: Web) -> None:
     with connected(web) as client:
         for length in (70_000, 1_000_000, 3):

@@ -202,12 +202,18 @@ class Connection(HttpToolsProtocol, Timed):
         if self._refusal is None and cycle is not None:
             cycle.more_body = False
             cycle.message_event.set()
-            if self._whole is not None:
-                self._answer(cycle)
+            if (whole := self._whole) is not None:
+                self._whole = None
+                self.loop.call_soon(self._answer, cycle, whole)
 
-    def _answer(self, cycle: Any) -> None:
-        """Have the application answer a request that has come as a whole; see `Shared.whole`."""
-        whole, self._whole, self._head = self._whole, None, 0
+    def _answer(self, cycle: Any, whole: Any) -> None:
+        """Have the application answer a request that has come as a whole; see `Shared.whole`.
+
+        It is called once all requests are read that have come: the answers leave one after the
+        other, so that a client is not woken up for each of them.
+        """
+        if cycle.ended:
+            return
         try:
             answer = copy_context().run(whole, cycle.scope, bytes(cycle.body))
         except BaseException as error:
