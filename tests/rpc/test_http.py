@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import socket
+from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
@@ -118,10 +120,35 @@ def test_pages_may_call_by_an_allowed_name(factory: ServiceFactory) -> None:
         assert web.post("/Geo/half", {"n": 7}, **page).status == status
 
 
+def test_head_has_the_headers_of_get(web: Web) -> None:
+    for path, status in (("/Geo/half?n=7&mode=bike", 200), ("/Geo/half?n=x", 400)):
+        get, head = (web.ask(method, path) for method in ("GET", "HEAD"))
+        assert (head.status, head.body) == (status, b"")
+        assert {**head.headers, "date": ""} == {**get.headers, "date": ""}
+    assert web.ask("HEAD", "/Geo/find?name=a").headers["allow"] == "POST"
+    refused = web.ask("HEAD", "/Geo/half?n=7&mode=bike", sec_fetch_site="cross-site")
+    assert refused.status == 403
+
+
+class Ticks(RPCTask):
+    @rpc(idempotent=True)
+    def count(self) -> Iterator[int]:
+        """Give numbers, without an end."""
+        yield from itertools.count()
+
+
+def test_head_of_a_stream_does_not_begin_it(factory: ServiceFactory) -> None:
+    service = factory(service_of(Ticks, RPCHTTPTask), *HERE)
+    answer = Web(service).ask("HEAD", "/Ticks/count")
+    assert service.requireTask(Ticks).n_calls.labels("count")() == 0
+    assert (answer.status, answer.body) == (200, b"")
+    assert answer.headers["content-type"] == "application/jsonl"
+
+
 def test_what_is_not_there_is_404_or_405(web: Web) -> None:
     assert web.ask("GET", "/Geo").json["title"] == "NoSuchMethodError"
     assert web.post("/Geo/nothing", {}).status == 404
-    assert web.ask("PUT", "/Geo/half").headers["allow"] == "GET, POST"
+    assert web.ask("PUT", "/Geo/half").headers["allow"] == "GET, HEAD, POST"
     assert web.ask("DELETE", "/rpc").headers["allow"] == "POST"
 
 

@@ -2,8 +2,8 @@
 
 ==============================  ==================================================================
 ``POST /Geo/distance``          arguments as a JSON object; the result is the body, as JSON
-``GET /Geo/distance?a=...``     the same for idempotent methods; what is no string, number or
-                                boolean is JSON
+``GET /Geo/distance?a=...``     the same for idempotent methods, and HEAD; what is no string, number
+                                or boolean is JSON
 ``POST /rpc``                   JSON-RPC 2.0, with batches; the methods are ``Geo.distance``
 ``GET /openapi.json``           OpenAPI 3.1
 ``GET /``                       a page to read about the methods, and to try them
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from sparts.tasks.asgi.rpc.requests import Asked
     from sparts.vservice import VService
 
+READING = ("GET", "HEAD")
+
 
 class RPCApplication:
     """An ASGI application that serves the RPC tasks of a service.
@@ -82,7 +84,7 @@ class RPCApplication:
         self._jsonrpc = JSONRPC(
             {path[1:].replace("/", "."): route for path, route in self.routes.items()}
         )
-        self._openapi: bytes | None = None
+        self._openapi: tuple[str, bytes] = ("", b"")
         self._hosts = Hosts() if hosts is None else hosts
         self._call: Callable[..., Any] = with_cors(self._serve, cors) if cors else self._serve
         self._short = {path: r for path, r in self.routes.items() if r.served.direct and not cors}
@@ -123,11 +125,11 @@ class RPCApplication:
                 await answer_problem(send, _wrong_type(head.content_type))
                 return
             body = await body_of(receive)
-        elif method != "GET" or not route.method.idempotent:
+        elif method not in READING or not route.method.idempotent:
             await answer_problem(send, _wrong_method(method), (b"allow", route.allowed))
             return
         elif head.foreign:
-            text = "A page of another origin may not use GET: use POST, with CORS."
+            text = f"A page of another origin may not use {method}: use POST, with CORS."
             await answer_problem(send, Problem("CrossOriginError", 403, text))
             return
         try:
@@ -137,7 +139,10 @@ class RPCApplication:
                 else route.from_query(scope["query_string"])
             )
             if route.method.streams:
-                await self.streams.answer(route, arguments, scope, send, head)
+                if method == "HEAD":
+                    await self.streams.answer_head(send, head)
+                else:
+                    await self.streams.answer(route, arguments, scope, send, head)
                 return
             data = await self._result(route, arguments, scope, head)
         except (RPCError, CallRefusedError) as error:
@@ -169,21 +174,26 @@ class RPCApplication:
             else:
                 await send({"type": "http.response.start", "status": 204, "headers": []})
                 await send({"type": "http.response.body", "body": b""})
-        elif path in ("/", "", "/openapi.json") and method not in ("GET", "HEAD"):
+        elif path in ("/", "", "/openapi.json") and method not in READING:
             await answer_problem(send, _wrong_method(method), (b"allow", b"GET, HEAD"))
         elif path == "/openapi.json":
-            await answer(send, 200, self.openapi())
+            await answer(send, 200, self.openapi(scope.get("root_path", "")))
         elif path in ("/", ""):
             await answer_page(send, self.service.name, self.routes)
         else:
             error = NoSuchMethodError(f"There is nothing at {path}")
             await answer_problem(send, problem_of(error))
 
-    def openapi(self) -> bytes:
-        """Return the OpenAPI document of the methods, as JSON."""
-        if self._openapi is None:
-            self._openapi = msgspec.json.encode(openapi(self.service, self.routes))
-        return self._openapi
+    def openapi(self, root: str = "") -> bytes:
+        """Return the OpenAPI document of the methods, as JSON.
+
+        Args:
+            root: the path at which the application is mounted.
+        """
+        if not self._openapi[1] or self._openapi[0] != root:
+            document = openapi(self.service, self.routes, root)
+            self._openapi = root, msgspec.json.encode(document)
+        return self._openapi[1]
 
 
 def _wrong_type(content_type: bytes) -> Problem:

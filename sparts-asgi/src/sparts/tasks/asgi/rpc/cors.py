@@ -31,7 +31,7 @@ def with_cors(serve: Callable[..., Any], origins: Sequence[str]) -> Callable[...
         ]
         if scope["method"] == "OPTIONS" and _ASKED in headers:
             own += [
-                (b"access-control-allow-methods", b"GET, POST"),
+                (b"access-control-allow-methods", b"GET, HEAD, POST"),
                 (b"access-control-allow-headers", b"content-type, x-timeout-ms, authorization"),
                 (b"access-control-max-age", b"600"),
             ]

@@ -49,12 +49,13 @@ _BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 _INT64 = {"type": "integer", "format": "int64"}
 
 
-def openapi(service: VService, routes: Mapping[str, Any]) -> dict[str, Any]:
+def openapi(service: VService, routes: Mapping[str, Any], root: str = "") -> dict[str, Any]:
     """Return the document of some methods.
 
     Args:
         service: whose name and version it has.
         routes: the methods by their paths.
+        root: what is before the paths, such as ``/v1``.
     """
     schemas = Schemas()
     paths: dict[str, Any] = {}
@@ -70,6 +71,7 @@ def openapi(service: VService, routes: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": service.name, "version": str(service.VERSION or "0")},
+        "servers": [{"url": root or "/"}],
         "tags": list(tags.values()),
         "paths": paths,
         "components": {"schemas": {"Problem": PROBLEM, **schemas.found}},

@@ -39,7 +39,7 @@ class Route:
         self.values: Values
         self.items: Values
         self.values, self.items = values_of(self.method)
-        self.allowed = b"GET, POST" if self.method.idempotent else b"POST"
+        self.allowed = b"GET, HEAD, POST" if self.method.idempotent else b"POST"
         self._simple = {
             each.name
             for each in self.method.parameters

@@ -59,6 +59,12 @@ class Streams:
             self._ended.discard(task)
             await items.aclose()
 
+    @staticmethod
+    async def answer_head(send: Any, head: Asked) -> None:
+        """Answer HEAD: the method is not called, as its stream may have no end."""
+        await _start(send, EVENTS in head.accept)
+        await _part(send, b"", False)
+
     async def _send(
         self, route: Any, items: Any, send: Any, events: bool, task: asyncio.Task[Any]
     ) -> None:
