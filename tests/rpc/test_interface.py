@@ -44,7 +44,6 @@ def test_interface_has_all_that_transports_need() -> None:
     interface = interface_of(Geo)
     assert (interface.name, interface.doc) == ("Geo", "Distances.")
     assert list(interface.methods) == ["distance", "walk"]
-    assert list(interface.types) == ["Point"]
     distance, walk = interface.methods.values()
     assert distance.qualified == "Geo.distance"
     assert distance.doc == "Return the distance."

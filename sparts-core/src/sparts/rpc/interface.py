@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar, get_args, get_origin, overload
 
 from sparts.errors import UsageError
 from sparts.rpc.errors import STANDARD, InternalError, RPCError, StandardError
-from sparts.rpc.types import MISSING, Kind, Type, UnsupportedTypeError, type_of
+from sparts.rpc.types import MISSING, Type, UnsupportedTypeError, type_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -230,30 +230,6 @@ class Interface(NamedTuple):
     doc: str
     methods: Mapping[str, Method]
     cls: type[Any]
-
-    @property
-    def types(self) -> dict[str, Type]:
-        """The structs and enums that its methods carry, by name, in the order of first use.
-
-        Raises:
-            UsageError: two of them have one name.
-        """
-        found: dict[str, Type] = {}
-        for method in self.methods.values():
-            for where, part in method.parts():
-                if part.kind in (Kind.STRUCT, Kind.ENUM):
-                    other = found.setdefault(part.name, part)
-                    if other.cls is not part.cls:
-                        raise UsageError(
-                            f"{method.qualified}, {where}: two types have the name {part.name}: "
-                            f"{part.cls.__module__}'s and {other.cls.__module__}'s."
-                        )
-        return found
-
-    @property
-    def errors(self) -> dict[str, type[RPCError]]:
-        """The errors that its methods declare, by name."""
-        return {name: e for method in self.methods.values() for name, e in method.errors.items()}
 
 
 @overload

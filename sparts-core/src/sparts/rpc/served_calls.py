@@ -32,6 +32,10 @@ class RPCCall(Call):
     """A call that a method serves: what `current_call` returns, and what wrappers of calls get.
 
     Attributes:
+        task: the task.
+        method: the method.
+        name: its name: ``Geo.distance``.
+        is_async: whether it is ``async def``.
         origin: where it comes from; None: that is not known.
         deadline: when the caller gives up, by `time.monotonic`; None: never.
         cancelled: whether nobody waits for the result any more; a method in a thread may look.
@@ -42,29 +46,12 @@ class RPCCall(Call):
 
     def __init__(self, served: Any, origin: Origin | None, deadline: float | None) -> None:
         self._served = served
+        self.task = served.task
+        self.method: Method = served.method
+        self.name: str = self.method.qualified
+        self.is_async: bool = self.method.is_async
         self.origin: Origin | None = origin
         self.deadline: float | None = deadline
-
-    @property
-    def task(self) -> Any:
-        """The task."""
-        return self._served.task
-
-    @property
-    def method(self) -> Method:
-        """The method."""
-        found: Method = self._served.method
-        return found
-
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        """The method: ``Geo.distance``."""
-        return self.method.qualified
-
-    @property
-    def is_async(self) -> bool:  # type: ignore[override]
-        """Whether the method is ``async def``."""
-        return self.method.is_async
 
     @property
     def attributes(self) -> Mapping[str, Any]:  # type: ignore[override]

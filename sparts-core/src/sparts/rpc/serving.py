@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from contextvars import copy_context
-from functools import partial
+from functools import cached_property, partial
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +16,14 @@ from sparts.errors import LoopStoppedError, log_error
 from sparts.net.metering import request_id, valid_or_new_id
 from sparts.rpc import steps
 from sparts.rpc.errors import DeadlineExceededError, InternalError, UnavailableError
+from sparts.rpc.matching import matcher
 from sparts.rpc.served_calls import RPCCall, call_of, current, is_cancelled
 
 if TYPE_CHECKING:
     from sparts.rpc.interface import Method
     from sparts.rpc.served_calls import Origin
     from sparts.rpc.task import RPCTask
+    from sparts.rpc.values import Values
 
 
 class Served:
@@ -34,7 +36,8 @@ class Served:
 
     * an instance of an error that the method declares; ``method.declared(error)`` is its class,
       whose name and ``str(error)`` the caller gets;
-    * `InternalError` for every other exception of the method: the log has its id;
+    * `InternalError` for every other exception of the method, and for a result that is not of its
+      type: the log has its id;
     * `DeadlineExceededError`, `UnavailableError` and `InvalidArgumentsError`;
     * `sparts.calls.CallRefusedError`: a plugin refuses the call;
     * `asyncio.CancelledError`, where the transport has cancelled `call`.
@@ -67,6 +70,7 @@ class Served:
         self.direct: bool = self._inline and not streams and method.deadline is None
         """Whether `call_now` can be used."""
         self._deadline = method.deadline
+        self._matches = matcher(method.result)
         self._turn = -1
         self._is_plain = not (method.is_async or streams or self._blocking)
 
@@ -89,9 +93,9 @@ class Served:
         token = current.set(call)
         try:
             if call.deadline is None:
-                return await self._run(call, self._fitted(arguments))
+                return self._checked(await self._run(call, self._fitted(arguments)))
             async with asyncio.timeout(steps.left(call)):
-                return await self._run(call, self._fitted(arguments))
+                return self._checked(await self._run(call, self._fitted(arguments)))
         except BaseException as error:
             raise self._failed(call, error) from error.__cause__
         finally:
@@ -114,8 +118,8 @@ class Served:
         began = 0.0 if turn & 7 else perf_counter()
         try:
             if self._blocking is None:
-                return self._function(*arguments)
-            return self._run_plain(call_of(here), arguments)
+                return self._checked(self._function(*arguments))
+            return self._checked(self._run_plain(call_of(here), arguments))
         except BaseException as error:
             raise self._failed(call_of(here), error) from error.__cause__
         finally:
@@ -147,6 +151,7 @@ class Served:
                 result = self._run_here(call_of(here), self._fitted(arguments))
             if deadline is not None and monotonic() > deadline:
                 raise TimeoutError
+            self._checked(result)
         except BaseException as error:
             raise self._failed(call_of(here), error) from error.__cause__
         else:
@@ -173,7 +178,7 @@ class Served:
                     item = await self._step(call, items, "__anext__", "__next__")
                 if item is steps.END:
                     break
-                yield item
+                yield self._checked(item)
         except GeneratorExit:
             call.cancelled = True
             raise
@@ -201,7 +206,7 @@ class Served:
             for item in iter(step, steps.END):
                 if call.deadline is not None and monotonic() > call.deadline:
                     raise TimeoutError
-                yield item
+                yield self._checked(item)
         except GeneratorExit:
             call.cancelled = True
             raise
@@ -213,6 +218,16 @@ class Served:
             self._end(began)
 
     # -- inside ------------------------------------------------------------------------------------
+
+    @cached_property
+    def _values(self) -> Values | None:
+        """What sees whether a result is of its type; None: msgspec cannot carry that."""
+        import msgspec
+        from sparts.rpc.values import Values
+
+        with suppress(TypeError, ValueError):
+            return Values(self.method, msgspec.msgpack, items=True)
+        return None
 
     def _begin(self, origin: Origin | None, deadline: float | None) -> RPCCall:
         self._running.append(self)
@@ -337,6 +352,21 @@ class Served:
         elif isinstance(error, SystemExit | KeyboardInterrupt):
             task.exit_asked(error)
         return self._internal("failed", error)
+
+    def _checked(self, result: Any) -> Any:
+        """Return a result, or an item of a stream.
+
+        Raises:
+            InvalidArgumentsError: it is not of its type; the message names the path.
+        """
+        try:
+            if self._matches(result):
+                return result
+        except (AttributeError, RecursionError):  # it lacks a field, or is deep
+            pass
+        if self._values is not None:
+            self._values.read_result(self._values.write_result(result))
+        return result
 
     def bad_result(self, error: BaseException) -> InternalError:
         """Return, and log, the error of a result that cannot be carried; for transports."""

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from sparts.rpc.interface import Method
 
 Reader = Callable[[Any], Any]
-_SCALARS = (bool, int, float, str, bytes)
 _LONG_INT = re.compile(rb"\d{19}").search
 _STR = Type(Kind.STR, str)
 WRONG = (
@@ -97,13 +96,8 @@ class Values:
         self._pick = _picker(method.names)
         shape, self._read_result = shape_of(method.result, self._lists)
         self._decode_result = form.Decoder(shape).decode
-        scalar = method.result.annotation in _SCALARS and not self._lists
-        self._convert_result = partial(msgspec.convert, type=shape)
-        self._right = method.result.annotation if scalar else None  # the class of right results
         self._write = [_many(writer_of(each.type), each.is_stream) for each in method.parameters]
         self._write_result = _many(writer_of(method.result), self._lists)
-        if method.result.kind is Kind.NONE and not self._lists:
-            self._write_result = lambda _: None
         kinds = {part.kind for each in method.parameters for _, part in each.type.walk()}
         self._ints = bool(kinds & {Kind.INT, Kind.ANY})
         self._floats = self._json and bool(kinds & {Kind.FLOAT, Kind.ANY})
@@ -175,7 +169,7 @@ class Values:
         return data
 
     def write_result(self, value: Any) -> bytes:
-        """Return the bytes of what the method returned; of a collected stream: of the list.
+        """Return the bytes of what `Served` has returned; of a collected stream: of the list.
 
         Raises:
             InvalidArgumentsError: it has no form.
@@ -183,14 +177,7 @@ class Values:
         try:
             written = value if self._write_result is None else self._write_result(value)
             data: bytes = self._encode(written)
-            if type(value) is not self._right:
-                try:
-                    self._convert_result(written)
-                except msgspec.ValidationError:  # it may be of a subclass
-                    self._decode_result(data)
-            if (self._result_floats and b"null" in data) or (
-                self._result_ints and self._has_long_int(data)
-            ):
+            if self._result_floats and b"null" in data:
                 check(self.method.result, value, "result", self._json, self._lists)
         except WRONG as error:
             raise InvalidArgumentsError(f"result: {explain(error)}") from error

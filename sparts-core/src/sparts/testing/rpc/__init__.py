@@ -277,7 +277,7 @@ class RPCTransportContract:
     def test_undeclared_errors_arrive_as_internal_errors(self) -> None:
         """With the id that the log has, and nothing else."""
         with self.connect() as kit:
-            calls = kit.fail, waited(kit.fail_narrowed), lambda _: kit.wrong()
+            calls = kit.fail, waited(kit.fail_narrowed), kit.wrong
             for call, how in itertools.product(calls, ("otherwise", "cancelled")):
                 raised = failure(call, how)
                 assert type(raised) is InternalError

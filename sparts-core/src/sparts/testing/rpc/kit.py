@@ -231,9 +231,9 @@ class Kit(RPCTask):
         raise TooFar(how) if how == "far" else Forbidden(how)
 
     @rpc
-    def wrong(self) -> int:
+    def wrong(self, how: str) -> list[Point]:
         """Return what it should not."""
-        return "no int"  # type: ignore[return-value]
+        return [Point(1.0, None if how == "cancelled" else "no float")]  # type: ignore[arg-type]
 
     @rpc
     def hold(self) -> str:
