@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import ssl
 import threading
 import time
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -43,10 +46,15 @@ def attributes(found: Any) -> dict[str, Any]:
 class Collector:
     """Listens on a free port of this host; a context manager.
 
-    ``token`` is what the header ``x-token`` must hold.
+    ``token`` is what the header ``x-token`` must hold; ``requests`` are the paths and headers of
+    all that came.
+
+    Args:
+        tls: what connections are to be wrapped in.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self.requests: list[tuple[str, Message]] = []
         self.spans: list[Span] = []
         self.metrics: dict[str, Any] = {}
         self.logs: list[Any] = []
@@ -57,6 +65,9 @@ class Collector:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 data = self.rfile.read(int(self.headers["Content-Length"]))
+                collector.requests.append((self.path, self.headers))
+                if self.headers["Content-Encoding"] == "gzip":
+                    data = gzip.decompress(data)
                 allowed = self.headers.get("x-token", "") == collector.token
                 if allowed:
                     collector.take(self.path, data)
@@ -68,22 +79,25 @@ class Collector:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
+        self.host = f"127.0.0.1:{self._server.server_port}"
+        self.endpoint = f"http{'s' if tls else ''}://{self.host}"
 
     def take(self, path: str, data: bytes) -> None:
         """Keep a request."""
         with self._changed:
-            if path == "/v1/traces":
+            if path.endswith("/v1/traces"):
                 for spans in ExportTraceServiceRequest.FromString(data).resource_spans:
                     resource = attributes(spans.resource.attributes)
                     for scope in spans.scope_spans:
                         self.spans += [Span(span, resource) for span in scope.spans]
-            elif path == "/v1/metrics":
+            elif path.endswith("/v1/metrics"):
                 for metrics in ExportMetricsServiceRequest.FromString(data).resource_metrics:
                     for scope in metrics.scope_metrics:
                         self.metrics.update({metric.name: metric for metric in scope.metrics})
-            elif path == "/v1/logs":
+            elif path.endswith("/v1/logs"):
                 for logs in ExportLogsServiceRequest.FromString(data).resource_logs:
                     for scope in logs.scope_logs:
                         self.logs += scope.log_records

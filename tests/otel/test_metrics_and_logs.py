@@ -136,19 +136,21 @@ def test_endpoint_of_one_signal_is_for_it_alone(
 @pytest.mark.parametrize(
     ("variable", "value", "message"),
     [
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318", "must begin with http"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318", "must be a URL of http"),
         ("OTEL_BSP_MAX_QUEUE_SIZE", "10", "variable OTEL_.*: max_export_batch_size must be less"),
         ("OTEL_METRIC_EXPORT_INTERVAL", "-5", "variable OTEL_.*: interval value"),
     ],
 )
 def test_variable_that_cannot_hold_is_a_usage_error(
-    collector: Collector, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, message: str
-) -> None:
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    variable: str, value: str, message: str,
+) -> None:  # fmt: skip
     monkeypatch.setenv(variable, value)
     cls = service_of(Counting)
     with pytest.raises(PluginError, match=message):
         cls.from_args(["--otel-endpoint", collector.endpoint]).startBG()
     assert not calls._clients
+    assert "The last telemetry" not in caplog.text
 
 
 class Idle(VTask):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import Status
 from sparts.escaping import encodable
 from sparts.masking import masked
@@ -13,15 +13,24 @@ from sparts.masking import masked
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from opentelemetry.sdk.trace.export import SpanExportResult
 
+class CleaningExporter(SpanExporter):
+    """Cleans what another sends: here, where no call waits for it, and no span is forgotten."""
 
-class CleaningExporter(OTLPSpanExporter):
-    """Cleans what it sends: here, where no call waits for it, and no span is forgotten."""
+    def __init__(self, exporter: SpanExporter) -> None:
+        self._exporter = exporter
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send spans; called in the SDK's thread."""
-        return super().export([_clean_span(span) for span in spans])
+        return self._exporter.export([_clean_span(span) for span in spans])
+
+    def shutdown(self) -> None:
+        """End."""
+        self._exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Send what is left."""
+        return self._exporter.force_flush(timeout_millis)
 
 
 def clean(value: Any) -> Any:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.context import get_current
-from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from sparts.errors import message_of, traceback_of
@@ -16,15 +15,16 @@ from sparts.logs.formats import message_of_record
 from sparts.otel.exporting import clean, cleaned
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from opentelemetry.sdk.resources import Resource
 
 
-def start_logs(resource: Resource, endpoint: str) -> Callable[[], object]:
+def start_logs(resource: Resource, exporters: Iterable[Any]) -> Callable[[], object]:
     """Begin to send log lines; call what is returned to end that, which sends what is left."""
     provider = LoggerProvider(resource, shutdown_on_exit=False)
-    provider.add_log_record_processor(BatchLogRecordProcessor(OTLPLogExporter(endpoint=endpoint)))
+    for exporter in exporters:
+        provider.add_log_record_processor(BatchLogRecordProcessor(exporter))
     handler = _Handler(provider)
     logging.getLogger().addHandler(handler)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import (
@@ -32,10 +31,10 @@ if TYPE_CHECKING:
 _SCOPE = InstrumentationScope("sparts")
 
 
-def start_metrics(service: VService, resource: Resource, endpoint: str) -> MeterProvider:
+def start_metrics(service: VService, resource: Resource, exporters: Iterable[Any]) -> MeterProvider:
     """Begin to send the counters of a service, by the interval of OTEL_METRIC_EXPORT_INTERVAL."""
-    reader = ServiceReader(OTLPMetricExporter(endpoint=endpoint), service, resource)
-    provider = MeterProvider([reader], resource, shutdown_on_exit=False)
+    readers = [ServiceReader(exporter, service, resource) for exporter in exporters]
+    provider = MeterProvider(readers, resource, shutdown_on_exit=False)
     provider.get_meter("sparts.service").create_observable_gauge(
         "sparts.service.ready",
         [lambda _: [Observation(int(service.health.ready))]],

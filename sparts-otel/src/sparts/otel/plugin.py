@@ -27,9 +27,13 @@ _running: WeakKeyDictionary[VService, Telemetry] = WeakKeyDictionary()
 
 
 def _url(text: str) -> str:
-    if not text.startswith(("http://", "https://")):
-        raise Expected("a URL such as http://localhost:4318")
-    return text.rstrip("/")
+    from sparts.otel.reaching import url_parts
+
+    try:
+        url_parts(text)
+    except OptionError:
+        raise Expected("a URL such as http://localhost:4318") from None
+    return text
 
 
 class OtelOptions(OptionGroup):
@@ -55,19 +59,30 @@ class OtelOptions(OptionGroup):
     )
 
 
-def wanted(service: VService) -> set[str]:
-    """Return what is to be sent, of ``SIGNALS``: there is an endpoint, and nothing forbids it."""
+def wanted(service: VService) -> dict[str, set[str]]:
+    """Return what is to be sent, of ``SIGNALS``, and how: by ``otlp``, to the ``console``.
+
+    By OTLP if there is an endpoint; to the console if a variable says so.
+    """
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        return set()
+        return {}
     options = OtelOptions(service)
-    everywhere = options.endpoint or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    everywhere = options.endpoint or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip()
     chosen = {"TRACES": options.traces, "METRICS": options.metrics, "LOGS": options.logs}
+    found: dict[str, set[str]] = {}
     for signal in SIGNALS:
-        if exporters := os.environ.get(f"OTEL_{signal}_EXPORTER", "").strip():
-            chosen[signal] = "otlp" in exporters.replace(" ", "").split(",")
-        if not (everywhere or os.environ.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")):
-            chosen[signal] = False
-    return {signal for signal in SIGNALS if chosen[signal]}
+        said = os.environ.get(f"OTEL_{signal}_EXPORTER", "").replace(" ", "")
+        exporters = set(said.split(",")) if said else {"otlp"} if chosen[signal] else set()
+        if unknown := exporters - {"otlp", "console", "none"}:
+            service.logger.warning(
+                "OTEL_%s_EXPORTER: sparts sends by otlp or to the console, not by %s",
+                signal, ", ".join(sorted(unknown)),
+            )  # fmt: skip
+        if not (everywhere or os.environ.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT", "").strip()):
+            exporters.discard("otlp")
+        if used := exporters & {"otlp", "console"}:
+            found[signal] = used
+    return found
 
 
 def telemetry_of(service: VService) -> Telemetry | None:
@@ -103,7 +118,7 @@ def sparts_service_check(service: VService) -> None:
     """See whether the collector answers; for ``--dryrun``."""
     from sparts.otel.reaching import check_endpoint
 
-    for signal in sorted(wanted(service)):
+    for signal in sorted(each for each, used in wanted(service).items() if "otlp" in used):
         check_endpoint(OtelOptions(service).endpoint, signal)
 
 

@@ -17,13 +17,15 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Tracer
 from sparts import calls
+from sparts.escaping import encodable
 from sparts.otel import current
+from sparts.otel.exporters import exporters
 from sparts.otel.exporting import CleaningExporter
-from sparts.otel.reaching import signal_endpoint
+from sparts.otel.reaching import hide_headers
 from sparts.otel.tracing import TRACER, client_tracing, tracing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from sparts.calls import Call, Wrapper
     from sparts.vservice import VService
@@ -41,10 +43,13 @@ class Telemetry:
     Args:
         service: the instance.
         endpoint: the collector; None: the environment says it.
-        signals: what to send: ``TRACES``, ``METRICS``, ``LOGS``.
+        signals: what to send (``TRACES``, ``METRICS``, ``LOGS``), and how: by ``otlp``, to the
+            ``console``.
     """
 
-    def __init__(self, service: VService, endpoint: str | None, signals: Collection[str]) -> None:
+    def __init__(
+        self, service: VService, endpoint: str | None, signals: Mapping[str, Collection[str]]
+    ) -> None:
         self._service: VService = service
         self.logger: Logger = service.logger
         if any("grpc" in os.environ.get(name, "") for name in _PROTOCOLS):
@@ -52,6 +57,7 @@ class Telemetry:
                 "OTEL_EXPORTER_OTLP_PROTOCOL is grpc: telemetry is sent as http/protobuf all the "
                 "same, for which collectors listen on port 4318"
             )
+        hide_headers()
         resource = resource_of(service)
         self.tracer_provider: TracerProvider | None = None
         self._endings: list[Callable[[], object]] = []
@@ -59,28 +65,30 @@ class Telemetry:
         try:
             self._start(resource, endpoint, signals)
         except BaseException:
-            self.end(monotonic())
+            self._end(monotonic())
             raise
 
-    def _start(self, resource: Resource, endpoint: str | None, signals: Collection[str]) -> None:
-        if "TRACES" in signals:
-            self._start_traces(resource, endpoint)
-        if "METRICS" in signals:
+    def _start(
+        self, resource: Resource, endpoint: str | None, signals: Mapping[str, Collection[str]]
+    ) -> None:
+        made = {name: exporters(name, used, endpoint) for name, used in signals.items()}
+        if "TRACES" in made:
+            self._start_traces(resource, made["TRACES"])
+        if "METRICS" in made:
             from sparts.otel.metrics import start_metrics
 
-            address = signal_endpoint(endpoint, "metrics")
-            provider = start_metrics(self._service, resource, address)
+            provider = start_metrics(self._service, resource, made["METRICS"])
             self._endings.append(provider.shutdown)
-        if "LOGS" in signals:
+        if "LOGS" in made:
             from sparts.otel.logs import start_logs
 
-            self._endings.append(start_logs(resource, signal_endpoint(endpoint, "logs")))
+            self._endings.append(start_logs(resource, made["LOGS"]))
 
-    def _start_traces(self, resource: Resource, endpoint: str | None) -> None:
-        exporter = CleaningExporter(endpoint=signal_endpoint(endpoint, "traces"))
-        processor = BatchSpanProcessor(exporter)
+    def _start_traces(self, resource: Resource, exporters: Iterable[Any]) -> None:
+        processors = [BatchSpanProcessor(CleaningExporter(exporter)) for exporter in exporters]
         provider = self.tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-        provider.add_span_processor(processor)
+        for processor in processors:
+            provider.add_span_processor(processor)
         self.tracer: Tracer = provider.get_tracer("sparts")
         self._client = client_tracing(self.tracer, self._makes)
         calls.wrap_clients(self._client)
@@ -105,6 +113,10 @@ class Telemetry:
         Args:
             deadline: when the service must have stopped, by `time.monotonic`; None: no limit.
         """
+        if not self._end(deadline):
+            self.logger.warning("The last telemetry was not sent: the collector takes too long")
+
+    def _end(self, deadline: float | None) -> bool:
         if self._client is not None and self.tracer_provider is not None:
             calls.unwrap_clients(self._client)
             current.end(self.tracer_provider)
@@ -118,8 +130,7 @@ class Telemetry:
             thread.start()
         for thread in threads:
             thread.join(max(0.0, until - monotonic()))
-        if any(thread.is_alive() for thread in threads):
-            self.logger.warning("The last telemetry was not sent: the collector takes too long")
+        return not any(thread.is_alive() for thread in threads)
 
 
 def resource_of(service: VService) -> Resource:
@@ -134,7 +145,12 @@ def resource_of(service: VService) -> Resource:
     }
     if service.VERSION:
         own["service.version"] = service.VERSION
-    return Resource.create({**own, **OTELResourceDetector().detect().attributes})
+    own |= OTELResourceDetector().detect().attributes
+    return Resource.create({encodable(name): _encodable(own[name]) for name in own})
+
+
+def _encodable(value: Any) -> Any:
+    return encodable(value) if isinstance(value, str) else value
 
 
 def tracer() -> trace.Tracer:
