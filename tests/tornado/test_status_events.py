@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sparts.counters import counter
+from sparts.counters import CallbackCounter, counter
 from sparts.tasks.tornado.status import StatusHTTPTask, feed
+from sparts.tasks.tornado.status.page import describe_page
 from sparts.testing.waiting import WAIT
 from sparts.vtask import VTask
 
@@ -58,6 +60,22 @@ def test_first_event_has_all_and_others_changes(service: Any) -> None:
     assert [each["text"] for each in found["warnings"]] == ["disk is nearly full"]
     assert found["service"]["status"] == "WARNING"
     stream.close()
+
+
+def test_update_reads_each_counter_once() -> None:
+    readers: list[int] = []
+
+    def read() -> float:
+        readers.append(threading.get_ident())
+        return 1.0
+
+    class Counted(VTask):
+        LOOPLESS = True
+        number = CallbackCounter(read)
+
+    with serving(Counted) as service:
+        describe_page(service.requireTask(StatusHTTPTask))
+        assert readers.count(threading.get_ident()) == 1
 
 
 def test_log_lines_come_once_and_secrets_stay_out(caplog: pytest.LogCaptureFixture) -> None:
@@ -155,9 +173,9 @@ def test_stream_goes_on_after_service_could_not_tell(
         if fails:
             fails.clear()
             raise OSError("not now")
-        return type(service.stats).describe(service.stats)
+        return type(service.stats).describe_state(service.stats)
 
-    service.stats.describe = describe
+    service.stats.describe_state = describe
     stream = Stream(client_of(service))
     assert stream.next()["service"]["name"] == "Service"
     assert "could not be brought up to date: OSError: not now" in caplog.text

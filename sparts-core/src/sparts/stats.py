@@ -137,6 +137,11 @@ class Stats:
         Times are in seconds. Options that are declared secret are masked, and so are their values
         in whatever is shown. What ``checks`` and a task's ``problem`` hold is what is wrong.
         """
+        counters = {name: _plain(value) for name, value in self.counters().items()}
+        return {**self.describe_state(), "counters": counters, "options": self.options()}
+
+    def describe_state(self) -> dict[str, Any]:
+        """Return what `describe` does, but no counters and options: they cost most of the time."""
         described: dict[str, Any] = masked(self._described())
         return described
 
@@ -168,8 +173,6 @@ class Stats:
                 for task in self._tasks()
             ],
             "threads": [thread.name for thread in threading.enumerate()],
-            "counters": {name: _plain(value) for name, value in self.counters().items()},
-            "options": self.options(),
             "warnings": {str(key): text for key, text in health.warnings().items()},
             "exported_values": self.exported_values(),
             "plugins": [

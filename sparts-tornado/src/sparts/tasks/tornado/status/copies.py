@@ -203,7 +203,7 @@ class Copies:
         service = self._status.service
         figures = self._status.figures()
         values = dict(zip((each.key for each in figures.figures), figures.values, strict=True))
-        told = summary(service.stats.describe(), "")
+        told = summary(service.stats.describe_state(), "")
         return {**told, "figures": {task: values[key] for task, key in figures.keys.items()}}
 
     # -- to act ------------------------------------------------------------------------------------

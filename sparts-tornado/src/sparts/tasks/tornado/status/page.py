@@ -28,7 +28,7 @@ _AS_THEY_ARE = ("checks", "exported_values", "plugins", "threads")
 def describe_page(task: StatusTask) -> dict[str, Any]:
     """Return the sections of the page by name; in any thread."""
     service = task.service
-    told = service.stats.describe()
+    told = service.stats.describe_state()
     figures = task.figures()
     return {
         "service": {name: told[name] for name in _OF_SERVICE}
@@ -42,7 +42,7 @@ def describe_page(task: StatusTask) -> dict[str, Any]:
         "tasks": [_task(task, each, figures) for each in told["tasks"]],
         "warnings": task.times_of(told["warnings"]),
         **{name: told[name] for name in _AS_THEY_ARE},
-        "options": describe_options(task, told["options"]),
+        "options": describe_options(task),
         "headline": figures.headline,
         "counters": figures.described(),
         "values": figures.plain_values(),
@@ -76,10 +76,11 @@ def _task(status: StatusTask, told: dict[str, Any], figures: Figures) -> dict[st
     }
 
 
-def describe_options(task: StatusTask, plain: dict[str, Any]) -> list[dict[str, Any]]:
+def describe_options(task: StatusTask) -> list[dict[str, Any]]:
     """Return every option with its value as text, where that came from, and how it may change."""
     state = state_of(task.service.options)
     if state is None:  # a namespace that was made by hand
+        plain = task.service.stats.options()
         return [{"name": name, "value": _text(value)} for name, value in plain.items()]
     return [_option(task, binding) for binding in state.bindings.values()]
 
