@@ -95,6 +95,21 @@ def test_other_files_change_nothing(tmp_path: Path) -> None:
         assert "x.py" not in service.output
 
 
+def test_new_folder_counts_with_what_it_holds(tmp_path: Path) -> None:
+    """The system reports the folder alone, as it does where a file is in it very soon."""
+    watched, new = tmp_path / "watched", tmp_path / "new"
+    watched.mkdir()
+    (new / "inner").mkdir(parents=True)
+    (new / "node_modules").mkdir()
+    for path in (new / "notes.txt", new / "inner" / "x.py", new / "node_modules" / "y.py"):
+        path.write_text("")
+    with Reloaded(watched, *LOCAL) as service:
+        service.started()
+        new.rename(watched / "new")
+        service.wait_for_line(r"Changed: new/inner/x\.py$")
+        service.started(2)
+
+
 def test_daemon_is_refused(tmp_path: Path) -> None:
     with Reloaded(tmp_path, "--daemon", words=WAYS["run"]) as service:
         service.wait_for_line("--reload is for development: leave out --daemon")

@@ -24,7 +24,7 @@ from sparts.standard_streams import complain
 from sparts.system import FIRST, signals_in_pipe, spawn, watch_child
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 PATIENCE = 10.0
 """Seconds that a child may take to stop after a change, before it is killed."""
@@ -76,6 +76,20 @@ def folders() -> list[str]:
     return found
 
 
+def sources(counts: Callable[[Any, str], bool], change: Any, path: str) -> Iterator[str]:
+    """Give the source files that a change concerns: of a new folder, all that are in it.
+
+    What was written into a folder before it was watched has no event of its own.
+    """
+    if counts(change, path):
+        yield path
+    elif change.name == "added" and os.path.isdir(path):
+        for folder, inner, names in os.walk(path):
+            inner[:] = [each for each in inner if counts(change, f"{folder}/{each}/x.py")]
+            found = (f"{folder}/{each}" for each in names)
+            yield from (each for each in found if counts(change, each))
+
+
 class Parent:
     """The parent of a service that is started again and again.
 
@@ -99,20 +113,21 @@ class Parent:
 
     def watch(self, watchfiles: Any, paths: list[str], ended: threading.Event) -> None:
         """Report changes until the end; the body of a thread."""
-        kinds = watchfiles.PythonFilter(ignore_paths=[sys.prefix])
+        counts = watchfiles.PythonFilter(ignore_paths=[sys.prefix])
         try:
             for changes in watchfiles.watch(
                 *paths,
-                watch_filter=kinds,
+                watch_filter=lambda *change: any(sources(counts, *change)),
                 debounce=200,
                 step=50,  # it looks that often, in ms, and again that long after a change
                 stop_event=ended,
                 raise_interrupt=False,
             ):
-                for _, path in changes:  # its byte code could look as new as the change
+                found = {path for change in changes for path in sources(counts, *change)}
+                for path in found:  # its byte code could look as new as the change
                     with suppress(OSError, NotImplementedError):
                         os.unlink(cache_from_source(path))
-                names = sorted({os.path.relpath(path) for _, path in changes})
+                names = sorted(map(os.path.relpath, found))
                 complain(f"Changed: {', '.join(names[:3])}{' and more' if names[3:] else ''}")
                 os.write(self._waker, bytes([_CHANGED]))
         except Exception as error:
