@@ -29,6 +29,7 @@ def noting(name: str = "Web") -> Any:
         prefix=name.lower(),
         port=option(type=port, default=80, choices=[80, 81, 82]),
         fixed=option(type=int, default=1, reloadable=False),
+        place=option(default="here", reloadable="restart"),
         need=option(type=int, default=1, required=True),
         on_options_changed=on_options_changed,
     )
@@ -220,6 +221,21 @@ def test_reload_leaves_fixed_options_and_says_so(
     assert reload_options(service) == {"web_port"}
     assert service.getOption("web_fixed") == 2
     assert "--web-fixed changed: it takes effect at the next start." in caplog.text
+
+
+def test_change_that_needs_a_restart_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "x.toml"
+    file.write_text("[web]\nplace = 'there'\nport = 80\n")
+    service = made(service_of(noting()), "--config", str(file))
+    file.write_text("[web]\nplace = 'nowhere'\nport = 81\n")
+    assert reload_options(service) == {"web_place", "web_port"}
+    service.setOption("web_port", 82)
+    service.setOption("web_place", "elsewhere")
+    said = "--web-place changed: it takes effect when the service restarts."
+    assert [each.message for each in caplog.records] == [said, said]
+    assert service.getOption("web_place") == "elsewhere"
 
 
 def test_relative_config_file_is_found_again(

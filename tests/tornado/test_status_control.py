@@ -62,6 +62,12 @@ def test_option_is_set(service: Any, client: Client, caplog: pytest.LogCaptureFi
     assert "option report_most, asked for over HTTP by 127.0.0.1" in caplog.text
 
 
+def test_option_that_needs_a_restart_says_so(client: Client) -> None:
+    answer = client.act("option", {"name": "status-port", "value": "0"})
+    said = "status-port is set, and takes effect when the service restarts."
+    assert (answer.status, answer.json()["message"]) == (200, said)
+
+
 def test_wrong_fixed_or_unknown_option_is_an_error(client: Client) -> None:
     for name, value, message in (
         ("report_most", "many", "setting --report-most: expected a whole number, got 'many'"),

@@ -152,6 +152,9 @@ def test_option_is_set_in_all_copies(service: Copies) -> None:
         assert service.read("/status.json")["options"]["stop_timeout"] == 24.0
     refused = service.client.act("option", {"name": "stop_timeout", "value": "never"})
     assert refused.status == 400
+    refused = service.client.act("option", {"name": "status_port", "value": 0})
+    assert refused.status == 409
+    assert "the parent of the copies listens" in refused.text
 
 
 def test_single_task_is_run_where_it_is(service: Copies) -> None:

@@ -84,29 +84,34 @@ class ListeningOptions:
         metavar="HOST",
         default=lambda cls: cls.DEFAULT_HOST,
         help="address to listen on, or several with commas; none: every one",
+        reloadable="restart",
     )
     port: Option[int] = option(
         type=port_number,
         metavar="PORT",
         default=lambda cls: cls.DEFAULT_PORT,
         help="port to listen on; 0: a free one",
+        reloadable="restart",
     )
     ipv6_only: Option[bool] = option(
         default=False,
         help="do not listen on IPv4 addresses where the host is :: or none",
         advanced=True,
+        reloadable="restart",
     )
     sock: Option[str] = option(
         type=str,
         metavar="PATH",
         default=lambda cls: cls.DEFAULT_SOCK,
         help="path of a Unix socket to listen on instead",
+        reloadable="restart",
     )
     sock_group: Option[str] = option(
         type=str,
         metavar="GROUP",
         help="group that may use the Unix socket (without it: only its owner)",
         advanced=True,
+        reloadable="restart",
     )
     tls_cert: Option[str] = option(
         type=str,

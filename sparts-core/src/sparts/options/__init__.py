@@ -52,7 +52,7 @@ if TYPE_CHECKING:
         required: bool
         choices: Iterable[Any] | None
         secret: bool
-        reloadable: bool
+        reloadable: bool | Literal["restart"]
         deprecated: str | None
         advanced: bool
         command_line_only: bool
@@ -157,7 +157,7 @@ def option(
     nargs: int | str | None = None,
     *,
     secret: bool = False,
-    reloadable: bool = True,
+    reloadable: bool | Literal["restart"] = True,
     deprecated: str | None = None,
     advanced: bool = False,
     command_line_only: bool = False,
@@ -178,7 +178,8 @@ def option(
         nargs: as in argparse; makes a list, except ``"?"``.
         secret: never shown by help, ``--show-config``, logs or any transport; a file that
             ``NAME_FILE`` names and systemd's credentials give it too.
-        reloadable: whether it may change at run time.
+        reloadable: whether it may change at run time; ``"restart"``: it may, but takes effect when
+            the service restarts, which answers and the log say.
         deprecated: what to use instead; the user of the option is told so at each start.
         advanced: whether only ``--help-all`` shows it, and ``-h`` does not.
         command_line_only: whether it has no key in files, as it says something of the start alone.

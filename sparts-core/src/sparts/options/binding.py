@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from sparts.errors import OptionError, describe
 from sparts.masking import hide_secret
@@ -109,7 +109,7 @@ class Declaration:
     choices: Any
     nargs: int | str | None
     secret: bool
-    reloadable: bool
+    reloadable: bool | Literal["restart"]
     deprecated: str | None
     advanced: bool
     command_line_only: bool

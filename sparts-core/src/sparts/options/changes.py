@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sparts.errors import OptionError
@@ -49,6 +49,7 @@ def assign(owner: Any, binding: Binding, value: object) -> None:
             values[STATE] = state._replace(sources=sources)
         _replace(holder, values)
     _tell(holder, {binding.dest: typed})
+    _log_delay(holder, [binding])
 
 
 def reload_options(owner: Any) -> frozenset[str]:
@@ -75,6 +76,7 @@ def reload_options(owner: Any) -> frozenset[str]:
     for flag in refused:
         holder.logger.warning("%s changed: it takes effect at the next start.", flag)
     _tell(holder, values)
+    _log_delay(holder, [state.bindings[dest] for dest in values])
     return frozenset(values)
 
 
@@ -84,6 +86,14 @@ def _replace(holder: Any, values: Mapping[str, Any]) -> None:
     if (check := getattr(holder, "check_options", None)) is not None:
         check(new)
     holder.options = new
+
+
+def _log_delay(holder: Any, changed: Iterable[Binding]) -> None:
+    """Log which of the options that have changed take effect later."""
+    for binding in changed:
+        if binding.option.reloadable == "restart":
+            text = "%s changed: it takes effect when the service restarts."
+            holder.logger.warning(text, binding.flag)
 
 
 def _tell(holder: Any, values: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from sparts.errors import OptionError, describe
+from sparts.options.binding import state_of
 from sparts.tasks.event import EventTask
 from sparts.tasks.tornado.status.acting import (
     in_lifecycle,
@@ -77,13 +78,22 @@ class _Actions:
     async def do_option(self, asked: dict[str, Any]) -> str:
         """Set an option, as `VService.setOption` does."""
         name = text_of(asked, "name")
+        later = self._takes_effect_later(name)
+        if later and self._status.copies:
+            text = f"{name} cannot change: the parent of the copies listens. Restart the service."
+            raise RefusedError(409, text)
         if "value" not in asked:
             raise RefusedError(400, "The object needs a 'value'; null for none.")
         try:
             await self._run(lambda: self._status.service.setOption(name, asked["value"]))
         except OptionError as error:
             raise RefusedError(400, str(error)) from error
-        return f"{name} is set."
+        return f"{name} is set{', and takes effect when the service restarts' * later}."
+
+    def _takes_effect_later(self, name: str) -> bool:
+        state = state_of(self._status.service.options)
+        binding = state.bindings.get(name.replace("-", "_")) if state else None
+        return binding is not None and binding.option.reloadable == "restart"
 
     async def do_run(self, asked: dict[str, Any]) -> str:
         """Have a periodic or event task run now."""

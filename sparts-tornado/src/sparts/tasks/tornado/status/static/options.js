@@ -3,6 +3,8 @@
 import { make, say } from "./dom.js";
 import { ask, mayAct, tell } from "./controls.js";
 
+const EFFECT = { false: " (Fixed while the service runs.)", restart: " (A change takes effect when the service restarts.)" };
+
 export function optionRow(option) {
   const change = make("button", { type: "button", class: "small change", "aria-label": `Change ${option.flag}` }, "Change");
   const node = make("li", { class: "option", "data-option": option.name },
@@ -16,7 +18,7 @@ export function updateOption(node, option) {
   node.option = option;
   say(node.querySelector(".value"), option.value === "" ? "\u2013" : option.value);
   say(node.querySelector(".source"), option.source ?? "");
-  say(node.querySelector("small"), option.help + (mayAct() && !option.reloadable ? " (Fixed while the service runs.)" : ""));
+  say(node.querySelector("small"), option.help + (mayAct() && EFFECT[option.reloadable] || ""));
   node.querySelector(".change").hidden = !mayAct() || !option.reloadable;
   if (!mayAct()) node.querySelector(".edit")?.remove();
 }
