@@ -92,6 +92,9 @@ def test_django_is_served_by_both_interfaces(asgi: Any, wsgi: Any) -> None:
     for served in (asgi(framework_apps.django(asgi=True)), wsgi(framework_apps.django(asgi=False))):
         assert served.get("/") == (200, b"GET 0")
         assert post(served, "/", b"x" * 100_000) == b"POST 100000"
+        for number in (0, 1, 100):  # in chunks, without a length
+            parts = iter([b"x" * 1000] * number)
+            assert post(served, "/", parts) == b"POST %d" % (1000 * number)
         assert served.get("/stream") == (200, b"0\n1\n2\n")
         assert served.get("/nowhere")[0] == 404
 

@@ -64,6 +64,11 @@ def test_option_and_attribute_name_the_application(main: Any, name: str) -> None
     [
         ("mine_main", "--asgi-app: 'mine_main' is not of the form module:name"),
         (":app", "is not of the form module:name"),
+        ("./mine_main.py:app", "'./mine_main.py:app' is not of the form module:name"),
+        (
+            "mine_main:make",
+            "cannot be called with .*If it makes the application, .*: module:name()",
+        ),
         ("mine_main:missing", "'mine_main:missing' cannot be used: .*missing"),
         ("nowhere_at_all:app", "cannot be used: .*No module named 'nowhere_at_all'"),
         ("mine_broken:app", "cannot be used: .*No module named 'nowhere_at_all'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ def load(target: str, flag: str) -> Any:
     """
     module, _, attributes = target.strip().partition(":")
     called, attributes = attributes.endswith("()"), attributes.removesuffix("()")
-    if not module or not attributes:
+    if not attributes or not all(part.isidentifier() for part in module.split(".")):
         raise StartError(f"{flag}: {target!r} is not of the form module:name.")
     try:
         found: Any = importlib.import_module(module)
@@ -55,6 +56,9 @@ def check_call(app: Any, words: Sequence[str], advice: str) -> None:
     try:
         signature.bind(*words)
     except TypeError as error:
+        with contextlib.suppress(TypeError):
+            signature.bind()
+            advice = "If it makes the application, have it called: module:name()."
         arguments = ", ".join(words)
         raise StartError(
             f"The application {app!r} cannot be called with ({arguments}): {error}. {advice}"

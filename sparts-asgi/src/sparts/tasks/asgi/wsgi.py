@@ -97,9 +97,17 @@ class Threads:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request; called by the server."""
         sender = Sender(send)
+        if scope["type"] == "http":
+            chunked = any(name == b"transfer-encoding" for name, _ in scope["headers"])
+            body, more = await _begun(receive, None if chunked else AT_FIRST)
+            if body is None:
+                return
+            if chunked:  # applications read no more than the length that they know, as Django
+                lengthy = [each for each in scope["headers"] if each[0] != b"transfer-encoding"]
+                lengthy.append((b"content-length", b"%d" % len(body)))
+                scope = {**scope, "headers": lengthy}
+            receive = _again(body, more, receive)
         scope["sparts.gone"] = sender.gone
-        if scope["type"] == "http" and (receive := await _begun(receive)) is None:
-            return
         await self._middleware(scope, receive, sender)
         if sender.failure is not None:
             raise sender.failure
@@ -163,19 +171,24 @@ class Sender:
             self.gone.set()
 
 
-async def _begun(receive: Any) -> Any:
-    """Return ``receive`` once a body has come, all of it or `AT_FIRST` bytes.
+async def _begun(receive: Any, enough: int | None) -> tuple[bytes | None, bool]:
+    """Return a body, or as many bytes of it as are enough, and whether more comes.
 
-    So a client that sends slowly holds no thread. None: the client has gone.
+    So a client that sends slowly holds no thread. None instead of a body: the client has gone.
     """
     body, more = bytearray(), True
-    while more and len(body) < AT_FIRST:
+    while more and (enough is None or len(body) < enough):
         message = await receive()
         if message["type"] == "http.disconnect":
-            return None
+            return None, False
         body += message.get("body", b"")
         more = message.get("more_body", False)
-    begin = [{"type": "http.request", "body": bytes(body), "more_body": more}]
+    return bytes(body), more
+
+
+def _again(body: bytes, more: bool, receive: Any) -> Any:
+    """Return ``receive`` that gives a body first."""
+    begin = [{"type": "http.request", "body": body, "more_body": more}]
 
     async def go_on() -> Any:
         return begin.pop() if begin else await receive()
