@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import secrets
 import shutil
 import signal
@@ -12,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -29,7 +29,8 @@ class Rabbit:
 
     def __init__(self, settings: str = "") -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="sparts-rabbit-"))
-        self.port, self.tls_port, self._dist_port, self._mapper_port = _free_ports(4)
+        self._ports = _Ports(4)
+        self.port, self.tls_port, self._dist_port, self._mapper_port = self._ports.numbers
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
         self._mapper: subprocess.Popen[bytes] | None = None
@@ -154,6 +155,7 @@ class Rabbit:
             self._mapper.kill()
             self._mapper.wait()
             self._mapper = None
+        self._ports.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Rabbit:
@@ -173,17 +175,25 @@ class Rabbit:
         self.close()
 
 
-def _free_ports(number: int) -> list[int]:
-    """Return ports that were free a moment ago, all different."""
-    with contextlib.ExitStack() as stack:
-        found = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for sock in found:
-            sock.bind(("127.0.0.1", 0))
-        return [sock.getsockname()[1] for sock in found]
+class _Ports:
+    """Ports that no other node gets as long as these are not closed.
 
+    A port that was free a moment ago will not do: a node takes seconds until it listens, and may
+    be started again. They are below those that the kernel gives to whatever asks for any.
+    """
 
-@contextlib.contextmanager
-def running_rabbit(settings: str = "") -> Iterator[Rabbit]:
-    """Run a node for as long as the block lasts."""
-    with Rabbit(settings) as rabbit:
-        yield rabbit
+    def __init__(self, number: int) -> None:
+        for first in random.sample(range(20_000, 32_000, number), 1000):
+            self.numbers = range(first, first + number)
+            self._claim = socket.socket(socket.AF_UNIX)
+            with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+                self._claim.bind(f"\0sparts-rabbit-{first}")
+                for port in self.numbers:
+                    stack.enter_context(socket.create_server(("127.0.0.1", port)))
+                return
+            self._claim.close()
+        raise RuntimeError("No ports are free.")
+
+    def close(self) -> None:
+        """Leave them to others."""
+        self._claim.close()
