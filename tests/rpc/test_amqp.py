@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,12 +14,14 @@ from typing import Any
 
 import pytest
 from sparts.errors import UsageError
-from sparts.rpc import NoSuchMethodError, RPCTask, UnavailableError, connect, rpc
+from sparts.rpc import NoSuchMethodError, RPCTask, UnavailableError, connect, connect_async, rpc
 from sparts.tasks.amqp.rpc import RPCAMQPTask
 from sparts.testing.processes import ServiceProcess
+from sparts.testing.rpc.kit import Kit
 from sparts.testing.running import running, service_of
 
 from tests.amqp.rabbit import Rabbit
+from tests.amqp.tasks import SOON, until
 from tests.rpc.deadly import Deadly
 
 pytestmark = [pytest.mark.one_python, pytest.mark.needs("rabbitmq-server")]
@@ -72,6 +76,42 @@ def test_call_that_nobody_serves_is_unavailable(rabbit: Rabbit) -> None:
         pytest.raises(UnavailableError, match="Nobody serves Deserted"),
     ):
         deserted.run()
+
+
+def test_call_given_up_unsent_is_never_made(rabbit: Rabbit) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    async def given_up(proxy: Any, sign: Any) -> None:
+        call = asyncio.ensure_future(proxy.echo_async("given up"))
+        await asyncio.to_thread(sign)
+        call.cancel()
+        await asyncio.wait([call])
+        assert call.cancelled()
+
+    async def main() -> None:
+        async with connect_async(rabbit.url, Kit) as proxy:
+            await proxy.nothing()
+            client: Any = proxy._caller.client
+            caller, connected = client._caller, client._connected
+
+            caller.link.blocked = True  # as when the broker has no memory left
+            await given_up(proxy, lambda: until(lambda: caller._outbox, "the call to wait"))
+            caller.link.blocked = False
+
+            def late(call: Any) -> Any:
+                begun.set()
+                assert go_on.wait(SOON)
+                return connected(call)
+
+            client._connected = late
+            await given_up(proxy, lambda: begun.wait(SOON))
+            go_on.set()
+            assert await proxy.echo_async("made") == "made"
+        assert not caller.outcomes._waiting
+
+    with running(service_of(Kit, RPCAMQPTask), "--rpc-amqp-broker", rabbit.url) as service:
+        asyncio.run(main())
+        assert service.requireTask(Kit).n_calls.labels("echo_async")() == 1
 
 
 def test_broker_that_is_away_is_unavailable() -> None:

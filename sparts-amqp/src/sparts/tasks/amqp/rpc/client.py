@@ -24,6 +24,8 @@ from sparts.tasks.amqp.publishing import Publish, Publisher
 from sparts.tasks.amqp.rpc.calls import layout_of, read_answer, write_call
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sparts.rpc.interface import Interface
     from sparts.tasks.amqp.wire import Channel, Wire
 
@@ -50,6 +52,21 @@ class _Caller(Publisher):
         self.outcomes.lost()
 
 
+class _Sent:
+    """A call on its way, and its answer."""
+
+    def __init__(self) -> None:
+        self.answer: Future[bytes] = Future()
+        self.answer.set_running_or_notify_cancel()
+        self.given_up: bool = False
+        self.take_back: Callable[[], object] = lambda: None
+
+    def forget(self) -> None:
+        """Do not wait any longer; a call that was not sent yet never will be."""
+        self.given_up = True
+        self.take_back()
+
+
 class AMQPClient(Client):
     """Calls methods through a queue at a broker; from any thread, and from any asyncio loop.
 
@@ -71,25 +88,27 @@ class AMQPClient(Client):
 
     def call(self, call: OutgoingCall) -> Any:
         """Make a call; of a stream: return the list of its items."""
-        future = self._begin(call, call.arguments)
+        sent = _Sent()
         try:
+            self._begin(sent, call, call.arguments)
             try:
-                return self._result(call, future.result(_patience(call)))
+                return self._result(call, sent.answer.result(_patience(call)))
             except TimeoutError:
                 self._check_served(call)
-            return self._result(call, future.result(call.seconds_left()))
+            return self._result(call, sent.answer.result(call.seconds_left()))
         except TimeoutError:
             raise call.late() from None
         except Exception as error:
             raise _explained(error) from error
         finally:
-            self._forget(future)
+            sent.forget()
 
     async def call_async(self, call: OutgoingCall) -> Any:
         """Make a call from a coroutine."""
-        future = await asyncio.to_thread(self._begin, call, await collected(call))
-        waiting = asyncio.wrap_future(future)
+        arguments, sent = await collected(call), _Sent()
+        waiting = asyncio.wrap_future(sent.answer)
         try:
+            await asyncio.to_thread(self._begin, sent, call, arguments)
             try:
                 shielded = asyncio.shield(waiting)
                 return self._result(call, await asyncio.wait_for(shielded, _patience(call)))
@@ -101,7 +120,8 @@ class AMQPClient(Client):
         except Exception as error:
             raise _explained(error) from error
         finally:
-            self._forget(future)
+            sent.forget()
+            waiting.cancel()
 
     def close(self) -> None:
         """Close the connection."""
@@ -130,7 +150,7 @@ class AMQPClient(Client):
             raise UnavailableError(f"{link.where} cannot be reached: {why}", maybe_run=False)
         return caller
 
-    def _begin(self, call: OutgoingCall, arguments: Sequence[Any]) -> Future[bytes]:
+    def _begin(self, sent: _Sent, call: OutgoingCall, arguments: Sequence[Any]) -> None:
         caller, values = self._connected(call), self._values[call.method.name]
         left = call.seconds_left()
         body = write_call(call.method, values.write_arguments(tuple(arguments)), left)
@@ -138,22 +158,25 @@ class AMQPClient(Client):
         if left is not None:
             message.properties["expiration"] = str(ceil(left * 1000))
         number = message.properties["message_id"]
-        future: Future[bytes] = Future()
-        future.set_running_or_notify_cancel()
-        context = ExecuteContext(future=future)
+        context = ExecuteContext(future=sent.answer)
 
         def ended(error: Exception | None) -> None:
             if error is not None:
                 context.set_exception(error)
 
-        caller.outcomes.wait_for(number, context)
-        vars(future)["forget"] = lambda: caller.outcomes.forget(number)
-        caller.publish(Publish("", self._queue, message, ended, kept=False))
-        return future
+        publish = Publish("", self._queue, message, ended, kept=False)
 
-    @staticmethod
-    def _forget(future: Future[bytes]) -> None:
-        vars(future)["forget"]()
+        def take_back() -> None:
+            caller.outcomes.forget(number)
+            caller.take_back(publish)
+
+        sent.take_back = take_back
+        if sent.given_up:  # by a coroutine, while this thread has made the message
+            return
+        caller.outcomes.wait_for(number, context)
+        caller.publish(publish)
+        if sent.given_up:
+            take_back()
 
     def _result(self, call: OutgoingCall, data: bytes) -> Any:
         return read_answer(data, call.method, self._values[call.method.name])
