@@ -127,9 +127,11 @@ class Kit(RPCTask):
     def __init__(self, service: VService) -> None:
         super().__init__(service)
         self.entered: threading.Event = threading.Event()
-        """Set when `hold` or `hold_async` runs."""
+        """Set when `hold` runs."""
         self.release: threading.Event = threading.Event()
         """Set it to let `hold` return."""
+        self.entered_async: threading.Event = threading.Event()
+        """Set when `hold_async` runs."""
         self.cancelled: threading.Event = threading.Event()
         """Set when `hold_async` was cancelled."""
         self.finish: threading.Event = threading.Event()
@@ -138,11 +140,6 @@ class Kit(RPCTask):
         """Set when `hold_async` has ended either way."""
         self.meet: Callable[[], Any] = lambda: None
         """Called by `together`."""
-
-    def settle(self) -> None:
-        """Forget what was waited for."""
-        for event in (self.entered, self.release, self.cancelled, self.finish, self.ended):
-            event.clear()
 
     @rpc
     def nothing(self) -> None:
@@ -245,7 +242,7 @@ class Kit(RPCTask):
     @rpc
     async def hold_async(self) -> str:
         """Wait until it is cancelled."""
-        self.entered.set()
+        self.entered_async.set()
         try:
             while not self.finish.is_set():
                 await asyncio.sleep(0.01)
