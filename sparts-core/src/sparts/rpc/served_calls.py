@@ -46,7 +46,7 @@ class RPCCall(Call):
 
     def __init__(self, served: Any, origin: Origin | None, deadline: float | None) -> None:
         self._served = served
-        self.task = served.task
+        self.task: Any = served.task
         self.method: Method = served.method
         self.name: str = self.method.qualified
         self.is_async: bool = self.method.is_async

@@ -24,8 +24,8 @@ class ThriftCall(partial[Any], Call):
     """
 
     kind = "thrift"
-    __init__ = object.__init__
-    __repr__ = Call.__repr__
+    __init__: Any = object.__init__
+    __repr__: Any = Call.__repr__
 
     @property
     def arguments(self) -> tuple[Any, ...]:

@@ -101,6 +101,7 @@ class PlainOutput(Output):
     uvicorn sends them all the same.
     """
 
+    begins: bool
     _chunked = False
 
     def write(self, data: bytes) -> None:
@@ -121,13 +122,16 @@ class Answered:
     or a background task. That would lose the next request of the client.
     """
 
-    begins = False
+    begins: bool = False
 
     def nothing(self, *_: object) -> bool:
         """Do nothing; False: the connection is not closing."""
         return False
 
-    write = flush = close = is_closing = nothing
+    write: Callable[..., bool] = nothing
+    flush: Callable[..., bool] = nothing
+    close: Callable[..., bool] = nothing
+    is_closing: Callable[..., bool] = nothing
 
 
 ANSWERED = Answered()
@@ -143,15 +147,15 @@ class Cycle(RequestResponseCycle):
         keep_alive: whether the connection may serve another request.
     """
 
-    access_log = False
-    disconnected = False
-    more_body = True
-    response_started = False
-    response_complete = False
+    access_log: bool = False
+    disconnected: bool = False
+    more_body: bool = True
+    response_started: bool = False
+    response_complete: bool = False
     chunked_encoding: bool | None = None
-    expected_content_length = 0
+    expected_content_length: int = 0
     status: Any = 0
-    ended = False
+    ended: bool = False
     began: float
     fields: RequestFields
 
@@ -166,7 +170,7 @@ class Cycle(RequestResponseCycle):
         self.message_event: Any = Arrival()
         self.keep_alive: bool = keep_alive
         self.waiting_for_100_continue: bool = connection.expect_100_continue
-        self.body = bytearray()
+        self.body: bytearray = bytearray()
 
     def send(self, message: Any) -> Any:
         """Return the coroutine that sends a message; called by the application."""
