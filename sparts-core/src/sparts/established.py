@@ -199,6 +199,7 @@ class EstablishedService(_Established):
 
     _moved: ClassVar[Mapping[str, str]] = OF_SERVICES
     DEFAULT_LOGLEVEL: ClassVar[str] = "DEBUG"
+    """The default of ``--level``."""
 
     if TYPE_CHECKING:
         _instance: Parts

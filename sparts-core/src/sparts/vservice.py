@@ -49,7 +49,9 @@ class VService(EstablishedService):
         ENV_PREFIX: ClassVar[str | None]
         """What the options' environment variables begin with; else it is ``NAME_`` of the class."""
     VERSION: str = ""
+    """The version of the service, which its status page and others of its interfaces show."""
     DEFAULT_LOGFILE: ClassVar[str | None] = None
+    """The default of ``--logfile``; None: standard error."""
     DEFAULT_PID: ClassVar[str | None] = None
     """The path of the pid file; None: ``NAME.pid`` in ``/var/run`` or, if not root, elsewhere: see
     `sparts.builtin.daemon.pidfile.default_path`."""
