@@ -13,7 +13,6 @@ import os
 from functools import lru_cache
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from sparts.errors import UsageError
 from sparts.hookspecs import hookimpl
@@ -41,6 +40,7 @@ GONE = {  # methods of sparts 0.7: where they were, and what to write instead
     "_findProcessors": ("sparts.tasks.thrift", "Set MODULE."),
     "_checkTaskModule": ("sparts.tasks.thrift", "Set MODULE."),
 }
+_METHODS = (FunctionType, staticmethod, classmethod)
 _FORM = 0x04 | 0x20 | 0x80 | 0x100 | 0x200  # flags of code: *args, generator, coroutine
 
 
@@ -139,18 +139,21 @@ def _problems_of(cls: type, tasks: Sequence[type[VTask]]) -> Iterator[Problem]:
             continue
         bases = [base for base in mro[at + 1 :] if _is_ours(base) or _is_framework(base)]
         for name, value in list(vars(owner).items()) if bases else ():
-            text, error = None, True
-            base = next((base for base in bases if name in vars(base)), None)
-            if name in allowed:
+            if (name[:2] == "__" and name != "__init__") or name in allowed:
                 continue
+            text, error, base = None, True, None
+            for each in bases:
+                if name in each.__dict__:
+                    base = each
+                    break
             if base is None or _means_tasks(name, value):
                 if _is_doubtful(name, bases) and not any(hasattr(task, name) for task in tasks):
                     text, error = _check_name(cls, owner, name, value, bases, tasks)
             elif any(name in vars(each) for each in mro[:at]):
                 continue
-            elif not isinstance(value, FunctionType | staticmethod | classmethod):
+            elif not isinstance(value, _METHODS):
                 text, error = _check_value(base, name, value), _is_ours(base)
-            elif name.startswith("_") and name not in (*PRIVATE, "__init__"):
+            elif name[0] == "_" and name != "__init__" and name not in PRIVATE:
                 continue
             elif not _is_ours(base) or not _has_form(name, value, vars(base)[name]):
                 from sparts.builtin.overrides import signatures
@@ -212,30 +215,24 @@ def _has_form(name: str, mine: Any, base: Any) -> bool:
 
 def _is_doubtful(name: str, bases: Sequence[type]) -> bool:
     """Return whether a name that no base has may be meant for one of theirs."""
-    if name.startswith("__"):
-        return False
     folded = name.replace("_", "").lower()
-    return name.isupper() or name in GONE or any(folded in _names_of(base) for base in bases)
+    return name.isupper() or name in GONE or any(folded in _folded_of(base) for base in bases)
 
 
 def _pairs(bases: Iterable[type]) -> list[tuple[type, str]]:
     """Return the classes with each name that they document."""
-    return [(base, name) for base in bases for names in _names_of(base).values() for name in names]
+    return [(base, name) for base in bases for name in dict.fromkeys(_names_of(base))]
 
 
-_names: WeakKeyDictionary[type, dict[str, list[str]]] = WeakKeyDictionary()
+def _names_of(cls: Any) -> list[str]:
+    """Return the names that a class documents to be overridden."""
+    names = (*vars(cls), *vars(cls).get("__annotations__", ())) if cls is not object else ()
+    return [name for name in names if name[0] != "_" or name in PRIVATE]
 
 
-def _names_of(cls: type) -> dict[str, list[str]]:
-    """Return the names that a class documents to be overridden, by the folded name."""
-    found = _names.get(cls)
-    if found is None:
-        found = _names[cls] = {}
-        names = {**vars(cls), **vars(cls).get("__annotations__", {})} if cls is not object else ()
-        for name in names:
-            if not name.startswith("_") or name in PRIVATE:
-                found.setdefault(name.replace("_", "").lower(), []).append(name)
-    return found
+@lru_cache(maxsize=256)
+def _folded_of(cls: Any) -> set[str]:
+    return set(" ".join(_names_of(cls)).replace("_", "").lower().split())
 
 
 def _means_tasks(name: str, value: Any) -> bool:
