@@ -103,7 +103,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         pytest.skip("SPARTS_OTHER_PYTHON=1: the server was asked on another")
     folder = tmp_path_factory.mktemp("editor")
     (folder / "service.py").write_text(SOURCE)
-    command = [Path(sys.executable).with_name("basedpyright-langserver"), "--stdio"]
+    command = [str(Path(sys.executable).with_name("basedpyright-langserver")), "--stdio"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=folder, stdin=pipe, stdout=pipe) as process:
         yield Server(process, folder)
