@@ -31,15 +31,9 @@ if TYPE_CHECKING:
     from sparts.vservice import VService
 
 __all__ = [
-    "REGISTERED",
-    "ExecuteContext",
-    "RestartPolicy",
-    "SkipTask",
-    "TaskReference",
-    "Tasks",
-    "TryLater",
-    "VTask",
-]
+    "REGISTERED", "ExecuteContext", "RestartPolicy", "SkipTask", "TaskReference", "Tasks",
+    "TryLater", "VTask",
+]  # fmt: skip
 
 REGISTERED = references.registered
 """The tasks of every service of this process; `VTask.register` adds to them."""

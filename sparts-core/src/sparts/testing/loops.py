@@ -25,14 +25,9 @@ from sparts.testing.waiting import WAIT, error_of
 from sparts.vtask import VTask
 
 __all__ = [
-    "WAIT",
-    "AsyncioLoopContract",
-    "Bound",
-    "LoopCalls",
-    "LoopContract",
-    "errors_of",
+    "WAIT", "AsyncioLoopContract", "Bound", "LoopCalls", "LoopContract", "errors_of",
     "switches_of",
-]
+]  # fmt: skip
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
