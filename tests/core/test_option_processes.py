@@ -98,6 +98,23 @@ def test_bad_command_line_ends_with_2(tmp_path: Path, argv: list[str], parts: li
 
 
 @pytest.mark.parametrize(
+    "argv",
+    [
+        ["--web-tokn=hunter2"],
+        ["--web_token", "hunter2"],
+        ["-token", "hunter2", "--web-port", "1"],
+        ["--WEB-TOKEN", "hunter2"],
+        ["--web-token:hunter2"],
+        ["--web-token=", "hunter2"],
+    ],
+)
+def test_value_of_misspelt_secret_flag_is_masked(tmp_path: Path, argv: list[str]) -> None:
+    status, output = run_to_end([*script(tmp_path), *argv], cwd=tmp_path)
+    assert_refused(status, output, "unrecognized arguments: ", "********")
+    assert "hunter2" not in output
+
+
+@pytest.mark.parametrize(
     ("text", "parts"),
     [
         ("[web]\nprot = 1\n", ["x.toml: [web] prot: no such key. Did you mean 'port'?"]),

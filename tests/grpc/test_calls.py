@@ -9,6 +9,8 @@ from typing import Any
 
 import grpc
 import pytest
+from sparts import masking
+from sparts.masking import hide_secret
 from sparts.testing.running import running, service_of
 from sparts.testing.waiting import log_of
 from sparts.vservice import VService
@@ -108,6 +110,15 @@ def test_abort_sends_code_details_and_metadata(stub: Any) -> None:
         ("why", "test"),
         ("x-bin", b"\0"),
     ]
+
+
+def test_secrets_in_details_are_masked(stub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a handler hands on what an exception says."""
+    for name in ("_values", "_pattern"):
+        monkeypatch.setattr(masking, name, getattr(masking, name))
+    hide_secret("näw")
+    error = failure(lambda: stub.Greet(Text(text="abort")))
+    assert error.details() == "not ********"
 
 
 def test_code_that_was_set_ends_the_call(stub: Any) -> None:

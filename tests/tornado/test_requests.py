@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import logging
 import re
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sparts.errors import OptionError
 from sparts.tasks.tornado import TornadoHTTPTask
-from sparts.testing.running import make_service, running
+from sparts.testing.running import make_service, running, service_of
 from sparts.vservice import VService
+from tornado.web import RequestHandler
 
 from tests.core.log_helpers import bare_root
 from tests.tornado.http_services import Http, Service, ask, ask_once, connected, read_answer
@@ -164,6 +167,65 @@ def test_bug_in_a_handler_is_500(
         assert (status, headers["x-request-id"]) == (500, "broken")
         assert service.getCounter('Http.responses{status="5xx"}') == 1
     assert "ValueError: a bug" in caplog.text
+
+
+class OwnError(BaseException):
+    """What no ``except Exception`` catches."""
+
+
+class Raises(RequestHandler):
+    """Raises as its query says."""
+
+    def get(self) -> None:
+        raise {"own": OwnError(), "generator": GeneratorExit()}[self.get_argument("what")]
+
+    async def post(self) -> None:
+        await asyncio.sleep(0)
+        raise SystemExit(3)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        if self.get_argument("error", ""):
+            raise OwnError
+        super().write_error(status_code, **kwargs)
+
+
+class RaisingHttp(Http):
+    def getApplicationConfig(self) -> list[Any]:  # noqa: N802
+        return [("/raises", Raises), *super().getApplicationConfig()]
+
+
+@pytest.fixture
+def raising() -> Iterator[Any]:
+    """A service whose handler raises, as it runs."""
+    service = make_service(service_of(RaisingHttp))
+    thread = service.startBG()
+    yield thread
+    service.shutdown()
+    thread.join()
+
+
+def test_exceptions_of_any_kind_are_answered(
+    raising: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with connected(raising.service) as client:
+        assert ask(client, "/raises?what=own")[0] == 500
+        assert ask(client, "/raises?what=generator")[0] == 500
+        assert ask(client, "/echo/x")[0] == 200
+    assert raising.service.getCounter('RaisingHttp.responses{status="5xx"}') == 2
+    assert "OwnError" in caplog.text
+
+
+def test_failing_error_page_closes_the_connection(raising: Any) -> None:
+    with connected(raising.service) as client:
+        client.sendall(b"GET /raises?what=own&error=1 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(1000) == b""
+
+
+def test_exit_in_handler_is_answered_and_ends_service(raising: Any) -> None:
+    with connected(raising.service) as client:
+        assert ask(client, "/raises", "POST", b"x")[0] == 500
+        raising.join()
+    assert raising.status == 3
 
 
 @pytest.mark.parametrize(("argv", "ip"), [((), "127.0.0.1"), (("--http-xheaders",), "192.0.2.7")])

@@ -46,8 +46,7 @@ class LoopTask(VTask):
     def __init__(self, service: Any) -> None:
         super().__init__(service)
         self._calls = threading.Lock()  # guards what follows
-        self._open = False
-        self._over = False
+        self._open = self._over = False
         self._early: dict[Future[Any], Callable[[], None]] = {}
         self._unfinished: set[Future[Any]] = set()
 

@@ -195,9 +195,7 @@ def _converter(kind: Any) -> Any:
     """The function of one text that makes a value of ``kind`` (an option's ``type``)."""
     if isinstance(kind, type) and issubclass(kind, Enum):
         return _OneOf(kind)
-    if is_path(kind):
-        return path
-    return _CONVERTERS.get(kind, kind)
+    return path if is_path(kind) else _CONVERTERS.get(kind, kind)
 
 
 def expectation(kind: Any) -> str:

@@ -60,9 +60,8 @@ def watchdog_interval(warn: Callable[[str], object] = lambda text: None) -> floa
         if not (value.isascii() and value.isdecimal() and 0 < len(value) < 19 and int(value)):
             warn(f"{name} is {value!r:.40}, which is no number of systemd's: it is ignored.")
             return None
-    if int(pid) != os.getpid():
-        return None
-    return max(int(usec) / 1_000_000, _LEAST_INTERVAL)
+    ours = int(pid) == os.getpid()
+    return max(int(usec) / 1_000_000, _LEAST_INTERVAL) if ours else None
 
 
 def inherited_sockets() -> dict[str, list[int]]:

@@ -164,9 +164,7 @@ class Metric:
     def __get__(self, obj: object, owner: type | None = None) -> Self: ...
     def __get__(self, obj: object | None, owner: type | None = None) -> Self:
         """Give the instance's own metric; on the class, the declaration."""
-        if obj is None:
-            return self
-        return own(obj, self)
+        return self if obj is None else own(obj, self)
 
 
 def own(obj: object, declared: V) -> V:

@@ -68,8 +68,7 @@ class Lifecycle:
         self._timers = Timers()
         self._phase = "starting"  # then: alive, draining, stopping, ended
         self._phases = Phases(instance, self.ending, self._say)
-        self._signalled = False
-        self._reload_waits = False
+        self._signalled = self._reload_waits = False
         self._slips = 0
         self._reserve: mmap.mmap | None = mmap.mmap(-1, RESERVE, mmap.MAP_PRIVATE | mmap.MAP_ANON)
         self._worker = JobThread(f"{instance.name} lifecycle", self._broke)

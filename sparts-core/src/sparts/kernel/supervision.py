@@ -79,8 +79,7 @@ class Supervisor:
         self._stop_reserve = 0.0
         self._lock = threading.Lock()
         self._supervised = False  # whether there has been a worker
-        self._running = 0
-        self._waiting = 0
+        self._running = self._waiting = 0
 
     # -- the state of the task ---------------------------------------------------------------------
 

@@ -130,11 +130,9 @@ class LogFileHandler(OutputHandler):
 
     def prepare(self) -> str:
         """Open the file again if it was moved away."""
-        try:
+        with suppress(OSError):
             if os.path.samestat(os.stat(self.path), os.fstat(self._descriptor)):
                 return ""
-        except OSError:
-            pass
         return self._open_again()
 
     def write(self, text: str) -> None:

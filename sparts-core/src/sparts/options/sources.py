@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sparts.errors import OptionError, UsageError, describe, nearest
+from sparts.masking import hide_secret
 from sparts.options.binding import (
     MISSING,
     STATE,
@@ -209,6 +211,7 @@ def _parse_command_line(
     except argparse.ArgumentError as exc:  # of a parser with exit_on_error=False
         _raise(str(exc))
     except OptionError as exc:
+        _hide_misspelt(sys.argv[1:] if argv is None else argv, parser)
         raise OptionError(f"{exc}{_meant(str(exc), parser)}") from None
     finally:
         for action in required:
@@ -238,6 +241,17 @@ def _meant(message: str, parser: argparse.ArgumentParser) -> str:
     flag = rest.partition(" ")[0].partition("=")[0]
     near = nearest(flag, parser._option_string_actions) if flag[:1] == "-" else ""
     return f". Did you mean '{near}'?" if near else ""
+
+
+def _hide_misspelt(argv: Sequence[str], parser: argparse.ArgumentParser) -> None:
+    """Mask the values of unknown flags that look like those of secret options."""
+    known = parser._option_string_actions
+    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+        flag, _, value = word.partition("=")
+        near = nearest(flag.lower(), known) if flag[:1] == "-" else ""
+        binding = parser.get_default(STATE).bindings.get(known[near].dest) if near else None
+        if binding and binding.option.secret and (flag not in known or word == f"{flag}="):
+            hide_secret([flag.partition(near)[2], value or following * (following not in known)])
 
 
 def _environment(state: State) -> Layer:

@@ -88,6 +88,8 @@ def stepped(call: RPCCall, items: Any, name: str) -> Any:
         return getattr(items, name, lambda: None)()
     except StopIteration:
         return END
+    except GeneratorExit as error:  # the transport would take it for its own end
+        raise RuntimeError("A stream has raised GeneratorExit.") from error
 
 
 async def stepped_async(call: RPCCall, items: Any, name: str) -> Any:
@@ -97,3 +99,5 @@ async def stepped_async(call: RPCCall, items: Any, name: str) -> Any:
         return await getattr(items, name)()
     except StopAsyncIteration:
         return END
+    except GeneratorExit as error:  # the transport would take it for its own end
+        raise RuntimeError("A stream has raised GeneratorExit.") from error

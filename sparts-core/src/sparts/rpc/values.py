@@ -204,9 +204,8 @@ class Values:
 
         To look for its trace in the bytes costs much less than to look at all values.
         """
-        if self._json:
-            return _LONG_INT(data) is not None
-        return b"\xcf" in data  # which begins an unsigned int of 64 bits
+        # b"\xcf" begins an unsigned int of 64 bits.
+        return _LONG_INT(data) is not None if self._json else b"\xcf" in data
 
 
 def check(type_: Type, value: Any, path: str, finite: bool, is_list: bool = False) -> None:

@@ -52,8 +52,7 @@ class MemoryBacklog(Backlog):
         self._waking = False  # one of them was woken, and has not looked yet
         self._alarm = inf  # when one of them wakes by itself, for what was put off
         self._blocked: set[int] = set()  # threads that wait for room
-        self._closed = False
-        self._given_up = False
+        self._closed = self._given_up = False
         self._drain_until = -inf
 
     # -- for anybody -------------------------------------------------------------------------------

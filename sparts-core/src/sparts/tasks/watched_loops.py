@@ -143,8 +143,7 @@ class LoopWatch:
         self._since: float | None = None  # when the loop began with what it does now
         self.stirred: bool = False
         """Whether the loop was given something to do since it was last asked."""
-        self._asleep = False
-        self._ended = False
+        self._asleep = self._ended = False
         self._wakeups: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 

@@ -8,6 +8,8 @@ from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
+from sparts.masking import masked
+
 import grpc
 
 if TYPE_CHECKING:
@@ -112,10 +114,14 @@ def headers_of(metadata: Any) -> list[tuple[bytes, bytes]]:
 
 
 def trailers_of(code: int, details: Any, metadata: Any = ()) -> list[tuple[bytes, bytes]]:
-    """Return the headers that end a call; details may be bytes or None, too, as in grpcio."""
+    """Return the headers that end a call; details may be bytes or None, too, as in grpcio.
+
+    Secrets in details are masked: a handler may hand on the text of an exception.
+    """
     trailers = [(b"grpc-status", b"%d" % code)]
     if details:
         details = details.decode(errors="replace") if isinstance(details, bytes) else str(details)
+        details = str(masked(details))
         cut = details[:LONGEST].encode(errors="replace")[:LONGEST].decode(errors="ignore")
         message = quote(cut, safe=_SAFE)
         trailers.append((b"grpc-message", message.encode("ascii")))

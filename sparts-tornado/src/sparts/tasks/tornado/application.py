@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
@@ -68,6 +70,7 @@ class CountedApplication(Application):
         calls.install(self, task)
         self.add_transform(RequestIdHeader)
         self._routes: dict[type[RequestHandler], list[float]] = {}
+        self._answering: dict[Any, Any] = {}
 
     def slowest(self, most: int = 10) -> list[tuple[str, tuple[int, float]]]:
         """Return the handlers whose slowest response took longest: how many responses there were,
@@ -81,6 +84,13 @@ class CountedApplication(Application):
     def start_request(self, server_conn: Any, request_conn: Any) -> HTTPMessageDelegate:
         """Return what takes the next request of a connection; called by the server."""
         return Exchange(self, request_conn)
+
+    def get_handler_delegate(self, request: Any, target_class: Any, *rest: Any, **more: Any) -> Any:
+        """Return what runs a handler; called by Tornado for each request."""
+        known = self._answering
+        if target_class not in known:
+            known[target_class] = _answering(target_class)
+        return super().get_handler_delegate(request, known[target_class], *rest, **more)
 
     def open_request(self, request: Any) -> None:
         """Name and count a request; called when its headers have come."""
@@ -134,6 +144,39 @@ class CountedApplication(Application):
                 now - request.began,
                 {"request_id": request.request_id},
             )
+
+
+def _answering(cls: Any) -> type[RequestHandler]:
+    """Return a handler's class whose requests are answered whatever the handler raises.
+
+    Tornado answers only if that is an `Exception` or a cancellation.
+    """
+    execute = cls._execute
+
+    class Answering(cls):  # type: ignore[misc]
+        def _execute(self, transforms: Any, *args: Any, **kwargs: Any) -> Any:
+            """Run the handler; called by Tornado once for each request."""
+            running = asyncio.ensure_future(execute(self, transforms, *args, **kwargs))
+            running.add_done_callback(partial(_answer_failure, self))
+            return running
+
+    for name in ("__name__", "__qualname__", "__module__", "__doc__"):
+        setattr(Answering, name, getattr(cls, name))
+    return Answering
+
+
+def _answer_failure(handler: Any, running: asyncio.Future[None]) -> None:
+    """Answer 500 if a handler has raised what Tornado does not answer; the loop logs it."""
+    error = None if running.cancelled() else running.exception()
+    if error is None:
+        return
+    try:
+        if not handler._finished:
+            handler.send_error(500, exc_info=(type(error), error, error.__traceback__))
+    except BaseException:
+        log_error(handler.application.task.logger, "A request could not be answered")
+    if not handler._finished or handler.get_status() == 101:  # nobody reads the websocket now
+        handler.request.connection.stream.close()
 
 
 class Exchange(HTTPMessageDelegate):
