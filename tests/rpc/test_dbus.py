@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 import pytest
+from sparts.cli.rpc import main as rpc_command
 from sparts.errors import UsageError
 from sparts.rpc import NoSuchMethodError, RPCTask, UnavailableError, connect, rpc
 from sparts.tasks.dbus.rpc import RPCDBusTask
@@ -53,6 +54,13 @@ def gdbus(bus: Daemon, method: str, *args: str, check: bool = True) -> str:
 )
 def test_gdbus_calls_methods(bus: Daemon, method: str, args: tuple[str, ...], printed: str) -> None:
     assert gdbus(bus, method, *args).startswith(printed)
+
+
+def test_list_prints_the_methods_of_a_name(bus: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+    assert rpc_command(["list", f"dbus:{NAME}?bus={bus.address}"]) == 0
+    assert {"Kit.distance", "Kit.count"} <= set(capsys.readouterr().out.split())
+    with pytest.raises(UnavailableError, match=r"org\.example\.None"):
+        rpc_command(["list", f"dbus:org.example.None?bus={bus.address}"])
 
 
 def test_gdbus_gets_errors_by_name(bus: Daemon) -> None:

@@ -20,8 +20,17 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 from grpc_tools import protoc
+from sparts.cli.rpc import main as rpc_command
 from sparts.errors import UsageError
-from sparts.rpc import InvalidArgumentsError, RPCError, RPCTask, connect, interface_of, rpc
+from sparts.rpc import (
+    InvalidArgumentsError,
+    RPCError,
+    RPCTask,
+    UnavailableError,
+    connect,
+    interface_of,
+    rpc,
+)
 from sparts.rpc.proxies import connect_async
 from sparts.tasks.grpc.rpc import RPCGrpcTask
 from sparts.tasks.grpc.rpc.text import proto_of
@@ -179,6 +188,9 @@ def test_generated_client_sends_a_value_of_each_kind(
         stub = stubs.KitStub(channel)
         value = one_of_each()
         assert kit.everything(value) == value
+        for pair in ((1,), (1, "a", 2)):
+            with pytest.raises(InvalidArgumentsError, match="expected 2 items"):
+                kit.everything(one_of_each(pair=pair))
         sent = messages.KitEverything(
             flag=True, number=1, real=0.5, text="t", data=b"d", items=[1, 2],
             pair=messages.KitTupleOfIntStr(item_1=7, item_2="seven"), names=["a"], counts={"ü": 1},
@@ -256,6 +268,15 @@ def test_limits_of_annotations_hold(address: str, generate: Callable[[type], Any
         with pytest.raises(grpc.RpcError) as caught:
             stubs.GeoStub(channel).named(messages.GeoNamedRequest(name="a", tags=["b"] * 3))
         assert caught.value.details() == "tags: expected array of length <= 2"
+
+
+def test_list_needs_reflection(address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert rpc_command(["list", f"grpc://{address}"]) == 0
+    assert "Geo.distance\n" in capsys.readouterr().out
+    with running(service_of(Geo, RPCGrpcTask), *LOCAL[:-1]) as service:
+        port = service.requireTask(RPCGrpcTask).bound_addrs[0][1]
+        with pytest.raises(UnavailableError, match="--rpc-grpc-reflection"):
+            rpc_command(["list", f"grpc://127.0.0.1:{port}"])
 
 
 def test_reflection_describes_the_services(address: str) -> None:

@@ -49,11 +49,8 @@ class DBusRPCClient(Client):
         self, url: str, interface: Interface, *, bus: str | None = None, **options: Any
     ) -> None:
         super().__init__(url, interface, **options)
-        parts = urlsplit(url)
-        self._name = parts.path.strip("/")
-        if not is_bus_name(self._name):
-            raise UsageError(f"{url!r} is not of the form dbus:NAME, such as dbus:org.you.Name.")
-        self._place = bus or parse_qs(parts.query).get("bus", ["session"])[0]
+        self._name, place = _parts(url)
+        self._place = bus or place
         self._path, self._interface = place_of(self._name, interface.name)
         self._forms = methods_of(interface, Forms())
         self._trees = {
@@ -62,10 +59,21 @@ class DBusRPCClient(Client):
         }
         self._connection = _Connection(self._address)
 
+    @classmethod
+    def list_methods(cls, url: str) -> list[str]:
+        """Return the methods of a server, a line each, for ``sparts rpc list``.
+
+        Raises:
+            UsageError: the URL is wrong.
+            UnavailableError: the server does not answer.
+        """
+        from sparts.tasks.dbus.rpc.listing import listed
+
+        name, place = _parts(url)
+        return listed(name, _address(place))
+
     def _address(self) -> str:
-        if self._place == "session":
-            return session_address("rpc-dbus")
-        return system_address() if self._place == "system" else self._place
+        return _address(self._place)
 
     def call(self, call: OutgoingCall) -> Any:
         """Make a call, and return its result."""
@@ -125,6 +133,21 @@ class DBusRPCClient(Client):
     async def close_async(self) -> None:
         """Close the connection, from a coroutine."""
         await asyncio.to_thread(self._connection.close)
+
+
+def _parts(url: str) -> tuple[str, str]:
+    """Return the name on the bus, and which bus it is."""
+    parts = urlsplit(url)
+    name = parts.path.strip("/")
+    if not is_bus_name(name):
+        raise UsageError(f"{url!r} is not of the form dbus:NAME, such as dbus:org.you.Name.")
+    return name, parse_qs(parts.query).get("bus", ["session"])[0]
+
+
+def _address(place: str) -> str:
+    if place == "session":
+        return session_address("rpc-dbus")
+    return system_address() if place == "system" else place
 
 
 class _Connection:

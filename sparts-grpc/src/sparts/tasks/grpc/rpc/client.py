@@ -47,15 +47,24 @@ class GrpcClient(Client):
         **options: Any,
     ) -> None:
         super().__init__(url, interface, **options)
-        parts = urlsplit(url)
-        if not parts.netloc and not parts.path:
-            raise UsageError(f"{url!r} is no grpc://HOST:PORT and no grpc:///PATH.")
-        self._target = parts.netloc or f"unix:{parts.path}"
+        self._target = _target(url)
         self._credentials = credentials
         self._methods = Schema(interface).methods
         self._channel: Any = None
         self._functions: dict[str, Any] = {}
         self._loops: dict[asyncio.AbstractEventLoop, tuple[Any, dict[str, Any]]] = {}
+
+    @classmethod
+    def list_methods(cls, url: str) -> list[str]:
+        """Return the methods of a server, a line each, for ``sparts rpc list``.
+
+        Raises:
+            UsageError: the URL is wrong.
+            UnavailableError: the server does not answer well.
+        """
+        from sparts.tasks.grpc.rpc.listing import listed
+
+        return listed(_target(url))
 
     def call(self, call: OutgoingCall) -> Any:
         """Make a call."""
@@ -212,3 +221,10 @@ def _result(messages: Messages, data: bytes) -> Any:
         raise InvalidArgumentsError(f"result.{error}") from error
     except WRONG as error:
         raise InvalidArgumentsError(f"result: {explain(error)}") from error
+
+
+def _target(url: str) -> str:
+    parts = urlsplit(url)
+    if not parts.netloc and not parts.path:
+        raise UsageError(f"{url!r} is no grpc://HOST:PORT and no grpc:///PATH.")
+    return parts.netloc or f"unix:{parts.path}"

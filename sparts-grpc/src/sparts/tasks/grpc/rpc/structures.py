@@ -75,7 +75,8 @@ class Structure:
                 some = f"None if {own} is None else {write}" if each.takes_none else write
                 writes.append(f"{each.name}={some}")
         made = f"({', '.join(reads)}{',' if reads else ''})"
-        is_other = "" if self._cls is None else "value.__class__ is not cls or "
+        count = f"len(value) != {len(self._columns)} or "
+        is_other = count if self._cls is None else "value.__class__ is not cls or "
         is_wrong = f"wrong() if {is_other}{' or '.join(nones) or 'False'} else "
         reader = f"lambda m: {made if self._cls is None else f'cls{made}'}"
         writer = f"lambda value: {is_wrong}message({', '.join(writes)})"
@@ -103,6 +104,8 @@ class Structure:
     def _write_slowly(self, value: Any) -> Any:
         columns, cls = self._columns, self._cls
         if cls is None:
+            if len(value) != len(columns):
+                raise TypeError(f"expected {len(columns)} items, got {len(value)}")
             return built(self._message(), columns, value)
         if self._is_dict:
             if unknown := value.keys() - {each.name for each in columns}:
