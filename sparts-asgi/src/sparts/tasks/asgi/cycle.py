@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import copy_context
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -187,6 +188,21 @@ class Cycle(RequestResponseCycle):
         """Return the coroutine that gives a message of the client; called by the application."""
         self.transport.flush()
         return _receive(self)
+
+    def run_whole(self, whole: Any) -> None:
+        """Have the application answer a request that has come as a whole; see `Shared.whole`.
+
+        It is called once all requests are read that have come: the answers leave one after the
+        other, so that a client is not woken up for each of them.
+        """
+        if self.ended:
+            return
+        try:
+            answer = copy_context().run(whole, self.scope, bytes(self.body))
+        except BaseException as error:
+            self.logger.error("Exception in ASGI application", exc_info=error)
+            answer = 500, b"content-type: text/plain; charset=utf-8\r\n", b"Internal Server Error"
+        self.answer(*answer)
 
     def answer(self, status: int, lines: bytes, body: bytes) -> None:
         """Send a whole response.

@@ -8,7 +8,6 @@ holds what it needs of uvicorn.
 from __future__ import annotations
 
 import asyncio
-from contextvars import copy_context
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -204,22 +203,7 @@ class Connection(HttpToolsProtocol, Timed):
             cycle.message_event.set()
             if (whole := self._whole) is not None:
                 self._whole = None
-                self.loop.call_soon(self._answer, cycle, whole)
-
-    def _answer(self, cycle: Any, whole: Any) -> None:
-        """Have the application answer a request that has come as a whole; see `Shared.whole`.
-
-        It is called once all requests are read that have come: the answers leave one after the
-        other, so that a client is not woken up for each of them.
-        """
-        if cycle.ended:
-            return
-        try:
-            answer = copy_context().run(whole, cycle.scope, bytes(cycle.body))
-        except BaseException as error:
-            self.logger.error("Exception in ASGI application", exc_info=error)
-            answer = 500, b"content-type: text/plain; charset=utf-8\r\n", b"Internal Server Error"
-        cycle.answer(*answer)
+                self.loop.call_soon(cycle.run_whole, whole)
 
     def _start(self, cycle: Any) -> None:
         """Begin to count a request."""
