@@ -82,6 +82,17 @@ def test_task_needing_a_single_one_runs_once(tmp_path: Path) -> None:
         assert len(re.findall("needs it in", service.output)) == 2
 
 
+def test_single_task_moves_once_when_copies_are_replaced(tmp_path: Path) -> None:
+    with Copies(tmp_path, PLAIN, "--processes", "3") as service:
+        service.wait_ready()
+        service.send(signal.SIGHUP)
+        service.wait_replaced()
+        ran = service.wait_for_line(r"once in (\d+)", 2)
+        assert int(ran[1]) == service.ready_pid(1, 2), service.output
+        assert service.stop() == 0, service.output
+        assert len(re.findall("once in", service.output)) == 2
+
+
 def test_unknown_word_in_processes_attribute_is_wrong_use(tmp_path: Path) -> None:
     body = "Once.PROCESSES = 'last'\nclass S(VService):\n    TASKS = [Once]\n"
     with Copies(tmp_path, body) as service:

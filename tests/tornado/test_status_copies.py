@@ -131,6 +131,8 @@ def test_status_describes_the_whole(service: Copies) -> None:
     assert [each["number"] for each in told["copies"]] == [1, 2]
     assert {each["pid"] for each in told["copies"]} == set(children_of(service.pid))
     assert [each["first"] for each in told["copies"]] == [True, False]
+    elsewhere = [each["tasks"].get("ELSEWHERE", 0) for each in told["copies"]]
+    assert elsewhere == [0, 1]
 
 
 def test_stacks_are_those_of_all_copies(service: Copies) -> None:

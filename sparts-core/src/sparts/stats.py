@@ -164,7 +164,7 @@ class Stats:
             "tasks": [
                 {
                     "name": task.name,
-                    "state": str(task.state),
+                    "state": "ELSEWHERE" if task.held else str(task.state),
                     "ready": task.ready,
                     "problem": "" if task.failed is None else describe(task.failed),
                     "depends_on": [type(need).__name__ for need in task.needs()],

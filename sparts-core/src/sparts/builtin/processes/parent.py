@@ -350,8 +350,9 @@ class Parent:
     def _choose_first(self) -> None:
         """Have one copy run the tasks that must run once, when the one before has ended."""
         if not any(child.first for child in self.children) and (ready := self._ready()):
-            ready[0].first = True
-            ready[0].channel.send({"do": "first"})
+            chosen = min(ready, key=lambda one: one.number in (*self.rolling, self._replacing))
+            chosen.first = True
+            chosen.channel.send({"do": "first"})
 
     def _inform(self) -> None:
         """Have each copy know what to warn of, and how many connections all have."""

@@ -67,7 +67,6 @@ def _task(status: StatusTask, told: dict[str, Any], figures: Figures) -> dict[st
     task = status.service.getTask(name)
     return {
         **told,
-        "state": "ELSEWHERE" if task and task.supervisor.held else told["state"],
         "kind": kind_of(task) if task else "task",
         "since": status.watch.since.get(name, status.service.start_time),
         "paused": status.watch.paused(name),
