@@ -112,7 +112,7 @@ def measure_thrift(report: Report) -> None:
     plain, wrapped = ([load.rate for load in loads] for loads in found.values())
     report.ratio(
         "thrift calls/s, a wrapper that does nothing", wrapped, plain, peer="no wrapper",
-        at_least=0.99, unit="/s", why="A call takes 12 to 16 us, and 0.2 us more: Python "
+        at_least=0.99, unit="/s", why="A call takes 12 to 16 us, and 0.25 us more: Python "
         "makes the description of the call, and calls two more functions.",
     )  # fmt: skip
 

@@ -407,6 +407,11 @@ async def gives_up(call: Any, proceed: Callable[[], Any]) -> None:
     await asyncio.wait_for(proceed(), 0)
 
 
+async def is_cancelled(call: Any, proceed: Callable[[], Any]) -> None:
+    drops(call, proceed)
+    raise asyncio.CancelledError
+
+
 async def fails_at_the_end(call: Any, proceed: Callable[[], Any]) -> None:
     await proceed()
     raise ValueError(call.name)
@@ -415,6 +420,7 @@ async def fails_at_the_end(call: Any, proceed: Callable[[], Any]) -> None:
 @pytest.mark.parametrize(
     ("wrapper", "statuses"),
     [(drops, {"403", "500"}), (fails_before_it_waits, {"500"}), (gives_up, {"500"}),
+     (is_cancelled, {"500"}),
      (fails_at_the_end, {"ok"})],
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["http", "asgi"])

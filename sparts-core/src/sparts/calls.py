@@ -203,7 +203,8 @@ def follow(wrapper: Wrapper, call: Call, start: Callable[[], _F]) -> _F:
     context = copy_context()  # what a wrapper sets is for what it wraps, and not for the caller
 
     def proceed() -> Any:
-        started.append(start())
+        if not started:  # the caller has one future, and so one start
+            started.append(start())
         return _Ended(started[0])
 
     steps = wrapper(call, proceed)

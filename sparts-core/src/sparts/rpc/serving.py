@@ -272,9 +272,9 @@ class Served:
 
     def _run_plain(self, call: RPCCall, arguments: Sequence[Any]) -> Any:
         function, wrapper = self._function, self._blocking
-        return (
-            function(*arguments) if wrapper is None else wrapper(call, lambda: function(*arguments))
-        )
+        if wrapper is None:
+            return function(*arguments)
+        return copy_context().run(wrapper, call, partial(function, *arguments))
 
     async def _run_async(self, call: RPCCall, arguments: Sequence[Any]) -> Any:
         current.set(call)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ class ThriftCall(partial[Any], Call):
     """A call of a method; ``arguments`` are the method's.
 
     It is its own ``proceed``, and each method has a class of its own, which holds what is the same
-    for all calls: made so, a call costs 0.2 us, and 0.33 us with an object and a closure for each.
+    for all calls: made so, a call costs 0.25 us, and 0.35 us with an object and a closure for each.
     """
 
     kind = "thrift"
@@ -73,6 +74,8 @@ def wrapped(
     about = {"task": handler, "name": name, "is_async": asynchronous}
     made = type(ThriftCall.__name__, (ThriftCall,), about)
     names = "".join(f"value{number}, " for number in range(count))
-    code = f"lambda {names}: wrapper(call := made(function, {names}), call)"
-    known = {"wrapper": wrapper, "made": made, "function": function}
+    # What a wrapper sets is not for the next call of the thread; a coroutine has a task of its own.
+    run = "wrapper(" if asynchronous else "context().run(wrapper, "
+    code = f"lambda {names}: {run}call := made(function, {names}), call)"
+    known = {"wrapper": wrapper, "made": made, "function": function, "context": copy_context}
     return eval(code, known)  # type: ignore[no-any-return]  # noqa: S307 - of names made here

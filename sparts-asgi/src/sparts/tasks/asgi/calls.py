@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from math import ceil
 from typing import Any
 
 from sparts.calls import Call, CallRefusedError, Reason, starting
@@ -80,6 +81,7 @@ def wrapped(task: Any, app: Any) -> Any:
             return send(message)
 
         async def proceed() -> None:
+            call.error = None
             try:
                 await app(scope, receive, noting)
             except Exception as error:  # frameworks answer first, and raise again for the log
@@ -114,7 +116,7 @@ async def _refuse(error: CallRefusedError, scope: Any, send: Any) -> None:
     if error.reason is Reason.UNAUTHENTICATED:
         headers.append((b"www-authenticate", b"Bearer"))
     if error.retry_after is not None:
-        headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after))))
+        headers.append((b"retry-after", b"%d" % ceil(error.retry_after)))
     status = _STATUS[error.reason]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextvars import copy_context
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -105,12 +107,15 @@ def _wrapped(cls: Any, task: Any, wrapper: Wrapper) -> type[RequestHandler]:
         def _execute(self, transforms: Any, *args: Any, **kwargs: Any) -> Any:
             """Run the handler; called by Tornado once for each request."""
             handling = execute(self, transforms, *args, **kwargs)
+            context = copy_context()  # what a wrapper sets is for this request of its connection
             try:
-                result = wrapper(HTTPCall(task, self), lambda: handling)
+                result = context.run(wrapper, HTTPCall(task, self), lambda: handling)
             except Exception as error:
                 result = _failed(error)
             # Of wrappers that only look, nothing is left to do: that saves a coroutine.
-            return result if result is handling else self._end(handling, result, transforms)
+            if result is not handling or handling.cr_frame is None:
+                result = self._end(handling, result, transforms)
+            return asyncio.create_task(result, context=context)
 
         async def _end(self, handling: Any, result: Any, transforms: Any) -> None:
             """Await what the wrapper has returned, and see to it that the request is answered."""
@@ -118,6 +123,12 @@ def _wrapped(cls: Any, task: Any, wrapper: Wrapper) -> type[RequestHandler]:
             try:
                 if hasattr(result, "__await__"):
                     await result
+            except asyncio.CancelledError as error:
+                present = asyncio.current_task()
+                if present is None or present.cancelling():
+                    raise
+                problem = RuntimeError("What the wrapper awaits was cancelled.")
+                problem.__cause__ = error
             except Exception as error:
                 problem = error
             if "_transforms" not in vars(self):  # the handler has not begun
