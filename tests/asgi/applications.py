@@ -65,6 +65,10 @@ def application(board: Switchboard) -> Any:
         known["service"] = scope["sparts.service"].name
         await answer(send, 200, repr(known).encode())
 
+    async def headers(scope: Any, receive: Any, send: Any) -> None:
+        await read_body(receive)
+        await answer(send, 200, repr(scope["headers"]).encode())
+
     async def slow(scope: Any, receive: Any, send: Any) -> None:
         board.begun.set()
         await board.go_on.wait()
@@ -179,7 +183,7 @@ def application(board: Switchboard) -> Any:
         "endless": endless, "disconnect": waits_for_disconnect, "background": background,
         "broken": broken, "exit": leaves, "broken-late": broken_late, "large": large,
         "missing": missing, "unread": unread, "head-first": head_first, "twice": twice,
-        "broken-after": broken_after,
+        "broken-after": broken_after, "headers": headers,
     }  # fmt: skip
     return app
 

@@ -21,10 +21,10 @@ from tests.processes import forget_cancelled, kept
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n"
 LIMITS = ("--asgi-max-body", "1000", "--asgi-max-headers", "2000")
 POST = b"POST /echo HTTP/1.1\r\nHost: x\r\n"
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 UPGRADE = b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 KEY = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 WHOLE = HEAD + b"\r\n"
-CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 @pytest.mark.parametrize(
@@ -90,6 +90,38 @@ def test_client_reads_why_although_it_goes_on_sending(serve: Any) -> None:
             for _ in range(300):
                 connection.sendall(b"x" * 100_000)
         assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"1\r\na\r\n0\r\n" + b"x: y\r\n" * 1000, b"0\r\nx: " + b"y" * 5000, b"1;" + b"x" * 5000],
+    ids=["trailers", "trailer", "extension"],
+)
+@pytest.mark.parametrize("path", [b"/echo", b"/"], ids=["", "after the response"])
+def test_what_comes_beside_a_body_is_limited(serve: Any, sent: bytes, path: bytes) -> None:
+    served = serve(*LIMITS)
+    with served.connect() as connection:
+        connection.sendall(CHUNKED.replace(b"/echo", path))
+        if path == b"/":
+            assert connection.recv(65536).endswith(b"hello")
+        else:
+            served.wait_for_counter("in_flight", 1)
+        connection.sendall(sent)
+        answer = rest(connection)
+    assert answer.startswith(b"HTTP/1.1 431 ") if path == b"/echo" else answer == b""
+    assert served.get("/") == (200, b"hello")
+
+
+def test_body_in_small_chunks_is_taken(serve: Any) -> None:
+    served = serve(*LIMITS)
+    with served.connect() as connection:
+        connection.sendall(CHUNKED)
+        served.wait_for_counter("in_flight", 1)
+        connection.sendall(b"1\r\nx\r\n" * 900 + b"0\r\nX-Sum: 1\r\n\r\n")
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = rest(connection)
+    assert b"x" * 900 in answer
+    assert answer.endswith(b"hello")
 
 
 @pytest.mark.parametrize("size", [50_000, 500_000])

@@ -158,6 +158,21 @@ def test_expect_100_continue_is_answered(serve: Any) -> None:
         assert rest(connection).endswith(b"abc")
 
 
+def test_http_1_0_is_not_told_to_continue(serve: Any) -> None:
+    """It does not know that answer (RFC 9110, section 10.1.1)."""
+    head = b"POST /echo HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
+    assert raw(serve(), head + b"hello").startswith(b"HTTP/1.1 200 OK")
+
+
+def test_trailers_become_no_headers(serve: Any) -> None:
+    """A proxy looks at headers alone (RFC 9110, section 6.5.1)."""
+    head = b"POST /headers HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    sent = head + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX-User: root\r\n\r\n"
+    answer = raw(serve(), sent)
+    assert b"transfer-encoding" in answer
+    assert b"root" not in answer
+
+
 def test_exception_is_500_and_logged(serve: Any) -> None:
     served = serve()
     with log_of(served.service) as log:

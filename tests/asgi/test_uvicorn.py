@@ -13,6 +13,7 @@ from unittest.mock import Mock
 import pytest
 from sparts.tasks.asgi.cycle import Arrival, Cycle, Flow, Output
 from sparts.tasks.asgi.http import Connection
+from sparts.tasks.asgi.refusing import Refusing
 from sparts.tasks.asgi.websockets import WebSocket
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -33,7 +34,8 @@ def overridden(ours: type, theirs: type) -> list[str]:
         (Connection, HttpToolsProtocol, [
             "connection_lost", "connection_made", "data_received",
             "handle_websocket_upgrade", "on_body", "on_headers_complete", "on_message_complete",
-            "on_response_complete", "pause_writing", "send_400_response"]),
+            "on_response_complete", "pause_writing"]),
+        (Refusing, HttpToolsProtocol, ["send_400_response"]),
         (WebSocket, WebSocketsSansIOProtocol, [
             "connection_lost", "handle_connect", "send", "send_500_response"]),
     ],

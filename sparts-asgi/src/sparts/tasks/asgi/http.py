@@ -16,6 +16,7 @@ import httptools
 from sparts.logs import log_fields
 from sparts.net.metering import LOST, RequestFields
 from sparts.tasks.asgi.cycle import ANSWERED, Cycle, Flow, Output, PlainOutput
+from sparts.tasks.asgi.refusing import Refusing
 from sparts.tasks.asgi.shared import Timed
 from sparts.tasks.asgi.websockets import WebSocket
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -23,32 +24,26 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 if TYPE_CHECKING:
     from sparts.tasks.asgi.shared import Shared
 
-FRESH, HEAD, BUSY, IDLE, LINGERING = range(5)
+FRESH, HEAD, BUSY, IDLE = range(4)
 """What a connection does: nothing yet, the first bytes of a request have come, it is answered, it
-waits for the next request, its client reads why it was refused."""
+waits for the next request. `LINGERING` is the fifth of them."""
 
+MAX_OVERHEAD = 8
+"""Bytes that may come with each byte of a body; in chunks of one byte these are five."""
 MIN_BODY_RATE = 1000
 """Bytes a second of a body that prolong the time that the client has for it."""
-LINGER = 5.0
-"""Seconds that a client has to read why it was refused, while it may still send."""
 INPUT = 0.1
 """Seconds until what has arrived at an idle connection has been read, at the stop."""
 
-_PHRASES = {
-    400: "Bad Request",
-    413: "Content Too Large",
-    431: "Request Header Fields Too Large",
-}
 
-
-class Connection(HttpToolsProtocol, Timed):
+class Connection(Refusing, Timed):
     """One HTTP connection."""
 
     # Beside the attributes of uvicorn's, with which there are too many for the quick kind.
     __slots__ = (
         "_begin", "_end", "_head", "_lingering", "_max_body", "_max_headers", "_meter",
-        "_received", "_refusal", "_stalled", "_whole", "current", "output", "phase", "shared",
-        "since",
+        "_overhead", "_received", "_refusal", "_stalled", "_whole", "current", "output", "phase",
+        "shared", "since",
     )  # fmt: skip
 
     def __init__(self, shared: Shared) -> None:
@@ -62,6 +57,7 @@ class Connection(HttpToolsProtocol, Timed):
         self._meter, self._begin, self._end = shared.meter, shared.meter.begin, shared.meter.end
         self._max_body, self._max_headers = shared.limits.max_body, shared.limits.max_headers
         self._received = 0  # bytes of the body
+        self._overhead = 0  # bytes that came with the body
         self._head = 0  # bytes of a head that is not complete
         self._refusal: tuple[int, str, bool] | None = None
         self._whole: Any = None  # answers the request that is being read, if all of it has come
@@ -82,9 +78,9 @@ class Connection(HttpToolsProtocol, Timed):
         """Take in what a client sends."""
         if self._refusal is not None:
             return  # what is refused is read to its end, so that the answer is not lost
-        cycle = self.cycle
-        answered = self.phase != BUSY and cycle is not None and cycle.more_body  # too early
-        if self.phase != BUSY:
+        cycle, busy, received = self.cycle, self.phase == BUSY, self._received
+        answered = not busy and cycle is not None and cycle.more_body  # too early
+        if not busy:
             self._head += len(data)
         try:
             self.parser.feed_data(data)
@@ -102,11 +98,22 @@ class Connection(HttpToolsProtocol, Timed):
                 self._run(self.current, self.app)
         if answered or self.phase == BUSY:
             self._head = 0
+            if (busy or answered) and cycle is self.cycle and cycle.more_body:
+                self._add_overhead(len(data) - (self._received - received))
         elif self._head and self._refusal is None:
             if self.phase == IDLE:
                 self.phase, self.since = HEAD, perf_counter()
             if self._head > self._max_headers:
                 self.refuse(431, f"The headers are longer than {self._max_headers} bytes.")
+
+    def _add_overhead(self, number: int) -> None:
+        """Count bytes that came with a body: sizes of chunks, or trailers, which nobody reads."""
+        self._overhead += number
+        if self._overhead > self._max_headers + MAX_OVERHEAD * self._received:
+            if self.cycle.response_complete:
+                self.transport.close()
+            elif self._refusal is None:
+                self.refuse(431, f"The trailers are longer than {self._max_headers} bytes.")
 
     def connection_lost(self, error: Exception | None) -> None:
         """Count a request whose client has gone before the response was complete."""
@@ -133,7 +140,7 @@ class Connection(HttpToolsProtocol, Timed):
         upgrade = parser.should_upgrade()
         if self._refusal is not None or (upgrade and self._declines()):
             return
-        self._received = 0
+        self._received = self._overhead = 0
         if self._head > self._max_headers and self._too_long(self._max_headers):
             self.refuse(431, f"The headers are longer than {self._max_headers} bytes.", True)
             return
@@ -145,7 +152,7 @@ class Connection(HttpToolsProtocol, Timed):
                     return
         self.phase = BUSY
         if not (upgrade and self._should_upgrade()):
-            cycle = self._make_cycle(method)
+            cycle, self.headers = self._make_cycle(method), []  # these get the trailers
             before: Any = self.cycle
             self.cycle: Any = cycle
             if before is None or before.response_complete:
@@ -175,6 +182,7 @@ class Connection(HttpToolsProtocol, Timed):
         scope["raw_path"] = self.root_path.encode("ascii") + url.path
         scope["query_string"] = url.query or b""
         if version == "1.0":
+            self.expect_100_continue = False  # it does not know that (RFC 9110, section 10.1.1)
             cycle = Cycle(self, keep_alive=False)
             cycle.transport = PlainOutput(self.transport)
             return cycle
@@ -277,63 +285,6 @@ class Connection(HttpToolsProtocol, Timed):
         lines = [b"%s %s HTTP/%s\r\n" % (self.parser.get_method(), self.url, version)]
         lines += [b"%s: %s\r\n" % pair for pair in self.headers if pair[0] != but]
         return b"".join(lines) + b"\r\n"
-
-    # -- refusals ----------------------------------------------------------------------------------
-
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP; called by uvicorn."""
-        if self._refusal is None and not self.transport.is_closing():
-            self.refuse(400, msg)
-
-    def refuse(self, status: int, text: str, known: bool = False) -> None:
-        """Answer that a request is refused, after those before it, and take no more of them.
-
-        Args:
-            status: of the answer.
-            text: its body.
-            known: whether the head has been read, so that the log can show what was asked for.
-        """
-        self._refusal = (status, text, known)
-        cycle = self.current
-        if cycle is None:
-            self._send_refusal()
-        elif cycle is self.cycle and cycle.more_body:  # it is this one that is refused
-            if cycle.response_started:
-                cycle.transport.close()
-                return
-            self.current = None
-            cycle.disconnected = True
-            cycle.message_event.set()
-            self._ended(cycle, status // 100, status)
-            self._write(status, text)
-        elif self.pipeline and self.pipeline[0][0] is self.cycle and self.cycle.more_body:
-            self.pipeline.popleft()
-
-    def _send_refusal(self) -> None:
-        assert self._refusal is not None  # noqa: S101 - see where it is called
-        status, text, known = self._refusal
-        self._begin()
-        now = perf_counter()
-        self._end(status // 100, now)
-        if self.shared.meter.logs(status // 100):
-            asked = (self.parser.get_method(), self.url.partition(b"?")[0]) if known else (b"", b"")
-            method, path = (each.decode("latin-1") for each in asked)
-            scope = {"path": path, "method": method, "client": self.client}
-            self.shared.log(status // 100, status, scope, 0.0, RequestFields(()))
-        self._write(status, text)
-
-    def _write(self, status: int, text: str) -> None:
-        """Send a refusal, and close the connection when the client has read it, or soon."""
-        body = text.encode() + b"\n"
-        self.transport.write(
-            b"HTTP/1.1 %d %s\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n"
-            b"connection: close\r\n\r\n%s" % (status, _PHRASES[status].encode(), len(body), body)
-        )
-        self.phase, self.since = LINGERING, perf_counter()
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        self.flow.resume_reading()
-        self._lingering = self.loop.call_later(LINGER, self.transport.close)
 
     # -- clients that take too long, and the end ---------------------------------------------------
 

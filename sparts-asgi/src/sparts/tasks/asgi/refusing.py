@@ -1,0 +1,92 @@
+"""How a connection refuses a request: after the responses before it, and so that it is read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+from sparts.net.metering import RequestFields
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+LINGERING = 4
+"""What a connection does whose client reads why it was refused."""
+LINGER = 5.0
+"""Seconds that a client has to read why it was refused, while it may still send."""
+
+_PHRASES = {
+    400: "Bad Request",
+    413: "Content Too Large",
+    431: "Request Header Fields Too Large",
+}
+
+
+class Refusing(HttpToolsProtocol):
+    """The part of a connection that refuses requests."""
+
+    shared: Any
+    current: Any
+    flow: Any
+    phase: int
+    since: float
+    _begin: Callable[[], None]
+    _end: Callable[[int, float], float]
+    _ended: Any
+    _refusal: tuple[int, str, bool] | None
+    _lingering: asyncio.TimerHandle | None
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP; called by uvicorn."""
+        if self._refusal is None and not self.transport.is_closing():
+            self.refuse(400, msg)
+
+    def refuse(self, status: int, text: str, known: bool = False) -> None:
+        """Answer that a request is refused, after those before it, and take no more of them.
+
+        Args:
+            status: of the answer.
+            text: its body.
+            known: whether the head has been read, so that the log can show what was asked for.
+        """
+        self._refusal = (status, text, known)
+        cycle = self.current
+        if cycle is None:
+            self._send_refusal()
+        elif cycle is self.cycle and cycle.more_body:  # it is this one that is refused
+            if cycle.response_started:
+                cycle.transport.close()
+                return
+            self.current = None
+            cycle.disconnected = True
+            cycle.message_event.set()
+            self._ended(cycle, status // 100, status)
+            self._write(status, text)
+        elif self.pipeline and self.pipeline[0][0] is self.cycle and self.cycle.more_body:
+            self.pipeline.popleft()
+
+    def _send_refusal(self) -> None:
+        assert self._refusal is not None  # noqa: S101 - see where it is called
+        status, text, known = self._refusal
+        self._begin()
+        now = perf_counter()
+        self._end(status // 100, now)
+        if self.shared.meter.logs(status // 100):
+            asked = (self.parser.get_method(), self.url.partition(b"?")[0]) if known else (b"", b"")
+            method, path = (each.decode("latin-1") for each in asked)
+            scope = {"path": path, "method": method, "client": self.client}
+            self.shared.log(status // 100, status, scope, 0.0, RequestFields(()))
+        self._write(status, text)
+
+    def _write(self, status: int, text: str) -> None:
+        """Send a refusal, and close the connection when the client has read it, or soon."""
+        body = text.encode() + b"\n"
+        self.transport.write(
+            b"HTTP/1.1 %d %s\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n"
+            b"connection: close\r\n\r\n%s" % (status, _PHRASES[status].encode(), len(body), body)
+        )
+        self.phase, self.since = LINGERING, perf_counter()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.flow.resume_reading()
+        self._lingering = self.loop.call_later(LINGER, self.transport.close)
