@@ -50,13 +50,26 @@ def test_dead_items_are_listed_shown_requeued_and_dropped(
         assert '"bad"' in listed[0]
         ids = [line.split()[0] for line in listed[:3]]
         assert "x-sparts-reason: error" in dead("--show", ids[1])
+        every = json.loads(dead("--json"))
+        assert [each["id"] for each in every] == ids
+        assert every[0] | {"died": ""} == {
+            "id": ids[0],
+            "died": "",
+            "attempt": 1,
+            "reason": "error",
+            "error": "LookupError: no such\nperson",
+            "headers": every[0]["headers"],
+            "item": "bad",
+        }
+        (shown,) = json.loads(dead("--json", "--show", ids[2]))
+        assert shown["id"] == ids[2]
         assert "1 item dropped" in dead("--drop", ids[0])
         assert [line.split()[0] for line in dead().splitlines()[:-1]] == ids[1:]
         while not task.seen.empty():
             task.seen.get()
         assert "1 item requeued" in dead("--requeue", ids[1])
         assert task.seen.get(timeout=SOON) == ("bad", 1)
-    assert "2 items dropped" in dead("--drop", "all")
+    assert {each["id"] for each in json.loads(dead("--drop", "all", "--json"))} == {*ids[1:]}
     assert dead() == f"0 items in {queue_name}.dead\n"
     for choice in ("--show", "--requeue", "--drop"):
         with pytest.raises(UsageError, match=f"no item nothing in {queue_name}.dead"):

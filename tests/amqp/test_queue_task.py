@@ -221,10 +221,24 @@ def test_queue_declared_otherwise_is_a_usage_error(rabbit: Rabbit, queue_name: s
         pass
 
 
-def test_wrong_password_is_a_usage_error(rabbit: Rabbit) -> None:
-    url = f"amqp://guest:wrong-one@127.0.0.1:{rabbit.port}"
+@pytest.mark.parametrize("login", ["guest:wrong-one@127.0.0.1:{}", "guest:guest@127.0.0.1:{}/none"])
+def test_refused_login_is_a_usage_error(rabbit: Rabbit, login: str) -> None:
+    url = f"amqp://{login.format(rabbit.port)}"
     with pytest.raises(UsageError, match="refuses"), serving(Echo, "--Echo-broker", url):
         pass
+
+
+@pytest.mark.parametrize(
+    "rest", ["p/w@h", "pw@h:99999", "pw@h/?heartbeat=nan", "pw@h/?heartbeat=70000", "pw@h/?other=1"]
+)
+def test_wrong_url_is_explained_without_the_url(rest: str) -> None:
+    expected = "expected memory: or URLs such as amqp://user:password@host:5672/vhost"
+    with (
+        pytest.raises(UsageError, match=expected) as caught,
+        serving(Echo, "--Echo-broker", f"amqp://user:{rest}"),
+    ):
+        pass
+    assert rest not in str(caught.value)
 
 
 def test_join_and_unique_items_are_refused(rabbit: Rabbit, queue_name: str) -> None:

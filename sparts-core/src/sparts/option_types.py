@@ -199,12 +199,15 @@ def _converter(kind: Any) -> Any:
 
 
 def expectation(kind: Any) -> str:
-    """A phrase for what ``kind`` takes: "a whole number", "one of red, green"."""
+    """A phrase for what ``kind`` takes: "a whole number", "one of red, green"; of a function, its
+    attribute ``expects``.
+    """
     if isinstance(kind, type) and issubclass(kind, Enum):
         return "one of " + ", ".join(member.name for member in kind)
     if isinstance(kind, listof):
         return f"a list, each of it {expectation(kind.item)}"
-    return _PHRASES.get(_converter(kind), f"a value that {getattr(kind, '__name__', kind)} takes")
+    otherwise = getattr(kind, "expects", f"a value that {getattr(kind, '__name__', kind)} takes")
+    return _PHRASES.get(_converter(kind), otherwise)
 
 
 def _refuse(kind: Any) -> NoReturn:

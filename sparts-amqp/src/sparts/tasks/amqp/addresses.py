@@ -12,7 +12,14 @@ if TYPE_CHECKING:
 
 MEMORY = "memory:"
 """Stands for a backlog in the memory of the process."""
+_EXPECTS = (
+    f"{MEMORY} or URLs such as amqp://user:password@host:5672/vhost with commas between (special "
+    "characters as in %40 for @)"
+)
 _SETTINGS = {"heartbeat", "connect_timeout", "ca", "cert", "key", "server_name"}
+
+_MOST_SECONDS = 65_535
+"""The longest heartbeat that the protocol knows."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,8 @@ class Address:
         """Return a new TLS context; `OSError` if one of its files cannot be used."""
         import ssl  # here and below, as not every service needs them
 
+        for name in filter(None, (self.ca, self.cert, self.key)):
+            open(name, "rb").close()  # else the error would not name the file
         context = ssl.create_default_context(cafile=self.ca or None)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if self.cert:
@@ -69,6 +78,9 @@ def broker_urls(text: str) -> str:
     """Return the text of URLs, or ``memory:``, as it is; the type of an option."""
     broker_addresses(text)
     return text
+
+
+vars(broker_urls)["expects"] = _EXPECTS  # what the error of the option says
 
 
 def broker_addresses(text: str) -> tuple[Address, ...]:
@@ -89,7 +101,8 @@ def _address(url: str) -> Address:
         tls = {"amqp": False, "amqps": True}[parts.scheme]
         given = {name: values[-1] for name, values in parse_qs(parts.query, True, True).items()}
         if unknown := given.keys() - _SETTINGS:
-            raise Expected(f"no setting {sorted(unknown)[0]!r}; there are {sorted(_SETTINGS)}")
+            known = ", ".join(sorted(_SETTINGS))
+            raise Expected(f"without the setting {sorted(unknown)[0]!r}; there are {known}")
         settings: dict[str, Any] = dict(given)
         for name in ("heartbeat", "connect_timeout"):
             if name in given:
@@ -107,12 +120,10 @@ def _address(url: str) -> Address:
     except Expected:
         raise
     except (KeyError, ValueError):
-        raise Expected(
-            f"{MEMORY} or URLs such as amqp://user:password@host:5672/vhost with commas between"
-        ) from None
+        raise Expected(_EXPECTS) from None
 
 
 def _positive(text: str) -> float:
-    if (number := float(text)) <= 0:
+    if not 0 < (number := float(text)) <= _MOST_SECONDS:
         raise ValueError(text)
     return number

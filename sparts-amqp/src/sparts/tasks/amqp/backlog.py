@@ -241,10 +241,10 @@ class AMQPBacklog(Backlog):
         self._tried.wait()
         if self._failure is not None:
             raise self._failure
-        if isinstance(self.link.failure, amqp.AccessRefused):
-            raise UsageError(
-                f"{self.link.where} refuses who logs in: {self.link.failure.reply_text}"
-            )
+        failure: Any = self.link.failure
+        refused = isinstance(failure, amqp.AccessRefused | amqp.NotAllowed)
+        if refused and "limit" not in (text := failure.reply_text):  # else there may be room later
+            raise UsageError(f"{self.link.where} refuses who logs in: {text}")
 
     def close(self, drain: float | None) -> None:
         """Take no more items, from inside or outside. Those that no worker has are returned."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 from typing import TYPE_CHECKING, Any
@@ -65,28 +66,31 @@ def _parser() -> argparse.ArgumentParser:
         "--requeue", metavar="ID", nargs="+", help="put items into the queue again, or 'all'"
     )
     choice.add_argument("--drop", metavar="ID", nargs="+", help="delete items, or 'all'")
+    dead.add_argument("--json", action="store_true", help="print all that is known of them as JSON")
     return parser
 
 
 def _act(letters: DeadLetters, wanted: argparse.Namespace) -> int:
     ids = wanted.requeue or wanted.drop or ([wanted.show] if wanted.show else [])
     missing = {each for each in ids if wanted.show or each != ALL}
-    found = 0
+    found, shown = 0, []
     for number, message in letters:
-        if not ids:
-            print(_row(number, message))
-        elif number not in ids and (ALL not in ids or wanted.show):
+        if ids and number not in ids and (ALL not in ids or wanted.show):
             continue
-        elif wanted.show:
-            print(_details(number, message))
-        elif wanted.requeue:
-            letters.requeue(message)
-        else:
-            letters.drop(message)
         found += 1
         missing.discard(number)
+        if wanted.json:
+            shown.append(_all_of(number, message))
+        if wanted.requeue:
+            letters.requeue(message)
+        elif wanted.drop:
+            letters.drop(message)
+        elif not wanted.json:
+            print((_details if wanted.show else _row)(number, message))
     done = "requeued from" if wanted.requeue else "dropped from" if wanted.drop else "in"
-    if not wanted.show:
+    if wanted.json:
+        print(json.dumps(shown, indent=2, default=str))
+    elif not wanted.show:
         print(f"{found} item{'' if found == 1 else 's'} {done} {wanted.queue}.dead")
     if missing:
         raise UsageError(f"There is no item {', '.join(sorted(missing))} in {wanted.queue}.dead.")
@@ -106,6 +110,15 @@ def _details(number: str, message: amqp.Message) -> str:
     rows |= {f"header {name}": value for name, value in sorted((message.headers or {}).items())}
     shown = [one_line(f"{name}: {value}") for name, value in rows.items()]
     return "\n".join([*shown, "item:", lines(message.body.decode("utf-8", "replace"))])
+
+
+def _all_of(number: str, message: amqp.Message) -> dict[str, Any]:
+    body = message.body.decode("utf-8", "replace")
+    try:
+        item = json.loads(body)
+    except ValueError:
+        item = body
+    return {"id": number, **_facts(message), "headers": message.headers or {}, "item": item}
 
 
 def _facts(message: amqp.Message) -> dict[str, Any]:
