@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from math import inf
 from queue import Empty, Full, SimpleQueue
 from threading import get_ident
 from time import monotonic
@@ -344,12 +345,12 @@ class AMQPBacklog(Backlog):
             raise UnconfirmedError(
                 f"{self.name}: the broker did not confirm it in time, and may have it all the same."
             )
-        state = "is blocked" if self.link.blocked else "is away"
-        raise Full(f"{self.name}: {self.link.where} {state}.")
+        state = "is blocked" if self.link.blocked else "did not take it in time"
+        raise Full(f"{self.name}: {self.link.where} {state if self.link.connected else 'is away'}.")
 
     def _wait_for_room(self, block: bool, deadline: float | None, pause: float) -> None:
-        now = monotonic()
-        if not block or (deadline is not None and now >= deadline):
+        left = inf if deadline is None else deadline - monotonic()
+        if not block or left < _ROOM_WAITS[0]:  # one sent so late would not be confirmed in time
             raise Full(f"{self.name} has no room: {self.layout.name} is full.")
         me = get_ident()
         self._blocked.add(me)
@@ -357,8 +358,7 @@ class AMQPBacklog(Backlog):
             workers = {thread.ident for thread in self._workers if thread.is_alive()}
             if deadline is None and me in workers and workers <= self._blocked:
                 raise Full(f"{self.name} has no room, and all of its workers wait for some.")
-            wait = pause if deadline is None else min(pause, deadline - now)
-            if self._closing.wait(wait):
+            if self._closing.wait(min(pause, left / 2)):
                 raise self.closed_error()
         finally:
             self._blocked.discard(me)
