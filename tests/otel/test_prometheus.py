@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
+import operator
 import re
 import socket
 import subprocess
 import sys
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+import grpc
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from sparts.otel import alerts, grafana
+from sparts.rpc import RPCTask, connect, rpc
+from sparts.rpc.errors import InternalError
 from sparts.tasks.periodic import PeriodicTask
 from sparts.tasks.queue import QueueTask
-from sparts.tasks.tornado.status.metrics import ServiceCollector
+from sparts.tasks.thrift.rpc import RPCThriftTask
 from sparts.testing.certificates import FIRST_CERTIFICATE
 from sparts.testing.running import running, service_of
 from sparts.thrift.client import ThriftClient
 from sparts.thrift.fb303 import FacebookService
+from sparts.vservice import VService
 from sparts.vtask import VTask
+
+from tests.grpc.greeters import GreeterTask, Text, pb2_grpc
 
 pytestmark = [pytest.mark.needs("prometheus"), pytest.mark.one_python]
 
@@ -51,6 +60,15 @@ class NotReady(VTask):
         """Say so."""
         super().initTask()
         self.set_ready(False)
+
+
+class FailingRPC(RPCTask):
+    """Fails."""
+
+    @rpc
+    def fail(self) -> None:
+        """Fail."""
+        raise ValueError
 
 
 def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -82,6 +100,10 @@ tests:
       sparts_request_duration_window_quantile_ms{instance="a",task="T",quantile="0.99",window="60"}
     values: '2000x30'
   - {series: 'sparts_certificate_expires_seconds{instance="a",task="T"}', values: '90000x30'}
+  - {series: 'sparts_service_start_time_seconds{instance="c"}', values: '0+60x30'}
+  - series: >-
+      sparts_call_duration_window_quantile_ms{instance="c",task="T",quantile="0.99",window="60"}
+    values: '2000x30'
   - {series: 'sparts_certificate_expires_seconds{instance="b",task="T"}', values: '9000000x30'}
   promql_expr_test:
   - expr: 'count by (alertname, instance) (ALERTS{alertstate="firing"})'
@@ -95,6 +117,10 @@ def test_each_rule_fires_for_its_cause_alone(tmp_path: Path) -> None:
     expected = "".join(
         f"""    - labels: '{{alertname="{rule.name}", instance="a"}}'\n      value: 1\n"""
         for rule in alerts.RULES
+    )
+    expected += "".join(
+        f"""    - labels: '{{alertname="{name}", instance="c"}}'\n      value: 1\n"""
+        for name in ("SpartsCrashLoop", "SpartsSlowCalls")
     )
     (tmp_path / "tests.yml").write_text(UNIT_TESTS + expected)
     done = promtool("test", "rules", str(tmp_path / "tests.yml"))
@@ -220,35 +246,84 @@ class Ticking(PeriodicTask):
         """Work."""
 
 
-def test_every_metric_of_the_dashboard_exists() -> None:
-    names = {
-        name for each in expressions() for name in re.findall(r"\b(?:sparts|process)_\w+", each)
-    }
+def calls_of(expression: str) -> list[tuple[str, dict[str, tuple[str, str]]]]:
+    """Return what an expression selects: names of metrics, and what their labels must be."""
+    return [
+        (name, {label: (how, value) for label, how, value in LABEL.findall(labels)})
+        for name, labels in re.findall(r"\b((?:sparts|process)_\w+)\{(.*?)\}", expression)
+    ]
+
+
+LABEL = re.compile(r'(\w+)(=~|!~|!=|=)"(.*?)"')
+MATCHES: dict[str, Callable[[str, str], bool]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    "=~": lambda value, pattern: re.fullmatch(pattern, value) is not None,
+    "!~": lambda value, pattern: re.fullmatch(pattern, value) is None,
+}
+
+
+def call_each_task(service: VService) -> None:
+    """Have something to count."""
+    service.requireTask(Doing).submit(1).result(WAIT)
+    service.requireTask(Ticking).execute_async().result(WAIT)
+    port = service.requireTask("TornadoHTTPTask").bound_addrs[0][1]
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT)) as connection:
+        for _ in range(2):  # when the second is answered, the first has been counted
+            connection.request("GET", "/")
+            connection.getresponse().read()
+    thrift = service.requireTask("NBServerTask").bound_port
+    with ThriftClient.for_localhost(thrift, module=FacebookService) as client:
+        for _ in range(2):
+            client.getName()
+    rpc_port = service.requireTask(RPCThriftTask).bound_port
+    with (
+        connect(f"thrift://127.0.0.1:{rpc_port}", FailingRPC) as failing,
+        pytest.raises(InternalError),
+    ):
+        failing.fail()
+    with grpc.insecure_channel(
+        f"127.0.0.1:{service.requireTask(GreeterTask).bound_addrs[0][1]}"
+    ) as channel:
+        stub = pb2_grpc.GreeterStub(channel)
+        stub.Greet(Text(text="you"), timeout=WAIT)
+        with pytest.raises(grpc.RpcError):
+            stub.Greet(Text(text="code"), timeout=WAIT)
+
+
+def test_every_query_of_the_dashboard_finds_samples(tmp_path: Path) -> None:
     tasks = (
         Doing, Ticking, "TornadoHTTPTask", "StatusHTTPTask", "NBServerTask", "FB303HandlerTask",
-        "SelectTask", "CommandTask", "DBusServiceTask",
+        "SelectTask", "CommandTask", "DBusServiceTask", "TornadoHTTPClientTask",
+        "AMQPPublisherTask", "DirectoryWatcherTask", GreeterTask, FailingRPC, RPCThriftTask,
     )  # fmt: skip
     argv = (
         "--http-host", "127.0.0.1", "--http-port", "0", "--status-port", "0",
         "--thrift-host", "127.0.0.1", "--thrift-port", "0",
         "--dbus-optional", "--dbus-address", "unix:path=/nowhere", "--dbus-bus-name", "a.b",
+        "--AMQPPublisherTask-broker", "amqp://127.0.0.1:1/",
+        "--DirectoryWatcherTask-path", str(tmp_path),
+        "--grpc-host", "127.0.0.1", "--grpc-port", "0", "--rpc-thrift-host", "127.0.0.1",
+        "--rpc-thrift-port", "0",
     )  # fmt: skip
     with running(service_of(*tasks), *argv) as service:
-        service.requireTask(Doing).submit(1).result(WAIT)
-        service.requireTask(Ticking).execute_async().result(WAIT)
-        port = service.requireTask("TornadoHTTPTask").bound_addrs[0][1]
-        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT)) as connection:
-            for _ in range(2):  # when the second is answered, the first has been counted
-                connection.request("GET", "/")
-                connection.getresponse().read()
-        thrift = service.requireTask("NBServerTask").bound_port
-        with ThriftClient.for_localhost(thrift, module=FacebookService) as client:
-            for _ in range(2):
-                client.getName()
-        families = list(ServiceCollector(service).collect())
-    known = {family.name for family in families}
-    known |= {sample.name for family in families for sample in family.samples}
-    assert names <= known, names - known
+        call_each_task(service)
+        status = service.requireTask("StatusHTTPTask").bound_addrs[0][1]
+        with urlopen(f"http://127.0.0.1:{status}/metrics", timeout=WAIT) as answer:
+            families = list(text_string_to_metric_families(answer.read().decode()))
+    there = [sample for family in families for sample in family.samples]
+    for expression in expressions():
+        selected = calls_of(expression)
+        assert selected, expression
+        assert any(
+            sample.name == name
+            and all(
+                label in ("job", "instance") or MATCHES[how](sample.labels.get(label, ""), value)
+                for label, (how, value) in wanted.items()
+            )
+            for name, wanted in selected
+            for sample in there
+        ), expression
 
 
 def test_dashboard_is_json_with_row_for_each_kind(capsys: pytest.CaptureFixture[str]) -> None:
@@ -256,9 +331,18 @@ def test_dashboard_is_json_with_row_for_each_kind(capsys: pytest.CaptureFixture[
     board = json.loads(capsys.readouterr().out)
     rows = [panel["title"] for panel in board["panels"] if panel["type"] == "row"]
     assert rows[0] == "Overview"
-    assert len(rows) == len(set(rows)) == 7
-    places = [(p["gridPos"]["x"], p["gridPos"]["y"]) for p in board["panels"]]
-    assert len(places) == len(set(places))
+    assert len(rows) == len(set(rows)) == len(grafana.ROWS)
+    ids = [panel["id"] for panel in board["panels"]]
+    assert len(ids) == len(set(ids))
+    taken: set[tuple[int, int]] = set()
+    for panel in board["panels"]:
+        x, y, wide, high = (panel["gridPos"][side] for side in "xywh")
+        assert x + wide <= 24
+        places = set(itertools.product(range(x, x + wide), range(y, y + high)))
+        assert not places & taken, panel["title"]
+        taken |= places
+        letters = [target["refId"] for target in panel.get("targets", ())]
+        assert len(letters) == len(set(letters))
 
 
 @pytest.mark.parametrize("command", ["grafana", "alerts"])

@@ -26,12 +26,16 @@ _OF = 'job=~"$job",instance=~"$instance"'
 _TASKS = f'{_OF},task=~"$task"'
 
 
-def _rate(name: str) -> str:
-    return f"rate({name}{{{_TASKS}}}[$__rate_interval])"
+_GRPC = ',method=~".*/.*"'
+"""Labels of gRPC's calls alone: their methods have the name of the service before a slash."""
 
 
-def _p99(name: str) -> str:
-    return f'{name}_window_quantile_ms{{{_TASKS},quantile="0.99",window="60"}}'
+def _rate(name: str, more: str = "") -> str:
+    return f"rate({name}{{{_TASKS}{more}}}[$__rate_interval])"
+
+
+def _p99(name: str, more: str = "") -> str:
+    return f'{name}_window_quantile_ms{{{_TASKS},quantile="0.99",window="60"{more}}}'
 
 
 ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
@@ -64,18 +68,38 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
         ),
     ),
     (
+        "HTTP clients",
+        (
+            Panel("Failed requests", "reqps", ((_rate("sparts_failures_total"), "{{task}}"),)),
+            Panel("Requests sent again", "reqps", ((_rate("sparts_retried_total"), "{{task}}"),)),
+        ),
+    ),
+    (
         "Thrift and RPC",
         (
             Panel("Calls", "ops", ((_rate("sparts_n_calls_total"), "{{task}} {{method}}"),)),
             Panel("Errors", "ops", ((_rate("sparts_n_errors_total"), "{{task}} {{method}}"),)),
             Panel("Slowest of a hundred", "ms",
-                  ((_p99("sparts_call_duration"), "{{task}} {{method}}"),)),
+                  ((_p99("sparts_call_duration", ',method!~".*/.*"'), "{{task}} {{method}}"),)),
+        ),
+    ),
+    (
+        "gRPC",
+        (
+            Panel("Calls", "ops",
+                  ((_rate("sparts_calls_total", _GRPC), "{{task}} {{method}} {{code}}"),)),
+            Panel("Errors", "ops",
+                  ((_rate("sparts_calls_total", f'{_GRPC},code!="OK"'),
+                    "{{task}} {{method}} {{code}}"),)),
+            Panel("Slowest of a hundred", "ms",
+                  ((_p99("sparts_call_duration", _GRPC), "{{task}} {{method}}"),)),
         ),
     ),
     (
         "D-Bus",
         (
-            Panel("Calls", "ops", ((_rate("sparts_calls_total"), "{{task}}"),)),
+            Panel("Calls", "ops",
+                  ((_rate("sparts_calls_total", ',method=""'), "{{task}}"),)),
             Panel("Errors", "ops", ((_rate("sparts_errors_total"), "{{task}}"),)),
         ),
     ),
@@ -92,6 +116,13 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                     "{{task}} average"),
                    (f'sparts_execute_duration_window_max_ms{{{_TASKS},window="60"}}',
                     "{{task}} longest"))),
+        ),
+    ),
+    (
+        "Events on RabbitMQ, and files",
+        (
+            Panel("Events published", "ops", ((_rate("sparts_n_published_total"), "{{task}}"),)),
+            Panel("Changes of files", "ops", ((_rate("sparts_n_events_total"), "{{task}}"),)),
         ),
     ),
     (
