@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sparts.errors import TryLater
 from sparts.options import option
+from sparts.tasks.event import EventTask
+from sparts.tasks.queue import QueueTask
+from sparts.testing import running, service_of
 
 from tests.core.commands import SCRIPT, make_task, sparts
 from tests.processes import ServiceProcess, clean_environment
@@ -63,6 +68,8 @@ PLACES = {
     "P.CRON = '* *'": "such as '*/5 * * * *'. See P.CRON (bad.py:8).",
     "P.CRON = '* * * * *'; P.TIMEZONE = 'Mars'": "or UTC. See P.TIMEZONE (bad.py:8).",
     "P.OPT_PREFIX = 'a b'": "P.OPT_PREFIX (bad.py:8) is 'a b'. Use letters",
+    "P.workers = 4,": "P.workers (bad.py:8) is (4,). It must be a whole number.",
+    "S.DEFAULT_LOGFILE = 'x',": "got ('x',). See S.DEFAULT_LOGFILE (bad.py:13).",
     "P.workers = -1": "P.workers (bad.py:8) is -1. It must not be negative.",
     "P.DEPS = ['Perodic']": "See P.DEPS (bad.py:8).",
     "P.DEPS = ['P']": "P -> P. Take one of them out: see P.DEPS (bad.py:8).",
@@ -130,6 +137,25 @@ def test_path_that_cannot_be_used_ends_with_2(flag: str, tmp_path: Path) -> None
         assert flag == "config" or f"--{flag}" in done.err
         assert path in done.err
         assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("base", [EventTask, QueueTask], ids=lambda base: base.__name__)
+def test_plain_execute_that_returns_a_coroutine(base: Any) -> None:
+    async def work() -> None:
+        """Stand for what would never run."""
+
+    task = type("Mine", (base,), {"ON_ERROR": "log", "execute": lambda self, *args: work()})
+    with running(service_of(task)) as service:
+        mine = service.requireTask(task)
+        future = mine.submit(1) if base is QueueTask else mine.execute_async()
+        with pytest.raises(TypeError, match="of Mine returned a coroutine.*AsyncQueueTask"):
+            future.result(30)
+
+
+def test_try_later_takes_no_number_as_message() -> None:
+    with pytest.raises(TypeError, match=r"TryLater\(5\): give seconds as after=5"):
+        TryLater(5)  # type: ignore[arg-type]
+    assert TryLater("busy", after=5).after == 5
 
 
 def test_run_with_a_file_suggests_module_and_class(tmp_path: Path) -> None:

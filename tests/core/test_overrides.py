@@ -443,6 +443,62 @@ def test_service_may_set_attributes_of_its_tasks() -> None:
     assert warning.endswith("Did you mean WORKERS?")
 
 
+@pytest.mark.parametrize(
+    ("base", "name", "meant"),
+    [
+        (VTask, "initTaks", "initTask"),
+        (DirectoryWatcherTask, "onFileCreatd", "onFileCreated"),
+        (QueueTask, "work_sucess", "work_success"),
+        (Acme, "on_mesage", "on_message"),
+        (VService, "initServise", "initService"),
+    ],
+)
+def test_near_miss_of_a_method_warns(base: Any, name: str, meant: str) -> None:
+    def calls(self: Any) -> None:
+        getattr(self, name)()
+        self.initTaks(), self.onFileCreatd(), self.work_sucess(), self.on_mesage()
+        self.initServise()
+
+    def warnings_of(**body: Any) -> list[str]:
+        mine = derive(base, of="others", **body)
+        return warnings(service=mine) if base is VService else warnings(mine)
+
+    (warning,) = warnings_of(**{name: execute})
+    assert warning.endswith(f"is not called by sparts. Did you mean {meant}?")
+    assert warnings_of(**{name: execute, "SPARTS_ALLOW_NAMES": (name,)}) == []
+    assert warnings_of(**{name: execute, "work_now": calls}) == []
+    assert warnings_of(getTasks=execute, setTask=execute, stops=execute, resume=execute) == []
+
+
+def test_annotation_in_place_of_a_value() -> None:
+    for annotation in (5, [Acme], "5", "[Acme]", 0.5, ()):
+        (error,) = errors(derive(QueueTask, __annotations__={"WORKERS": annotation}))
+        assert error.endswith("is annotated, and has no value. Write `WORKERS = ...`.")
+    for annotation in (int, "int", "ClassVar[int]", "'int'", int | None, "(int | None)"):
+        assert errors(derive(QueueTask, __annotations__={"WORKERS": annotation})) == []
+    assert errors(derive(QueueTask, __annotations__={"OTHERS": 5})) == []
+    assert errors(derive(QueueTask, WORKERS=2, __annotations__={"WORKERS": 5})) == []
+
+
+def test_data_in_place_of_a_method() -> None:
+    for value in (None, 5, property(execute), option(default=1)):
+        (error,) = errors(derive(VTask, initTask=value))
+        assert error.endswith("is no method, and VTask calls it. Write `def initTask`.")
+    for value in (Mock(), print, functools.partial(print), functools.partialmethod(print)):
+        assert errors(derive(VTask, initTask=value)) == []
+
+
+def test_option_that_hides_what_sparts_has() -> None:
+    for name in ("name", "state", "service", "logger"):
+        found = errors(derive_with(VTask, name, option(default="x")))
+        assert len(found) == (name != "logger")
+    for name in ("options", "tasks", "health"):
+        (error,) = errors(service=derive_with(VService, name, option(default="x")))
+        assert error.endswith(f"of that name. Write `own_{name} = option({name!r})`.")
+    for name in ("name", "daemon", "level"):
+        assert errors(service=derive_with(VService, name, option(default="x"))) == []
+
+
 # -- as processes ----------------------------------------------------------------------------------
 
 SERVICE = """

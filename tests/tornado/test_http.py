@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 from sparts import references
-from sparts.errors import StartError
+from sparts.errors import StartError, UsageError
 from sparts.tasks.tornado import TornadoHTTPTask, TornadoIOLoopTask, TornadoTask
-from sparts.testing.running import make_service, running
+from sparts.testing.running import make_service, running, service_of
 from sparts.vservice import VService
 from sparts.vtask import SkipTask
+from tornado.web import RequestHandler
 
 from tests.processes import ServiceProcess
 
@@ -262,3 +263,14 @@ def test_server_and_addresses_are_there_in_inittask() -> None:
             address = f"http://{host}:{task.bound_addrs[0][1]}/"
             with urllib.request.urlopen(address, timeout=30) as answer:
                 assert answer.read() == b"Hello, world"
+
+
+@pytest.mark.parametrize("routes", [None, ("/", RequestHandler)], ids=["none", "one route"])
+def test_routes_that_are_no_list_are_refused(routes: Any) -> None:
+    class Web(TornadoHTTPTask):
+        def getApplicationConfig(self) -> Any:  # noqa: N802
+            return routes
+
+    service = make_service(service_of(Web), "--http-port", "0")
+    with pytest.raises(UsageError, match=r"Web.getApplicationConfig \(.*must return a list of"):
+        service.startBG()

@@ -177,6 +177,8 @@ class TryLater(Exception):  # noqa: N818 - the established name
     """
 
     def __init__(self, message: str | None = None, after: float | None = None) -> None:
+        if isinstance(message, int | float):
+            raise TypeError(f"TryLater({message}): give seconds as after={message}.")
         super().__init__(message or "")
         self.message = message
         self.after = after

@@ -169,18 +169,12 @@ class _OneOf:
 
 _CONVERTERS: dict[Any, Any] = {None: str, bool: boolean, re.compile: regex, re.Pattern: regex}
 _PHRASES: dict[Any, str] = {
-    str: "a string",
-    int: "a whole number",
-    float: "a number",
-    boolean: "true or false",
+    str: "a string", int: "a whole number", float: "a number", boolean: "true or false",
     duration: "a duration such as 250ms, 5s, 2m or 1h",
-    size: "a size such as 4096, 64KiB or 10MB",
-    file_mask: "an octal file mask such as 027",
-    port: "a port from 0 to 65535",
-    endpoint: "host:port",
-    path: "a path",
+    size: "a size such as 4096, 64KiB or 10MB", file_mask: "an octal file mask such as 027",
+    port: "a port from 0 to 65535", endpoint: "host:port", path: "a path",
     regex: "a regular expression",
-}
+}  # fmt: skip
 # These take text alone: a number in a file is a mistake there, not a path named 5.
 _TEXT_ONLY = (str, path, regex, endpoint, file_mask)
 

@@ -132,23 +132,14 @@ def words_of(kind: str, name: str) -> dict[str, str]:
         parts.pop()
     stem = "".join(part[0].upper() + part[1:] for part in parts)
     return {
-        "name": name,
-        "package": package,
-        "flag": package.replace("_", "-"),
-        "Stem": stem,
-        "Task": f"{stem}Task",
-        "Service": f"{stem}Service",
-        "summary": SUMMARIES[kind],
-        "core": requirement("sparts-core"),
-        "needs": "",
+        "name": name, "package": package, "flag": package.replace("_", "-"), "Stem": stem,
+        "Task": f"{stem}Task", "Service": f"{stem}Service", "summary": SUMMARIES[kind],
+        "core": requirement("sparts-core"), "needs": "",
         "tasks": entry_points([("tasks", "@@Task@@")]),
-        "imports": "\nfrom @@package@@.tasks import @@Task@@\n",
-        "listed": "(@@Task@@,)",
-        "arguments": "",
-        "rows": "| `src/@@package@@/tasks.py` | the tasks: what it does |\n",
-        "ignored": "",
-        "year": str(datetime.date.today().year),
-    }
+        "imports": "\nfrom @@package@@.tasks import @@Task@@\n", "listed": "(@@Task@@,)",
+        "arguments": "", "rows": "| `src/@@package@@/tasks.py` | the tasks: what it does |\n",
+        "ignored": "", "year": str(datetime.date.today().year),
+    }  # fmt: skip
 
 
 def requirement(distribution: str) -> str:

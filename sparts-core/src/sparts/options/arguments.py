@@ -248,7 +248,7 @@ def _metavar(binding: Binding) -> str:
 
 def _help(binding: Binding) -> str:
     """The help of one flag, with its default and its variable, ready for argparse's ``%``."""
-    option, text = binding.option, binding.option.help or ""
+    option, text = binding.option, str(binding.option.help or "")
     notes = f"env: {binding.env}"
     if option.required or option.secret:
         notes = f"{'required' if option.required else 'secret'}; {notes}"

@@ -14,11 +14,11 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from sparts.errors import OptionError, describe
 from sparts.masking import hide_secret
-from sparts.option_types import Expected, convert, expectation, split
+from sparts.option_types import Expected, convert, duration, expectation, port, size, split
 
 STATE = "_sparts_state"
 _PREFIX = "Use letters, digits and underscores, as in 'mail'."
-_SINGLE = (None, str, int, float)  # types of which no list is a value
+_SINGLE = (None, str, int, float, bool, duration, port, size)  # no list is a value of these
 
 
 class Source(NamedTuple):

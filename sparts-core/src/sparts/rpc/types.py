@@ -162,21 +162,11 @@ class Type:
 
 _HOLDERS = (Kind.LIST, Kind.TUPLE, Kind.SET, Kind.DICT)
 _PLAIN: dict[Any, Kind] = {
-    None: Kind.NONE,
-    type(None): Kind.NONE,
-    bool: Kind.BOOL,
-    int: Kind.INT,
-    float: Kind.FLOAT,
-    str: Kind.STR,
-    bytes: Kind.BYTES,
-    datetime.datetime: Kind.DATETIME,
-    datetime.date: Kind.DATE,
-    datetime.timedelta: Kind.TIMEDELTA,
-    uuid.UUID: Kind.UUID,
-    decimal.Decimal: Kind.DECIMAL,
-    Any: Kind.ANY,
-    object: Kind.ANY,
-}
+    None: Kind.NONE, type(None): Kind.NONE, bool: Kind.BOOL, int: Kind.INT, float: Kind.FLOAT,
+    str: Kind.STR, bytes: Kind.BYTES, datetime.datetime: Kind.DATETIME, datetime.date: Kind.DATE,
+    datetime.timedelta: Kind.TIMEDELTA, uuid.UUID: Kind.UUID, decimal.Decimal: Kind.DECIMAL,
+    Any: Kind.ANY, object: Kind.ANY,
+}  # fmt: skip
 _GENERIC: dict[Any, tuple[Kind, Any]] = {
     list: (Kind.LIST, list),
     collections.abc.Sequence: (Kind.LIST, list),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextvars import copy_context
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sparts.base_work import must_override
@@ -11,7 +12,7 @@ from sparts.clock import SYSTEM, Clock
 from sparts.context import ExecuteContext
 from sparts.counters import SampleType, counter, samples
 from sparts.errors import FATAL, TryLater, describe
-from sparts.tasks.forms import fitting
+from sparts.tasks.forms import fitting, refuse_coroutine
 from sparts.tasks.runs import Run, Runs, Worker
 from sparts.vtask import VTask
 
@@ -130,6 +131,8 @@ class EventTask(VTask):
                 try:
                     variables = run.context.variables = run.context.variables or own()
                     result = variables.run(execute, None, run.context)
+                    if type(result) is CoroutineType:
+                        refuse_coroutine(self, result)
                 finally:
                     seconds = clock.monotonic() - began
                     count()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,3 +24,15 @@ def fitting(method: Callable[..., Any], most: int) -> Callable[..., Any]:
         return method
     taken = max(0, code.co_argcount - 1)
     return lambda *arguments: method(*arguments[:taken])
+
+
+def refuse_coroutine(task: Any, made: Any) -> NoReturn:
+    """Raise `TypeError` for the coroutine that a plain ``execute`` has returned.
+
+    It would never run.
+    """
+    made.close()
+    raise TypeError(
+        f"execute of {task.name} returned a coroutine, which nobody awaits. Derive from "
+        f"AsyncQueueTask or AsyncPeriodicTask, and write `async def execute`."
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextvars import copy_context
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sparts.base_work import must_override
@@ -14,7 +15,7 @@ from sparts.generic import Generic
 from sparts.option_types import Expected
 from sparts.options import Option, option
 from sparts.renamed import renamed
-from sparts.tasks.forms import fitting
+from sparts.tasks.forms import fitting, refuse_coroutine
 from sparts.vtask import VTask
 
 if TYPE_CHECKING:
@@ -146,6 +147,8 @@ class ItemWork(VTask, Generic[Item, Result]):
                         result = variables.run(execute, context.item, context)
                     else:
                         result = execute(context.item, context)
+                    if type(result) is CoroutineType:
+                        refuse_coroutine(self, result)
                     if success is not None:
                         success(context, result)
                 except BaseException as error:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from sparts.errors import UsageError
 from sparts.hookspecs import hookimpl
+from sparts.options import Option
 from sparts.options.binding import env_prefix
-from sparts.shown import ours
+from sparts.shown import ours, shown
 from sparts.vservice import VService
 from sparts.vtask import VTask
 
@@ -40,6 +41,7 @@ GONE = {  # methods of sparts 0.7: where they were, and what to write instead
     "_findProcessors": ("sparts.tasks.thrift", "Set MODULE."),
     "_checkTaskModule": ("sparts.tasks.thrift", "Set MODULE."),
 }
+_NO_TYPE = tuple("[{0123456789")
 _METHODS = (FunctionType, staticmethod, classmethod)
 _FORM = 0x04 | 0x20 | 0x80 | 0x100 | 0x200  # flags of code: *args, generator, coroutine
 
@@ -147,7 +149,9 @@ def _problems_of(cls: type, tasks: Sequence[type[VTask]]) -> Iterator[Problem]:
                     base = each
                     break
             if base is None or _means_tasks(name, value):
-                if _is_doubtful(name, bases) and not any(hasattr(task, name) for task in tasks):
+                if _is_doubtful(name, value, bases) and not any(
+                    hasattr(task, name) for task in tasks
+                ):
                     text, error = _check_name(cls, owner, name, value, bases, tasks)
             elif any(name in vars(each) for each in mro[:at]):
                 continue
@@ -163,6 +167,20 @@ def _problems_of(cls: type, tasks: Sequence[type[VTask]]) -> Iterator[Problem]:
                 from sparts.builtin.overrides.problems import Problem
 
                 yield Problem(owner, name, text, error)
+        yield from _only_annotated(owner, bases, allowed)
+
+
+def _only_annotated(owner: type, bases: list[type], allowed: set[str]) -> Iterator[Problem]:
+    """Give attributes such as ``INTERVAL: 5``, which has a colon where ``=`` was meant."""
+    for name, value in vars(owner).get("__annotations__", {}).items():
+        if not isinstance(value, int | float | list | tuple) and str(value)[:1] not in _NO_TYPE:
+            continue
+        if name in vars(owner) or name in allowed:
+            continue
+        if any(name in vars(base) for base in bases):
+            from sparts.builtin.overrides.problems import Problem
+
+            yield Problem(owner, name, f"is annotated, and has no value. Write `{name} = ...`.")
 
 
 def _check_name(
@@ -180,6 +198,12 @@ def _check_name(
 
 def _check_value(base: type, name: str, value: Any) -> str | None:
     """Return what is wrong with the value of an attribute that a base has, too."""
+    declared, is_option = vars(base)[name], isinstance(value, Option)
+    if is_option and isinstance(declared, shown) and name not in getattr(base, "_settable", ()):
+        return f"hides what sparts has of that name. Write `own_{name} = option({name!r})`."
+    odd = isinstance(value, property | Option) or not (callable(value) or hasattr(value, "__get__"))
+    if odd and isinstance(declared, _METHODS) and name[0] != "_":
+        return f"is no method, and {base.__name__} calls it. Write `def {name}`."
     annotation = vars(base).get("__annotations__", {}).get(name)
     if annotation is None or name.startswith("_") or hasattr(type(vars(base)[name]), "__get__"):
         return None
@@ -213,10 +237,17 @@ def _has_form(name: str, mine: Any, base: Any) -> bool:
     return fits and not (code.co_flags ^ other.co_flags) & _FORM
 
 
-def _is_doubtful(name: str, bases: Sequence[type]) -> bool:
+def _is_doubtful(name: str, value: Any, bases: Sequence[type]) -> bool:
     """Return whether a name that no base has may be meant for one of theirs."""
     folded = name.replace("_", "").lower()
-    return name.isupper() or name in GONE or any(folded in _folded_of(base) for base in bases)
+    if name.isupper() or name in GONE or any(folded in _folded_of(base) for base in bases):
+        return True
+    head, tail, size = folded[:3], folded[-3:], len(folded)
+    return isinstance(value, FunctionType) and any(
+        -2 < len(each) - size < 2 and (each[:3] == head or each[-3:] == tail)
+        for base in bases
+        for each in _folded_of(base)
+    )
 
 
 def _pairs(bases: Iterable[type]) -> list[tuple[type, str]]:

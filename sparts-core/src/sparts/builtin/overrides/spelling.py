@@ -37,11 +37,13 @@ def check(
         verb = "called" if shape == "method" else "read"
         rest = f"Rename it, or allow it: SPARTS_ALLOW_NAMES = ({name!r},)."
         return f"is never {verb} by sparts, which has {meant}. {rest}", True
-    if shape == "data" and name.isupper() and len(name) >= _SHORTEST:
-        near = (each for base, each in known + others if _is_near(name, each, base))
+    is_method = shape == "method" and len(name) >= 2 * _SHORTEST
+    if is_method or (shape == "data" and name.isupper() and len(name) >= _SHORTEST):
+        near = (each for base, each in known + others if _is_near(name, each, base, shape))
         meant = min(near, default="")
         if meant and meant not in vars(owner) and not reads(cls, name):
-            return f"is not used by sparts. Did you mean {meant}?", False
+            verb = "called" if is_method else "used"
+            return f"is not {verb} by sparts. Did you mean {meant}?", False
     return None, True
 
 
@@ -61,9 +63,12 @@ def _same_but_for_case(owner: type, name: str, value: Any, shape: str, known: _N
     return None
 
 
-def _is_near(name: str, known: str, base: type) -> bool:
-    """Return whether a name is one edit away from a class attribute that a base documents."""
-    return known.isupper() and is_one_edit(name, known) and _shape_in(base, known) == "data"
+def _is_near(name: str, known: str, base: type, shape: str) -> bool:
+    """Return whether a name is one edit away from an attribute or method that a base documents."""
+    if shape == "method" and (known[0] != name[0] or name == f"{known}s"):
+        return False  # your own, such as `getTasks`
+    right = shape == "method" or known.isupper()
+    return right and is_one_edit(name, known) and _shape_in(base, known) == shape
 
 
 def reads(cls: type, name: str, but: str = "") -> bool:

@@ -10,17 +10,12 @@ from typing import Any
 from sparts.options import Option
 
 _TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {
-    "None": (type(None), "None"),
-    "bool": (int, "True or False"),
-    "int": (int, "a whole number"),
-    "float": ((int, float), "a number"),
-    "str": (str, "a string"),
-    "Sequence": (Sequence, "a list"),
-    "tuple": ((tuple, list), "a tuple"),
-    "list": ((list, tuple), "a list"),
-    "Mapping": (Mapping, "a dictionary"),
+    "None": (type(None), "None"), "bool": (int, "True or False"), "int": (int, "a whole number"),
+    "float": ((int, float), "a number"), "str": (str, "a string"),
+    "Sequence": (Sequence, "a list"), "tuple": ((tuple, list), "a tuple"),
+    "list": ((list, tuple), "a list"), "Mapping": (Mapping, "a dictionary"),
     "dict": (Mapping, "a dictionary"),
-}
+}  # fmt: skip
 
 
 def check(base: type, name: str, value: Any) -> str | None:

@@ -169,15 +169,8 @@ class RPCTransportContract:
         values = [
             one_of_each(),
             one_of_each(maybe=0, perhaps=Point(0.0, -0.0), points=[Point(1.0, 2.0)] * 2),
-            one_of_each(
-                data=b"",
-                items=[],
-                names=set(),
-                counts={},
-                by_name={"": Point(0.5, 1.0)},
-                nested=[[], [1, 2]],
-                shape=Circle(Point(1.0, 1.0)),
-            ),
+            one_of_each(data=b"", items=[], names=set(), counts={}, nested=[[], [1, 2]]),
+            one_of_each(by_name={"": Point(0.5, 1.0)}, shape=Circle(Point(1.0, 1.0))),
         ]
         with self.connect() as kit:
             for value in values:

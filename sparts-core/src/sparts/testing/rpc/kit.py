@@ -297,27 +297,15 @@ def _unshowable() -> TooFar:
 def one_of_each(**changes: Any) -> Everything:
     """Return a value of each kind."""
     known: dict[str, Any] = {
-        "flag": True,
-        "number": -(2**63),
-        "real": -0.1,
-        "text": "Grüße, 世界 🦊",
-        "data": b"\0\xff",
-        "items": [1, 2**63 - 1],
-        "pair": (7, "seven"),
-        "names": {"a", "b"},
-        "counts": {"": 0, "ü": 1},
-        "maybe": None,
-        "colour": Colour.GREEN,
-        "level": Level.HIGH,
-        "when": datetime(2026, 11, 27, 12, 0, 0, 123456, tzinfo=UTC),
-        "day": date(2024, 2, 29),
+        "flag": True, "number": -(2**63), "real": -0.1, "text": "Grüße, 世界 🦊", "data": b"\0\xff",
+        "items": [1, 2**63 - 1], "pair": (7, "seven"), "names": {"a", "b"},
+        "counts": {"": 0, "ü": 1}, "maybe": None, "colour": Colour.GREEN, "level": Level.HIGH,
+        "when": datetime(2026, 11, 27, 12, 0, 0, 123456, tzinfo=UTC), "day": date(2024, 2, 29),
         "span": timedelta(days=-1, microseconds=5),
-        "id": UUID("12345678-1234-5678-1234-567812345678"),
-        "price": Decimal("19.990"),
-        "point": Point(1.5, 2.0),
-        "account": Account(5, "me"),
+        "id": UUID("12345678-1234-5678-1234-567812345678"), "price": Decimal("19.990"),
+        "point": Point(1.5, 2.0), "account": Account(5, "me"),
         "shape": Square(Point(0.0, 0.0), 2.0),
-    }
+    }  # fmt: skip
     return Everything(**(known | changes))
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.clock import timeout_of
 from sparts.counters import CallbackCounter
+from sparts.errors import UsageError
 from sparts.net.listeners import Listening
 from sparts.net.metering import Metered
 from sparts.net.options import ConnectionLimit
 from sparts.option_types import duration, size
 from sparts.options import Option, option
+from sparts.places import named
 from sparts.tasks.tornado.application import CountedApplication
 from sparts.tasks.tornado.ioloop import TornadoTask
 from sparts.tasks.tornado.server import GracefulHTTPServer
@@ -151,9 +154,11 @@ class TornadoHTTPTask(Metered, ConnectionLimit, Listening, TornadoTask):
     def initTask(self) -> None:  # noqa: N802
         """Make the application."""
         super().initTask()
-        self.application = CountedApplication(
-            self, self.getApplicationConfig(), **self.APPLICATION_SETTINGS
-        )
+        routes: Any = self.getApplicationConfig()
+        if not isinstance(routes, Iterable) or isinstance(next(iter(routes), None), str):
+            where = named(type(self), "getApplicationConfig")
+            raise UsageError(f"{where} must return a list of routes, not {routes!r}.")
+        self.application = CountedApplication(self, list(routes), **self.APPLICATION_SETTINGS)
         self.server = self.make_server()
 
     def make_server(self) -> GracefulHTTPServer:
