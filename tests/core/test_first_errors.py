@@ -146,7 +146,7 @@ def test_plain_execute_that_returns_a_coroutine(base: Any) -> None:
 
     task = type("Mine", (base,), {"ON_ERROR": "log", "execute": lambda self, *args: work()})
     with running(service_of(task)) as service:
-        mine = service.requireTask(task)
+        mine: Any = service.requireTask(task)
         future = mine.submit(1) if base is QueueTask else mine.execute_async()
         with pytest.raises(TypeError, match="of Mine returned a coroutine.*AsyncQueueTask"):
             future.result(30)

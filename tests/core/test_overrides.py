@@ -474,8 +474,8 @@ def test_annotation_in_place_of_a_value() -> None:
     for annotation in (5, [Acme], "5", "[Acme]", 0.5, ()):
         (error,) = errors(derive(QueueTask, __annotations__={"WORKERS": annotation}))
         assert error.endswith("is annotated, and has no value. Write `WORKERS = ...`.")
-    for annotation in (int, "int", "ClassVar[int]", "'int'", int | None, "(int | None)"):
-        assert errors(derive(QueueTask, __annotations__={"WORKERS": annotation})) == []
+    for fine in (int, "int", "ClassVar[int]", "'int'", int | None, "(int | None)"):
+        assert errors(derive(QueueTask, __annotations__={"WORKERS": fine})) == []
     assert errors(derive(QueueTask, __annotations__={"OTHERS": 5})) == []
     assert errors(derive(QueueTask, WORKERS=2, __annotations__={"WORKERS": 5})) == []
 
@@ -484,8 +484,8 @@ def test_data_in_place_of_a_method() -> None:
     for value in (None, 5, property(execute), option(default=1)):
         (error,) = errors(derive(VTask, initTask=value))
         assert error.endswith("is no method, and VTask calls it. Write `def initTask`.")
-    for value in (Mock(), print, functools.partial(print), functools.partialmethod(print)):
-        assert errors(derive(VTask, initTask=value)) == []
+    for fine in (Mock(), print, functools.partial(print), functools.partialmethod(print)):
+        assert errors(derive(VTask, initTask=fine)) == []
 
 
 def test_option_that_hides_what_sparts_has() -> None:
