@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 from contextlib import closing
 from typing import Any
 
+import grpc
 import pytest
 from opentelemetry import trace
 from sparts.options import option
@@ -14,6 +16,7 @@ from sparts.tasks.tornado.client import TornadoHTTPClientTask
 from sparts.testing.running import running, service_of
 from sparts.vservice import VService
 
+from tests.grpc.greeters import GreeterTask, Text, pb2_grpc
 from tests.otel.collector import Collector
 from tests.otel.test_traces import CLIENT, ERROR, HTTP, WAIT, Pages, get
 
@@ -93,6 +96,30 @@ def test_unknown_method_is_in_no_name(collector: Collector) -> None:
     span = collector.span("HTTP /pages/([a-z]+)")
     assert span.attributes["http.request.method"] == "_OTHER"
     assert span.attributes["http.request.method_original"] == "BREW"
+
+
+@pytest.mark.parametrize("stub", ["GreeterStub", "ThreadGreeterStub"])
+def test_grpc_span_has_the_status_of_its_call(collector: Collector, stub: str) -> None:
+    argv = ("--grpc-host", "127.0.0.1", "--grpc-port", "0")
+    texts = ("you", "code", "abort", "fail")
+    with running(service_of(GreeterTask), *argv, "--otel-endpoint", collector.endpoint) as service:
+        port = service.requireTask(GreeterTask).bound_addrs[0][1]
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            greet = getattr(pb2_grpc, stub)(channel).Greet
+            for text in texts:
+                with contextlib.suppress(grpc.RpcError):
+                    greet(Text(text=text), timeout=WAIT)
+    code = "rpc.response.status_code"
+    assert [
+        (each.attributes[code], each.attributes.get("error.type"), each.status)
+        for each in collector.spans
+    ] == [
+        ("OK", None, 0), ("NOT_FOUND", "NOT_FOUND", 0),
+        ("FAILED_PRECONDITION", "FAILED_PRECONDITION", 0), ("UNKNOWN", "RuntimeError", ERROR),
+    ]  # fmt: skip
+    (method,) = {each.attributes["rpc.method"] for each in collector.spans}
+    assert method == f"sparts.tests.{stub.removesuffix('Stub')}/Greet"
+    assert {each.attributes["rpc.system.name"] for each in collector.spans} == {"grpc"}
 
 
 def test_client_span_is_its_services_alone(collector: Collector) -> None:

@@ -6,6 +6,7 @@ Names and attributes are those of OpenTelemetry's semantic conventions.
 from __future__ import annotations
 
 import logging
+from asyncio import CancelledError
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,16 @@ METHODS = frozenset(  # of others there can be any number, and of names of spans
 )
 TRACER = "sparts.tracer"
 """The key of a context under which the tracer is of the service whose call it is."""
+SERVER_ERRORS = frozenset(
+    ("UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS")
+)
+"""The statuses of gRPC that are errors of a server; with others, its caller was wrong."""
+REFUSALS = {
+    Reason.UNAUTHENTICATED: "UNAUTHENTICATED",
+    Reason.FORBIDDEN: "PERMISSION_DENIED",
+    Reason.TOO_MANY: "RESOURCE_EXHAUSTED",
+    Reason.UNAVAILABLE: "UNAVAILABLE",
+}
 FROM_OUTSIDE = frozenset(("http", "grpc", "rpc", "thrift", "dbus"))
 
 
@@ -174,15 +185,13 @@ def describe(call: Call) -> tuple[str, dict[str, Any]]:
         if agent:
             found["user_agent.original"] = agent
     elif kind in SYSTEMS:
-        service, _, method = call.name.rpartition("/" if kind == "grpc" else ".")
-        found |= {"rpc.system": SYSTEMS[kind], "rpc.method": said.get("method") or method}
-        service = said.get("service") or said.get("interface") or service
-        if service:
-            found["rpc.service"] = service
+        whole = f"{said.get('service', '')}/{call.name}" if kind == "thrift" else call.name
+        found |= {"rpc.system.name": SYSTEMS[kind], "rpc.method": whole}
     elif kind in ("queue", "message"):
         found |= {
             "messaging.system": said.get("system", "sparts"),
             "messaging.destination.name": call.name,
+            "messaging.operation.name": said.get("operation", "process"),
             "messaging.operation.type": said.get("operation", "process"),
         }
         if call.attempt > 1:
@@ -208,6 +217,19 @@ def _host(host: str) -> tuple[str, int]:
     return host, 0
 
 
+def _grpc_code(call: Call, error: BaseException | None) -> str:
+    """Return the name of the status that a call of gRPC has ended with."""
+    if isinstance(error, CallRefusedError):
+        return REFUSALS[error.reason]
+    if isinstance(call, ClientCall):
+        name = "OK" if error is None else message_of(error)
+        return name if name.isupper() else "UNKNOWN"
+    if isinstance(error, CancelledError):
+        return "CANCELLED"
+    code: str = call.attributes["status"]
+    return "UNKNOWN" if error is not None and code == "OK" else code
+
+
 def _note_end(span: trace.Span, call: Call, error: BaseException | None) -> None:
     """Note how a call has ended."""
     status = call.attributes.get("status") if call.kind == "http" else None
@@ -220,11 +242,18 @@ def _note_end(span: trace.Span, call: Call, error: BaseException | None) -> None
     if isinstance(error, TryLater):
         span.add_event("try later")
         return
+    code = _grpc_code(call, error) if call.kind == "grpc" else "OK"
+    if call.kind == "grpc":
+        span.set_attribute("rpc.response.status_code", code)
     first_error = 400 if isinstance(call, ClientCall) else 500
     if error is None:
         if status and int(status) >= first_error:
             span.set_attribute("error.type", str(status))
             span.set_status(Status(StatusCode.ERROR))
+        elif code != "OK":
+            span.set_attribute("error.type", code)
+            if code in SERVER_ERRORS:
+                span.set_status(Status(StatusCode.ERROR))
         return
     if isinstance(error, CallRefusedError):
         span.set_attribute("error.type", str(error.reason))
@@ -232,8 +261,11 @@ def _note_end(span: trace.Span, call: Call, error: BaseException | None) -> None
             return
     elif status and 400 <= int(status) < first_error:  # an HTTPError of the handler's
         return
+    elif code not in ("OK", *SERVER_ERRORS) and not isinstance(call, ClientCall):
+        span.set_attribute("error.type", code)  # the caller's fault
+        return
     kind, message = type(error).__qualname__, message_of(error)
-    span.set_attribute("error.type", kind)
+    span.set_attribute("error.type", code if code not in ("OK", "UNKNOWN") else kind)
     span.set_status(Status(StatusCode.ERROR, message))
     span.add_event(
         "exception",

@@ -19,7 +19,7 @@ from sparts.tasks.grpc.wire import MessageError, metadata_of
 import grpc
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
 
     from sparts.tasks.grpc.context import Context
     from sparts.tasks.grpc.methods import Method
@@ -36,12 +36,24 @@ REFUSALS = {
 """The statuses of calls that a plugin refuses."""
 
 
-def description(call: OpenCall, is_async: bool = False) -> Described:
+class GrpcCall(Described):
+    """A call, as wrappers see it."""
+
+    _auth: Any
+    _context: Context
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:  # type: ignore[override]
+        """What TLS has found out of the client, and the name of the status as it is now."""
+        return {"auth": self._auth, "status": (self._context.status or OK).name}
+
+
+def description(call: OpenCall, context: Context, is_async: bool = False) -> Described:
     """Return what wrappers of calls learn of one."""
     host = call.connection.peer.host
     metadata = metadata_of(call.headers)
     left = call.time_remaining()
-    return Described(
+    return GrpcCall(
         call.server.task,
         "grpc",
         call.path.decode("latin-1")[1:],
@@ -49,7 +61,8 @@ def description(call: OpenCall, is_async: bool = False) -> Described:
         peer=host,
         headers={key: value for key, value in metadata if isinstance(value, str)},
         deadline=None if left is None else monotonic() + left,
-        attributes={"auth": call.connection.peer.auth},
+        _auth=call.connection.peer.auth,
+        _context=context,
     )
 
 
@@ -106,7 +119,7 @@ async def serve_in_loop(call: OpenCall, method: Method, message: bytes | None) -
         if wrapper is None:
             response = await handle(call, method, request, context)
         else:
-            described = description(call, is_async=True)
+            described = description(call, context, is_async=True)
             response = await wrapper(described, partial(handle, call, method, request, context))
         if method.streams_out:
             _finish_stream(call, context)
@@ -185,7 +198,7 @@ def serve_in_thread(call: OpenCall, method: Method, message: bytes | None) -> No
             context,
         )
         wrapper = call.server.blocking
-        result = handle() if wrapper is None else wrapper(description(call), handle)
+        result = handle() if wrapper is None else wrapper(description(call, context), handle)
         if method.streams_out:
             call.from_thread(_finish_stream, call, context)
         else:
