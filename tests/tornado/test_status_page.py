@@ -106,6 +106,15 @@ def test_views_show_state_tasks_options_log_and_graph(
             assert page.locator("#controls").is_hidden()
 
 
+def test_wrong_address_shows_that_there_is_nothing(browser: Browser) -> None:
+    with busy() as service, opened(browser, service) as page:
+        for view in ("task/%E0%A4%A", "task/Nobody"):
+            go(page, view)
+            page.locator("#task-problem", has_text="No task is named").wait_for()
+        page.evaluate("location.hash = '%'")
+        page.wait_for_selector("#view[data-view=overview]")
+
+
 def test_first_screen_needs_no_scrolling(browser: Browser) -> None:
     with busy() as service:
         service.registerWarning("The disk is nearly full.")

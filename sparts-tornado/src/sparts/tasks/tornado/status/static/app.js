@@ -38,8 +38,16 @@ function showHeader() {
   document.body.dataset.copy = service.copy ?? ""; // which copy tells all this
 }
 
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch { // as somebody typed it
+    return text;
+  }
+}
+
 function route() {
-  const [name, rest] = decodeURIComponent(location.hash.slice(1)).split(/\/(.*)/s);
+  const [name, rest] = decoded(location.hash.slice(1)).split(/\/(.*)/s);
   const next = VIEWS[name] ? name : "overview";
   view?.leave?.();
   view = VIEWS[next];
