@@ -46,7 +46,7 @@ def test_imports_of_every_kind_point_down_only() -> None:
 BELOW = """
     options option_types counters states errors clock protocols shown stats established references
     entry_points masking context base_work calls renamed stacks standard_streams exit_timer system
-    settings taskset supervision health_facts reloading inbox signals dispatch
+    settings taskset supervision health_facts reloading inbox signals dispatch records
 """
 
 

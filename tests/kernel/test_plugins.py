@@ -305,8 +305,35 @@ def test_nothing_is_imported_before_it_is_needed(tmp_path: Path) -> None:
     assert status == 0
     modules = next(line for line in output.splitlines() if line.startswith("["))
     unwanted = ("pluggy", "importlib.metadata", "tornado", "asyncio", "tomllib", "json", "difflib",
-                "concurrent.futures", "inspect", "subprocess", "dataclasses")  # fmt: skip
+                "concurrent.futures", "inspect", "subprocess", "dataclasses", "sparts.vtask",
+                "sparts.net")  # fmt: skip
     assert [name for name in unwanted if f"'{name}'" in modules] == []
+
+
+def test_collector_pauses_while_tasks_are_imported(tmp_path: Path) -> None:
+    (tmp_path / "slow_import.py").write_text(
+        "import gc\n"
+        "from sparts.vtask import VTask\n"
+        "print(f'enabled at import: {gc.isenabled()}', flush=True)\n"
+        "class T(VTask):\n"
+        "    def _runloop(self):\n"
+        "        print(f'enabled at work: {gc.isenabled()}', flush=True)\n"
+        "        self.service.shutdown()\n"
+    )
+    script = (
+        "import gc, sys\n"
+        "from sparts.vservice import VService\n"
+        "class S(VService):\n"
+        "    TASKS = ['slow_import:T']\n"
+        "gc.isenabled() and sys.argv[1:] and gc.disable()\n"
+        "del sys.argv[1:]\n"
+        "S.initFromCLI()\n"
+    )
+    for words, after in (([], "True"), (["off"], "False")):
+        status, output = run_to_end([sys.executable, "-c", script, *words], cwd=tmp_path)
+        assert status == 0, output
+        assert "enabled at import: False" in output
+        assert f"enabled at work: {after}" in output
 
 
 def test_failing_hook_is_logged_and_service_goes_on(

@@ -9,8 +9,9 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
 
+from sparts.records import NamedTuple
 from sparts.system import nonblocking_pipe
 
 MAX_WAIT = 2**31 - 1
@@ -82,16 +83,12 @@ class Inbox:
         if timeout is not None:
             wait = min(max(0.0, timeout) * 1000 + 1, MAX_WAIT)
         while True:
-            try:
+            with suppress(queue.Empty):
                 return self._messages.get_nowait()
-            except queue.Empty:
-                pass
             if not poll.poll(wait):
                 return None
-            try:
+            with suppress(BlockingIOError):
                 os.read(reader, 65536)
-            except BlockingIOError:
-                continue
 
     def __len__(self) -> int:
         return self._messages.qsize()

@@ -13,9 +13,10 @@ import sys
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from sparts.errors import text_of
+from sparts.records import NamedTuple
 
 if TYPE_CHECKING:
     from pathlib import Path

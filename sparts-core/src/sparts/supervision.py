@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from math import inf
-from typing import NamedTuple
 
 from sparts.clock import retry_delay
 from sparts.errors import FATAL, UsageError
+from sparts.records import NamedTuple
 
 
 class RestartPolicy(NamedTuple):

@@ -18,7 +18,7 @@ from sparts.protocols import TaskReference
 from sparts.settings import Settings
 from sparts.shown import shown
 from sparts.standard_streams import errors_shown, open_closed_streams
-from sparts.system import is_imported_by_a_child
+from sparts.system import is_imported_by_a_child, nothing_collected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -127,7 +127,7 @@ class VService(EstablishedService):
         """The sockets that the tasks of this process listen on: `sparts.net.listeners.Listeners`.
 
         Raises:
-            UsageError: the built-in plugin that opens them is blocked.
+            UsageError: no task listens, or the built-in plugin that opens them is blocked.
         """
         try:
             return self._instance.hooks.kept["listeners"]
@@ -135,6 +135,8 @@ class VService(EstablishedService):
             raise UsageError(
                 "A task of this service listens on sockets, which the built-in plugin 'listeners' "
                 "opens. It is blocked: see --no-plugin and SPARTS_DISABLE_PLUGINS."
+                if entry_points.kept_out_by_name("listeners")
+                else "No task of this service listens on sockets."
             ) from None
 
     # -- to override -------------------------------------------------------------------------------
@@ -221,7 +223,8 @@ class VService(EstablishedService):
         open_closed_streams()
         with errors_shown(os.path.basename(sys.argv[0])):
             entry_points.keep_out(entry_points.named_in(sys.argv[1:]))
-            ns = options.parse_options(cls._buildArgumentParser())
+            with nothing_collected():
+                ns = options.parse_options(cls._buildArgumentParser())
             ended = cls._run(ns, name, guard=True)
             if isinstance(ended, int):
                 sys.exit(ended)

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 def fixed(**arguments: Any) -> Any:
     """Declare an option that counts from the start on, and that ``--help-all`` alone shows."""
-    return option(reloadable=False, advanced=True, **arguments)
+    return option(**{"reloadable": False, "advanced": True} | arguments)
 
 
-def switch(help: str) -> Any:
+def switch(help: str, **arguments: Any) -> Any:
     """Declare such an option without a value: it is False until it is given."""
-    return fixed(action="store_true", default=False, help=help)
+    return fixed(action="store_true", default=False, help=help, **arguments)
 
 
 class ProcessOptions(OptionGroup):

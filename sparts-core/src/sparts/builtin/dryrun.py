@@ -6,9 +6,10 @@ import functools
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
+from sparts.builtin.declaring import ProcessOptions, switch
 from sparts.errors import SpartsError, UsageError, describe, message_of
 from sparts.hookspecs import hookimpl
-from sparts.options import Option, OptionGroup, option
+from sparts.options import Option, OptionGroup
 from sparts.shown import ours
 
 if TYPE_CHECKING:
@@ -18,17 +19,13 @@ if TYPE_CHECKING:
     from sparts.vservice import VService
 
 
-class DryRun(OptionGroup):
+class DryRun(ProcessOptions):
     """Options of `dryrun`."""
 
-    OPT_PREFIX: ClassVar[str | None] = ""
     TITLE: ClassVar[str | None] = "life"
 
-    dryrun: Option[bool] = option(
-        action="store_true",
-        default=False,
-        help="check options, tasks and what they need, print what would run, and exit",
-        reloadable=False,
+    dryrun: Option[bool] = switch(
+        "check options, tasks and what they need, print what would run, and exit", advanced=False
     )
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from sparts.errors import StartError, message_of
 from sparts.hookspecs import hookimpl
-from sparts.net.listeners import Listeners
 from sparts.protocols import service_of
 from sparts.shown import ours
 from sparts.states import TaskState
 
 if TYPE_CHECKING:
+    from sparts.net.listeners import Listeners
     from sparts.vservice import VService
     from sparts.vtask import VTask
 
@@ -23,9 +24,12 @@ def sparts_sockets_bind(service: VService) -> None:
     Raises:
         StartError: an address or a file cannot be used; the message names the option.
     """
-    ours(service).hooks.kept.setdefault("listeners", Listeners()).open(
-        ours(service).getChildren().values()
-    )
+    if "sparts.net.options" not in sys.modules:  # what each server task is derived from
+        return
+    from sparts.net.listeners import Listeners
+
+    tasks = ours(service).getChildren().values()
+    ours(service).hooks.kept.setdefault("listeners", Listeners()).open(tasks)
 
 
 @hookimpl

@@ -6,6 +6,7 @@ import weakref
 from typing import TYPE_CHECKING, ClassVar
 
 from sparts import logs
+from sparts.builtin.declaring import ProcessOptions, fixed
 from sparts.hookspecs import hookimpl
 from sparts.options import Option, OptionGroup, option
 from sparts.shown import ours
@@ -16,10 +17,9 @@ if TYPE_CHECKING:
     from sparts.vservice import VService
 
 
-class Logs(OptionGroup):
+class Logs(ProcessOptions):
     """Options of `logs`."""
 
-    OPT_PREFIX: ClassVar[str | None] = ""
     TITLE: ClassVar[str | None] = "logging"
 
     level: Option[str] = option(
@@ -29,24 +29,17 @@ class Logs(OptionGroup):
         help="how much to log: DEBUG, INFO, WARNING, ERROR or CRITICAL",
     )
     logfile: Option[str] = option(
-        type=str,
         default=lambda cls: cls.DEFAULT_LOGFILE,
         metavar="FILE",
         help="log to this file instead of standard error",
         reloadable=False,
     )
-    log_format: Option[str] = option(
-        default="text",
-        choices=logs.FORMATS,
-        help="form of log lines: text or JSON objects",
-        reloadable=False,
-        advanced=True,
+    log_format: Option[str] = fixed(
+        default="text", choices=logs.FORMATS, help="form of log lines: text or JSON objects"
     )
-    log_time: Option[str] = option(
+    log_time: Option[str] = fixed(
         choices=logs.TIMES,
         help="whether text lines begin with the time; without it, those of --logfile do",
-        reloadable=False,
-        advanced=True,
     )
     log_level_for: Option[list[logs.LoggerLevel]] = option(
         type=logs.level_for,

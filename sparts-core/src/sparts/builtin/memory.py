@@ -20,17 +20,16 @@ if TYPE_CHECKING:
 @hookimpl(trylast=True)
 def sparts_service_change(service: VService, old: ServiceStatus, new: ServiceStatus) -> None:
     """Freeze what is there when a service has started."""
-    if (
-        ours(service).health.owns_process
-        and old is ServiceStatus.STARTING
-        and new is not ServiceStatus.STOPPING
-    ):
+    started = old is ServiceStatus.STARTING and new is not ServiceStatus.STOPPING
+    if started and ours(service).health.owns_process:
         gc.freeze()
 
 
 @hookimpl
 def sparts_service_create(service: VService) -> None:
     """Collect what the instance before left."""
-    if ours(service).health.owns_process and gc.get_freeze_count():
-        gc.unfreeze()
-        gc.collect()
+    if ours(service).health.owns_process:
+        if "memory" in ours(service).hooks.kept:
+            gc.unfreeze()
+            gc.collect()
+        ours(service).hooks.kept["memory"] = True

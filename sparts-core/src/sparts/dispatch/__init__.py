@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Mapping
-from types import FunctionType, MappingProxyType, MethodType
+from types import FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from sparts.errors import PluginError, UsageError, describe
@@ -249,6 +249,9 @@ def name_of(plugin: object) -> str:
     return name if isinstance(name, str) else f"{type(plugin).__qualname__} at {id(plugin):#x}"
 
 
+_WRAPPERS = (classmethod, staticmethod, MethodType)
+
+
 def implementations(plugin: object, name: str) -> list[tuple[str, Implementation]]:
     """Return the hook and the function of each implementation in a plugin; runs no property.
 
@@ -257,11 +260,12 @@ def implementations(plugin: object, name: str) -> list[tuple[str, Implementation
     """
     found: list[tuple[str, Implementation]] = []
     classes = plugin.__mro__ if isinstance(plugin, type) else type(plugin).__mro__
+    holders = () if isinstance(plugin, ModuleType) else reversed(classes)
     attributes: dict[str, Any] = {}
-    for holder in (*reversed(classes), plugin):
+    for holder in (*holders, plugin):
         attributes.update(getattr(holder, "__dict__", {}))
     for attribute, value in attributes.items():
-        if isinstance(value, classmethod | staticmethod | MethodType):
+        if isinstance(value, _WRAPPERS):
             value = value.__func__
         marks = vars(value).get(IMPLEMENTATION) if isinstance(value, FunctionType) else None
         if marks is not None:

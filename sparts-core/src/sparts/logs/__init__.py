@@ -15,7 +15,6 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from os import PathLike, fspath
 from os.path import abspath
-from typing import NamedTuple
 
 from sparts.errors import OptionError
 from sparts.logs.fields import log_fields
@@ -23,6 +22,7 @@ from sparts.logs.formats import make_formatter
 from sparts.logs.handlers import LogFileHandler, OutputHandler, StderrHandler
 from sparts.logs.secrets import SecretFilter, hide_secret
 from sparts.option_types import Expected
+from sparts.records import NamedTuple
 from sparts.standard_streams import reason_of
 
 __all__ = [

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.counters import CallbackCounter
 from sparts.errors import OptionError
 from sparts.option_types import port as port_number
 from sparts.options import Option, option, prefix_of, source_of
 from sparts.protocols import service_of
+from sparts.records import NamedTuple
 from sparts.shown import ours
 
 if TYPE_CHECKING:
@@ -80,7 +81,6 @@ class ListeningOptions:
     """
 
     host: Option[str] = option(
-        type=str,
         metavar="HOST",
         default=lambda cls: cls.DEFAULT_HOST,
         help="address to listen on, or several with commas; none: every one",
@@ -100,33 +100,28 @@ class ListeningOptions:
         reloadable="restart",
     )
     sock: Option[str] = option(
-        type=str,
         metavar="PATH",
         default=lambda cls: cls.DEFAULT_SOCK,
         help="path of a Unix socket to listen on instead",
         reloadable="restart",
     )
     sock_group: Option[str] = option(
-        type=str,
         metavar="GROUP",
         help="group that may use the Unix socket (without it: only its owner)",
         advanced=True,
         reloadable="restart",
     )
     tls_cert: Option[str] = option(
-        type=str,
         metavar="FILE",
         help="serve TLS with this certificate chain (PEM)",
         reloadable=False,
     )
     tls_key: Option[str] = option(
-        type=str,
         metavar="FILE",
         help="private key of the certificate, if it is in another file",
         reloadable=False,
     )
     tls_ca: Option[str] = option(
-        type=str,
         metavar="FILE",
         help="require client certificates signed by these authorities (PEM)",
         reloadable=False,

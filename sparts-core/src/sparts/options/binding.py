@@ -10,11 +10,17 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from sparts.errors import OptionError, describe
 from sparts.masking import hide_secret
 from sparts.option_types import Expected, convert, duration, expectation, port, size, split
+from sparts.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Protocol
+else:
+    Protocol = object
 
 STATE = "_sparts_state"
 _PREFIX = "Use letters, digits and underscores, as in 'mail'."

@@ -6,6 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sparts.builtin.declaring import ProcessOptions, fixed, switch
 from sparts.hookspecs import hookimpl
 from sparts.options import MISSING, Option, OptionGroup, OptionSource, option, state_of
 from sparts.options.binding import STATE
@@ -38,10 +39,9 @@ class WriteConfig(argparse.Action):
         parser.exit()
 
 
-class Configuration(OptionGroup):
+class Configuration(ProcessOptions):
     """Options of `config`."""
 
-    OPT_PREFIX: ClassVar[str | None] = ""
     TITLE: ClassVar[str | None] = "configuration"
 
     config: Option[list[str]] = option(
@@ -52,20 +52,13 @@ class Configuration(OptionGroup):
         command_line_only=True,
         help="read options from this TOML file; may be repeated, later files win",
     )
-    show_config: Option[bool] = option(
-        action="store_true",
-        default=False,
-        reloadable=False,
-        command_line_only=True,
-        help="print every option's value and where it came from, and exit",
-        advanced=True,
+    show_config: Option[bool] = switch(
+        "print every option's value and where it came from, and exit", command_line_only=True
     )
-    write_config: Option[Any] = option(
+    write_config: Option[Any] = fixed(
         action=WriteConfig,
-        reloadable=False,
         command_line_only=True,
         help="print a commented configuration file of all options, and exit",
-        advanced=True,
     )
 
 

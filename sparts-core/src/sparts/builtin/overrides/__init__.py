@@ -19,13 +19,13 @@ from sparts.hookspecs import hookimpl
 from sparts.options import Option
 from sparts.options.binding import env_prefix
 from sparts.shown import ours, shown
-from sparts.vservice import VService
-from sparts.vtask import VTask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from sparts.builtin.overrides.problems import Problem
+    from sparts.vservice import VService
+    from sparts.vtask import VTask
 
 # Each start asks this module: what only a doubtful attribute needs is imported for that one.
 PRIVATE = ("_runloop", "_addArguments", "_makeQueue", "_makeProcessor", "_makeArgumentParser")
@@ -276,7 +276,7 @@ def _is_ours(cls: type) -> bool:
 
 
 def _is_framework(cls: type) -> bool:
-    return issubclass(cls, (VTask, VService))
+    return any(base.__module__ in ("sparts.vtask", "sparts.vservice") for base in cls.__mro__)
 
 
 def _belongs(owner: type, cls: type[Any]) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import ClassVar
 
+from sparts.builtin.declaring import ProcessOptions, fixed
 from sparts.option_types import duration
-from sparts.options import Option, OptionGroup, option
+from sparts.options import Option
 
 VARIABLE = "SPARTS_COPY"
 """The environment variable by which the parent tells a process that it is a copy, and of what."""
@@ -34,25 +34,18 @@ def usable_cpus() -> int:
         return found
 
 
-class Processes(OptionGroup):
+class Processes(ProcessOptions):
     """Options of `processes`."""
 
-    OPT_PREFIX: ClassVar[str | None] = ""
-    TITLE: ClassVar[str | None] = "process"
-
-    processes: Option[int] = option(
+    processes: Option[int] = fixed(
         type=count,
         metavar="N",
-        reloadable=False,
         help="run N copies of the service behind the same sockets (auto: one for each CPU); SIGHUP "
         "replaces them one after the other",
-        advanced=True,
     )
-    processes_watchdog: Option[float] = option(
+    processes_watchdog: Option[float] = fixed(
         type=duration,
         default=60.0,
         metavar="DURATION",
-        reloadable=False,
         help="replace a copy that has not shown for this long that it works; 0: never",
-        advanced=True,
     )
