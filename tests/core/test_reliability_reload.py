@@ -25,7 +25,7 @@ HAS_CHILD = CODE.replace(
     """    child = subprocess.Popen([sys.executable, "-c", '''if True:
         import os, signal, time
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        print("child", os.getpid(), flush=True)
+        os.write(1, f"child {os.getpid()}{os.linesep}".encode())  # in one piece
         time.sleep(1000)
     '''])
     TASKS""",

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from sparts.errors import StartError
+from sparts.errors import OptionError
 from sparts.net import sockets, unix_sockets
 from sparts.net.listeners import Address
 from sparts.testing.running import running
@@ -104,7 +104,7 @@ def test_own_socket_goes_without_a_lock(tmp_path: Path) -> None:
 def test_missing_lock_file_is_a_start_error(tmp_path: Path) -> None:
     path = tmp_path / "echo.sock"
     (tmp_path / "echo.sock.lock").symlink_to("elsewhere")
-    with pytest.raises(StartError, match="--task-sock: cannot listen on"):
+    with pytest.raises(OptionError, match="--task-sock: cannot listen on"):
         sockets.bind(address_of(path))
     assert not path.exists()
 

@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from textwrap import dedent
 
@@ -79,8 +80,11 @@ def inodes(port: int) -> set[str]:
 
 def held_by(pid: int, sockets: set[str]) -> int:
     """How many of these sockets a process has open."""
-    links = [f"{path.readlink()}" for path in Path(f"/proc/{pid}/fd").iterdir()]
-    return len({f"socket:[{inode}]" for inode in sockets} & set(links))
+    links = set()
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            links.add(f"{path.readlink()}")
+    return len({f"socket:[{inode}]" for inode in sockets} & links)
 
 
 @pytest.mark.parametrize("server", SERVERS)
