@@ -89,7 +89,7 @@ def _load(name: str) -> inspection.Inspected:
         entry_points.load_task(own, distribution or None)  # says what is wrong
     found = inspection.inspect_task(known[0])
     if found.task is None:
-        what = found.problem or f"Task {found.entry} is not to be had: {found.state}."
+        what = found.problem or f"Task {found.entry} is not available: {found.state}."
         raise PluginError(what)
     return found
 

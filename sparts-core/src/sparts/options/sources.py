@@ -64,7 +64,7 @@ def parse_options(
     broken: UsageError | None = parser.get_default(_BROKEN)
     try:
         ns = _parse_command_line(parser, argv, state.bindings)
-    except OptionError as wrong:  # perhaps only for want of a plugin's options
+    except OptionError as wrong:  # perhaps only as a plugin's options are missing
         raise broken or wrong from None
     if broken is not None:
         raise broken

@@ -48,7 +48,7 @@ TOPIC = "x-sparts-topic"
 REASON, ERROR, FAILED_QUEUE, DIED_AT = (
     "x-sparts-reason", "x-sparts-error", "x-sparts-queue", "x-sparts-died-at",
 )  # fmt: skip
-"""Headers of a dead letter: a word for why, the error's text, whence it came, when (ISO 8601)."""
+"""Headers of a dead letter: a word for why, the error's text, where from, when (ISO 8601)."""
 _KEPT = ("content_type", "content_encoding", "message_id", "reply_to", "type", "priority",
          "correlation_id", "timestamp", "app_id")  # fmt: skip
 

@@ -171,7 +171,7 @@ class Parent:
             for other in self._of(child.number, State.READY):
                 if other is not child:
                     self._end(other)
-        elif "STOPPING=1" in lines and child.state is State.READY:  # of its own accord
+        elif "STOPPING=1" in lines and child.state is State.READY:  # by itself
             self._failed(child)
             self._stops(child)
 
