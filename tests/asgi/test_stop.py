@@ -61,6 +61,23 @@ def test_request_right_after_the_stop_is_answered(serve: Any) -> None:
     assert b"connection: close" in answer
 
 
+def test_pipelined_requests_after_the_stop_are_answered(serve: Any) -> None:
+    served = serve()
+    task, loop = served.task, served.service.requireTask("AsyncioLoopTask")
+    request = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n%d"
+    with served.connect() as connection:
+        connection.sendall(request % 0)
+        received = b""
+        while not received.endswith(b"\r\n\r\n0"):
+            received += connection.recv(4096)
+        served.service.shutdown()
+        loop.call(task.ending.wait).result(WAIT)
+        connection.sendall(b"".join(request % number for number in range(1, 6)))
+        answers = rest(connection).split(b"HTTP/1.1 200 OK\r\n")[1:]
+    assert [answer[-1:] for answer in answers] == [b"1", b"2", b"3", b"4", b"5"]
+    assert [b"connection: close" in answer for answer in answers] == [False] * 4 + [True]
+
+
 def test_waiting_clients_are_served_at_the_stop(serve: Any) -> None:
     served = serve()
     task, loop = served.task, served.service.requireTask("AsyncioLoopTask")

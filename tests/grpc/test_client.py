@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,6 +92,18 @@ def test_coroutines_share_a_counted_channel(service: VService) -> None:
 
     assert client.loop_task.call(calls).result(10) == "Hello, you"
     assert sum(counted(service).values()) == 2
+
+
+def test_channel_of_coroutines_is_refused_elsewhere(service: VService) -> None:
+    """In another loop, all of its calls would fail."""
+    client = service.requireTask(Client)
+
+    async def get() -> None:
+        client.aio_channel(target(service))
+
+    for act in (lambda: asyncio.run(get()), lambda: client.aio_channel(target(service))):
+        with pytest.raises(RuntimeError, match="is for the loop of AsyncioLoopTask"):
+            act()
 
 
 def test_calls_have_a_deadline_by_option() -> None:

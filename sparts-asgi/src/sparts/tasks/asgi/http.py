@@ -96,6 +96,8 @@ class Connection(Refusing, Timed):
             self._whole = None
             if self.current is not None:
                 self._run(self.current, self.app)
+        if self.shared.ending:
+            self._end_soon()
         if answered or self.phase == BUSY:
             self._head = 0
             if (busy or answered) and cycle is self.cycle and cycle.more_body:
@@ -158,7 +160,8 @@ class Connection(Refusing, Timed):
             if before is None or before.response_complete:
                 self._start(cycle)
                 whole = self.shared.whole
-                if whole is not None and not (self.expect_100_continue or self.flow.write_paused):
+                later = self.shared.ending or self.expect_100_continue or self.flow.write_paused
+                if whole is not None and not later:
                     self._whole = whole(cycle.scope)
                 if self._whole is None:
                     self._run(cycle, self.app)
@@ -221,8 +224,6 @@ class Connection(Refusing, Timed):
         cycle.began, scope = now, cycle.scope
         scope["sparts.service"] = shared.service
         cycle.fields = RequestFields(scope["headers"])
-        if shared.ending and not self.pipeline:
-            cycle.keep_alive = False
         self._begin()
         self.current = cycle
         log_fields.set(cycle.fields)
@@ -245,6 +246,8 @@ class Connection(Refusing, Timed):
         if self.pipeline:
             cycle, app = self.pipeline.pop()
             self._start(cycle)
+            if self.shared.ending:
+                self._end_soon()
             self._run(cycle, app)
             return
         self.phase, self.since = IDLE, now
@@ -325,16 +328,19 @@ class Connection(Refusing, Timed):
         A client that has just connected, or got an answer that did not say so, has
         `Limits.grace` for one request more.
         """
-        cycle = self.current
-        if cycle is not None:
-            if not cycle.response_started and not self.pipeline:
-                cycle.keep_alive = False
-            return
-        if self.phase in (FRESH, IDLE):
+        if self.current is not None:
+            self._end_soon()
+        elif self.phase in (FRESH, IDLE):
             left = self.since + self.shared.limits.grace - perf_counter()
             self.loop.call_later(max(left, INPUT), self._close_if_idle)
         elif self.phase == HEAD:
             self.loop.call_later(self.shared.limits.grace, self._close_if_idle)
+
+    def _end_soon(self) -> None:
+        """Have the response under way be the last, unless more requests have come."""
+        cycle = self.current
+        if cycle is not None and not cycle.response_started and not self.pipeline:
+            cycle.keep_alive = False
 
     def _close_if_idle(self) -> None:
         if self.phase in (FRESH, HEAD, IDLE):

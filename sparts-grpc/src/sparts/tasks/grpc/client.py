@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from time import perf_counter
@@ -158,8 +159,18 @@ class GrpcClientTask(LoopBoundTask):
             target: as grpcio takes it; empty: that of ``--grpc-client-target``.
 
         Raises:
-            RuntimeError: the task has stopped.
+            RuntimeError: the task has stopped, or this is not that loop.
         """
+        loop_task: Any = self.loop_task
+        try:
+            here = asyncio.get_running_loop() is loop_task.loop
+        except RuntimeError:  # no loop runs in this thread
+            here = False
+        if not here:
+            raise RuntimeError(
+                f"{self.name}.aio_channel() is for the loop of {loop_task.name}: call it in a "
+                f"coroutine there. Threads use channel()."
+            )
         return self._get(self._aio_channels, target, self._make_aio)
 
     def _get(self, channels: dict[str, Any], target: str, make: Callable[[str], Any]) -> Any:
