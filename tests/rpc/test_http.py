@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import itertools
 import json
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from datetime import date
 from typing import Any
 
@@ -131,10 +133,39 @@ def test_head_has_the_headers_of_get(web: Web) -> None:
 
 
 class Ticks(RPCTask):
+    ended = threading.Event()
+
     @rpc(idempotent=True)
     def count(self) -> Iterator[int]:
         """Give numbers, without an end."""
         yield from itertools.count()
+
+    @rpc
+    async def busy(self) -> AsyncIterator[int]:
+        """Give numbers, without an end, and never wait for anything."""
+        try:
+            for number in itertools.count():
+                yield number
+        finally:
+            self.ended.set()
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_stream_that_never_waits_ends_with_its_call(factory: ServiceFactory, late: bool) -> None:
+    service = factory(service_of(Ticks, RPCHTTPTask), *HERE)
+    Ticks.ended.clear()
+    client = http.client.HTTPConnection("127.0.0.1", Web(service).port, timeout=WAIT)
+    headers = {"content-type": "application/json"} | ({"x-timeout-ms": "50"} if late else {})
+    client.request("POST", "/Ticks/busy", "{}", headers)
+    response = client.getresponse()
+    assert response.read(2) == b"0\n"
+    if late:
+        with pytest.raises(http.client.IncompleteRead):
+            response.read()
+    client.close()
+    response.close()
+    assert Ticks.ended.wait(WAIT)
+    factory.stop(service)
 
 
 def test_head_of_a_stream_does_not_begin_it(factory: ServiceFactory) -> None:

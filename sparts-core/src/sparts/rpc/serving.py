@@ -175,6 +175,7 @@ class Served:
                 items = await self._run(call, self._fitted(arguments))
             while True:
                 async with asyncio.timeout(steps.left(call)):
+                    await asyncio.sleep(0)  # to notice that the caller has gone, or that it is late
                     item = await self._step(call, items, "__anext__", "__next__")
                 if item is steps.END:
                     break

@@ -57,6 +57,7 @@ class MethodForm:
         signatures = [each.type.signature for each in self.arguments]
         self.in_signature: str = "".join(signatures)
         self.out_signature: str = self._out()
+        self._as_is = bool(self.results) and self.results[0].type.encode is None
         if not is_signature(self.in_signature + CONTEXT):
             raise TypeError(f"{self.in_signature!r} is too long or too deep for D-Bus")
         counts = [len(signatures)]
@@ -107,6 +108,8 @@ class MethodForm:
         Raises:
             msgspec.ValidationError: the result is not of its type.
         """
+        if self._as_is:
+            return [result]
         return [_applied(each.type.encode, result) for each in self.results]
 
     def result(self, body: Sequence[Any]) -> Any:
