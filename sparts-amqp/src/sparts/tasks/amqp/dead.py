@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import os
@@ -164,16 +165,18 @@ class DeadLetters:
         """Give each item with its id; what is not dropped or requeued stays."""
         import amqp as library
 
+        name, position = f"{self.queue}.dead", 1
         try:
-            count = self._call("queue_declare", f"{self.queue}.dead", passive=True).message_count
+            self._call("queue_declare", name, passive=True)
         except library.NotFound:
             hint = " Name the queue without .dead." if self.queue.endswith(".dead") else ""
-            raise UsageError(f"There is no queue {self.queue}.dead at the broker.{hint}") from None
-        for position in range(count):
-            message = self._call("basic_get", f"{self.queue}.dead")
-            if message is None:
-                return
-            yield message.properties.get("message_id") or f"#{position + 1}", message
+            raise UsageError(f"There is no queue {name} at the broker.{hint}") from None
+        message = self._call("basic_get", name)  # after this, the count has what others put back
+        last = 1 + self._call("queue_declare", name, passive=True).message_count
+        while message is not None:
+            yield message.properties.get("message_id") or f"#{position}", message
+            position += 1
+            message = self._call("basic_get", name) if position <= last else None
 
     def requeue(self, message: amqp.Message) -> None:
         """Put an item into its queue again, as new, and drop it here when that is confirmed."""
@@ -198,6 +201,15 @@ class DeadLetters:
 
     def close(self) -> None:
         """Close the connection; what was only looked at is in the queue again."""
+
+        def put_back(_: Any) -> None:
+            channel = self._publisher.channel
+            if channel is not None and channel.connection is not None:
+                channel.basic_recover(requeue=True)  # the end of a channel does it too, but later
+                channel.close()
+
+        with contextlib.suppress(Exception):  # of a broker that has gone
+            self._link.call(put_back)
         self._link.close(5)
 
     def _call(self, method: str, *args: Any, **kwargs: Any) -> Any:
