@@ -6,6 +6,7 @@ The first has ten rows that a reader cares about, the second every row.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ CHOSEN = (
         "Thrift: calls/s",
         "thrift",
         "sparts threads: a small text, 8 connections: calls a second",
-        "Apache TThreadPoolServer",
+        "Apache TThreadedServer",
     ),
     ("D-Bus: calls/s", "dbus", "calls a second, 16 in flight", "dbus-fast"),
     (
@@ -57,6 +58,8 @@ Ratios describe the software, absolute numbers the machine. Measure on your mach
 decide by them: `make bench ONLY=lifecycle` runs one topic.
 """
 
+_EXPONENT = re.compile(r"\d(?:\.\d+)?e\+\d+")
+"""A number such as 3.804e+04, which reads better as 38,040."""
 HEAD = """\
 # All measurements
 
@@ -167,4 +170,5 @@ def _measured(result: dict[str, Any]) -> str:
 
 
 def _cell(text: str) -> str:
+    text = _EXPONENT.sub(lambda found: f"{float(found[0]):,.0f}", text)
     return text.replace("|", "\\|").replace("<", "&lt;")
