@@ -140,6 +140,12 @@ class Plain(VService):
     TASKS = [Items]
 
 
+class Unasked(VService):
+    """A queue for whose calls no plugin is asked, as before there were wrappers."""
+
+    TASKS = [type("Items", (Items,), {"CALL_KIND": ""})]
+
+
 class Wrapped(Plain):
     """The same, whose calls are wrapped."""
 
@@ -149,7 +155,7 @@ class Wrapped(Plain):
 
 
 def measure_queue(report: Report) -> None:
-    """Give the processor time that an item takes more with a wrapper."""
+    """Give the processor time that an item takes more: asked for none, and with a wrapper."""
 
     def run(queue: Any) -> float:
         before = time.process_time()
@@ -160,15 +166,20 @@ def measure_queue(report: Report) -> None:
 
     with contextlib.ExitStack() as stack:
         contenders: dict[str, Callable[[], float]] = {}
-        for cls in (Plain, Wrapped):
+        for cls in (Unasked, Plain, Wrapped):
             thread = make_service(cls, "--level", "ERROR").startBG()
             stack.callback(thread.join)
             stack.callback(thread.service.shutdown)
-            contenders[cls.__name__] = partial(run, thread.service.requireTask(Items).queue)
+            contenders[cls.__name__] = partial(run, thread.service.requireTask("Items").queue)
         found = interleave(contenders, rounds=ITEM_ROUNDS)
-    more = [
-        wrapped - plain for wrapped, plain in zip(found["Wrapped"], found["Plain"], strict=True)
-    ]
+    none, more = (
+        [first - second for first, second in zip(found[one], found[other], strict=True)]
+        for one, other in (("Plain", "Unasked"), ("Wrapped", "Plain"))
+    )
+    report.value(
+        "an item of a queue, no wrapper, beside a task whose calls cannot be wrapped", none,
+        at_most=0.05, unit="us",
+    )  # fmt: skip
     report.value(
         "an item of a queue, a wrapper that does nothing", more, at_most=1.0, unit="us",
         note=f"an item takes {statistics.median(found['Plain']):.2g} us without",
