@@ -11,14 +11,18 @@ import grpc
 import pytest
 from opentelemetry import trace
 from sparts.options import option
+from sparts.rpc import RPCTask, connect, rpc
+from sparts.tasks.asgi.rpc import RPCHTTPTask
+from sparts.tasks.grpc.rpc import RPCGrpcTask
 from sparts.tasks.queue import QueueTask
+from sparts.tasks.thrift.rpc import RPCThriftTask
 from sparts.tasks.tornado.client import TornadoHTTPClientTask
 from sparts.testing.running import running, service_of
 from sparts.vservice import VService
 
 from tests.grpc.greeters import GreeterTask, Text, pb2_grpc
 from tests.otel.collector import Collector
-from tests.otel.test_traces import CLIENT, ERROR, HTTP, WAIT, Pages, get
+from tests.otel.test_traces import CLIENT, ERROR, HTTP, SERVER, WAIT, Pages, get
 
 PAGE = "GET /pages/([a-z]+)"
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -120,6 +124,39 @@ def test_grpc_span_has_the_status_of_its_call(collector: Collector, stub: str) -
     (method,) = {each.attributes["rpc.method"] for each in collector.spans}
     assert method == f"sparts.tests.{stub.removesuffix('Stub')}/Greet"
     assert {each.attributes["rpc.system.name"] for each in collector.spans} == {"grpc"}
+
+
+class Geo(RPCTask):
+    """Measures."""
+
+    @rpc
+    def distance(self, a: int, b: int) -> int:
+        """Return how far it is."""
+        return abs(a - b)
+
+
+@pytest.mark.parametrize(
+    ("task", "scheme", "request_name"),
+    [(RPCHTTPTask, "http", "POST"), (RPCGrpcTask, "grpc", "Geo/distance"),
+     (RPCThriftTask, "thrift", "")],
+)  # fmt: skip
+def test_rpc_call_is_child_of_what_brought_it(
+    collector: Collector, task: Any, scheme: str, request_name: str
+) -> None:
+    argv = (f"--rpc-{scheme}-host", "127.0.0.1", f"--rpc-{scheme}-port", "0")
+    cls = service_of(Geo, task)
+    with running(cls, *argv, "--otel-endpoint", collector.endpoint) as service:
+        port = service.requireTask(task).bound_addrs[0][1]
+        with connect(f"{scheme}://127.0.0.1:{port}", Geo) as geo:
+            assert geo.distance(1, 3) == 2
+    spans = {(span.name, span.kind): span for span in collector.spans}
+    client, call = spans["Geo.distance", CLIENT], spans["Geo.distance", SERVER]
+    if request_name:
+        request = spans[request_name, SERVER]
+        assert (request.trace, request.parent) == (client.trace, client.id)
+        assert (call.trace, call.parent) == (client.trace, request.id)
+    else:
+        assert (call.trace, call.parent) == (client.trace, client.id)
 
 
 def test_client_span_is_its_services_alone(collector: Collector) -> None:

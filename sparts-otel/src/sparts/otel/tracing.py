@@ -108,8 +108,15 @@ def _parent(call: Call) -> Context:
     """
     headers = call.headers
     if headers and any(name in headers for name in _propagated):
-        return propagate.extract(headers, Context(), _headers)
+        found = propagate.extract(headers, Context(), _headers)
+        if call.kind == "rpc" and _trace_of(found) == _trace_of(get_current()):
+            return get_current()  # the request that brought the call has a span already
+        return found
     return Context() if call.kind in ("http", "grpc") else get_current()
+
+
+def _trace_of(context: Context) -> int:
+    return trace.get_current_span(context).get_span_context().trace_id
 
 
 async def _within(span: trace.Span, parent: Context, call: Call, proceed: Proceed) -> Any:
