@@ -68,14 +68,16 @@ class Served:
         return value
 
     def wait_for_counter(self, name: str, value: float) -> None:
-        """Wait until a counter has a value; each look is another turn of the loop."""
+        """Wait until a counter has a value."""
+        self.wait_until(lambda: self.counter(name) == value)
+        assert self.counter(name) == value
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something is so, or for too long; each look is another turn of the loop."""
         loop = self.service.requireTask("AsyncioLoopTask")
         until = monotonic() + WAIT
-        while monotonic() < until:
-            if self.counter(name) == value:
-                return
+        while not condition() and monotonic() < until:
             loop.call(lambda: None).result(WAIT)
-        assert self.counter(name) == value
 
 
 @pytest.fixture(params=[(), ("--asyncio-uvloop",)], ids=["asyncio", "uvloop"])

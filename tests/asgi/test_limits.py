@@ -7,10 +7,12 @@ import logging
 import socket
 import struct
 from collections.abc import Iterator
+from time import perf_counter
 from typing import Any
 
 import pytest
 from sparts.errors import OptionError
+from sparts.tasks.asgi.bodies import Bodies
 from sparts.testing import log_of
 from sparts.testing.waiting import WAIT
 
@@ -283,3 +285,85 @@ def test_one_connection_more_than_all_busy_is_refused(serve: Any) -> None:
 def test_no_connections_at_all_are_refused_as_option(serve: Any) -> None:
     with pytest.raises(OptionError, match="--asgi-max-connections must be 1 or more"):
         serve("--asgi-max-connections", "0")
+
+
+def begin(served: Served, size: int, path: str = "/echo") -> socket.socket:
+    """Send half of a body of some bytes, and keep the connection."""
+    client = served.connect()
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n"
+    client.sendall(head.encode() + b"x" * (size // 2))
+    return client
+
+
+def test_unfinished_bodies_have_a_limit_together(serve: Any) -> None:
+    served = serve("--asgi-max-memory", "1MiB", "--asgi-max-body", "600KiB")
+    with contextlib.ExitStack() as stack, log_of(served.service) as log:
+        held = [stack.enter_context(begin(served, 400_000)) for _ in range(12)]
+        for client in held:
+            client.sendall(b"x" * 199_999)
+        served.wait_until(lambda: served.counter("bodies_refused") >= 10)
+        assert served.counter("bodies_refused") >= 10
+        assert served.task._shared.bodies.taken <= 2**20
+        assert served.get("/") == (200, b"hello")
+        refused = []
+        for client in held:
+            client.setblocking(False)
+            with contextlib.suppress(BlockingIOError):  # it waits for its answer
+                refused.append(client.recv(12))
+        assert b"HTTP/1.1 503" in refused
+    assert len([line for line in log.items if "take more than 1 MiB of memory" in line]) == 1
+    served.wait_for_counter("in_flight", 0)
+    assert served.task._shared.bodies.taken == 0
+
+
+class Sending:
+    """A client that has been sending for some seconds."""
+
+    def __init__(self, bodies: Bodies, size: int, seconds: float | None) -> None:
+        self.began = None if seconds is None else perf_counter() - seconds
+        self.refused: list[int] = []
+        bodies.hold(self, size)
+
+    def sending_since(self) -> float | None:
+        """Return when it began."""
+        return self.began
+
+    def refuse(self, status: int, text: str) -> None:
+        """Note the status."""
+        self.refused.append(status)
+
+
+def test_slowest_clients_are_refused_first() -> None:
+    numbers: list[int] = []
+    bodies = Bodies(1000, numbers.append)
+    waits = Sending(bodies, 200, None)
+    holds, trickles = Sending(bodies, 400, 1000.0), Sending(bodies, 10, 900.0)
+    honest = Sending(bodies, 300, 1.0)
+    assert not numbers
+    last = Sending(bodies, 300, 0.1)
+    assert (holds.refused, trickles.refused) == ([503], [503])
+    assert [waits.refused, honest.refused, last.refused] == [[], [], []]
+    assert (numbers, bodies.taken) == ([2], 800)
+    assert bodies.hold(last, 400)
+    assert not bodies.hold(honest, 900)
+    assert honest.refused == [503]
+
+
+def test_answered_requests_hold_no_memory(serve: Any) -> None:
+    served = serve("--asgi-max-memory", "600KiB", "--asgi-max-body", "600KiB")
+    with contextlib.closing(served.connect()) as client:
+        for _ in range(5):
+            client.sendall(POST + b"Content-Length: 500000\r\n\r\n" + b"x" * 500_000)
+            received = b""
+            while len(received) < 500_000:
+                received += client.recv(1 << 20)
+    assert served.counter("bodies_refused") == 0
+
+
+def test_memory_for_bodies_can_be_unlimited(serve: Any) -> None:
+    served = serve("--asgi-max-memory", "0")
+    with contextlib.ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(begin(served, 9_000_000))
+        served.wait_for_counter("in_flight", 3)
+    assert served.counter("bodies_refused") == 0

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 import httptools
 from sparts.logs import log_fields
 from sparts.net.metering import LOST, RequestFields
+from sparts.tasks.asgi.bodies import SMALL
 from sparts.tasks.asgi.cycle import ANSWERED, Cycle, Flow, Output, PlainOutput
 from sparts.tasks.asgi.refusing import Refusing
 from sparts.tasks.asgi.shared import Timed
@@ -124,6 +125,7 @@ class Connection(Refusing, Timed):
             self._ended(cycle, LOST, 0)
             if (lost := cycle.scope.get("sparts.lost")) is not None:
                 lost()
+        self.shared.bodies.release(self)
         self.pipeline.clear()
         if self._lingering is not None:
             self._lingering.cancel()
@@ -203,7 +205,11 @@ class Connection(Refusing, Timed):
             self.transport.close()
         elif self._received > self._max_body:
             self.refuse(413, f"The body is longer than {self._max_body} bytes.")
-        else:
+        elif (
+            self._received <= SMALL
+            or self.cycle.response_complete
+            or self.shared.bodies.hold(self, self._received)
+        ):
             HttpToolsProtocol.on_body(self, body)
 
     def on_message_complete(self) -> None:
@@ -240,6 +246,8 @@ class Connection(Refusing, Timed):
         cycle, self.current = self.current, None
         cycle.transport = ANSWERED
         now = self._ended(cycle, cycle.status // 100, cycle.status)
+        if self.shared.bodies.taken:
+            self.shared.bodies.release(self)
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
@@ -308,6 +316,11 @@ class Connection(Refusing, Timed):
             return None
         began: float = max(cycle.began, getattr(self.flow, "resumed", 0.0))
         return began + limits.read_timeout + self._received / MIN_BODY_RATE
+
+    def sending_since(self) -> float | None:
+        """Return since when the client has been sending a body; see `bodies.Sender`."""
+        cycle = self.current
+        return cycle.began if cycle is not None and cycle.more_body else None
 
     def close_late(self) -> bool:
         """Close a connection that takes too long; see `Timed`."""

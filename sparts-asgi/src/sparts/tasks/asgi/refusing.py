@@ -19,6 +19,7 @@ _PHRASES = {
     400: "Bad Request",
     413: "Content Too Large",
     431: "Request Header Fields Too Large",
+    503: "Service Unavailable",
 }
 
 

@@ -46,6 +46,8 @@ class AsgiTask(Metered, AsyncioServerTask):
     """The default of ``--asgi-root-path``."""
     MAX_BODY: ClassVar[int] = 10 * 1024 * 1024
     """Bytes; the default of ``--asgi-max-body``."""
+    MAX_MEMORY: ClassVar[int] = 256 * 1024 * 1024
+    """Bytes; the default of ``--asgi-max-memory``."""
     MAX_HEADERS: ClassVar[int] = 64 * 1024
     """Bytes; the default of ``--asgi-max-headers``."""
     MAX_MESSAGE: ClassVar[int] = 16 * 1024 * 1024
@@ -90,6 +92,15 @@ class AsgiTask(Metered, AsyncioServerTask):
         reloadable=False,
         advanced=True,
     )
+    max_memory: Option[int] = option(
+        type=size,
+        metavar="SIZE",
+        default=lambda cls: cls.MAX_MEMORY,
+        help="memory limit for the bodies of all clients that arrive or wait for their answer;"
+        " further ones are answered with 503 (0: no limit)",
+        reloadable=False,
+        advanced=True,
+    )
     max_headers: Option[int] = option(
         type=size,
         metavar="SIZE",
@@ -128,6 +139,11 @@ class AsgiTask(Metered, AsyncioServerTask):
         lambda task: task._shared.n_timeouts if task._shared else 0,
         help="Connections closed because the client took too long to send its request, or to read "
         "its response.",
+    )
+
+    bodies_refused: CallbackCounter = CallbackCounter(
+        lambda task: task._shared.n_refused if task._shared else 0,
+        help="Requests refused because those of all clients took too much memory.",
     )
 
     ending: asyncio.Event
@@ -227,6 +243,7 @@ class AsgiTask(Metered, AsyncioServerTask):
     def _limits(self) -> Limits:
         return Limits(
             max_body=self.max_body,
+            max_memory=self.max_memory and max(self.max_memory, self.max_body),
             max_headers=self.max_headers,
             max_message=self.MAX_MESSAGE,
             idle_timeout=self.idle_timeout or 0.0,
