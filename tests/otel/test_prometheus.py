@@ -84,6 +84,27 @@ def test_rules_are_valid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert f"{len(alerts.RULES)} rules found" in done.stdout
 
 
+@pytest.mark.parametrize("value", ["1h30m", "90s", "0"])
+def test_rules_with_a_time_are_valid(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], value: str
+) -> None:
+    assert alerts.main(["--for", value, "--slow", "0.5", "--days", "30"]) == 0
+    (tmp_path / "rules.yml").write_text(capsys.readouterr().out)
+    done = promtool("check", "rules", str(tmp_path / "rules.yml"))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "argv", [["--for", "5"], ["--for", ""], ["--for", "5 minutes"], ["--slow", "nan"],
+             ["--slow", "-1"], ["--days", "inf"], ["--days", "x"]],
+)  # fmt: skip
+def test_what_is_no_time_is_refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        alerts.main(argv)
+    assert ended.value.code == 2
+    assert "is no " in capsys.readouterr().err
+
+
 UNIT_TESTS = """
 rule_files: [rules.yml]
 evaluation_interval: 1m

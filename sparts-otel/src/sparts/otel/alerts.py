@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+from math import inf
 from typing import NamedTuple
 
 
@@ -91,6 +93,23 @@ def rules(after: str = "5m", slow: float = 1000.0, days: float = 14.0) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _time(text: str) -> str:
+    """Return a time as Prometheus writes it."""
+    if re.fullmatch(r"0|(\d+y)?(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?", text) and text:
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is no time such as 5m or 1h30m")
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if 0 < number < inf:
+        return number
+    raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+
+
 def main(argv: list[str]) -> int:
     """Print Prometheus alert rules for services."""
     parser = argparse.ArgumentParser(
@@ -101,15 +120,18 @@ def main(argv: list[str]) -> int:
     )
     shown = "(default: %(default)s)"
     parser.add_argument(
-        "--for", dest="after", default="5m", metavar="TIME",
+        "--for", dest="after", type=_time, default="5m", metavar="TIME",
         help=f"how long most conditions must hold {shown}",
     )  # fmt: skip
     parser.add_argument(
-        "--slow", type=float, default=1000.0, metavar="MS",
+        "--slow", type=_positive, default=1000.0, metavar="MS",
         help=f"from how many milliseconds on calls are slow {shown}",
     )  # fmt: skip
     parser.add_argument(
-        "--days", type=float, default=14.0, help=f"how long before a certificate expires {shown}"
+        "--days",
+        type=_positive,
+        default=14.0,
+        help=f"how long before a certificate expires {shown}",
     )
     options = parser.parse_args(argv)
     print(rules(options.after, options.slow, options.days), end="")
