@@ -11,6 +11,7 @@ from typing import Any
 import amqp
 import pytest
 from sparts.errors import TaskStoppedError, UsageError
+from sparts.tasks.amqp import depth
 from sparts.tasks.amqp.errors import RemoteError
 from sparts.tasks.amqp.queue import AMQPQueueTask, ExecuteContext, TryLater
 from sparts.tasks.backlog import RefusedError
@@ -204,6 +205,17 @@ def test_full_queue_refuses_more_items(rabbit: Rabbit, queue_name: str) -> None:
             task.put_many(range(3), timeout=0.1)
         with working(Echo, rabbit.url, queue_name, "--Echo-max-items", "3"):
             task.queue.put("x", timeout=SOON)
+
+
+def test_depth_is_that_of_now_after_a_while(
+    rabbit: Rabbit, queue_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(depth, "_AGE", 0.0)
+    monkeypatch.setattr(depth, "_PATIENCE", SOON)
+    with working(Producer, rabbit.url, queue_name) as task:
+        assert task.queue_depth() == 0
+        task.put_many(range(3))
+        assert task.queue_depth() == 3
 
 
 def test_queue_declared_otherwise_is_a_usage_error(rabbit: Rabbit, queue_name: str) -> None:

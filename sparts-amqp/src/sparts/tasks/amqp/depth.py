@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 _AGE = 5.0
 """Seconds for which the depth that was measured last is good enough for a counter."""
+_PATIENCE = 0.05
+"""Seconds that a counter waits for the broker, which answers in 0.001 or so."""
 
 
 class Depth:
@@ -39,18 +42,25 @@ class Depth:
         return self._known
 
     def recent(self) -> int | None:
-        """Return how many waited a few seconds ago, without waiting; None before it is known."""
-        if monotonic() - self._known_at >= _AGE and not self._link.blocked:
-            self._known_at = monotonic()
-            self._link.post(self._look)
+        """Return how many wait, as was known at most a few seconds ago; None: it is not known.
+
+        If the broker is slow, this returns what was known before.
+        """
+        link = self._link
+        if link.connected and monotonic() - self._known_at >= _AGE and not link.blocked:
+            self._known_at, looked = monotonic(), threading.Event()
+            link.post(lambda: self._look(looked))
+            if threading.get_native_id() != link.thread_id:
+                looked.wait(_PATIENCE)
         return self._known
 
-    def _look(self) -> None:
+    def _look(self, looked: threading.Event) -> None:
         if self._link.connected and self._link.wire is not None and not self._link.blocked:
             try:
                 self._known = self._ask(self._link.wire)
             except amqp.AMQPError:
                 self._known = None
+        looked.set()
 
     def _ask(self, wire: Wire) -> int:
         channel = wire.new_channel()
