@@ -94,10 +94,7 @@ OF_SERVICES = {
 """Where names of a service are now found; these go with the next release."""
 
 OF_TASKS = {
-    "failed": "_supervisor.failed",
-    "stop_deadline": "_supervisor.stop_deadline",
-    "options": "_instance.options",
-    "n_failures": "_n_failures",
-    "n_restarts": "_n_restarts",
-}
+    "failed": "_supervisor.failed", "stop_deadline": "_supervisor.stop_deadline",
+    "options": "_instance.options", "n_failures": "_n_failures", "n_restarts": "_n_restarts",
+}  # fmt: skip
 """The same of a task."""

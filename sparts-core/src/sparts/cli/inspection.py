@@ -92,13 +92,8 @@ def describe(found: Inspected) -> dict[str, Any]:
     """Return what is known of a task, without its options, as plain values for JSON."""
     entry, task = found.entry, found.task
     return {
-        "name": entry.name,
-        "distribution": entry.distribution,
-        "version": entry.version,
-        "target": entry.value,
-        "description": description(task) if task else None,
-        "depends_on": needs_of(task) if task else None,
-        "blocked": found.blocked,
-        "needs": found.needs,
-        "broken": found.problem or None,
-    }
+        "name": entry.name, "distribution": entry.distribution, "version": entry.version,
+        "target": entry.value, "description": description(task) if task else None,
+        "depends_on": needs_of(task) if task else None, "blocked": found.blocked,
+        "needs": found.needs, "broken": found.problem or None,
+    }  # fmt: skip

@@ -128,10 +128,6 @@ def _describe_option(binding: Binding) -> dict[str, Any]:
     option, default = binding.option, binding.default
     secret = option.secret and default is not None
     return {
-        "flag": binding.flag,
-        "environment": binding.env,
-        "default": MASK if secret else default,
-        "required": option.required,
-        "choices": option.choices,
-        "help": option.help,
-    }
+        "flag": binding.flag, "environment": binding.env, "default": MASK if secret else default,
+        "required": option.required, "choices": option.choices, "help": option.help,
+    }  # fmt: skip

@@ -186,13 +186,10 @@ class JSONFormatter(SafeFormatter):
         whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         fields: dict[str, Any] = {
             "time": f"{whole}.{int(record.created * 1000) % 1000:03d}Z",
-            "level": record.levelname,
-            "logger": record.name,
-            "message": message_of_record(record),
-            **self._owner(record.name),
-            "thread": record.threadName,
-            **self._exception(record),
-        }
+            "level": record.levelname, "logger": record.name,
+            "message": message_of_record(record), **self._owner(record.name),
+            "thread": record.threadName, **self._exception(record),
+        }  # fmt: skip
         fields = {**present_fields(), **fields}
         for name, value in vars(record).items():
             if name not in STANDARD:

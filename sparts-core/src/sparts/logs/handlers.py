@@ -73,12 +73,9 @@ class OutputHandler(logging.Handler):
 
     def _note_of_loss(self) -> str:
         fields = {
-            "name": "sparts.logs",
-            "levelno": logging.WARNING,
-            "levelname": "WARNING",
-            "msg": "%d log lines were lost before this one",
-            "args": (self._lost,),
-        }
+            "name": "sparts.logs", "levelno": logging.WARNING, "levelname": "WARNING",
+            "msg": "%d log lines were lost before this one", "args": (self._lost,),
+        }  # fmt: skip
         return self.format(logging.makeLogRecord(fields)) + "\n"
 
 

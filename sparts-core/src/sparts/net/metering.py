@@ -99,14 +99,9 @@ class Metered:
     """
 
     OUTCOMES: ClassVar[Mapping[str, int]] = {
-        "other": logging.ERROR,
-        "1xx": logging.INFO,
-        "2xx": logging.INFO,
-        "3xx": logging.INFO,
-        "4xx": logging.WARNING,
-        "5xx": logging.ERROR,
-        "lost": logging.WARNING,
-    }
+        "other": logging.ERROR, "1xx": logging.INFO, "2xx": logging.INFO, "3xx": logging.INFO,
+        "4xx": logging.WARNING, "5xx": logging.ERROR, "lost": logging.WARNING,
+    }  # fmt: skip
     """How a request can end, each with the level of its log line. HTTP: the class of the status,
     or ``lost`` if the client had gone before its response was complete."""
 
@@ -276,12 +271,9 @@ class Meter(Durations):
             fields: the fields of the line, the ``request_id`` among them.
         """
         extra: dict[str, Any] = {
-            "status": status,
-            "method": method,
-            "path": path,
-            "remote_ip": remote,
+            "status": status, "method": method, "path": path, "remote_ip": remote,
             "duration_ms": round(seconds * 1000.0, 3),
-        }
+        }  # fmt: skip
         known = log_fields.set(fields)
         try:
             self._task.access_logger.log(

@@ -168,13 +168,10 @@ _PLAIN: dict[Any, Kind] = {
     Any: Kind.ANY, object: Kind.ANY,
 }  # fmt: skip
 _GENERIC: dict[Any, tuple[Kind, Any]] = {
-    list: (Kind.LIST, list),
-    collections.abc.Sequence: (Kind.LIST, list),
-    set: (Kind.SET, set),
-    frozenset: (Kind.SET, frozenset),
-    dict: (Kind.DICT, None),
+    list: (Kind.LIST, list), collections.abc.Sequence: (Kind.LIST, list), set: (Kind.SET, set),
+    frozenset: (Kind.SET, frozenset), dict: (Kind.DICT, None),
     collections.abc.Mapping: (Kind.DICT, None),
-}
+}  # fmt: skip
 _structs: dict[Any, Type] = {}
 
 

@@ -119,13 +119,9 @@ def _spawn(plan: Plan, child: Child, channel: socket.socket) -> int:
     further = {"channel": channel.fileno(), **plan.further}
     numbers = {name: at + index for index, name in enumerate(further)}
     told = {
-        "channel": numbers.pop("channel"),
-        "inode": os.fstat(channel.fileno()).st_ino,
-        "sockets": numbers,
-        "number": child.number,
-        "first": child.first,
-        "parent": os.getpid(),
-    }
+        "channel": numbers.pop("channel"), "inode": os.fstat(channel.fileno()).st_ino,
+        "sockets": numbers, "number": child.number, "first": child.first, "parent": os.getpid(),
+    }  # fmt: skip
     variables = {key: each for key, each in os.environ.items() if key not in _NOT_PASSED_ON}
     variables |= {**plan.variables, VARIABLE: json.dumps(told)}
     here = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

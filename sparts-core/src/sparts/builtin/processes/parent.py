@@ -269,13 +269,10 @@ class Parent:
     def told(self) -> dict[str, Any]:
         """Return what is shown of the parent and its copies, also of those that wait to start."""
         return {
-            "pid": os.getpid(),
-            "target": self.target,
-            "replacing": bool(self.rolling or self._replacing),
-            "trouble": self.trouble,
-            **self._again.told(),
-            "copies": [child.told() for child in self.children],
-        }
+            "pid": os.getpid(), "target": self.target,
+            "replacing": bool(self.rolling or self._replacing), "trouble": self.trouble,
+            **self._again.told(), "copies": [child.told() for child in self.children],
+        }  # fmt: skip
 
     def _step(self) -> None:
         """Do what is to be done now."""
