@@ -88,6 +88,15 @@ def application(board: Switchboard) -> Any:
         body = await read_body(receive)
         await send({"type": "http.response.body", "body": body})
 
+    async def head_left(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-length", b"5")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        board.begun.set()
+        await board.go_on.wait()
+        assert (await receive())["type"] == "http.disconnect"
+        board.disconnected.set()
+        await send({"type": "http.response.body", "body": b"hello"})
+
     async def twice(scope: Any, receive: Any, send: Any) -> None:
         start = {"type": "http.response.start", "status": 200}
         await send({**start, "headers": [(b"content-length", b"4")]})
@@ -184,6 +193,7 @@ def application(board: Switchboard) -> Any:
         "broken": broken, "exit": leaves, "broken-late": broken_late, "large": large,
         "missing": missing, "unread": unread, "head-first": head_first, "twice": twice,
         "broken-after": broken_after, "headers": headers,
+        "head-left": head_left,
     }  # fmt: skip
     return app
 

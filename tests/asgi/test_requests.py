@@ -239,6 +239,19 @@ def test_client_that_goes_is_told_and_counted(serve: Any) -> None:
     served.wait_for_counter("connections", 0)
 
 
+def test_client_gone_before_the_head_is_no_error(serve: Any) -> None:
+    served = serve()
+    with log_of(served.service) as log:
+        with served.connect() as connection:
+            connection.sendall(b"GET /head-left HTTP/1.1\r\nHost: x\r\n\r\n")
+            served.wait_for(served.board.begun)
+        served.wait_for_counter('responses{status="lost"}', 1)
+        served.go_on()
+        served.wait_for(served.board.disconnected)
+        served.wait_for_counter("in_flight", 0)
+    assert not any(line.startswith("ERROR") for line in log.items), log.items
+
+
 def test_access_log_has_given_id_and_no_query(serve: Any) -> None:
     served = serve("--asgi-access-log", "INFO")
     with log_of(served.service) as log:

@@ -84,7 +84,7 @@ def test_event_of_cycle_is_as_that_of_asyncio() -> None:
 
 def test_small_response_is_sent_at_once() -> None:
     sent: list[bytes] = []
-    output = Output(Mock(write=sent.append))
+    output = Output(Mock(write=sent.append, is_closing=lambda: False))
     for body in (b"body", bytes(100_000)):
         output.begins = True
         output.write(b"head")

@@ -85,9 +85,10 @@ class Output:
         self._write(data)
 
     def flush(self) -> None:
-        """Send the head, if it was kept."""
+        """Send the head, if it was kept and the client is there."""
         if self._head:
-            self._write(self._head)
+            if not self.is_closing():  # uvloop raises then
+                self._write(self._head)
             self._head = b""
 
     def close(self) -> None:
