@@ -169,10 +169,14 @@ def test_run_with_a_file_suggests_module_and_class(tmp_path: Path) -> None:
         (["bad14.py:T"], "`sparts run bad14:T`."),
         (["inner/deep.py"], "`sparts run inner.deep:D`."),
         (["missing.py"], "There is no file 'missing.py'"),
+        (["bad14"], "`sparts run bad14:S` or `sparts run bad14:T`."),
+        (["bad14.T"], "`sparts run bad14:T`."),
     ):
         done = sparts("run", *argv, cwd=tmp_path, by=SCRIPT)
         assert done.status == 2, argv
         assert text in done.err
+    bare = sparts("bad14:S", cwd=tmp_path, by=SCRIPT)
+    assert "Did you mean 'sparts run bad14:S'?" in bare.err
     outside = sparts("run", "../bad14.py", cwd=tmp_path / "inner", by=SCRIPT)
     assert "`python ../bad14.py`" in outside.err
 

@@ -131,6 +131,7 @@ def find_command(name: str) -> entry_points.EntryPoint:
     if name in (known := entry_points.known_providers(entry_points.COMMANDS)):
         raise UsageError(f"No command is named {name!r}. {entry_points.install_hint(known[name])}")
     near = nearest(name, [entry.name for entry in (*ours, *others)])
+    near = f"sparts run {name}" if ":" in name else near
     hint = f"Did you mean {near!r}?" if near else "See `sparts --help`."
     raise UsageError(f"No command is named {name!r}. {hint}")
 

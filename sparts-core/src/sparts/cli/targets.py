@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
-from sparts import plugins
+from sparts import entry_points, plugins
 from sparts.errors import UsageError, describe
 from sparts.kernel import command_line
 from sparts.vservice import VService
@@ -28,7 +29,11 @@ def find_service(names: Sequence[str]) -> type[VService]:
         alias, _, target = name.rpartition("=")
         if target.endswith(".py") or ".py:" in target:
             raise UsageError(_of_file(target))
+        stem, _, cls = target.partition(".")
         if ":" not in target:
+            is_file = os.path.isfile(f"{stem}.py")  # perhaps a module was meant
+            if is_file and not any(e.name == target for e in entry_points.find(entry_points.TASKS)):
+                raise UsageError(_of_file(f"{stem}.py:{cls}"))
             continue
         found = import_object(target)  # also when it is a task: from the current folder, unstarted
         if isinstance(found, type) and issubclass(found, VService):
@@ -82,7 +87,6 @@ def _initFromCLI_doing_nothing() -> Iterator[None]:  # noqa: N802
 def _of_file(target: str) -> str:
     """Say how to name the services of a file, which is read and not run."""
     import ast
-    import os
 
     path, _, name = target.partition(":")
     if not os.path.isfile(path):
@@ -93,11 +97,10 @@ def _of_file(target: str) -> str:
     module = relative.removesuffix(".py").replace(os.sep, ".")
     try:
         with open(path, "rb") as source:
-            classes = [
-                node for node in ast.parse(source.read()).body if isinstance(node, ast.ClassDef)
-            ]
+            tree = ast.parse(source.read())
     except (SyntaxError, ValueError, OSError) as error:
         return f"{path!r} cannot be read: {describe(error)}"
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
     bases = {node.name: [ast.unparse(base) for base in node.bases] for node in classes}
 
     def is_service(cls: str) -> bool:
