@@ -14,6 +14,7 @@ from sparts.errors import UsageError
 from sparts.rpc import RPCError, RPCTask, interface_of, rpc
 from sparts.rpc.types import Kind, type_of
 from sparts.rpc.values import explain
+from sparts.testing.running import running, service_of
 
 
 @dataclass
@@ -104,6 +105,17 @@ class Many(RPCTask):
 def test_what_no_caller_could_use_is_refused(cls: type[RPCTask], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         interface_of(cls)
+
+
+@pytest.mark.parametrize("name", ["interface", "check_methods", "service", "start", "name"])
+def test_method_with_a_name_of_tasks_is_refused(name: str) -> None:
+    def method(self: RPCTask, a: int) -> int:
+        return a
+
+    method.__name__ = name
+    task = type("Taken", (RPCTask,), {name: rpc(method), "__module__": __name__})
+    with pytest.raises(UsageError, match=f"tasks use the name {name}"), running(service_of(task)):
+        pass
 
 
 def test_description_needs_neither_tasks_nor_msgspec() -> None:

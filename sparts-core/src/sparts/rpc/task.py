@@ -91,7 +91,7 @@ class RPCTask(VTask):
     def _dependencies(cls) -> Sequence[TaskReference]:
         """Return ``DEPS``, and the loop if a method is ``async def``."""
         try:
-            waits = any(each.is_async for each in cls.interface().methods.values())
+            waits = any(each.is_async for each in interface_of(cls).methods.values())
         except UsageError:  # the start says so
             waits = False
         return (*cls.DEPS, cls.LOOP) if waits else cls.DEPS
@@ -115,17 +115,17 @@ class RPCTask(VTask):
             UsageError: one has not; the message names it.
         """
         super().initTask()
-        self.check_methods()
+        RPCTask.check_methods(self)
 
     def check(self) -> None:
         """See whether its methods can be described."""
         super().check()
-        self.check_methods()
+        RPCTask.check_methods(self)
 
     def check_methods(self) -> None:
         """Raise UsageError if a method cannot be described, or has a name that tasks use."""
         try:
-            methods = self.interface().methods
+            methods = interface_of(type(self)).methods
         except UsageError as error:
             transports = [getattr(task, "TRANSPORT", "") for task in self.service.tasks]
             if names := " and ".join(filter(None, transports)):
