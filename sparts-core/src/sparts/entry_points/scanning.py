@@ -106,9 +106,10 @@ def scan(path: Iterable[str], groups: Collection[str]) -> Iterator[EntryPoint]:
             continue
         except OSError:
             continue
-        for name in names:
+        start = entry and entry + "/"  # os.path.join takes a fifth of the whole scan
+        for name in [each for each in names if each[-5:] == "-info"]:
             if name.endswith((".dist-info", ".egg-info")) and name[0] != "~":
-                yield from _read_folder(seen, os.path.join(entry, name), name, groups)
+                yield from _read_folder(seen, start + name, name, groups)
     others = [finder for finder in sys.meta_path if finder is not PathFinder]
     if any(hasattr(finder, "find_distributions") for finder in others):
         yield from _scan_by_metadata(seen, None, groups)
