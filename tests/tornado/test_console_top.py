@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sparts.testing.processes import ServiceProcess
 from sparts.testing.waiting import WAIT
 
 from tests.browsers import launched
@@ -82,6 +84,32 @@ def test_top_tells_that_a_service_has_stopped() -> None:
         terminal.read_until("does not answer")
         terminal.type("q")
         assert terminal.finish() == 0
+
+
+BACK = """
+from sparts.vservice import VService
+
+class Back(VService):
+    TASKS = ["StatusHTTPTask"]
+
+Back.initFromCLI()
+"""
+
+
+def test_top_finds_a_service_that_has_started_again(tmp_path: Path) -> None:
+    (tmp_path / "back.py").write_text(BACK)
+    argv = [sys.executable, "back.py", "--status-port", "0"]
+    with ServiceProcess(argv, cwd=tmp_path) as first:
+        first.wait_for_port("StatusHTTPTask")
+        with Terminal(sparts("top", "Back"), 80, 24) as terminal:
+            terminal.read_until(f"pid {first.pid}")
+            first.send(signal.SIGKILL)
+            terminal.read_until("Back does not answer")
+            with ServiceProcess(argv, cwd=tmp_path) as second:
+                terminal.read_until(f"pid {second.pid}")
+                terminal.type("q")
+                assert terminal.finish() == 0
+                assert second.stop() == 0
 
 
 @pytest.mark.needs("chromium")

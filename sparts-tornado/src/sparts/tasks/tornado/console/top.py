@@ -149,8 +149,9 @@ class Service(Screen[None]):
 
     def _follow(self) -> None:
         """Read the events; in a thread of its own."""
+        began = time.time()
         while not self._ended.is_set():
-            why = "it has stopped"
+            why = f"{self._client.name} does not answer: it has stopped"
             try:
                 for name, data in self._client.events():
                     if name == "message":
@@ -162,6 +163,7 @@ class Service(Screen[None]):
             if not self._ended.is_set():
                 self._call(self._lost, why)
                 self._ended.wait(AGAIN)
+                self._client.find_again(began)
 
     def _call(self, function: Callable[..., None], *args: Any) -> None:
         if not self._ended.is_set():
@@ -169,7 +171,7 @@ class Service(Screen[None]):
                 self.app.call_from_thread(function, *args)
 
     def _lost(self, why: str) -> None:
-        self.query_one("#head", Static).update(f"{self._client.name} does not answer: {plain(why)}")
+        self.query_one("#head", Static).update(plain(why))
 
     def _take(self, found: dict[str, Any]) -> None:
         model = self.model
