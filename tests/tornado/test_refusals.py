@@ -5,16 +5,21 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+import select
 import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from sparts.tasks.tornado.bodies import Bodies
 from sparts.tasks.tornado.server import GracefulHTTPServer
 from sparts.testing.certificates import FIRST_CERTIFICATE
 from sparts.testing.running import make_service, running
+from sparts.testing.waiting import log_of
 from sparts.vservice import VService
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
@@ -23,8 +28,10 @@ from tests.tornado.http_services import (
     Http,
     Service,
     Upload,
+    ask,
     ask_once,
     connected,
+    port_of,
     read_answer,
     settle,
 )
@@ -221,3 +228,77 @@ def test_whoever_was_refused_does_not_hold_up_stop(monkeypatch: pytest.MonkeyPat
         thread.service.shutdown()
         thread.join(WAIT)
         assert not thread.is_alive()
+
+
+MEMORY = ("--http-max-memory", "1MiB", "--http-max-body", "600KiB")
+
+
+def begin(service: VService, path: str) -> socket.socket:
+    """Send a body but for its last byte, and keep the connection."""
+    client = socket.create_connection(("127.0.0.1", port_of(service)), WAIT)
+    client.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 400000\r\n\r\n".encode())
+    client.sendall(bytes(399_999))
+    return client
+
+
+def test_unfinished_bodies_have_a_limit_together() -> None:
+    with running(Service, *MEMORY) as service, log_of(service) as log:
+        bodies = service.requireTask(Http).server.bodies
+        with contextlib.ExitStack() as stack:
+            held = [stack.enter_context(begin(service, "/echo/x")) for _ in range(12)]
+            until = monotonic() + WAIT
+            while bodies.n_refused < 10 and monotonic() < until:
+                settle(service)
+            assert (bodies.n_refused, service.getCounter("Http.bodies_refused")) == (10, 10)
+            assert bodies.taken <= 2**20
+            assert ask_once(service, "/echo/x", method="POST", body=b"well")[2] == b"4"
+            poll = select.poll()
+            for client in held:
+                poll.register(client, select.POLLIN)
+            answers = {client.fileno(): client for client in held}
+            found = {answers[number].recv(12) for number, _ in poll.poll(WAIT * 1000)}
+            assert found == {b"HTTP/1.1 503"}
+        settle(service)
+        assert len([line for line in log.items if "take more than 1 MiB of memory" in line]) == 1
+
+
+def test_answered_requests_hold_no_memory() -> None:
+    with running(Service, *MEMORY) as service, connected(service) as client:
+        for _ in range(5):
+            assert ask(client, "/echo/x", "POST", bytes(500_000))[0] == 200
+        settle(service)
+        server = service.requireTask(Http).server
+        assert (server.bodies.n_refused, server.bodies.taken) == (0, 0)
+
+
+def test_streamed_bodies_take_no_memory() -> None:
+    with running(Service, *MEMORY) as service, contextlib.ExitStack() as stack:
+        held = [stack.enter_context(begin(service, "/upload")) for _ in range(6)]
+        for client in held:
+            client.sendall(b"x")
+            assert read_answer(client)[2] == b"400000"
+        assert service.requireTask(Http).server.bodies.n_refused == 0
+
+
+class Waiting:
+    """A connection, and its request, whose body has been coming for some seconds."""
+
+    def __init__(self, bodies: Any, received: int, seconds: float, unread: bool = True) -> None:
+        self.received, self.since, self.unread = received, 1000.0 - seconds, unread
+        self.refused: list[str] = []
+        bodies.hold(self, self, 1000.0)
+
+    def refuse(self, status: str, text: str) -> None:
+        """Note the status."""
+        self.refused.append(status[:3])
+
+
+def test_slowest_clients_are_refused_first() -> None:
+    bodies = Bodies(1000, SimpleNamespace(logger=logging.getLogger("test")))
+    waits = Waiting(bodies, 200, 5000.0, unread=False)
+    holds, trickles = Waiting(bodies, 400, 1000.0), Waiting(bodies, 10, 900.0)
+    honest = Waiting(bodies, 300, 1.0)
+    last = Waiting(bodies, 300, 0.1)
+    assert (holds.refused, trickles.refused) == (["503"], ["503"])
+    assert [waits.refused, honest.refused, last.refused] == [[], [], []]
+    assert (bodies.n_refused, bodies.taken) == (2, 800)

@@ -12,6 +12,7 @@ from sparts.errors import log_error
 from sparts.logs import log_fields
 from sparts.net.metering import LOST, valid_or_new_id
 from sparts.tasks.tornado import calls
+from sparts.tasks.tornado.bodies import SMALL
 from sparts.tasks.tornado.streams import refusal
 
 from tornado.httputil import HTTPInputError, HTTPMessageDelegate, HTTPServerRequest
@@ -183,8 +184,8 @@ class Exchange(HTTPMessageDelegate):
     """One request on its way to the handler that answers it."""
 
     __slots__ = (
-        "_application", "_body", "_delegate", "_limit", "_most", "_request", "_request_conn",
-        "_server", "_stream",
+        "_application", "_body", "_counted", "_delegate", "_limit", "_most", "_request",
+        "_request_conn", "_server", "_stream",
     )  # fmt: skip
 
     def __init__(self, application: CountedApplication, request_conn: Any) -> None:
@@ -210,6 +211,7 @@ class Exchange(HTTPMessageDelegate):
         has_body = "Content-Length" in headers or "Transfer-Encoding" in headers
         if has_body:
             self._most = self._application.task.max_body
+            self._counted = not getattr(self._delegate, "stream_request_body", True)
             self._request_conn.set_max_body_size = self._raise_limit
         handled: Awaitable[None] | None = self._delegate.headers_received(start_line, headers)
         if has_body:
@@ -226,6 +228,10 @@ class Exchange(HTTPMessageDelegate):
         self._stream.received += len(chunk)
         if self._stream.received > self._limit:
             self._refuse(self._limit)
+        if self._counted and self._stream.received > SMALL:
+            now = self._server.loop.time()
+            if not self._server.bodies.hold(self._stream, self, now):
+                raise HTTPInputError("too much memory")
         handled: Awaitable[None] | None = self._delegate.data_received(chunk)
         return handled and self._handled(handled)
 
@@ -245,13 +251,17 @@ class Exchange(HTTPMessageDelegate):
 
     def _refuse(self, limit: int) -> NoReturn:
         """Answer that the body is too long, unless the handler has begun to answer."""
-        stream, answer = self._stream, b""
         text = f"The body is longer than {limit} bytes."
-        if not stream.answered and not stream.closed():
-            answer = refusal("413 Content Too Large", text, request_id(self._request))
-            self._application.refused(self._request, 413)
-        stream.refuse(answer)
+        self.refuse("413 Content Too Large", text)
         raise HTTPInputError(text)  # so Tornado reads no further
+
+    def refuse(self, status: str, text: str) -> None:
+        """Answer in place of the handler, unless it has begun to, and close the connection."""
+        stream, answer = self._stream, b""
+        if not stream.answered and not stream.closed():
+            answer = refusal(status, text, request_id(self._request))
+            self._application.refused(self._request, int(status[:3]))
+        stream.refuse(answer)
 
     async def _handled(self, handled: Awaitable[None], headers: HTTPHeaders | None = None) -> None:
         """Wait for the handler, for which the client is not to blame."""

@@ -54,6 +54,8 @@ class TornadoHTTPTask(Metered, ConnectionLimit, Listening, TornadoTask):
     """Addresses of proxies that are skipped in ``X-Forwarded-For``, from its end."""
     MAX_BODY: ClassVar[int] = 10 * 1024 * 1024
     """Bytes that the body of a request may have; the default of ``--http-max-body``."""
+    MAX_MEMORY: ClassVar[int] = 256 * 1024 * 1024
+    """Bytes; the default of ``--http-max-memory``."""
     MAX_HEADERS: ClassVar[int] = 64 * 1024
     """Bytes that the headers of a request may have; the default of ``--http-max-headers``."""
     IDLE_TIMEOUT: ClassVar[float] = 75.0
@@ -76,6 +78,15 @@ class TornadoHTTPTask(Metered, ConnectionLimit, Listening, TornadoTask):
         default=lambda cls: cls.MAX_BODY,
         metavar="SIZE",
         help="longest body of a request; a longer one is answered with 413",
+        reloadable=False,
+        advanced=True,
+    )
+    max_memory: Option[int] = option(
+        type=size,
+        default=lambda cls: cls.MAX_MEMORY,
+        metavar="SIZE",
+        help="memory limit for the bodies of all clients that arrive or wait for their answer;"
+        " further ones are answered with 503 (0: no limit)",
         reloadable=False,
         advanced=True,
     )
@@ -124,6 +135,11 @@ class TornadoHTTPTask(Metered, ConnectionLimit, Listening, TornadoTask):
     refused: CallbackCounter = CallbackCounter(
         lambda task: task.server.n_refused if "server" in vars(task) else 0,
         help="Clients disconnected because too many connections were open.",
+    )
+
+    bodies_refused: CallbackCounter = CallbackCounter(
+        lambda task: task.server.bodies.n_refused if "server" in vars(task) else 0,
+        help="Requests refused because those of all clients took too much memory.",
     )
 
     application: Application
@@ -179,6 +195,7 @@ class TornadoHTTPTask(Metered, ConnectionLimit, Listening, TornadoTask):
             read_timeout=self.read_timeout or 0.0,
             write_timeout=self.write_timeout or 0.0,
             max_connections=self.max_connections,
+            max_memory=self.max_memory and max(self.max_memory, self.max_body),
         )
 
     def start_in_loop(self) -> None:

@@ -7,6 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.net.accepting import Acceptor, ServerTask
+from sparts.tasks.tornado.bodies import Bodies
 from sparts.tasks.tornado.streams import Lingering, Stream, make_stream
 
 from tornado.httpserver import HTTPServer
@@ -49,6 +50,7 @@ class GracefulHTTPServer(HTTPServer):
         read_timeout: float = 0.0,
         write_timeout: float = 0.0,
         max_connections: float = inf,
+        max_memory: float = 0.0,
         **kwargs: Any,
     ) -> None:
         """Make the server.
@@ -65,6 +67,7 @@ class GracefulHTTPServer(HTTPServer):
                 it; 0: as long as it likes.
             max_connections: how many may be open; for one more, the one is closed that has waited
                 longest for its next request, or else who comes is disconnected.
+            max_memory: bytes that the bodies of all clients may take together; 0: no limit.
             kwargs: Tornado's.
         """
         super().initialize(*args, **kwargs)
@@ -72,6 +75,7 @@ class GracefulHTTPServer(HTTPServer):
         self._task: Any = task
         self._idle_timeout, self._read_timeout = idle_timeout, read_timeout
         self._write_timeout, self._max_connections = write_timeout, max_connections
+        self.bodies: Bodies = Bodies(max_memory, task)
         self._open: set[Stream] = set()
         self._fresh: dict[Stream, None] = {}  # in the order of `since`, as is the next
         self._idle: dict[Stream, None] = {}
@@ -143,6 +147,7 @@ class GracefulHTTPServer(HTTPServer):
     def start_request(self, server_conn: Any, request_conn: Any) -> HTTPMessageDelegate:
         """Begin to wait for a request; called for the first of a connection, and after each."""
         stream: Stream = server_conn.stream
+        self.bodies.release(stream)
         if stream.last:
             stream.abort()
         elif stream.asked:
@@ -194,6 +199,7 @@ class GracefulHTTPServer(HTTPServer):
         """Note that a connection has ended, or was handed on (a websocket)."""
         super().on_close(server_conn)
         self._open.discard(server_conn.stream)
+        self.bodies.release(server_conn.stream)
         self.stop_waiting(server_conn.stream)
         self.body_read(server_conn.stream)
         self._settle()
