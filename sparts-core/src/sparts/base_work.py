@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import functools
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import TypeVar
 
-F = TypeVar("F", bound="Callable[..., Any]")
+    # Not at run time: a bound that is a string is compiled, which makes all classes of `ast`.
+    F = TypeVar("F", bound=Callable[..., Any])
+
 _names = {"initTask", "start", "stop", "join", "start_in_loop", "stop_in_loop", "check",
           "check_options", "on_options_changed", "on_dependency_restarted"}  # fmt: skip
 """Methods that are marked wherever a class of sparts has them, and those that `base_work` adds."""

@@ -6,7 +6,7 @@ import argparse
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from sparts import entry_points, options, plugins, references
 from sparts.errors import UsageError, status_of
@@ -26,13 +26,10 @@ if TYPE_CHECKING:
 
     from sparts.dispatch import Hooks
     from sparts.kernel.health import Health
-    from sparts.protocols import Task
     from sparts.stats import Stats
     from sparts.taskset import Tasks
 
 __all__ = ["ServiceThread", "VService"]
-
-_T = TypeVar("_T", bound="Task")
 
 
 class VService(EstablishedService):
