@@ -57,6 +57,8 @@ def test_shared_queue_gives_each_event_to_one(rabbit: Rabbit, queue_name: str) -
         assert sorted(got, key=str) == sorted([*range(20), "run"], key=str)
         with pytest.raises(UnroutableError, match=r"weather\.rain"):
             source.publish("weather.rain", 1)
+        with pytest.raises(ValueError, match="cannot be made a message"):
+            source.publish("x" * 256, 1)
         assert source.n_published() == 21
 
 

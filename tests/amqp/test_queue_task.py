@@ -207,6 +207,30 @@ def test_full_queue_refuses_more_items(rabbit: Rabbit, queue_name: str) -> None:
             task.queue.put("x", timeout=SOON)
 
 
+def test_item_that_makes_no_message_is_an_error(rabbit: Rabbit, queue_name: str) -> None:
+    class Urgent(Producer):
+        PRIORITIES = 3
+
+        def priority(self, item: Any) -> int:
+            return 1000
+
+    with working(Urgent, rabbit.url, queue_name) as task:
+        for put in (task.queue.put, task.submit, lambda item: task.put_many([item])):
+            with pytest.raises(ValueError, match="cannot be made a message"):
+                put("x")
+        assert task.queue.link.n_losses == 0
+
+
+def test_too_long_a_name_is_a_usage_error(rabbit: Rabbit) -> None:
+    with (
+        pytest.raises(UsageError, match="too long a name: use 200 bytes"),
+        working(Echo, rabbit.url, "x" * 201),
+    ):
+        pass
+    with working(Echo, rabbit.url, "x" * 200) as task:
+        assert task.submit("x").result(SOON) == "x"
+
+
 def test_depth_is_that_of_now_after_a_while(
     rabbit: Rabbit, queue_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

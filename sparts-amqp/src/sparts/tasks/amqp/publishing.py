@@ -7,6 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sparts.calls import ClientCall, client_wrapper
+from sparts.errors import describe
 from sparts.tasks.amqp.errors import BrokenError, RejectedError, UnroutableError
 
 import amqp
@@ -212,9 +213,17 @@ class Publisher:
                 if one.cancelled:
                     continue
                 one.sent = True
+            try:
+                to = (0, one.exchange, one.key, True, False)
+                send(spec.Basic.Publish, "Bssbb", to, one.message)
+            except (OSError, amqp.RecoverableConnectionError):
+                unconfirmed[self._tag + 1] = one  # it is sent again
+                raise
+            except Exception as error:  # too long a key, say, which no further attempt mends
+                one.ended(ValueError(f"It cannot be made a message: {describe(error)}"))
+                continue
             self._tag += 1
             unconfirmed[self._tag] = one
-            send(spec.Basic.Publish, "Bssbb", (0, one.exchange, one.key, True, False), one.message)
 
     def _on_ack(self, tag: int, multiple: bool) -> None:
         for one in self._confirmed(tag, multiple):

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from math import ceil, log2
 from typing import TYPE_CHECKING, Any
 
+from sparts.errors import UsageError
+
 if TYPE_CHECKING:
     from sparts.tasks.amqp.wire import Channel
 
@@ -17,6 +19,8 @@ LONGEST_WAIT = 2**32 - 1
 """Milliseconds that the broker can hold an item back: 49 days."""
 LOOKS = 1_000_000
 """How often dead letters may be looked at; RabbitMQ 4 would drop them after 20 looks."""
+_LONGEST_NAME, _LONGEST_QUEUE = 255, 200
+"""Bytes of a name in the protocol, and of a queue's name that more is put behind."""
 _STEPS = 4
 """Delay queues for each doubling of the time."""
 
@@ -53,6 +57,15 @@ class QueueLayout:
     exclusive: bool = False
     dead_name: str = ""
     drops: bool = False
+
+    def __post_init__(self) -> None:
+        """See that no name is too long for the protocol; ``UsageError`` if one is."""
+        names = [(self.name, _LONGEST_QUEUE)]
+        if (bound := self.binding) is not None:
+            names += [(each, _LONGEST_NAME) for each in (bound.exchange, *bound.topics)]
+        for name, most in names:
+            if len(name.encode()) > most:
+                raise UsageError(f"{name[:40]!r}... is too long a name: use {most} bytes at most.")
 
     @property
     def dead(self) -> str:
