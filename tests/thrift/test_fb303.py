@@ -130,6 +130,7 @@ def test_hanging_counter_holds_up_neither_calls_nor_stop(
                 client.getCounters()
         with pytest.raises(TApplicationException, match="No answer about counter Stuck.depth"):
             client.getCounter("Stuck.depth")
+        monkeypatch.setattr(Asking, "TIMEOUT", 30.0)  # for a counter that answers
         assert client.getCounter("NBServerTask.n_accepted") == 1
         assert client.getStatus() == fb_status.ALIVE
     thread.service.shutdown()

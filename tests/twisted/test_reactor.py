@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -35,11 +36,25 @@ class Shared(TwistedReactorTask):
     LOOP = AsyncioLoopTask
 
 
+class Slow(Shared):
+    """Its own thread goes on only when the service stops, long after the reactor has opened."""
+
+    def _shared(self) -> Any:
+        loop_task = super()._shared()
+
+        def call(function: Any) -> Any:
+            future = loop_task.call(function)
+            assert self.stop_event.wait(WAIT)
+            return future
+
+        return SimpleNamespace(loop=loop_task.loop, call=call)
+
+
 @contextmanager
 def reactor_of(kind: str = "epoll", *tasks: Any) -> Iterator[Any]:
     """Run a service of a reactor task, and give that."""
-    task = Shared if kind == "shared" else TwistedReactorTask
-    argv = () if kind == "shared" else ("--twisted-reactor", kind)
+    task = {"shared": Shared, "slow": Slow}.get(kind, TwistedReactorTask)
+    argv = ("--twisted-reactor", kind) if kind in KINDS else ()
     with running(service_of(task, *tasks), *argv) as service:
         yield service.requireTask(task)
 
@@ -102,7 +117,7 @@ def test_on_another_reactor_awaiting_asyncio_is_clear_error() -> None:
         assert "--twisted-reactor asyncio" in str(error)
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "shared"])
+@pytest.mark.parametrize("kind", [*KINDS, "shared", "slow"])
 def test_coroutines_clean_up_in_the_running_reactor(kind: str) -> None:
     seen: list[str] = []
     began = threading.Event()

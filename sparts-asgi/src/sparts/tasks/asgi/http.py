@@ -156,7 +156,8 @@ class Connection(Refusing, Timed):
                     return
         self.phase = BUSY
         if not (upgrade and self._should_upgrade()):
-            cycle, self.headers = self._make_cycle(method), []  # these get the trailers
+            cycle = self._make_cycle(method)
+            self.headers: Any = []  # of its own, which get the trailers
             before: Any = self.cycle
             self.cycle: Any = cycle
             if before is None or before.response_complete:

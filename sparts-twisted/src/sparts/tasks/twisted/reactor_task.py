@@ -211,7 +211,7 @@ class TwistedReactorTask(LoopTask):
                 self._life = self._shared().call(self._live_here)
             except LoopStoppedError:
                 return  # for good, and the service with it
-            if not self.running:
+            if not (self.running or self._open or self._ending):  # else it ends in order
                 self._life.cancel()
             try:
                 self._life.result()

@@ -50,7 +50,7 @@ class Client:
 
     def __init__(self, name: str, path: str = "", url: str = "", token: str = "") -> None:
         self.name = name
-        self.url = url
+        self.url: str = url
         self._path = path
         self._token = token
         self._stream: http.client.HTTPConnection | None = None
