@@ -50,11 +50,13 @@ class Mailer(QueueTask[str, None]):
     def __init__(self, service: Any) -> None:
         super().__init__(service)
         self.may_end = threading.Event()
+        self.slow = threading.Semaphore(0)
         self.done: list[str] = []
 
     def execute(self, item: str, context: ExecuteContext) -> None:
         """Fail for a bad item, and wait with a slow one."""
         if item.startswith("slow"):
+            self.slow.release()
             self.may_end.wait()
         if item.startswith("bad"):
             raise ValueError(f"no address in {item}")
@@ -105,6 +107,8 @@ def busy(*argv: str, more: tuple[type[VTask], ...] = ()) -> Iterator[Any]:
         mailer = service.requireTask(Mailer)
         for item in ("one", "two", "bad three", "slow four", "slow five", "six", "seven"):
             mailer.queue.put(item)
+        for _ in range(mailer.WORKERS):  # so the bad one has failed
+            assert mailer.slow.acquire(timeout=30)
         try:
             yield service
         finally:
