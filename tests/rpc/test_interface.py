@@ -144,3 +144,15 @@ def test_wrong_values_are_explained_by_their_paths(value: Any, said: str) -> Non
     with pytest.raises(msgspec.ValidationError) as raised:
         msgspec.convert(value, shape)
     assert explain(raised.value) == said
+
+
+@pytest.mark.parametrize("outer", [True, False])
+@pytest.mark.parametrize("kind", [classmethod, staticmethod])
+def test_class_and_static_methods_are_refused(kind: Any, outer: bool) -> None:
+    def method(number: int) -> int:
+        return number
+
+    marked = rpc(kind(method)) if outer else kind(rpc(method))
+    task = type("Odd", (RPCTask,), {"method": marked})
+    with pytest.raises(UsageError, match="Odd.method is a class or static method"):
+        interface_of(task)

@@ -262,7 +262,7 @@ def rpc(
     marks = Marks(idempotent, None if raises is None else tuple(raises), deadline)
 
     def mark(function: F) -> F:
-        setattr(function, _MARKS, marks)
+        setattr(getattr(function, "__func__", function), _MARKS, marks)
         return function
 
     return mark if function is None else mark(function)
@@ -289,7 +289,10 @@ def _described(cls: type[Any]) -> Interface:
     for base in reversed(cls.__mro__):
         declared |= _errors_in(base.__module__)
         for name, value in vars(base).items():
-            if (marks := getattr(value, _MARKS, None)) is not None:
+            if (marks := getattr(getattr(value, "__func__", value), _MARKS, None)) is not None:
+                if isinstance(value, (classmethod, staticmethod)):
+                    text = "is a class or static method. `@rpc` marks methods that take self."
+                    raise UsageError(f"{base.__name__}.{name} {text}")
                 marked[name] = (value, marks)
     methods = {
         name: Method(cls.__name__, function, marks, declared)
