@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
 import queue
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+from sparts.tasks.async_queue import AsyncQueueTask
 from sparts.tasks.queue import ExecuteContext, QueueTask
 
 SOON = 10
 """Seconds that something which happens at once may take on a busy machine."""
 
 
-class Gated(QueueTask):
-    """Begins an item, then waits for the test to say how it ends."""
+def given(outcome: Any) -> Any:
+    """Give an outcome, or raise it."""
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome
+
+
+class _Notes(QueueTask):
+    """Notes which items are begun, left and given up."""
+
+    gate: Any
+    """Where the test puts how an item ends."""
 
     def initTask(self) -> None:  # noqa: N802
-        """Make the gates."""
+        """Make the notes."""
         super().initTask()
         self.began: queue.SimpleQueue[ExecuteContext] = queue.SimpleQueue()
-        self.gate: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.gate = queue.SimpleQueue()
         self.dropped: list[Any] = []
         self.dead: list[tuple[Any, BaseException]] = []
-
-    def execute(self, item: Any, context: ExecuteContext) -> Any:
-        """Give, or raise, what the test puts in the gate."""
-        self.began.put(context)
-        outcome = self.gate.get()
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return outcome
 
     def begun(self) -> Any:
         """Wait until an item is begun, and give it."""
@@ -44,14 +49,71 @@ class Gated(QueueTask):
         self.dead.append((context.item, error))
 
 
+class Gated(_Notes):
+    """Begins an item, then waits for the test to say how it ends."""
+
+    def execute(self, item: Any, context: ExecuteContext) -> Any:
+        """Give, or raise, what the test puts in the gate."""
+        self.began.put(context)
+        return given(self.gate.get())
+
+
+class LoopGate:
+    """The gate of coroutines: the test puts outcomes into it, from its thread."""
+
+    def __init__(self, task: AsyncQueueTask) -> None:
+        self._task = task
+        self._outcomes: asyncio.Queue[Any] = asyncio.Queue()
+        self.get = self._outcomes.get
+
+    def put(self, outcome: Any) -> None:
+        """Put an outcome."""
+        self._task.loop_task.call(self._outcomes.put_nowait, outcome).result(SOON)
+
+
+class AsyncGated(AsyncQueueTask, _Notes):
+    """Does what `Gated` does, by coroutines."""
+
+    WORKERS = 1
+
+    def initTask(self) -> None:  # noqa: N802
+        """Make the gate."""
+        super().initTask()
+        self.gate = LoopGate(self)
+
+    async def execute(self, item: Any, context: ExecuteContext) -> Any:
+        """Give, or raise, what the test puts in the gate."""
+        self.began.put(context)
+        return given(await self.gate.get())
+
+
 class Echo(QueueTask):
     """Gives back its items, and raises those that are exceptions."""
 
     def execute(self, item: Any, context: ExecuteContext) -> Any:
         """Give the item back."""
-        if isinstance(item, BaseException):
-            raise item
-        return item
+        return given(item)
+
+
+class AsyncEcho(AsyncQueueTask):
+    """Does what `Echo` does, by coroutines."""
+
+    async def execute(self, item: Any, context: ExecuteContext) -> Any:
+        """Give the item back."""
+        await asyncio.sleep(0)
+        return given(item)
+
+
+BOTH = ["threads", "coroutines"]
+of_gated = pytest.mark.parametrize("gated", [Gated, AsyncGated], ids=BOTH)
+"""Runs a test with a task of each kind, threads and coroutines, which waits for its gate."""
+of_echo = pytest.mark.parametrize("echo", [Echo, AsyncEcho], ids=BOTH)
+"""Runs a test with a task of each kind that gives back its items."""
+
+
+def variant(base: type[Any], **attributes: Any) -> type[Any]:
+    """Return a subclass of the same name with other attributes."""
+    return type(base.__name__, (base,), attributes)
 
 
 class Deferred:

@@ -12,14 +12,14 @@ from sparts.testing.running import make_service, running, service_of
 from sparts.vservice import VService
 from sparts.vtask import RestartPolicy
 
-from tests.core.queue_tasks import SOON, Gated
+from tests.core.queue_tasks import SOON, Gated, of_gated, variant
 
 AT_ONCE = RestartPolicy("on-failure", first_wait=0.0)
 
 
-def timed(base: type[Gated], **attributes: Any) -> type[Gated]:
+def timed(base: type[Any], **attributes: Any) -> type[Any]:
     """Make a task class with a clock of its own."""
-    return type("Timed", (base,), {"clock": TurnableClock(), **attributes})
+    return variant(base, clock=TurnableClock(), **attributes)
 
 
 class Stubborn(QueueTask):
@@ -41,10 +41,10 @@ def test_try_later_puts_the_item_back() -> None:
         assert task.n_unhandled() == 0
 
 
-def test_waiting_item_holds_no_worker() -> None:
-    cls = timed(Gated)
+@of_gated
+def test_waiting_item_holds_no_worker(gated: Any) -> None:
+    cls = timed(gated)
     clock = cls.clock
-    assert isinstance(clock, TurnableClock)
     with running(service_of(cls)) as service:
         task = service.requireTask(cls)
         future = task.submit("later")
@@ -66,10 +66,10 @@ def test_waiting_item_holds_no_worker() -> None:
         assert future.result(SOON) == "done"
 
 
-def test_items_come_back_when_due() -> None:
-    cls = timed(Gated)
+@of_gated
+def test_items_come_back_when_due(gated: Any) -> None:
+    cls = timed(gated)
     clock = cls.clock
-    assert isinstance(clock, TurnableClock)
     with running(service_of(cls)) as service:
         task = service.requireTask(cls)
         for item, after in (("last", 30), ("first", 10), ("second", 20)):
@@ -86,10 +86,10 @@ def test_items_come_back_when_due() -> None:
         task.queue.join()
 
 
-def test_earlier_time_is_kept_beside_a_later() -> None:
-    cls = timed(Gated, WORKERS=2)
+@of_gated
+def test_earlier_time_is_kept_beside_a_later(gated: Any) -> None:
+    cls = timed(gated, WORKERS=2)
     clock = cls.clock
-    assert isinstance(clock, TurnableClock)
     with running(service_of(cls)) as service:
         task = service.requireTask(cls)
         for number, (item, after) in enumerate((("later", 60), ("sooner", 10)), 1):
@@ -107,7 +107,6 @@ def test_earlier_time_is_kept_beside_a_later() -> None:
 def test_worker_hands_on_the_time_it_keeps() -> None:
     cls = timed(Gated, WORKERS=2)
     clock = cls.clock
-    assert isinstance(clock, TurnableClock)
     with running(service_of(cls)) as service:
         task = service.requireTask(cls)
         task.queue.put("later")
@@ -138,13 +137,13 @@ def test_wait_between_attempts_grows_to_limit_with_jitter() -> None:
         assert longest * 0.9 <= min(waits) <= max(waits) <= longest
 
 
-def test_item_is_given_up_after_its_last_attempt(caplog: pytest.LogCaptureFixture) -> None:
-    class Limited(Gated):
-        MAX_ATTEMPTS = 2
-        RETRY_AFTER = 0.0
-
-    with running(service_of(Limited)) as service:
-        task = service.requireTask(Limited)
+@of_gated
+def test_item_is_given_up_after_its_last_attempt(
+    gated: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    cls = variant(gated, MAX_ATTEMPTS=2, RETRY_AFTER=0.0)
+    with running(service_of(cls)) as service:
+        task = service.requireTask(cls)
         awaited = task.submit("awaited")
         error = TryLater("never")
         for _ in range(2):
@@ -162,10 +161,11 @@ def test_item_is_given_up_after_its_last_attempt(caplog: pytest.LogCaptureFixtur
     assert "Gave up 'awaited' at attempt 2: TryLater: never" in caplog.text
 
 
-def test_dead_letter_is_told_before_the_future_ends() -> None:
+@of_gated
+def test_dead_letter_is_told_before_the_future_ends(gated: Any) -> None:
     ended: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
-    class Watching(Gated):
+    class Watching(gated):  # type: ignore[misc]
         def on_dead_letter(self, context: ExecuteContext, error: BaseException) -> None:
             assert context.future is not None
             ended.put(context.future.done())
@@ -178,10 +178,11 @@ def test_dead_letter_is_told_before_the_future_ends() -> None:
         assert ended.get(timeout=SOON) is False
 
 
+@of_gated
 def test_failing_dead_letter_hook_ends_the_future(
-    caplog: pytest.LogCaptureFixture,
+    gated: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Broken(Gated):
+    class Broken(gated):  # type: ignore[misc]
         def on_dead_letter(self, context: ExecuteContext, error: BaseException) -> None:
             raise RuntimeError("hook broken")
 
@@ -195,13 +196,11 @@ def test_failing_dead_letter_hook_ends_the_future(
     assert "hook broken" in caplog.text
 
 
-def test_restarted_worker_keeps_its_item() -> None:
-    class Restarted(Gated):
-        RESTART = AT_ONCE
-        RETRY_AFTER = 0.0
-
-    with running(service_of(Restarted)) as service:
-        task = service.requireTask(Restarted)
+@of_gated
+def test_restarted_worker_keeps_its_item(gated: Any) -> None:
+    cls = variant(gated, RESTART=AT_ONCE, RETRY_AFTER=0.0)
+    with running(service_of(cls)) as service:
+        task = service.requireTask(cls)
         task.queue.put("item")
         assert task.begun() == "item"
         task.gate.put(ValueError("broken"))
@@ -217,13 +216,11 @@ def test_restarted_worker_keeps_its_item() -> None:
         assert task.dead == task.dropped == []
 
 
-def test_restarted_worker_gives_up_after_last_attempt() -> None:
-    class Restarted(Gated):
-        RESTART = AT_ONCE
-        MAX_ATTEMPTS = 1
-
-    with running(service_of(Restarted)) as service:
-        task = service.requireTask(Restarted)
+@of_gated
+def test_restarted_worker_gives_up_after_last_attempt(gated: Any) -> None:
+    cls = variant(gated, RESTART=AT_ONCE, MAX_ATTEMPTS=1)
+    with running(service_of(cls)) as service:
+        task = service.requireTask(cls)
         error = ValueError("broken")
         task.queue.put("poison")
         task.gate.put(error)
@@ -232,14 +229,16 @@ def test_restarted_worker_gives_up_after_last_attempt() -> None:
         assert task.dead == [("poison", error)]
 
 
-def test_other_workers_take_over() -> None:
-    class Two(Gated):
-        WORKERS = 2
-        RESTART = RestartPolicy("on-failure", first_wait=3600, max_wait=3600)
-        RETRY_AFTER = 0.0
-
-    with running(service_of(Two)) as service:
-        task = service.requireTask(Two)
+@of_gated
+def test_other_workers_take_over(gated: Any) -> None:
+    cls = variant(
+        gated,
+        WORKERS=2,
+        RESTART=RestartPolicy("on-failure", first_wait=3600, max_wait=3600),
+        RETRY_AFTER=0.0,
+    )
+    with running(service_of(cls)) as service:
+        task = service.requireTask(cls)
         task.queue.put("item")
         assert task.begun() == "item"
         task.gate.put(ValueError("broken"))
@@ -248,20 +247,20 @@ def test_other_workers_take_over() -> None:
         task.queue.join()
 
 
-def test_crash_loop_hands_over_poison() -> None:
-    class Poisoned(Gated):
-        RESTART = RestartPolicy("on-failure", first_wait=0.0, limit=2)
-        RETRY_AFTER = 0.0
-
-    service = make_service(service_of(Poisoned))
+@of_gated
+def test_crash_loop_hands_over_poison(gated: Any) -> None:
+    cls = variant(
+        gated, RESTART=RestartPolicy("on-failure", first_wait=0.0, limit=2), RETRY_AFTER=0.0
+    )
+    service = make_service(service_of(cls))
     assert isinstance(service, VService)
     thread = service.startBG()
-    task = service.requireTask(Poisoned)
+    task = service.requireTask(cls)
     task.queue.put("poison")
     for _ in range(3):
         task.begun()
         task.gate.put(ValueError("broken"))
-    with pytest.raises(Exception, match="Poisoned failed"):
+    with pytest.raises(Exception, match="Gated failed"):
         thread.join()
     assert task.dropped == ["poison"]
     assert task.n_dropped() == 1

@@ -22,7 +22,7 @@ from sparts.tasks.queue import (
 from sparts.testing.clock import TurnableClock
 from sparts.testing.running import make_service, running, service_of
 
-from tests.core.queue_tasks import SOON, Deferred, Echo, Gated
+from tests.core.queue_tasks import SOON, Deferred, Gated, of_echo, of_gated, variant
 from tests.core.scripts import service as script
 
 
@@ -40,9 +40,10 @@ class HandsOver(Gated):
         self.gate.put("late")
 
 
-def test_late_put_is_an_error_that_says_why() -> None:
-    with running(service_of(Echo)) as service:
-        task = service.requireTask(Echo)
+@of_echo
+def test_late_put_is_an_error_that_says_why(echo: Any) -> None:
+    with running(service_of(echo)) as service:
+        task = service.requireTask(echo)
     with pytest.raises(TaskStoppedError, match="Echo takes no more items: it is stopping"):
         task.queue.put(1)
     with pytest.raises(TaskStoppedError, match="Echo takes no more items"):
@@ -51,9 +52,10 @@ def test_late_put_is_an_error_that_says_why() -> None:
         task.map([1])
 
 
-def test_what_is_queued_is_finished_at_a_stop() -> None:
-    with running(service_of(Gated)) as service:
-        task = service.requireTask(Gated)
+@of_gated
+def test_what_is_queued_is_finished_at_a_stop(gated: Any) -> None:
+    with running(service_of(gated)) as service:
+        task = service.requireTask(gated)
         futures = [task.submit(item) for item in range(5)]
         assert task.begun() == 0
         service.shutdown()
@@ -79,12 +81,11 @@ def test_retry_before_the_deadline_is_waited_for() -> None:
     assert future.result(0) == 2
 
 
-def test_retry_after_the_deadline_is_dropped() -> None:
-    class Later(Gated):
-        clock = TurnableClock()
-
-    with running(service_of(Later)) as service:
-        task = service.requireTask(Later)
+@of_gated
+def test_retry_after_the_deadline_is_dropped(gated: Any) -> None:
+    cls = variant(gated, clock=TurnableClock())
+    with running(service_of(cls)) as service:
+        task = service.requireTask(cls)
         future = task.submit("later")
         task.gate.put(TryLater(after=3600))
         task.clock.wait_for_waiters()
@@ -93,9 +94,8 @@ def test_retry_after_the_deadline_is_dropped() -> None:
         future.result(0)
 
 
-def test_task_without_drain_drops_in_order(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+@of_gated
+def test_task_without_drain_drops_in_order(gated: Any, caplog: pytest.LogCaptureFixture) -> None:
     with running(service_of(NotDraining)) as service:
         task = service.requireTask(NotDraining)
         futures = [task.submit(item) for item in range(4)]
@@ -114,7 +114,8 @@ def test_task_without_drain_drops_in_order(
     assert "5 items were left when NotDraining had stopped; the first: 1" in caplog.text
 
 
-def test_what_was_cancelled_before_is_not_dropped() -> None:
+@of_gated
+def test_what_was_cancelled_before_is_not_dropped(gated: Any) -> None:
     with running(service_of(NotDraining)) as service:
         task = service.requireTask(NotDraining)
         futures = [task.submit(item) for item in range(3)]
@@ -202,10 +203,11 @@ class S(VService):
     assert "dropped [0, 1, 2]" in process.output
 
 
-def test_error_during_drain_stops_no_other_item() -> None:
-    service = make_service(service_of(Gated))
+@of_gated
+def test_error_during_drain_stops_no_other_item(gated: Any) -> None:
+    service = make_service(service_of(gated))
     thread = service.startBG()
-    task = service.requireTask(Gated)
+    task = service.requireTask(gated)
     for item in range(3):
         task.queue.put(item)
     assert task.begun() == 0
@@ -220,7 +222,8 @@ def test_error_during_drain_stops_no_other_item() -> None:
     assert [item for item, _ in task.dead] == [0]
 
 
-def test_failing_on_dropped_still_ends_futures() -> None:
+@of_gated
+def test_failing_on_dropped_still_ends_futures(gated: Any) -> None:
     class Broken(NotDraining):
         def on_dropped(self, items: Sequence[Any]) -> None:
             raise RuntimeError("nowhere to keep them")
@@ -238,8 +241,9 @@ def test_failing_on_dropped_still_ends_futures() -> None:
     assert futures[1].cancelled()
 
 
-def test_queue_of_a_failed_start_is_handed_over() -> None:
-    class Unstarted(Gated):
+@of_gated
+def test_queue_of_a_failed_start_is_handed_over(gated: Any) -> None:
+    class Unstarted(gated):  # type: ignore[misc]
         def start(self) -> None:
             self.queue.put("early")
             raise RuntimeError("no start")

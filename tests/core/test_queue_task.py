@@ -15,16 +15,13 @@ from sparts.errors import TaskFailedError, TaskStoppedError
 from sparts.tasks.queue import ExecuteContext, QueueTask
 from sparts.testing.running import make_service, running, service_of
 
-from tests.core.queue_tasks import SOON, Deferred, Echo, Gated
+from tests.core.queue_tasks import SOON, Deferred, Echo, Gated, of_echo, of_gated, variant
 
 
-class Logging(Echo):
-    ON_ERROR = "log"
-
-
-def test_items_are_worked_on_in_order_of_arrival() -> None:
-    with running(service_of(Gated)) as service:
-        task = service.requireTask(Gated)
+@of_gated
+def test_items_are_worked_on_in_order_of_arrival(gated: Any) -> None:
+    with running(service_of(gated)) as service:
+        task = service.requireTask(gated)
         for item in "abc":
             task.queue.put(item)
         for item in "abc":
@@ -48,9 +45,10 @@ def test_items_put_before_the_start_are_worked_on() -> None:
     task.join()
 
 
-def test_execute_is_told_the_item_and_its_context() -> None:
-    with running(service_of(Gated)) as service:
-        task = service.requireTask(Gated)
+@of_gated
+def test_execute_is_told_the_item_and_its_context(gated: Any) -> None:
+    with running(service_of(gated)) as service:
+        task = service.requireTask(gated)
         future = task.submit("item")
         context = task.began.get(timeout=SOON)
         assert (context.item, context.attempt, context.deferred) == ("item", 1, None)
@@ -97,17 +95,19 @@ def test_task_without_workers_only_takes_items(caplog: pytest.LogCaptureFixture)
     assert "Submitting has no workers: its items wait here" in caplog.text
 
 
-def test_item_counts_as_completed_before_its_future_ends() -> None:
-    with running(service_of(Echo)) as service:
-        task = service.requireTask(Echo)
+@of_echo
+def test_item_counts_as_completed_before_its_future_ends(echo: Any) -> None:
+    with running(service_of(echo)) as service:
+        task = service.requireTask(echo)
         for number in range(1, 500):
             task.submit(number).result(SOON)
             assert task.n_completed() == number
 
 
-def test_counters_are_exact_with_many_workers() -> None:
-    with running(service_of(Echo), "--Echo-workers", "8") as service:
-        task = service.requireTask(Echo)
+@of_echo
+def test_counters_are_exact_with_many_workers(echo: Any) -> None:
+    with running(service_of(echo), f"--{echo.__name__}-workers", "8") as service:
+        task = service.requireTask(echo)
         threads = [
             threading.Thread(target=lambda: [task.submit(n) for n in range(2000)]) for _ in range(4)
         ]
@@ -117,14 +117,15 @@ def test_counters_are_exact_with_many_workers() -> None:
             thread.join()
         task.queue.join()
         assert task.n_completed() == 8000
-        assert service.getCounter("Echo.n_completed") == 8000
+        assert service.getCounter(f"{echo.__name__}.n_completed") == 8000
         assert task.execute_duration_ms.totals()[0] == 8000
         assert task.queue_depth() == 0
 
 
-def test_queue_depth_counts_what_waits() -> None:
-    with running(service_of(Gated)) as service:
-        task = service.requireTask(Gated)
+@of_gated
+def test_queue_depth_counts_what_waits(gated: Any) -> None:
+    with running(service_of(gated)) as service:
+        task = service.requireTask(gated)
         for item in range(4):
             task.queue.put(item)
         assert task.begun() == 0
@@ -136,11 +137,12 @@ def test_queue_depth_counts_what_waits() -> None:
         assert task.queue.empty()
 
 
+@of_echo
 def test_exception_goes_to_the_future_and_counts(
-    caplog: pytest.LogCaptureFixture,
+    echo: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with running(service_of(Echo)) as service:
-        task = service.requireTask(Echo)
+    with running(service_of(echo)) as service:
+        task = service.requireTask(echo)
         with pytest.raises(ValueError, match="broken"):
             task.submit(ValueError("broken")).result(SOON)
         assert task.n_unhandled() == 1
@@ -151,9 +153,10 @@ def test_exception_goes_to_the_future_and_counts(
     assert record.exc_info
 
 
-def test_outcome_goes_to_a_deferred() -> None:
-    with running(service_of(Echo)) as service:
-        task = service.requireTask(Echo)
+@of_echo
+def test_outcome_goes_to_a_deferred(echo: Any) -> None:
+    with running(service_of(echo)) as service:
+        task = service.requireTask(echo)
         good, bad = Deferred(), Deferred()
         error = ValueError("broken")
         task.queue.put(ExecuteContext(item=5, deferred=good))
@@ -162,31 +165,32 @@ def test_outcome_goes_to_a_deferred() -> None:
         assert bad.outcome() is error
 
 
-def test_outcome_goes_to_the_context_that_was_put() -> None:
-    with running(service_of(Echo)) as service:
+@of_echo
+def test_outcome_goes_to_the_context_that_was_put(echo: Any) -> None:
+    with running(service_of(echo)) as service:
         future: Future[int] = Future()
-        service.requireTask(Echo).queue.put(ExecuteContext(item=5, future=future))
+        service.requireTask(echo).queue.put(ExecuteContext(item=5, future=future))
         assert future.result(SOON) == 5
 
 
-def test_raising_deferred_is_logged(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+@of_echo
+def test_raising_deferred_is_logged(echo: Any, caplog: pytest.LogCaptureFixture) -> None:
     class Broken(Deferred):
         def callback(self, result: Any) -> None:
             raise RuntimeError("callback broken")
 
-    with running(service_of(Echo)) as service:
-        task = service.requireTask(Echo)
+    with running(service_of(echo)) as service:
+        task = service.requireTask(echo)
         task.queue.put(ExecuteContext(item=5, deferred=Broken()))
         assert task.submit(6).result(SOON) == 6
     assert "could not be delivered" in caplog.text
 
 
-def test_exception_nobody_waits_for_ends_service_by_default() -> None:
-    service = make_service(service_of(Gated))
+@of_gated
+def test_exception_nobody_waits_for_ends_service_by_default(gated: Any) -> None:
+    service = make_service(service_of(gated))
     thread = service.startBG()
-    task = service.requireTask(Gated)
+    task = service.requireTask(gated)
     task.queue.put("item")
     task.begun()
     task.gate.put(ValueError("broken"))
@@ -196,36 +200,42 @@ def test_exception_nobody_waits_for_ends_service_by_default() -> None:
     assert [item for item, _ in task.dead] == ["item"]
 
 
-def test_logging_task_goes_on_with_the_next(caplog: pytest.LogCaptureFixture) -> None:
-    with running(service_of(Logging)) as service:
-        task = service.requireTask(Logging)
+@of_echo
+def test_logging_task_goes_on_with_the_next(echo: Any, caplog: pytest.LogCaptureFixture) -> None:
+    cls = variant(echo, ON_ERROR="log")
+    with running(service_of(cls)) as service:
+        task = service.requireTask(cls)
         task.queue.put(ValueError("broken"))
         assert task.submit("next").result(SOON) == "next"
         assert (task.n_unhandled(), task.n_dead_letters()) == (1, 1)
     assert "ValueError: broken" in caplog.text
 
 
-def test_system_exit_ends_the_future_and_the_service() -> None:
-    service = make_service(service_of(Echo))
+@of_echo
+def test_system_exit_ends_the_future_and_the_service(echo: Any) -> None:
+    service = make_service(service_of(echo))
     thread = service.startBG()
-    future = service.requireTask(Echo).submit(SystemExit(3))
+    future = service.requireTask(echo).submit(SystemExit(3))
     assert isinstance(future.exception(SOON), SystemExit)
     thread.join()
     assert thread.status == 3
 
 
-def test_memory_error_ends_future_and_service() -> None:
-    service = make_service(service_of(Logging))
+@of_echo
+def test_memory_error_ends_future_and_service(echo: Any) -> None:
+    cls = variant(echo, ON_ERROR="log")
+    service = make_service(service_of(cls))
     thread = service.startBG()
-    future = service.requireTask(Logging).submit(MemoryError())
+    future = service.requireTask(cls).submit(MemoryError())
     assert isinstance(future.exception(SOON), MemoryError)
     with pytest.raises(TaskFailedError):
         thread.join()
 
 
-def test_cancelled_item_is_not_worked_on() -> None:
-    with running(service_of(Gated)) as service:
-        task = service.requireTask(Gated)
+@of_gated
+def test_cancelled_item_is_not_worked_on(gated: Any) -> None:
+    with running(service_of(gated)) as service:
+        task = service.requireTask(gated)
         first, second, third = (task.submit(item) for item in (1, 2, 3))
         assert task.begun() == 1
         assert second.cancel()
@@ -236,18 +246,19 @@ def test_cancelled_item_is_not_worked_on() -> None:
         assert (first.done(), third.done(), task.n_completed()) == (True, True, 2)
 
 
-def test_coroutine_awaits_a_submission() -> None:
-    async def ask(task: Echo) -> list[Any]:
+@of_echo
+def test_coroutine_awaits_a_submission(echo: Any) -> None:
+    async def ask(task: Any) -> list[Any]:
         with pytest.raises(ValueError, match="broken"):
             await task.submit(ValueError("broken"))
         return await asyncio.gather(*(task.submit(number) for number in range(100)))
 
-    with running(service_of(Echo)) as service:
-        assert asyncio.run(ask(service.requireTask(Echo))) == list(range(100))
+    with running(service_of(echo)) as service:
+        assert asyncio.run(ask(service.requireTask(echo))) == list(range(100))
 
 
 def test_coroutine_learns_of_impossible_exceptions() -> None:
-    async def ask(task: Echo) -> None:
+    async def ask(task: Any) -> None:
         with pytest.raises(RuntimeError, match="StopIteration was raised: 5"):
             await task.submit(StopIteration(5))
 
@@ -255,11 +266,12 @@ def test_coroutine_learns_of_impossible_exceptions() -> None:
         asyncio.run(asyncio.wait_for(ask(service.requireTask(Echo)), SOON))
 
 
-def test_foreign_end_of_a_future_ends_no_worker() -> None:
+@of_echo
+def test_foreign_end_of_a_future_ends_no_worker(echo: Any) -> None:
     future: Future[int] = Future()
     future.set_result(1)
-    with running(service_of(Echo)) as service:
-        task = service.requireTask(Echo)
+    with running(service_of(echo)) as service:
+        task = service.requireTask(echo)
         task.queue.put(ExecuteContext(item=5, future=future))
         assert task.submit(6).result(SOON) == 6
         assert task.n_completed() == 2
