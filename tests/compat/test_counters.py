@@ -8,7 +8,7 @@ import pickle
 
 import pytest
 from sparts.counters import Average, CallbackCounter, Count, Max, Min, SampleType, counter, samples
-from sparts.testing import running, service_of
+from sparts.testing import running, running_task, service_of
 from sparts.vtask import VTask
 
 
@@ -21,10 +21,9 @@ class Mailer(VTask):
 
 
 def test_counters_of_a_service_are_called() -> None:
-    with running(service_of(Mailer)) as service:
-        task = service.requireTask(Mailer)
-        found = service.getCounters()["Mailer.sent"]
-        one = service.getCounter("Mailer.sent")
+    with running_task(Mailer) as task:
+        found = task.service.getCounters()["Mailer.sent"]
+        one = task.service.getCounter("Mailer.sent")
         task.sent.incrementBy(3)
         assert found() == one() == 3
         assert int(found) == 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import queue
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from sparts.tasks.async_periodic import AsyncPeriodicTask
 from sparts.tasks.periodic import ExecuteContext, PeriodicTask
@@ -46,6 +46,9 @@ class Ticking(PeriodicTask):
         return until - START
 
 
+T = TypeVar("T", bound=Ticking)
+
+
 class AsyncTicking(AsyncPeriodicTask, Ticking):
     """The same as a coroutine, which may await what the test has prepared."""
 
@@ -55,6 +58,6 @@ class AsyncTicking(AsyncPeriodicTask, Ticking):
         return await result if asyncio.iscoroutine(result) else result
 
 
-def ticking(kind: type[Ticking] = Ticking, **attributes: Any) -> type[Ticking]:
+def ticking(kind: type[T], **attributes: Any) -> type[T]:
     """Make a task type with a clock of its own."""
     return type("Ticker", (kind,), {"clock": TurnableClock(START), **attributes})

@@ -14,7 +14,7 @@ from sparts.errors import LoopStoppedError, SpartsError, TaskStoppedError
 from sparts.states import TaskState
 from sparts.tasks.async_queue import AsyncQueueTask, ExecuteContext
 from sparts.tasks.asyncio import AsyncioLoopTask
-from sparts.testing.running import make_service, running, service_of
+from sparts.testing.running import make_service, running, running_task, service_of
 from sparts.vtask import RestartPolicy
 
 from tests.core.queue_tasks import SOON, AsyncEcho, AsyncGated, variant
@@ -23,8 +23,7 @@ AT_ONCE = RestartPolicy("on-failure", first_wait=0.001)
 
 
 def test_items_in_work_are_as_many_as_workers() -> None:
-    with running(service_of(AsyncGated), "--AsyncGated-workers", "3") as service:
-        task = service.requireTask(AsyncGated)
+    with running_task(AsyncGated, "--AsyncGated-workers", "3") as task:
         futures = [task.submit(number) for number in range(5)]
         assert [task.begun() for _ in range(3)] == [0, 1, 2]
         task.loop_task.call(asyncio.sleep, 0).result(SOON)
@@ -48,15 +47,13 @@ def test_items_run_in_the_thread_of_the_loop() -> None:
         async def execute(self, item: object, context: ExecuteContext) -> int:
             return threading.get_ident()
 
-    with running(service_of(Where)) as service:
-        task = service.requireTask(Where)
+    with running_task(Where) as task:
         assert task.submit(None).result(SOON) == task.loop_task.threads[0].ident
         assert not task.threads
 
 
 def test_coroutine_of_its_loop_awaits_a_submission() -> None:
-    with running(service_of(AsyncEcho)) as service:
-        task = service.requireTask(AsyncEcho)
+    with running_task(AsyncEcho) as task:
 
         async def work() -> list[Any]:
             return [await task.submit(1), *await asyncio.gather(*map(task.submit, (2, 3)))]
@@ -67,8 +64,7 @@ def test_coroutine_of_its_loop_awaits_a_submission() -> None:
 def test_nobody_waits_for_a_pausing_worker() -> None:
     policy = RestartPolicy("on-failure", first_wait=10000.0, max_wait=10000.0)
     cls = variant(AsyncGated, RESTART=policy, MAX_ATTEMPTS=1)
-    with running(service_of(cls)) as service:
-        task = service.requireTask(cls)
+    with running_task(cls) as task:
         task.queue.put("item")
         assert task.begun() == "item"
         task.gate.put(ValueError("no way"))
@@ -81,8 +77,7 @@ def test_nobody_waits_for_a_pausing_worker() -> None:
 
 def test_work_that_cancels_itself_ends_its_item_only() -> None:
     cls = variant(AsyncEcho, WORKERS=1)
-    with running(service_of(cls)) as service:
-        task = service.requireTask(cls)
+    with running_task(cls) as task:
         with pytest.raises(CancelledError):
             task.submit(asyncio.CancelledError()).result(SOON)
         assert task.submit("done").result(SOON) == "done"
@@ -90,8 +85,8 @@ def test_work_that_cancels_itself_ends_its_item_only() -> None:
 
 
 def test_stop_refuses_late_items_and_ends() -> None:
-    with running(service_of(AsyncGated)) as service:
-        task = service.requireTask(AsyncGated)
+    with running_task(AsyncGated) as task:
+        pass
     with pytest.raises(TaskStoppedError):
         task.queue.put("late")
     assert task.state is TaskState.STOPPED
@@ -109,8 +104,7 @@ def test_endless_work_is_handed_over_and_cancelled() -> None:
             finally:
                 cleaned_up.append((item, list(self.dropped)))
 
-    with running(service_of(Endless), "--stop-timeout", "1s") as service:
-        task = service.requireTask(Endless)
+    with running_task(Endless, "--stop-timeout", "1s") as task:
         futures = [task.submit(number) for number in range(3)]
         assert [task.begun(), task.begun()] == [0, 1]
     assert task.dropped == [0, 1, 2]
@@ -143,8 +137,7 @@ def test_start_that_fails_elsewhere_hands_over_early_items() -> None:
 
 def test_full_queue_refuses_its_loop() -> None:
     cls = variant(AsyncGated, MAX_ITEMS=1)
-    with running(service_of(cls)) as service:
-        task = service.requireTask(cls)
+    with running_task(cls) as task:
         task.queue.put(1)
         assert task.begun() == 1
         task.queue.put(2)

@@ -15,7 +15,7 @@ from sparts.kernel.runner import ServiceThread
 from sparts.states import ServiceStatus, TaskState
 from sparts.tasks.asyncio import AsyncioLoopTask, AsyncioTask
 from sparts.testing.loops import WAIT, errors_of
-from sparts.testing.running import make_service, running
+from sparts.testing.running import make_service, running, running_task
 from sparts.vservice import VService
 from sparts.vtask import RestartPolicy, VTask
 
@@ -130,12 +130,11 @@ def test_an_exception_in_run_ends_the_service() -> None:
 
 def test_failed_run_is_restarted_by_policy_and_counted() -> None:
     cls = scripted(ValueError("1"), OSError("2"), RESTART=SOON)
-    with running(service_of(cls)) as service:
-        task = service.requireTask(cls)
+    with running_task(cls) as task:
         assert [task.next_event() for _ in range(3)] == ["began"] * 3
         assert task.supervisor.n_failures() == task.supervisor.n_restarts() == 2
         assert task.state is TaskState.ALIVE
-        assert "OSError: 2" in str(service.getWarnings())
+        assert "OSError: 2" in str(task.service.getWarnings())
     assert task.next_event() == "ended"
 
 
@@ -150,8 +149,7 @@ def test_more_failures_than_policy_bears_end_service() -> None:
 
 def test_returned_run_restarts_with_policy_always() -> None:
     cls = scripted("return", "return", RESTART=SOON._replace(mode="always"))
-    with running(service_of(cls)) as service:
-        task = service.requireTask(cls)
+    with running_task(cls) as task:
         events = [task.next_event() for _ in range(5)]
         assert events == ["began", "ended", "began", "ended", "began"]
         assert not task.supervisor.n_failures()
@@ -159,12 +157,11 @@ def test_returned_run_restarts_with_policy_always() -> None:
 
 def test_task_waiting_for_restart_is_degraded_and_stops() -> None:
     cls = scripted(ValueError("no way"), RESTART=LATE)
-    with running(service_of(cls)) as service:
-        task = service.requireTask(cls)
+    with running_task(cls) as task:
         assert task.next_event() == "began"
         task.loop_task.call(asyncio.sleep, 0).result(WAIT)
         assert task.state == "DEGRADED"
-        assert service.health.status is ServiceStatus.WARNING
+        assert task.service.health.status is ServiceStatus.WARNING
     assert task.events.empty()
     assert task.state is TaskState.STOPPED
 
@@ -198,8 +195,7 @@ def test_what_no_policy_restarts_ends_the_service(leaves: BaseException, status:
 
 def test_cancellation_that_is_not_stop_is_failure() -> None:
     cls = scripted(RESTART=SOON)
-    with running(service_of(cls)) as service:
-        task = service.requireTask(cls)
+    with running_task(cls) as task:
         assert task.next_event() == "began"
 
         def cancel() -> None:
@@ -296,8 +292,7 @@ def crash(task: AsyncioTask) -> None:
 
 def test_run_begins_again_when_its_loop_was_restarted() -> None:
     cls = scripted(LOOP=FragileLoop)
-    with running(service_of(cls)) as service:
-        task = service.requireTask(cls)
+    with running_task(cls) as task:
         for number in (1, 2):
             assert task.next_event() == "began"
             crash(task)
@@ -312,8 +307,7 @@ def test_run_begins_again_when_its_loop_was_restarted() -> None:
 
 def test_done_run_stays_done_after_a_loop_restart() -> None:
     cls = scripted("return", LOOP=FragileLoop)
-    with running(service_of(cls)) as service:
-        task = service.requireTask(cls)
+    with running_task(cls) as task:
         assert [task.next_event(), task.next_event()] == ["began", "ended"]
         crash(task)
         assert task.state is TaskState.DONE
@@ -322,8 +316,7 @@ def test_done_run_stays_done_after_a_loop_restart() -> None:
 
 def test_waiting_run_begins_with_its_restarted_loop() -> None:
     cls = scripted(ValueError("no way"), LOOP=FragileLoop, RESTART=LATE)
-    with running(service_of(cls)) as service:
-        task = service.requireTask(cls)
+    with running_task(cls) as task:
         assert task.next_event() == "began"
         crash(task)
         assert task.next_event() == "began"
@@ -338,8 +331,7 @@ def test_a_task_without_run_says_so() -> None:
 
 def test_each_of_several_workers_is_restarted_for_itself() -> None:
     cls = scripted("return", ValueError("no way"), workers=3, RESTART=SOON)
-    with running(service_of(cls)) as service:
-        task = service.requireTask(cls)
+    with running_task(cls) as task:
         events = [task.next_event() for _ in range(5)]
         assert sorted(events) == ["began"] * 4 + ["ended"]
         assert task.supervisor.n_restarts() == 1

@@ -8,7 +8,7 @@ import pytest
 from sparts.base_work import base_work, marked_methods
 from sparts.loops import LoopBoundTask
 from sparts.tasks.asyncio import AsyncioLoopTask
-from sparts.testing.running import running, service_of
+from sparts.testing.running import running, running_task, service_of
 from sparts.vtask import VTask
 
 
@@ -150,8 +150,7 @@ def test_arguments_reach_the_work_of_the_base() -> None:
         def on_options_changed(self, names: frozenset[str]) -> None:
             pass
 
-    with running(service_of(Deaf)) as service:
-        task = service.requireTask(Deaf)
+    with running_task(Deaf) as task:
         task.on_options_changed(frozenset({"a"}))
         assert task.heard == frozenset({"a"})
 

@@ -20,7 +20,7 @@ from sparts.tasks.event import EventTask
 from sparts.tasks.periodic import PeriodicTask
 from sparts.tasks.queue import QueueTask, UniqueQueueTask
 from sparts.tasks.select import SelectTask
-from sparts.testing.running import running, service_of
+from sparts.testing.running import running, running_task
 from sparts.vservice import VService
 from sparts.vtask import VTask
 
@@ -331,8 +331,7 @@ def sets(task_class: Any) -> Any:
 @pytest.mark.parametrize("task_class", [task for task, _ in WORK])
 def test_only_next_attempt_sees_what_execute_sets(task_class: Any) -> None:
     cls = sets(task_class)
-    with running(service_of(cls)) as service:
-        task = service.requireTask(cls)
+    with running_task(cls) as task:
         for _ in range(3):
             future = Context().run(one_call, task)  # as of a thread that has no variables
             assert future.result(WAIT) == "nothing, 1, 2"

@@ -12,7 +12,7 @@ from sparts.errors import SpartsError
 from sparts.states import TaskState
 from sparts.tasks.event import EventTask, ExecuteContext, TryLater
 from sparts.testing.clock import TurnableClock
-from sparts.testing.running import make_service, running, service_of
+from sparts.testing.running import make_service, running, running_task, service_of
 
 SOON = 10
 """Seconds that something which happens at once may take on a busy machine."""
@@ -43,8 +43,7 @@ class Echo(EventTask):
 
 
 def test_trigger_from_any_thread_runs_it() -> None:
-    with running(service_of(Gated)) as service:
-        task = service.requireTask(Gated)
+    with running_task(Gated) as task:
         thread = threading.Thread(target=task.trigger)
         thread.start()
         thread.join()
@@ -59,16 +58,14 @@ def test_execute_never_runs_twice_at_a_time() -> None:
         def execute(self, context: ExecuteContext | None = None) -> None:
             seen.append(threading.get_ident())
 
-    with running(service_of(Careful)) as service:
-        task = service.requireTask(Careful)
+    with running_task(Careful) as task:
         for _ in range(20):
             task.execute_async().result(SOON)
         assert set(seen) == {task.threads[0].ident}
 
 
 def test_triggers_during_a_run_coalesce() -> None:
-    with running(service_of(Gated)) as service:
-        task = service.requireTask(Gated)
+    with running_task(Gated) as task:
         task.trigger()
         task.began.get(timeout=SOON)
         for _ in range(1000):
@@ -100,8 +97,7 @@ def test_trigger_before_the_start_is_not_lost() -> None:
 
 
 def test_future_belongs_to_a_later_run() -> None:
-    with running(service_of(Gated)) as service:
-        task = service.requireTask(Gated)
+    with running_task(Gated) as task:
         first = task.execute_async()
         task.began.get(timeout=SOON)
         second, third = task.execute_async(), task.execute_async()
@@ -116,8 +112,7 @@ def test_future_belongs_to_a_later_run() -> None:
 
 
 def test_awaited_run_is_pending() -> None:
-    with running(service_of(Gated)) as service:
-        task = service.requireTask(Gated)
+    with running_task(Gated) as task:
         for ask, pending in ((task.trigger, False), (task.execute_async, True)):
             ask()
             task.began.get(timeout=SOON)
@@ -126,16 +121,14 @@ def test_awaited_run_is_pending() -> None:
 
 
 def test_counters_are_complete_once_a_future_ends() -> None:
-    with running(service_of(Echo)) as service:
-        task = service.requireTask(Echo)
+    with running_task(Echo) as task:
         assert [task.execute_async().result(SOON) for _ in range(3)] == [0, 1, 2]
-        assert service.getCounter("Echo.n_iterations") == 3
+        assert task.service.getCounter("Echo.n_iterations") == 3
         assert task.execute_duration_ms.totals()[0] == 3
 
 
 def test_run_that_everybody_cancelled_does_not_happen() -> None:
-    with running(service_of(Gated)) as service:
-        task = service.requireTask(Gated)
+    with running_task(Gated) as task:
         task.trigger()
         task.began.get(timeout=SOON)
         unwanted = task.execute_async()
@@ -149,12 +142,11 @@ def test_run_that_everybody_cancelled_does_not_happen() -> None:
 
 
 def test_stop_ends_the_run_and_cancels_waiting_ones() -> None:
-    with running(service_of(Gated)) as service:
-        task = service.requireTask(Gated)
+    with running_task(Gated) as task:
         under_way = task.execute_async()
         task.began.get(timeout=SOON)
         waiting = [task.execute_async() for _ in range(5)]
-        service.shutdown()
+        task.service.shutdown()
         for future in waiting:
             with pytest.raises(CancelledError):
                 future.result(SOON)
@@ -185,8 +177,7 @@ def test_restarted_worker_serves_earlier_triggers() -> None:
     class Restarted(Gated):
         RESTART = "on-failure"
 
-    with running(service_of(Restarted)) as service:
-        task = service.requireTask(Restarted)
+    with running_task(Restarted) as task:
         crashed = task.execute_async()
         task.began.get(timeout=SOON)
         waiting = task.execute_async()
@@ -200,8 +191,7 @@ def test_try_later_attempts_again_and_future_waits() -> None:
     class Patient(Gated):
         clock = TurnableClock()
 
-    with running(service_of(Patient)) as service:
-        task = service.requireTask(Patient)
+    with running_task(Patient) as task:
         future = task.execute_async()
         assert task.began.get(timeout=SOON).attempt == 1
         task.gate.put(TryLater("not yet", after=30))
@@ -224,8 +214,7 @@ def test_trigger_does_not_wait_for_try_later() -> None:
     class Patient(Gated):
         clock = TurnableClock()
 
-    with running(service_of(Patient)) as service:
-        task = service.requireTask(Patient)
+    with running_task(Patient) as task:
         first = task.execute_async()
         task.began.get(timeout=SOON)
         task.gate.put(TryLater(after=30))
@@ -238,15 +227,14 @@ def test_trigger_does_not_wait_for_try_later() -> None:
 
 @pytest.mark.parametrize("when", ["waiting", "in the run"])
 def test_future_that_was_put_off_ends_with_task(when: str) -> None:
-    with running(service_of(Gated)) as service:
-        task = service.requireTask(Gated)
+    with running_task(Gated) as task:
         future = task.execute_async()
         task.began.get(timeout=SOON)
         if when == "waiting":
             task.gate.put(TryLater(after=3600))
-            service.shutdown()
+            task.service.shutdown()
         else:
-            service.shutdown()
+            task.service.shutdown()
             task.stop_event.wait(SOON)
             task.gate.put(TryLater(after=3600))
         with pytest.raises(CancelledError):
@@ -274,8 +262,7 @@ def test_runs_of_several_workers_overlap() -> None:
         workers = 2
         clock = TurnableClock()
 
-    with running(service_of(Several)) as service:
-        task = service.requireTask(Several)
+    with running_task(Several) as task:
         futures = [task.execute_async()]
         task.began.get(timeout=SOON)
         futures.append(task.execute_async())
@@ -284,7 +271,7 @@ def test_runs_of_several_workers_overlap() -> None:
         task.clock.wait_for_waiter_until(4600)
         task.gate.put(TryLater(after=3600))
         task.clock.wait_for_waiters(2)
-        service.shutdown()
+        task.service.shutdown()
         for future in futures:
             with pytest.raises(CancelledError):
                 future.result(SOON)

@@ -11,7 +11,7 @@ import pytest
 from sparts.counters import SampleType, samples
 from sparts.logs import log_fields
 from sparts.net.metering import LOST, Metered, RequestFields, request_id, valid_or_new_id
-from sparts.testing import TurnableClock, log_of, running, service_of
+from sparts.testing import TurnableClock, log_of, running, running_task, service_of
 from sparts.vtask import VTask
 
 
@@ -34,12 +34,11 @@ def log(task: Metering, outcome: int, path: str = "/a", fields: Any = None) -> N
 
 
 def test_requests_are_counted_by_outcome_and_in_flight() -> None:
-    with running(service_of(Metering)) as service:
-        task = service.requireTask(Metering)
+    with running_task(Metering) as task:
         for outcome in (2, 2, 5, LOST):
             serve(task, outcome)
         task.meter.begin()
-        read = service.getCounter
+        read = task.service.getCounter
         assert read("Metering.requests") == 5
         assert read("Metering.in_flight") == 1
         assert read('Metering.responses{status="2xx"}') == 2
@@ -50,17 +49,15 @@ def test_requests_are_counted_by_outcome_and_in_flight() -> None:
 
 @pytest.mark.parametrize("number", [1, 256, 1000])
 def test_every_duration_is_read_at_once(number: int) -> None:
-    with running(service_of(Metering)) as service:
-        task = service.requireTask(Metering)
+    with running_task(Metering) as task:
         for _ in range(number):
             serve(task, 2)
-        assert service.getCounter("Metering.request_duration_ms.count.60") == number
+        assert task.service.getCounter("Metering.request_duration_ms.count.60") == number
         assert task.request_duration_ms.totals()[0] == number
 
 
 def test_readers_in_threads_lose_no_duration() -> None:
-    with running(service_of(Metering)) as service:
-        task = service.requireTask(Metering)
+    with running_task(Metering) as task:
         ended = threading.Event()
 
         def read() -> None:
@@ -96,9 +93,8 @@ def test_collected_values_count_in_their_own_second() -> None:
     [("INFO", [2, 4, 5]), ("WARNING", [4, 5]), ("ERROR", [5]), ("OFF", [])],
 )
 def test_access_log_option_chooses_what_is_logged(level: str, logged: list[int]) -> None:
-    with running(service_of(Metering), "--metering-access-log", level) as service:
-        task = service.requireTask(Metering)
-        with log_of(service, level=logging.DEBUG) as lines:
+    with running_task(Metering, "--metering-access-log", level) as task:
+        with log_of(task.service, level=logging.DEBUG) as lines:
             for outcome in (2, 4, 5):
                 log(task, outcome, f"/{outcome}")
             found = [int(line.split("GET /")[1][0]) for line in lines.items if "GET /" in line]

@@ -14,7 +14,7 @@ from sparts.tasks.async_periodic import AsyncPeriodicTask
 from sparts.tasks.periodic import ExecuteContext, PeriodicTask
 from sparts.tasks.schedules import Cron
 from sparts.testing.clock import TurnableClock
-from sparts.testing.running import make_service, running, service_of
+from sparts.testing.running import make_service, running, running_task, service_of
 
 SOON = 10
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -155,8 +155,7 @@ def test_waiting_task_follows_a_date_that_is_set() -> None:
     class Task(Nightly):
         clock = clock_at("2026-06-01T00:30")
 
-    with running(service_of(Task)) as service:
-        task = service.requireTask(Task)
+    with running_task(Task) as task:
         Task.clock.wait_for_waiter_until(Task.clock.monotonic() + 7200)
         Task.clock.set_date(Task.clock.time() + 3600)
         Task.clock.wait_for_waiter_until(Task.clock.monotonic() + 3600)

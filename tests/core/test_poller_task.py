@@ -10,7 +10,7 @@ import pytest
 from sparts.errors import TaskStoppedError
 from sparts.tasks.poller import PollerTask, TryLater
 from sparts.testing.clock import TurnableClock
-from sparts.testing.running import running, service_of
+from sparts.testing.running import running_task
 from sparts.vtask import RestartPolicy
 
 SOON = 10
@@ -37,8 +37,7 @@ class Poller(PollerTask):
 
 
 def test_changes_are_told_with_old_and_new_value() -> None:
-    with running(service_of(Poller)) as service:
-        task = service.requireTask(Poller)
+    with running_task(Poller) as task:
         for value in (1, 1, 2, 2, 2, 1):
             task.source.put(value)
         for _ in range(5):
@@ -52,8 +51,7 @@ def test_changes_are_told_with_old_and_new_value() -> None:
 
 
 def test_get_value_blocks_for_the_first_value_alone() -> None:
-    with running(service_of(Poller)) as service:
-        task = service.requireTask(Poller)
+    with running_task(Poller) as task:
         found: queue.SimpleQueue[Any] = queue.SimpleQueue()
         waiting = threading.Thread(target=lambda: found.put(task.getValue()))
         waiting.start()
@@ -64,8 +62,7 @@ def test_get_value_blocks_for_the_first_value_alone() -> None:
 
 
 def test_first_value_may_be_none() -> None:
-    with running(service_of(Poller)) as service:
-        task = service.requireTask(Poller)
+    with running_task(Poller) as task:
         task.source.put(None)
         assert task.getValue(SOON) is None
         assert task.told.empty()
@@ -76,8 +73,7 @@ def test_get_value_gives_up_after_its_timeout() -> None:
         clock = TurnableClock()
         RUN_AT_START = False
 
-    with running(service_of(Slow)) as service:
-        task = service.requireTask(Slow)
+    with running_task(Slow) as task:
         Slow.clock.wait_for_waiters(1)
         found: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
 
@@ -99,8 +95,7 @@ def test_get_value_ends_with_the_task() -> None:
     class Never(Poller):
         RUN_AT_START = False
 
-    with running(service_of(Never)) as service:
-        task = service.requireTask(Never)
+    with running_task(Never) as task:
         found: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
 
         def ask() -> None:
@@ -111,7 +106,7 @@ def test_get_value_ends_with_the_task() -> None:
 
         asking = threading.Thread(target=ask)
         asking.start()
-        service.shutdown()
+        task.service.shutdown()
         assert "Never ended before it had fetched a value" in str(found.get(timeout=SOON))
         asking.join()
 
@@ -120,8 +115,7 @@ def test_try_later_in_fetch_keeps_the_value() -> None:
     class Flaky(Poller):
         clock = TurnableClock()
 
-    with running(service_of(Flaky)) as service:
-        task = service.requireTask(Flaky)
+    with running_task(Flaky) as task:
         task.source.put("old")
         assert task.getValue(SOON) == "old"
         Flaky.clock.wait_for_waiters()
@@ -144,8 +138,7 @@ def test_change_that_was_not_taken_is_told_again(error: Exception) -> None:
             if new == 2 and self.n_iterations() < 4:
                 raise error
 
-    with running(service_of(Choosy)) as service:
-        task = service.requireTask(Choosy)
+    with running_task(Choosy) as task:
         for value in (1, 2, 2, 2, 2, 2):
             task.source.put(value)
         assert task.told.get(timeout=SOON) == (None, 1, 1)
@@ -163,8 +156,7 @@ def test_current_value_is_the_last_that_was_told() -> None:
         def onValueChanged(self, old: Any, new: Any) -> None:  # noqa: N802
             self.told.put((self.current_value, self.getValue(), self.fetched.is_set()))
 
-    with running(service_of(Task)) as service:
-        task = service.requireTask(Task)
+    with running_task(Task) as task:
         assert task.current_value is None
         assert not task.fetched.is_set()
         for value in (1, 2):
@@ -177,8 +169,7 @@ def test_current_value_is_the_last_that_was_told() -> None:
 
 
 def test_stop_after_a_value_leaves_the_value() -> None:
-    with running(service_of(Poller)) as service:
-        task = service.requireTask(Poller)
+    with running_task(Poller) as task:
         task.source.put("kept")
         task.getValue(SOON)
     assert task.getValue() == "kept"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from sparts.errors import UsageError
-from sparts.testing.running import running, service_of
+from sparts.testing.running import running_task
 
 from tests.core.queue_tasks import Echo
 from tests.processes import clean_environment
@@ -76,8 +76,7 @@ def test_nothing_is_shown_where_no_terminal_is(tmp_path: Path) -> None:
 def test_missing_extra_is_named_and_nothing_submitted(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("rich", "rich.console", "rich.progress"):
         monkeypatch.setitem(sys.modules, name, None)
-    with running(service_of(Echo)) as service:
-        task = service.requireTask(Echo)
+    with running_task(Echo) as task:
         with pytest.raises(UsageError, match=r"pip install 'sparts-core\[progress\]'"):
             task.map("abc", progress=True)
         assert task.map("abc", progress=False) == ["a", "b", "c"]

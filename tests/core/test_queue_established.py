@@ -19,7 +19,7 @@ from sparts.tasks.periodic import PeriodicTask
 from sparts.tasks.poller import PollerTask
 from sparts.tasks.queue import QueueTask, TryLater
 from sparts.testing.clock import TurnableClock
-from sparts.testing.running import running, service_of
+from sparts.testing.running import running, running_task, service_of
 
 from tests.core.queue_tasks import SOON, Echo, Gated
 
@@ -52,8 +52,7 @@ def test_items_are_taken_out_by_hand() -> None:
 
 
 def test_item_taken_by_hand_brings_its_context() -> None:
-    with running(service_of(ByHand)) as service:
-        task = service.requireTask(ByHand)
+    with running_task(ByHand) as task:
         future = task.submit("item")
         context = task.queue.get(timeout=SOON)
         assert context.item == "item"
@@ -80,8 +79,7 @@ def test_try_later_without_time_comes_back_at_once() -> None:
     class Standing(Gated):
         clock = TurnableClock()
 
-    with running(service_of(Standing)) as service:
-        task = service.requireTask(Standing)
+    with running_task(Standing) as task:
         future = task.submit("item")
         for attempt in range(1, 5):
             assert task.began.get(timeout=SOON).attempt == attempt
@@ -112,8 +110,7 @@ class Noting(Gated):
 
 
 def test_ends_are_reported_before_futures_end() -> None:
-    with running(service_of(Noting)) as service:
-        task = service.requireTask(Noting)
+    with running_task(Noting) as task:
         for item, outcomes, notes in (
             ("good", [1], [("success", "good", 1)]),
             ("bad", [ValueError("no")], [("fail", "bad", "no")]),
@@ -134,8 +131,7 @@ def test_failing_end_hook_loses_no_outcome() -> None:
         def work_done(self, context: ExecuteContext) -> None:
             raise RuntimeError("hook broken")
 
-    with running(service_of(Broken)) as service:
-        task = service.requireTask(Broken)
+    with running_task(Broken) as task:
         task.gate.put("done")
         assert task.submit("item").result(SOON) == "done"
         task.gate.put(ValueError("no"))
@@ -152,8 +148,7 @@ def test_queue_of_ones_own_gives_the_order(make: Callable[[], Any], order: str) 
             self.own = make()
             return self.own
 
-    with running(service_of(Ordered)) as service:
-        task = service.requireTask(Ordered)
+    with running_task(Ordered) as task:
         task.queue.put("0")
         task.begun()
         for put, item in zip(
@@ -176,8 +171,7 @@ def test_custom_queue_limits_its_items() -> None:
         def _makeQueue(self) -> Any:  # noqa: N802
             return queue.Queue(1)
 
-    with running(service_of(Small)) as service:
-        task = service.requireTask(Small)
+    with running_task(Small) as task:
         task.queue.put(1)
         with pytest.raises(queue.Full):
             task.queue.put_nowait(2)
@@ -189,8 +183,7 @@ def test_item_that_ones_own_queue_refuses_or_discards() -> None:
             self.own = UniqueQueue()
             return self.own
 
-    with running(service_of(Unique)) as service:
-        task = service.requireTask(Unique)
+    with running_task(Unique) as task:
         task.queue.put(1)
         with pytest.raises(Duplicate):
             task.queue.put(1)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from sparts.tasks.queue import ExecuteContext, PriorityQueueTask, TryLater, UniqueQueueTask
-from sparts.testing.running import running, service_of
+from sparts.testing.running import running, running_task, service_of
 
 from tests.core.queue_tasks import SOON, Deferred, Gated
 
@@ -27,8 +27,7 @@ class Unique(Gated, UniqueQueueTask):
 
 def order(items: list[Any]) -> list[Any]:
     """Give the order in which items are worked on that wait at the same time."""
-    with running(service_of(Ranked)) as service:
-        task = service.requireTask(Ranked)
+    with running_task(Ranked) as task:
         task.queue.put((-1,))
         task.begun()
         for item in items:
@@ -70,8 +69,7 @@ def test_retried_item_takes_its_place_by_priority() -> None:
     class NoWait(Ranked):
         RETRY_AFTER = 0.0
 
-    with running(service_of(NoWait)) as service:
-        task = service.requireTask(NoWait)
+    with running_task(NoWait) as task:
         task.queue.put(1)
         assert task.begun() == 1
         task.queue.put(2)
@@ -83,8 +81,7 @@ def test_retried_item_takes_its_place_by_priority() -> None:
 
 
 def test_item_equal_to_waiting_one_is_refused() -> None:
-    with running(service_of(Unique)) as service:
-        task = service.requireTask(Unique)
+    with running_task(Unique) as task:
         task.queue.put("running")
         task.begun()
         waiting = task.submit((1, "a"))
@@ -99,8 +96,7 @@ def test_item_equal_to_waiting_one_is_refused() -> None:
 
 
 def test_item_equal_to_one_in_work_is_refused() -> None:
-    with running(service_of(Unique)) as service:
-        task = service.requireTask(Unique)
+    with running_task(Unique) as task:
         first = task.submit("item")
         assert task.begun() == "item"
         assert task.submit("item") is first
@@ -110,8 +106,7 @@ def test_item_equal_to_one_in_work_is_refused() -> None:
 
 
 def test_item_equal_to_a_retry_is_refused() -> None:
-    with running(service_of(Unique)) as service:
-        task = service.requireTask(Unique)
+    with running_task(Unique) as task:
         task.queue.put("item")
         task.begun()
         task.gate.put(TryLater(after=0.001))
@@ -122,8 +117,7 @@ def test_item_equal_to_a_retry_is_refused() -> None:
 
 
 def test_item_is_new_after_its_future() -> None:
-    with running(service_of(Unique)) as service:
-        task = service.requireTask(Unique)
+    with running_task(Unique) as task:
         for outcome in (1, ValueError("broken"), 3):
             future = task.submit("item")
             task.gate.put(outcome)
@@ -135,8 +129,7 @@ def test_item_is_new_after_its_future() -> None:
 @pytest.mark.parametrize("outcome", ["done", ValueError("broken")])
 def test_item_is_new_for_callbacks_of_its_future(outcome: Any) -> None:
     again: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
-    with running(service_of(Unique)) as service:
-        task = service.requireTask(Unique)
+    with running_task(Unique) as task:
         first = task.submit("item")
         first.add_done_callback(lambda _: again.put(task.submit("item")))
         task.gate.put(outcome)
@@ -147,8 +140,7 @@ def test_item_is_new_for_callbacks_of_its_future(outcome: Any) -> None:
 
 
 def test_future_joins_an_item_that_nobody_waited_for() -> None:
-    with running(service_of(Unique)) as service:
-        task = service.requireTask(Unique)
+    with running_task(Unique) as task:
         task.queue.put("item")
         assert task.begun() == "item"
         future = task.submit("item")
@@ -158,8 +150,7 @@ def test_future_joins_an_item_that_nobody_waited_for() -> None:
 
 
 def test_cancelled_item_can_be_submitted_again() -> None:
-    with running(service_of(Unique)) as service:
-        task = service.requireTask(Unique)
+    with running_task(Unique) as task:
         task.queue.put("running")
         task.begun()
         first = task.submit("item")
@@ -179,8 +170,7 @@ def test_cancelled_item_can_be_submitted_again() -> None:
 
 
 def test_cancelled_item_runs_when_it_is_put() -> None:
-    with running(service_of(Unique)) as service:
-        task = service.requireTask(Unique)
+    with running_task(Unique) as task:
         task.queue.put("running")
         task.begun()
         assert task.submit("item").cancel()
@@ -191,8 +181,7 @@ def test_cancelled_item_runs_when_it_is_put() -> None:
 
 
 def test_put_item_runs_despite_a_cancelled_submission() -> None:
-    with running(service_of(Unique)) as service:
-        task = service.requireTask(Unique)
+    with running_task(Unique) as task:
         task.queue.put("running")
         task.begun()
         for first, second in ((task.submit, task.queue.put), (task.queue.put, task.submit)):
@@ -207,8 +196,7 @@ def test_put_item_runs_despite_a_cancelled_submission() -> None:
 
 
 def test_item_runs_while_one_submitter_waits() -> None:
-    with running(service_of(Unique)) as service:
-        task = service.requireTask(Unique)
+    with running_task(Unique) as task:
         task.queue.put("running")
         task.begun()
         first, second = task.submit("item"), task.submit("item")
@@ -221,8 +209,7 @@ def test_item_runs_while_one_submitter_waits() -> None:
 
 
 def test_item_of_cancelled_submitters_does_not_run() -> None:
-    with running(service_of(Unique)) as service:
-        task = service.requireTask(Unique)
+    with running_task(Unique) as task:
         task.queue.put("running")
         task.begun()
         future: Future[Any] = Future()
@@ -241,8 +228,7 @@ def test_timeout_does_not_cancel_what_was_put() -> None:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(task.submit("item"), 0.01)
 
-    with running(service_of(Unique)) as service:
-        task = service.requireTask(Unique)
+    with running_task(Unique) as task:
         task.queue.put("running")
         task.begun()
         task.queue.put("item")
@@ -255,8 +241,7 @@ def test_timeout_does_not_cancel_what_was_put() -> None:
 
 
 def test_all_waiters_get_the_outcome() -> None:
-    with running(service_of(Unique)) as service:
-        task = service.requireTask(Unique)
+    with running_task(Unique) as task:
         for outcome in ("done", ValueError("broken")):
             future: Future[Any] = Future()
             first, second = Deferred(), Deferred()
@@ -274,8 +259,7 @@ def test_equal_item_needs_no_room() -> None:
     class Small(Unique):
         MAX_ITEMS = 1
 
-    with running(service_of(Small)) as service:
-        task = service.requireTask(Small)
+    with running_task(Small) as task:
         task.queue.put("running")
         task.begun()
         task.queue.put("item")
@@ -313,10 +297,9 @@ def test_room_goes_to_the_next_waiter() -> None:
 
 
 def test_item_without_a_hash_is_a_clear_error() -> None:
-    with running(service_of(Unique)) as service:
-        task = service.requireTask(Unique)
-        with pytest.raises(TypeError, match="Unique knows equal items by their hash, and dict"):
-            task.queue.put({"a": 1})
+    text = "Unique knows equal items by their hash, and dict"
+    with running_task(Unique) as task, pytest.raises(TypeError, match=text):
+        task.queue.put({"a": 1})
 
 
 def test_items_of_class_are_equal_as_class_says() -> None:
@@ -325,8 +308,7 @@ def test_items_of_class_are_equal_as_class_says() -> None:
         name: str
         urgency: int = dataclasses.field(compare=False)
 
-    with running(service_of(Unique)) as service:
-        task = service.requireTask(Unique)
+    with running_task(Unique) as task:
         assert task.submit(Job("a", 1)) is task.submit(Job("a", 2))
         task.gate.put(None)
 
@@ -345,8 +327,7 @@ def test_many_threads_add_item_once_at_time() -> None:
             working.discard(item)
             return item
 
-    with running(service_of(Exclusive)) as service:
-        task = service.requireTask(Exclusive)
+    with running_task(Exclusive) as task:
 
         def feed() -> None:
             for number in range(2000):
@@ -364,13 +345,12 @@ def test_dropped_item_of_several_waiters_ends_for_all() -> None:
     class NotDraining(Unique):
         DRAIN = False
 
-    with running(service_of(NotDraining)) as service:
-        task = service.requireTask(NotDraining)
+    with running_task(NotDraining) as task:
         task.queue.put("running")
         task.begun()
         future, deferred = task.submit("item"), Deferred()
         task.queue.put(ExecuteContext(item="item", deferred=deferred))
-        service.shutdown()
+        task.service.shutdown()
         assert task.stop_event.wait(SOON)
         task.gate.put(None)
         assert isinstance(deferred.outcome(), CancelledError)

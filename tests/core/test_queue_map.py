@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from sparts.tasks.queue import ExecuteContext, QueueTask
-from sparts.testing.running import running, service_of
+from sparts.testing.running import running, running_task, service_of
 
 from tests.core.queue_tasks import SOON, Echo, Gated
 
@@ -55,8 +55,7 @@ def test_items_without_end_are_taken_bounded_number_ahead() -> None:
 
 
 def test_items_are_submitted_before_anybody_reads_the_results() -> None:
-    with running(service_of(Gated)) as service:
-        task = service.requireTask(Gated)
+    with running_task(Gated) as task:
         results = task.imap(["item"])
         assert task.begun() == "item"
         task.gate.put(1)
@@ -69,8 +68,7 @@ def test_more_items_than_the_queue_takes_are_mapped() -> None:
 
 
 def test_timeout_cancels_what_has_not_begun() -> None:
-    with running(service_of(Gated)) as service:
-        task = service.requireTask(Gated)
+    with running_task(Gated) as task:
         results = task.imap(["stuck", "waiting"], timeout=0.05)
         assert task.begun() == "stuck"
         with pytest.raises(TimeoutError):
@@ -83,8 +81,7 @@ def test_timeout_cancels_what_has_not_begun() -> None:
 
 
 def test_exception_comes_in_its_place_and_cancels() -> None:
-    with running(service_of(Gated)) as service:
-        task = service.requireTask(Gated)
+    with running_task(Gated) as task:
         results = task.imap("abcd")
         task.gate.put(1)
         assert task.begun() == "a"
@@ -109,8 +106,7 @@ def test_exception_of_the_iterable_reaches_the_caller() -> None:
 
 
 def test_results_that_nobody_wants_any_more_are_cancelled() -> None:
-    with running(service_of(Gated)) as service:
-        task = service.requireTask(Gated)
+    with running_task(Gated) as task:
         results = task.imap(range(100))
         assert task.begun() == 0
         del results
@@ -121,8 +117,7 @@ def test_results_that_nobody_wants_any_more_are_cancelled() -> None:
 
 def test_progress_tells_how_many_of_how_many() -> None:
     seen: list[tuple[int, int | None]] = []
-    with running(service_of(Echo)) as service:
-        task = service.requireTask(Echo)
+    with running_task(Echo) as task:
         list(task.imap("abc", progress=lambda done, total: seen.append((done, total))))
         list(task.imap(iter("ab"), progress=lambda done, total: seen.append((done, total))))
     assert seen == [(1, 3), (2, 3), (3, 3), (1, None), (2, None)]

@@ -12,7 +12,7 @@ from sparts.tasks.async_queue import AsyncQueueTask
 from sparts.tasks.backlog import Backlog, Leftovers, RefusedError
 from sparts.tasks.memory_backlog import MemoryBacklog
 from sparts.tasks.queue import QueueTask
-from sparts.testing.running import make_service, running, service_of
+from sparts.testing.running import make_service, running, running_task, service_of
 
 from tests.core.queue_tasks import SOON, Gated
 
@@ -73,24 +73,22 @@ def test_item_is_buried_before_its_hook() -> None:
 
 
 def test_returned_items_are_counted_apart_and_not_dropped() -> None:
-    with running(service_of(OnBroker)) as service:
-        task = service.requireTask(OnBroker)
+    with running_task(OnBroker) as task:
         for item in range(3):
             task.queue.put(item)
         task.begun()
-        service.shutdown()
+        task.service.shutdown()
         assert task.stop_event.wait(SOON)
         task.gate.put(None)
     assert (task.n_returned(), task.n_dropped(), task.dropped) == (2, 0, [])
 
 
 def test_refused_depth_and_join_do_no_harm(caplog: pytest.LogCaptureFixture) -> None:
-    with running(service_of(OnBroker)) as service:
-        task = service.requireTask(OnBroker)
+    with running_task(OnBroker) as task:
         task.gate.put(1)
         assert task.submit("item").result(SOON) == 1
-        assert "OnBroker.n_completed" in service.getCounters()
-        assert "OnBroker.queue_depth" not in service.getCounters()
+        assert "OnBroker.n_completed" in task.service.getCounters()
+        assert "OnBroker.queue_depth" not in task.service.getCounters()
         assert task.queue_depth() is None
         with pytest.raises(RefusedError, match="only the broker knows"):
             task.queue.empty()
@@ -110,8 +108,7 @@ def test_failing_burial_still_ends_the_future(
         def make_backlog(self) -> Backlog:
             return Broken(self.name, self.max_items, self.threads)
 
-    with running(service_of(OnBroken)) as service:
-        task = service.requireTask(OnBroken)
+    with running_task(OnBroken) as task:
         task.gate.put(ValueError("no"))
         assert isinstance(task.submit("bad").exception(SOON), ValueError)
     assert "no broker" in caplog.text

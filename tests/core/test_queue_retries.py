@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sparts.tasks.queue import ExecuteContext, QueueTask, TryLater
 from sparts.testing.clock import TurnableClock
-from sparts.testing.running import make_service, running, service_of
+from sparts.testing.running import make_service, running_task, service_of
 from sparts.vservice import VService
 from sparts.vtask import RestartPolicy
 
@@ -33,8 +33,7 @@ class Stubborn(QueueTask):
 
 
 def test_try_later_puts_the_item_back() -> None:
-    with running(service_of(Stubborn)) as service:
-        task = service.requireTask(Stubborn)
+    with running_task(Stubborn) as task:
         assert task.submit(4).result(SOON) == 4
         assert task.n_trylater() == 3
         assert task.n_completed() == 1
@@ -45,8 +44,7 @@ def test_try_later_puts_the_item_back() -> None:
 def test_waiting_item_holds_no_worker(gated: Any) -> None:
     cls = timed(gated)
     clock = cls.clock
-    with running(service_of(cls)) as service:
-        task = service.requireTask(cls)
+    with running_task(cls) as task:
         future = task.submit("later")
         assert task.begun() == "later"
         task.gate.put(TryLater(after=60))
@@ -70,8 +68,7 @@ def test_waiting_item_holds_no_worker(gated: Any) -> None:
 def test_items_come_back_when_due(gated: Any) -> None:
     cls = timed(gated)
     clock = cls.clock
-    with running(service_of(cls)) as service:
-        task = service.requireTask(cls)
+    with running_task(cls) as task:
         for item, after in (("last", 30), ("first", 10), ("second", 20)):
             task.queue.put(item)
             assert task.begun() == item
@@ -90,8 +87,7 @@ def test_items_come_back_when_due(gated: Any) -> None:
 def test_earlier_time_is_kept_beside_a_later(gated: Any) -> None:
     cls = timed(gated, WORKERS=2)
     clock = cls.clock
-    with running(service_of(cls)) as service:
-        task = service.requireTask(cls)
+    with running_task(cls) as task:
         for number, (item, after) in enumerate((("later", 60), ("sooner", 10)), 1):
             task.queue.put(item)
             assert task.begun() == item
@@ -107,8 +103,7 @@ def test_earlier_time_is_kept_beside_a_later(gated: Any) -> None:
 def test_worker_hands_on_the_time_it_keeps() -> None:
     cls = timed(Gated, WORKERS=2)
     clock = cls.clock
-    with running(service_of(cls)) as service:
-        task = service.requireTask(cls)
+    with running_task(cls) as task:
         task.queue.put("later")
         assert task.begun() == "later"
         task.gate.put(TryLater(after=60))
@@ -142,8 +137,7 @@ def test_item_is_given_up_after_its_last_attempt(
     gated: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     cls = variant(gated, MAX_ATTEMPTS=2, RETRY_AFTER=0.0)
-    with running(service_of(cls)) as service:
-        task = service.requireTask(cls)
+    with running_task(cls) as task:
         awaited = task.submit("awaited")
         error = TryLater("never")
         for _ in range(2):
@@ -170,8 +164,7 @@ def test_dead_letter_is_told_before_the_future_ends(gated: Any) -> None:
             assert context.future is not None
             ended.put(context.future.done())
 
-    with running(service_of(Watching)) as service:
-        task = service.requireTask(Watching)
+    with running_task(Watching) as task:
         future = task.submit(1)
         task.gate.put(ValueError())
         assert isinstance(future.exception(SOON), ValueError)
@@ -186,8 +179,7 @@ def test_failing_dead_letter_hook_ends_the_future(
         def on_dead_letter(self, context: ExecuteContext, error: BaseException) -> None:
             raise RuntimeError("hook broken")
 
-    with running(service_of(Broken)) as service:
-        task = service.requireTask(Broken)
+    with running_task(Broken) as task:
         future = task.submit(1)
         task.gate.put(ValueError())
         assert isinstance(future.exception(SOON), ValueError)
@@ -199,8 +191,7 @@ def test_failing_dead_letter_hook_ends_the_future(
 @of_gated
 def test_restarted_worker_keeps_its_item(gated: Any) -> None:
     cls = variant(gated, RESTART=AT_ONCE, RETRY_AFTER=0.0)
-    with running(service_of(cls)) as service:
-        task = service.requireTask(cls)
+    with running_task(cls) as task:
         task.queue.put("item")
         assert task.begun() == "item"
         task.gate.put(ValueError("broken"))
@@ -219,8 +210,7 @@ def test_restarted_worker_keeps_its_item(gated: Any) -> None:
 @of_gated
 def test_restarted_worker_gives_up_after_last_attempt(gated: Any) -> None:
     cls = variant(gated, RESTART=AT_ONCE, MAX_ATTEMPTS=1)
-    with running(service_of(cls)) as service:
-        task = service.requireTask(cls)
+    with running_task(cls) as task:
         error = ValueError("broken")
         task.queue.put("poison")
         task.gate.put(error)
@@ -237,8 +227,7 @@ def test_other_workers_take_over(gated: Any) -> None:
         RESTART=RestartPolicy("on-failure", first_wait=3600, max_wait=3600),
         RETRY_AFTER=0.0,
     )
-    with running(service_of(cls)) as service:
-        task = service.requireTask(cls)
+    with running_task(cls) as task:
         task.queue.put("item")
         assert task.begun() == "item"
         task.gate.put(ValueError("broken"))

@@ -20,7 +20,7 @@ from sparts.tasks.queue import (
     UniqueQueueTask,
 )
 from sparts.testing.clock import TurnableClock
-from sparts.testing.running import make_service, running, service_of
+from sparts.testing.running import make_service, running, running_task, service_of
 
 from tests.core.queue_tasks import SOON, Deferred, Gated, of_echo, of_gated, variant
 from tests.core.scripts import service as script
@@ -42,8 +42,8 @@ class HandsOver(Gated):
 
 @of_echo
 def test_late_put_is_an_error_that_says_why(echo: Any) -> None:
-    with running(service_of(echo)) as service:
-        task = service.requireTask(echo)
+    with running_task(echo) as task:
+        pass
     with pytest.raises(TaskStoppedError, match="Echo takes no more items: it is stopping"):
         task.queue.put(1)
     with pytest.raises(TaskStoppedError, match="Echo takes no more items"):
@@ -54,11 +54,10 @@ def test_late_put_is_an_error_that_says_why(echo: Any) -> None:
 
 @of_gated
 def test_what_is_queued_is_finished_at_a_stop(gated: Any) -> None:
-    with running(service_of(gated)) as service:
-        task = service.requireTask(gated)
+    with running_task(gated) as task:
         futures = [task.submit(item) for item in range(5)]
         assert task.begun() == 0
-        service.shutdown()
+        task.service.shutdown()
         assert task.stop_event.wait(SOON)
         for item in range(5):
             task.gate.put(item)
@@ -84,8 +83,7 @@ def test_retry_before_the_deadline_is_waited_for() -> None:
 @of_gated
 def test_retry_after_the_deadline_is_dropped(gated: Any) -> None:
     cls = variant(gated, clock=TurnableClock())
-    with running(service_of(cls)) as service:
-        task = service.requireTask(cls)
+    with running_task(cls) as task:
         future = task.submit("later")
         task.gate.put(TryLater(after=3600))
         task.clock.wait_for_waiters()
@@ -96,14 +94,13 @@ def test_retry_after_the_deadline_is_dropped(gated: Any) -> None:
 
 @of_gated
 def test_task_without_drain_drops_in_order(gated: Any, caplog: pytest.LogCaptureFixture) -> None:
-    with running(service_of(NotDraining)) as service:
-        task = service.requireTask(NotDraining)
+    with running_task(NotDraining) as task:
         futures = [task.submit(item) for item in range(4)]
         deferred = Deferred()
         task.queue.put(ExecuteContext(item=4, deferred=deferred))
         task.queue.put(5)
         assert task.begun() == 0
-        service.shutdown()
+        task.service.shutdown()
         assert task.stop_event.wait(SOON)
         task.gate.put("done")
     assert futures[0].result(0) == "done"
@@ -116,20 +113,18 @@ def test_task_without_drain_drops_in_order(gated: Any, caplog: pytest.LogCapture
 
 @of_gated
 def test_what_was_cancelled_before_is_not_dropped(gated: Any) -> None:
-    with running(service_of(NotDraining)) as service:
-        task = service.requireTask(NotDraining)
+    with running_task(NotDraining) as task:
         futures = [task.submit(item) for item in range(3)]
         assert task.begun() == 0
         futures[1].cancel()
-        service.shutdown()
+        task.service.shutdown()
         assert task.stop_event.wait(SOON)
         task.gate.put(None)
     assert task.dropped == [2]
 
 
 def test_left_items_are_handed_over_in_time() -> None:
-    with running(service_of(HandsOver)) as service:
-        task = service.requireTask(HandsOver)
+    with running_task(HandsOver) as task:
         futures = [task.submit(item) for item in range(3)]
         assert task.begun() == 0
     assert task.dropped == [0, 1, 2]
@@ -142,8 +137,7 @@ def test_deadline_of_the_whole_service_counts_too() -> None:
     class AsLongAsTheService(HandsOver):
         STOP_TIMEOUT = None
 
-    with running(service_of(AsLongAsTheService), "--stop-timeout", "500ms") as service:
-        task = service.requireTask(AsLongAsTheService)
+    with running_task(AsLongAsTheService, "--stop-timeout", "500ms") as task:
         task.queue.put(0)
         task.queue.put(1)
         assert task.begun() == 0
@@ -309,8 +303,7 @@ def test_every_item_ends_whenever_the_stop_comes(
         for kept in (ends, taken, futures, reached):
             kept.clear()
         when[0] = target
-        with running(service_of(Accountable)) as service:
-            task = service.requireTask(Accountable)
+        with running_task(Accountable) as task:
             task.logger.disabled = True
             feeders = [
                 threading.Thread(target=feed, args=(task, range(n * 400, (n + 1) * 400)))

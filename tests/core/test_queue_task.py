@@ -13,15 +13,14 @@ from typing import Any
 import pytest
 from sparts.errors import TaskFailedError, TaskStoppedError
 from sparts.tasks.queue import ExecuteContext, QueueTask
-from sparts.testing.running import make_service, running, service_of
+from sparts.testing.running import make_service, running, running_task, service_of
 
 from tests.core.queue_tasks import SOON, Deferred, Echo, Gated, of_echo, of_gated, variant
 
 
 @of_gated
 def test_items_are_worked_on_in_order_of_arrival(gated: Any) -> None:
-    with running(service_of(gated)) as service:
-        task = service.requireTask(gated)
+    with running_task(gated) as task:
         for item in "abc":
             task.queue.put(item)
         for item in "abc":
@@ -47,8 +46,7 @@ def test_items_put_before_the_start_are_worked_on() -> None:
 
 @of_gated
 def test_execute_is_told_the_item_and_its_context(gated: Any) -> None:
-    with running(service_of(gated)) as service:
-        task = service.requireTask(gated)
+    with running_task(gated) as task:
         future = task.submit("item")
         context = task.began.get(timeout=SOON)
         assert (context.item, context.attempt, context.deferred) == ("item", 1, None)
@@ -68,16 +66,14 @@ def test_items_in_work_are_as_many_as_workers() -> None:
         def execute(self, item: Any, context: ExecuteContext) -> int:
             return together.wait(SOON)
 
-    with running(service_of(Together)) as service:
-        task = service.requireTask(Together)
+    with running_task(Together) as task:
         assert len(task.threads) == 4
         assert sorted(task.map(range(4), SOON)) == [0, 1, 2, 3]
 
 
 def test_workers_and_max_items_are_options() -> None:
     argv = ["--Echo-workers", "3", "--Echo-max-items", "7", "--Echo-max-attempts", "2"]
-    with running(service_of(Echo), *argv) as service:
-        task = service.requireTask(Echo)
+    with running_task(Echo, *argv) as task:
         assert (len(task.threads), task.queue.maxsize, task.max_attempts) == (3, 7, 2)
 
 
@@ -85,8 +81,7 @@ def test_task_without_workers_only_takes_items(caplog: pytest.LogCaptureFixture)
     class Submitting(Gated):
         WORKERS = 0
 
-    with running(service_of(Submitting)) as service:
-        task = service.requireTask(Submitting)
+    with running_task(Submitting) as task:
         future = task.submit("submitted")
         task.queue.put("put")
         assert (task.threads, task.queue_depth()) == ([], 2)
@@ -97,8 +92,7 @@ def test_task_without_workers_only_takes_items(caplog: pytest.LogCaptureFixture)
 
 @of_echo
 def test_item_counts_as_completed_before_its_future_ends(echo: Any) -> None:
-    with running(service_of(echo)) as service:
-        task = service.requireTask(echo)
+    with running_task(echo) as task:
         for number in range(1, 500):
             task.submit(number).result(SOON)
             assert task.n_completed() == number
@@ -106,8 +100,7 @@ def test_item_counts_as_completed_before_its_future_ends(echo: Any) -> None:
 
 @of_echo
 def test_counters_are_exact_with_many_workers(echo: Any) -> None:
-    with running(service_of(echo), f"--{echo.__name__}-workers", "8") as service:
-        task = service.requireTask(echo)
+    with running_task(echo, f"--{echo.__name__}-workers", "8") as task:
         threads = [
             threading.Thread(target=lambda: [task.submit(n) for n in range(2000)]) for _ in range(4)
         ]
@@ -117,15 +110,14 @@ def test_counters_are_exact_with_many_workers(echo: Any) -> None:
             thread.join()
         task.queue.join()
         assert task.n_completed() == 8000
-        assert service.getCounter(f"{echo.__name__}.n_completed") == 8000
+        assert task.service.getCounter(f"{echo.__name__}.n_completed") == 8000
         assert task.execute_duration_ms.totals()[0] == 8000
         assert task.queue_depth() == 0
 
 
 @of_gated
 def test_queue_depth_counts_what_waits(gated: Any) -> None:
-    with running(service_of(gated)) as service:
-        task = service.requireTask(gated)
+    with running_task(gated) as task:
         for item in range(4):
             task.queue.put(item)
         assert task.begun() == 0
@@ -141,8 +133,7 @@ def test_queue_depth_counts_what_waits(gated: Any) -> None:
 def test_exception_goes_to_the_future_and_counts(
     echo: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with running(service_of(echo)) as service:
-        task = service.requireTask(echo)
+    with running_task(echo) as task:
         with pytest.raises(ValueError, match="broken"):
             task.submit(ValueError("broken")).result(SOON)
         assert task.n_unhandled() == 1
@@ -155,8 +146,7 @@ def test_exception_goes_to_the_future_and_counts(
 
 @of_echo
 def test_outcome_goes_to_a_deferred(echo: Any) -> None:
-    with running(service_of(echo)) as service:
-        task = service.requireTask(echo)
+    with running_task(echo) as task:
         good, bad = Deferred(), Deferred()
         error = ValueError("broken")
         task.queue.put(ExecuteContext(item=5, deferred=good))
@@ -179,8 +169,7 @@ def test_raising_deferred_is_logged(echo: Any, caplog: pytest.LogCaptureFixture)
         def callback(self, result: Any) -> None:
             raise RuntimeError("callback broken")
 
-    with running(service_of(echo)) as service:
-        task = service.requireTask(echo)
+    with running_task(echo) as task:
         task.queue.put(ExecuteContext(item=5, deferred=Broken()))
         assert task.submit(6).result(SOON) == 6
     assert "could not be delivered" in caplog.text
@@ -203,8 +192,7 @@ def test_exception_nobody_waits_for_ends_service_by_default(gated: Any) -> None:
 @of_echo
 def test_logging_task_goes_on_with_the_next(echo: Any, caplog: pytest.LogCaptureFixture) -> None:
     cls = variant(echo, ON_ERROR="log")
-    with running(service_of(cls)) as service:
-        task = service.requireTask(cls)
+    with running_task(cls) as task:
         task.queue.put(ValueError("broken"))
         assert task.submit("next").result(SOON) == "next"
         assert (task.n_unhandled(), task.n_dead_letters()) == (1, 1)
@@ -234,8 +222,7 @@ def test_memory_error_ends_future_and_service(echo: Any) -> None:
 
 @of_gated
 def test_cancelled_item_is_not_worked_on(gated: Any) -> None:
-    with running(service_of(gated)) as service:
-        task = service.requireTask(gated)
+    with running_task(gated) as task:
         first, second, third = (task.submit(item) for item in (1, 2, 3))
         assert task.begun() == 1
         assert second.cancel()
@@ -270,8 +257,7 @@ def test_coroutine_learns_of_impossible_exceptions() -> None:
 def test_foreign_end_of_a_future_ends_no_worker(echo: Any) -> None:
     future: Future[int] = Future()
     future.set_result(1)
-    with running(service_of(echo)) as service:
-        task = service.requireTask(echo)
+    with running_task(echo) as task:
         task.queue.put(ExecuteContext(item=5, future=future))
         assert task.submit(6).result(SOON) == 6
         assert task.n_completed() == 2
@@ -294,8 +280,7 @@ class Full(Gated):
 
 
 def test_full_queue_blocks_put_until_there_is_room() -> None:
-    with running(service_of(Full)) as service:
-        task = service.requireTask(Full)
+    with running_task(Full) as task:
         task.fill()
         assert task.queue.full()
         thread = threading.Thread(target=task.queue.put, args=("late",))
@@ -311,8 +296,7 @@ def test_full_queue_blocks_put_until_there_is_room() -> None:
 
 
 def test_full_queue_raises_in_time() -> None:
-    with running(service_of(Full)) as service:
-        task = service.requireTask(Full)
+    with running_task(Full) as task:
         task.fill()
         attempts: list[Callable[[], object]] = [
             lambda: task.queue.put("late", timeout=0.01),
@@ -337,8 +321,7 @@ def test_bounded_queue_never_holds_more_than_it_may() -> None:
         def execute(self, item: Any, context: ExecuteContext) -> None:
             depths.append(self.queue.qsize())
 
-    with running(service_of(Bounded)) as service:
-        task = service.requireTask(Bounded)
+    with running_task(Bounded) as task:
         threads = [
             threading.Thread(target=lambda: [task.submit(n) for n in range(500)]) for _ in range(4)
         ]
@@ -374,13 +357,12 @@ def test_stop_releases_who_waits_for_room() -> None:
         except TaskStoppedError as error:
             errors.put(error)
 
-    with running(service_of(Full)) as service:
-        task = service.requireTask(Full)
+    with running_task(Full) as task:
         task.fill()
         threads = [threading.Thread(target=put, args=(task,)) for _ in range(3)]
         for thread in threads:
             thread.start()
-        service.shutdown()
+        task.service.shutdown()
         messages = {str(errors.get(timeout=SOON)) for _ in threads}
         task.gate.put(None)
         task.gate.put(None)

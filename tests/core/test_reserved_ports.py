@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sparts.errors import StartError
 from sparts.net.options import ListeningOptions
-from sparts.testing.running import make_service, running, service_of
+from sparts.testing.running import make_service, running, running_task, service_of
 from sparts.testing.waiting import restart
 from sparts.vservice import VService
 from sparts.vtask import VTask
@@ -123,8 +123,7 @@ def test_server_without_reserve_gets_options_alone() -> None:
     class Alone(Binder):
         RESERVE = False
 
-    with running(service_of(Alone), "--binder-port", "7", "--binder-host", "::1") as service:
-        task = service.requireTask(Alone)
+    with running_task(Alone, "--binder-port", "7", "--binder-host", "::1") as task:
         assert task.bound_addrs == []
         assert (task.address().hosts, task.address().port) == (("::1",), 7)
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from sparts.errors import TaskStoppedError
 from sparts.tasks.select import ProcessFailed, ProcessResult, ProcessStreamHandler, SelectTask
-from sparts.testing.running import make_service, running, service_of
+from sparts.testing.running import make_service, running, running_task, service_of
 from sparts.vtask import RestartPolicy
 
 from tests.children import children
@@ -192,8 +192,7 @@ def test_exit_is_reported_although_grandchild_keeps_pipe_open() -> None:
     class Impatient(SelectTask):
         LINGER = 0.01
 
-    with running(service_of(Impatient)) as service:
-        task = service.requireTask(Impatient)
+    with running_task(Impatient) as task:
         done = task.popen_communicate("sleep 1000 & echo $!", shell=True).result(SOON)
         grandchild = int(done.stdout)
         assert not gone(grandchild)
@@ -205,8 +204,7 @@ def test_flood_of_grandchild_does_not_hold_up_exit() -> None:
     class Impatient(SelectTask):
         LINGER = 0.01
 
-    with running(service_of(Impatient)) as service:
-        task = service.requireTask(Impatient)
+    with running_task(Impatient) as task:
         done = task.popen_communicate("yes & echo $! >&2", shell=True).result(SOON)
         os.kill(int(done.stderr), signal.SIGKILL)
 
@@ -217,8 +215,7 @@ def test_flood_of_output_is_bounded(
     class Impatient(SelectTask):
         LINGER = 0.01
 
-    with running(service_of(Impatient)) as service:
-        task = service.requireTask(Impatient)
+    with running_task(Impatient) as task:
         popen = subprocess.Popen("sleep 1000 & echo $!; read line", shell=True, stdin=-1, stdout=-1)
         pieces: queue.SimpleQueue[str] = queue.SimpleQueue()
         statuses: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -240,8 +237,7 @@ def test_no_zombie_stays_while_others_keep_pipe_open() -> None:
     class Patient(SelectTask):
         LINGER = 1000.0
 
-    with running(service_of(Patient)) as service:
-        task = service.requireTask(Patient)
+    with running_task(Patient) as task:
         future = task.popen_communicate("sleep 1000 & echo $! >&2; exec 2>&-", shell=True)
         [child] = task._children
         while child.popen.returncode is None:
@@ -486,8 +482,7 @@ def test_raising_callback_keeps_no_process_alive() -> None:
 
     pids: queue.SimpleQueue[int] = queue.SimpleQueue()
     statuses: queue.SimpleQueue[int] = queue.SimpleQueue()
-    with running(service_of(Restarted)) as service:
-        task = service.requireTask(Restarted)
+    with running_task(Restarted) as task:
         popen = subprocess.Popen("sleep 1000 & echo $!; exit 3", shell=True, stdout=-1)
         popen.wait()  # the output is read after the end
         ProcessStreamHandler(popen, task, fail, on_exit=statuses.put)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sparts.errors import LoopStoppedError, TaskFailedError, TaskStoppedError
 from sparts.tasks.select import SelectTask
-from sparts.testing.running import make_service, running, service_of
+from sparts.testing.running import make_service, running, running_task, service_of
 from sparts.vtask import RestartPolicy
 
 SOON = 10
@@ -246,8 +246,7 @@ def test_what_is_registered_outlasts_restart_of_loop() -> None:
             raise ValueError("broken callback")
         called.put(data)
 
-    with running(service_of(Restarted)) as service, pair() as (one, other):
-        task = service.requireTask(Restarted)
+    with running_task(Restarted) as task, pair() as (one, other):
         task.register_read(one, flaky)
         other.send(b"break")
         while task.supervisor.n_restarts() == 0:
@@ -261,17 +260,15 @@ def test_what_is_registered_outlasts_restart_of_loop() -> None:
 def test_nothing_stays_open_after_the_stop() -> None:
     before = os.listdir("/proc/self/fd")
     for _ in range(3):
-        with running(service_of(SelectTask)) as service:
-            task = service.requireTask(SelectTask)
-            with pair() as (one, _):
-                task.register_except(one, print)
-                task.unregister_except(one)
+        with running_task(SelectTask) as task, pair() as (one, _):
+            task.register_except(one, print)
+            task.unregister_except(one)
     assert os.listdir("/proc/self/fd") == before
 
 
 def test_calls_and_processes_after_stop_are_clear_errors() -> None:
-    with running(service_of(SelectTask)) as service:
-        task = service.requireTask(SelectTask)
+    with running_task(SelectTask) as task:
+        pass
     with pytest.raises(LoopStoppedError):
         task.call(print)
     with pytest.raises(TaskStoppedError, match="SelectTask starts no more processes"):

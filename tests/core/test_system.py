@@ -18,7 +18,7 @@ import pytest
 from sparts import system
 from sparts.tasks.select import SelectTask
 from sparts.testing import ServiceProcess
-from sparts.testing.running import running, service_of
+from sparts.testing.running import running, running_task, service_of
 
 from tests.processes import WITHOUT_LINUX, pidfd_open
 
@@ -129,8 +129,7 @@ def test_kqueue_of_an_ended_child_can_be_read(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_closed_descriptor_is_no_exceptional_condition() -> None:
-    with running(service_of(SelectTask)) as service:
-        task = service.requireTask(SelectTask)
+    with running_task(SelectTask) as task:
         one, other = socket.socketpair()
         task.register_except(one, print)
         one.close()

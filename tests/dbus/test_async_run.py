@@ -13,7 +13,7 @@ import pytest
 from sparts.errors import LoopStoppedError
 from sparts.tasks.dbus import DBusTask
 from sparts.testing.loops import WAIT
-from sparts.testing.running import make_service, running, service_of
+from sparts.testing.running import make_service, running, running_task, service_of
 
 from tests.dbus.daemons import Daemon
 from tests.dbus.services import Greeter
@@ -173,8 +173,7 @@ def test_system_exit_in_it_ends_service_in_order(loop: Loop) -> None:
 )
 def test_it_reaches_bus_that_lives_on_loop(session_bus: Daemon, argv: tuple[str, ...]) -> None:
     address = ("--dbus-address", session_bus.address)
-    with running(service_of(Greeter), *address, *argv) as service:
-        task = service.requireTask(Greeter)
+    with running_task(Greeter, *address, *argv) as task:
         assert task.bus is not None
         (owner,) = task.asyncRun(task.bus.ask, "GetNameOwner", "s", task.name_on_bus).result(WAIT)
         assert owner == task.unique_name

@@ -23,7 +23,7 @@ from sparts.tasks.dbus import (
 from sparts.tasks.dbus.bus import Bus
 from sparts.tasks.dbus.described import read_description
 from sparts.tasks.dbus.markup import readable
-from sparts.testing.running import running, service_of
+from sparts.testing.running import running, running_task, service_of
 from sparts.testing.waiting import log_of
 
 from tests.dbus.daemons import Daemon
@@ -257,8 +257,7 @@ def test_export_that_raises_exports_nothing(session_bus: Daemon, client: DBusCli
         def Raising(self) -> float:
             raise SystemExit(3)
 
-    with running(service_of(Gauges), "--dbus-address", session_bus.address) as service:
-        task = service.requireTask(Gauges)
+    with running_task(Gauges, "--dbus-address", session_bus.address) as task:
         before = task.objects._objects
         for thing in (Untyped(), Lost()):
             with pytest.raises((Exception, SystemExit)):

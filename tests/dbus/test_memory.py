@@ -19,7 +19,7 @@ from sparts.errors import UsageError
 from sparts.tasks.dbus import DBusError, DBusServiceTask, dbus_method
 from sparts.tasks.dbus.bus import Bus
 from sparts.tasks.dbus.memory import PER_CALL, weight
-from sparts.testing.running import make_service, running, service_of
+from sparts.testing.running import make_service, running_task, service_of
 
 from tests.dbus.daemons import Daemon
 
@@ -71,8 +71,7 @@ class Slow(DBusServiceTask):
 @pytest.mark.parametrize("member", ["Wait", "WaitSoon"])
 def test_calls_beyond_memory_are_refused_and_others_end(session_bus: Daemon, member: str) -> None:
     argv = ("--dbus-address", session_bus.address, "--dbus-max-memory", "1MiB")
-    with running(service_of(Slow), *argv) as service:
-        task = service.requireTask(Slow)
+    with running_task(Slow, *argv) as task:
         proxy = task.proxy(NAME, PATH, NAME)
         proxy.Free("y")  # it is introspected now, so that calls keep their order
         waiting = [proxy.submit(member, "x" * 300_000) for _ in range(3)]
@@ -99,8 +98,7 @@ def test_memory_of_calls_is_always_given_back(session_bus: Daemon) -> None:
         async def Raise(self, text: str) -> int:
             raise LookupError(text)
 
-    with running(service_of(Failing), "--dbus-address", session_bus.address) as service:
-        task = service.requireTask(Failing)
+    with running_task(Failing, "--dbus-address", session_bus.address) as task:
         proxy = task.proxy(NAME, PATH, NAME)
         for member in ("Fail", "Raise"):
             with pytest.raises(DBusError):
@@ -200,8 +198,7 @@ def test_message_too_large_for_the_bus_is_refused(tmp_path: Path) -> None:
     limit = '<limit name="max_message_size">1000000</limit>'
     with Daemon(tmp_path / "small", more=limit) as daemon:
         argv = ("--dbus-address", daemon.address, "--dbus-max-message", "900KiB")
-        with running(service_of(Large), *argv) as service:
-            task = service.requireTask(Large)
+        with running_task(Large, *argv) as task:
             name, proxy = task.unique_name, task.proxy(NAME, PATH, NAME)
             with pytest.raises(DBusError, match="2000.* is too large: --dbus-max-message"):
                 proxy.call("Text", 2_000_000)

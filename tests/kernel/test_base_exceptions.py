@@ -15,7 +15,7 @@ from sparts.tasks.async_queue import AsyncQueueTask
 from sparts.tasks.event import EventTask
 from sparts.tasks.periodic import PeriodicTask
 from sparts.tasks.queue import QueueTask
-from sparts.testing.running import make_service, running, service_of
+from sparts.testing.running import make_service, running, running_task, service_of
 from sparts.vtask import RestartPolicy, VTask
 
 SOON = 10
@@ -102,8 +102,7 @@ def run_unawaited(task: Any, outcome: Any) -> None:
 def test_awaited_base_exception_does_not_end_the_service(
     kind: type[VTask], error: Callable[[], BaseException]
 ) -> None:
-    with running(service_of(kind)) as service:
-        task = service.requireTask(kind)
+    with running_task(kind) as task:
         failed = run(task, error()).exception(SOON)
         assert isinstance(failed, error) or "cancelled" in str(failed)  # type: ignore[arg-type]
         assert run(task, "fine").result(SOON) == "fine"

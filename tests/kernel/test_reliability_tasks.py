@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sparts.tasks.periodic import ExecuteContext, PeriodicTask
 from sparts.testing.clock import TurnableClock
-from sparts.testing.running import running, service_of
+from sparts.testing.running import running_task
 
 from tests.core.scripts import service
 
@@ -82,8 +82,7 @@ def test_date_set_while_a_task_waits() -> None:
         def execute(self, context: ExecuteContext | None = None) -> None:
             pass
 
-    with running(service_of(Often)) as service:
-        task = service.requireTask(Often)
+    with running_task(Often) as task:
         start = Often.clock.monotonic()
         Often.clock.wait_for_waiter_until(start + 240)
         Often.clock.set_date(datetime(2026, 6, 1, 0, 2, tzinfo=UTC).timestamp())

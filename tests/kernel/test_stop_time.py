@@ -6,7 +6,7 @@ from math import inf
 
 import pytest
 from sparts.kernel import lifecycle, supervision
-from sparts.testing.running import running, service_of
+from sparts.testing.running import running_task
 from sparts.vtask import VTask
 
 
@@ -37,8 +37,8 @@ def frozen_time(monkeypatch: pytest.MonkeyPatch) -> None:
     ("limit", "seconds"), [("25s", 24.0), ("4s", 3.0), ("1s", 0.75), ("100ms", 0.075)]
 )
 def test_share_of_the_stop_timeout_is_reserved(limit: str, seconds: float) -> None:
-    with running(service_of(Asks), "--stop-timeout", limit) as service:
-        task = service.requireTask(Asks)
+    with running_task(Asks, "--stop-timeout", limit) as task:
+        pass
     assert task.answers == pytest.approx([inf, seconds, 0.0])
     assert task.supervisor.stop_deadline is not None
     assert task.supervisor.stop_deadline > Asks.clock
@@ -48,12 +48,12 @@ def test_stop_timeout_of_the_task_counts() -> None:
     class Quick(Asks):
         STOP_TIMEOUT = 2.0
 
-    with running(service_of(Quick), "--stop-timeout", "25s") as service:
-        task = service.requireTask(Quick)
+    with running_task(Quick, "--stop-timeout", "25s") as task:
+        pass
     assert task.answers == pytest.approx([inf, 1.5, 0.0])
 
 
 def test_stop_without_a_limit_leaves_infinite_time() -> None:
-    with running(service_of(Asks), "--stop-timeout", "0") as service:
-        task = service.requireTask(Asks)
+    with running_task(Asks, "--stop-timeout", "0") as task:
+        pass
     assert task.answers == [inf, inf, inf]

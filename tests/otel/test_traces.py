@@ -30,7 +30,7 @@ from sparts.tasks.periodic import PeriodicTask
 from sparts.tasks.queue import QueueTask
 from sparts.tasks.select import SelectTask
 from sparts.tasks.tornado import TornadoHTTPTask
-from sparts.testing.running import running, service_of
+from sparts.testing.running import running, running_task, service_of
 from sparts.thrift.client import AsyncThriftClient, ThriftClient
 from sparts.vservice import VService
 from tornado.web import RequestHandler
@@ -277,8 +277,7 @@ def test_dead_collector_holds_up_neither_calls_nor_stop(
         silent.listen(100)  # accepts, and never answers
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
         argv = ("--otel-endpoint", endpoint, "--stop-timeout", "3", "--no-otel-metrics")
-        with running(service_of(Work), *argv) as service:
-            task = service.requireTask(Work)
+        with running_task(Work, *argv) as task:
             for _ in range(6000):  # more than the SDK keeps: the rest is dropped
                 task.queue.put("x")
             task.submit("x").result(WAIT)

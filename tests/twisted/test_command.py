@@ -22,7 +22,7 @@ from sparts.tasks.twisted import TwistedReactorTask
 from sparts.tasks.twisted_command import CommandTask
 from sparts.testing.conformance import check_task
 from sparts.testing.loops import WAIT
-from sparts.testing.running import make_service, running, service_of
+from sparts.testing.running import make_service, running, running_task, service_of
 from sparts.testing.waiting import log_of
 from sparts.vtask import RestartPolicy
 from twisted.internet.defer import Deferred
@@ -626,8 +626,7 @@ def test_commands_outlive_reactor_that_fails_and_is_restarted() -> None:
     class Commands(CommandTask):
         LOOP = Restarted
 
-    with running(service_of(Commands)) as service:
-        task = service.requireTask(Commands)
+    with running_task(Commands) as task:
         reactor_task: Any = task.loop_task
         told = Told()
         ready = threading.Event()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sparts.tasks.twisted import TwistedServerTask, TwistedWebTask
 from sparts.testing.loops import WAIT, switches_of
-from sparts.testing.running import make_service, running, service_of
+from sparts.testing.running import make_service, running, running_task, service_of
 from sparts.testing.servers import ServerContract
 from sparts.testing.waiting import log_of
 from twisted.internet.protocol import Factory, Protocol
@@ -115,14 +115,13 @@ ARGV = ("--web-host", "127.0.0.1")
 
 @pytest.mark.parametrize("kind", ["epoll", "asyncio"])
 def test_begun_request_is_answered(kind: str, client: Client) -> None:
-    with running(service_of(SlowWeb), *ARGV, "--twisted-reactor", kind) as service:
-        task = service.requireTask(SlowWeb)
+    with running_task(SlowWeb, *ARGV, "--twisted-reactor", kind) as task:
         idle = client(task)
         idle.connect()
         busy = client(task)
         busy.request("GET", "/")
         assert task.slow.asked.wait(WAIT)
-        service.shutdown()
+        task.service.shutdown()
         assert task.stop_event.wait(WAIT)
         assert idle.sock.recv(1) == b""  # after the grace that a fresh one has
         task.loop_task.call(task.slow.answer).result(WAIT)
@@ -145,12 +144,11 @@ def test_idle_connection_is_closed_at_once_at_stop(client: Client) -> None:
 
 
 def test_short_stop_timeout_leaves_time_for_a_request(client: Client) -> None:
-    with running(service_of(SlowWeb), *ARGV, "--stop-timeout", "1s") as service:
-        task = service.requireTask(SlowWeb)
+    with running_task(SlowWeb, *ARGV, "--stop-timeout", "1s") as task:
         connection = client(task)
         connection.request("GET", "/")
         assert task.slow.asked.wait(WAIT)
-        service.shutdown()
+        task.service.shutdown()
         assert task.stop_event.wait(WAIT)
         task.loop_task.call(task.slow.answer).result(WAIT)
         assert connection.getresponse().read() == b"done"
@@ -166,11 +164,10 @@ def test_a_fresh_connection_may_still_send_its_request(client: Client) -> None:
             self.reactor.callLater(0, ending.set)
             await super().stop_in_loop()
 
-    with running(service_of(Web), *ARGV) as service:
-        task = service.requireTask(Web)
+    with running_task(Web, *ARGV) as task:
         connection = client(task)
         connection.connect()
-        service.shutdown()
+        task.service.shutdown()
         assert ending.wait(WAIT)
         connection.request("GET", "/")
         answer = connection.getresponse()
@@ -199,10 +196,7 @@ def test_slow_request_is_cut_off_in_time(client: Client) -> None:
 
 
 def test_requests_are_counted_and_logged(client: Client) -> None:
-    with running(
-        service_of(TwistedWebTask), *ARGV, "--log-level-for", "twisted.web.access=INFO"
-    ) as service:
-        task = service.requireTask(TwistedWebTask)
+    with running_task(TwistedWebTask, *ARGV, "--log-level-for", "twisted.web.access=INFO") as task:
         for number in (1, 2):
             connection = client(task)
             connection.request("GET", "/")
@@ -211,8 +205,7 @@ def test_requests_are_counted_and_logged(client: Client) -> None:
 
 
 def test_idle_server_with_open_connection_never_wakes_up(client: Client) -> None:
-    with running(service_of(TwistedWebTask), *ARGV) as service:
-        task = service.requireTask(TwistedWebTask)
+    with running_task(TwistedWebTask, *ARGV) as task:
         connection = client(task)
         connection.request("GET", "/")
         connection.getresponse().read()

@@ -19,7 +19,7 @@ from sparts.tasks.twisted import (
 )
 from sparts.testing.conformance import check_task
 from sparts.testing.loops import WAIT
-from sparts.testing.running import ServiceFactory, make_service, running, service_of
+from sparts.testing.running import ServiceFactory, make_service, running, running_task, service_of
 from sparts.testing.waiting import log_of
 from twisted.application.internet import StreamServerEndpointService, TimerService
 from twisted.application.service import MultiService
@@ -201,8 +201,7 @@ def test_reactor_runs_until_task_is_done_with_it(kind: str) -> None:
             self.work -= 1
             self.reactor.callLater(0.01, self.do)
 
-    with running(service_of(Busy), "--twisted-reactor", kind) as service:
-        task = service.requireTask(Busy)
+    with running_task(Busy, "--twisted-reactor", kind) as task:
         assert not task.asked
     assert seen[:3] == ["worked"] * 3
     if kind != "poll":  # which turns often before a timer is due
@@ -229,20 +228,21 @@ def test_data_or_calls_ask_the_reactor_again() -> None:
     for kind in ("epoll", "asyncio"):
         for way in ("data", "thread"):
             asked = threading.Event()
-            with running(service_of(UntilTold), "--twisted-reactor", kind) as service:
-                task = service.requireTask(UntilTold)
-                with socket.create_connection(task.bound_addrs[0], WAIT) as connection:
-                    connection.sendall(b"")
-                    task.loop_task.call(int).result(WAIT)
-                    service.shutdown()
-                    assert asked.wait(WAIT)
-                    if way == "data":
-                        connection.sendall(b"done")
-                        connection.recv(1)
-                    else:
-                        task.told = True
-                        task.loop_task.call(int)
-                        connection.recv(1)
+            with (
+                running_task(UntilTold, "--twisted-reactor", kind) as task,
+                socket.create_connection(task.bound_addrs[0], WAIT) as connection,
+            ):
+                connection.sendall(b"")
+                task.loop_task.call(int).result(WAIT)
+                task.service.shutdown()
+                assert asked.wait(WAIT)
+                if way == "data":
+                    connection.sendall(b"done")
+                    connection.recv(1)
+                else:
+                    task.told = True
+                    task.loop_task.call(int)
+                    connection.recv(1)
 
 
 def test_error_in_is_done_ends_with_1() -> None:

@@ -18,7 +18,7 @@ from sparts.testing.distributions import make_distribution
 from sparts.testing.leftovers import Leftovers
 from sparts.testing.plugin_conformance import check_plugin
 from sparts.testing.processes import ProcessFactory, ServiceProcess
-from sparts.testing.running import ServiceFactory, make_service, running, service_of
+from sparts.testing.running import ServiceFactory, make_service, running, running_task, service_of
 from sparts.testing.waiting import (
     LogRecorder,
     Recorder,
@@ -36,6 +36,6 @@ __all__ = [
     "BaseSpartsTestCase", "Leftovers", "LogRecorder", "MultiTaskTestCase", "ProcessFactory",
     "Recorder", "ServiceFactory", "ServiceProcess", "ServiceTestCase", "SingleTaskTestCase",
     "Skip", "TurnableClock", "check_plugin", "check_task", "leftovers", "log_of",
-    "make_distribution", "make_service", "restart", "running", "service_of", "wait_ended",
-    "wait_for_event", "wait_for_result", "wait_ready", "wait_state", "wait_status",
+    "make_distribution", "make_service", "restart", "running", "running_task", "service_of",
+    "wait_ended", "wait_for_event", "wait_for_result", "wait_ready", "wait_state", "wait_status",
 ]  # fmt: skip

@@ -13,9 +13,10 @@ from sparts.vservice import ServiceThread, VService
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sparts.vtask import TaskReference
+    from sparts.vtask import TaskReference, VTask
 
 S = TypeVar("S", bound="VService")
+T = TypeVar("T", bound="VTask")
 
 
 def service_of(*tasks: TaskReference, **attributes: Any) -> type[VService]:
@@ -49,6 +50,13 @@ def running(service_class: type[S], *argv: str) -> Iterator[S]:
     finally:
         thread.service.shutdown()
         thread.join()
+
+
+@contextlib.contextmanager
+def running_task(task: type[T], *argv: str) -> Iterator[T]:
+    """Run a service of one task in the background, as `running` does, and give the task."""
+    with running(service_of(task), *argv) as service:
+        yield service.requireTask(task)
 
 
 class ServiceFactory:
