@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 from tests.processes import ServiceProcess, clean_environment
 
@@ -74,6 +76,28 @@ def service(
     return ServiceProcess(
         [*python, str(path), *argv], cwd=folder, env=clean_environment(**variables)
     )
+
+
+def ended(folder: Path, body: str, *argv: str, status: int, **more: Any) -> ServiceProcess:
+    """Run `service` to its end, which has this exit status."""
+    with service(folder, body, *argv, **more) as process:
+        assert process.finish() == status, process.output
+    return process
+
+
+def stopped(
+    folder: Path,
+    body: str,
+    *argv: str,
+    status: int,
+    number: signal.Signals = signal.SIGINT,
+    **more: Any,
+) -> ServiceProcess:
+    """Run `service` until all tasks have started, and stop it by a signal (^C)."""
+    with service(folder, body, *argv, **more) as process:
+        process.read_until_started()
+        assert process.stop(number) == status, process.output
+    return process
 
 
 def script_of(folder: Path, body: str) -> Path:

@@ -13,7 +13,7 @@ import pytest
 from sparts.testing.running import running
 from sparts.vservice import VService
 
-from tests.core.scripts import HEAD, service
+from tests.core.scripts import HEAD, ended
 from tests.processes import clean_environment
 
 WARNS = """
@@ -46,8 +46,7 @@ class Logs(VTask):
 class S(Tells):
     TASKS = [Logs]
 """
-    with service(tmp_path, body, "--logfile", "/dev/full") as process:
-        assert process.finish() == 0
+    process = ended(tmp_path, body, "--logfile", "/dev/full", status=0)
     assert len(process.lines) == 3, process.output
     assert len([line for line in process.lines if re.fullmatch(FULL, line)]) == 1
     assert len([line for line in process.lines if re.fullmatch(f"warnings {FULL}", line)]) == 2
@@ -69,8 +68,7 @@ class Logs(VTask):
 class S(Tells):
     TASKS = [Logs]
 """
-    with service(tmp_path, body, "--logfile", "log") as process:
-        assert process.finish() == 0
+    process = ended(tmp_path, body, "--logfile", "log", status=0)
     assert re.fullmatch(f"{FULL}\nwarnings {FULL}\nno warnings \\[\\]", process.output)
     lines = [line.split(" ", 1)[1] for line in (tmp_path / "log").read_text().splitlines()]
     assert re.fullmatch(r"WARNING:sparts.logs:\d+ log lines were lost before this one", lines[0])

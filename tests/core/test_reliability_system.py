@@ -16,7 +16,7 @@ from sparts.testing.running import running
 from sparts.vservice import VService
 from sparts.vtask import VTask
 
-from tests.core.scripts import service
+from tests.core.scripts import ended, service, stopped
 from tests.processes import clean_environment
 
 
@@ -61,9 +61,7 @@ def test_service_that_leaves_signals_to_the_application(tmp_path: Path) -> None:
 class S(VService):
     REGISTER_SIGNAL_HANDLERS = False
 """
-    with service(tmp_path, body) as process:
-        process.read_until_started()
-        assert process.stop(signal.SIGINT) == 0
+    process = stopped(tmp_path, body, number=signal.SIGINT, status=0)
     assert "INFO:S:KeyboardInterrupt Received!  Stopping Tasks..." in process.lines
     with service(tmp_path, body) as process:
         process.read_until_started()
@@ -106,8 +104,7 @@ class A(VTask):
 class S(VService):
     TASKS = [A]
 """
-    with service(tmp_path, body) as process:
-        assert process.finish() == 0
+    process = ended(tmp_path, body, status=0)
     assert "joined" in process.lines
 
 
@@ -117,8 +114,7 @@ class S(VService):
     pass
 """
     timeout = ("timeout", "--preserve-status", "3", sys.executable)
-    with service(tmp_path, body, python=timeout) as process:
-        assert process.finish() == 0
+    process = ended(tmp_path, body, python=timeout, status=0)
     assert "INFO:S:Instance shut down gracefully" in process.lines
 
 
@@ -154,8 +150,7 @@ class A(VTask):
 class S(VService):
     TASKS = [A]
 """
-    with service(tmp_path, body) as process:
-        assert process.finish() == 0
+    process = ended(tmp_path, body, status=0)
     assert process.lines.count("ended -15") == 20
     assert "woken by -1" in process.lines
 
@@ -340,9 +335,7 @@ def test_watchdog_of_another_process_is_left_alone(tmp_path: Path) -> None:
 
 def test_manager_that_is_gone_does_not_disturb(tmp_path: Path) -> None:
     for address in (str(tmp_path / "nobody"), "garbage", "@nobody-there", "/" + "x" * 200):
-        with service(tmp_path, "class S(VService): pass", NOTIFY_SOCKET=address) as process:
-            process.read_until_started()
-            assert process.stop() == 0
+        stopped(tmp_path, "class S(VService): pass", NOTIFY_SOCKET=address, status=0)
 
 
 def _read_until(manager: socket.socket, wanted: str) -> list[str]:

@@ -13,7 +13,7 @@ from sparts.testing.running import make_service, running
 from sparts.vservice import VService
 from sparts.vtask import VTask
 
-from tests.core.scripts import service
+from tests.core.scripts import ended, service, stopped
 
 RESTARTS = """
 class A(Worker):
@@ -80,8 +80,7 @@ class S(VService):
             raise ValueError("not again")
         self.restart()
 """
-    with service(tmp_path, body) as process:
-        assert process.finish() == 1
+    process = ended(tmp_path, body, status=1)
     assert "ERROR:S:The start failed: ValueError: not again" in process.lines
 
 
@@ -238,9 +237,7 @@ class A(Worker):
 class S(VService):
     TASKS = [A]
 """
-    with service(tmp_path, body) as process:
-        process.read_until_started()
-        assert process.stop() == 0
+    process = stopped(tmp_path, body, status=0)
     assert "reload" not in process.lines
 
 
@@ -290,8 +287,7 @@ class A(Idle):
 class S(TellsOfItsStop):
     TASKS = [A]
 """
-    with service(tmp_path, body) as process:
-        assert process.finish() == 0
+    process = ended(tmp_path, body, status=0)
     assert "reload" not in process.lines
 
 

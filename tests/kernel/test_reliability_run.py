@@ -18,7 +18,7 @@ from sparts.testing.waiting import Recorder
 from sparts.vservice import VService
 from sparts.vtask import RestartPolicy, VTask
 
-from tests.core.scripts import service
+from tests.core.scripts import ended, service
 
 AT_ONCE = RestartPolicy("on-failure", first_wait=0.0)
 
@@ -34,8 +34,7 @@ class B(VTask):
 class S(VService):
     TASKS = [B]
 """
-    with service(tmp_path, body) as process:
-        assert process.finish() == 1
+    process = ended(tmp_path, body, status=1)
     assert "ERROR:S.B:B failed: ValueError: lost the plot; the service ends" in process.lines
     assert "A stop" in process.lines
     assert process.lines[-1].startswith("ERROR:S:Instance ended with status 1: B failed")
@@ -82,8 +81,7 @@ class A(VTask):
 class S(VService):
     TASKS = [A]
 """
-    with service(tmp_path, body) as process:
-        assert process.finish() == status
+    process = ended(tmp_path, body, status=status)
     assert "A asks for the exit of the process" in process.output
 
 
@@ -96,8 +94,7 @@ class A(VTask):
 class S(VService):
     TASKS = [A]
 """
-    with service(tmp_path, body) as process:
-        assert process.finish() == 0
+    process = ended(tmp_path, body, status=0)
     assert "INFO:S.A:KeyboardInterrupt Received!  Stopping Tasks..." in process.lines
 
 
@@ -110,8 +107,7 @@ class A(VTask):
 class S(VService):
     TASKS = [A]
 """
-    with service(tmp_path, body) as process:
-        assert process.finish() == 1
+    process = ended(tmp_path, body, status=1)
     assert process.output.count("A failed: MemoryError") == 2  # when it happened, and at the end
 
 
@@ -125,8 +121,7 @@ class S(VService):
         self.shutdown()
 """
     log = tmp_path / "service.log"
-    with service(tmp_path, body, "--logfile", str(log)) as process:
-        assert process.finish() == 0
+    ended(tmp_path, body, "--logfile", str(log), status=0)
     assert "ERROR:S:Thread stray failed" in log.read_text()
     assert "ZeroDivisionError" in log.read_text()
 

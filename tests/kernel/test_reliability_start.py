@@ -21,7 +21,7 @@ from sparts.testing.waiting import WAIT
 from sparts.vservice import VService
 from sparts.vtask import VTask
 
-from tests.core.scripts import service
+from tests.core.scripts import ended, service, stopped
 
 TWO = """
 class A(Idle):
@@ -39,8 +39,7 @@ class C(Idle):
 class S(VService):
     TASKS = [B, C]
 """
-    with service(tmp_path, body) as process:
-        assert process.finish() == 1
+    process = ended(tmp_path, body, status=1)
     assert "ERROR:S:initTask of C failed: ValueError: no such table" in process.lines
     stops = [line for line in process.lines if line.endswith(("stop", "joined"))]
     assert stops == ["B stop", "B joined", "A stop", "A joined"]
@@ -57,8 +56,7 @@ class D(Idle):
 class S(VService):
     TASKS = [B, C, D]
 """
-    with service(tmp_path, body) as process:
-        assert process.finish() == 1
+    process = ended(tmp_path, body, status=1)
     assert "ERROR:S:start of C failed: OSError: no room" in process.lines
     assert "B start" in process.lines
     assert "D start" not in process.lines
@@ -72,8 +70,7 @@ class S(VService):
     def initService(self):
         raise RuntimeError("no licence")
 """
-    with service(tmp_path, body) as process:
-        assert process.finish() == 1
+    process = ended(tmp_path, body, status=1)
     assert "ERROR:S:The start failed: RuntimeError: no licence" in process.lines
 
 
@@ -85,8 +82,7 @@ class C(Worker):
 class S(VService):
     TASKS = [C]
 """
-    with service(tmp_path, body) as process:
-        assert process.finish() == 1
+    process = ended(tmp_path, body, status=1)
     assert "ERROR:S.C:C failed: ValueError: no connection; the service ends" in process.lines
 
 
@@ -105,8 +101,7 @@ class C(Idle):
 class S(TellsOfItsStop):
     TASKS = [C]
 """
-    with service(tmp_path, body) as process:
-        assert process.finish() == 1
+    process = ended(tmp_path, body, status=1)
     assert "DEBUG:S:All tasks started" not in process.lines
     assert "ERROR:S:Instance ended with status 1: A failed: ValueError: at once" in process.lines
 
@@ -119,8 +114,7 @@ class C(Idle):
 class S(VService):
     TASKS = [B, C]
 """
-    with service(tmp_path, body, "--start-timeout", "200ms") as process:
-        assert process.finish() == 1
+    process = ended(tmp_path, body, "--start-timeout", "200ms", status=1)
     assert "ERROR:S:initTask of C did not end within 0.2 s (--start-timeout)" in process.lines
     assert "in initTask" in process.output
     stops = [line for line in process.lines if line.endswith("stop")]
@@ -190,8 +184,7 @@ class S(VService):
     def preprocessOptions(self):
         raise UsageError("--left and --right exclude each other.")
 """
-    with service(tmp_path, body) as process:
-        assert process.finish() == 2
+    process = ended(tmp_path, body, status=2)
     assert process.lines == ["service.py: error: --left and --right exclude each other."]
 
 
@@ -290,9 +283,7 @@ class D(Idle):
 class S(VService):
     TASKS = [B, C, D]
 """
-    with service(tmp_path, body) as process:
-        process.read_until_started()
-        assert process.stop() == 0
+    process = stopped(tmp_path, body, status=0)
     assert [line for line in process.lines if "left out" in line] == [
         "WARNING:S.A:A left out: not configured",
         "WARNING:S.B:B left out: A: not configured",
@@ -321,8 +312,7 @@ class A(Idle):
 class S(VService):
     TASKS = [A]
 """
-    with service(tmp_path, body, "--start-timeout", "1", "--log-format", "json") as process:
-        assert process.finish() == status
+    process = ended(tmp_path, body, "--start-timeout", "1", "--log-format", "json", status=status)
     errors = [line for line in process.lines if '"ERROR"' in line]
     assert len(errors) == 2, process.output
     assert "reason" in errors[0] or "--start-timeout" in errors[0]
@@ -336,8 +326,7 @@ class A(Worker):
 class S(VService):
     TASKS = [A]
 """
-    with service(tmp_path, body) as process:
-        assert process.finish() == 2
+    process = ended(tmp_path, body, status=2)
     assert "ERROR:S:A.RESTART is 'sometimes': use 'never', 'on-failure'" in process.output
     assert process.lines[-1] == "ERROR:S:Instance ended with status 2"
     assert "Traceback" not in process.output
@@ -349,8 +338,7 @@ class S(VService):
     def preprocessOptions(self):
         raise ValueError("cannot be")
 """
-    with service(tmp_path, body) as process:
-        assert process.finish() == 1
+    process = ended(tmp_path, body, status=1)
     assert "ValueError: cannot be" in process.lines
 
 
@@ -373,7 +361,6 @@ class S(VService):
     def initService(self):
         self.hooks.register(Plugin(), "particular plugin")
 """
-    with service(tmp_path, body) as process:
-        assert process.finish() == 1
+    process = ended(tmp_path, body, status=1)
     assert "ERROR:S:start of B failed: ValueError: not like this" in process.lines
     assert [line for line in process.lines if line.endswith("stop")] == ["B stop", "A stop"]

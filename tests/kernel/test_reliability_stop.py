@@ -20,7 +20,7 @@ from sparts.testing.running import make_service, running
 from sparts.vservice import VService
 from sparts.vtask import VTask
 
-from tests.core.scripts import service
+from tests.core.scripts import ended, service, stopped
 
 HANGS = """
 class Hangs(VTask):
@@ -44,9 +44,7 @@ class D(Idle):
 class S(VService):
     TASKS = [C, D]
 """
-    with service(tmp_path, body) as process:
-        process.read_until_started()
-        assert process.stop(signal.SIGTERM) == 0
+    process = stopped(tmp_path, body, number=signal.SIGTERM, status=0)
     starts = [line.split()[0] for line in process.lines if line.endswith("start")]
     assert starts == ["C", "A", "B", "D"]
     ends = [line for line in process.lines if line.endswith(("stop", "joined"))]
@@ -67,9 +65,7 @@ class B(Idle):
 class S(VService):
     TASKS = [B]
 """
-    with service(tmp_path, body) as process:
-        process.read_until_started()
-        assert process.stop() == 1
+    process = stopped(tmp_path, body, status=1)
     assert "ERROR:S.B:B failed while stopping" in process.lines
     assert "ValueError: will not" in process.lines
     text = "ERROR:S:Instance ended with status 1: B failed while stopping: ValueError: will not"
@@ -88,9 +84,7 @@ class B(Idle):
 class S(VService):
     TASKS = [B]
 """
-    with service(tmp_path, body) as process:
-        process.read_until_started()
-        assert process.stop() == 1
+    process = stopped(tmp_path, body, status=1)
     assert "ERROR:S.B:B failed while stopping" in process.lines
     assert "A joined" in process.lines
 
@@ -106,17 +100,13 @@ class A(VTask):
 class S(VService):
     TASKS = [A]
 """
-    with service(tmp_path, body) as process:
-        process.read_until_started()
-        assert process.stop() == 1
+    process = stopped(tmp_path, body, status=1)
     text = "ERROR:S.A:A failed: ValueError: on the way out; while it was being stopped"
     assert text in process.lines
 
 
 def test_worker_that_never_returns(tmp_path: Path) -> None:
-    with service(tmp_path, HANGS, "--stop-timeout", "200ms") as process:
-        process.read_until_started()
-        assert process.stop(signal.SIGTERM) == 70
+    process = stopped(tmp_path, HANGS, "--stop-timeout", "200ms", number=signal.SIGTERM, status=70)
     assert "CRITICAL:S:Not stopped, although 0.2 s have passed: Hangs" in process.lines
     assert "Thread S.Hangs:" in process.lines
     assert "threading.Event().wait()" in process.output
@@ -129,9 +119,7 @@ class Ends(Worker):
         super().stop()
         self.threads[0].join()
 {HANGS.replace("TASKS = [Hangs]", "TASKS = [Ends, Hangs]")}"""
-    with service(tmp_path, body, "--stop-timeout", "200ms") as process:
-        process.read_until_started()
-        assert process.stop(signal.SIGTERM) == 70
+    process = stopped(tmp_path, body, "--stop-timeout", "200ms", number=signal.SIGTERM, status=70)
     assert "CRITICAL:S:Not stopped, although 0.2 s have passed: Hangs" in process.lines
 
 
@@ -161,9 +149,7 @@ class Slow(VTask):
 class S(VService):
     TASKS = [Slow]
 """
-    with service(tmp_path, body, "--stop-timeout", "1h") as process:
-        process.read_until_started()
-        assert process.stop() == 70
+    process = stopped(tmp_path, body, "--stop-timeout", "1h", status=70)
     text = "CRITICAL:S:Not stopped, although STOP_TIMEOUT of Slow, 0.2 s, has passed: Slow"
     assert text in process.lines
 
@@ -179,9 +165,7 @@ class B(Idle):
 class S(VService):
     TASKS = [B]
 """
-    with service(tmp_path, body, "--stop-timeout", "200ms") as process:
-        process.read_until_started()
-        assert process.stop() == 70
+    process = stopped(tmp_path, body, "--stop-timeout", "200ms", status=70)
     assert "CRITICAL:S:Not stopped, although 0.2 s have passed: A, B" in process.lines
     assert "Thread S lifecycle:" in process.lines
 
@@ -198,9 +182,7 @@ class Stubborn(LoopBoundTask):
 class S(VService):
     TASKS = [Stubborn]
 """
-    with service(tmp_path, body, "--stop-timeout", "200ms") as process:
-        process.read_until_started()
-        assert process.stop() == 70
+    process = stopped(tmp_path, body, "--stop-timeout", "200ms", status=70)
     assert "Stubborn" in process.read_line("CRITICAL:S:Not stopped, although 0.2 s have passed")
     assert "stop_in_loop" in process.output
 
@@ -216,9 +198,7 @@ class Selfish(VTask):
 class S(VService):
     TASKS = [Selfish]
 """
-    with service(tmp_path, body, "--stop-timeout", "200ms") as process:
-        process.read_until_started()
-        assert process.stop() == 70
+    process = stopped(tmp_path, body, "--stop-timeout", "200ms", status=70)
     assert "Timeout (0:00:00.30000" in process.output
 
 
@@ -239,9 +219,7 @@ class S(VService):
         wait = threading.Event().wait
         threading.Thread(target=wait, name="stray", daemon=False).start()
 """
-    with service(tmp_path, body, "--stop-timeout", "200ms") as process:
-        process.read_until_started()
-        assert process.stop() == 70
+    process = stopped(tmp_path, body, "--stop-timeout", "200ms", status=70)
     assert "Not ended within 1 s after the service: stray" in process.lines
     assert "Thread stray:" in process.lines
 
@@ -263,9 +241,7 @@ def hang():
 class S(VService):
     pass
 """
-    with service(tmp_path, body, "--stop-timeout", "200ms") as process:
-        process.read_until_started()
-        assert process.stop() == 70
+    process = stopped(tmp_path, body, "--stop-timeout", "200ms", status=70)
     assert "in hang" in process.output
 
 
@@ -281,9 +257,7 @@ class S(VService):
         context = multiprocessing.get_context("fork")
         context.Process(target=child, args=(os.getpid(),)).start()
 """
-    with service(tmp_path, body, "--stop-timeout", "200ms") as process:
-        process.read_until_started()
-        assert process.stop() == 70
+    process = stopped(tmp_path, body, "--stop-timeout", "200ms", status=70)
     assert "in _exit_function" in process.output
 
 
@@ -312,9 +286,7 @@ except SystemExit:
     say("goes on")
     sys.exit(5)
 """
-    with service(tmp_path, body, "--stop-timeout", "100ms") as process:
-        process.read_until_started()
-        assert process.stop() == 5
+    process = stopped(tmp_path, body, "--stop-timeout", "100ms", status=5)
     assert "goes on" in process.lines
 
 
@@ -328,9 +300,7 @@ def late():
     os.kill(os.getpid(), signal.SIGTERM)
     say("not reached")
 """
-    with service(tmp_path, body) as process:
-        process.read_until_started()
-        assert process.stop() == 0
+    process = stopped(tmp_path, body, status=0)
     assert "not reached" not in process.lines
 
 
@@ -379,8 +349,7 @@ class S(VService):
 
 def test_drain_that_is_longer_than_stop_may_take(tmp_path: Path) -> None:
     body = "class S(VService): pass"
-    with service(tmp_path, body, "--drain-time", "30s") as process:
-        assert process.finish() == 2
+    process = ended(tmp_path, body, "--drain-time", "30s", status=2)
     assert "--drain-time (30 s) must be shorter than --stop-timeout (25 s)" in process.output
 
 
@@ -394,9 +363,7 @@ class S(TellsOfItsStop):
     TASKS = [A]
 """
     argv = ("--drain-time", "50m", "--stop-timeout", "1h")
-    with service(tmp_path, body, *argv) as process:
-        process.read_until_started()
-        assert process.stop(signal.SIGTERM) == 1
+    process = stopped(tmp_path, body, *argv, number=signal.SIGTERM, status=1)
     assert "Instance ended with status 1: A failed: ValueError: no use" in process.output
 
 
@@ -540,9 +507,7 @@ class S(VService):
     def initService(self):
         self.hooks.register(Plugin(), "hanging plugin")
 """
-    with service(tmp_path, body, "--stop-timeout", "200ms") as process:
-        process.read_until_started()
-        assert process.stop() == 70
+    process = stopped(tmp_path, body, "--stop-timeout", "200ms", status=70)
     assert "CRITICAL:S:Not stopped, although 0.2 s have passed: Worker" in process.lines
     assert "in sparts_task_change" in process.output
 
@@ -573,8 +538,6 @@ class S(VService):
     def initService(self):
         self.hooks.register(Plugin(), "particular plugin")
 """
-    with service(tmp_path, body) as process:
-        process.read_until_started()
-        assert process.stop() == 1
+    process = stopped(tmp_path, body, status=1)
     assert "ERROR:S.Idle:Idle failed while stopping" in process.lines
     assert "Idle joined" in process.lines

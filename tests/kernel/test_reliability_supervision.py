@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from sparts import systemd
 
-from tests.core.scripts import script_of, service
+from tests.core.scripts import ended, script_of, service, stopped
 from tests.processes import clean_environment
 
 BROKEN = """
@@ -54,8 +54,7 @@ class A(VTask):
 class S(VService):
     TASKS = [A]
 """
-    with service(tmp_path, body) as process:
-        assert process.finish() == 1
+    process = ended(tmp_path, body, status=1)
     assert f"ERROR:S.A:A failed: {TEXT}; the service ends" in process.lines
     assert "Ends joined" in process.lines
     assert process.lines[-1] == f"ERROR:S:Instance ended with status 1: A failed: {TEXT}"
@@ -138,8 +137,7 @@ def test_exception_that_cannot_be_shown_in_task_type(kind: str, tmp_path: Path) 
 class S(VService):
     TASKS = [A]
 """
-    with service(tmp_path, body) as process:
-        assert process.finish() == 1
+    process = ended(tmp_path, body, status=1)
     assert TEXT in process.lines[-1]
     assert "Ends joined" in process.lines
 
@@ -222,8 +220,7 @@ class S(VService):
     def initService(self):
         logging.getLogger().addHandler(Raises())
 """
-    with service(tmp_path, body) as process:
-        assert process.finish() == 1
+    process = ended(tmp_path, body, status=1)
     assert "Ends joined" in process.lines
     assert "Idle joined" in process.lines
 
@@ -497,9 +494,7 @@ class S(VService):
     def when_ready(self):
         faulthandler.dump_traceback_later = threading.Thread.start = refuse
 """
-    with service(tmp_path, body, "--stop-timeout", "200ms") as process:
-        process.read_until_started()
-        assert process.stop(signal.SIGTERM) == 70
+    process = stopped(tmp_path, body, "--stop-timeout", "200ms", number=signal.SIGTERM, status=70)
     assert "Hangs" in process.read_line("CRITICAL:S:Not stopped, although 0.2 s have passed")
     assert any(line.startswith("dropped ") for line in process.lines)
 
@@ -541,8 +536,7 @@ class S(VService):
         del self._instance.inbox.get
         raise MemoryError
 """
-    with service(tmp_path, body) as process:
-        assert process.finish() == 1
+    process = ended(tmp_path, body, status=1)
     assert "Idle joined" in process.lines
     assert "CRITICAL:S:The service itself failed: MemoryError" in process.lines
 
