@@ -12,6 +12,7 @@ import contextlib
 import json
 import logging
 import re
+import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.base_work import marked_methods
@@ -138,7 +139,7 @@ class _Trial:
 
     def warm_up(self) -> Iterator[str]:
         """Run once: what a process opens but once does not count as left behind."""
-        yield from self._life("started and stopped", self._make(self._task))
+        yield from self._life("started and stopped", self._task)
 
     def stop_before_start(self) -> Iterator[str]:
         """Stop when only initialised, when only what it needs runs, and right after the start."""
@@ -153,25 +154,12 @@ class _Trial:
             "stopped right after its start": (task, _BreaksInStart),
         }
         for what, tasks in when.items():
-            before = Leftovers()
-            yield from self._life(what, self._make(*tasks), broken=True)
-            yield from _left(before, what)
+            yield from self._whole(what, *tasks, broken=True)
 
     def run(self) -> Iterator[str]:
         """Look at it while it runs, and have it reload."""
-        import threading
 
-        what, before, reloaded = "running", Leftovers(), threading.Event()
-        service = self._make(self._task)
-        reload = service._instance.reloading.reload
-
-        def note() -> None:
-            reload()
-            reloaded.set()
-
-        service._instance.reloading.reload = note  # type: ignore[method-assign]
-
-        def act() -> Iterator[str]:
+        def act(service: VService) -> Iterator[str]:
             task = service.getTask(self._task)
             if task is None:
                 yield "It left itself out (SkipTask): give it what it needs."
@@ -181,46 +169,47 @@ class _Trial:
             try:
                 json.dumps(service.stats.describe())
             except Exception as error:
-                yield f"What the service says about it is not plain: {_describe(error)}"
+                yield f"What the service says about it is not plain: {describe(error)}"
 
+            reloaded = threading.Event()
+            reload = service._instance.reloading.reload
+
+            def note() -> None:
+                reload()
+                reloaded.set()
+
+            service._instance.reloading.reload = note  # type: ignore[method-assign]
             service.health.request_reload()
             wait_for_event(reloaded, "the reload", service, self._deadline)
             yield from (f"It could not reload: {w}" for w in service.getWarnings().values())
 
-        yield from self._life(what, service, act)
-        yield from _left(before, what)
+        yield from self._whole("running", self._task, act=act)
 
     def restart(self) -> Iterator[str]:
         """Restart the service, and end it then."""
-        what, before = "restarted", Leftovers()
-        service = self._make(self._task)
 
-        def act() -> list[str]:
+        def act(service: VService) -> tuple[str, ...]:
             restart(service, 2 * self._deadline)
-            return []
+            return ()
 
-        yield from self._life(what, service, act)
-        yield from _left(before, what)
+        yield from self._whole("restarted", self._task, act=act)
 
     def override(self) -> Iterator[str]:
         """Override each method that does work of the base, and do nothing in it."""
         for name in marked_methods(self._task):
             what = f"run with a {name} that does nothing, without super()"
-            before = Leftovers()
             nothing = {
                 name: lambda *_, **__: None,
                 "__doc__": self._task.__doc__,
                 "__module__": "tried",  # not one of sparts, whose own are marked
             }
-            service = self._make(type(self._task.__name__, (self._task,), nothing))
-            yield from self._life(what, service)
-            yield from _left(before, what)
+            yield from self._whole(what, type(self._task.__name__, (self._task,), nothing))
 
     def cycle(self, cycles: int) -> Iterator[str]:
         """Start and stop again and again."""
         what, before = f"started and stopped {cycles} times", Leftovers()
         for _ in range(cycles):
-            found = list(self._life(what, self._make(self._task)))
+            found = list(self._life(what, self._task))
             if found:
                 yield from found
                 return
@@ -228,14 +217,18 @@ class _Trial:
 
     # -- helpers -----------------------------------------------------------------------------------
 
-    def _make(self, *tasks: Any) -> VService:
-        quiet = {"initLogging": lambda self: None, "REGISTER_SIGNAL_HANDLERS": False}
-        return make_service(service_of(*dict.fromkeys(tasks), **quiet), *self._argv)
+    def _whole(self, what: str, *tasks: Any, **life: Any) -> Iterator[str]:
+        """Do what `_life` does, and yield what is left behind, too."""
+        before = Leftovers()
+        yield from self._life(what, *tasks, **life)
+        yield from _left(before, what)
 
     def _life(
-        self, what: str, service: VService, act: Any = lambda: (), broken: bool = False
+        self, what: str, *tasks: Any, act: Any = lambda service: (), broken: bool = False
     ) -> Iterator[str]:
-        """Run a service to its end, ``act`` while it is ready; yield what goes wrong."""
+        """Run a service of tasks to its end, ``act`` while it is ready; yield what goes wrong."""
+        quiet = {"initLogging": lambda self: None, "REGISTER_SIGNAL_HANDLERS": False}
+        service = make_service(service_of(*dict.fromkeys(tasks), **quiet), *self._argv)
         thread = ServiceThread(service)
         problems: list[str] = []
         with log_of(service, logging.ERROR) as log:
@@ -245,7 +238,7 @@ class _Trial:
                     service.health.ended.wait(3 * self._deadline)
                 else:
                     wait_ready(service, 2 * self._deadline)
-                    problems += act()
+                    problems += act(service)
             except AssertionError as error:
                 if not service.health.ended.is_set():  # else the reason comes below
                     problems.append(f"When {what}: {error}")
@@ -256,9 +249,10 @@ class _Trial:
         yield from problems
         if thread.is_alive():
             yield f"When {what}, the service did not end."
-        on_purpose = broken and isinstance(_cause(thread.error), _BrokenOnPurpose)
+        cause = getattr(thread.error, "__cause__", None)
+        on_purpose = broken and isinstance(cause, _BrokenOnPurpose)
         if thread.error is not None and not on_purpose:
-            yield f"When {what}: {_describe(thread.error)}"
+            yield f"When {what}: {describe(thread.error)}"
         elif broken and not on_purpose:
             yield f"When {what}, its start kept those after it from theirs."
         if thread.error is not None and not on_purpose:
@@ -274,11 +268,3 @@ def _left(before: Leftovers, what: str) -> Iterator[str]:
     if found:
         more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
         yield f"When {what}, it left behind: {', '.join(found[:SHOWN])}{more}."
-
-
-def _cause(error: BaseException | None) -> BaseException | None:
-    return None if error is None else error.__cause__
-
-
-def _describe(error: BaseException) -> str:
-    return describe(error)

@@ -7,7 +7,6 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import logging
-import os
 import queue
 import threading
 import unittest
@@ -15,6 +14,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.loops import LoopBoundTask, LoopTask
+from sparts.testing.leftovers import Leftovers
 from sparts.testing.running import make_service, running, service_of
 from sparts.testing.waiting import WAIT
 from sparts.vservice import VService
@@ -218,12 +218,10 @@ class LoopCalls:
                 service.requireTask(self.loop_task).call(self.never)
 
         once()
-        threads = {thread.ident for thread in threading.enumerate()}
-        descriptors = len(os.listdir("/dev/fd"))
+        before = Leftovers()
         for _ in range(self.cycles):
             once()
-        assert {thread.ident for thread in threading.enumerate()} <= threads
-        assert len(os.listdir("/dev/fd")) <= descriptors
+        before.check("The loop")
 
     def test_an_idle_loop_never_wakes_up(self) -> None:
         """Counted by the system, over a second and a half."""

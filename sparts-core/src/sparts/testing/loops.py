@@ -151,9 +151,11 @@ class LoopContract(LoopCalls):
         status, error, events = self._end_by(lambda task: task.call(task._post, leave))
         assert (status, error, events) == (3, None, ["start", "stop"])
 
-    def _end_by(self, action: Callable[[LoopTask], object]) -> tuple[int, object, list[str]]:
+    def _end_by(
+        self, action: Callable[[LoopTask], object], bound: type[Bound] = Bound, **loop: Any
+    ) -> tuple[int, object, list[str]]:
         """End a service by ``action``; return its status, error and what its bound task saw."""
-        loop_task, bound = self.tasks()
+        loop_task, bound = self.tasks(bound, **loop)
         service = self.make(loop_task, bound)
         thread = service.startBG()
         task: Bound = service.requireTask(bound)
@@ -209,16 +211,13 @@ class LoopContract(LoopCalls):
                 if self.loop_task.supervisor.n_restarts():
                     raise ValueError("port taken")
 
-        loop_task, bound = self.tasks(Once, RESTART=RestartPolicy("on-failure", first_wait=0.001))
-        service = self.make(loop_task, bound)
-        thread = service.startBG()
-        task: Bound = service.requireTask(bound)
-        task.loop_task.call(self.crash, task.loop_task)
-        with contextlib.suppress(SpartsError):
-            thread.join(WAIT)
-        assert thread.status == 1
-        assert "Once failed: ValueError: port taken" in str(thread.error)
-        assert [task.next_event() for _ in range(3)] == ["start", "start", "stop"]
+        policy = RestartPolicy("on-failure", first_wait=0.001)
+        status, error, events = self._end_by(
+            lambda task: task.call(self.crash, task), Once, RESTART=policy
+        )
+        assert status == 1
+        assert "Once failed: ValueError: port taken" in str(error)
+        assert events == ["start", "start", "stop"]
 
     def test_a_stop_does_not_wait_for_the_restart_of_a_loop(self) -> None:
         """The wait ends, the loop does not run again, and calls end."""

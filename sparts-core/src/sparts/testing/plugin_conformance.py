@@ -10,6 +10,7 @@ at once.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -76,7 +77,11 @@ def _find_in_metadata(found: metadata.Distribution, entries: list[EntryPoint]) -
     for field, key in {"Summary": "description", "Requires-Python": "requires-python"}.items():
         if field not in fields or not fields[field].strip():
             yield f"Its metadata has no {field}: set {key} in pyproject.toml."
-    required = {_name_of(line) for line in found.requires or () if "extra ==" not in line}
+    required = {
+        normalized(re.split(r"[^\w.-]", line)[0])
+        for line in found.requires or ()
+        if "extra ==" not in line
+    }
     if "sparts-core" not in required and normalized(fields["Name"]) != "sparts-core":
         yield "It does not require sparts-core: add it to the dependencies."
     if not entries:
@@ -84,13 +89,6 @@ def _find_in_metadata(found: metadata.Distribution, entries: list[EntryPoint]) -
             "It has no entry point of sparts.tasks, sparts.plugins or sparts.commands: no service "
             "would ever find anything of it. (Install it again after a change of pyproject.toml.)"
         )
-
-
-def _name_of(requirement: str) -> str:
-    head = requirement
-    for mark in "<>=!~;[( @":
-        head = head.partition(mark)[0]
-    return normalized(head.strip())
 
 
 def _find_in_files(found: metadata.Distribution) -> Iterator[str]:

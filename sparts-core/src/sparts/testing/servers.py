@@ -16,12 +16,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import queue
 import socket
 import stat
 import tempfile
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.errors import StartError
 from sparts.net.listeners import format_address
@@ -31,13 +30,12 @@ from sparts.testing.certificates import FIRST_CERTIFICATE, SECOND_CERTIFICATE
 from sparts.testing.conformance import check_task
 from sparts.testing.leftovers import Leftovers
 from sparts.testing.running import ServiceFactory, make_service, running, service_of
-from sparts.testing.waiting import WAIT, log_of, wait_ready, wait_status
+from sparts.testing.waiting import WAIT, log_of, restart, wait_ready, wait_status
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterator, Sequence
 
-    from sparts.kernel.instance import Instance
     from sparts.vservice import VService
     from sparts.vtask import VTask
 
@@ -270,27 +268,13 @@ class ServerContract:
     def test_a_restart_keeps_the_port_and_resets_no_connection_that_waits(self) -> None:
         """Also where the port was taken freely."""
         early: list[socket.socket] = []
-        made: queue.SimpleQueue[VService | BaseException] = queue.SimpleQueue()
         with self.running() as service, contextlib.ExitStack() as stack:
             (address,) = self.server(service).bound_addrs
-            successor = service._instance.successor
 
-            def note() -> Instance:  # between two instances: nobody accepts just now
-                try:
-                    early.append(stack.enter_context(self.connected(address)))
-                    new = successor()
-                except BaseException as error:
-                    made.put(error)
-                    raise
-                made.put(cast("VService", new.service))
-                return new
+            def connect() -> None:  # nobody accepts just now
+                early.append(stack.enter_context(self.connected(address)))
 
-            service._instance.successor = note  # type: ignore[method-assign]
-            service.restart()
-            new = made.get(timeout=WAIT)
-            if isinstance(new, BaseException):
-                raise new
-            wait_ready(new)
+            new = restart(service, between=connect)
             assert self.server(new) is not self.server(service)
             assert self.server(new).bound_addrs == [address]
             self.ask(early[0])
@@ -352,17 +336,13 @@ class ServerContract:
     def test_two_of_them_in_one_service_have_ports_of_their_own(self) -> None:
         """The second has a name and a prefix of its own."""
         other: Any = type("second", (self.server_task,), {"OPT_PREFIX": "second"})
-        factory = ServiceFactory()
-        try:
-            argv = [*self.here(), "--second-host", LOCAL, "--second-port", "0"]
-            service = factory(service_of(self.server_task, other), *argv)
-            addresses = {task.bound_addrs[0] for task in map(service.getTask, ("second",))}
-            addresses.add(service.requireTask(self.server_task.__name__).bound_addrs[0])
+        argv = [*self.here(), "--second-host", LOCAL, "--second-port", "0"]
+        with running(service_of(self.server_task, other), *argv) as service:
+            names = (self.server_task.__name__, "second")
+            addresses = {service.requireTask(name).bound_addrs[0] for name in names}
             assert len(addresses) == 2
             for address in addresses:
                 self.ask_at(address)
-        finally:
-            factory.close()
 
 
 def _write(path: str, content: str) -> None:

@@ -89,8 +89,10 @@ def wait_ended(service: VService, timeout: float = WAIT) -> BaseException | None
     return service.health.error
 
 
-def restart(service: S, timeout: float = WAIT) -> S:
+def restart(service: S, timeout: float = WAIT, between: Callable[[], object] = lambda: None) -> S:
     """Restart a service that runs in this process; return its new instance when that is ready.
+
+    ``between`` is called when the old instance has ended and there is no new one.
 
     AssertionError: there was none, or it was not ready, within ``timeout`` seconds.
     """
@@ -98,6 +100,7 @@ def restart(service: S, timeout: float = WAIT) -> S:
     successor = service._instance.successor
 
     def note() -> Instance:
+        between()
         new = successor()
         made.put(cast("S", new.service))
         return new
