@@ -27,15 +27,13 @@ def build_parser(cls: Any, hooks: Hooks) -> argparse.ArgumentParser:
     tasks = resolve_tasks(cls, hooks)
     options.add_options(parser, cls, [*own, *blocked, *tasks, *others])
     options.add_own_arguments(parser, [cls, *tasks])
-    options.refuse_all_but_help(parser, hooks.broken)
-    options.refuse_options(parser, blocked)
 
     def find_sources(ns: argparse.Namespace) -> list[options.OptionSource]:
         hooks.tolerant = False  # -h has ended by now
         add = options.checked_source
         return hooks.collect("sparts_sources_add", add, service_class=cls, options=ns)
 
-    options.use_sources(parser, find_sources)
+    options.use_plugins(parser, options.Plugins(hooks.broken, blocked, find_sources))
     return parser
 
 

@@ -32,12 +32,11 @@ from sparts.options.binding import (
 )
 from sparts.options.changes import assign, holder_of, options_of, reload_options
 from sparts.options.sources import (
+    Plugins,
     check_required,
     checked_source,
     parse_options,
-    refuse_all_but_help,
-    refuse_options,
-    use_sources,
+    use_plugins,
     warn_of_deprecated,
 )
 
@@ -59,10 +58,10 @@ if TYPE_CHECKING:
 
 
 __all__ = [
-    "MISSING", "HelpFormatter", "Option", "OptionGroup", "OptionSource", "Source", "add_options",
-    "add_own_arguments", "check_required", "checked_group", "checked_source", "declared_options",
-    "option", "origin_of", "parse_options", "prefix_of", "refuse_all_but_help", "refuse_options",
-    "reload_options", "set_option", "source_of", "state_of", "use_sources", "warn_of_deprecated",
+    "MISSING", "HelpFormatter", "Option", "OptionGroup", "OptionSource", "Plugins", "Source",
+    "add_options", "add_own_arguments", "check_required", "checked_group", "checked_source",
+    "declared_options", "option", "origin_of", "parse_options", "prefix_of", "reload_options",
+    "set_option", "source_of", "state_of", "use_plugins", "warn_of_deprecated",
 ]  # fmt: skip
 
 T = TypeVar("T")

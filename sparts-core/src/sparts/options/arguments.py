@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from typing import Any
 
@@ -62,7 +62,7 @@ def add_groups(
     for owner, bound in groups:
         if not bound and owner is not service:
             continue
-        if owner is service or binding_prefix(bound):
+        if owner is service or bound[0].prefix:
             title = "options of the service" if owner is service else _title(owner)
             group = parser.add_argument_group(title, summary(owner, service))
             shared = shared or group
@@ -72,12 +72,12 @@ def add_groups(
             known = binding.flag in parser._option_string_actions
             if owner is not service and known and _steps_aside(binding, taken, service):
                 aside.setdefault(owner, {})[binding.dest] = binding.default
-                rest.note(f"{binding.flag} is {service.__name__}'s own, not that of sparts.")
+                rest.notes.append(f"{binding.flag} is {service.__name__}'s own, not that of sparts.")
                 continue
             _check_names(binding, taken)
             action = _add(group, binding)
             if group is shared and owner is not service:
-                rest.regroup(action, _title(owner))
+                rest.regrouped.setdefault(_title(owner), []).append(action)
             if binding.option.advanced:
                 rest.hide(action)
             bindings[binding.dest] = binding
@@ -87,11 +87,6 @@ def add_groups(
     if parser.usage is None and not parser._get_positional_actions():
         parser.usage = "%(prog)s [options]"
     parser.set_defaults(**{STATE: State(service, bindings, {}, {}, aside=aside)})
-
-
-def binding_prefix(bound: Sequence[Binding]) -> str:
-    """The prefix that the options of one class have."""
-    return bound[0].prefix if bound else ""
 
 
 def _title(owner: type) -> str:
@@ -128,21 +123,15 @@ class HelpAll(argparse.Action):
         text = "show the advanced options too, and exit"
         super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help=text)
         self._hidden: list[tuple[Any, dict[str, Any]]] = []
-        self._regrouped: dict[str, list[argparse.Action]] = {}
-        self._notes: list[str] = []
+        self.regrouped: dict[str, list[argparse.Action]] = {}
+        """By title, the options to be shown in a group of their own, not with the service's."""
+        self.notes: list[str] = []
+        """Lines to be shown below all options."""
 
     def hide(self, action: argparse.Action) -> None:
         """Leave an option out of ``-h``."""
         self._hidden.append((action, {"help": action.help}))
         action.help = argparse.SUPPRESS
-
-    def regroup(self, action: argparse.Action, title: str) -> None:
-        """Show an option in a group of its own title, and not with those of the service."""
-        self._regrouped.setdefault(title, []).append(action)
-
-    def note(self, text: str) -> None:
-        """Show a line below all options."""
-        self._notes.append(text)
 
     def hide_empty(self, parser: Any) -> None:
         """Leave out the headings of groups of which ``-h`` shows no option."""
@@ -164,15 +153,15 @@ class HelpAll(argparse.Action):
             vars(hidden).update(shown)
         groups = list(parser._action_groups)
         made = []
-        for title, actions in self._regrouped.items():
+        for title, actions in self.regrouped.items():
             made.append(parser.add_argument_group(title))
             made[-1]._group_actions += actions
             for group in groups:
                 group._group_actions[:] = [a for a in group._group_actions if a not in actions]
         # behind argparse's own groups and that of the service
         parser._action_groups[:] = [*groups[:3], *made, *groups[3:]]
-        if self._notes:
-            parser.epilog = "\n".join(filter(None, [parser.epilog, *self._notes]))
+        if self.notes:
+            parser.epilog = "\n".join(filter(None, [parser.epilog, *self.notes]))
         parser.print_help()
         parser.exit()
 
@@ -185,7 +174,7 @@ def _add(group: Any, binding: Binding) -> argparse.Action:
     elif option.action in ("store_true", "store_false", "count"):
         settings["action"] = option.action
     else:
-        settings |= {"type": _Argument(binding), "metavar": option.metavar or _metavar(binding)}
+        settings |= {"type": _argument(binding), "metavar": option.metavar or _metavar(binding)}
         names = ("action", "nargs", "choices")
         settings |= {n: getattr(option, n) for n in names if getattr(option, n) is not None}
     settings |= {"dest": binding.dest, "required": option.required}
@@ -200,16 +189,15 @@ def _add(group: Any, binding: Binding) -> argparse.Action:
     return action
 
 
-class _Argument:
-    """The ``type`` that argparse calls: our conversion, with our message."""
+def _argument(binding: Binding) -> Callable[[str], Any]:
+    """Return the ``type`` that argparse calls: our conversion, with our message."""
 
-    def __init__(self, binding: Binding) -> None:
-        self.binding = binding
-        self.__name__ = binding.option.name
-
-    def __call__(self, value: str) -> Any:
+    def argument(value: str) -> Any:
         # argparse converts a default that is a string, but ours is what it should be already
-        return value if value is self.binding.default else self.binding.argument(value)
+        return value if value is binding.default else binding.argument(value)
+
+    argument.__name__ = binding.option.name
+    return argument
 
 
 class Switch(argparse.Action):
@@ -249,10 +237,11 @@ def _metavar(binding: Binding) -> str:
 def _help(binding: Binding) -> str:
     """The help of one flag, with its default and its variable, ready for argparse's ``%``."""
     option, text = binding.option, str(binding.option.help or "")
-    notes = f"env: {binding.env}"
+    notes, default = f"env: {binding.env}", binding.default
+    empty = default is None or default is False or default in ("", [], ())
     if option.required or option.secret:
         notes = f"{'required' if option.required else 'secret'}; {notes}"
-    elif not _is_empty(binding.default) and "%(default)s" not in text:
+    elif not empty and "%(default)s" not in text:
         notes = f"default: {_display_default(binding)}; {notes}"
     if option.deprecated:
         notes = f"deprecated: {option.deprecated}; {notes}"
@@ -261,11 +250,6 @@ def _help(binding: Binding) -> str:
             text = re.sub(r"%\(default\)\w", MASK, text)
         text = re.sub(_STRAY_PERCENT, "%%", text)
     return f"{text} [{notes.replace('%', '%%')}]".lstrip()
-
-
-def _is_empty(default: object) -> bool:
-    """Whether a default says nothing: none, no, or an empty text or list."""
-    return default is None or default is False or default in ("", [], ())
 
 
 def _display_default(binding: Binding) -> str:

@@ -20,24 +20,37 @@ from sparts.options.binding import (
     State,
     state_of,
 )
+from sparts.records import NamedTuple
 
 if TYPE_CHECKING:
     from logging import Logger
 
 _UNSET: Any = object()
-_BROKEN, _SOURCES, _REFUSED = "_sparts_broken", "_sparts_sources", "_sparts_refused"
+_PLUGINS = "_sparts_plugins"
 
 
-def refuse_all_but_help(parser: argparse.ArgumentParser, broken: Sequence[UsageError]) -> None:
-    """Let `parse_options` raise the first of these errors, unless ``-h`` is asked, which shows it.
+class Plugins(NamedTuple):
+    """What the plugins of a service have `parse_options` do, beside their options.
 
-    Args:
-        parser: a parser that went through `add_options`, from which what is broken is missing.
-        broken: what is wrong with plugins; empty changes nothing.
+    Attributes:
+        broken: what is wrong with plugins, of which the first is raised; ``-h`` shows it. What is
+            broken is missing from the parser.
+        refused: the groups of plugins that are blocked: their options are refused, wherever they
+            are set.
+        find: called with the namespace as the command line, the environment and the classes make
+            it; returns further sources, of which the first counts most.
     """
-    if broken:
-        parser.set_defaults(**{_BROKEN: broken[0]})
-        parser.epilog = f"This service cannot start. {broken[0]}".replace("%", "%%")
+
+    broken: Sequence[UsageError]
+    refused: Collection[type]
+    find: Callable[[argparse.Namespace], Iterable[OptionSource]]
+
+
+def use_plugins(parser: argparse.ArgumentParser, found: Plugins) -> None:
+    """Let `parse_options` do what plugins need; the parser went through `add_options`."""
+    parser.set_defaults(**{_PLUGINS: found})
+    if found.broken:
+        parser.epilog = f"This service cannot start. {found.broken[0]}".replace("%", "%%")
 
 
 def parse_options(
@@ -45,8 +58,8 @@ def parse_options(
 ) -> argparse.Namespace:
     """The namespace of a service: the final, typed value of every option of `add_options`.
 
-    The command line counts before the environment, that before further sources (see
-    `use_sources`), those before the classes.
+    The command line counts before the environment, that before further sources (see `Plugins`),
+    those before the classes.
 
     Args:
         parser: a parser that went through `add_options`.
@@ -55,27 +68,25 @@ def parse_options(
     Raises:
         OptionError: a flag, variable, file or value is wrong; the message names it. (What is
             required is looked for when the service is made: see `check_required`.)
-        PluginError: a plugin is broken; see `refuse_all_but_help`.
-        SystemExit: after ``-h``, ``--help-all``, ``--write-config`` and a completion.
+        PluginError: a plugin is broken.
+        SystemExit: after ``-h``, ``--help-all`` and a completion.
     """
     state: State = parser.get_default(STATE)
     if "_ARGCOMPLETE" in os.environ:
         _complete(parser)
-    broken: UsageError | None = parser.get_default(_BROKEN)
+    found: Plugins = parser.get_default(_PLUGINS) or Plugins((), (), lambda ns: ())
     try:
         ns = _parse_command_line(parser, argv, state.bindings)
     except OptionError as wrong:  # perhaps only as a plugin's options are missing
-        raise broken or wrong from None
-    if broken is not None:
-        raise broken
+        raise next(iter(found.broken), wrong) from None
+    if found.broken:
+        raise found.broken[0]
     given = {d: v for d, v in vars(ns).items() if d in state.bindings and v is not _UNSET}
     state = state._replace(given=given)
-    if (find := parser.get_default(_SOURCES)) is not None:
-        _take(ns, state)
-        state = state._replace(further=tuple(find(ns)))
     _take(ns, state)
-    if refused := parser.get_default(_REFUSED):
-        _check_refused(getattr(ns, STATE), refused)
+    if further := tuple(found.find(ns)):
+        _take(ns, state._replace(further=further))
+    _check_refused(getattr(ns, STATE), found.refused)
     return ns
 
 
@@ -84,17 +95,6 @@ def _take(ns: argparse.Namespace, state: State) -> None:
     values, sources = _layered(state)
     vars(ns).update(values)
     setattr(ns, STATE, state._replace(sources=sources, layered=values))
-
-
-def refuse_options(parser: argparse.ArgumentParser, groups: Collection[type]) -> None:
-    """Let `parse_options` refuse the options of some groups, wherever they are set.
-
-    Args:
-        parser: a parser that went through `add_options`.
-        groups: those of plugins that are blocked.
-    """
-    if groups:
-        parser.set_defaults(**{_REFUSED: frozenset(groups)})
 
 
 def _check_refused(state: State, refused: Collection[type]) -> None:
@@ -106,19 +106,6 @@ def _check_refused(state: State, refused: Collection[type]) -> None:
                 f"{state.bindings[dest].flag} is set ({source}), but the built-in plugin "
                 f"{plugin!r} is blocked. Leave one of them out."
             )
-
-
-def use_sources(
-    parser: argparse.ArgumentParser, find: Callable[[argparse.Namespace], Iterable[OptionSource]]
-) -> None:
-    """Let `parse_options` ask further sources.
-
-    Args:
-        parser: a parser that went through `add_options`.
-        find: called with the namespace as the command line, the environment and the classes make
-            it; returns the sources, of which the first counts most.
-    """
-    parser.set_defaults(**{_SOURCES: find})
 
 
 def checked_source(found: Any) -> OptionSource:

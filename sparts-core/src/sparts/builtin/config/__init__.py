@@ -2,41 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import os
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from sparts.builtin.declaring import ProcessOptions, fixed, switch
+from sparts.builtin.declaring import ProcessOptions, switch
 from sparts.hookspecs import hookimpl
 from sparts.options import MISSING, Option, OptionGroup, OptionSource, option, state_of
-from sparts.options.binding import STATE
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from sparts.options.binding import Binding, Layer
     from sparts.vservice import VService
-
-
-class WriteConfig(argparse.Action):
-    """The action of ``--write-config``: print a file, and exit with status 0."""
-
-    def __init__(self, option_strings: Sequence[str], dest: str, **settings: Any) -> None:
-        settings |= {"nargs": 0, "type": None, "metavar": None}
-        super().__init__(option_strings, dest, **settings)
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: object,
-        option_string: str | None = None,
-    ) -> None:
-        """Print and exit (called by argparse)."""
-        from sparts.builtin.config.text import print_toml, written_config
-
-        print_toml(written_config(parser.get_default(STATE)))
-        parser.exit()
 
 
 class Configuration(ProcessOptions):
@@ -55,10 +33,8 @@ class Configuration(ProcessOptions):
     show_config: Option[bool] = switch(
         "print every option's value and where it came from, and exit", command_line_only=True
     )
-    write_config: Option[Any] = fixed(
-        action=WriteConfig,
-        command_line_only=True,
-        help="print a commented configuration file of all options, and exit",
+    write_config: Option[bool] = switch(
+        "print a commented configuration file of all options, and exit", command_line_only=True
     )
 
 
@@ -116,11 +92,11 @@ def sparts_sources_add(
 
 @hookimpl
 def sparts_service_run(service_class: type[VService], options: argparse.Namespace) -> int | None:
-    """Print the options for ``--show-config``."""
-    state = state_of(options)
-    if state is None or not Configuration.of(service_class, options).show_config:
+    """Print the options for ``--show-config`` or ``--write-config``."""
+    asked, state = Configuration.of(service_class, options), state_of(options)
+    if state is None or not (asked.show_config or asked.write_config):
         return None
-    from sparts.builtin.config.text import print_toml, shown_config
+    from sparts.builtin.config import text
 
-    print_toml(shown_config(state))
+    text.print_toml((text.written_config if asked.write_config else text.shown_config)(state))
     return 0
