@@ -14,7 +14,6 @@ from sparts.errors import describe as describe_error
 from sparts.vservice import VService
 
 if TYPE_CHECKING:
-    from sparts.options.binding import Binding
     from sparts.vtask import VTask
 
 
@@ -74,18 +73,6 @@ def description(task: type[VTask]) -> str:
 def needs_of(task: type[VTask]) -> list[str]:
     """Return the names of what a task depends on directly, as it names them."""
     return [each if isinstance(each, str) else each.__name__ for each in task._dependencies()]
-
-
-def bindings_of(task: type[VTask]) -> list[Binding]:
-    """Return the options of a task, as `sparts run` knows them.
-
-    Raises:
-        OptionError: a default is wrong.
-    """
-    from sparts.options import declared_options
-    from sparts.options.binding import Binding
-
-    return [Binding(option, task, Sparts) for option in declared_options(task)]
 
 
 def describe(found: Inspected) -> dict[str, Any]:

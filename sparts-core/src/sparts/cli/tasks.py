@@ -14,8 +14,8 @@ from sparts.cli import inspection
 from sparts.cli.columns import rows, wrapped
 from sparts.errors import PluginError
 from sparts.masking import MASK
-from sparts.options import HelpFormatter
-from sparts.options.arguments import add_groups
+from sparts.options import HelpFormatter, add_options
+from sparts.options.binding import bound_options
 
 if TYPE_CHECKING:
     from sparts.options.binding import Binding
@@ -105,7 +105,7 @@ def _text(found: inspection.Inspected) -> str:
     parser = argparse.ArgumentParser(
         add_help=False, usage=argparse.SUPPRESS, formatter_class=HelpFormatter
     )
-    add_groups(parser, inspection.Sparts, [(task, inspection.bindings_of(task))])
+    add_options(parser, inspection.Sparts, [task])
     lines = [f"{task.__name__}, of {found.entry.owner.strip()}", ""]
     for paragraph in (inspect.getdoc(task) or "").replace("`", "").split("\n\n"):
         plain = not any(line.startswith((" ", "- ")) for line in paragraph.splitlines())
@@ -119,7 +119,7 @@ def _text(found: inspection.Inspected) -> str:
 
 def _describe_all(found: inspection.Inspected) -> dict[str, Any]:
     task = _task_of(found)
-    options = [_describe_option(binding) for binding in inspection.bindings_of(task)]
+    options = [_describe_option(binding) for binding in bound_options(task, inspection.Sparts)]
     doc = inspect.getdoc(task)
     return {**inspection.describe(found), "documentation": doc, "options": options}
 

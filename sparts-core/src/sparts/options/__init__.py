@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypedDict, Ty
 
 from sparts.errors import OptionError, nearest
 from sparts.option_types import is_path
-from sparts.options.arguments import HelpFormatter, add_groups, add_own_arguments
+from sparts.options.arguments import HelpFormatter, add_options, add_own_arguments
 from sparts.options.binding import (
     MISSING,
     Binding,
@@ -25,6 +25,9 @@ from sparts.options.binding import (
     OptionSource,
     Source,
     aside_of,
+    bound_options,
+    declared_options,
+    dest_of,
     origin_of,
     prefix_of,
     source_of,
@@ -219,9 +222,7 @@ class OptionGroup:
         Args:
             name: of the option, without the prefix of the group.
         """
-        options = options_of(self.service)
-        prefix = prefix_of(type(self))
-        dest = "_".join(filter(None, (prefix, name))).replace("-", "_")
+        options, dest = options_of(self.service), dest_of(type(self), name)
         aside = dest in aside_of(options, type(self))
         return Source("default", type(self).__name__) if aside else source_of(options, dest)
 
@@ -235,42 +236,6 @@ def checked_group(found: Any) -> type[OptionGroup]:
     if isinstance(found, type) and issubclass(found, OptionGroup):
         return found
     raise OptionError(f"{found!r} is not a class derived from sparts.options.OptionGroup.")
-
-
-def declared_options(cls: type) -> list[Option[Any]]:
-    """The options of a class and its bases, in the order of declaration, bases first.
-
-    What a class declares again takes the place of its base's; what it sets to anything else is
-    gone.
-    """
-    found: dict[str, Option[Any]] = {}
-    for base in reversed(cls.__mro__):
-        for attribute, value in vars(base).items():
-            if isinstance(value, Option):
-                found[attribute] = value
-            else:
-                found.pop(attribute, None)
-    return list(found.values())
-
-
-def add_options(parser: argparse.ArgumentParser, service: type, tasks: Iterable[type]) -> None:
-    """Add every option of a service and its tasks to ``parser``, a group for each, in their order.
-
-    Args:
-        parser: where they go; its own arguments stay.
-        service: the service's class.
-        tasks: the task classes, in the order in which the service names them; then those classes
-            derived from `OptionGroup` that plugins contribute.
-
-    Raises:
-        OptionError: two of them have one flag, a flag is the parser's own, or a declaration is
-            wrong.
-    """
-    groups = [
-        (owner, [Binding(declared, owner, service) for declared in declared_options(owner)])
-        for owner in dict.fromkeys((service, *tasks))
-    ]
-    add_groups(parser, service, groups)
 
 
 def set_option(owner: Any, name: str, value: object) -> None:
@@ -297,14 +262,11 @@ def set_option(owner: Any, name: str, value: object) -> None:
 def _binding(owner: Any, name: str) -> Binding:
     """The option of ``owner`` with this name."""
     holder = holder_of(owner)
-    prefix = prefix_of(type(owner))
-    dest = "_".join(filter(None, (prefix, name))).replace("-", "_")
-    state = state_of(holder.options)
+    dest, state = dest_of(type(owner), name), state_of(holder.options)
     known = dict(state.bindings) if state else {}
     if dest not in known:  # a namespace that was made by hand, or a task that came by itself
         service = getattr(holder, "service_class", type(holder))
-        own = (Binding(each, type(owner), service) for each in declared_options(type(owner)))
-        known.update((binding.dest, binding) for binding in own)
+        known.update((binding.dest, binding) for binding in bound_options(type(owner), service))
     if dest in known:
         return known[dest]
     near = nearest(dest, known)

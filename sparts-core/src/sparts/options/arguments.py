@@ -16,7 +16,7 @@ from typing import Any
 from sparts.errors import OptionError
 from sparts.masking import MASK
 from sparts.option_types import duration, format_size, size, written
-from sparts.options.binding import STATE, Binding, State, display
+from sparts.options.binding import STATE, Binding, State, bound_options, display
 
 # A "%" of a help text that argparse does not expand, and the one that is escaped already.
 _STRAY_PERCENT = r"%%|%(?!\((?:prog|default|dest|metavar|type|choices)\)s)"
@@ -41,25 +41,26 @@ def _columns() -> int:
         return 80
 
 
-def add_groups(
-    parser: argparse.ArgumentParser, service: type, groups: Sequence[tuple[type, list[Binding]]]
-) -> None:
-    """Add the options of a service and its tasks to ``parser``, a group for each, in this order.
+def add_options(parser: argparse.ArgumentParser, service: type, tasks: Iterable[type]) -> None:
+    """Add every option of a service and its tasks to ``parser``, a group for each, in their order.
 
     Args:
         parser: where they go; its own arguments stay.
         service: the service's class.
-        groups: each class with its options, the service's first.
+        tasks: the task classes, in the order in which the service names them; then those classes
+            derived from `OptionGroup` that plugins contribute.
 
     Raises:
-        OptionError: two of them have one flag, or a flag is the parser's own.
+        OptionError: two of them have one flag, a flag is the parser's own, or a declaration is
+            wrong.
     """
     bindings: dict[str, Binding] = {}
     taken: dict[str, Binding] = {}
     aside: dict[type, dict[str, Any]] = {}
     rest = HelpAll([HELP_ALL])
     shared: Any = None  # the group of the help for all options without a prefix
-    for owner, bound in groups:
+    for owner in dict.fromkeys((service, *tasks)):
+        bound = bound_options(owner, service)
         if not bound and owner is not service:
             continue
         if owner is service or bound[0].prefix:
@@ -72,7 +73,9 @@ def add_groups(
             known = binding.flag in parser._option_string_actions
             if owner is not service and known and _steps_aside(binding, taken, service):
                 aside.setdefault(owner, {})[binding.dest] = binding.default
-                rest.notes.append(f"{binding.flag} is {service.__name__}'s own, not that of sparts.")
+                rest.notes.append(
+                    f"{binding.flag} is {service.__name__}'s own, not that of sparts."
+                )
                 continue
             _check_names(binding, taken)
             action = _add(group, binding)

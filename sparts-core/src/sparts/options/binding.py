@@ -16,6 +16,7 @@ from sparts.errors import OptionError, describe
 from sparts.masking import hide_secret
 from sparts.option_types import Expected, convert, duration, expectation, port, size, split
 from sparts.records import NamedTuple
+from sparts.shown import OURS
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -126,11 +127,9 @@ class Declaration:
 
     def dest(self, prefix: str = "") -> str:
         """The name in the namespace for an owner of this prefix: ``http_port``."""
-        found = self._dests.get(prefix)
-        if found is None:
-            found = "_".join(filter(None, (prefix, self.name))).replace("-", "_")
-            self._dests[prefix] = found
-        return found
+        if prefix not in self._dests:
+            self._dests[prefix] = _joined(prefix, self.name)
+        return self._dests[prefix]
 
 
 Layer = dict[str, tuple[Any, Source]]  # typed values and their sources by name in the namespace
@@ -146,6 +145,15 @@ def prefix_of(owner: type) -> str:
     prefix: str | None = getattr(owner, "OPT_PREFIX", "")
     named = prefix is None or (prefix == "" and hasattr(owner, "initTask"))  # no task has none
     return owner.__name__ if named or prefix is None else str(prefix)
+
+
+def dest_of(owner: type, name: str) -> str:
+    """Return what the option of a class with this name is called in the namespace."""
+    return _joined(prefix_of(owner), name)
+
+
+def _joined(prefix: str, name: str) -> str:
+    return "_".join(filter(None, (prefix, name))).replace("-", "_")
 
 
 def _named(owner: type, attribute: str) -> str:
@@ -307,7 +315,7 @@ class ClassView:
         special = name.startswith("__") and name.endswith("__")
         if get(self, "stands_in") and not special:
             definer = next((cls for cls in service.__mro__ if name in vars(cls)), object)
-            if definer not in _our_classes(service):
+            if definer is not object and definer.__module__ not in OURS:
                 get(self, "stood_in").append(name)
                 owner = service
         owner = owner if hasattr(owner, name) else service
@@ -317,13 +325,29 @@ class ClassView:
         return value
 
 
-def _our_classes(service: type) -> set[type]:
-    """The classes of a service that its author did not write: VService and what it is made of."""
-    ours: set[type] = {object}
-    for cls in service.__mro__:
-        if cls.__module__ == "sparts.vservice" and cls.__name__ == "VService":
-            ours.update(cls.__mro__)
-    return ours
+def declared_options(cls: type) -> list[Declaration]:
+    """The options of a class and its bases, in the order of declaration, bases first.
+
+    What a class declares again takes the place of its base's; what it sets to anything else is
+    gone.
+    """
+    found: dict[str, Declaration] = {}
+    for base in reversed(cls.__mro__):
+        for attribute, value in vars(base).items():
+            if isinstance(value, Declaration):
+                found[attribute] = value
+            else:
+                found.pop(attribute, None)
+    return list(found.values())
+
+
+def bound_options(owner: type, service: type) -> list[Binding]:
+    """Return the options of a class as they are in a service.
+
+    Raises:
+        OptionError: a declaration is wrong.
+    """
+    return [Binding(declared, owner, service) for declared in declared_options(owner)]
 
 
 def env_prefix(service: type) -> str:
@@ -364,8 +388,8 @@ def source_of(ns: argparse.Namespace, dest: str) -> Source:
 
 def origin_of(ns: argparse.Namespace, owner: type, name: str) -> str:
     """Return where an option has its value from, for errors: ``--p-cron``, ``P.CRON (a.py:7)``."""
-    dest = "_".join((prefix_of(owner), name)).replace("-", "_")
-    source, state = source_of(ns, dest), state_of(ns)
+    dest, state = dest_of(owner, name), state_of(ns)
+    source = source_of(ns, dest)
     if source.explicit or state is None:
         return source.name or source.kind
     return state.bindings[dest].place_of_default()

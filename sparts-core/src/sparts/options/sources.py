@@ -279,10 +279,8 @@ def _require(state: State, binding: Binding, value: object) -> None:
 
 def _complete(parser: argparse.ArgumentParser) -> None:
     """Answer the shell's completion, if argcomplete is installed."""
-    import importlib
-
     try:
-        argcomplete: Any = importlib.import_module("argcomplete")
+        import argcomplete
     except ImportError:
         return
     argcomplete.autocomplete(parser)
