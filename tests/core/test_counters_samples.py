@@ -14,8 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sparts.counters import SampleType, samples
-from sparts.counters.percentiles import bins_of
-from sparts.counters.spans import Span
+from sparts.counters.spans import Span, bins_of
 from sparts.testing.clock import TurnableClock
 
 ALL = list(SampleType)

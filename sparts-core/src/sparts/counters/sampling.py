@@ -17,8 +17,7 @@ from typing import Self
 
 from sparts.clock import SYSTEM, Clock
 from sparts.counters.metric import LiveNumber, Metric, Reading, live
-from sparts.counters.percentiles import buckets_of, octaves_of, percentile
-from sparts.counters.spans import Span
+from sparts.counters.spans import Span, buckets_of, octaves_of, percentile
 
 _MINUTE = 60
 _BATCH = 128
