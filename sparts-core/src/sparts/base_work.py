@@ -70,6 +70,13 @@ def _versions(cls: type[Any], name: str) -> Iterator[Any]:
     return (vars(base)[name] for base in cls.__mro__ if name in vars(base))
 
 
+def unwrapped(method: Any) -> Any:
+    """Return a method as its class wrote it."""
+    while hasattr(method, "__base_work__"):
+        method = method.__wrapped__
+    return method
+
+
 def _is_plain(found: Any) -> bool:
     return isinstance(found, FunctionType) and not hasattr(found, "__base_work__")
 

@@ -8,7 +8,8 @@ import os
 import sys
 from contextlib import suppress
 from types import FunctionType
-from typing import Any
+
+from sparts.base_work import unwrapped
 
 
 def named(cls: type, name: str) -> str:
@@ -24,9 +25,7 @@ def named(cls: type, name: str) -> str:
 def place_of(owner: type, name: str = "") -> str:
     """Return the file and the line of an attribute, or of its class if it has none."""
     value = vars(owner).get(name)
-    function: Any = getattr(value, "__func__", value)
-    while hasattr(function, "__base_work__"):
-        function = function.__wrapped__
+    function = unwrapped(getattr(value, "__func__", value))
     if isinstance(function, FunctionType):
         return _shown(function.__code__.co_filename, function.__code__.co_firstlineno)
     file = getattr(sys.modules.get(owner.__module__), "__file__", None)

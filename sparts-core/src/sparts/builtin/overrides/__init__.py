@@ -14,16 +14,17 @@ from functools import lru_cache
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+from sparts.base_work import unwrapped
 from sparts.errors import UsageError
 from sparts.hookspecs import hookimpl
 from sparts.options import Option
 from sparts.options.binding import env_prefix
+from sparts.records import NamedTuple
 from sparts.shown import ours, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from sparts.builtin.overrides.problems import Problem
     from sparts.vservice import VService
     from sparts.vtask import VTask
 
@@ -46,6 +47,23 @@ _METHODS = (FunctionType, staticmethod, classmethod)
 _FORM = 0x04 | 0x20 | 0x80 | 0x100 | 0x200  # flags of code: *args, generator, coroutine
 
 
+class Problem(NamedTuple):
+    """An attribute of a class that does not do what it was written for."""
+
+    owner: type
+    name: str
+    text: str
+    """What is wrong and what to do, as the rest of a sentence that begins with the name."""
+    error: bool = True
+    """Whether the service is refused; otherwise it is a warning."""
+
+    def __str__(self) -> str:
+        from sparts.places import place_of
+
+        place = place_of(self.owner, self.name)
+        return f"{self.owner.__name__}.{self.name} ({place}) {self.text}"
+
+
 @hookimpl
 def sparts_classes_check(service_class: type[VService], tasks: Sequence[type[VTask]]) -> None:
     """Refuse a service with errors in its classes."""
@@ -63,7 +81,7 @@ def sparts_service_create(service: VService) -> None:
             ours(service).logger.warning("%s", problem)
     prefixes = ("SPARTS_", env_prefix(type(service)) or "SPARTS_")
     if names := [name for name in os.environ if name.upper().startswith(prefixes)]:
-        from sparts.builtin.overrides.variables import misspelt
+        from sparts.builtin.overrides.spelling import misspelt
 
         for name, meant in misspelt(names, service):
             ours(service).logger.warning(
@@ -81,7 +99,6 @@ def sparts_task_start(task: VTask) -> None:
         loop = name == "_runloop"
         if name in vars(task) or (loop and ours(task).LOOPLESS):
             continue
-        from sparts.builtin.overrides.problems import Problem
         from sparts.builtin.overrides.signatures import form
 
         what = f"is missing: {base.__name__} has nothing to do without it. Write {form(base, name)}"
@@ -111,13 +128,9 @@ def _abstract_in(base: Any) -> list[str]:
     return [each for each, value in named if getattr(value, "__isabstractmethod__", False) is True]
 
 
-def find_problems(
-    service_class: type[VService] | None, tasks: Sequence[type[VTask]]
-) -> Sequence[Problem]:
+def find_problems(service_class: Any, tasks: Sequence[Any]) -> list[Problem]:
     """Return what is wrong with the classes of a service and of tasks, each once."""
-    cached: Any = _find_problems
-    found: list[Problem] = cached(service_class, tuple(tasks))
-    return found
+    return _find_problems(service_class, tuple(tasks))
 
 
 @lru_cache(maxsize=1)  # both hooks ask
@@ -143,12 +156,10 @@ def _problems_of(cls: type, tasks: Sequence[type[VTask]]) -> Iterator[Problem]:
         for name, value in list(vars(owner).items()) if bases else ():
             if (name[:2] == "__" and name != "__init__") or name in allowed:
                 continue
-            text, error, base = None, True, None
-            for each in bases:
-                if name in each.__dict__:
-                    base = each
-                    break
-            if base is None or _means_tasks(name, value):
+            text, error = None, True
+            base = next((each for each in bases if name in each.__dict__), None)
+            # ``tasks`` of a service may be a list of its tasks, and no property
+            if base is None or (name == "tasks" and isinstance(value, list | tuple)):
                 if _is_doubtful(name, value, bases) and not any(
                     hasattr(task, name) for task in tasks
                 ):
@@ -164,8 +175,6 @@ def _problems_of(cls: type, tasks: Sequence[type[VTask]]) -> Iterator[Problem]:
 
                 text = signatures.compare(mro, at, name, value, bases)
             if text:
-                from sparts.builtin.overrides.problems import Problem
-
                 yield Problem(owner, name, text, error)
         yield from _only_annotated(owner, bases, allowed)
 
@@ -178,8 +187,6 @@ def _only_annotated(owner: type, bases: list[type], allowed: set[str]) -> Iterat
         if name in vars(owner) or name in allowed:
             continue
         if any(name in vars(base) for base in bases):
-            from sparts.builtin.overrides.problems import Problem
-
             yield Problem(owner, name, f"is annotated, and has no value. Write `{name} = ...`.")
 
 
@@ -222,10 +229,7 @@ def _check_value(base: type, name: str, value: Any) -> str | None:
 
 def _has_form(name: str, mine: Any, base: Any) -> bool:
     """Return whether a function can surely be called as the one it overrides."""
-    while hasattr(mine, "__base_work__"):  # what `sparts.base_work` put around it
-        mine = mine.__wrapped__
-    while hasattr(base, "__base_work__"):
-        base = base.__wrapped__
+    mine, base = unwrapped(mine), unwrapped(base)
     if not isinstance(mine, FunctionType) or not isinstance(base, FunctionType):
         return False
     code, other = mine.__code__, base.__code__
@@ -264,11 +268,6 @@ def _names_of(cls: Any) -> list[str]:
 @lru_cache(maxsize=256)
 def _folded_of(cls: Any) -> set[str]:
     return set(" ".join(_names_of(cls)).replace("_", "").lower().split())
-
-
-def _means_tasks(name: str, value: Any) -> bool:
-    """Tell whether ``tasks`` of a service is a list of its tasks, and no property."""
-    return name == "tasks" and isinstance(value, (list, tuple))
 
 
 def _is_ours(cls: type) -> bool:

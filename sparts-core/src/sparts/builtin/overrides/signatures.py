@@ -7,6 +7,7 @@ from types import FunctionType
 from typing import Any, NamedTuple
 
 from sparts import entry_points
+from sparts.base_work import unwrapped
 from sparts.vservice import VService
 from sparts.vtask import VTask
 
@@ -119,9 +120,7 @@ def package_of(cls: type) -> str:
 def _method(value: Any) -> _Method | None:
     """Return the function behind an attribute, unless it is none or nobody can know."""
     bound = not isinstance(value, staticmethod)
-    function: Any = value.__func__ if isinstance(value, staticmethod | classmethod) else value
-    while hasattr(function, "__base_work__"):  # what `sparts.base_work` put around it
-        function = function.__wrapped__
+    function = unwrapped(value.__func__ if isinstance(value, staticmethod | classmethod) else value)
     return _Method(function, bound) if isinstance(function, FunctionType) else None
 
 
@@ -164,11 +163,9 @@ def _numbers(least: int, most: float) -> str:
         return f"{least} or more arguments" if least else "any number of arguments"
     if most == 0:
         return "no argument"
-    return "1 argument" if least == most == 1 else f"{_range(least, most)} arguments"
-
-
-def _range(least: int, most: float) -> str:
-    return f"{least}" if least == most else f"{least} to {most:g}"
+    if least == most:
+        return "1 argument" if most == 1 else f"{least} arguments"
+    return f"{least} to {most:g} arguments"
 
 
 def _remedy(given: type, name: str, kinds: tuple[str, str]) -> str:
@@ -199,7 +196,6 @@ def _remedy(given: type, name: str, kinds: tuple[str, str]) -> str:
 
 def _is_known(task: str) -> bool:
     """Return whether somebody provides a task of a name."""
-    known = entry_points.known_providers(entry_points.TASKS)
-    return task in known or any(
-        task == entry.name for entry in entry_points.find(entry_points.TASKS)
-    )
+    tasks = entry_points.TASKS
+    found = {entry.name for entry in entry_points.find(tasks)}
+    return task in found | entry_points.known_providers(tasks).keys()

@@ -1,14 +1,25 @@
-"""Finds attributes that were meant to override something, and are spelt otherwise."""
+"""Finds what is spelt otherwise than it was meant: attributes, and environment variables."""
 
 from __future__ import annotations
 
 from types import CodeType, FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sparts.options import Option
+from sparts.options import Option, state_of
+from sparts.shown import ours
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from sparts.vservice import VService
 
 _Names = list[tuple[type, str]]
 _SHORTEST = 3  # shorter names are near to anything
+OF_ALL = {
+    *("SPARTS_DISABLE_PLUGINS", "SPARTS_LOAD_PLUGINS", "SPARTS_RUNTIME_DIR"),
+    *("SPARTS_STATUS_TOKEN", "SPARTS_STATUS_CA", "SPARTS_COPY", "SPARTS_RELOADED_BY"),
+}
+"""The variables that sparts reads beside those of options."""
 
 
 def gone(cls: type, name: str, advice: str) -> str | None:
@@ -127,3 +138,16 @@ def is_one_edit(one: str, other: str) -> bool:
     if len(one) == len(other) == 2:
         return one == other[::-1]
     return max(len(one), len(other)) == 1
+
+
+def misspelt(names: Iterable[str], service: VService) -> Iterator[tuple[str, str]]:
+    """Give each of these variables that nothing reads, with the one that was probably meant."""
+    state = state_of(ours(service).options)
+    bindings = state.bindings.values() if state else ()
+    read = OF_ALL | {each.env for each in bindings}
+    read |= {f"{each.env}_FILE" for each in bindings if each.option.secret}
+    allowed = getattr(service, "SPARTS_ALLOW_NAMES", ())
+    for name in names:
+        near = [each for each in read if name.upper() == each or is_one_edit(name, each)]
+        if near and name not in read and name not in allowed:
+            yield name, min(near)
