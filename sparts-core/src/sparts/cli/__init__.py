@@ -116,8 +116,8 @@ def find_command(name: str) -> entry_points.EntryPoint:
         UsageError: there is none, or several plugins have it.
     """
     ours, others = our_commands(), entry_points.find(entry_points.COMMANDS)
-    found = [entry for entry in ours if entry.name == name]
-    found = found or [entry for entry in others if entry.name == name]
+    found = [each for each in ours if each.name == name]
+    found = found or [each for each in others if each.name == name]
     if len(found) > 1:
         who = " and ".join(entry.owner for entry in found)
         raise UsageError(
@@ -191,15 +191,14 @@ def summary_of(entry: entry_points.EntryPoint) -> str:
 
     module, _, name = entry.value.partition(" ")[0].partition(":")
     stem = module.replace(".", "/")
-    for path in (os.path.join(place, stem) for place in sys.path):
-        for file in (f"{path}.py", f"{path}/__init__.py"):
-            try:
-                with open(file, "rb") as source:
-                    found = ast.parse(source.read()).body
-            except (OSError, SyntaxError, ValueError):
-                continue
-            mine = [n for n in found if isinstance(n, ast.FunctionDef) and n.name == name]
-            doc = "".join(ast.get_docstring(each) or "" for each in mine[:1])
-            line = doc.partition("\n")[0].removesuffix(".").replace("`", "")
-            return line[:1].lower() + line[1:]
-    return ""
+    ends = (f"{stem}.py", f"{stem}/__init__.py")
+    files = (os.path.join(place, end) for place in sys.path for end in ends)
+    try:
+        with open(next(filter(os.path.isfile, files), ""), "rb") as source:
+            found = ast.parse(source.read()).body
+    except (OSError, SyntaxError, ValueError):
+        return ""
+    mine = (each for each in found if isinstance(each, ast.FunctionDef) and each.name == name)
+    line = "".join(ast.get_docstring(each) or "" for each in mine).partition("\n")[0]
+    line = line.removesuffix(".").replace("`", "")
+    return line[:1].lower() + line[1:]

@@ -49,25 +49,24 @@ def report(target: str) -> int:
     if ":" not in target:
         raise UsageError(f"--compat takes MODULE:Service, not {target!r}.")
     files: dict[Path, None] = dict.fromkeys(_file_of(target.partition(":")[0]))
-    problem, same = "", 0
+    same = missing = differs = 0
+    problem = ""
     try:
-        service = find_service([target])
-        for cls in _classes(service):
+        for cls in _classes(find_service([target])):
             files[Path(inspect.getfile(cls))] = None
-            kept = _kept(cls)
-            same += len(kept)
-            if kept:
+            if kept := _kept(cls):
+                same += len(kept)
                 print(f"as before: {cls.__name__}: {', '.join(kept)}")
     except UsageError as error:
-        problem = message_of(error)
+        problem = f"missing: {message_of(error)}"
+        missing = 1
     found = {note for path in files for note in scan(path)}
-    notes = sorted(found, key=lambda note: (note.file, note.line, note.name))
-    for note in notes:
+    for note in sorted(found, key=lambda note: (note.file, note.line, note.name)):
+        missing += note.missing
+        differs += not note.missing
         print(note)
     if problem:
-        print(f"missing: {problem}")
-    missing = sum(note.missing for note in notes) + bool(problem)
-    differs = sum(not note.missing for note in notes)
+        print(problem)
     print(f"{same} names as before, {differs} differ, {missing} missing. The ids are in {PAGE}.")
     return 1 if missing else 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from sparts.kernel import command_line
 from sparts.vservice import VService
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 
 def find_service(names: Sequence[str]) -> type[VService]:
@@ -56,14 +55,18 @@ def import_object(target: str) -> Any:
         UsageError: the module cannot be imported or has no such name.
     """
     module_name, _, attributes = target.strip().partition(":")
+    original = vars(VService)["initFromCLI"]
+    # so that scripts which end with ``MyService.initFromCLI()`` can be imported
+    setattr(VService, "initFromCLI", classmethod(lambda cls, name=None: None))  # noqa: B010
     try:
-        with _initFromCLI_doing_nothing():
-            found: Any = importlib.import_module(module_name)
+        found: Any = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
         cause = describe(error)
         missing = isinstance(error, ModuleNotFoundError) and error.name == module_name
         hint = " in the current folder, nor installed" if missing else ""
         raise UsageError(f"{target!r} could not be imported: {cause}{hint}.") from error
+    finally:
+        setattr(VService, "initFromCLI", original)  # noqa: B010
     module = found
     for attribute in attributes.split("."):
         try:
@@ -71,17 +74,6 @@ def import_object(target: str) -> Any:
         except AttributeError:
             raise UsageError(f"{target!r}: no {attribute!r} there. {_classes_of(module)}") from None
     return found
-
-
-@contextlib.contextmanager
-def _initFromCLI_doing_nothing() -> Iterator[None]:  # noqa: N802
-    """Make scripts that end with ``MyService.initFromCLI()`` importable."""
-    original = vars(VService)["initFromCLI"]
-    setattr(VService, "initFromCLI", classmethod(lambda cls, name=None: None))  # noqa: B010
-    try:
-        yield
-    finally:
-        setattr(VService, "initFromCLI", original)  # noqa: B010
 
 
 def _of_file(target: str) -> str:

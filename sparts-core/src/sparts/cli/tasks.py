@@ -19,7 +19,6 @@ from sparts.options.binding import bound_options
 
 if TYPE_CHECKING:
     from sparts.options.binding import Binding
-    from sparts.vtask import VTask
 
 
 def main(argv: list[str]) -> int:
@@ -94,14 +93,8 @@ def _load(name: str) -> inspection.Inspected:
     return found
 
 
-def _task_of(found: inspection.Inspected) -> type[VTask]:
-    if found.task is None:
-        raise PluginError(found.problem)
-    return found.task
-
-
 def _text(found: inspection.Inspected) -> str:
-    task = _task_of(found)
+    task: Any = found.task  # `_load` has found it
     parser = argparse.ArgumentParser(
         add_help=False, usage=argparse.SUPPRESS, formatter_class=HelpFormatter
     )
@@ -118,7 +111,7 @@ def _text(found: inspection.Inspected) -> str:
 
 
 def _describe_all(found: inspection.Inspected) -> dict[str, Any]:
-    task = _task_of(found)
+    task: Any = found.task  # `_load` has found it
     options = [_describe_option(binding) for binding in bound_options(task, inspection.Sparts)]
     doc = inspect.getdoc(task)
     return {**inspection.describe(found), "documentation": doc, "options": options}

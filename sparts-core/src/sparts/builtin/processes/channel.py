@@ -1,4 +1,4 @@
-"""Messages between the parent and a copy: JSON objects, each after its length, over a socket pair.
+"""Messages between the parent and a copy: JSON objects, each a line, over a socket pair.
 
 Nobody else can reach such a pair: it has no name. Its end shows each side that the other has gone.
 What every service sends to systemd (``NOTIFY_SOCKET``) comes to `Notifications`.
@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_LENGTH = struct.Struct("!I")
 _CREDENTIALS = struct.Struct("3i")
 _AT_ONCE = 256 * 1024
 
@@ -25,20 +24,7 @@ Message = dict[str, Any]
 
 
 def _framed(message: Message) -> bytes:
-    body = json.dumps(message, separators=(",", ":")).encode()
-    return _LENGTH.pack(len(body)) + body
-
-
-def _parted(buffer: bytearray) -> list[Message]:
-    """Take the whole messages out of a buffer."""
-    found: list[Message] = []
-    while len(buffer) >= _LENGTH.size:
-        end = _LENGTH.size + _LENGTH.unpack_from(buffer)[0]
-        if len(buffer) < end:
-            break
-        found.append(json.loads(bytes(buffer[_LENGTH.size : end])))
-        del buffer[:end]
-    return found
+    return json.dumps(message, separators=(",", ":")).encode() + b"\n"  # it has no other
 
 
 class ParentEnd:
@@ -75,14 +61,16 @@ class ParentEnd:
 
     def receive(self) -> list[Message] | None:
         """Return the messages that have come; None: the copy has closed its end."""
+        ended = True
         try:
             while chunk := self._sock.recv(_AT_ONCE):
                 self._in += chunk
         except BlockingIOError:
-            return _parted(self._in)
+            ended = False
         except ConnectionResetError:
             pass
-        return _parted(self._in) or None
+        *lines, self._in = self._in.split(b"\n")
+        return None if ended and not lines else [json.loads(line) for line in lines]
 
     def close(self) -> None:
         """Close it."""
@@ -97,7 +85,7 @@ class CopyEnd:
         self._sending = threading.Lock()
         os.set_inheritable(sock.fileno(), False)
         sock.setblocking(True)
-        self._in = bytearray()
+        self._lines = sock.makefile("rb")
 
     def send(self, message: Message) -> None:
         """Send a message; OSError: the parent has gone."""
@@ -116,14 +104,11 @@ class CopyEnd:
             self._sending.release()
         return True
 
-    def receive(self) -> list[Message] | None:
-        """Wait for messages; None: the parent has gone."""
-        try:
-            chunk = self._sock.recv(_AT_ONCE)
-        except OSError:
-            return None
-        self._in += chunk
-        return _parted(self._in) if chunk else None
+    def receive(self) -> Iterator[Message]:
+        """Wait for messages and give them, until the parent has gone."""
+        with suppress(OSError):
+            while (line := self._lines.readline()).endswith(b"\n"):
+                yield json.loads(line)
 
 
 class Notifications:

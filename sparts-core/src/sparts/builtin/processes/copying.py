@@ -83,13 +83,12 @@ class Copy:
         threading.Thread(target=self._follow, args=(service,), name=name, daemon=True).start()
 
     def _follow(self, service: VService) -> None:
-        while (messages := self._channel.receive()) is not None:
-            for message in messages:
-                try:
-                    self._act(message)
-                except Exception as error:
-                    text = "What the parent of the copies has sent could not be used"
-                    log_error(service.logger, text, error=error)
+        for message in self._channel.receive():
+            try:
+                self._act(message)
+            except Exception as error:
+                text = "What the parent of the copies has sent could not be used"
+                log_error(service.logger, text, error=error)
         ours(service).shutdown()
         for asked in list(self._asked.values()):
             asked.set_exception(ParentGoneError("The parent of the copies has gone."))
