@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypedDict, Ty
 
 from sparts.errors import OptionError, nearest
 from sparts.option_types import is_path
-from sparts.options.arguments import HelpFormatter, add_options, add_own_arguments
+from sparts.options.arguments import (
+    HelpFormatter,
+    add_options,
+    add_own_arguments,
+    bound_options,
+    declared_options,
+)
 from sparts.options.binding import (
     MISSING,
     Binding,
@@ -25,8 +31,6 @@ from sparts.options.binding import (
     OptionSource,
     Source,
     aside_of,
-    bound_options,
-    declared_options,
     dest_of,
     origin_of,
     prefix_of,

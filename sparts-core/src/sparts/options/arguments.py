@@ -16,7 +16,7 @@ from typing import Any
 from sparts.errors import OptionError
 from sparts.masking import MASK
 from sparts.option_types import duration, format_size, size, written
-from sparts.options.binding import STATE, Binding, State, bound_options, display
+from sparts.options.binding import STATE, Binding, Declaration, State, display
 
 # A "%" of a help text that argparse does not expand, and the one that is escaped already.
 _STRAY_PERCENT = r"%%|%(?!\((?:prog|default|dest|metavar|type|choices)\)s)"
@@ -39,6 +39,31 @@ def _columns() -> int:
         return os.get_terminal_size().columns or 80
     except OSError:  # standard output is not a terminal
         return 80
+
+
+def declared_options(cls: type) -> list[Declaration]:
+    """The options of a class and its bases, in the order of declaration, bases first.
+
+    What a class declares again takes the place of its base's; what it sets to anything else is
+    gone.
+    """
+    found: dict[str, Declaration] = {}
+    for base in reversed(cls.__mro__):
+        for attribute, value in vars(base).items():
+            if isinstance(value, Declaration):
+                found[attribute] = value
+            else:
+                found.pop(attribute, None)
+    return list(found.values())
+
+
+def bound_options(owner: type, service: type) -> list[Binding]:
+    """Return the options of a class as they are in a service.
+
+    Raises:
+        OptionError: a declaration is wrong.
+    """
+    return [Binding(declared, owner, service) for declared in declared_options(owner)]
 
 
 def add_options(parser: argparse.ArgumentParser, service: type, tasks: Iterable[type]) -> None:

@@ -325,31 +325,6 @@ class ClassView:
         return value
 
 
-def declared_options(cls: type) -> list[Declaration]:
-    """The options of a class and its bases, in the order of declaration, bases first.
-
-    What a class declares again takes the place of its base's; what it sets to anything else is
-    gone.
-    """
-    found: dict[str, Declaration] = {}
-    for base in reversed(cls.__mro__):
-        for attribute, value in vars(base).items():
-            if isinstance(value, Declaration):
-                found[attribute] = value
-            else:
-                found.pop(attribute, None)
-    return list(found.values())
-
-
-def bound_options(owner: type, service: type) -> list[Binding]:
-    """Return the options of a class as they are in a service.
-
-    Raises:
-        OptionError: a declaration is wrong.
-    """
-    return [Binding(declared, owner, service) for declared in declared_options(owner)]
-
-
 def env_prefix(service: type) -> str:
     """What a service's variables begin with: ``ENV_PREFIX`` of the class or ``NAME_``."""
     given = getattr(service, "ENV_PREFIX", None)
