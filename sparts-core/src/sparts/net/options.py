@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.counters import CallbackCounter
 from sparts.errors import OptionError
+from sparts.option_types import duration, size
 from sparts.option_types import port as port_number
 from sparts.options import Option, option, prefix_of, source_of
 from sparts.protocols import service_of
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import argparse
     import logging
     import ssl
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 
 EVERY = ("0.0.0.0", "::")  # noqa: S104 - a server is there to be reached
@@ -287,3 +288,61 @@ class ConnectionLimit:
         if limit is not None and limit < 1:
             flag = f"--{prefix_of(type(self)).replace('_', '-')}-max-connections"
             raise OptionError(f"{flag} must be 1 or more, not {limit}.")
+
+
+def _limit(kind: Callable[[str], Any], attribute: str, help: str) -> Any:
+    """Declare an option whose default is a class attribute."""
+    return option(
+        type=kind,
+        default=lambda cls: getattr(cls, attribute),
+        metavar="SIZE" if kind is size else "DURATION",
+        help=help,
+        reloadable=False,
+        advanced=True,
+    )
+
+
+class RequestLimits:
+    """A mixin for HTTP servers: options that limit requests; the task has to keep to them."""
+
+    MAX_BODY: ClassVar[int] = 10 * 1024 * 1024
+    """Bytes that the body of a request may have; the default of ``--PREFIX-max-body``."""
+    MAX_MEMORY: ClassVar[int] = 256 * 1024 * 1024
+    """Bytes; the default of ``--PREFIX-max-memory``."""
+    MAX_HEADERS: ClassVar[int] = 64 * 1024
+    """Bytes that the headers of a request may have; the default of ``--PREFIX-max-headers``."""
+    IDLE_TIMEOUT: ClassVar[float] = 75.0
+    """Seconds; the default of ``--PREFIX-idle-timeout``."""
+    READ_TIMEOUT: ClassVar[float] = 30.0
+    """Seconds; the default of ``--PREFIX-read-timeout``."""
+    WRITE_TIMEOUT: ClassVar[float] = 60.0
+    """Seconds; the default of ``--PREFIX-write-timeout``."""
+
+    max_body: Option[int] = _limit(
+        size, "MAX_BODY", "longest body of a request; a longer one is answered with 413"
+    )
+    max_memory: Option[int] = _limit(
+        size,
+        "MAX_MEMORY",
+        "memory limit for the bodies of all clients that arrive or wait for their answer; further"
+        " ones are answered with 503 (0: no limit)",
+    )
+    max_headers: Option[int] = _limit(
+        size, "MAX_HEADERS", "longest headers of a request; longer ones are answered with 431"
+    )
+    idle_timeout: Option[float] = _limit(
+        duration,
+        "IDLE_TIMEOUT",
+        "close a connection that has waited this long for its next request (0: never)",
+    )
+    read_timeout: Option[float] = _limit(
+        duration,
+        "READ_TIMEOUT",
+        "time limit for the first headers, and for a body (one second more for each 1000 bytes);"
+        " 0: no limit",
+    )
+    write_timeout: Option[float] = _limit(
+        duration,
+        "WRITE_TIMEOUT",
+        "close a connection whose client has read nothing for this long (0: never)",
+    )

@@ -11,7 +11,7 @@ from sparts.clock import timeout_of
 from sparts.counters import CallbackCounter
 from sparts.errors import OptionError, StartError
 from sparts.net.metering import Metered
-from sparts.option_types import duration, size
+from sparts.net.options import RequestLimits
 from sparts.options import Option, option, prefix_of
 from sparts.tasks.asgi.calls import wrapped
 from sparts.tasks.asgi.http import Connection
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
-class AsgiTask(Metered, AsyncioServerTask):
+class AsgiTask(Metered, RequestLimits, AsyncioServerTask):
     """Serves an ASGI application: of FastAPI, Starlette, Django, or any other.
 
     The application is ``APP``, or what `app` returns. Its requests find the service in
@@ -44,20 +44,8 @@ class AsgiTask(Metered, AsyncioServerTask):
     """Addresses and networks of proxies; the default of ``--asgi-trusted``."""
     ROOT_PATH: ClassVar[str] = ""
     """The default of ``--asgi-root-path``."""
-    MAX_BODY: ClassVar[int] = 10 * 1024 * 1024
-    """Bytes; the default of ``--asgi-max-body``."""
-    MAX_MEMORY: ClassVar[int] = 256 * 1024 * 1024
-    """Bytes; the default of ``--asgi-max-memory``."""
-    MAX_HEADERS: ClassVar[int] = 64 * 1024
-    """Bytes; the default of ``--asgi-max-headers``."""
     MAX_MESSAGE: ClassVar[int] = 16 * 1024 * 1024
     """Bytes that a message of a websocket may have."""
-    IDLE_TIMEOUT: ClassVar[float] = 75.0
-    """Seconds; the default of ``--asgi-idle-timeout``."""
-    READ_TIMEOUT: ClassVar[float] = 30.0
-    """Seconds; the default of ``--asgi-read-timeout``."""
-    WRITE_TIMEOUT: ClassVar[float] = 60.0
-    """Seconds; the default of ``--asgi-write-timeout``."""
 
     app_name: Option[str] = option(
         name="app",
@@ -81,56 +69,6 @@ class AsgiTask(Metered, AsyncioServerTask):
         default=lambda cls: list(cls.TRUSTED),
         help="trust X-Forwarded-For and X-Forwarded-Proto from this address or network; may be"
         " repeated; *: from every client",
-        reloadable=False,
-        advanced=True,
-    )
-    max_body: Option[int] = option(
-        type=size,
-        metavar="SIZE",
-        default=lambda cls: cls.MAX_BODY,
-        help="longest body of a request; a longer one is answered with 413",
-        reloadable=False,
-        advanced=True,
-    )
-    max_memory: Option[int] = option(
-        type=size,
-        metavar="SIZE",
-        default=lambda cls: cls.MAX_MEMORY,
-        help="memory limit for the bodies of all clients that arrive or wait for their answer;"
-        " further ones are answered with 503 (0: no limit)",
-        reloadable=False,
-        advanced=True,
-    )
-    max_headers: Option[int] = option(
-        type=size,
-        metavar="SIZE",
-        default=lambda cls: cls.MAX_HEADERS,
-        help="longest headers of a request; longer ones are answered with 431",
-        reloadable=False,
-        advanced=True,
-    )
-    idle_timeout: Option[float] = option(
-        type=duration,
-        metavar="DURATION",
-        default=lambda cls: cls.IDLE_TIMEOUT,
-        help="close a connection that has waited this long for its next request (0: never)",
-        reloadable=False,
-        advanced=True,
-    )
-    read_timeout: Option[float] = option(
-        type=duration,
-        metavar="DURATION",
-        default=lambda cls: cls.READ_TIMEOUT,
-        help="time limit for the headers, and for a body (one second more for each 1000 "
-        "bytes); 0: no limit",
-        reloadable=False,
-        advanced=True,
-    )
-    write_timeout: Option[float] = option(
-        type=duration,
-        metavar="DURATION",
-        default=lambda cls: cls.WRITE_TIMEOUT,
-        help="close a connection whose client has read nothing for this long (0: never)",
         reloadable=False,
         advanced=True,
     )

@@ -12,8 +12,7 @@ from sparts.counters import CallbackCounter
 from sparts.errors import UsageError
 from sparts.net.listeners import Listening
 from sparts.net.metering import Metered
-from sparts.net.options import ConnectionLimit
-from sparts.option_types import duration, size
+from sparts.net.options import ConnectionLimit, RequestLimits
 from sparts.options import Option, option
 from sparts.places import named
 from sparts.tasks.tornado.application import CountedApplication
@@ -36,7 +35,7 @@ class HelloWorldHandler(RequestHandler):
         self.write("Hello, world")
 
 
-class TornadoHTTPTask(Metered, ConnectionLimit, Listening, TornadoTask):
+class TornadoHTTPTask(Metered, RequestLimits, ConnectionLimit, Listening, TornadoTask):
     """Serves HTTP: what `getApplicationConfig` says, by default a greeting."""
 
     OPT_PREFIX: ClassVar[str | None] = "http"
@@ -52,74 +51,12 @@ class TornadoHTTPTask(Metered, ConnectionLimit, Listening, TornadoTask):
     """Whether to believe a proxy's headers; the default of ``--http-xheaders``."""
     TRUSTED_DOWNSTREAM: ClassVar[Sequence[str]] = ()
     """Addresses of proxies that are skipped in ``X-Forwarded-For``, from its end."""
-    MAX_BODY: ClassVar[int] = 10 * 1024 * 1024
-    """Bytes that the body of a request may have; the default of ``--http-max-body``."""
-    MAX_MEMORY: ClassVar[int] = 256 * 1024 * 1024
-    """Bytes; the default of ``--http-max-memory``."""
-    MAX_HEADERS: ClassVar[int] = 64 * 1024
-    """Bytes that the headers of a request may have; the default of ``--http-max-headers``."""
-    IDLE_TIMEOUT: ClassVar[float] = 75.0
-    """Seconds; the default of ``--http-idle-timeout``."""
-    READ_TIMEOUT: ClassVar[float] = 30.0
-    """Seconds; the default of ``--http-read-timeout``."""
-    WRITE_TIMEOUT: ClassVar[float] = 60.0
-    """Seconds; the default of ``--http-write-timeout``."""
 
     xheaders: Option[bool] = option(
         type=bool,
         default=lambda cls: cls.XHEADERS,
         help="trust X-Forwarded-For, X-Real-Ip and X-Forwarded-Proto; only behind a proxy that"
         " sets them",
-        reloadable=False,
-        advanced=True,
-    )
-    max_body: Option[int] = option(
-        type=size,
-        default=lambda cls: cls.MAX_BODY,
-        metavar="SIZE",
-        help="longest body of a request; a longer one is answered with 413",
-        reloadable=False,
-        advanced=True,
-    )
-    max_memory: Option[int] = option(
-        type=size,
-        default=lambda cls: cls.MAX_MEMORY,
-        metavar="SIZE",
-        help="memory limit for the bodies of all clients that arrive or wait for their answer;"
-        " further ones are answered with 503 (0: no limit)",
-        reloadable=False,
-        advanced=True,
-    )
-    max_headers: Option[int] = option(
-        type=size,
-        default=lambda cls: cls.MAX_HEADERS,
-        metavar="SIZE",
-        help="longest headers of a request; longer ones are answered with 431",
-        reloadable=False,
-        advanced=True,
-    )
-    idle_timeout: Option[float] = option(
-        type=duration,
-        default=lambda cls: cls.IDLE_TIMEOUT,
-        metavar="DURATION",
-        help="close a connection that has waited this long for its next request (0: never)",
-        reloadable=False,
-        advanced=True,
-    )
-    read_timeout: Option[float] = option(
-        type=duration,
-        default=lambda cls: cls.READ_TIMEOUT,
-        metavar="DURATION",
-        help="time limit for the first headers, and for a body (one second more for each 1000 "
-        "bytes); 0: no limit",
-        reloadable=False,
-        advanced=True,
-    )
-    write_timeout: Option[float] = option(
-        type=duration,
-        default=lambda cls: cls.WRITE_TIMEOUT,
-        metavar="DURATION",
-        help="close a connection whose client has read nothing for this long (0: never)",
         reloadable=False,
         advanced=True,
     )
