@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import socket
 from pathlib import Path
@@ -33,8 +34,8 @@ class Second(Server):
 
 def run(service: Any, *argv: str) -> tuple[int, str]:
     """The exit status of a dry run, and what it printed."""
-    out = io.StringIO()
-    return dry_run(service, parsed(service, *argv), out=out), out.getvalue()
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        return dry_run(service, parsed(service, *argv)), out.getvalue()
 
 
 def refuse(reason: Exception) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import io
 import signal
 import socket
 import ssl
@@ -147,14 +146,13 @@ WRONG: list[tuple[list[str], str]] = [
 
 @pytest.mark.parametrize(("named", "told"), WRONG, ids=[" ".join(w[0]) for w in WRONG])
 def test_wrong_file_is_an_error_naming_its_option(
-    named: list[str], told: str, pems: dict[str, str]
+    named: list[str], told: str, pems: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, path in pems.items():
         told = told.replace("{" + name + "}", path)
     service = make_service(Service, *argv_of(pems, *named))
-    out = io.StringIO()
-    assert dry_run(Service, service.options, out=out) == 1
-    assert f"Wrong: listening: {told}\n" in out.getvalue()
+    assert dry_run(Service, service.options) == 1
+    assert f"Wrong: listening: {told}\n" in capsys.readouterr().out
     with pytest.raises(OptionError) as caught:
         service.startBG()
     assert str(caught.value) == told
@@ -162,8 +160,7 @@ def test_wrong_file_is_an_error_naming_its_option(
 
 def test_right_files_pass_a_dry_run(pems: dict[str, str]) -> None:
     service = make_service(Service, *argv_of(pems, "cert=first.cert", "key=first.key", "ca=second"))
-    out = io.StringIO()
-    assert dry_run(Service, service.options, out=out) == 0, out.getvalue()
+    assert dry_run(Service, service.options) == 0
 
 
 @pytest.mark.needs("openssl")

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sparts import logs, masking
-from sparts.logs.secrets import SecretFilter, hide_secret
+from sparts.logs.fields import SecretFilter
+from sparts.masking import hide_secret
 from sparts.options import option, reload_options
 
 from tests.core.log_helpers import FakeStderr

@@ -6,6 +6,7 @@ Sources: the manual pages sd_notify(3), sd_watchdog_enabled(3) and sd_listen_fds
 from __future__ import annotations
 
 import os
+from time import monotonic
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -41,6 +42,11 @@ def notify(*assignments: str) -> None:
             sender.send(b"\n".join(map(_line, assignments)))
     except (OSError, ValueError):
         return
+
+
+def notify_reloading() -> None:
+    """Send systemd that a reload begins; ``READY=1`` ends it."""
+    notify("RELOADING=1", f"MONOTONIC_USEC={int(monotonic() * 1e6)}")
 
 
 def _line(assignment: str) -> bytes:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-import sys
-from typing import TYPE_CHECKING, Any, ClassVar, TextIO
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.builtin.declaring import ProcessOptions, switch
 from sparts.errors import SpartsError, UsageError, describe, message_of
@@ -44,12 +43,7 @@ def sparts_service_run(
     return dry_run(service_class, options, name) if asked else None
 
 
-def dry_run(
-    service_class: type[VService],
-    ns: argparse.Namespace,
-    name: str | None = None,
-    out: TextIO | None = None,
-) -> int:
+def dry_run(service_class: type[VService], ns: argparse.Namespace, name: str | None = None) -> int:
     """Check what a service needs, and print what would run.
 
     The options have been read, the plugins and tasks are resolved and made, the addresses bound and
@@ -60,7 +54,6 @@ def dry_run(
         service_class: the service.
         ns: its options.
         name: the name of the service; None is the class's.
-        out: where to print; None is stdout.
 
     Returns:
         The exit status: 0 if it would start, 1 if something is wrong.
@@ -68,16 +61,15 @@ def dry_run(
     Raises:
         UsageError: a task or a plugin cannot be resolved, or an option is wrong.
     """
-    out = sys.stdout if out is None else out
     service = service_class(ns)
     service.name = name or service.name
     service._instance.preprocess_options()
-    print(f"{service.name} would run, in this order:", file=out)
+    print(f"{service.name} would run, in this order:")
     for task in ours(service).tasks.task_classes:
         needs = [each if isinstance(each, str) else each.__name__ for each in task._dependencies()]
-        print(f"  {task.__name__}" + (f" (needs {', '.join(needs)})" if needs else ""), file=out)
+        print(f"  {task.__name__}" + (f" (needs {', '.join(needs)})" if needs else ""))
     if not ours(service).tasks.task_classes:
-        print("  no tasks", file=out)
+        print("  no tasks")
     wrong: list[str] = []
 
     def attempt(what: str, action: Callable[[], Any]) -> bool:
@@ -102,7 +94,7 @@ def dry_run(
         if (listeners := hooks.kept.get("listeners")) is not None:
             listeners.close()
     for problem in wrong:
-        print(f"Wrong: {problem}", file=out)
+        print(f"Wrong: {problem}")
     return 1 if wrong else 0
 
 

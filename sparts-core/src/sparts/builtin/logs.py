@@ -74,14 +74,13 @@ class _Log:
     def _changed(self, trouble: str) -> None:
         """Note what is wrong with the log, in the thread that logs, which may hold any lock."""
         if (service := self._service()) is not None:
-            ours(service).health.call_later(0.0, lambda: self._warn(trouble))
+            ours(service).health.call_later(0.0, lambda: self._warn(service, trouble))
 
-    def _warn(self, trouble: str) -> None:
-        if (service := self._service()) is not None:
-            before = self._warning
-            self._warning = ours(service).health.warn(trouble) if trouble else 0
-            if before:
-                service.clearWarning(before)
+    def _warn(self, service: VService, trouble: str) -> None:
+        before = self._warning
+        self._warning = ours(service).health.warn(trouble) if trouble else 0
+        if before:
+            service.clearWarning(before)
 
 
 def logging_of(service: VService) -> logs.Logging | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Self, TypeAlias, TypeVar, overload
+from typing import Any, Self, TypeAlias, TypeVar
 
 from sparts.records import NamedTuple
 
@@ -160,10 +160,6 @@ class Metric:
         """Take the attribute's name, unless another was given."""
         self.name = self.name or name
 
-    @overload
-    def __get__(self, obj: None, owner: type | None = None) -> Self: ...
-    @overload
-    def __get__(self, obj: object, owner: type | None = None) -> Self: ...
     def __get__(self, obj: object | None, owner: type | None = None) -> Self:
         """Give the instance's own metric; on the class, the declaration."""
         return self if obj is None else own(obj, self)
@@ -175,7 +171,8 @@ def own(obj: object, declared: V) -> V:
     Two threads that come first at once get the same one: `dict.setdefault` settles it.
     """
     metric: Any = declared
-    attribute = _attribute_of(type(obj), declared) or metric.name
+    every = (pair for base in type(obj).__mro__ for pair in vars(base).items())
+    attribute = next((name for name, value in every if value is declared), metric.name)
     try:
         mine: dict[str, Any] = obj.__dict__
     except AttributeError:
@@ -185,14 +182,6 @@ def own(obj: object, declared: V) -> V:
         ) from None
     kept: V = mine.setdefault(attribute, metric.fresh(obj))
     return kept
-
-
-def _attribute_of(cls: type, declared: object) -> str | None:
-    for base in cls.__mro__:
-        for attribute, value in vars(base).items():
-            if value is declared:
-                return attribute
-    return None
 
 
 def label_text(labels: Iterable[tuple[str, str]]) -> str:

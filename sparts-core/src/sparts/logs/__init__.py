@@ -17,10 +17,10 @@ from os import PathLike, fspath
 from os.path import abspath
 
 from sparts.errors import OptionError
-from sparts.logs.fields import log_fields
+from sparts.logs.fields import SecretFilter, log_fields
 from sparts.logs.formats import make_formatter
 from sparts.logs.handlers import LogFileHandler, OutputHandler, StderrHandler
-from sparts.logs.secrets import SecretFilter, hide_secret
+from sparts.masking import hide_secret
 from sparts.option_types import Expected
 from sparts.records import NamedTuple
 from sparts.standard_streams import reason_of

@@ -116,11 +116,8 @@ class TextFormatter(SafeFormatter):
             line = f"{local_time(record.created)} {line}"
         if not fields:
             return line
-        return f"{line} [{' '.join(f'{name}={_in_line(value)}' for name, value in fields.items())}]"
-
-
-def _in_line(value: object) -> str:
-    return one_line(text_of(value))
+        pairs = (f"{name}={one_line(text_of(value))}" for name, value in fields.items())
+        return f"{line} [{' '.join(pairs)}]"
 
 
 class ColourFormatter(TextFormatter):

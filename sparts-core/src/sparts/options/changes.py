@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sparts.errors import OptionError
@@ -48,8 +48,7 @@ def assign(owner: Any, binding: Binding, value: object) -> None:
             sources = {**state.sources, binding.dest: Source("run time")}
             values[STATE] = state._replace(sources=sources)
         _replace(holder, values)
-    _tell(holder, {binding.dest: typed})
-    _log_delay(holder, [binding])
+    _report(holder, [binding])
 
 
 def reload_options(owner: Any) -> frozenset[str]:
@@ -75,8 +74,7 @@ def reload_options(owner: Any) -> frozenset[str]:
         _replace(holder, {**vars(holder.options), **values, STATE: state})
     for flag in refused:
         holder.logger.warning("%s changed: it takes effect at the next start.", flag)
-    _tell(holder, values)
-    _log_delay(holder, [state.bindings[dest] for dest in values])
+    _report(holder, [state.bindings[dest] for dest in values])
     return frozenset(values)
 
 
@@ -88,15 +86,11 @@ def _replace(holder: Any, values: Mapping[str, Any]) -> None:
     holder.options = new
 
 
-def _log_delay(holder: Any, changed: Iterable[Binding]) -> None:
-    """Log which of the options that have changed take effect later."""
+def _report(holder: Any, changed: Sequence[Binding]) -> None:
+    """Inform the service, which informs its tasks; log which options take effect later."""
+    if changed and (tell := getattr(holder, "options_changed", None)) is not None:
+        tell(frozenset(binding.dest for binding in changed))
     for binding in changed:
         if binding.option.reloadable == "restart":
             text = "%s changed: it takes effect when the service restarts."
             holder.logger.warning(text, binding.flag)
-
-
-def _tell(holder: Any, values: Mapping[str, Any]) -> None:
-    """Inform the service, which informs its tasks."""
-    if values and (tell := getattr(holder, "options_changed", None)) is not None:
-        tell(frozenset(values))

@@ -67,11 +67,10 @@ def _prepare(service: VService, folder: str, opened: ExitStack) -> Plan:
         daemon.give_files(service)
         listening = listeners.descriptors()
     further: dict[str, int] = {}
-    sharing: list[Any] = [
-        each for each in service.getChildren().values() if hasattr(each, "open_for_copies")
-    ]
-    for each in sharing:
-        opened.callback(each.close_for_copies)
-        for name, sock in each.open_for_copies().items():
-            further[f"{each.name}.{name}"] = sock.fileno()
+    each: Any
+    for each in service.getChildren().values():
+        if hasattr(each, "open_for_copies"):
+            opened.callback(each.close_for_copies)
+            sockets = each.open_for_copies().items()
+            further |= {f"{each.name}.{name}": sock.fileno() for name, sock in sockets}
     return Plan(folder or os.getcwd(), listening, further, {})

@@ -253,8 +253,7 @@ class Parent:
         self.logger.info("Replacing %d copies", self.target)
         if (logging := logs.logging_of(self._service)) is not None:
             logging.reopen()
-        now = int(monotonic() * 1e6)
-        systemd.notify("RELOADING=1", f"MONOTONIC_USEC={now}")
+        systemd.notify_reloading()
         self.rolling, self.trouble = list(range(1, self.target + 1)), ""
         self._again = Again()  # the new code may not fail
         return f"{self.target} copies are replaced, one after the other."
@@ -327,22 +326,18 @@ class Parent:
             child = Child(self._plan, number, first)
         except OSError as error:
             why = f"Copy {number} cannot be started: {error.strerror or error}"
-            self._not_started(number, why)
+            if self._started and self._replacing == number:
+                self._give_up_replacing(why)
+                return
+            self.logger.error("%s", why)
+            self._again.due[number] = monotonic() + LONGEST_DELAY
+            if not self._started:
+                self._status = 1
+                self.stop()
             return
         if limit := self._start_timeout or (READY_WITHIN if self._started else 0.0):
             child.deadline = monotonic() + limit + GRACE
         self.children.append(child)
-
-    def _not_started(self, number: int, why: str) -> None:
-        if not self._started:
-            self._status = 1
-            self.logger.error("%s", why)
-            self.stop()
-        elif self._replacing == number:
-            self._give_up_replacing(why)
-        else:
-            self.logger.error("%s", why)
-            self._again.due[number] = monotonic() + LONGEST_DELAY
 
     def _choose_first(self) -> None:
         """Have one copy run the tasks that must run once, when the one before has ended."""

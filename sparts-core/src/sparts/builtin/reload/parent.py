@@ -139,8 +139,10 @@ class Parent:
         self._start()
         while True:
             poll = select.poll()
-            for descriptor in self._waits_for():
-                poll.register(descriptor, select.POLLIN)
+            channel = self._channel.fileno() if self._channel is not None else -1
+            for descriptor in (self._reader, self._end, channel):
+                if descriptor >= 0:
+                    poll.register(descriptor, select.POLLIN)
             left = self._deadline - monotonic()
             ready = {fd for fd, _ in poll.poll(None if left == inf else max(0.0, left) * 1000 + 1)}
             if self._deadline <= monotonic():
@@ -154,10 +156,6 @@ class Parent:
                 return status
             if self._stopping and self._pid < 0:
                 return 0
-
-    def _waits_for(self) -> list[int]:
-        channel = self._channel.fileno() if self._channel is not None else -1
-        return [each for each in (self._reader, self._end, channel) if each >= 0]
 
     def _on(self, number: int) -> None:
         """Act on a change or a signal."""

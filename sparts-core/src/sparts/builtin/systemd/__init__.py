@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import threading
-from time import monotonic
 from typing import TYPE_CHECKING
 
 from sparts import systemd
@@ -82,7 +81,7 @@ def sparts_service_ready(service: VService, ready: bool) -> None:
 @hookimpl(tryfirst=True, specname="sparts_service_reload")
 def begin_reload() -> None:
     """Report to systemd that a reload begins."""
-    systemd.notify("RELOADING=1", f"MONOTONIC_USEC={int(monotonic() * 1e6)}")
+    systemd.notify_reloading()
 
 
 @hookimpl(trylast=True, specname="sparts_service_reload")
