@@ -7,6 +7,7 @@ import heapq
 import os
 import re
 import signal
+import subprocess
 import sys
 import threading
 import tracemalloc
@@ -82,6 +83,13 @@ class ServiceProcess(processes.ServiceProcess):
     def read_line(self, pattern: str) -> str:
         """Give the line among those read so far that holds the regular expression `pattern`."""
         return self.wait_for_line(pattern, timeout=0.0).string
+
+
+def captured(command: Sequence[Any], **settings: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, and capture what it writes as text; it reads nothing."""
+    pipe = subprocess.PIPE
+    known = {"stdin": subprocess.DEVNULL, "stdout": pipe, "stderr": pipe, "text": True}
+    return subprocess.run(command, **{**known, **settings}, check=False)
 
 
 def run_to_end(command: Sequence[str], *, cwd: Path) -> tuple[int, str]:

@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from tests.processes import captured
+
 SCRIPTS = Path("/usr/lib/rabbitmq/bin")
 """Where Debian's package has the scripts that any user may run."""
 
@@ -105,15 +107,11 @@ class Rabbit:
 
     def control(self, *words: str, check: bool = True) -> str:
         """Run ``rabbitmqctl`` for this node, and return its output."""
-        done = subprocess.run(
+        done = captured(
             [SCRIPTS / "rabbitmqctl", "--quiet", *words],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=self.environment,
-            text=True,
             timeout=120,
-            check=False,
         )
         if check and done.returncode:
             raise RuntimeError(f"rabbitmqctl {' '.join(words)}: {done.stdout}\n{self.output()}")

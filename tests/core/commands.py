@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
 from sparts.testing.distributions import make_distribution
 
-from tests.processes import clean_environment
+from tests.processes import captured, clean_environment
 
 MODULE = [sys.executable, "-m", "sparts"]
 SCRIPT = [str(Path(sys.executable).with_name("sparts"))]
@@ -43,15 +42,7 @@ def sparts(
     """Run the command to its end; it finds the distributions in `path` beside those installed."""
     if path is not None:
         variables["PYTHONPATH"] = str(path)
-    done = subprocess.run(
-        [*by, *words],
-        cwd=cwd,
-        env=clean_environment(COLUMNS="80", **variables),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = captured([*by, *words], cwd=cwd, env=clean_environment(COLUMNS="80", **variables))
     return Done(done.returncode, done.stdout, done.stderr)
 
 

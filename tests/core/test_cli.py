@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 from sparts.cli import COMMANDS, main
 
 from tests.core.commands import MODULE, SCRIPT, make_plugin, make_task, sparts
-from tests.processes import clean_environment
+from tests.processes import captured, clean_environment
 
 GREET = "def main(argv):\n    print('greetings', *argv)\n    return 3\n"
 
@@ -148,13 +147,10 @@ def test_our_own_command_is_not_taken_by_plugin(tmp_path: Path) -> None:
 def test_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     for number in range(40):
         make_task(tmp_path / "site", f"Task{number}", f"owner-{number}")
-    done = subprocess.run(
+    done = captured(
         ["bash", "-c", f"{MODULE[0]} -m sparts tasks --json | head -n 1; exit ${{PIPESTATUS[0]}}"],
         cwd=tmp_path,
         env=clean_environment(PYTHONPATH=str(tmp_path / "site")),
-        capture_output=True,
-        text=True,
-        check=False,
     )
     assert done.stdout == "[\n"
     assert done.stderr == ""

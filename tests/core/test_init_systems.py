@@ -19,7 +19,7 @@ import pytest
 from scripts.build_distributions import ROOT
 from tests.core.commands import Done
 from tests.ecosystem.documentation import find_blocks, read_unit
-from tests.processes import clean_environment
+from tests.processes import captured, clean_environment
 
 SERVICE = '''
 import os, sys
@@ -43,13 +43,8 @@ HARD = ["a b", "$HOME", "%h", 'quo"te', "it's", "back\\slash", "new\nline", "ü"
 
 def install(folder: Path, *argv: str, text: str = SERVICE, **variables: str) -> Done:
     (folder / "web.py").write_text(dedent(text))
-    done = subprocess.run(
-        [sys.executable, "web.py", *argv],
-        cwd=folder,
-        env=clean_environment(**variables),
-        capture_output=True,
-        text=True,
-        check=False,
+    done = captured(
+        [sys.executable, "web.py", *argv], cwd=folder, env=clean_environment(**variables)
     )
     return Done(done.returncode, done.stdout, done.stderr)
 
@@ -65,7 +60,7 @@ def test_systemd_accepts_units_and_rates_them_well(tmp_path: Path) -> None:
     names = ["Web-admin.socket", "Web-http.socket", "Web.service"]
     assert sorted(os.listdir(units)) == names
     verify = ["systemd-analyze", "verify", "--man=no", *(str(units / name) for name in names)]
-    verified = subprocess.run(verify, capture_output=True, text=True, check=False)
+    verified = captured(verify)
     assert (verified.returncode, verified.stderr) == (0, ""), verified
     level = ["systemd-analyze", "security", "--offline=true", "--threshold=20"]
     safe = subprocess.run([*level, units / "Web.service"], capture_output=True, check=False)
@@ -307,5 +302,5 @@ def test_documented_units_of_copies_are_good(tmp_path: Path) -> None:
     (tmp_path / "myservice@1.service").symlink_to(names[0])
     verify = ["systemd-analyze", "verify", "--man=no"]
     verify += [str(tmp_path / name) for name in ("myservice@1.service", names[1])]
-    verified = subprocess.run(verify, capture_output=True, text=True, check=False)
+    verified = captured(verify)
     assert (verified.returncode, verified.stderr) == (0, "")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from sparts.options import option, reload_options
 
 from tests.core.log_helpers import FakeStderr
 from tests.core.option_owners import environment, made, service_of, task_of
+from tests.processes import captured
 
 pytestmark = pytest.mark.usefixtures("stderr")
 SECRET = 'p"ss\nwörd \\ 1'
@@ -272,7 +272,7 @@ def test_secret_in_text_of_exit_is_masked(tmp_path: Path) -> None:
         "Svc.initFromCLI()\n"
     )
     command = [sys.executable, str(script), "--password", "hidden-word"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = captured(command)
     assert done.returncode == 1
     assert "hidden-word" not in done.stdout + done.stderr
     assert "wrong: " in done.stderr

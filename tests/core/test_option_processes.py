@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.processes import ServiceProcess, clean_environment, run_to_end
+from tests.processes import ServiceProcess, captured, clean_environment, run_to_end
 
 SCRIPT = '''
 import logging
@@ -303,7 +302,7 @@ def complete(command: list[str], line: str, folder: Path, **variables: str) -> l
         _ARGCOMPLETE_IFS="\n",
         **variables,
     )
-    process = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    process = captured(command, cwd=folder, env=environment)
     assert process.returncode == 0, process.stderr
     return answers.read_text().split()
 

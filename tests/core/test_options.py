@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 from enum import Enum
 from pathlib import Path
@@ -16,6 +15,7 @@ from sparts.options import Option, declared_options, option, parse_options, sour
 from sparts.vservice import VService
 
 from tests.core.option_owners import made, parsed, service_of, task_of
+from tests.processes import captured
 
 
 class Colour(Enum):
@@ -322,7 +322,7 @@ def check(t: T) -> None:
 def test_mypy_sees_the_type_of_the_attribute(tmp_path: Path) -> None:
     (tmp_path / "typed.py").write_text(TYPED)
     command = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "typed.py"]
-    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    found = captured(command, cwd=tmp_path)
     errors = [line for line in found.stdout.splitlines() if "error" in line]
     assert len(errors) == 2, found.stdout  # the assignment alone, and the summary
     assert 'expression has type "str", variable has type "int"' in errors[0]

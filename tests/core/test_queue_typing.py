@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +9,8 @@ import pytest
 from sparts.tasks.async_queue import AsyncQueueTask
 from sparts.tasks.queue import PriorityQueueTask, QueueTask, UniqueQueueTask
 from sparts.testing.running import running, service_of
+
+from tests.processes import captured
 
 TYPED = """
 from typing import Any, assert_type
@@ -61,7 +62,7 @@ def errors_of(folder: Path, text: str) -> list[str]:
     """Give the errors that mypy finds in a module."""
     (folder / "typed.py").write_text(text)
     command = [sys.executable, "-m", "mypy", "--strict", "--python-version", "3.11", "typed.py"]
-    found = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    found = captured(command, cwd=folder)
     return [line for line in found.stdout.splitlines() if ": error: " in line]
 
 

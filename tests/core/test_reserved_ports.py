@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,8 @@ from sparts.testing.running import make_service, running, running_task, service_
 from sparts.testing.waiting import restart
 from sparts.vservice import VService
 from sparts.vtask import VTask
+
+from tests.processes import captured
 
 ROOT = Path(__file__).parents[2]
 
@@ -147,14 +148,7 @@ def test_inherited_socket_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize("flag", ["--user", "--group"])
 def test_another_user_is_refused_with_status_2(flag: str) -> None:
     script = "from tests.core.test_reserved_ports import BinderService as S; S.initFromCLI()"
-    done = subprocess.run(
-        [sys.executable, "-c", script, flag, "daemon"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = captured([sys.executable, "-c", script, flag, "daemon"], cwd=ROOT, timeout=60)
     assert done.returncode == 2
     if os.geteuid() == 0:
         assert "Binder binds its port again at each start, which another user cannot" in done.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -33,6 +32,8 @@ from sparts.testing import (
 from sparts.testing.running import make_service
 from sparts.vservice import VService
 from sparts.vtask import VTask
+
+from tests.processes import captured
 
 SOON = 0.01  # a time within which what is waited for in vain is not going to come
 
@@ -435,7 +436,7 @@ def test_process_that_ends_badly(service_process, tmp_path):
 def test_fixtures_cost_others_nothing(tmp_path: Path) -> None:
     (tmp_path / "test_suite.py").write_text(SUITE)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = captured(command, cwd=tmp_path)
     assert "4 passed, 2 errors" in done.stdout, done.stdout
     assert "ERROR test_suite.py::test_leaves - AssertionError: What ran in" in done.stdout
     assert "SIGTERM ended it with 9" in done.stdout
@@ -444,5 +445,5 @@ def test_fixtures_cost_others_nothing(tmp_path: Path) -> None:
         "def test_nothing_of_ours_is_imported():\n"
         "    assert not [name for name in sys.modules if name.startswith('sparts')]\n"
     )
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = captured(command, cwd=tmp_path)
     assert "1 passed" in done.stdout, done.stdout

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.processes import ServiceProcess
+from tests.processes import ServiceProcess, captured
 
 CONFIG = """\
 <!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -123,19 +123,15 @@ class Daemon:
 
     def run(self, command: Sequence[str], check: bool = True) -> str:
         """Run a client of this bus to its end, and return its output; both streams."""
-        done = subprocess.run(
+        done = captured(
             command,
             env={
                 **os.environ,
                 "DBUS_SESSION_BUS_ADDRESS": self.address,
                 "DBUS_SYSTEM_BUS_ADDRESS": self.address,
             },
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
             timeout=60,
-            check=False,
         )
         if check:
             assert done.returncode == 0, done.stdout

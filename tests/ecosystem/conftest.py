@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from scripts.build_distributions import ROOT, build, find_projects
-from tests.processes import clean_environment
+from tests.processes import captured, clean_environment
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,11 @@ class Environment:
 
     def run(self, *command: str | Path) -> str:
         """Run the interpreter with arguments, from outside the checkout, and give its output."""
-        done = subprocess.run(
+        done = captured(
             [self.python, *command],
             cwd=self.work,
             env=clean_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
         )
         assert done.returncode == 0, done.stdout
         return done.stdout
@@ -53,14 +49,7 @@ class Environment:
         uv = str(Path(sys.executable).with_name("uv"))
         command = [uv, "pip", "install", "--quiet", "--python", self.python]
         command += ["--constraint", str(ROOT / "requirements.lock")]
-        done = subprocess.run(
-            [*command, *map(str, what)],
-            cwd=self.work,
-            env=clean_environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = captured([*command, *map(str, what)], cwd=self.work, env=clean_environment())
         assert done.returncode == 0, done.stderr
 
     def installed(self) -> set[str]:

@@ -9,7 +9,7 @@ import pytest
 from sparts.cli import help_text
 
 from tests.ecosystem.conftest import Environment, make_environment
-from tests.processes import clean_environment
+from tests.processes import captured, clean_environment
 
 
 @pytest.fixture
@@ -22,14 +22,11 @@ def environment(wheels: dict[str, Path], acme_wheel: Path, tmp_path: Path) -> En
 
 def call(environment: Environment, *words: str) -> tuple[int, str]:
     """Run the console script; its exit status and its output, spaces made one."""
-    done = subprocess.run(
+    done = captured(
         [str(Path(environment.python).with_name("sparts")), *words],
         cwd=environment.work,
         env=clean_environment(),
-        stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
     )
     return done.returncode, " ".join(done.stdout.split())
 

@@ -8,9 +8,8 @@ import pytest
 from sparts.errors import UsageError
 from sparts.tasks.grpc.scaffold import write_grpc_service
 
-from scripts.build_distributions import build
-from tests.ecosystem.conftest import Environment, make_environment, make_once
-from tests.ecosystem.test_scaffolds import TOOLS, run_check
+from tests.ecosystem.conftest import Environment
+from tests.ecosystem.test_scaffolds import check_project, projects_of
 
 pytestmark = pytest.mark.timeout(300)  # it builds and checks a whole project
 
@@ -19,25 +18,14 @@ IDL = Path(__file__).parents[1] / "grpc" / "idl" / "greeter.proto"
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory, wheels: dict[str, Path]) -> Environment:
-    """Give an environment where a project was written and installed."""
-
-    def make(folder: Path) -> None:
-        environment = make_environment(folder, ["--without-pip"])
-        ours: list[str | Path] = [wheels["sparts-core"], wheels["sparts-grpc"]]
-        environment.uv_install(*ours, "grpcio-tools", *TOOLS)
-        environment.run("-m", "sparts", "new", "service", "acme-greeter", "--grpc", str(IDL))
-        build(environment.work / "acme-greeter", folder / "dist")
-        environment.uv_install(*sorted((folder / "dist").glob("*.whl")))
-
-    return Environment(make_once(tmp_path_factory, "grpc-scaffold", make))
+    """Give an environment with a project."""
+    ours: list[str | Path] = [wheels["sparts-core"], wheels["sparts-grpc"], "grpcio-tools"]
+    commands = {"acme-greeter": ("service", "--grpc", str(IDL))}
+    return projects_of(tmp_path_factory, "grpc-scaffold", ours, commands)
 
 
 def test_tests_style_and_types_of_grpc_service_hold(project: Environment) -> None:
-    status, output = run_check(project.work / "acme-greeter", project.python)
-    assert status == 0, output
-    assert " passed" in output
-    assert "All checks passed!" in output
-    assert "Success: no issues found" in output
+    check_project("acme-greeter", project)
 
 
 @pytest.mark.parametrize(

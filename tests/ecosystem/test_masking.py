@@ -27,7 +27,7 @@ from sparts.vtask import VTask
 from thrift.Thrift import TApplicationException
 
 from tests.dbus.daemons import Daemon
-from tests.processes import clean_environment
+from tests.processes import captured, clean_environment
 
 SECRET = "hunter2-of-the-test"
 
@@ -256,15 +256,11 @@ def test_no_secret_is_in_error_of_start(
     how: str, where: str, flags: list[str], tmp_path: Path
 ) -> None:
     (tmp_path / "service.py").write_text(SERVICE)
-    done = subprocess.run(
+    done = captured(
         [sys.executable, "service.py", "--where", f"{how}@{where}", *flags],
         cwd=tmp_path,
         env=clean_environment(VAULT_PASSWORD=SECRET),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
     )
     assert done.returncode == (2 if how in ("usage", "option") else 1), done
     assert_masked({"output": done.stdout})

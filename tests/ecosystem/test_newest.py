@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import pytest
 
 from scripts.build_distributions import ROOT
 from tests.needs import leave_out
-from tests.processes import clean_environment
+from tests.processes import captured, clean_environment
 
 CORE = {
     "tornado": [
@@ -36,22 +35,17 @@ def test_the_newest_release_is_served_on(name: str, tmp_path: Path) -> None:
     uv = str(Path(sys.executable).with_name("uv"))
     command = [uv, "pip", "install", "--quiet", "--no-deps", "--python", sys.executable,
                "--target", str(tmp_path / "newest"), name]  # fmt: skip
-    done = subprocess.run(
-        command, env=clean_environment(), capture_output=True, text=True, check=False
-    )
+    done = captured(command, env=clean_environment())
     if done.returncode:
         leave_out(f"the newest {name} cannot be fetched: {done.stderr.strip()[-200:]}")
     (found,) = importlib.metadata.distributions(name=name, path=[str(tmp_path / "newest")])
     if found.version == importlib.metadata.version(name):
         return
     tests = [str(ROOT / "tests" / file) for file in CORE[name]]
-    run = subprocess.run(
+    run = captured(
         [sys.executable, "-m", "pytest", "-n", "0", "-q", "-x", "-p", "no:cacheprovider", *tests],
         cwd=ROOT,
         env=clean_environment(PYTHONPATH=str(tmp_path / "newest")),
-        capture_output=True,
-        text=True,
-        check=False,
     )
     assert run.returncode == 0, (
         f"{name} {found.version} has come out, and breaks sparts (make lock for the newest here, "

@@ -11,6 +11,7 @@ import pytest
 
 from scripts.build_distributions import ROOT
 from tests.ecosystem.conftest import make_once
+from tests.processes import captured
 
 GIT = ["git", "-c", "user.name=Test", "-c", "user.email=test@example.org"]
 
@@ -38,13 +39,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def release(checkout: Path, version: str) -> tuple[int, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "scripts.release", version],
-        cwd=checkout,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
+    done = captured(
+        [sys.executable, "-m", "scripts.release", version], cwd=checkout, stderr=subprocess.STDOUT
     )
     return done.returncode, done.stdout
 

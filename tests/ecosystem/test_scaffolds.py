@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from sparts.cli.scaffold import LONGEST, words_of
 from sparts.errors import UsageError
 
 from tests.ecosystem.conftest import Environment, make_environment, make_once
-from tests.processes import clean_environment
+from tests.processes import captured, clean_environment
 
 PROJECTS = {
     "acme-clock": ("service",),
@@ -28,49 +28,67 @@ PROJECTS = {
 TOOLS = ["hatchling", "mypy", "pytest", "ruff"]
 
 
-@pytest.fixture(scope="session")
-def projects(tmp_path_factory: pytest.TempPathFactory, wheels: dict[str, Path]) -> Environment:
-    """Give an environment where all projects were written by the installed `sparts`, and then
-    installed beside wheels of ours.
+def projects_of(
+    factory: pytest.TempPathFactory,
+    name: str,
+    requirements: Sequence[str | Path],
+    commands: Mapping[str, Sequence[str]],
+    prepare: Callable[[Path], object] = lambda work: None,
+) -> Environment:
+    """Give an environment where the installed `sparts` has written projects, which are installed.
+
+    Args:
+        factory: pytest's, for folders.
+        name: the name of the folder.
+        requirements: what is installed before.
+        commands: what follows ``sparts new`` of each project, by its name.
+        prepare: called with the working folder before they are written.
     """
 
     def make(folder: Path) -> None:
         environment = make_environment(folder, ["--without-pip"])
-        ours = [wheels["sparts-core"], wheels["sparts-tornado"]]
-        environment.uv_install(*ours, *TOOLS)
-        for name, (kind, *options) in PROJECTS.items():
-            environment.run("-m", "sparts", "new", kind, name, *options)
-        folders = [environment.work / name for name in PROJECTS]
+        environment.uv_install(*requirements, *TOOLS)
+        prepare(environment.work)
+        for project, (kind, *options) in commands.items():
+            environment.run("-m", "sparts", "new", kind, project, *options)
+        folders = [environment.work / project for project in commands]
         environment.uv_install("--no-build-isolation", *folders)
 
-    return Environment(make_once(tmp_path_factory, "scaffolds", make))
+    return Environment(make_once(factory, name, make))
 
 
-def run_check(project: Path, python: str) -> tuple[int, str]:
-    """Run what the project's CI runs; give its exit status and its output."""
-    path = f"{Path(python).parent}:{os.environ['PATH']}"
-    done = subprocess.run(
-        [str(project / "check")],
-        env=clean_environment(PATH=path, MYPY_CACHE_DIR=str(project.parent / "mypy")),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    return done.returncode, done.stdout
+@pytest.fixture(scope="session")
+def projects(tmp_path_factory: pytest.TempPathFactory, wheels: dict[str, Path]) -> Environment:
+    """Give an environment with all projects."""
+    ours = [wheels["sparts-core"], wheels["sparts-tornado"]]
+    return projects_of(tmp_path_factory, "scaffolds", ours, PROJECTS)
+
+
+def check_project(name: str, projects: Environment) -> None:
+    """Check that what the project's CI runs succeeds: tests, style and types."""
+    project = projects.work / name
+    path = f"{Path(projects.python).parent}:{os.environ['PATH']}"
+    variables = clean_environment(PATH=path, MYPY_CACHE_DIR=str(projects.work / "mypy"))
+    done = captured([str(project / "check")], env=variables, stderr=subprocess.STDOUT)
+    assert done.returncode == 0, done.stdout
+    assert " passed" in done.stdout
+    assert "All checks passed!" in done.stdout
+    assert "Success: no issues found" in done.stdout
+
+
+def check_style(folder: Path) -> None:
+    """Check the style of all that is in a folder."""
+    ruff = str(Path(sys.executable).with_name("ruff"))
+    for command in (["check", "."], ["format", "--check", "."]):
+        done = captured([ruff, *command], cwd=folder)
+        assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.one_python
 @pytest.mark.parametrize("name", PROJECTS)
 def test_new_project_passes_its_checks_at_once(name: str, projects: Environment) -> None:
-    project = projects.work / name
-    status, output = run_check(project, projects.python)
-    assert status == 0, output
-    assert " passed" in output
-    assert "All checks passed!" in output
-    assert "Success: no issues found" in output
-    assert "run: ./check" in (project / ".github" / "workflows" / "ci.yml").read_text()
+    check_project(name, projects)
+    assert "run: ./check" in (projects.work / name / ".github/workflows/ci.yml").read_text()
 
 
 def test_the_command_of_a_new_service_runs_it(projects: Environment) -> None:
@@ -120,12 +138,7 @@ def test_style_holds_for_every_choice_and_name(tmp_path: Path) -> None:
             write_plugin(name, _made(tmp_path / f"plugin-{kind}-{length}"), kind)
         for parts in combinations():
             write_service(name, _made(tmp_path / f"service-{'-'.join(parts)}-{length}"), parts)
-    ruff = str(Path(sys.executable).with_name("ruff"))
-    for command in (["check", "."], ["format", "--check", "."]):
-        done = subprocess.run(
-            [ruff, *command], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout
+    check_style(tmp_path)
     files = [*tmp_path.rglob("*.py"), *tmp_path.rglob("*.toml"), *tmp_path.rglob("*.md")]
     assert [path for path in files if "@@" in path.read_text()] == []
 

@@ -24,7 +24,7 @@ from sparts.vservice import VService
 
 from scripts.audit import find_pins
 from scripts.build_distributions import ROOT
-from tests.processes import ServiceProcess, clean_environment
+from tests.processes import ServiceProcess, captured, clean_environment
 
 PAGE = ROOT / "docs" / "security.md"
 
@@ -164,13 +164,10 @@ def registry(answers: dict[str, object]) -> Iterator[str]:
 
 
 def audit(api: str) -> tuple[int, str]:
-    done = subprocess.run(
+    done = captured(
         [sys.executable, "-m", "scripts.audit"],
         cwd=ROOT,
         env={**os.environ, "SPARTS_AUDIT_API": api},
-        capture_output=True,
-        text=True,
-        check=False,
     )
     return done.returncode, done.stdout
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,9 +10,8 @@ from sparts.cli.new import main
 from sparts.errors import UsageError
 from sparts.thrift.scaffold import write_thrift_service
 
-from scripts.build_distributions import build
-from tests.ecosystem.conftest import Environment, make_environment, make_once
-from tests.ecosystem.test_scaffolds import TOOLS, run_check
+from tests.ecosystem.conftest import Environment
+from tests.ecosystem.test_scaffolds import check_project, check_style, projects_of
 
 pytestmark = pytest.mark.timeout(300)  # it builds and checks whole projects
 
@@ -64,29 +61,15 @@ def write_interfaces(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def projects(tmp_path_factory: pytest.TempPathFactory, wheels: dict[str, Path]) -> Environment:
-    """Give an environment where a project for each interface was written and installed."""
-
-    def make(folder: Path) -> None:
-        environment = make_environment(folder, ["--without-pip"])
-        ours: list[str | Path] = [wheels["sparts-core"], f"{wheels['sparts-thrift']}[thriftpy2]"]
-        environment.uv_install(*ours, *TOOLS)
-        write_interfaces(environment.work)
-        for name in FILES:
-            command = ["new", "service", f"acme-{name}", "--thrift", f"{name}.thrift"]
-            environment.run("-m", "sparts", *command)
-            build(environment.work / f"acme-{name}", folder / "dist")
-        environment.uv_install(*sorted((folder / "dist").glob("*.whl")))
-
-    return Environment(make_once(tmp_path_factory, "thrift-scaffolds", make))
+    """Give an environment with a project for each interface."""
+    ours: list[str | Path] = [wheels["sparts-core"], f"{wheels['sparts-thrift']}[thriftpy2]"]
+    commands = {f"acme-{name}": ("service", "--thrift", f"{name}.thrift") for name in FILES}
+    return projects_of(tmp_path_factory, "thrift-scaffolds", ours, commands, write_interfaces)
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_new_service_passes_its_checks_at_once(name: str, projects: Environment) -> None:
-    status, output = run_check(projects.work / f"acme-{name}", projects.python)
-    assert status == 0, output
-    assert " passed" in output
-    assert "All checks passed!" in output
-    assert "Success: no issues found" in output
+    check_project(f"acme-{name}", projects)
 
 
 def test_it_has_every_method_with_its_types(projects: Environment) -> None:
@@ -109,11 +92,7 @@ def test_it_has_every_method_with_its_types(projects: Environment) -> None:
 def test_the_style_holds_for_the_longest_name(interface: str, tmp_path: Path) -> None:
     write_interfaces(tmp_path)
     for name in ("z", "a" * 30):
-        folder = write_thrift_service(name, tmp_path / f"{interface}.thrift", tmp_path)
-        for command in (["check", "."], ["format", "--check", "."]):
-            ruff = [str(Path(sys.executable).with_name("ruff")), *command]
-            done = subprocess.run(ruff, cwd=folder, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stdout
+        check_style(write_thrift_service(name, tmp_path / f"{interface}.thrift", tmp_path))
 
 
 @pytest.mark.parametrize(

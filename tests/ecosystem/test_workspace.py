@@ -25,6 +25,7 @@ from tests.needs import (
     require_root,
     why_no_namespace,
 )
+from tests.processes import captured
 
 HERE = SystemPackage("here", sys.executable, "nothing")
 MISSING = SystemPackage("missing", "/no/such/file", "a good deal")
@@ -102,13 +103,10 @@ def run_setup(tmp_path: Path, **variables: str) -> tuple[int, str]:
         found = shutil.which(tool)
         assert found is not None
         (tmp_path / tool).symlink_to(found)
-    done = subprocess.run(
+    done = captured(
         [str(tmp_path / "sh"), "scripts/setup", str(tmp_path / "venv")],
         cwd=ROOT,
         env={"PATH": str(tmp_path), **variables},
-        capture_output=True,
-        text=True,
-        check=False,
     )
     return done.returncode, done.stderr
 
@@ -255,13 +253,10 @@ def test_setup_of_glib_names_missing_packages(tmp_path: Path) -> None:
         found = shutil.which(tool)
         assert found is not None
         (tmp_path / tool).symlink_to(found)
-    done = subprocess.run(
+    done = captured(
         [str(tmp_path / "sh"), "scripts/setup_glib", str(tmp_path / "venv")],
         cwd=ROOT,
         env={"PATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
     )
     assert done.returncode == 0
     assert "libgirepository1.0-dev, libcairo2-dev or pkg-config is missing; skipped" in done.stdout
@@ -301,12 +296,8 @@ def test_every_change_is_in_a_changelog_file() -> None:
         if path.name != "README.md":
             assert re.fullmatch(rf"(\d+|\+[\w-]+)\.({'|'.join(sorted(kinds))})\.md", path.name)
             assert path.read_text(encoding="utf-8").strip(), path
-    done = subprocess.run(
-        [sys.executable, "-m", "towncrier", "build", "--draft", "--version", "next"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
+    done = captured(
+        [sys.executable, "-m", "towncrier", "build", "--draft", "--version", "next"], cwd=ROOT
     )
     assert done.returncode == 0, done.stderr
 
@@ -319,7 +310,7 @@ def test_make_without_target_lists_what_can_be_made() -> None:
 
 def test_clean_room_refuses_an_unknown_option() -> None:
     script = ROOT / "scripts" / "clean_room"
-    done = subprocess.run([script, "--kep"], capture_output=True, text=True, check=False)
+    done = captured([script, "--kep"])
     assert done.returncode == 2
     assert "no option --kep" in done.stderr
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from scripts.build_distributions import ROOT
 from tests.ecosystem.consoles import COMMANDS, Session, run_commands
 from tests.ecosystem.documentation import find_blocks, write_file
-from tests.processes import clean_environment
+from tests.processes import captured, clean_environment
 
 
 @dataclass
@@ -87,9 +87,7 @@ def install(walk: Session, command: str, _expected: list[str]) -> None:
     assert words[1] == "install", command
     run = [str(Path(sys.executable).with_name("uv")), *words, "--quiet", "--python", walk.python]
     run += ["--find-links", walk.links, "--constraint", str(ROOT / "requirements.lock")]
-    done = subprocess.run(
-        run, cwd=walk.folder, env=clean_environment(), capture_output=True, text=True, check=False
-    )
+    done = captured(run, cwd=walk.folder, env=clean_environment())
     assert done.returncode == 0, f"{command!r}:\n{done.stderr}"
 
 

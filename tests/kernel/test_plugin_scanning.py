@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from sparts.cli import doctor
 from sparts.entry_points.scanning import scan
 from sparts.testing.distributions import make_distribution
 
-from tests.processes import clean_environment
+from tests.processes import captured, clean_environment
 
 ROOT = Path(__file__).parents[2]
 JUNK = ["Path('/tmp')", "b'/tmp'", "b'\\xff'", "None", "5", "['x']", "object()"]
@@ -58,15 +57,7 @@ def test_what_is_no_text_on_path_is_ignored(junk: str, tmp_path: Path) -> None:
         "from sparts_command import find_strays\n"
         "assert find_strays() == []\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=ROOT,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = captured([sys.executable, "-c", script], cwd=ROOT, env=clean_environment(), timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "acme-jobs" in done.stdout
 

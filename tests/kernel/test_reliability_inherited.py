@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import captured
+
 SERVICE = """
 import os, sys
 os.dup2(int(sys.argv.pop(1)), 3)
@@ -29,15 +31,12 @@ ROOT = Path(__file__).parents[2]
 def run(descriptor: int, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a service that has inherited a descriptor as number 3, and that ends at once."""
     environment = {"LISTEN_FDS": "1", "LISTEN_FDNAMES": "web", **environment}
-    return subprocess.run(
+    return captured(
         [sys.executable, "-c", SERVICE, str(descriptor), "--echo-port", "0"],
         cwd=ROOT,
         env={**os.environ, **environment},
         pass_fds=[descriptor],
-        capture_output=True,
-        text=True,
         timeout=60,
-        check=False,
     )
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 from tests.core.test_queue_typing import errors_of
+from tests.processes import captured
 
 TYPED = """
 from typing import Any, assert_type
@@ -35,12 +35,8 @@ def test_mypy_knows_the_class_of_a_task(tmp_path: Path) -> None:
 def test_pyright_knows_the_class_of_a_task(tmp_path: Path) -> None:
     (tmp_path / "typed.py").write_text(TYPED)
     checker = Path(sys.executable).with_name("basedpyright")
-    done = subprocess.run(
-        [checker, "--outputjson", "--pythonpath", sys.executable, "typed.py"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
+    done = captured(
+        [checker, "--outputjson", "--pythonpath", sys.executable, "typed.py"], cwd=tmp_path
     )
     found = json.loads(done.stdout)["generalDiagnostics"]
     assert [each["message"] for each in found if each["severity"] == "error"] == []

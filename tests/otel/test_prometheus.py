@@ -35,6 +35,7 @@ from sparts.vservice import VService
 from sparts.vtask import VTask
 
 from tests.grpc.greeters import GreeterTask, Text, pb2_grpc
+from tests.processes import captured
 
 pytestmark = [pytest.mark.needs("prometheus"), pytest.mark.one_python]
 
@@ -72,7 +73,7 @@ class FailingRPC(RPCTask):
 
 
 def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False)
+    return captured(["promtool", *arguments])
 
 
 def test_rules_are_valid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -368,8 +369,6 @@ def test_dashboard_is_json_with_row_for_each_kind(capsys: pytest.CaptureFixture[
 
 @pytest.mark.parametrize("command", ["grafana", "alerts"])
 def test_commands_work_without_arguments(command: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "sparts", command], capture_output=True, text=True, check=False
-    )
+    done = captured([sys.executable, "-m", "sparts", command])
     assert done.returncode == 0, done.stderr
     assert "sparts_service_ready" in done.stdout

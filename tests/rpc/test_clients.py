@@ -7,7 +7,6 @@ import json
 import re
 import socket
 import ssl
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -32,6 +31,7 @@ from sparts.testing import ServiceFactory, service_of
 from sparts.testing.certificates import FIRST_CERTIFICATE
 from sparts.testing.waiting import WAIT
 
+from tests.processes import captured
 from tests.rpc.conftest import HERE, Web
 from tests.rpc.geo import Geo, Missing, Point
 
@@ -61,7 +61,7 @@ def test_checkers_see_the_methods_of_the_class(tmp_path: Path) -> None:
     script.write_text(TYPED)
     root = Path(__file__).parents[2]
     command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path), str(script)]
-    found = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False).stdout
+    found = captured(command, cwd=root).stdout
     signature = "def (a: tests.rpc.geo.Point, b: tests.rpc.geo.Point, scale: float ="
     assert f'Revealed type is "{signature}' in found.replace("builtins.", ""), found
     assert 'Argument 2 to "distance" of "Geo" has incompatible type "str"' in found
@@ -100,7 +100,7 @@ def test_pyright_sees_the_same_types(tmp_path: Path) -> None:
     (tmp_path / "tests").symlink_to(Path(__file__).parents[1])
     checker = Path(sys.executable).with_name("basedpyright")
     command = [str(checker), "--outputjson", "--pythonpath", sys.executable, "typed.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = captured(command, cwd=tmp_path)
     found = json.loads(done.stdout)["generalDiagnostics"]
     errors = [each["message"] for each in found if each["severity"] == "error"]
     assert len(errors) == 1
@@ -264,7 +264,7 @@ def sparts(*words: str, status: int = 0) -> str:
     """Run the command, and return what it prints."""
     command = [sys.executable, "-m", "sparts", *words]
     root = Path(__file__).parents[2]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    done = captured(command, cwd=root)
     assert done.returncode == status, done.stderr
     return done.stdout + done.stderr
 

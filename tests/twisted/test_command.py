@@ -29,6 +29,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 
 from tests.children import children
+from tests.processes import captured
 
 pytestmark = pytest.mark.usefixtures("own_children")
 Pieces = queue.SimpleQueue[Any]
@@ -198,7 +199,7 @@ def test_no_descriptors_are_left_and_end_is_told() -> None:
         "    assert task.started() == task.finished() == 6, task.finished()\n"
         "    assert children() == []\n"
     )
-    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
+    done = captured([sys.executable, "-c", text])
     assert done.returncode == 0, done.stderr
 
 
