@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from sparts import entry_points
-from sparts.entry_points.extras import missing_extra
 from sparts.errors import (
     PluginError,
     SpartsError,
     UsageError,
-    describe,
     message_of,
     nearest,
     status_of,
@@ -142,18 +140,11 @@ def load_command(entry: entry_points.EntryPoint) -> Callable[[list[str]], int | 
     Raises:
         PluginError: it is a plugin's, and cannot be imported or is no function.
     """
-    try:
-        function: Callable[[list[str]], int | None] = entry.load()
-    except (Exception, SystemExit) as error:
-        if entry.value.startswith("sparts.cli."):
-            raise
-        extra = missing_extra(entry, error) if isinstance(error, ImportError) else None
-        hint = f" Install what it needs: pip install '{extra}'" if extra else ""
-        cause = describe(error)
-        raise PluginError(f"Command {entry} could not be imported: {cause}.{hint}") from error
+    own = entry.value.startswith("sparts.cli.")
+    function = entry.load() if own else entry_points.load_of(entry, "Command", PluginError)
     if not callable(function):
         raise PluginError(f"Command {entry} is not a function but {function!r}.")
-    return function
+    return cast("Callable[[list[str]], int | None]", function)
 
 
 HEAD = """\

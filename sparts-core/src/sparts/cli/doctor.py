@@ -174,14 +174,11 @@ def examine_blocks() -> Iterator[Finding]:
         name for entry in entry_points.installed() for name in (entry.name, entry.distribution)
     }
     for variable in ("SPARTS_DISABLE_PLUGINS", "SPARTS_LOAD_PLUGINS"):
-        names = [each.strip() for each in os.environ.get(variable, "").split(",") if each.strip()]
-        for name in names:
+        for name in filter(None, map(str.strip, os.environ.get(variable, "").split(","))):
             if not known & {name, entry_points.normalized(name)}:
-                yield Finding(
-                    f"{variable} names {name!r}, which is nothing that is installed.", wrong=False
-                )
-    blocked = [str(entry) for entry in entry_points.installed() if entry_points.blocked(entry)]
-    if blocked:
+                text = f"{variable} names {name!r}, which is nothing that is installed."
+                yield Finding(text, wrong=False)
+    if blocked := [str(each) for each in entry_points.installed() if entry_points.blocked(each)]:
         yield Finding(f"Blocked, so not examined: {', '.join(blocked)}.", wrong=False)
 
 
@@ -202,8 +199,7 @@ def examine_tasks(tasks: list[inspection.Inspected]) -> Iterator[Finding]:
 
     for found in tasks:
         if found.needs:
-            text = f"Task {found.entry} needs {found.needs}: {found.cause}."
-            yield Finding(text, f"To use it: pip install '{found.needs}'", wrong=False)
+            yield _needs_extra(f"Task {found.entry}", found.needs, found.cause)
         elif found.problem:
             yield Finding(found.problem, _ask_or_block(found.entry))
         elif found.task is not None:
@@ -248,8 +244,11 @@ def examine_commands() -> Iterator[Finding]:
             if extra is None:
                 yield Finding(str(error), _ask_or_block(entry))
             else:
-                text = f"Command {entry} needs {extra}: {cause}."
-                yield Finding(text, f"To use it: pip install '{extra}'", wrong=False)
+                yield _needs_extra(f"Command {entry}", extra, cause)
+
+
+def _needs_extra(what: str, extra: str, cause: object) -> Finding:
+    return Finding(f"{what} needs {extra}: {cause}.", f"To use it: pip install '{extra}'", False)
 
 
 def _ask_or_block(entry: entry_points.EntryPoint) -> str:

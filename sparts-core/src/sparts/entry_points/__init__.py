@@ -146,16 +146,7 @@ def load_checked(entry: EntryPoint) -> type[Any]:
     Raises:
         TaskLoadError: its import failed, or it is not a class of that name.
     """
-    try:
-        task = entry.load()
-    except (Exception, SystemExit) as error:
-        message = f"Task {entry} could not be imported: {describe(error)}"
-        if isinstance(error, ImportError):
-            from sparts.entry_points.extras import missing_extra, missing_requirement
-
-            if needed := missing_extra(entry, error) or missing_requirement(entry, error):
-                message += f". It needs {needed}: pip install '{needed}'"
-        raise TaskLoadError(message) from error
+    task = load_of(entry, "Task", TaskLoadError)
     if not isinstance(task, type):
         raise TaskLoadError(f"Task {entry} is not a class but {task!r}.")
     if task.__name__ != entry.name:
@@ -165,6 +156,24 @@ def load_checked(entry: EntryPoint) -> type[Any]:
             f"class."
         )
     return task
+
+
+def load_of(entry: EntryPoint, kind: str, failure: type[UsageError]) -> Any:
+    """Import what an entry point names; an error says what of which kind it is, and what it needs.
+
+    Raises:
+        UsageError: its import failed; of the type ``failure``.
+    """
+    try:
+        return entry.load()
+    except (Exception, SystemExit) as error:
+        message = f"{kind} {entry} could not be imported: {describe(error)}"
+        if isinstance(error, ImportError):
+            from sparts.entry_points.extras import missing_extra, missing_requirement
+
+            if needed := missing_extra(entry, error) or missing_requirement(entry, error):
+                message += f". It needs {needed}: pip install '{needed}'"
+        raise failure(message) from error
 
 
 def _not_found(name: str, distribution: str | None, everything: list[EntryPoint]) -> str:
