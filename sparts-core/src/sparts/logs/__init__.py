@@ -13,6 +13,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from os import PathLike, fspath
 from os.path import abspath
 
@@ -83,12 +84,8 @@ class Logging:
     def __init__(self, own: Sequence[str]) -> None:
         self.handler: OutputHandler | None = None
         self._own = own  # whose level is the service's; its name first
-        self._target: _Target | None = None
         self._levels: dict[logging.Logger, int] = {}
-        self._filtered: list[logging.Handler] = []
-        self._replaced: list[logging.Handler] = []
-        self._filter = SecretFilter()
-        self._observer: Callable[[str], object] | None = None
+        self._undo = ExitStack()
 
     def set_levels(self, level: str | int, levels: Iterable[tuple[str, str]]) -> None:
         """Set the service's level and those of single loggers, in place of all set before.
@@ -119,8 +116,8 @@ class Logging:
                 the thread that logs, and must not log or block.
         """
         if self.handler is not None:
-            self._observer = observer
             self.handler.observers.append(observer)
+            self._undo.callback(self.handler.observers.remove, observer)
             if self.handler.trouble:
                 observer(self.handler.trouble)
 
@@ -144,15 +141,8 @@ class Logging:
     def close(self) -> None:
         """Undo `configure`: handlers, filters and levels are as they were. May be called twice."""
         self._restore_levels()
-        while self._filtered:
-            self._filtered.pop().removeFilter(self._filter)
-        while self._replaced:
-            logging.getLogger().addHandler(self._replaced.pop(0))
-        if self.handler is not None and self._observer is not None:
-            self.handler.observers.remove(self._observer)
-        target, self._target, self.handler, self._observer = self._target, None, None, None
-        if target is not None:
-            _release(target, self._own[0])
+        self._undo.close()
+        self.handler = None
 
 
 def configure(
@@ -195,16 +185,17 @@ def configure(
         except OSError as exc:
             message = f"{source}: cannot log to {target[0]}: {reason_of(exc)}."
             raise OptionError(message) from exc
-        setup._target = target
+        setup._undo.callback(_release, target, name)
     if before is not None:
         before.close()
-    for handler in _handlers_of_others():
+    secrets, root = SecretFilter(), logging.getLogger()
+    for handler in reversed(_handlers_of_others()):  # `close` undoes it in the other order
         if asked and _shows(handler):
-            logging.getLogger().removeHandler(handler)
-            setup._replaced.append(handler)
+            root.removeHandler(handler)
+            setup._undo.callback(root.addHandler, handler)
         else:
-            handler.addFilter(setup._filter)
-            setup._filtered.append(handler)
+            handler.addFilter(secrets)
+            setup._undo.callback(handler.removeFilter, secrets)
     setup.set_levels(level, levels)
     return setup
 

@@ -42,9 +42,8 @@ class Process:
 
     def __init__(self, service: VService, asked: Daemon, whole: bool = True) -> None:
         self._identity = find_identity(asked.user, asked.group)
-        self._folder, self._mask = asked.chdir, asked.umask
-        self._daemon, self._name = bool(asked.daemon), service.name
-        self._whole = whole
+        self._asked, self._whole, self._name = asked, whole, service.name
+        self._daemon = bool(asked.daemon)
         self._starter = -1  # where the starter of a daemon is told how that went
         self._was_ready = False
         self._pid_file: PidFile | None = None
@@ -85,13 +84,13 @@ class Process:
 
     def _prepare(self) -> None:
         """Change folder and file mask, then take the pid file."""
-        if self._folder:
+        if folder := self._asked.chdir:
             try:
-                os.chdir(self._folder)
+                os.chdir(folder)
             except OSError as error:
-                raise OptionError(f"--chdir: {self._folder}: {error.strerror}.") from error
-        if self._mask is not None:
-            os.umask(self._mask)
+                raise OptionError(f"--chdir: {folder}: {error.strerror}.") from error
+        if (mask := self._asked.umask) is not None:
+            os.umask(mask)
         if self._pid_file is not None:
             self._pid_file.acquire()
 

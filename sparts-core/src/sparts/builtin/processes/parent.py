@@ -95,26 +95,22 @@ class Parent:
 
     def _wait(self) -> None:
         """Wait until something happens, and act on it."""
-        signals = self._signals
         poll = select.poll()
-        poll.register(signals, select.POLLIN)
-        poll.register(self._notify, select.POLLIN)
-        ends: dict[int, Child] = {}
-        channels: dict[int, Child] = {}
-        for child in self.children:
-            ends[child.pidfd] = child
-            poll.register(child.pidfd, select.POLLIN)
-            if (channel := child.channel.fileno()) >= 0:
-                channels[channel] = child
-                writes = select.POLLOUT if child.channel.wants_to_write else 0
-                poll.register(channel, select.POLLIN | writes)
+        ends = {child.pidfd: child for child in self.children}
+        open_channels = (child for child in self.children if child.channel.fileno() >= 0)
+        channels = {child.channel.fileno(): child for child in open_channels}
+        for descriptor in (self._signals, self._notify.fileno(), *ends):
+            poll.register(descriptor, select.POLLIN)
+        for descriptor, child in channels.items():
+            writes = select.POLLOUT if child.channel.wants_to_write else 0
+            poll.register(descriptor, select.POLLIN | writes)
         due = min((when for when, _ in self._timers()), default=inf)
         wait = None if due == inf else max(0.0, due - monotonic()) * 1000 + 1
         ready = [descriptor for descriptor, _ in poll.poll(wait)]
         self._take_notifications()
         for descriptor in ready:
-            if descriptor == signals:
-                for number in os.read(signals, 4096):
+            if descriptor == self._signals:
+                for number in os.read(self._signals, 4096):
                     self._on_signal(signal.Signals(number))
             elif descriptor in channels:
                 self._on_messages(channels[descriptor])
