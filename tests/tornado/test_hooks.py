@@ -21,7 +21,7 @@ def calls_of_hooks(requests: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of all hooks called while a service answers some requests."""
     called: list[str] = []
     own = {name: plugins.built_in(name) for name in plugins.BUILT_IN}
-    hooks = PluginHooks.load([], False, {"sparts": defaults, **own})
+    hooks = PluginHooks({"sparts": defaults, **own})
     hooks.manager.add_hookcall_monitoring(lambda name, *_: called.append(name), lambda *_: None)
     monkeypatch.setattr(plugins, "load_hooks", lambda tolerant=False: hooks)
     with running(Service, "--http-host", "127.0.0.1", "--http-port", "0") as service:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["hookimpl", "hookspec"]
 
 
-@hookspec
+@hookspec()
 def sparts_options_add(
     service_class: type[Service],
 ) -> type[OptionGroup] | Sequence[type[OptionGroup]]:
@@ -41,7 +41,7 @@ def sparts_options_add(
     """
 
 
-@hookspec
+@hookspec()
 def sparts_tasks_add(service_class: type[Service]) -> TaskReference | Sequence[TaskReference]:
     """Contribute tasks to every service: classes or any form of name that ``TASKS`` takes.
 
@@ -51,7 +51,7 @@ def sparts_tasks_add(service_class: type[Service]) -> TaskReference | Sequence[T
     """
 
 
-@hookspec
+@hookspec()
 def sparts_classes_check(service_class: type[Service], tasks: Sequence[type[Task]]) -> None:
     """Raise if a service must not run because of how its class or those of its tasks are written.
 
@@ -60,7 +60,7 @@ def sparts_classes_check(service_class: type[Service], tasks: Sequence[type[Task
     """
 
 
-@hookspec
+@hookspec()
 def sparts_counters_add(service: Service) -> Mapping[str, Callable[[], float]]:
     """Add counters to the service's own: functions by name, each of which reads a number.
 
@@ -70,7 +70,7 @@ def sparts_counters_add(service: Service) -> Mapping[str, Callable[[], float]]:
     """
 
 
-@hookspec
+@hookspec()
 def sparts_checks_add(service: Service) -> Mapping[str, Callable[[], object]]:
     """Add health checks: functions by name that return False or raise when something is wrong.
 
@@ -80,7 +80,7 @@ def sparts_checks_add(service: Service) -> Mapping[str, Callable[[], object]]:
     """
 
 
-@hookspec
+@hookspec()
 def sparts_status_panels(task: Task) -> Mapping[str, Any] | Sequence[Mapping[str, Any]]:
     """Add panels to the status page's view of a task: ``{"title": ..., "data": ...}`` each.
 
@@ -89,7 +89,7 @@ def sparts_status_panels(task: Task) -> Mapping[str, Any] | Sequence[Mapping[str
     """
 
 
-@hookspec
+@hookspec()
 def sparts_service_create(service: Service) -> None:
     """Report a new instance, its options known, its tasks not yet made.
 
@@ -98,7 +98,7 @@ def sparts_service_create(service: Service) -> None:
     """
 
 
-@hookspec
+@hookspec()
 def sparts_service_check(service: Service) -> None:
     """Raise if the plugin could not work as it is configured; called for ``--dryrun`` alone.
 
@@ -107,7 +107,7 @@ def sparts_service_check(service: Service) -> None:
     """
 
 
-@hookspec
+@hookspec()
 def sparts_service_change(service: Service, old: ServiceStatus, new: ServiceStatus) -> None:
     """Report a change in the status of the service, in order. An exception is logged."""
 
@@ -135,7 +135,7 @@ def sparts_task_stop(task: Task) -> Any:
     """
 
 
-@hookspec
+@hookspec()
 def sparts_call_wrap(task: Task, kind: str) -> Callable[[Call, Callable[[], Any]], Any] | None:
     """Return a wrapper of the task's calls: ``wrapper(call, proceed)``; None: there is none.
 
@@ -150,12 +150,12 @@ def sparts_call_wrap(task: Task, kind: str) -> Callable[[Call, Callable[[], Any]
     """
 
 
-@hookspec
+@hookspec()
 def sparts_task_change(task: Task, old: TaskState, new: TaskState) -> None:
     """Report a change in the state of a task, in order. An exception is logged."""
 
 
-@hookspec
+@hookspec()
 def sparts_task_failure(task: Task, error: BaseException, delay: float | None) -> None:
     """Report that a worker of a task failed with ``error``.
 
@@ -167,7 +167,7 @@ def sparts_task_failure(task: Task, error: BaseException, delay: float | None) -
 # -- the process ----------------------------------------------------------------------------------
 
 
-@hookspec
+@hookspec()
 def sparts_sources_add(
     service_class: type[Service], options: argparse.Namespace
 ) -> OptionSource | Sequence[OptionSource]:
@@ -203,7 +203,7 @@ def sparts_process_wrap(service: Service) -> Any:
     """
 
 
-@hookspec
+@hookspec()
 def sparts_logging_configure(service: Service) -> Callable[[], object] | None:
     """Set up logging for an instance; return a function that undoes it, or None.
 
@@ -214,7 +214,7 @@ def sparts_logging_configure(service: Service) -> Callable[[], object] | None:
     """
 
 
-@hookspec
+@hookspec()
 def sparts_sockets_bind(service: Service) -> None:
     """Open what the service's tasks listen on.
 
@@ -223,7 +223,7 @@ def sparts_sockets_bind(service: Service) -> None:
     """
 
 
-@hookspec
+@hookspec()
 def sparts_privileges_drop(service: Service) -> None:
     """Give up what the process may do and the service need not.
 
@@ -232,12 +232,12 @@ def sparts_privileges_drop(service: Service) -> None:
     """
 
 
-@hookspec
+@hookspec()
 def sparts_service_ready(service: Service, ready: bool) -> None:
     """Report that the service became ready, or is not ready any more. An exception is logged."""
 
 
-@hookspec
+@hookspec()
 def sparts_service_reload(service: Service) -> None:
     """Take in changed files (SIGHUP).
 
@@ -246,7 +246,7 @@ def sparts_service_reload(service: Service) -> None:
     """
 
 
-@hookspec
+@hookspec()
 def sparts_options_change(service: Service, names: frozenset[str]) -> None:
     """Report that options changed at run time, before the tasks learn of it.
 

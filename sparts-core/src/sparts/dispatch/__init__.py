@@ -18,6 +18,7 @@ from types import FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from sparts.errors import PluginError, UsageError, describe
+from sparts.records import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -32,15 +33,10 @@ IMPLEMENTATION = "sparts_impl"
 _F = TypeVar("_F")
 
 
-@overload
-def hookspec(function: _F) -> _F: ...
-@overload
-def hookspec(*, firstresult: bool = ...) -> Callable[[_F], _F]: ...
-def hookspec(function: Any = None, *, firstresult: bool = False) -> Any:
+def hookspec(*, firstresult: bool = False) -> Callable[[_F], _F]:
     """Mark a function as a specification, as ``pluggy.HookspecMarker("sparts")`` does.
 
     Args:
-        function: the function, when this is used without parentheses.
         firstresult: whether a call ends with the first result that is not None.
     """
     marks = {"firstresult": firstresult, "historic": False, **dict.fromkeys(_WARNINGS)}
@@ -49,7 +45,7 @@ def hookspec(function: Any = None, *, firstresult: bool = False) -> Any:
         specifications[function.__name__] = function
         return _mark(function, SPECIFICATION, marks)
 
-    return mark if function is None else mark(function)
+    return mark
 
 
 @overload
@@ -94,30 +90,18 @@ specifications: dict[str, Function] = {}
 """The specification of each hook."""
 
 
-class Implementation:
-    """One plugin's function for one hook.
+class Implementation(NamedTuple):
+    """One plugin's function for one hook."""
 
-    Attributes:
-        name: of the plugin.
-        parameters: which arguments of the hook it takes.
-        order: 1 for ``tryfirst``, -1 for ``trylast``, else 0.
-    """
-
-    def __init__(
-        self,
-        plugin: object,
-        name: str,
-        function: Function,
-        parameters: tuple[str, ...],
-        order: int,
-        wrapper: bool,
-    ) -> None:
-        self.plugin: object = plugin
-        self.name: str = name
-        self.function: Function = function
-        self.parameters: tuple[str, ...] = parameters
-        self.order: int = order
-        self.wrapper: bool = wrapper
+    plugin: object
+    name: str
+    """The name of the plugin."""
+    function: Function
+    parameters: tuple[str, ...]
+    """Which arguments of the hook it takes."""
+    order: int
+    """1 for ``tryfirst``, -1 for ``trylast``, else 0."""
+    wrapper: bool
 
     def __call__(self, arguments: Mapping[str, Any]) -> Any:
         """Call the function with those of the arguments that it takes."""

@@ -59,7 +59,9 @@ def load_hooks(tolerant: bool = False) -> Hooks:
         return _registered(own).copy()
     from sparts.dispatch.through_pluggy import PluginHooks
 
-    return PluginHooks.load(entries, tolerant, _own(own))
+    hooks = PluginHooks(_own(own))
+    hooks.load(entries, tolerant)
+    return hooks
 
 
 def _own(names: Iterable[str]) -> dict[str, Any]:

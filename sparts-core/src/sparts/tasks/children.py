@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import signal
 import subprocess
-from contextvars import copy_context
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Protocol, TypeVar
 
 from sparts.calls import Call, around_future
 from sparts.errors import ProcessFailed
 from sparts.system import watch_child
+from sparts.tasks.readiness import READ, WRITE
 
 if TYPE_CHECKING:
     import logging
@@ -33,12 +32,6 @@ def check_input(stdin: object, input: bytes | str | None) -> None:
         raise ValueError("Give stdin or input, not both: the input would not be read.")
 
 
-def describe(command: Any) -> str:
-    """Return a command as a shell would take it, for messages."""
-    parts = [command] if isinstance(command, str | bytes | os.PathLike) else command
-    return shlex.join(os.fsdecode(part) for part in parts)
-
-
 def outcome_of(
     command: Any, returncode: int, stdout: bytes | str | None, stderr: bytes | str | None
 ) -> subprocess.CompletedProcess[Any] | ProcessFailed:
@@ -51,16 +44,11 @@ def outcome_of(
 class ChildLoop(Protocol):
     """What a `Child` needs of the loop that watches it."""
 
-    def register_read(self, fd: Any, callback: Callable[[Any], object], /) -> None:
-        """Call ``callback(fd)`` in the loop's thread while there is something to read."""
+    def add_callback(self, fd: Any, event: int, callback: Callable[[Any], object], /) -> None:
+        """Call ``callback(fd)`` in the loop's thread while there is something to read (`READ`), or
+        room to write (`WRITE`)."""
 
-    def unregister_read(self, fd: Any, /) -> object:
-        """Call it no more; may raise `KeyError` if it is not registered."""
-
-    def register_write(self, fd: Any, callback: Callable[[Any], object], /) -> None:
-        """Call ``callback(fd)`` in the loop's thread while there is room to write."""
-
-    def unregister_write(self, fd: Any, /) -> object:
+    def remove_callback(self, fd: Any, event: int, /) -> object:
         """Call it no more; may raise `KeyError` if it is not registered."""
 
     def call_later(self, seconds: float, callback: Callable[[], object], /) -> object:
@@ -125,7 +113,7 @@ class Child:
         """
         for stream in list(self._outputs):
             os.set_blocking(stream.fileno(), False)
-            self.loop.register_read(stream, self._readable)
+            self.loop.add_callback(stream, READ, self._readable)
         self._write_more()
         if self._exited:
             self.loop.call_later(self._linger, self._finish)
@@ -134,7 +122,7 @@ class Child:
             raise ProcessLookupError
         if self._end_reader < 0:
             self._end_reader = watch_child(self.popen.pid)
-        self.loop.register_read(self._end_reader, self.has_exited)
+        self.loop.add_callback(self._end_reader, READ, self.has_exited)
 
     def write(self, data: bytes) -> None:
         """Write to its standard input, as soon as it reads; `ValueError`: that is closed."""
@@ -154,7 +142,7 @@ class Child:
         if stream is None or sink is None:
             return
         with contextlib.suppress(KeyError):
-            self.loop.unregister_read(stream)
+            self.loop.remove_callback(stream, READ)
         stream.close()
         try:
             sink.end()
@@ -237,7 +225,7 @@ class Child:
         """Have what is unwritten written, or the input closed, when there is room for that."""
         if self._input is not None and (self._unwritten or self._input_ends):
             os.set_blocking(self._input.fileno(), False)
-            self.loop.register_write(self._input, self._writable)
+            self.loop.add_callback(self._input, WRITE, self._writable)
 
     def _writable(self, stream: IO[bytes]) -> None:
         try:
@@ -250,7 +238,7 @@ class Child:
             self._unwritten.clear()
         if not self._unwritten:
             with contextlib.suppress(KeyError):
-                self.loop.unregister_write(stream)
+                self.loop.remove_callback(stream, WRITE)
             if self._input_ends:
                 self._close_input()
 
@@ -258,7 +246,7 @@ class Child:
         stream, self._input = self._input, None
         if stream is not None:
             with contextlib.suppress(KeyError):
-                self.loop.unregister_write(stream)
+                self.loop.remove_callback(stream, WRITE)
             with contextlib.suppress(BrokenPipeError):
                 stream.close()
 
@@ -277,7 +265,7 @@ class Child:
     def _unwatch(self) -> None:
         if self._end_reader >= 0:
             with contextlib.suppress(KeyError):
-                self.loop.unregister_read(self._end_reader)
+                self.loop.remove_callback(self._end_reader, READ)
             os.close(self._end_reader)
             self._end_reader = -1
 
@@ -294,8 +282,3 @@ def around_command(task: Any, command: Any, start: Callable[[], _F]) -> _F:
     name = os.path.basename(os.fsdecode(arguments[0])) if arguments else ""
     call = Call(task, "command", name, is_async=True, attributes={"arguments": arguments})
     return around_future(task, call, start)
-
-
-def in_this_context(callback: Any) -> Any:
-    """Return what calls back with the context variables of who calls this; None for None."""
-    return None if callback is None else partial(copy_context().run, callback)

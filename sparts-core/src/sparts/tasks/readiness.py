@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     FileDescriptor: TypeAlias = int | HasFileno
     Callback: TypeAlias = Callable[[Any], object]
 
-_NAMES = {selectors.EVENT_READ: "reading", selectors.EVENT_WRITE: "writing"}
+READ, WRITE, EXCEPT = selectors.EVENT_READ, selectors.EVENT_WRITE, 4
+"""What to wait for: something to read (or the end), room to write, exceptional conditions."""
+
+_NAMES = {READ: "reading", WRITE: "writing", EXCEPT: "exceptions"}
 
 
 class Readiness:
@@ -34,49 +37,59 @@ class Readiness:
 
     Args:
         name: whose it is, for errors.
+        wake: ends a wait of `turn` in another thread, which may wait for other things now.
     """
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, wake: Callable[[], object] = lambda: None) -> None:
+        self._name, self._wake = name, wake
         self._lock = threading.RLock()
         self._selector: Any = selectors.DefaultSelector()
         self._excepts: dict[int, tuple[FileDescriptor, Callback]] = {}
         self._timers: list[tuple[float, int, Callable[[], object]]] = []
         self._numbers = count()
 
-    def register_read(self, fd: FileDescriptor, callback: Callback) -> None:
-        """Have ``callback(fd)`` called while there is something to read, or the end.
+    def add_callback(self, fd: FileDescriptor, event: int, callback: Callback) -> None:
+        """Have ``callback(fd)`` called while ``event`` (`READ`, `WRITE`, `EXCEPT`) is there.
 
         It takes the place of an earlier callback. `ValueError`, `OSError`: nothing to wait for.
         """
-        self._register(fd, selectors.EVENT_READ, callback)
-
-    def register_write(self, fd: FileDescriptor, callback: Callback) -> None:
-        """Have ``callback(fd)`` called while there is room to write; as `register_read`."""
-        self._register(fd, selectors.EVENT_WRITE, callback)
-
-    def register_except(self, fd: FileDescriptor, callback: Callback) -> None:
-        """Have ``callback(fd)`` called in exceptional conditions: urgent data, and the like."""
-        number = fd if isinstance(fd, int) else fd.fileno()
         with self._lock:
-            os.fstat(number)
-            self._excepts[number] = (fd, callback)
+            if event == EXCEPT:
+                os.fstat(number := _number(fd))
+                self._excepts[number] = (fd, callback)
+            elif (key := (self._selector.get_map() or {}).get(fd)) is None:
+                self._selector.register(fd, event, {event: callback})
+            else:
+                self._selector.modify(fd, key.events | event, {**key.data, event: callback})
+        self._changed(event)
 
-    def unregister_read(self, fd: FileDescriptor) -> Callback:
-        """Call no callback for reading any more, and return it; KeyError: it is not registered."""
-        return self._unregister(fd, selectors.EVENT_READ)
-
-    def unregister_write(self, fd: FileDescriptor) -> Callback:
-        """Call no callback for writing any more, and return it; KeyError: it is not registered."""
-        return self._unregister(fd, selectors.EVENT_WRITE)
-
-    def unregister_except(self, fd: FileDescriptor) -> Callback:
-        """Call no callback for exceptional conditions, and return it; KeyError: there is none."""
-        number = fd if isinstance(fd, int) else fd.fileno()
+    def remove_callback(self, fd: FileDescriptor, event: int) -> Callback:
+        """Call the callback for an event no more, and return it; KeyError: there is none."""
         with self._lock:
-            if (found := self._excepts.pop(number, None)) is None:
-                raise KeyError(f"{fd!r} is not registered with {self._name} for exceptions.")
-            return found[1]
+            if event == EXCEPT:
+                _, callback = self._excepts.pop(_number(fd), (None, None))
+            else:
+                callback = self._forget(fd, event)
+        if callback is None:
+            raise KeyError(f"{fd!r} is not registered with {self._name} for {_NAMES[event]}.")
+        self._changed(event)
+        return callback
+
+    def _forget(self, fd: FileDescriptor, event: int) -> Callback | None:
+        if (key := (self._selector.get_map() or {}).get(fd)) is None:
+            return None
+        callbacks = dict(key.data)
+        callback: Callback | None = callbacks.pop(event, None)
+        if callbacks:
+            self._selector.modify(fd, key.events & ~event, callbacks)
+        elif callback is not None:
+            self._selector.unregister(fd)
+        return callback
+
+    def _changed(self, event: int) -> None:
+        """Have a `turn` in another thread look again, if it would not notice a change itself."""
+        if event == EXCEPT or self._excepts or self.fileno() < 0:
+            self._wake()
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> None:
         """Call a function in so many seconds; only in the thread of `turn`."""
@@ -89,16 +102,11 @@ class Readiness:
             self._wait_for_exceptions(timeout)
             timeout = 0.0
         for key, mask in self._selector.select(timeout):
-            for event in _NAMES:
+            for event in (READ, WRITE):
                 if mask & event and (callback := self._current(key, event)) is not None:
                     callback(key.fileobj)
         while self._timers and self._timers[0][0] <= monotonic():
             heapq.heappop(self._timers)[2]()
-
-    @property
-    def is_fixed(self) -> bool:
-        """Whether a `turn` does not wait for what is registered by another thread during it."""
-        return bool(self._excepts) or self.fileno() < 0
 
     def fileno(self) -> int:
         """Return the descriptor of the selector; -1: it has none."""
@@ -115,8 +123,8 @@ class Readiness:
         with self._lock:
             wanted = dict.fromkeys(self._excepts, select.POLLPRI)
             for key in self._selector.get_map().values():
-                events = select.POLLIN if key.events & selectors.EVENT_READ else 0
-                events |= select.POLLOUT if key.events & selectors.EVENT_WRITE else 0
+                events = select.POLLIN if key.events & READ else 0
+                events |= select.POLLOUT if key.events & WRITE else 0
                 wanted[key.fd] = wanted.get(key.fd, 0) | events
         for number, events in wanted.items():
             poll.register(number, events)
@@ -136,24 +144,6 @@ class Readiness:
             callback: Callback | None = key.data.get(event)
             return callback if now is not None and now.data.get(event) is callback else None
 
-    def _register(self, fd: FileDescriptor, event: int, callback: Callback) -> None:
-        with self._lock:
-            try:
-                key = self._selector.get_key(fd)
-            except KeyError:
-                self._selector.register(fd, event, {event: callback})
-            else:
-                self._selector.modify(fd, key.events | event, {**key.data, event: callback})
 
-    def _unregister(self, fd: FileDescriptor, event: int) -> Callback:
-        with self._lock:
-            key = (self._selector.get_map() or {}).get(fd)
-            if key is None or event not in key.data:
-                raise KeyError(f"{fd!r} is not registered with {self._name} for {_NAMES[event]}.")
-            if key.events == event:
-                self._selector.unregister(fd)
-            else:
-                rest = {kind: callback for kind, callback in key.data.items() if kind != event}
-                self._selector.modify(fd, key.events & ~event, rest)
-            callback: Callback = key.data[event]
-            return callback
+def _number(fd: FileDescriptor) -> int:
+    return fd if isinstance(fd, int) else fd.fileno()

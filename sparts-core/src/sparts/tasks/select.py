@@ -16,7 +16,7 @@ from sparts.loops import LoopTask
 from sparts.system import nonblocking_pipe
 from sparts.tasks.children import around_command
 from sparts.tasks.processes import ProcessStreamHandler, communicate
-from sparts.tasks.readiness import Readiness
+from sparts.tasks.readiness import EXCEPT, READ, WRITE, Readiness
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -69,7 +69,7 @@ class SelectTask(LoopTask):
     def initTask(self) -> None:  # noqa: N802
         """Open the selector, so that tasks which depend on this one can register at once."""
         super().initTask()
-        self._readiness = Readiness(self.name)
+        self._readiness = Readiness(self.name, self._wake)
         self._wakeup, self._waker = nonblocking_pipe()
         self.register_read(self._wakeup, self._woken)
 
@@ -81,45 +81,33 @@ class SelectTask(LoopTask):
         It takes the place of an earlier callback for the same. `ValueError` or `OSError`: ``fd`` is
         closed, or nothing to wait for, such as a file of a disk. Unregister it before you close it.
         """
-        with self._registering:
-            self._opened().register_read(fd, callback)
-            self._changed()
+        self.add_callback(fd, READ, callback)
 
     def register_write(self, fd: FileDescriptor, callback: Callback) -> None:
         """Have ``callback(fd)`` called while there is room to write; as `register_read`."""
-        with self._registering:
-            self._opened().register_write(fd, callback)
-            self._changed()
+        self.add_callback(fd, WRITE, callback)
 
     def register_except(self, fd: FileDescriptor, callback: Callback) -> None:
         """Have ``callback(fd)`` called in exceptional conditions: urgent data, a changed attribute.
 
         As `register_read`.
         """
-        with self._registering:
-            self._opened().register_except(fd, callback)
-            self._changed()
+        self.add_callback(fd, EXCEPT, callback)
 
     def unregister_read(self, fd: FileDescriptor) -> Callback:
         """Call no callback for reading any more, and return the one that was registered.
 
         One that runs in the loop may still end. KeyError: it is not registered.
         """
-        callback = self._readiness.unregister_read(fd)
-        self._changed()
-        return callback
+        return self.remove_callback(fd, READ)
 
     def unregister_write(self, fd: FileDescriptor) -> Callback:
         """Call no callback for writing any more; as `unregister_read`."""
-        callback = self._readiness.unregister_write(fd)
-        self._changed()
-        return callback
+        return self.remove_callback(fd, WRITE)
 
     def unregister_except(self, fd: FileDescriptor) -> Callback:
         """Call no callback for exceptional conditions any more; as `unregister_read`."""
-        callback = self._readiness.unregister_except(fd)
-        self._wake()
-        return callback
+        return self.remove_callback(fd, EXCEPT)
 
     def unregister_all(self, fd: FileDescriptor) -> None:
         """Call no callback for a descriptor any more, whatever it was registered for, if at all."""
@@ -169,9 +157,10 @@ class SelectTask(LoopTask):
     def join(self) -> None:
         """Wait for the end of the loop; end the processes that it could not, and close all."""
         super().join()
+        if self._wakeup >= 0:
+            self._readiness.close()
         with self._registering:
             if self._wakeup >= 0:
-                self._readiness.close()
                 os.close(self._wakeup)
                 os.close(self._waker)
                 self._wakeup = self._waker = -1
@@ -207,17 +196,18 @@ class SelectTask(LoopTask):
 
     def _settle(self, future: Future[Any], result: Any) -> None:
         if hasattr(result, "__await__"):
-            Steps(self._coroutines, self.post_if_open, self._coroutine_ended, future, result).run()
+            steps = Steps(self.post_if_open, self._coroutine_ended, future, result)
+            self._coroutines.add(steps)
+            steps.run()
         else:
             super()._settle(future, result)
 
-    def _coroutine_ended(
-        self, future: Future[Any], result: Any, error: BaseException | None
-    ) -> None:
+    def _coroutine_ended(self, steps: Steps, result: Any, error: BaseException | None) -> None:
+        self._coroutines.discard(steps)
         if error is None:
-            super()._settle(future, result)
+            super()._settle(steps.future, result)
         else:
-            self._settle_error(future, error)
+            self._settle_error(steps.future, error)
 
     def _wake(self) -> None:
         with self._registering:
@@ -240,16 +230,21 @@ class SelectTask(LoopTask):
                 self.n_callback_errors.increment()
                 self.logger.exception("Error in the loop")
 
-    def _changed(self) -> None:
-        if self._readiness.is_fixed:
-            self._wake()
+    # -- for the processes -------------------------------------------------------------------------
 
-    def _opened(self) -> Readiness:
+    def add_callback(self, fd: FileDescriptor, event: int, callback: Callback) -> None:
+        """See `Readiness`; `LoopStoppedError` if there is no loop now."""
         if self._wakeup < 0:
             raise LoopStoppedError(f"{self.name} has no loop now: it has not begun, or stopped.")
-        return self._readiness
+        self._readiness.add_callback(fd, event, callback)
 
-    # -- for the processes -------------------------------------------------------------------------
+    def remove_callback(self, fd: FileDescriptor, event: int) -> Callback:
+        """See `Readiness`."""
+        return self._readiness.remove_callback(fd, event)
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> None:
+        """See `Readiness`."""
+        self._readiness.call_later(seconds, callback)
 
     def adopt(self, child: Child) -> None:
         """Watch over a process until `release`; `TaskStoppedError` when the task ends."""
@@ -262,10 +257,6 @@ class SelectTask(LoopTask):
         """Watch over a process no longer."""
         with self._registering:
             self._children.discard(child)
-
-    def call_later(self, seconds: float, callback: Callable[[], object]) -> None:
-        """Call a function in so many seconds; only in the loop's thread."""
-        self._readiness.call_later(seconds, callback)
 
     def _end_children(self) -> None:
         with self._registering:
@@ -285,24 +276,21 @@ class Steps:
     What it waits for is a future that it yields, as ``await`` of a `Submission` does.
 
     Args:
-        waiting: the steps that wait, for the loop's thread alone; these are among them.
         post: calls a function in the loop's thread, if the loop still runs.
-        ended: called at the end, with the future, the result and the exception.
+        ended: called at the end, with this, the result and the exception.
         future: the future of the call.
         awaitable: what to run.
     """
 
     def __init__(
         self,
-        waiting: set[Steps],
         post: Callable[[Callable[[], object]], object],
-        ended: Callable[[Future[Any], Any, BaseException | None], object],
+        ended: Callable[[Steps, Any, BaseException | None], object],
         future: Future[Any],
         awaitable: Awaitable[Any],
     ) -> None:
-        self._waiting, self._post, self._told = waiting, post, ended
+        self._post, self._ended = post, ended
         self.future = future
-        waiting.add(self)
         self._steps: Any = awaitable.__await__()
         self._in_context = copy_context().run
         future.add_done_callback(lambda _: post(self._cancel_if_wanted))
@@ -314,10 +302,10 @@ class Steps:
             resume: Callable[[object], object] = lambda _: self._post(self.run)  # noqa: E731
             waited.add_done_callback(resume)
         except StopIteration as end:
-            self._ended(end.value)
+            self._ended(self, end.value, None)
         except BaseException as error:
             self.close()  # if it was what it waits for that is wrong
-            self._ended(error=error)
+            self._ended(self, None, error)
 
     def close(self) -> None:
         """End it where it waits."""
@@ -325,10 +313,6 @@ class Steps:
             self._steps.close()
 
     def _cancel_if_wanted(self) -> None:
-        if self.future.cancelled() and self in self._waiting:
+        if self.future.cancelled():
             self.close()
-            self._ended()
-
-    def _ended(self, result: Any = None, error: BaseException | None = None) -> None:
-        self._waiting.discard(self)
-        self._told(self.future, result, error)
+            self._ended(self, None, None)

@@ -116,7 +116,7 @@ def _find_in_hooks(entry: EntryPoint, own: set[str]) -> Iterator[str]:
     from sparts.dispatch.through_pluggy import PluginHooks
 
     try:
-        PluginHooks([entry])
+        PluginHooks().load([entry])
     except PluginError as error:
         yield str(error)
         return

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Self
 from sparts.entry_points.scanning import search_path
 from sparts.tasks.children import Child
 from sparts.tasks.outputs import Lines
-from sparts.tasks.readiness import Readiness
+from sparts.tasks.readiness import READ, Readiness
 from sparts.testing import leftovers
 from sparts.testing.waiting import WAIT
 
@@ -85,7 +85,7 @@ class ServiceProcess:
             self._loop, self.process, [lines, lines], self._take_end,
             linger=0.0, logger=logging.getLogger(__name__),
         )  # fmt: skip
-        self._loop.register_read(self._notify, self._take_notifications)
+        self._loop.add_callback(self._notify, READ, self._take_notifications)
         self._child.watch()
         ours_now = (self._notify, self._loop, self._child, self.process.stdout)
         self._descriptors = {each.fileno() for each in ours_now if each is not None}

@@ -14,6 +14,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 from sparts.tasks.children import Child
+from sparts.tasks.readiness import READ, WRITE
 from twisted.internet import error
 from twisted.internet.interfaces import IProcessTransport, IReadDescriptor, IWriteDescriptor
 from twisted.python.failure import Failure
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from sparts.tasks.outputs import Sink
 
 _logger = logging.getLogger(__name__)
+_KINDS = {READ: "Reader", WRITE: "Writer"}
 
 
 class ReactorLoop:
@@ -35,35 +37,23 @@ class ReactorLoop:
         self._reactor = reactor
         self._descriptors: dict[tuple[str, Any], _Descriptor] = {}
 
-    def register_read(self, fd: Any, callback: Callable[[Any], object]) -> None:
+    def add_callback(self, fd: Any, event: int, callback: Callable[[Any], object]) -> None:
         """See `sparts.tasks.children.ChildLoop`, as for all of these."""
-        self._register("Reader", fd, callback)
-
-    def unregister_read(self, fd: Any) -> None:
-        """Call it no more."""
-        self._unregister("Reader", fd)
-
-    def register_write(self, fd: Any, callback: Callable[[Any], object]) -> None:
-        """Call it while there is room to write."""
-        self._register("Writer", fd, callback)
-
-    def unregister_write(self, fd: Any) -> None:
-        """Call it no more."""
-        self._unregister("Writer", fd)
-
-    def call_later(self, seconds: float, callback: Callable[[], object]) -> None:
-        """Call it in so many seconds."""
-        self._reactor.callLater(seconds, callback)
-
-    def _register(self, kind: str, fd: Any, callback: Callable[[Any], object]) -> None:
+        kind = _KINDS[event]
         if (kind, fd) not in self._descriptors:
             descriptor = self._descriptors[kind, fd] = _Descriptor(kind, fd, callback)
             getattr(self._reactor, f"add{kind}")(descriptor)
 
-    def _unregister(self, kind: str, fd: Any) -> None:
+    def remove_callback(self, fd: Any, event: int) -> None:
+        """Call it no more."""
+        kind = _KINDS[event]
         descriptor = self._descriptors.pop((kind, fd))
         getattr(self._reactor, f"remove{kind}")(descriptor)
         descriptor.number = -1
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> None:
+        """Call it in so many seconds."""
+        self._reactor.callLater(seconds, callback)
 
 
 @implementer(IReadDescriptor, IWriteDescriptor)

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import threading
 from concurrent.futures import Future
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,13 +16,7 @@ from sparts.counters import CallbackCounter, counter
 from sparts.errors import LoopStoppedError, TaskStoppedError
 from sparts.option_types import duration
 from sparts.options import Option, option
-from sparts.tasks.children import (
-    around_command,
-    check_input,
-    describe,
-    in_this_context,
-    outcome_of,
-)
+from sparts.tasks.children import around_command, check_input, outcome_of
 from sparts.tasks.outputs import Decoded, Kept, Lines, Raw, TextMode
 from sparts.tasks.twisted import TwistedTask
 from sparts.tasks.twisted_command.process import CommandTransport, identity, reason_of
@@ -102,7 +97,7 @@ class Command(Future["subprocess.CompletedProcess[Any]"]):
 
     def __repr__(self) -> str:
         state = "ended" if self.done() else "waiting" if self.transport is None else "running"
-        return f"<{type(self).__name__} {describe(self.arguments)!r} {state}>"
+        return f"<{type(self).__name__} {shlex.join(map(os.fsdecode, self.arguments))!r} {state}>"
 
 
 @dataclass
@@ -218,7 +213,7 @@ class CommandTask(TwistedTask):
         text = TextMode(encoding, errors)
         text.check()
         check_input(stdin, input)
-        on_stdout, on_stderr, on_exit = map(in_this_context, (on_stdout, on_stderr, on_exit))
+        on_stdout, on_stderr, on_exit = map(_in_this_context, (on_stdout, on_stderr, on_exit))
         takers = [self._taker(future, on, line_buffered, text) for on in (on_stdout, on_stderr)]
         sinks: list[Sink] = [Decoded(taker, text) if encoding else taker for taker in takers]
         data, settings = text.encode(input), {"env": env, "cwd": cwd, **identity(user, group)}
@@ -305,7 +300,7 @@ class CommandTask(TwistedTask):
             if isinstance(sink, Decoded) and sink.error is not None:
                 return sink.error
         arguments = run.command.arguments
-        command = describe(arguments) if status else arguments
+        command = shlex.join(map(os.fsdecode, arguments)) if status else arguments
         return outcome_of(command, status, *(self._kept(run, taker) for taker in run.takers))
 
     def _kept(self, run: _Run, taker: Sink) -> bytes | str | None:
@@ -387,3 +382,8 @@ def _is_pipe(stdin: int | None) -> bool:
     if stdin not in (None, subprocess.PIPE, subprocess.DEVNULL):
         raise ValueError("stdin is subprocess.PIPE or None; for its input: input=...")
     return stdin == subprocess.PIPE
+
+
+def _in_this_context(callback: Any) -> Any:
+    """Return what calls back with the context variables of who calls this; None for None."""
+    return None if callback is None else partial(copy_context().run, callback)
