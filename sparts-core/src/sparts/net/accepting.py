@@ -102,22 +102,20 @@ class Accepting:
             self.pause = self._share.pause(listener)
             if self.pause:
                 return None
-        problem: OSError | None = None
+        problem = OSError()
         for _ in range(AT_ONCE):
             try:
-                found = listener.accept()
+                found: tuple[socket.socket, Any] | None = listener.accept()
             except BlockingIOError:
-                self.works()
-                return None
+                found = None
             except OSError as error:
                 problem = error
-                if error.errno not in _CLIENT:
-                    break
-            else:
-                self.works()
-                return found
-        if problem is not None:
-            self.pause = self._backoff.failed(problem)
+                if error.errno in _CLIENT:
+                    continue
+                break
+            self.works()
+            return found
+        self.pause = self._backoff.failed(problem)
         return None
 
     def recount(self) -> bool:

@@ -197,14 +197,15 @@ class Durations:
             counted.collect = self._flush
 
     def add(self, began: float) -> float:
-        """Add the time since ``began`` (`time.perf_counter`), and return it; from any thread."""
+        """Add the time since ``began`` (`time.perf_counter`), and return the time now; from any
+        thread.
+        """
         now, collected = perf_counter(), self._collected
         if now >= self._until or len(collected) >= _AT_ONCE:
             self._flush()
             self._until = floor(now) + 1.0
-        took = (now - began) * 1000.0
-        collected.append(took)
-        return took
+        collected.append((now - began) * 1000.0)
+        return now
 
     def _flush(self) -> None:
         with self._flushing:
@@ -235,14 +236,8 @@ class Meter(Durations):
             outcome: its number in the order of ``OUTCOMES``; of HTTP: the status // 100.
             began: when it began.
         """
-        now = perf_counter()
         self._ended[outcome]()
-        collected = self._collected
-        if now >= self._until or len(collected) >= _AT_ONCE:
-            self._flush()
-            self._until = floor(now) + 1.0
-        collected.append((now - began) * 1000.0)
-        return now
+        return self.add(began)
 
     def logs(self, outcome: int) -> bool:
         """Return whether a request that ended so is to be logged."""

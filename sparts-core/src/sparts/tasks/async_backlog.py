@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sparts.tasks.backlog import AsyncBacklog
 from sparts.tasks.memory_backlog import BETWEEN, MemoryBacklog
@@ -25,7 +25,7 @@ class AsyncMemoryBacklog(MemoryBacklog, AsyncBacklog):
 
     def __init__(self, name: str, maxsize: int, workers: list[threading.Thread]) -> None:
         super().__init__(name, maxsize, workers)
-        self._bells: list[_Bell] = []  # of the workers that wait
+        self._bells: list[asyncio.Event] = []  # of the workers that wait
 
     def live_on(self, loop_task: LoopTask) -> None:
         """Say on which loop the workers live; before any takes an item."""
@@ -40,13 +40,13 @@ class AsyncMemoryBacklog(MemoryBacklog, AsyncBacklog):
                 context = self._next(me)
                 if context is not BETWEEN:
                     return context
-                bell, until = _Bell(self._post), None
+                bell, until = asyncio.Event(), None
                 if self._later and self._later[0][0] < self._alarm:
                     until = self._alarm = self._later[0][0]
                 self._bells.append(bell)
                 self._idle += 1
             try:
-                await self.clock.wait_async(bell.rung, until)
+                await self.clock.wait_async(bell, until)
             finally:
                 with self._lock:
                     if bell in self._bells:
@@ -59,21 +59,9 @@ class AsyncMemoryBacklog(MemoryBacklog, AsyncBacklog):
     def _wake(self) -> None:
         super()._wake()  # for who takes items by hand
         if self._bells:
-            self._bells.pop().ring()
+            self._post(self._bells.pop().set)
 
     def _wake_all(self) -> None:
         super()._wake_all()
         while self._bells:
-            self._bells.pop().ring()
-
-
-class _Bell:
-    """Wakes one coroutine."""
-
-    def __init__(self, post: Callable[[Callable[[], object]], Any]) -> None:
-        self.rung = asyncio.Event()
-        self._post = post
-
-    def ring(self) -> None:
-        """Ring; from any thread."""
-        self._post(self.rung.set)
+            self._post(self._bells.pop().set)

@@ -78,11 +78,6 @@ class AsyncPeriodicTask(AsyncioTask, PeriodicTask):
             for future in run.futures:
                 future.set_result(result)
 
-    def _took(self, run: Run, seconds: float) -> None:
-        self.n_iterations.increment()
-        self.execute_duration_ms.add(seconds * 1000)
-        self._late(run.missed, run.too_slow(seconds))
-
     def _post(self, callback: Callable[[], object]) -> None:
         self.loop_task.post_if_open(callback)
 

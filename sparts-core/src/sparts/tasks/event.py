@@ -123,7 +123,6 @@ class EventTask(VTask):
         runs, clock, own = self._runs, type(self).clock, copy_context().copy
         run_one = fitting(self.execute, 1)
         execute = around_work(self, lambda _, context: run_one(context))
-        count, took = self.n_iterations.increment, self.execute_duration_ms.add
         while (run := runs.next(worker, clock)) is not None:
             began = clock.monotonic()
             run.context.begin(self)
@@ -134,12 +133,7 @@ class EventTask(VTask):
                     if type(result) is CoroutineType:
                         refuse_coroutine(self, result)
                 finally:
-                    seconds = clock.monotonic() - began
-                    count()
-                    took(seconds * 1000)
-                    slow = run.too_slow(seconds)
-                    if slow or run.missed:
-                        self._late(run.missed, slow)
+                    self._took(run, clock.monotonic() - began)
             except TryLater as later:
                 self._put_off(run, later)
             except BaseException as error:
@@ -159,8 +153,10 @@ class EventTask(VTask):
         cause = None if refused else error
         self.logger.error("A run of %s failed: %s", self.name, describe(error), exc_info=cause)
 
-    def _late(self, missed: int, slow: bool) -> None:
-        """Count the times that were passed over before a run, and whether it took too long."""
+    def _took(self, run: Run, seconds: float) -> None:
+        """Count a run, and how long it took."""
+        self.n_iterations.increment()
+        self.execute_duration_ms.add(seconds * 1000)
 
     def _put_off(self, run: Run, later: TryLater) -> None:
         self.n_try_later.increment()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Sized
-from itertools import islice
+from itertools import count, islice
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -64,11 +64,17 @@ class ProgressBar:
             self._bar = None
 
 
-class OrderedResults:
-    """Iterates over the results of items, which it submits a bounded number ahead of its reader.
+def ordered_results(
+    submit: Callable[[Any, float | None], Future[Any]],
+    items: Iterable[Any],
+    timeout: float | None,
+    progress: Callable[[int, int | None], object] | None,
+    ahead: int,
+) -> Iterator[Any]:
+    """Return an iterator over the results of items, submitted a bounded number ahead of its reader.
 
-    The first are submitted when it is made. When it ends early, by an error, its time or `close`,
-    what has not begun is cancelled.
+    The first are submitted at once. When it ends early, by an error, its time or ``close()``, what
+    has not begun is cancelled.
 
     Args:
         submit: submits an item within seconds (None: however long it takes) and gives its future.
@@ -78,61 +84,45 @@ class OrderedResults:
             many there will be (None: that is not known). A `ProgressBar` is closed at the end.
         ahead: how many items are submitted ahead.
     """
+    results = _results(submit, items, timeout, progress, ahead)
+    next(results)
+    return results
 
-    def __init__(
-        self,
-        submit: Callable[[Any, float | None], Future[Any]],
-        items: Iterable[Any],
-        timeout: float | None,
-        progress: Callable[[int, int | None], object] | None,
-        ahead: int,
-    ) -> None:
-        self._submit = submit
-        self._total = len(items) if isinstance(items, Sized) else None
-        self._items: Iterator[Any] = iter(items)
-        self._deadline = None if timeout is None else monotonic() + timeout
-        self._progress = progress
-        self._done = 0
-        self._pending: deque[Future[Any]] = deque()
-        self._fill(max(1, ahead))
 
-    def __iter__(self) -> Iterator[Any]:
-        return self
+def _results(
+    submit: Callable[[Any, float | None], Future[Any]],
+    items: Iterable[Any],
+    timeout: float | None,
+    progress: Callable[[int, int | None], object] | None,
+    ahead: int,
+) -> Iterator[Any]:
+    """Give None when the first items are submitted, then the results."""
+    total = len(items) if isinstance(items, Sized) else None
+    deadline = None if timeout is None else monotonic() + timeout
+    pending: deque[Future[Any]] = deque()
+    left = iter(items)
 
-    def __next__(self) -> Any:
-        if not self._pending:
-            self.close()
-            raise StopIteration
-        try:
-            result = self._pending[0].result(self._left())
-            self._pending.popleft()
-            self._fill(1)
-            self._done += 1
-            if self._progress is not None:
-                self._progress(self._done, self._total)
-        except BaseException:
-            self.close()
-            raise
-        return result
+    def seconds() -> float | None:
+        return None if deadline is None else max(0.0, deadline - monotonic())
 
-    def close(self) -> None:
-        """Submit nothing more, and cancel what has not begun."""
-        self._items = iter(())
-        while self._pending:
-            self._pending.pop().cancel()
-        if isinstance(self._progress, ProgressBar):
-            self._progress.close()
+    def submit_next(number: int) -> None:
+        for item in islice(left, number):
+            pending.append(submit(item, seconds()))
 
-    def __del__(self) -> None:
-        self.close()
-
-    def _fill(self, number: int) -> None:
-        try:
-            for item in islice(self._items, number):
-                self._pending.append(self._submit(item, self._left()))
-        except BaseException:
-            self.close()
-            raise
-
-    def _left(self) -> float | None:
-        return None if self._deadline is None else max(0.0, self._deadline - monotonic())
+    try:
+        submit_next(max(1, ahead))
+        yield None
+        for done in count(1):
+            if not pending:
+                return
+            result = pending[0].result(seconds())
+            pending.popleft()
+            submit_next(1)
+            if progress is not None:
+                progress(done, total)
+            yield result
+    finally:
+        while pending:
+            pending.pop().cancel()
+        if isinstance(progress, ProgressBar):
+            progress.close()

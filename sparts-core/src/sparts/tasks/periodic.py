@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import argparse
     from datetime import timedelta
 
+    from sparts.tasks.runs import Run
+
 __all__ = ["ExecuteContext", "PeriodicTask", "TryLater"]
 
 
@@ -139,7 +141,9 @@ class PeriodicTask(EventTask):
             )
         return interval
 
-    def _late(self, missed: int, slow: bool) -> None:
-        self.n_missed.incrementBy(missed)
-        if slow:
+    def _took(self, run: Run, seconds: float) -> None:
+        super()._took(run, seconds)
+        if run.missed:
+            self.n_missed.incrementBy(run.missed)
+        if run.too_slow(seconds):
             self.n_slow_iterations.increment()

@@ -17,7 +17,7 @@ from sparts.options import Option, option
 from sparts.tasks.backlog import Backlog
 from sparts.tasks.backlogs import PriorityBacklog, StandardBacklog, UniqueBacklog
 from sparts.tasks.item_work import ItemWork
-from sparts.tasks.mapping import OrderedResults, ProgressBar
+from sparts.tasks.mapping import ProgressBar, ordered_results
 from sparts.tasks.memory_backlog import MemoryBacklog
 from sparts.tasks.submission import Submission
 
@@ -204,7 +204,7 @@ class QueueTask(ItemWork[Item, Result]):
         """
         if progress is True:
             progress = ProgressBar(self.name)
-        return OrderedResults(self.submit, items, timeout, progress or None, ahead)
+        return ordered_results(self.submit, items, timeout, progress or None, ahead)
 
     # -- the life of the task ----------------------------------------------------------------------
 
