@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from sparts.counters.metric import LiveNumber
-    from sparts.protocols import TaskReference
+    from sparts.health_facts import HealthFacts
+    from sparts.protocols import Instance, TaskReference
     from sparts.stats import Stats
 
 K = TypeVar("K")
@@ -165,33 +166,13 @@ class OptionValue:
 
 if TYPE_CHECKING:
 
-    class _Health(Protocol):
-        start_time: float
-        stop_asked: bool
-
-        @property
-        def status(self) -> ServiceStatus: ...
-        def warn(self, message: str, /) -> int: ...
-        def warnings(self) -> dict[int, str]: ...
-        def clear_warning(self, warning: int, /) -> bool: ...
-
-    class Parts(Protocol):
+    class Parts(Instance, Protocol):
         """What is needed of an instance of a service here."""
 
-        options: argparse.Namespace
         stats: Stats
 
         @property
-        def health(self) -> _Health: ...  # noqa: D102
-        @property
-        def tasks(self) -> Any: ...  # noqa: D102
-        @property
-        def running(self) -> Any: ...  # noqa: D102
-        @property
-        def logger(self) -> logging.Logger: ...  # noqa: D102
-        @property
-        def name(self) -> str: ...  # noqa: D102
-        def begin_stop(self, kind: str, /) -> None: ...  # noqa: D102
+        def health(self) -> HealthFacts: ...  # noqa: D102
 
 
 class EstablishedService(_Established):

@@ -59,6 +59,10 @@ class HealthFacts:
     """
 
     def __init__(self, tasks: Callable[[], Iterable[Supervised]]) -> None:
+        self.start_time: float = time.time()
+        """When this instance was made, in seconds since the epoch."""
+        self.stop_asked = False
+        """Whether `VService.shutdown` or `VService.restart` was called."""
         self._tasks = tasks
         self._phase = ServiceStatus.NEW
         self._facts = threading.Lock()

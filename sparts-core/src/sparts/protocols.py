@@ -61,26 +61,37 @@ if TYPE_CHECKING:  # at run time they would only take time
         def shutdown(self) -> None: ...  # noqa: D102
         def _run_process(self) -> Any: ...
 
+    class Instance(Protocol):
+        """One instance of a service, as libraries see what the kernel keeps of it."""
+
+        hooks: Any
+        options: argparse.Namespace
+        running: Any
+        service: Any
+        ours: Any
+        tasks: Any
+
+        @property
+        def health(self) -> Any: ...  # noqa: D102
+        @property
+        def logger(self) -> logging.Logger: ...  # noqa: D102
+        @property
+        def name(self) -> str: ...  # noqa: D102
+        def begin_stop(self, kind: str, /) -> None: ...  # noqa: D102
+
     class Task(Protocol):
         """A task, as its parts and plugins see it."""
 
+        DEPS_OPTIONAL: ClassVar[bool]
+        LOOPLESS: ClassVar[bool]
+        RESTART: ClassVar[Any]
+        STOP_TIMEOUT: ClassVar[float | None]
         name: str
         logger: logging.Logger
+        service: Any
+        _n_failures: Any
+        _n_restarts: Any
 
-        @property
-        def DEPS_OPTIONAL(self) -> bool: ...  # noqa: D102, N802
-        @property
-        def LOOPLESS(self) -> bool: ...  # noqa: D102, N802
-        @property
-        def RESTART(self) -> Any: ...  # noqa: D102, N802
-        @property
-        def STOP_TIMEOUT(self) -> float | None: ...  # noqa: D102, N802
-        @property
-        def _n_failures(self) -> Any: ...
-        @property
-        def _n_restarts(self) -> Any: ...
-        @property
-        def service(self) -> Any: ...  # noqa: D102
         @property
         def healthy(self) -> bool: ...  # noqa: D102
         @property

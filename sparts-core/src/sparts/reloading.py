@@ -9,34 +9,15 @@ from sparts import options
 from sparts.errors import SpartsError, log_error, message_of
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Callable, Iterable
-    from typing import Protocol
+    from collections.abc import Callable
 
-    from sparts.protocols import Service
-
-
-if TYPE_CHECKING:
-
-    class Changing(Protocol):
-        """What changes: an instance of a service."""
-
-        hooks: Any
-        health: Any
-        options: argparse.Namespace
-
-        @property
-        def service(self) -> Service: ...  # noqa: D102
-        @property
-        def ours(self) -> Service: ...  # noqa: D102
-        @property
-        def running(self) -> Iterable[Any]: ...  # noqa: D102
+    from sparts.protocols import Instance
 
 
 class Reloading:
     """Reloads one instance of a service, and tells its tasks of changed options."""
 
-    def __init__(self, instance: Changing) -> None:
+    def __init__(self, instance: Instance) -> None:
         self._of = instance
         self._warnings: dict[str, int] = {}
         self._rereads = False  # whether the options will be read again soon

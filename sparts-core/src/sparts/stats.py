@@ -119,15 +119,12 @@ class Stats:
 
         As `counters` does, it leaves out what cannot be read.
         """
-        for task, reading in self._readings():
-            yield task, reading._replace(labels=masked(reading.labels))
-
-    def _readings(self) -> Iterator[tuple[str, Reading]]:
-        for counter in self._more_counters.values():
-            yield from (("", reading) for reading in counter.readings())
-        yield from (("", reading) for reading in metrics_of(self._raw))
-        for task in self._tasks():
-            yield from ((task.name, reading) for reading in metrics_of(task.task))
+        found = [("", counter.readings()) for counter in self._more_counters.values()]
+        found.append(("", metrics_of(self._raw)))
+        found += [(task.name, metrics_of(task.task)) for task in self._tasks()]
+        for task, readings in found:
+            for reading in readings:
+                yield task, reading._replace(labels=masked(reading.labels))
 
     # -- all of it ---------------------------------------------------------------------------------
 

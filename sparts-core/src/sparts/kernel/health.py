@@ -57,15 +57,11 @@ class Health(HealthFacts):
         """Whether the process belongs to the service (`initFromCLI`), and may be ended with it."""
         self.restarting = False
         """Whether the service is being stopped to be started again."""
-        self.stop_asked = False
-        """Whether `VService.shutdown` or `VService.restart` was called."""
         self.stop_deadline: float | None = None
         """When this instance must have stopped, by `time.monotonic`; set when the stop begins."""
-        self.start_time: float = time.time()
-        """When this instance was made, in seconds since the epoch."""
+        super().__init__(tasks)
         self.status_since: float = self.start_time
         """When the status last changed, in seconds since the epoch."""
-        super().__init__(tasks)
         self._service = service
         self._hooks = hooks
         self.inbox = inbox

@@ -87,8 +87,7 @@ class MemoryBacklog(Backlog):
             while (context := self._next(me)) is BETWEEN:
                 left = None if deadline is None else deadline - monotonic()
                 if not block or (left is not None and left <= 0):
-                    if self._idle and not self._waking and self._is_due():
-                        self._wake()  # to keep the time that this thread may have kept
+                    self._wake_if_due()  # to keep the time that this thread may have kept
                     raise Empty
                 self._rest(left)
             if context is None:
@@ -139,8 +138,7 @@ class MemoryBacklog(Backlog):
         with self._lock:
             self._running.pop(self._worker(), None)
             self._quiet.notify_all()
-            if self._idle and not self._waking and self._is_due():
-                self._wake()
+            self._wake_if_due()
 
     def close(self, drain: float | None) -> None:
         """Take no more items. Those that there are may still be taken, for ``drain`` seconds.
@@ -186,8 +184,8 @@ class MemoryBacklog(Backlog):
                 self._forget(context)
                 continue
             self._running[me] = context
-            if self._idle and not self._waking and self._is_due():
-                self._wake()
+            if self._idle:
+                self._wake_if_due()
             return context
         self._running.pop(me, None)
         if not self._running:
@@ -209,9 +207,11 @@ class MemoryBacklog(Backlog):
     def _forget(self, context: ExecuteContext) -> None:
         """Note that an item will not be worked on, because it was cancelled."""
 
-    def _is_due(self) -> bool:
-        """Whether an idle worker has something to do, or a time to keep that none keeps."""
-        return bool(self._ready) or (bool(self._later) and self._later[0][0] < self._alarm)
+    def _wake_if_due(self) -> None:
+        """Wake an idle worker if there is something to do, or a time to keep that none keeps."""
+        due = self._ready or (self._later and self._later[0][0] < self._alarm)
+        if due and self._idle and not self._waking:
+            self._wake()
 
     def _wake(self) -> None:
         """Wake one worker; it wakes the next if there is more to do."""
