@@ -97,6 +97,37 @@ def test_coroutine_for_a_plain_method(base: type, name: str, remedy: str) -> Non
     assert remedy in error
 
 
+@pytest.mark.parametrize(
+    ("base", "name", "value", "remedy"),
+    [
+        (QueueTask, "execute", classmethod(lambda cls, item, context: None), "@classmethod"),
+        (AsyncQueueTask, "execute", classmethod(coroutine), "@classmethod"),
+        (PollerTask, "fetch", classmethod(lambda cls: None), "@classmethod"),
+        (VTask, "_runloop", classmethod(lambda cls: None), "@classmethod"),
+        (QueueTask, "execute", staticmethod(lambda self, item: None), "@staticmethod"),
+        (PeriodicTask, "execute", staticmethod(lambda self: None), "@staticmethod"),
+    ],
+)
+def test_method_that_would_not_get_the_task(
+    base: type, name: str, value: Any, remedy: str
+) -> None:
+    (error,) = errors(derive_with(base, name, value))
+    assert "not get" in error
+    assert error.endswith(f"Remove `{remedy}`.")
+    assert errors(derive(base, **{name: value}, SPARTS_ALLOW_NAMES=name)) == []
+
+
+def test_class_method_of_a_service_for_a_plain_one() -> None:
+    (error,) = errors(service=derive(VService, initService=classmethod(lambda cls: None)))
+    assert "but VService calls it on the service, which it would not get" in error
+
+
+def test_plain_method_for_a_class_method() -> None:
+    (error,) = errors(derive(VTask, register=lambda self: None))
+    assert error.endswith("is called on the class. Write `@classmethod` above it.")
+    assert errors(derive(VTask, register=classmethod(lambda cls: None))) == []
+
+
 @pytest.mark.parametrize("base", [AsyncQueueTask, AsyncPeriodicTask])
 def test_plain_method_for_a_coroutine(base: type) -> None:
     (error,) = errors(derive(base, execute=execute))
@@ -626,6 +657,8 @@ BAD_LISTS = {
     "TASKS = [5]": "Post.TASKS (post.py:16) lists 5, which is neither a task class nor the name",
     "Bare.DEPS = Mailer; TASKS = [Bare]": "Bare.DEPS (post.py:12) is no list of tasks. "
     "Write DEPS = [Mailer].",
+    "_addArguments = lambda self, ap: None": "Post._addArguments (post.py:16) is called on the "
+    "class. Write `@classmethod` above it.",
     "__init__ = lambda self: None": "Post.__init__ (post.py:16) takes no argument",
     "__init__ = lambda self, ns: None": "Post.__init__ (post.py:16) does not call that of VService",
 }

@@ -12,6 +12,8 @@ import functools
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+from sparts.errors import refuse_coroutine
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TypeVar
@@ -19,8 +21,10 @@ if TYPE_CHECKING:
     # Not at run time: a bound that is a string is compiled, which makes all classes of `ast`.
     F = TypeVar("F", bound=Callable[..., Any])
 
-_names = {"initTask", "start", "stop", "join", "start_in_loop", "stop_in_loop", "check",
-          "check_options", "on_options_changed", "on_dependency_restarted"}  # fmt: skip
+_PLAIN = ("initTask", "start", "stop", "join", "check", "check_options", "on_options_changed",
+          "on_dependency_restarted")  # fmt: skip
+"""Methods that are never awaited."""
+_names = {*_PLAIN, "start_in_loop", "stop_in_loop"}
 """Methods that are marked wherever a class of sparts has them, and those that `base_work` adds."""
 
 
@@ -94,9 +98,11 @@ def _completed(override: Callable[..., Any], marked: Callable[..., Any]) -> Call
         done: set[str] = self.__dict__.setdefault("_base_work_done", set())
         done.discard(name)
         result = override(self, *args, **kwargs)
-        if hasattr(result, "__await__"):
+        if hasattr(result, "__await__") and name not in _PLAIN:
             return complete_later(self, result, args, kwargs)
-        return result if name in done else marked(self, *args, **kwargs)
+        whole = result if name in done else marked(self, *args, **kwargs)
+        refuse_coroutine(result, type(self).__name__, name)
+        return whole
 
     async def complete_later(self: Any, result: Any, args: Any, kwargs: Any) -> Any:
         value = await result

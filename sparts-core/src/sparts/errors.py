@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 from contextlib import suppress
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from sparts.escaping import encodable
@@ -78,6 +79,7 @@ def _masked(text: str) -> str:
     return encodable(masked(text))
 
 
+_RUN_IT = "An AsyncioLoopTask in DEPS can run it: `call(FUNCTION).result()`."
 FATAL = (SystemExit, KeyboardInterrupt, MemoryError)
 """What always ends the service when it leaves ``execute`` or a worker. All else counts there as an
 `Exception` does, also `asyncio.CancelledError`, `GeneratorExit` and others."""
@@ -106,6 +108,17 @@ def is_of_path(error: OSError) -> bool:
     wrong = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
     others = (errno.ELOOP, errno.EROFS, errno.ENAMETOOLONG, errno.ENXIO)
     return isinstance(error, wrong) or error.errno in others
+
+
+def refuse_coroutine(made: Any, owner: str, method: str, advice: str = _RUN_IT) -> None:
+    """Raise `TypeError` if a method has returned a coroutine, which its caller does not await.
+
+    It would never run.
+    """
+    if type(made) is CoroutineType:
+        made.close()
+        text = f"{owner}.{method} returned a coroutine, which nobody awaits. {advice}"
+        raise TypeError(text)
 
 
 def status_of(error: BaseException) -> int:

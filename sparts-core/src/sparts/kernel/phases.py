@@ -18,6 +18,7 @@ from sparts.errors import (
     describe,
     log_error,
     message_of,
+    refuse_coroutine,
     status_of,
     text_of,
 )
@@ -87,7 +88,7 @@ class Phases:
         try:
             instance.preprocess_options()
             self.step = "initLogging"
-            instance.ours.initLogging()
+            refuse_coroutine(instance.ours.initLogging(), instance.name, "initLogging")
         except BaseException as error:
             self._refuse(error)
             self._report("refused")

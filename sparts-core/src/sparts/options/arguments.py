@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
+from types import FunctionType
 from typing import Any
 
 from sparts.errors import OptionError
@@ -305,7 +306,13 @@ def add_own_arguments(parser: argparse.ArgumentParser, owners: Iterable[type[Any
         OptionError: two arguments have one name.
     """
     for owner in owners:
+        add = owner._addArguments
+        if isinstance(add, FunctionType) and add.__code__.co_argcount > 1:
+            from sparts.places import named
+
+            where = named(owner, "_addArguments")
+            raise OptionError(f"{where} is called on the class. Write `@classmethod` above it.")
         try:
-            owner._addArguments(parser)
+            add(parser)
         except argparse.ArgumentError as error:
             raise OptionError(f"{owner.__name__}._addArguments: {error}") from error

@@ -11,8 +11,8 @@ from sparts.calls import CallRefusedError, around_work
 from sparts.clock import SYSTEM, Clock
 from sparts.context import ExecuteContext
 from sparts.counters import SampleType, counter, samples
-from sparts.errors import FATAL, TryLater, describe
-from sparts.tasks.forms import fitting, refuse_coroutine
+from sparts.errors import FATAL, TryLater, describe, refuse_coroutine
+from sparts.tasks.forms import DERIVE, fitting
 from sparts.tasks.runs import Run, Runs, Worker
 from sparts.vtask import VTask
 
@@ -131,7 +131,7 @@ class EventTask(VTask):
                     variables = run.context.variables = run.context.variables or own()
                     result = variables.run(execute, None, run.context)
                     if type(result) is CoroutineType:
-                        refuse_coroutine(self, result)
+                        refuse_coroutine(result, self.name, "execute", DERIVE)
                 finally:
                     self._took(run, clock.monotonic() - began)
             except TryLater as later:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _VARARGS = 0x04
+DERIVE = "Derive from AsyncQueueTask or AsyncPeriodicTask, and write `async def execute`."
+"""What to do about an ``execute`` that returns a coroutine."""
 
 
 def fitting(method: Callable[..., Any], most: int) -> Callable[..., Any]:
@@ -24,15 +26,3 @@ def fitting(method: Callable[..., Any], most: int) -> Callable[..., Any]:
         return method
     taken = max(0, code.co_argcount - 1)
     return lambda *arguments: method(*arguments[:taken])
-
-
-def refuse_coroutine(task: Any, made: Any) -> NoReturn:
-    """Raise `TypeError` for the coroutine that a plain ``execute`` has returned.
-
-    It would never run.
-    """
-    made.close()
-    raise TypeError(
-        f"execute of {task.name} returned a coroutine, which nobody awaits. Derive from "
-        f"AsyncQueueTask or AsyncPeriodicTask, and write `async def execute`."
-    )

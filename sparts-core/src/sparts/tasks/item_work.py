@@ -10,12 +10,12 @@ from sparts.base_work import must_override
 from sparts.calls import CallRefusedError, around_work
 from sparts.clock import SYSTEM, Clock, retry_delay
 from sparts.counters import SampleType, counter, samples
-from sparts.errors import FATAL, TryLater, describe, text_of
+from sparts.errors import FATAL, TryLater, describe, refuse_coroutine, text_of
 from sparts.generic import Generic
 from sparts.option_types import Expected
 from sparts.options import Option, option
 from sparts.renamed import renamed
-from sparts.tasks.forms import fitting, refuse_coroutine
+from sparts.tasks.forms import DERIVE, fitting
 from sparts.vtask import VTask
 
 if TYPE_CHECKING:
@@ -148,9 +148,9 @@ class ItemWork(VTask, Generic[Item, Result]):
                     else:
                         result = execute(context.item, context)
                     if type(result) is CoroutineType:
-                        refuse_coroutine(self, result)
+                        refuse_coroutine(result, self.name, "execute", DERIVE)
                     if success is not None:
-                        success(context, result)
+                        refuse_coroutine(success(context, result), self.name, "work_success")
                 except BaseException as error:
                     late_error = self._failed(context, error) or late_error
                 else:
@@ -183,10 +183,10 @@ class ItemWork(VTask, Generic[Item, Result]):
         return None if getattr(method, "__func__", None) is getattr(ItemWork, name) else method
 
     def _told(self, method: Callable[..., Any], *args: Any) -> None:
+        name = getattr(method, "__name__", "a callback")
         try:
-            method(*args)
+            refuse_coroutine(method(*args), self.name, name)
         except Exception:
-            name = getattr(method, "__name__", "a callback")
             self.logger.exception("%s of %s failed", name, self.name)
 
     def _undelivered(self, context: ExecuteContext, error: Exception) -> None:

@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from sparts.base_work import must_override
-from sparts.errors import TaskStoppedError
+from sparts.errors import TaskStoppedError, refuse_coroutine
 from sparts.tasks.forms import fitting
 from sparts.tasks.periodic import ExecuteContext, PeriodicTask, TryLater
 
@@ -74,9 +74,10 @@ class PollerTask(PeriodicTask):
     def execute(self, context: ExecuteContext | None = None) -> Any:
         """Fetch the value, report it if it has changed, and return it."""
         new = fitting(self.fetch, 1)(context)
+        refuse_coroutine(new, self.name, "fetch")
         self._note_fetched(new)
         if self._told != new:
-            self.onValueChanged(self._told, new)
+            refuse_coroutine(self.onValueChanged(self._told, new), self.name, "onValueChanged")
         self._told = new
         return new
 

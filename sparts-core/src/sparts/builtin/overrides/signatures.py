@@ -88,6 +88,8 @@ def compare(mro: tuple[type, ...], at: int, name: str, value: Any, bases: list[t
     calls = any(runner in vars(each) for each in between for runner in RUNNERS)
     if calls and not hasattr(VTask, name) and name not in RUNNERS:
         return None
+    if problem := _called_on(value, vars(base)[name], mine, given):
+        return problem
     if name != "__init__" and not _fits(mine, declared, name, mro):
         kinds = (mine.kind, declared.kind)
         then = "awaits it" if kinds[1] == "coroutine" else "calls it as a plain one"
@@ -99,6 +101,20 @@ def compare(mro: tuple[type, ...], at: int, name: str, value: Any, bases: list[t
         argument = declared.function.__code__.co_varnames[1]
         return f"does not call that of {given.__name__}. Add `super().__init__({argument})`."
     return problem
+
+
+def _called_on(value: Any, declared: Any, mine: _Method, given: type) -> str | None:
+    """Return what is wrong if ``@classmethod`` or ``@staticmethod`` is above a method, or not."""
+    if isinstance(declared, classmethod):
+        plain = isinstance(value, FunctionType)
+        return "is called on the class. Write `@classmethod` above it." if plain else None
+    what = "service" if issubclass(given, VService) else "task"
+    if isinstance(value, classmethod) and isinstance(declared, FunctionType):
+        called = f"but {given.__name__} calls it on the {what}, which it would not get"
+        return f"is a class method, {called}. Remove `@classmethod`."
+    if isinstance(value, staticmethod) and mine.function.__code__.co_varnames[:1] == ("self",):
+        return f"is a static method, which does not get the {what}. Remove `@staticmethod`."
+    return None
 
 
 def form(base: type, name: str) -> str:
