@@ -33,7 +33,7 @@ def test_ready_daemon_is_found_and_stopped(tmp_path: Path) -> None:
         assert done.status == 0
         pid = service.pid()
         assert f"WARNING:S:Ready, pid {pid}. No --logfile: no log from here on" in done.err
-        assert service.pid_file.read_text() == f"{pid}\nsparts S\n"
+        assert service.pid_file.read_text() == f"{pid}\n\n"
         assert service.pid_file.stat().st_mode & 0o133 == 0  # nobody else writes to it
         assert os.getsid(pid) not in (pid, os.getsid(0))  # no terminal, nor one to come
         assert {os.readlink(f"/proc/{pid}/fd/{number}") for number in range(3)} == {"/dev/null"}

@@ -47,6 +47,28 @@ def test_requests_are_counted_by_outcome_and_in_flight() -> None:
         assert read('Metering.responses{status="4xx"}') == 0
 
 
+@pytest.mark.parametrize("reset", [("requests",), ("responses",), ("requests", "responses")])
+def test_reset_leaves_what_is_in_flight(reset: tuple[str, ...]) -> None:
+    with running_task(Metering) as task:
+        began = perf_counter()
+        serve(task, 2)
+        for _ in range(3):
+            task.meter.begin()
+        task.meter.end(2, began)
+        for name in reset:
+            getattr(task, name).reset()
+        assert task.in_flight() == 2
+        task.meter.begin()
+        assert task.in_flight() == 3
+        for left in (2, 1, 0):
+            task.meter.end(5, began)
+            assert task.in_flight() == left
+        assert task.requests() == (1 if "requests" in reset else 5)
+        assert task.responses.labels("2xx")() == (0 if "responses" in reset else 2)
+        task.requests.reset(7)
+        assert (task.requests(), task.in_flight()) == (7, 0)
+
+
 @pytest.mark.parametrize("number", [1, 256, 1000])
 def test_every_duration_is_read_at_once(number: int) -> None:
     with running_task(Metering) as task:

@@ -108,9 +108,7 @@ def test_coroutine_for_a_plain_method(base: type, name: str, remedy: str) -> Non
         (PeriodicTask, "execute", staticmethod(lambda self: None), "@staticmethod"),
     ],
 )
-def test_method_that_would_not_get_the_task(
-    base: type, name: str, value: Any, remedy: str
-) -> None:
+def test_method_that_would_not_get_the_task(base: type, name: str, value: Any, remedy: str) -> None:
     (error,) = errors(derive_with(base, name, value))
     assert "not get" in error
     assert error.endswith(f"Remove `{remedy}`.")

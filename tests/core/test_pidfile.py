@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -42,9 +43,20 @@ def test_file_of_a_killed_service_is_stale(tmp_path: Path) -> None:
         service.stop()
 
 
+def test_shell_can_use_the_file_as_it_is(tmp_path: Path) -> None:
+    with script(tmp_path) as service:
+        pidfd = pidfd_open(service.start())
+        command = ["sh", "-c", "kill $(cat S.pid)"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        select.select([pidfd], [], [])
+        os.close(pidfd)
+        assert not service.is_running()
+
+
 def test_recycled_pid_is_not_signalled(tmp_path: Path) -> None:
     with script(tmp_path) as service, subprocess.Popen(["sleep", "1000"]) as innocent:
-        service.pid_file.write_text(f"{innocent.pid}\nsparts S\n")
+        service.pid_file.write_text(f"{innocent.pid}\n\n")
         assert not service.is_running()
         assert service.run("--kill").status == 0
         service.start()
@@ -87,11 +99,11 @@ def test_plain_number_of_this_process_is_stale(tmp_path: Path) -> None:
     path.write_text(f"{os.getpid()}\n")
     file = pidfile.PidFile(str(path), "S")
     file.acquire()
-    assert path.read_text() == f"{os.getpid()}\nsparts S\n"
+    assert path.read_text() == f"{os.getpid()}\n\n"
     file.release()
 
 
-@pytest.mark.parametrize("before", [None, "99\nsparts S\n"])
+@pytest.mark.parametrize("before", [None, "99\n\n", "99\nsparts S\n"])
 def test_pid_file_on_a_full_disk(tmp_path: Path, before: str | None) -> None:
     body = """
 import resource
@@ -164,9 +176,8 @@ def test_file_that_another_program_has_locked(tmp_path: Path) -> None:
             for option in ("--kill", "--status"):
                 done = service.run(option)
                 assert done.status == 1
-                assert (
-                    f"is the pid file of another program (pid {other.pid}), not of S." in done.err
-                )
+                whose = f"of another service or program (pid {other.pid}), not of S."
+                assert f"is the pid file {whose}" in done.err
             assert service.run("--daemon").status == 1
             other.communicate()
             assert other.returncode == 0
@@ -180,8 +191,9 @@ def test_foreign_pid_file_kills_nobody(tmp_path: Path) -> None:
         pid = service.start()
         done = other.run("--kill")
         assert (done.status, done.out) == (1, "")
-        assert f"is the pid file of S (pid {pid}), not of T." in done.err
-        assert "S is running already" in other.run("--daemon").err
+        whose = f"of another service or program (pid {pid}), not of T."
+        assert f"is the pid file {whose}" in done.err
+        assert "Another service is running already" in other.run("--daemon").err
         service.stop()
 
 
@@ -273,7 +285,7 @@ def test_start_during_another_end_takes_new_file(
     monkeypatch.setattr(pidfile, "_open", removed_just_now)
     file = pidfile.PidFile(str(path), "S")
     file.acquire()
-    assert path.read_text() == f"{os.getpid()}\nsparts S\n"
+    assert path.read_text() == f"{os.getpid()}\n\n"
     file.release()
     assert not path.exists()
 

@@ -51,7 +51,7 @@ def task_of(base: type, name: str, **body: Any) -> type[Any]:
 
 def failure_of(service_class: type[VService], put: bool = False) -> str:
     """Run a service until it ends by itself; return why."""
-    with pytest.raises((SpartsError, TypeError)) as caught:
+    with pytest.raises((SpartsError, TypeError)) as caught:  # noqa: PT012
         thread = make_service(service_class).startBG()
         if put:
             thread.service.requireTask("Mine").queue.put(1)

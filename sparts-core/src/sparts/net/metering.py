@@ -92,6 +92,26 @@ def access_level_name(text: str) -> str:
     return "OFF" if text.strip().upper() == "OFF" else level_name(text)
 
 
+class Lasting(counter):
+    """A counter that knows also after a reset how much was counted in all."""
+
+    _start: float = 0
+
+    def reset(self, value: float = 0) -> None:
+        """Back to ``value``."""
+        if not hasattr(self, "_cells"):
+            super().reset()
+        self._start = self.total() - value
+
+    def total(self) -> float:
+        """What was added since it was made."""
+        return super().__call__()
+
+    def __call__(self) -> float:
+        """What was added since the last reset."""
+        return self.total() - self._start
+
+
 class Metered:
     """A mixin for server tasks: the counters of their requests, and their access log.
 
@@ -114,9 +134,9 @@ class Metered:
         advanced=True,
     )
 
-    requests: counter = counter(help="Requests.")
-    responses: Labelled[counter] = labelled(
-        counter(help="Requests that have ended, by their outcome."), "status"
+    requests: Lasting = Lasting(help="Requests.")
+    responses: Labelled[Lasting] = labelled(
+        Lasting(help="Requests that have ended, by their outcome."), "status"
     )
     request_duration_ms: samples = samples(
         types=[SampleType.COUNT, SampleType.AVG, SampleType.P50, SampleType.P90, SampleType.P99,
@@ -141,8 +161,8 @@ class Metered:
 
     def n_in_flight(self) -> int:
         """Return how many requests have begun and not ended; called in any thread."""
-        begun = self.requests()
-        return max(0, int(begun - sum(ended() or 0 for _, ended in self.responses.values())))
+        ended = sum(self.responses.labels(name).total() for name in self.OUTCOMES)
+        return int(self.requests.total() - ended)  # in this order: it is never below 0
 
     def initTask(self) -> None:  # noqa: N802
         """Take in which requests to log."""

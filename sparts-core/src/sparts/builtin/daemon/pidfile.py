@@ -2,9 +2,9 @@
 
 The lock is a record lock of fcntl(2), of which the kernel knows who holds it (``F_GETLK``). So what
 the file says is believed of nobody: a stale file, a recycled pid or one that somebody wrote there
-never names a process. The file's first line is the pid, for people and for other programs; the
-second says that the file is ours, and whose. On macOS and other systems the kernel is asked only
-whether somebody holds the lock; the pid is the file's.
+never names a process. The file has the pid, for ``kill $(cat FILE)`` and other programs, and an
+empty line, which says that it is ours. How many bytes are locked says of which service. On macOS
+and other systems the kernel is asked only whether somebody holds the lock; the pid is the file's.
 
 A process loses such a lock when it closes any descriptor of the file: nothing else in it may open
 its pid file.
@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import select
 import signal
 import stat
@@ -22,13 +23,14 @@ import struct
 import threading
 from contextlib import suppress
 from typing import NamedTuple
+from zlib import crc32
 
 from sparts.errors import OptionError, PidFileError, is_of_path
 from sparts.option_types import Expected, expand_home
 
 _HAS_PIDFD = hasattr(os, "pidfd_open")
 _FLOCK = "hhqqi4x"  # struct flock of fcntl(2) on Linux: type, whence, start, len, pid
-_LONGEST = 4096
+_OURS = re.compile(rb"\d+\n(sparts [^\n]*)?\n")  # with a name: as before the locks said it
 
 
 class Holder(NamedTuple):
@@ -136,25 +138,25 @@ class PidFile:
                 f"anything there. Remove it, or choose another."
             )
         try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, _length(self.name))
         except (BlockingIOError, PermissionError):
             if (pid := _locked_by(descriptor)) is None:
                 return False  # it has just ended
-            who = _owner(descriptor) or self.name
+            who = self.name if _is_of(descriptor, self.name) else "Another service"
             raise PidFileError(f"{who} is running already: pid {pid}, {self.path}") from None
         try:
             if not os.path.samestat(os.lstat(self.path), found):
                 return False
         except FileNotFoundError:
             return False
-        if found.st_size and _owner(descriptor) is None and not _is_of_the_dead(descriptor):
+        if found.st_size and not _is_stale(descriptor):
             raise OptionError(
                 f"--pidfile: {self.path} is not one of ours; another program's, perhaps. Remove it "
                 f"if nobody needs it, or choose another."
             )
         try:
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\nsparts {self.name}\n".encode(), 0)
+            os.pwrite(descriptor, b"%d\n\n" % os.getpid(), 0)
         except OSError as error:
             with suppress(OSError):
                 os.unlink(self.path)
@@ -188,18 +190,18 @@ def find_holder(path: str, name: str) -> Holder | None:
         return None
     try:
         while (pid := _locked_by(descriptor)) is not None:
-            since, owner = os.fstat(descriptor).st_mtime, _owner(descriptor)
+            since, ours = os.fstat(descriptor).st_mtime, _is_of(descriptor, name)
             try:
                 opened = os.pidfd_open(pid) if _HAS_PIDFD else os.dup(descriptor)
             except ProcessLookupError:
                 continue
             holder = Holder(pid, since, opened)
             if _locked_by(descriptor) == pid:  # so it was alive when it was opened
-                if owner == name:
+                if ours:
                     return holder
                 holder.close()
-                whose = f"of {owner}" if owner else "of another program"
-                raise PidFileError(f"{path} is the pid file {whose} (pid {pid}), not of {name}.")
+                whose = f"of another service or program (pid {pid})"
+                raise PidFileError(f"{path} is the pid file {whose}, not of {name}.")
             holder.close()
     finally:
         os.close(descriptor)
@@ -219,21 +221,32 @@ def _open(path: str, flags: int) -> int:
         raise kind(f"--pidfile: cannot use {path}: {reason}. Choose another.") from error
 
 
-def _locked_by(descriptor: int) -> int | None:
-    """Return the pid of the process that has locked a file, or None.
+def _length(name: str) -> int:
+    """Return how many bytes of its file a service of a name locks."""
+    return 1 + crc32(name.encode(errors="surrogateescape"))
+
+
+def _is_of(descriptor: int, name: str) -> bool:
+    """Return whether a file is locked as a service of a name does it."""
+    end = _length(name)
+    return _locked_by(descriptor, end - 1) is not None and _locked_by(descriptor, end) is None
+
+
+def _locked_by(descriptor: int, byte: int = 0) -> int | None:
+    """Return the pid of the process that has locked a byte of a file, or None.
 
     Raises:
         PidFileError: it is in another pid namespace (another container).
     """
     if not _HAS_PIDFD:
         try:
-            fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB, 1, byte)
         except (BlockingIOError, PermissionError):
             first = os.pread(descriptor, 20, 0).split(b"\n")[0]
             return int(first) if first.isdigit() else 0  # 0: not a file of ours
-        fcntl.lockf(descriptor, fcntl.LOCK_UN)
+        fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, byte)
         return None
-    asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
     kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
     if kind == fcntl.F_UNLCK:
         return None
@@ -242,9 +255,14 @@ def _locked_by(descriptor: int) -> int | None:
     return int(pid)
 
 
-def _is_of_the_dead(descriptor: int) -> bool:
-    """Whether a pid file holds only the pid of a process that has ended, as sparts 0.7 wrote it."""
-    text = os.pread(descriptor, 20, 0).strip()
+def _is_stale(descriptor: int) -> bool:
+    """Whether a file that nobody has locked is ours, or has only the pid of a process that has
+    ended, as sparts 0.7 wrote it.
+    """
+    text = os.pread(descriptor, 4096, 0)
+    if _OURS.fullmatch(text):
+        return True
+    text = text.strip()
     if not text.isdigit() or not 0 < int(text) < 2**31:
         return False
     pid = int(text)
@@ -257,11 +275,3 @@ def _is_of_the_dead(descriptor: int) -> bool:
     except PermissionError:
         return False
     return True
-
-
-def _owner(descriptor: int) -> str | None:
-    """Return the name of the service that a pid file says it is of; None: it is not ours."""
-    lines = os.pread(descriptor, _LONGEST, 0).decode(errors="replace").splitlines()
-    if len(lines) == 2 and lines[0].isdigit() and lines[1].startswith("sparts "):
-        return lines[1].removeprefix("sparts ")
-    return None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.calls import client_wrapper
 from sparts.clock import retry_delay, timeout_of
-from sparts.counters import SampleType, counter, gauge, labelled, samples
+from sparts.counters import CallbackCounter, SampleType, counter, labelled, samples
 from sparts.counters.labels import Labelled
 from sparts.logs import log_fields
 from sparts.option_types import duration
@@ -97,7 +97,9 @@ class TornadoHTTPClientTask(TornadoTask):
     responses: Labelled[counter] = labelled(
         counter(help="Responses by the class of their status."), "status"
     )
-    in_flight: gauge = gauge(help="Calls that have not ended.")
+    in_flight: CallbackCounter = CallbackCounter(
+        lambda task: len(vars(task).get("_calls", ())), help="Calls that have not ended."
+    )
     request_duration_ms: samples = samples(
         types=[SampleType.COUNT, SampleType.AVG, SampleType.P50, SampleType.P99, SampleType.MAX],
         windows=[60, 3600],
@@ -184,13 +186,11 @@ class TornadoHTTPClientTask(TornadoTask):
     ) -> HTTPResponse:
         call: Any = asyncio.current_task()
         self._calls.add(call)
-        self.in_flight.increment()
         try:
             sending = Sending(request, again, self.client.handle_callback_exception)
             most = self.retries if retries is None else retries
             return await self._attempts(sending, most, raise_error)
         finally:
-            self.in_flight.decrement()
             self._calls.discard(call)
 
     async def _attempts(self, sending: Sending, retries: int, raise_error: bool) -> HTTPResponse:
