@@ -418,6 +418,10 @@ def test_waiting_copy_is_started_by_a_replacement(tmp_path: Path) -> None:
         count = service.output.count("is ready")
         service.send(signal.SIGHUP)
         service.ready_pid(1, count + 1)
+        service.send(signal.SIGTTIN)
+        service.wait_for_line("There are to be 2 copies")
+        service.send(signal.SIGTTOU)
+        service.wait_for_line("There is to be 1 copy")
         assert service.stop() == 0, service.output
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -14,7 +15,7 @@ from typing import Any, ClassVar
 
 import pytest
 from sparts.errors import UsageError
-from sparts.tasks.tornado.console import commands, registry
+from sparts.tasks.tornado.console import client, commands, registry
 from sparts.tasks.tornado.console.client import NoAnswerError, client_of
 from sparts.testing.running import running, service_of
 from sparts.testing.waiting import WAIT
@@ -104,7 +105,28 @@ def test_ps_lists_services_here_and_at_urls(capsys: pytest.CaptureFixture[str]) 
         lines = capsys.readouterr().out.splitlines()
         assert lines[0].split() == ["NAME", "PID", "STATUS", "READY", "UP", "URL"]
         assert [line.split()[0] for line in lines[1:3]] == ["Service", "Service"]
-        assert "?" in lines[3]
+        assert "does not answer" in lines[3]
+
+
+def test_stopped_services_do_not_hold_up_the_list(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(client, "PATIENCE", 0.2)
+    told = {"name": "Silent", "url": "http://x/", "version": "", "started": 0.0}
+    with contextlib.ExitStack() as stack, busy():
+        for _ in range(20):  # they listen and do not answer, as a process under SIGSTOP
+            silent = registry.Announcement(folder, told)
+            stack.callback(silent.close)
+        full = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(20)]
+        for each in full:
+            each.setblocking(False)
+            each.connect_ex(str(silent.path))
+        assert commands.ps(["--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    states = [each["status"] for each in found]
+    assert (states.count("does not answer"), len(states)) == (20, 21)
+    silent = [each["problem"] for each in found if each["name"] == "Silent"]
+    assert all(each.startswith("Silent does not answer") for each in silent)
 
 
 def test_status_tells_tasks_and_reasons(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 TIMEOUT = 10.0
 """Seconds that a service has to answer."""
+PATIENCE = 2.0
+"""Seconds that each of several services has to answer; all are asked at once."""
 ACTING = 70.0
 """Seconds that an action may take."""
 
@@ -53,6 +56,7 @@ class Client:
         self.url: str = url
         self._path = path
         self._token = token
+        self._timeout = TIMEOUT
         self._stream: http.client.HTTPConnection | None = None
 
     def connect(self, timeout: float | None = TIMEOUT) -> http.client.HTTPConnection:
@@ -78,7 +82,7 @@ class Client:
         Raises:
             NoAnswerError: there is none.
         """
-        return self._ask("GET", path, None, {}, TIMEOUT)
+        return self._ask("GET", path, None, {}, self._timeout)
 
     def read(self, path: str) -> Any:
         """Return the JSON at a path; errors as of `get`."""
@@ -93,6 +97,18 @@ class Client:
         if not isinstance(found, dict) or not {"tasks", "uptime"} <= found.keys():
             raise NoAnswerError(f"{self.name} is no status page of a service.")
         return found
+
+    def status_soon(self) -> dict[str, Any]:
+        """Return ``status.json``, or why there is none within `PATIENCE`: a ``problem``."""
+        self._timeout = PATIENCE
+        try:
+            return self.status()
+        except NoAnswerError as error:
+            silent = isinstance(error.__cause__, OSError)
+            state = "does not answer" if silent else "?"
+            return {"status": state, "problem": message_of(error)}
+        finally:
+            self._timeout = TIMEOUT
 
     def task(self, name: str) -> Any:
         """Return everything about one task."""
@@ -171,6 +187,12 @@ class Client:
                 text = str(json.loads(text)["message"])
             raise NoAnswerError(text or f"{self.name} answered {answer.status}.")
         return answer
+
+
+def statuses(clients: list[Client]) -> list[dict[str, Any]]:
+    """Return what `Client.status_soon` gives of each; all are asked at once."""
+    with ThreadPoolExecutor(max(1, len(clients))) as pool:
+        return list(pool.map(Client.status_soon, clients))
 
 
 def client_of(name: str, token: str = "") -> Client:

@@ -10,15 +10,14 @@ import select
 import signal
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from copy import copy
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from sparts.errors import SpartsError, UsageError, message_of
+from sparts.errors import SpartsError, UsageError
 from sparts.tasks.tornado.console import registry
-from sparts.tasks.tornado.console.client import Client, NoAnswerError, client_of
+from sparts.tasks.tornado.console.client import Client, NoAnswerError, client_of, statuses
 from sparts.tasks.tornado.console.render import (
     STYLES,
     clock,
@@ -64,9 +63,8 @@ def ps(argv: list[str]) -> int:
     for url in args.urls:
         clients.append(client_of(url, args.token))
         found.append({"name": "", "pid": None, "url": url, "socket": "", "version": ""})
-    with ThreadPoolExecutor(max(1, min(16, len(clients)))) as pool:
-        for each, told in zip(found, pool.map(_told, clients), strict=True):
-            each.update(told)
+    for each, told in zip(found, statuses(clients), strict=True):
+        each.update(_shown_of(told))
     if args.json:
         print_json(found)
     elif not found:
@@ -85,11 +83,9 @@ def ps(argv: list[str]) -> int:
     return 0
 
 
-def _told(client: Client) -> dict[str, Any]:
-    try:
-        told = client.status()
-    except NoAnswerError as error:
-        return {"status": "?", "problem": message_of(error)}
+def _shown_of(told: dict[str, Any]) -> dict[str, Any]:
+    if "problem" in told:
+        return told
     names = ("name", "pid", "version", "status", "status_details", "ready", "uptime")
     more = {"copies": len(told["copies"])} if "copies" in told else {}
     return {**{name: told[name] for name in names}, **more}

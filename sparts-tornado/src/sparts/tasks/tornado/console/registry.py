@@ -87,7 +87,7 @@ def _read(path: Path) -> Announced | None:
 def answers(path: str) -> bool:
     """Return whether somebody listens on a Unix socket."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        sock.settimeout(1.0)
+        sock.setblocking(False)
         try:
             sock.connect(path)
         except (ConnectionRefusedError, FileNotFoundError):

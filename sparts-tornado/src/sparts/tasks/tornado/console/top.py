@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rich.text import Text
 from sparts.errors import message_of
 from sparts.tasks.tornado.console import registry
-from sparts.tasks.tornado.console.client import Client, NoAnswerError
+from sparts.tasks.tornado.console.client import Client, NoAnswerError, statuses
 from sparts.tasks.tornado.console.model import Model, spark
 from sparts.tasks.tornado.console.render import STYLES, clock, plain, span
 from textual.app import App, ComposeResult
@@ -85,16 +85,13 @@ class Services(Screen[None]):
         found = registry.find()
         title = "Services on this machine" if found else "No service is announced."
         self.query_one("#title", Static).update(title)
-        for each in found:
-            client = Client(each.name, path=each.socket, url=each.url)
-            try:
-                told = client.status()
-            except NoAnswerError:
-                told = {"status": "?", "ready": False, "uptime": 0.0}
+        clients = [Client(each.name, path=each.socket, url=each.url) for each in found]
+        for each, told in zip(found, statuses(clients), strict=True):
             state = Text(told["status"], style=STYLES.get(told["status"], ""))
-            ready = "yes" if told["ready"] else "no"
+            ready = "yes" if told.get("ready") else "no"
+            up = span(told.get("uptime", 0.0))
             table.add_row(
-                plain(each.name), str(each.pid), state, ready, span(told["uptime"]), each.url,
+                plain(each.name), str(each.pid), state, ready, up, each.url,
                 key=each.socket,
             )  # fmt: skip
 
