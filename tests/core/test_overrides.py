@@ -115,7 +115,7 @@ def test_method_that_would_not_get_the_task(base: type, name: str, value: Any, r
     assert errors(derive(base, **{name: value}, SPARTS_ALLOW_NAMES=name)) == []
 
 
-def test_class_method_of_a_service_for_a_plain_one() -> None:
+def test_class_method_of_a_service() -> None:
     (error,) = errors(service=derive(VService, initService=classmethod(lambda cls: None)))
     assert "but VService calls it on the service, which it would not get" in error
 

@@ -115,18 +115,18 @@ def test_stopped_services_do_not_hold_up_the_list(
     told = {"name": "Silent", "url": "http://x/", "version": "", "started": 0.0}
     with contextlib.ExitStack() as stack, busy():
         for _ in range(20):  # they listen and do not answer, as a process under SIGSTOP
-            silent = registry.Announcement(folder, told)
-            stack.callback(silent.close)
+            last = registry.Announcement(folder, told)
+            stack.callback(last.close)
         full = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(20)]
         for each in full:
             each.setblocking(False)
-            each.connect_ex(str(silent.path))
+            each.connect_ex(str(last.path))
         assert commands.ps(["--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     states = [each["status"] for each in found]
     assert (states.count("does not answer"), len(states)) == (20, 21)
-    silent = [each["problem"] for each in found if each["name"] == "Silent"]
-    assert all(each.startswith("Silent does not answer") for each in silent)
+    problems = [each["problem"] for each in found if each["name"] == "Silent"]
+    assert all(each.startswith("Silent does not answer") for each in problems)
 
 
 def test_status_tells_tasks_and_reasons(capsys: pytest.CaptureFixture[str]) -> None:

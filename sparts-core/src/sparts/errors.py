@@ -121,6 +121,15 @@ def refuse_coroutine(made: Any, owner: str, method: str, advice: str = _RUN_IT) 
         raise TypeError(text)
 
 
+def call_plain(method: Callable[..., object], *args: object) -> Any:
+    """Call a method that is not awaited; `TypeError` if it returns a coroutine."""
+    made = method(*args)
+    if type(made) is CoroutineType:
+        owner = type_name(getattr(method, "__self__", None))
+        refuse_coroutine(made, owner, getattr(method, "__name__", "a callback"))
+    return made
+
+
 def status_of(error: BaseException) -> int:
     """Return the exit status for an error: that of a `SystemExit`, 2 for wrong use, else 1."""
     if isinstance(error, SystemExit):

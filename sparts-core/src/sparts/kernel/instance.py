@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from sparts.errors import refuse_coroutine
+from sparts.errors import call_plain
 from sparts.inbox import Inbox, Message
 from sparts.kernel.health import Health
 from sparts.kernel.running import RunningTasks
@@ -89,7 +89,7 @@ class Instance:
 
     def preprocess_options(self) -> None:
         """Let the service look at its options, and check them; in the lifecycle thread."""
-        refuse_coroutine(self.ours.preprocessOptions(), self.name, "preprocessOptions")
+        call_plain(self.ours.preprocessOptions)
         if isinstance(replaced := vars(self.service).get("options"), argparse.Namespace):
             self.options = replaced
             del vars(self.service)["options"]
@@ -113,7 +113,7 @@ class Instance:
         self.hooks.collect("sparts_service_create", service=self.service)
         self.tasks.create(self.service)
         self.stats.take_contributions(self.hooks)
-        refuse_coroutine(self.ours.initService(), self.name, "initService")
+        call_plain(self.ours.initService)
         self.warn_of_overwritten()
         self.hooks.call("sparts_sockets_bind", service=self.service)
         self.hooks.call("sparts_privileges_drop", service=self.service)

@@ -15,10 +15,10 @@ from sparts.errors import (
     StartError,
     TaskFailedError,
     UsageError,
+    call_plain,
     describe,
     log_error,
     message_of,
-    refuse_coroutine,
     status_of,
     text_of,
 )
@@ -88,7 +88,7 @@ class Phases:
         try:
             instance.preprocess_options()
             self.step = "initLogging"
-            refuse_coroutine(instance.ours.initLogging(), instance.name, "initLogging")
+            call_plain(instance.ours.initLogging)
         except BaseException as error:
             self._refuse(error)
             self._report("refused")

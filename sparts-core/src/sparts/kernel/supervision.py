@@ -20,7 +20,7 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from sparts.errors import describe, log_error, refuse_coroutine
+from sparts.errors import call_plain, describe, log_error
 from sparts.shown import ours
 from sparts.states import TaskState
 from sparts.supervision import Backoff, RestartPolicy
@@ -239,8 +239,8 @@ class Supervisor:
 
     def _run_once(self) -> BaseException | None:
         try:
-            refuse_coroutine(self.ours.initTaskThread(), self.name, "initTaskThread")
-            refuse_coroutine(self.ours._runloop(), self.name, "_runloop")
+            call_plain(self.ours.initTaskThread)
+            call_plain(self.ours._runloop)
         except BaseException as error:  # nothing ends unseen
             return error
         return None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sparts.base_work import must_override
 from sparts.calls import InContext, around_work
 from sparts.clock import timeout_of
-from sparts.errors import LoopStoppedError, UsageError, refuse_coroutine
+from sparts.errors import LoopStoppedError, UsageError, call_plain
 from sparts.options import option
 from sparts.tasks.async_backlog import AsyncMemoryBacklog
 from sparts.tasks.asyncio import AsyncioTask
@@ -92,7 +92,7 @@ class AsyncQueueTask(AsyncioTask, QueueTask[Item, Result]):
                     else:
                         result = await execute(context.item, context)
                     if success is not None:
-                        refuse_coroutine(success(context, result), self.name, "work_success")
+                        call_plain(success, context, result)
                 except BaseException as error:
                     late_error = self._failed(context, self._cause(context, error)) or late_error
                 else:

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.counters import CallbackCounter, counter
-from sparts.errors import OptionError, refuse_coroutine
+from sparts.errors import OptionError, call_plain
 from sparts.options import Option, option, prefix_of
 from sparts.tasks.file_states import FileStates, same, same_inode
 from sparts.tasks.inotify import Event, Moved, Watcher, make_watcher
@@ -320,7 +320,7 @@ class DirectoryWatcherTask(PollerTask):
     def _call(self, callback: Callable[..., object], *args: Any) -> bool:
         """Call back; return whether the change was taken, and need not be reported again."""
         try:
-            refuse_coroutine(callback(*args), self.name, getattr(callback, "__name__", "callback"))
+            call_plain(callback, *args)
         except MemoryError:
             raise
         except Exception as error:  # raised again when the other changes have been reported
@@ -340,16 +340,16 @@ class DirectoryWatcherTask(PollerTask):
         found = self.fetch()
         if self._found and not self._there:
             self.logger.info("%s is back", self._directory)
-            refuse_coroutine(self.onDirectoryCreated(), self.name, "onDirectoryCreated")
+            call_plain(self.onDirectoryCreated)
             self._there = True
         known, now = self.current_value, dict(found)
         if now.keys() != self._known.keys() or not all(same(now[name], old) for name, old in known):
-            refuse_coroutine(self.onValueChanged(known, found), self.name, "onValueChanged")
+            call_plain(self.onValueChanged, known, found)
             if self._error is None:
                 self._known = now
         if not self._found and self._there and self._error is None:
             self.logger.warning("%s is gone; it is watched for", self._directory)
-            refuse_coroutine(self.onDirectoryDeleted(), self.name, "onDirectoryDeleted")
+            call_plain(self.onDirectoryDeleted)
             self._there = False
 
     def _follow(self, name: str) -> None:

@@ -10,7 +10,7 @@ from sparts.base_work import must_override
 from sparts.calls import CallRefusedError, around_work
 from sparts.clock import SYSTEM, Clock, retry_delay
 from sparts.counters import SampleType, counter, samples
-from sparts.errors import FATAL, TryLater, describe, refuse_coroutine, text_of
+from sparts.errors import FATAL, TryLater, call_plain, describe, refuse_coroutine, text_of
 from sparts.generic import Generic
 from sparts.option_types import Expected
 from sparts.options import Option, option
@@ -150,7 +150,7 @@ class ItemWork(VTask, Generic[Item, Result]):
                     if type(result) is CoroutineType:
                         refuse_coroutine(result, self.name, "execute", DERIVE)
                     if success is not None:
-                        refuse_coroutine(success(context, result), self.name, "work_success")
+                        call_plain(success, context, result)
                 except BaseException as error:
                     late_error = self._failed(context, error) or late_error
                 else:
@@ -183,10 +183,10 @@ class ItemWork(VTask, Generic[Item, Result]):
         return None if getattr(method, "__func__", None) is getattr(ItemWork, name) else method
 
     def _told(self, method: Callable[..., Any], *args: Any) -> None:
-        name = getattr(method, "__name__", "a callback")
         try:
-            refuse_coroutine(method(*args), self.name, name)
+            call_plain(method, *args)
         except Exception:
+            name = getattr(method, "__name__", "a callback")
             self.logger.exception("%s of %s failed", name, self.name)
 
     def _undelivered(self, context: ExecuteContext, error: Exception) -> None:

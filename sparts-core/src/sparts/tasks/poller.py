@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from sparts.base_work import must_override
-from sparts.errors import TaskStoppedError, refuse_coroutine
+from sparts.errors import TaskStoppedError, call_plain, refuse_coroutine
 from sparts.tasks.forms import fitting
 from sparts.tasks.periodic import ExecuteContext, PeriodicTask, TryLater
 
@@ -77,7 +77,7 @@ class PollerTask(PeriodicTask):
         refuse_coroutine(new, self.name, "fetch")
         self._note_fetched(new)
         if self._told != new:
-            refuse_coroutine(self.onValueChanged(self._told, new), self.name, "onValueChanged")
+            call_plain(self.onValueChanged, self._told, new)
         self._told = new
         return new
 

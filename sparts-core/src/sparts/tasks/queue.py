@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sparts.clock import timeout_of
 from sparts.context import ExecuteContext
 from sparts.counters import CallbackCounter, counter
-from sparts.errors import TryLater, refuse_coroutine, text_of
+from sparts.errors import TryLater, call_plain, text_of
 from sparts.option_types import Expected
 from sparts.options import Option, option
 from sparts.tasks.backlog import Backlog
@@ -279,8 +279,7 @@ class QueueTask(ItemWork[Item, Result]):
         with self._handing_over:
             left, self._leftovers = self._leftovers, []
         if left:
-            made = self.on_dropped([context.item for context in left])
-            refuse_coroutine(made, self.name, "on_dropped")
+            call_plain(self.on_dropped, [context.item for context in left])
 
 
 class PriorityQueueTask(QueueTask[Item, Result]):
