@@ -113,14 +113,16 @@ def test_stopped_services_do_not_hold_up_the_list(
 ) -> None:
     monkeypatch.setattr(client, "PATIENCE", 0.2)
     told = {"name": "Silent", "url": "http://x/", "version": "", "started": 0.0}
+    paths: list[str] = []
     with contextlib.ExitStack() as stack, busy():
         for _ in range(20):  # they listen and do not answer, as a process under SIGSTOP
-            last = registry.Announcement(folder, told)
-            stack.callback(last.close)
+            silent = registry.Announcement(folder, told)
+            stack.callback(silent.close)
+            paths.append(str(silent.path))
         full = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(20)]
         for each in full:
             each.setblocking(False)
-            each.connect_ex(str(last.path))
+            each.connect_ex(paths[0])
         assert commands.ps(["--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     states = [each["status"] for each in found]

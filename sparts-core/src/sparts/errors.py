@@ -117,8 +117,7 @@ def refuse_coroutine(made: Any, owner: str, method: str, advice: str = _RUN_IT) 
     """
     if type(made) is CoroutineType:
         made.close()
-        text = f"{owner}.{method} returned a coroutine, which nobody awaits. {advice}"
-        raise TypeError(text)
+        raise TypeError(f"{owner}.{method} returned a coroutine, which nobody awaits. {advice}")
 
 
 def call_plain(method: Callable[..., object], *args: object) -> Any:

@@ -25,16 +25,8 @@ class PollerTask(PeriodicTask):
         self.fetched: threading.Event = threading.Event()
         """Set when the first value has been fetched."""
         self._value: Any = None
-        self._told: Any = None
-
-    @property
-    def current_value(self) -> Any:
+        self.current_value: Any = None
         """The last value whose change `onValueChanged` has taken; None before the first."""
-        return self._told
-
-    @current_value.setter
-    def current_value(self, value: Any) -> None:
-        self._told = value
 
     @must_override
     def fetch(self) -> Any:
@@ -76,9 +68,9 @@ class PollerTask(PeriodicTask):
         new = fitting(self.fetch, 1)(context)
         refuse_coroutine(new, self.name, "fetch")
         self._note_fetched(new)
-        if self._told != new:
-            call_plain(self.onValueChanged, self._told, new)
-        self._told = new
+        if self.current_value != new:
+            call_plain(self.onValueChanged, self.current_value, new)
+        self.current_value = new
         return new
 
     def _note_fetched(self, value: Any) -> None:
