@@ -73,13 +73,13 @@ def failure_of(service_class: type[VService], put: bool = False) -> str:
 )
 def test_returned_coroutine_ends_the_service(base: type, name: str, body: Any) -> None:
     why = failure_of(service_of(task_of(base, name, **body)))
-    assert f"TypeError: Mine.{name} returned a coroutine, which nobody awaits." in why
+    assert f"TypeError: {name} of Mine returned a coroutine, which nobody awaits." in why
 
 
 @pytest.mark.parametrize("name", ["initService", "preprocessOptions", "initLogging"])
 def test_returned_coroutine_of_a_service(name: str) -> None:
     why = failure_of(service_of(task_of(VTask, "other"), **{name: later(name)}))
-    assert f"Service.{name} returned a coroutine" in why
+    assert f"{name} of Service returned a coroutine" in why
 
 
 @pytest.mark.parametrize("name", ["stop", "join"])
@@ -90,7 +90,7 @@ def test_returned_coroutine_while_stopping(name: str) -> None:
 
     task = type("Mine", (VTask,), {"LOOPLESS": True, name: put_off})
     with (
-        pytest.raises(SpartsError, match=f"Mine.{name} returned a coroutine"),
+        pytest.raises(SpartsError, match=f"{name} of Mine returned a coroutine"),
         running(service_of(task)),
     ):
         pass
@@ -104,7 +104,7 @@ async def work(self: Any, item: Any, context: Any) -> int:
 @pytest.mark.parametrize(("base", "execute"), [(QueueTask, one), (AsyncQueueTask, work)])
 def test_returned_coroutine_of_work_success(base: type, execute: Any) -> None:
     service = service_of(task_of(base, "work_success", execute=execute, WORKERS=1))
-    assert "Mine.work_success returned a coroutine" in failure_of(service, put=True)
+    assert "work_success of Mine returned a coroutine" in failure_of(service, put=True)
 
 
 @pytest.mark.parametrize("name", ["work_done", "work_retry", "work_fail", "on_dead_letter"])
@@ -122,4 +122,4 @@ def test_returned_coroutine_of_a_file_callback(tmp_path: Path) -> None:
     body = {"PATH": str(tmp_path), "poll": True, "IGNORE_INITIAL_FILES": False}
     task = task_of(DirectoryWatcherTask, "onFileCreated", **body)
     (tmp_path / "new").touch()
-    assert "Mine.onFileCreated returned a coroutine" in failure_of(service_of(task))
+    assert "onFileCreated of Mine returned a coroutine" in failure_of(service_of(task))

@@ -79,7 +79,6 @@ def _masked(text: str) -> str:
     return encodable(masked(text))
 
 
-_RUN_IT = "An AsyncioLoopTask in DEPS can run it: `call(FUNCTION).result()`."
 FATAL = (SystemExit, KeyboardInterrupt, MemoryError)
 """What always ends the service when it leaves ``execute`` or a worker. All else counts there as an
 `Exception` does, also `asyncio.CancelledError`, `GeneratorExit` and others."""
@@ -110,22 +109,22 @@ def is_of_path(error: OSError) -> bool:
     return isinstance(error, wrong) or error.errno in others
 
 
-def refuse_coroutine(made: Any, owner: str, method: str, advice: str = _RUN_IT) -> None:
+def refuse_coroutine(made: Any, owner: str, method: str) -> None:
     """Raise `TypeError` if a method has returned a coroutine, which its caller does not await.
 
     It would never run.
     """
     if type(made) is CoroutineType:
         made.close()
-        raise TypeError(f"{owner}.{method} returned a coroutine, which nobody awaits. {advice}")
+        advice = "Write an `async def` in AsyncQueueTask, AsyncPeriodicTask or AsyncioTask."
+        raise TypeError(f"{method} of {owner} returned a coroutine, which nobody awaits. {advice}")
 
 
 def call_plain(method: Callable[..., object], *args: object) -> Any:
     """Call a method that is not awaited; `TypeError` if it returns a coroutine."""
-    made = method(*args)
-    if type(made) is CoroutineType:
-        owner = type_name(getattr(method, "__self__", None))
-        refuse_coroutine(made, owner, getattr(method, "__name__", "a callback"))
+    made: Any = method(*args)
+    owner = type_name(getattr(method, "__self__", None))
+    refuse_coroutine(made, owner, getattr(method, "__name__", "a callback"))
     return made
 
 

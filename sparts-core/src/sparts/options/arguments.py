@@ -11,7 +11,6 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
-from types import FunctionType
 from typing import Any
 
 from sparts.errors import OptionError
@@ -170,13 +169,7 @@ class HelpAll(argparse.Action):
                 self._hidden.append((group, shown))
                 group.title = group.description = None
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: object,
-        option_string: str | None = None,
-    ) -> None:
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
         """Print the whole help and exit with status 0 (called by argparse)."""
         for hidden, shown in self._hidden:
             vars(hidden).update(shown)
@@ -237,13 +230,7 @@ class Switch(argparse.Action):
         super().__init__(flags, dest, nargs=0, **settings)
         self.on: frozenset[str] = frozenset(option_strings)
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: object,
-        option_string: str | None = None,
-    ) -> None:
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
         """Set the value (called by argparse)."""
         setattr(namespace, self.dest, option_string in self.on)
 
@@ -306,13 +293,7 @@ def add_own_arguments(parser: argparse.ArgumentParser, owners: Iterable[type[Any
         OptionError: two arguments have one name.
     """
     for owner in owners:
-        add = owner._addArguments
-        if isinstance(add, FunctionType) and add.__code__.co_argcount > 1:
-            from sparts.places import named
-
-            where = named(owner, "_addArguments")
-            raise OptionError(f"{where} is called on the class. Write `@classmethod` above it.")
         try:
-            add(parser)
+            owner._addArguments(parser)
         except argparse.ArgumentError as error:
             raise OptionError(f"{owner.__name__}._addArguments: {error}") from error

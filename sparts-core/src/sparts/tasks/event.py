@@ -12,7 +12,7 @@ from sparts.clock import SYSTEM, Clock
 from sparts.context import ExecuteContext
 from sparts.counters import SampleType, counter, samples
 from sparts.errors import FATAL, TryLater, describe, refuse_coroutine
-from sparts.tasks.forms import DERIVE, fitting
+from sparts.tasks.forms import fitting
 from sparts.tasks.runs import Run, Runs, Worker
 from sparts.vtask import VTask
 
@@ -131,7 +131,7 @@ class EventTask(VTask):
                     variables = run.context.variables = run.context.variables or own()
                     result = variables.run(execute, None, run.context)
                     if type(result) is CoroutineType:
-                        refuse_coroutine(result, self.name, "execute", DERIVE)
+                        refuse_coroutine(result, self.name, "execute")
                 finally:
                     self._took(run, clock.monotonic() - began)
             except TryLater as later:

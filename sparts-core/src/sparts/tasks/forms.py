@@ -8,8 +8,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _VARARGS = 0x04
-DERIVE = "Derive from AsyncQueueTask or AsyncPeriodicTask, and write `async def execute`."
-"""What to do about an ``execute`` that returns a coroutine."""
 
 
 def fitting(method: Callable[..., Any], most: int) -> Callable[..., Any]:

@@ -15,7 +15,7 @@ from sparts.generic import Generic
 from sparts.option_types import Expected
 from sparts.options import Option, option
 from sparts.renamed import renamed
-from sparts.tasks.forms import DERIVE, fitting
+from sparts.tasks.forms import fitting
 from sparts.vtask import VTask
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class ItemWork(VTask, Generic[Item, Result]):
                     else:
                         result = execute(context.item, context)
                     if type(result) is CoroutineType:
-                        refuse_coroutine(result, self.name, "execute", DERIVE)
+                        refuse_coroutine(result, self.name, "execute")
                     if success is not None:
                         call_plain(success, context, result)
                 except BaseException as error:

@@ -190,19 +190,14 @@ def find_holder(path: str, name: str) -> Holder | None:
         return None
     try:
         while (pid := _locked_by(descriptor)) is not None:
-            since, ours = os.fstat(descriptor).st_mtime, _is_of(descriptor, name)
-            try:
-                opened = os.pidfd_open(pid) if _HAS_PIDFD else os.dup(descriptor)
-            except ProcessLookupError:
-                continue
-            holder = Holder(pid, since, opened)
-            if _locked_by(descriptor) == pid:  # so it was alive when it was opened
-                if ours:
-                    return holder
-                holder.close()
+            if not _is_of(descriptor, name) and _locked_by(descriptor) == pid:
                 whose = f"of another service or program (pid {pid})"
                 raise PidFileError(f"{path} is the pid file {whose}, not of {name}.")
-            holder.close()
+            with suppress(ProcessLookupError):
+                opened = os.pidfd_open(pid) if _HAS_PIDFD else os.dup(descriptor)
+                if _locked_by(descriptor) == pid:  # so it was alive when it was opened
+                    return Holder(pid, os.fstat(descriptor).st_mtime, opened)
+                os.close(opened)
     finally:
         os.close(descriptor)
     return None
@@ -265,13 +260,8 @@ def _is_stale(descriptor: int) -> bool:
     text = text.strip()
     if not text.isdigit() or not 0 < int(text) < 2**31:
         return False
-    pid = int(text)
     try:
-        if pid != os.getpid():  # after a reboot or in a new container, it may be our own
-            os.kill(pid, 0)
-            return False
-    except ProcessLookupError:
-        pass
-    except PermissionError:
-        return False
-    return True
+        os.kill(int(text), 0)
+    except OSError as error:
+        return isinstance(error, ProcessLookupError)
+    return int(text) == os.getpid()  # after a reboot or in a new container, it may be our own

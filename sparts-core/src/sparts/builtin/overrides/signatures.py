@@ -104,16 +104,12 @@ def compare(mro: tuple[type, ...], at: int, name: str, value: Any, bases: list[t
 
 
 def _called_on(value: Any, declared: Any, mine: _Method, given: type) -> str | None:
-    """Return what is wrong if ``@classmethod`` or ``@staticmethod`` is above a method, or not."""
-    if isinstance(declared, classmethod):
-        plain = isinstance(value, FunctionType)
-        return "is called on the class. Write `@classmethod` above it." if plain else None
-    what = "service" if issubclass(given, VService) else "task"
+    """Return what is wrong if a method is one of the class, or static, and would miss the task."""
     if isinstance(value, classmethod) and isinstance(declared, FunctionType):
-        called = f"but {given.__name__} calls it on the {what}, which it would not get"
+        called = f"but {given.__name__} calls it on the object, which it would not get"
         return f"is a class method, {called}. Remove `@classmethod`."
     if isinstance(value, staticmethod) and mine.function.__code__.co_varnames[:1] == ("self",):
-        return f"is a static method, which does not get the {what}. Remove `@staticmethod`."
+        return "is a static method, which does not get the object. Remove `@staticmethod`."
     return None
 
 

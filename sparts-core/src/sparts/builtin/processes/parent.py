@@ -246,25 +246,23 @@ class Parent:
         if not self._started:
             self._replaces_later = True
             return "The copies are replaced when all have started."
-        self.logger.info("Replacing %s", self._copies()[1])
+        self.logger.info("Replacing the copies")
         if (logging := logs.logging_of(self._service)) is not None:
             logging.reopen()
         systemd.notify_reloading()
         self.rolling, self.trouble = list(range(1, self.target + 1)), ""
         self._again = Again()  # the new code may not fail
-        several = f"{self.target} copies are replaced, one after the other."
-        return "The copy is replaced." if self.target == 1 else several
+        return f"{self.target} copies are replaced, one after the other."
 
     def scale(self, target: int) -> str:
         """Change how many copies there are; return what is said of it."""
-        if 1 <= target <= MOST and not self.stopping:
+        if wanted := 1 <= target <= MOST and not self.stopping:
             self.target = target
-            self.logger.info("There %s to be %s", *self._copies())
-        return "There {} to be {}.".format(*self._copies())
-
-    def _copies(self) -> tuple[str, str]:
-        """Return a verb and how many copies there are."""
-        return ("is", "1 copy") if self.target == 1 else ("are", f"{self.target} copies")
+        several = f"There are to be {self.target} copies"
+        text = "There is to be 1 copy" if self.target == 1 else several
+        if wanted:
+            self.logger.info("%s", text)
+        return f"{text}."
 
     def told(self) -> dict[str, Any]:
         """Return what is shown of the parent and its copies, also of those that wait to start."""
