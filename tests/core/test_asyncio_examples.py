@@ -113,9 +113,7 @@ MyService.initFromCLI()
 """
 
 
-def test_coroutine_that_ignores_cancellation_ends_with_70(
-    tmp_path: Path,
-) -> None:
+def test_coroutine_that_ignores_cancellation_ends_with_70(tmp_path: Path) -> None:
     command = [sys.executable, "-c", STUBBORN, "--stop-timeout", "300ms"]
     with ServiceProcess(command, cwd=tmp_path) as service:
         for _ in range(2):  # in either order

@@ -139,9 +139,7 @@ def test_blocked_loop_is_warned_about_with_its_stack(
         assert task.call(int, "1").result(WAIT) == 1
 
 
-def test_longer_block_is_reported_again(
-    quick_to_warn: tuple[str, ...],
-) -> None:
+def test_longer_block_is_reported_again(quick_to_warn: tuple[str, ...]) -> None:
     release = threading.Event()
     with loop_of(*quick_to_warn) as task, errors_of(task.logger) as warnings:
         task.call(release.wait, WAIT)
@@ -273,9 +271,7 @@ def test_async_generators_and_executor_are_ended_with_loop() -> None:
     assert not [thread for thread in threading.enumerate() if "asyncio_" in thread.name]
 
 
-def test_coroutine_that_ignores_failure_delays_no_restart(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_coroutine_that_ignores_failure_delays_no_restart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asyncio_loop, "CRASH_GRACE", 0.01)
     ignored = threading.Event()
 

@@ -65,9 +65,7 @@ def test_task_without_its_extra_is_not_wrong(tmp_path: Path) -> None:
     assert "pip install 'acme-jobs[mail]'" in done.out
 
 
-def test_missing_extra_is_named_by_its_entry_point(
-    tmp_path: Path,
-) -> None:
+def test_missing_extra_is_named_by_its_entry_point(tmp_path: Path) -> None:
     make_distribution(
         tmp_path,
         "acme-glib",

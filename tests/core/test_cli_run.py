@@ -97,9 +97,7 @@ def test_broken_task_fails_only_service_that_names_it(tmp_path: Path) -> None:
     assert sparts("run", "Greeter", "--dryrun", cwd=tmp_path, path=tmp_path).status == 0
 
 
-def test_missing_extra_is_shown_with_its_command(
-    tmp_path: Path,
-) -> None:
+def test_missing_extra_is_shown_with_its_command(tmp_path: Path) -> None:
     make_task(
         tmp_path,
         "Mailer",

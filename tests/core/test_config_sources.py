@@ -128,9 +128,7 @@ def test_prefix_of_the_environment_can_be_set() -> None:
         assert parsed(service_of(limit=option(type=int), ENV_PREFIX="")).limit == 5
 
 
-def test_flag_replaces_config_files_of_the_environment(
-    tmp_path: Path,
-) -> None:
+def test_flag_replaces_config_files_of_the_environment(tmp_path: Path) -> None:
     first, second = (
         write(tmp_path, "limit = 1\n", "a.toml"),
         write(tmp_path, "pause = 2\n", "b.toml"),
@@ -269,9 +267,7 @@ def test_refused_default_is_named_with_flag() -> None:
         parsed(service_of(limit=option(type=int, default="x")))
 
 
-def test_required_option_comes_from_any_source(
-    tmp_path: Path,
-) -> None:
+def test_required_option_comes_from_any_source(tmp_path: Path) -> None:
     service = service_of(task_of(key=option(type=int, required=True)))
     file = write(tmp_path, "[http]\nkey = 3\n")
     assert parsed(service, "--http-key", "1").http_key == 1

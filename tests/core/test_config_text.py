@@ -135,9 +135,7 @@ def test_written_config_changes_nothing_and_uncommented_gives_defaults(
     assert kept == {n: vars(parsed(SERVICE, "--config", str(tmp_path / "x.toml")))[n] for n in kept}
 
 
-def test_written_config_comments_every_option(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_written_config_comments_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     text = printed(capsys, SERVICE, "--write-config")
     assert "\n# Works hard.\n[Worker]\n" in text
     assert "# 100% of the port\n# Variable: MYSERVICE_WORK_PORT\n#port = 1\n" in text

@@ -300,9 +300,7 @@ def test_callback_counter_on_class_may_ignore_instance() -> None:
     assert Fixed().answer() == 42
 
 
-def test_raising_callback_is_logged_once_and_left_out(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_raising_callback_is_logged_once_and_left_out(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.ERROR)
     mailer = Mailer()
     counters = counters_of(mailer)

@@ -335,9 +335,7 @@ def test_buckets_equal_what_a_careful_list_says(values: list[float]) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(steps=st.lists(st.tuples(st.floats(0, 3), st.integers(-9, 9)), max_size=300))
-def test_unread_values_keep_their_seconds(
-    steps: list[tuple[float, int]],
-) -> None:
+def test_unread_values_keep_their_seconds(steps: list[tuple[float, int]]) -> None:
     clock = TurnableClock()
     recorded = samples(types=ALL, windows=[1, 7, 100], name="x", clock=clock)
     kept: list[tuple[int, int]] = []

@@ -226,9 +226,7 @@ def wait_for_end(pidfd: int) -> bool:
 
 
 @root
-def test_user_and_groups_drop_in_every_thread(
-    public_folder: Path,
-) -> None:
+def test_user_and_groups_drop_in_every_thread(public_folder: Path) -> None:
     body = """
 from sparts.net.listeners import Listening
 class Listens(Listening, VTask):

@@ -12,9 +12,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 SIMPLE = [sys.executable, str(EXAMPLES / "simple.py")]
 
 
-def test_simple_service_logs_the_promised_lines(
-    tmp_path: Path,
-) -> None:
+def test_simple_service_logs_the_promised_lines(tmp_path: Path) -> None:
     with ServiceProcess(SIMPLE, cwd=tmp_path) as service:
         service.read_until_started()
         assert service.stop(signal.SIGINT) == 0

@@ -170,9 +170,7 @@ def test_cpu_profile_names_functions_that_take_time() -> None:
     assert yappi.get_func_stats().empty()
 
 
-def test_one_profile_at_a_time_ends_with_service(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_one_profile_at_a_time_ends_with_service(monkeypatch: pytest.MonkeyPatch) -> None:
     begun = threading.Event()
 
     class Told(Service):

@@ -260,9 +260,7 @@ def test_broken_certificate_at_reload_is_a_warning(
         assert service.getWarnings() == {}
 
 
-def test_broken_certificate_at_restart_keeps_the_old(
-    pems: dict[str, str],
-) -> None:
+def test_broken_certificate_at_restart_keeps_the_old(pems: dict[str, str]) -> None:
     thread = make_service(Service, *argv_of(pems, "cert=first")).startBG()
     before = thread.service
     Path(pems["first"]).write_text("", encoding="ascii")

@@ -119,9 +119,7 @@ def test_name_serves_the_addresses_that_can_be_bound(
     assert "Echo does not listen on [::1]:0: lacking" in caplog.messages
 
 
-def test_unbindable_name_is_an_error(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_unbindable_name_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     lacking(monkeypatch, socket.AF_INET, errno.EADDRNOTAVAIL)
     lacking(monkeypatch, socket.AF_INET6, errno.EADDRNOTAVAIL)
     with pytest.raises(StartError, match="localhost:0 is not an address of this host"):

@@ -91,9 +91,7 @@ def test_handler_closes_on_a_full_disk() -> None:
     handler.close()
 
 
-def test_unwritable_standard_error_loses_only_lines(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_unwritable_standard_error_loses_only_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     setup, told = logs.configure("Svc"), list[str]()
     setup.watch(told.append)
     with open("/dev/full", "w") as full:

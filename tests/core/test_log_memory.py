@@ -39,9 +39,7 @@ def test_last_lines_are_kept() -> None:
         assert recent.after(5) == []
 
 
-def test_lines_in_memory_are_no_logging_of_applications(
-    stderr: FakeStderr,
-) -> None:
+def test_lines_in_memory_are_no_logging_of_applications(stderr: FakeStderr) -> None:
     with keeping() as recent:
         setup = logs.configure("Svc")
         logging.getLogger("Svc").info("seen")

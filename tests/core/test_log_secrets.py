@@ -86,9 +86,7 @@ def test_secret_is_masked_in_a_log_file(tmp_path: Path) -> None:
     assert_no_secret((tmp_path / "log").read_text())
 
 
-def test_secret_is_masked_in_handlers_of_applications(
-    stderr: FakeStderr,
-) -> None:
+def test_secret_is_masked_in_handlers_of_applications(stderr: FakeStderr) -> None:
     hide_secret(SECRET)
     handler = logging.StreamHandler(stderr)
     logging.getLogger().addHandler(handler)
@@ -109,9 +107,7 @@ def test_filter_works_on_a_foreign_handler(stderr: FakeStderr) -> None:
     assert stderr.getvalue() == "********\n"
 
 
-def test_broken_message_is_reported_without_secret(
-    stderr: FakeStderr,
-) -> None:
+def test_broken_message_is_reported_without_secret(stderr: FakeStderr) -> None:
     hide_secret(SECRET)
     setup = logs.configure("Svc")
     logging.getLogger("Svc").info("%d things", SECRET)
@@ -150,9 +146,7 @@ def test_keys_and_stacks_are_masked_too() -> None:
     assert list(vars(record)["held"].values()) == [1, 2]
 
 
-def test_secret_in_a_repr_is_masked_in_json(
-    stderr: FakeStderr,
-) -> None:
+def test_secret_in_a_repr_is_masked_in_json(stderr: FakeStderr) -> None:
     class Sly(Holder):
         def __str__(self) -> str:
             return "nothing to see"

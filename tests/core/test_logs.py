@@ -26,9 +26,7 @@ def test_line_is_level_logger_message_on_stderr(stderr: FakeStderr) -> None:
     assert stderr.getvalue() == "DEBUG:Svc:All tasks started\nWARNING:Svc.Task:w\n"
 
 
-def test_level_holds_for_service_and_libraries_only_warn(
-    stderr: FakeStderr,
-) -> None:
+def test_level_holds_for_service_and_libraries_only_warn(stderr: FakeStderr) -> None:
     setup = logs.configure("Svc", level="DEBUG", package="my_app.services.web")
     for name in ("Svc", "my_app.jobs", "sparts.x", "asyncio", "tornado.access"):
         logging.getLogger(name).debug("debug")

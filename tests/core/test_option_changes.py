@@ -81,9 +81,7 @@ def test_tasks_learn_of_changes_in_the_setting_thread() -> None:
     assert idle.told == []
 
 
-def test_failing_task_keeps_others_informed(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_failing_task_keeps_others_informed(caplog: pytest.LogCaptureFixture) -> None:
     def fail(self: Any, names: frozenset[str]) -> None:
         raise ValueError("cannot")
 

@@ -243,9 +243,7 @@ def test_json_log_is_json_to_its_end(tmp_path: Path) -> None:
     assert lines[-1]["message"] == "Instance shut down gracefully"
 
 
-def test_sighup_reloads_options_and_ignores_bad_files(
-    tmp_path: Path,
-) -> None:
+def test_sighup_reloads_options_and_ignores_bad_files(tmp_path: Path) -> None:
     config, log = tmp_path / "x.toml", tmp_path / "log"
     config.write_text("[web]\nport = 1\n")
     os.mkfifo(log)  # a log that a test can wait for

@@ -350,8 +350,6 @@ def test_service_from_arguments_refuses_wrong_ones() -> None:
         service_of(task_of(port=option(type=int))).from_args(["--http-port", "x"])
 
 
-def test_service_from_arguments_takes_those_of_the_process(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_service_from_arguments_takes_those_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["service.py", "--level", "ERROR"])
     assert service_of().from_args().options.level == "ERROR"

@@ -226,9 +226,7 @@ def test_invalid_schedule_is_refused_at_run_time(
         assert service.getOptions() == before
 
 
-def test_missing_extra_fails_the_start(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_missing_extra_fails_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     class Task(Nightly):
         clock = clock_at("2026-06-01T00:00")
 

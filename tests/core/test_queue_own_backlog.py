@@ -97,9 +97,7 @@ def test_refused_depth_and_join_do_no_harm(caplog: pytest.LogCaptureFixture) -> 
     assert "left out" not in caplog.text
 
 
-def test_failing_burial_still_ends_the_future(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_failing_burial_still_ends_the_future(caplog: pytest.LogCaptureFixture) -> None:
     class Broken(Remote):
         def bury(self, context: ExecuteContext, error: BaseException) -> None:
             raise OSError("no broker")

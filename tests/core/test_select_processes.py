@@ -209,9 +209,7 @@ def test_flood_of_grandchild_does_not_hold_up_exit() -> None:
         os.kill(int(done.stderr), signal.SIGKILL)
 
 
-def test_flood_of_output_is_bounded(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_flood_of_output_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     class Impatient(SelectTask):
         LINGER = 0.01
 

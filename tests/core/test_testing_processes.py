@@ -131,9 +131,7 @@ def test_output_closed_early_hides_no_end(processes: ProcessFactory) -> None:
     processes.close()
 
 
-def test_factory_ends_all_and_reports_bad_ends(
-    processes: ProcessFactory,
-) -> None:
+def test_factory_ends_all_and_reports_bad_ends(processes: ProcessFactory) -> None:
     code = (
         "import os, signal, sys\n"
         "signal.signal(signal.SIGTERM, lambda *_: os._exit(7))\n"

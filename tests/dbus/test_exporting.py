@@ -527,9 +527,7 @@ def test_end_of_call_leaves_other_descriptors_alone(session_bus: Daemon, tmp_pat
         assert reads.result(30) == "content"
 
 
-def test_late_descriptors_are_closed(
-    session_bus: Daemon,
-) -> None:
+def test_late_descriptors_are_closed(session_bus: Daemon) -> None:
     class Late(Lab):
         release = threading.Event()
 

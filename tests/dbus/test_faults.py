@@ -231,9 +231,7 @@ def test_large_messages_come_and_go(session_bus: Daemon) -> None:
         assert proxy.Greet("x" * 1_000_000) == "Hello, " + "x" * 1_000_000
 
 
-def test_too_large_reply_is_an_error(
-    session_bus: Daemon,
-) -> None:
+def test_too_large_reply_is_an_error(session_bus: Daemon) -> None:
     with running(service_of(Large), "--dbus-address", session_bus.address) as service:
         said = session_bus.gdbus(NAME, PATH, f"{NAME}.Grow", str(70_000_000), check=False)
         assert "org.freedesktop.DBus.Error.Failed" in said
@@ -242,9 +240,7 @@ def test_too_large_reply_is_an_error(
         assert service.health.status is ServiceStatus.ALIVE
 
 
-def test_too_large_reply_loses_and_rejoins_the_bus(
-    tmp_path: Path,
-) -> None:
+def test_too_large_reply_loses_and_rejoins_the_bus(tmp_path: Path) -> None:
     limit = '<limit name="max_message_size">1000000</limit>'
     with (
         Daemon(tmp_path / "small", more=limit) as small,

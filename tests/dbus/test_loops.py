@@ -35,9 +35,7 @@ class TestGLibMainLoop(AsyncioLoopContract):
 @pytest.mark.parametrize(
     "argv", [("GLibMainLoopTask",), ("DBusMainLoopTask", "--dbus-loop-glib")], ids=" ".join
 )
-def test_default_context_of_the_thread_runs(
-    argv: tuple[str, ...],
-) -> None:
+def test_default_context_of_the_thread_runs(argv: tuple[str, ...]) -> None:
     from gi.repository import GLib
 
     def start(done: Any) -> None:

@@ -245,9 +245,7 @@ def test_replaced_service_with_queue_returns(session_bus: Daemon) -> None:
 # -- a policy that refuses -------------------------------------------------------------------------
 
 
-def test_refusing_policy_is_an_error_with_advice(
-    system_bus: Daemon,
-) -> None:
+def test_refusing_policy_is_an_error_with_advice(system_bus: Daemon) -> None:
     said = start_error("--dbus-address", system_bus.address)
     assert f"does not let this user own {NAME}" in said
     assert "sparts dbus-install" in said
@@ -285,9 +283,7 @@ def test_restarted_daemon_is_noticed_shown_and_joined_again(session_bus: Daemon)
         assert not service.getWarnings()
 
 
-def test_call_ends_when_the_daemon_is_killed(
-    session_bus: Daemon,
-) -> None:
+def test_call_ends_when_the_daemon_is_killed(session_bus: Daemon) -> None:
     said: list[str] = []
 
     def call() -> None:
@@ -374,9 +370,7 @@ def test_stop_in_one_second_with_daemon_that_hangs(session_bus: Daemon) -> None:
     session_bus.process.send_signal(signal.SIGCONT)
 
 
-def test_other_faults_end_the_service_at_rejoin(
-    session_bus: Daemon,
-) -> None:
+def test_other_faults_end_the_service_at_rejoin(session_bus: Daemon) -> None:
     class Once(Greeter):
         joins = 0
 

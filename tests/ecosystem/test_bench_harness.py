@@ -101,9 +101,7 @@ def test_the_summary_names_every_missed_target() -> None:
     assert "quick" not in said
 
 
-def test_unknown_benchmark_is_named_with_the_others(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_unknown_benchmark_is_named_with_the_others(capsys: pytest.CaptureFixture[str]) -> None:
     assert run.main(["lifecycles"]) == 2
     said = capsys.readouterr().out
     assert "No benchmark is named lifecycles" in said
@@ -201,9 +199,7 @@ def test_the_page_states_the_worst_of_all_days(
     assert "| rest | 2 switches | at most 0 switches | **missed** |" in text
 
 
-def test_newest_days_are_kept(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_newest_days_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(1, 9):
         run_on(f"2026-01-0{number}", monkeypatch)
     monkeypatch.setenv("BENCH_ROUNDS", "1")

@@ -83,9 +83,7 @@ def test_a_third_partys_task_runs_by_name(acme_environment: Environment, tmp_pat
         assert service.stop() == 0, service.output
 
 
-def test_third_party_hooks_are_called(
-    acme_environment: Environment,
-) -> None:
+def test_third_party_hooks_are_called(acme_environment: Environment) -> None:
     command = [acme_environment.python, str(ROOT / "examples" / "simple.py")]
     with ServiceProcess(command, cwd=acme_environment.work) as service:
         service.read_until("INFO:MyService:Acme sees the service ALIVE")

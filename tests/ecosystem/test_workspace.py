@@ -45,9 +45,7 @@ def test_missing_system_package_skips_test_and_names_itself(
         require(["here", "missing"], TABLE)
 
 
-def test_missing_system_package_fails_where_required(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_missing_system_package_fails_where_required(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPARTS_REQUIRE_ALL", "1")
     with pytest.raises(pytest.fail.Exception, match="allows no skip"):
         require(["missing"], TABLE)
@@ -177,9 +175,7 @@ def test_the_lock_names_no_index() -> None:
         assert "--find-links" not in lock
 
 
-def test_missing_module_skips_or_fails_the_test(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_missing_module_skips_or_fails_the_test(monkeypatch: pytest.MonkeyPatch) -> None:
     require_module(["sys"])
     monkeypatch.delenv("SPARTS_REQUIRE_ALL", raising=False)
     with pytest.raises(pytest.skip.Exception, match="needs the module nothing_of_that_name"):
@@ -189,9 +185,7 @@ def test_missing_module_skips_or_fails_the_test(
         require_module(["nothing_of_that_name"])
 
 
-def test_root_test_is_skipped_or_fails(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_root_test_is_skipped_or_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     require_root()
     monkeypatch.setattr(os, "geteuid", lambda: 54321)

@@ -151,9 +151,7 @@ def test_worker_is_restarted_after_a_base_exception(
 
 
 @pytest.mark.parametrize("kind", [Queue, Event, Periodic])
-def test_memory_error_always_ends_the_service(
-    kind: type[VTask],
-) -> None:
+def test_memory_error_always_ends_the_service(kind: type[VTask]) -> None:
     logging = type(kind.__name__, (kind,), {"ON_ERROR": "log"})
     service = make_service(service_of(logging))
     thread = service.startBG()

@@ -117,9 +117,7 @@ def test_starting_or_stopping_service_lives_unready() -> None:
     assert not service.health.healthy
 
 
-def test_unknown_health_is_unhealthy_with_a_reason(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_unknown_health_is_unhealthy_with_a_reason(caplog: pytest.LogCaptureFixture) -> None:
     class Unsure(VTask):
         LOOPLESS = True
 

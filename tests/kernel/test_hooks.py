@@ -261,9 +261,7 @@ def test_counter_of_name_that_is_taken_fails_start(name: str, tmp_path: Path) ->
     assert "Hook plugin 'two' of two 4.2" in done.err or name == "twice"
 
 
-def test_plugins_are_called_in_reverse_name_order(
-    tmp_path: Path,
-) -> None:
+def test_plugins_are_called_in_reverse_name_order(tmp_path: Path) -> None:
     for owner, mark in (("a", ""), ("b", ""), ("c", "(trylast=True)"), ("d", "")):
         text = f"from sparts.hookspecs import hookimpl\n@hookimpl{mark}\n"
         text += f"def sparts_service_create(service): print('order', {owner!r})\n"

@@ -37,9 +37,7 @@ class Service(VService):
     restarts = counter()
 
 
-def test_warning_is_registered_logged_shown_and_cleared(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_warning_is_registered_logged_shown_and_cleared(caplog: pytest.LogCaptureFixture) -> None:
     with running(Service) as service:
         first = service.registerWarning("disk is nearly full")
         second = service.registerWarning("clock is off")

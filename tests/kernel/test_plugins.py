@@ -276,9 +276,7 @@ def test_wrong_hook_plugin_fails_start_and_is_named(
     assert "Traceback" not in service.output
 
 
-def test_installed_hook_plugin_is_found(
-    tmp_path: Path,
-) -> None:
+def test_installed_hook_plugin_is_found(tmp_path: Path) -> None:
     points = {"sparts.plugins": {"watcher": "watcher_hooks"}}
     make_distribution(tmp_path, "watcher", entry_points=points, modules={"watcher_hooks": HOOKS})
     with ServiceProcess(

@@ -311,9 +311,7 @@ def test_start_that_hangs_in_background_and_ends_late() -> None:
     left.join()
 
 
-def test_old_objects_are_collected_after_a_restart(
-    tmp_path: Path,
-) -> None:
+def test_old_objects_are_collected_after_a_restart(tmp_path: Path) -> None:
     body = """
 import gc, weakref
 class Loop:

@@ -367,9 +367,7 @@ class S(TellsOfItsStop):
     assert "Instance ended with status 1: A failed: ValueError: no use" in process.output
 
 
-def test_crash_while_draining_leaves_deadline_as_it_was(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_crash_while_draining_leaves_deadline_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     drained, crash = threading.Event(), threading.Event()
 
     class Crashes(VTask):

@@ -105,9 +105,7 @@ def test_unknown_name_suggests_the_nearest() -> None:
     )
 
 
-def test_missing_plugin_is_named_for_its_task(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_missing_plugin_is_named_for_its_task(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(entry_points, "installed", list)
     with pytest.raises(TaskNotFoundError) as caught:
         resolve("TornadoHTTPTask")
@@ -360,9 +358,7 @@ def test_service_runs_with_every_task_left_out() -> None:
         assert service.getTask(Skipped) is None
 
 
-def test_both_lists_and_registered_tasks_are_read(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_both_lists_and_registered_tasks_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(references, "registered", [])
 
     class Registered(VTask):

@@ -269,9 +269,7 @@ def test_without_an_endpoint_nothing_is_imported(tmp_path: Any) -> None:
         assert "False" in service.lines
 
 
-def test_dead_collector_holds_up_neither_calls_nor_stop(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_dead_collector_holds_up_neither_calls_nor_stop(caplog: pytest.LogCaptureFixture) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen(100)  # accepts, and never answers

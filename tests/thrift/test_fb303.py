@@ -113,9 +113,7 @@ class Stuck(VTask):
         return self.let_go.wait(30)
 
 
-def test_hanging_counter_holds_up_neither_calls_nor_stop(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_hanging_counter_holds_up_neither_calls_nor_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Asking, "TIMEOUT", 0.05)
     Stuck.let_go = threading.Event()
 

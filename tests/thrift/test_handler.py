@@ -314,9 +314,7 @@ def test_declared_exceptions_reach_the_client_alone(
         assert asking.text("goes on") == "goes on"
 
 
-def test_result_of_another_type_is_an_error(
-    service_factory: ServiceFactory,
-) -> None:
+def test_result_of_another_type_is_an_error(service_factory: ServiceFactory) -> None:
     class Wrong(OtherHandler):
         def answer(self) -> Any:
             return "42"
@@ -337,9 +335,7 @@ def test_result_of_another_type_is_an_error(
         ]
 
 
-def test_system_exit_in_method_ends_service_in_order(
-    service_factory: ServiceFactory,
-) -> None:
+def test_system_exit_in_method_ends_service_in_order(service_factory: ServiceFactory) -> None:
     class Leaving(OtherHandler):
         def answer(self) -> int:
             raise SystemExit

@@ -126,9 +126,7 @@ def test_apaches_client_is_answered_in_its_protocol(
         assert any("secret otherwise" in line for line in log.items)
 
 
-def test_unknown_methods_are_errors_in_every_protocol(
-    service_factory: ServiceFactory,
-) -> None:
+def test_unknown_methods_are_errors_in_every_protocol(service_factory: ServiceFactory) -> None:
     service = service_factory(service_of(ThriftHTTPTask, EchoHandler), *HERE)
     for protocol in TYPES.values():
         with client(service, protocol, made=Other) as asking:
@@ -178,9 +176,7 @@ def test_no_call_gets_a_telling_status(
     assert post(service, ping)[0] == 200
 
 
-def test_unfitting_content_type_is_refused(
-    service_factory: ServiceFactory,
-) -> None:
+def test_unfitting_content_type_is_refused(service_factory: ServiceFactory) -> None:
     service = service_factory(service_of(ThriftHTTPTask, EchoHandler), *HERE)
     ping = request(lambda client: client.send_ping())[4:]
     assert post(service, ping, "application/vnd.apache.thrift.compact")[0] == 400

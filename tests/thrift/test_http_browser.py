@@ -204,9 +204,7 @@ def test_loopback_is_told_from_other_addresses(address: Any, local: bool) -> Non
     assert is_loopback(address) is local
 
 
-def test_browser_must_know_name_of_server_on_network(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_browser_must_know_name_of_server_on_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sparts.tasks.tornado.access.is_loopback", lambda address: False)
     own = {"Host": "api.example", "Origin": "http://api.example"}
     with serving() as service:

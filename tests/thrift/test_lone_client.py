@@ -106,9 +106,7 @@ def test_all_calls_have_room_beside_an_attended_client(service_factory: ServiceF
         ask_text(first, "first")
 
 
-def test_many_clients_are_served_beside_a_silent(
-    service_factory: ServiceFactory,
-) -> None:
+def test_many_clients_are_served_beside_a_silent(service_factory: ServiceFactory) -> None:
     service = service_factory(service_of(NBServerTask, InlineHandler), *HERE)
     with connect(service) as first, ExitStack() as stack:
         become_familiar(service, first)
@@ -181,9 +179,7 @@ def test_unleavable_client_is_not_attended(
 # -- hostile ---------------------------------------------------------------------------------------
 
 
-def test_rest_of_requests_is_awaited_together(
-    service_factory: ServiceFactory,
-) -> None:
+def test_rest_of_requests_is_awaited_together(service_factory: ServiceFactory) -> None:
     service = service_factory(
         service_of(NBServerTask, EchoHandler), *HERE, "--thrift-request-timeout", "200ms"
     )
@@ -283,9 +279,7 @@ def test_stop_finishes_what_attended_client_has_asked(
     assert service.join(30)
 
 
-def test_endless_client_does_not_delay_the_stop(
-    service_factory: ServiceFactory,
-) -> None:
+def test_endless_client_does_not_delay_the_stop(service_factory: ServiceFactory) -> None:
     class Slower(InlineHandler):
         def text(self, text: str) -> str:
             time.sleep(0.001)  # so that the client is never waited for

@@ -110,9 +110,7 @@ def test_module_chooses_the_handler(service_factory: ServiceFactory) -> None:
     assert message.endswith("needs a handler that implements Other: none of EchoHandler does.")
 
 
-def test_handler_of_service_that_extends_module_is_served(
-    service_factory: ServiceFactory,
-) -> None:
+def test_handler_of_service_that_extends_module_is_served(service_factory: ServiceFactory) -> None:
     class BaseServer(NBServerTask):
         MODULE = interop.Base
 
@@ -149,9 +147,7 @@ def test_multiplexed_calls_find_their_service(
         asking.text("a")
 
 
-def test_call_without_service_goes_to_the_only(
-    service_factory: ServiceFactory,
-) -> None:
+def test_call_without_service_goes_to_the_only(service_factory: ServiceFactory) -> None:
     class Default(Multiplexed):
         MODULE = Other
 
@@ -237,9 +233,7 @@ def test_calls_of_several_clients_run_at_a_time(service_factory: ServiceFactory)
         assert server.n_waiting() == 0
 
 
-def test_inline_handlers_answer_while_all_threads_are_busy(
-    service_factory: ServiceFactory,
-) -> None:
+def test_inline_handlers_answer_while_all_threads_are_busy(service_factory: ServiceFactory) -> None:
     class Quick(OtherHandler):
         INLINE = True
 
@@ -428,9 +422,7 @@ def test_clients_are_accepted_while_all_threads_are_busy(service_factory: Servic
             assert texts(one, 1) == texts(two, 1) == ["a"]
 
 
-def test_process_without_descriptors_accepts_again_later(
-    service_factory: ServiceFactory,
-) -> None:
+def test_process_without_descriptors_accepts_again_later(service_factory: ServiceFactory) -> None:
     service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)
     address = service.requireTask(NBServerTask).bound_addrs[0]
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -500,9 +492,7 @@ class Impatient(NBServerTask):
         return 0.0
 
 
-def test_slow_coroutine_is_cut_off_at_stop(
-    service_factory: ServiceFactory,
-) -> None:
+def test_slow_coroutine_is_cut_off_at_stop(service_factory: ServiceFactory) -> None:
     class Endless(OtherHandler):
         async def text(self, text: str) -> str:  # type: ignore[override]
             self.inside.set()
@@ -521,9 +511,7 @@ def test_slow_coroutine_is_cut_off_at_stop(
         log.wait_for_line("1 clients were cut off: they took too long")
 
 
-def test_slow_call_is_cut_off_and_logged(
-    service_factory: ServiceFactory,
-) -> None:
+def test_slow_call_is_cut_off_and_logged(service_factory: ServiceFactory) -> None:
     service = service_factory(service_of(Impatient, EchoHandler), *HERE, "--stop-timeout", "1h")
     with connect(service) as connection, log_of(service) as log:
         connection.sendall(request(lambda client: client.send_text("a"))[:10])
@@ -541,9 +529,7 @@ def test_slow_call_is_cut_off_and_logged(
         assert connection.recv(1) == b""
 
 
-def test_a_restart_keeps_the_port_and_all_connections(
-    service_factory: ServiceFactory,
-) -> None:
+def test_a_restart_keeps_the_port_and_all_connections(service_factory: ServiceFactory) -> None:
     service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)
     port = service.requireTask(NBServerTask).bound_port
     for _ in range(3):

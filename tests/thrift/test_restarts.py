@@ -219,9 +219,7 @@ def test_a_restart_hands_on_calls_that_wait(service_factory: ServiceFactory) -> 
         assert texts(second, 1) == ["second"]
 
 
-def test_stop_within_restart_serves_who_was_handed_on(
-    service_factory: ServiceFactory,
-) -> None:
+def test_stop_within_restart_serves_who_was_handed_on(service_factory: ServiceFactory) -> None:
     service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)
     handler, server = service.requireTask(EchoHandler), service.requireTask(NBServerTask)
     with connect(service) as busy, connect(service) as other:

@@ -140,9 +140,7 @@ def test_slow_answer_still_comes() -> None:
         assert read_answer(client)[2] == b"late"
 
 
-def test_long_body_gets_more_time(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_long_body_gets_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(GracefulHTTPServer, "MIN_BODY_RATE", 1)
     begin = b"POST /echo/ HTTP/1.1\r\nHost: x\r\nContent-Length: 101\r\n\r\n" + b"x" * 100
     with (
@@ -217,9 +215,7 @@ def test_fresh_connection_may_send_one_more_request() -> None:
         assert (status, headers["connection"]) == (200, "close")
 
 
-def test_idle_connection_is_closed_at_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_idle_connection_is_closed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Http, "FIRST_REQUEST_GRACE", 0.0)
     with stopping() as thread, connected(thread.service) as client:
         ask(client)

@@ -145,9 +145,7 @@ def test_status_tells_tasks_and_reasons(capsys: pytest.CaptureFixture[str]) -> N
         assert json.loads(capsys.readouterr().out)["ready"] is False
 
 
-def test_options_are_read_and_set_over_control_socket(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_options_are_read_and_set_over_control_socket(capsys: pytest.CaptureFixture[str]) -> None:
     with busy() as service:  # without --status-control: the socket is its owner's
         assert commands.get(["Service", "--mailer-most"]) == 0
         assert commands.set_option(["Service", "mailer-most", "7"]) == 0

@@ -245,9 +245,7 @@ def comes_back(server: Server, before: int) -> bool:
     return False
 
 
-def test_memory_comes_back_after_5000_dropped_connections(
-    server: Server,
-) -> None:
+def test_memory_comes_back_after_5000_dropped_connections(server: Server) -> None:
     for _ in range(3):
         exhaust(server, 1000)  # whatever the process needs once, it has then
     before = server.memory

@@ -75,9 +75,7 @@ def test_globally_registered_task_runs_in_a_bare_service(tmp_path: Path) -> None
         assert service.stop() == 0
 
 
-def test_port_of_service_class_counts_without_option(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_port_of_service_class_counts_without_option(monkeypatch: pytest.MonkeyPatch) -> None:
     classes: dict[str, Any] = {}
 
     def note(cls: type[VService], name: str | None = None) -> None:

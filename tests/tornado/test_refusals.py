@@ -193,9 +193,7 @@ def test_too_long_headers_get_a_readable_431(length: int) -> None:
             assert client.recv(1) == b""
 
 
-def test_refused_client_is_closed_in_time(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_refused_client_is_closed_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(GracefulHTTPServer, "LINGER", 0.1)
     with running(Service, *LIMIT) as service, connected(service) as client:
         client.sendall(next(by_length("/echo/")))

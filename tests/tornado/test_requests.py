@@ -121,9 +121,7 @@ def test_access_log_is_switched_on_while_service_runs(lines: Any) -> None:
     assert lines() == INFOS
 
 
-def test_access_log_has_no_query_or_body(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_access_log_has_no_query_or_body(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     with running(Service, "--http-access-log", "INFO") as service:
         for path in ("/status/500?token=s3cret", "/echo/?token=s3cret", "/nowhere?token=s3cret"):
@@ -134,9 +132,7 @@ def test_access_log_has_no_query_or_body(
     assert "s3cret" not in repr([vars(record) for record in caplog.records])
 
 
-def test_log_lines_of_request_say_which_it_is(
-    tmp_path: Path,
-) -> None:
+def test_log_lines_of_request_say_which_it_is(tmp_path: Path) -> None:
     for kind in ("text", "json"):
         log = tmp_path / kind
         argv: tuple[str, ...] = ("--logfile", str(log), "--log-format", kind)
@@ -159,9 +155,7 @@ def test_log_lines_of_request_say_which_it_is(
     assert access["duration_ms"] > 0
 
 
-def test_bug_in_a_handler_is_500(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_bug_in_a_handler_is_500(caplog: pytest.LogCaptureFixture) -> None:
     with running(Service) as service:
         status, headers, _ = ask_once(service, "/fails", X_Request_Id="broken")
         assert (status, headers["x-request-id"]) == (500, "broken")

@@ -215,9 +215,7 @@ class Hanging(VTask):
         self.service.add_check("hangs", lambda: self.go_on.wait(WAIT))
 
 
-def test_hanging_check_is_given_up_alone(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_hanging_check_is_given_up_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(StatusHTTPTask, "ANSWER_TIMEOUT", 0.2)
     with serving(Hanging) as service:
         client = client_of(service)
@@ -273,9 +271,7 @@ def test_stacks_tell_where_threads_and_coroutines_are() -> None:
 # -- as configured ---------------------------------------------------------------------------------
 
 
-def test_controls_need_a_token_or_unix_socket(
-    tmp_path: Path,
-) -> None:
+def test_controls_need_a_token_or_unix_socket(tmp_path: Path) -> None:
     service = make_service(service_of("StatusHTTPTask"), "--status-port", "0", "--status-control")
     with pytest.raises(OptionError, match="--status-control needs a token .*SERVICE_STATUS_TOKEN"):
         service.startBG()
@@ -326,9 +322,7 @@ def test_allowed_names_bind_remote_clients(tmp_path: Path) -> None:
         assert client.ask("/livez", headers={"Host": "any.example"}).status == 403
 
 
-def test_token_in_clear_is_warned_of(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_token_in_clear_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     warning = "The token of the controls crosses the network in the clear: give --status-tls-cert"
     with serving(argv=CONTROL):
         pass

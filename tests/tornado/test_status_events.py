@@ -131,9 +131,7 @@ def test_nothing_ticks_while_no_page_is_open(service: Any) -> None:
     again.close()
 
 
-def test_stop_ends_unread_streams_at_once(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_stop_ends_unread_streams_at_once(caplog: pytest.LogCaptureFixture) -> None:
     with serving(Mailer) as service:
         task = service.requireTask("StatusHTTPTask")
         stream = Stream(client_of(service))

@@ -73,9 +73,7 @@ def test_idle_connection_does_not_hold_up_the_stop() -> None:
     connection.close()
 
 
-def test_connection_without_request_is_closed_after_grace(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_connection_without_request_is_closed_after_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Http, "FIRST_REQUEST_GRACE", 0.05)
     thread = make_service(Service).startBG()
     port = port_of(thread.service.requireTask(Http))
@@ -90,9 +88,7 @@ def test_connection_without_request_is_closed_after_grace(
         assert client.recv(1) == b""
 
 
-def test_too_slow_request_is_cut_off_and_logged(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_too_slow_request_is_cut_off_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     class Impatient(Http):
         def seconds_to_stop(self) -> float:
             return 0.0

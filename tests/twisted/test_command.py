@@ -74,9 +74,7 @@ class Told:
 
 
 @pytest.mark.parametrize("kind", ["epoll", "asyncio"])
-def test_thousand_short_children_end_once_each(
-    kind: str,
-) -> None:
+def test_thousand_short_children_end_once_each(kind: str) -> None:
     rounds = 3 if kind == "epoll" else 1
     ends: Pieces = queue.SimpleQueue()
     with commands("--twisted-reactor", kind) as task:

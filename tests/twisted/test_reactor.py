@@ -239,9 +239,7 @@ def test_system_exit_in_timer_ends_the_service(kind: str) -> None:
     assert thread.status == 3
 
 
-def test_twisted_log_goes_through_logging(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_twisted_log_goes_through_logging(caplog: pytest.LogCaptureFixture) -> None:
     observers = list(globalLogPublisher._observers)
     said = Logger(namespace="acme.shop")
     with reactor_of(), caplog.at_level(logging.DEBUG):
