@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -71,7 +72,10 @@ def service(
     python: Sequence[str] = (sys.executable,),
     **variables: str,
 ) -> ServiceProcess:
-    """Run a service that is written out: ``body`` after `HEAD`, then ``S.initFromCLI()``."""
+    """Run a service that is written out: ``body`` after `HEAD`, then ``S.initFromCLI()``.
+
+    Where the body has no ``S``, that is a service of the last class of the body.
+    """
     path = script_of(folder, body)
     return ServiceProcess(
         [*python, str(path), *argv], cwd=folder, env=clean_environment(**variables)
@@ -102,6 +106,9 @@ def stopped(
 
 def script_of(folder: Path, body: str) -> Path:
     """Write a service out, as `service` runs it, and return the path of its file."""
-    path = folder / "service.py"
-    path.write_text(f"{HEAD}\n{dedent(body)}\n\nS.initFromCLI()\n")
+    path, body = folder / "service.py", dedent(body)
+    if "class S(" not in body:
+        last = re.findall(r"^class (\w+)", body, re.MULTILINE)[-1]
+        body += f"class S(VService):\n    TASKS = [{last}]\n"
+    path.write_text(f"{HEAD}\n{body}\n\nS.initFromCLI()\n")
     return path

@@ -101,8 +101,6 @@ class A(VTask):
     def join(self):
         super().join()
         say("joined")
-class S(VService):
-    TASKS = [A]
 """
     process = ended(tmp_path, body, status=0)
     assert "joined" in process.lines
@@ -147,8 +145,6 @@ class A(VTask):
             os._exit(3)
         say("forked", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
         self.service.shutdown()
-class S(VService):
-    TASKS = [A]
 """
     process = ended(tmp_path, body, status=0)
     assert process.lines.count("ended -15") == 20
@@ -179,8 +175,6 @@ def test_systemd_is_told_of_readiness_reload_and_stop(tmp_path: Path) -> None:
 class A(Worker):
     def reload(self):
         self.service.registerWarning("disk is nearly full")
-class S(VService):
-    TASKS = [A]
 """
     address = tmp_path / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
@@ -204,8 +198,6 @@ def test_systemd_sees_a_restart_as_a_reload(tmp_path: Path) -> None:
 class A(Worker):
     def reload(self):
         self.service.restart()
-class S(VService):
-    TASKS = [A]
 """
     address = tmp_path / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
@@ -243,8 +235,6 @@ class A(Worker):
     def reload(self):
         self.well = not self.well
         say("healthy", self.well)
-class S(VService):
-    TASKS = [A]
 """
     address = tmp_path / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
@@ -298,8 +288,6 @@ class A(Worker):
     def reload(self):
         self.service.restart()
 begun = []
-class S(VService):
-    TASKS = [A]
 """
     address, gate = tmp_path / "notify", tmp_path / "gate"
     os.mkfifo(gate)

@@ -380,8 +380,6 @@ class Patient(SelectTask):
     def _end_children(self):
         super()._end_children()
         say("told")
-class S(VService):
-    TASKS = [Patient]
 """
     os.mkfifo(tmp_path / "child")
     with script(tmp_path, body) as process:

@@ -120,8 +120,6 @@ class A(Worker):
     size = option(type=int, default=0)
     def reload(self):
         say("size is", self.size)
-class S(VService):
-    TASKS = [A]
 """
     with service(tmp_path, body, "--config", str(config)) as process:
         process.read_until_started()
@@ -140,8 +138,6 @@ class A(Worker):
     size = option(type=int, default=0)
     def reload(self):
         say("size is", self.size, self.service.status, self.service.getWarnings())
-class S(VService):
-    TASKS = [A]
 """
     with service(tmp_path, body, "--config", str(config)) as process:
         process.read_until_started()
@@ -161,8 +157,6 @@ def test_reload_of_options_that_contradict_each_other(tmp_path: Path) -> None:
 class A(Worker):
     def reload(self):
         say("drains for", self.service.drain_time, self.service.getWarnings())
-class S(VService):
-    TASKS = [A]
 """
     with service(tmp_path, body, "--config", str(config)) as process:
         process.read_until_started()
@@ -200,8 +194,6 @@ class A(Worker):
     def reload(self):
         say("hangs")
         threading.Event().wait()
-class S(VService):
-    TASKS = [A]
 """
     with service(tmp_path, body, "--stop-timeout", "200ms") as process:
         process.read_until_started()
@@ -218,8 +210,6 @@ class A(Worker):
         os.kill(os.getpid(), signal.SIGHUP)
     def reload(self):
         say("reload while", self.service.status)
-class S(VService):
-    TASKS = [A]
 """
     with service(tmp_path, body) as process:
         process.read_until("reload while ALIVE")
@@ -234,8 +224,6 @@ class A(Worker):
         super().stop()
     def reload(self):
         say("reload")
-class S(VService):
-    TASKS = [A]
 """
     process = stopped(tmp_path, body, status=0)
     assert "reload" not in process.lines
@@ -330,8 +318,6 @@ class A(VTask):
         if not again:
             self.service.restart()
         self.stop_event.wait()
-class S(VService):
-    TASKS = [A]
 """
     with service(tmp_path, body) as process:
         assert process.read_until("gone: (.*)")[1] == "False"

@@ -31,8 +31,6 @@ class B(VTask):
     DEPS = [A]
     def _runloop(self):
         raise ValueError("lost the plot")
-class S(VService):
-    TASKS = [B]
 """
     process = ended(tmp_path, body, status=1)
     assert "ERROR:S.B:B failed: ValueError: lost the plot; the service ends" in process.lines
@@ -45,8 +43,6 @@ def test_worker_that_returns(tmp_path: Path) -> None:
 class A(VTask):
     def _runloop(self):
         say("done")
-class S(VService):
-    TASKS = [A]
 """
     with service(tmp_path, body) as process:
         process.read_until_started()
@@ -78,8 +74,6 @@ class A(VTask):
     RESTART = "always"
     def _runloop(self):
         raise SystemExit({code})
-class S(VService):
-    TASKS = [A]
 """
     process = ended(tmp_path, body, status=status)
     assert "A asks for the exit of the process" in process.output
@@ -91,8 +85,6 @@ class A(VTask):
     RESTART = "always"
     def _runloop(self):
         raise KeyboardInterrupt
-class S(VService):
-    TASKS = [A]
 """
     process = ended(tmp_path, body, status=0)
     assert "INFO:S.A:KeyboardInterrupt Received!  Stopping Tasks..." in process.lines
@@ -104,8 +96,6 @@ class A(VTask):
     RESTART = "always"
     def _runloop(self):
         raise MemoryError
-class S(VService):
-    TASKS = [A]
 """
     process = ended(tmp_path, body, status=1)
     assert process.output.count("A failed: MemoryError") == 2  # when it happened, and at the end
@@ -478,8 +468,6 @@ class A(VTask):
         say(asking.getStatus().name, self.service.healthy, self.service.readiness())
         say(sum(thread.name.startswith("asking") for thread in threading.enumerate()), "asks")
         self.stop_event.wait()
-class S(VService):
-    TASKS = [A]
 """
     with service(tmp_path, body) as process:
         process.read_until("1 asks")

@@ -79,8 +79,6 @@ def test_worker_that_fails_in_init_task_thread(tmp_path: Path) -> None:
 class C(Worker):
     def initTaskThread(self):
         raise ValueError("no connection")
-class S(VService):
-    TASKS = [C]
 """
     process = ended(tmp_path, body, status=1)
     assert "ERROR:S.C:C failed: ValueError: no connection; the service ends" in process.lines
@@ -150,8 +148,6 @@ class C(VTask):
     def initTask(self):
         say("hangs")
         threading.Event().wait()
-class S(VService):
-    TASKS = [C]
 """
     with service(tmp_path, body, "--stop-timeout", "200ms") as process:
         process.read_until("hangs")
@@ -166,8 +162,6 @@ class C(VTask):
     def initTask(self):
         say("hangs")
         threading.Event().wait()
-class S(VService):
-    TASKS = [C]
 """
     with service(tmp_path, body, "--stop-timeout", "1h") as process:
         process.read_until("hangs")
@@ -309,8 +303,6 @@ from sparts.errors import UsageError
 class A(Idle):
     def {method}(self):
         {statement}
-class S(VService):
-    TASKS = [A]
 """
     process = ended(tmp_path, body, "--start-timeout", "1", "--log-format", "json", status=status)
     errors = [line for line in process.lines if '"ERROR"' in line]
@@ -323,8 +315,6 @@ def test_unknown_restart_policy_ends_with_status_2(tmp_path: Path) -> None:
     body = """
 class A(Worker):
     RESTART = "sometimes"
-class S(VService):
-    TASKS = [A]
 """
     process = ended(tmp_path, body, status=2)
     assert "ERROR:S:A.RESTART is 'sometimes': use 'never', 'on-failure'" in process.output

@@ -26,8 +26,6 @@ HANGS = """
 class Hangs(VTask):
     def _runloop(self):
         threading.Event().wait()
-class S(VService):
-    TASKS = [Hangs]
 """
 
 
@@ -62,8 +60,6 @@ class B(Idle):
     DEPS = [A]
     def stop(self):
         raise ValueError("will not")
-class S(VService):
-    TASKS = [B]
 """
     process = stopped(tmp_path, body, status=1)
     assert "ERROR:S.B:B failed while stopping" in process.lines
@@ -81,8 +77,6 @@ class B(Idle):
     DEPS = [A]
     def join(self):
         raise ValueError("no end")
-class S(VService):
-    TASKS = [B]
 """
     process = stopped(tmp_path, body, status=1)
     assert "ERROR:S.B:B failed while stopping" in process.lines
@@ -97,8 +91,6 @@ class A(VTask):
     def _runloop(self):
         self.stop_event.wait()
         raise ValueError("on the way out")
-class S(VService):
-    TASKS = [A]
 """
     process = stopped(tmp_path, body, status=1)
     text = "ERROR:S.A:A failed: ValueError: on the way out; while it was being stopped"
@@ -146,8 +138,6 @@ class Slow(VTask):
     STOP_TIMEOUT = 0.2
     def _runloop(self):
         threading.Event().wait()
-class S(VService):
-    TASKS = [Slow]
 """
     process = stopped(tmp_path, body, "--stop-timeout", "1h", status=70)
     text = "CRITICAL:S:Not stopped, although STOP_TIMEOUT of Slow, 0.2 s, has passed: Slow"
@@ -162,8 +152,6 @@ class B(Idle):
     DEPS = [A]
     def stop(self):
         threading.Event().wait()
-class S(VService):
-    TASKS = [B]
 """
     process = stopped(tmp_path, body, "--stop-timeout", "200ms", status=70)
     assert "CRITICAL:S:Not stopped, although 0.2 s have passed: A, B" in process.lines
@@ -179,8 +167,6 @@ class Stubborn(LoopBoundTask):
     LOOP = AsyncioLoopTask
     async def stop_in_loop(self):
         await asyncio.get_running_loop().create_future()
-class S(VService):
-    TASKS = [Stubborn]
 """
     process = stopped(tmp_path, body, "--stop-timeout", "200ms", status=70)
     assert "Stubborn" in process.read_line("CRITICAL:S:Not stopped, although 0.2 s have passed")
@@ -195,8 +181,6 @@ class Selfish(VTask):
     def _runloop(self):
         self.stop_event.wait()
         ctypes.PyDLL(None).sleep(3600)  # PyDLL keeps the lock while it calls
-class S(VService):
-    TASKS = [Selfish]
 """
     process = stopped(tmp_path, body, "--stop-timeout", "200ms", status=70)
     assert "Timeout (0:00:00.30000" in process.output
@@ -333,8 +317,6 @@ def test_second_signal_cuts_a_drain_short(tmp_path: Path) -> None:
     body = """
 class A(Idle):
     pass
-class S(VService):
-    TASKS = [A]
 """
     argv = ("--drain-time", "50m", "--stop-timeout", "1h")
     with service(tmp_path, body, *argv) as process:

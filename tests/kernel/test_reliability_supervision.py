@@ -265,8 +265,6 @@ class Writes(VTask):
         say("begins")
         while True:
             self.logger.info("x" * 1000)
-class S(VService):
-    TASKS = [Writes]
 """
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
@@ -392,8 +390,6 @@ class A(VTask):
         threading.Event().wait()
     def _give_up_start(self):
         threading.Event().wait()
-class S(VService):
-    TASKS = [A]
 """
     with service(tmp_path, body, "--stop-timeout", "200ms") as process:
         process.read_until("^starting$")
@@ -412,8 +408,6 @@ class Selfish(Worker):
         ctypes.PyDLL(None).read(int(os.environ["GATE"]), byte, 1)  # PyDLL keeps the lock
         say("gave it back")
         super()._runloop()
-class S(VService):
-    TASKS = [Selfish]
 """
     reader, writer = os.pipe()
     argv = [sys.executable, str(script_of(tmp_path, body)), "--stop-timeout", "200ms"]

@@ -27,8 +27,6 @@ class Inbox(DirectoryWatcherTask):
             self.failures.append(name)
             raise OSError("disk full")
         say("changed", name, new_stat.st_size)
-class S(VService):
-    TASKS = [Inbox]
 """
 
 
@@ -103,8 +101,6 @@ class Programs(SelectTask):
             future = self.popen_communicate(["sh", "-c", script], **settings)
             future.add_done_callback(lambda f: say(type(f.exception()).__name__))
         super()._runloop()
-class S(VService):
-    TASKS = [Programs]
 """
     with service(tmp_path, body) as process:
         ended = {"ProcessFailed": 2, "UnicodeDecodeError": 1}
