@@ -22,7 +22,7 @@ PORTABLE := $(addprefix tests/core/,test_system.py test_select_loop.py test_sele
   test_directory_watcher.py test_reload.py) \
   tests/kernel/test_inbox.py tests/thrift/test_nbserver.py tests/tornado/test_http.py tests/tornado/test_console.py tests/asgi/test_requests.py \
   tests/grpc/test_calls.py tests/twisted/test_command.py tests/twisted/test_reactor_contract.py \
-  tests/rpc/test_http_contract.py tests/rpc/test_thrift_contract.py
+  tests/rpc/test_contract.py::TestHTTP tests/rpc/test_contract.py::TestThrift
 
 PORT ?= 8000
 JOBS ?= 4
