@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sparts.errors import LoopStoppedError
+from sparts.errors import LoopStoppedError, TaskFailedError
+from sparts.tasks.queue import QueueTask
 from sparts.tasks.tornado import TornadoIOLoopTask
 from sparts.tasks.tornado.server import GracefulHTTPServer
 from sparts.testing.certificates import FIRST_CERTIFICATE
-from sparts.testing.running import make_service, running
+from sparts.testing.running import make_service, running, running_task, service_of
 from sparts.testing.waiting import log_of
 from sparts.vservice import ServiceThread, VService
+from tornado.web import RequestHandler
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from tests.tornado.http_services import (
@@ -451,3 +453,60 @@ def test_status_page_has_limit_of_connections_too() -> None:
     with running(Status, "--status-port", "0", "--status-max-connections", "7") as service:
         task = service.requireTask("StatusHTTPTask")
         assert task.getTaskOption("max_connections") == 7
+
+
+class Impatient(Http):
+    """Has no time to stop."""
+
+    def seconds_to_stop(self) -> float:
+        return 0.0
+
+
+def test_too_slow_request_is_cut_off_and_logged() -> None:
+    with running_task(Impatient, "--stop-timeout", "1h") as task, log_of(task.service) as log:
+        address = task.bound_addrs[0]
+        with socket.create_connection(address, WAIT) as client:
+            client.sendall(b"GET /gate HTTP/1.1\r\nHost: x\r\n\r\n")
+            Gate.begun.wait(WAIT)
+            task.service.shutdown()
+            assert client.recv(1) == b""
+            Gate.go_on.set()
+            log.wait_for_line("1 requests were cut off")
+
+
+class Worker(QueueTask):
+    """Fails when it is let go; the items behind that are never done."""
+
+    def execute(self, item: Any, context: Any) -> None:
+        Gate.go_on.wait(WAIT)
+        raise ValueError("broken")
+
+
+class Awaiting(RequestHandler):
+    """Awaits an item that nobody will work on."""
+
+    async def get(self) -> None:
+        task = self.application.task.service.requireTask(Worker)  # type: ignore[attr-defined]
+        task.queue.put("fails")
+        future = task.submit("waits")
+        Gate.go_on.set()
+        await future
+
+
+class AwaitingHttp(Http):
+    """Serves that."""
+
+    DEPS = (Worker,)
+
+    def getApplicationConfig(self) -> list[Any]:  # noqa: N802
+        return [("/awaits", Awaiting)]
+
+
+def test_handler_with_a_failed_task_still_answers() -> None:
+    thread = make_service(service_of(AwaitingHttp), "--stop-timeout", "60").startBG()
+    address = thread.service.requireTask(AwaitingHttp).bound_addrs[0]
+    with socket.create_connection(address, WAIT) as client:
+        assert ask(client, "/awaits")[0] == 500
+    with pytest.raises(TaskFailedError, match="broken"):
+        thread.join(WAIT)
+    assert thread.status == 1

@@ -109,31 +109,6 @@ def test_second_server_has_its_own_options() -> None:
         assert service.requireTask(TornadoHTTPTask).name == "TornadoHTTPTask"
 
 
-def test_two_servers_on_one_port_are_refused() -> None:
-    class Service(VService):
-        TASKS = ["TornadoHTTPTask", "admin=TornadoHTTPTask"]
-        DEFAULT_PORT = 8000
-        DEFAULT_HOST = "127.0.0.1"
-
-    with pytest.raises(StartError) as caught:
-        make_service(Service).startBG()
-    assert str(caught.value) == (
-        "TornadoHTTPTask and admin are both to listen on 127.0.0.1:8000. Give one of them another "
-        "with --http-port or --admin-port."
-    )
-
-
-def test_port_in_use_names_the_option(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        command = [sys.executable, str(EXAMPLES / "http_by_name.py")]
-        command += ["--http-host", "127.0.0.1", "--http-port", port]
-        with ServiceProcess(command, cwd=tmp_path) as service:
-            assert service.finish() == 1
-    assert f"--http-port: 127.0.0.1:{port} is in use by another process." in service.output
-    assert "Traceback" not in service.output
-
-
 def test_start_that_fails_closes_what_it_had_opened() -> None:
     class Service(VService):
         TASKS = ["TornadoHTTPTask", "admin=TornadoHTTPTask"]
@@ -189,21 +164,6 @@ def test_routes_of_subclass_are_served_and_requests_counted() -> None:
         assert get(port_of(task), "/ping") == (200, b"pong")
         assert get(port_of(task), "/")[0] == 404
         assert service.getCounter("Http.requests") == 2
-
-
-def test_unix_socket_is_served_and_removed(tmp_path: Path) -> None:
-    class Service(VService):
-        TASKS = ["TornadoHTTPTask"]
-
-    path = tmp_path / "http.sock"
-    with running(Service, "--http-sock", str(path)):
-        assert path.stat().st_mode & 0o777 == 0o600
-        with socket.socket(socket.AF_UNIX) as client:
-            client.connect(str(path))
-            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
-            with client.makefile("rb") as answer:
-                assert answer.read().endswith(b"Hello, world")
-    assert not path.exists()
 
 
 def test_several_addresses_are_told_one_a_line(caplog: pytest.LogCaptureFixture) -> None:
