@@ -7,7 +7,7 @@ import json
 import pickle
 
 import pytest
-from sparts.counters import Average, CallbackCounter, Count, Max, Min, SampleType, counter, samples
+from sparts.counters import Average, CallbackCounter, Max, Min, SampleType, counter, samples
 from sparts.testing import running, running_task, service_of
 from sparts.vtask import VTask
 
@@ -70,12 +70,6 @@ def test_sum_is_reset_to_a_value() -> None:
     assert total() == 8
     total.reset()
     assert total() == 0
-
-
-def test_count_ignores_what_is_added() -> None:
-    count = Count()
-    count.add(100)
-    assert count() == 1
 
 
 def test_samples_without_a_name_have_no_prefix() -> None:

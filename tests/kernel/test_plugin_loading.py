@@ -108,6 +108,7 @@ BROKEN = [
     ("raise SystemExit(0)", "could not be imported: SystemExit"),
     ("x = 1", "implements no hook"),
     (HOOKIMPL + "def sparts_service_chance(): pass", "unknown hook"),
+    (HOOKIMPL + "def sparts_service_change(x): pass", "has no parameter x"),
     (HOOKIMPL + "def sparts_tasks_add(): raise KeyError('no list')", "KeyError: 'no list'"),
     (HOOKIMPL + "def sparts_tasks_add(): return ['Nobody']", "No task is named 'Nobody'"),
     (HOOKIMPL + "def sparts_options_add(): raise OSError('no file')", "OSError: no file"),
@@ -124,6 +125,7 @@ def test_broken_hook_plugin_fails_the_start(
     assert done.status == 2
     assert "Hook plugin 'watcher' of watcher 4.2 (watcher_module)" in done.err
     assert message in done.err
+    assert "Traceback" not in done.err
     assert "lives" not in done.out
 
 

@@ -13,15 +13,14 @@ from typing import Any
 import pytest
 from sparts import entry_points, plugins
 from sparts.dispatch.through_pluggy import PluginHooks
-from sparts.errors import PluginError
 from sparts.hookspecs import hookimpl
 from sparts.plugins import defaults
 from sparts.testing.distributions import make_distribution
-from sparts.testing.running import make_service, running
+from sparts.testing.running import running
 from sparts.vservice import VService
 from sparts.vtask import VTask
 
-from tests.processes import ServiceProcess, clean_environment, run_to_end
+from tests.processes import run_to_end
 
 ROOT = Path(__file__).parents[2]
 HOOKS = """
@@ -230,65 +229,6 @@ def test_hooks_hear_of_the_whole_life_in_order(plug: Callable[[object], None]) -
     ]
 
 
-def test_plugin_contributes_tasks(plug: Callable[[object], None]) -> None:
-    class Extra(VTask):
-        LOOPLESS = True
-
-    class Plugin:
-        @hookimpl
-        def sparts_tasks_add(self, service_class: type[VService]) -> list[type[VTask]]:
-            return [Extra]
-
-    plug(Plugin())
-    assert [cls.__name__ for cls in make_service(Service).tasks] == ["Quiet", "Extra"]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("1 / 0", "could not be imported: ZeroDivisionError"),
-        ("x = 1", "implements no hook"),
-        (
-            "from sparts.hookspecs import hookimpl\n@hookimpl\ndef sparts_service_chance(): pass",
-            "unknown hook 'sparts_service_chance'",
-        ),
-        (
-            "from sparts.hookspecs import hookimpl\n@hookimpl\ndef sparts_service_change(x): pass",
-            "has no parameter x",
-        ),
-    ],
-)
-def test_wrong_hook_plugin_fails_start_and_is_named(
-    text: str, message: str, tmp_path: Path
-) -> None:
-    points = {"sparts.plugins": {"watcher": "watcher_hooks"}}
-    make_distribution(
-        tmp_path, "watcher", "4.2", entry_points=points, modules={"watcher_hooks": text}
-    )
-    with ServiceProcess(
-        [sys.executable, str(ROOT / "examples" / "simple.py")],
-        cwd=tmp_path,
-        env=clean_environment(PYTHONPATH=str(tmp_path)),
-    ) as service:
-        assert service.finish() == 2
-    assert "'watcher' of watcher 4.2 (watcher_hooks)" in service.output
-    assert message in service.output
-    assert "Traceback" not in service.output
-
-
-def test_installed_hook_plugin_is_found(tmp_path: Path) -> None:
-    points = {"sparts.plugins": {"watcher": "watcher_hooks"}}
-    make_distribution(tmp_path, "watcher", entry_points=points, modules={"watcher_hooks": HOOKS})
-    with ServiceProcess(
-        [sys.executable, str(ROOT / "examples" / "simple.py")],
-        cwd=tmp_path,
-        env=clean_environment(PYTHONPATH=str(tmp_path)),
-    ) as service:
-        service.read_until("hook: STARTING to ALIVE")
-        assert service.stop() == 0
-    assert "hook: STOPPING to STOPPED" in service.lines
-
-
 def test_nothing_is_imported_before_it_is_needed(tmp_path: Path) -> None:
     script = (
         "import sys, typing\n"
@@ -338,21 +278,6 @@ def test_collector_pauses_while_tasks_are_imported(tmp_path: Path) -> None:
         assert f"enabled at work: {after}" in output
 
 
-def test_failing_hook_is_logged_and_service_goes_on(
-    plug: Callable[[object], None], caplog: pytest.LogCaptureFixture
-) -> None:
-    class Plugin:
-        @hookimpl
-        def sparts_service_change(self, service: VService) -> None:
-            raise ValueError("broken watcher")
-
-    plug(Plugin())
-    with running(Service):
-        pass
-    assert "failed in sparts_service_change" in caplog.text
-    assert "broken watcher" in caplog.text
-
-
 def test_search_runs_no_command_line(tmp_path: Path) -> None:
     """Finding imports nothing: a plugin whose module would fail is still listed."""
     make_distribution(
@@ -370,8 +295,3 @@ def test_search_runs_no_command_line(tmp_path: Path) -> None:
         check=True,
     )
     assert "'Boom'" in result.stdout
-
-
-def test_hook_plugin_error_is_a_plugin_error() -> None:
-    with pytest.raises(PluginError, match="implements no hook"):
-        PluginHooks().register(object(), "empty")

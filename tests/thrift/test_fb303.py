@@ -178,31 +178,6 @@ def test_a_profile_is_taken_of_the_running_service() -> None:
             client.getCpuProfile(0)
 
 
-def test_a_stop_does_not_wait_for_a_profile(monkeypatch: pytest.MonkeyPatch) -> None:
-    begun = threading.Event()
-
-    class Told(Monitored):
-        def initService(self) -> None:  # noqa: N802
-            wait = self.health.wait_stopping
-
-            def wait_stopping(timeout: float | None = None) -> bool:
-                begun.set()
-                return wait(timeout)
-
-            monkeypatch.setattr(self.health, "wait_stopping", wait_stopping)
-
-    texts: list[str] = []
-    with running(Told, *LOCAL) as service:
-        port = service.requireTask(NBServerTask).bound_port
-        client = ThriftClient.for_hostport("127.0.0.1", port, FacebookService, timeout=60)
-        thread = threading.Thread(target=lambda: texts.append(client.getCpuProfile(600)))
-        thread.start()
-        assert begun.wait(30)
-    thread.join(30)
-    client.close()
-    assert "ncall" in texts[0]
-
-
 def test_it_is_served_on_a_unix_socket(tmp_path: Path) -> None:
     path = str(tmp_path / "s")
     with running(Monitored, "--thrift-sock", path) as service:
