@@ -18,7 +18,7 @@ from sparts.tasks.thrift import NBServerTask, ThriftHandlerTask
 from sparts.tasks.thrift.nbserver import LONGEST_FRAME
 from sparts.testing.certificates import FIRST_CERTIFICATE
 from sparts.testing.running import ServiceFactory, running, service_of
-from sparts.testing.waiting import log_of, restart
+from sparts.testing.waiting import log_of
 from thrift.Thrift import TApplicationException
 
 from tests.thrift.echo import (
@@ -527,19 +527,6 @@ def test_slow_call_is_cut_off_and_logged(service_factory: ServiceFactory) -> Non
         assert service.join(30)
         log.wait_for_line("1 clients were cut off: they took too long")
         assert connection.recv(1) == b""
-
-
-def test_a_restart_keeps_the_port_and_all_connections(service_factory: ServiceFactory) -> None:
-    service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)
-    port = service.requireTask(NBServerTask).bound_port
-    for _ in range(3):
-        with connect(service) as before:
-            ask_text(before, "a")
-            service = restart(service)
-            assert service.requireTask(NBServerTask).bound_port == port
-            ask_text(before, "b")
-            with connect(service) as after:
-                ask_text(after, "c")
 
 
 def test_connections_are_counted(service_factory: ServiceFactory) -> None:

@@ -83,18 +83,6 @@ def test_a_hundred_restarts_in_one_process_leak_nothing() -> None:
     assert len({id(r) for r in reactors}) == len(reactors)
 
 
-def test_two_hundred_services_one_after_other_leak_nothing() -> None:
-    def once() -> None:
-        with running(Service) as service:
-            of(service).call(int).result(WAIT)
-
-    once()
-    before = threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
-    for _ in range(200):
-        once()
-    assert (threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))) <= before
-
-
 def test_without_reactor_its_use_is_clear_error() -> None:
     assert not reactor.running
     assert reactor.seconds() > 0
