@@ -90,15 +90,12 @@ class Method:
         self.idempotent: bool = marks.idempotent
         self.deadline: float | None = marks.deadline
         raises = marks.raises
-        self.errors: Mapping[str, type[RPCError]] | dict[str, type[RPCError]] = (
+        self.errors: Mapping[str, type[RPCError]] = (
             declared if raises is None else {each.__name__: each for each in raises}
         )
-        self.streams: bool = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(
-            function
-        )
-        self.is_async: bool = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(
-            function
-        )
+        streams_async = inspect.isasyncgenfunction(function)
+        self.streams: bool = streams_async or inspect.isgeneratorfunction(function)
+        self.is_async: bool = streams_async or inspect.iscoroutinefunction(function)
         hints = self._hints()
         self.parameters: tuple[Parameter, ...] = tuple(self._parameters(hints))
         if "return" not in hints:
@@ -206,8 +203,7 @@ class Method:
     def _type_of(self, where: str, annotation: Any) -> Type:
         try:
             found = type_of(annotation)
-            for _ in found.walk():  # fields included
-                pass
+            list(found.walk())  # fields included
         except UnsupportedTypeError as error:
             raise self._wrong(f"cannot be called from outside: {where}: {error}") from error
         return found

@@ -79,21 +79,22 @@ class _Caller:
 
     def call(self, method: Method, args: Any, kwargs: Any) -> Any:
         call, client = self._outgoing(method, args, kwargs, False), self.client
-        if (wrapper := client_wrapper(False)) is None and not method.idempotent:
-            return client.call(call)
-        for number in range(self._retries + 1 if method.idempotent else 1):
+        wrapper = client_wrapper(False)
+        number = 0
+        while True:
             try:
                 return wrapper(call, lambda: client.call(call)) if wrapper else client.call(call)
             except UnavailableError:
                 if (pause := self._pause(call, number)) is None:
                     raise
+            number += 1
             time.sleep(pause)
-        raise AssertionError
 
     async def call_async(self, method: Method, args: Any, kwargs: Any) -> Any:
         call, client = self._outgoing(method, args, kwargs, True), self.client
         wrapper = client_wrapper(True)
-        for number in range(self._retries + 1 if method.idempotent else 1):
+        number = 0
+        while True:
             try:
                 if wrapper is None:
                     return await client.call_async(call)
@@ -101,8 +102,8 @@ class _Caller:
             except UnavailableError:
                 if (pause := self._pause(call, number)) is None:
                     raise
+            number += 1
             await asyncio.sleep(pause)
-        raise AssertionError
 
     def stream(self, method: Method, args: Any, kwargs: Any) -> Iterator[Any]:
         call, wrapper = self._outgoing(method, args, kwargs, False), client_wrapper(False)

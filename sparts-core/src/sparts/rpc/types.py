@@ -271,15 +271,17 @@ def _fields(cls: Any) -> Iterator[Field]:
         raise UnsupportedTypeError(
             f"{cls.__qualname__} has an annotation that is not known at run time: {error}"
         ) from error
+
+    def made(each: Any, absent: Any, wire_name: str) -> Field:
+        default = MISSING if each.default is absent else each.default
+        factory = None if each.default_factory is absent else each.default_factory
+        required = default is MISSING and factory is None
+        return Field(each.name, type_of(hints[each.name]), default, factory, required, wire_name)
+
     if dataclasses.is_dataclass(cls):
         for each in dataclasses.fields(cls):
             if each.init:
-                none = dataclasses.MISSING
-                default = MISSING if each.default is none else each.default
-                factory = None if each.default_factory is none else each.default_factory
-                required = default is MISSING and factory is None
-                type_ = type_of(hints[each.name])
-                yield Field(each.name, type_, default, factory, required, each.name)
+                yield made(each, dataclasses.MISSING, each.name)
     elif is_typeddict(cls):
         for name, hint in hints.items():
             origin = get_origin(hint)  # ``__required_keys__`` sees no string annotations
@@ -291,8 +293,4 @@ def _fields(cls: Any) -> Iterator[Field]:
         import msgspec
 
         for info in msgspec.structs.fields(cls):
-            absent = msgspec.NODEFAULT
-            default = MISSING if info.default is absent else info.default
-            factory = None if info.default_factory is absent else info.default_factory
-            type_ = type_of(hints[info.name])
-            yield Field(info.name, type_, default, factory, info.required, info.encode_name)
+            yield made(info, msgspec.NODEFAULT, info.encode_name)

@@ -74,10 +74,10 @@ class Wrapping:
         return proceed()
 
 
-def failure(call: Callable[..., Any], *arguments: Any) -> Any:
+def failure(call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """Return the error with which a call ends."""
     try:
-        result = call(*arguments)
+        result = call(*arguments, **options)
     except (RPCError, CallRefusedError) as error:
         return error
     raise AssertionError(f"It returned {result!r}.")
@@ -150,6 +150,10 @@ class RPCTransportContract:
                 return await main(kit)
 
         return asyncio.run(within())
+
+    def awaited_failure(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """Return the error with which a call by an asynchronous proxy ends."""
+        return failure(self.run, lambda kit: getattr(kit, method)(*arguments), **options)
 
     def check_survives(self, call: Callable[[Any], Any], *values: Any) -> None:
         """Check that each value comes back as it was, or is refused by a clear error."""
@@ -257,15 +261,8 @@ class RPCTransportContract:
                 raised = failure(kit.fail, how)
                 assert (type(raised), str(raised)) == (error, message)
 
-        async def main(kit: Any) -> None:
-            try:
-                await kit.fail_narrowed("far")
-            except TooFar as error:
-                assert str(error) == "far"  # noqa: PT017
-            else:
-                raise AssertionError
-
-        self.run(main)
+        raised = self.awaited_failure("fail_narrowed", "far")
+        assert (type(raised), str(raised)) == (TooFar, "far")
 
     def test_undeclared_errors_arrive_as_internal_errors(self) -> None:
         """With the id that the log has, and nothing else."""
@@ -299,13 +296,8 @@ class RPCTransportContract:
             with self.connect(timeout=0.2) as kit:
                 assert isinstance(failure(kit.hold), DeadlineExceededError)
 
-            async def main(kit: Any) -> Any:
-                try:
-                    await kit.hold()
-                except DeadlineExceededError as error:
-                    return error
-
-            assert isinstance(self.run(main, timeout=0.2), DeadlineExceededError)
+            late = self.awaited_failure("hold", timeout=0.2)
+            assert isinstance(late, DeadlineExceededError)
             with self.connect() as kit:
                 assert isinstance(failure(waited(kit.short)), DeadlineExceededError)
         finally:
