@@ -1,4 +1,4 @@
-"""AsyncThriftClient: its connections, its deadlines, what it tries again, and its end."""
+"""AsyncThriftClient, where it differs from ThriftClient; the tests of that try both."""
 
 from __future__ import annotations
 
@@ -10,20 +10,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import trustme
 from sparts.errors import UsageError
 from sparts.thrift.client import AsyncThriftClient
-from thrift.protocol.TProtocol import TProtocolException
 from thrift.transport.TTransport import TTransportException
 
 from tests.thrift.scripted import Peer, hold
-from tests.thrift.test_client import (
-    client_context,
-    drop,
-    drop_call,
-    free_port,
-    server_context,
-)
 
 pytestmark = pytest.mark.needs("thrift-compiler")
 
@@ -49,16 +40,6 @@ def client_of(peer: Peer | int, types: Any, **options: Any) -> AsyncThriftClient
 async def asked(peer: Peer) -> None:
     """Wait until the peer has read a call."""
     assert await asyncio.to_thread(peer.asked.wait, 30)
-
-
-def test_a_connection_is_kept_for_the_next_call(types: Any) -> None:
-    async def calls() -> None:
-        async with client_of(peer, types) as client:
-            assert [await client.served() for _ in range(5)] == [1, 2, 3, 4, 5]
-
-    with Peer(types) as peer:
-        asyncio.run(calls())
-        assert len(peer.connections) == 1
 
 
 def test_coroutines_share_the_connections(types: Any) -> None:
@@ -91,43 +72,6 @@ def test_dropped_connection_is_replaced_before_a_call(types: Any) -> None:
         assert len(peer.connections) == 2
 
 
-def test_what_is_not_there_is_named(types: Any) -> None:
-    port = free_port()
-
-    async def calls() -> None:
-        async with AsyncThriftClient.for_localhost(port, types, service="Interop") as client:
-            where = rf"^Cannot connect to localhost:{port}: Connection refused\. Is it running\?$"
-            with pytest.raises(TTransportException, match=where) as caught:
-                await client.nothing()
-            assert caught.value.type == TTransportException.NOT_OPEN
-
-    asyncio.run(calls())
-
-
-def test_only_harmless_calls_are_repeated(types: Any) -> None:
-    async def calls() -> None:
-        async with client_of(peer, types, idempotent=["join"]) as client:
-            with pytest.raises(TTransportException, match="closed the connection before it answ"):
-                await client.nothing()
-            assert await client.join("a", "b") == "a|b"
-
-    with Peer(types, drop_call, drop_call, drop) as peer:
-        asyncio.run(calls())
-        assert len(peer.connections) == 4
-
-
-def test_slow_call_ends_with_its_connection(types: Any) -> None:
-    async def calls() -> None:
-        async with client_of(peer, types, timeout=0.2) as client:
-            with pytest.raises(TTransportException, match=r"has not answered hang within 0\.2 s"):
-                await client.hang()
-            assert await client.within(30).join("a", "b") == "a|b"
-
-    with Peer(types, hold) as peer:
-        asyncio.run(calls())
-        assert len(peer.connections) == 2
-
-
 def test_a_call_that_is_cancelled_closes_its_connection(types: Any) -> None:
     async def calls() -> None:
         async with client_of(peer, types) as client:
@@ -147,22 +91,6 @@ def test_a_call_that_is_cancelled_closes_its_connection(types: Any) -> None:
         assert len(peer.connections) == 2
 
 
-def test_answer_that_makes_no_sense_ends_its_connection(types: Any) -> None:
-    def script(connection: socket.socket) -> None:
-        peer.read(connection)
-        connection.sendall(b"\x00\x00\x00\x04oops")
-        hold(connection)
-
-    async def calls() -> None:
-        async with client_of(peer, types) as client:
-            with pytest.raises(TProtocolException, match="makes no sense"):
-                await client.join("a", "b")
-            assert await client.join("a", "b") == "a|b"
-
-    with Peer(types, script) as peer:
-        asyncio.run(calls())
-
-
 def test_closing_ends_the_calls_of_others(types: Any) -> None:
     def read_and_hold(connection: socket.socket) -> None:
         peer.read(connection)
@@ -180,22 +108,6 @@ def test_closing_ends_the_calls_of_others(types: Any) -> None:
         await client.close()
 
     with Peer(types, read_and_hold) as peer:
-        asyncio.run(calls())
-
-
-def test_tls(types: Any) -> None:
-    authority = trustme.CA()
-    tls = client_context(authority)
-
-    async def calls() -> None:
-        async with client_of(peer, types, tls=tls) as client:
-            big = bytes(3_000_000)
-            assert await client.echoBinary(big) == big
-        async with client_of(peer, types, tls=True) as client:
-            with pytest.raises(TTransportException, match="its certificate is not trusted"):
-                await client.nothing()
-
-    with Peer(types, tls=server_context(authority, "127.0.0.1")) as peer:
         asyncio.run(calls())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import os
 import socket
@@ -42,9 +43,46 @@ def no_descriptor_left(types: Any) -> Iterator[None]:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def client_of(peer: Peer | int, types: Any, **options: Any) -> ThriftClient:
+class Waited:
+    """An asynchronous client whose calls are made by a loop of its own, and waited for."""
+
+    def __init__(self, client: Any, loop: asyncio.Runner | None = None) -> None:
+        self._client = client
+        self._runner = loop or asyncio.Runner()
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._client, name)
+        if name == "within":
+            return lambda seconds: Waited(found(seconds), self._runner)
+        return lambda *arguments: self._runner.run(_awaited(found, *arguments))
+
+    def __enter__(self) -> Waited:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+        self._runner.close()
+
+
+async def _awaited(call: Callable[..., Any], *arguments: Any) -> Any:
+    return await call(*arguments)
+
+
+@pytest.fixture(autouse=True)
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set the class of the clients of `client_of`; the first of `CLIENTS` by default."""
+    monkeypatch.setattr(f"{__name__}.client_class", getattr(request, "param", ThriftClient))
+
+
+client_class: Any = ThriftClient
+both = pytest.mark.parametrize("kind", CLIENTS, indirect=True, ids=["threads", "coroutines"])
+"""Runs a test with a client of each kind."""
+
+
+def client_of(peer: Peer | int, types: Any, **options: Any) -> Any:
     port = peer if isinstance(peer, int) else peer.port
-    return ThriftClient.for_hostport("127.0.0.1", port, types, service="Interop", **options)
+    client = client_class.for_hostport("127.0.0.1", port, types, service="Interop", **options)
+    return client if client_class is ThriftClient else Waited(client)
 
 
 def free_port() -> int:
@@ -66,6 +104,7 @@ def drop_call(connection: socket.socket) -> None:
 # -- connecting --------------------------------------------------------------------------------
 
 
+@both
 def test_making_a_client_connects_to_nothing(types: Any) -> None:
     port = free_port()
     with client_of(port, types) as client:
@@ -93,6 +132,7 @@ def test_a_host_that_is_not_there_is_named(types: Any) -> None:
         client.nothing()
 
 
+@both
 def test_connecting_takes_no_longer_than_it_may(types: Any) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -116,6 +156,7 @@ def test_connecting_takes_no_longer_than_it_may(types: Any) -> None:
 # -- connections -------------------------------------------------------------------------------
 
 
+@both
 def test_a_connection_is_kept_for_the_next_call(types: Any) -> None:
     with Peer(types) as peer, client_of(peer, types) as client:
         assert [client.served() for _ in range(5)] == [1, 2, 3, 4, 5]
@@ -199,6 +240,7 @@ if child:
 # -- what is tried again -----------------------------------------------------------------------
 
 
+@both
 def test_call_whose_connection_breaks_is_not_made_twice(types: Any) -> None:
     with Peer(types, drop_call) as peer, client_of(peer, types) as client:
         with pytest.raises(
@@ -210,6 +252,7 @@ def test_call_whose_connection_breaks_is_not_made_twice(types: Any) -> None:
         client.nothing()
 
 
+@both
 @pytest.mark.parametrize("idempotent", [True, ["nothing", "join"], "nothing"])
 def test_harmless_call_is_repeated(types: Any, idempotent: Any) -> None:
     with Peer(types, drop_call, drop) as peer:
@@ -218,6 +261,7 @@ def test_harmless_call_is_repeated(types: Any, idempotent: Any) -> None:
         assert len(peer.connections) == 3
 
 
+@both
 def test_call_is_repeated_as_often_as_said(types: Any) -> None:
     with Peer(types, *[drop] * 5) as peer:
         with (
@@ -228,6 +272,7 @@ def test_call_is_repeated_as_often_as_said(types: Any) -> None:
         assert len(peer.connections) == 4
 
 
+@both
 def test_what_an_exception_ends_is_not_made_again(types: Any) -> None:
     with Peer(types) as peer, client_of(peer, types, idempotent=True) as client:
         with pytest.raises(types.included.Declared):
@@ -237,6 +282,7 @@ def test_what_an_exception_ends_is_not_made_again(types: Any) -> None:
         assert len(peer.connections) == 1
 
 
+@both
 # -- time --------------------------------------------------------------------------------------
 
 
@@ -257,6 +303,7 @@ def test_late_answer_of_a_slow_call_is_dropped(types: Any) -> None:
         assert client.within(30).join("a", "b") == "a|b"
 
 
+@both
 def test_deadline_is_for_the_whole_call(types: Any) -> None:
     stop = threading.Event()
 
@@ -272,6 +319,7 @@ def test_deadline_is_for_the_whole_call(types: Any) -> None:
         stop.set()
 
 
+@both
 def test_peer_without_reading_holds_no_call(types: Any) -> None:
     stop = threading.Event()
     with (
@@ -283,6 +331,7 @@ def test_peer_without_reading_holds_no_call(types: Any) -> None:
         stop.set()
 
 
+@both
 def void(_: object) -> None:
     """Give nothing."""
 
@@ -298,6 +347,7 @@ def test_retries_end_with_the_time_of_the_call(types: Any) -> None:
 # -- what makes no sense -----------------------------------------------------------------------
 
 
+@both
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
@@ -326,6 +376,7 @@ def test_a_peer_that_speaks_something_else_is_told(answer: bytes, why: str, type
         client.nothing()
 
 
+@both
 @pytest.mark.parametrize(
     "garbage", [b"", b"\x00", b"garbage" * 10, b"\x80\x01\x00\x02\x7f\xff\xff\xff"]
 )
@@ -342,6 +393,7 @@ def test_answer_that_makes_no_sense_ends_its_connection(garbage: bytes, types: A
         assert len(peer.connections) == 2
 
 
+@both
 def test_an_answer_to_another_call_ends_its_connection(types: Any) -> None:
     def script(connection: socket.socket) -> None:
         call = bytearray(peer.read(connection))
@@ -375,6 +427,7 @@ def client_context(authority: trustme.CA) -> ssl.SSLContext:
     return context
 
 
+@both
 def test_tls_and_its_connection_is_kept(types: Any, authority: trustme.CA) -> None:
     tls = client_context(authority)
     with Peer(types, tls=server_context(authority, "127.0.0.1")) as peer:
@@ -385,6 +438,7 @@ def test_tls_and_its_connection_is_kept(types: Any, authority: trustme.CA) -> No
         assert len({id(c) for c in peer.connections if isinstance(c, ssl.SSLSocket)}) == 1
 
 
+@both
 def test_a_certificate_that_is_not_trusted_is_told(types: Any, authority: trustme.CA) -> None:
     with (
         Peer(types, tls=server_context(authority, "127.0.0.1")) as peer,
@@ -394,6 +448,7 @@ def test_a_certificate_that_is_not_trusted_is_told(types: Any, authority: trustm
         client.nothing()
 
 
+@both
 def test_foreign_certificate_is_refused_or_expected(types: Any, authority: trustme.CA) -> None:
     tls = client_context(authority)
     with Peer(types, tls=server_context(authority, "calculator.example")) as peer:
@@ -406,6 +461,7 @@ def test_foreign_certificate_is_refused_or_expected(types: Any, authority: trust
             client.nothing()
 
 
+@both
 def test_tls_with_peer_that_has_none_is_told(types: Any) -> None:
     with (
         Peer(types, lambda connection: connection.sendall(b"hello, this is no TLS\n")) as peer,
@@ -415,6 +471,7 @@ def test_tls_with_peer_that_has_none_is_told(types: Any) -> None:
         client.nothing()
 
 
+@both
 def test_a_tls_handshake_that_hangs_ends_in_time(types: Any) -> None:
     with (
         Peer(types, hold) as peer,
@@ -472,6 +529,7 @@ def test_wrong_arguments_are_told_before_anything_is_sent(
             client.join("a", "b", third="c")
 
 
+@both
 def test_another_time_limit_shares_the_connections(types: Any) -> None:
     with Peer(types) as peer, client_of(peer, types) as client:
         client.nothing()
