@@ -187,7 +187,7 @@ class LoopTask(VTask):
             self._early.clear()
         self.loop_ended()
         for task in self.service.tasks:
-            if isinstance(task, LoopBoundTask) and task.lives_on(self):
+            if isinstance(task, LoopBoundTask) and self.service.getTask(task.LOOP) is self:
                 task._workers_left()
 
     def _stopped_error(self) -> LoopStoppedError:
@@ -227,10 +227,6 @@ class LoopBoundTask(VTask):
     def loop_task(self) -> LoopTask:
         """The loop task that this task lives on."""
         return cast("LoopTask", service_of(self)._instance.tasks.require(self.LOOP))
-
-    def lives_on(self, loop_task: LoopTask) -> bool:
-        """Return whether this task lives on a loop."""
-        return self.service.getTask(self.LOOP) is loop_task
 
     def start_in_loop(self) -> Any:
         """Begin to work; called in the loop's thread, at the start and when the loop was restarted.

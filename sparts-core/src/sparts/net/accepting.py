@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import errno
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from sparts.clock import retry_delay
 from sparts.net.options import format_address
 from sparts.protocols import service_of
 
 if TYPE_CHECKING:
-    import logging
     import socket
     from collections.abc import Callable, Iterable
 
-    from sparts.protocols import Service
+    from sparts.protocols import Task
 
 AT_ONCE = 128
 """How many connections are accepted before other callbacks get their turn."""
@@ -30,17 +29,6 @@ _CLIENT = {getattr(errno, f"E{name}", None) for name in _NAMES.split()}
 """What accept(2) says of the connection that it would have returned, and not of the socket."""
 
 
-class ServerTask(Protocol):
-    """What is needed here of a server task."""
-
-    name: str
-
-    @property
-    def service(self) -> Service: ...  # noqa: D102
-    @property
-    def logger(self) -> logging.Logger: ...  # noqa: D102
-
-
 class Backoff:
     """What fails and is tried again: how long to wait, and whom to inform.
 
@@ -52,7 +40,7 @@ class Backoff:
         what: what cannot be done, as part of a sentence.
     """
 
-    def __init__(self, task: ServerTask, what: str) -> None:
+    def __init__(self, task: Task, what: str) -> None:
         self._task, self._what = task, what
         self._failures = 0
         self._warning: int | None = None
@@ -85,7 +73,7 @@ class Accepting:
         connections: returns how many are open, for its share among processes; None: there is none.
     """
 
-    def __init__(self, task: ServerTask, connections: Callable[[], int] | None = None) -> None:
+    def __init__(self, task: Task, connections: Callable[[], int] | None = None) -> None:
         self._backoff = Backoff(task, "No connection can be accepted for now")
         copy = service_of(task).hooks.kept.get("processes") if connections else None
         self._share = copy.share(task.name, connections) if copy else None
@@ -153,7 +141,7 @@ class Acceptor:
 
     def __init__(
         self,
-        task: ServerTask,
+        task: Task,
         sockets: Iterable[socket.socket],
         accepted: Callable[[socket.socket, Any], None],
         admits: Callable[[], bool] = lambda: True,
@@ -234,7 +222,7 @@ class AcceptFaults:
     for the loop's thread.
     """
 
-    def __init__(self, task: ServerTask) -> None:
+    def __init__(self, task: Task) -> None:
         self._backoff = Backoff(task, "No connection can be accepted for now")
         self._quiet: asyncio.TimerHandle | None = None
 

@@ -15,9 +15,6 @@ from sparts.tasks.periodic import ExecuteContext, PeriodicTask, TryLater
 from sparts.tasks.runs import Runs
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable
-
     from sparts.clock import Clock
     from sparts.tasks.runs import Run, Worker
     from sparts.vservice import VService
@@ -35,7 +32,7 @@ class AsyncPeriodicTask(AsyncioTask, PeriodicTask):
     def __init__(self, service: VService) -> None:
         """Make the task for a service; called by the service."""
         super().__init__(service)
-        self._runs: _AsyncRuns = _AsyncRuns(self.name, self.stop_event, self._post)
+        self._runs: _AsyncRuns = _AsyncRuns(self)
 
     @must_override
     async def execute(self, context: ExecuteContext | None = None) -> Any:
@@ -71,15 +68,12 @@ class AsyncPeriodicTask(AsyncioTask, PeriodicTask):
         except BaseException as error:
             worker = asyncio.current_task()
             if worker is not None and worker.cancelling():  # and so not for what execute does
-                self._runs.give_up(run)
+                self._runs.give_up(run.futures)
                 raise
             self._failed(run, error)
         else:
             for future in run.futures:
                 future.set_result(result)
-
-    def _post(self, callback: Callable[[], object]) -> None:
-        self.loop_task.post_if_open(callback)
 
     async def stop_in_loop(self) -> None:
         """Wait for the run that is under way, and cancel it if there is no more time for it."""
@@ -87,16 +81,11 @@ class AsyncPeriodicTask(AsyncioTask, PeriodicTask):
 
 
 class _AsyncRuns(Runs):
-    """Runs that a coroutine takes; ``post`` has a function called in its loop."""
+    """Runs that coroutines take, in the loop that their task lives on."""
 
-    def __init__(
-        self,
-        name: str,
-        stop_event: threading.Event,
-        post: Callable[[Callable[[], object]], object],
-    ) -> None:
-        super().__init__(name, stop_event)
-        self.wakeup = CallingCondition(lambda: post(self._wake))
+    def __init__(self, task: AsyncPeriodicTask) -> None:
+        super().__init__(task.name, task.stop_event)
+        self.wakeup = CallingCondition(lambda: task.loop_task.post_if_open(self._wake))
         self._waiting: set[asyncio.Event] = set()  # one for each worker
 
     def _wake(self) -> None:
@@ -113,9 +102,8 @@ class _AsyncRuns(Runs):
             while not self.over:
                 woken.clear()
                 with self.wakeup:
-                    due, now = worker.due(), clock.monotonic()
-                    on_time = due is not None and now >= due
-                    run = self._take(worker, on_time, now)
+                    due = worker.due()
+                    run = self.take(worker, due, clock)
                 if run is not None:
                     return run
                 await clock.wait_async(woken, due)
@@ -123,7 +111,3 @@ class _AsyncRuns(Runs):
             self._waiting.discard(woken)
         self.cancel()
         return None
-
-    def give_up(self, run: Run) -> None:
-        """Cancel the futures of a run that was cancelled."""
-        self._cancel(run.futures)

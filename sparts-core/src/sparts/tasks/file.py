@@ -333,10 +333,7 @@ class DirectoryWatcherTask(PollerTask):
     def _compare(self) -> None:
         """Read the whole directory."""
         if self._watcher is not None:
-            try:
-                self._watcher.renew()
-            except OSError as error:
-                self._poll_too(error)
+            self._try_to_watch(self._watcher.renew)
         found = self.fetch()
         if self._found and not self._there:
             self.logger.info("%s is back", self._directory)
@@ -355,14 +352,15 @@ class DirectoryWatcherTask(PollerTask):
     def _follow(self, name: str) -> None:
         """Watch what a link leads to, before it is looked at."""
         if self._watcher is not None:
-            try:
-                self._watcher.follow(name)
-            except OSError as error:
-                self._poll_too(error)
+            self._try_to_watch(self._watcher.follow, name)
 
-    def _poll_too(self, error: OSError) -> None:
-        """From now on, read the directory at intervals, too."""
-        if not self._polls:
+    def _try_to_watch(self, watch: Callable[..., None], *args: str) -> None:
+        """Watch more; if that is impossible, read the directory at intervals, too, from now on."""
+        try:
+            watch(*args)
+        except OSError as error:
+            if self._polls:
+                return
             self._polls = True
             self.logger.warning(
                 "%s is read at intervals, too: the kernel cannot watch all that belongs to it (%s)",

@@ -6,18 +6,16 @@ import logging
 import os
 import stat as stats
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
+
+_STATE = attrgetter("st_mtime_ns", "st_size", "st_ino", "st_dev")
 
 
 def same(one: Any, other: Any) -> bool:
     """Return whether two results of `os.stat` mean the same file in the same state."""
     try:
-        return (one.st_mtime_ns, one.st_size, one.st_ino, one.st_dev) == (
-            other.st_mtime_ns,
-            other.st_size,
-            other.st_ino,
-            other.st_dev,
-        )
+        return bool(_STATE(one) == _STATE(other))
     except AttributeError:  # an overridden `stat` may return what it likes
         return bool(one == other)
 

@@ -32,10 +32,15 @@ else:
     Item = Result = Any
 
 
-def _from_one(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise Expected("a whole number from 1 up")
-    return int(text)
+def at_least(least: int) -> Callable[[str], int]:
+    """Return the type of an option that takes whole numbers from one on."""
+
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise Expected(f"a whole number from {least} up")
+        return int(text)
+
+    return number
 
 
 class ItemWork(VTask, Generic[Item, Result]):
@@ -66,7 +71,7 @@ class ItemWork(VTask, Generic[Item, Result]):
     clock: Clock = SYSTEM
     """Where time comes from; a test puts its own here, on the class or before the start."""
     max_attempts: Option[int] = option(
-        type=_from_one,
+        type=at_least(1),
         default=lambda cls: cls.MAX_ATTEMPTS,
         metavar="NUMBER",
         help="how many times an item is tried at most",

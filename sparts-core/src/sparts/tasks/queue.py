@@ -12,11 +12,10 @@ from sparts.clock import timeout_of
 from sparts.context import ExecuteContext
 from sparts.counters import CallbackCounter, counter
 from sparts.errors import TryLater, call_plain, text_of
-from sparts.option_types import Expected
 from sparts.options import Option, option
 from sparts.tasks.backlog import Backlog
 from sparts.tasks.backlogs import PriorityBacklog, StandardBacklog, UniqueBacklog
-from sparts.tasks.item_work import ItemWork
+from sparts.tasks.item_work import ItemWork, at_least
 from sparts.tasks.mapping import ProgressBar, ordered_results
 from sparts.tasks.memory_backlog import MemoryBacklog
 from sparts.tasks.submission import Submission
@@ -33,12 +32,6 @@ else:
     Item = Result = Any
 
 __all__ = ["ExecuteContext", "PriorityQueueTask", "QueueTask", "TryLater", "UniqueQueueTask"]
-
-
-def _from_zero(text: str) -> int:
-    if not text.isdecimal():
-        raise Expected("a whole number from 0 up")
-    return int(text)
 
 
 class QueueTask(ItemWork[Item, Result]):
@@ -69,7 +62,7 @@ class QueueTask(ItemWork[Item, Result]):
     """The kind of backlog in memory."""
 
     workers: Any = option(
-        type=_from_zero,
+        type=at_least(0),
         default=lambda cls: cls.WORKERS,
         metavar="NUMBER",
         help="how many threads process items",

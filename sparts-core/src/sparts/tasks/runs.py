@@ -126,9 +126,10 @@ class Runs:
                     worker.again = None
             self._triggered = False
             self.wakeup.notify_all()
-        self._cancel(futures)
+        self.give_up(futures)
 
-    def _cancel(self, futures: list[Future[Any]]) -> None:
+    def give_up(self, futures: list[Future[Any]]) -> None:
+        """Cancel the futures of runs that do not come, or were cancelled."""
         for future in futures:
             if not future.cancel() and not future.done():  # it was begun, and then put off
                 future.set_exception(CancelledError(f"{self.name} ended before it tried again."))
@@ -154,21 +155,20 @@ class Runs:
 
     def next(self, worker: Worker, clock: Clock) -> Run | None:
         """Wait for something to do, and take it; None when it is over."""
-        monotonic = clock.monotonic
         with self.wakeup:
             worker.futures = []
             while not self.over:
                 due = worker.due()
-                on_time = due is not None and monotonic() >= due
-                if not (on_time or self._triggered or self._asked):
-                    clock.wait(self.wakeup, due)
-                elif (run := self._take(worker, on_time, monotonic())) is not None:
+                if (run := self.take(worker, due, clock)) is not None:
                     return run
+                clock.wait(self.wakeup, due)
         self.cancel()
         return None
 
-    def _take(self, worker: Worker, on_time: bool, now: float) -> Run | None:
-        """Take what there is to do; None if all of it was cancelled."""
+    def take(self, worker: Worker, due: float | None, clock: Clock) -> Run | None:
+        """Take what there is to do now, with the lock held; None: nothing, or it was cancelled."""
+        now = clock.monotonic()
+        on_time = due is not None and now >= due
         futures, self._asked = self._asked, []
         if futures:
             futures = [future for future in futures if future.set_running_or_notify_cancel()]
@@ -194,4 +194,4 @@ class Runs:
             if not self.over:
                 run.worker.again, run.worker.again_at = run, until
                 return
-        self._cancel(run.futures)
+        self.give_up(run.futures)

@@ -6,7 +6,7 @@ import asyncio
 from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sparts.net.accepting import Acceptor, ServerTask
+from sparts.net.accepting import Acceptor
 from sparts.tasks.tornado.bodies import Bodies
 from sparts.tasks.tornado.streams import Lingering, Stream, make_stream
 
@@ -15,6 +15,8 @@ from tornado.httpserver import HTTPServer
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterable
+
+    from sparts.protocols import Task
 
     from tornado.httputil import HTTPMessageDelegate
     from tornado.websocket import WebSocketHandler
@@ -44,7 +46,7 @@ class GracefulHTTPServer(HTTPServer):
     def initialize(
         self,
         *args: Any,
-        task: ServerTask | None = None,
+        task: Task | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
         idle_timeout: float = 0.0,
         read_timeout: float = 0.0,

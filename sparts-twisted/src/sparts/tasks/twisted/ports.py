@@ -7,7 +7,7 @@ from errno import EWOULDBLOCK
 from socket import AF_UNIX
 from typing import TYPE_CHECKING, Any
 
-from sparts.net.accepting import Accepting, ServerTask
+from sparts.net.accepting import Accepting
 from sparts.net.sockets import send_at_once
 
 from twisted.internet.address import UNIXAddress
@@ -17,6 +17,8 @@ from twisted.internet.unix import Port as UNIXPort
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
+
+    from sparts.protocols import Task
 
 
 class OpenPort:
@@ -28,7 +30,7 @@ class OpenPort:
         task: whose service and logger report when no connection can be accepted.
     """
 
-    def __init__(self, reactor: Any, port: Any, task: ServerTask) -> None:
+    def __init__(self, reactor: Any, port: Any, task: Task) -> None:
         self._reactor = reactor
         self._port = port
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -93,9 +95,7 @@ class Guard:
     closed without a word when the system reports their socket as disconnected.
     """
 
-    def __init__(
-        self, reactor: Any, port: Any, task: ServerTask, connections: Callable[[], int]
-    ) -> None:
+    def __init__(self, reactor: Any, port: Any, task: Task, connections: Callable[[], int]) -> None:
         self._reactor, self._port = reactor, port
         self._socket = port.socket
         self._accepting = Accepting(task, connections)
