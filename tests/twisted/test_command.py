@@ -391,7 +391,7 @@ def test_whatever_goes_wrong_at_end_ends_future(monkeypatch: pytest.MonkeyPatch)
     def fail(*_: object) -> None:
         raise RuntimeError("no memory, or what it may be")
 
-    monkeypatch.setattr("sparts.tasks.twisted_command.task.outcome_of", fail)
+    monkeypatch.setattr("sparts.tasks.twisted_command.task.result_of", fail)
     with commands() as task:
         told = Told()
         with pytest.raises(RuntimeError, match="what it may be"):

@@ -142,11 +142,8 @@ def find(tasks: dict[str, Any], wanted: str | type[Any]) -> Any:
     found = tasks.get(wanted.__name__)
     if found is not None and (found is wanted or type(found) is wanted):
         return found
-    return next((each for each in tasks.values() if _is_a(each, wanted)), None)
-
-
-def _is_a(task: Any, wanted: type[Any]) -> bool:
-    return issubclass(task, wanted) if isinstance(task, type) else isinstance(task, wanted)
+    classes = ((each, each if isinstance(each, type) else type(each)) for each in tasks.values())
+    return next((each for each, cls in classes if issubclass(cls, wanted)), None)
 
 
 def needs_of(task: Any, tasks: dict[str, Any]) -> list[Any]:

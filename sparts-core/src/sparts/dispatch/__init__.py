@@ -302,14 +302,9 @@ def _inserted(
     callers: tuple[Implementation, ...], new: Implementation
 ) -> tuple[Implementation, ...]:
     """Put an implementation where pluggy would: wrappers first, then by order, the newest first."""
-    rank = (new.wrapper, new.order)
-
-    def after(old: Implementation) -> bool:  # the newest of those to be tried last is the last
-        other = (old.wrapper, old.order)
-        return other < rank if new.order < 0 else other <= rank
-
-    at = next((index for index, old in enumerate(callers) if after(old)), None)
-    return (*callers, new) if at is None else (*callers[:at], new, *callers[at:])
+    newest_last = new.order < 0  # of those to be tried last
+    known = (*callers, new) if newest_last else (new, *callers)
+    return tuple(sorted(known, key=lambda each: (each.wrapper, each.order), reverse=True))
 
 
 def _call(callers: Iterable[Implementation], arguments: Mapping[str, Any], first: bool) -> Any:

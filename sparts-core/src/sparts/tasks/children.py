@@ -32,12 +32,12 @@ def check_input(stdin: object, input: bytes | str | None) -> None:
         raise ValueError("Give stdin or input, not both: the input would not be read.")
 
 
-def outcome_of(
+def result_of(
     command: Any, returncode: int, stdout: bytes | str | None, stderr: bytes | str | None
-) -> subprocess.CompletedProcess[Any] | ProcessFailed:
-    """Return what a process that has ended gives its future: a result, or an exception."""
+) -> subprocess.CompletedProcess[Any]:
+    """Return what a process that has ended gives its future; `ProcessFailed`: a status not 0."""
     if returncode:
-        return ProcessFailed(command, returncode, stdout, stderr)
+        raise ProcessFailed(command, returncode, stdout, stderr)
     return subprocess.CompletedProcess(command, returncode, stdout, stderr)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
@@ -39,9 +40,15 @@ class CronTimes:
             field.startswith("*") for field in fields[:2]
         )
         """Whether the expression means certain times of a day."""
-        self._hours = sorted(self._parsed.hours)
-        self._minutes = sorted(self._parsed.minutes)
-        self._seconds = sorted(self._parsed.seconds)
+        self._times = array(  # those of a day, in seconds
+            "I",
+            (
+                hour * 3600 + minute * 60 + second
+                for hour in sorted(self._parsed.hours)
+                for minute in sorted(self._parsed.minutes)
+                for second in sorted(self._parsed.seconds)
+            ),
+        )
 
     def after(self, moment: float) -> int:
         """Return the first time after a date.
@@ -83,16 +90,16 @@ class CronTimes:
         """The first local second from this one on that matches."""
         day, second = divmod(local, _DAY)
         for later in range(day, day + _DAYS):
-            if self._on(later):
-                found = self._time(second if later == day else 0)
-                if found is not None:
-                    return later * _DAY + found
+            at = bisect_left(self._times, second if later == day else 0)
+            if at < len(self._times) and self._on(later):
+                return later * _DAY + self._times[at]
         raise ValueError("no such date comes")
 
     def _count(self, first: int, end: int) -> int:
         """How many local seconds from ``first`` to before ``end`` match."""
         return sum(
-            self._before(min(end - day * _DAY, _DAY)) - self._before(max(first - day * _DAY, 0))
+            bisect_left(self._times, min(end - day * _DAY, _DAY))
+            - bisect_left(self._times, max(first - day * _DAY, 0))
             for day in range(first // _DAY, (end - 1) // _DAY + 1)
             if self._on(day)
         )
@@ -100,27 +107,6 @@ class CronTimes:
     def _on(self, day: int) -> bool:
         found = date.fromordinal(_EPOCH + day)
         return found.month in self._parsed.months and self._parsed.match_day(found)
-
-    def _time(self, second: int) -> int | None:
-        """The first second of a day from this one on that matches."""
-        start = second // 3600, second // 60 % 60, second % 60
-        for hour in self._hours:
-            for minute in self._minutes if hour >= start[0] else ():
-                if (hour, minute) >= start[:2]:
-                    for found in self._seconds:
-                        if (hour, minute, found) >= start:
-                            return hour * 3600 + minute * 60 + found
-        return None
-
-    def _before(self, second: int) -> int:
-        """How many seconds of a day before this one match."""
-        hour, minute = second // 3600, second // 60 % 60
-        found = bisect_left(self._hours, hour) * len(self._minutes)
-        if hour not in self._parsed.hours:
-            return found * len(self._seconds)
-        found = (found + bisect_left(self._minutes, minute)) * len(self._seconds)
-        matches = minute in self._parsed.minutes
-        return found + (bisect_left(self._seconds, second % 60) if matches else 0)
 
     def _offset(self, at: int) -> int:
         return _seconds(datetime.fromtimestamp(at, self._zone))

@@ -6,8 +6,8 @@ import contextlib
 import subprocess
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sparts.errors import LoopStoppedError, ProcessFailed
-from sparts.tasks.children import Child, ChildLoop, check_input, outcome_of
+from sparts.errors import LoopStoppedError
+from sparts.tasks.children import Child, ChildLoop, check_input, result_of
 from sparts.tasks.outputs import Decoded, Kept, Raw, TextMode
 from sparts.tasks.submission import Submission
 
@@ -140,14 +140,9 @@ def communicate(
         try:
             outputs = [None if stream is None else mode.decode(sink.value())
                        for stream, sink in streams]  # fmt: skip
-            outcome = outcome_of(popen.args, returncode, *outputs)
+            future.set_result(result_of(popen.args, returncode, *outputs))
         except Exception as error:
             future.set_exception(error)
-            return
-        if isinstance(outcome, ProcessFailed):
-            future.set_exception(outcome)
-        else:
-            future.set_result(outcome)
 
     child = _AdoptedChild(task, popen, [*kept], ended, data)
 

@@ -16,7 +16,7 @@ from sparts.counters import CallbackCounter, counter
 from sparts.errors import LoopStoppedError, TaskStoppedError
 from sparts.option_types import duration
 from sparts.options import Option, option
-from sparts.tasks.children import around_command, check_input, outcome_of
+from sparts.tasks.children import around_command, check_input, result_of
 from sparts.tasks.outputs import Decoded, Kept, Lines, Raw, TextMode
 from sparts.tasks.twisted import TwistedTask
 from sparts.tasks.twisted_command.process import CommandTransport, identity, reason_of
@@ -301,7 +301,7 @@ class CommandTask(TwistedTask):
                 return sink.error
         arguments = run.command.arguments
         command = shlex.join(map(os.fsdecode, arguments)) if status else arguments
-        return outcome_of(command, status, *(self._kept(run, taker) for taker in run.takers))
+        return result_of(command, status, *(self._kept(run, taker) for taker in run.takers))
 
     def _kept(self, run: _Run, taker: Sink) -> bytes | str | None:
         if not isinstance(taker, Kept):
