@@ -334,7 +334,10 @@ class EstablishedService(_Established):
             SpartsError: the expression is not valid, too long, or needs an extra; see
                 `sparts.patterns.matcher`, which also clients may be let use.
         """
-        return self._instance.stats.matching_exported_values(regex)
+        from sparts.patterns import matcher  # few services are asked this
+
+        matches, values = matcher(regex), self._instance.stats.exported_values()
+        return {name: value for name, value in values.items() if matches(name)}
 
 
 class EstablishedTask(_Established):

@@ -78,18 +78,6 @@ class Stats:
             found: dict[str, str] = masked(dict(self._exported))
         return found
 
-    def matching_exported_values(self, regex: str) -> dict[str, str]:
-        """Return the exported values whose names a regular expression matches from their start on.
-
-        Raises:
-            SpartsError: the expression is not valid, too long, or needs an extra; see
-                `sparts.patterns.matcher`, which also clients may be let use.
-        """
-        from sparts.patterns import matcher  # few services are asked this
-
-        matches = matcher(regex)
-        return {name: value for name, value in self.exported_values().items() if matches(name)}
-
     # -- counters ----------------------------------------------------------------------------------
 
     def _functions(self) -> dict[str, Callable[[], float | None]]:

@@ -307,6 +307,9 @@ def _inserted(
     return tuple(sorted(known, key=lambda each: (each.wrapper, each.order), reverse=True))
 
 
+_ENDED = object()
+
+
 def _call(callers: Iterable[Implementation], arguments: Mapping[str, Any], first: bool) -> Any:
     """Call implementations in their order; the innermost wrapper sees the result first."""
     results: list[Any] = []
@@ -316,7 +319,8 @@ def _call(callers: Iterable[Implementation], arguments: Mapping[str, Any], first
         for caller in callers:
             result = caller(arguments)
             if caller.wrapper:
-                _enter(result)
+                if next(result, _ENDED) is _ENDED:
+                    raise RuntimeError(f"the hook wrapper {result.__qualname__} did not yield")
                 wrappers.append(result)
             elif result is not None:
                 results.append(result)
@@ -342,13 +346,6 @@ def _call(callers: Iterable[Implementation], arguments: Mapping[str, Any], first
     if error is not None:
         raise error
     return result
-
-
-def _enter(wrapper: Any) -> None:
-    try:
-        next(wrapper)
-    except StopIteration:
-        raise RuntimeError(f"the hook wrapper {wrapper.__qualname__} did not yield") from None
 
 
 def _items(result: Any) -> list[Any]:

@@ -84,19 +84,6 @@ def ordered_results(
             many there will be (None: that is not known). A `ProgressBar` is closed at the end.
         ahead: how many items are submitted ahead.
     """
-    results = _results(submit, items, timeout, progress, ahead)
-    next(results)
-    return results
-
-
-def _results(
-    submit: Callable[[Any, float | None], Future[Any]],
-    items: Iterable[Any],
-    timeout: float | None,
-    progress: Callable[[int, int | None], object] | None,
-    ahead: int,
-) -> Iterator[Any]:
-    """Give None when the first items are submitted, then the results."""
     total = len(items) if isinstance(items, Sized) else None
     deadline = None if timeout is None else monotonic() + timeout
     pending: deque[Future[Any]] = deque()
@@ -109,20 +96,25 @@ def _results(
         for item in islice(left, number):
             pending.append(submit(item, seconds()))
 
-    try:
-        submit_next(max(1, ahead))
-        yield None
-        for done in count(1):
-            if not pending:
-                return
-            result = pending[0].result(seconds())
-            pending.popleft()
-            submit_next(1)
-            if progress is not None:
-                progress(done, total)
-            yield result
-    finally:
-        while pending:
-            pending.pop().cancel()
-        if isinstance(progress, ProgressBar):
-            progress.close()
+    def steps() -> Iterator[Any]:
+        try:
+            submit_next(max(1, ahead))
+            yield None
+            for done in count(1):
+                if not pending:
+                    return
+                result = pending[0].result(seconds())
+                pending.popleft()
+                submit_next(1)
+                if progress is not None:
+                    progress(done, total)
+                yield result
+        finally:
+            while pending:
+                pending.pop().cancel()
+            if isinstance(progress, ProgressBar):
+                progress.close()
+
+    results = steps()
+    next(results)
+    return results
