@@ -13,14 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Protocol, TypeAlias
+    from typing import TypeAlias
 
-    class HasFileno(Protocol):
-        """What has a file descriptor: a socket, a file, a pipe."""
+    from _typeshed import FileDescriptorLike
 
-        def fileno(self) -> int: ...  # noqa: D102
-
-    FileDescriptor: TypeAlias = int | HasFileno
     Callback: TypeAlias = Callable[[Any], object]
 
 READ, WRITE, EXCEPT = selectors.EVENT_READ, selectors.EVENT_WRITE, 4
@@ -44,11 +40,11 @@ class Readiness:
         self._name, self._wake = name, wake
         self._lock = threading.RLock()
         self._selector: Any = selectors.DefaultSelector()
-        self._excepts: dict[int, tuple[FileDescriptor, Callback]] = {}
+        self._excepts: dict[int, tuple[FileDescriptorLike, Callback]] = {}
         self._timers: list[tuple[float, int, Callable[[], object]]] = []
         self._numbers = count()
 
-    def add_callback(self, fd: FileDescriptor, event: int, callback: Callback) -> None:
+    def add_callback(self, fd: FileDescriptorLike, event: int, callback: Callback) -> None:
         """Have ``callback(fd)`` called while ``event`` (`READ`, `WRITE`, `EXCEPT`) is there.
 
         It takes the place of an earlier callback. `ValueError`, `OSError`: nothing to wait for.
@@ -63,7 +59,7 @@ class Readiness:
                 self._selector.modify(fd, key.events | event, {**key.data, event: callback})
         self._changed(event)
 
-    def remove_callback(self, fd: FileDescriptor, event: int) -> Callback:
+    def remove_callback(self, fd: FileDescriptorLike, event: int) -> Callback:
         """Call the callback for an event no more, and return it; KeyError: there is none."""
         with self._lock:
             if event == EXCEPT:
@@ -75,7 +71,7 @@ class Readiness:
         self._changed(event)
         return callback
 
-    def _forget(self, fd: FileDescriptor, event: int) -> Callback | None:
+    def _forget(self, fd: FileDescriptorLike, event: int) -> Callback | None:
         if (key := (self._selector.get_map() or {}).get(fd)) is None:
             return None
         callbacks = dict(key.data)
@@ -145,5 +141,5 @@ class Readiness:
             return callback if now is not None and now.data.get(event) is callback else None
 
 
-def _number(fd: FileDescriptor) -> int:
+def _number(fd: FileDescriptorLike) -> int:
     return fd if isinstance(fd, int) else fd.fileno()

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from concurrent.futures import Future
 
+    from _typeshed import FileDescriptorLike
     from sparts.tasks.children import Child
-    from sparts.tasks.readiness import Callback, FileDescriptor
+    from sparts.tasks.readiness import Callback
     from sparts.tasks.submission import Submission
     from sparts.vservice import VService
 
@@ -75,7 +76,7 @@ class SelectTask(LoopTask):
 
     # -- to use, from any thread -------------------------------------------------------------------
 
-    def register_read(self, fd: FileDescriptor, callback: Callback) -> None:
+    def register_read(self, fd: FileDescriptorLike, callback: Callback) -> None:
         """Have ``callback(fd)`` called while there is something to read, or the end.
 
         It takes the place of an earlier callback for the same. `ValueError` or `OSError`: ``fd`` is
@@ -83,33 +84,33 @@ class SelectTask(LoopTask):
         """
         self.add_callback(fd, READ, callback)
 
-    def register_write(self, fd: FileDescriptor, callback: Callback) -> None:
+    def register_write(self, fd: FileDescriptorLike, callback: Callback) -> None:
         """Have ``callback(fd)`` called while there is room to write; as `register_read`."""
         self.add_callback(fd, WRITE, callback)
 
-    def register_except(self, fd: FileDescriptor, callback: Callback) -> None:
+    def register_except(self, fd: FileDescriptorLike, callback: Callback) -> None:
         """Have ``callback(fd)`` called in exceptional conditions: urgent data, a changed attribute.
 
         As `register_read`.
         """
         self.add_callback(fd, EXCEPT, callback)
 
-    def unregister_read(self, fd: FileDescriptor) -> Callback:
+    def unregister_read(self, fd: FileDescriptorLike) -> Callback:
         """Call no callback for reading any more, and return the one that was registered.
 
         One that runs in the loop may still end. KeyError: it is not registered.
         """
         return self.remove_callback(fd, READ)
 
-    def unregister_write(self, fd: FileDescriptor) -> Callback:
+    def unregister_write(self, fd: FileDescriptorLike) -> Callback:
         """Call no callback for writing any more; as `unregister_read`."""
         return self.remove_callback(fd, WRITE)
 
-    def unregister_except(self, fd: FileDescriptor) -> Callback:
+    def unregister_except(self, fd: FileDescriptorLike) -> Callback:
         """Call no callback for exceptional conditions any more; as `unregister_read`."""
         return self.remove_callback(fd, EXCEPT)
 
-    def unregister_all(self, fd: FileDescriptor) -> None:
+    def unregister_all(self, fd: FileDescriptorLike) -> None:
         """Call no callback for a descriptor any more, whatever it was registered for, if at all."""
         for unregister in (self.unregister_read, self.unregister_write, self.unregister_except):
             with contextlib.suppress(KeyError):
@@ -232,13 +233,13 @@ class SelectTask(LoopTask):
 
     # -- for the processes -------------------------------------------------------------------------
 
-    def add_callback(self, fd: FileDescriptor, event: int, callback: Callback) -> None:
+    def add_callback(self, fd: FileDescriptorLike, event: int, callback: Callback) -> None:
         """See `Readiness`; `LoopStoppedError` if there is no loop now."""
         if self._wakeup < 0:
             raise LoopStoppedError(f"{self.name} has no loop now: it has not begun, or stopped.")
         self._readiness.add_callback(fd, event, callback)
 
-    def remove_callback(self, fd: FileDescriptor, event: int) -> Callback:
+    def remove_callback(self, fd: FileDescriptorLike, event: int) -> Callback:
         """See `Readiness`."""
         return self._readiness.remove_callback(fd, event)
 
