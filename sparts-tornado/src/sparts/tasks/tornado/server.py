@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 #: Websocket's status code for "going away" (RFC 6455, section 7.4.1).
 GOING_AWAY = 1001
-
-
 #: Seconds that handlers have to notice that their connection was cut off.
 CLOSING = 0.5
 
