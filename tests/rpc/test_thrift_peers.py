@@ -207,3 +207,24 @@ def test_reserved_words_are_names_all_the_same(tmp_path: Path) -> None:
     subprocess.run(["thrift", "--gen", "py", "-out", str(tmp_path), str(path)], check=True)
     text = (tmp_path / "odd" / "Odd.py").read_text()
     assert "def next_(self, words, word, end_)" in text
+
+
+class Script(RPCTask):
+    """Names that JavaScript keeps for itself."""
+
+    @rpc
+    def call(self, null: int, true: int, typeof: int, debugger: int, export: int) -> int:
+        """Return one of them."""
+        return null
+
+
+@pytest.mark.needs("thrift-compiler")
+def test_generated_javascript_can_be_parsed(tmp_path: Path) -> None:
+    from playwright._impl._driver import compute_driver_executable
+
+    path = tmp_path / "script.thrift"
+    path.write_text(idl([interface_of(Script)]))
+    subprocess.run(["thrift", "--gen", "js:node", "-out", str(tmp_path), str(path)], check=True)
+    node = str(compute_driver_executable()[0])
+    for name in ("Script.js", "script_types.js"):
+        subprocess.run([node, "--check", str(tmp_path / name)], check=True)
