@@ -10,6 +10,7 @@ import ssl
 import sys
 import threading
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -303,3 +304,22 @@ def test_client_speaks_tls_and_checks_the_certificate(
     with connect(url, Geo, retries=0) as geo, pytest.raises(UnavailableError, match="CERTIFICATE"):
         geo.half(8)
     factory.stop(service)
+
+
+class Mixed(Enum):
+    """What JSON and MessagePack cannot carry."""
+
+    NUMBER = 1
+    STRING = "x"
+
+
+class Carrier(RPCTask):
+    @rpc
+    def carry(self, mixed: Mixed) -> None:
+        """Do nothing."""
+
+
+@pytest.mark.parametrize("url", ["local:", "http://localhost:1", "amqp://localhost:1"])
+def test_type_that_cannot_be_carried_is_named(url: str) -> None:
+    with pytest.raises(UsageError, match="cannot carry Carrier.carry: Enums must contain either"):
+        connect(url, Carrier)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -155,4 +156,21 @@ def test_class_and_static_methods_are_refused(kind: Any, outer: bool) -> None:
     marked = rpc(kind(method)) if outer else kind(rpc(method))
     task = type("Odd", (RPCTask,), {"method": marked})
     with pytest.raises(UsageError, match="Odd.method is a class or static method"):
+        interface_of(task)
+
+
+@pytest.mark.parametrize("outer", [False, True])
+@pytest.mark.parametrize("kind", [property, functools.cached_property])
+def test_properties_are_refused(kind: Any, outer: bool) -> None:
+    def size(self: Any) -> int:
+        return 1
+
+    task = type("Odd", (RPCTask,), {"size": rpc(kind(size)) if outer else kind(rpc(size))})
+    with pytest.raises(UsageError, match="Odd.size is a class or static method, or a property"):
+        interface_of(task)
+
+
+def test_marked_class_is_refused() -> None:
+    task = type("Odd", (RPCTask,), {"Inner": rpc(type("Inner", (), {}))})
+    with pytest.raises(UsageError, match="Odd.Inner is"):
         interface_of(task)

@@ -10,7 +10,7 @@ import inspect
 import sys
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, NamedTuple, TypeVar, get_args, get_origin, overload
 
 from sparts.errors import UsageError
@@ -177,9 +177,8 @@ class Method:
         try:
             return typing.get_type_hints(self.function, include_extras=True)
         except NameError as error:
-            raise self._wrong(
-                f"has an annotation that is not known at run time: {error}"
-            ) from error
+            what = f"has an annotation that is not known at run time: {error}"
+            raise self._wrong(what) from error
 
     def _parameters(self, hints: Mapping[str, Any]) -> Iterable[Parameter]:
         n_streams = 0
@@ -258,36 +257,34 @@ def rpc(
     marks = Marks(idempotent, None if raises is None else tuple(raises), deadline)
 
     def mark(function: F) -> F:
-        setattr(getattr(function, "__func__", function), _MARKS, marks)
+        setattr(_behind(function), _MARKS, marks)
         return function
 
     return mark if function is None else mark(function)
 
 
+def _behind(value: Any) -> Any:
+    """Return the function of which a class or static method, a property or the like is made."""
+    names = ("__func__", "fget", "func")
+    return next((found for name in names if (found := getattr(value, name, None))), value)
+
+
+@cache
 def interface_of(cls: type[Any]) -> Interface:
     """Return the description of a class with methods that are marked by `rpc`.
 
     Raises:
         UsageError: a method cannot be described; the message names it, and its parameter.
     """
-    found = _interfaces.get(cls)
-    if found is None:
-        found = _interfaces[cls] = _described(cls)
-    return found
-
-
-_interfaces: dict[Any, Interface] = {}
-
-
-def _described(cls: type[Any]) -> Interface:
     declared: dict[str, type[RPCError]] = {}
     marked: dict[str, tuple[Any, Marks]] = {}
     for base in reversed(cls.__mro__):
         declared |= _errors_in(base.__module__)
         for name, value in vars(base).items():
-            if (marks := getattr(getattr(value, "__func__", value), _MARKS, None)) is not None:
-                if isinstance(value, (classmethod, staticmethod)):
-                    text = "is a class or static method. `@rpc` marks methods that take self."
+            if (marks := getattr(_behind(value), _MARKS, None)) is not None:
+                if not callable(value) or isinstance(value, (staticmethod, type)):
+                    text = "is a class or static method, or a property"
+                    text = f"{text}. `@rpc` marks methods that take self."
                     raise UsageError(f"{base.__name__}.{name} {text}")
                 marked[name] = (value, marks)
     methods = {

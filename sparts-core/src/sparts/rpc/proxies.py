@@ -48,7 +48,7 @@ def connect(
         options: what the transport takes, such as ``ssl``.
 
     Raises:
-        UsageError: nobody provides the scheme, or a method cannot be described.
+        UsageError: nobody provides the scheme, or a method cannot be described or carried.
     """
     return cast("T", _Proxy(_Caller(url, interface, timeout, retries, options), interface, None))
 

@@ -12,7 +12,7 @@ from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
 
 from sparts.calls import CallRefusedError, awaiting, blocking
-from sparts.errors import LoopStoppedError, log_error
+from sparts.errors import LoopStoppedError, UsageError, log_error
 from sparts.net.metering import request_id, valid_or_new_id
 from sparts.rpc import steps
 from sparts.rpc.errors import DeadlineExceededError, InternalError, UnavailableError
@@ -226,7 +226,7 @@ class Served:
         import msgspec
         from sparts.rpc.values import Values
 
-        with suppress(TypeError, ValueError):
+        with suppress(UsageError, ValueError):
             return Values(self.method, msgspec.msgpack, items=True)
         return None
 

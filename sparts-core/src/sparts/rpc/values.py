@@ -15,6 +15,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from sparts.errors import UsageError
 from sparts.rpc.errors import InvalidArgumentsError
 from sparts.rpc.types import INT64, MISSING, Kind, Type
 from sparts.rpc.unions import at, shape_of, writer_of
@@ -71,15 +72,21 @@ class Values:
         items: whether the result of a stream is one item at a time, and not the list of them.
 
     Raises:
-        TypeError: msgspec cannot carry a type of the method.
+        UsageError: msgspec cannot carry a type of the method.
     """
 
     def __init__(
         self, method: Method, form: ModuleType | None = None, *, items: bool = False
     ) -> None:
-        form = form or msgspec.json
-        self._json = form is msgspec.json
         self.method: Method = method
+        try:
+            self._prepare(method, form or msgspec.json, items)
+        except TypeError as error:
+            why = str(error).partition("\n")[0].rstrip(".")
+            raise UsageError(f"msgspec cannot carry {method.qualified}: {why}.") from error
+
+    def _prepare(self, method: Method, form: ModuleType, items: bool) -> None:
+        self._json = form is msgspec.json
         self._lists = method.streams and not items
         self._encode = form.Encoder(decimal_format="string").encode
         fields, self._readers = [], {}

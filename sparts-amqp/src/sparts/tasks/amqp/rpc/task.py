@@ -74,11 +74,8 @@ class RPCAMQPTask(RPCTransport):
         return (*super()._dependencies(), AMQPConnectionTask)
 
     def refuse_method(self, method: Method) -> str:
-        """Return why JSON cannot carry a type of a method, if so."""
-        try:
-            Values(method)
-        except TypeError as error:
-            return str(error).partition("\n")[0].rstrip(".")
+        """Raise UsageError if JSON cannot carry a type of a method."""
+        Values(method)
         return ""
 
     def initTask(self) -> None:  # noqa: N802

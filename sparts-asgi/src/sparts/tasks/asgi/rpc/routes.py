@@ -101,7 +101,7 @@ def values_of(method: Method) -> tuple[Values, Values]:
     try:
         values = Values(method)
         return values, Values(method, items=True) if method.streams else values
-    except TypeError as error:
+    except UsageError as error:
         parts = [(f"parameter {each.name}", each.type) for each in method.parameters]
         for where, type_ in [*parts, ("result", method.result)]:
             if why := refusal(type_):
