@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import socket
 import threading
 from time import monotonic
 from typing import Any
@@ -76,6 +78,31 @@ def test_pipelined_requests_after_the_stop_are_answered(serve: Any) -> None:
         answers = rest(connection).split(b"HTTP/1.1 200 OK\r\n")[1:]
     assert [answer[-1:] for answer in answers] == [b"1", b"2", b"3", b"4", b"5"]
     assert [b"connection: close" in answer for answer in answers] == [False] * 4 + [True]
+
+
+def test_stop_cuts_no_answer_of_a_long_pipeline(serve: Any) -> None:
+    served = serve()
+    size = 3_000_000
+    request = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size + bytes(size)
+    with served.connect() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+
+        def send() -> None:
+            with contextlib.suppress(OSError):  # the server reads no more
+                connection.sendall(request * 20)
+
+        sending = threading.Thread(target=send)
+        sending.start()
+        received = connection.recv(4096)
+        served.service.shutdown()
+        received += rest(connection)
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+        sending.join()
+    answers = received.split(b"HTTP/1.1 200 OK\r\n")[1:]
+    bodies = [len(answer.partition(b"\r\n\r\n")[2]) for answer in answers]
+    assert bodies == [size] * len(answers)
+    assert b"connection: close" in answers[-1][:500]
 
 
 def test_waiting_clients_are_served_at_the_stop(serve: Any) -> None:

@@ -244,6 +244,46 @@ def test_pipelined_requests_are_answered_up_to_the_last(monkeypatch: pytest.Monk
         assert read_answer(client)[1]["connection"] == "close"  # so the client sends it again
 
 
+def test_stop_cuts_no_answer_of_a_long_pipeline() -> None:
+    from tornado.web import RequestHandler
+
+    class Mirror(RequestHandler):
+        def post(self) -> None:
+            self.write(self.request.body)
+
+    class Mirrors(Http):
+        def getApplicationConfig(self) -> list[Any]:  # noqa: N802
+            return [("/mirror", Mirror)]
+
+    Mirrors.__name__ = "Http"
+    service_class = type("Service", (Service,), {"TASKS": [Mirrors]})
+    size = 3_000_000
+    request = b"POST /mirror HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size
+    request += bytes(size)
+
+    def send(client: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # the server reads no more
+            client.sendall(request * 20)
+
+    with stopping(service_class=service_class) as thread, connected(thread.service) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        sending = threading.Thread(target=send, args=(client,))
+        sending.start()
+        received = bytearray(client.recv(4096))
+        thread.service.shutdown()
+        while part := client.recv(65536):
+            received += part
+        with contextlib.suppress(OSError):
+            client.shutdown(socket.SHUT_RDWR)
+        sending.join()
+        requests = thread.service.getCounter("Http.requests")
+    answers = bytes(received).split(b"HTTP/1.1 200 OK\r\n")[1:]
+    bodies = [len(answer.partition(b"\r\n\r\n")[2]) for answer in answers]
+    assert bodies == [size] * len(answers)
+    assert b"Connection: close" in answers[-1][:500]
+    assert requests == len(answers)
+
+
 @pytest.mark.parametrize("tls", [False, True])
 def test_connections_that_wait_to_be_accepted_are_served(
     tls: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

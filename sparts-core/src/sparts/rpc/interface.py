@@ -269,13 +269,17 @@ def _behind(value: Any) -> Any:
     return next((found for name in names if (found := getattr(value, name, None))), value)
 
 
-@cache
 def interface_of(cls: type[Any]) -> Interface:
     """Return the description of a class with methods that are marked by `rpc`.
 
     Raises:
         UsageError: a method cannot be described; the message names it, and its parameter.
     """
+    return _described(cls)
+
+
+@cache
+def _described(cls: Any) -> Interface:
     declared: dict[str, type[RPCError]] = {}
     marked: dict[str, tuple[Any, Marks]] = {}
     for base in reversed(cls.__mro__):

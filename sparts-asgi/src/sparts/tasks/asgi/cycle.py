@@ -59,12 +59,13 @@ class Output:
 
     Args:
         transport: of the connection.
+        close: what closes it after a response; None: the transport's own.
     """
 
     __slots__ = ("_close", "_head", "_write", "begins", "is_closing")
 
-    def __init__(self, transport: Any) -> None:
-        self._write, self._close = transport.write, transport.close
+    def __init__(self, transport: Any, close: Callable[[], None] | None = None) -> None:
+        self._write, self._close = transport.write, close or transport.close
         self.is_closing: Callable[[], bool] = transport.is_closing
         self.begins: bool = False
         """What is written next is a head."""

@@ -17,7 +17,7 @@ from sparts.logs import log_fields
 from sparts.net.metering import LOST, RequestFields
 from sparts.tasks.asgi.bodies import SMALL
 from sparts.tasks.asgi.cycle import ANSWERED, Cycle, Flow, Output, PlainOutput
-from sparts.tasks.asgi.refusing import Refusing
+from sparts.tasks.asgi.refusing import LINGERING, Refusing
 from sparts.tasks.asgi.shared import Timed
 from sparts.tasks.asgi.websockets import WebSocket
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -71,13 +71,13 @@ class Connection(Refusing, Timed):
         """Begin to serve a connection."""
         super().connection_made(transport)
         self.flow: Flow = Flow(transport)
-        self.output: Output = Output(transport)
+        self.output: Output = Output(transport, self.finish)
         self.since = perf_counter()
         self.shared.watch()
 
     def data_received(self, data: bytes) -> None:
         """Take in what a client sends."""
-        if self._refusal is not None:
+        if self._refusal is not None or self.phase == LINGERING:
             return  # what is refused is read to its end, so that the answer is not lost
         cycle, busy, received = self.cycle, self.phase == BUSY, self._received
         answered = not busy and cycle is not None and cycle.more_body  # too early
@@ -249,7 +249,7 @@ class Connection(Refusing, Timed):
         now = self._ended(cycle, cycle.status // 100, cycle.status)
         if self.shared.bodies.taken:
             self.shared.bodies.release(self)
-        if self.transport.is_closing():
+        if self.phase == LINGERING or self.transport.is_closing():
             return
         self.flow.resume_reading()
         if self.pipeline:
@@ -358,4 +358,4 @@ class Connection(Refusing, Timed):
 
     def _close_if_idle(self) -> None:
         if self.phase in (FRESH, HEAD, IDLE):
-            self.transport.close()
+            self.finish()

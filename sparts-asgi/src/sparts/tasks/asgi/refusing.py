@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import termios
 from collections.abc import Callable
+from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
@@ -86,8 +89,32 @@ class Refusing(HttpToolsProtocol):
             b"HTTP/1.1 %d %s\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n"
             b"connection: close\r\n\r\n%s" % (status, _PHRASES[status].encode(), len(body), body)
         )
+        self._linger()
+
+    def _linger(self) -> None:
         self.phase, self.since = LINGERING, perf_counter()
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.flow.resume_reading()
         self._lingering = self.loop.call_later(LINGER, self.transport.close)
+
+    def finish(self) -> None:
+        """Close the connection after its last response: at once, or when the client has read it.
+
+        A connection that is closed with something unread is reset, and the client may lose the end
+        of the response. So it may if it sends more to a connection that is closed.
+        """
+        waits = self.shared.ending and self.transport.get_write_buffer_size() > 0
+        with suppress(OSError, AttributeError, ValueError):  # it has gone
+            descriptor = self.transport.get_extra_info("socket").fileno()
+            waits |= self.shared.ending and _held(descriptor, termios.TIOCOUTQ)
+            waits |= _held(descriptor, termios.FIONREAD)
+        if waits and self.transport.can_write_eof() and not self.transport.is_closing():
+            self._linger()
+        else:
+            self.transport.close()
+
+
+def _held(descriptor: int, queue: int) -> bool:
+    """Return whether the system holds bytes that came, or that the client has not taken."""
+    return fcntl.ioctl(descriptor, queue, bytes(4)) != bytes(4)

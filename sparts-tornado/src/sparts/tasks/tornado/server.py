@@ -11,6 +11,7 @@ from sparts.tasks.tornado.bodies import Bodies
 from sparts.tasks.tornado.streams import Lingering, Stream, make_stream
 
 from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPMessageDelegate
 
 if TYPE_CHECKING:
     import socket
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
 
     from sparts.protocols import Task
 
-    from tornado.httputil import HTTPMessageDelegate
     from tornado.websocket import WebSocketHandler
 
 #: Websocket's status code for "going away" (RFC 6455, section 7.4.1).
 GOING_AWAY = 1001
 #: Seconds that handlers have to notice that their connection was cut off.
 CLOSING = 0.5
+LAST = 5.0
 
 
 class GracefulHTTPServer(HTTPServer):
@@ -100,6 +101,11 @@ class GracefulHTTPServer(HTTPServer):
         return self._loop
 
     @property
+    def ending(self) -> bool:
+        """Whether the server ends."""
+        return self._changed is not None
+
+    @property
     def n_connections(self) -> int:
         """How many connections are open, websockets among them."""
         return len(self._open) + len(self._websockets) + len(self._lingering)
@@ -148,9 +154,10 @@ class GracefulHTTPServer(HTTPServer):
         """Begin to wait for a request; called for the first of a connection, and after each."""
         stream: Stream = server_conn.stream
         self.bodies.release(stream)
-        if stream.last:
-            stream.abort()
-        elif stream.asked:
+        if stream.last or stream.closed():
+            stream.close()
+            return HTTPMessageDelegate()  # what has come already is not begun with
+        if stream.asked:
             self._wait_for_request(stream, self._idle, self._idle_timeout)
         stream.asked, stream.answered = True, False
         if self.xheaders:
@@ -343,7 +350,7 @@ class GracefulHTTPServer(HTTPServer):
             handler.close(GOING_AWAY)
         for stream in list(self._idle):
             if stream.since < began - grace and not stream.has_input():
-                self._close(stream)
+                stream.close()
         cut = await self._finish(None if limit is None else began + limit, grace)
         for busy in self._open:
             busy.abort()
@@ -366,9 +373,9 @@ class GracefulHTTPServer(HTTPServer):
             now = self._loop.time()
             for stream in (*self._fresh, *self._idle):
                 if stream.since + grace <= now:
-                    self._close(stream)
+                    stream.close()
             for lingering in list(self._lingering):
-                if lingering.since + grace <= now:
+                if lingering.since + max(grace, LAST) <= now:
                     lingering.close()
             if look <= now:
                 for stream, before in stalled.items():
@@ -379,7 +386,7 @@ class GracefulHTTPServer(HTTPServer):
                 look = now + self.STALLED
                 stalled = {stream: stream.received for stream in self._reading}
             ends = [stream.since + grace for stream in (*self._fresh, *self._idle)]
-            ends += [lingering.since + grace for lingering in self._lingering]
+            ends += [lingering.since + max(grace, LAST) for lingering in self._lingering]
             ends += [look] if self._reading else []
             ends += [] if until is None else [until]
             changed = await self._change(min(ends, default=None))

@@ -49,6 +49,7 @@ class StreamServer(Protocol):
     """What a stream needs of its server: a `sparts.tasks.tornado.server.GracefulHTTPServer`."""
 
     ssl_options: Any
+    ending: bool
     max_buffer_size: int | None
     read_chunk_size: int | None
     conn_params: HTTP1ConnectionParameters
@@ -80,6 +81,8 @@ class Stream(IOStream):
     """Whether the answer to its present request says that it is the last."""
     unread: bool = False
     """Whether the client sends a body: then a close waits for it to read its answer."""
+    cut: bool = False
+    """Whether it is closed without regard to what the client has not read."""
     stalled_since: float = 0.0
     """Since when it takes nothing more, by the loop's clock; see `GracefulHTTPServer.stalled`."""
     taken_before: int = 0
@@ -110,6 +113,17 @@ class Stream(IOStream):
             held = fcntl.ioctl(self.fileno(), termios.TIOCOUTQ, bytes(4))
         return self._sent - int.from_bytes(held, sys.byteorder)
 
+    def _is_read(self) -> bool:
+        """Whether the client has taken everything, and we what it has sent.
+
+        Closed before, the connection is reset, and the client may lose the end of its answer.
+        """
+        held = bytes(4)
+        with contextlib.suppress(OSError):
+            queues = (termios.TIOCOUTQ, termios.FIONREAD)
+            return all(fcntl.ioctl(self.fileno(), each, held) == held for each in queues)
+        return True
+
     def has_input(self) -> bool:
         """Whether something has come that was not read yet."""
         if self.closed():
@@ -126,7 +140,7 @@ class Stream(IOStream):
 
     def abort(self) -> None:
         """Close at once."""
-        self.unread = False
+        self.unread, self.cut = False, True
         self.close()
 
     def reset(self) -> None:
@@ -141,7 +155,8 @@ class Stream(IOStream):
         if isinstance(self.error, UnsatisfiableReadError) and self.waits is not None:
             text = f"The headers are longer than {self.server.conn_params.max_header_size} bytes."
             answer = refusal("431 Request Header Fields Too Large", text)
-        if answer or self.unread:
+        ends = self.server.ending and not self.cut
+        if answer or self.unread or (ends and not self._is_read()):
             self.server.linger(self.socket, b"" if self.writing() else answer)
             vars(self)["socket"] = None  # as `close_fd` of the base does
         else:
