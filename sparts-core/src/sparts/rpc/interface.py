@@ -275,7 +275,7 @@ def interface_of(cls: type[Any]) -> Interface:
     Raises:
         UsageError: a method cannot be described; the message names it, and its parameter.
     """
-    return _described(cls)
+    return _described(cls)  # type: ignore[arg-type]
 
 
 @cache

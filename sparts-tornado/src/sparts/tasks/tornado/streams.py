@@ -49,11 +49,12 @@ class StreamServer(Protocol):
     """What a stream needs of its server: a `sparts.tasks.tornado.server.GracefulHTTPServer`."""
 
     ssl_options: Any
-    ending: bool
     max_buffer_size: int | None
     read_chunk_size: int | None
     conn_params: HTTP1ConnectionParameters
 
+    @property
+    def ending(self) -> bool: ...  # noqa: D102
     def stalled(self, stream: Stream, /) -> None: ...  # noqa: D102
     def gone(self, stream: Stream, /) -> None: ...  # noqa: D102
     def linger(self, sock: socket.socket, answer: bytes, /) -> None: ...  # noqa: D102
