@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.net.accepting import Acceptor
 from sparts.tasks.tornado.bodies import Bodies
-from sparts.tasks.tornado.streams import Lingering, Stream, make_stream
+from sparts.tasks.tornado.streams import LAST, Lingering, Stream, make_stream
 
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPMessageDelegate
@@ -88,6 +88,8 @@ class GracefulHTTPServer(HTTPServer):
         self._loop: asyncio.AbstractEventLoop = loop or asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
+        self.ending: bool = False
+        """Whether the last answers are given; said before the first of them."""
         self._changed: asyncio.Event | None = None
         """Set when what the end waits for has changed; not None: the server ends."""
         self.n_timeouts: int = 0
@@ -99,11 +101,6 @@ class GracefulHTTPServer(HTTPServer):
     def loop(self) -> asyncio.AbstractEventLoop:
         """The loop that the server lives on."""
         return self._loop
-
-    @property
-    def ending(self) -> bool:
-        """Whether the server ends."""
-        return self._changed is not None
 
     @property
     def n_connections(self) -> int:
@@ -337,7 +334,7 @@ class GracefulHTTPServer(HTTPServer):
         """
         self.stop()
         began = self._loop.time()
-        self._changed = asyncio.Event()
+        self._changed, self.ending = asyncio.Event(), True
         self.conn_params.no_keep_alive = True  # responses from now on say so
         for stream in self._open:  # a response that is under way says so if it still can
             stream.last = stream.waits is None and not stream.answered

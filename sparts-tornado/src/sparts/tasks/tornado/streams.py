@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from tornado.http1connection import HTTP1ConnectionParameters
 
+LAST = 5.0
+"""Seconds that a client has at the stop to read its last answer."""
+
 
 def refusal(status: str, text: str, request_id: str = "") -> bytes:
     """Return the answer to a request that is not taken, the last of its connection.
@@ -49,12 +52,11 @@ class StreamServer(Protocol):
     """What a stream needs of its server: a `sparts.tasks.tornado.server.GracefulHTTPServer`."""
 
     ssl_options: Any
+    ending: bool
     max_buffer_size: int | None
     read_chunk_size: int | None
     conn_params: HTTP1ConnectionParameters
 
-    @property
-    def ending(self) -> bool: ...  # noqa: D102
     def stalled(self, stream: Stream, /) -> None: ...  # noqa: D102
     def gone(self, stream: Stream, /) -> None: ...  # noqa: D102
     def linger(self, sock: socket.socket, answer: bytes, /) -> None: ...  # noqa: D102
