@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 GOING_AWAY = 1001
 #: Seconds that handlers have to notice that their connection was cut off.
 CLOSING = 0.5
-LAST = 5.0
 
 
 class GracefulHTTPServer(HTTPServer):
@@ -58,14 +57,12 @@ class GracefulHTTPServer(HTTPServer):
 
         Args:
             args: Tornado's.
-            task: the server task; its service and logger report when no connection can be
-                accepted.
+            task: the server task, which reports that no connection can be accepted.
             loop: where the server lives; None: the loop that runs.
             idle_timeout: seconds that a connection may wait for its next request; 0: no limit.
             read_timeout: seconds that a client has to send the headers of its first request, and
                 for a body; 0: as long as it likes.
-            write_timeout: seconds within which a client has to take something of what is sent to
-                it; 0: as long as it likes.
+            write_timeout: seconds within which a client must read something; 0: no limit.
             max_connections: how many may be open; for one more, the one is closed that has waited
                 longest for its next request, or else who comes is disconnected.
             max_memory: bytes that the bodies of all clients may take together; 0: no limit.
