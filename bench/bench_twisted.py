@@ -89,7 +89,7 @@ def main() -> None:
             rounds=3,
             warmup=0,
         )
-        label = f"{COMMANDS} x true, from the first start to the last end that is told"
+        label = f"{COMMANDS} x true, from the first start to the last end that is reported"
         report.ratio(label, found["sparts"], found["Twisted"], peer="Twisted", at_most=1.1)
 
 

@@ -1,4 +1,4 @@
-"""Works when it is told to: ``kill -HUP`` it, as often as you like while it is at it."""
+"""Works when it is asked to: ``kill -HUP`` it, as often as you like while it is at it."""
 
 from sparts.tasks.event import EventTask, ExecuteContext
 from sparts.vservice import VService

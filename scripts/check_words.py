@@ -38,9 +38,6 @@ WORDS = {
     r"works? off|worked off": "processes, processed",
     r"one's own": "your own",
     r"thereby|whilst|amongst|henceforth|hence": "a plainer word",
-}
-"""What is refused, as regular expressions of whole words, and what to write instead."""
-OF_PAGES = {
     r"(?:is|are|was|were|be|been) told": "is asked to, gets, or: the actor says",
     r"for want of": "because something is missing",
     r"in vain": "without effect",
@@ -51,7 +48,7 @@ OF_PAGES = {
     r"lest": "so that nothing",
     r"behold|befall|abide|heed|nought|hitherto|thereof|therein|whereby": "a plainer word",
 }
-"""The same for Markdown pages alone, changelog fragments among them."""
+"""What is refused, as regular expressions of whole words, and what to write instead."""
 LONGEST_AVERAGE = 25
 """Words of a sentence, on average over a page."""
 LONGEST_NAME = 8
@@ -60,12 +57,7 @@ LONG_NAMES: dict[str, int] = {}
 """How many longer names each folder of tests still has; the numbers may only fall."""
 
 
-def _compiled(words: dict[str, str]) -> dict[re.Pattern[str], str]:
-    return {re.compile(rf"\b(?:{each})\b", re.IGNORECASE): word for each, word in words.items()}
-
-
-WRONG = _compiled(WORDS)
-WRONG_IN_PAGES = WRONG | _compiled(OF_PAGES)
+WRONG = {re.compile(rf"\b(?:{each})\b", re.IGNORECASE): word for each, word in WORDS.items()}
 LEFT_OUT = re.compile(
     r"\.lock$|^CHANGELOG|LICENSE|^bench/days/|\.(js|css|svg|png|json)$|/known\.txt$"
     r"|^scripts/check_words\.py$|^tests/ecosystem/test_words\.py$|^docs/performance"
@@ -114,7 +106,7 @@ def wrong_words(path: str, text: str) -> Iterator[Found]:
     else:
         parts = [(1, prose_of_page(text) if path.endswith(".md") else text)]
     for first, part in parts:
-        for pattern, instead in (WRONG_IN_PAGES if path.endswith(".md") else WRONG).items():
+        for pattern, instead in WRONG.items():
             for found in pattern.finditer(part):
                 line = first + part.count("\n", 0, found.start())
                 yield Found(path, line, f"{found[0]!r} is refused: write {instead}")

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 
 class Client(threading.Thread):
-    """Does `once` until it is told to stop; counts what worked, and keeps what did not.
+    """Does `once` until it must stop; counts what worked, and keeps what did not.
 
     What fails while `excused` says so (the bus is away) is counted apart.
     """

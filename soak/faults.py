@@ -30,7 +30,7 @@ class Fault:
 
 
 class Thrower(threading.Thread):
-    """Throws one fault over and over until it is told to stop."""
+    """Throws one fault over and over until it must stop."""
 
     def __init__(self, fault: Fault) -> None:
         super().__init__(name=f"fault: {fault.name}", daemon=True)

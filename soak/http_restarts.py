@@ -101,7 +101,7 @@ def serving(drain: float) -> Iterator[ServiceProcess]:
 
 
 class Load:
-    """Clients that ask until they are told to end."""
+    """Clients that ask until they must end."""
 
     def __init__(self, port: int) -> None:
         self.answered = 0

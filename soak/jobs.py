@@ -128,7 +128,7 @@ class AsyncBeat(AsyncPeriodicTask):
 
 
 class Stream(AsyncioTask):
-    """A coroutine that runs until it is told to stop, and is restarted when it fails."""
+    """A coroutine that runs until it must stop, and is restarted when it fails."""
 
     RESTART = OFTEN
 

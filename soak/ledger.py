@@ -20,7 +20,7 @@ def handed(task: str, items: int = 1) -> None:
 
 
 def refused(task: str) -> None:
-    """Take back one `handed`: the task did not take the item on, and its giver was told."""
+    """Take back one `handed`: the task did not take the item on, and its giver knows."""
     with _lock:
         _handed[task] -= 1
 

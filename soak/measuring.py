@@ -29,7 +29,7 @@ def look(pid: int) -> Sample:
 
 
 class Sampler(threading.Thread):
-    """Looks at a process once a second until it is told to stop."""
+    """Looks at a process once a second until it must stop."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(name="sampler", daemon=True)

@@ -59,7 +59,7 @@ class Web(ServiceProcess):
 
 
 class Load:
-    """Clients that ask until they are told to stop, or have asked so often."""
+    """Clients that ask until they must stop, or have asked so often."""
 
     def __init__(self, port: int, clients: int = 4, requests: float = float("inf")) -> None:
         self.pids: set[int] = set()

@@ -21,7 +21,7 @@ def stamp_start(record: logging.LogRecord) -> bool:
 
 
 async def greet(scope: Any, receive: Any, send: Any) -> None:
-    """Answer ``Hello, world``; uvicorn is told that there is no lifespan."""
+    """Answer ``Hello, world``; uvicorn expects no lifespan."""
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"Hello, world"})
 

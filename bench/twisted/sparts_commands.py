@@ -12,7 +12,7 @@ from sparts.testing.running import running, service_of
 
 
 def run(count: int) -> float:
-    """Run all, and return the seconds until the last end was told."""
+    """Run all, and return the seconds until the last end was reported."""
     left, ended = [count], threading.Event()
 
     def end(_: Any) -> None:

@@ -149,7 +149,7 @@ def test_idle_connections_do_not_hold_up_a_stop(serve: Any) -> None:
 
 
 class Load(threading.Thread):
-    """One client, which asks over kept connections until it is told to end."""
+    """One client, which asks over kept connections until it must end."""
 
     def __init__(self, served: Served, ended: threading.Event) -> None:
         super().__init__()

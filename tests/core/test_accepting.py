@@ -21,7 +21,7 @@ from tests.core.listening import EchoService, echo
 
 
 class Listener:
-    """Gives what it is told to, again and again: connections, or errors by their numbers."""
+    """Gives what a test says, again and again: connections, or errors by their numbers."""
 
     def __init__(self, answers: Iterable[Any]) -> None:
         self.answers = list(answers)

@@ -1,4 +1,4 @@
-"""ExecuteContext: what an ``execute`` is told of its run."""
+"""ExecuteContext: what an ``execute`` knows of its run."""
 
 from __future__ import annotations
 

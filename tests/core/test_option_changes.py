@@ -19,7 +19,7 @@ from tests.core.option_owners import environment, made, pretend_running, service
 
 
 def noting(name: str = "Web") -> Any:
-    """A task that notes which options it was told of, and can pretend to run."""
+    """A task that notes which options were reported to it, and can pretend to run."""
 
     def on_options_changed(self: Any, names: frozenset[str]) -> None:
         self.told.append((names, self.port, threading.current_thread()))

@@ -47,7 +47,7 @@ BY = [sys.executable, "-c", SERVICE]
 
 
 class Server(ThreadingHTTPServer):
-    """A key-value server: values by name under each path, and who waits is told of changes."""
+    """A key-value server: values by name under each path, and who waits learns of changes."""
 
     daemon_threads = True
 

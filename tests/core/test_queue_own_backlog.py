@@ -1,4 +1,4 @@
-"""QueueTask on a backlog of somebody else's: what it is told, and what is counted."""
+"""QueueTask on a backlog of somebody else's: what it learns, and what is counted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""check_task: every task type of the core keeps its contract, and what breaks it is told."""
+"""check_task: every task type of the core keeps its contract, and what breaks it is named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the test kit takes for left behind, and what it is told to allow."""
+"""What the test kit takes for left behind, and what it allows on request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""check_plugin: our own distributions keep its contract, and what breaks it is told."""
+"""check_plugin: our own distributions keep its contract, and what breaks it is named."""
 
 from __future__ import annotations
 

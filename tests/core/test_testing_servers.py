@@ -254,7 +254,7 @@ def test_a_broken_server_is_found_out(
     told: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if server in (KeepsConnections, BindsByItself):  # which are found out by waiting in vain
+    if server in (KeepsConnections, BindsByItself):  # which are found out by waiting for nothing
         monkeypatch.setattr("sparts.testing.servers.WAIT", 0.2)
     contract = type("Contract", (EchoContract,), {"server_task": server})()
     try:

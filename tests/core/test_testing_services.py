@@ -35,7 +35,7 @@ from sparts.vtask import VTask
 
 from tests.processes import captured
 
-SOON = 0.01  # a time within which what is waited for in vain is not going to come
+SOON = 0.01  # a time within which what is waited for without effect is not going to come
 
 
 class Waits(VTask):
@@ -46,7 +46,7 @@ class Waits(VTask):
 
 
 class Fails(VTask):
-    """Fails when it is told to."""
+    """Fails when it is asked to."""
 
     def initTask(self) -> None:  # noqa: N802
         self.told = threading.Event()

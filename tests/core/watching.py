@@ -1,4 +1,4 @@
-"""A directory watcher that puts what it is told of into a queue, for its tests."""
+"""A directory watcher that puts what is reported to it into a queue, for its tests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SOON = 30
 
 
 class Watching(DirectoryWatcherTask):
-    """A task that puts what it is told of into a queue."""
+    """A task that puts what is reported to it into a queue."""
 
     def __init__(self, service: Any) -> None:
         super().__init__(service)
@@ -46,7 +46,7 @@ class Watching(DirectoryWatcherTask):
         self.told.put(("back",))
 
     def wait_for(self, wanted: Callable[[list[tuple[str, ...]]], bool]) -> list[tuple[str, ...]]:
-        """Collect what it is told until that is what was ``wanted``."""
+        """Collect what is reported until that is what was ``wanted``."""
         found: list[tuple[str, ...]] = []
         while not wanted(found):
             try:

@@ -1,6 +1,6 @@
 """The fenced blocks in the pages of the documentation, found and run.
 
-What is done with a block is told by the first word after its fence:
+What is done with a block is said by the first word after its fence:
 
 - `python`: a service if it calls `initFromCLI` (it runs until all tasks have started, and ^C must
   end it with 0), else a script that must end with 0. Fixed ports give way to free ones. Marks:

@@ -32,7 +32,7 @@ NUMBERS = {"DEAD": 0, "STARTING": 1, "ALIVE": 2, "STOPPING": 3, "STOPPED": 4, "W
 
 
 class Blocks(VTask):
-    """Is told to stop before all others, and holds up the stop until the test lets it go."""
+    """Must stop before all others, and holds up the stop until the test lets it go."""
 
     LOOPLESS = True
     DEPS = (Web, Thrift, Status, Bus)

@@ -23,7 +23,7 @@ from scripts.check_words import average, check, prose_of_page, wrong_words
         ("Makefile", "lock: ## Choose versions anew\n", [1]),
         ("a.py", "# marshall, anewly, skin, talking\n", []),
         ("docs/a.md", "Fine.\nThe caller is told.\n\nIt waits in vain, upon nothing.\n", [2, 4, 4]),
-        ("a.py", "# what a caller is told\n", []),
+        ("a.py", "# what a caller is told\n", [1]),
     ],
 )
 def test_wrong_words_are_found_where_people_read(path: str, text: str, lines: list[int]) -> None:

@@ -143,7 +143,7 @@ def test_garbage_in_entry_points_is_passed_over(
 
 
 class Recorder:
-    """A hook plugin that notes what it is told."""
+    """A hook plugin that notes what it learns."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []

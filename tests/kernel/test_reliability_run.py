@@ -117,7 +117,7 @@ class S(VService):
 
 
 class Flaky(VTask):
-    """Fails as often as it is told, then waits for the stop."""
+    """Fails as often as it must, then waits for the stop."""
 
     RESTART = AT_ONCE
     failures = 1

@@ -1,4 +1,4 @@
-"""A service of the tests as a process: an echo over thrift that restarts when it is told to."""
+"""A service of the tests as a process: an echo over thrift that restarts when it is asked to."""
 
 from sparts.vservice import VService
 

@@ -68,7 +68,7 @@ def ask_by_client(port: int) -> Iterator[None]:
 
 
 class Load:
-    """Threads that make calls until they are told to end."""
+    """Threads that make calls until they must end."""
 
     def __init__(self, port: int, *kinds: Callable[[int], Iterator[None]]) -> None:
         self.failures: list[BaseException] = []

@@ -25,7 +25,7 @@ REQUESTS: list[tuple[str, str, bytes]] = [
 
 
 class Load:
-    """Clients that ask until they are told to stop, each request over a kept connection or a new
+    """Clients that ask until they must stop, each request over a kept connection or a new
     one; what fails is noted.
     """
 

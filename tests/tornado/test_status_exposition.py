@@ -31,7 +31,7 @@ ENCODERS: list[Any] = [as_text, as_openmetrics]
 
 
 class Given(Collector):
-    """Gives what it is told to."""
+    """Gives what a test says."""
 
     def __init__(self, families: list[Metric]) -> None:
         self.families = families

@@ -51,7 +51,7 @@ def descriptors() -> int:
 
 
 class Told:
-    """Callbacks that note what they are told."""
+    """Callbacks that note what comes."""
 
     def __init__(self) -> None:
         self.out: list[Any] = []
@@ -70,7 +70,7 @@ class Told:
         return reason.value
 
 
-# -- every end is told, once -----------------------------------------------------------------------
+# -- every end is reported, once --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["epoll", "asyncio"])

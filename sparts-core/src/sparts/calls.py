@@ -70,7 +70,7 @@ class CallRefusedError(SpartsError):
 
     Args:
         reason: which error that is.
-        message: what the caller is told.
+        message: what the caller gets.
         retry_after: seconds after which the caller may try again; None, or no finite time: that is
             not said.
     """

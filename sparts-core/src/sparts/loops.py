@@ -245,7 +245,7 @@ class LoopBoundTask(VTask):
 
     def start(self) -> None:
         """Run `start_in_loop` in the loop, and return when it has ended; cancel it if the service
-        is told to stop meanwhile. Then start the worker threads, if there is a ``_runloop``.
+        must stop meanwhile. Then start the worker threads, if there is a ``_runloop``.
         """
         self._starting = self.loop_task.call(self._begin_in_loop)
         if self._start_given_up:

@@ -56,7 +56,7 @@ class Ending:
 
 
 class _StopRequested(Exception):  # noqa: N818 - not an error
-    """Raised between two steps of the start when the service is told to stop."""
+    """Raised between two steps of the start when the service must stop."""
 
 
 class Phases:
@@ -71,7 +71,7 @@ class Phases:
     def __init__(self, instance: Instance, ending: Ending, say: Callable[..., None]) -> None:
         self.instance = instance
         self.cancelled: threading.Event = threading.Event()
-        """Set when the service is told to stop, so that the start ends early."""
+        """Set when the service must stop, so that the start ends early."""
         self.step: str = ""
         """What is done just now, for messages."""
         self.starting: Supervisor | None = None
@@ -151,7 +151,7 @@ class Phases:
         self.step = f"{what} of {task.name}" if task else ""
 
     def reload(self) -> None:
-        """Take in changed files and options, unless the service is told to stop."""
+        """Take in changed files and options, unless the service must stop."""
         if self.cancelled.is_set():
             return
         self.step = "reload"

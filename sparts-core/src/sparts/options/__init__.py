@@ -186,7 +186,7 @@ def option(
             ``NAME_FILE`` names and systemd's credentials give it too.
         reloadable: whether it may change at run time; ``"restart"``: it may, but takes effect when
             the service restarts, which answers and the log say.
-        deprecated: what to use instead; the user of the option is told so at each start.
+        deprecated: what to use instead; each start warns the user of the option.
         advanced: whether only ``--help-all`` shows it, and ``-h`` does not.
         command_line_only: whether it has no key in files, as it says something of the start alone.
     """

@@ -34,7 +34,7 @@ def built_in(name: str) -> Any:
 def blocked_options(service_class: type[Any]) -> list[Any]:
     """Return the option groups of the core's own plugins that are blocked.
 
-    They stay in the parser, so that a user who sets one is told.
+    They stay in the parser, so that a user who sets one gets an error.
     """
     found: dict[Any, None] = {}
     for name in filter(kept_out_by_name, BUILT_IN):

@@ -62,7 +62,7 @@ class Runs:
 
     Args:
         name: the task's, for errors.
-        stop_event: set when the task is told to stop.
+        stop_event: set when the task must stop.
     """
 
     def __init__(self, name: str, stop_event: threading.Event) -> None:

@@ -49,7 +49,7 @@ def state_of(service: VService | None) -> str:
 
 
 def not_come(what: str, timeout: float, service: VService | None = None) -> AssertionError:
-    """Return the error of having waited for something in vain."""
+    """Return the error of having waited for something that did not come."""
     return AssertionError(f"Waited {timeout:g} s for {what}.\n{state_of(service)}".rstrip())
 
 

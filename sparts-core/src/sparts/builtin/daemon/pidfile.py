@@ -29,7 +29,7 @@ from sparts.errors import OptionError, PidFileError, is_of_path
 from sparts.option_types import Expected, expand_home
 
 _HAS_PIDFD = hasattr(os, "pidfd_open")
-_FLOCK = "hhqqi4x"  # struct flock of fcntl(2) on Linux: type, whence, start, len, pid
+_FLOCK = "hhqqi4x"  # struct flock of fcntl(2) on Linux: l_type, l_whence, l_start, l_len, l_pid
 _OURS = re.compile(rb"\d+\n(sparts [^\n]*)?\n")  # with a name: as before the locks said it
 
 

@@ -44,7 +44,7 @@ class Process:
         self._identity = find_identity(asked.user, asked.group)
         self._asked, self._whole, self._name = asked, whole, service.name
         self._daemon = bool(asked.daemon)
-        self._starter = -1  # where the starter of a daemon is told how that went
+        self._starter = -1  # where the starter of a daemon reads how that went
         self._was_ready = False
         self._pid_file: PidFile | None = None
         if whole and (self._daemon or asked.source("pidfile").explicit):

@@ -1,4 +1,4 @@
-"""Refuses what a class overrides in vain: methods of the wrong kind, and misspelt names.
+"""Refuses what a class overrides without effect: methods of the wrong kind, and misspelt names.
 
 Each class of a service and of its tasks is compared with the bases that it overrides something of,
 whether they are ours or a third party's. What would silently never run ends the start with status

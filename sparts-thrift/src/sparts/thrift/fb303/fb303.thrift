@@ -1,5 +1,5 @@
 /**
- * fb303: what a service says about itself, and the few things that it can be told.
+ * fb303: what a service says about itself, and the few things that it can be asked to do.
  *
  * The names, numbers and types are those that tools and services have always used: of
  * contrib/fb303/if/fb303.thrift in Apache Thrift, and for counters by pattern and exported values of

@@ -197,7 +197,7 @@ def union(message: Callable[[], Any], type_: Type, columns: list[Column]) -> Cod
     """Return the codec of a union, whose list of members may grow until the first use.
 
     Raises:
-        TypeError: two members cannot be told apart.
+        TypeError: two members cannot be distinguished.
     """
     pick, by_name = picker(type_), dict[str, Column]()
 

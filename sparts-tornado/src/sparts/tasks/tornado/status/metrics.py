@@ -88,7 +88,7 @@ class ServiceCollector(Collector):
 class _Families:
     """Sorts readings into metric families: one for each name, whichever task it comes from.
 
-    Counters of one name that cannot be one family, since their types differ, are told apart: the
+    Counters of one name that cannot be one family, since their types differ, are distinguished: the
     later one's name has its task's in it. So it is with one of a name that is taken.
     """
 
