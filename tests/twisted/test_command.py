@@ -70,7 +70,7 @@ class Told:
         return reason.value
 
 
-# -- every end is reported, once --------------------------------------------------------------------
+# -- every end is reported, once -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["epoll", "asyncio"])
