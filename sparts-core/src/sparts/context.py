@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from typing import Protocol
 
-_making = threading.Lock()
-
-
-if TYPE_CHECKING:
-
     class Stopping(Protocol):
         """What a context must know of its task: when the task must stop, and its time then."""
 
@@ -29,6 +24,9 @@ if TYPE_CHECKING:
 
         def seconds_to_stop(self) -> float:
             """Return the seconds that are left for work; infinite before the stop."""
+
+
+_making = threading.Lock()
 
 
 class ExecuteContext:

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from typing import Generic as Generic
+
+    from typing_extensions import TypeVar
+
+    Item = TypeVar("Item", default=Any)
+    Result = TypeVar("Result", default=Any)
 else:
+    Item = Result = Any  # what a queue task takes, and what it makes of it
 
     class Generic:
         """Takes any parameters; a subclass finds them in its ``__orig_bases__``."""

@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from sparts.kernel.health import Health
     from sparts.protocols import Task
 
-
-if TYPE_CHECKING:
-
     class Neighbours(Protocol):
         """The tasks of a service, as their supervisors see them."""
 

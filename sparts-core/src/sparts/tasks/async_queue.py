@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 from concurrent.futures import CancelledError, wait
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from sparts.base_work import must_override
 from sparts.calls import InContext, around_work
 from sparts.clock import timeout_of
 from sparts.errors import LoopStoppedError, UsageError, call_plain
+from sparts.generic import Item, Result
 from sparts.options import option
 from sparts.tasks.async_backlog import AsyncMemoryBacklog
 from sparts.tasks.asyncio import AsyncioTask
@@ -19,11 +20,6 @@ from sparts.tasks.backlog import AsyncBacklog
 from sparts.tasks.forms import fitting
 from sparts.tasks.memory_backlog import MemoryBacklog
 from sparts.tasks.queue import ExecuteContext, QueueTask, TryLater
-
-if TYPE_CHECKING:
-    from sparts.tasks.item_work import Item, Result
-else:
-    Item = Result = Any
 
 __all__ = ["AsyncQueueTask", "ExecuteContext", "TryLater"]
 

@@ -11,7 +11,7 @@ from sparts.calls import CallRefusedError, around_work
 from sparts.clock import SYSTEM, Clock, retry_delay
 from sparts.counters import SampleType, counter, samples
 from sparts.errors import FATAL, TryLater, call_plain, describe, refuse_coroutine, text_of
-from sparts.generic import Generic
+from sparts.generic import Generic, Item, Result
 from sparts.option_types import Expected
 from sparts.options import Option, option
 from sparts.renamed import renamed
@@ -24,12 +24,6 @@ if TYPE_CHECKING:
 
     from sparts.context import ExecuteContext
     from sparts.tasks.backlog import Backlog
-    from typing_extensions import TypeVar
-
-    Item = TypeVar("Item", default=Any)
-    Result = TypeVar("Result", default=Any)
-else:
-    Item = Result = Any
 
 
 def at_least(least: int) -> Callable[[str], int]:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     import argparse
     from datetime import timedelta
 
-    from sparts.tasks.runs import Run
-
 __all__ = ["ExecuteContext", "PeriodicTask", "TryLater"]
 
 
@@ -141,9 +139,7 @@ class PeriodicTask(EventTask):
             )
         return interval
 
-    def _took(self, run: Run, seconds: float) -> None:
-        super()._took(run, seconds)
-        if run.missed:
-            self.n_missed.incrementBy(run.missed)
-        if run.too_slow(seconds):
+    def _late(self, missed: int, slow: bool) -> None:
+        self.n_missed.incrementBy(missed)
+        if slow:
             self.n_slow_iterations.increment()

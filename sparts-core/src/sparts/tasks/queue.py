@@ -12,6 +12,7 @@ from sparts.clock import timeout_of
 from sparts.context import ExecuteContext
 from sparts.counters import CallbackCounter, counter
 from sparts.errors import TryLater, call_plain, text_of
+from sparts.generic import Item, Result
 from sparts.options import Option, option
 from sparts.tasks.backlog import Backlog
 from sparts.tasks.backlogs import PriorityBacklog, StandardBacklog, UniqueBacklog
@@ -24,12 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import TypeAlias
 
-    from sparts.tasks.item_work import Item, Result
     from sparts.vservice import VService
 
     Progress: TypeAlias = Callable[[int, int | None], object]
-else:
-    Item = Result = Any
 
 __all__ = ["ExecuteContext", "PriorityQueueTask", "QueueTask", "TryLater", "UniqueQueueTask"]
 

@@ -6,14 +6,10 @@ import sys
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
+from sparts.generic import Result
+
 if TYPE_CHECKING:
     from collections.abc import Generator
-
-    from typing_extensions import TypeVar
-
-    Result = TypeVar("Result", default=Any)
-else:
-    Result = Any
 
 
 class Submission(Future[Result]):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from sparts.generic import Item, Result
 from sparts.tasks.amqp.queue import AMQPQueueTask, ExecuteContext, TryLater
 from sparts.tasks.async_queue import AsyncQueueTask
 
 if TYPE_CHECKING:
     from sparts.tasks.amqp.backlog import AMQPBacklog
-    from sparts.tasks.item_work import Item, Result
-else:
-    Item = Result = Any
 
 __all__ = ["AsyncAMQPQueueTask", "ExecuteContext", "TryLater"]
 

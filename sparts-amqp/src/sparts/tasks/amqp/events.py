@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.counters import counter
 from sparts.errors import UsageError
+from sparts.generic import Item, Result
 from sparts.options import Option, option, prefix_of
 from sparts.tasks.amqp.addresses import MEMORY, broker_addresses, broker_urls
 from sparts.tasks.amqp.connection import AMQPConnectionTask
@@ -17,10 +18,7 @@ if TYPE_CHECKING:
 
     from sparts.tasks.amqp.event_publisher import EventPublisher
     from sparts.tasks.amqp.topology import QueueLayout
-    from sparts.tasks.item_work import Item, Result
     from sparts.vtask import TaskReference
-else:
-    Item = Result = Any
 
 DEFAULT_EXCHANGE = "sparts.events"
 

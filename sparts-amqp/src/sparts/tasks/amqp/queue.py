@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sparts.context import ExecuteContext
 from sparts.counters import CallbackCounter
 from sparts.errors import TryLater, UsageError, describe, text_of
+from sparts.generic import Item, Result
 from sparts.options import Option, option, prefix_of
 from sparts.tasks.amqp.addresses import MEMORY, broker_addresses, broker_urls
 from sparts.tasks.amqp.connection import AMQPConnectionTask
@@ -21,10 +22,7 @@ if TYPE_CHECKING:
     from sparts.tasks.amqp.consumer import Delivery
     from sparts.tasks.amqp.topology import QueueLayout
     from sparts.tasks.backlog import Backlog
-    from sparts.tasks.item_work import Item, Result
     from sparts.vtask import TaskReference
-else:
-    Item = Result = Any
 
 __all__ = ["AMQPQueueTask", "ExecuteContext", "TryLater"]
 
