@@ -15,11 +15,13 @@ from typing import Any, ClassVar
 
 import pytest
 from sparts.errors import UsageError
+from sparts.tasks.queue import QueueTask
 from sparts.tasks.tornado.console import client, commands, registry
 from sparts.tasks.tornado.console.client import NoAnswerError, client_of
 from sparts.testing.running import running, service_of
-from sparts.testing.waiting import WAIT
+from sparts.testing.waiting import WAIT, log_of
 from sparts.vservice import VService
+from sparts.vtask import VTask
 
 from tests.tornado.page_services import Database, Mailer, Report, busy
 from tests.tornado.status_clients import CONTROL, TOKEN
@@ -175,6 +177,44 @@ def test_one_task_is_restarted_and_stopped(capsys: pytest.CaptureFixture[str]) -
             commands.restart(["Service", "StatusHTTPTask"])
         assert commands.restart(["Service", "Database"]) == 0
         assert service.ready
+
+
+class Narrow(QueueTask):
+    """A queue that is full with one item."""
+
+    WORKERS, MAX_ITEMS = 1, 1
+
+    def initTask(self) -> None:  # noqa: N802
+        super().initTask()
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+    def execute(self, item: Any, context: Any) -> None:
+        self.begun.set()
+        self.go_on.wait(WAIT)
+
+
+class Producer(VTask):
+    """Puts items into the queue without end."""
+
+    def _runloop(self) -> None:
+        queue = self.service.requireTask(Narrow).queue
+        while self.running:
+            queue.put("item")
+
+
+def test_drained_queue_ends_its_producer_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    service_class = service_of(Narrow, Producer, "StatusHTTPTask")
+    with running(service_class, "--status-port", "0") as service, log_of(service) as log:
+        narrow, producer = service.requireTask(Narrow), service.requireTask(Producer)
+        assert narrow.begun.wait(WAIT)
+        draining = threading.Thread(target=commands.drain, args=(["Service", "Narrow"],))
+        draining.start()
+        log.wait_for_line("WARNING:Service.Producer:Producer ends: Narrow takes no more items")
+        narrow.go_on.set()
+        draining.join(WAIT)
+        assert capsys.readouterr().out == "Stopped: Narrow.\n"
+        assert (narrow.state, producer.state) == ("STOPPED", "DONE")
+        assert service.requireTask("StatusHTTPTask").state == "ALIVE"
 
 
 def test_server_that_is_restarted_serves_again() -> None:

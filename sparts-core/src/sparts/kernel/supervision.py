@@ -6,6 +6,8 @@
 restarted) |
 | an `Exception`, or any that is not named below | restarted if the task's ``RESTART`` says so,
 else the service ends with status 1 |
+| `TaskStoppedError`, after another task was stopped | restarted if ``RESTART`` says so, else the
+worker is done, with a WARNING; the service goes on |
 | `MemoryError` | never restarted: the service ends with status 1 |
 | `SystemExit` | the service shuts down in order and exits with its code |
 | `KeyboardInterrupt` | the service shuts down in order, as by ^C |
@@ -20,12 +22,13 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from sparts.errors import call_plain, describe, log_error
+from sparts.errors import TaskStoppedError, call_plain, describe, log_error, message_of
 from sparts.shown import ours
 from sparts.states import TaskState
 from sparts.supervision import Backoff, RestartPolicy
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Protocol
 
     from sparts.counters import Sum
@@ -35,8 +38,12 @@ if TYPE_CHECKING:
     class Neighbours(Protocol):
         """The tasks of a service, as their supervisors see them."""
 
+        def __iter__(self) -> Iterator[Supervisor]: ...
         def dependencies(self, task: type[Task]) -> list[Supervisor]: ...  # noqa: D102
         def dependants(self, task: Task) -> list[Supervisor]: ...  # noqa: D102
+
+
+_STOPS = (TaskState.STOPPING, TaskState.STOPPED)
 
 
 class Supervisor:
@@ -264,6 +271,10 @@ class Supervisor:
         self.n_failures.increment()
         if isinstance(error, SystemExit | KeyboardInterrupt):
             self.end_service(error)
+            return
+        refused = isinstance(error, TaskStoppedError) and self.running and delay is None
+        if refused and any(each.state in _STOPS for each in self._neighbours):
+            self.ours.logger.warning("%s ends: %s", self.name, message_of(error))
             return
         if delay is None:
             tail = "the service ends" if self.running else "while it was being stopped"
