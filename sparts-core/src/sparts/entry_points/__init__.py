@@ -85,8 +85,9 @@ def kept_out(name: str) -> str:
     return name
 
 
-def named_in(argv: Sequence[str], flag: str = "--no-plugin") -> list[str]:
-    """Return the values of a flag in a command line that no parser has read yet."""
+def named_in(argv: Sequence[str]) -> list[str]:
+    """Return the values of ``--no-plugin`` in a command line that no parser has read yet."""
+    flag = "--no-plugin"
     own = list(argv[: argv.index("--")] if "--" in argv else argv)
     after = [own[at + 1] for at, word in enumerate(own[:-1]) if word == flag]
     return after + [word[len(flag) + 1 :] for word in own if word.startswith(flag + "=")]

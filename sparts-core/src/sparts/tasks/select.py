@@ -158,10 +158,9 @@ class SelectTask(LoopTask):
     def join(self) -> None:
         """Wait for the end of the loop; end the processes that it could not, and close all."""
         super().join()
-        if self._wakeup >= 0:
-            self._readiness.close()
         with self._registering:
             if self._wakeup >= 0:
+                self._readiness.close()
                 os.close(self._wakeup)
                 os.close(self._waker)
                 self._wakeup = self._waker = -1
@@ -235,9 +234,11 @@ class SelectTask(LoopTask):
 
     def add_callback(self, fd: FileDescriptorLike, event: int, callback: Callback) -> None:
         """See `Readiness`; `LoopStoppedError` if there is no loop now."""
-        if self._wakeup < 0:
-            raise LoopStoppedError(f"{self.name} has no loop now: it has not begun, or stopped.")
-        self._readiness.add_callback(fd, event, callback)
+        with self._registering:
+            if self._wakeup < 0:
+                problem = f"{self.name} has no loop now: it has not begun, or stopped."
+                raise LoopStoppedError(problem)
+            self._readiness.add_callback(fd, event, callback)
 
     def remove_callback(self, fd: FileDescriptorLike, event: int) -> Callback:
         """See `Readiness`."""
