@@ -10,14 +10,19 @@ import signal
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # CPython 3.11.7 may end with a SystemError if hypothesis is first imported by pytest's summary.
 import hypothesis  # noqa: F401
 import pytest
 
+from tests.browsers import launched
 from tests.children import leave_out_others
 from tests.core.log_helpers import no_secrets
 from tests.needs import require, require_module, require_namespace, require_root
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # Services of tests announce themselves here, and not beside those of this machine.
 _announced = tempfile.TemporaryDirectory(prefix="sparts-")
@@ -78,3 +83,10 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 def own_children() -> None:
     """Let `tests.children.children` return the children of this test alone."""
     leave_out_others()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Run one browser for all tests of a module."""
+    with launched() as chromium:
+        yield chromium

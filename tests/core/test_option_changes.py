@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,15 +89,6 @@ def test_failing_task_keeps_others_informed(caplog: pytest.LogCaptureFixture) ->
     service.setOption("web_port", 81)
     assert len(good.told) == 1
     assert "Bad could not take its changed options" in caplog.text
-
-
-@pytest.fixture
-def often_switching() -> Iterator[None]:
-    """Threads take turns as often as the interpreter can."""
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(interval)
 
 
 def test_whoever_keeps_the_namespace_reads_one_state(tmp_path: Path) -> None:

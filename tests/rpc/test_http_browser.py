@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.browsers import launched, malicious_site
+from tests.browsers import malicious_site
 from tests.rpc.conftest import Web
 from tests.rpc.geo import Geo
 
@@ -15,13 +14,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 pytestmark = [pytest.mark.needs("chromium"), pytest.mark.one_python]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Run a browser for the module."""
-    with launched() as chromium:
-        yield chromium
 
 
 def test_page_calls_a_method_and_shows_the_result(web: Web, browser: Browser) -> None:

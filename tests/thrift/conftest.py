@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -33,6 +34,20 @@ def interop_by() -> Callable[[str], Any]:
         return made[compiler]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def types(interop_by: Callable[[str], Any]) -> Any:
+    """Give the interface's module, made by Apache's compiler."""
+    return interop_by("thrift")
+
+
+@pytest.fixture
+def no_descriptor_left(types: Any) -> Iterator[None]:
+    """Hold after the test that as many descriptors are open as before."""
+    before = len(os.listdir("/proc/self/fd"))
+    yield
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 @pytest.fixture(scope="session")

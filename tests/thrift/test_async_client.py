@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,20 +14,10 @@ from thrift.transport.TTransport import TTransportException
 
 from tests.thrift.scripted import Peer, hold
 
-pytestmark = pytest.mark.needs("thrift-compiler")
-
-
-@pytest.fixture(scope="module")
-def types(interop_by: Callable[[str], Any]) -> Any:
-    return interop_by("thrift")
-
-
-@pytest.fixture(autouse=True)
-def no_descriptor_left(types: Any) -> Iterator[None]:
-    """Hold after each test that as many descriptors are open as before."""
-    before = len(os.listdir("/proc/self/fd"))
-    yield
-    assert len(os.listdir("/proc/self/fd")) == before
+pytestmark = [
+    pytest.mark.needs("thrift-compiler"),
+    pytest.mark.usefixtures("no_descriptor_left"),
+]
 
 
 def client_of(peer: Peer | int, types: Any, **options: Any) -> AsyncThriftClient:

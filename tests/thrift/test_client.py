@@ -10,7 +10,7 @@ import ssl
 import struct
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,21 +26,11 @@ from tests.processes import run_to_end
 from tests.thrift.interop.peers import IDL
 from tests.thrift.scripted import Peer, hold, read_exactly
 
-pytestmark = pytest.mark.needs("thrift-compiler")
+pytestmark = [
+    pytest.mark.needs("thrift-compiler"),
+    pytest.mark.usefixtures("no_descriptor_left"),
+]
 CLIENTS = [ThriftClient, AsyncThriftClient]
-
-
-@pytest.fixture(scope="module")
-def types(interop_by: Callable[[str], Any]) -> Any:
-    return interop_by("thrift")
-
-
-@pytest.fixture(autouse=True)
-def no_descriptor_left(types: Any) -> Iterator[None]:
-    """Hold after each test that as many descriptors are open as before."""
-    before = len(os.listdir("/proc/self/fd"))
-    yield
-    assert len(os.listdir("/proc/self/fd")) == before
 
 
 class Waited:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Any
 
 import pytest
@@ -12,7 +11,8 @@ from sparts.options import prefix_of
 from sparts.tasks.tornado import TornadoHTTPTask
 from sparts.tasks.tornado.status import StatusHTTPTask
 from sparts.testing.conformance import check_task
-from sparts.testing.servers import ServerContract
+
+from tests.http_contract import HTTPContract
 
 
 @pytest.mark.parametrize("name", [e.name for e in entry_points.find("sparts.tasks")
@@ -24,33 +24,18 @@ def test_every_task_type_of_sparts_tornado_conforms(name: str) -> None:
     check_task(task, *(argv if issubclass(task, TornadoHTTPTask) else ()))
 
 
-class TestTornadoHTTPTask(ServerContract):
+class TestTornadoHTTPTask(HTTPContract):
     """TornadoHTTPTask is a server like every other."""
 
     server_task = TornadoHTTPTask
 
-    def ask(self, connection: socket.socket) -> None:
-        """Get the greeting."""
-        connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        answer = b""
-        while chunk := connection.recv(65536):
-            answer += chunk
-        assert answer.startswith(b"HTTP/1.1 200 ")
-        assert answer.endswith(b"Hello, world")
 
-
-class TestStatusHTTPTask(ServerContract):
+class TestStatusHTTPTask(HTTPContract):
     """StatusHTTPTask is a server like every other."""
 
     server_task = StatusHTTPTask
-
-    def ask(self, connection: socket.socket) -> None:
-        """Get whether the service is alive."""
-        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        answer = b""
-        while chunk := connection.recv(65536):
-            answer += chunk
-        assert answer.startswith(b"HTTP/1.1 200 ")
+    path = "/livez"
+    body = b"\n}\n"
 
 
 uvloop.new_event_loop().close()  # with the first, libuv opens a pipe that the process keeps

@@ -11,7 +11,7 @@ import pytest
 from sparts.tasks.tornado.status import StatusHTTPTask
 from sparts.testing.waiting import WAIT
 
-from tests.browsers import launched, malicious_site
+from tests.browsers import malicious_site
 from tests.tornado.page_services import Database, Mailer, Report, busy
 from tests.tornado.status_clients import CONTROL, TOKEN
 
@@ -19,13 +19,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.needs("chromium")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One browser for all tests of this module."""
-    with launched() as chromium:
-        yield chromium
 
 
 @pytest.fixture(autouse=True)

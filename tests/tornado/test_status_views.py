@@ -9,7 +9,6 @@ import gzip
 import os
 import time
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,6 @@ from sparts.tasks.event import EventTask
 from sparts.tasks.tornado.status import StatusHTTPTask
 from sparts.tasks.tornado.status.handlers import STATIC
 
-from tests.browsers import launched
 from tests.tornado.page_services import Mailer, busy
 from tests.tornado.status_clients import CONTROL
 from tests.tornado.test_status_page import go, opened, unlock, url_of
@@ -32,13 +30,6 @@ pytestmark = pytest.mark.needs("chromium")
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 VIEWS = ["overview", "task/Mailer", "log", "stacks", "options", "graph", "plugins", "instances"]
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 360, "height": 640}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One browser for all tests of this module."""
-    with launched() as chromium:
-        yield chromium
 
 
 @pytest.fixture(autouse=True)

@@ -19,20 +19,13 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
+from tests.http_contract import HTTPContract
 
-class TestTwistedWebTask(ServerContract):
+
+class TestTwistedWebTask(HTTPContract):
     """TwistedWebTask is a server like every other."""
 
     server_task = TwistedWebTask
-
-    def ask(self, connection: socket.socket) -> None:
-        """Get the greeting."""
-        connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        answer = b""
-        while chunk := connection.recv(65536):
-            answer += chunk
-        assert answer.startswith(b"HTTP/1.1 200 ")
-        assert answer.endswith(b"Hello, world")
 
 
 class Echo(Protocol):
