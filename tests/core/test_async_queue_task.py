@@ -104,7 +104,7 @@ def test_endless_work_is_handed_over_and_cancelled() -> None:
             finally:
                 cleaned_up.append((item, list(self.dropped)))
 
-    with running_task(Endless, "--stop-timeout", "1s") as task:
+    with running_task(Endless, "--stop-timeout", "3s") as task:
         futures = [task.submit(number) for number in range(3)]
         assert [task.begun(), task.begun()] == [0, 1]
     assert task.dropped == [0, 1, 2]
