@@ -7,12 +7,10 @@ import logging
 import socket
 import struct
 from collections.abc import Iterator
-from time import perf_counter
 from typing import Any
 
 import pytest
 from sparts.errors import OptionError
-from sparts.tasks.asgi.bodies import Bodies
 from sparts.testing import log_of
 from sparts.testing.waiting import WAIT
 
@@ -303,7 +301,7 @@ def test_unfinished_bodies_have_a_limit_together(serve: Any) -> None:
             client.sendall(b"x" * 199_999)
         served.wait_until(lambda: served.counter("bodies_refused") >= 10)
         assert served.counter("bodies_refused") >= 10
-        assert served.task._shared.bodies.taken <= 2**20
+        assert served.task._shared.requests.taken <= 2**20
         assert served.get("/") == (200, b"hello")
         refused = []
         for client in held:
@@ -313,40 +311,7 @@ def test_unfinished_bodies_have_a_limit_together(serve: Any) -> None:
         assert b"HTTP/1.1 503" in refused
     assert len([line for line in log.items if "take more than 1 MiB of memory" in line]) == 1
     served.wait_for_counter("in_flight", 0)
-    assert served.task._shared.bodies.taken == 0
-
-
-class Sending:
-    """A client that has been sending for some seconds."""
-
-    def __init__(self, bodies: Bodies, size: int, seconds: float | None) -> None:
-        self.began = None if seconds is None else perf_counter() - seconds
-        self.refused: list[int] = []
-        bodies.hold(self, size)
-
-    def sending_since(self) -> float | None:
-        """Return when it began."""
-        return self.began
-
-    def refuse(self, status: int, text: str) -> None:
-        """Note the status."""
-        self.refused.append(status)
-
-
-def test_slowest_clients_are_refused_first() -> None:
-    numbers: list[int] = []
-    bodies = Bodies(1000, numbers.append)
-    waits = Sending(bodies, 200, None)
-    holds, trickles = Sending(bodies, 400, 1000.0), Sending(bodies, 10, 900.0)
-    honest = Sending(bodies, 300, 1.0)
-    assert not numbers
-    last = Sending(bodies, 300, 0.1)
-    assert (holds.refused, trickles.refused) == ([503], [503])
-    assert [waits.refused, honest.refused, last.refused] == [[], [], []]
-    assert (numbers, bodies.taken) == ([2], 800)
-    assert bodies.hold(last, 400)
-    assert not bodies.hold(honest, 900)
-    assert honest.refused == [503]
+    assert served.task._shared.requests.taken == 0
 
 
 def test_answered_requests_hold_no_memory(serve: Any) -> None:

@@ -85,7 +85,7 @@ def test_calls_beyond_memory_are_refused_and_others_end(session_bus: Daemon, mem
         assert [future.result(30) for future in waiting] == ["x"] * 3
         for _ in range(8):  # all of it has been given back
             assert proxy.call(member, "x" * 300_000) == "x"
-        assert task._calls_running._memory.taken == 0
+        assert task._calls_running._taken == 0
 
 
 def test_memory_of_calls_is_always_given_back(session_bus: Daemon) -> None:
@@ -103,7 +103,7 @@ def test_memory_of_calls_is_always_given_back(session_bus: Daemon) -> None:
         for member in ("Fail", "Raise"):
             with pytest.raises(DBusError):
                 proxy.call(member, "x")
-        assert task._calls_running._memory.taken == 0
+        assert task._calls_running._taken == 0
 
 
 def test_flood_of_calls_leaves_the_service_small(tmp_path: Path) -> None:

@@ -6,16 +6,20 @@ import contextlib
 import logging
 import socket
 import struct
+import threading
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import unquote
 
 import grpc
 import pytest
-from hpack import Encoder
+from hpack import Decoder, Encoder
+from sparts.net.memory import FULL
+from sparts.tasks.grpc import GrpcTask
 from sparts.testing.running import running, service_of
 from sparts.vservice import VService
 
-from tests.grpc.greeters import GreeterTask, Text, pb2_grpc
+from tests.grpc.greeters import GreeterTask, Text, ThreadBase, pb2_grpc
 from tests.processes import forget_cancelled, kept, resident
 
 DATA, HEADERS, PRIORITY, RESET, SETTINGS, PING, GOAWAY, WINDOW, CONTINUATION = (
@@ -247,3 +251,66 @@ def test_connection_without_a_call_is_closed() -> None:
     ):
         while connection.recv(65536):
             pass
+
+
+def begun(service: VService, size: int) -> socket.socket:
+    """Call, send a message but for its last byte, and keep the connection."""
+    connection = socket.create_connection(address(service), timeout=20)
+    data = b"\0" + size.to_bytes(4) + bytes(size - 1)
+    parts = [data[start : start + 16_000] for start in range(0, len(data), 16_000)]
+    frames = b"".join(frame(DATA, 0, 1, part) for part in parts)
+    connection.sendall(START + frame(HEADERS, 4, 1, BLOCK) + frames)
+    return connection
+
+
+def status_of(connection: socket.socket) -> tuple[str, str]:
+    """Return the status and the message that a call ends with."""
+    with connection.makefile("rb") as stream:
+        while True:
+            size, kind = int.from_bytes(stream.read(3)), stream.read(6)[0]
+            payload = stream.read(size)
+            if kind == HEADERS:
+                found: dict[Any, Any] = dict(Decoder().decode(payload))
+                return found["grpc-status"], unquote(found["grpc-message"])
+
+
+def test_unfinished_requests_of_all_connections_have_one_limit() -> None:
+    argv = [*LOCAL, "--grpc-max-message", "1MiB", "--grpc-max-memory", "4MiB"]
+    with running(service_of(GreeterTask), *argv) as service, contextlib.ExitStack() as stack:
+        task: Any = service.requireTask(GreeterTask)
+        held = [stack.enter_context(begun(service, 800_000)) for _ in range(12)]
+        while task.calls_server.requests.n_refused < 7:
+            task.loop_task.call(lambda: None).result(20)
+        assert task.requests_refused() == 7
+        assert task.calls_server.requests.taken <= 4 << 20
+        answers(service)
+        assert status_of(held[0]) == ("8", FULL)  # RESOURCE_EXHAUSTED
+    assert task.calls_server.requests.taken == 0
+
+
+def test_requests_that_wait_for_a_thread_count_too() -> None:
+    argv = [*LOCAL, "--grpc-threads", "1", "--grpc-max-memory", "5MiB"]
+    go_on = threading.Event()
+
+    class Gate(ThreadBase):  # type: ignore[misc]
+        def Greet(self, request: Any, context: Any) -> Any:  # noqa: N802
+            go_on.wait(20)
+            return Text()
+
+    class GreeterTask(GrpcTask):
+        SERVICERS = (Gate,)
+
+    with running(service_of(GreeterTask), *argv) as service:
+        task: Any = service.requireTask(GreeterTask)
+        host, port = task.bound_addrs[0]
+        with grpc.insecure_channel(f"{host}:{port}") as channel:
+            stub = pb2_grpc.ThreadGreeterStub(channel)
+            request = Text(text="x" * (2 << 20))
+            calls = [stub.Greet.future(request, timeout=20) for _ in range(4)]
+            while task.requests_refused() < 2:
+                task.loop_task.call(lambda: None).result(20)
+            go_on.set()
+            codes = [call.code() for call in calls]
+        assert codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 2
+        assert codes.count(grpc.StatusCode.OK) == 2
+        assert task.calls_server.requests.taken == 0

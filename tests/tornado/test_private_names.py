@@ -10,8 +10,9 @@ import inspect
 import pytest
 from tornado.http1connection import HTTP1Connection, HTTP1ServerConnection
 from tornado.httpserver import HTTPServer
-from tornado.iostream import IOStream, SSLIOStream
+from tornado.iostream import BaseIOStream, IOStream, SSLIOStream
 from tornado.web import RequestHandler
+from tornado.websocket import WebSocketProtocol13
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,8 @@ from tornado.web import RequestHandler
         (HTTP1Connection, "set_max_body_size", ["self", "max_body_size"],
          "application.py takes its place, for handlers that raise the limit"),
         (IOStream, "close_fd", ["self"], "streams.py lets a client read why it was refused"),
+        (IOStream, "read_from_fd", ["self", "buf"],
+         "streams.py counts the unfinished messages of websockets"),
         (IOStream, "write_to_fd", ["self", "data"], "streams.py counts what was sent"),
         (SSLIOStream, "write_to_fd", ["self", "data"], "streams.py counts what was sent"),
     ],
@@ -39,6 +42,14 @@ def test_what_is_overridden_is_there(
     assert found is not None, f"Tornado has no {owner.__name__}.{name} any more: {why}."
     taken = list(inspect.signature(found).parameters)
     assert taken == parameters, f"{owner.__name__}.{name} takes {taken} now: {why}."
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(BaseIOStream, "_read_buffer_size"), (WebSocketProtocol13, "_fragmented_message_buffer")],
+)
+def test_unfinished_message_is_kept_there(owner: type, name: str) -> None:
+    assert f"self.{name}" in inspect.getsource(owner), f"streams.py looks at {name}."
 
 
 def test_each_turn_asks_for_the_next_request() -> None:

@@ -11,11 +11,9 @@ import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sparts.tasks.tornado.bodies import Bodies
 from sparts.tasks.tornado.server import GracefulHTTPServer
 from sparts.testing.certificates import FIRST_CERTIFICATE
 from sparts.testing.running import make_service, running
@@ -241,14 +239,14 @@ def begin(service: VService, path: str) -> socket.socket:
 
 def test_unfinished_bodies_have_a_limit_together() -> None:
     with running(Service, *MEMORY) as service, log_of(service) as log:
-        bodies = service.requireTask(Http).server.bodies
+        requests = service.requireTask(Http).server.requests
         with contextlib.ExitStack() as stack:
             held = [stack.enter_context(begin(service, "/echo/x")) for _ in range(12)]
             until = monotonic() + WAIT
-            while bodies.n_refused < 10 and monotonic() < until:
+            while requests.n_refused < 10 and monotonic() < until:
                 settle(service)
-            assert (bodies.n_refused, service.getCounter("Http.bodies_refused")) == (10, 10)
-            assert bodies.taken <= 2**20
+            assert (requests.n_refused, service.getCounter("Http.bodies_refused")) == (10, 10)
+            assert requests.taken <= 2**20
             assert ask_once(service, "/echo/x", method="POST", body=b"well")[2] == b"4"
             poll = select.poll()
             for client in held:
@@ -266,7 +264,7 @@ def test_answered_requests_hold_no_memory() -> None:
             assert ask(client, "/echo/x", "POST", bytes(500_000))[0] == 200
         settle(service)
         server = service.requireTask(Http).server
-        assert (server.bodies.n_refused, server.bodies.taken) == (0, 0)
+        assert (server.requests.n_refused, server.requests.taken) == (0, 0)
 
 
 def test_streamed_bodies_take_no_memory() -> None:
@@ -275,28 +273,4 @@ def test_streamed_bodies_take_no_memory() -> None:
         for client in held:
             client.sendall(b"x")
             assert read_answer(client)[2] == b"400000"
-        assert service.requireTask(Http).server.bodies.n_refused == 0
-
-
-class Waiting:
-    """A connection, and its request, whose body has been coming for some seconds."""
-
-    def __init__(self, bodies: Any, received: int, seconds: float, unread: bool = True) -> None:
-        self.received, self.since, self.unread = received, 1000.0 - seconds, unread
-        self.refused: list[str] = []
-        bodies.hold(self, self, 1000.0)
-
-    def refuse(self, status: str, text: str) -> None:
-        """Note the status."""
-        self.refused.append(status[:3])
-
-
-def test_slowest_clients_are_refused_first() -> None:
-    bodies = Bodies(1000, SimpleNamespace(logger=logging.getLogger("test")))
-    waits = Waiting(bodies, 200, 5000.0, unread=False)
-    holds, trickles = Waiting(bodies, 400, 1000.0), Waiting(bodies, 10, 900.0)
-    honest = Waiting(bodies, 300, 1.0)
-    last = Waiting(bodies, 300, 0.1)
-    assert (holds.refused, trickles.refused) == (["503"], ["503"])
-    assert [waits.refused, honest.refused, last.refused] == [[], [], []]
-    assert (bodies.n_refused, bodies.taken) == (2, 800)
+        assert service.requireTask(Http).server.requests.n_refused == 0

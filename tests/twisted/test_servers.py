@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -210,3 +212,53 @@ def test_idle_server_with_open_connection_never_wakes_up(client: Client) -> None
             if counts[-1] == counts[-2]:
                 break
         assert counts[-1] == counts[-2], counts
+
+
+# -- bodies ----------------------------------------------------------------------------------------
+
+
+class Size(Resource):
+    """Says how long a body is."""
+
+    isLeaf = True  # noqa: N815
+
+    def render_POST(self, request: Any) -> bytes:  # noqa: N802
+        return str(len(request.content.read())).encode()
+
+
+class SizeTask(TwistedWebTask):
+    """Serves it."""
+
+    def make_resource(self) -> Any:
+        return Size()  # type: ignore[no-untyped-call]
+
+
+def begin(service: Any, size: int) -> socket.socket:
+    """Send a body but for its last byte, and keep the connection."""
+    client = socket.create_connection(service.requireTask(SizeTask).bound_addrs[0], WAIT)
+    client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size)
+    client.sendall(bytes(size - 1))
+    return client
+
+
+def test_unfinished_bodies_have_a_limit_together() -> None:
+    argv = ("--web-host", "127.0.0.1", "--web-port", "0", "--web-max-memory", "1MiB")
+    with running(service_of(SizeTask), *argv) as service, contextlib.ExitStack() as stack:
+        task: Any = service.requireTask(SizeTask)
+        held = [stack.enter_context(begin(service, 400_000)) for _ in range(12)]
+        until = monotonic() + WAIT
+        while task.bodies_refused() < 10 and monotonic() < until:
+            task.loop_task.call(lambda: None).result(WAIT)
+        assert task.bodies_refused() == 10
+        assert task.site.bodies.taken <= 2**20
+        poll = select.poll()
+        for client in held:
+            poll.register(client, select.POLLIN)
+        answers = {client.fileno(): client for client in held}
+        (first, _), *_ = poll.poll(WAIT * 1000)
+        assert answers[first].recv(12) == b"HTTP/1.1 503"
+        with begin(service, 300_000) as client:
+            client.sendall(b"x")
+            assert client.recv(1000).endswith(b"300000")
+            assert task.site.bodies.taken <= 800_000
+    assert task.site.bodies.taken == 0

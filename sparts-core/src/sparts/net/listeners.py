@@ -53,11 +53,10 @@ class Listening(ListeningOptions):
         none, since those are the next instance's.
         """
         self._close_duplicates()
-        return (
-            []
-            if service_of(self).health.restarting
-            else service_of(self).listeners.close(ours(self).name, take=True)
-        )
+        waiting: list[socket.socket] = []
+        if not service_of(self).health.restarting:
+            waiting = service_of(self).listeners.close(ours(self).name, take=True)
+        return waiting
 
     def close_sockets(self) -> None:
         """Close the duplicates and, unless the service restarts, the process's own sockets."""

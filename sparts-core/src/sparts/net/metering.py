@@ -176,8 +176,7 @@ class Metered:
 
     def _take_access_level(self) -> None:
         name = self.access_log or "OFF"
-        off = logging.CRITICAL + 1
-        self.access_level = off if name == "OFF" else logging.getLevelNamesMapping()[name]
+        self.access_level = (logging.getLevelNamesMapping() | {"OFF": logging.CRITICAL + 1})[name]
 
 
 class Collected(counter):

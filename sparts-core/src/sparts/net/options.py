@@ -265,20 +265,30 @@ def _expiry(path: str | None) -> float | None:
     return expiry(path)
 
 
+def _limit(kind: Callable[[str], Any], attribute: str, help: str, metavar: str = "") -> Any:
+    """Declare an option whose default is a class attribute."""
+    return option(
+        type=kind,
+        default=lambda cls: getattr(cls, attribute),
+        metavar=metavar or ("SIZE" if kind is size else "DURATION"),
+        help=help,
+        reloadable=False,
+        advanced=True,
+    )
+
+
 class ConnectionLimit:
     """A mixin for server tasks: the option ``max_connections``; the task has to keep to it."""
 
     MAX_CONNECTIONS: ClassVar[int] = 10_000
     """The default of ``--PREFIX-max-connections``."""
 
-    max_connections: Option[int] = option(
-        type=int,
-        default=lambda cls: cls.MAX_CONNECTIONS,
-        metavar="N",
-        help="how many connections may be open; a further client replaces an idle one, or else"
-        " is disconnected",
-        reloadable=False,
-        advanced=True,
+    max_connections: Option[int] = _limit(
+        int,
+        "MAX_CONNECTIONS",
+        "how many connections may be open; a further client replaces an idle one, or else is"
+        " disconnected",
+        "N",
     )
 
     def check_options(self, options: argparse.Namespace) -> None:
@@ -288,18 +298,6 @@ class ConnectionLimit:
         if limit is not None and limit < 1:
             flag = f"--{prefix_of(type(self)).replace('_', '-')}-max-connections"
             raise OptionError(f"{flag} must be 1 or more, not {limit}.")
-
-
-def _limit(kind: Callable[[str], Any], attribute: str, help: str) -> Any:
-    """Declare an option whose default is a class attribute."""
-    return option(
-        type=kind,
-        default=lambda cls: getattr(cls, attribute),
-        metavar="SIZE" if kind is size else "DURATION",
-        help=help,
-        reloadable=False,
-        advanced=True,
-    )
 
 
 class RequestLimits:

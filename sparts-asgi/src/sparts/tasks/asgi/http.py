@@ -14,8 +14,8 @@ from urllib.parse import unquote
 
 import httptools
 from sparts.logs import log_fields
+from sparts.net.memory import FULL, SMALL
 from sparts.net.metering import LOST, RequestFields
-from sparts.tasks.asgi.bodies import SMALL
 from sparts.tasks.asgi.cycle import ANSWERED, Cycle, Flow, Output, PlainOutput
 from sparts.tasks.asgi.refusing import LINGERING, Refusing
 from sparts.tasks.asgi.shared import Timed
@@ -125,7 +125,7 @@ class Connection(Refusing, Timed):
             self._ended(cycle, LOST, 0)
             if (lost := cycle.scope.get("sparts.lost")) is not None:
                 lost()
-        self.shared.bodies.release(self)
+        self.shared.requests.release(self)
         self.pipeline.clear()
         if self._lingering is not None:
             self._lingering.cancel()
@@ -209,7 +209,7 @@ class Connection(Refusing, Timed):
         elif (
             self._received <= SMALL
             or self.cycle.response_complete
-            or self.shared.bodies.hold(self, self._received)
+            or self.shared.requests.hold(self, self._received)
         ):
             HttpToolsProtocol.on_body(self, body)
 
@@ -247,8 +247,8 @@ class Connection(Refusing, Timed):
         cycle, self.current = self.current, None
         cycle.transport = ANSWERED
         now = self._ended(cycle, cycle.status // 100, cycle.status)
-        if self.shared.bodies.taken:
-            self.shared.bodies.release(self)
+        if self.shared.requests.taken:
+            self.shared.requests.release(self)
         if self.phase == LINGERING or self.transport.is_closing():
             return
         self.flow.resume_reading()
@@ -318,10 +318,14 @@ class Connection(Refusing, Timed):
         began: float = max(cycle.began, getattr(self.flow, "resumed", 0.0))
         return began + limits.read_timeout + self._received / MIN_BODY_RATE
 
-    def sending_since(self) -> float | None:
-        """Return since when the client has been sending a body; see `bodies.Sender`."""
+    def sending_for(self) -> float | None:
+        """Return for how long the client has been sending a body; see `sparts.net.memory`."""
         cycle = self.current
-        return cycle.began if cycle is not None and cycle.more_body else None
+        return perf_counter() - cycle.began if cycle is not None and cycle.more_body else None
+
+    def refuse_for_memory(self) -> None:
+        """Answer that there is no memory for the request."""
+        self.refuse(503, FULL)
 
     def close_late(self) -> bool:
         """Close a connection that takes too long; see `Timed`."""

@@ -8,7 +8,7 @@ from email.utils import formatdate
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sparts.tasks.asgi.bodies import Bodies
+from sparts.net.memory import Requests
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
@@ -83,7 +83,7 @@ class Shared:
         """Called with a scope: returns what answers such a request if all of it has come at once,
         or None. That is called with the scope and the body, waits for nothing, and returns the
         status, the lines of the headers and the body: this takes a third less time than ASGI."""
-        self.bodies: Bodies = Bodies(limits.max_memory, self._refused_bodies)
+        self.requests: Requests = Requests(limits.max_memory, logger)
         self.app_state: dict[str, Any] = app_state
         self.follow: Callable[[Any, Any], None] = follow
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
@@ -104,8 +104,6 @@ class Shared:
         self.config.load()
         self.ending = False
         self.n_timeouts: int = 0
-        self.n_refused: int = 0
-        self._warn_from = 0.0
         self.date_until: float = 0.0
         self._connections = connections
         self._timer: asyncio.TimerHandle | None = None
@@ -132,13 +130,6 @@ class Shared:
             seconds,
             fields,
         )
-
-    def _refused_bodies(self, number: int) -> None:
-        self.n_refused += number
-        if number and (now := perf_counter()) >= self._warn_from:
-            self._warn_from = now + 60.0
-            text = "Requests of all clients take more than %d MiB of memory: some are refused"
-            self.logger.warning(text, self.limits.max_memory >> 20)
 
     # -- clients that take too long ----------------------------------------------------------------
 

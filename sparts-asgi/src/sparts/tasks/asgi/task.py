@@ -80,7 +80,7 @@ class AsgiTask(Metered, RequestLimits, AsyncioServerTask):
     )
 
     bodies_refused: CallbackCounter = CallbackCounter(
-        lambda task: task._shared.n_refused if task._shared else 0,
+        lambda task: task._shared.requests.n_refused if task._shared else 0,
         help="Requests refused because those of all clients took too much memory.",
     )
 

@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from sparts.logs import log_fields
+from sparts.net.memory import FULL, SMALL
 from sparts.net.metering import LOST, RequestFields
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -14,10 +15,16 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 if TYPE_CHECKING:
     from sparts.tasks.asgi.shared import Shared
 
-GOING_AWAY, SERVICE_RESTART = 1001, 1012
-"""Status codes of the close frame at a stop and at a restart (RFC 6455, IANA's registry)."""
+GOING_AWAY, TOO_BIG, SERVICE_RESTART = 1001, 1009, 1012
+"""Status codes of our close frames: at a stop, for lack of memory, at a restart (RFC 6455, IANA's
+registry)."""
 CLOSING = 1.0
-"""Seconds that a client has to answer our close frame at the stop."""
+"""Seconds that a client has to answer our close frame."""
+SLICE = 1 << 14
+"""Bytes that are read before the application takes the messages in them. Compressed, they may be a
+thousand times as many."""
+PER_MESSAGE = 600
+"""Bytes that a message takes while it waits for the application, beside its own."""
 
 
 class WebSocket(WebSocketsSansIOProtocol):
@@ -33,6 +40,87 @@ class WebSocket(WebSocketsSansIOProtocol):
         self._began = 0.0  # of a handshake that was not counted yet; 0: there is none
         self._fields = RequestFields(())
         self._closed_by_us = False
+        self._unread = b""  # what has come after messages that wait for the application
+        self._waiting = 0  # bytes of these messages
+        self._given = 0  # bytes of the message that the application has taken
+        self._since = 0.0  # when the message began that has not come wholly; 0: there is none
+        self._refused = False
+
+    # -- what comes in -----------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Take in what has come, up to the first messages that the application must take."""
+        if self._refused:
+            return
+        if self._unread:
+            data, self._unread = self._unread + data, b""
+        for start in range(0, len(data), SLICE):
+            if self.read_paused:
+                self._unread = data[start:]
+                break
+            super().data_received(data[start : start + SLICE])
+            if self.transport.is_closing():
+                break
+        self._hold()
+
+    def handle_cont(self, event: Any) -> None:
+        """Add a fragment to its message: many small ones take no more memory than one."""
+        message: Any = self.frames[0]
+        if not isinstance(message, bytearray):
+            message = bytearray(message)
+        message += event.data
+        self.frames: Any = [message]
+        if event.fin:
+            self.frames = [bytes(message)]
+            self.send_receive_event_to_app()
+
+    def send_receive_event_to_app(self) -> None:
+        """Have a message wait for the application."""
+        self._waiting += PER_MESSAGE + sum(map(len, self.frames))
+        super().send_receive_event_to_app()
+
+    async def receive(self) -> Any:
+        """Return the next message; called by the application."""
+        if self._given > SMALL:
+            self._given = 0
+            self._hold()
+        message: Any = await super().receive()
+        self._given = len(message.get("bytes") or message.get("text") or "")
+        if not self.read_paused:
+            self._waiting = 0
+            if self._unread:
+                self.data_received(b"")
+        return message
+
+    # -- memory; see `sparts.net.memory` -----------------------------------------------------------
+
+    def _hold(self) -> None:
+        """Note how much memory is taken, which the clients of the server share."""
+        unfinished = len(self.conn.reader.buffer) + sum(map(len, self.frames))
+        if not unfinished:
+            self._since = 0.0
+        elif not self._since:
+            self._since = perf_counter()
+        size = unfinished + len(self._unread) + self._waiting + self._given
+        if size > SMALL:
+            self.shared.requests.hold(self, size)
+        elif self.shared.requests.taken:
+            self.shared.requests.release(self)
+
+    def sending_for(self) -> float | None:
+        """Return for how many seconds a message has been coming that is not whole."""
+        return perf_counter() - self._since if self._since else None
+
+    def refuse_for_memory(self) -> None:
+        """Close the websocket, since there is no memory for its message."""
+        self._refused, self._unread, self.frames = True, b"", []
+        self.conn.reader.buffer.clear()
+        if self.handshake_complete and not self.close_sent:
+            self._close(TOO_BIG, FULL)
+        else:
+            self.transport.close()
+
+    # -- the handshake and the answers -------------------------------------------------------------
 
     def handle_connect(self, event: Any) -> None:
         """Run the application for a handshake."""
@@ -87,6 +175,8 @@ class WebSocket(WebSocketsSansIOProtocol):
         """Count a handshake whose client has gone before the answer."""
         if self._began:
             self._count(0)
+        self._unread, self._refused = b"", True
+        self.shared.requests.release(self)
         super().connection_lost(error)
 
     def _count(self, status: int) -> None:
@@ -101,11 +191,14 @@ class WebSocket(WebSocketsSansIOProtocol):
         """Close the websocket, once its handshake is complete; called at the stop."""
         if not self.handshake_complete or self.close_sent or self.transport.is_closing():
             return
-        code = SERVICE_RESTART if self.shared.service.health.restarting else GOING_AWAY
+        self._close(SERVICE_RESTART if self.shared.service.health.restarting else GOING_AWAY)
+
+    def _close(self, code: int, reason: str = "") -> None:
+        """Send a close frame, and wait a moment for the client's."""
         self.stop_keepalive()
         self._closed_by_us = self.close_sent = True
-        self.queue.put_nowait({"type": "websocket.disconnect", "code": code})
-        self.conn.send_close(code)
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        self.conn.send_close(code, reason)
         self.transport.write(b"".join(self.conn.data_to_send()))
         if self.read_paused:
             self.read_paused = False

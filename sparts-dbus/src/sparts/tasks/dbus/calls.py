@@ -21,7 +21,7 @@ from sparts.tasks.dbus.descriptors import (
     with_indices,
 )
 from sparts.tasks.dbus.errors import OURS, STANDARD, error_name, own_name, refuse_fds
-from sparts.tasks.dbus.memory import Memory, weight
+from sparts.tasks.dbus.memory import weight
 from sparts.tasks.dbus.types import converter
 from sparts.tasks.dbus.validity import is_interface_name
 from sparts.tasks.dbus.wrapping import wrapped
@@ -174,7 +174,7 @@ class Calls:
         self._owner = owner
         self._who = who
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=owner.logger.name)
-        self._memory = Memory(memory)
+        self._most, self._taken = memory, 0  # bytes
         self._in_thread, self._in_loop = blocking(owner), awaiting(owner)
         self._running: set[Call] = set()
         self._empty: asyncio.Future[None] | None = None
@@ -190,11 +190,12 @@ class Calls:
             self._refuse(bus, message, STANDARD + "InvalidArgs", text)
             return
         needed = weight(message)
-        if not self._memory.take(needed):
+        if self._taken + needed > self._most:
             self._owner.n_refused.increment()
-            text = f"{self._who} has too many calls that wait: {self._memory.taken} bytes."
+            text = f"{self._who} has too many calls that wait: {self._taken} bytes."
             self._refuse(bus, message, STANDARD + "LimitsExceeded", text)
             return
+        self._taken += needed
         self._owner.calls.increment()
         call = Call(bus, message, bound, needed)
         self._running.add(call)
@@ -315,7 +316,7 @@ class Calls:
         if call not in self._running:
             return False
         self._running.remove(call)
-        self._memory.give(call.weight)
+        self._taken -= call.weight
         release(call.message)
         if self._empty is not None and not self._running and not self._empty.done():
             self._empty.set_result(None)
@@ -326,7 +327,7 @@ class Calls:
     def forget(self) -> None:
         """Forget the calls of a loop that has failed since."""
         for call in self._running:
-            self._memory.give(call.weight)
+            self._taken -= call.weight
             release(call.message)
         self._running.clear()
 

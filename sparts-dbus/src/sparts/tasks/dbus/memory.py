@@ -16,29 +16,6 @@ _FIXED = "ybnqiuxtdh"
 _PER_NUMBER = 40
 
 
-class Memory:
-    """How many bytes are taken, of how many there are; for one thread.
-
-    Args:
-        limit: how many there are.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.taken: int = 0
-
-    def take(self, size: int) -> bool:
-        """Take some bytes; False: there are not so many left, and none were taken."""
-        if self.taken + size > self.limit:
-            return False
-        self.taken += size
-        return True
-
-    def give(self, size: int) -> None:
-        """Give back bytes that were taken."""
-        self.taken -= size
-
-
 def weight(message: Message) -> int:
     """Return about how many bytes a call takes until it has its reply."""
     if _CONTAINERS.isdisjoint(message.signature):

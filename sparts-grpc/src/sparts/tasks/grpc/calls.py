@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from sparts.escaping import one_line
 from sparts.logs import log_fields
+from sparts.net.memory import SMALL
 from sparts.net.metering import RequestFields
 from sparts.tasks.grpc import serving
-from sparts.tasks.grpc.incoming import Incoming
+from sparts.tasks.grpc.incoming import Accounted, Incoming
 from sparts.tasks.grpc.wire import (
     ACCEPTED,
     MessageError,
@@ -41,7 +42,7 @@ _HEADERS = [(b":status", b"200"), (b"content-type", b"application/grpc")]
 _Headers = list[tuple[bytes, bytes]]
 
 
-class Call:
+class Call(Accounted):
     """One call. It is the loop's thread's, where nothing else is said.
 
     Args:
@@ -51,7 +52,8 @@ class Call:
     """
 
     __slots__ = (
-        "_callbacks", "_ended", "_expires", "_serving", "_timer", "_uncredited", "_waiter",
+        "_callbacks", "_ended", "_expires", "_served", "_serving", "_timer", "_uncredited",
+        "_waiter",
         "began", "cancelled", "connection", "fields", "headers", "incoming", "known", "method",
         "over", "path", "sent_headers", "server", "stream", "task",
     )  # fmt: skip
@@ -74,6 +76,7 @@ class Call:
         self.incoming: Incoming = Incoming(self.server.limits.message, encoding)
         self._ended = False  # the client has sent all
         self._serving = False  # the handler was called, or is about to be
+        self._served = 0  # bytes of the one message that the handler was called with
         self._uncredited = 0
         self._waiter: asyncio.Future[None] | None = None
         self._callbacks: list[Callable[[], None]] = []
@@ -130,7 +133,9 @@ class Call:
         elif self._ended:
             if self.incoming.partial or not self.incoming.messages:
                 raise MessageError(grpc.StatusCode.INTERNAL, "The request has no whole message.")
-            self._serve(method, self.incoming.take())
+            message = self.incoming.take()
+            self._served = len(message)
+            self._serve(method, message)
 
     def _serve(self, method: Method, message: bytes | None) -> None:
         self._serving = True
@@ -163,6 +168,9 @@ class Call:
         self._ended = self._ended or ended
         self._uncredited += size
         self.incoming.add(data)
+        self._hold()
+        if self.over:
+            return
         method = self.method
         if method is not None and not (method.streams_in or self._serving):
             if len(self.incoming.messages) > 1:
@@ -207,6 +215,8 @@ class Call:
             self._waiter = self.server.loop.create_future()
             await self._waiter
         message = self.incoming.take()
+        if len(message) > SMALL:
+            self._hold()
         if not self._ended:
             self._credit()
         return message
@@ -340,6 +350,8 @@ class Call:
         if self._timer is not None:
             self._timer.cancel()
         self.incoming.clear()
+        if self.server.requests.taken:
+            self.server.requests.release(self)
         self._wake()
         self.connection.call_ended(self)
         self.server.call_ended(self, code)

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from time import perf_counter
+from typing import Any
 
+from sparts.net.memory import FULL, SMALL
 from sparts.tasks.grpc.wire import PREFIX, too_long, unpacked
+
+import grpc
 
 
 class Incoming:
@@ -71,3 +76,32 @@ class Incoming:
         self._part.clear()
         self.messages.clear()
         self.held = 0
+
+
+class Accounted:
+    """The part of a call that counts its messages; see `sparts.net.memory`."""
+
+    __slots__ = ()
+
+    incoming: Incoming
+    began: float
+    server: Any
+    expire: Any
+    _served: int
+    _ended: bool
+
+    def _hold(self) -> None:
+        """Note how many bytes are not read, or were read by a handler that has no others."""
+        size = self.incoming.held + self._served
+        if size > SMALL:
+            self.server.requests.hold(self, size)
+        elif self.server.requests.taken:
+            self.server.requests.release(self)
+
+    def sending_for(self) -> float | None:
+        """Return for how many seconds the client has been sending; None: it has sent all."""
+        return None if self._ended else perf_counter() - self.began
+
+    def refuse_for_memory(self) -> None:
+        """End the call, since there is no memory for its messages."""
+        self.expire(grpc.StatusCode.RESOURCE_EXHAUSTED, FULL)

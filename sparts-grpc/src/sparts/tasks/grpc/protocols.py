@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sparts.loops import LoopTask
+    from sparts.net.memory import Requests
     from sparts.net.metering import Meter, RequestFields
     from sparts.tasks.grpc.methods import Registry
     from sparts.tasks.grpc.peer import Peer
@@ -49,6 +50,7 @@ class CallServer(Protocol):
     awaiting: Any
     blocking: Any
     threads: Threads
+    requests: Requests
 
     @property
     def call_begun(self) -> Callable[[], object]: ...  # noqa: D102

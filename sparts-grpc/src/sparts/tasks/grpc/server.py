@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sparts.calls import Wrapper, awaiting, blocking
+from sparts.net.memory import Requests
 from sparts.net.metering import RequestFields
 from sparts.tasks.grpc.threads import Threads
 
@@ -28,6 +29,8 @@ class Limits(NamedTuple):
     """Calls that may be open on a connection."""
     held: int
     """Bytes of requests on a connection that are not whole, or not read."""
+    memory: int
+    """Bytes of requests of all connections that are not whole, not read or not answered."""
     first_call: float
     """Seconds until its first call."""
     compression: grpc.Compression
@@ -48,6 +51,7 @@ class Server:
         self.registry: Registry = registry
         self.limits: Limits = limits
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self.requests: Requests = Requests(limits.memory, task.logger)
         self.n_broken: int = 0
         """How many clients were disconnected because they broke the protocol, or a limit of it."""
         self.awaiting: Wrapper | None = awaiting(task)

@@ -72,6 +72,8 @@ class GrpcTask(Metered, AsyncioServerTask):
     """The default of ``--grpc-threads``."""
     MAX_MESSAGE: ClassVar[int] = 4 * 1024 * 1024
     """Bytes that a request may have; the default of ``--grpc-max-message``."""
+    MAX_MEMORY: ClassVar[int] = 256 * 1024 * 1024
+    """Bytes; the default of ``--grpc-max-memory``."""
     MAX_HEADERS: ClassVar[int] = 64 * 1024
     """Bytes; the default of ``--grpc-max-headers``."""
     MAX_CALLS: ClassVar[int] = 100
@@ -101,6 +103,15 @@ class GrpcTask(Metered, AsyncioServerTask):
         default=lambda cls: cls.MAX_MESSAGE,
         metavar="SIZE",
         help="longest request; a longer one is refused",
+        reloadable=False,
+        advanced=True,
+    )
+    max_memory: Option[int] = option(
+        type=size,
+        default=lambda cls: cls.MAX_MEMORY,
+        metavar="SIZE",
+        help="memory limit for the requests of all clients that arrive or wait for their answer;"
+        " further ones end with RESOURCE_EXHAUSTED (0: no limit)",
         reloadable=False,
         advanced=True,
     )
@@ -151,6 +162,11 @@ class GrpcTask(Metered, AsyncioServerTask):
     broken: CallbackCounter = CallbackCounter(
         lambda task: task.calls_server.n_broken if "calls_server" in vars(task) else 0,
         help="Clients disconnected because they broke the protocol or a limit of it.",
+    )
+
+    requests_refused: CallbackCounter = CallbackCounter(
+        lambda task: task.calls_server.requests.n_refused if "calls_server" in vars(task) else 0,
+        help="Requests refused because those of all clients took too much memory.",
     )
 
     registry: Registry
@@ -210,6 +226,7 @@ class GrpcTask(Metered, AsyncioServerTask):
             headers=self.max_headers or 0,
             streams=self.max_calls or 1,
             held=4 * message + (16 << 20),
+            memory=self.max_memory and max(self.max_memory, message),
             first_call=self.first_call_timeout or 0.0,
             compression=_COMPRESSIONS[self.compression or "none"],
         )

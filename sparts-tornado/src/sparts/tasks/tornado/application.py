@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from sparts.errors import log_error
 from sparts.logs import log_fields
+from sparts.net.memory import SMALL
 from sparts.net.metering import LOST, valid_or_new_id
 from sparts.tasks.tornado import calls
-from sparts.tasks.tornado.bodies import SMALL
 from sparts.tasks.tornado.streams import refusal
 
 from tornado.httputil import HTTPInputError, HTTPMessageDelegate, HTTPServerRequest
@@ -216,7 +216,7 @@ class Exchange(HTTPMessageDelegate):
         handled: Awaitable[None] | None = self._delegate.headers_received(start_line, headers)
         if has_body:
             self._body, self._request, self._limit = True, request, sys.maxsize
-            self._stream.unread = True
+            self._stream.unread, self._stream.refuse_request = True, self.refuse
             self._server.reads_body(self._stream)
             if handled is not None:
                 return self._handled(handled, headers)
@@ -228,10 +228,9 @@ class Exchange(HTTPMessageDelegate):
         self._stream.received += len(chunk)
         if self._stream.received > self._limit:
             self._refuse(self._limit)
-        if self._counted and self._stream.received > SMALL:
-            now = self._server.loop.time()
-            if not self._server.bodies.hold(self._stream, self, now):
-                raise HTTPInputError("too much memory")
+        large = self._counted and self._stream.received > SMALL
+        if large and not self._server.requests.hold(self._stream, self._stream.received):
+            raise HTTPInputError("too much memory")
         handled: Awaitable[None] | None = self._delegate.data_received(chunk)
         return handled and self._handled(handled)
 

@@ -75,7 +75,7 @@ class TornadoHTTPTask(Metered, RequestLimits, ConnectionLimit, Listening, Tornad
     )
 
     bodies_refused: CallbackCounter = CallbackCounter(
-        lambda task: task.server.bodies.n_refused if "server" in vars(task) else 0,
+        lambda task: task.server.requests.n_refused if "server" in vars(task) else 0,
         help="Requests refused because those of all clients took too much memory.",
     )
 

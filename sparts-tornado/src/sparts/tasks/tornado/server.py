@@ -7,7 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.net.accepting import Acceptor
-from sparts.tasks.tornado.bodies import Bodies
+from sparts.net.memory import Requests
 from sparts.tasks.tornado.streams import LAST, Lingering, Stream, make_stream
 
 from tornado.httpserver import HTTPServer
@@ -16,8 +16,6 @@ from tornado.httputil import HTTPMessageDelegate
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterable
-
-    from sparts.protocols import Task
 
     from tornado.websocket import WebSocketHandler
 
@@ -44,13 +42,13 @@ class GracefulHTTPServer(HTTPServer):
     def initialize(
         self,
         *args: Any,
-        task: Task | None = None,
+        task: Any = None,
         loop: asyncio.AbstractEventLoop | None = None,
         idle_timeout: float = 0.0,
         read_timeout: float = 0.0,
         write_timeout: float = 0.0,
         max_connections: float = inf,
-        max_memory: float = 0.0,
+        max_memory: int = 0,
         **kwargs: Any,
     ) -> None:
         """Make the server.
@@ -70,10 +68,10 @@ class GracefulHTTPServer(HTTPServer):
         """
         super().initialize(*args, **kwargs)
         self.conn_params.header_timeout = None  # it would cost a timer for each request
-        self._task: Any = task
+        self._task = task
         self._idle_timeout, self._read_timeout = idle_timeout, read_timeout
         self._write_timeout, self._max_connections = write_timeout, max_connections
-        self.bodies: Bodies = Bodies(max_memory, task)
+        self.requests: Requests = Requests(max_memory, getattr(task, "logger", None))
         self._open: set[Stream] = set()
         self._fresh: dict[Stream, None] = {}  # in the order of `since`, as is the next
         self._idle: dict[Stream, None] = {}
@@ -147,7 +145,7 @@ class GracefulHTTPServer(HTTPServer):
     def start_request(self, server_conn: Any, request_conn: Any) -> HTTPMessageDelegate:
         """Begin to wait for a request; called for the first of a connection, and after each."""
         stream: Stream = server_conn.stream
-        self.bodies.release(stream)
+        self.requests.release(stream)
         if stream.last or stream.closed():
             stream.close()
             return HTTPMessageDelegate()  # what has come already is not begun with
@@ -200,7 +198,8 @@ class GracefulHTTPServer(HTTPServer):
         """Note that a connection has ended, or was handed on (a websocket)."""
         super().on_close(server_conn)
         self._open.discard(server_conn.stream)
-        self.bodies.release(server_conn.stream)
+        if server_conn.stream.websocket is None:
+            self.requests.release(server_conn.stream)
         self.stop_waiting(server_conn.stream)
         self.body_read(server_conn.stream)
         self._settle()
@@ -219,14 +218,15 @@ class GracefulHTTPServer(HTTPServer):
         asyncio task that serves it to its end.
         """
         connection: Any = handler.request.connection
-        self._websockets[handler] = connection.stream
+        stream = self._websockets[handler] = connection.stream
+        stream.websocket, stream.since = handler, 0.0
         serving: Any = asyncio.current_task()
         serving.add_done_callback(lambda _: self._websocket_ended(handler))
         if self._changed is not None:
             self._loop.call_soon(handler.close, GOING_AWAY)
 
     def _websocket_ended(self, handler: WebSocketHandler) -> None:
-        del self._websockets[handler]
+        self.requests.release(self._websockets.pop(handler))
         self._settle()
 
     # -- clients that take too long ----------------------------------------------------------------

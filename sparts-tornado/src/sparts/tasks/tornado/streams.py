@@ -15,6 +15,8 @@ import termios
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sparts.net.memory import FULL, SMALL, Requests
+
 from tornado.httputil import format_timestamp
 from tornado.iostream import IOStream, SSLIOStream, UnsatisfiableReadError
 from tornado.netutil import ssl_wrap_socket
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tornado.http1connection import HTTP1ConnectionParameters
+    from tornado.websocket import WebSocketHandler
+
+
+TOO_BIG = 1009
+"""Websocket's status code for a message that is too big (RFC 6455, section 7.4.1)."""
 
 LAST = 5.0
 """Seconds that a client has at the stop to read its last answer."""
@@ -56,7 +63,10 @@ class StreamServer(Protocol):
     max_buffer_size: int | None
     read_chunk_size: int | None
     conn_params: HTTP1ConnectionParameters
+    requests: Requests
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop: ...  # noqa: D102
     def stalled(self, stream: Stream, /) -> None: ...  # noqa: D102
     def gone(self, stream: Stream, /) -> None: ...  # noqa: D102
     def linger(self, sock: socket.socket, answer: bytes, /) -> None: ...  # noqa: D102
@@ -90,6 +100,10 @@ class Stream(IOStream):
     """Since when it takes nothing more, by the loop's clock; see `GracefulHTTPServer.stalled`."""
     taken_before: int = 0
     """How many bytes it had taken by then."""
+    refuse_request: Callable[[str, str], None]
+    """Refuses the request whose body comes: called with a status and a sentence."""
+    websocket: WebSocketHandler | None = None
+    """The websocket that it has become, unless that was refused."""
 
     _answer: bytes = b""
     _sent: int = 0
@@ -105,6 +119,46 @@ class Stream(IOStream):
             raise
         finally:
             del data
+
+    # -- memory; see `sparts.net.memory` -----------------------------------------------------------
+
+    def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
+        """Receive, as Tornado's does; count the messages of a websocket that have not come wholly.
+
+        A message that is whole counts until its handler returns: then more is read.
+        """
+        number = super().read_from_fd(buf)
+        if self.websocket is not None:
+            connection: Any = self.websocket.ws_connection
+            part = getattr(connection, "_fragmented_message_buffer", None) or b""
+            size = self._read_buffer_size + (number or 0) + len(part)
+            if size > SMALL:
+                self.since = self.since or self.server.loop.time()
+                self.server.requests.hold(self, size)
+            elif self.since:
+                self.since = 0.0
+                self.server.requests.release(self)
+        return number
+
+    def sending_for(self) -> float | None:
+        """Return for how many seconds the client has been sending a body, or a message."""
+        sending = self.unread if self.websocket is None else self.reading()
+        return self.server.loop.time() - self.since if sending else None
+
+    def refuse_for_memory(self) -> None:
+        """Answer that there is no memory for the request, or close the websocket."""
+        websocket, self.websocket = self.websocket, None
+        if websocket is None:
+            self.refuse_request("503 Service Unavailable", FULL)
+        else:  # it may be reading just now
+            self.server.loop.call_soon(self._close_websocket, websocket)
+
+    def _close_websocket(self, websocket: WebSocketHandler) -> None:
+        websocket.close(TOO_BIG, FULL)
+        self.unread = True
+        self.close()
+
+    # -- the end -----------------------------------------------------------------------------------
 
     def taken(self) -> int:
         """How many bytes the client's system has taken; with TLS, a little less than that.

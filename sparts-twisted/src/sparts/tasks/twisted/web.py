@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import logging
 import weakref
+from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.clock import timeout_of
-from sparts.counters import counter
+from sparts.counters import CallbackCounter, counter
+from sparts.net.memory import FULL, SMALL, Requests
+from sparts.option_types import size
+from sparts.options import Option, option
 from sparts.tasks.twisted.calls import WrappedResource
 from sparts.tasks.twisted.server import TwistedServerTask
 
 from twisted.web.http import HTTPChannel, combinedLogFormatter, datetimeToLogString
 from twisted.web.resource import Resource
-from twisted.web.server import Site
+from twisted.web.server import Request, Site
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +39,58 @@ class HelloWorld(Resource):
 def _not_found(request: Any) -> bytes:
     request.setResponseCode(404)
     return b"Not found"
+
+
+class CountedRequest(Request):
+    """A request whose body counts against the memory for those of all clients."""
+
+    channel: Any
+    _received = 0
+    _began = 0.0
+    _refused = False
+
+    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+        """Keep a part of the body; called by Twisted."""
+        if self._refused:
+            return
+        super().handleContentChunk(data)  # type: ignore[no-untyped-call]
+        self._began = self._began or monotonic()
+        self._received += len(data)
+        if self._received > SMALL:
+            self.channel.site.bodies.hold(self, self._received)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:  # noqa: N802
+        """Answer the request, all of which has come; called by Twisted."""
+        self._began = 0.0
+        super().requestReceived(command, path, version)  # type: ignore[no-untyped-call]
+
+    def sending_for(self) -> float | None:
+        """Return for how many seconds the client has been sending; see `sparts.net.memory`."""
+        return monotonic() - self._began if self._began else None
+
+    def refuse_for_memory(self) -> None:
+        """Answer that there is no memory for the request, and close its connection."""
+        self._refused = True
+        if self.startedWriting:
+            self.channel.forceAbortClient()
+            return
+        head = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nConnection: close"
+        self.channel.transport.write(
+            f"{head}\r\nContent-Length: {len(FULL) + 1}\r\n\r\n{FULL}\n".encode()
+        )
+        self.channel.loseConnection()
+
+    def finish(self) -> None:
+        """End the answer; called by the resource."""
+        if self.channel is not None:
+            self.channel.site.bodies.release(self)
+        super().finish()  # type: ignore[no-untyped-call]
+
+    def connectionLost(self, reason: Any) -> None:  # noqa: N802 - Twisted's name
+        """Note that the client has gone; called by Twisted."""
+        if self.channel is not None:
+            self.channel.site.bodies.release(self)
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
 
 class GracefulChannel(HTTPChannel):
@@ -92,12 +148,17 @@ class GracefulSite(Site):
         resource: what is served.
         count: called for each request.
         reactor: where it lives.
+        bodies: counts what those of all clients take.
     """
 
     protocol: Any = GracefulChannel
+    requestFactory: Any = CountedRequest  # noqa: N815 - Twisted's name
 
-    def __init__(self, resource: Any, count: Callable[[], object], reactor: Any) -> None:
+    def __init__(
+        self, resource: Any, count: Callable[[], object], reactor: Any, bodies: Requests
+    ) -> None:
         super().__init__(resource, reactor=reactor)  # type: ignore[no-untyped-call]
+        self.bodies = bodies
         self.count = count
         self.ending: bool = False
         self.task: Any = None
@@ -165,7 +226,24 @@ class TwistedWebTask(TwistedServerTask):
     """Seconds that a client which has just connected has to send its request when the task stops.
     """
 
+    MAX_MEMORY: ClassVar[int] = 256 * 1024 * 1024
+    """Bytes; the default of ``--web-max-memory``."""
+
+    max_memory: Option[int] = option(
+        type=size,
+        default=lambda cls: cls.MAX_MEMORY,
+        metavar="SIZE",
+        help="limit for the bodies of all clients that arrive or wait for their answer, in memory"
+        " and in temporary files; further ones are answered with 503 (0: no limit)",
+        reloadable=False,
+        advanced=True,
+    )
+
     requests: counter = counter(help="HTTP requests.")
+    bodies_refused: CallbackCounter = CallbackCounter(
+        lambda task: task.site.bodies.n_refused if "site" in vars(task) else 0,
+        help="Requests refused because those of all clients took too much memory.",
+    )
 
     site: GracefulSite
     """Twisted's site, from the start on."""
@@ -178,7 +256,9 @@ class TwistedWebTask(TwistedServerTask):
 
     def make_factory(self) -> Any:
         """Return the site."""
-        self.site = GracefulSite(self.make_resource(), self.requests.increment, self.reactor)
+        bodies = Requests(self.max_memory, self.logger)
+        count = self.requests.increment
+        self.site = GracefulSite(self.make_resource(), count, self.reactor, bodies)
         self.site.task = self if self._call_wrappers else None
         return self.site
 

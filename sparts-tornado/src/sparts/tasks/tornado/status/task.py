@@ -146,6 +146,7 @@ class StatusHTTPTask(StatusTask):
             max_body_size=sys.maxsize,
             idle_timeout=self.idle_timeout or 0.0,
             read_timeout=self.read_timeout or 0.0,
+            max_memory=self.max_memory,
         )
         self._control_server.add_sockets([announced.socket])
 
