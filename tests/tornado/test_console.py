@@ -158,6 +158,10 @@ def test_options_are_read_and_set_over_control_socket(capsys: pytest.CaptureFixt
             commands.set_option(["Service", "mailer-most", "many"])
         with pytest.raises(UsageError, match="no option 'nothing'"):
             commands.get(["Service", "nothing"])
+        with pytest.raises(UsageError, match="Did you mean 'mailer_most'"):
+            commands.get(["Service", "--Mailer-most"])
+        with pytest.raises(UsageError, match="`sparts top` needs a terminal"):
+            commands.top([])
 
 
 def test_one_task_is_restarted_and_stopped(capsys: pytest.CaptureFixture[str]) -> None:
@@ -200,6 +204,15 @@ class Producer(VTask):
         queue = self.service.requireTask(Narrow).queue
         while self.running:
             queue.put("item")
+
+
+def test_producer_that_waits_at_the_stop_is_no_failure() -> None:
+    with running(service_of(Narrow, Producer)) as service, log_of(service) as log:
+        narrow = service.requireTask(Narrow)
+        assert narrow.begun.wait(WAIT)
+        service.shutdown()
+        log.wait_for_line("WARNING:Service.Producer:Producer ends: Narrow takes no more items")
+        narrow.go_on.set()
 
 
 def test_drained_queue_ends_its_producer_alone(capsys: pytest.CaptureFixture[str]) -> None:

@@ -272,7 +272,7 @@ class Supervisor:
         if isinstance(error, SystemExit | KeyboardInterrupt):
             self.end_service(error)
             return
-        refused = isinstance(error, TaskStoppedError) and self.running and delay is None
+        refused = isinstance(error, TaskStoppedError) and delay is None
         if refused and any(each.state in _STOPS for each in self._neighbours):
             self.ours.logger.warning("%s ends: %s", self.name, message_of(error))
             return

@@ -8,6 +8,7 @@ import json
 import os
 import select
 import signal
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -15,7 +16,7 @@ from copy import copy
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from sparts.errors import SpartsError, UsageError
+from sparts.errors import SpartsError, UsageError, nearest
 from sparts.tasks.tornado.console import registry
 from sparts.tasks.tornado.console.client import Client, NoAnswerError, client_of, statuses
 from sparts.tasks.tornado.console.render import (
@@ -225,7 +226,9 @@ def get(argv: list[str]) -> int:
     if args.option is not None:
         name = _option(args.option)
         if name not in found:
-            raise UsageError(f"{args.name} has no option {args.option!r}. See `sparts get NAME`.")
+            near = {each.lower(): each for each in found}.get(name.lower()) or nearest(name, found)
+            hint = f"Did you mean {near!r}?" if near else "See `sparts get NAME`."
+            raise UsageError(f"{args.name} has no option {args.option!r}. {hint}")
         if args.json:
             print_json(found[name])
         else:
@@ -314,6 +317,8 @@ def top(argv: list[str]) -> int:
     parser.add_argument("name", nargs="?", metavar="NAME", help=NAME)
     parser.add_argument("--token", default="", help="as for the other commands")
     args = _parsed(parser, argv)
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("`sparts top` needs a terminal. `sparts ps` and `sparts status` do not.")
     try:
         from sparts.tasks.tornado.console.top import Top
     except ImportError as error:
