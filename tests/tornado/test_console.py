@@ -206,7 +206,7 @@ class Producer(VTask):
             queue.put("item")
 
 
-def test_producer_that_waits_at_the_stop_is_no_failure() -> None:
+def test_waiting_producer_is_no_failure_at_the_stop() -> None:
     with running(service_of(Narrow, Producer)) as service, log_of(service) as log:
         narrow = service.requireTask(Narrow)
         assert narrow.begun.wait(WAIT)
