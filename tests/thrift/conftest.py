@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sparts.testing.leftovers import Leftovers
 
 from tests.thrift.interop.peers import IDL, generate, peer
 
@@ -44,10 +44,10 @@ def types(interop_by: Callable[[str], Any]) -> Any:
 
 @pytest.fixture
 def no_descriptor_left(types: Any) -> Iterator[None]:
-    """Hold after the test that as many descriptors are open as before."""
-    before = len(os.listdir("/proc/self/fd"))
+    """Hold after the test that it has left no descriptor open."""
+    before = Leftovers()
     yield
-    assert len(os.listdir("/proc/self/fd")) == before
+    before.check("The test")
 
 
 @pytest.fixture(scope="session")
