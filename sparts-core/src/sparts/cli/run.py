@@ -6,7 +6,7 @@ import itertools
 import os
 import sys
 
-from sparts.builtin.reload import asked
+from sparts.builtin.declaring import RELOADED
 from sparts.errors import UsageError
 
 HELP = """\
@@ -48,7 +48,7 @@ def main(argv: list[str]) -> int:
         argv = [*argv[1:], "--reload"]
     names = list(itertools.takewhile(lambda word: not word.startswith("-"), argv))
     rest = argv[len(names) :]
-    if names and "--reload" in rest and asked.VARIABLE not in os.environ:
+    if names and "--reload" in rest and RELOADED not in os.environ:
         from sparts.builtin.reload.parent import run
 
         is_file = names[0].endswith(".py") and os.path.isfile(names[0])

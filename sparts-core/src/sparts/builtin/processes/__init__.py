@@ -3,8 +3,7 @@
 `opening` opens what all copies share. `parent` starts, replaces and stops them, and runs no task.
 `child` is one copy as the parent sees it, and `copying` what a copy does beside being an ordinary
 service. `channel` carries messages between both, `relay` those of one copy to all. `sharing`
-spreads connections evenly, `again` delays what fails again and again. This module is light: every
-service imports it.
+spreads connections evenly. This module is light: every service imports it.
 """
 
 from __future__ import annotations

@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from sparts import systemd
 from sparts.builtin import daemon, logs
-from sparts.builtin.processes.again import LONGEST_DELAY, STEADY, Again
 from sparts.builtin.processes.asked import MOST, Processes
 from sparts.builtin.processes.channel import Notifications
-from sparts.builtin.processes.child import Child, Plan, State
+from sparts.builtin.processes.child import LONGEST_DELAY, STEADY, Again, Child, Plan, State
 from sparts.builtin.processes.relay import Relay
 from sparts.exit_timer import EXIT_DEADLINE
 from sparts.signals import SAME, STACKS, STOP

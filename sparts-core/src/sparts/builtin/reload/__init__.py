@@ -8,16 +8,27 @@ that they stay open. This module is light: every service imports it.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from sparts.builtin.reload.asked import VARIABLE, Reload
+from sparts.builtin.declaring import RELOADED, ProcessOptions, switch
 from sparts.hookspecs import hookimpl
+from sparts.options import Option
 
 if TYPE_CHECKING:
     import argparse
 
     from sparts.options import OptionGroup
     from sparts.vservice import VService
+
+
+class Reload(ProcessOptions):
+    """The option of `reload`."""
+
+    TITLE: ClassVar[str | None] = "life"
+
+    reload: Option[bool] = switch(
+        "for development: start the service again when a source file changes"
+    )
 
 
 @hookimpl
@@ -29,7 +40,7 @@ def sparts_options_add() -> type[OptionGroup]:
 @hookimpl
 def sparts_service_run(service_class: type[VService], options: argparse.Namespace) -> int | None:
     """Run the parent in place of the service, if ``--reload`` is given."""
-    if VARIABLE in os.environ:
+    if RELOADED in os.environ:
         from sparts.builtin.reload.child import begin
 
         begin(options)
@@ -43,7 +54,7 @@ def sparts_service_run(service_class: type[VService], options: argparse.Namespac
 @hookimpl(trylast=True)
 def sparts_sockets_bind(service: VService) -> None:
     """Hand the sockets of a child to its parent."""
-    if os.environ.get(VARIABLE):
+    if os.environ.get(RELOADED):
         from sparts.builtin.reload.child import hand_over
 
         hand_over(service)

@@ -10,7 +10,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from sparts.builtin.reload.asked import VARIABLE
+from sparts.builtin.declaring import RELOADED
 from sparts.errors import UsageError
 from sparts.shown import ours
 
@@ -31,7 +31,7 @@ def begin(options: argparse.Namespace) -> None:
     global _parent
     if getattr(options, "daemon", False):
         raise UsageError("--reload is for development: leave out --daemon.")
-    descriptor, _, pid = os.environ[VARIABLE].partition(":")
+    descriptor, _, pid = os.environ[RELOADED].partition(":")
     if _parent is None and pid == str(os.getppid()):
         os.environ["LISTEN_PID"] = str(os.getpid())
         os.set_inheritable(int(descriptor), False)

@@ -16,7 +16,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from sparts import systemd
-from sparts.builtin.reload.asked import VARIABLE
+from sparts.builtin.declaring import RELOADED
 from sparts.errors import UsageError, describe
 from sparts.net.unix_sockets import SocketFile
 from sparts.signals import RELOAD, STACKS, STOP
@@ -175,7 +175,7 @@ class Parent:
         self._again, self._deadline = False, inf
         ours, theirs = socket.socketpair()
         place = FIRST + len(self._sockets)
-        variables = {**os.environ, VARIABLE: f"{place}:{os.getpid()}"}
+        variables = {**os.environ, RELOADED: f"{place}:{os.getpid()}"}
         with theirs:
             self._pid = spawn(self._command, variables, self._sockets, [theirs.fileno()])
         self._channel, self._end = ours, watch_child(self._pid)
