@@ -111,20 +111,18 @@ def command_line(argv: list[str], also_without: tuple[str, ...] = ()) -> list[st
     return words
 
 
-def write_files(folder: str, files: dict[str, str], dry: bool, executable: tuple[str, ...]) -> None:
+def write_files(folder: str, files: dict[str, str], dry: bool) -> None:
     """Write files into a folder, or print them; what somebody else wrote there is left alone.
 
     Args:
         folder: where to; it is made.
-        files: their texts by path within it.
+        files: their texts by path within it; a program begins with ``#!``.
         dry: print them instead.
-        executable: which of them are to be run.
 
     Raises:
         UsageError: a file is another's, or cannot be written; then none was.
     """
     paths = {os.path.join(folder, name): text for name, text in files.items()}
-    programs = [os.path.join(folder, name) for name in executable]
     temporary = ""
     if dry:
         for path, text in paths.items():
@@ -140,7 +138,7 @@ def write_files(folder: str, files: dict[str, str], dry: bool, executable: tuple
             temporary = f"{path}.new"
             with open(temporary, "w", encoding="utf-8") as file:
                 file.write(text)
-                os.chmod(file.fileno(), 0o755 if path in programs else 0o644)
+                os.chmod(file.fileno(), 0o755 if text.startswith("#!") else 0o644)
             os.replace(temporary, path)
     except OSError as error:
         with suppress(OSError):

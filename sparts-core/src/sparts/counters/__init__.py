@@ -152,12 +152,12 @@ class Max(Metric):
     __slots__ = ("_value",)
 
     _value: float | None
+    _best: Callable[[float, float], float] = staticmethod(max)
 
     def add(self, value: float) -> None:
         """Take ``value`` into account."""
         with self._lock:
-            if self._value is None or value > self._value:
-                self._value = value
+            self._value = value if self._value is None else self._best(self._value, value)
 
     def reset(self) -> None:
         """Forget what was added."""
@@ -174,11 +174,7 @@ class Min(Max):
 
     __slots__ = ()
 
-    def add(self, value: float) -> None:
-        """Take ``value`` into account."""
-        with self._lock:
-            if self._value is None or value < self._value:
-                self._value = value
+    _best = staticmethod(min)
 
 
 class CallbackCounter(Metric):

@@ -72,11 +72,9 @@ class OutputHandler(logging.Handler):
             observer(trouble)
 
     def _note_of_loss(self) -> str:
-        fields = {
-            "name": "sparts.logs", "levelno": logging.WARNING, "levelname": "WARNING",
-            "msg": "%d log lines were lost before this one", "args": (self._lost,),
-        }  # fmt: skip
-        return self.format(logging.makeLogRecord(fields)) + "\n"
+        text, level = "%d log lines were lost before this one", logging.WARNING
+        record = logging.LogRecord("sparts.logs", level, "", 0, text, (self._lost,), None)
+        return self.format(record) + "\n"
 
 
 class StderrHandler(OutputHandler):

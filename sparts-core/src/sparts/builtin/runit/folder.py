@@ -48,7 +48,7 @@ def install(service_class: type[VService], ns: argparse.Namespace, name: str | N
     dry = bool(getattr(ns, "dryrun", False))
     parent = os.path.abspath(found.service.getOption("install_folder", None) or "/etc/sv")
     folder = os.path.join(parent, found.name)
-    write_files(folder, files_of(found), dry, ("run", "finish", "log/run"))
+    write_files(folder, files_of(found), dry)
     if not dry:
         print(f"Next: ln -s {shlex.quote(folder)} /etc/service/")
         if timeout := found.service._instance.settings.stop_timeout:

@@ -81,7 +81,7 @@ def install(service_class: type[VService], ns: argparse.Namespace, name: str | N
         raise OptionError(f"--install-folder: expected {error}.") from None
     units = sockets_of(found, system)
     files = {f"{found.name}.service": service_unit(found, list(units), system), **units}
-    write_files(folder, files, dry, ())
+    write_files(folder, files, dry)
     if not dry:
         ctl = "systemctl" if system else "systemctl --user"
         what = " ".join([f"{found.name}.service", *units])
