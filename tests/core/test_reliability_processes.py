@@ -88,7 +88,7 @@ def test_newer_sighup_counts_when_new_copy_fails(tmp_path: Path) -> None:
         service.wait_for_line("It will fail")
         (tmp_path / "broken").unlink()
         service.send(signal.SIGHUP)
-        service.wait_for_line("Replacing 2 copies", 2)
+        service.wait_for_line("Replacing the copies", 2)
         (tmp_path / "go").touch()
         service.wait_replaced()
         assert "No more copies are replaced" not in service.output
