@@ -19,12 +19,10 @@ KINDS = {
 
 def _built_in_entries() -> list[entry_points.EntryPoint]:
     """Return the core's own hook plugins as the entry points that they could be."""
-    found = [entry for entry in entry_points.installed() if entry.distribution == "sparts-core"]
-    version = found[0].version if found else "?"
+    core, group = entry_points.distribution("sparts-core"), entry_points.PLUGINS
+    own = ("sparts-core", core.version if core else "?")
     return [
-        entry_points.EntryPoint(
-            entry_points.PLUGINS, name, f"sparts.builtin.{name}", "sparts-core", version
-        )
+        entry_points.EntryPoint(group, name, f"sparts.builtin.{name}", *own)
         for name in plugins.BUILT_IN
     ]
 
@@ -72,12 +70,11 @@ def _describe(entries: list[entry_points.EntryPoint]) -> dict[str, Any]:
 
 def _text(found: dict[str, Any]) -> str:
     head = f"{found['distribution']} {found['version']}"
+    kinds, blocked = filter(found.get, KINDS.values()), found["blocked"]
     lines = [
-        (kind, ", ".join(_shown(each, kind, found["blocked"]) for each in found[kind]))
-        for kind in KINDS.values()
-        if found[kind]
+        (kind, ", ".join(_shown(each, kind, blocked) for each in found[kind])) for kind in kinds
     ]
-    return "\n".join([head + (" (blocked)" if found["blocked"] else ""), *rows(lines)])
+    return "\n".join([head + " (blocked)" * blocked, *rows(lines)])
 
 
 def _shown(each: dict[str, Any], kind: str, all_blocked: bool) -> str:

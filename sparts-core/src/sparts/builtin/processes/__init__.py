@@ -63,9 +63,9 @@ def be_copy(service: VService) -> Generator[None, Any, Any]:
     if VARIABLE in os.environ:
         from sparts.builtin.processes.copying import Copy
 
-        if (copy := Copy.inherited()) is not None:
+        if (copy := Copy.inherited(service)) is not None:
             ours(service).hooks.kept["processes"] = copy
-            copy.follow(service)
+            copy.follow()
     return (yield)
 
 

@@ -36,9 +36,10 @@ class Copy:
     Args:
         told: what the parent says of it.
         sock: the way to the parent.
+        service: the first instance.
     """
 
-    def __init__(self, told: dict[str, Any], sock: socket.socket) -> None:
+    def __init__(self, told: dict[str, Any], sock: socket.socket, service: VService) -> None:
         self.number: int = told["number"]
         """Which of the copies it is, from 1 on; the one that replaces it has the same number."""
         self.parent: int = told["parent"]
@@ -51,7 +52,7 @@ class Copy:
         for descriptor in self._sockets.values():
             os.set_inheritable(descriptor, False)
         self._channel = CopyEnd(sock)
-        self._service: VService | None = None
+        self._service = service
         self._handlers: dict[str, Callable[[Any], Any]] = {}
         self._asked: dict[int, Future[Any]] = {}
         self._numbers = itertools.count(1)
@@ -59,7 +60,7 @@ class Copy:
         self._warnings: list[int] = []
 
     @classmethod
-    def inherited(cls) -> Self | None:
+    def inherited(cls, service: VService) -> Self | None:
         """Return what the parent handed to this process; None: that was meant for another one.
 
         From then on, children do not find it, and ``LISTEN_PID`` is this process.
@@ -72,17 +73,18 @@ class Copy:
             return None
         if "LISTEN_FDS" in os.environ:
             os.environ["LISTEN_PID"] = str(os.getpid())
-        return cls(told, socket.socket(fileno=told["channel"]))
+        return cls(told, socket.socket(fileno=told["channel"]), service)
 
     # -- the parent --------------------------------------------------------------------------------
 
-    def follow(self, service: VService) -> None:
+    def follow(self) -> None:
         """Begin to do what the parent says, and stop the service when the parent has gone."""
-        self._service, process_fields["copy"] = service, self.number
-        name = f"{service.name} parent"
-        threading.Thread(target=self._follow, args=(service,), name=name, daemon=True).start()
+        process_fields["copy"] = self.number
+        name = f"{self._service.name} parent"
+        threading.Thread(target=self._follow, name=name, daemon=True).start()
 
-    def _follow(self, service: VService) -> None:
+    def _follow(self) -> None:
+        service = self._service
         for message in self._channel.receive():
             try:
                 self._act(message)
@@ -113,8 +115,7 @@ class Copy:
 
     def _in_service(self, seconds: float, function: Callable[[VService], object]) -> None:
         """Have the lifecycle thread of the service call a function, after some seconds."""
-        if (service := self._service) is not None:
-            ours(service).health.call_later(seconds, partial(function, service))
+        ours(self._service).health.call_later(seconds, partial(function, self._service))
 
     def _warn(self, service: VService) -> None:
         """Have the service warn of what the parent says, and of nothing that it said before."""
