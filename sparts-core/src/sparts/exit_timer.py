@@ -81,14 +81,11 @@ class ExitTimer:
         ctypes, libc, sigevent = _system()
         function = ctypes.cast(libc._exit, ctypes.c_void_p)
         event = sigevent(EXIT_DEADLINE, 0, _SIGEV_THREAD, function, None)
-        timer = ctypes.c_void_p()
-        if libc.timer_create(_CLOCK_MONOTONIC, ctypes.byref(event), ctypes.byref(timer)):
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-        whole, rest = divmod(seconds, 1)
+        timer, (whole, rest) = ctypes.c_void_p(), divmod(seconds, 1)
         when = (ctypes.c_long * 4)(0, 0, int(whole), int(rest * 1e9))
-        if libc.timer_settime(timer, 0, when, None):
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-        self._libc, self._timer = libc, timer
+        made = libc.timer_create(_CLOCK_MONOTONIC, ctypes.byref(event), ctypes.byref(timer)) == 0
+        if made and libc.timer_settime(timer, 0, when, None) == 0:
+            self._libc, self._timer = libc, timer
 
 
 @functools.cache

@@ -239,7 +239,7 @@ class VService(EstablishedService):
 
         Raises:
             UsageError: a task, a plugin, an argument or another source of options is wrong.
-            SystemExit: after ``-h``, ``--show-config`` and the like.
+            SystemExit: after ``-h`` and ``--help-all``.
         """
         service = cls(options.parse_options(cls._buildArgumentParser(), argv))
         if name:

@@ -53,10 +53,7 @@ def parser(
 
 def tell(folder: Path) -> None:
     """Say what was written, and what to do next."""
-    print(f"Wrote {folder}. Next:")
-    print(f"  cd {folder}")
-    print('  python -m pip install -e ".[dev]"')
-    print("  ./check")
+    print(f'Wrote {folder}. Next:\n  cd {folder}\n  python -m pip install -e ".[dev]"\n  ./check')
 
 
 def write_project(

@@ -3,7 +3,7 @@
 An option is a class attribute of a service or a task. It becomes a flag, an environment variable, a
 key of the configuration file and a typed attribute, all by the same rules. The modules beside this
 one do the work: `binding` names an option in a service, `arguments` makes the command line,
-`sources` layers what all sources give, `files` reads files (`sparts.cli.config` writes them),
+`sources` layers what all sources give, `files` reads files (`sparts.builtin.config` writes them),
 `changes` sets values at run time; `sparts.option_types` converts.
 """
 
