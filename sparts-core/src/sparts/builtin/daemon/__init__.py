@@ -60,16 +60,13 @@ def sparts_service_run(
 def sparts_process_wrap(service: VService) -> Generator[None, Any, Any]:
     """Leave the terminal, hold the pid file and so on, as the options ask."""
     global _running
-    process = wanted_process(service)
+    _running = process = wanted_process(service)
     if process is None:
         return (yield)
-    with process.around(service) as ended:
-        _running = process
-        try:
-            ended.append((yield))
-        finally:
-            _running = None
-    return ended[0]
+    try:
+        return (yield from process.around())
+    finally:
+        _running = None
 
 
 def give_files(service: VService) -> None:

@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from sparts.builtin import logs
@@ -22,7 +22,7 @@ from sparts.shown import ours
 from sparts.standard_streams import complain, lead_nowhere, write_out
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from sparts.builtin.daemon.asked import Daemon
     from sparts.vservice import VService
@@ -51,11 +51,11 @@ class Process:
             path = path_of(type(service), asked, service.name)
             self._pid_file = PidFile(path, service.name)
 
-    @contextmanager
-    def around(self, service: VService) -> Iterator[list[Any]]:
-        """Do all that the options ask of the process before the block, and undo it after it.
+    def around(self) -> Generator[None, Any, Any]:
+        """Do all that the options ask of the process, let the service run, and undo it.
 
-        The block adds how the service ended (a `sparts.kernel.runner.ServiceThread`) to the list.
+        What is sent to the generator, and what it returns, is how the service ended: a
+        `sparts.kernel.runner.ServiceThread`.
 
         Raises:
             SystemExit: in the process that started a daemon, with the status that follows.
@@ -64,16 +64,15 @@ class Process:
         if self._daemon and self._whole and (left := self._detach()) is not None:
             raise SystemExit(left)
         status = 1
-        ended: list[Any] = []
         try:
             self._prepare()
-            yield ended
-            runner = ended[0]
+            runner = yield
             status = runner.status
             if self._daemon and self._whole and not self._was_ready and not runner.refused:
                 error = runner.error
                 why = message_of(error) if error else "it ended before it was ready"
                 complain(f"{self._name} is not started: {why}")
+            return runner
         except UsageError:
             status = 2
             raise
