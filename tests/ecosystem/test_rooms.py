@@ -66,7 +66,7 @@ def test_kernel_stays_small() -> None:
 
 
 def test_core_stays_small() -> None:
-    assert sum(map(code_lines, files())) < 20_183
+    assert sum(map(code_lines, files())) < 20_165
 
 
 def test_no_file_and_no_function_outgrows_the_eye() -> None:
