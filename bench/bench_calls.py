@@ -1,40 +1,55 @@
 """What wrapping calls costs, and tracing HTTP against OpenTelemetry's own instrumentation.
 
+What a wrapper costs is little beside what differs between two processes, or two seconds. So one
+process serves a call in each way, in short turns, and what counts is its processor time.
+
 The collector reads and drops what it gets. wrk is Debian's package of that name.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
-import statistics
+import socket
+import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 from sparts.context import ExecuteContext
-from sparts.hookspecs import hookimpl
 from sparts.tasks.queue import QueueTask
 from sparts.testing.running import make_service
-from sparts.vservice import VService
 
 from bench import bench_thrift
-from bench.bench_http import Load, put_load
-from bench.harness import Report, interleave
+from bench.bench_http import REQUEST, Load, put_load
+from bench.calls.ways import FLOOR, WAYS, service_of
+from bench.harness import Report, interleave, pairwise
 from bench.processes import Contender, on_core
 
 SCRIPT = Path(__file__).with_name("calls") / "serve.py"
-WAYS = ("plain", "wrapped", "traced", "instrumented")
+TRACING = ("plain", "traced", "instrumented")
 CONNECTIONS = 16
 PAIRS, TURNS = 4, 4
-ITEMS, ITEM_ROUNDS = 50_000, 9
+SERVERS, ROUNDS = 12, 80
+"""Processes, and the rounds of each: where its objects lie makes one way of it faster than another,
+by as much as a wrapper costs."""
+CALLS = {"thrift": 320, "http": 64, "asgi": 160}
+"""How many calls a turn has, by what serves them: some milliseconds of work."""
+SERVED = {"thrift": "thrift", "http": "HTTP on Tornado", "asgi": "HTTP on ASGI"}
+ITEMS = 2_000
+WHY = {
+    "thrift": "1 % of a call of 7 to 10 us is 0.07 to 0.1 us, about what Python needs for one "
+    "object and one function: see the row of these. A wrapper is two functions, with `proceed`.",
+    "asgi": "1 % of a request of 17 us is 0.17 us. Python makes the description of the call, and "
+    "calls three more functions: the wrapper, `proceed`, and what calls the wrapper.",
+}
 
 
 class Sink(BaseHTTPRequestHandler):
@@ -65,13 +80,13 @@ def collecting() -> Iterator[None]:
         server.shutdown()
 
 
-def measure_http(report: Report) -> None:
+def measure_tracing(report: Report) -> None:
     """Compare requests a second, in turns."""
-    found: dict[str, list[Load]] = {way: [] for way in WAYS}
+    found: dict[str, list[Load]] = {way: [] for way in TRACING}
     for _ in range(PAIRS):
         with contextlib.ExitStack() as stack:
             contenders: dict[str, Callable[[], Load]] = {}
-            for way in WAYS:
+            for way in TRACING:
                 with on_core(0):
                     contender = stack.enter_context(Contender(SCRIPT, way))
                 port = contender.read_stamp("port")
@@ -82,116 +97,170 @@ def measure_http(report: Report) -> None:
                 found[way] += loads
     rates = {way: [load.per_second for load in loads] for way, loads in found.items()}
     costs = {way: [load.cpu for load in loads] for way, loads in found.items()}
-    for label, ours, peer, least in (
-        ("a wrapper that does nothing", "wrapped", "plain", 0.99),
-        ("every request traced", "traced", "instrumented", 0.9),
-        ("every request traced", "traced", "plain", None),
-    ):
-        name = {"plain": "no wrapper", "instrumented": "opentelemetry-instrumentation-tornado"}
+    label, ours = "every request traced", "traced"
+    names = {"instrumented": "opentelemetry-instrumentation-tornado", "plain": "no wrapper"}
+    for other, peer in names.items():
+        least = 0.9 if other == "instrumented" else None
         report.ratio(
-            f"requests/s, {label}", rates[ours], rates[peer], peer=name[peer], at_least=least,
-            unit="/s",
-        )  # fmt: skip
-        report.ratio(
-            f"processor time a request, {label}", costs[ours], costs[peer], peer=name[peer]
+            f"requests/s, {label}", rates[ours], rates[other], peer=peer, at_least=least, unit="/s"
         )
+        report.ratio(f"processor time a request, {label}", costs[ours], costs[other], peer=peer)
 
 
-def measure_thrift(report: Report) -> None:
-    """Compare calls a second, of handlers that run in the thread of the connections."""
-    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
-        folder = Path(name)
-        bench_thrift.prepare(folder)
-        contenders: dict[str, Callable[[], bench_thrift.Load]] = {}
-        for way in ("sparts inline", "sparts inline wrapped"):
-            server = stack.enter_context(bench_thrift.Server(way, folder))
-            contenders[way] = partial(
-                bench_thrift.load, folder, server, CONNECTIONS, "small", bench_thrift.SECONDS
-            )
-        found = interleave(contenders, rounds=PAIRS * TURNS)
-    plain, wrapped = ([load.rate for load in loads] for loads in found.values())
-    report.ratio(
-        "thrift calls/s, a wrapper that does nothing", wrapped, plain, peer="no wrapper",
-        at_least=0.99, unit="/s", why="A call takes 12 to 16 us, and 0.25 us more: Python "
-        "makes the description of the call, and calls two more functions.",
+def turned(ways: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Give the order of some ways for each of SERVERS."""
+    for number in range(SERVERS):
+        first = number % len(ways)
+        order = ways[first:] + ways[:first]
+        yield order if number // len(ways) % 2 == 0 else order[::-1]
+
+
+def judge(
+    report: Report, label: str, found: dict[str, list[float]], most: float | None, why: str = ""
+) -> None:
+    """Judge what a wrapper that does nothing costs, and what it costs that there may be some.
+
+    ``most`` is how many microseconds the first may be; None: 1 % of the call.
+    """
+    report.more(
+        f"{label}, no wrapper", found["plain"], found["unasked"],
+        peer="a task whose calls cannot be wrapped", at_most=1.005, unit="us",
     )  # fmt: skip
+    report.more(
+        f"{label}, a wrapper that does nothing", found["wrapped"], found["plain"],
+        peer="no wrapper", at_most=most or 1.01, unit="us", relative=most is None, why=why,
+    )  # fmt: skip
+
+
+class Server:
+    """A process that serves in several ways; a context manager that kills it at the end."""
+
+    def __init__(self, kind: str, folder: Path, ways: Iterable[str]) -> None:
+        command = [sys.executable, "-m", "bench.calls.ways", kind, str(folder), *ways]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        self.ports: dict[str, int] = json.loads(self.process.stdout.readline())
+        self._clock = ~self.process.pid << 3 | 2  # as clock_getcpuclockid(3) of any process gives
+
+    def microseconds(self) -> float:
+        """Give the processor time that it has used."""
+        return time.clock_gettime_ns(self._clock) / 1e3
+
+    def __enter__(self) -> Server:
+        """Give the server."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Kill it."""
+        self.process.kill()
+        self.process.wait()
+
+
+class Client:
+    """Connections to one way, each with one request under way at a time."""
+
+    def __init__(self, server: Server, way: str, request: bytes, calls: int) -> None:
+        address = ("127.0.0.1", server.ports[way])
+        self.server, self.request, self.times = server, request, calls // CONNECTIONS
+        self.sockets = [socket.create_connection(address) for _ in range(CONNECTIONS)]
+        self.sockets[0].sendall(request)
+        time.sleep(1.0)  # for the whole answer, whose length all others have
+        self.length = len(self.sockets[0].recv(1 << 16))
+
+    def close(self) -> None:
+        """Close them."""
+        for each in self.sockets:
+            each.close()
+
+    def ask(self) -> float:
+        """Make the calls of one turn, and give the processor time of one."""
+        before = self.server.microseconds()
+        for _ in range(self.times):
+            for each in self.sockets:
+                each.sendall(self.request)
+            for each in self.sockets:
+                got = 0
+                while got < self.length:
+                    got += len(each.recv(1 << 16)) or sys.exit("The server has gone.")
+        return (self.server.microseconds() - before) / (self.times * CONNECTIONS)
+
+
+def measure_calls(report: Report, kind: str, folder: Path) -> None:
+    """Compare the processor time of a call."""
+    request = (folder / "small.frame").read_bytes() if kind == "thrift" else REQUEST
+    every = (*WAYS, FLOOR) if kind == "thrift" else WAYS
+    found: dict[str, list[float]] = {way: [] for way in every}
+    for ways in turned(every):
+        # On one core, so that the server finds the calls of all connections when it is woken.
+        with on_core(0), Server(kind, folder, ways) as server, contextlib.ExitStack() as stack:
+            clients = {way: Client(server, way, request, CALLS[kind]) for way in ways}
+            for client in clients.values():
+                stack.callback(client.close)
+            asked = {way: client.ask for way, client in clients.items()}
+            for way, times in pairwise(asked, rounds=ROUNDS).items():
+                found[way] += times
+    judge(report, SERVED[kind], found, None, WHY.get(kind, ""))
+    if FLOOR in found:
+        report.more(
+            f"{SERVED[kind]}, one Python function and an object more, without any wrapper",
+            found[FLOOR], found["plain"], peer="no wrapper", unit="us",
+        )  # fmt: skip
 
 
 class Items(QueueTask[int, int]):
-    """Does nothing."""
+    """Does nothing but notes the processor time of its worker, at the first item and the last."""
+
+    WORKERS = 1
+    times: list[float]
 
     def execute(self, item: int, context: ExecuteContext) -> int:
         """Give it back."""
+        if item in (0, ITEMS):
+            self.times.append(time.thread_time_ns() / 1e3)
+            if item == 0:
+                self.go.wait()
         return item
 
+    def initTask(self) -> None:  # noqa: N802
+        """Have nothing noted."""
+        super().initTask()
+        self.times, self.go = [], threading.Event()
 
-class Nothing:
-    """Wraps every call, and does nothing."""
-
-    @hookimpl
-    def sparts_call_wrap(self, task: Any) -> Any:
-        """Give the wrapper."""
-        return lambda call, proceed: proceed()
-
-
-class Plain(VService):
-    """A queue alone."""
-
-    TASKS = [Items]
-
-
-class Unasked(VService):
-    """A queue for whose calls no plugin is asked, as before there were wrappers."""
-
-    TASKS = [type("Items", (Items,), {"CALL_KIND": ""})]
-
-
-class Wrapped(Plain):
-    """The same, whose calls are wrapped."""
-
-    def initService(self) -> None:  # noqa: N802
-        """Register the wrapper."""
-        self.hooks.register(Nothing())
+    def turn(self) -> float:
+        """Have items wait, then let the worker go; give the microseconds of its time for one."""
+        self.times, self.go = [], threading.Event()
+        self.queue.put_many(range(ITEMS + 1))
+        self.go.set()
+        self.queue.join()
+        began, ended = self.times
+        return (ended - began) / ITEMS
 
 
 def measure_queue(report: Report) -> None:
-    """Give the processor time that an item takes more: asked for none, and with a wrapper."""
-
-    def run(queue: Any) -> float:
-        before = time.process_time()
-        for item in range(ITEMS):
-            queue.put(item)
-        queue.join()
-        return (time.process_time() - before) / ITEMS * 1e6
-
-    with contextlib.ExitStack() as stack:
-        contenders: dict[str, Callable[[], float]] = {}
-        for cls in (Unasked, Plain, Wrapped):
-            thread = make_service(cls, "--level", "ERROR").startBG()
-            stack.callback(thread.join)
-            stack.callback(thread.service.shutdown)
-            contenders[cls.__name__] = partial(run, thread.service.requireTask("Items").queue)
-        found = interleave(contenders, rounds=ITEM_ROUNDS)
-    none, more = (
-        [first - second for first, second in zip(found[one], found[other], strict=True)]
-        for one, other in (("Plain", "Unasked"), ("Wrapped", "Plain"))
-    )
-    report.value(
-        "an item of a queue, no wrapper, beside a task whose calls cannot be wrapped", none,
-        at_most=0.05, unit="us",
-    )  # fmt: skip
-    report.value(
-        "an item of a queue, a wrapper that does nothing", more, at_most=1.0, unit="us",
-        note=f"an item takes {statistics.median(found['Plain']):.2g} us without",
-    )  # fmt: skip
+    """Compare the processor time of an item."""
+    found: dict[str, list[float]] = {way: [] for way in WAYS}
+    for ways in turned(WAYS):
+        with contextlib.ExitStack() as stack:
+            asked: dict[str, Callable[[], float]] = {}
+            for way in ways:
+                thread = make_service(service_of(way, Items), "--level", "ERROR").startBG()
+                stack.callback(thread.join)
+                stack.callback(thread.service.shutdown)
+                asked[way] = thread.service.requireTask(Items).turn
+            for way, times in pairwise(asked, rounds=ROUNDS).items():
+                found[way] += times
+    judge(report, "an item of a queue", found, most=1.0)
 
 
 if __name__ == "__main__":
     if shutil.which("wrk") is None:
         sys.exit("wrk is missing. Install it: apt-get install wrk")
     os.environ["SPARTS_DISABLE_PLUGINS"] = "otel"
-    with Report("calls", packages=("sparts-tornado", "sparts-thrift", "sparts-otel")) as report:
+    packages = ("sparts-tornado", "sparts-asgi", "sparts-thrift", "sparts-otel")
+    with Report("calls", packages=packages) as report, tempfile.TemporaryDirectory() as name:
+        bench_thrift.prepare(Path(name))
         measure_queue(report)
-        measure_thrift(report)
+        for each in CALLS:
+            measure_calls(report, each, Path(name))
         with collecting():
-            measure_http(report)
+            measure_tracing(report)

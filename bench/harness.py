@@ -36,9 +36,9 @@ from typing import Self
 
 from bench import runs
 from bench.machine import describe_machine, find_versions
-from bench.measure import DEFAULT_ROUNDS, interleave, per_call
+from bench.measure import DEFAULT_ROUNDS, confidence, interleave, pairwise, per_call
 
-__all__ = ["Report", "Result", "compare_calls", "interleave", "per_call"]
+__all__ = ["Report", "Result", "compare_calls", "interleave", "pairwise", "per_call"]
 
 RESULTS = Path(__file__).resolve().parents[1] / "build" / "bench"
 """The folder of the machine-readable results."""
@@ -163,6 +163,46 @@ class Report:
             at_least=at_least,
             rounds=len(samples),
             note=note,
+            why=why,
+        )
+        return self._add(result)
+
+    def more(
+        self,
+        label: str,
+        ours: Sequence[float],
+        theirs: Sequence[float],
+        *,
+        peer: str,
+        unit: str,
+        at_most: float | None = None,
+        relative: bool = True,
+        why: str = "",
+    ) -> Result:
+        """Judge how much more one of two takes, and print the line.
+
+        The lists are those of `pairwise`. The median of ours/theirs, or, if not ``relative``, of
+        the differences, has its confidence interval beside it, instead of the least and the most.
+        """
+        both = list(zip(ours, theirs, strict=True))
+        differences = [mine - other for mine, other in both]
+        judged = [mine / other for mine, other in both] if relative else differences
+        low, high = confidence(judged)
+        other = statistics.median(theirs)
+        more = statistics.median(differences)
+        result = Result(
+            label=label,
+            median=statistics.median(judged),
+            min=low,
+            max=high,
+            unit="x" if relative else unit,
+            peer=peer,
+            ours=statistics.median(ours),
+            theirs=other,
+            at_most=at_most,
+            rounds=len(both),
+            note=f"{more:+.2g} {unit} of {other:.3g} {unit}; the median's 95 % interval, "
+            f"{len(both)} pairs",
             why=why,
         )
         return self._add(result)

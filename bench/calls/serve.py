@@ -1,4 +1,4 @@
-"""Hello, world by TornadoHTTPTask: plain, with a wrapper that does nothing, or traced.
+"""Hello, world by TornadoHTTPTask: plain or traced.
 
 `traced` is sparts-otel; `instrumented` is OpenTelemetry's own instrumentation of Tornado. Both send
 every span to BENCH_COLLECTOR.
@@ -9,9 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import Any
 
-from sparts.hookspecs import hookimpl
 from sparts.tasks.tornado import TornadoHTTPTask
 from sparts.vservice import VService
 
@@ -22,15 +20,6 @@ COLLECTOR = os.environ["BENCH_COLLECTOR"]
 def stamp(word: bytes, number: int) -> None:
     """Tell the benchmark a number."""
     os.write(int(os.environ["BENCH_FD"]), b"%s %d\n" % (word, number))
-
-
-class Nothing:
-    """Wraps every call, and does nothing."""
-
-    @hookimpl
-    def sparts_call_wrap(self, task: Any) -> Any:
-        """Give the wrapper."""
-        return lambda call, proceed: proceed()
 
 
 class Hello(TornadoHTTPTask):
@@ -49,11 +38,6 @@ class MyService(VService):
     """Nothing but HTTP."""
 
     TASKS = [Hello]
-
-    def initService(self) -> None:  # noqa: N802
-        """Wrap calls if that is wanted."""
-        if WAY == "wrapped":
-            self.hooks.register(Nothing())
 
 
 def instrument() -> None:

@@ -42,19 +42,10 @@ def free_port() -> int:
         return port
 
 
-def serve_sparts(module: Any, inline: bool, wrapped: bool) -> None:
+def serve_sparts(module: Any, inline: bool) -> None:
     """Serve by NBServerTask."""
-    from sparts.hookspecs import hookimpl
     from sparts.tasks.thrift import NBServerTask, ThriftHandlerTask
     from sparts.vservice import VService
-
-    class Nothing:
-        """Wraps every call, and does nothing."""
-
-        @hookimpl
-        def sparts_call_wrap(self) -> Any:
-            """Give the wrapper."""
-            return lambda call, proceed: proceed()
 
     class EchoHandler(Echo, ThriftHandlerTask):
         """Gives back what it gets."""
@@ -74,11 +65,6 @@ def serve_sparts(module: Any, inline: bool, wrapped: bool) -> None:
         """Nothing but thrift."""
 
         TASKS = [EchoHandler, Server]
-
-        def initService(self) -> None:  # noqa: N802
-            """Wrap calls if that is wanted."""
-            if wrapped:
-                self.hooks.register(Nothing())
 
     sys.argv[1:] = ["--thrift-host", LOCAL]
     EchoService.initFromCLI()
@@ -168,7 +154,7 @@ def main(name: str, folder: str) -> None:
         return
     module = importlib.import_module("echo.Echo")
     if make == "sparts":
-        serve_sparts(module, "inline" in kind, "wrapped" in kind)
+        serve_sparts(module, "inline" in kind)
     else:
         serve_apache(module, kind)
 

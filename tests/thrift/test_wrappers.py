@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from contextvars import ContextVar
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
+import thriftpy2
 from sparts.hookspecs import hookimpl
+from sparts.tasks.thrift import NBServerTask, ThriftHandlerTask
 from sparts.testing.running import running
 from sparts.thrift.client import ThriftClient
 from sparts.vservice import VService
+from thrift.protocol.TJSONProtocol import TJSONProtocol
+from thrift.transport.THttpClient import THttpClient
 
 from tests.thrift.echo import HERE, AsyncHandler, EchoHandler, EchoServer, InlineHandler, interop
+from tests.thrift.test_http import EchoOverHTTP
+
+calls: ContextVar[int] = ContextVar("calls", default=0)
 
 
 def adding(a: int, b: int, c: int) -> int:
@@ -35,9 +45,9 @@ class Plugin:
         return self.wrapper
 
 
-def wrapped_by(wrapper: Any, handler: type[EchoHandler]) -> type[VService]:
+def wrapped_by(wrapper: Any, handler: Any, server: Any = EchoServer) -> type[VService]:
     class Wrapped(VService):
-        TASKS = [EchoServer, handler]
+        TASKS = [server, handler]
 
         def initService(self) -> None:  # noqa: N802
             self.hooks.register(Plugin(wrapper))
@@ -81,3 +91,85 @@ def test_wrapper_proceeds_as_often_as_it_likes(handler: type[EchoHandler]) -> No
         with ThriftClient.for_localhost(port, module=interop.Echo) as echo:
             assert echo.text("one") == "oneone"
             assert echo.who() == "instead"
+
+
+ODD = """
+struct Point { 1: i32 x, 2: i32 y }
+service Odd {
+  string said(1: string name, 2: string task, 3: string proceed, 4: string attributes),
+  list<i32> given(1: list<i32> numbers = [1, 2], 2: i32 item = 7),
+  i32 across(1: Point point = {"x": 1, "y": 2}),
+}
+"""
+
+
+class OddHandler(ThriftHandlerTask):
+    """Has parameters that are called as attributes of calls are, and defaults."""
+
+    def said(self, name: str, task: str, proceed: str, attributes: str) -> str:
+        return "/".join((name, task, proceed, attributes))
+
+    def given(self, numbers: list[int], item: int) -> list[int]:
+        numbers.append(item)
+        return numbers
+
+    def across(self, point: Any) -> int:
+        return int(point.x + point.y)
+
+
+@pytest.mark.parametrize("wrapper", [lambda call, proceed: proceed(), None])
+def test_parameters_may_be_named_as_those_of_calls(wrapper: Any, tmp_path: Path) -> None:
+    idl = tmp_path / "odd.thrift"
+    idl.write_text(ODD)
+    module = thriftpy2.load(str(idl), f"odd{wrapper is None}_thrift")
+    handler: Any = type("Handler", (OddHandler,), {"MODULE": module.Odd})
+    with running(wrapped_by(wrapper, handler, NBServerTask), *HERE) as service:
+        port = service.requireTask(NBServerTask).bound_port
+        with ThriftClient.for_localhost(port, module=module.Odd) as odd:
+            assert odd.said("a", "b", "c", "d") == "a/b/c/d"
+            for _ in range(2):
+                assert odd.given([3], 4) == [3, 4]
+                assert odd.given(None, None) == [1, 2, 7]
+            assert odd.across(module.Point(3, 4)) == 7
+
+
+class Counting(InlineHandler):
+    """Counts in the context of a call."""
+
+    def text(self, text: str) -> str:
+        calls.set(calls.get() + 1)
+        return str(calls.get())
+
+
+class CountingInThreads(Counting):
+    """Does so in the server's other threads."""
+
+    INLINE = False
+
+
+@pytest.mark.parametrize("handler", [Counting, CountingInThreads])
+def test_what_a_method_sets_is_for_its_call(handler: type[EchoHandler]) -> None:
+    with running(wrapped_by(None, handler), *HERE) as service:
+        port = service.requireTask(EchoServer).bound_port
+        with ThriftClient.for_localhost(port, module=interop.Echo) as echo:
+            assert [echo.text("") for _ in range(3)] == ["1", "1", "1"]
+
+
+OVER_HTTP = ("--thrift-http-host", "127.0.0.1", "--thrift-http-port", "0")
+
+
+def test_json_over_http_is_wrapped() -> None:
+    seen: list[Any] = []
+
+    def note(call: Any, proceed: Any) -> Any:
+        if call.kind == "thrift":
+            seen.append((call.name, call.arguments))
+        return proceed()
+
+    with running(wrapped_by(note, EchoHandler, EchoOverHTTP), *OVER_HTTP) as service:
+        port = service.requireTask(EchoOverHTTP).bound_addrs[0][1]
+        transport = THttpClient(f"http://127.0.0.1:{port}/")
+        transport.setCustomHeaders({"Content-Type": "application/vnd.apache.thrift.json"})
+        with closing(transport):
+            assert interop.Echo.Client(TJSONProtocol(transport)).add(2, 3) == 5
+    assert seen == [("add", (2, 3))]

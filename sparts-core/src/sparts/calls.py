@@ -124,16 +124,18 @@ class Call:
 
 
 class WorkCall(Call):
-    """A run of a task of this process: an item of a queue, a periodic run, an event."""
+    """A run of a task of this process: an item of a queue, a periodic run, an event.
 
-    def __init__(self, task: Any, context: ExecuteContext, is_async: bool = False) -> None:
-        self.task: Any = task
-        self.kind: str = task.CALL_KIND
-        self.name: str = task.name
-        self.context: ExecuteContext = context
-        self.is_async: bool = is_async
-        self.item: Any = context.item
-        self.attempt: int = context.attempt
+    Each task has a class of its own, which holds what is the same for all of its calls.
+    """
+
+    context: ExecuteContext
+    execute: Callable[[Any, ExecuteContext], Any]
+    __init__: Any = object.__init__
+
+    def proceed(self) -> Any:
+        """Do the work."""
+        return self.execute(self.context.item, self.context)
 
     @property
     def headers(self) -> Mapping[str, str]:  # type: ignore[override]
@@ -162,7 +164,7 @@ def starting(task: WrappedTask) -> Wrapper | None:
     of their own: that is called where the call begins, and gives what ``proceed`` gives, or raises.
     """
     wrappers = task._call_wrappers
-    return awaiting(task) if any(map(_is_async, wrappers)) else _nested(wrappers)
+    return awaiting(task) if any(map(awaits, wrappers)) else _nested(wrappers)
 
 
 def around_work(
@@ -173,8 +175,13 @@ def around_work(
     if wrapper is None:
         return execute
 
+    about = {"task": task, "kind": task.CALL_KIND, "name": task.name, "is_async": is_async}
+    made: Any = type(WorkCall.__name__, (WorkCall,), {**about, "execute": staticmethod(execute)})
+
     def run(item: Any, context: ExecuteContext) -> Any:
-        return wrapper(WorkCall(task, context, is_async), lambda: execute(item, context))
+        call = made()
+        call.context, call.item, call.attempt = context, item, context.attempt
+        return wrapper(call, call.proceed)
 
     return run
 
@@ -310,7 +317,8 @@ def _nested(wrappers: Sequence[Wrapper]) -> Wrapper | None:
     return lambda call, proceed: outer(call, lambda: inner(call, proceed))
 
 
-def _is_async(wrapper: Any) -> bool:
+def awaits(wrapper: Any) -> bool:
+    """Return whether a wrapper is an ``async def``."""
     while hasattr(wrapper, "func"):  # functools.partial
         wrapper = wrapper.func
     function = wrapper if hasattr(wrapper, "__code__") else vars(type(wrapper)).get("__call__")
@@ -319,7 +327,7 @@ def _is_async(wrapper: Any) -> bool:
 
 
 def _run_in_thread(wrapper: Wrapper) -> Wrapper:
-    if not _is_async(wrapper):
+    if not awaits(wrapper):
         return wrapper
 
     def run(call: Call, proceed: Proceed) -> Any:
@@ -338,7 +346,7 @@ def _run_in_thread(wrapper: Wrapper) -> Wrapper:
 
 
 def _run_in_loop(wrapper: Wrapper) -> Wrapper:
-    if _is_async(wrapper):
+    if awaits(wrapper):
         return wrapper
 
     async def run(call: Call, proceed: Proceed) -> Any:

@@ -188,7 +188,7 @@ def describe(call: Call) -> tuple[str, dict[str, Any]]:
             found |= {"http.request.method": "_OTHER", "http.request.method_original": method}
         if said.get("route"):
             found["http.route"] = said["route"]
-        agent = call.headers.get("user-agent") if "task" in vars(call) else None
+        agent = None if isinstance(call, ClientCall) else call.headers.get("user-agent")
         if agent:
             found["user_agent.original"] = agent
     elif kind in SYSTEMS:

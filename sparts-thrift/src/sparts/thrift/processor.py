@@ -7,7 +7,6 @@ learns that there was one, and the log has the rest.
 from __future__ import annotations
 
 import inspect
-from operator import attrgetter
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -26,12 +25,12 @@ from sparts.thrift.wire import (
     Wire,
     read_header,
 )
-from sparts.thrift.wrapping import wrapped
+from sparts.thrift.wrapping import Wrapped, calling, wrapper_of
 
 from thrift.Thrift import TApplicationException, TType
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
     from sparts.thrift.calls import Caller
     from sparts.thrift.handlers import Handler
@@ -150,10 +149,13 @@ class Method(Served):
 
     def __init__(self, handler: Handler, spec: MethodSpec, function: Any) -> None:
         super().__init__(handler, spec, inspect.iscoroutinefunction(function))
-        self.function: Callable[..., Any] = wrapped(
-            handler, spec.name, function, self.asynchronous, len(spec.parameters)
-        )
-        self._pick = picker(spec.parameters)
+        self.function: Callable[..., Any] = function
+        self._call: Callable[[Any], Any]
+        wrapper = wrapper_of(handler, self.asynchronous)
+        if wrapper is None:
+            self._call = self._call_struct = calling(function, spec.parameters, self.asynchronous)
+        else:
+            self._wrap(Wrapped(wrapper, handler, spec, function, self.asynchronous))
         self.unshare: Callable[[Any], object] | None = unsharer(spec.arguments, spec.arguments_spec)
         self._returns = spec.returns
         self._told = False
@@ -161,12 +163,20 @@ class Method(Served):
         self._took = handler.call_duration_ms.labels(spec.name).add
         self._count_error = handler.n_errors.labels(spec.name).increment
 
+    def _wrap(self, around: Wrapped) -> None:
+        """Have arguments be read into calls as they are wrapped, where C code can do that."""
+        self._call = self._call_struct = around.run_struct
+        if self.new_arguments is not self.spec.arguments:
+            self.new_arguments = around.made
+            self.arguments_spec = [around.made, around.spec(self.spec.arguments_spec)]
+            self._call = around.run
+
     def run(self, wire: Wire, sequence: bytes, arguments: Any) -> bytes:
         """Call the method in this thread, and return the frame to send."""
         self._count()
         began = monotonic()
         try:
-            value = self.function(*self._pick(arguments))
+            value = self._call(arguments)
         except BaseException as error:
             return self._answer(wire, sequence, self._failed(error))
         finally:
@@ -190,26 +200,32 @@ class Method(Served):
     ) -> bytes:
         """Await the method, and return the frame to send."""
         current.set(caller)
-        outcome = await self.invoke_async(arguments)
+        outcome = await self._outcome(self._call, arguments)
         return self._answer(wire, sequence, outcome)
 
     def invoke(self, arguments: Any) -> Outcome:
-        """Call the method in this thread, and return what came of it."""
+        """Call the method in this thread, and return what came of it.
+
+        ``arguments`` are a struct of the make that the service is of.
+        """
         self._count()
         began = monotonic()
         try:
-            return self._succeeded(self.function(*self._pick(arguments)))
+            return self._succeeded(self._call_struct(arguments))
         except BaseException as error:
             return self._failed(error)
         finally:
             self._took((monotonic() - began) * 1000.0)
 
     async def invoke_async(self, arguments: Any) -> Outcome:
-        """Await the method, and return what came of it."""
+        """Await the method, and return what came of it; see `invoke`."""
+        return await self._outcome(self._call_struct, arguments)
+
+    async def _outcome(self, call: Callable[[Any], Any], arguments: Any) -> Outcome:
         self._count()
         began = monotonic()
         try:
-            return self._succeeded(await self.function(*self._pick(arguments)))
+            return self._succeeded(await call(arguments))
         except Exception as error:
             return self._failed(error)
         finally:
@@ -368,14 +384,3 @@ def light(struct: Any, spec: Any) -> tuple[Callable[[], Any], Any]:
 
 class _Nothing:
     """The result of what gives none."""
-
-
-def picker(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
-    """Return what gives the attributes of some names, as a tuple."""
-    if not names:
-        return lambda arguments: ()
-    if len(names) == 1:
-        (name,) = names
-        get = attrgetter(name)
-        return lambda arguments: (get(arguments),)
-    return attrgetter(*names)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from math import ceil
 from typing import Any
 
-from sparts.calls import Call, CallRefusedError, Reason, starting
+from sparts.calls import Call, CallRefusedError, Reason, awaits, starting
 from sparts.errors import message_of
 
 _STATUS = {
@@ -19,16 +19,50 @@ _STATUS = {
 
 
 class ASGICall(Call):
-    """A request, or a WebSocket from its begin to its end. ``scope`` is ASGI's."""
+    """A request, or a WebSocket from its begin to its end. ``scope`` is ASGI's.
+
+    Each application has a class of its own, which holds what is the same for all of its calls.
+    """
 
     kind = "http"
     is_async = True
-    status: int | None = None
-    """Of the response, once it has begun; 0: a WebSocket's."""
+    app: Any
+    proceed: Any
+    scope: Any
+    receive: Any
+    send: Any
+    handling: Any = None
+    """What `begin` has given."""
+    _noted: int | None = None
+    __init__: Any = object.__init__
 
-    def __init__(self, task: Any, scope: Any) -> None:
-        self.task: Any = task
-        self.scope: Any = scope
+    @property
+    def status(self) -> int | None:
+        """Of the response; 0: a WebSocket's; None: it has not begun."""
+        if self.scope["type"] == "http":
+            return self.send.__self__.status or None
+        return self._noted
+
+    def begin(self) -> Any:
+        """Return the coroutine of the application: ``proceed`` for wrappers that only look."""
+        self.handling = handling = self.app(self.scope, self.receive, self.send)
+        return handling
+
+    async def handle(self) -> None:
+        """Await the application, and note what it raises: ``proceed`` for wrappers that await."""
+        self.error: BaseException | None = None
+        try:
+            await self.app(self.scope, self.receive, self.send)
+        except Exception as error:  # frameworks answer first, and raise again for the log
+            self.error = error
+            if self.status is None:
+                raise
+
+    def note_status(self, send: Any, message: Any) -> Any:
+        """Send a message of a WebSocket."""
+        if self._noted is None:
+            self._noted = message.get("status", 0)
+        return send(message)
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -69,38 +103,38 @@ def wrapped(task: Any, app: Any) -> Any:
     if wrapper is None:
         return app
 
-    async def run(scope: Any, receive: Any, send: Any) -> None:
+    proceed = ASGICall.handle if any(map(awaits, task._call_wrappers)) else ASGICall.begin
+    about = {"task": task, "app": staticmethod(app), "proceed": proceed}
+    made = type(ASGICall.__name__, (ASGICall,), about)
+
+    def run(scope: Any, receive: Any, send: Any) -> Any:
         if scope["type"] == "lifespan":
-            await app(scope, receive, send)
-            return
-        call = ASGICall(task, scope)
-
-        def noting(message: Any) -> Any:
-            if call.status is None:
-                call.status = message.get("status", 0)
-            return send(message)
-
-        async def proceed() -> None:
-            call.error = None
-            try:
-                await app(scope, receive, noting)
-            except Exception as error:  # frameworks answer first, and raise again for the log
-                call.error = error
-                if call.status is None:
-                    raise
-
+            return app(scope, receive, send)
+        call = made()
+        call.scope, call.receive, call.send = scope, receive, send
+        if scope["type"] == "websocket":
+            call.send = partial(call.note_status, send)
         try:
-            result = wrapper(call, proceed)
-            if hasattr(result, "__await__"):
-                await result
+            result = wrapper(call, call.proceed)
         except CallRefusedError as error:
-            if call.status is not None:
-                raise
-            await _refuse(error, scope, send)
-        if call.error is not None:
-            raise call.error
+            return _refuse(error, scope, send)
+        # Of wrappers that only look, nothing is left to do: that saves two coroutines.
+        return _end(call, result) if result is None or result is not call.handling else result
 
     return run
+
+
+async def _end(call: ASGICall, result: Any) -> None:
+    """Await what a wrapper has returned."""
+    try:
+        if hasattr(result, "__await__"):
+            await result
+    except CallRefusedError as error:
+        if call.status is not None:
+            raise
+        await _refuse(error, call.scope, call.send)
+    if call.error is not None:
+        raise call.error
 
 
 async def _refuse(error: CallRefusedError, scope: Any, send: Any) -> None:

@@ -6,7 +6,8 @@ says of its call, the seconds that it waits and the headers of plugins.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from operator import attrgetter
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from sparts.rpc.errors import InternalError, InvalidArgumentsError
 from sparts.rpc.parts import at, default_of
 from sparts.rpc.types import Kind, Type
 from sparts.rpc.values import PLAIN, explain
-from sparts.thrift.processor import light, picker
+from sparts.thrift.processor import light
 from sparts.thrift.rpc.names import safe
 from sparts.thrift.rpc.structs import (
     Definition,
@@ -125,7 +126,7 @@ class Messages:
             (each.name, form.read, default_of(each))
             for each, (*_, form, _) in zip(method.parameters, fields, strict=True)
         ]
-        self._pick = picker([each.name for each in members])
+        self._pick = _picker([each.name for each in members])
         self.values: Callable[[Any], Sequence[Any]] = self._read
         """Returns the values of all parameters of a struct that was read, defaults included.
 
@@ -239,3 +240,14 @@ def at_path(forms: Forms, type_: Type, path: str, ambiguous: bool) -> tuple[Form
 
 def _listed(type_: Type, is_list: bool) -> Type:
     return Type(Kind.LIST, list[type_.annotation], (type_,), list) if is_list else type_  # type: ignore[name-defined]
+
+
+def _picker(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """Return what gives the attributes of some names, as a tuple."""
+    if not names:
+        return lambda arguments: ()
+    if len(names) == 1:
+        (name,) = names
+        get = attrgetter(name)
+        return lambda arguments: (get(arguments),)
+    return attrgetter(*names)

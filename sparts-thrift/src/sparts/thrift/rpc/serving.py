@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import copy_context
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -77,9 +78,10 @@ class RPCMethod(Served):
         try:
             values = self._values(arguments)
             if getattr(arguments, CONTEXT) is None:
-                value = self._call(values, current.get())
+                value = copy_context().run(self._call, values, current.get())
             else:
-                value = self._call(values, *self._about(arguments, current.get()))
+                about = self._about(arguments, current.get())
+                value = copy_context().run(self._call, values, *about)
         except BaseException as error:
             return self._answer(wire, sequence, self._failed(error))
         finally:

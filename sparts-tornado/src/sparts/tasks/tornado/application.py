@@ -68,7 +68,7 @@ class CountedApplication(Application):
         super().__init__(routes, **{"static_handler_class": StaticFiles, **settings})
         self.task: HTTPTask = task
         self._meter = task.meter
-        calls.install(self, task)
+        self._wrap = calls.wrapped_by(task)
         self.add_transform(RequestIdHeader)
         self._routes: dict[type[RequestHandler], list[float]] = {}
         self._answering: dict[Any, Any] = {}
@@ -90,7 +90,8 @@ class CountedApplication(Application):
         """Return what runs a handler; called by Tornado for each request."""
         known = self._answering
         if target_class not in known:
-            known[target_class] = _answering(target_class)
+            wrapped = target_class if self._wrap is None else self._wrap(target_class)
+            known[target_class] = _answering(wrapped)
         return super().get_handler_delegate(request, known[target_class], *rest, **more)
 
     def open_request(self, request: Any) -> None:

@@ -13,11 +13,11 @@ from sparts.errors import message_of
 from tornado.httputil import HTTPServerRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from sparts.calls import Wrapper
 
-    from tornado.web import Application, RequestHandler
+    from tornado.web import RequestHandler
 
 STATUS = {
     Reason.UNAUTHENTICATED: 401,
@@ -34,14 +34,21 @@ def client_of(request: HTTPServerRequest) -> str:
 
 
 class HTTPCall(Call):
-    """A request. ``request`` and ``handler`` are Tornado's."""
+    """A request. ``request`` and ``handler`` are Tornado's.
+
+    Each task has a class of its own, which holds what is the same for all requests.
+    """
 
     kind = "http"
     is_async = True
+    handler: RequestHandler
+    handling: Any
+    """The coroutine of the handler."""
+    __init__: Any = object.__init__
 
-    def __init__(self, task: Any, handler: RequestHandler) -> None:
-        self.task: Any = task
-        self.handler: RequestHandler = handler
+    def proceed(self) -> Any:
+        """Return what runs the handler when it is awaited."""
+        return self.handling
 
     @property
     def request(self) -> HTTPServerRequest:
@@ -98,7 +105,14 @@ class HTTPCall(Call):
         }
 
 
-def _wrapped(cls: Any, task: Any, wrapper: Wrapper) -> type[RequestHandler]:
+def wrapped_by(task: Any) -> Callable[[type[RequestHandler]], type[RequestHandler]] | None:
+    """Return what makes handlers' classes whose requests are wrapped; None: nothing wraps them."""
+    wrapper = starting(task)
+    made = type(HTTPCall.__name__, (HTTPCall,), {"task": task})
+    return None if wrapper is None else lambda cls: _wrapped(cls, made, wrapper)
+
+
+def _wrapped(cls: Any, made: type[HTTPCall], wrapper: Wrapper) -> type[RequestHandler]:
     execute = cls._execute
 
     class Wrapped(cls):  # type: ignore[misc]
@@ -106,18 +120,20 @@ def _wrapped(cls: Any, task: Any, wrapper: Wrapper) -> type[RequestHandler]:
 
         def _execute(self, transforms: Any, *args: Any, **kwargs: Any) -> Any:
             """Run the handler; called by Tornado once for each request."""
-            handling = execute(self, transforms, *args, **kwargs)
+            call = made()
+            call.handler = self
+            call.handling = handling = execute(self, transforms, *args, **kwargs)
             context = copy_context()  # what a wrapper sets is for this request of its connection
             try:
-                result = context.run(wrapper, HTTPCall(task, self), lambda: handling)
+                result = context.run(wrapper, call, call.proceed)
             except Exception as error:
                 result = _failed(error)
             # Of wrappers that only look, nothing is left to do: that saves a coroutine.
             if result is not handling or handling.cr_frame is None:
-                result = self._end(handling, result, transforms)
+                result = self._end(call, result, transforms)
             return asyncio.create_task(result, context=context)
 
-        async def _end(self, handling: Any, result: Any, transforms: Any) -> None:
+        async def _end(self, call: HTTPCall, result: Any, transforms: Any) -> None:
             """Await what the wrapper has returned, and see to it that the request is answered."""
             problem: Exception | None = None
             try:
@@ -132,13 +148,12 @@ def _wrapped(cls: Any, task: Any, wrapper: Wrapper) -> type[RequestHandler]:
             except Exception as error:
                 problem = error
             if "_transforms" not in vars(self):  # the handler has not begun
-                handling.close()
+                call.handling.close()
                 refused = problem or CallRefusedError(Reason.FORBIDDEN)
                 self.prepare = lambda: _refuse(self, refused)
                 await execute(self, transforms)
             elif problem is not None:
-                name = HTTPCall(task, self).name
-                task.logger.error("A wrapper of %s failed", name, exc_info=problem)
+                call.task.logger.error("A wrapper of %s failed", call.name, exc_info=problem)
                 if not self._finished:
                     self.send_error(500)
 
@@ -167,20 +182,3 @@ def _refuse(handler: RequestHandler, problem: Exception) -> None:
     if problem.retry_after is not None:
         handler.set_header("Retry-After", str(ceil(problem.retry_after)))
     handler.finish(message_of(problem))
-
-
-def install(application: Application, task: Any) -> None:
-    """Have the requests of an application wrapped, if something wraps those of its task."""
-    wrapper = starting(task)
-    if wrapper is None:
-        return
-    known: dict[type[RequestHandler], type[RequestHandler]] = {}
-    make: Any = application.get_handler_delegate
-
-    def get_handler_delegate(request: Any, target: Any, *args: Any, **kwargs: Any) -> Any:
-        wrapped = known.get(target)
-        if wrapped is None:
-            wrapped = known[target] = _wrapped(target, task, wrapper)
-        return make(request, wrapped, *args, **kwargs)
-
-    vars(application)["get_handler_delegate"] = get_handler_delegate
