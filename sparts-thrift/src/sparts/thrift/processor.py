@@ -167,8 +167,9 @@ class Method(Served):
         """Have arguments be read into calls as they are wrapped, where C code can do that."""
         self._call = self._call_struct = around.run_struct
         if self.new_arguments is not self.spec.arguments:
-            self.new_arguments = around.made
-            self.arguments_spec = [around.made, around.spec(self.spec.arguments_spec)]
+            self.new_arguments: Callable[[], Any] = around.made
+            spec = around.spec(self.spec.arguments_spec)
+            self.arguments_spec: Any = [around.made, spec]
             self._call = around.run
 
     def run(self, wire: Wire, sequence: bytes, arguments: Any) -> bytes:
