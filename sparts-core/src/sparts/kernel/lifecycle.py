@@ -13,7 +13,6 @@ lines to the *reporter*, the rest to the *spare*.
 from __future__ import annotations
 
 import logging
-import mmap
 import signal
 import threading
 from functools import partial
@@ -41,7 +40,7 @@ LAST_WORDS = 1.0
 LOG_END = 3.0
 #: Errors of the supervising thread itself after which a service is given up.
 MOST_SLIPS = 10
-#: Bytes of address space that are kept for the stop. They take no memory until then.
+#: Bytes of address space that are kept for the stop. Zeroes take no memory, as nobody reads them.
 RESERVE = 16 * 2**20
 
 
@@ -70,7 +69,7 @@ class Lifecycle:
         self._phases = Phases(instance, self.ending, self._say)
         self._signalled = self._reload_waits = False
         self._slips = 0
-        self._reserve: mmap.mmap | None = mmap.mmap(-1, RESERVE, mmap.MAP_PRIVATE | mmap.MAP_ANON)
+        self._reserve: bytes | None = bytes(RESERVE)
         self._worker = JobThread(f"{instance.name} lifecycle", self._broke)
         self._reporter = JobThread(f"{instance.name} reporter", self._lost)
         self._spare = JobThread(f"{instance.name} spare", self._broke)

@@ -7,7 +7,6 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from sparts.errors import OptionError, StartError, is_of_path
-from sparts.net import unix_sockets
 from sparts.net.options import format_address
 
 if TYPE_CHECKING:
@@ -131,13 +130,14 @@ def bind(address: Address, reserve: bool = False) -> Opened:
         StartError: it cannot be used now; the message names the option and the reason.
     """
     try:
-        if address.path and reserve:
-            sock, file = unix_sockets.bind(address)
-            Opened(address, [sock], file).close(take=False)
-            return Opened(address, [])
         if address.path:
+            from sparts.net import unix_sockets
+
             sock, file = unix_sockets.bind(address)
-            return Opened(address, [sock], file)
+            made = Opened(address, [sock], file)
+            if reserve:
+                made.close(take=False)
+            return Opened(address, []) if reserve else made
         places = _resolve(address)
         for _ in range(10):  # a port that is free on one address may be taken on the next
             opened = _bind_all(address, places, reserve)

@@ -6,14 +6,13 @@ import asyncio
 import sys
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from sparts.errors import log_error
 from sparts.logs import log_fields
 from sparts.net.memory import SMALL
 from sparts.net.metering import LOST, valid_or_new_id
-from sparts.tasks.tornado import calls
-from sparts.tasks.tornado.streams import refusal
+from sparts.tasks.tornado.streams import client_of, refusal
 
 from tornado.httputil import HTTPInputError, HTTPMessageDelegate, HTTPServerRequest
 from tornado.web import Application, HTTPError, OutputTransform, StaticFileHandler
@@ -21,6 +20,7 @@ from tornado.web import Application, HTTPError, OutputTransform, StaticFileHandl
 if TYPE_CHECKING:
     import logging
     from collections.abc import Awaitable
+    from typing import Protocol
 
     from sparts.net.metering import Meter
     from sparts.tasks.tornado.server import GracefulHTTPServer
@@ -28,6 +28,21 @@ if TYPE_CHECKING:
 
     from tornado.httputil import HTTPHeaders, RequestStartLine, ResponseStartLine
     from tornado.web import RequestHandler
+
+    class HTTPTask(Protocol):
+        """What is needed here of a `TornadoHTTPTask`."""
+
+        name: str
+        server: GracefulHTTPServer
+        max_body: int
+
+        @property
+        def logger(self) -> logging.Logger: ...  # noqa: D102
+        @property
+        def meter(self) -> Meter: ...  # noqa: D102
+        @property
+        def _call_wrappers(self) -> Any: ...
+        def tornadoRequestLog(self, handler: RequestHandler, /) -> None: ...  # noqa: D102, N802
 
 
 def request_id(request: HTTPServerRequest) -> str:
@@ -46,20 +61,6 @@ class StaticFiles(StaticFileHandler):
             raise HTTPError(404) from error
 
 
-class HTTPTask(Protocol):
-    """What is needed here of a `sparts.tasks.tornado.http.TornadoHTTPTask`."""
-
-    name: str
-    server: GracefulHTTPServer
-    max_body: int
-
-    @property
-    def logger(self) -> logging.Logger: ...  # noqa: D102
-    @property
-    def meter(self) -> Meter: ...  # noqa: D102
-    def tornadoRequestLog(self, handler: RequestHandler, /) -> None: ...  # noqa: D102, N802
-
-
 class CountedApplication(Application):
     """A `tornado.web.Application` whose requests have an id, and are counted, timed and logged."""
 
@@ -68,7 +69,11 @@ class CountedApplication(Application):
         super().__init__(routes, **{"static_handler_class": StaticFiles, **settings})
         self.task: HTTPTask = task
         self._meter = task.meter
-        self._wrap = calls.wrapped_by(task)
+        self._wrap: Any = None
+        if task._call_wrappers:
+            from sparts.tasks.tornado import calls  # few services have plugins that wrap calls
+
+            self._wrap = calls.wrapped_by(task)
         self.add_transform(RequestIdHeader)
         self._routes: dict[type[RequestHandler], list[float]] = {}
         self._answering: dict[Any, Any] = {}
@@ -142,7 +147,7 @@ class CountedApplication(Application):
                 status or "lost",
                 request.method,
                 request.path,
-                calls.client_of(request),
+                client_of(request),
                 now - request.began,
                 {"request_id": request.request_id},
             )

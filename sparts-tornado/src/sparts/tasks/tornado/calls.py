@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from sparts.calls import Call, CallRefusedError, Reason, starting
 from sparts.errors import message_of
-
-from tornado.httputil import HTTPServerRequest
+from sparts.tasks.tornado.streams import client_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sparts.calls import Wrapper
 
+    from tornado.httputil import HTTPServerRequest
     from tornado.web import RequestHandler
 
 STATUS = {
@@ -25,12 +25,6 @@ STATUS = {
     Reason.TOO_MANY: 429,
     Reason.UNAVAILABLE: 503,
 }
-
-
-def client_of(request: HTTPServerRequest) -> str:
-    """Return the address of the client; ``""`` for a Unix socket, which Tornado calls 0.0.0.0."""
-    address = request.remote_ip or ""
-    return "" if address == "0.0.0.0" else address  # noqa: S104 - nothing is bound
 
 
 class HTTPCall(Call):

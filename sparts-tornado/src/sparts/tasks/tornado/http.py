@@ -14,7 +14,6 @@ from sparts.net.listeners import Listening
 from sparts.net.metering import Metered
 from sparts.net.options import ConnectionLimit, RequestLimits
 from sparts.options import Option, option
-from sparts.places import named
 from sparts.tasks.tornado.application import CountedApplication
 from sparts.tasks.tornado.ioloop import TornadoTask
 from sparts.tasks.tornado.server import GracefulHTTPServer
@@ -109,6 +108,8 @@ class TornadoHTTPTask(Metered, RequestLimits, ConnectionLimit, Listening, Tornad
         super().initTask()
         routes: Any = self.getApplicationConfig()
         if not isinstance(routes, Iterable) or isinstance(next(iter(routes), None), str):
+            from sparts.places import named
+
             where = named(type(self), "getApplicationConfig")
             raise UsageError(f"{where} must return a list of routes, not {routes!r}.")
         self.application = CountedApplication(self, list(routes), **self.APPLICATION_SETTINGS)

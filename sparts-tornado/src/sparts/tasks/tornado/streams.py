@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tornado.http1connection import HTTP1ConnectionParameters
+    from tornado.httputil import HTTPServerRequest
     from tornado.websocket import WebSocketHandler
 
 
@@ -34,6 +35,12 @@ TOO_BIG = 1009
 
 LAST = 5.0
 """Seconds that a client has at the stop to read its last answer."""
+
+
+def client_of(request: HTTPServerRequest) -> str:
+    """Return the address of the client; ``""`` for a Unix socket, which Tornado calls 0.0.0.0."""
+    address = request.remote_ip or ""
+    return "" if address == "0.0.0.0" else address  # noqa: S104 - nothing is bound
 
 
 def refusal(status: str, text: str, request_id: str = "") -> bytes:

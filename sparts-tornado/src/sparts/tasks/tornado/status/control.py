@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.escaping import one_line
 from sparts.tasks.tornado import access
-from sparts.tasks.tornado.calls import client_of
 from sparts.tasks.tornado.status.actions import ACTIONS, perform
 from sparts.tasks.tornado.status.handlers import Handler, RefusedError
+from sparts.tasks.tornado.streams import client_of
 
 if TYPE_CHECKING:
     from sparts.tasks.tornado.status.base import StatusTask
