@@ -15,6 +15,7 @@ from sparts.net.memory import SMALL
 from sparts.net.metering import RequestFields
 from sparts.tasks.grpc import serving
 from sparts.tasks.grpc.incoming import Accounted, Incoming
+from sparts.tasks.grpc.weight import LARGE, TooHeavyError
 from sparts.tasks.grpc.wire import (
     ACCEPTED,
     MessageError,
@@ -236,10 +237,22 @@ class Call(Accounted):
             return message
         try:
             return decode(message)
+        except TooHeavyError as error:
+            raise MessageError(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error)) from None
         except Exception as error:
             raise MessageError(
                 grpc.StatusCode.INTERNAL, "Exception deserializing request!"
             ) from error
+
+    async def decoded_in_loop(self, message: bytes) -> Any:
+        """Return a request: a small one is decoded here, a large one in a thread.
+
+        Raises:
+            MessageError: it cannot be decoded.
+        """
+        if len(message) < LARGE:
+            return self.decoded(message)
+        return await asyncio.to_thread(self.decoded, message)
 
     # -- what goes out -----------------------------------------------------------------------------
 

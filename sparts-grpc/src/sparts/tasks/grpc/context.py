@@ -126,7 +126,7 @@ class AsyncContext(Context, _AsyncServicerContext):  # type: ignore[misc, unused
     async def read(self) -> Any:
         """Return the next request; `grpc.aio.EOF` after the last one."""
         message = await self.call.read()
-        return grpc.aio.EOF if message is None else self.call.decoded(message)
+        return grpc.aio.EOF if message is None else await self.call.decoded_in_loop(message)
 
     async def write(self, message: Any) -> None:
         """Send a response; returns when the connection has taken it."""

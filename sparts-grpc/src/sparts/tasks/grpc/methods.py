@@ -6,6 +6,8 @@ import inspect
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sparts.tasks.grpc.weight import bounded
+
 import grpc
 
 if TYPE_CHECKING:
@@ -47,6 +49,9 @@ def method_of(handler: Any) -> Method:
     if function is None:
         raise TypeError(f"A handler of kind {name} must have a function {name}.")
     decode, encode = handler.request_deserializer, handler.response_serializer
+    message = getattr(decode, "__self__", None)  # of the method FromString of a class
+    if hasattr(message, "DESCRIPTOR") and getattr(decode, "__name__", "") == "FromString":
+        decode = bounded(message)
     return Method(function, decode, encode, streams_in, streams_out, _is_async(function))
 
 

@@ -97,6 +97,7 @@ class OpenCall(Protocol):
     async def read(self) -> bytes | None: ...  # noqa: D102
     async def write(self, data: bytes, context: Any = None, /) -> None: ...  # noqa: D102
     def decoded(self, message: bytes, /) -> Any: ...  # noqa: D102
+    async def decoded_in_loop(self, message: bytes, /) -> Any: ...  # noqa: D102
     def encoded(self, response: Any, context: Any, /) -> bytes: ...  # noqa: D102
     def send_headers(self, context: Any, metadata: Any = (), /) -> None: ...  # noqa: D102
     def finish(self, code: grpc.StatusCode, details: str = "", trailing: Any = (), /) -> None: ...  # noqa: D102

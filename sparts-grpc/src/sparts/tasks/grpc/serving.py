@@ -114,7 +114,9 @@ async def serve_in_loop(call: OpenCall, method: Method, message: bytes | None) -
     context = AsyncContext(call)
     wrapper = call.server.awaiting
     try:
-        request = _requests(call) if message is None else call.decoded(message)
+        request: Any = _requests(call)
+        if message is not None:
+            request = await call.decoded_in_loop(message)
         handle = _stream if method.streams_out else _run
         if wrapper is None:
             response = await handle(call, method, request, context)
@@ -152,7 +154,7 @@ async def _stream(call: OpenCall, method: Method, request: Any, context: AsyncCo
 
 async def _requests(call: OpenCall) -> AsyncIterator[Any]:
     while (message := await call.read()) is not None:
-        yield call.decoded(message)
+        yield await call.decoded_in_loop(message)
 
 
 # -- in a thread -----------------------------------------------------------------------------------

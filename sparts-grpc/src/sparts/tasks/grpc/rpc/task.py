@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 from functools import cached_property
@@ -17,6 +18,7 @@ from sparts.tasks.grpc.rpc.codecs import built, read_column
 from sparts.tasks.grpc.rpc.schema import Messages, Schema, method_refusal, refusal
 from sparts.tasks.grpc.rpc.statuses import status_of
 from sparts.tasks.grpc.task import GrpcTask
+from sparts.tasks.grpc.weight import LARGE, TooHeavyError, bounded
 
 import grpc
 
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
     from sparts.rpc.interface import Method
     from sparts.rpc.serving import Served
     from sparts.rpc.types import Type
+
+
+PER_FIELD = 100
+"""Bytes that a field of a struct takes, as an object of Python."""
 
 
 class RPCGrpcTask(RPCTransport, GrpcTask):
@@ -111,12 +117,16 @@ class _Handler:
 
     def __init__(self, served: Served, messages: Messages) -> None:
         self._served, self._messages = served, messages
-        self._request = messages.request.FromString
+        self._request = bounded(messages.request, PER_FIELD)
         self._columns = messages.arguments
         stream = served.method.stream_parameter
         found = [each for each in self._columns if stream and each.name == stream.name]
         self._items = found[0] if found else None
         """The column of the parameter that is a stream."""
+
+    def _whole(self, request: bytes) -> list[Any]:
+        """Return all arguments."""
+        return self._read(self._parsed(request), self._columns)
 
     def _split(self, first: bytes) -> tuple[Any, dict[str, Any]]:
         """Return the first message of a stream, and the other arguments, which it holds."""
@@ -135,6 +145,8 @@ class _Handler:
     def _parsed(self, data: bytes) -> Any:
         try:
             return self._request(data)
+        except TooHeavyError as error:
+            raise InvalidArgumentsError(str(error)) from None
         except DecodeError as error:
             raise InvalidArgumentsError(f"the request cannot be read: {error}") from error
 
@@ -183,7 +195,9 @@ class _LoopHandler(_Handler):
 
     async def _arguments(self, request: Any) -> list[Any]:
         if self._items is None:
-            return self._read(self._parsed(request), self._columns)
+            if len(request) < LARGE:
+                return self._whole(request)
+            return await asyncio.to_thread(self._whole, request)
         message, values = self._split(await anext(request, b""))
         items: Any = self._rest(message, request)
         if not self._served.method.is_async:
@@ -223,7 +237,7 @@ class _ThreadHandler(_Handler):
 
     def _arguments(self, request: Any) -> list[Any]:
         if self._items is None:
-            return self._read(self._parsed(request), self._columns)
+            return self._whole(request)
         message, values = self._split(next(request, b""))
         return self._arranged(values, self._rest(message, request))
 

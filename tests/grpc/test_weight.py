@@ -1,0 +1,135 @@
+"""Messages of protobuf that would take too much memory once they are decoded."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import grpc
+import msgspec
+import pytest
+from google.protobuf import descriptor_pb2
+from sparts.rpc import RPCTask, rpc
+from sparts.tasks.grpc import GrpcTask
+from sparts.tasks.grpc.rpc.task import RPCGrpcTask
+from sparts.tasks.grpc.weight import LARGE, TooHeavyError, bounded
+from sparts.testing.running import running, service_of
+
+from tests.grpc.greeters import Base, Text, pb2_grpc
+
+decode = bounded(descriptor_pb2.FileDescriptorProto)
+EMPTY = b"\x22\x00"  # an empty message_type
+MANY = EMPTY * 3_000_000
+ARGV = ("--rpc-grpc-host", "127.0.0.1", "--rpc-grpc-port", "0")
+
+
+def test_many_empty_messages_are_too_heavy() -> None:
+    with pytest.raises(TooHeavyError, match="more than 256 MiB of memory"):
+        decode(MANY)
+
+
+def test_messages_within_messages_are_counted() -> None:
+    size = len(MANY)
+    head = bytearray(b"\x22")
+    while size >= 128:
+        head.append(size & 127 | 128)
+        size >>= 7
+    head.append(size)
+    nested = MANY.replace(b"\x22", b"\x12")  # fields of the message
+    with pytest.raises(TooHeavyError):
+        decode(bytes(head) + nested)
+
+
+def test_repeated_numbers_are_counted() -> None:
+    with pytest.raises(TooHeavyError):
+        decode(b"\x50\x01" * 8_000_000)  # public_dependency
+
+
+def test_long_strings_are_not_heavy() -> None:
+    message = descriptor_pb2.FileDescriptorProto(name="x" * 20_000_000)
+    assert decode(message.SerializeToString()) == message
+
+
+def test_many_strings_are_not_heavy() -> None:
+    message = descriptor_pb2.FileDescriptorProto(dependency=["x" * 100] * 100_000)
+    assert decode(message.SerializeToString()) == message
+
+
+@pytest.mark.parametrize("end", [b"\x22", b"\x22\xff", b"\xff" * 20, b"\x22\x7f"])
+def test_wrong_messages_are_left_to_protobuf(end: bytes) -> None:
+    data = b"\x0a\xc0\x84\x3d" + b"x" * 1_000_000 + end
+    with pytest.raises(Exception, match="parsing"):
+        decode(data)
+
+
+class Item(msgspec.Struct):
+    """A small struct."""
+
+    number: int = 0
+    names: list[str] = []
+
+
+class Shop(RPCTask):
+    """Counts."""
+
+    @rpc
+    def total(self, items: list[Item]) -> int:
+        """Return how many there are."""
+        return len(items)
+
+    @rpc
+    async def total_async(self, items: list[Item]) -> int:
+        """Return how many there are."""
+        return len(items)
+
+
+@pytest.mark.parametrize("method", ["total", "total_async"])
+def test_list_of_many_structs_is_refused_by_rpc(method: str) -> None:
+    with running(service_of(Shop, RPCGrpcTask), *ARGV) as service:
+        host, port = service.requireTask(RPCGrpcTask).bound_addrs[0]
+        options = [("grpc.max_send_message_length", -1)]
+        with grpc.insecure_channel(f"{host}:{port}", options=options) as channel:
+            call = channel.unary_unary(f"/Shop/{method}")
+            with pytest.raises(grpc.RpcError) as raised:
+                call(b"\x0a\x00" * 3_000_000, timeout=30)
+            error: Any = raised.value
+            assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+            assert "256 MiB of memory" in error.details()
+            assert call(b"\x0a\x00" * 40_000, timeout=30) == b"\x08\xc0\xb8\x02"
+
+
+def test_large_request_is_decoded_beside_the_loop() -> None:
+    threads: list[str] = []
+
+    class Greeter(Base):  # type: ignore[misc]
+        async def Greet(self, request: Any, context: Any) -> Any:  # noqa: N802
+            await asyncio.sleep(0)
+            return Text(number=len(request.text))
+
+    class Greeting(GrpcTask):
+        DEFAULT_HOST = "127.0.0.1"
+        DEFAULT_PORT = 0
+        SERVICERS = (Greeter,)
+
+    with running(service_of(Greeting)) as service:
+        task: Any = service.requireTask(Greeting)
+        method = task.registry.known(b"/sparts.tests.Greeter/Greet")
+        assert method is not None
+
+        def decoding(data: bytes) -> Any:
+            threads.append(threading.current_thread().name)
+            return Text.FromString(data)
+
+        path = b"/sparts.tests.Greeter/Greet"
+        known = task.registry.known
+        task.registry.known = lambda name: (
+            method._replace(decode=decoding) if name == path else known(name)
+        )
+        host, port = task.bound_addrs[0]
+        with grpc.insecure_channel(f"{host}:{port}") as channel:
+            stub = pb2_grpc.GreeterStub(channel)
+            assert stub.Greet(Text(text="x" * LARGE), timeout=20).number == LARGE
+            assert stub.Greet(Text(text="x"), timeout=20).number == 1
+    loop = threads[1]
+    assert threads[0] != loop
