@@ -125,6 +125,7 @@ def test_restart_makes_a_new_instance() -> None:
     ("body", "status", "message"),
     [
         ("{", 400, "That is not JSON"),
+        ("[" * 60_000, 400, "That is not JSON"),
         ("[]", 400, "Send a JSON object"),
         ("{}", 400, "The object needs a string 'name'"),
         ('{"name": 3, "value": 4}', 400, "The object needs a string 'name'"),

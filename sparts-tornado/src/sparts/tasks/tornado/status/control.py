@@ -104,7 +104,7 @@ class Control(Handler):
             raise RefusedError(413, f"A request holds at most {LONGEST} bytes.")
         try:
             found = json.loads(self.request.body or b"{}")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RefusedError(400, f"That is not JSON: {error}.") from error
         if not isinstance(found, dict):
             raise RefusedError(400, "Send a JSON object.")
