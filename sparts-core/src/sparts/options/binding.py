@@ -332,7 +332,9 @@ def env_prefix(service: type) -> str:
 
 
 def _variable(name: str) -> str:
-    return "".join(c if c.isalnum() else "_" for c in name).upper()
+    if not name.replace("_", "a").isalnum():  # few are; going through all takes a while
+        name = "".join(c if c.isalnum() else "_" for c in name)
+    return name.upper()
 
 
 def state_of(ns: argparse.Namespace) -> State | None:
