@@ -8,7 +8,7 @@ from typing import Any
 import amqp
 import pytest
 from sparts.errors import StartError, UsageError
-from sparts.tasks.amqp.dead import main
+from sparts.tasks.amqp.dead import _all_of, main
 from sparts.tasks.amqp.queue import ExecuteContext
 
 from tests.amqp.rabbit import Rabbit
@@ -124,3 +124,11 @@ def publish(rabbit: Rabbit, queue: str, body: bytes, **properties: Any) -> None:
     """Publish as another program would."""
     with amqp.Connection(f"127.0.0.1:{rabbit.port}", confirm_publish=True) as connection:
         connection.channel().basic_publish(amqp.Message(body, **properties), "", queue)
+
+
+@pytest.mark.parametrize("depth", [5_000, 200_000])
+def test_deeply_nested_item_is_shown_as_string(depth: int) -> None:
+    body = "[" * depth + "]" * depth
+    found = _all_of("1", amqp.Message(body.encode()))
+    assert found["item"] == body
+    json.dumps([found], indent=2)

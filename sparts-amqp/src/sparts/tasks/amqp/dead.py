@@ -117,7 +117,8 @@ def _all_of(number: str, message: amqp.Message) -> dict[str, Any]:
     body = message.body.decode("utf-8", "replace")
     try:
         item = json.loads(body)
-    except ValueError:
+        json.dumps([{"item": item}], indent=2)  # what is nested deeply stays a string
+    except (ValueError, RecursionError):
         item = body
     return {"id": number, **_facts(message), "headers": message.headers or {}, "item": item}
 
