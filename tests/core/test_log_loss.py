@@ -72,6 +72,16 @@ def test_second_full_disk_is_told_again(stderr: FakeStderr, tmp_path: Path, disk
     assert stderr.getvalue().count("lines are lost") == 2
 
 
+def test_full_disk_is_told_once_over_reloads(stderr: FakeStderr) -> None:
+    setup, told = logs.configure("Svc", logfile="/dev/full"), list[str]()
+    setup.watch(told.append)
+    for _ in range(2):
+        logging.getLogger("Svc").info("x")
+        setup.reopen()
+    setup.close()
+    assert told == [FULL.format("/dev/full")]
+
+
 def test_who_watches_later_learns_of_trouble_at_once(tmp_path: Path, disk: Disk) -> None:
     setup, told = logs.configure("Svc", logfile=tmp_path / "log"), list[str]()
     disk.room = 0

@@ -258,3 +258,91 @@ def test_copies_warn_of_a_replacement_that_failed(tmp_path: Path) -> None:
         (tmp_path / "broken").touch()
         service.send(signal.SIGHUP)
         service.wait_for_line("^warned: Not all copies were replaced: Copy 1")
+
+
+FULL_LOG = """
+import fcntl
+if "FULL" not in os.environ:  # in the parent alone
+    os.environ["FULL"] = "yes"
+    reader, full = os.pipe()
+    os.write(full, b"x" * fcntl.fcntl(full, fcntl.F_SETPIPE_SZ, 4096))
+    os.dup2(full, 2)
+"""
+SAYS = """
+class Says(VTask):
+    def _runloop(self):
+        self.service.wait_ready()
+        os.write(1, b"begins %d\\n" % os.getpid())
+        self.stop_event.wait()
+        os.write(1, b"ends\\n")
+
+class S(VService):
+    TASKS = [Says]
+"""
+
+
+def test_log_of_copies_that_nobody_reads(tmp_path: Path) -> None:
+    with Copies(tmp_path, FULL_LOG + SAYS, "--processes", "2", "--level", "INFO") as service:
+        os.kill(int(service.wait_for_line(r"begins (\d+)", 2)[1]), signal.SIGKILL)
+        service.wait_for_line("begins", 3)
+        service.send(signal.SIGTERM)
+        service.wait_for_line("ends", 2)
+
+
+SLOW = """
+class S(VService):
+    TASKS = [Idle]
+    def preprocessOptions(self):
+        os.write(1, b"begins\\n")
+        while not os.path.exists("go"):
+            time.sleep(0.02)
+"""
+
+
+def test_preparation_of_copies_that_hangs(tmp_path: Path) -> None:
+    with Copies(tmp_path, SLOW, "--processes", "2", "--stop-timeout", "200ms") as service:
+        service.wait_for_line("begins")
+        assert service.stop() == 70, service.output
+        assert "in preprocessOptions" in service.output
+
+
+def test_stop_during_preparation_starts_no_copy(tmp_path: Path) -> None:
+    with Copies(tmp_path, SLOW, "--processes", "2") as service:
+        service.wait_for_line("begins")
+        service.send(signal.SIGTERM)
+        service.send(signal.SIGTERM)  # the same
+        (tmp_path / "go").touch()
+        assert service.wait() == 0, service.output
+        assert len(service.lines) == 1, service.output
+
+
+def test_exit_of_the_parent_has_what_is_left(tmp_path: Path) -> None:
+    body = "import atexit\natexit.register(time.sleep, 60)\nclass S(VService):\n    TASKS = [Idle]"
+    with Copies(tmp_path, body, "--processes", "1", "--stop-timeout", "2s") as service:
+        service.wait_for_line("All 1 copies are ready")
+        assert service.stop() == 70, service.output
+        assert "Not ended within 1 s after the service" in service.output
+
+
+def test_copies_stopped_with_their_parent_live_on(tmp_path: Path) -> None:
+    body = """
+        class Ticks(VTask):
+            def _runloop(self):
+                while not self.stop_event.wait(0.2):
+                    os.write(1, b"tick\\n")
+
+        class S(VService):
+            TASKS = [Ticks]
+        """
+    argv = ("--processes", "1", "--processes-watchdog", "1s")
+    with Copies(tmp_path, body, *argv) as service:
+        pids = [service.pid, service.ready_pid(1)]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(1.6)  # more than it may be silent
+        ticks = service.output.count("tick")
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+        service.wait_for_line("tick", ticks + 8)
+        assert service.stop() == 0, service.output
+        assert "killed" not in service.output

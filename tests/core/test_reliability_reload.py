@@ -79,3 +79,31 @@ def test_killed_parent_of_a_reload_ends_the_service(tmp_path: Path) -> None:
         await_end(int(child))
         with pytest.raises(ConnectionRefusedError):
             ask(port)
+
+
+def test_exit_handler_of_a_reload_that_never_ends(tmp_path: Path) -> None:
+    code = f"import atexit, time\natexit.register(time.sleep, 60)\n{CODE}"
+    with Reloaded(tmp_path, *LOCAL, "--stop-timeout", "200ms", code=code) as service:
+        service.started()
+        assert service.stop() == 70, service.output
+
+
+FULL = """
+import fcntl, os
+if "FULL" not in os.environ:  # in the parent alone
+    os.environ["FULL"] = "yes"
+    reader, full = os.pipe()
+    os.write(full, b"x" * fcntl.fcntl(full, fcntl.F_SETPIPE_SZ, 4096))
+    os.dup2(full, 2)
+else:
+    os.write(1, b"begins\\n")
+    from version import VERSION
+"""
+
+
+def test_reload_whose_output_nobody_reads(tmp_path: Path) -> None:
+    with Reloaded(tmp_path, code=FULL + CODE) as service:
+        service.wait_for_line("begins")
+        service.write("raise SystemExit(7)")
+        service.wait_for_line("begins", 2)
+        assert service.stop() == 0, service.output

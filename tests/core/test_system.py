@@ -11,8 +11,6 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from sparts import system
@@ -20,7 +18,7 @@ from sparts.tasks.select import SelectTask
 from sparts.testing import ServiceProcess
 from sparts.testing.running import running, running_task, service_of
 
-from tests.processes import WITHOUT_LINUX, pidfd_open
+from tests.processes import WITHOUT_LINUX
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = [sys.executable, "-c", "import sys; sys.stdin.read()"]
@@ -58,43 +56,9 @@ if __name__ == "__main__":
 """
 
 
-class Kqueue:
-    """Stands in for a kqueue that watches one process, by a pidfd."""
-
-    def __init__(self) -> None:
-        self.descriptor = -1
-
-    def control(self, changes: list[Any], most: int) -> None:
-        """Watch."""
-        ((pid, kind, flags, what),) = changes
-        assert (kind, flags, what, most) == (-5, 1, 1 << 31, 0)
-        self.descriptor = pidfd_open(pid)
-
-    def fileno(self) -> int:
-        """Return the descriptor."""
-        return self.descriptor
-
-    def close(self) -> None:
-        """Close it."""
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-
-
-def by_kqueue(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], int]:
-    names = {"KQ_FILTER_PROC": -5, "KQ_EV_ADD": 1, "KQ_NOTE_EXIT": 1 << 31}
-    event = lambda ident, kind, flags, fflags: (ident, kind, flags, fflags)  # noqa: E731
-    kernel = SimpleNamespace(kqueue=Kqueue, kevent=event, **names)
-    monkeypatch.setattr(system, "select", kernel)
-    return system._watch_by_kqueue
-
-
-@pytest.fixture(params=["here", "by_kqueue", "by_thread"])
-def watch_child(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[int], int]:
+@pytest.fixture(params=["here", "by_thread"])
+def watch_child(request: pytest.FixtureRequest) -> Callable[[int], int]:
     """Give each of the ways to watch a child."""
-    if request.param == "by_kqueue":
-        return by_kqueue(monkeypatch)
     return system.watch_child if request.param == "here" else system._watch_by_thread
 
 
@@ -118,14 +82,6 @@ def test_end_of_a_child_can_be_read(watch_child: Callable[[int], int]) -> None:
         if thread.name.startswith("sparts-child"):
             thread.join(20)
             assert not thread.is_alive()
-
-
-def test_kqueue_of_an_ended_child_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    with subprocess.Popen(["true"]) as child:
-        pass
-    descriptor = by_kqueue(monkeypatch)(child.pid)
-    assert can_be_read(descriptor)
-    os.close(descriptor)
 
 
 def test_closed_descriptor_is_no_exceptional_condition() -> None:

@@ -446,7 +446,7 @@ def test_stop_asked_for_before_the_start() -> None:
 
     instance = make_service(Service)
     instance.shutdown()
-    assert len(instance._instance.inbox) == 1
+    assert instance._instance.inbox._messages.qsize() == 1
     thread = ServiceThread(instance)
     thread.start()
     thread.join()

@@ -6,8 +6,9 @@ import os
 import queue
 import select
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from math import inf
 from time import monotonic
 from typing import Any
 
@@ -15,7 +16,22 @@ from sparts.records import NamedTuple
 from sparts.system import nonblocking_pipe
 
 MAX_WAIT = 2**31 - 1
-"""Milliseconds that `Inbox.get` waits at most."""
+"""Milliseconds that `await_ready` waits at most."""
+
+
+def await_ready(
+    readable: Iterable[int], seconds: float = inf, writable: Iterable[int] = ()
+) -> list[int]:
+    """Wait until one of some descriptors can be read (or written, where that is asked for), or some
+    seconds have passed (24 days at most); return those that can, none too early.
+    """
+    poll = select.poll()
+    for each in readable:
+        poll.register(each, select.POLLIN)
+    for each in writable:
+        poll.register(each, select.POLLIN | select.POLLOUT)
+    wait = min(seconds * 1000 + 1, MAX_WAIT) if seconds > 0 else 0
+    return [each for each, _ in poll.poll(None if seconds == inf else wait)]
 
 
 class Message(NamedTuple):
@@ -76,22 +92,13 @@ class Inbox:
         most)."""
         if self._pipe is None:
             raise RuntimeError("The inbox is not open.")
-        reader = self._pipe[0]
-        poll = select.poll()
-        poll.register(reader, select.POLLIN)
-        wait = None  # in ms, never too early, and no more than poll takes
-        if timeout is not None:
-            wait = min(max(0.0, timeout) * 1000 + 1, MAX_WAIT)
         while True:
             with suppress(queue.Empty):
                 return self._messages.get_nowait()
-            if not poll.poll(wait):
+            if not await_ready(self._pipe[:1], inf if timeout is None else timeout):
                 return None
             with suppress(BlockingIOError):
-                os.read(reader, 65536)
-
-    def __len__(self) -> int:
-        return self._messages.qsize()
+                os.read(self._pipe[0], 65536)
 
 
 class JobThread:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import fcntl
 import gc
 import os
-import select
 import signal
 import sys
 import threading
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -89,23 +88,6 @@ def spawn(
             os.close(each)
 
 
-def _watch_by_kqueue(pid: int) -> int:
-    kernel: Any = select
-    queue = kernel.kqueue()
-    try:
-        event = kernel.kevent(
-            pid, kernel.KQ_FILTER_PROC, kernel.KQ_EV_ADD, fflags=kernel.KQ_NOTE_EXIT
-        )
-        queue.control([event], 0)
-        return os.dup(queue.fileno())
-    except ProcessLookupError:  # it has ended already
-        reader, writer = os.pipe()
-        os.close(writer)
-        return reader
-    finally:
-        queue.close()
-
-
 def _watch_by_thread(pid: int) -> int:
     reader, writer = os.pipe()
 
@@ -118,16 +100,10 @@ def _watch_by_thread(pid: int) -> int:
     return reader
 
 
-def _choose() -> Callable[[int], int]:
-    if hasattr(os, "pidfd_open"):
-        return os.pidfd_open
-    return _watch_by_kqueue if hasattr(select, "kqueue") else _watch_by_thread
-
-
-watch_child: Callable[[int], int] = _choose()
+watch_child: Callable[[int], int] = getattr(os, "pidfd_open", _watch_by_thread)
 """Return a new descriptor that can be read when a child process has ended; it is not waited for.
 
-The caller closes it. The ways: a pidfd on Linux, a kqueue on macOS and BSD, else a thread.
+The caller closes it. The ways: a pidfd on Linux, else a thread.
 
 ProcessLookupError: somebody has waited for the child already (not known everywhere).
 """

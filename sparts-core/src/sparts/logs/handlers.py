@@ -143,7 +143,8 @@ class LogFileHandler(OutputHandler):
     def reopen(self) -> None:
         """Open the file by its path again (after SIGHUP); keep the old one if that cannot be."""
         with self.lock or nullcontext():
-            self.change_trouble(self._open_again())
+            if (trouble := self._open_again()) or not self._lost:
+                self.change_trouble(trouble)
 
     def _open_again(self) -> str:
         try:

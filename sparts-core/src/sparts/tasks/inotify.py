@@ -6,12 +6,14 @@ import ctypes
 import errno
 import logging
 import os
-import select
 import stat as stats
 import struct
 import threading
 from collections.abc import Callable, Iterable
+from math import inf
 from typing import NamedTuple
+
+from sparts.inbox import await_ready
 
 _MODIFY, _ATTRIB, _CLOSE_WRITE = 0x2, 0x4, 0x8
 _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x40, 0x80, 0x100, 0x200
@@ -22,7 +24,7 @@ _ITSELF = _MOVE_SELF | _DELETE_SELF | _ATTRIB | _UNMOUNT
 _CONTENTS = _ITSELF | _MODIFY | _CLOSE_WRITE
 _NAMES = _CREATE | _DELETE | _MOVED_FROM | _MOVED_TO
 _HEADER = struct.Struct("iIII")
-_PAIR_MS = 10  # how long the second half of a move may take
+_PAIR_TIME = 0.01  # seconds that the second half of a move may take
 _LINKS = 40  # as many as the kernel follows
 _TRIES = 10
 
@@ -217,12 +219,10 @@ class Watcher:
     # -- what happens ------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        poll = select.poll()
-        for fd in (self._fd, self._end):
-            poll.register(fd, select.POLLIN)
         while True:
-            ready = poll.poll(None if self._left is None else _PAIR_MS)
-            if any(fd == self._end for fd, _ in ready):
+            wait = inf if self._left is None else _PAIR_TIME
+            ready = await_ready((self._fd, self._end), wait)
+            if self._end in ready:
                 return
             if not ready:
                 self._tell_left()

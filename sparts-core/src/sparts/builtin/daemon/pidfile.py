@@ -16,7 +16,6 @@ import errno
 import fcntl
 import os
 import re
-import select
 import signal
 import stat
 import struct
@@ -26,6 +25,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from sparts.errors import OptionError, PidFileError, is_of_path
+from sparts.inbox import await_ready
 from sparts.option_types import Expected, expand_home
 
 _HAS_PIDFD = hasattr(os, "pidfd_open")
@@ -59,9 +59,7 @@ class Holder(NamedTuple):
             waiter.start()
             waiter.join(seconds)
             return not waiter.is_alive()
-        poll = select.poll()
-        poll.register(self.descriptor, select.POLLIN)
-        return bool(poll.poll(seconds * 1000))
+        return bool(await_ready([self.descriptor], seconds))
 
     def close(self) -> None:
         """Let go of the process."""

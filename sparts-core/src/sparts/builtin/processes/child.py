@@ -86,12 +86,12 @@ class Child:
         ours, theirs = socket.socketpair()
         try:
             self.pid: int = _spawn(plan, self, theirs)
+            self.pidfd: int = os.pidfd_open(self.pid)
         except BaseException:
             ours.close()
             raise
         finally:
             theirs.close()
-        self.pidfd: int = os.pidfd_open(self.pid)
         self.channel: ParentEnd = ParentEnd(ours)
 
     def __str__(self) -> str:

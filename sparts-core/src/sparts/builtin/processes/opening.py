@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sparts.builtin import daemon
 from sparts.builtin.processes.child import Plan
 from sparts.builtin.processes.parent import SIGNALS, Parent
 from sparts.errors import StartError, UsageError
+from sparts.exit_timer import ExitTimer
+from sparts.inbox import JobThread, await_ready
+from sparts.kernel.lifecycle import LOG_END
 from sparts.kernel.runner import ServiceThread
 from sparts.net.listeners import Listening
 from sparts.net.options import ListeningOptions
@@ -33,25 +37,53 @@ def run_parent(service: VService, folder: str) -> ServiceThread:
     if not hasattr(os, "pidfd_open"):
         raise UsageError("--processes needs Linux: run one process here.")
     kept = STOP if service.health.owns_process else ()  # those that ask for its end count no more
+    found: list[Any] = []  # the plan, or what came in its place
+    ended, worker = ServiceThread(service), JobThread(f"{service.name} lifecycle", found.append)
     with ExitStack() as opened:
-        signals = opened.enter_context(signals_in_pipe(SIGNALS, kept))[0]
-        service._instance.preprocess_options()
-        service.initLogging()
-        opened.callback(service._instance.close_logging)
-        ended = ServiceThread(service)
+        signals, waker = opened.enter_context(signals_in_pipe(SIGNALS, kept))
+        worker.start()
+        worker.put(lambda: found.append(_prepare(service, folder, opened)))
+        worker.put(partial(os.write, waker, b"\0"))
         try:
-            plan = _prepare(service, folder, opened)
-            ended.status = Parent(service, plan, signals).run()
+            stops = _await_preparation(service, signals)
+            if isinstance(found[0], BaseException):
+                raise found[0]
+            if not stops:
+                ended.status = Parent(service, found[0], signals, worker.put).run()
         except UsageError:
             raise
         except Exception as error:
-            service.logger.critical("%s", error, exc_info=not isinstance(error, StartError))
+            shown = not isinstance(error, StartError) and error
+            worker.put(partial(service.logger.critical, "%s", error, exc_info=shown))
             ended.status, ended.error = 1, error
+        finally:
+            worker.put(service._instance.close_logging)
+            worker.end()
+            ended.hung = not worker.join(LOG_END)
         return ended
+
+
+def _await_preparation(service: VService, signals: int) -> bool:
+    """Wait for the end of the preparation; return whether a stop was asked for meanwhile.
+
+    From then on it may take ``--stop-timeout``. Then a timer ends the process, with all stacks.
+    """
+    timer, stops, numbers = ExitTimer(), False, b""
+    while 0 not in numbers:
+        await_ready([signals])
+        numbers = os.read(signals, 4096)
+        if not stops and any(each in numbers for each in STOP):
+            stops, timeout = True, service.getOption("stop_timeout")
+            if timeout and service.health.owns_process:
+                timer.arm(timeout)
+    timer.disarm()
+    return stops
 
 
 def _prepare(service: VService, folder: str, opened: ExitStack) -> Plan:
     """Make the tasks, none of which will run here, and open what all copies share."""
+    service._instance.preprocess_options()
+    service.initLogging()
     service.tasks.create(service)
     for task in service.getChildren().values():
         if isinstance(task, ListeningOptions) and not isinstance(task, Listening):

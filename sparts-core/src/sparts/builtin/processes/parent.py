@@ -1,16 +1,16 @@
 """The parent of the copies: it opens the sockets, starts, watches, replaces and stops the copies.
 
-It has one thread, which waits in `Parent.run` for signals, notifications, messages, ends of copies
-and deadlines. After each it looks in `_step` what there is to do. It runs no code of a task.
+Its main thread waits in `Parent.run` for signals, notifications, messages, ends of copies and
+deadlines. After each it looks in `_step` what there is to do. It runs no code of a task. Another
+thread writes the log, which may have to wait for its reader.
 """
 
 from __future__ import annotations
 
 import os
-import select
 import signal
 from functools import partial
-from logging import Logger
+from logging import DEBUG, ERROR, INFO, WARNING
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,9 @@ from sparts.builtin.processes.channel import Notifications
 from sparts.builtin.processes.child import LONGEST_DELAY, STEADY, Again, Child, Plan, State
 from sparts.builtin.processes.relay import Relay
 from sparts.exit_timer import EXIT_DEADLINE
+from sparts.inbox import await_ready
 from sparts.signals import SAME, STACKS, STOP
+from sparts.standard_streams import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 GRACE = 4.0
 """Seconds past its own deadline after which a copy is killed."""
+LATE = 0.5
+"""Seconds past its time after which a timer shows that the parent itself did not run."""
 READY_WITHIN = 60.0
 """Seconds that a copy has to become ready where ``--start-timeout`` says nothing; the first copies
 may take any time."""
@@ -44,11 +48,13 @@ class Parent:
         service: what they are copies of; it does not run here.
         plan: how they are started, but for the variables.
         signals: where the numbers of signals are read that have come.
+        later: calls a function in a thread that may wait, as for somebody who reads the log.
     """
 
-    def __init__(self, service: VService, plan: Plan, signals: int) -> None:
+    def __init__(
+        self, service: VService, plan: Plan, signals: int, later: Callable[..., object]
+    ) -> None:
         asked = Processes(service)
-        self.logger: Logger = service.logger
         self.target: int = asked.processes or 1
         """How many copies there are to be."""
         self.children: list[Child] = []
@@ -57,10 +63,10 @@ class Parent:
         """The numbers of the copies that are to be replaced still."""
         self.trouble: str = ""
         """Why copies were not replaced; ``""``: they were."""
-        self._service, self._signals = service, signals
+        self._service, self._signals, self._later = service, signals, later
         limits = map(service.getOption, ("start_timeout", "stop_timeout"))
         self._start_timeout, self._stop_timeout = limits
-        self._watchdog = systemd.watchdog_interval(self.logger.warning)  # what systemd wants of us
+        self._watchdog = systemd.watchdog_interval(partial(self._say, WARNING))  # systemd's
         self._patience = self._watchdog or asked.processes_watchdog or 0.0
         self._again = Again()
         self.stopping: bool = False
@@ -85,7 +91,9 @@ class Parent:
             while self.children or not self.stopping:
                 self._wait()
                 self._step()
-                self._inform()
+                trouble = [f"Not all copies were replaced: {self.trouble}"] if self.trouble else []
+                self._relay.inform(trouble + self._again.warnings())
+                self._tell()
             return self._status
         finally:
             for child in self.children:  # only after an error: they end when we have gone
@@ -94,18 +102,18 @@ class Parent:
 
     def _wait(self) -> None:
         """Wait until something happens, and act on it."""
-        poll = select.poll()
         ends = {child.pidfd: child for child in self.children}
         open_channels = (child for child in self.children if child.channel.fileno() >= 0)
         channels = {child.channel.fileno(): child for child in open_channels}
-        for descriptor in (self._signals, self._notify.fileno(), *ends):
-            poll.register(descriptor, select.POLLIN)
-        for descriptor, child in channels.items():
-            writes = select.POLLOUT if child.channel.wants_to_write else 0
-            poll.register(descriptor, select.POLLIN | writes)
         due = min((when for when, _ in self._timers()), default=inf)
-        wait = None if due == inf else max(0.0, due - monotonic()) * 1000 + 1
-        ready = [descriptor for descriptor, _ in poll.poll(wait)]
+        ready = await_ready(
+            (self._signals, self._notify.fileno(), *ends, *channels),
+            due - monotonic(),
+            (each for each, child in channels.items() if child.channel.wants_to_write),
+        )
+        if (now := monotonic()) - due > LATE:  # stopped as a whole: nobody could send anything
+            for child in self.children:
+                child.heard = max(child.heard, now)
         self._take_notifications()
         for descriptor in ready:
             if descriptor == self._signals:
@@ -142,7 +150,7 @@ class Parent:
         if number in STOP:
             if now - self._signalled.get(number, -inf) >= SAME:
                 self._signalled[number] = now
-                self.logger.info("%s Received!  Stopping the copies...", number.name)
+                self._say(INFO, "%s Received!  Stopping the copies...", number.name)
                 self.stop()
         elif number == signal.SIGHUP:
             self.replace()
@@ -162,7 +170,7 @@ class Parent:
         child.heard = monotonic()
         if "READY=1" in lines and child.state is State.STARTING:
             child.enter(State.READY)
-            self.logger.info("%s is ready", child)
+            self._say(INFO, "%s is ready", child)
             for other in self._of(child.number, State.READY):
                 if other is not child:
                     self._end(other)
@@ -192,13 +200,13 @@ class Parent:
             status = EXIT_DEADLINE if child.late else status
             self._status = max(self._status, 1 if status < 0 else status)
         if child.asked and not status:
-            self.logger.debug("%s has ended", child)
+            self._say(DEBUG, "%s has ended", child)
         else:
-            self.logger.error("%s %s", child, how)
+            self._say(ERROR, "%s %s", child, how)
         if self.stopping:
             return
         if child.state is State.STARTING and not self._started:
-            self.logger.error("The start has failed")
+            self._say(ERROR, "The start has failed")
             self._status = 1 if status <= 0 else status
             self.stop()
             return
@@ -212,7 +220,7 @@ class Parent:
         """Start a copy that did not last again: at once the first time, then later and later."""
         if delay := self._again.failed(child):
             text = "Copy %d has failed %d times in a row: it is started again in %g s"
-            self.logger.warning(text, child.number, self._again.failures[child.number], delay)
+            self._say(WARNING, text, child.number, self._again.failures[child.number], delay)
 
     def _kill(self, child: Child) -> None:
         why = {
@@ -220,7 +228,7 @@ class Parent:
             State.READY: f"has not shown for {self._patience:g} s that it works",
             State.STOPPING: "has not ended in time",
         }
-        self.logger.error("%s %s: it is killed", child, why[child.state])
+        self._say(ERROR, "%s %s: it is killed", child, why[child.state])
         child.deadline = child.heard = inf
         child.late = True
         child.send(signal.SIGKILL)
@@ -231,6 +239,7 @@ class Parent:
         """Stop all copies; a second time, have them end at once."""
         again, self.stopping = self.stopping, True
         if not again:
+            self._service.health.stop_deadline = monotonic() + self._stop_timeout
             systemd.notify("STOPPING=1")
         for child in list(self.children):
             if again:
@@ -245,9 +254,9 @@ class Parent:
         if not self._started:
             self._replaces_later = True
             return "The copies are replaced when all have started."
-        self.logger.info("Replacing the copies")
+        self._say(INFO, "Replacing the copies")
         if (logging := logs.logging_of(self._service)) is not None:
-            logging.reopen()
+            self._later(logging.reopen)
         systemd.notify_reloading()
         self.rolling, self.trouble = list(range(1, self.target + 1)), ""
         self._again = Again()  # the new code may not fail
@@ -260,7 +269,7 @@ class Parent:
         several = f"There are to be {self.target} copies"
         text = "There is to be 1 copy" if self.target == 1 else several
         if wanted:
-            self.logger.info("%s", text)
+            self._say(INFO, "%s", text)
         return f"{text}."
 
     def told(self) -> dict[str, Any]:
@@ -288,8 +297,8 @@ class Parent:
         if not self._started:
             self._started = len(self._ready()) >= self.target
             if self._started:
-                self.logger.info("All %d copies are ready", self.target)
-                daemon.sparts_service_ready(self._service, True)
+                self._say(INFO, "All %d copies are ready", self.target)
+                self._later(partial(daemon.sparts_service_ready, self._service, True))
                 self._tell("READY=1")
                 if self._replaces_later:
                     self.replace()
@@ -310,12 +319,12 @@ class Parent:
                 self._replacing = number
                 self._start(number)
         if not self._replacing:
-            self.logger.info("All copies are replaced")
+            self._say(INFO, "All copies are replaced")
             self._tell("READY=1")
 
     def _give_up_replacing(self, why: str) -> None:
         self.rolling, self._replacing, self.trouble = [], 0, why
-        self.logger.error("No more copies are replaced, the old ones stay: %s", why)
+        self._say(ERROR, "No more copies are replaced, the old ones stay: %s", why)
         self._tell("READY=1")
 
     def _start(self, number: int) -> None:
@@ -323,11 +332,11 @@ class Parent:
         try:
             child = Child(self._plan, number, first)
         except OSError as error:
-            why = f"Copy {number} cannot be started: {error.strerror or error}"
+            why = f"Copy {number} cannot be started: {reason_of(error)}"
             if self._started and self._replacing == number:
                 self._give_up_replacing(why)
                 return
-            self.logger.error("%s", why)
+            self._say(ERROR, "%s", why)
             self._again.due[number] = monotonic() + LONGEST_DELAY
             if not self._started:
                 self._status = 1
@@ -343,17 +352,6 @@ class Parent:
             chosen = min(ready, key=lambda one: one.number in (*self.rolling, self._replacing))
             chosen.first = True
             chosen.channel.send({"do": "first"})
-
-    def _inform(self) -> None:
-        """Have each copy know what to warn of, and how many connections all have."""
-        texts = [f"Not all copies were replaced: {self.trouble}"] if self.trouble else []
-        counts = {child.pid: child.connections for child in self.children}
-        news = {"warnings": texts + self._again.warnings(), "connections": counts}
-        for child in self.children:
-            if child.knows != news and not child.channel.wants_to_write:  # it has taken the last
-                child.knows = news
-                child.channel.send(news)
-        self._tell()
 
     def _end(self, child: Child) -> None:
         """Ask a copy to stop."""
@@ -377,6 +375,9 @@ class Parent:
 
     def _ready(self) -> list[Child]:
         return [child for child in self.children if child.state is State.READY]
+
+    def _say(self, level: int, text: str, *args: object) -> None:
+        self._later(partial(self._service.logger.log, level, text, *args))
 
     def _tell(self, *more: str) -> None:
         """Have systemd know how many copies are ready, if that has changed, and more."""

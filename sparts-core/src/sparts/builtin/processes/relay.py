@@ -43,6 +43,15 @@ class Relay:
         elif (question := self._questions.get(message["id"])) is not None:
             self._answered(message["id"], question, child, message["answer"])
 
+    def inform(self, warnings: list[str]) -> None:
+        """Have each copy know what to warn of, and how many connections all have."""
+        counts = {child.pid: child.connections for child in self._parent.children}
+        news = {"warnings": warnings, "connections": counts}
+        for child in self._parent.children:
+            if child.knows != news and not child.channel.wants_to_write:  # it has taken the last
+                child.knows = news
+                child.channel.send(news)
+
     def _ask(self, child: Child, message: Message) -> None:
         only = message["to"]
         ready = [

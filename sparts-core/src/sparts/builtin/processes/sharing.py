@@ -8,9 +8,10 @@ pauses, it takes it: no copy that is busy or hangs can hold up a client.
 
 from __future__ import annotations
 
-import select
 from time import monotonic
 from typing import TYPE_CHECKING, Any
+
+from sparts.inbox import await_ready
 
 if TYPE_CHECKING:
     import socket
@@ -74,7 +75,7 @@ class Share:
         mine = self._connections()
         self._note(mine)
         key, now = listener.fileno(), monotonic()
-        if self._ahead(mine) and _waits_in(listener):
+        if self._ahead(mine) and await_ready([listener.fileno()], 0.0):
             pauses, until = self._pauses.get(key, (0, now))
             if now < until:  # called for another connection
                 return until - now
@@ -96,10 +97,3 @@ class Share:
         self._pauses.clear()
         self._left = True
         self._tell(None)
-
-
-def _waits_in(listener: socket.socket) -> bool:
-    """Return whether a connection waits in a listening socket."""
-    poll = select.poll()
-    poll.register(listener, select.POLLIN)
-    return bool(poll.poll(0))

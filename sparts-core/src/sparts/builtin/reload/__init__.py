@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from sparts.builtin.declaring import RELOADED, ProcessOptions, switch
 from sparts.hookspecs import hookimpl
 from sparts.options import Option
+from sparts.settings import Settings
 
 if TYPE_CHECKING:
     import argparse
@@ -47,7 +48,7 @@ def sparts_service_run(service_class: type[VService], options: argparse.Namespac
     elif Reload.of(service_class, options).reload:
         from sparts.builtin.reload.parent import run
 
-        return run()
+        return run(timeout=Settings.of(service_class, options).stop_timeout)
     return None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import socket
 import sys
@@ -18,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from sparts import systemd
 from sparts.builtin.declaring import RELOADED
 from sparts.errors import UsageError, describe
+from sparts.exit_timer import guard_exit
+from sparts.inbox import await_ready
 from sparts.net.unix_sockets import SocketFile
 from sparts.signals import RELOAD, STACKS, STOP
 from sparts.standard_streams import complain
@@ -33,11 +34,12 @@ _CHANGED = 0  # in the pipe of signals
 _MOST_SOCKETS = 253  # that one message can carry
 
 
-def run(words: Sequence[str] = ()) -> int:
+def run(words: Sequence[str] = (), timeout: float = 0.0) -> int:
     """Run a service as a child, again after each change, until it ends in order or a signal comes.
 
     Args:
         words: the command of the child; by default, that of this process.
+        timeout: seconds from the end of the service to that of this process; 0: no limit.
 
     Returns:
         the exit status.
@@ -59,7 +61,16 @@ def run(words: Sequence[str] = ()) -> int:
         watcher.start()
         opened.callback(watcher.join)
         opened.callback(ended.set)
-        return parent.run()
+        status = parent.run()
+    if timeout:
+        guard_exit(timeout)
+    return status
+
+
+def _say(text: str) -> None:
+    """Show a line, but do not wait for somebody who reads what is shown."""
+    if await_ready((), 0.0, [2]):
+        complain(text)
 
 
 def folders() -> list[str]:
@@ -128,23 +139,19 @@ class Parent:
                     with suppress(OSError, NotImplementedError):
                         os.unlink(cache_from_source(path))
                 names = sorted(map(os.path.relpath, found))
-                complain(f"Changed: {', '.join(names[:3])}{' and more' if names[3:] else ''}")
+                _say(f"Changed: {', '.join(names[:3])}{' and more' if names[3:] else ''}")
                 os.write(self._waker, bytes([_CHANGED]))
         except Exception as error:
-            complain(f"--reload: the files cannot be watched: {describe(error)}")
+            _say(f"--reload: the files cannot be watched: {describe(error)}")
             os.write(self._waker, bytes([signal.SIGTERM]))
 
     def run(self) -> int:
         """Run until the end; return the exit status."""
         self._start()
         while True:
-            poll = select.poll()
             channel = self._channel.fileno() if self._channel is not None else -1
-            for descriptor in (self._reader, self._end, channel):
-                if descriptor >= 0:
-                    poll.register(descriptor, select.POLLIN)
-            left = self._deadline - monotonic()
-            ready = {fd for fd, _ in poll.poll(None if left == inf else max(0.0, left) * 1000 + 1)}
+            waits_for = (each for each in (self._reader, self._end, channel) if each >= 0)
+            ready = await_ready(waits_for, self._deadline - monotonic())
             if self._deadline <= monotonic():
                 self._kill()
             if self._channel is not None and self._channel.fileno() in ready:
@@ -215,7 +222,7 @@ class Parent:
         if self._again:
             self._start()
         else:
-            complain(f"Ended with status {status}. Waiting for a change; ^C ends.")
+            _say(f"Ended with status {status}. Waiting for a change; ^C ends.")
         return None
 
     def _kill(self) -> None:
