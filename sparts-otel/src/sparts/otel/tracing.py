@@ -17,6 +17,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_contex
 from sparts.calls import CallRefusedError, ClientCall, Reason
 from sparts.errors import TryLater, message_of, traceback_of
 from sparts.logs import log_fields
+from sparts.masking import masked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,6 +40,8 @@ REFUSALS = {
     Reason.TOO_MANY: "RESOURCE_EXHAUSTED",
     Reason.UNAVAILABLE: "UNAVAILABLE",
 }
+LONGEST = 1024
+"""Characters of an attribute that a client can choose: a path, a host, a user agent."""
 FROM_OUTSIDE = frozenset(("http", "grpc", "rpc", "thrift", "dbus"))
 
 
@@ -208,7 +211,13 @@ def describe(call: Call) -> tuple[str, dict[str, Any]]:
     for each in ("url.full", "server.port", "network.peer.address"):
         if each in said:
             found[each] = said[each]
-    return _name(call), found
+    return _name(call), {name: _short(value) for name, value in found.items()}
+
+
+def _short(value: Any) -> Any:
+    """Return what a client has sent, cut: spans that wait for a collector take memory."""
+    # A secret that is cut would not be found any more when the span is sent.
+    return masked(value)[:LONGEST] if isinstance(value, str) and len(value) > LONGEST else value
 
 
 def _name(call: Call) -> str:
