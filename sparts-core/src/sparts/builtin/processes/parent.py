@@ -103,8 +103,7 @@ class Parent:
     def _wait(self) -> None:
         """Wait until something happens, and act on it."""
         ends = {child.pidfd: child for child in self.children}
-        open_channels = (child for child in self.children if child.channel.fileno() >= 0)
-        channels = {child.channel.fileno(): child for child in open_channels}
+        channels = {one.channel.fileno(): one for one in self.children if one.channel.fileno() >= 0}
         due = min((when for when, _ in self._timers()), default=inf)
         ready = await_ready(
             (self._signals, self._notify.fileno(), *ends, *channels),
