@@ -37,7 +37,8 @@ def overridden(ours: type, theirs: type) -> list[str]:
             "on_response_complete", "pause_writing"]),
         (Refusing, HttpToolsProtocol, ["send_400_response"]),
         (WebSocket, WebSocketsSansIOProtocol, [
-            "connection_lost", "handle_connect", "send", "send_500_response"]),
+            "connection_lost", "data_received", "handle_connect", "handle_cont", "receive",
+            "send", "send_500_response", "send_receive_event_to_app"]),
     ],
 )  # fmt: skip
 def test_what_we_override_is_there_and_takes_same(
