@@ -66,8 +66,9 @@ def test_reload_kills_what_the_service_left_behind(tmp_path: Path) -> None:
         service.write()
         service.started(2)
         await_end(child)
+        child = int(service.wait_for_line(r"^child (\d+)", 2)[1])
         assert service.stop() == 0, service.output
-        await_end(int(service.wait_for_line(r"^child (\d+)", 2)[1]))
+        await_end(child)
 
 
 def test_killed_parent_of_a_reload_ends_the_service(tmp_path: Path) -> None:
@@ -86,6 +87,7 @@ def test_exit_handler_of_a_reload_that_never_ends(tmp_path: Path) -> None:
     with Reloaded(tmp_path, *LOCAL, "--stop-timeout", "200ms", code=code) as service:
         service.started()
         assert service.stop() == 70, service.output
+        assert service.output.count("Not ended within 1 s after") == 2  # what is left, for both
 
 
 FULL = """

@@ -217,8 +217,8 @@ class S(VService):
 )
 def test_exit_handler_that_never_ends(hang: str, tmp_path: Path) -> None:
     body = f"""
-import atexit, ctypes, sparts.kernel.runner
-sparts.exit_timer.GUARD_GRACE = sparts.kernel.runner.LEAST_EXIT_TIME = 0.1
+import atexit, ctypes, sparts.exit_timer
+sparts.exit_timer.GUARD_GRACE = sparts.exit_timer.LEAST_EXIT_TIME = 0.1
 @atexit.register
 def hang():
     ({hang})()
@@ -254,13 +254,13 @@ def test_exit_has_what_is_left_of_stop_timeout(monkeypatch: pytest.MonkeyPatch) 
         instance.health.stop_deadline = deadline
         with pytest.raises(SystemExit):
             runner.end_process(runner.ServiceThread(instance))
-    assert limits == [25.0, 7.0, 1.0, 1.0]
+    assert limits == [25.0, 7.0, 0.5, -100.0]
 
 
 def test_process_that_goes_on_after_its_service(tmp_path: Path) -> None:
     body = """
-import sparts.kernel.runner
-sparts.exit_timer.GUARD_GRACE = sparts.kernel.runner.LEAST_EXIT_TIME = 0.1
+import sparts.exit_timer
+sparts.exit_timer.GUARD_GRACE = sparts.exit_timer.LEAST_EXIT_TIME = 0.1
 class S(VService):
     pass
 try:

@@ -21,6 +21,9 @@ EXIT_DEADLINE = 70
 #: Seconds past its deadline after which a process is ended whose interpreter is stuck.
 GUARD_GRACE = 2.0
 
+#: Seconds that Python may take to exit, also when the stop has used all of its time.
+LEAST_EXIT_TIME = 1.0
+
 #: Seconds between the stacks on standard error and the end of the process.
 STACKS_TIME = 0.5
 
@@ -109,8 +112,10 @@ def _system() -> Any:
 def guard_exit(seconds: float) -> None:
     """Limit the time from the end of the main thread to the end of the process.
 
-    That thread goes on if somebody catches the `SystemExit`.
+    It is what the stop has left, and at least `LEAST_EXIT_TIME`. The main thread goes on if
+    somebody catches the `SystemExit`.
     """
+    seconds = max(seconds, LEAST_EXIT_TIME)
     with suppress(RuntimeError):  # the system allows no more threads
         threading.Thread(target=_end_late, args=(seconds,), daemon=True).start()
     # The first of all exit handlers, since it is the last one registered.
@@ -122,10 +127,9 @@ def _end_late(seconds: float) -> None:
     main = threading.main_thread()
     main.join()
     threading.Event().wait(seconds)
-    threads = threading.enumerate()
+    threads = [each for each in threading.enumerate() if each is not threading.current_thread()]
     late = [thread.name for thread in threads if not thread.daemon and thread is not main]
     names = ", ".join(late) or "an exit handler, or a child of multiprocessing"
     complain(f"Not ended within {seconds:.3g} s after the service: {names}")
-    current = threading.current_thread()
-    complain("".join(format_thread(thread) for thread in threads if thread is not current))
+    complain("".join(map(format_thread, threads)))
     os._exit(EXIT_DEADLINE)

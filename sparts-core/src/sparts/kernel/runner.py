@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from sparts.protocols import Service
 
 
-#: Seconds that Python may take to exit, also when the stop has used all of its time.
-LEAST_EXIT_TIME = 1.0
-
-
 class ServiceThread(threading.Thread):
     """The thread of a service that runs in the background; `join` raises what ended it badly.
 
@@ -170,7 +166,8 @@ def end_process(runner: ServiceThread) -> NoReturn:
 
     What hangs is not waited for. All that Python does at its exit is: threads of others that are no
     daemons, exit handlers, children of multiprocessing. That may take what is left of the time for
-    the stop, and at least `LEAST_EXIT_TIME`. Then all stacks are shown and the status is 70.
+    the stop, and at least `exit_timer.LEAST_EXIT_TIME`. Then all stacks are shown and the status is
+    70.
 
     Raises:
         SystemExit: always, if the process is not ended at once.
@@ -180,6 +177,5 @@ def end_process(runner: ServiceThread) -> NoReturn:
     instance: Instance = runner.service._instance
     if timeout := instance.settings.stop_timeout:
         deadline = instance.health.stop_deadline
-        left = timeout if deadline is None else deadline - monotonic()
-        guard_exit(max(left, LEAST_EXIT_TIME))
+        guard_exit(timeout if deadline is None else deadline - monotonic())
     sys.exit(runner.status)

@@ -39,7 +39,7 @@ def run(words: Sequence[str] = (), timeout: float = 0.0) -> int:
 
     Args:
         words: the command of the child; by default, that of this process.
-        timeout: seconds from the end of the service to that of this process; 0: no limit.
+        timeout: seconds from the signal to stop to the end of this process; 0: no limit.
 
     Returns:
         the exit status.
@@ -63,7 +63,7 @@ def run(words: Sequence[str] = (), timeout: float = 0.0) -> int:
         opened.callback(ended.set)
         status = parent.run()
     if timeout:
-        guard_exit(timeout)
+        guard_exit(timeout - max(0.0, monotonic() - parent.stopped))
     return status
 
 
@@ -118,6 +118,8 @@ class Parent:
         self._pid = self._end = -1
         self._channel: socket.socket | None = None
         self._again = self._stopping = False
+        self.stopped: float = inf
+        """When the signal to stop came, by `time.monotonic`."""
         self._deadline = inf
         self._reader, self._waker = opened.enter_context(signals_in_pipe(_SIGNALS))
         opened.callback(self._close)
@@ -173,7 +175,8 @@ class Parent:
                 self._again, self._deadline = True, monotonic() + PATIENCE
                 os.kill(self._pid, signal.SIGTERM)
             return
-        self._stopping |= number in STOP
+        if number in STOP and not self._stopping:
+            self._stopping, self.stopped = True, monotonic()
         if self._pid >= 0:
             os.kill(self._pid, number)
 
@@ -181,8 +184,7 @@ class Parent:
         """Start the child, in a process group of its own: ^C reaches it once, from here."""
         self._again, self._deadline = False, inf
         ours, theirs = socket.socketpair()
-        place = FIRST + len(self._sockets)
-        variables = {**os.environ, RELOADED: f"{place}:{os.getpid()}"}
+        variables = {**os.environ, RELOADED: f"{FIRST + len(self._sockets)}:{os.getpid()}"}
         with theirs:
             self._pid = spawn(self._command, variables, self._sockets, [theirs.fileno()])
         self._channel, self._end = ours, watch_child(self._pid)

@@ -145,7 +145,7 @@ class GracefulHTTPServer(HTTPServer):
     def start_request(self, server_conn: Any, request_conn: Any) -> HTTPMessageDelegate:
         """Begin to wait for a request; called for the first of a connection, and after each."""
         stream: Stream = server_conn.stream
-        self.requests.release(stream)
+        stream.release()
         if stream.last or stream.closed():
             stream.close()
             return HTTPMessageDelegate()  # what has come already is not begun with
@@ -199,7 +199,7 @@ class GracefulHTTPServer(HTTPServer):
         super().on_close(server_conn)
         self._open.discard(server_conn.stream)
         if server_conn.stream.websocket is None:
-            self.requests.release(server_conn.stream)
+            server_conn.stream.release()
         self.stop_waiting(server_conn.stream)
         self.body_read(server_conn.stream)
         self._settle()
@@ -226,7 +226,7 @@ class GracefulHTTPServer(HTTPServer):
             self._loop.call_soon(handler.close, GOING_AWAY)
 
     def _websocket_ended(self, handler: WebSocketHandler) -> None:
-        self.requests.release(self._websockets.pop(handler))
+        self._websockets.pop(handler).release()
         self._settle()
 
     # -- clients that take too long ----------------------------------------------------------------

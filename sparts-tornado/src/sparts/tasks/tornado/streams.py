@@ -107,8 +107,8 @@ class Stream(IOStream):
     """Since when it takes nothing more, by the loop's clock; see `GracefulHTTPServer.stalled`."""
     taken_before: int = 0
     """How many bytes it had taken by then."""
-    refuse_request: Callable[[str, str], None]
-    """Refuses the request whose body comes: called with a status and a sentence."""
+    refuse_request: Callable[[str, str], None] | None = None
+    """Refuses the request whose body has come or comes: called with a status and a sentence."""
     websocket: WebSocketHandler | None = None
     """The websocket that it has become, unless that was refused."""
 
@@ -134,7 +134,10 @@ class Stream(IOStream):
 
         A message that is whole counts until its handler returns: then more is read.
         """
-        number = super().read_from_fd(buf)
+        try:
+            number = super().read_from_fd(buf)
+        finally:
+            del buf  # an error keeps this frame, and the buffer would stay with it
         if self.websocket is not None:
             connection: Any = self.websocket.ws_connection
             part = getattr(connection, "_fragmented_message_buffer", None) or b""
@@ -155,10 +158,15 @@ class Stream(IOStream):
     def refuse_for_memory(self) -> None:
         """Answer that there is no memory for the request, or close the websocket."""
         websocket, self.websocket = self.websocket, None
-        if websocket is None:
-            self.refuse_request("503 Service Unavailable", FULL)
-        else:  # it may be reading just now
+        if websocket is not None:  # it may be reading just now
             self.server.loop.call_soon(self._close_websocket, websocket)
+        elif self.refuse_request is not None:
+            self.refuse_request("503 Service Unavailable", FULL)
+
+    def release(self) -> None:
+        """Let go of the request or websocket that has ended, and of its memory."""
+        self.refuse_request = None  # else both refer to each other, until a collection
+        self.server.requests.release(self)
 
     def _close_websocket(self, websocket: WebSocketHandler) -> None:
         websocket.close(TOO_BIG, FULL)
