@@ -36,9 +36,12 @@ COMBINATIONS: list[list[str]] = [
     ["sparts-grpc"],
     ["sparts-amqp"],
     ["sparts-otel"],
+    ["sparts-rpc"],
+    ["sparts-dev"],
     [
         *("sparts-core", "sparts-tornado", "sparts-thrift", "sparts-twisted", "sparts-dbus"),
         *("sparts-asgi", "sparts-grpc", "sparts-amqp", "sparts-otel"),
+        *("sparts-rpc", "sparts-dev"),
     ],
 ]
 """What users install; what these need comes along."""

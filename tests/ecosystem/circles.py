@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
 from tests.ecosystem.rooms import ROOT
@@ -25,10 +25,26 @@ def circles(distribution: str) -> list[list[str]]:
     return sorted(list(circle) for circle in found)
 
 
+def foreign_imports(distribution: str, others: Iterable[str]) -> dict[str, set[str]]:
+    """Give the distributions of the workspace that one imports from, each with who imports it.
+
+    Args:
+        distribution: the name of its folder.
+        others: the names of the folders to look for modules in.
+    """
+    owners = {name: other for other in others for name in _files_of(other)}
+    found: dict[str, set[str]] = {}
+    for name, path in _files_of(distribution).items():
+        for imported in _imported(ast.parse(path.read_text())):
+            module = _module(imported, owners)
+            if module and owners[module] != distribution:
+                found.setdefault(owners[module], set()).add(name)
+    return found
+
+
 def imports_of(distribution: str) -> dict[str, set[str]]:
     """Give the modules of a distribution, each with those of them that it imports anywhere."""
-    source = ROOT / distribution / "src"
-    files = {_name(path.relative_to(source)): path for path in source.rglob("*.py")}
+    files = _files_of(distribution)
     return {
         name: {
             module
@@ -37,6 +53,11 @@ def imports_of(distribution: str) -> dict[str, set[str]]:
         }
         for name, path in files.items()
     }
+
+
+def _files_of(distribution: str) -> dict[str, Path]:
+    source = ROOT / distribution / "src"
+    return {_name(path.relative_to(source)): path for path in source.rglob("*.py")}
 
 
 def _name(path: Path) -> str:
@@ -52,7 +73,7 @@ def _imported(tree: ast.Module) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def _module(imported: str, files: dict[str, Path]) -> str | None:
+def _module(imported: str, files: Container[str]) -> str | None:
     """Give the module that a dotted name is, or is a name in."""
     parent = imported.rpartition(".")[0]
     return imported if imported in files else parent if parent in files else None

@@ -19,7 +19,12 @@ IDL = Path(__file__).parents[1] / "grpc" / "idl" / "greeter.proto"
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory, wheels: dict[str, Path]) -> Environment:
     """Give an environment with a project."""
-    ours: list[str | Path] = [wheels["sparts-core"], wheels["sparts-grpc"], "grpcio-tools"]
+    ours: list[str | Path] = [
+        wheels["sparts-core"],
+        wheels["sparts-dev"],
+        wheels["sparts-grpc"],
+        "grpcio-tools",
+    ]
     commands = {"acme-greeter": ("service", "--grpc", str(IDL))}
     return projects_of(tmp_path_factory, "grpc-scaffold", ours, commands)
 

@@ -52,7 +52,7 @@ def release(checkout: Path, version: str) -> tuple[int, str]:
         ("next", "'next' is no version"),
         ("1.2", "'1.2': write it with three numbers"),
         ("v1.2.0", "'v1.2.0': write it with three numbers"),
-        ("2.0.0", "sparts-amqp needs sparts-core[rpc]>=1.0,<2: change that first"),
+        ("2.0.0", "sparts-amqp needs sparts-core>=1.0,<2: change that first"),
     ],
 )
 def test_what_is_no_version_to_come_is_refused(checkout: Path, version: str, message: str) -> None:

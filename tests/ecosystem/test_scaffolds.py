@@ -60,7 +60,7 @@ def projects_of(
 @pytest.fixture(scope="session")
 def projects(tmp_path_factory: pytest.TempPathFactory, wheels: dict[str, Path]) -> Environment:
     """Give an environment with all projects."""
-    ours = [wheels["sparts-core"], wheels["sparts-tornado"]]
+    ours = [wheels["sparts-core"], wheels["sparts-dev"], wheels["sparts-tornado"]]
     return projects_of(tmp_path_factory, "scaffolds", ours, PROJECTS)
 
 

@@ -16,7 +16,7 @@ import pytest
 from scripts.build_distributions import ROOT
 from tests.ecosystem.conftest import build_all, find_wheels
 
-PLUGINS = ("tornado", "thrift", "twisted", "dbus", "asgi", "grpc", "amqp", "otel")
+PLUGINS = ("tornado", "thrift", "twisted", "dbus", "asgi", "grpc", "amqp", "otel", "rpc", "dev")
 OWNED = {
     "sparts-tornado": {"sparts/tasks/tornado"},
     "sparts-thrift": {
@@ -30,6 +30,8 @@ OWNED = {
     "sparts-grpc": {"sparts/tasks/grpc"},
     "sparts-amqp": {"sparts/tasks/amqp"},
     "sparts-otel": {"sparts/otel"},
+    "sparts-rpc": {"sparts/rpc"},
+    "sparts-dev": {"sparts/testing"},
 }
 
 

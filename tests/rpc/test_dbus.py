@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import msgspec
 import pytest
-from sparts.cli.rpc import main as rpc_command
 from sparts.errors import UsageError
 from sparts.rpc import NoSuchMethodError, RPCTask, UnavailableError, connect, rpc
+from sparts.rpc.command import main as rpc_command
 from sparts.tasks.dbus.rpc import RPCDBusTask
 from sparts.testing.rpc.kit import Kit
 from sparts.testing.running import ServiceFactory, service_of

@@ -20,7 +20,6 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 from grpc_tools import protoc
-from sparts.cli.rpc import main as rpc_command
 from sparts.errors import UsageError
 from sparts.rpc import (
     InvalidArgumentsError,
@@ -31,6 +30,7 @@ from sparts.rpc import (
     interface_of,
     rpc,
 )
+from sparts.rpc.command import main as rpc_command
 from sparts.rpc.proxies import connect_async
 from sparts.tasks.grpc.rpc import RPCGrpcTask
 from sparts.tasks.grpc.rpc.text import proto_of

@@ -52,7 +52,6 @@ COMMANDS = {
     ),
     "doctor": Command("sparts.cli.doctor:main", "import everything and report each problem"),
     "graph": Command("sparts.cli.graph:main", "show which task needs which, in start order"),
-    "rpc": Command("sparts.cli.rpc:main", "list the RPC methods of a server; print their IDL"),
     "new": Command("sparts.cli.new:main", "write a whole project, for a service or a plugin"),
 }
 

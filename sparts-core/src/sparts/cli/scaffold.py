@@ -131,7 +131,7 @@ def words_of(kind: str, name: str) -> dict[str, str]:
     return {
         "name": name, "package": package, "flag": package.replace("_", "-"), "Stem": stem,
         "Task": f"{stem}Task", "Service": f"{stem}Service", "summary": SUMMARIES[kind],
-        "core": requirement("sparts-core"), "needs": "",
+        "core": requirement("sparts-core"), "dev": requirement("sparts-dev"), "needs": "",
         "tasks": entry_points([("tasks", "@@Task@@")]),
         "imports": "\nfrom @@package@@.tasks import @@Task@@\n", "listed": "(@@Task@@,)",
         "arguments": "", "rows": "| `src/@@package@@/tasks.py` | the tasks: what it does |\n",

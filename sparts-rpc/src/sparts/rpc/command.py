@@ -15,7 +15,7 @@ IDL = "idl-"
 
 
 def main(argv: list[str]) -> int:
-    """Print the methods of a server, or an interface file.
+    """List the RPC methods of a server; print their IDL.
 
     Raises:
         UsageError: something cannot be found, or no installed distribution provides it.
