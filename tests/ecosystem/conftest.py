@@ -45,10 +45,15 @@ class Environment:
         return done.stdout
 
     def uv_install(self, *what: str | Path) -> None:
-        """Install as a user would, only faster; what is not ours in the versions of the lock."""
+        """Install as a user would, only faster; what is not ours in the versions of the lock.
+
+        What a wheel of ours needs of ours is taken from beside it.
+        """
         uv = str(Path(sys.executable).with_name("uv"))
         command = [uv, "pip", "install", "--quiet", "--python", self.python]
         command += ["--constraint", str(ROOT / "requirements.lock")]
+        for folder in {str(Path(each).parent) for each in what if ".whl" in str(each)}:
+            command += ["--find-links", folder]
         done = captured([*command, *map(str, what)], cwd=self.work, env=clean_environment())
         assert done.returncode == 0, done.stderr
 
