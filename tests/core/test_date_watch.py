@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sparts import date_watch
 from sparts.clock import SYSTEM
-from sparts.date_watch import DateWatch
+from sparts.date_watch import watch_date
 
 SOON = 10
 
@@ -35,43 +35,24 @@ def test_setting_the_date_calls_back_each_time() -> None:
         end()
 
 
-def test_watch_ends_with_its_last_callback() -> None:
-    watch = DateWatch()
+def test_watch_leaves_nothing_behind() -> None:
     threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
     for _ in range(3):
-        ends = [watch.add(int) for _ in range(3)]
+        end = watch_date(int)
         assert threading.active_count() == threads + 1
-        for end in ends:
-            end()
+        end()
         assert threading.active_count() == threads
         assert len(os.listdir("/proc/self/fd")) == descriptors
 
 
-def test_child_process_has_a_watch_of_its_own() -> None:
-    watch = DateWatch()
-    end = watch.add(int)
-    child = os.fork()
-    if child == 0:  # only the thread that forked lives on
-        try:
-            ending = watch.add(int)
-            alive = watch._thread is not None and watch._thread.is_alive()
-            ending()
-            os._exit(0 if alive else 1)
-        finally:
-            os._exit(2)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    end()
-
-
 def test_waiting_watch_is_not_woken() -> None:
-    watch = DateWatch()
-    end = watch.add(int)
-    assert watch._thread is not None
-    status = Path(f"/proc/self/task/{watch._thread.native_id}/status")
+    end = watch_date(int)
+    (thread,) = [each for each in threading.enumerate() if each.name == "sparts-date"]
+    status = Path(f"/proc/self/task/{thread.native_id}/status")
     try:
         while "S (sleeping)" not in status.read_text():
             os.sched_yield()
-        assert watch._thread.is_alive()
+        assert thread.is_alive()
     finally:
         end()
 
@@ -83,6 +64,6 @@ def test_without_kernels_timer_it_looks_now_and_then(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(date_watch, "open_timer", missing)
     monkeypatch.setattr(date_watch, "_LOOK_EVERY", 0.01)
     told: queue.SimpleQueue[int] = queue.SimpleQueue()
-    end = DateWatch().add(lambda: told.put(1))
+    end = watch_date(lambda: told.put(1))
     assert told.get(timeout=SOON) == 1
     end()

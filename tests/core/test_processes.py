@@ -329,7 +329,7 @@ def test_grandchild_of_a_copy_is_no_copy(tmp_path: Path) -> None:
                         os.write(1, f"other {other.stdout.readline()}".encode())
                         other.terminate()
             def _runloop(self):
-                os.write(1, f"works as {self.service.plugin_data.get('processes')}\\n".encode())
+                os.write(1, f"works as {self.service.hooks.kept.get('processes')}\\n".encode())
                 self.stop_event.wait()
 
         class S(VService):

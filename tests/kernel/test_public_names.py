@@ -196,12 +196,12 @@ def test_task_says_when_it_is_ready(caplog: pytest.LogCaptureFixture) -> None:
     assert warned(caplog, "Service.Slow") == []
 
 
-def test_names_that_moved_are_still_read() -> None:
+def test_parts_are_read_by_short_names() -> None:
     with running(service_of(Stays)) as service:
         old: Any = service
         assert (old.status, old.ready, old.restarting) == ("ALIVE", True, False)
         assert old.describe()["name"] == old.name
-        assert old.plugin_data is service.hooks.kept
+        assert old.stop_timeout == 25.0
         assert old.requireTask(Stays).failed is None
     with pytest.raises(AttributeError, match="'Service' object has no attribute 'nonsense'"):
         _ = old.nonsense

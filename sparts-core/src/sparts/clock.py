@@ -44,9 +44,9 @@ class Clock:
 
         It must not raise or block. Returns the function that ends this; call that, too.
         """
-        from sparts.date_watch import WATCH
+        from sparts.date_watch import watch_date
 
-        return WATCH.add(changed)
+        return watch_date(changed)
 
     def wait(self, condition: threading.Condition, until: float | None = None) -> bool:
         """Wait, with ``condition`` held, until it is notified or `monotonic` reaches ``until``.

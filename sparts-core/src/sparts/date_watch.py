@@ -9,8 +9,6 @@ import threading
 import time
 from collections.abc import Callable
 
-Callback = Callable[[], object]
-
 _NEVER = 2**33 if sys.maxsize > 2**32 else 2**31 - 1  # seconds since the epoch
 _ABSOLUTE, _CANCEL_ON_SET = 1, 2
 _LOOK_EVERY = 60.0
@@ -39,60 +37,20 @@ def _arm(fd: int, flags: int, seconds: int, nanoseconds: int) -> None:
     ctypes.CDLL(None).timerfd_settime(fd, flags, times, None)
 
 
-class DateWatch:
-    """Runs one thread while there are callbacks, which sleeps until the date is set.
+def watch_date(changed: Callable[[], object]) -> Callable[[], object]:
+    """Call a function, in a thread that sleeps until the date is set; return what ends that.
 
-    Where the system has no timer for that, the thread calls back once a minute.
+    The function must not raise. Where the system has no timer for that, it is called once a minute.
     """
+    ended = threading.Event()
+    try:
+        timer = open_timer()
+    except (OSError, AttributeError):
+        timer = -1
 
-    def __init__(self) -> None:
-        self._forget()
-        os.register_at_fork(after_in_child=self._forget)
-
-    def _forget(self) -> None:
-        """Begin with nothing; in a child process, which has no thread of its parent's."""
-        self._changing = threading.Lock()
-        self._callbacks: list[Callback] = []
-        self._ended = threading.Event()
-        self._timer: int | None = None
-        self._thread: threading.Thread | None = None
-
-    def add(self, callback: Callback) -> Callback:
-        """Have a function called, in the watch's thread; return what ends that.
-
-        The function must not raise.
-        """
-        with self._changing:
-            if not self._callbacks:
-                self._start()
-            self._callbacks.append(callback)
-        return lambda: self._remove(callback)
-
-    def _start(self) -> None:
-        try:
-            self._timer = open_timer()
-        except (OSError, AttributeError):
-            self._timer = None
-        self._ended = threading.Event()
-        self._thread = threading.Thread(
-            target=self._watch, args=(self._timer, self._ended), name="sparts-date", daemon=True
-        )
-        self._thread.start()
-
-    def _remove(self, callback: Callback) -> None:
-        with self._changing:
-            self._callbacks.remove(callback)
-            if self._callbacks or self._thread is None:
-                return
-            self._ended.set()
-            if self._timer is not None:
-                _arm(self._timer, 0, 0, 1)
-            self._thread.join()
-            self._thread = None
-
-    def _watch(self, timer: int | None, ended: threading.Event) -> None:
+    def watch() -> None:
         while not ended.is_set():
-            if timer is None:
+            if timer < 0:
                 ended.wait(_LOOK_EVERY)
             else:
                 try:
@@ -100,11 +58,16 @@ class DateWatch:
                 except OSError as error:
                     if error.errno != errno.ECANCELED:
                         raise
-            for callback in self._callbacks.copy():
-                callback()
-        if timer is not None:
+            changed()
+
+    def end() -> None:
+        ended.set()
+        if timer >= 0:
+            _arm(timer, 0, 0, 1)
+        thread.join()
+        if timer >= 0:
             os.close(timer)
 
-
-WATCH = DateWatch()
-"""The process's watch."""
+    thread = threading.Thread(target=watch, name="sparts-date", daemon=True)
+    thread.start()
+    return end

@@ -1,4 +1,4 @@
-"""Names of sparts 0.7, and of one release ago, that nothing else here needs.
+"""Names of sparts 0.7 that nothing else here needs, and short ones for what its parts know.
 
 `EstablishedService` is a base of `sparts.vservice.VService`, `EstablishedTask` one of
 `sparts.vtask.VTask`. The kernel knows neither: it calls `_addArguments` and nothing else of them.
@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, MutableMapping
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
 from sparts.counters import CallbackCounter, Metric, counters_of, read_counters
 from sparts.counters.metric import live
 from sparts.errors import OptionError
 from sparts.options import prefix_of, set_option
-from sparts.renamed import OF_SERVICES, OF_TASKS, moved
 from sparts.shown import shown
 from sparts.states import ServiceStatus
 
@@ -109,7 +109,8 @@ class Registry(list[type[Any]]):
 class _Established:
     """What services and tasks have in common."""
 
-    _moved: ClassVar[Mapping[str, str]]
+    _parts: ClassVar[Mapping[str, str]]
+    """What is shown of a part, and needs no name in the class: its names, by the part."""
 
     @shown
     def counters(self) -> Counters:
@@ -138,7 +139,11 @@ class _Established:
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            return moved(self, name, type(self)._moved)
+            for part, names in type(self)._parts.items():
+                if name in names.split():
+                    return getattr(attrgetter(part)(self), name)
+            problem = f"{type(self).__name__!r} object has no attribute {name!r}"
+            raise AttributeError(problem, name=name, obj=self)
 
 
 class OptionValue:
@@ -178,7 +183,12 @@ if TYPE_CHECKING:
 class EstablishedService(_Established):
     """The part of `sparts.vservice.VService` that keeps names of sparts 0.7."""
 
-    _moved: ClassVar[Mapping[str, str]] = OF_SERVICES
+    _parts: ClassVar[Mapping[str, str]] = {
+        "_instance.health": "status status_details ready readiness healthy liveness ended error "
+        "restarting failing_checks check_results wait_ready wait_stopping",
+        "_instance.settings": "start_timeout stop_timeout drain_time",
+        "_instance.stats": "describe describe_counters",
+    }
     DEFAULT_LOGLEVEL: ClassVar[str] = "DEBUG"
     """The default of ``--level``."""
 
@@ -343,7 +353,7 @@ class EstablishedService(_Established):
 class EstablishedTask(_Established):
     """The part of `sparts.vtask.VTask` that keeps names of sparts 0.7."""
 
-    _moved: ClassVar[Mapping[str, str]] = OF_TASKS
+    _parts: ClassVar[Mapping[str, str]] = {"_supervisor": "failed n_failures n_restarts"}
 
     if TYPE_CHECKING:
         _instance: Any

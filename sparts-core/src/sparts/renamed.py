@@ -1,17 +1,10 @@
-"""Names that have changed.
-
-The old name of a class attribute is read and set as before, with a warning. What a service or task
-had one release ago is found where it is now.
-"""
+"""Class attributes whose names have changed: the old ones are read and set, with a warning."""
 
 from __future__ import annotations
 
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from typing import Any
 
 _old_names: set[str] = set()
 
@@ -60,41 +53,3 @@ def take_renamed(cls: type) -> None:
             setattr(cls, old.new, vars(cls)[name])
             delattr(cls, name)
             old.warn(cls)
-
-
-def moved(owner: object, name: str, places: Mapping[str, str]) -> Any:
-    """Return an attribute by where it is now found from ``owner``, for its ``__getattr__``.
-
-    Raises:
-        AttributeError: there is no such attribute.
-    """
-    path = places.get(name)
-    if path is None:
-        problem = f"{type(owner).__name__!r} object has no attribute {name!r}"
-        raise AttributeError(problem, name=name, obj=owner)
-    found: Any = owner
-    for part in path.split("."):
-        found = getattr(found, part)
-    return found
-
-
-_HEALTH = (
-    "status status_since status_details ready readiness healthy liveness failing_checks ended "
-    "check_results known_checks wait_ready wait_stopping restarting stop_deadline call_later error"
-)
-_TIMES = ("start_timeout", "stop_timeout", "drain_time")
-OF_SERVICES = {
-    **{name: f"_instance.health.{name}" for name in _HEALTH.split()},
-    **{name: f"_instance.settings.{name}" for name in _TIMES},
-    **{name: f"_instance.stats.{name}" for name in ("describe", "describe_counters")},
-    "keep_warning": "_instance.health.warn",
-    "plugin_data": "_instance.hooks.kept",
-    **{name: f"_instance.{name}" for name in ("inbox", "close_logging")},
-}
-"""Where names of a service are now found; these go with the next release."""
-
-OF_TASKS = {
-    "failed": "_supervisor.failed", "stop_deadline": "_supervisor.stop_deadline",
-    "options": "_instance.options", "n_failures": "_n_failures", "n_restarts": "_n_restarts",
-}  # fmt: skip
-"""The same of a task."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sparts.errors import LoopStoppedError
 from sparts.tasks.children import Child, ChildLoop, check_input, result_of
-from sparts.tasks.outputs import Decoded, Kept, Raw, TextMode
+from sparts.tasks.outputs import Decoded, Raw, TextMode
 from sparts.tasks.submission import Submission
 
 if TYPE_CHECKING:
@@ -131,20 +131,20 @@ def communicate(
         kwargs.setdefault("process_group", 0)
     popen: subprocess.Popen[bytes] = subprocess.Popen(*args, **kwargs)  # noqa: S603 - that is what it is for
     future = Submission()
-    kept = [Kept(), Kept()]
+    kept: list[list[bytes]] = [[], []]
 
     def ended(returncode: int) -> None:
         if not future.set_running_or_notify_cancel():
             return
         streams = zip((popen.stdout, popen.stderr), kept, strict=True)
         try:
-            outputs = [None if stream is None else mode.decode(sink.value())
-                       for stream, sink in streams]  # fmt: skip
+            outputs = [None if stream is None else mode.decode(b"".join(pieces))
+                       for stream, pieces in streams]  # fmt: skip
             future.set_result(result_of(popen.args, returncode, *outputs))
         except Exception as error:
             future.set_exception(error)
 
-    child = _AdoptedChild(task, popen, [*kept], ended, data)
+    child = _AdoptedChild(task, popen, [Raw(each.append) for each in kept], ended, data)
 
     def cancelled(future: Future[Any]) -> None:
         if future.cancelled():

@@ -23,13 +23,30 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sparts.entry_points.scanning import search_path
 from sparts.tasks.children import Child
-from sparts.tasks.outputs import Lines
 from sparts.tasks.readiness import READ, Readiness
 from sparts.testing import leftovers
 from sparts.testing.waiting import WAIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+
+class _Lines:
+    """Gives the lines of an output, without their ends."""
+
+    def __init__(self, give: Callable[[bytes], object]) -> None:
+        self._give, self._rest = give, b""
+
+    def feed(self, data: bytes) -> None:
+        """See `sparts.tasks.outputs.Sink`."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._give(line.removesuffix(b"\r"))
+
+    def end(self) -> None:
+        """See `sparts.tasks.outputs.Sink`."""
+        if self._rest:
+            self._give(self._rest)
 
 
 class ServiceProcess:
@@ -80,7 +97,7 @@ class ServiceProcess:
             self._folder.cleanup()
             raise
         self._loop = Readiness("sparts.testing")
-        lines = Lines(self._take_line, sys.maxsize, text=False)
+        lines = _Lines(self._take_line)
         self._child = Child(
             self._loop, self.process, [lines, lines], self._take_end,
             linger=0.0, logger=logging.getLogger(__name__),

@@ -17,8 +17,9 @@ from sparts.errors import LoopStoppedError, TaskStoppedError
 from sparts.option_types import duration
 from sparts.options import Option, option
 from sparts.tasks.children import around_command, check_input, result_of
-from sparts.tasks.outputs import Decoded, Kept, Lines, Raw, TextMode
+from sparts.tasks.outputs import Decoded, Raw, TextMode
 from sparts.tasks.twisted import TwistedTask
+from sparts.tasks.twisted_command.outputs import Kept, Lines
 from sparts.tasks.twisted_command.process import CommandTransport, identity, reason_of
 from twisted.internet.error import ProcessExitedAlready
 from twisted.python import threadable
