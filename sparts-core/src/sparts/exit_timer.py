@@ -81,32 +81,25 @@ class ExitTimer:
             self._alarm = True
 
     def _start(self, seconds: float) -> None:
-        ctypes, libc, sigevent = _system()
-        function = ctypes.cast(libc._exit, ctypes.c_void_p)
-        event = sigevent(EXIT_DEADLINE, 0, _SIGEV_THREAD, function, None)
+        import struct  # as ctypes has done, which not every service imports
+
+        ctypes, libc = _system()
+        function = ctypes.cast(libc._exit, ctypes.c_void_p).value
+        # sigevent(3type): the value, the signal, the way, the function, its attributes
+        event = struct.pack("PiiPP64x", EXIT_DEADLINE, 0, _SIGEV_THREAD, function, 0)
         timer, (whole, rest) = ctypes.c_void_p(), divmod(seconds, 1)
         when = (ctypes.c_long * 4)(0, 0, int(whole), int(rest * 1e9))
-        made = libc.timer_create(_CLOCK_MONOTONIC, ctypes.byref(event), ctypes.byref(timer)) == 0
+        made = libc.timer_create(_CLOCK_MONOTONIC, event, ctypes.byref(timer)) == 0
         if made and libc.timer_settime(timer, 0, when, None) == 0:
             self._libc, self._timer = libc, timer
 
 
 @functools.cache
 def _system() -> Any:
-    """Return ctypes, the C library, and the structure sigevent(3type), of 64 bytes."""
+    """Return ctypes and the C library."""
     import ctypes
 
-    class Event(ctypes.Structure):
-        _fields_ = (
-            ("value", ctypes.c_size_t),
-            ("signo", ctypes.c_int),
-            ("notify", ctypes.c_int),
-            ("function", ctypes.c_void_p),
-            ("attributes", ctypes.c_void_p),
-            ("rest", ctypes.c_char * 64),
-        )
-
-    return ctypes, ctypes.CDLL(None, use_errno=True), Event
+    return ctypes, ctypes.CDLL(None, use_errno=True)
 
 
 def guard_exit(seconds: float) -> None:

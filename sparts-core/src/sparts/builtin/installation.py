@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from contextlib import suppress
+from importlib import resources
 from typing import TYPE_CHECKING, NamedTuple
 
 from sparts.errors import UsageError
@@ -87,6 +88,11 @@ def read_installation(
         service,
         addresses,
     )
+
+
+def template(package: str, name: str) -> str:
+    """Return the text of a file of a package, with ``{names}`` of what is to be filled in."""
+    return resources.files(package).joinpath(name).read_text(encoding="utf-8")
 
 
 def command_line(argv: list[str], also_without: tuple[str, ...] = ()) -> list[str]:

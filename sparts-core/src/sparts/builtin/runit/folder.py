@@ -9,33 +9,12 @@ import os
 import shlex
 from typing import TYPE_CHECKING
 
-from sparts.builtin.installation import MARK, Installation, read_installation, write_files
+from sparts.builtin.installation import MARK, Installation, read_installation, template, write_files
 
 if TYPE_CHECKING:
     import argparse
 
     from sparts.vservice import VService
-
-RUN = """\
-#!/bin/sh
-# {mark}: what runsv runs, again whenever it has ended.
-exec 2>&1
-cd {folder} || exit 1
-{variables}exec {command}
-"""
-FINISH = """\
-#!/bin/sh
-# {mark}: called with the exit status after each end of the service.
-if [ "$1" = 2 ]; then
-    echo "{name}: wrong use, not started again until it is corrected: sv up {name}"
-    exec sv d "$(pwd)"
-fi
-"""
-LOG = """\
-#!/bin/sh
-# {mark}: keeps what the service prints, rotated, in main/.
-mkdir -p main && exec svlogd -tt main
-"""
 
 
 def install(service_class: type[VService], ns: argparse.Namespace, name: str | None) -> int:
@@ -62,11 +41,13 @@ def files_of(found: Installation) -> dict[str, str]:
     variables = "".join(f"export {key}={value}\n" for key, value in quoted.items())
     for key in found.secrets:
         variables += f"# {key} is a secret: export {key}_FILE=/path/of/a/file/that/holds/it\n"
-    run = RUN.format(
-        mark=MARK,
-        folder=shlex.quote(found.folder),
-        variables=variables,
-        command=shlex.join(found.words),
-    )
-    finish = FINISH.format(mark=MARK, name=found.name)
-    return {"run": run, "finish": finish, "log/run": LOG.format(mark=MARK)}
+    files = {"run": "run.sh", "finish": "finish.sh", "log/run": "log.sh"}
+    facts = {
+        "mark": MARK,
+        "name": found.name,
+        "folder": shlex.quote(found.folder),
+        "variables": variables,
+        "command": shlex.join(found.words),
+    }
+    texts = {path: template("sparts.builtin.runit", file) for path, file in files.items()}
+    return {path: text.format(**facts) for path, text in texts.items()}

@@ -16,6 +16,7 @@ from sparts.builtin.installation import (
     Installation,
     command_line,
     read_installation,
+    template,
     write_files,
 )
 from sparts.builtin.logs import Logs
@@ -32,35 +33,6 @@ if TYPE_CHECKING:
 
 GRACE = 5
 """Seconds after its own deadline after which systemd kills a service: its guard acts before."""
-WATCHDOG = 30
-
-HARDENING = """\
-NoNewPrivileges=yes
-CapabilityBoundingSet=
-AmbientCapabilities=
-ProtectSystem=strict
-ProtectHome={home}
-PrivateTmp={tmp}
-PrivateDevices=yes
-ProtectClock=yes
-ProtectControlGroups=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-ProtectProc=invisible
-LockPersonality=yes
-RemoveIPC=yes
-RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-SystemCallFilter=~@privileged @resources
-SystemCallErrorNumber=EPERM
-UMask={mask:04o}
-"""
 USERS = "NoNewPrivileges=yes\nUMask={mask:04o}\n"
 """What a manager of a user, who is not root, can grant everywhere."""
 
@@ -103,46 +75,34 @@ def service_unit(found: Installation, sockets: list[str], system: bool = True) -
     who = [f"User={process.user}"] if process.user else ["DynamicUser=yes"]
     who += [f"Group={process.group}"] if process.group else []
     mask = ours(service).getOption("umask")
-    hardening = (HARDENING if system else USERS).format(
+    rights = (template("sparts.builtin.systemd", "hardening.conf") if system else USERS).format(
         home="read-only" if _under(found, "/home", "/root", "/run/user") else "yes",
         tmp="no" if _under(found, "/tmp", "/var/tmp") else "yes",  # noqa: S108 - nothing is made there
         mask=0o077 if mask is None else mask,
     )
-    stop, start = service._instance.settings.stop_timeout, service._instance.settings.start_timeout
-    lines = [
-        f"# {MARK}: {' '.join(map(_quoted, words))} --systemd-install",
-        "[Unit]",
-        f"Description={_raw(found.title)}",
-        "Wants=network-online.target",
-        "After=network-online.target",
-        "",
-        "[Service]",
-        "Type=notify",
-        f"ExecStart={_command(words)}",
-        "ExecReload=/bin/kill -HUP $MAINPID",
-        f"WorkingDirectory={_raw(found.folder)}",
-        *(f"Environment={_quoted(f'{key}={value}')}" for key, value in found.variables.items()),
-        *(
-            f"# {key} is a secret: LoadCredential={dest}:/path/of/a/file/that/holds/it"
-            for key, dest in found.secrets.items()
-        ),
-        *(f"Sockets={name}" for name in sockets),
-        f"WatchdogSec={WATCHDOG}",
-        "Restart=on-failure",
-        "RestartPreventExitStatus=2",
-        "KillMode=mixed",
-        f"TimeoutStopSec={_seconds(stop + GRACE) if stop else 'infinity'}",
-        *([f"TimeoutStartSec={_seconds(start + GRACE)}"] if start else []),
-        "",
-        *(who if system else []),
-        *([f"StateDirectory={found.name}"] if system else []),
-        *(f"ReadWritePaths={_quoted(path)}" for path in _written(found) if system),
-        hardening,
-        "[Install]",
-        f"WantedBy={'multi-user' if system else 'default'}.target",
-        "",
+    settings = [f"WorkingDirectory={_raw(found.folder)}"]
+    settings += [f"Environment={_quoted(f'{key}={text}')}" for key, text in found.variables.items()]
+    settings += [
+        f"# {key} is a secret: LoadCredential={dest}:/path/of/a/file/that/holds/it"
+        for key, dest in found.secrets.items()
     ]
-    return "\n".join(lines)
+    settings += [f"Sockets={name}" for name in sockets]
+    stop, start = service._instance.settings.stop_timeout, service._instance.settings.start_timeout
+    limits = [f"TimeoutStopSec={_seconds(stop + GRACE) if stop else 'infinity'}"]
+    limits += [f"TimeoutStartSec={_seconds(start + GRACE)}"] if start else []
+    if system:
+        written = [f"ReadWritePaths={_quoted(path)}" for path in _written(found)]
+        rights = "\n".join([*who, f"StateDirectory={found.name}", *written, rights])
+    return template("sparts.builtin.systemd", "service.unit").format(
+        mark=MARK,
+        words=" ".join(map(_quoted, words)),
+        title=_raw(found.title),
+        command=_command(words),
+        settings="\n".join(settings),
+        limits="\n".join(limits),
+        rights=rights,
+        target="multi-user" if system else "default",
+    )
 
 
 def sockets_of(found: Installation, system: bool = True) -> dict[str, str]:
@@ -169,23 +129,15 @@ def _socket_unit(found: Installation, address: Address, system: bool) -> str:
             for info in socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM)
         }
         listens, more = sorted(found_addresses), ["BindIPv6Only=ipv6-only"]
-    lines = [
-        f"# {MARK}: it keeps the connections that wait while the service restarts.",
-        "[Unit]",
-        f"Description={_raw(found.title)}, {address.owner}",
-        "",
-        "[Socket]",
-        *(f"ListenStream={each}" for each in listens),
-        *more,
-        f"Backlog={address.backlog}",
-        f"FileDescriptorName={address.prefix}",
-        f"Service={found.name}.service",
-        "",
-        "[Install]",
-        "WantedBy=sockets.target",
-        "",
-    ]
-    return "\n".join(lines)
+    return template("sparts.builtin.systemd", "socket.unit").format(
+        mark=MARK,
+        title=_raw(found.title),
+        owner=address.owner,
+        listens="\n".join([*(f"ListenStream={each}" for each in listens), *more]),
+        backlog=address.backlog,
+        prefix=address.prefix,
+        name=found.name,
+    )
 
 
 def _written(found: Installation) -> list[str]:
