@@ -362,3 +362,18 @@ def test_every_specification_is_known() -> None:
     for name in names:
         assert name in dispatch.specifications
     assert "hookimpl" not in dispatch.specifications
+
+
+def test_hook_that_will_go_warns_plugins_that_implement_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "specifications", dict(dispatch.specifications))
+    monkeypatch.setattr("sparts.dispatch.through_pluggy.specifications", dispatch.specifications)
+
+    @dispatch.hookspec(warn_on_impl=DeprecationWarning("use sparts_task_change"))
+    def sparts_task_old(task: object) -> None: ...
+
+    class Plugin:
+        @hookimpl
+        def sparts_task_old(self) -> None: ...
+
+    with pytest.warns(DeprecationWarning, match="use sparts_task_change"):
+        PluginHooks({"old": Plugin()})

@@ -33,13 +33,17 @@ IMPLEMENTATION = "sparts_impl"
 _F = TypeVar("_F")
 
 
-def hookspec(*, firstresult: bool = False) -> Callable[[_F], _F]:
+def hookspec(
+    *, firstresult: bool = False, warn_on_impl: Warning | None = None
+) -> Callable[[_F], _F]:
     """Mark a function as a specification, as ``pluggy.HookspecMarker("sparts")`` does.
 
     Args:
         firstresult: whether a call ends with the first result that is not None.
+        warn_on_impl: what pluggy warns of when a plugin implements it.
     """
-    marks = {"firstresult": firstresult, "historic": False, **dict.fromkeys(_WARNINGS)}
+    marks = {"firstresult": firstresult, "warn_on_impl": warn_on_impl}
+    marks |= {"historic": False, "warn_on_impl_args": None}
 
     def mark(function: Any) -> Any:
         specifications[function.__name__] = function
@@ -76,9 +80,6 @@ def hookimpl(
     marks |= {"tryfirst": tryfirst, "trylast": trylast, "specname": specname}
     mark = functools.partial(_mark, attribute=IMPLEMENTATION, marks=marks)
     return mark if function is None else mark(function)
-
-
-_WARNINGS = ("warn_on_impl", "warn_on_impl_args")
 
 
 def _mark(function: Any, attribute: str, marks: dict[str, Any]) -> Any:
