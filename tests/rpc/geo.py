@@ -137,8 +137,7 @@ class Geo(RPCTask):
         return sum(numbers)
 
     @rpc
-    def who(self) -> dict[str, str]:
-        """Return who calls."""
+    def who(self) -> dict[str, str]:  # noqa: D102
         call = current_call()
         assert call is not None
         left = "" if call.deadline is None else "limited"
@@ -178,8 +177,7 @@ class Fast(RPCTask):
         return n / 2
 
     @rpc
-    def who(self) -> dict[str, str]:
-        """Return who calls."""
+    def who(self) -> dict[str, str]:  # noqa: D102
         call = current_call()
         assert call is not None
         left = "" if call.deadline is None else "limited"

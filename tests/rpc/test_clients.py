@@ -279,6 +279,7 @@ def test_command_calls_and_lists_methods(web: Web) -> None:
     assert "\\u009b\\u202e" in odd  # and no character that acts on the terminal
     lines = sparts("rpc", "list", web.url).splitlines()
     assert lines[0].split(maxsplit=1) == ["Geo.distance", "Return the distance in metres."]
+    assert "Geo.who" in lines  # which has no docstring
     assert "service Geo" in sparts("rpc", "idl", "--proto", "tests.rpc.geo:Geo")
     assert "has no RPCTask" in sparts("rpc", "idl", "--proto", "PeriodicTask", status=2)
 

@@ -63,4 +63,8 @@ def listed(url: str) -> list[str]:
         text = f"{url} has no OpenAPI document of methods (status {status})."
         raise UnavailableError(text) from error
     width = max(map(len, methods), default=0)
-    return [f"{name:<{width}}  {each.get('summary', '')}" for name, each in methods.items()]
+    summaries = {name: each.get("summary", "") for name, each in methods.items()}
+    return [
+        name if text in (name, "") else f"{name:<{width}}  {text}"
+        for name, text in summaries.items()
+    ]
