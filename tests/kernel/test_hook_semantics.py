@@ -364,7 +364,7 @@ def test_every_specification_is_known() -> None:
     assert "hookimpl" not in dispatch.specifications
 
 
-def test_hook_that_will_go_warns_plugins_that_implement_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hook_that_will_go_warns_its_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatch, "specifications", dict(dispatch.specifications))
     monkeypatch.setattr("sparts.dispatch.through_pluggy.specifications", dispatch.specifications)
 
