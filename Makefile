@@ -19,8 +19,8 @@ BUILT := pygobject pycairo
 # What may differ where a system has no epoll, pidfd, inotify or /proc.
 PORTABLE := $(addprefix tests/core/,test_system.py test_select_loop.py test_select_processes.py test_select_task.py \
   test_pidfile.py test_daemon.py test_testing_processes.py test_asyncio_server.py \
-  test_directory_watcher.py test_reload.py) \
-  tests/kernel/test_inbox.py tests/thrift/test_nbserver.py tests/tornado/test_http.py tests/tornado/test_console.py tests/asgi/test_requests.py \
+  test_directory_watcher.py) \
+  tests/dev/test_reload.py tests/kernel/test_inbox.py tests/thrift/test_nbserver.py tests/tornado/test_http.py tests/tornado/test_console.py tests/asgi/test_requests.py \
   tests/grpc/test_calls.py tests/twisted/test_command.py tests/twisted/test_reactor_contract.py \
   tests/rpc/test_contract.py::TestHTTP tests/rpc/test_contract.py::TestThrift
 
@@ -77,7 +77,7 @@ format: $(READY) ## Format the code and mend what can be mended by machine
 	$(BIN)/ruff check --fix .
 
 bench: $(READY) ## Run the benchmarks (one of them: ONLY=counters); all make docs/performance.md
-	SPARTS_DISABLE_PLUGINS=$${SPARTS_DISABLE_PLUGINS-otel} $(BIN)/python -m bench.run $(ONLY)
+	SPARTS_DISABLE_PLUGINS=$${SPARTS_DISABLE_PLUGINS-otel,reload} $(BIN)/python -m bench.run $(ONLY)
 
 soak: $(READY) ## Run a service that does everything for SECONDS=600, with faults; report into docs/reliability.md
 	$(BIN)/python -m soak.http_restarts asgi

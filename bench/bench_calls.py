@@ -255,7 +255,7 @@ def measure_queue(report: Report) -> None:
 if __name__ == "__main__":
     if shutil.which("wrk") is None:
         sys.exit("wrk is missing. Install it: apt-get install wrk")
-    os.environ["SPARTS_DISABLE_PLUGINS"] = "otel"
+    os.environ["SPARTS_DISABLE_PLUGINS"] = "otel,reload"
     packages = ("sparts-tornado", "sparts-asgi", "sparts-thrift", "sparts-otel")
     with Report("calls", packages=packages) as report, tempfile.TemporaryDirectory() as name:
         bench_thrift.prepare(Path(name))

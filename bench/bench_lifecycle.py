@@ -5,6 +5,7 @@ It is the first example, against a process that waits on a bare event, cotyledon
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import time
@@ -83,7 +84,8 @@ def measure_reload(report: Report) -> None:
         script = Path(name, "service.py")
         script.write_text(RELOADED)
         words = [sys.executable, script.name, "--reload", "--http-port", "0"]
-        with ServiceProcess(words, cwd=script.parent) as service:
+        variables = {**os.environ, "SPARTS_DISABLE_PLUGINS": "otel"}
+        with ServiceProcess(words, cwd=script.parent, env=variables) as service:
             service.wait_for_line("All tasks started")
             for number in range(2, 17):
                 script.write_text(f"{RELOADED}# {number}\n")

@@ -1,22 +1,31 @@
-"""Write which distribution provides each task and command: `make known`.
+"""Write which distribution provides each task, command and option: `make known`.
 
-The source is the entry points in every distribution's pyproject.toml. The core reads the result to
-say what to install when a name is not found.
+The source is the entry points in every distribution's pyproject.toml, and what its hook plugins add
+to a service. The core reads the result to say what to install when a name is not found.
 """
 
 from __future__ import annotations
 
+import importlib
 import tomllib
 from pathlib import Path
 
+from sparts import entry_points
+from sparts.dispatch import Hooks
+from sparts.options.arguments import bound_options
+from sparts.vservice import VService
+
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = ROOT / "sparts-core" / "src" / "sparts" / "entry_points" / "known.txt"
-GROUPS = ("sparts.commands", "sparts.tasks")
+GROUPS = (entry_points.COMMANDS, entry_points.TASKS)
 HEADER = "# Group, name and distribution, written by `make known` from the entry points.\n"
 
 
 def table() -> str:
-    """Return the text of the table, from the pyproject.toml of every plugin distribution."""
+    """Return the text of the table, from the pyproject.toml of every plugin distribution.
+
+    They are installed.
+    """
     rows: list[str] = []
     for path in sorted(ROOT.glob("sparts-*/pyproject.toml")):
         project = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
@@ -25,6 +34,11 @@ def table() -> str:
         for group in GROUPS:
             names = project.get("entry-points", {}).get(group, {})
             rows += [f"{group} {name} {project['name']}\n" for name in names]
+        plugins = project.get("entry-points", {}).get(entry_points.PLUGINS, {})
+        hooks = Hooks({name: importlib.import_module(plugins[name]) for name in plugins})
+        for group in hooks.collect("sparts_options_add", service_class=VService):
+            flags = [binding.flag for binding in bound_options(group, VService)]
+            rows += [f"{entry_points.OPTIONS} {flag} {project['name']}\n" for flag in flags]
     return HEADER + "".join(sorted(rows))
 
 

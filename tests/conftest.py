@@ -30,8 +30,9 @@ os.environ["SPARTS_RUNTIME_DIR"] = _announced.name
 
 pytest_plugins = ["sparts.testing.fixtures"]
 
-# Every service of this environment would import it, and pluggy with it; tests/otel lets it in.
-os.environ.setdefault("SPARTS_DISABLE_PLUGINS", "otel")
+# Every service of this environment would import them, and pluggy with them; tests/otel and
+# tests/dev let them in.
+os.environ.setdefault("SPARTS_DISABLE_PLUGINS", "otel,reload")
 
 # A job in the background of a script has ^C ignored, and so would every process that a test starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -58,9 +58,9 @@ def instrument() -> None:
 if WAY == "instrumented":
     instrument()
 if WAY == "traced":
-    os.environ.pop("SPARTS_DISABLE_PLUGINS", None)
+    os.environ["SPARTS_DISABLE_PLUGINS"] = "reload"
     sys.argv += ["--otel-endpoint", COLLECTOR]
 else:
-    os.environ["SPARTS_DISABLE_PLUGINS"] = "otel"
+    os.environ["SPARTS_DISABLE_PLUGINS"] = "otel,reload"
 sys.argv += ["--http-port", "0", "--level", "ERROR"]
 MyService.initFromCLI()

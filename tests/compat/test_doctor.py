@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from sparts.cli import compat
+from sparts.dev import compat
 
 from tests.compat.scripts import run
 from tests.compat.test_names import ROWS

@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from sparts.cli import COMMANDS, main
+from sparts import entry_points
+from sparts.cli import COMMANDS, FLAGS, main
 
 from tests.core.commands import MODULE, SCRIPT, make_plugin, make_task, sparts
 from tests.processes import captured, clean_environment
@@ -19,19 +20,19 @@ GREET = "def main(argv):\n    print('greetings', *argv)\n    return 3\n"
 def test_help_names_every_command(by: list[str], words: tuple[str, ...], tmp_path: Path) -> None:
     done = sparts(*words, by=by, cwd=tmp_path)
     assert done.status == 0
+    assert max(len(command.summary) for command in COMMANDS.values()) <= 60
     for name, command in COMMANDS.items():
         assert re.search(f"^  {name} +{re.escape(command.summary)}$", done.out, re.MULTILINE)
     assert "SPARTS_DISABLE_PLUGINS" in done.out
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [*COMMANDS, "graph", "new", "rpc"])
 def test_help_of_every_command_fits_80_columns(name: str, tmp_path: Path) -> None:
     done = sparts(name, "--help", cwd=tmp_path)
     assert done.status == 0, done.err
     assert done.out.startswith(f"usage: sparts {name}")
     assert len(done.out.splitlines()) > 6
     assert max(map(len, done.out.splitlines())) <= 80
-    assert len(COMMANDS[name].summary) <= 60
 
 
 def test_version_is_that_of_the_core(tmp_path: Path) -> None:
@@ -176,13 +177,43 @@ def test_a_service_imports_nothing_of_the_command(tmp_path: Path) -> None:
     done = sparts("-c", script, cwd=tmp_path, by=MODULE[:1])
     imported = done.out.split()
     assert "sparts.vservice" in imported
-    assert not [name for name in imported if name.startswith(("sparts.cli", "sparts.testing"))]
+    assert not [
+        name for name in imported if name.startswith(("sparts.cli", "sparts.testing", "sparts.dev"))
+    ]
     assert not {"sparts.dispatch.through_pluggy", "sparts.entry_points.extras"} & {*imported}
 
 
+MISSING = {
+    ("dbus-install",): ("No command is named 'dbus-install'.", "sparts-dbus"),
+    ("new", "service", "acme"): ("No command is named 'new'.", "sparts-dev"),
+    ("new-thrift", "service", "acme", "a.thrift"): ("'new-thrift'.", "sparts-thrift"),
+    ("graph", "EventTask"): ("No command is named 'graph'.", "sparts-dev"),
+    ("doctor", "--compat", "old:Service"): ("No option '--compat'.", "sparts-dev"),
+    ("run", "--reload", "mine:Service"): ("No option '--reload'.", "sparts-dev"),
+    ("run", "EventTask", "--reload"): ("No option '--reload'.", "sparts-dev"),
+}
+"""What is missing where no plugin is installed, and what it comes with."""
+
+
+@pytest.mark.parametrize("words", MISSING, ids=" ".join)
 def test_command_of_missing_plugin_names_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("SPARTS_LOAD_PLUGINS", "")
-    assert main(["dbus-install"]) == 2
-    assert "It comes with sparts-dbus: pip install sparts-dbus" in capsys.readouterr().err
+    monkeypatch.setattr(entry_points, "installed", list)
+    what, distribution = MISSING[words]
+    assert main(words) == 2
+    hint = f"{what} It comes with {distribution}: pip install {distribution}"
+    assert hint in capsys.readouterr().err
+
+
+def test_command_of_blocked_plugin_names_what_blocks(tmp_path: Path) -> None:
+    done = sparts("new", "service", "acme", cwd=tmp_path, SPARTS_DISABLE_PLUGINS="sparts-dev")
+    assert done.status == 2
+    assert "It comes with sparts-dev, which SPARTS_DISABLE_PLUGINS, SPARTS_LOAD_PLU" in done.err
+
+
+def test_command_that_a_flag_calls_is_not_listed(tmp_path: Path) -> None:
+    listed = sparts("--help", cwd=tmp_path).out
+    assert "  graph " in listed
+    assert not [name for name in FLAGS if name in listed]
+    assert FLAGS.keys() <= entry_points.known_providers(entry_points.COMMANDS).keys()

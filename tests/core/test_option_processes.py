@@ -75,6 +75,7 @@ def assert_refused(status: int, output: str, *parts: str) -> None:
     ("argv", "parts"),
     [
         (["--web-port", "http"], ["--web-port: expected a port from 0 to 65535, got 'http'"]),
+        (["--reload"], ["unrecognized arguments: --reload. It comes with sparts-dev, which"]),
         (["--web-prot=1"], ["unrecognized arguments: --web-prot=1. Did you mean '--web-port'?"]),
         (["--nonsense", "x"], ["unrecognized arguments: --nonsense x"]),
         (["start"], ["unrecognized arguments: start"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sparts.cli.new import main
+from sparts.dev.new import main
 from sparts.tasks.asgi.scaffold import FRAMEWORKS, write_asgi_service
 
 from tests.ecosystem.conftest import Environment

@@ -20,10 +20,21 @@ def environment(wheels: dict[str, Path], acme_wheel: Path, tmp_path: Path) -> En
     return made
 
 
-def call(environment: Environment, *words: str) -> tuple[int, str]:
-    """Run the console script; its exit status and its output, spaces made one."""
+SERVICE = """
+from sparts.vservice import VService
+
+class Service(VService):
+    TASKS = []
+
+if __name__ == "__main__":
+    Service.initFromCLI()
+"""
+
+
+def call(environment: Environment, *words: str, by: str = "") -> tuple[int, str]:
+    """Run the console script, or another program; its exit status and output, spaces made one."""
     done = captured(
-        [str(Path(environment.python).with_name("sparts")), *words],
+        [by or str(Path(environment.python).with_name("sparts")), *words],
         cwd=environment.work,
         env=clean_environment(),
         stderr=subprocess.STDOUT,
@@ -60,6 +71,23 @@ def test_doctor_is_content_with_a_fresh_environment(environment: Environment) ->
     assert status == 0, told
     assert "that needs packaging" in told  # only pluggy came with the core
     assert told.endswith("of 2 distributions: all is well.")
+
+
+def test_core_alone_names_where_the_rest_is(environment: Environment) -> None:
+    script = environment.work / "service.py"
+    script.write_text(SERVICE, encoding="utf-8")
+    for words in (
+        ("new", "service", "acme"),
+        ("graph", "PeriodicTask"),
+        ("doctor", "--compat", "service:Service"),
+        ("run", "--reload", "service:Service"),
+        ("run", "PeriodicTask", "--reload"),
+        (str(script), "--reload"),
+    ):
+        by = environment.python if words[0] == str(script) else ""
+        status, told = call(environment, *words, by=by)
+        assert (status, "Traceback" in told) == (2, False), told
+        assert "It comes with sparts-dev: pip install sparts-dev" in told
 
 
 @pytest.mark.parametrize("package", ["sparts", "sparts/tasks"])

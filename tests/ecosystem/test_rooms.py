@@ -68,7 +68,7 @@ def test_kernel_stays_small() -> None:
 
 
 def test_core_stays_small() -> None:
-    assert sum(map(code_lines, files())) < 15_830
+    assert sum(map(code_lines, files())) < 15_190
 
 
 def test_no_file_and_no_function_outgrows_the_eye() -> None:
@@ -103,6 +103,9 @@ def test_distributions_import_only_what_they_depend_on(distribution: str) -> Non
     lines = [*project["dependencies"], *(line for extra in extras for line in extra)]
     needed = {Requirement(line).name for line in lines}
     used = foreign_imports(distribution, DISTRIBUTIONS)
+    # what writes projects is called by `sparts new`, and imports sparts-dev only then
+    if all(module.endswith(".scaffold") for module in used.get("sparts-dev", ())):
+        needed.add("sparts-dev")
     assert {other: by for other, by in used.items() if other not in needed} == {}
 
 

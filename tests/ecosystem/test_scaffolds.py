@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import os
 import re
@@ -12,8 +13,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from sparts.cli.new import KINDS, PARTS, main, write_plugin, write_service
-from sparts.cli.scaffold import LONGEST, words_of
+from sparts import entry_points
+from sparts.dev.new import KINDS, PARTS, main, write_plugin, write_service
+from sparts.dev.scaffold import LONGEST, words_of
 from sparts.errors import UsageError
 
 from tests.ecosystem.conftest import Environment, make_environment, make_once
@@ -217,6 +219,16 @@ def test_wrong_words_without_a_plugin_are_refused(
     assert "usage: sparts new" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("module", ["thrift", "tasks.asgi", "tasks.grpc"])
+def test_projects_of_plugins_name_what_they_need(
+    module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entry_points, "installed", list)
+    scaffold = importlib.import_module(f"sparts.{module}.scaffold")
+    with pytest.raises(UsageError, match="It comes with sparts-dev: pip install sparts-dev"):
+        scaffold.main(["service", "acme", "plain"])
+
+
 @pytest.mark.parametrize(
     ("name", "why"),
     [
@@ -261,10 +273,10 @@ def test_classes_are_named_after_the_project(name: str, task: str, service: str)
     assert (words["Task"], words["Service"]) == (task, service)
 
 
-def test_the_wheel_of_sparts_core_has_every_template(wheels: dict[str, Path]) -> None:
+def test_the_wheel_has_every_template(wheels: dict[str, Path]) -> None:
     import zipfile
 
-    with zipfile.ZipFile(wheels["sparts-core"]) as archive:
+    with zipfile.ZipFile(wheels["sparts-dev"]) as archive:
         packed = sum("/templates/" in name for name in archive.namelist())
-    templates = Path(__file__).parents[2] / "sparts-core" / "src" / "sparts" / "cli" / "templates"
+    templates = Path(__file__).parents[2] / "sparts-dev" / "src" / "sparts" / "dev" / "templates"
     assert packed == sum(path.is_file() for path in templates.rglob("*")) > 15

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from sparts.cli.new import main
+from sparts.dev.new import main
 from sparts.errors import UsageError
 from sparts.thrift.scaffold import write_thrift_service
 

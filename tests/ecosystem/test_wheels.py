@@ -31,7 +31,7 @@ OWNED = {
     "sparts-amqp": {"sparts/tasks/amqp"},
     "sparts-otel": {"sparts/otel"},
     "sparts-rpc": {"sparts/rpc"},
-    "sparts-dev": {"sparts/testing"},
+    "sparts-dev": {"sparts/testing", "sparts/dev"},
 }
 
 

@@ -11,10 +11,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-RELOADED = "SPARTS_RELOADED_BY"
-"""The variable by which the parent of ``--reload`` tells a process that it is the child."""
-
-
 def fixed(**arguments: Any) -> Any:
     """Declare an option that counts from the start on, and that ``--help-all`` alone shows."""
     return option(**{"reloadable": False, "advanced": True} | arguments)

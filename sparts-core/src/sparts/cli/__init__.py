@@ -51,9 +51,9 @@ COMMANDS = {
         "sparts.cli.plugins:main", "list what the installed distributions add to sparts"
     ),
     "doctor": Command("sparts.cli.doctor:main", "import everything and report each problem"),
-    "graph": Command("sparts.cli.graph:main", "show which task needs which, in start order"),
-    "new": Command("sparts.cli.new:main", "write a whole project, for a service or a plugin"),
 }
+FLAGS = {"run-reload": "--reload", "doctor-compat": "--compat"}
+"""Commands of sparts-dev that a flag of one of ours calls; ``sparts --help`` lists none of them."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -126,7 +126,8 @@ def find_command(name: str) -> entry_points.EntryPoint:
     if name.startswith("-"):
         raise UsageError(f"No option {name!r}. A command comes first: see `sparts --help`.")
     if name in (known := entry_points.known_providers(entry_points.COMMANDS)):
-        raise UsageError(f"No command is named {name!r}. {entry_points.install_hint(known[name])}")
+        what = f"No option {FLAGS[name]!r}" if name in FLAGS else f"No command is named {name!r}"
+        raise UsageError(f"{what}. {entry_points.install_hint(known[name])}")
     near = nearest(name, [entry.name for entry in (*ours, *others)])
     near = f"sparts run {name}" if ":" in name else near
     hint = f"Did you mean {near!r}?" if near else "See `sparts --help`."
@@ -168,7 +169,7 @@ out, SPARTS_LOAD_PLUGINS=a lets only those in: by distribution or entry point.
 
 def help_text() -> str:
     """Return what ``sparts --help`` prints. Imports nothing of a plugin's."""
-    others = entry_points.find(entry_points.COMMANDS)
+    others = [e for e in entry_points.find(entry_points.COMMANDS) if e.name not in FLAGS]
     found = [(name, command.summary) for name, command in COMMANDS.items()]
     found += [(each.name, summary_of(each) or f"(of {each.owner})") for each in others]
     width = max(len(name) for name, _ in found)

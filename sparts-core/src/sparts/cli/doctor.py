@@ -51,9 +51,9 @@ def main(argv: list[str]) -> int:
         help="show what a service for sparts 0.7 finds unchanged, changed and missing",
     )
     if target := parser.parse_args(argv).compat:
-        from sparts.cli import compat
+        from sparts.cli import find_command, load_command
 
-        return compat.report(target)
+        return load_command(find_command("doctor-compat"))([target]) or 0
     wrong = 0
     for finding in examine():
         wrong += finding.wrong

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import os
 import sys
+from typing import TYPE_CHECKING, NoReturn
 
-from sparts.builtin.declaring import RELOADED
+from sparts.cli import find_command, load_command
 from sparts.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 HELP = """\
 usage: sparts run TASK [TASK ...] [options]
@@ -48,16 +51,10 @@ def main(argv: list[str]) -> int:
         argv = [*argv[1:], "--reload"]
     names = list(itertools.takewhile(lambda word: not word.startswith("-"), argv))
     rest = argv[len(names) :]
-    if names and "--reload" in rest and RELOADED not in os.environ:
-        from sparts.builtin.reload.parent import run
-
-        is_file = names[0].endswith(".py") and os.path.isfile(names[0])
-        return run([sys.executable, *argv] if is_file else ())
+    if names and "--reload" in rest:
+        return load_command(find_command("run-reload"))(argv) or 0
     if names:
-        from sparts.cli.targets import find_service
-
-        sys.argv = [f"sparts run {' '.join(names)}", *rest]
-        find_service(names).initFromCLI()
+        start(names, rest)
     if rest and rest[0] in ("-h", "--help"):
         sys.stdout.write(HELP)
         return 0
@@ -65,3 +62,16 @@ def main(argv: list[str]) -> int:
         "Name tasks or a service first, then options, as in `sparts run TornadoHTTPTask "
         "--http-port 8000`. `sparts tasks` lists tasks, `sparts run --help` shows more."
     )
+
+
+def start(names: Sequence[str], options: Sequence[str]) -> NoReturn:
+    """Run the service that is named, or one of the tasks that are, until it ends.
+
+    Raises:
+        UsageError: what is named cannot be imported.
+        SystemExit: as `VService.initFromCLI` does.
+    """
+    from sparts.cli.targets import find_service
+
+    sys.argv = [f"sparts run {' '.join(names)}", *options]
+    find_service(names).initFromCLI()

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 TASKS = "sparts.tasks"
 PLUGINS = "sparts.plugins"
 COMMANDS = "sparts.commands"
+OPTIONS = "options"
+"""No group, but what `known_providers` calls the flags of hook plugins."""
 
 
 # -- find ------------------------------------------------------------------------------------------
@@ -219,5 +221,10 @@ def known_providers(group: str) -> dict[str, str]:
 
 
 def install_hint(distribution: str) -> str:
-    """Return what to do about something that a distribution provides which is not installed."""
+    """Return what to do about something that a distribution provides which is not there."""
+    if any(entry.distribution == distribution for entry in installed()):
+        return (
+            f"It comes with {distribution}, which SPARTS_DISABLE_PLUGINS, SPARTS_LOAD_PLUGINS or "
+            f"--no-plugin keeps out."
+        )
     return f"It comes with {distribution}: pip install {distribution}"

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from sparts import entry_points
 from sparts.errors import OptionError, UsageError, describe, nearest
 from sparts.masking import hide_secret
 from sparts.options.binding import (
@@ -223,9 +224,11 @@ def _raise(message: str) -> NoReturn:
 
 
 def _meant(message: str, parser: argparse.ArgumentParser) -> str:
-    """A question for the flag that is nearest to an unknown one, if that is what is wrong."""
+    """What to install for an unknown flag, or a question for the flag that is nearest to it."""
     rest = message.partition("unrecognized arguments: ")[2]
     flag = rest.partition(" ")[0].partition("=")[0]
+    if distribution := entry_points.known_providers(entry_points.OPTIONS).get(flag):
+        return f". {entry_points.install_hint(distribution)}"
     near = nearest(flag, parser._option_string_actions) if flag[:1] == "-" else ""
     return f". Did you mean '{near}'?" if near else ""
 

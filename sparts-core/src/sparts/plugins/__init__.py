@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: The core's own hook plugins, modules of `sparts.builtin`, in the order of their registration.
 BUILT_IN = (
-    *("reload", "memory", "overrides", "checks", "listeners", "dryrun"),
+    *("memory", "overrides", "checks", "listeners", "dryrun"),
     *("daemon", "processes", "runit", "systemd", "logs", "config"),
 )
 

@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sparts.cli import scaffold
+from sparts.cli import find_command
 from sparts.errors import UsageError
 from sparts.thrift.compiler import CompileContext
 from sparts.thrift.compiler.idl import with_includes
@@ -28,6 +28,9 @@ def main(argv: list[str]) -> int:
         UsageError: the name is none for a project, its folder exists, or the interface cannot be
             compiled or has no service.
     """
+    find_command("new")  # it says what to install
+    from sparts.dev import scaffold
+
     parser = scaffold.parser(
         "sparts new-thrift",
         "Write a complete project for a service that has every method of a thrift interface. "
@@ -47,6 +50,8 @@ def write_thrift_service(name: str, file: Path, parent: Path) -> Path:
     Raises:
         UsageError: see `main`.
     """
+    from sparts.dev import scaffold
+
     source = Sources([]).read(file)
     skeleton = Skeleton(CompileContext(compiler="thriftpy2").importThrift(file), source)
     package = scaffold.words_of("service", name)["package"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-from sparts.cli import scaffold
+from sparts.cli import find_command
 
 FRAMEWORKS = {"fastapi": ', "fastapi>=0.115"', "starlette": ', "starlette>=0.40"', "plain": ""}
 """What an application can be made with, and what a project needs for it."""
@@ -17,6 +17,9 @@ def main(argv: list[str]) -> int:
     Raises:
         UsageError: the name is none for a project, or its folder exists.
     """
+    find_command("new")  # it says what to install
+    from sparts.dev import scaffold
+
     parser = scaffold.parser(
         "sparts new-asgi",
         "Write a complete project for a service of an ASGI application. "
@@ -41,6 +44,8 @@ def write_asgi_service(name: str, framework: str, parent: Path) -> Path:
     Raises:
         UsageError: see `main`.
     """
+    from sparts.dev import scaffold
+
     words = {
         "summary": "Serves an application over HTTP.",
         "needs": f', "{scaffold.requirement("sparts-asgi")}"{FRAMEWORKS[framework]}',

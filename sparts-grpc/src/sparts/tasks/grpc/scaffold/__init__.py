@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from google.protobuf import descriptor_pb2
-from sparts.cli import scaffold
+from sparts.cli import find_command
 from sparts.errors import UsageError
 
 
@@ -24,6 +24,9 @@ def main(argv: list[str]) -> int:
         UsageError: the name is none for a project, its folder exists, grpcio-tools is missing, or
             the interface cannot be compiled, has no service or imports other files.
     """
+    find_command("new")  # it says what to install
+    from sparts.dev import scaffold
+
     parser = scaffold.parser(
         "sparts new-grpc",
         "Write a complete project for a service that has every method of a gRPC interface. "
@@ -43,6 +46,8 @@ def write_grpc_service(name: str, file: Path, parent: Path) -> Path:
     Raises:
         UsageError: see `main`.
     """
+    from sparts.dev import scaffold
+
     described = _described(file)
     prefix = f"{described.package}." if described.package else ""
     words = {

@@ -34,7 +34,7 @@ TAKEN = {
     *("sparts", "sparts_command", "src", "test", "tests"),
 }
 """Names of packages that a project's own must not hide, besides those of Python."""
-TEMPLATES = resources.files("sparts.cli") / "templates"
+TEMPLATES = resources.files("sparts.dev") / "templates"
 
 
 def parser(

@@ -2,7 +2,7 @@
 
 A plugin adds projects of its own by a command ``new-WORD`` (group ``sparts.commands``), which is
 also what ``sparts new KIND NAME --WORD ARGUMENT`` calls, as ``new-WORD KIND NAME ARGUMENT --in
-FOLDER``. It writes them with `sparts.cli.scaffold.write_project`.
+FOLDER``. It writes them with `sparts.dev.scaffold.write_project`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from sparts import entry_points
-from sparts.cli import load_command, scaffold
+from sparts.cli import load_command
+from sparts.dev import scaffold
 from sparts.errors import UsageError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ PARTS = {
 
 
 def main(argv: list[str]) -> int:
-    """Write a project into a new folder, and say what to do next.
+    """Write a whole project, for a service or a plugin.
 
     Raises:
         UsageError: the name is none for a project, the folder exists, or options do not fit.

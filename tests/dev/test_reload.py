@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.reloads import WAYS, Asking, Reloaded, ask
+from tests.dev.reloads import WAYS, Asking, Reloaded, ask
 
 LOCAL = ("--line-host", "127.0.0.1", "--line-port", "0")
 
@@ -110,15 +110,14 @@ def test_new_folder_counts_with_what_it_holds(tmp_path: Path) -> None:
         service.started(2)
 
 
+def test_dry_run_comes_first(tmp_path: Path) -> None:
+    with Reloaded(tmp_path, "--dryrun", "--daemon") as service:
+        assert service.wait() == 0, service.output
+        assert "Service would run, in this order:" in service.output
+
+
 def test_daemon_is_refused(tmp_path: Path) -> None:
     with Reloaded(tmp_path, "--daemon", words=WAYS["run"]) as service:
         service.wait_for_line("--reload is for development: leave out --daemon")
         service.wait_for_line("Waiting for a change")
         assert service.stop() == 0
-
-
-def test_missing_watchfiles_is_named(tmp_path: Path) -> None:
-    (tmp_path / "watchfiles.py").write_text("raise ImportError('broken')")
-    with Reloaded(tmp_path, *LOCAL) as service:
-        assert service.wait() == 2
-        assert "pip install 'sparts-core[reload]'" in service.output

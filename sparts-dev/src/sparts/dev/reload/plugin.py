@@ -1,16 +1,12 @@
-"""``--reload``: while you develop, the service starts again when its source files change.
-
-`parent` is the process that watches the files and starts the service as a child, again and again.
-It imports nothing of the service. The child binds the sockets and hands them to it (`child`), so
-that they stay open. This module is light: every service imports it.
-"""
+"""The option ``--reload``, and what a service under it does. Light: every service imports it."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, ClassVar
 
-from sparts.builtin.declaring import RELOADED, ProcessOptions, switch
+from sparts.builtin.declaring import ProcessOptions, switch
+from sparts.dev.reload import RELOADED
 from sparts.hookspecs import hookimpl
 from sparts.options import Option
 from sparts.settings import Settings
@@ -32,21 +28,23 @@ class Reload(ProcessOptions):
     )
 
 
-@hookimpl
+@hookimpl(trylast=True)
 def sparts_options_add() -> type[OptionGroup]:
-    """Add the option."""
+    """Add the option, behind those of the core."""
     return Reload
 
 
-@hookimpl
+@hookimpl(trylast=True)
 def sparts_service_run(service_class: type[VService], options: argparse.Namespace) -> int | None:
-    """Run the parent in place of the service, if ``--reload`` is given."""
+    """Run the parent in place of the service, if ``--reload`` is given and nothing else is done
+    instead, such as a dry run.
+    """
     if RELOADED in os.environ:
-        from sparts.builtin.reload.child import begin
+        from sparts.dev.reload.child import begin
 
         begin(options)
     elif Reload.of(service_class, options).reload:
-        from sparts.builtin.reload.parent import run
+        from sparts.dev.reload.parent import run
 
         return run(timeout=Settings.of(service_class, options).stop_timeout)
     return None
@@ -56,6 +54,6 @@ def sparts_service_run(service_class: type[VService], options: argparse.Namespac
 def sparts_sockets_bind(service: VService) -> None:
     """Hand the sockets of a child to its parent."""
     if os.environ.get(RELOADED):
-        from sparts.builtin.reload.child import hand_over
+        from sparts.dev.reload.child import hand_over
 
         hand_over(service)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: list[str]) -> int:
-    """Print the dependency graph of a service or of tasks.
+    """Show which task needs which, in start order.
 
     Raises:
         UsageError: something cannot be found or imported, or tasks depend on each other in a

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.reloads import CODE, WAYS, Reloaded, ask
+from tests.dev.reloads import CODE, WAYS, Reloaded, ask
 from tests.processes import pidfd_open
 
 LOCAL = ("--line-host", "127.0.0.1", "--line-port", "0")

@@ -14,8 +14,9 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+import watchfiles
 from sparts import systemd
-from sparts.builtin.declaring import RELOADED
+from sparts.dev.reload import RELOADED
 from sparts.errors import UsageError, describe
 from sparts.exit_timer import guard_exit
 from sparts.inbox import await_ready
@@ -45,19 +46,15 @@ def run(words: Sequence[str] = (), timeout: float = 0.0) -> int:
         the exit status.
 
     Raises:
-        UsageError: watchfiles is not installed, or this is not the main thread.
+        UsageError: this is not the main thread.
     """
-    try:
-        import watchfiles
-    except ImportError:
-        raise UsageError("--reload needs watchfiles: pip install 'sparts-core[reload]'.") from None
     if threading.current_thread() is not threading.main_thread():
         raise UsageError("--reload needs the main thread, where signals arrive.")
     command = list(words) or [sys.executable, *sys.orig_argv[1:]]
     with ExitStack() as opened:
         parent = Parent(command, opened)
         ended = threading.Event()
-        watcher = threading.Thread(target=parent.watch, args=(watchfiles, folders(), ended))
+        watcher = threading.Thread(target=parent.watch, args=(folders(), ended))
         watcher.start()
         opened.callback(watcher.join)
         opened.callback(ended.set)
@@ -124,7 +121,7 @@ class Parent:
         self._reader, self._waker = opened.enter_context(signals_in_pipe(_SIGNALS))
         opened.callback(self._close)
 
-    def watch(self, watchfiles: Any, paths: list[str], ended: threading.Event) -> None:
+    def watch(self, paths: list[str], ended: threading.Event) -> None:
         """Report changes until the end; the body of a thread."""
         counts = watchfiles.PythonFilter(ignore_paths=[sys.prefix])
         try:

@@ -10,7 +10,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from sparts.builtin.declaring import RELOADED
+from sparts.dev.reload import RELOADED
 from sparts.errors import UsageError
 from sparts.shown import ours
 

@@ -40,12 +40,13 @@ class Note(NamedTuple):
         return f"{kind}: {self.file}:{self.line}: {self.name}: {self.text} [{self.row}]"
 
 
-def report(target: str) -> int:
-    """Print what is known about ``MODULE:Service``; status 1 if anything is missing.
+def main(argv: list[str]) -> int:
+    """Print what is known about a service, ``MODULE:Service``; status 1 if anything is missing.
 
     Raises:
-        UsageError: the target is not of that form.
+        UsageError: the words are not of that form.
     """
+    target = " ".join(argv)
     if ":" not in target:
         raise UsageError(f"--compat takes MODULE:Service, not {target!r}.")
     files: dict[Path, None] = dict.fromkeys(_file_of(target.partition(":")[0]))
