@@ -18,9 +18,8 @@ BUILT := pygobject pycairo
 
 # What may differ where a system has no epoll, pidfd, inotify or /proc.
 PORTABLE := $(addprefix tests/core/,test_system.py test_select_loop.py test_select_processes.py test_select_task.py \
-  test_pidfile.py test_daemon.py test_testing_processes.py test_asyncio_server.py \
-  test_directory_watcher.py) \
-  tests/dev/test_reload.py tests/kernel/test_inbox.py tests/thrift/test_nbserver.py tests/tornado/test_http.py tests/tornado/test_console.py tests/asgi/test_requests.py \
+  test_pidfile.py test_daemon.py test_testing_processes.py test_directory_watcher.py) \
+  tests/dev/test_reload.py tests/net/test_asyncio_server.py tests/kernel/test_inbox.py tests/thrift/test_nbserver.py tests/tornado/test_http.py tests/tornado/test_console.py tests/asgi/test_requests.py \
   tests/grpc/test_calls.py tests/twisted/test_command.py tests/twisted/test_reactor_contract.py \
   tests/rpc/test_contract.py::TestHTTP tests/rpc/test_contract.py::TestThrift
 

@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 VERSION_LINE = re.compile(r'(?m)^version = "([^"]+)"$')
 COMBINATIONS: list[list[str]] = [
     ["sparts-core"],
+    ["sparts-net"],
     ["sparts-tornado"],
     ["sparts-thrift"],
     ["sparts-thrift[tornado]"],
@@ -39,9 +40,9 @@ COMBINATIONS: list[list[str]] = [
     ["sparts-rpc"],
     ["sparts-dev"],
     [
-        *("sparts-core", "sparts-tornado", "sparts-thrift", "sparts-twisted", "sparts-dbus"),
-        *("sparts-asgi", "sparts-grpc", "sparts-amqp", "sparts-otel"),
-        *("sparts-rpc", "sparts-dev"),
+        *("sparts-core", "sparts-net", "sparts-rpc", "sparts-tornado", "sparts-thrift"),
+        *("sparts-twisted", "sparts-dbus", "sparts-asgi", "sparts-grpc", "sparts-amqp"),
+        *("sparts-otel", "sparts-dev"),
     ],
 ]
 """What users install; what these need comes along."""

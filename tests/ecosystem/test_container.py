@@ -76,7 +76,7 @@ def test_image_runs_as_process_1_and_drains(wheels: dict[str, Path], tmp_path: P
     uv = str(Path(sys.executable).with_name("uv"))
     install = [uv, "pip", "install", "--quiet", "--target", str(app), "--python", sys.executable]
     install += ["--constraint", str(ROOT / "requirements.lock")]
-    ours = [str(wheels[name]) for name in ("sparts-core", "sparts-tornado")]
+    ours = [str(wheels[name]) for name in ("sparts-core", "sparts-net", "sparts-tornado")]
     subprocess.run([*install, *ours], env=clean_environment(), check=True)
     (app / "myservice.py").write_text(block("python").code, encoding="utf-8")
     _, container = manifest()

@@ -38,7 +38,7 @@ def test_plugin_adds_tasks_to_the_core_alone(wheels: dict[str, Path], tmp_path: 
         assert "Traceback" not in service.output
 
     environment.uv_install(wheels["sparts-tornado"])
-    tornado_and_its_needs = {"sparts-tornado", "tornado", "prometheus_client"}
+    tornado_and_its_needs = {"sparts-tornado", "sparts-net", "tornado", "prometheus_client"}
     assert environment.installed() == {"sparts-core", "pluggy", *tornado_and_its_needs}
     with ServiceProcess(third, cwd=environment.work) as service:
         port = service.listening_port("TornadoHTTPTask")
@@ -69,7 +69,7 @@ def acme_environment(
 
     def make(folder: Path) -> None:
         environment = make_environment(folder, [])
-        ours = [wheels["sparts-core"], wheels["sparts-tornado"]]
+        ours = [wheels[f"sparts-{name}"] for name in ("core", "net", "tornado")]
         environment.run("-m", "pip", "install", "--quiet", *ours, acme_wheel)
 
     return Environment(make_once(tmp_path_factory, "third_party", make))

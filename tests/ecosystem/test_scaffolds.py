@@ -128,6 +128,12 @@ def test_a_new_project_is_whole(kind: str, expected: set[str], tmp_path: Path) -
     assert not [text for text in texts if "@@" in text]
 
 
+def test_plugin_with_a_server_depends_on_sockets(tmp_path: Path) -> None:
+    folder = write_plugin("acme-jobs", tmp_path, "server")
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    assert project["dependencies"] == ["sparts-core>=1.0,<2", "sparts-net>=1.0,<2"]
+
+
 def combinations() -> Iterator[tuple[str, ...]]:
     """Give every choice of parts of a service."""
     for count in range(1, len(PARTS) + 1):

@@ -16,8 +16,11 @@ import pytest
 from scripts.build_distributions import ROOT
 from tests.ecosystem.conftest import build_all, find_wheels
 
-PLUGINS = ("tornado", "thrift", "twisted", "dbus", "asgi", "grpc", "amqp", "otel", "rpc", "dev")
+PLUGINS = (
+    *("net", "tornado", "thrift", "twisted", "dbus", "asgi", "grpc", "amqp", "otel", "rpc", "dev"),
+)
 OWNED = {
+    "sparts-net": {"sparts/net", "sparts/listeners", "sparts/tasks/asyncio_server"},
     "sparts-tornado": {"sparts/tasks/tornado"},
     "sparts-thrift": {
         "sparts/thrift",

@@ -17,7 +17,7 @@ SERVICE = """
 import os, sys
 os.dup2(int(sys.argv.pop(1)), 3)
 os.environ["LISTEN_PID"] = str(os.getpid())
-from tests.core.listening import EchoService
+from tests.net.listening import EchoService
 
 class Ends(EchoService):
     def initService(self):

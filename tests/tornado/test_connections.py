@@ -437,7 +437,7 @@ def test_clients_without_descriptors_wait(
             raise OSError(24, os.strerror(24))
         return accept(self)
 
-    monkeypatch.setattr("sparts.net.accepting.PAUSE", 0.01)
+    monkeypatch.setattr("sparts.accept_faults.PAUSE", 0.01)
     monkeypatch.setattr(socket.socket, "accept", refuse)
     with running(Service) as service:
         full.set()

@@ -13,7 +13,7 @@ from sparts.shown import ours
 if TYPE_CHECKING:
     import argparse
     import logging
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import ClassVar, Protocol
 
     from sparts.counters.metric import LiveNumber
@@ -116,6 +116,36 @@ if TYPE_CHECKING:  # at run time they would only take time
         def _left_out(self) -> None: ...
         def _workers_left(self) -> None: ...
         def _format_stacks(self) -> str: ...
+
+    class Address(Protocol):
+        """Where a server task is to listen, as the writers of unit files see it."""
+
+        owner: str
+        prefix: str
+        port: int
+        path: str
+        group: str
+        backlog: int
+
+        def resolved(self) -> list[str]: ...  # noqa: D102
+
+    class Listeners(Protocol):
+        """All listening sockets of a process, as built-in plugins see them."""
+
+        def open(self, servers: Iterable[Any], /) -> None: ...  # noqa: D102
+        def close(self, owner: str | None = None) -> object: ...  # noqa: D102
+        def reloads(self) -> Iterable[tuple[str, Callable[[], None]]]: ...  # noqa: D102
+        def descriptors(self) -> list[tuple[str, int]]: ...  # noqa: D102
+        def hand_over(self) -> list[tuple[str, int]]: ...  # noqa: D102
+        def give(self, uid: int) -> None: ...  # noqa: D102
+
+    class Server(Task, Protocol):
+        """A server task: it names what opens its sockets, the same as all others of a service."""
+
+        _opened_by: ClassVar[type[Any]]
+        _binds_itself: ClassVar[bool]
+
+        def address(self) -> Address: ...  # noqa: D102
 
 
 def service_of(task: Any) -> Service:

@@ -9,14 +9,15 @@ from contextlib import suppress
 from importlib import resources
 from typing import TYPE_CHECKING, NamedTuple
 
+from sparts.builtin.listeners import servers_of
 from sparts.errors import UsageError
-from sparts.net.listeners import Address, Listening
 from sparts.options.binding import state_of
 from sparts.shown import ours
 
 if TYPE_CHECKING:
     import argparse
 
+    from sparts.protocols import Address
     from sparts.vservice import VService
 
 LEFT_OUT = ("--systemd-install", "--runit-install", "--install-folder", "--dryrun", "--daemon")
@@ -56,11 +57,7 @@ def read_installation(
     service.name = name or service.name
     service.preprocessOptions()
     ours(service).tasks.create(service)
-    addresses = [
-        task.address()
-        for task in ours(service).getChildren().values()
-        if isinstance(task, Listening)
-    ]
+    addresses = [task.address() for task in servers_of(service) if not task._binds_itself]
     variables: dict[str, str] = {}
     secrets: dict[str, str] = {}
     if state := state_of(ns):

@@ -1,9 +1,11 @@
-"""The sockets of server tasks: opened before the tasks are initialised, kept over a restart."""
+"""The sockets of server tasks: opened before the tasks are initialised, kept over a restart.
+
+What opens them comes with the tasks: a server task names it (`sparts.protocols.Server`).
+"""
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from sparts.errors import StartError, message_of
 from sparts.hookspecs import hookimpl
@@ -12,9 +14,15 @@ from sparts.shown import ours
 from sparts.states import TaskState
 
 if TYPE_CHECKING:
-    from sparts.net.listeners import Listeners
+    from sparts.protocols import Listeners, Server
     from sparts.vservice import VService
     from sparts.vtask import VTask
+
+
+def servers_of(service: VService) -> list[Server]:
+    """Return the server tasks of a service, also those that bind for themselves."""
+    tasks = ours(service).getChildren().values()
+    return cast("list[Server]", [task for task in tasks if hasattr(type(task), "_opened_by")])
 
 
 @hookimpl
@@ -24,12 +32,11 @@ def sparts_sockets_bind(service: VService) -> None:
     Raises:
         StartError: an address or a file cannot be used; the message names the option.
     """
-    if "sparts.net.options" not in sys.modules:  # what each server task is derived from
-        return
-    from sparts.net.listeners import Listeners
-
-    tasks = ours(service).getChildren().values()
-    ours(service).hooks.kept.setdefault("listeners", Listeners()).open(tasks)
+    servers, kept = servers_of(service), ours(service).hooks.kept
+    if servers and "listeners" not in kept:
+        kept["listeners"] = type(servers[0])._opened_by()
+    if "listeners" in kept:
+        kept["listeners"].open(servers)
 
 
 @hookimpl

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sparts.accept_faults import AcceptFaults
 from sparts.counters import counter
 from sparts.errors import text_of
 from sparts.loops import LoopTask
-from sparts.net.accepting import AcceptFaults
 from sparts.option_types import duration
 from sparts.options import Option, option, prefix_of
 from sparts.stacks import format_coroutines, format_thread

@@ -138,6 +138,8 @@ def write_plugin(name: str, parent: Path | str, brings: str = "periodic") -> Pat
     }
     if brings == "hooks":
         words |= {"tasks": "", "summary": "Hooks for sparts services."}
+    if brings == "server":
+        words["needs"] = f', "{scaffold.requirement("sparts-net")}"'
     return scaffold.write_project("plugin", name, parent, words, [scaffold.TEMPLATES / brings])
 
 

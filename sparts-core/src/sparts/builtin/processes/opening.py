@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sparts.builtin import daemon
+from sparts.builtin.listeners import servers_of
 from sparts.builtin.processes.child import Plan
 from sparts.builtin.processes.parent import SIGNALS, Parent
 from sparts.errors import StartError, UsageError
@@ -16,8 +17,6 @@ from sparts.exit_timer import ExitTimer
 from sparts.inbox import JobThread, await_ready
 from sparts.kernel.lifecycle import LOG_END
 from sparts.kernel.runner import ServiceThread
-from sparts.net.listeners import Listening
-from sparts.net.options import ListeningOptions
 from sparts.signals import STOP
 from sparts.system import signals_in_pipe
 
@@ -85,8 +84,8 @@ def _prepare(service: VService, folder: str, opened: ExitStack) -> Plan:
     service._instance.preprocess_options()
     service.initLogging()
     service.tasks.create(service)
-    for task in service.getChildren().values():
-        if isinstance(task, ListeningOptions) and not isinstance(task, Listening):
+    for task in servers_of(service):
+        if task._binds_itself:
             raise UsageError(
                 f"{task.name} opens its sockets itself, which several processes cannot: run the "
                 f"service without --processes."

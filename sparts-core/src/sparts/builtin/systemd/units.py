@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 from typing import TYPE_CHECKING
 
 from sparts.builtin.daemon.asked import Daemon
@@ -21,14 +20,13 @@ from sparts.builtin.installation import (
 )
 from sparts.builtin.logs import Logs
 from sparts.errors import OptionError
-from sparts.net.listeners import format_address
 from sparts.option_types import Expected, expand_home
 from sparts.shown import ours
 
 if TYPE_CHECKING:
     import argparse
 
-    from sparts.net.listeners import Address
+    from sparts.protocols import Address
     from sparts.vservice import VService
 
 GRACE = 5
@@ -123,12 +121,7 @@ def _socket_unit(found: Installation, address: Address, system: bool) -> str:
         more += [f"SocketUser={user}"] if user and system else []
         more += ["RemoveOnStop=yes"]
     else:
-        found_addresses = {
-            format_address(info[4][:2])
-            for host in address.hosts
-            for info in socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM)
-        }
-        listens, more = sorted(found_addresses), ["BindIPv6Only=ipv6-only"]
+        listens, more = address.resolved(), ["BindIPv6Only=ipv6-only"]
     return template("sparts.builtin.systemd", "socket.unit").format(
         mark=MARK,
         title=_raw(found.title),

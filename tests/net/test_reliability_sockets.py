@@ -14,7 +14,7 @@ from sparts.net import sockets, unix_sockets
 from sparts.net.listeners import Address
 from sparts.testing.running import running
 
-from tests.core.listening import EchoService
+from tests.net.listening import EchoService
 
 ROUNDS = 300
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.counters import CallbackCounter
 from sparts.errors import OptionError
+from sparts.net import EVERY, Address, TLSFiles, format_address
+from sparts.net.sockets import Listeners
 from sparts.option_types import duration, size
 from sparts.option_types import port as port_number
 from sparts.options import Option, option, prefix_of, source_of
 from sparts.protocols import service_of
-from sparts.records import NamedTuple
 from sparts.shown import ours
 
 if TYPE_CHECKING:
@@ -19,42 +19,6 @@ if TYPE_CHECKING:
     import logging
     import ssl
     from collections.abc import Callable, Sequence
-
-
-EVERY = ("0.0.0.0", "::")  # noqa: S104 - a server is there to be reached
-"""The hosts that stand for all addresses, IPv4 first."""
-
-
-class Address(NamedTuple):
-    """Where a server task is to listen, by its options."""
-
-    owner: str
-    """The name of the task."""
-    prefix: str
-    """The prefix of its options, for messages."""
-    hosts: tuple[str, ...]
-    port: int
-    path: str
-    """The path of a Unix socket; empty: TCP."""
-    group: str
-    backlog: int
-    lenient: frozenset[str] = frozenset()
-    """The hosts that are left out on a system that does not have their family of addresses."""
-
-    def __str__(self) -> str:
-        return self.path or ", ".join(format_address((host, self.port)) for host in self.hosts)
-
-
-class TLSFiles(NamedTuple):
-    """What the TLS of a server task is made of, by its options: paths of PEM files."""
-
-    prefix: str
-    """The prefix of its options, for messages."""
-    cert: str
-    key: str
-    """Empty: the key is in the file of the certificate."""
-    ca: str
-    """Empty: clients need no certificate."""
 
 
 class ListeningOptions:
@@ -80,6 +44,8 @@ class ListeningOptions:
     initialised and across restarts. `bound_addrs` says where; the task binds the same with
     ``SO_REUSEPORT``. Only the user who reserved a port can bind it, so ``--user`` is refused.
     """
+    _opened_by: ClassVar[type[Listeners]] = Listeners
+    _binds_itself: ClassVar[bool] = True
 
     host: Option[str] = option(
         metavar="HOST",
@@ -236,24 +202,6 @@ class ListeningOptions:
             ours(self).logger.info(
                 "%s Server Started on %s", ours(self).name, format_address(address)
             )
-
-
-def format_address(address: Any) -> str:
-    """Return an address as ``host:port``, ``[host]:port`` or the path of a Unix socket."""
-    if isinstance(address, tuple):
-        host, port = address[:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return os.fsdecode(address)
-
-
-def collision(one: Address, other: Address) -> bool:
-    """Return whether two addresses cannot both be bound."""
-    if one.path or other.path:
-        return one.path == other.path
-    if one.port != other.port or not one.port:
-        return False
-    pairs = [(a, b) for a in one.hosts for b in other.hosts if (":" in a) == (":" in b)]
-    return any(a == b or {a, b} & set(EVERY) for a, b in pairs)
 
 
 def _expiry(path: str | None) -> float | None:

@@ -10,14 +10,15 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from sparts.net.accepting import AT_ONCE, LONGEST_PAUSE, PAUSE, Accepting, Backoff
+from sparts.accept_faults import LONGEST_PAUSE, PAUSE, Backoff
+from sparts.net.accepting import AT_ONCE, Accepting
 from sparts.states import ServiceStatus
 from sparts.tasks.asyncio import AsyncioLoopTask, AsyncioTask
 from sparts.testing.running import make_service, running, service_of
 from sparts.testing.waiting import log_of, wait_status
 from sparts.vservice import VService
 
-from tests.core.listening import EchoService, echo
+from tests.net.listening import EchoService, echo
 
 
 class Listener:
@@ -122,7 +123,7 @@ def ask(address: Any) -> bytes:
 
 
 def test_server_of_asyncio_pauses_and_accepts_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sparts.net.accepting.ASYNCIO_PAUSE", 0.05)
+    monkeypatch.setattr("sparts.accept_faults.ASYNCIO_PAUSE", 0.05)
     service = make_service(service_of(Served))
     with log_of(service) as log:
         thread = service.startBG()

@@ -147,7 +147,7 @@ def test_inherited_socket_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("flag", ["--user", "--group"])
 def test_another_user_is_refused_with_status_2(flag: str) -> None:
-    script = "from tests.core.test_reserved_ports import BinderService as S; S.initFromCLI()"
+    script = "from tests.net.test_reserved_ports import BinderService as S; S.initFromCLI()"
     done = captured([sys.executable, "-c", script, flag, "daemon"], cwd=ROOT, timeout=60)
     assert done.returncode == 2
     if os.geteuid() == 0:

@@ -19,7 +19,7 @@ from sparts.net.listeners import Listening, format_address
 from sparts.testing.running import make_service, running
 from sparts.vservice import VService
 
-from tests.core.listening import Echo, EchoService, echo
+from tests.net.listening import Echo, EchoService, echo
 
 
 def start_error(*argv: str, service_class: type[VService] = EchoService) -> str:

@@ -1,4 +1,8 @@
-"""Opens and closes the sockets of listeners.py; imported where a task listens, and only there."""
+"""The sockets of server tasks: opened before the tasks are initialised, kept across restarts.
+
+Listening sockets are the process's. Each instance of the service gets duplicates of them, and they
+stay open across a restart, so that no connection that waits in one is reset.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +10,179 @@ import errno
 import socket
 from typing import TYPE_CHECKING, Any
 
-from sparts.errors import OptionError, StartError, is_of_path
-from sparts.net.options import format_address
+from sparts import systemd
+from sparts.errors import OptionError, StartError, UsageError, is_of_path, message_of
+from sparts.net import collision, format_address
+from sparts.protocols import service_of
+from sparts.shown import ours
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import ssl
+    from collections.abc import Callable, Iterable, Sequence
 
-    from sparts.net.options import Address
+    from sparts.net import Address
+    from sparts.net.tls import TLS
     from sparts.net.unix_sockets import SocketFile
 
 #: What the system says of an address that it does not have, or of a family.
 _ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+
+class Listeners:
+    """All listening sockets of a process and their TLS, handed from one instance of its service to
+    the next.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[str, Opened] = {}  # by the name of the task
+        self._tls: dict[str, TLS] = {}
+        self._passed: dict[str, list[int]] | None = None
+        self._kept: dict[str, list[Any]] = {}
+
+    def open(self, tasks: Iterable[Any], /) -> None:
+        """Open what these server tasks need, and set their ``bound_addrs``.
+
+        What is open already stays, and what none of them needs is closed.
+
+        Raises:
+            StartError: an address or a file cannot be used; the message names the option and the
+                reason.
+            UsageError: the options of a task contradict each other.
+        """
+        servers = list(tasks)
+        wanted = {ours(task).name: task.address() for task in servers}
+        _check_distinct(list(wanted.values()))
+        for owner in [each for each in self._open if self._open[each].address != wanted.get(each)]:
+            self.close(owner)
+        takers = sum(not task._binds_itself for task in servers)
+        for task in servers:
+            self._open_tls(task)
+            if ours(task).name not in self._open and (opened := self._bind(task, takers)):
+                self._open[ours(task).name] = opened
+            opened = self._open.get(ours(task).name)
+            task.bound_addrs = opened.addresses() if opened else []
+
+    def _bind(self, task: Any, takers: int) -> Opened | None:
+        """Return the sockets of a task, new or inherited; None: it binds for itself."""
+        address: Address = task.address()
+        passed = self._take_passed(address, not task._binds_itself, takers)
+        if not task._binds_itself:
+            opened = Opened(address, passed, inherited=True) if passed else bind(address)
+        elif not task.RESERVE:
+            return None
+        elif task.service.getOption("user") or task.service.getOption("group"):
+            raise UsageError(
+                f"{ours(task).name} binds its port again at each start, which another user cannot: "
+                f"run it without --user and --group, or have the init system choose the user."
+            )
+        else:
+            opened = bind(address, reserve=True)
+        if task.host:  # without one, a system that has one family only is nothing to warn of
+            for missing in opened.missing:
+                ours(task).logger.warning("%s does not listen on %s", ours(task).name, missing)
+        return opened
+
+    def _open_tls(self, task: Any) -> None:
+        files = task.tls_files()
+        if files is None:
+            return
+        from sparts.net.tls import TLS  # not before it is asked for: it costs time to import
+
+        if ours(task).name not in self._tls:
+            self._tls[ours(task).name] = TLS(files, task.prepare_tls)
+            return
+        try:  # a restart: what can be served goes on
+            self._tls[ours(task).name].reload(task.prepare_tls)
+        except Exception as error:
+            service_of(task).registerWarning(
+                f"TLS of {ours(task).name} stays as it was: {message_of(error)}"
+            )
+
+    def ssl_context(self, owner: str) -> ssl.SSLContext | None:
+        """Return the TLS of one task; None: it has none."""
+        return self._tls[owner].context if owner in self._tls else None
+
+    def reloads(self) -> list[tuple[str, Callable[[], None]]]:
+        """Return what there is to do at a reload: what it is, and the function, which may raise."""
+        return [(f"TLS of {owner}", tls.reload) for owner, tls in self._tls.items()]
+
+    def duplicates(self, owner: str) -> list[socket.socket]:
+        """Return duplicates of the sockets that are open for a task."""
+        return [sock.dup() for sock in self._open[owner].sockets]
+
+    def descriptors(self) -> list[tuple[str, int]]:
+        """Return all listening sockets by the names of their tasks, for other processes."""
+        opened = self._open.items()
+        return [(name, sock.fileno()) for name, each in opened for sock in each.sockets]
+
+    def hand_over(self) -> list[tuple[str, int]]:
+        """Return all listening sockets, which another process holds, too, from now on."""
+        for opened in self._open.values():
+            opened.hand_over()
+        return self.descriptors()
+
+    def keep(self, owner: str, connections: list[Any]) -> None:
+        """Keep open connections of a task for the next instance of the service.
+
+        Args:
+            owner: the name of the task.
+            connections: anything with a method ``close``, which is called if there is no next one.
+        """
+        self._kept.setdefault(owner, []).extend(connections)
+
+    def take_kept(self, owner: str) -> list[Any]:
+        """Return the connections that the instance before has kept for a task."""
+        return self._kept.pop(owner, [])
+
+    def close(self, owner: str | None = None, take: bool = False) -> list[socket.socket]:
+        """Close the sockets of one task, or all; remove the files of our Unix sockets.
+
+        Returns:
+            if ``take``, the connections that waited in them, which are reset otherwise. Those in a
+            socket that was inherited are neither: the process that passed it on holds it.
+        """
+        for name in [name for name in self._tls if owner in (None, name)]:
+            del self._tls[name]
+        for name in [name for name in self._kept if owner in (None, name)]:
+            for connection in self.take_kept(name):
+                connection.close()
+        taken: list[socket.socket] = []
+        for name in [name for name in self._open if owner in (None, name)]:
+            taken += self._open.pop(name).close(take)
+        return taken
+
+    def give(self, uid: int) -> None:
+        """Make the files of our Unix sockets another user's."""
+        for opened in self._open.values():
+            opened.give(uid)
+
+    def _take_passed(self, address: Address, takes: bool, takers: int) -> list[socket.socket]:
+        """Return the sockets that systemd passed for a task.
+
+        Raises:
+            StartError: it is unknown whose they are, or the task cannot use them.
+        """
+        if self._passed is None:
+            self._passed = systemd.inherited_sockets()
+        if not self._passed:
+            return []
+        from sparts.net import inherited  # few need it
+
+        taken = inherited.take(self._passed, address, takes, takers)
+        for sock in taken:
+            send_at_once(sock)
+        return taken
+
+
+def _check_distinct(addresses: list[Address]) -> None:
+    for number, address in enumerate(addresses):
+        for other in addresses[:number]:
+            if collision(address, other):
+                what = "sock" if address.path else "port"
+                raise StartError(
+                    f"{other.owner} and {address.owner} are both to listen on {address}. Give one "
+                    f"of them another with --{other.prefix}-{what} or --{address.prefix}-{what}."
+                )
 
 
 class Opened:
@@ -69,52 +235,6 @@ class Opened:
             with sock:
                 taken += _accept_waiting(sock) if take and not self._inherited else ()
         return taken
-
-
-def adopt(address: Address, inherited: dict[str, list[int]]) -> Opened:
-    """Return the sockets of inherited descriptors, made non-blocking as event loops need them.
-
-    Raises:
-        StartError: a descriptor is not a socket that listens for connections; the message names it.
-    """
-    sockets: list[socket.socket] = []
-    for name, descriptors in inherited.items():
-        for descriptor in descriptors:
-            try:
-                sockets.append(_listening(descriptor))
-            except OSError as error:
-                _close_all(sockets)
-                raise StartError(
-                    f"The inherited descriptor {descriptor} (LISTEN_FDS, named {name!r}) cannot "
-                    f"be used by {address.owner}: {error.strerror or error}. It must be a stream "
-                    f"socket that listens."
-                ) from error
-    return Opened(address, sockets, inherited=True)
-
-
-def _listening(descriptor: int) -> socket.socket:
-    """Return the socket of a descriptor; OSError: it is not one that listens for connections."""
-    sock = socket.socket(fileno=descriptor)
-    try:
-        if sock.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
-            raise OSError(f"its address family is {sock.family}")
-        if sock.type != socket.SOCK_STREAM:
-            raise OSError(f"it is a socket of the type {sock.type}")
-        if not _listens(sock):
-            raise OSError("it does not listen")
-        sock.setblocking(False)
-        send_at_once(sock)
-    except BaseException:
-        sock.detach()  # where fewer were passed than promised, it may be a descriptor of our own
-        raise
-    return sock
-
-
-def _listens(sock: socket.socket) -> bool:
-    try:
-        return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
-    except OSError as error:
-        return error.errno == errno.ENOPROTOOPT  # macOS does not say
 
 
 def bind(address: Address, reserve: bool = False) -> Opened:

@@ -277,7 +277,7 @@ def test_broken_certificate_at_restart_keeps_the_old(pems: dict[str, str]) -> No
 
 SCRIPT = """
 from sparts.vservice import VService
-from tests.core.test_listeners_tls import Serial
+from tests.net.test_listeners_tls import Serial
 
 class MyService(VService):
     TASKS = [Serial]

@@ -14,7 +14,7 @@ from sparts.errors import OptionError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sparts.net.options import TLSFiles
+    from sparts.net import TLSFiles
 
 
 class TLS:

@@ -15,7 +15,7 @@ from sparts.net import sockets
 from sparts.testing.running import make_service, running
 from sparts.vservice import VService
 
-from tests.core.listening import Echo, EchoService, echo
+from tests.net.listening import Echo, EchoService, echo
 
 
 class Open(Echo):

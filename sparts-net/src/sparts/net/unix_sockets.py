@@ -16,7 +16,7 @@ from sparts.errors import OptionError, StartError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sparts.net.options import Address
+    from sparts.net import Address
 
 
 class SocketFile:

@@ -1,1 +1,0 @@
-"""Network servers: where a server task listens, its sockets and its TLS."""
