@@ -47,6 +47,10 @@ class Ready:
         if ready:
             self.service.when_ready()
 
+class ActsWhenReady(VService):
+    def initService(self):
+        self.hooks.register(Ready(self))
+
 class Worker(VTask):
     def _runloop(self):
         self.stop_event.wait()
@@ -63,6 +67,7 @@ class TellsOfItsStop(VService):
                 stopping.set()
         self.health.record_status = record_status
 """
+PLAIN = "class S(VService): pass"
 
 
 def service(
@@ -74,7 +79,7 @@ def service(
 ) -> ServiceProcess:
     """Run a service that is written out: ``body`` after `HEAD`, then ``S.initFromCLI()``.
 
-    Where the body has no ``S``, that is a service of the last class of the body.
+    Where the body has no ``S``, that is a service of its ``TASKS``, or else of its last class.
     """
     path = script_of(folder, body)
     return ServiceProcess(
@@ -94,21 +99,29 @@ def stopped(
     body: str,
     *argv: str,
     status: int,
+    until: str = "",
     number: signal.Signals = signal.SIGINT,
     **more: Any,
 ) -> ServiceProcess:
-    """Run `service` until all tasks have started, and stop it by a signal (^C)."""
+    """Run `service` until all tasks have started, or until a line, and stop it by a signal (^C)."""
     with service(folder, body, *argv, **more) as process:
-        process.read_until_started()
+        process.read_until(until) if until else process.read_until_started()
         assert process.stop(number) == status, process.output
     return process
+
+
+def hung(folder: Path, body: str, **how: Any) -> ServiceProcess:
+    """Stop, as `stopped` does by SIGTERM, a service that cannot end within its short time."""
+    how.setdefault("number", signal.SIGTERM)
+    return stopped(folder, body, "--stop-timeout", "200ms", status=70, **how)
 
 
 def script_of(folder: Path, body: str) -> Path:
     """Write a service out, as `service` runs it, and return the path of its file."""
     path, body = folder / "service.py", dedent(body)
     if "class S(" not in body:
-        last = re.findall(r"^class (\w+)", body, re.MULTILINE)[-1]
-        body += f"class S(VService):\n    TASKS = [{last}]\n"
+        classes = re.findall(r"^class (\w+)", body, re.MULTILINE)
+        tasks = "TASKS" if re.search("^TASKS =", body, re.MULTILINE) else f"[{classes[-1]}]"
+        body += f"class S(VService):\n    TASKS = {tasks}\n"
     path.write_text(f"{HEAD}\n{body}\n\nS.initFromCLI()\n")
     return path

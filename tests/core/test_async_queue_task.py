@@ -14,7 +14,7 @@ from sparts.errors import LoopStoppedError, SpartsError, TaskStoppedError
 from sparts.states import TaskState
 from sparts.tasks.async_queue import AsyncQueueTask, ExecuteContext
 from sparts.tasks.asyncio import AsyncioLoopTask
-from sparts.testing.running import make_service, running, running_task, service_of
+from sparts.testing.running import make_service, running_task, service_of
 from sparts.vtask import RestartPolicy
 
 from tests.core.queue_tasks import SOON, AsyncEcho, AsyncGated, variant
@@ -164,8 +164,7 @@ def test_work_interrupted_by_its_loop_is_retried() -> None:
                 await asyncio.Event().wait()
             return item, context.attempt
 
-    with running(service_of(Interrupted)) as service:
-        task: Any = service.requireTask(Interrupted)
+    with running_task(Interrupted) as task:
         futures = [task.submit(number) for number in range(3)]
         assert [task.begun(), task.begun()] == [0, 1]
         pending = task.loop_task.call(asyncio.Event().wait)

@@ -9,9 +9,8 @@ import pytest
 from sparts.context import ExecuteContext
 from sparts.tasks.periodic import PeriodicTask
 from sparts.tasks.queue import QueueTask
-from sparts.testing.running import running, service_of
+from sparts.testing.running import running, running_task, service_of
 from sparts.testing.waiting import WAIT
-from sparts.vservice import VService
 from sparts.vtask import VTask
 
 
@@ -86,11 +85,7 @@ def test_waiting_item_ends_before_it_is_given_up() -> None:
         def on_dropped(self, items: Any) -> None:
             self.said.put("dropped")
 
-    class Service(VService):
-        TASKS = [Retries]
-
-    with running(Service) as service:
-        task = service.requireTask(Retries)
+    with running_task(Retries) as task:
         future = task.submit("item")
         assert task.said.get(timeout=WAIT) == "begun"
     assert task.said.get(timeout=WAIT) is False

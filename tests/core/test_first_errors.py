@@ -11,7 +11,7 @@ from sparts.errors import TryLater
 from sparts.options import option
 from sparts.tasks.event import EventTask
 from sparts.tasks.queue import QueueTask
-from sparts.testing import running, service_of
+from sparts.testing import running_task
 
 from tests.core.commands import SCRIPT, make_task, sparts
 from tests.processes import ServiceProcess, clean_environment
@@ -145,8 +145,7 @@ def test_plain_execute_that_returns_a_coroutine(base: Any) -> None:
         """Stand for what would never run."""
 
     task = type("Mine", (base,), {"ON_ERROR": "log", "execute": lambda self, *args: work()})
-    with running(service_of(task)) as service:
-        mine: Any = service.requireTask(task)
+    with running_task(task) as mine:
         future = mine.submit(1) if base is QueueTask else mine.execute_async()
         with pytest.raises(TypeError, match="of Mine returned a coroutine.*AsyncQueueTask"):
             future.result(30)

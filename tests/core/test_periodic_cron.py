@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import sys
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import ClassVar
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -89,8 +89,7 @@ def test_task_runs_when_its_expression_says() -> None:
     class Task(Nightly):
         clock = clock_at("2026-06-01T00:30")
 
-    with running(service_of(Task)) as service:
-        task: Any = service.requireTask(Task)
+    with running_task(Task) as task:
         for day in ("01", "02", "03"):
             [until] = task.clock.wait_for_waiters()
             task.clock.turn(until - task.clock.monotonic())

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from sparts.tasks.queue import ExecuteContext, PriorityQueueTask, TryLater, UniqueQueueTask
-from sparts.testing.running import running, running_task, service_of
+from sparts.testing.running import running_task
 
 from tests.core.queue_tasks import SOON, Deferred, Gated
 
@@ -272,8 +272,7 @@ def test_room_goes_to_the_next_waiter() -> None:
     class Small(Unique):
         MAX_ITEMS = 1
 
-    with running(service_of(Small)) as service:
-        task: Any = service.requireTask(Small)
+    with running_task(Small) as task:
         task.queue.put("running")
         task.begun()
         task.queue.put("waiting")

@@ -60,8 +60,7 @@ class OnBroker(Gated):
 
 
 def test_item_is_buried_before_its_hook() -> None:
-    with running(service_of(OnBroker)) as service:
-        task: Any = service.requireTask(OnBroker)
+    with running_task(OnBroker) as task:
         error = ValueError("no")
         task.gate.put(1)
         assert task.submit("good").result(SOON) == 1

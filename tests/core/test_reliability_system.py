@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 
 from sparts.builtin.systemd import Watchdog
-from sparts.testing.running import running
+from sparts.testing.running import running, service_of
 from sparts.vservice import VService
 from sparts.vtask import VTask
 
@@ -34,8 +34,7 @@ class Bound(LoopBoundTask):
 class Awaits(AsyncioTask):
     async def run(self):
         await asyncio.get_running_loop().create_future()
-class S(VService):
-    TASKS = [Worker, Bound, Awaits]
+TASKS = [Worker, Bound, Awaits]
 """
     with service(tmp_path, body) as process:
         process.read_until_started()
@@ -356,8 +355,7 @@ def test_idle_service_never_wakes_up(tmp_path: Path) -> None:
     body = """
 class Other(Worker):
     workers = 3
-class S(VService):
-    TASKS = [Worker, Other, "AsyncioLoopTask"]
+TASKS = [Worker, Other, "AsyncioLoopTask"]
 """
     with service(tmp_path, body) as process:
         process.read_until_started()
@@ -396,10 +394,7 @@ def test_thousand_tasks_start_and_stop() -> None:
         for index in range(100)
     ]
 
-    class Service(VService):
-        TASKS = [*classes, *threads]
-
-    with running(Service) as instance:
+    with running(service_of(*classes, *threads)) as instance:
         assert len(instance.tasks) == 1000
         assert instance.health.ready
     assert {task.state for task in instance.tasks} == {"STOPPED"}
@@ -407,8 +402,7 @@ def test_thousand_tasks_start_and_stop() -> None:
 
 def test_inherited_socket_is_served(tmp_path: Path) -> None:
     body = """
-class S(VService):
-    TASKS = ["TornadoHTTPTask"]
+TASKS = ["TornadoHTTPTask"]
 """
     (tmp_path / "service.py").write_text(
         "from sparts.vservice import VService\n" + body + "S.initFromCLI()\n"

@@ -12,7 +12,7 @@ from sparts.tasks.queue import ExecuteContext, QueueTask
 from sparts.tasks.select import ProcessFailed, SelectTask
 from sparts.tasks.submission import Submission
 from sparts.testing.loops import WAIT, LoopContract
-from sparts.testing.running import running, service_of
+from sparts.testing.running import running, running_task, service_of
 
 
 class TestSelectLoop(LoopContract):
@@ -61,7 +61,6 @@ def test_awaiting_the_unknown_is_an_error() -> None:
         def __await__(self) -> Any:
             yield "odd"
 
-    with running(service_of(SelectTask)) as service:
-        loop = service.requireTask(SelectTask)
+    with running_task(SelectTask) as loop:
         assert isinstance(loop.call(Odd).exception(WAIT), AttributeError)
         assert loop.call(int).result(WAIT) == 0

@@ -15,7 +15,7 @@ from sparts.tasks.async_queue import AsyncQueueTask
 from sparts.tasks.event import EventTask
 from sparts.tasks.periodic import PeriodicTask
 from sparts.tasks.queue import QueueTask
-from sparts.testing.running import make_service, running, running_task, service_of
+from sparts.testing.running import make_service, running_task, service_of
 from sparts.vtask import RestartPolicy, VTask
 
 SOON = 10
@@ -115,8 +115,7 @@ def test_logged_base_exception_does_not_end_the_service(
     kind: type[VTask], error: Callable[[], BaseException], caplog: pytest.LogCaptureFixture
 ) -> None:
     logging = type(kind.__name__, (kind,), {"ON_ERROR": "log"})
-    with running(service_of(logging)) as service:
-        task: Any = service.requireTask(logging)
+    with running_task(logging) as task:
         run_unawaited(task, error())
         assert run(task, "fine").result(SOON) == "fine"
         assert task.supervisor.n_failures() == 0
@@ -144,8 +143,7 @@ def test_worker_is_restarted_after_a_base_exception(
     policy = RestartPolicy("on-failure", first_wait=0.0)
     attributes = {"RESTART": policy, "MAX_ATTEMPTS": 1}
     restarted = type(kind.__name__, (kind,), attributes)
-    with running(service_of(restarted)) as service:
-        task: Any = service.requireTask(restarted)
+    with running_task(restarted) as task:
         run_unawaited(task, error())
         assert run(task, "fine").result(SOON) == "fine"
 

@@ -16,8 +16,7 @@ from sparts.dispatch.through_pluggy import PluginHooks
 from sparts.plugins import defaults
 from sparts.tasks.queue import QueueTask
 from sparts.testing.distributions import make_distribution
-from sparts.testing.running import running
-from sparts.vservice import VService
+from sparts.testing.running import running, service_of
 
 from tests.core.commands import make_plugin, sparts
 from tests.processes import ServiceProcess, clean_environment
@@ -211,10 +210,7 @@ def calls_of_hooks(items: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         def execute(self, item: object, context: object) -> None:
             self.done += 1
 
-    class Service(VService):
-        TASKS = [Worker]
-
-    with running(Service) as service:
+    with running(service_of(Worker)) as service:
         worker = service.requireTask(Worker)
         for future in [worker.submit(item) for item in range(items)]:
             future.result(60)

@@ -157,10 +157,7 @@ def test_details_name_the_tasks_that_are_not_ready() -> None:
         def initTask(self) -> None:  # noqa: N802
             self.set_ready(False)
 
-    class Waiting(VService):
-        TASKS = [Slow]
-
-    with running(Waiting) as service:
+    with running(service_of(Slow)) as service:
         assert service.health.status_details() == "Slow is not ready"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sparts.errors import StartError
 from sparts.inbox import Message
-from sparts.testing.running import make_service, running
+from sparts.testing.running import make_service, running, service_of
 from sparts.vservice import VService
 from sparts.vtask import VTask
 
@@ -177,10 +177,7 @@ def test_task_whose_reload_fails(caplog: pytest.LogCaptureFixture) -> None:
         def reload(self) -> None:
             self.reloaded.set()
 
-    class Service(VService):
-        TASKS = [Refuses, After]
-
-    with running(Service) as instance:
+    with running(service_of(Refuses, After)) as instance:
         instance._instance.reloading.reload()
         assert After.reloaded.is_set()
         assert list(instance.getWarnings().values()) == ["Reload of Refuses failed: not now"]
@@ -211,9 +208,7 @@ class A(Worker):
     def reload(self):
         say("reload while", self.service.status)
 """
-    with service(tmp_path, body) as process:
-        process.read_until("reload while ALIVE")
-        assert process.stop() == 0
+    stopped(tmp_path, body, until="reload while ALIVE", status=0)
 
 
 def test_reload_during_the_stop_is_left_out(tmp_path: Path) -> None:
@@ -236,11 +231,8 @@ def test_failed_background_start_is_raised() -> None:
         def initTask(self) -> None:  # noqa: N802
             raise ValueError("no such table")
 
-    class Service(VService):
-        TASKS = [Waits, Fails]
-
     before = threading.active_count()
-    instance = make_service(Service)
+    instance = make_service(service_of(Waits, Fails))
     with pytest.raises(StartError, match="initTask of Fails failed: ValueError: no such table"):
         instance.startBG()
     assert instance.health.status == "DEAD"
@@ -252,10 +244,7 @@ def test_reload_that_wants_the_process_to_exit(caplog: pytest.LogCaptureFixture)
         def reload(self) -> None:
             raise SystemExit(3)
 
-    class Service(VService):
-        TASKS = [Exits]
-
-    with running(Service) as instance:
+    with running(service_of(Exits)) as instance:
         instance._instance.inbox.put(Message("signal", None, signal.SIGHUP))
         with instance.health._readiness:
             instance.health._readiness.wait_for(instance.getWarnings)
@@ -288,12 +277,9 @@ def test_start_that_hangs_in_background_and_ends_late() -> None:
         def initTask(self) -> None:  # noqa: N802
             release.wait()
 
-    class Service(VService):
-        TASKS = [Waits, Hangs]
-
     before = set(threading.enumerate())
     with pytest.raises(StartError, match="initTask of Hangs did not end within 0.1 s"):
-        make_service(Service, "--start-timeout", "100ms").startBG()
+        make_service(service_of(Waits, Hangs), "--start-timeout", "100ms").startBG()
     (left,) = set(threading.enumerate()) - before
     release.set()
     left.join()

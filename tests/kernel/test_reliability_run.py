@@ -13,12 +13,11 @@ from sparts.hookspecs import hookimpl
 from sparts.kernel.health import Health
 from sparts.plugins import defaults
 from sparts.supervision import Backoff
-from sparts.testing.running import make_service, running
+from sparts.testing.running import make_service, running, running_task, service_of
 from sparts.testing.waiting import Recorder
-from sparts.vservice import VService
 from sparts.vtask import RestartPolicy, VTask
 
-from tests.core.scripts import ended, service
+from tests.core.scripts import ended, service, stopped
 
 AT_ONCE = RestartPolicy("on-failure", first_wait=0.0)
 
@@ -56,15 +55,11 @@ def test_returned_worker_is_done_and_service_ready() -> None:
         def _runloop(self) -> None:
             pass
 
-    class Service(VService):
-        TASKS = [Brief]
-
-    with running(Service) as instance:
-        task = instance.requireTask(Brief)
+    with running_task(Brief) as task:
         task.threads[0].join()
         assert task.state == "DONE"
-        assert instance.health.status == "ALIVE"
-        assert instance.health.ready
+        assert task.service.health.status == "ALIVE"
+        assert task.service.health.ready
 
 
 @pytest.mark.parametrize(("code", "status"), [("3", 3), ("0", 0), ("None", 0), ("'sorry'", 1)])
@@ -137,27 +132,20 @@ class Flaky(VTask):
 
 
 def test_failed_worker_is_restarted() -> None:
-    class Service(VService):
-        TASKS = [Flaky]
-
-    with running(Service) as instance:
-        task = instance.requireTask(Flaky)
+    with running_task(Flaky) as task:
         task.begin.set()
         task.settled.wait()
         assert task.runs == 2
         assert task.state == "ALIVE"
-        assert instance.getCounter("Flaky.n_failures") == 1
-        assert instance.getCounter("Flaky.n_restarts") == 1
+        assert task.service.getCounter("Flaky.n_failures") == 1
+        assert task.service.getCounter("Flaky.n_restarts") == 1
 
 
 def test_crash_loop_without_a_limit_goes_on() -> None:
     class Often(Flaky):
         failures = 100
 
-    class Service(VService):
-        TASKS = [Often]
-
-    with running(Service) as instance:
+    with running(service_of(Often)) as instance:
         instance.requireTask(Often).begin.set()
         instance.requireTask(Often).settled.wait()
         assert instance.getCounter("Often.n_failures") == 100
@@ -171,16 +159,10 @@ def test_failure_past_the_limit_ends_the_service() -> None:
     class Three(Two):
         failures = 3
 
-    class Good(VService):
-        TASKS = [Two]
-
-    class Bad(VService):
-        TASKS = [Three]
-
-    with running(Good) as instance:
+    with running(service_of(Two)) as instance:
         instance.requireTask(Two).begin.set()
         instance.requireTask(Two).settled.wait()
-    thread = make_service(Bad).startBG()
+    thread = make_service(service_of(Three)).startBG()
     thread.service.requireTask(Three).begin.set()
     with pytest.raises(TaskFailedError, match="Three failed: ValueError: failure 3"):
         thread.join()
@@ -225,9 +207,6 @@ def test_workers_of_one_task_back_off_by_themselves(monkeypatch: pytest.MonkeyPa
         def _runloop(self) -> None:
             raise ConnectionError("down")
 
-    class Service(VService):
-        TASKS = [Outage]
-
     class Noting(Health):
         def call_later(
             self, seconds: float, function: Callable[[], object], name: str | None = None
@@ -238,7 +217,7 @@ def test_workers_of_one_task_back_off_by_themselves(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("sparts.kernel.instance.Health", Noting)
     warned = Recorder[float]()
-    with running(Service):
+    with running(service_of(Outage)):
         warned.wait(8)
     assert warned.items == [3600.0 + 60.0] * 8, "the warning lasts as long as the outage"
 
@@ -266,17 +245,13 @@ def test_one_worker_of_several_is_restarted_alone() -> None:
                 raise ValueError("one of three")
             self.stop_event.wait()
 
-    class Service(VService):
-        TASKS = [Several]
-
-    with running(Service) as instance:
-        task = instance.requireTask(Several)
+    with running_task(Several) as task:
         task.all_there.wait()
         task.again.wait()
         assert len(task.begun) == 4
         assert len(set(task.begun)) == 3
         assert sorted({thread.name for thread in task.threads}) == sorted(set(task.begun))
-        assert instance.getCounter("Several.n_restarts") == 1
+        assert task.service.getCounter("Several.n_restarts") == 1
 
 
 def test_degraded_task_turns_the_status_to_warning() -> None:
@@ -286,10 +261,7 @@ def test_degraded_task_turns_the_status_to_warning() -> None:
         def _runloop(self) -> None:
             raise ValueError("down")
 
-    class Service(VService):
-        TASKS = [Waits]
-
-    with running(Service) as instance:
+    with running(service_of(Waits)) as instance:
         task = instance.requireTask(Waits)
         with instance.health._readiness:
             instance.health._readiness.wait_for(
@@ -308,10 +280,7 @@ def test_several_failures_are_one_warning() -> None:
     class Three(Flaky):
         failures = 3
 
-    class Service(VService):
-        TASKS = [Three]
-
-    with running(Service) as instance:
+    with running(service_of(Three)) as instance:
         instance.requireTask(Three).begin.set()
         instance.requireTask(Three).settled.wait()
         assert list(instance.getWarnings().values()) == [
@@ -323,10 +292,7 @@ def test_restart_warning_ends_with_its_window() -> None:
     class Brief(Flaky):
         RESTART = RestartPolicy("on-failure", first_wait=0.0, window=0.05)
 
-    class Service(VService):
-        TASKS = [Brief]
-
-    with running(Service) as instance:
+    with running(service_of(Brief)) as instance:
         instance.requireTask(Brief).begin.set()
         instance.requireTask(Brief).settled.wait()
         with instance.health._readiness:
@@ -344,10 +310,7 @@ def test_dependants_are_told_of_a_restart() -> None:
         def on_dependency_restarted(self, task: VTask) -> None:
             told.append(task.name)
 
-    class Service(VService):
-        TASKS = [Dependant]
-
-    with running(Service) as instance:
+    with running(service_of(Dependant)) as instance:
         instance.requireTask(Flaky).begin.set()
         instance.requireTask(Flaky).settled.wait()
     assert told == ["Flaky"]
@@ -364,10 +327,7 @@ def test_always_worker_restarts_when_it_returns() -> None:
                 self.settled.set()
                 self.stop_event.wait()
 
-    class Service(VService):
-        TASKS = [Again]
-
-    with running(Service) as instance:
+    with running(service_of(Again)) as instance:
         instance.requireTask(Again).begin.set()
         instance.requireTask(Again).settled.wait()
         assert instance.getCounter("Again.n_failures") == 0
@@ -380,21 +340,13 @@ def test_stop_during_a_restart_wait_is_quick() -> None:
         def _runloop(self) -> None:
             raise ValueError("down")
 
-    class Service(VService):
-        TASKS = [Waits]
-
-    with running(Service) as instance:
-        task = instance.requireTask(Waits)
-        with instance.health._readiness:
-            instance.health._readiness.wait_for(lambda: task.state == "DEGRADED")
+    with running_task(Waits) as task, task.service.health._readiness:
+        task.service.health._readiness.wait_for(lambda: task.state == "DEGRADED")
     assert task.state == "STOPPED"
 
 
 def test_exception_in_an_asyncio_callback(caplog: pytest.LogCaptureFixture) -> None:
-    class Service(VService):
-        TASKS = ["AsyncioLoopTask"]
-
-    with running(Service) as instance:
+    with running(service_of("AsyncioLoopTask")) as instance:
         task = instance.requireTask("AsyncioLoopTask")
 
         def broken() -> None:
@@ -413,10 +365,7 @@ def test_task_that_becomes_ready_later() -> None:
         def initTask(self) -> None:  # noqa: N802
             self.set_ready(False)
 
-    class Service(VService):
-        TASKS = [Slow]
-
-    with running(Service) as instance:
+    with running(service_of(Slow)) as instance:
         assert instance.health.status == "ALIVE"
         assert not instance.health.ready
         assert not instance.health.wait_ready(timeout=0)
@@ -432,13 +381,10 @@ def test_hook_that_fails(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.M
         def sparts_task_change(self, task: VTask) -> None:
             raise SystemExit("a hook must not decide")
 
-    class Service(VService):
-        TASKS = [Flaky]
-
     hooks = PluginHooks(plugins={"sparts": defaults})
     hooks.register(Plugin(), "failing plugin")
     monkeypatch.setattr("sparts.plugins.load_hooks", lambda tolerant=False: hooks)
-    instance = make_service(Service)
+    instance = make_service(service_of(Flaky))
     thread = instance.startBG()
     instance.requireTask(Flaky).begin.set()
     instance.requireTask(Flaky).settled.wait()
@@ -469,8 +415,6 @@ class A(VTask):
         say(sum(thread.name.startswith("asking") for thread in threading.enumerate()), "asks")
         self.stop_event.wait()
 """
-    with service(tmp_path, body) as process:
-        process.read_until("1 asks")
-        assert process.stop() == 0
+    process = stopped(tmp_path, body, until="1 asks", status=0)
     assert process.lines.count("No answer about counters within 0.05 s.") == 3
     assert any(line.startswith("ALIVE True") for line in process.lines)

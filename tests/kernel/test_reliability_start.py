@@ -21,7 +21,7 @@ from sparts.testing.waiting import WAIT
 from sparts.vservice import VService
 from sparts.vtask import VTask
 
-from tests.core.scripts import ended, service, stopped
+from tests.core.scripts import ended, hung, service, stopped
 
 TWO = """
 class A(Idle):
@@ -36,8 +36,7 @@ def test_task_that_fails_to_initialise(tmp_path: Path) -> None:
 class C(Idle):
     def initTask(self):
         raise ValueError("no such table")
-class S(VService):
-    TASKS = [B, C]
+TASKS = [B, C]
 """
     process = ended(tmp_path, body, status=1)
     assert "ERROR:S:initTask of C failed: ValueError: no such table" in process.lines
@@ -53,8 +52,7 @@ class C(Idle):
         raise OSError("no room")
 class D(Idle):
     pass
-class S(VService):
-    TASKS = [B, C, D]
+TASKS = [B, C, D]
 """
     process = ended(tmp_path, body, status=1)
     assert "ERROR:S:start of C failed: OSError: no room" in process.lines
@@ -109,8 +107,7 @@ def test_start_that_hangs_past_its_timeout(tmp_path: Path) -> None:
 class C(Idle):
     def initTask(self):
         threading.Event().wait()
-class S(VService):
-    TASKS = [B, C]
+TASKS = [B, C]
 """
     process = ended(tmp_path, body, "--start-timeout", "200ms", status=1)
     assert "ERROR:S:initTask of C did not end within 0.2 s (--start-timeout)" in process.lines
@@ -132,9 +129,7 @@ class C(Idle):
 class S(TellsOfItsStop):
     TASKS = [A, B, C]
 """
-    with service(tmp_path, body) as process:
-        process.read_until("B starts")
-        assert process.stop(signal.SIGTERM) == 0
+    process = stopped(tmp_path, body, until="B starts", number=signal.SIGTERM, status=0)
     assert "C start" not in process.lines
     assert "DEBUG:S:All tasks started" not in process.lines
     stops = [line for line in process.lines if line.endswith("stop")]
@@ -149,9 +144,7 @@ class C(VTask):
         say("hangs")
         threading.Event().wait()
 """
-    with service(tmp_path, body, "--stop-timeout", "200ms") as process:
-        process.read_until("hangs")
-        assert process.stop(signal.SIGTERM) == 70
+    process = hung(tmp_path, body, until="hangs")
     assert "CRITICAL:S:Not stopped, although 0.2 s have passed: C" in process.lines
     assert "in initTask" in process.output
 
@@ -274,8 +267,7 @@ class C(Idle):
     DEPS_OPTIONAL = False
 class D(Idle):
     DEPS = [A]
-class S(VService):
-    TASKS = [B, C, D]
+TASKS = [B, C, D]
 """
     process = stopped(tmp_path, body, status=0)
     assert [line for line in process.lines if "left out" in line] == [

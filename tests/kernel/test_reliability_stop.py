@@ -16,11 +16,11 @@ from sparts.kernel import runner
 from sparts.kernel.health import Health
 from sparts.kernel.runner import ServiceThread
 from sparts.states import ServiceStatus
-from sparts.testing.running import make_service, running
+from sparts.testing.running import make_service, running, service_of
 from sparts.vservice import VService
 from sparts.vtask import VTask
 
-from tests.core.scripts import ended, service, stopped
+from tests.core.scripts import ended, hung, service, stopped
 
 HANGS = """
 class Hangs(VTask):
@@ -39,8 +39,7 @@ class C(Idle):
     pass
 class D(Idle):
     DEPS = [B]
-class S(VService):
-    TASKS = [C, D]
+TASKS = [C, D]
 """
     process = stopped(tmp_path, body, number=signal.SIGTERM, status=0)
     starts = [line.split()[0] for line in process.lines if line.endswith("start")]
@@ -98,7 +97,7 @@ class A(VTask):
 
 
 def test_worker_that_never_returns(tmp_path: Path) -> None:
-    process = stopped(tmp_path, HANGS, "--stop-timeout", "200ms", number=signal.SIGTERM, status=70)
+    process = hung(tmp_path, HANGS)
     assert "CRITICAL:S:Not stopped, although 0.2 s have passed: Hangs" in process.lines
     assert "Thread S.Hangs:" in process.lines
     assert "threading.Event().wait()" in process.output
@@ -111,7 +110,7 @@ class Ends(Worker):
         super().stop()
         self.threads[0].join()
 {HANGS.replace("TASKS = [Hangs]", "TASKS = [Ends, Hangs]")}"""
-    process = stopped(tmp_path, body, "--stop-timeout", "200ms", number=signal.SIGTERM, status=70)
+    process = hung(tmp_path, body)
     assert "CRITICAL:S:Not stopped, although 0.2 s have passed: Hangs" in process.lines
 
 
@@ -153,7 +152,7 @@ class B(Idle):
     def stop(self):
         threading.Event().wait()
 """
-    process = stopped(tmp_path, body, "--stop-timeout", "200ms", status=70)
+    process = hung(tmp_path, body)
     assert "CRITICAL:S:Not stopped, although 0.2 s have passed: A, B" in process.lines
     assert "Thread S lifecycle:" in process.lines
 
@@ -168,7 +167,7 @@ class Stubborn(LoopBoundTask):
     async def stop_in_loop(self):
         await asyncio.get_running_loop().create_future()
 """
-    process = stopped(tmp_path, body, "--stop-timeout", "200ms", status=70)
+    process = hung(tmp_path, body)
     assert "Stubborn" in process.read_line("CRITICAL:S:Not stopped, although 0.2 s have passed")
     assert "stop_in_loop" in process.output
 
@@ -182,7 +181,7 @@ class Selfish(VTask):
         self.stop_event.wait()
         ctypes.PyDLL(None).sleep(3600)  # PyDLL keeps the lock while it calls
 """
-    process = stopped(tmp_path, body, "--stop-timeout", "200ms", status=70)
+    process = hung(tmp_path, body)
     assert "Timeout (0:00:00.30000" in process.output
 
 
@@ -203,7 +202,7 @@ class S(VService):
         wait = threading.Event().wait
         threading.Thread(target=wait, name="stray", daemon=False).start()
 """
-    process = stopped(tmp_path, body, "--stop-timeout", "200ms", status=70)
+    process = hung(tmp_path, body)
     assert "Not ended within 1 s after the service: stray" in process.lines
     assert "Thread stray:" in process.lines
 
@@ -225,7 +224,7 @@ def hang():
 class S(VService):
     pass
 """
-    process = stopped(tmp_path, body, "--stop-timeout", "200ms", status=70)
+    process = hung(tmp_path, body)
     assert "in hang" in process.output
 
 
@@ -241,7 +240,7 @@ class S(VService):
         context = multiprocessing.get_context("fork")
         context.Process(target=child, args=(os.getpid(),)).start()
 """
-    process = stopped(tmp_path, body, "--stop-timeout", "200ms", status=70)
+    process = hung(tmp_path, body)
     assert "in _exit_function" in process.output
 
 
@@ -289,10 +288,7 @@ def late():
 
 
 def test_drain_keeps_serving_though_not_ready(tmp_path: Path) -> None:
-    class Service(VService):
-        pass
-
-    instance = make_service(Service, "--drain-time", "100ms")
+    instance = make_service(VService, "--drain-time", "100ms")
     stopped: list[bool] = []
     drained = threading.Event()
     original = instance.health.record_status
@@ -393,10 +389,7 @@ def test_hung_background_stop_is_raised_in_join(released: threading.Event) -> No
         def _runloop(self) -> None:
             released.wait()
 
-    class Service(VService):
-        TASKS = [Hangs]
-
-    thread = make_service(Service, "--stop-timeout", "100ms").startBG()
+    thread = make_service(service_of(Hangs), "--stop-timeout", "100ms").startBG()
     instance = thread.service
     instance.shutdown()
     with pytest.raises(StopTimeoutError, match="Not stopped, although 0.1 s have passed: Hangs"):
@@ -417,10 +410,7 @@ def test_crash_in_background_is_raised_to_who_joins() -> None:
             crash.wait()
             raise ValueError("lost")
 
-    class Service(VService):
-        TASKS = [Crashes]
-
-    thread = make_service(Service).startBG()
+    thread = make_service(service_of(Crashes)).startBG()
     crash.set()
     with pytest.raises(TaskFailedError, match="Crashes failed: ValueError: lost") as caught:
         thread.join()
@@ -429,10 +419,7 @@ def test_crash_in_background_is_raised_to_who_joins() -> None:
 
 
 def test_stop_requests_never_block() -> None:
-    class Service(VService):
-        pass
-
-    with running(Service) as instance:
+    with running(VService) as instance:
         for _ in range(100):
             instance.shutdown()
             instance.stop()
@@ -441,10 +428,7 @@ def test_stop_requests_never_block() -> None:
 
 
 def test_stop_asked_for_before_the_start() -> None:
-    class Service(VService):
-        pass
-
-    instance = make_service(Service)
+    instance = make_service(VService)
     instance.shutdown()
     assert instance._instance.inbox._messages.qsize() == 1
     thread = ServiceThread(instance)
@@ -487,7 +471,7 @@ class S(VService):
     def initService(self):
         self.hooks.register(Plugin(), "hanging plugin")
 """
-    process = stopped(tmp_path, body, "--stop-timeout", "200ms", status=70)
+    process = hung(tmp_path, body)
     assert "CRITICAL:S:Not stopped, although 0.2 s have passed: Worker" in process.lines
     assert "in sparts_task_change" in process.output
 

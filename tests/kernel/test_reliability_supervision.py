@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from sparts import systemd
 
-from tests.core.scripts import ended, script_of, service, stopped
+from tests.core.scripts import PLAIN, ended, hung, script_of, service, stopped
 from tests.processes import clean_environment
 
 BROKEN = """
@@ -42,6 +42,33 @@ def run(argv: list[str], **how: Any) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
+@contextmanager
+def full_pipe(*, filled: bool = True) -> Iterator[int]:
+    """Give a small pipe that nobody reads, and that may have no room from the start on."""
+    reader, writer = os.pipe()
+    size = fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    if filled:
+        os.write(writer, b"x" * size)
+    try:
+        yield writer
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def unread(
+    folder: Path, body: str, *argv: str, begins: str, filled: bool = True
+) -> tuple[int, str]:
+    """Stop a service whose standard error nobody reads; give its status and its last output."""
+    command = [sys.executable, str(script_of(folder, body)), *argv]
+    with full_pipe(filled=filled) as writer, run(command, stderr=writer) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"{begins}\n"
+        process.send_signal(signal.SIGTERM)
+        output = process.stdout.read()
+        return process.wait(), output
+
+
 # -- errors that cannot be shown -------------------------------------------------------------------
 
 
@@ -51,8 +78,6 @@ class A(VTask):
     DEPS = [Ends]
     def _runloop(self):
         raise Broken
-class S(VService):
-    TASKS = [A]
 """
     process = ended(tmp_path, body, status=1)
     assert f"ERROR:S.A:A failed: {TEXT}; the service ends" in process.lines
@@ -71,12 +96,8 @@ class A(Worker):
             raise Broken
         say("again, with", list(self.service.getWarnings().values()))
         super()._runloop()
-class S(VService):
-    TASKS = [A]
 """
-    with service(tmp_path, body) as process:
-        process.read_until("again, with .*Broken that cannot be shown")
-        assert process.stop() == 0
+    stopped(tmp_path, body, until="again, with .*Broken that cannot be shown", status=0)
 
 
 @pytest.mark.parametrize("step", ["initTask", "start", "stop", "join"])
@@ -87,8 +108,6 @@ class A(Worker):
     def {step}(self):
         super().{step}()
         raise Broken
-class S(VService):
-    TASKS = [A]
 """
     with service(tmp_path, body) as process:
         if step in ("stop", "join"):
@@ -134,8 +153,7 @@ class A(AsyncioTask):
 @pytest.mark.parametrize("kind", KINDS)
 def test_exception_that_cannot_be_shown_in_task_type(kind: str, tmp_path: Path) -> None:
     body = f"""{BROKEN}{KINDS[kind]}
-class S(VService):
-    TASKS = [A]
+TASKS = [A]
 """
     process = ended(tmp_path, body, status=1)
     assert TEXT in process.lines[-1]
@@ -150,12 +168,9 @@ class A(Worker):
     healthy = True
     def initTask(self):
         raise Skip
-class S(VService):
-    TASKS = [A, Ends]
+TASKS = [A, Ends]
 """
-    with service(tmp_path, body) as process:
-        process.read_until("A left out: <Skip that cannot be shown: RuntimeError>")
-        assert process.stop() == 0
+    stopped(tmp_path, body, until="A left out: <Skip that cannot be shown: RuntimeError>", status=0)
 
 
 def test_health_whose_error_cannot_be_shown(tmp_path: Path) -> None:
@@ -164,19 +179,16 @@ class A(Worker):
     @property
     def healthy(self):
         raise Broken
-class S(VService):
+class S(ActsWhenReady):
     TASKS = [A]
-    def initService(self):
-        self.hooks.register(Ready(self))
     def when_ready(self):
         self.add_check("c", self.check_it, vital=True)
         say(self.liveness())
     def check_it(self):
         raise Broken
 """
-    with service(tmp_path, body) as process:
-        process.read_until("'A': '.*Broken that cannot be shown.*'c': '.*Broken that cannot be")
-        assert process.stop() == 0
+    both = "'A': '.*Broken that cannot be shown.*'c': '.*Broken that cannot be"
+    stopped(tmp_path, body, until=both, status=0)
 
 
 def test_reload_whose_error_cannot_be_shown(tmp_path: Path) -> None:
@@ -187,8 +199,7 @@ class A(Worker):
 class B(Worker):
     def reload(self):
         say("B reload")
-class S(VService):
-    TASKS = [A, B]
+TASKS = [A, B]
 """
     with service(tmp_path, body) as process:
         process.read_until_started()
@@ -235,27 +246,13 @@ class A(Worker):
     def stop(self):
         super().stop()
         say("stop")
-class S(VService):
+class S(ActsWhenReady):
     TASKS = [A]
-    def initService(self):
-        self.hooks.register(Ready(self))
     def when_ready(self):
         say("ready")
 """
-    reader, writer = os.pipe()
-    size = fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
-    os.write(writer, b"x" * size)
-    argv = [sys.executable, str(script_of(tmp_path, body)), "--level", "INFO"]
-    try:
-        with run(argv, stderr=writer) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-            process.send_signal(signal.SIGTERM)
-            assert process.stdout.read() == "stop\n"
-            assert process.wait() == 0  # only log lines are lost
-    finally:
-        os.close(reader)
-        os.close(writer)
+    # Only log lines are lost.
+    assert unread(tmp_path, body, "--level", "INFO", begins="ready") == (0, "stop\n")
 
 
 def test_log_that_nobody_reads_and_workers_that_write(tmp_path: Path) -> None:
@@ -266,18 +263,8 @@ class Writes(VTask):
         while True:
             self.logger.info("x" * 1000)
 """
-    reader, writer = os.pipe()
-    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
-    argv = [sys.executable, str(script_of(tmp_path, body)), "--stop-timeout", "200ms"]
-    try:
-        with run(argv, stderr=writer) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "begins\n"
-            process.send_signal(signal.SIGTERM)
-            assert process.wait() == 70
-    finally:
-        os.close(reader)
-        os.close(writer)
+    argv = ("--stop-timeout", "200ms")
+    assert unread(tmp_path, body, *argv, begins="begins", filled=False)[0] == 70
 
 
 def test_hook_that_hangs_when_a_warning_is_cleared(tmp_path: Path) -> None:
@@ -320,24 +307,21 @@ class S(VService):
         say("asked")
         threading.Event().wait()
 """
-    with service(tmp_path, body, WATCHDOG_USEC="20000") as process:
-        process.read_until("^asked$")
-        assert process.stop(signal.SIGTERM) == 0
+    process = stopped(tmp_path, body, WATCHDOG_USEC="20000", until="^asked$", status=0)
     assert process.output.count("asked") == 1
 
 
 @pytest.mark.parametrize("usec", ["-1", "0", "", "text", "9" * 30, "1.5", "٣٠٠٠"])
 def test_watchdog_variable_that_makes_no_sense(usec: str, tmp_path: Path) -> None:
-    with service(tmp_path, "class S(VService): pass", WATCHDOG_USEC=usec) as process:
-        process.read_until("WARNING:S:WATCHDOG_USEC is .* it is ignored")
-        assert process.stop(signal.SIGTERM) == 0
+    said = "WARNING:S:WATCHDOG_USEC is .* it is ignored"
+    stopped(tmp_path, PLAIN, WATCHDOG_USEC=usec, until=said, status=0)
 
 
 def test_watchdog_that_is_to_be_fed_all_time(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         variables = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "1"}
-        with service(tmp_path, "class S(VService): pass", **variables) as process:
+        with service(tmp_path, PLAIN, **variables) as process:
             while manager.recv(4096) != b"WATCHDOG=1":
                 pass
             assert process.stop(signal.SIGTERM) == 0
@@ -355,9 +339,7 @@ class S(VService):
         say("hangs")
         threading.Event().wait()
 """
-    with service(tmp_path, body, "--stop-timeout", "200ms") as process:
-        process.read_until("^hangs$")
-        assert process.stop(signal.SIGTERM) == 70
+    process = hung(tmp_path, body, until="^hangs$")
     assert "Not stopped, although 0.2 s have passed: preprocessOptions" in process.output
 
 
@@ -376,9 +358,7 @@ class S(VService):
     def when_ready(self):
         self.restart()
 """
-    with service(tmp_path, body, "--stop-timeout", "200ms") as process:
-        process.read_until("^hangs$")
-        assert process.stop(signal.SIGTERM) == 70
+    hung(tmp_path, body, until="^hangs$")
 
 
 def test_task_hangs_when_its_start_is_given_up(tmp_path: Path) -> None:
@@ -391,9 +371,7 @@ class A(VTask):
     def _give_up_start(self):
         threading.Event().wait()
 """
-    with service(tmp_path, body, "--stop-timeout", "200ms") as process:
-        process.read_until("^starting$")
-        assert process.stop(signal.SIGTERM) == 70
+    process = hung(tmp_path, body, until="^starting$")
     assert "Not stopped, although 0.2 s have passed: A" in process.output
 
 
@@ -451,6 +429,9 @@ class Q(QueueTask):
         say("dropped", len(items))
 def refuse(*args, **kwargs):
     raise RuntimeError("can't start new thread")
+class NoThreads(ActsWhenReady):
+    def when_ready(self):
+        faulthandler.dump_traceback_later = threading.Thread.start = refuse
 class Fills(VTask):
     LOOPLESS = True
     DEPS = [Q]
@@ -462,12 +443,8 @@ class Fills(VTask):
 
 def test_stop_without_any_further_thread(tmp_path: Path) -> None:
     body = f"""{QUEUE}
-class S(VService):
+class S(NoThreads):
     TASKS = [Fills]
-    def initService(self):
-        self.hooks.register(Ready(self))
-    def when_ready(self):
-        faulthandler.dump_traceback_later = threading.Thread.start = refuse
 """
     with service(tmp_path, body) as process:
         process.read_until("^begun$")
@@ -481,14 +458,10 @@ def test_hung_stop_without_any_further_thread(tmp_path: Path) -> None:
 class Hangs(Worker):
     def stop(self):
         threading.Event().wait()
-class S(VService):
+class S(NoThreads):
     TASKS = [Fills, Hangs]
-    def initService(self):
-        self.hooks.register(Ready(self))
-    def when_ready(self):
-        faulthandler.dump_traceback_later = threading.Thread.start = refuse
 """
-    process = stopped(tmp_path, body, "--stop-timeout", "200ms", number=signal.SIGTERM, status=70)
+    process = hung(tmp_path, body)
     assert "Hangs" in process.read_line("CRITICAL:S:Not stopped, although 0.2 s have passed")
     assert any(line.startswith("dropped ") for line in process.lines)
 
@@ -497,10 +470,8 @@ def test_stop_of_a_process_without_memory(tmp_path: Path) -> None:
     """What the process has mapped is all that it may have: no stack of a thread fits in."""
     body = f"""{QUEUE}
 import resource
-class S(VService):
+class S(ActsWhenReady):
     TASKS = [Fills]
-    def initService(self):
-        self.hooks.register(Ready(self))
     def when_ready(self):
         pages = int(open("/proc/self/statm").read().split()[0])
         limit = pages * resource.getpagesize()
@@ -519,10 +490,8 @@ class S(VService):
 
 def test_memory_error_in_the_supervisor(tmp_path: Path) -> None:
     body = """
-class S(VService):
+class S(ActsWhenReady):
     TASKS = [Idle]
-    def initService(self):
-        self.hooks.register(Ready(self))
     def when_ready(self):
         self._instance.inbox.get = self.get
         self._instance.inbox.put(("woken",))
@@ -548,33 +517,18 @@ class Selfish(VTask):
 
 def test_stuck_interpreter_with_unread_stacks(tmp_path: Path) -> None:
     body = f"""{STUCK}
-class S(VService):
-    TASKS = [Selfish]
+TASKS = [Selfish]
 """
-    reader, writer = os.pipe()
-    size = fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
-    os.write(writer, b"x" * size)
-    argv = [sys.executable, str(script_of(tmp_path, body)), "--stop-timeout", "200ms"]
-    argv += ["--level", "WARNING"]
-    try:
-        with run(argv, stderr=writer) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "begins\n"
-            process.send_signal(signal.SIGTERM)
-            assert process.wait() == 70
-    finally:
-        os.close(reader)
-        os.close(writer)
+    argv = ("--stop-timeout", "200ms", "--level", "WARNING")
+    assert unread(tmp_path, body, *argv, begins="begins")[0] == 70
 
 
 def test_interpreter_that_is_stuck_without_any_further_thread(tmp_path: Path) -> None:
     body = f"""{STUCK}
 def refuse(*args, **kwargs):
     raise RuntimeError("can't start new thread")
-class S(VService):
+class S(ActsWhenReady):
     TASKS = [Selfish]
-    def initService(self):
-        self.hooks.register(Ready(self))
     def when_ready(self):
         faulthandler.dump_traceback_later = sparts.exit_timer.ExitTimer._start = refuse
 """

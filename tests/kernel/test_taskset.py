@@ -295,10 +295,7 @@ def test_tasks_are_classes_before_and_instances_after_creation() -> None:
 
 
 def test_requiring_what_is_not_there_names_what_is() -> None:
-    class Service(VService):
-        TASKS = [B]
-
-    with running(Service) as service:
+    with running(service_of(B)) as service:
         with pytest.raises(KeyError, match="has no task 'X'. Its tasks: A, B"):
             service.requireTask("X")
         with pytest.raises(AttributeError, match="has no task 'X'"):
@@ -350,10 +347,7 @@ def test_service_runs_with_every_task_left_out() -> None:
         def initTask(self) -> None:  # noqa: N802
             raise SkipTask("not configured")
 
-    class Service(VService):
-        TASKS = [Skipped]
-
-    with running(Service) as service:
+    with running(service_of(Skipped)) as service:
         assert len(service.tasks) == 0
         assert service.getTask(Skipped) is None
 
@@ -377,21 +371,15 @@ def test_tasks_option_selects_tasks_and_what_they_need() -> None:
     class D(VTask):
         LOOPLESS = True
 
-    class Service(VService):
-        TASKS = [C, D]
-
-    with running(Service, "--tasks", "B") as service:
+    with running(service_of(C, D), "--tasks", "B") as service:
         assert [task.name for task in service.tasks] == ["A", "B"]
 
 
 def test_tasks_option_refuses_what_the_service_has_not() -> None:
-    class Service(VService):
-        TASKS = [C]
-
     with pytest.raises(
         UsageError, match="--tasks: this service has no task 'Bb'. Did you mean 'B'"
     ):
-        make_service(Service, "--tasks", "Bb")
+        make_service(service_of(C), "--tasks", "Bb")
 
 
 def test_register_on_the_collection_adds_before_creation() -> None:

@@ -16,7 +16,7 @@ import pytest
 from sparts.errors import OptionError, StartError
 from sparts.net import sockets
 from sparts.net.listeners import Listening, format_address
-from sparts.testing.running import make_service, running
+from sparts.testing.running import make_service, running, service_of
 from sparts.vservice import VService
 
 from tests.net.listening import Echo, EchoService, echo
@@ -121,10 +121,7 @@ def test_all_addresses_share_one_port() -> None:
 
 
 def test_port_0_of_two_tasks_is_two_ports() -> None:
-    class Both(VService):
-        TASKS = [Echo, type("Other", (Echo,), {"OPT_PREFIX": "other"})]
-
-    with running(Both) as service:
+    with running(service_of(Echo, type("Other", (Echo,), {"OPT_PREFIX": "other"}))) as service:
         ports = {service.requireTask(name).bound_addrs[0][1] for name in ("Echo", "Other")}
         assert len(ports) == 2
 
@@ -294,11 +291,8 @@ def test_only_server_gets_the_inherited_socket(
 def test_inherited_sockets_go_to_servers_of_their_names(
     passed: list[socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Both(VService):
-        TASKS = [Echo, type("Other", (Echo,), {"OPT_PREFIX": "other"})]
-
     inherit(monkeypatch, other=passed[0], echo=passed[1])
-    with running(Both) as service:
+    with running(service_of(Echo, type("Other", (Echo,), {"OPT_PREFIX": "other"}))) as service:
         assert echo(service).bound_addrs == [passed[1].getsockname()]
         assert service.requireTask("Other").bound_addrs == [passed[0].getsockname()]
 
@@ -335,11 +329,8 @@ def test_as_many_connections_may_wait_as_backlog_says(tmp_path: Path) -> None:
     class Few(Echo):
         BACKLOG = 3
 
-    class FewService(VService):
-        TASKS = [Few]
-
     path = str(tmp_path / "s")
-    with running(FewService, "--echo-sock", path), contextlib.ExitStack() as stack:
+    with running(service_of(Few), "--echo-sock", path), contextlib.ExitStack() as stack:
         waiting = 0
         with contextlib.suppress(BlockingIOError):
             while True:

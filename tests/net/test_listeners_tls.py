@@ -21,7 +21,7 @@ from sparts.builtin.dryrun import dry_run
 from sparts.errors import OptionError, StartError
 from sparts.net.listeners import Listening
 from sparts.testing.certificates import FIRST_CERTIFICATE, SECOND_CERTIFICATE
-from sparts.testing.running import make_service, running
+from sparts.testing.running import make_service, running, running_task
 from sparts.testing.waiting import restart
 from sparts.vservice import VService
 from sparts.vtask import VTask
@@ -230,13 +230,9 @@ def test_task_keeps_one_context_over_reloads(pems: dict[str, str]) -> None:
     class Forgets(Serial):
         def reload(self) -> None: ...
 
-    class Changed(VService):
-        TASKS = [Forgets]
-
-    with running(Changed, *argv_of(pems, "cert=first")) as service:
-        task = service.requireTask(Forgets)
+    with running_task(Forgets, *argv_of(pems, "cert=first")) as task:
         Path(pems["first"]).write_text(SECOND_CERTIFICATE, encoding="ascii")
-        service._instance.reloading.reload()
+        task.service._instance.reloading.reload()
         assert task.ssl_context is task.context_at_init
         with connected(task, pems["second"]) as connection:
             assert connection.recv(6) == b"hello\n"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sparts.errors import StartError
 from sparts.net import sockets
-from sparts.testing.running import make_service, running
+from sparts.testing.running import make_service, running, running_task
 from sparts.vservice import VService
 
 from tests.net.listening import Echo, EchoService, echo
@@ -144,11 +144,7 @@ def test_addresses_are_known_when_the_task_is_initialised() -> None:
             super().initTask()
             self.early = (self.bound_v4_addrs, self.bound_v6_addrs, self.bound_addrs)
 
-    class EarlyService(VService):
-        TASKS = [Early]
-
-    with running(EarlyService) as service:
-        task = service.requireTask(Early)
+    with running_task(Early) as task:
         ((v4, port),), ((v6, other, *_),), every = task.early
         assert (v4, v6, port) == ("0.0.0.0", "::", other)
         assert every == [*task.bound_v4_addrs, *task.bound_v6_addrs]
