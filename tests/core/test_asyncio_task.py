@@ -3,59 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import queue
 import threading
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
 from sparts.errors import LoopStoppedError, SpartsError, StopTimeoutError, TaskFailedError
-from sparts.hookspecs import hookimpl
 from sparts.kernel.runner import ServiceThread
-from sparts.states import ServiceStatus, TaskState
+from sparts.states import TaskState
 from sparts.tasks.asyncio import AsyncioLoopTask, AsyncioTask
 from sparts.testing.loops import WAIT, errors_of
-from sparts.testing.running import make_service, running, running_task
-from sparts.vservice import VService
-from sparts.vtask import RestartPolicy, VTask
+from sparts.testing.running import make_service, running, running_task, service_of
+from sparts.vtask import VTask
 
-SOON = RestartPolicy("on-failure", first_wait=0.001, max_wait=0.001)
-LATE = RestartPolicy("on-failure", first_wait=10000.0, max_wait=10000.0)
+from tests.core import scripted_tasks
+from tests.core.scripted_tasks import AT_ONCE, LATE, AsyncScripted
 
-
-class Scripted(AsyncioTask):
-    """Does, once a run, what the test tells it: raise, return, or wait for its cancellation."""
-
-    def initTask(self) -> None:  # noqa: N802
-        super().initTask()
-        self.events: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self.script: list[BaseException | str] = []
-
-    async def run(self) -> None:
-        self.events.put("began")
-        outcome = self.script.pop(0) if self.script else "wait"
-        if isinstance(outcome, BaseException):
-            raise outcome
-        try:
-            if outcome == "wait":
-                await asyncio.Event().wait()
-        finally:
-            self.events.put("ended")
-
-    def next_event(self) -> str:
-        return self.events.get(timeout=WAIT)
-
-
-def service_of(*tasks: type[VTask]) -> type[VService]:
-    return type("Service", (VService,), {"TASKS": tasks})
-
-
-def scripted(*script: BaseException | str, **attributes: Any) -> type[Scripted]:
-    def init(self: Scripted) -> None:
-        Scripted.initTask(self)
-        self.script.extend(script)
-
-    return type("Scripted", (Scripted,), {"initTask": init, **attributes})
+scripted = partial(scripted_tasks.scripted, AsyncScripted)
 
 
 def run_to_end(cls: type[VTask]) -> ServiceThread:
@@ -95,97 +60,11 @@ def test_run_is_cancelled_and_awaited_at_the_stop() -> None:
     assert not task.supervisor.n_failures()
 
 
-def test_returned_run_is_done_and_service_goes_on() -> None:
-    cls = scripted("return")
-    done = threading.Event()
-
-    class Service(VService):
-        TASKS = (cls,)
-
-        def initService(self) -> None:  # noqa: N802
-            self.hooks.register(self)
-
-        @hookimpl
-        def sparts_task_change(self, new: TaskState) -> None:
-            if new is TaskState.DONE:
-                done.set()
-
-    with running(Service) as service:
-        assert done.wait(WAIT)
-        assert service.requireTask(cls).state is TaskState.DONE
-        assert service.health.status is ServiceStatus.ALIVE
-        assert service.health.ready
-
-
-def test_an_exception_in_run_ends_the_service() -> None:
-    cls = scripted(ValueError("no way"))
-    thread = run_to_end(cls)
-    task = thread.service.requireTask(cls)
-    assert thread.status == 1
-    assert "Scripted failed: ValueError: no way" in str(thread.error)
-    assert isinstance(task.failed, ValueError)
-    assert task.supervisor.n_failures() == 1
-    assert task.state is TaskState.DEAD
-
-
-def test_failed_run_is_restarted_by_policy_and_counted() -> None:
-    cls = scripted(ValueError("1"), OSError("2"), RESTART=SOON)
-    with running_task(cls) as task:
-        assert [task.next_event() for _ in range(3)] == ["began"] * 3
-        assert task.supervisor.n_failures() == task.supervisor.n_restarts() == 2
-        assert task.state is TaskState.ALIVE
-        assert "OSError: 2" in str(task.service.getWarnings())
-    assert task.next_event() == "ended"
-
-
-def test_more_failures_than_policy_bears_end_service() -> None:
-    policy = SOON._replace(limit=3)
-    cls = scripted(*[ValueError(str(number)) for number in range(10)], RESTART=policy)
-    thread = run_to_end(cls)
-    task = thread.service.requireTask(cls)
-    assert thread.status == 1
-    assert (task.supervisor.n_failures(), task.supervisor.n_restarts()) == (4, 3)
-
-
-def test_returned_run_restarts_with_policy_always() -> None:
-    cls = scripted("return", "return", RESTART=SOON._replace(mode="always"))
-    with running_task(cls) as task:
-        events = [task.next_event() for _ in range(5)]
-        assert events == ["began", "ended", "began", "ended", "began"]
-        assert not task.supervisor.n_failures()
-
-
-def test_task_waiting_for_restart_is_degraded_and_stops() -> None:
-    cls = scripted(ValueError("no way"), RESTART=LATE)
-    with running_task(cls) as task:
-        assert task.next_event() == "began"
-        task.loop_task.call(asyncio.sleep, 0).result(WAIT)
-        assert task.state == "DEGRADED"
-        assert task.service.health.status is ServiceStatus.WARNING
-    assert task.events.empty()
-    assert task.state is TaskState.STOPPED
-
-
-def test_dependants_are_told_of_a_restart() -> None:
-    cls = scripted(ValueError("no way"), RESTART=SOON)
-    told: queue.SimpleQueue[VTask] = queue.SimpleQueue()
-
-    class Dependant(VTask):
-        LOOPLESS = True
-        DEPS = (cls,)
-
-        def on_dependency_restarted(self, task: VTask) -> None:
-            told.put(task)
-
-    with running(service_of(Dependant)) as service:
-        assert told.get(timeout=WAIT) is service.requireTask(cls)
-
-
 @pytest.mark.parametrize(
     ("leaves", "status"), [(SystemExit(3), 3), (KeyboardInterrupt(), 0), (MemoryError(), 1)]
 )
 def test_what_no_policy_restarts_ends_the_service(leaves: BaseException, status: int) -> None:
-    cls = scripted(leaves, RESTART=SOON)
+    cls = scripted(leaves, RESTART=AT_ONCE)
     thread = run_to_end(cls)
     task = thread.service.requireTask(cls)
     assert thread.status == status
@@ -194,9 +73,9 @@ def test_what_no_policy_restarts_ends_the_service(leaves: BaseException, status:
 
 
 def test_cancellation_that_is_not_stop_is_failure() -> None:
-    cls = scripted(RESTART=SOON)
+    cls = scripted(RESTART=AT_ONCE)
     with running_task(cls) as task:
-        assert task.next_event() == "began"
+        assert task.next_events(1) == ["began"]
 
         def cancel() -> None:
             for other in asyncio.all_tasks():
@@ -206,7 +85,7 @@ def test_cancellation_that_is_not_stop_is_failure() -> None:
         with errors_of(task.logger) as errors:
             task.loop_task.call(cancel).result(WAIT)
             assert "was cancelled, and not by the stop" in errors.get(timeout=WAIT).getMessage()
-        assert [task.next_event(), task.next_event()] == ["ended", "began"]
+        assert task.next_events(2) == ["ended", "began"]
         assert task.supervisor.n_restarts() == 1
 
 
@@ -227,7 +106,7 @@ def test_a_cancellation_before_run_begins_ends_the_service() -> None:
 
 def test_exception_during_stop_makes_status_1() -> None:
     class Failing(AsyncioTask):
-        RESTART = SOON
+        RESTART = AT_ONCE
 
         async def run(self) -> None:
             try:
@@ -277,7 +156,7 @@ def test_run_that_ignores_cancellation_is_named() -> None:
 
 
 class FragileLoop(AsyncioLoopTask):
-    RESTART = SOON
+    RESTART = AT_ONCE
 
 
 def crash(task: AsyncioTask) -> None:
@@ -294,21 +173,21 @@ def test_run_begins_again_when_its_loop_was_restarted() -> None:
     cls = scripted(LOOP=FragileLoop)
     with running_task(cls) as task:
         for number in (1, 2):
-            assert task.next_event() == "began"
+            assert task.next_events(1) == ["began"]
             crash(task)
-            assert task.next_event() == "ended"
+            assert task.next_events(1) == ["ended"]
             assert task.loop_task.supervisor.n_restarts() == number
-        assert task.next_event() == "began"
+        assert task.next_events(1) == ["began"]
         assert task.state is TaskState.ALIVE
         assert not task.supervisor.n_failures()
         assert not task.supervisor.n_restarts()
-    assert task.next_event() == "ended"
+    assert task.next_events(1) == ["ended"]
 
 
 def test_done_run_stays_done_after_a_loop_restart() -> None:
     cls = scripted("return", LOOP=FragileLoop)
     with running_task(cls) as task:
-        assert [task.next_event(), task.next_event()] == ["began", "ended"]
+        assert task.next_events(2) == ["began", "ended"]
         crash(task)
         assert task.state is TaskState.DONE
     assert task.events.empty()
@@ -317,9 +196,9 @@ def test_done_run_stays_done_after_a_loop_restart() -> None:
 def test_waiting_run_begins_with_its_restarted_loop() -> None:
     cls = scripted(ValueError("no way"), LOOP=FragileLoop, RESTART=LATE)
     with running_task(cls) as task:
-        assert task.next_event() == "began"
+        assert task.next_events(1) == ["began"]
         crash(task)
-        assert task.next_event() == "began"
+        assert task.next_events(1) == ["began"]
         assert task.state is TaskState.ALIVE
 
 
@@ -327,15 +206,3 @@ def test_a_task_without_run_says_so() -> None:
     thread = run_to_end(AsyncioTask)
     assert isinstance(thread.error, TaskFailedError)
     assert "AsyncioTask has nothing to do: write its run()" in str(thread.error)
-
-
-def test_each_of_several_workers_is_restarted_for_itself() -> None:
-    cls = scripted("return", ValueError("no way"), workers=3, RESTART=SOON)
-    with running_task(cls) as task:
-        events = [task.next_event() for _ in range(5)]
-        assert sorted(events) == ["began"] * 4 + ["ended"]
-        assert task.supervisor.n_restarts() == 1
-        assert task.state is TaskState.ALIVE
-        task.loop_task.call(lambda: None).result(WAIT)  # both wait by now
-        assert task._format_stacks().count("in run") == 2
-    assert [task.next_event(), task.next_event()] == ["ended"] * 2

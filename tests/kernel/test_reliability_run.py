@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sparts.dispatch.through_pluggy import PluginHooks
 from sparts.errors import TaskFailedError
 from sparts.hookspecs import hookimpl
 from sparts.kernel.health import Health
+from sparts.kernel.runner import ServiceThread
 from sparts.plugins import defaults
+from sparts.states import TaskState
 from sparts.supervision import Backoff
 from sparts.testing.running import make_service, running, running_task, service_of
-from sparts.testing.waiting import Recorder
+from sparts.testing.waiting import Recorder, wait_state
 from sparts.vtask import RestartPolicy, VTask
 
+from tests.core import scripted_tasks
+from tests.core.scripted_tasks import AT_ONCE, LATE, AsyncScripted, Scripted
 from tests.core.scripts import ended, service, stopped
 
-AT_ONCE = RestartPolicy("on-failure", first_wait=0.0)
+Make = Callable[..., Any]
 
 
 def test_exception_in_a_worker(tmp_path: Path) -> None:
@@ -48,18 +53,6 @@ class A(VTask):
         if "done" not in process.lines:
             process.read_until("done")
         assert process.stop() == 0
-
-
-def test_returned_worker_is_done_and_service_ready() -> None:
-    class Brief(VTask):
-        def _runloop(self) -> None:
-            pass
-
-    with running_task(Brief) as task:
-        task.threads[0].join()
-        assert task.state == "DONE"
-        assert task.service.health.status == "ALIVE"
-        assert task.service.health.ready
 
 
 @pytest.mark.parametrize(("code", "status"), [("3", 3), ("0", 0), ("None", 0), ("'sorry'", 1)])
@@ -111,62 +104,48 @@ class S(VService):
     assert "ZeroDivisionError" in log.read_text()
 
 
-class Flaky(VTask):
-    """Fails as often as it must, then waits for the stop."""
-
-    RESTART = AT_ONCE
-    failures = 1
-
-    def initTask(self) -> None:  # noqa: N802
-        self.runs = 0
-        self.begin = threading.Event()
-        self.settled = threading.Event()
-
-    def _runloop(self) -> None:
-        self.begin.wait()
-        self.runs += 1
-        if self.runs <= self.failures:
-            raise ValueError(f"failure {self.runs}")
-        self.settled.set()
-        self.stop_event.wait()
+@pytest.fixture(params=[Scripted, AsyncScripted], ids=["thread", "coroutine"])
+def scripted(request: pytest.FixtureRequest) -> Make:
+    """Makes a task type whose runs are written out; the test is run for both kinds."""
+    return partial(scripted_tasks.scripted, request.param)
 
 
-def test_failed_worker_is_restarted() -> None:
-    with running_task(Flaky) as task:
-        task.begin.set()
-        task.settled.wait()
-        assert task.runs == 2
+def test_returned_worker_is_done_and_service_ready(scripted: Make) -> None:
+    with running_task(scripted("return")) as task:
+        wait_state(task, TaskState.DONE)
+        assert task.service.health.status == "ALIVE"
+        assert task.service.health.ready
+
+
+def test_failed_worker_is_restarted(scripted: Make) -> None:
+    with running_task(scripted(ValueError(), OSError(), RESTART=AT_ONCE)) as task:
+        assert task.next_events(3) == ["began"] * 3
         assert task.state == "ALIVE"
-        assert task.service.getCounter("Flaky.n_failures") == 1
-        assert task.service.getCounter("Flaky.n_restarts") == 1
+        assert task.service.getCounter("Scripted.n_failures") == 2
+        assert task.service.getCounter("Scripted.n_restarts") == 2
+    assert task.next_events(1) == ["ended"]
 
 
-def test_crash_loop_without_a_limit_goes_on() -> None:
-    class Often(Flaky):
-        failures = 100
-
-    with running(service_of(Often)) as instance:
-        instance.requireTask(Often).begin.set()
-        instance.requireTask(Often).settled.wait()
-        assert instance.getCounter("Often.n_failures") == 100
+def test_crash_loop_without_a_limit_goes_on(scripted: Make) -> None:
+    with running_task(scripted(*[ValueError()] * 100, RESTART=AT_ONCE)) as task:
+        task.next_events(101)
+        assert task.service.getCounter("Scripted.n_failures") == 100
 
 
-def test_failure_past_the_limit_ends_the_service() -> None:
-    class Two(Flaky):
-        RESTART = RestartPolicy("on-failure", first_wait=0.0, limit=2)
-        failures = 2
-
-    class Three(Two):
-        failures = 3
-
-    with running(service_of(Two)) as instance:
-        instance.requireTask(Two).begin.set()
-        instance.requireTask(Two).settled.wait()
-    thread = make_service(service_of(Three)).startBG()
-    thread.service.requireTask(Three).begin.set()
-    with pytest.raises(TaskFailedError, match="Three failed: ValueError: failure 3"):
+def test_failure_past_the_limit_ends_the_service(scripted: Make) -> None:
+    policy = AT_ONCE._replace(limit=2)
+    with running_task(scripted(OSError(), OSError(), RESTART=policy)) as task:
+        task.next_events(3)
+    cls = scripted(OSError(), OSError(), OSError("no way"), RESTART=policy)
+    thread = ServiceThread(make_service(service_of(cls)))
+    thread.start()
+    with pytest.raises(TaskFailedError, match="Scripted failed: OSError: no way"):
         thread.join()
     assert thread.status == 1
+    task = thread.service.requireTask(cls)
+    assert (task.supervisor.n_failures(), task.supervisor.n_restarts()) == (3, 2)
+    assert task.state == "DEAD"
+    assert isinstance(task.failed, OSError)
 
 
 def waits_of(policy: RestartPolicy, failures: int, ran: float = 0.0) -> list[float]:
@@ -222,127 +201,79 @@ def test_workers_of_one_task_back_off_by_themselves(monkeypatch: pytest.MonkeyPa
     assert warned.items == [3600.0 + 60.0] * 8, "the warning lasts as long as the outage"
 
 
-def test_one_worker_of_several_is_restarted_alone() -> None:
-    class Several(VTask):
-        RESTART = AT_ONCE
-        workers = 3
-
-        def initTask(self) -> None:  # noqa: N802
-            self.begun: list[str] = []
-            self.all_there = threading.Barrier(4)
-            self.fail_once = threading.Semaphore(1)
-            self.again = threading.Event()
-
-        def _runloop(self) -> None:
-            name = threading.current_thread().name
-            self.begun.append(name)
-            if len(self.begun) > 3:
-                self.again.set()
-                self.stop_event.wait()
-                return
-            self.all_there.wait()
-            if self.fail_once.acquire(blocking=False):
-                raise ValueError("one of three")
-            self.stop_event.wait()
-
-    with running_task(Several) as task:
-        task.all_there.wait()
-        task.again.wait()
-        assert len(task.begun) == 4
-        assert len(set(task.begun)) == 3
-        assert sorted({thread.name for thread in task.threads}) == sorted(set(task.begun))
-        assert task.service.getCounter("Several.n_restarts") == 1
+def test_one_worker_of_several_is_restarted_alone(scripted: Make) -> None:
+    with running_task(scripted("return", ValueError(), workers=3, RESTART=AT_ONCE)) as task:
+        assert sorted(task.next_events(5)) == ["began"] * 4 + ["ended"]
+        assert task.service.getCounter("Scripted.n_restarts") == 1
+        assert task.state == "ALIVE"
+        assert len({thread.name for thread in task.threads}) == len(task.threads)
+    assert task.next_events(2) == ["ended"] * 2
 
 
-def test_degraded_task_turns_the_status_to_warning() -> None:
-    class Waits(VTask):
-        RESTART = RestartPolicy("on-failure", first_wait=3600.0, max_wait=3600.0)
+def wait_degraded(task: VTask) -> None:
+    """Wait until a task waits for its restart, and the service has its warning."""
+    readiness = task.service.health._readiness
+    with readiness:
+        readiness.wait_for(lambda: task.state == "DEGRADED" and task.service.getWarnings())
 
-        def _runloop(self) -> None:
-            raise ValueError("down")
 
-    with running(service_of(Waits)) as instance:
-        task = instance.requireTask(Waits)
-        with instance.health._readiness:
-            instance.health._readiness.wait_for(
-                lambda: task.state == "DEGRADED" and instance.getWarnings()
-            )
-        assert instance.health.status == "WARNING"
-        assert (
-            instance.health.ready
-        )  # what is degraded may serve still; a task says itself when it cannot
-        assert list(instance.getWarnings().values()) == [
-            "Waits failed and is restarted: ValueError: down"
+def test_degraded_task_turns_the_status_to_warning(scripted: Make) -> None:
+    with running_task(scripted(ValueError("down"), RESTART=LATE)) as task:
+        wait_degraded(task)
+        assert task.service.health.status == "WARNING"
+        assert task.service.health.ready  # it may serve still: a task says itself when it cannot
+        assert list(task.service.getWarnings().values()) == [
+            "Scripted failed and is restarted: ValueError: down"
         ]
 
 
-def test_several_failures_are_one_warning() -> None:
-    class Three(Flaky):
-        failures = 3
-
-    with running(service_of(Three)) as instance:
-        instance.requireTask(Three).begin.set()
-        instance.requireTask(Three).settled.wait()
-        assert list(instance.getWarnings().values()) == [
-            "Three failed and is restarted: ValueError: failure 3"
+def test_several_failures_are_one_warning(scripted: Make) -> None:
+    errors = [ValueError(f"failure {number}") for number in (1, 2, 3)]
+    with running_task(scripted(*errors, RESTART=AT_ONCE)) as task:
+        task.next_events(4)
+        assert list(task.service.getWarnings().values()) == [
+            "Scripted failed and is restarted: ValueError: failure 3"
         ]
 
 
-def test_restart_warning_ends_with_its_window() -> None:
-    class Brief(Flaky):
-        RESTART = RestartPolicy("on-failure", first_wait=0.0, window=0.05)
-
-    with running(service_of(Brief)) as instance:
-        instance.requireTask(Brief).begin.set()
-        instance.requireTask(Brief).settled.wait()
-        with instance.health._readiness:
-            instance.health._readiness.wait_for(lambda: not instance.getWarnings())
-        assert instance.health.status == "ALIVE"
+def test_restart_warning_ends_with_its_window(scripted: Make) -> None:
+    with running_task(scripted(ValueError(), RESTART=AT_ONCE._replace(window=0.05))) as task:
+        task.next_events(2)
+        health = task.service.health
+        with health._readiness:
+            health._readiness.wait_for(lambda: not task.service.getWarnings())
+        assert health.status == "ALIVE"
 
 
-def test_dependants_are_told_of_a_restart() -> None:
-    told: list[str] = []
+def test_dependants_are_told_of_a_restart(scripted: Make) -> None:
+    cls = scripted(ValueError(), RESTART=AT_ONCE)
+    told = Recorder[VTask]()
 
     class Dependant(VTask):
         LOOPLESS = True
-        DEPS = [Flaky]
+        DEPS = (cls,)
 
         def on_dependency_restarted(self, task: VTask) -> None:
-            told.append(task.name)
+            told(task)
 
-    with running(service_of(Dependant)) as instance:
-        instance.requireTask(Flaky).begin.set()
-        instance.requireTask(Flaky).settled.wait()
-    assert told == ["Flaky"]
-
-
-def test_always_worker_restarts_when_it_returns() -> None:
-    class Again(Flaky):
-        RESTART = RestartPolicy("always", first_wait=0.0)
-
-        def _runloop(self) -> None:
-            self.begin.wait()
-            self.runs += 1
-            if self.runs == 3:
-                self.settled.set()
-                self.stop_event.wait()
-
-    with running(service_of(Again)) as instance:
-        instance.requireTask(Again).begin.set()
-        instance.requireTask(Again).settled.wait()
-        assert instance.getCounter("Again.n_failures") == 0
+    with running(service_of(Dependant)) as service:
+        told.wait(1)
+        assert told.items == [service.requireTask(cls)]
 
 
-def test_stop_during_a_restart_wait_is_quick() -> None:
-    class Waits(VTask):
-        RESTART = RestartPolicy("on-failure", first_wait=3600.0, max_wait=3600.0)
+def test_always_worker_restarts_when_it_returns(scripted: Make) -> None:
+    cls = scripted("return", "return", RESTART=AT_ONCE._replace(mode="always"))
+    with running_task(cls) as task:
+        assert task.next_events(5) == ["began", "ended", "began", "ended", "began"]
+        assert task.service.getCounter("Scripted.n_failures") == 0
 
-        def _runloop(self) -> None:
-            raise ValueError("down")
 
-    with running_task(Waits) as task, task.service.health._readiness:
-        task.service.health._readiness.wait_for(lambda: task.state == "DEGRADED")
+def test_stop_during_a_restart_wait_is_quick(scripted: Make) -> None:
+    with running_task(scripted(ValueError("down"), RESTART=LATE)) as task:
+        wait_degraded(task)
     assert task.state == "STOPPED"
+    assert task.next_events(1) == ["began"]
+    assert task.events.empty()
 
 
 def test_exception_in_an_asyncio_callback(caplog: pytest.LogCaptureFixture) -> None:
@@ -384,13 +315,9 @@ def test_hook_that_fails(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.M
     hooks = PluginHooks(plugins={"sparts": defaults})
     hooks.register(Plugin(), "failing plugin")
     monkeypatch.setattr("sparts.plugins.load_hooks", lambda tolerant=False: hooks)
-    instance = make_service(service_of(Flaky))
-    thread = instance.startBG()
-    instance.requireTask(Flaky).begin.set()
-    instance.requireTask(Flaky).settled.wait()
-    instance.shutdown()
-    thread.join()
-    assert instance.health.status == "STOPPED"
+    with running_task(scripted_tasks.scripted(Scripted, ValueError(), RESTART=AT_ONCE)) as task:
+        task.next_events(2)
+    assert task.service.health.status == "STOPPED"
     assert "failed in sparts_task_change" in caplog.text
 
 
