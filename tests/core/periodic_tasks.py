@@ -26,10 +26,13 @@ class Ticking(PeriodicTask):
         """Make what the test prepares and reads."""
         super().initTask()
         self.ran: queue.SimpleQueue[float] = queue.SimpleQueue()
+        self.attempts: list[int] = []
         self.work: queue.SimpleQueue[Callable[[], Any]] = queue.SimpleQueue()
 
     def execute(self, context: ExecuteContext | None = None) -> Any:
         """Note the run, and do what is prepared."""
+        assert context is not None
+        self.attempts.append(context.attempt)
         work = self.work.get() if not self.work.empty() else lambda: None
         self.ran.put(self.clock.monotonic() - START)
         return work()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import queue
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import pytest
 from sparts.tasks.async_queue import AsyncQueueTask
 from sparts.tasks.queue import ExecuteContext, QueueTask
+from sparts.testing.running import running_task
 
 SOON = 10
 """Seconds that something which happens at once may take on a busy machine."""
@@ -47,6 +49,9 @@ class _Notes(QueueTask):
     def on_dead_letter(self, context: ExecuteContext, error: BaseException) -> None:
         """Keep what was given up."""
         self.dead.append((context.item, error))
+
+
+T = TypeVar("T", bound=_Notes)
 
 
 class Gated(_Notes):
@@ -102,6 +107,15 @@ class AsyncEcho(AsyncQueueTask):
         """Give the item back."""
         await asyncio.sleep(0)
         return given(item)
+
+
+@contextmanager
+def running_busy(kind: type[T]) -> Iterator[T]:
+    """Run a service of one task whose worker has begun with an item, and waits for its gate."""
+    with running_task(kind) as task:
+        task.queue.put("running")
+        assert task.begun() == "running"
+        yield task
 
 
 BOTH = ["threads", "coroutines"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import queue
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from functools import partial
@@ -12,15 +11,13 @@ from typing import Any
 import pytest
 from sparts.errors import LoopStoppedError
 from sparts.states import TaskState
-from sparts.tasks.async_periodic import ExecuteContext, TryLater
 from sparts.tasks.asyncio import AsyncioLoopTask
-from sparts.testing.clock import TurnableClock
 from sparts.testing.running import running, running_task, service_of
 from sparts.testing.waiting import WAIT
 from sparts.vtask import RestartPolicy
 
 from tests.core import periodic_tasks
-from tests.core.periodic_tasks import START, AsyncTicking
+from tests.core.periodic_tasks import AsyncTicking
 
 SOON = RestartPolicy("on-failure", first_wait=0.001)
 ticking = partial(periodic_tasks.ticking, AsyncTicking)
@@ -53,30 +50,6 @@ def test_trigger_runs_it_at_once_and_coalesces() -> None:
         task.ran.get(timeout=WAIT)
         task.execute_async().result(WAIT)
         assert task.n_iterations() == 3
-
-
-def test_try_later_waits_and_counts_the_attempts() -> None:
-    seen: queue.SimpleQueue[int] = queue.SimpleQueue()
-
-    class Later(AsyncTicking):
-        RUN_AT_START = False
-        clock = TurnableClock(START)
-
-        async def execute(self, context: ExecuteContext | None = None) -> int:
-            assert context is not None
-            seen.put(context.attempt)
-            if context.attempt < 3:
-                raise TryLater("not yet", after=2)
-            return context.attempt
-
-    with running_task(Later) as task:
-        future = task.execute_async()
-        for attempt in (1, 2):
-            assert seen.get(timeout=WAIT) == attempt
-            assert task.waits_until() == 2 * attempt
-            task.clock.turn(2)
-        assert future.result(WAIT) == 3
-        assert task.n_try_later() == 2
 
 
 def test_run_under_way_at_the_stop_ends() -> None:

@@ -10,8 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from sparts.errors import LoopStoppedError, SpartsError, TaskStoppedError
-from sparts.states import TaskState
+from sparts.errors import LoopStoppedError, SpartsError
 from sparts.tasks.async_queue import AsyncQueueTask, ExecuteContext
 from sparts.tasks.asyncio import AsyncioLoopTask
 from sparts.testing.running import make_service, running_task, service_of
@@ -82,14 +81,6 @@ def test_work_that_cancels_itself_ends_its_item_only() -> None:
             task.submit(asyncio.CancelledError()).result(SOON)
         assert task.submit("done").result(SOON) == "done"
         assert not task.supervisor.n_failures()
-
-
-def test_stop_refuses_late_items_and_ends() -> None:
-    with running_task(AsyncGated) as task:
-        pass
-    with pytest.raises(TaskStoppedError):
-        task.queue.put("late")
-    assert task.state is TaskState.STOPPED
 
 
 def test_endless_work_is_handed_over_and_cancelled() -> None:
@@ -164,7 +155,8 @@ def test_work_interrupted_by_its_loop_is_retried() -> None:
                 await asyncio.Event().wait()
             return item, context.attempt
 
-    with running_task(Interrupted) as task:
+    kind: type[Any] = Interrupted
+    with running_task(kind) as task:
         futures = [task.submit(number) for number in range(3)]
         assert [task.begun(), task.begun()] == [0, 1]
         pending = task.loop_task.call(asyncio.Event().wait)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import queue
 import threading
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError
 from typing import Any
 
 import pytest
-from sparts.errors import SpartsError
 from sparts.states import TaskState
 from sparts.tasks.event import EventTask, ExecuteContext, TryLater
 from sparts.testing.clock import TurnableClock
-from sparts.testing.running import make_service, running, running_task, service_of
+from sparts.testing.running import running, running_task, service_of
+
+from tests.core.failing import failing
 
 SOON = 10
 """Seconds that something which happens at once may take on a busy machine."""
@@ -40,6 +41,11 @@ class Echo(EventTask):
 
     def execute(self, context: ExecuteContext | None = None) -> int:
         return int(self.n_iterations())
+
+
+def with_clock(kind: type[EventTask], **attributes: Any) -> type[Any]:
+    """Make a task type with a clock of its own."""
+    return type(kind.__name__, (kind,), {"clock": TurnableClock(), **attributes})
 
 
 def test_trigger_from_any_thread_runs_it() -> None:
@@ -87,13 +93,9 @@ def test_trigger_before_the_start_is_not_lost() -> None:
             super().initTask()
             self.trigger()
 
-    service = make_service(service_of(Early))
-    thread = service.startBG()
-    task = service.requireTask(Early)
-    task.began.get(timeout=SOON)
-    task.gate.put(None)
-    service.shutdown()
-    thread.join()
+    with running_task(Early) as task:
+        task.began.get(timeout=SOON)
+        task.gate.put(None)
 
 
 def test_future_belongs_to_a_later_run() -> None:
@@ -157,19 +159,15 @@ def test_stop_ends_the_run_and_cancels_waiting_ones() -> None:
 
 
 def test_crash_reaches_its_future_and_ends_the_service() -> None:
-    service = make_service(service_of(Gated))
-    thread = service.startBG()
-    task = service.requireTask(Gated)
-    crashed = task.execute_async()
-    task.began.get(timeout=SOON)
-    waiting = task.execute_async()
-    task.gate.put(ZeroDivisionError("boom"))
-    with pytest.raises(ZeroDivisionError, match="boom"):
-        crashed.result(SOON)
-    with pytest.raises(CancelledError):
-        waiting.result(SOON)
-    with pytest.raises(SpartsError, match="boom"):
-        thread.join()
+    with failing(Gated, match="boom") as task:
+        crashed = task.execute_async()
+        task.began.get(timeout=SOON)
+        waiting = task.execute_async()
+        task.gate.put(ZeroDivisionError("boom"))
+        with pytest.raises(ZeroDivisionError, match="boom"):
+            crashed.result(SOON)
+        with pytest.raises(CancelledError):
+            waiting.result(SOON)
     assert task.execute_async().cancelled()
 
 
@@ -188,21 +186,18 @@ def test_restarted_worker_serves_earlier_triggers() -> None:
 
 
 def test_try_later_attempts_again_and_future_waits() -> None:
-    class Patient(Gated):
-        clock = TurnableClock()
-
-    with running_task(Patient) as task:
+    with running_task(with_clock(Gated)) as task:
         future = task.execute_async()
         assert task.began.get(timeout=SOON).attempt == 1
         task.gate.put(TryLater("not yet", after=30))
-        assert Patient.clock.wait_for_waiters() == [1030]
+        assert task.clock.wait_for_waiters() == [1030]
         assert task.has_pending()
         assert not future.done()
-        Patient.clock.turn(30)
+        task.clock.turn(30)
         assert task.began.get(timeout=SOON).attempt == 2
         task.gate.put(TryLater())
-        assert Patient.clock.wait_for_waiters() == [1031]
-        Patient.clock.turn(1)
+        assert task.clock.wait_for_waiters() == [1031]
+        task.clock.turn(1)
         assert task.began.get(timeout=SOON).attempt == 3
         task.gate.put("at last")
         assert future.result(SOON) == "at last"
@@ -211,14 +206,11 @@ def test_try_later_attempts_again_and_future_waits() -> None:
 
 
 def test_trigger_does_not_wait_for_try_later() -> None:
-    class Patient(Gated):
-        clock = TurnableClock()
-
-    with running_task(Patient) as task:
+    with running_task(with_clock(Gated)) as task:
         first = task.execute_async()
         task.began.get(timeout=SOON)
         task.gate.put(TryLater(after=30))
-        Patient.clock.wait_for_waiters()
+        task.clock.wait_for_waiters()
         second = task.execute_async()
         assert task.began.get(timeout=SOON).attempt == 2
         task.gate.put("now")
@@ -258,11 +250,7 @@ def test_task_ends_its_own_schedule() -> None:
 
 
 def test_runs_of_several_workers_overlap() -> None:
-    class Several(Gated):
-        workers = 2
-        clock = TurnableClock()
-
-    with running_task(Several) as task:
+    with running_task(with_clock(Gated, workers=2)) as task:
         futures = [task.execute_async()]
         task.began.get(timeout=SOON)
         futures.append(task.execute_async())
@@ -278,18 +266,11 @@ def test_runs_of_several_workers_overlap() -> None:
 
 
 def test_idle_task_waits_for_notification_alone() -> None:
-    class Idle(Echo):
-        clock = TurnableClock()
-
-    with running(service_of(Idle)):
-        assert Idle.clock.wait_for_waiters() == [None]
+    with running_task(with_clock(Echo)) as task:
+        assert task.clock.wait_for_waiters() == [None]
 
 
 def test_task_without_execute_says_what_to_write() -> None:
-    service = make_service(service_of(EventTask))
-    thread = service.startBG()
-    future: Future[Any] = service.requireTask("EventTask").execute_async()
-    with pytest.raises(NotImplementedError, match="write its execute"):
-        future.result(SOON)
-    with pytest.raises(SpartsError):
-        thread.join()
+    with failing(EventTask, match="write its execute") as task:
+        error = task.execute_async().exception(SOON)
+        assert isinstance(error, NotImplementedError)

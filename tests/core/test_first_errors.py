@@ -144,7 +144,7 @@ def test_plain_execute_that_returns_a_coroutine(base: Any) -> None:
     async def work() -> None:
         """Stand for what would never run."""
 
-    task = type("Mine", (base,), {"ON_ERROR": "log", "execute": lambda self, *args: work()})
+    task: Any = type("Mine", (base,), {"ON_ERROR": "log", "execute": lambda self, *args: work()})
     with running_task(task) as mine:
         future = mine.submit(1) if base is QueueTask else mine.execute_async()
         with pytest.raises(TypeError, match="of Mine returned a coroutine.*AsyncQueueTask"):

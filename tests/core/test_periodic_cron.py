@@ -92,6 +92,7 @@ def test_task_runs_when_its_expression_says() -> None:
     with running_task(Task) as task:
         for day in ("01", "02", "03"):
             [until] = task.clock.wait_for_waiters()
+            assert until is not None
             task.clock.turn(until - task.clock.monotonic())
             assert task.ran.get(timeout=SOON) == f"{day} 02:30"
 

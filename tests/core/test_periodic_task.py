@@ -13,15 +13,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sparts.clock import Clock
-from sparts.errors import OptionError, SpartsError
+from sparts.errors import OptionError
 from sparts.states import TaskState
 from sparts.tasks.periodic import TryLater
 from sparts.tasks.schedules import Every
 from sparts.testing.clock import TurnableClock
-from sparts.testing.running import make_service, running, running_task, service_of
+from sparts.testing.running import make_service, running_task, service_of
 from sparts.testing.waiting import WAIT, wait_state
 
 from tests.core import periodic_tasks
+from tests.core.failing import failing
 from tests.core.periodic_tasks import START, AsyncTicking, Ticking
 
 Make = Callable[..., type[Ticking]]
@@ -34,15 +35,15 @@ def ticking(request: pytest.FixtureRequest) -> Make:
 
 
 def test_first_run_is_at_the_start(ticking: Make) -> None:
-    with running(service_of(ticking())) as service:
-        assert service.requireTask("Ticker").ran.get(timeout=WAIT) == 0
+    with running_task(ticking()) as task:
+        assert task.ran.get(timeout=WAIT) == 0
 
 
 def test_first_run_waits_without_run_at_start(ticking: Make) -> None:
-    with running(service_of(ticking(RUN_AT_START=False))) as service:
-        assert service.requireTask("Ticker").next_run() == 10
-    with running(service_of(ticking()), "--no-Ticker-run-at-start") as service:
-        assert service.requireTask("Ticker").next_run() == 10
+    with running_task(ticking(RUN_AT_START=False)) as task:
+        assert task.next_run() == 10
+    with running_task(ticking(), "--no-Ticker-run-at-start") as task:
+        assert task.next_run() == 10
 
 
 def test_runs_are_due_at_start_plus_intervals(ticking: Make) -> None:
@@ -124,19 +125,19 @@ def test_jitter_stays_in_bounds_and_never_adds_up() -> None:
 
 
 def test_jitter_of_a_task_is_an_option(ticking: Make) -> None:
-    with running(service_of(ticking(RUN_AT_START=False)), "--Ticker-jitter", "5s") as service:
-        assert 10 < service.requireTask("Ticker").waits_until() < 15
+    with running_task(ticking(RUN_AT_START=False), "--Ticker-jitter", "5s") as task:
+        assert 10 < task.waits_until() < 15
 
 
 @pytest.mark.parametrize("interval", ["90s", "1m30s", 90, 90.0, timedelta(seconds=90)])
 def test_interval_is_seconds_or_a_duration(ticking: Make, interval: Any) -> None:
-    with running(service_of(ticking(INTERVAL=interval))) as service:
-        assert service.requireTask("Ticker").waits_until() == 90
+    with running_task(ticking(INTERVAL=interval)) as task:
+        assert task.waits_until() == 90
 
 
 def test_interval_is_an_option(ticking: Make) -> None:
-    with running(service_of(ticking()), "--Ticker-interval", "2m") as service:
-        assert service.requireTask("Ticker").waits_until() == 120
+    with running_task(ticking(), "--Ticker-interval", "2m") as task:
+        assert task.waits_until() == 120
 
 
 @pytest.mark.parametrize(
@@ -225,6 +226,7 @@ def test_try_later_with_time_comes_then(ticking: Make) -> None:
         assert task.waits_until() == 35
         assert task.has_pending()
         assert task.next_run() == 35
+        assert list(task.attempts) == [1, 1, 2]
         assert task.waits_until() == 40
         assert (task.n_try_later(), task.n_iterations(), task.n_missed()) == (1, 3, 1)
 
@@ -261,17 +263,12 @@ def test_futures_end_when_the_task_stops(ticking: Make) -> None:
 
 
 def test_futures_end_when_the_task_crashes(ticking: Make) -> None:
-    service = make_service(service_of(ticking()))
-    thread = service.startBG()
-    task = service.requireTask("Ticker")
-    task.ran.get(timeout=WAIT)
-    task.waits_until()
-    task.work.put(lambda: 1 / 0)
-    future = task.execute_async()
-    with pytest.raises(ZeroDivisionError):
-        future.result(WAIT)
-    with pytest.raises(SpartsError, match="division by zero"):
-        thread.join()
+    with failing(ticking(), match="division by zero") as task:
+        task.ran.get(timeout=WAIT)
+        task.waits_until()
+        task.work.put(lambda: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            task.execute_async().result(WAIT)
     assert task.execute_async().cancelled()
 
 

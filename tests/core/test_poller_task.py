@@ -11,6 +11,7 @@ from sparts.errors import TaskStoppedError
 from sparts.tasks.poller import PollerTask, TryLater
 from sparts.testing.clock import TurnableClock
 from sparts.testing.running import running_task
+from sparts.testing.waiting import Recorder
 from sparts.vtask import RestartPolicy
 
 SOON = 10
@@ -68,6 +69,20 @@ def test_first_value_may_be_none() -> None:
         assert task.told.empty()
 
 
+def asking(task: Poller, timeout: float | None = None) -> Recorder[str]:
+    """Ask for the value in a thread, and note the error that comes."""
+    found = Recorder[str]()
+
+    def ask() -> None:
+        try:
+            task.getValue(timeout)
+        except (TimeoutError, TaskStoppedError) as error:
+            found(str(error))
+
+    threading.Thread(target=ask).start()
+    return found
+
+
 def test_get_value_gives_up_after_its_timeout() -> None:
     class Slow(Poller):
         clock = TurnableClock()
@@ -75,20 +90,10 @@ def test_get_value_gives_up_after_its_timeout() -> None:
 
     with running_task(Slow) as task:
         Slow.clock.wait_for_waiters(1)
-        found: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
-
-        def ask() -> None:
-            try:
-                task.getValue(timeout=5)
-            except TimeoutError as error:
-                found.put(error)
-
-        asking = threading.Thread(target=ask)
-        asking.start()
+        found = asking(task, 5)
         Slow.clock.wait_for_waiters(2)
         Slow.clock.turn(5)
-        assert "Slow has fetched no value within 5 s" in str(found.get(timeout=SOON))
-        asking.join()
+        assert "Slow has fetched no value within 5 s" in found.wait(1)[0]
 
 
 def test_get_value_ends_with_the_task() -> None:
@@ -96,19 +101,9 @@ def test_get_value_ends_with_the_task() -> None:
         RUN_AT_START = False
 
     with running_task(Never) as task:
-        found: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
-
-        def ask() -> None:
-            try:
-                task.getValue()
-            except TaskStoppedError as error:
-                found.put(error)
-
-        asking = threading.Thread(target=ask)
-        asking.start()
+        found = asking(task)
         task.service.shutdown()
-        assert "Never ended before it had fetched a value" in str(found.get(timeout=SOON))
-        asking.join()
+        assert "Never ended before it had fetched a value" in found.wait(1)[0]
 
 
 def test_try_later_in_fetch_keeps_the_value() -> None:

@@ -21,7 +21,7 @@ from sparts.tasks.queue import QueueTask, TryLater
 from sparts.testing.clock import TurnableClock
 from sparts.testing.running import running, running_task, service_of
 
-from tests.core.queue_tasks import SOON, Echo, Gated
+from tests.core.queue_tasks import SOON, Echo, Gated, variant
 
 
 class ByHand(Gated):
@@ -76,15 +76,13 @@ def test_taking_by_hand_waits_until_the_stop() -> None:
 
 
 def test_try_later_without_time_comes_back_at_once() -> None:
-    class Standing(Gated):
-        clock = TurnableClock()
-
-    with running_task(Standing) as task:
+    with running_task(variant(Gated, clock=TurnableClock())) as task:
         future = task.submit("item")
         for attempt in range(1, 5):
             assert task.began.get(timeout=SOON).attempt == attempt
             task.gate.put(TryLater() if attempt < 4 else "done")
         assert future.result(SOON) == "done"
+        assert (task.n_trylater(), task.n_completed(), task.n_unhandled()) == (3, 1, 0)
 
 
 class Noting(Gated):
@@ -249,67 +247,40 @@ def wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-class ShortQueue(QueueTask):
-    def execute(self, item: Any) -> Any:  # type: ignore[override]
-        return item
+async def run(self: Any) -> str:
+    return "run"
 
 
-class ShortAsyncQueue(AsyncQueueTask):
-    async def execute(self, item: Any) -> Any:  # type: ignore[override]
-        return item
-
-
-class ShortEvent(EventTask):
-    def execute(self) -> Any:  # type: ignore[override]
-        return "run"
-
-
-class WrappedEvent(EventTask):
-    @wrapped
-    def execute(self) -> Any:
-        return "run"
-
-
-class AnyEvent(EventTask):
-    def execute(self, *arguments: Any) -> Any:
-        return "run" if len(arguments) == 1 else "no context"
-
-
-class ShortPeriodic(PeriodicTask):
-    INTERVAL = 3600
-
-    def execute(self) -> Any:  # type: ignore[override]
-        return "run"
-
-
-class ShortAsyncPeriodic(AsyncPeriodicTask):
-    INTERVAL = 3600
-
-    async def execute(self) -> Any:  # type: ignore[override]
-        return "run"
-
-
-class LongPoller(PollerTask):
-    INTERVAL = 3600
-
-    def fetch(self, context: ExecuteContext) -> Any:  # type: ignore[override]
-        return f"attempt {context.attempt}"
+async def same(self: Any, item: Any) -> Any:
+    return item
 
 
 @pytest.mark.parametrize(
-    "kind", [ShortEvent, WrappedEvent, AnyEvent, ShortPeriodic, ShortAsyncPeriodic]
+    ("base", "execute"),
+    [
+        (EventTask, lambda self: "run"),
+        (EventTask, wrapped(lambda self: "run")),
+        (EventTask, lambda self, *args: "run" if len(args) == 1 else "no context"),
+        (PeriodicTask, lambda self: "run"),
+        (AsyncPeriodicTask, run),
+    ],
 )
-def test_execute_may_leave_out_the_context(kind: type[EventTask]) -> None:
-    with running(service_of(kind)) as service:
-        assert service.requireTask(kind).execute_async().result(SOON) == "run"
+def test_execute_may_leave_out_the_context(base: Any, execute: Any) -> None:
+    with running_task(variant(base, execute=execute, INTERVAL=3600)) as task:
+        assert task.execute_async().result(SOON) == "run"
 
 
-@pytest.mark.parametrize("kind", [ShortQueue, ShortAsyncQueue])
-def test_execute_of_item_may_leave_out_context(kind: type[QueueTask]) -> None:
-    with running(service_of(kind)) as service:
-        assert service.requireTask(kind).submit("item").result(SOON) == "item"
+@pytest.mark.parametrize(
+    ("base", "execute"), [(QueueTask, lambda self, item: item), (AsyncQueueTask, same)]
+)
+def test_execute_of_item_may_leave_out_context(base: Any, execute: Any) -> None:
+    with running_task(variant(base, execute=execute)) as task:
+        assert task.submit("item").result(SOON) == "item"
 
 
 def test_fetch_may_look_at_its_context() -> None:
-    with running(service_of(LongPoller)) as service:
-        assert service.requireTask(LongPoller).getValue(SOON) == "attempt 1"
+    def fetch(self: Any, context: ExecuteContext) -> str:
+        return f"attempt {context.attempt}"
+
+    with running_task(variant(PollerTask, fetch=fetch, INTERVAL=3600)) as task:
+        assert task.getValue(SOON) == "attempt 1"

@@ -14,7 +14,8 @@ import pytest
 from sparts.tasks.queue import ExecuteContext, PriorityQueueTask, TryLater, UniqueQueueTask
 from sparts.testing.running import running_task
 
-from tests.core.queue_tasks import SOON, Deferred, Gated
+from tests.core.queue_tasks import SOON, Deferred, Gated, running_busy, variant
+from tests.threads import run_in_threads
 
 
 class Ranked(Gated, PriorityQueueTask):
@@ -66,10 +67,7 @@ def test_items_of_all_kinds_are_worked_on() -> None:
 
 
 def test_retried_item_takes_its_place_by_priority() -> None:
-    class NoWait(Ranked):
-        RETRY_AFTER = 0.0
-
-    with running_task(NoWait) as task:
+    with running_task(variant(Ranked, RETRY_AFTER=0.0)) as task:
         task.queue.put(1)
         assert task.begun() == 1
         task.queue.put(2)
@@ -81,9 +79,7 @@ def test_retried_item_takes_its_place_by_priority() -> None:
 
 
 def test_item_equal_to_waiting_one_is_refused() -> None:
-    with running_task(Unique) as task:
-        task.queue.put("running")
-        task.begun()
+    with running_busy(Unique) as task:
         waiting = task.submit((1, "a"))
         task.queue.put((1, "a"))
         assert task.submit((1, "a")) is waiting
@@ -150,9 +146,7 @@ def test_future_joins_an_item_that_nobody_waited_for() -> None:
 
 
 def test_cancelled_item_can_be_submitted_again() -> None:
-    with running_task(Unique) as task:
-        task.queue.put("running")
-        task.begun()
+    with running_busy(Unique) as task:
         first = task.submit("item")
         assert first.cancel()
         second = task.submit("item")
@@ -170,9 +164,7 @@ def test_cancelled_item_can_be_submitted_again() -> None:
 
 
 def test_cancelled_item_runs_when_it_is_put() -> None:
-    with running_task(Unique) as task:
-        task.queue.put("running")
-        task.begun()
+    with running_busy(Unique) as task:
         assert task.submit("item").cancel()
         task.queue.put("item")
         task.gate.put(None)
@@ -181,9 +173,7 @@ def test_cancelled_item_runs_when_it_is_put() -> None:
 
 
 def test_put_item_runs_despite_a_cancelled_submission() -> None:
-    with running_task(Unique) as task:
-        task.queue.put("running")
-        task.begun()
+    with running_busy(Unique) as task:
         for first, second in ((task.submit, task.queue.put), (task.queue.put, task.submit)):
             futures = [f for f in (first("item"), second("item")) if f is not None]
             assert [future.cancel() for future in futures] == [True]
@@ -196,9 +186,7 @@ def test_put_item_runs_despite_a_cancelled_submission() -> None:
 
 
 def test_item_runs_while_one_submitter_waits() -> None:
-    with running_task(Unique) as task:
-        task.queue.put("running")
-        task.begun()
+    with running_busy(Unique) as task:
         first, second = task.submit("item"), task.submit("item")
         assert first is second
         assert not first.cancel()  # the other one still waits
@@ -209,9 +197,7 @@ def test_item_runs_while_one_submitter_waits() -> None:
 
 
 def test_item_of_cancelled_submitters_does_not_run() -> None:
-    with running_task(Unique) as task:
-        task.queue.put("running")
-        task.begun()
+    with running_busy(Unique) as task:
         future: Future[Any] = Future()
         task.queue.put(ExecuteContext(item="item", future=future))
         shared = task.submit("item")
@@ -228,9 +214,7 @@ def test_timeout_does_not_cancel_what_was_put() -> None:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(task.submit("item"), 0.01)
 
-    with running_task(Unique) as task:
-        task.queue.put("running")
-        task.begun()
+    with running_busy(Unique) as task:
         task.queue.put("item")
         asyncio.run(give_up(task))
         with pytest.raises(TimeoutError):
@@ -256,12 +240,7 @@ def test_all_waiters_get_the_outcome() -> None:
 
 
 def test_equal_item_needs_no_room() -> None:
-    class Small(Unique):
-        MAX_ITEMS = 1
-
-    with running_task(Small) as task:
-        task.queue.put("running")
-        task.begun()
+    with running_busy(variant(Unique, MAX_ITEMS=1)) as task:
         task.queue.put("item")
         task.queue.put("item", block=False)
         for _ in range(2):
@@ -269,12 +248,7 @@ def test_equal_item_needs_no_room() -> None:
 
 
 def test_room_goes_to_the_next_waiter() -> None:
-    class Small(Unique):
-        MAX_ITEMS = 1
-
-    with running_task(Small) as task:
-        task.queue.put("running")
-        task.begun()
+    with running_busy(variant(Unique, MAX_ITEMS=1)) as task:
         task.queue.put("waiting")
         threads = [
             threading.Thread(target=task.queue.put, args=(item,))
@@ -332,21 +306,12 @@ def test_many_threads_add_item_once_at_time() -> None:
             for number in range(2000):
                 assert task.submit(number % 3).result(SOON) == number % 3
 
-        threads = [threading.Thread(target=feed) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        run_in_threads(*[feed] * 4)
     assert overlaps == []
 
 
 def test_dropped_item_of_several_waiters_ends_for_all() -> None:
-    class NotDraining(Unique):
-        DRAIN = False
-
-    with running_task(NotDraining) as task:
-        task.queue.put("running")
-        task.begun()
+    with running_busy(variant(Unique, DRAIN=False)) as task:
         future, deferred = task.submit("item"), Deferred()
         task.queue.put(ExecuteContext(item="item", deferred=deferred))
         task.service.shutdown()

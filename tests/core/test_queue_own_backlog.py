@@ -60,7 +60,8 @@ class OnBroker(Gated):
 
 
 def test_item_is_buried_before_its_hook() -> None:
-    with running_task(OnBroker) as task:
+    kind: type[Any] = OnBroker
+    with running_task(kind) as task:
         error = ValueError("no")
         task.gate.put(1)
         assert task.submit("good").result(SOON) == 1

@@ -6,12 +6,12 @@ import queue
 from typing import Any
 
 import pytest
-from sparts.tasks.queue import ExecuteContext, QueueTask, TryLater
+from sparts.tasks.queue import ExecuteContext, TryLater
 from sparts.testing.clock import TurnableClock
 from sparts.testing.running import make_service, running_task, service_of
-from sparts.vservice import VService
 from sparts.vtask import RestartPolicy
 
+from tests.core.failing import failing
 from tests.core.queue_tasks import SOON, Gated, of_gated, variant
 
 AT_ONCE = RestartPolicy("on-failure", first_wait=0.0)
@@ -20,24 +20,6 @@ AT_ONCE = RestartPolicy("on-failure", first_wait=0.0)
 def timed(base: type[Any], **attributes: Any) -> type[Any]:
     """Make a task class with a clock of its own."""
     return variant(base, clock=TurnableClock(), **attributes)
-
-
-class Stubborn(QueueTask):
-    """Says "later" as often as an item says, and remembers the attempts."""
-
-    def execute(self, item: int, context: ExecuteContext) -> int:
-        """Work at the last of so many attempts."""
-        if context.attempt < item:
-            raise TryLater("not yet")
-        return context.attempt
-
-
-def test_try_later_puts_the_item_back() -> None:
-    with running_task(Stubborn) as task:
-        assert task.submit(4).result(SOON) == 4
-        assert task.n_trylater() == 3
-        assert task.n_completed() == 1
-        assert task.n_unhandled() == 0
 
 
 @of_gated
@@ -120,12 +102,9 @@ def test_worker_hands_on_the_time_it_keeps() -> None:
 
 
 def test_wait_between_attempts_grows_to_limit_with_jitter() -> None:
-    class Waiting(Gated):
-        RETRY_AFTER = 0.1
-
-    service = make_service(service_of(Waiting))
+    service = make_service(service_of(variant(Gated, RETRY_AFTER=0.1)))
     service.tasks.create(service)
-    task = service.requireTask(Waiting)
+    task: Any = service.requireTask("Gated")
     for attempt, longest in ((1, 0.1), (2, 0.2), (3, 0.4), (10, 51.2), (11, 60.0), (5000, 60.0)):
         waits = {task.retry_after(ExecuteContext(attempt)) for _ in range(100)}
         assert len(waits) > 50
@@ -199,11 +178,8 @@ def test_restarted_worker_keeps_its_item(gated: Any) -> None:
         assert (context.item, context.attempt) == ("item", 2)
         task.gate.put(None)
         task.queue.join()
-        assert (task.n_completed(), task.supervisor.n_restarts(), task.supervisor.n_failures()) == (
-            1,
-            1,
-            1,
-        )
+        assert task.n_completed() == 1
+        assert task.supervisor.n_restarts() == task.supervisor.n_failures() == 1
         assert task.dead == task.dropped == []
 
 
@@ -238,18 +214,12 @@ def test_other_workers_take_over(gated: Any) -> None:
 
 @of_gated
 def test_crash_loop_hands_over_poison(gated: Any) -> None:
-    cls = variant(
-        gated, RESTART=RestartPolicy("on-failure", first_wait=0.0, limit=2), RETRY_AFTER=0.0
-    )
-    service = make_service(service_of(cls))
-    assert isinstance(service, VService)
-    thread = service.startBG()
-    task = service.requireTask(cls)
-    task.queue.put("poison")
-    for _ in range(3):
-        task.begun()
-        task.gate.put(ValueError("broken"))
-    with pytest.raises(Exception, match="Gated failed"):
-        thread.join()
+    policy = RestartPolicy("on-failure", first_wait=0.0, limit=2)
+    cls = variant(gated, RESTART=policy, RETRY_AFTER=0.0)
+    with failing(cls, match="Gated failed") as task:
+        task.queue.put("poison")
+        for _ in range(3):
+            task.begun()
+            task.gate.put(ValueError("broken"))
     assert task.dropped == ["poison"]
     assert task.n_dropped() == 1

@@ -7,11 +7,13 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from sparts.errors import StopTimeoutError, TaskFailedError, TaskStoppedError
+from sparts.errors import TaskStoppedError
 from sparts.tasks.queue import (
     ExecuteContext,
     PriorityQueueTask,
@@ -22,12 +24,10 @@ from sparts.tasks.queue import (
 from sparts.testing.clock import TurnableClock
 from sparts.testing.running import make_service, running, running_task, service_of
 
+from tests.core.failing import failing
 from tests.core.queue_tasks import SOON, Deferred, Gated, of_echo, of_gated, variant
 from tests.core.scripts import service as script
-
-
-class NotDraining(Gated):
-    DRAIN = False
+from tests.threads import in_threads
 
 
 class HandsOver(Gated):
@@ -94,7 +94,7 @@ def test_retry_after_the_deadline_is_dropped(gated: Any) -> None:
 
 @of_gated
 def test_task_without_drain_drops_in_order(gated: Any, caplog: pytest.LogCaptureFixture) -> None:
-    with running_task(NotDraining) as task:
+    with running_task(variant(gated, DRAIN=False)) as task:
         futures = [task.submit(item) for item in range(4)]
         deferred = Deferred()
         task.queue.put(ExecuteContext(item=4, deferred=deferred))
@@ -108,12 +108,12 @@ def test_task_without_drain_drops_in_order(gated: Any, caplog: pytest.LogCapture
     assert isinstance(deferred.outcome(), CancelledError)
     assert task.dropped == [1, 2, 3, 4, 5]
     assert task.n_dropped() == 5
-    assert "5 items were left when NotDraining had stopped; the first: 1" in caplog.text
+    assert f"5 items were left when {gated.__name__} had stopped; the first: 1" in caplog.text
 
 
 @of_gated
 def test_what_was_cancelled_before_is_not_dropped(gated: Any) -> None:
-    with running_task(NotDraining) as task:
+    with running_task(variant(gated, DRAIN=False)) as task:
         futures = [task.submit(item) for item in range(3)]
         assert task.begun() == 0
         futures[1].cancel()
@@ -134,10 +134,8 @@ def test_left_items_are_handed_over_in_time() -> None:
 
 
 def test_deadline_of_the_whole_service_counts_too() -> None:
-    class AsLongAsTheService(HandsOver):
-        STOP_TIMEOUT = None
-
-    with running_task(AsLongAsTheService, "--stop-timeout", "500ms") as task:
+    cls = variant(HandsOver, STOP_TIMEOUT=None)
+    with running_task(cls, "--stop-timeout", "500ms") as task:
         task.queue.put(0)
         task.queue.put(1)
         assert task.begun() == 0
@@ -145,30 +143,17 @@ def test_deadline_of_the_whole_service_counts_too() -> None:
 
 
 def test_hung_worker_is_named_and_loses_its_item() -> None:
-    class Hung(Gated):
-        STOP_TIMEOUT = 0.3
-
-    service = make_service(service_of(Hung))
-    thread = service.startBG()
-    task = service.requireTask(Hung)
-    futures = [task.submit(item) for item in range(2)]
-    assert task.begun() == 0
-    service.shutdown()
-    with pytest.raises(StopTimeoutError, match="Hung"):
-        thread.join()
+    with failing(variant(Gated, STOP_TIMEOUT=0.3), match="Gated", status=70) as task:
+        futures = [task.submit(item) for item in range(2)]
+        assert task.begun() == 0
+        task.service.shutdown()
     assert task.dropped == [0, 1]
-    assert all(isinstance(_error(future), CancelledError) for future in futures)
+    for future in futures:
+        with pytest.raises(CancelledError):
+            future.result(0)
     task.gate.put("very late")  # does no harm
     for worker in task.threads:
         worker.join(SOON)
-
-
-def _error(future: Any) -> BaseException | None:
-    try:
-        error: BaseException | None = future.exception(0)
-    except CancelledError as cancelled:
-        return cancelled
-    return error
 
 
 def test_second_signal_does_not_lose_what_is_queued(tmp_path: Path) -> None:
@@ -199,39 +184,32 @@ class S(VService):
 
 @of_gated
 def test_error_during_drain_stops_no_other_item(gated: Any) -> None:
-    service = make_service(service_of(gated))
-    thread = service.startBG()
-    task = service.requireTask(gated)
-    for item in range(3):
-        task.queue.put(item)
-    assert task.begun() == 0
-    service.shutdown()
-    assert task.stop_event.wait(SOON)
-    for outcome in (ValueError("broken"), None, None):
-        task.gate.put(outcome)
-    with pytest.raises(TaskFailedError, match="broken"):
-        thread.join()
-    assert thread.status == 1
+    with failing(gated, match="broken") as task:
+        for item in range(3):
+            task.queue.put(item)
+        assert task.begun() == 0
+        task.service.shutdown()
+        assert task.stop_event.wait(SOON)
+        for outcome in (ValueError("broken"), None, None):
+            task.gate.put(outcome)
     assert task.n_completed() == 2
     assert [item for item, _ in task.dead] == [0]
 
 
 @of_gated
 def test_failing_on_dropped_still_ends_futures(gated: Any) -> None:
-    class Broken(NotDraining):
+    class Broken(gated):  # type: ignore[misc]
+        DRAIN = False
+
         def on_dropped(self, items: Sequence[Any]) -> None:
             raise RuntimeError("nowhere to keep them")
 
-    service = make_service(service_of(Broken))
-    thread = service.startBG()
-    task = service.requireTask(Broken)
-    futures = [task.submit(item) for item in range(2)]
-    task.begun()
-    service.shutdown()
-    assert task.stop_event.wait(SOON)
-    task.gate.put(None)
-    with pytest.raises(TaskFailedError, match="nowhere to keep them"):
-        thread.join()
+    with failing(Broken, match="nowhere to keep them") as task:
+        futures = [task.submit(item) for item in range(2)]
+        task.begun()
+        task.service.shutdown()
+        assert task.stop_event.wait(SOON)
+        task.gate.put(None)
     assert futures[1].cancelled()
 
 
@@ -303,17 +281,11 @@ def test_every_item_ends_whenever_the_stop_comes(
         for kept in (ends, taken, futures, reached):
             kept.clear()
         when[0] = target
-        with running_task(Accountable) as task:
+        with ExitStack() as feeding, running_task(Accountable) as task:
             task.logger.disabled = True
-            feeders = [
-                threading.Thread(target=feed, args=(task, range(n * 400, (n + 1) * 400)))
-                for n in range(3)
-            ]
-            for feeder in feeders:
-                feeder.start()
+            feeders = [partial(feed, task, range(n * 400, (n + 1) * 400)) for n in range(3)]
+            feeding.enter_context(in_threads(*feeders))
             assert reached.wait(SOON)
-        for feeder in feeders:
-            feeder.join()
         assert ends == Counter(taken)
         assert task.n_dropped() == 0 or not drain
         assert all(future.done() for future in futures)

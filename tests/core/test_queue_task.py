@@ -11,11 +11,13 @@ from concurrent.futures import Future
 from typing import Any
 
 import pytest
-from sparts.errors import TaskFailedError, TaskStoppedError
+from sparts.errors import TaskStoppedError
 from sparts.tasks.queue import ExecuteContext, QueueTask
 from sparts.testing.running import make_service, running, running_task, service_of
 
-from tests.core.queue_tasks import SOON, Deferred, Echo, Gated, of_echo, of_gated, variant
+from tests.core.failing import failing
+from tests.core.queue_tasks import SOON, Deferred, Echo, Gated, of_echo, of_gated
+from tests.threads import in_threads, run_in_threads
 
 
 @of_gated
@@ -101,13 +103,7 @@ def test_item_counts_as_completed_before_its_future_ends(echo: Any) -> None:
 @of_echo
 def test_counters_are_exact_with_many_workers(echo: Any) -> None:
     with running_task(echo, f"--{echo.__name__}-workers", "8") as task:
-        threads = [
-            threading.Thread(target=lambda: [task.submit(n) for n in range(2000)]) for _ in range(4)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        run_in_threads(*[lambda: [task.submit(n) for n in range(2000)]] * 4)
         task.queue.join()
         assert task.n_completed() == 8000
         assert task.service.getCounter(f"{echo.__name__}.n_completed") == 8000
@@ -177,26 +173,11 @@ def test_raising_deferred_is_logged(echo: Any, caplog: pytest.LogCaptureFixture)
 
 @of_gated
 def test_exception_nobody_waits_for_ends_service_by_default(gated: Any) -> None:
-    service = make_service(service_of(gated))
-    thread = service.startBG()
-    task = service.requireTask(gated)
-    task.queue.put("item")
-    task.begun()
-    task.gate.put(ValueError("broken"))
-    with pytest.raises(TaskFailedError, match="Gated failed: ValueError: broken"):
-        thread.join()
-    assert thread.status == 1
+    with failing(gated, match="Gated failed: ValueError: broken") as task:
+        task.queue.put("item")
+        task.begun()
+        task.gate.put(ValueError("broken"))
     assert [item for item, _ in task.dead] == ["item"]
-
-
-@of_echo
-def test_logging_task_goes_on_with_the_next(echo: Any, caplog: pytest.LogCaptureFixture) -> None:
-    cls = variant(echo, ON_ERROR="log")
-    with running_task(cls) as task:
-        task.queue.put(ValueError("broken"))
-        assert task.submit("next").result(SOON) == "next"
-        assert (task.n_unhandled(), task.n_dead_letters()) == (1, 1)
-    assert "ValueError: broken" in caplog.text
 
 
 @of_echo
@@ -207,17 +188,6 @@ def test_system_exit_ends_the_future_and_the_service(echo: Any) -> None:
     assert isinstance(future.exception(SOON), SystemExit)
     thread.join()
     assert thread.status == 3
-
-
-@of_echo
-def test_memory_error_ends_future_and_service(echo: Any) -> None:
-    cls = variant(echo, ON_ERROR="log")
-    service = make_service(service_of(cls))
-    thread = service.startBG()
-    future = service.requireTask(cls).submit(MemoryError())
-    assert isinstance(future.exception(SOON), MemoryError)
-    with pytest.raises(TaskFailedError):
-        thread.join()
 
 
 @of_gated
@@ -231,17 +201,6 @@ def test_cancelled_item_is_not_worked_on(gated: Any) -> None:
         task.gate.put(None)
         task.queue.join()
         assert (first.done(), third.done(), task.n_completed()) == (True, True, 2)
-
-
-@of_echo
-def test_coroutine_awaits_a_submission(echo: Any) -> None:
-    async def ask(task: Any) -> list[Any]:
-        with pytest.raises(ValueError, match="broken"):
-            await task.submit(ValueError("broken"))
-        return await asyncio.gather(*(task.submit(number) for number in range(100)))
-
-    with running(service_of(echo)) as service:
-        assert asyncio.run(ask(service.requireTask(echo))) == list(range(100))
 
 
 def test_coroutine_learns_of_impossible_exceptions() -> None:
@@ -322,13 +281,7 @@ def test_bounded_queue_never_holds_more_than_it_may() -> None:
             depths.append(self.queue.qsize())
 
     with running_task(Bounded) as task:
-        threads = [
-            threading.Thread(target=lambda: [task.submit(n) for n in range(500)]) for _ in range(4)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        run_in_threads(*[lambda: [task.submit(n) for n in range(500)]] * 4)
         task.queue.join()
         assert task.n_completed() == 2000
     assert max(depths) <= 5
@@ -349,23 +302,17 @@ def test_worker_waiting_for_itself_gets_an_error() -> None:
 
 
 def test_stop_releases_who_waits_for_room() -> None:
-    errors: queue.SimpleQueue[Exception] = queue.SimpleQueue()
-
-    def put(task: Full) -> None:
-        try:
+    def put() -> None:
+        with pytest.raises(TaskStoppedError) as refused:
             task.queue.put("late")
-        except TaskStoppedError as error:
-            errors.put(error)
+        assert str(refused.value) == (
+            "Full takes no more items: it is stopping. What is put to it now would never be "
+            "worked on."
+        )
 
     with running_task(Full) as task:
         task.fill()
-        threads = [threading.Thread(target=put, args=(task,)) for _ in range(3)]
-        for thread in threads:
-            thread.start()
-        task.service.shutdown()
-        messages = {str(errors.get(timeout=SOON)) for _ in threads}
+        with in_threads(put, put, put):
+            task.service.shutdown()
         task.gate.put(None)
         task.gate.put(None)
-    assert messages == {
-        "Full takes no more items: it is stopping. What is put to it now would never be worked on."
-    }

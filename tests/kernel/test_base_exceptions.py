@@ -9,14 +9,15 @@ from concurrent.futures import Future
 from typing import Any
 
 import pytest
-from sparts.errors import TaskFailedError
 from sparts.tasks.async_periodic import AsyncPeriodicTask
 from sparts.tasks.async_queue import AsyncQueueTask
 from sparts.tasks.event import EventTask
 from sparts.tasks.periodic import PeriodicTask
 from sparts.tasks.queue import QueueTask
-from sparts.testing.running import make_service, running_task, service_of
+from sparts.testing.running import running_task
 from sparts.vtask import RestartPolicy, VTask
+
+from tests.core.failing import failing
 
 SOON = 10
 """Seconds that something which happens at once may take on a busy machine."""
@@ -114,7 +115,7 @@ def test_awaited_base_exception_does_not_end_the_service(
 def test_logged_base_exception_does_not_end_the_service(
     kind: type[VTask], error: Callable[[], BaseException], caplog: pytest.LogCaptureFixture
 ) -> None:
-    logging = type(kind.__name__, (kind,), {"ON_ERROR": "log"})
+    logging: type[VTask] = type(kind.__name__, (kind,), {"ON_ERROR": "log"})
     with running_task(logging) as task:
         run_unawaited(task, error())
         assert run(task, "fine").result(SOON) == "fine"
@@ -122,17 +123,13 @@ def test_logged_base_exception_does_not_end_the_service(
     assert error.__name__ in caplog.text
 
 
-@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("error", [*ERRORS, ValueError])
 @pytest.mark.parametrize("kind", KINDS)
 def test_base_exception_that_nobody_awaits_ends_the_service(
     kind: type[VTask], error: Callable[[], BaseException]
 ) -> None:
-    service = make_service(service_of(kind))
-    thread = service.startBG()
-    run_unawaited(service.requireTask(kind), error())
-    with pytest.raises(TaskFailedError, match="failed"):
-        thread.join()
-    assert thread.status == 1
+    with failing(kind, match="failed") as task:
+        run_unawaited(task, error())
 
 
 @pytest.mark.parametrize("error", ERRORS)
@@ -142,18 +139,14 @@ def test_worker_is_restarted_after_a_base_exception(
 ) -> None:
     policy = RestartPolicy("on-failure", first_wait=0.0)
     attributes = {"RESTART": policy, "MAX_ATTEMPTS": 1}
-    restarted = type(kind.__name__, (kind,), attributes)
+    restarted: type[VTask] = type(kind.__name__, (kind,), attributes)
     with running_task(restarted) as task:
         run_unawaited(task, error())
         assert run(task, "fine").result(SOON) == "fine"
 
 
-@pytest.mark.parametrize("kind", [Queue, Event, Periodic])
+@pytest.mark.parametrize("kind", [Queue, AsyncQueue, Event, Periodic])
 def test_memory_error_always_ends_the_service(kind: type[VTask]) -> None:
-    logging = type(kind.__name__, (kind,), {"ON_ERROR": "log"})
-    service = make_service(service_of(logging))
-    thread = service.startBG()
-    future = run(service.requireTask(logging), MemoryError())
-    assert isinstance(future.exception(SOON), MemoryError)
-    with pytest.raises(TaskFailedError):
-        thread.join()
+    logging: type[VTask] = type(kind.__name__, (kind,), {"ON_ERROR": "log"})
+    with failing(logging, match="MemoryError") as task:
+        assert isinstance(run(task, MemoryError()).exception(SOON), MemoryError)
