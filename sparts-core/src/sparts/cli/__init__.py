@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 from sparts import entry_points
 from sparts.errors import (
@@ -28,30 +28,18 @@ if TYPE_CHECKING:
 EXIT_INTERRUPTED = 130
 
 
-class Command(NamedTuple):
-    """A subcommand of ours.
-
-    Attributes:
-        target: ``module:function``, called with the words after the subcommand; it returns the exit
-            status (None: 0). A `UsageError` that it raises is shown without a traceback, with
-            status 2.
-        summary: what it does, for ``sparts --help``; at most 60 characters.
-    """
-
-    target: str
-    summary: str
-
-
 COMMANDS = {
-    "run": Command("sparts.cli.run:main", "run a service, or tasks by their names"),
-    "tasks": Command(
-        "sparts.cli.tasks:main", "list the task types that are installed, or describe one"
-    ),
-    "plugins": Command(
-        "sparts.cli.plugins:main", "list what the installed distributions add to sparts"
-    ),
-    "doctor": Command("sparts.cli.doctor:main", "import everything and report each problem"),
+    "run": "run a service, or tasks by their names",
+    "tasks": "list the task types that are installed, or describe one",
+    "plugins": "list what the installed distributions add to sparts",
+    "doctor": "import everything and report each problem",
 }
+"""Our subcommands, with what each does, in 60 characters at most, for ``sparts --help``.
+
+``main`` of the module of that name in here is called with the words after the subcommand. It
+returns the exit status (None: 0). A `UsageError` that it raises is shown without a traceback, with
+status 2.
+"""
 FLAGS = {"run-reload": "--reload", "doctor-compat": "--compat"}
 """Commands of sparts-dev that a flag of one of ours calls; ``sparts --help`` lists none of them."""
 
@@ -101,8 +89,8 @@ def our_commands() -> list[entry_points.EntryPoint]:
     """Return our own subcommands as the entry points that they could be."""
     group = entry_points.COMMANDS
     return [
-        entry_points.EntryPoint(group, name, command.target, "sparts-core", "")
-        for name, command in COMMANDS.items()
+        entry_points.EntryPoint(group, name, f"sparts.cli.{name}:main", "sparts-core", "")
+        for name in COMMANDS
     ]
 
 
@@ -147,33 +135,16 @@ def load_command(entry: entry_points.EntryPoint) -> Callable[[list[str]], int | 
     return cast("Callable[[list[str]], int | None]", function)
 
 
-HEAD = """\
-usage: sparts COMMAND [options]
-
-Run long-running services made of tasks, and see what is installed for them.
-
-commands:
-"""
-FOOT = """
-examples:
-  sparts run TornadoHTTPTask           a service from the name of a task
-  sparts run my_service:MyService -h   all options of a service of your own
-  sparts tasks                         what there is to run
-  sparts tasks TornadoHTTPTask         what one task does, needs and takes
-  sparts doctor                        is everything well?
-
-`sparts COMMAND --help` shows more. SPARTS_DISABLE_PLUGINS=a,b keeps plugins
-out, SPARTS_LOAD_PLUGINS=a lets only those in: by distribution or entry point.
-"""
-
-
 def help_text() -> str:
     """Return what ``sparts --help`` prints. Imports nothing of a plugin's."""
+    from importlib import resources
+
     others = [e for e in entry_points.find(entry_points.COMMANDS) if e.name not in FLAGS]
-    found = [(name, command.summary) for name, command in COMMANDS.items()]
+    found = [*COMMANDS.items()]
     found += [(each.name, summary_of(each) or f"(of {each.owner})") for each in others]
     width = max(len(name) for name, _ in found)
-    return HEAD + "".join(f"  {name:<{width}} {text}\n" for name, text in found) + FOOT
+    commands = "".join(f"  {name:<{width}} {text}\n" for name, text in found)
+    return resources.files(__name__).joinpath("help.txt").read_text().format(commands=commands)
 
 
 def summary_of(entry: entry_points.EntryPoint) -> str:
