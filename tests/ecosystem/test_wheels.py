@@ -20,7 +20,9 @@ PLUGINS = (
     *("net", "tornado", "thrift", "twisted", "dbus", "asgi", "grpc", "amqp", "otel", "rpc", "dev"),
 )
 OWNED = {
-    "sparts-net": {"sparts/net", "sparts/listeners", "sparts/tasks/asyncio_server"},
+    "sparts-net": {
+        *("sparts/net", "sparts/fb303", "sparts/listeners", "sparts/tasks/asyncio_server")
+    },
     "sparts-tornado": {"sparts/tasks/tornado"},
     "sparts-thrift": {
         "sparts/thrift",

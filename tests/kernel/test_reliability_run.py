@@ -323,7 +323,7 @@ def test_hook_that_fails(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.M
 
 def test_counter_that_never_answers(tmp_path: Path) -> None:
     body = """
-from sparts.asking import Asking
+from sparts.net.asking import Asking
 from sparts.counters import CallbackCounter
 from sparts.fb303 import FB303
 Asking.TIMEOUT = 0.05

@@ -276,7 +276,8 @@ def passed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[socket.socket]]:
 
 def inherit(monkeypatch: pytest.MonkeyPatch, **named: socket.socket) -> None:
     found = {name: [os.dup(sock.fileno())] for name, sock in named.items()}
-    monkeypatch.setattr("sparts.systemd.inherited_sockets", lambda: found)
+    monkeypatch.setenv("LISTEN_FDS", "1")
+    monkeypatch.setattr("sparts.net.inherited.inherited_sockets", lambda: found)
 
 
 @pytest.mark.parametrize("name", ["echo", "Echo", "unknown", "my.socket"])

@@ -168,7 +168,8 @@ def test_connections_send_without_delay_also_in_asyncio(
         if inherited:
             given = stack.enter_context(socket.create_server((host, 0), family=family))
             found = {"echo": [os.dup(given.fileno())]}
-            monkeypatch.setattr("sparts.systemd.inherited_sockets", lambda: found)
+            monkeypatch.setenv("LISTEN_FDS", "1")
+            monkeypatch.setattr("sparts.net.inherited.inherited_sockets", lambda: found)
         service = stack.enter_context(running(EchoService, "--echo-host", host))
         (listener,) = echo(service)._sockets
         accepted = asyncio.run(accepted_by_asyncio(listener))

@@ -139,7 +139,8 @@ def test_two_tasks_on_one_port_are_refused() -> None:
 def test_inherited_socket_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as given:
         found = {"binder": [os.dup(given.fileno())]}
-        monkeypatch.setattr("sparts.systemd.inherited_sockets", lambda: found)
+        monkeypatch.setenv("LISTEN_FDS", "1")
+        monkeypatch.setattr("sparts.net.inherited.inherited_sockets", lambda: found)
         with pytest.raises(StartError, match="Binder binds for itself"):
             make_service(BinderService).startBG()
         os.close(found["binder"][0])

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from sparts.asking import Asking
 from sparts.counters import CallbackCounter
+from sparts.net.asking import Asking
 from sparts.options import option
 from sparts.tasks.fb303 import FB303HandlerTask
 from sparts.tasks.thrift import NBServerTask, ThriftHandlerTask

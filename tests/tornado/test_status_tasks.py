@@ -8,9 +8,9 @@ import threading
 from typing import Any
 
 import pytest
-from sparts.asking import Asking
 from sparts.counters import counter, labelled
 from sparts.hookspecs import hookimpl
+from sparts.net.asking import Asking
 from sparts.tasks.async_periodic import AsyncPeriodicTask
 from sparts.tasks.async_queue import AsyncQueueTask
 from sparts.tasks.event import EventTask

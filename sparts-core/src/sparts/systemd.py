@@ -1,6 +1,6 @@
-"""What systemd and a service exchange: notifications, the watchdog, inherited sockets.
+"""What systemd and a service exchange: notifications and the watchdog.
 
-Sources: the manual pages sd_notify(3), sd_watchdog_enabled(3) and sd_listen_fds(3).
+Sources: the manual pages sd_notify(3) and sd_watchdog_enabled(3).
 """
 
 from __future__ import annotations
@@ -68,26 +68,3 @@ def watchdog_interval(warn: Callable[[str], object] = lambda text: None) -> floa
             return None
     ours = int(pid) == os.getpid()
     return max(int(usec) / 1_000_000, _LEAST_INTERVAL) if ours else None
-
-
-def inherited_sockets() -> dict[str, list[int]]:
-    """Return the descriptors that systemd passed (``LISTEN_FDS``), by their names, and forget them.
-
-    Names come from ``LISTEN_FDNAMES``; a socket without one is named ``unknown``, as in
-    sd_listen_fds(3). The descriptors are set close-on-exec, and the variables removed, so that
-    children do not take them for theirs.
-    """
-    pid, count = os.environ.pop("LISTEN_PID", ""), os.environ.pop("LISTEN_FDS", "")
-    names = os.environ.pop("LISTEN_FDNAMES", "").split(":")
-    if pid != str(os.getpid()) or not count.isdecimal():
-        return {}
-    found: dict[str, list[int]] = {}
-    for index in range(int(count)):
-        descriptor = 3 + index
-        name = names[index] if index < len(names) and names[index] else "unknown"
-        found.setdefault(name, []).append(descriptor)
-        try:
-            os.set_inheritable(descriptor, False)
-        except OSError:  # it is not open: its use will say so, and there are no more
-            break
-    return found

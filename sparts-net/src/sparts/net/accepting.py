@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sparts.accept_faults import AcceptFaults as AcceptFaults
 from sparts.accept_faults import Backoff as Backoff
 from sparts.net import format_address
-from sparts.protocols import service_of
+from sparts.net.sharing import share_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -36,8 +36,7 @@ class Accepting:
 
     def __init__(self, task: Task, connections: Callable[[], int] | None = None) -> None:
         self._backoff = Backoff(task, "No connection can be accepted for now")
-        copy = service_of(task).hooks.kept.get("processes") if connections else None
-        self._share = copy.share(task.name, connections) if copy else None
+        self._share = share_of(task, connections) if connections else None
         self.pause: Any = 0.0
         """Seconds to wait until the next call of `accept`; 0: until somebody connects."""
 

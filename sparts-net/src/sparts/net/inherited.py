@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,29 @@ from sparts.errors import StartError
 
 if TYPE_CHECKING:
     from sparts.net import Address
+
+
+def inherited_sockets() -> dict[str, list[int]]:
+    """Return the descriptors that systemd passed (``LISTEN_FDS``), by their names, and forget them.
+
+    Names come from ``LISTEN_FDNAMES``; a socket without one is named ``unknown``, as in
+    sd_listen_fds(3). The descriptors are set close-on-exec, and the variables removed, so that
+    children do not take them for theirs.
+    """
+    pid, count = os.environ.pop("LISTEN_PID", ""), os.environ.pop("LISTEN_FDS", "")
+    names = os.environ.pop("LISTEN_FDNAMES", "").split(":")
+    if pid != str(os.getpid()) or not count.isdecimal():
+        return {}
+    found: dict[str, list[int]] = {}
+    for index in range(int(count)):
+        descriptor = 3 + index
+        name = names[index] if index < len(names) and names[index] else "unknown"
+        found.setdefault(name, []).append(descriptor)
+        try:
+            os.set_inheritable(descriptor, False)
+        except OSError:  # it is not open: its use will say so, and there are no more
+            break
+    return found
 
 
 def take(

@@ -7,10 +7,10 @@ stay open across a restart, so that no connection that waits in one is reset.
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from typing import TYPE_CHECKING, Any
 
-from sparts import systemd
 from sparts.errors import OptionError, StartError, UsageError, is_of_path, message_of
 from sparts.net import collision, format_address
 from sparts.protocols import service_of
@@ -162,12 +162,14 @@ class Listeners:
         Raises:
             StartError: it is unknown whose they are, or the task cannot use them.
         """
-        if self._passed is None:
-            self._passed = systemd.inherited_sockets()
-        if not self._passed:
+        if self._passed is None and "LISTEN_FDS" not in os.environ:
+            self._passed = {}
+        if self._passed == {}:
             return []
         from sparts.net import inherited  # few need it
 
+        if self._passed is None:
+            self._passed = inherited.inherited_sockets()
         taken = inherited.take(self._passed, address, takes, takers)
         for sock in taken:
             send_at_once(sock)

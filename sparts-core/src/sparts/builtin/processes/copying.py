@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sparts.builtin.processes.asked import VARIABLE
 from sparts.builtin.processes.channel import CopyEnd, Message
-from sparts.builtin.processes.sharing import Share
 from sparts.errors import SpartsError, describe, log_error
 from sparts.logs.fields import process_fields
 from sparts.shown import ours
@@ -47,7 +46,7 @@ class Copy:
         self.first: bool = told["first"]
         """Whether it runs the tasks that one copy alone runs (``PROCESSES = "first"``)."""
         self._sockets: dict[str, int] = told["sockets"]
-        self._shares: dict[str, Share] = {}
+        self._shares: dict[str, Any] = {}
         self._counts: dict[str, dict[str, int | None]] = {}
         for descriptor in self._sockets.values():
             os.set_inheritable(descriptor, False)
@@ -108,12 +107,12 @@ class Copy:
                 share.others = self._others(task)
             if self._texts != message["warnings"]:
                 self._texts = message["warnings"]
-                self._in_service(0.0, self._warn)
+                self.in_service(0.0, self._warn)
         else:
             self.first = True
-            self._in_service(0.0, self._release)
+            self.in_service(0.0, self._release)
 
-    def _in_service(self, seconds: float, function: Callable[[VService], object]) -> None:
+    def in_service(self, seconds: float, function: Callable[[VService], object]) -> None:
         """Have the lifecycle thread of the service call a function, after some seconds."""
         ours(self._service).health.call_later(seconds, partial(function, self._service))
 
@@ -200,20 +199,14 @@ class Copy:
 
     # -- what the parent has handed over -----------------------------------------------------------
 
-    def share(self, task: str, connections: Callable[[], int]) -> Share:
-        """Return what gives a server task its share of the connections.
-
-        Args:
-            task: its name.
-            connections: returns how many connections are open.
-        """
-
-        def tell(number: int | None) -> bool:
-            return self._channel.offer({"connections": number, "task": task})
-
-        share = self._shares[task] = Share(connections, tell, self._in_service)
+    def take_part(self, task: str, share: Any) -> None:
+        """Have ``share.others`` say how many connections a task has in the other copies."""
+        self._shares[task] = share
         share.others = self._others(task)
-        return share
+
+    def tell_connections(self, task: str, number: int | None) -> bool:
+        """Tell how many connections a task has here; None: it takes no part. False: not now."""
+        return self._channel.offer({"connections": number, "task": task})
 
     def _others(self, task: str) -> dict[str, int]:
         """Return how many connections a task has in the other copies that take part."""

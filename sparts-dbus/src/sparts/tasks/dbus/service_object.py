@@ -12,9 +12,9 @@ import time
 from logging import Logger
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from sparts.asking import Asking
 from sparts.fb303 import FB303
 from sparts.hookspecs import hookimpl
+from sparts.net.asking import Asking
 from sparts.tasks.dbus.control import Controlled, authorize
 from sparts.tasks.dbus.errors import OURS, DBusError
 from sparts.tasks.dbus.exporting import (

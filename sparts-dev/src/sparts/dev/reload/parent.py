@@ -15,11 +15,11 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import watchfiles
-from sparts import systemd
 from sparts.dev.reload import RELOADED
 from sparts.errors import UsageError, describe
 from sparts.exit_timer import guard_exit
 from sparts.inbox import await_ready
+from sparts.net.inherited import inherited_sockets
 from sparts.net.unix_sockets import SocketFile
 from sparts.signals import RELOAD, STACKS, STOP
 from sparts.standard_streams import complain
@@ -109,7 +109,7 @@ class Parent:
     def __init__(self, command: list[str], opened: ExitStack) -> None:
         self._command = command
         self._sockets: list[tuple[str, int]] = []
-        for name, descriptors in systemd.inherited_sockets().items():
+        for name, descriptors in inherited_sockets().items():
             self._sockets += [(name, each) for each in descriptors]
         self._files: list[SocketFile] = []
         self._pid = self._end = -1

@@ -8,9 +8,9 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sparts.asking import Asking
 from sparts.builtin.processes import copy_of
 from sparts.errors import OptionError, describe
+from sparts.net.asking import Asking
 from sparts.net.hosts import is_loopback
 from sparts.options import prefix_of
 from sparts.options.binding import env_prefix

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sparts.builtin.processes import sharing
 from sparts.builtin.processes.channel import CopyEnd, ParentEnd
-from sparts.builtin.processes.sharing import PAUSES, Share
+from sparts.net import sharing
+from sparts.net.sharing import PAUSES, Share
 
 from tests.core.copies import Copies
 

@@ -16,9 +16,9 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sparts.asking import Asking
 from sparts.errors import SpartsError, message_of
 from sparts.escaping import encodable
+from sparts.net.asking import Asking
 from sparts.patterns import matcher
 from sparts.shown import ours
 from sparts.states import ServiceStatus

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sparts.asking import Asking
+from sparts.net.asking import Asking
 
 WAIT = 30.0
 

@@ -8,14 +8,18 @@ pauses, it takes it: no copy that is busy or hangs can hold up a client.
 
 from __future__ import annotations
 
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from sparts.inbox import await_ready
+from sparts.protocols import service_of
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
+
+    from sparts.protocols import Task
 
 PAUSES = (0.001, 0.003, 0.012, 0.03, 0.06)
 """Seconds that a copy which is ahead leaves a connection to the others, one pause after another."""
@@ -97,3 +101,18 @@ class Share:
         self._pauses.clear()
         self._left = True
         self._tell(None)
+
+
+def share_of(task: Task, connections: Callable[[], int]) -> Share | None:
+    """Return what gives a server task its share of the connections; None: there are no copies.
+
+    Args:
+        task: the task.
+        connections: returns how many connections are open.
+    """
+    copy = service_of(task).hooks.kept.get("processes")
+    if copy is None:
+        return None
+    share = Share(connections, partial(copy.tell_connections, task.name), copy.in_service)
+    copy.take_part(task.name, share)
+    return share
