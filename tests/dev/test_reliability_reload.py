@@ -108,4 +108,4 @@ def test_reload_whose_output_nobody_reads(tmp_path: Path) -> None:
         service.wait_for_line("begins")
         service.write("raise SystemExit(7)")
         service.wait_for_line("begins", 2)
-        assert service.stop() == 0, service.output
+        assert service.stop() in (0, 7), service.output  # 7: before the parent saw the child's end

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.processes import run_to_end
 
 NEEDLESS = {
@@ -45,3 +47,16 @@ def test_service_without_tasks_imports_nothing_extra(tmp_path: Path) -> None:
     (line,) = [line for line in output.splitlines() if line.startswith("imported:")]
     found = sorted(NEEDLESS & set(line.split()))
     assert not found, f"imported without need: {found}"
+
+
+def test_sparts_dev_imports_little_without_reload(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "service.py").write_text(SCRIPT, encoding="utf-8")
+    found: list[set[str]] = []
+    for blocked in ("otel,reload", "otel"):
+        monkeypatch.setenv("SPARTS_DISABLE_PLUGINS", blocked)
+        _, output = run_to_end([sys.executable, "service.py"], cwd=tmp_path)
+        found.append({name for name in output.split() if name.startswith(("sparts.", "watch"))})
+    plugin = {"sparts.dev", "sparts.dev.reload", "sparts.dev.reload.plugin"}
+    assert found[1] - found[0] == {*plugin, "sparts.dispatch.through_pluggy"}

@@ -48,7 +48,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--compat",
         metavar="MODULE:SERVICE",
-        help="show what a service for sparts 0.7 finds unchanged, changed and missing",
+        help="show what a service for sparts 0.7 finds unchanged, changed and missing (with "
+        "sparts-dev)",
     )
     if target := parser.parse_args(argv).compat:
         from sparts.cli import find_command, load_command

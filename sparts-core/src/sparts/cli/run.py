@@ -31,7 +31,7 @@ of the service and of its tasks. To list them, and to run:
   sparts run TornadoHTTPTask --http-port 8000 --level INFO
   sparts run TornadoHTTPTask admin=TornadoHTTPTask --admin-port 8001
 
-To start it again when a source file changes, while you develop:
+To start it again when a source file changes (with sparts-dev):
   sparts run --reload my_service:MyService
   sparts run --reload my_service.py
 
