@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,6 @@ from sparts.net import format_address
 from sparts.net.sharing import share_of
 
 if TYPE_CHECKING:
-    import asyncio
     import socket
     from collections.abc import Callable, Iterable
 
@@ -107,9 +107,7 @@ class Acceptor:
         admits: Callable[[], bool] = lambda: True,
         connections: Callable[[], int] | None = None,
     ) -> None:
-        from asyncio import get_running_loop  # servers with threads do without asyncio
-
-        self._loop = get_running_loop()
+        self._loop = asyncio.get_running_loop()
         self._accepting = Accepting(task, connections)
         self._logger = task.logger
         self._accepted = accepted
