@@ -310,6 +310,14 @@ def test_inherited_socket_that_nobody_is_named_like(
     assert "FileDescriptorName=echo" in message
 
 
+def test_sockets_for_another_process_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LISTEN_FDS", "1")
+    monkeypatch.setenv("LISTEN_PID", "1")
+    with running(service_of(Echo, type("Other", (Echo,), {"OPT_PREFIX": "other"}))) as service:
+        assert len(echo(service).bound_addrs) == len(service.requireTask("Other").bound_addrs) == 1
+    assert "LISTEN_FDS" not in os.environ
+
+
 def test_inherited_socket_keeps_its_waiting_clients(
     passed: list[socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -153,3 +153,11 @@ def test_another_user_is_refused_with_status_2(flag: str) -> None:
     assert done.returncode == 2
     if os.geteuid() == 0:
         assert "Binder binds its port again at each start, which another user cannot" in done.stderr
+
+
+@pytest.mark.linux
+def test_several_processes_are_refused_with_status_2() -> None:
+    script = "from tests.net.test_reserved_ports import BinderService as S; S.initFromCLI()"
+    done = captured([sys.executable, "-c", script, "--processes", "2"], cwd=ROOT, timeout=60)
+    assert done.returncode == 2
+    assert "Binder opens its sockets itself, which several processes cannot" in done.stderr

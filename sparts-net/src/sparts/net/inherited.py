@@ -76,7 +76,7 @@ def _names(passed: dict[str, list[int]], address: Address, takes: bool, takers: 
                     f"{name}. Remove the socket unit."
                 )
             return [name]
-    if takes and takers > 1:
+    if passed and takes and takers > 1:
         names = ", ".join(sorted(passed))
         raise StartError(
             f"No task is named or prefixed like the inherited socket(s) {names}. Set "
