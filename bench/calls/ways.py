@@ -20,7 +20,7 @@ from sparts.vtask import VTask
 
 WAYS = ("unasked", "plain", "wrapped")
 FLOOR = "between"
-"""The way of thrift that shows what one more Python function costs that is given an object."""
+"""The way that shows what one object and one Python function more cost, without any wrapper."""
 
 
 class Known:
@@ -93,15 +93,42 @@ def serve(way: str, kind: str, folder: str) -> int:
 
         from bench.asgi.hello import app
 
+        def between(scope: Any, receive: Any, send: Any) -> Any:
+            """Have an object made before it is answered."""
+            Known()
+            return app(scope, receive, send)
+
         class Hello(AsgiTask):
             """Says hello."""
 
-            APP = app
+            APP = between if way == FLOOR else app
 
         return start(service_of(way, Hello), AsgiTask, "asgi")
     from sparts.tasks.tornado import TornadoHTTPTask
+    from tornado.web import RequestHandler
 
-    return start(service_of(way, TornadoHTTPTask), TornadoHTTPTask, "http")
+    class Page(RequestHandler):
+        """Says hello."""
+
+        def get(self) -> None:
+            """Say it."""
+            self.write("Hello, world")
+
+    class PageBetween(RequestHandler):
+        """Says it by a function that is given an object, too."""
+
+        def get(self) -> None:
+            """Say it."""
+            self.write(give_back(Known(), "Hello, world"))
+
+    class Pages(TornadoHTTPTask):
+        """Serves one of them."""
+
+        def getApplicationConfig(self) -> list[Any]:  # noqa: N802
+            """Give the routes."""
+            return [("/", PageBetween if way == FLOOR else Page)]
+
+    return start(service_of(way, Pages), TornadoHTTPTask, "http")
 
 
 def start(service_class: type[VService], server: type[VTask], prefix: str) -> int:

@@ -136,20 +136,22 @@ class Transport(NamedTuple):
 
 
 def http_call(
-    task: type[Any], method: str, path: str, body: bytes | None = None
+    task: type[Any], method: str, path: str, body: bytes | None = None, **more: str
 ) -> Callable[[Any, str], str]:
     def call(service: VService, token: str) -> str:
         port = service.requireTask(task).bound_addrs[0][1]
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers = {name.replace("_", "-"): value for name, value in more.items()}
+        headers |= {"Authorization": f"Bearer {token}"} if token else {}
         with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT)) as connection:
             connection.request(method, path, body, headers)
             answer = connection.getresponse()
-            answer.read()
+            if answer.status != 101:
+                answer.read()
         if answer.status == 401:
             assert answer.headers["WWW-Authenticate"] == "Bearer"
         if answer.status == 429:
             assert int(answer.headers["Retry-After"]) > 3000
-        return "ok" if answer.status == 200 else str(answer.status)
+        return "ok" if answer.status in (101, 200) else str(answer.status)
 
     return call
 
@@ -184,6 +186,9 @@ async def answering(scope: Any, receive: Any, send: Any) -> None:
         headers = [(b"content-length", b"0")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
+    elif scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
 
 
 def grpc_call(stub: str) -> Callable[[Any, str], str]:
@@ -257,6 +262,11 @@ WEB = ("--web-host", "127.0.0.1", "--web-port", "0")
 ERROR = "org.freedesktop.DBus.Error."
 BUS = ("--dbus-address", "BUS", "--dbus-client-address", "BUS")
 
+HANDSHAKE = {
+    "Upgrade": "websocket", "Connection": "Upgrade", "Sec_WebSocket_Version": "13",
+    "Sec_WebSocket_Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}  # fmt: skip
+
 TRANSPORTS = {
     "http": Transport(
         [Pages], HTTP, http_call(Pages, "GET", "/pages/1"),
@@ -270,7 +280,12 @@ TRANSPORTS = {
         "http PUT /upload by 127.0.0.1", "401", True, "429",
     ),
     "websocket": Transport(
-        [Pages], HTTP, http_call(Pages, "GET", "/socket"), "http GET /socket by 127.0.0.1", "401",
+        [Pages], HTTP, http_call(Pages, "GET", "/socket", **HANDSHAKE),
+        "http GET /socket by 127.0.0.1", "401", True, "429",
+    ),
+    "asgi-websocket": Transport(
+        [Application], ASGI, http_call(Application, "GET", "/", **HANDSHAKE),
+        "http GET by 127.0.0.1", "401", True, "429",
     ),
     "web": Transport(
         [TwistedWebTask], WEB, http_call(TwistedWebTask, "GET", "/"),

@@ -1,13 +1,13 @@
-"""The wrappers that plugins put around each call, as one ASGI application around another."""
+"""The wrappers that plugins put around each request and each WebSocket."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property, partial
+from functools import cached_property
 from math import ceil
 from typing import Any
 
-from sparts.calls import Call, CallRefusedError, Reason, awaits, starting
+from sparts.calls import Call, CallRefusedError, Reason, awaiting
 from sparts.errors import message_of
 
 _STATUS = {
@@ -19,55 +19,23 @@ _STATUS = {
 
 
 class ASGICall(Call):
-    """A request, or a WebSocket from its begin to its end. ``scope`` is ASGI's.
-
-    Each application has a class of its own, which holds what is the same for all of its calls.
-    """
+    """A request, or a WebSocket from its begin to its end."""
 
     kind = "http"
     is_async = True
     app: Any
-    proceed: Any
+    """The application."""
     scope: Any
+    """ASGI's, as `receive` and `send`."""
     receive: Any
     send: Any
-    handling: Any = None
-    """What `begin` has given."""
-    _noted: int | None = None
-    __init__: Any = object.__init__
-
-    @property
-    def status(self) -> int | None:
-        """Of the response; 0: a WebSocket's; None: it has not begun."""
-        if self.scope["type"] == "http":
-            return self.send.__self__.status or None
-        return self._noted
-
-    def begin(self) -> Any:
-        """Return the coroutine of the application: ``proceed`` for wrappers that only look."""
-        self.handling = handling = self.app(self.scope, self.receive, self.send)
-        return handling
-
-    async def handle(self) -> None:
-        """Await the application, and note what it raises: ``proceed`` for wrappers that await."""
-        self.error: BaseException | None = None
-        try:
-            await self.app(self.scope, self.receive, self.send)
-        except Exception as error:  # frameworks answer first, and raise again for the log
-            self.error = error
-            if self.status is None:
-                raise
-
-    def note_status(self, send: Any, message: Any) -> Any:
-        """Send a message of a WebSocket."""
-        if self._noted is None:
-            self._noted = message.get("status", 0)
-        return send(message)
+    status: Any = 0
+    """Of the response; 0: it has not begun."""
 
     @property
     def name(self) -> str:  # type: ignore[override]
-        """The method."""
-        return str(self.scope.get("method", "WEBSOCKET"))
+        """The method; the handshake of a WebSocket is a GET."""
+        return str(self.scope.get("method", "GET"))
 
     @property
     def peer(self) -> str:  # type: ignore[override]
@@ -96,52 +64,71 @@ class ASGICall(Call):
             found |= {"status": self.status, "route": route}
         return found
 
+    def begin(self) -> Any:
+        """Return what runs the application: ``proceed`` for wrappers that only look."""
+        return self.app(self.scope, self.receive, self.send)
 
-def wrapped(task: Any, app: Any) -> Any:
-    """Return an application with the wrappers of a task's calls around it; itself without any."""
-    wrapper = starting(task)
-    if wrapper is None:
-        return app
-
-    proceed = ASGICall.handle if any(map(awaits, task._call_wrappers)) else ASGICall.begin
-    about = {"task": task, "app": staticmethod(app), "proceed": proceed}
-    made = type(ASGICall.__name__, (ASGICall,), about)
-
-    def run(scope: Any, receive: Any, send: Any) -> Any:
-        if scope["type"] == "lifespan":
-            return app(scope, receive, send)
-        call = made()
-        call.scope, call.receive, call.send = scope, receive, send
-        if scope["type"] == "websocket":
-            call.send = partial(call.note_status, send)
+    async def handle(self) -> None:
+        """Await the application, and note what it raises: ``proceed`` for wrappers that await."""
         try:
-            result = wrapper(call, call.proceed)
-        except CallRefusedError as error:
-            return _refuse(error, scope, send)
-        # Of wrappers that only look, nothing is left to do: that saves two coroutines.
-        return _end(call, result) if result is None or result is not call.handling else result
+            await self.app(self.scope, self.receive, self.send)
+        except Exception as error:  # frameworks answer first, and raise again for the log
+            self.error = error
+            if not self.status:
+                raise
+
+    async def end(self, error: BaseException | None, scope: Any, receive: Any, send: Any) -> None:
+        """Refuse the call, or raise what its wrapper or the application has raised."""
+        if isinstance(error, CallRefusedError) and not self.status:
+            await _refuse(error, scope, send)
+        elif error is not None:
+            raise error
+
+
+class WebSocketCall(ASGICall):
+    """A WebSocket."""
+
+    def __init__(self, task: Any, app: Any, scope: Any, receive: Any, send: Any) -> None:
+        self.task, self.app, self.scope = task, app, scope
+        self.receive: Any = receive
+        self._send = send
+
+    def send(self, message: Any) -> Any:
+        """Return the coroutine that sends a message; called by the application."""
+        if not self.status:
+            accepted = message["type"] == "websocket.accept"
+            self.status: int = message.get("status", 101 if accepted else 403)
+        return self._send(message)
+
+
+def wrapped_websockets(task: Any, app: Any) -> Any:
+    """Return an application whose WebSockets the wrappers of a task wrap.
+
+    What wraps requests is `sparts.tasks.asgi.cycle.wrapped_requests`.
+    """
+    wrapper: Any = awaiting(task)
+
+    async def run(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "websocket":
+            await app(scope, receive, send)
+            return
+        call = WebSocketCall(task, app, scope, receive, send)
+        try:
+            await wrapper(call, call.handle)
+            error = call.error
+        except Exception as raised:
+            error = raised
+        await call.end(error, scope, receive, send)
 
     return run
 
 
-async def _end(call: ASGICall, result: Any) -> None:
-    """Await what a wrapper has returned."""
-    try:
-        if hasattr(result, "__await__"):
-            await result
-    except CallRefusedError as error:
-        if call.status is not None:
-            raise
-        await _refuse(error, call.scope, call.send)
-    if call.error is not None:
-        raise call.error
+async def no_application(scope: Any, receive: Any, send: Any) -> None:
+    """Do nothing: an application for what changes scopes on their way to one."""
 
 
 async def _refuse(error: CallRefusedError, scope: Any, send: Any) -> None:
-    if scope["type"] == "websocket":
-        reason = message_of(error).encode()[:123].decode(errors="ignore")  # the longest there is
-        await send({"type": "websocket.close", "code": 1008, "reason": reason})
-        return
+    """Answer a request, or the handshake of a WebSocket."""
     body = f"{message_of(error)}\n".encode()
     headers = [
         (b"content-type", b"text/plain; charset=utf-8"),
@@ -151,6 +138,7 @@ async def _refuse(error: CallRefusedError, scope: Any, send: Any) -> None:
         headers.append((b"www-authenticate", b"Bearer"))
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % ceil(error.retry_after)))
+    answer = "websocket.http.response" if scope["type"] == "websocket" else "http.response"
     status = _STATUS[error.reason]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": f"{answer}.start", "status": status, "headers": headers})
+    await send({"type": f"{answer}.body", "body": body})

@@ -237,7 +237,7 @@ class Connection(Refusing, Timed):
 
     def _run(self, cycle: Any, app: Any) -> None:
         """Run the application for a request."""
-        task = self.loop.create_task(cycle.run_asgi(app))
+        task = self.loop.create_task(self.shared.run(cycle, app))
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
 

@@ -13,9 +13,10 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
 
     from sparts.net.metering import Meter
+    from sparts.tasks.asgi.cycle import Cycle
     from sparts.tasks.asgi.logs import AppLogger
     from sparts.vservice import VService
 
@@ -55,6 +56,7 @@ class Shared:
         meter: counts and logs the requests.
         logger: gets what the application raises, and what uvicorn logs.
         app: the ASGI application.
+        run: runs the application for a request.
         app_state: what its lifespan has kept.
         limits: what clients may do.
         root_path: ASGI's ``root_path``.
@@ -69,6 +71,7 @@ class Shared:
         meter: Meter,
         logger: AppLogger,
         app: Any,
+        run: Callable[[Cycle, Any], Coroutine[Any, Any, None]],
         app_state: dict[str, Any],
         limits: Limits,
         root_path: str,
@@ -79,6 +82,7 @@ class Shared:
         self.meter: Meter = meter
         self.logger: AppLogger = logger
         self.limits: Limits = limits
+        self.run: Callable[[Cycle, Any], Coroutine[Any, Any, None]] = run
         self.whole: Any = getattr(app, "whole", None)
         """Called with a scope: returns what answers such a request if all of it has come at once,
         or None. That is called with the scope and the body, waits for nothing, and returns the

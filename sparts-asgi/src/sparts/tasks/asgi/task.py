@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,7 +14,8 @@ from sparts.errors import OptionError, StartError
 from sparts.net.metering import Metered
 from sparts.net.options import RequestLimits
 from sparts.options import Option, option, prefix_of
-from sparts.tasks.asgi.calls import wrapped
+from sparts.tasks.asgi.calls import no_application, wrapped_websockets
+from sparts.tasks.asgi.cycle import Cycle, wrapped_requests
 from sparts.tasks.asgi.http import Connection
 from sparts.tasks.asgi.lifespan import Lifespan
 from sparts.tasks.asgi.loading import check_call, class_attribute, load
@@ -88,6 +90,7 @@ class AsgiTask(Metered, RequestLimits, AsyncioServerTask):
     """Set in the loop when the task begins to stop, from the start on: responses without an end
     (streams, server-sent events) wait for it, and end."""
 
+    _run: Any = staticmethod(Cycle.run_asgi)
     _shared: Shared | None = None
     _lifespan: Lifespan | None = None
 
@@ -118,11 +121,14 @@ class AsgiTask(Metered, RequestLimits, AsyncioServerTask):
     def initTask(self) -> None:  # noqa: N802
         """Find the application."""
         super().initTask()
-        app = wrapped(self, self.asgi_app())
-        trusted = self.trusted or []
+        app, proxied, trusted = self.asgi_app(), None, list(self.trusted or ())
         if trusted:
-            app = ProxyHeadersMiddleware(app, "*" if "*" in trusted else list(trusted))
-        self._app = app
+            hosts = "*" if "*" in trusted else trusted
+            proxied = partial(ProxyHeadersMiddleware, trusted_hosts=hosts)
+        if self._call_wrappers:
+            self._run = wrapped_requests(self, app, proxied and proxied(no_application))
+            app = wrapped_websockets(self, app)
+        self._app = proxied(app) if proxied else app
 
     def check(self) -> None:
         """See whether the application can be found."""
@@ -159,6 +165,7 @@ class AsgiTask(Metered, RequestLimits, AsyncioServerTask):
             meter=self.meter,
             logger=AppLogger(self.logger, self.loop_task.exit_asked),
             app=self._app,
+            run=self._run,
             app_state=lifespan.state,
             limits=self._limits(),
             root_path=(self.root_path or "").rstrip("/"),

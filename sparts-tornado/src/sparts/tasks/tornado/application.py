@@ -69,11 +69,11 @@ class CountedApplication(Application):
         super().__init__(routes, **{"static_handler_class": StaticFiles, **settings})
         self.task: HTTPTask = task
         self._meter = task.meter
-        self._wrap: Any = None
+        self._answer: Any = _answering
         if task._call_wrappers:
             from sparts.tasks.tornado import calls  # few services have plugins that wrap calls
 
-            self._wrap = calls.wrapped_by(task)
+            self._answer = calls.wrapped_by(task, _answer_failure)
         self.add_transform(RequestIdHeader)
         self._routes: dict[type[RequestHandler], list[float]] = {}
         self._answering: dict[Any, Any] = {}
@@ -95,8 +95,9 @@ class CountedApplication(Application):
         """Return what runs a handler; called by Tornado for each request."""
         known = self._answering
         if target_class not in known:
-            wrapped = target_class if self._wrap is None else self._wrap(target_class)
-            known[target_class] = _answering(wrapped)
+            known[target_class] = answering = self._answer(target_class)
+            for name in ("__name__", "__qualname__", "__module__", "__doc__"):
+                setattr(answering, name, getattr(target_class, name))
         return super().get_handler_delegate(request, known[target_class], *rest, **more)
 
     def open_request(self, request: Any) -> None:
@@ -167,8 +168,6 @@ def _answering(cls: Any) -> type[RequestHandler]:
             running.add_done_callback(partial(_answer_failure, self))
             return running
 
-    for name in ("__name__", "__qualname__", "__module__", "__doc__"):
-        setattr(Answering, name, getattr(cls, name))
     return Answering
 
 
