@@ -136,7 +136,7 @@ class Transport(NamedTuple):
 
 
 def http_call(
-    task: type[Any], method: str, path: str, body: bytes | None = None, **more: str
+    task: type[Any], method: str, path: str, body: bytes | None = None, **more: Any
 ) -> Callable[[Any, str], str]:
     def call(service: VService, token: str) -> str:
         port = service.requireTask(task).bound_addrs[0][1]
@@ -262,7 +262,7 @@ WEB = ("--web-host", "127.0.0.1", "--web-port", "0")
 ERROR = "org.freedesktop.DBus.Error."
 BUS = ("--dbus-address", "BUS", "--dbus-client-address", "BUS")
 
-HANDSHAKE = {
+HANDSHAKE: dict[str, Any] = {
     "Upgrade": "websocket", "Connection": "Upgrade", "Sec_WebSocket_Version": "13",
     "Sec_WebSocket_Key": "dGhlIHNhbXBsZSBub25jZQ==",
 }  # fmt: skip

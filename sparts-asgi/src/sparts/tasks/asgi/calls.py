@@ -73,7 +73,7 @@ class ASGICall(Call):
         try:
             await self.app(self.scope, self.receive, self.send)
         except Exception as error:  # frameworks answer first, and raise again for the log
-            self.error = error
+            self.error: BaseException | None = error
             if not self.status:
                 raise
 
@@ -89,7 +89,9 @@ class WebSocketCall(ASGICall):
     """A WebSocket."""
 
     def __init__(self, task: Any, app: Any, scope: Any, receive: Any, send: Any) -> None:
-        self.task, self.app, self.scope = task, app, scope
+        self.task: Any = task
+        self.app: Any = app
+        self.scope: Any = scope
         self.receive: Any = receive
         self._send = send
 
