@@ -1,6 +1,7 @@
 """From spawn to ready, from SIGTERM to the end, and wake-ups at rest: a service that does nothing.
 
-It is the first example, against a process that waits on a bare event, cotyledon and aiomisc.
+It is the first example, against a process that waits on a bare event, cotyledon and aiomisc. All
+of them run in one environment of wheels, such as a user has, and not in the editable checkout.
 """
 
 from __future__ import annotations
@@ -16,11 +17,15 @@ from pathlib import Path
 from sparts.testing.processes import ServiceProcess
 
 from bench.harness import Report, interleave
+from bench.installed import make_environment
 from bench.processes import live_once, wakeups
 
 SCRIPTS = Path(__file__).with_name("lifecycle")
 PEERS = {"threading.Event": "bare_event", "cotyledon": "on_cotyledon", "aiomisc": "on_aiomisc"}
 IDLE = 10.0
+#: What is installed: uvicorn as sparts-asgi needs it, with uvloop and httptools.
+PACKAGES = ("sparts-core", "sparts-net", "sparts-tornado", "cotyledon", "aiomisc",
+            "uvicorn[standard]")  # fmt: skip
 RELOADED = """
 from sparts.vservice import VService
 
@@ -31,11 +36,12 @@ MyService.initFromCLI()
 """
 
 
-def measure_lives(report: Report) -> None:
+def measure_lives(report: Report, python: str) -> None:
     """Compare the times of whole lives."""
     scripts = {"sparts": "on_sparts", **PEERS}
     contenders = {
-        name: partial(live_once, SCRIPTS / f"{script}.py") for name, script in scripts.items()
+        name: partial(live_once, SCRIPTS / f"{script}.py", python)
+        for name, script in scripts.items()
     }
     lives = interleave(contenders, rounds=21, warmup=2)
     ready = {name: [life.ready for life in found] for name, found in lives.items()}
@@ -50,11 +56,12 @@ def measure_lives(report: Report) -> None:
         report.value(f"SIGTERM to the service's end, {name}", ends, unit="ms", at_most=limit)
 
 
-def measure_http(report: Report) -> None:
+def measure_http(report: Report, python: str) -> None:
     """Compare how soon an HTTP service is ready."""
     scripts = {"sparts": "on_sparts", "Tornado": "on_tornado", "uvicorn": "on_uvicorn"}
     contenders = {
-        name: partial(live_once, SCRIPTS / f"http_{script}.py") for name, script in scripts.items()
+        name: partial(live_once, SCRIPTS / f"http_{script}.py", python)
+        for name, script in scripts.items()
     }
     lives = interleave(contenders, rounds=15, warmup=2)
     ready = {name: [life.ready for life in found] for name, found in lives.items()}
@@ -63,12 +70,12 @@ def measure_http(report: Report) -> None:
         report.ratio(label, ready["sparts"], ready[peer], peer=peer, at_most=limit)
 
 
-def measure_rest(report: Report) -> None:
+def measure_rest(report: Report, python: str) -> None:
     """Count what wakes up in ten seconds at rest, all contenders at the same time."""
     scripts = {"sparts": "on_sparts", **PEERS}
     with ThreadPoolExecutor(len(scripts)) as pool:
         counting = {
-            name: pool.submit(wakeups, SCRIPTS / f"{script}.py", IDLE)
+            name: pool.submit(wakeups, SCRIPTS / f"{script}.py", IDLE, python)
             for name, script in scripts.items()
         }
         for name, future in counting.items():
@@ -97,9 +104,16 @@ def measure_reload(report: Report) -> None:
     report.value(label, times, unit="ms", at_most=500.0)
 
 
-if __name__ == "__main__":
-    with Report("lifecycle") as report:
-        measure_lives(report)
-        measure_http(report)
+def main() -> None:
+    """Measure all of it."""
+    os.environ.pop("SPARTS_DISABLE_PLUGINS", None)  # none is installed that a user had to disable
+    with tempfile.TemporaryDirectory() as name, Report("lifecycle") as report:
+        python = make_environment(Path(name), PACKAGES)
+        measure_lives(report, python)
+        measure_http(report, python)
         measure_reload(report)
-        measure_rest(report)
+        measure_rest(report, python)
+
+
+if __name__ == "__main__":
+    main()

@@ -49,7 +49,8 @@ measurements](performance-table.md) are on a page of their own, with the machine
 
 Each peer runs in turns with sparts, on one machine and in one run. A ratio is sparts over the
 peer: the median of all rounds, with the least and the most. For times less is better, for calls
-and requests per second more.
+and requests per second more. Start, stop and rest are measured where a user has them: in a virtual
+environment with wheels of sparts and its peers.
 """
 
 CHOSEN_TAIL = """\

@@ -36,14 +36,20 @@ class Life:
 
 
 class Contender:
-    """A script that runs as a process; a context manager that leaves nothing running."""
+    """A script that runs as a process; a context manager that leaves nothing running.
 
-    def __init__(self, script: Path, *args: str) -> None:
+    Args:
+        script: the script.
+        args: its arguments.
+        python: the interpreter, that of this process by default.
+    """
+
+    def __init__(self, script: Path, *args: str, python: str = sys.executable) -> None:
         read, write = os.pipe()
         self._stamps: BinaryIO = os.fdopen(read, "rb")
         self.began = time.monotonic_ns()
         self.process = subprocess.Popen(
-            [sys.executable, str(script), *args],
+            [python, str(script), *args],
             env={**_environment(), "BENCH_FD": str(write)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -91,9 +97,9 @@ def on_core(number: int) -> Iterator[None]:
         os.sched_setaffinity(0, cores)
 
 
-def live_once(script: Path) -> Life:
+def live_once(script: Path, python: str = sys.executable) -> Life:
     """Run a contender from its start to its end; RuntimeError if it does not end with 0."""
-    with Contender(script) as contender:
+    with Contender(script, python=python) as contender:
         ready = contender.read_stamp("ready")
         time.sleep(SETTLE)
         told = time.monotonic_ns()
@@ -106,9 +112,9 @@ def live_once(script: Path) -> Life:
     return Life((ready - contender.began) / 1e9, (ended - told) / 1e9, (gone - told) / 1e9)
 
 
-def wakeups(script: Path, seconds: float) -> int:
+def wakeups(script: Path, seconds: float, python: str = sys.executable) -> int:
     """Count the context switches of an idle contender, one second after it was ready."""
-    with Contender(script) as contender:
+    with Contender(script, python=python) as contender:
         contender.read_stamp("ready")
         time.sleep(1.0)
         before = contender.switches()
