@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,8 @@ from sparts.testing.certificates import FIRST_CERTIFICATE
 from sparts.testing.servers import ServerContract
 from sparts.testing.waiting import WAIT
 from sparts.vtask import RestartPolicy
+
+from tests.processes import run_to_end
 
 HERE = ("--lines-host", "127.0.0.1", "--lines-port", "0")
 
@@ -250,3 +254,20 @@ def test_each_restart_keeps_what_waits_and_serves_it() -> None:
             service = restart(service)
             with connect(service) as connection:
                 ask(connection)
+
+
+def test_modules_that_few_need_are_not_imported(tmp_path: Path) -> None:
+    script = (
+        "import asyncio, sys\n"
+        "from sparts.tasks.asyncio_server import AsyncioServerTask\n"
+        "from sparts.testing.running import running, service_of\n"
+        "class Plain(AsyncioServerTask):\n"
+        "    def make_protocol(self):\n"
+        "        return asyncio.Protocol()\n"
+        "with running(service_of(Plain), '--Plain-host', '127.0.0.1'):\n"
+        "    few = ('certificates', 'inherited', 'sharing', 'tls', 'unix_sockets')\n"
+        "    print([each for each in few if f'sparts.net.{each}' in sys.modules])\n"
+    )
+    status, output = run_to_end([sys.executable, "-c", script], cwd=tmp_path)
+    assert status == 0
+    assert "[]" in output.splitlines()

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from sparts.accept_faults import AcceptFaults as AcceptFaults
 from sparts.accept_faults import Backoff as Backoff
 from sparts.net import format_address
-from sparts.net.sharing import share_of
+from sparts.protocols import service_of
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterable
 
+    from sparts.net.sharing import Share
     from sparts.protocols import Task
 
 AT_ONCE = 128
@@ -36,7 +37,12 @@ class Accepting:
 
     def __init__(self, task: Task, connections: Callable[[], int] | None = None) -> None:
         self._backoff = Backoff(task, "No connection can be accepted for now")
-        self._share = share_of(task, connections) if connections else None
+        self._share: Share | None = None
+        copy = service_of(task).hooks.kept.get("processes")
+        if copy is not None and connections is not None:
+            from sparts.net.sharing import share_of  # few need it
+
+            self._share = share_of(copy, task, connections)
         self.pause: Any = 0.0
         """Seconds to wait until the next call of `accept`; 0: until somebody connects."""
 

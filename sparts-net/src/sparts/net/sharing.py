@@ -13,7 +13,6 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from sparts.inbox import await_ready
-from sparts.protocols import service_of
 
 if TYPE_CHECKING:
     import socket
@@ -103,16 +102,14 @@ class Share:
         self._tell(None)
 
 
-def share_of(task: Task, connections: Callable[[], int]) -> Share | None:
-    """Return what gives a server task its share of the connections; None: there are no copies.
+def share_of(copy: Any, task: Task, connections: Callable[[], int]) -> Share:
+    """Return what gives a server task its share of the connections.
 
     Args:
+        copy: this process as one of several copies of the service.
         task: the task.
         connections: returns how many connections are open.
     """
-    copy = service_of(task).hooks.kept.get("processes")
-    if copy is None:
-        return None
     share = Share(connections, partial(copy.tell_connections, task.name), copy.in_service)
     copy.take_part(task.name, share)
     return share
