@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from sparts import entry_points
 from sparts.dev.new import main
 from sparts.errors import UsageError
 from sparts.thrift.scaffold import write_thrift_service
@@ -122,7 +123,7 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
 def test_without_plugin_option_says_what_it_comes_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SPARTS_LOAD_PLUGINS", "")
+    monkeypatch.setattr(entry_points, "installed", list)
     with pytest.raises(UsageError, match="No option '--thrift'. It comes with sparts-thrift: pip"):
         main(["service", "acme", "--thrift", "x.thrift", "--in", str(tmp_path)])
     with pytest.raises(UsageError, match="'--other' means nothing here"):
