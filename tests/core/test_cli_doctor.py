@@ -20,6 +20,14 @@ def doctor(folder: Path, **variables: str) -> Done:
     return Done(done.status, " ".join(done.out.split()), done.err)
 
 
+def finds(folder: Path, *parts: str, status: int = 1) -> None:
+    """Let the doctor examine a folder; what it prints has these parts."""
+    done = doctor(folder)
+    assert done.status == status, done
+    for part in parts:
+        assert part in done.out
+
+
 def test_all_is_well_in_this_environment(tmp_path: Path) -> None:
     done = doctor(tmp_path)
     assert (done.status, done.err) == (0, "")
@@ -40,12 +48,7 @@ def test_all_is_well_in_this_environment(tmp_path: Path) -> None:
 )
 def test_broken_task_is_wrong(text: str, message: str, tmp_path: Path) -> None:
     make_task(tmp_path, "Boom", text=text)
-    done = doctor(tmp_path)
-    assert done.status == 1
-    assert message in done.out
-    assert "To do:" in done.out
-    assert "SPARTS_DISABLE_PLUGINS=acme-jobs" in done.out
-    assert "1 wrong." in done.out
+    finds(tmp_path, message, "To do:", "SPARTS_DISABLE_PLUGINS=acme-jobs", "1 wrong.")
 
 
 def test_task_without_its_extra_is_not_wrong(tmp_path: Path) -> None:
@@ -74,9 +77,7 @@ def test_missing_extra_is_named_by_its_entry_point(tmp_path: Path) -> None:
         requires=["PyGObject-of-tomorrow; extra == 'glib'", "what-else; extra == 'other'"],
         extras=["glib", "other"],
     )
-    done = doctor(tmp_path)
-    assert done.status == 0
-    assert "needs acme-glib[glib]" in done.out
+    finds(tmp_path, "needs acme-glib[glib]", status=0)
 
 
 def test_missing_module_that_no_extra_brings_is_wrong(tmp_path: Path) -> None:
@@ -87,18 +88,17 @@ def test_missing_module_that_no_extra_brings_is_wrong(tmp_path: Path) -> None:
         requires=["first-thing; extra == 'one'", "second-thing; extra == 'two'"],
         extras=["one", "two"],
     )
-    done = doctor(tmp_path)
-    assert done.status == 1
-    assert "No module named 'acme_other_module'" in done.out
+    finds(tmp_path, "No module named 'acme_other_module'")
 
 
 def test_two_distributions_with_one_task_are_wrong(tmp_path: Path) -> None:
     make_task(tmp_path, "Greeter", "one-jobs")
     make_task(tmp_path, "Greeter", "two-jobs")
-    done = doctor(tmp_path)
-    assert done.status == 1
-    assert "one-jobs 1.0 and two-jobs 1.0 both provide a task 'Greeter'." in done.out
-    assert "'Greeter@one-jobs' or 'Greeter@two-jobs'" in done.out
+    finds(
+        tmp_path,
+        "one-jobs 1.0 and two-jobs 1.0 both provide a task 'Greeter'.",
+        "'Greeter@one-jobs' or 'Greeter@two-jobs'",
+    )
 
 
 @pytest.mark.parametrize(
@@ -116,12 +116,13 @@ def test_two_distributions_with_one_task_are_wrong(tmp_path: Path) -> None:
 def test_broken_hook_plugin_hides_nothing_else(text: str, message: str, tmp_path: Path) -> None:
     make_plugin(tmp_path, "watcher", text)
     make_plugin(tmp_path, "second", "raise KeyError('too')")
-    done = doctor(tmp_path)
-    assert done.status == 1
-    assert "Hook plugin 'watcher' of watcher 4.2 (watcher_module)" in done.out
-    assert message in done.out
-    assert "KeyError: 'too'" in done.out
-    assert "2 wrong." in done.out
+    finds(
+        tmp_path,
+        "Hook plugin 'watcher' of watcher 4.2 (watcher_module)",
+        message,
+        "KeyError: 'too'",
+        "2 wrong.",
+    )
 
 
 def test_plugins_whose_options_have_one_flag_are_wrong(tmp_path: Path) -> None:
@@ -133,9 +134,7 @@ def test_plugins_whose_options_have_one_flag_are_wrong(tmp_path: Path) -> None:
     )
     make_plugin(tmp_path, "one", text.format(name="One"))
     make_plugin(tmp_path, "two", text.format(name="Two"))
-    done = doctor(tmp_path)
-    assert done.status == 1
-    assert "Two and One both have the option --metrics-port" in done.out
+    finds(tmp_path, "Two and One both have the option --metrics-port")
 
 
 @pytest.mark.parametrize(
@@ -143,27 +142,23 @@ def test_plugins_whose_options_have_one_flag_are_wrong(tmp_path: Path) -> None:
 )
 def test_broken_command_is_wrong(text: str, message: str, tmp_path: Path) -> None:
     make_plugin(tmp_path, "greet", text, "sparts.commands")
-    done = doctor(tmp_path)
-    assert done.status == 1
-    assert "Command 'greet' of greet 4.2 (greet_module:main)" in done.out
-    assert message in done.out
+    finds(tmp_path, "Command 'greet' of greet 4.2 (greet_module:main)", message)
 
 
 def test_command_of_a_name_of_ours_is_wrong(tmp_path: Path) -> None:
     make_plugin(tmp_path, "tasks", "def main(argv): pass", "sparts.commands")
-    done = doctor(tmp_path)
-    assert done.status == 1
-    assert "`sparts tasks` is a command of ours" in done.out
+    finds(tmp_path, "`sparts tasks` is a command of ours")
 
 
 def test_two_commands_of_one_name_are_wrong(tmp_path: Path) -> None:
     for owner in ("one", "two"):
         points = {"sparts.commands": {"greet": "greet_module:main"}}
         make_distribution(tmp_path, owner, entry_points=points, modules={"greet_module": "main=id"})
-    done = doctor(tmp_path)
-    assert done.status == 1
-    assert "one 1.0 and two 1.0 both provide a command 'greet'." in done.out
-    assert "Keep one out: SPARTS_DISABLE_PLUGINS=two" in done.out
+    finds(
+        tmp_path,
+        "one 1.0 and two 1.0 both provide a command 'greet'.",
+        "Keep one out: SPARTS_DISABLE_PLUGINS=two",
+    )
 
 
 @pytest.mark.parametrize(
@@ -179,10 +174,7 @@ def test_requirement_that_is_not_met_is_wrong(
     requires: str, message: str, todo: str, tmp_path: Path
 ) -> None:
     make_task(tmp_path, "Greeter", requires=[requires], extras=["fast"])
-    done = doctor(tmp_path)
-    assert done.status == 1
-    assert f"acme-jobs 1.0 {message}" in done.out
-    assert todo in done.out
+    finds(tmp_path, f"acme-jobs 1.0 {message}", todo)
 
 
 @pytest.mark.parametrize(
@@ -203,20 +195,19 @@ def test_requirements_of_requirements_are_examined(tmp_path: Path) -> None:
     below = ["pluggy>=99", "parser-of-tomorrow; extra == 'quick'", "what-else; extra == 'slow'"]
     make_distribution(tmp_path, "web-server", requires=below, extras=["quick", "slow"])
     make_task(tmp_path, "Greeter", requires=["web-server[quick]; extra == 'fast'"], extras=["fast"])
-    done = doctor(tmp_path)
-    assert done.status == 1
-    assert "web-server 1.0 requires pluggy>=99; installed is " in done.out
-    assert "web-server 1.0 requires parser-of-tomorrow, which is missing." in done.out
-    assert "2 wrong." in done.out
+    finds(
+        tmp_path,
+        "web-server 1.0 requires pluggy>=99; installed is ",
+        "web-server 1.0 requires parser-of-tomorrow, which is missing.",
+        "2 wrong.",
+    )
 
 
 def test_doctor_without_packaging_says_what_it_skipped(tmp_path: Path) -> None:
     hidden = "raise ImportError('hidden by the test')"
     make_distribution(tmp_path, "hider", modules={"packaging.__init__": hidden})
     make_task(tmp_path, "Greeter", requires=["pluggy>=99"])
-    done = doctor(tmp_path)
-    assert done.status == 0
-    assert "were not examined: that needs packaging." in done.out
+    finds(tmp_path, "were not examined: that needs packaging.", status=0)
 
 
 @pytest.mark.parametrize("package", ["sparts", "sparts/tasks"])
@@ -239,10 +230,11 @@ def test_stray_init_file_is_named(words: list[str], package: str, tmp_path: Path
 
 def test_old_sparts_beside_ours_is_wrong(tmp_path: Path) -> None:
     make_distribution(tmp_path, "sparts", "0.7.3")
-    done = doctor(tmp_path)
-    assert done.status == 1
-    assert "sparts 0.7.3, of which sparts-core is the successor, is installed" in done.out
-    assert "pip uninstall sparts" in done.out
+    finds(
+        tmp_path,
+        "sparts 0.7.3, of which sparts-core is the successor, is installed",
+        "pip uninstall sparts",
+    )
 
 
 def test_what_is_blocked_is_told_and_not_imported(tmp_path: Path) -> None:

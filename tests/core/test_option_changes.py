@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sparts.errors import OptionError
-from sparts.option_types import listof, port
+from sparts.option_types import port
 from sparts.options import option, reload_options, set_option, source_of
 
 from tests.core.option_owners import environment, made, pretend_running, service_of, task_of
+from tests.threads import in_threads, run_in_threads
 
 
 def noting(name: str = "Web") -> Any:
@@ -33,6 +34,13 @@ def noting(name: str = "Web") -> Any:
     )
     task.told = []
     return task
+
+
+def configured(folder: Path, text: str, *tasks: Any, **declared: Any) -> tuple[Any, Path]:
+    """A service with a configuration file of this text, and the file."""
+    file = folder / "x.toml"
+    file.write_text(text)
+    return made(service_of(*tasks, **declared), "--config", str(file)), file
 
 
 def test_set_option_converts_at_once() -> None:
@@ -93,9 +101,7 @@ def test_failing_task_keeps_others_informed(caplog: pytest.LogCaptureFixture) ->
 
 def test_whoever_keeps_the_namespace_reads_one_state(tmp_path: Path) -> None:
     """A reader never sees one option of a reload without the other."""
-    file = tmp_path / "x.toml"
-    file.write_text("a = 0\nb = 0\n")
-    service = made(service_of(a=option(type=int), b=option(type=int)), "--config", str(file))
+    service, file = configured(tmp_path, "a = 0\nb = 0\n", a=option(type=int), b=option(type=int))
     mixed: list[tuple[int, int]] = []
     done = threading.Event()
 
@@ -105,13 +111,11 @@ def test_whoever_keeps_the_namespace_reads_one_state(tmp_path: Path) -> None:
             if options.a != options.b:
                 mixed.append((options.a, options.b))
 
-    reader = threading.Thread(target=read)
-    reader.start()
-    for value in range(1, 40):
-        file.write_text(f"a = {value}\nb = {value}\n")
-        reload_options(service)
-    done.set()
-    reader.join()
+    with in_threads(read):
+        for value in range(1, 40):
+            file.write_text(f"a = {value}\nb = {value}\n")
+            reload_options(service)
+        done.set()
     assert mixed == []
     assert (service.options.a, service.options.b) == (39, 39)
 
@@ -125,11 +129,7 @@ def test_concurrent_setters_lose_nothing(often_switching: None) -> None:
         for value in range(200):
             set_option(service, name, value)
 
-    threads = [threading.Thread(target=count, args=[name]) for name in names]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_in_threads(*(partial(count, name) for name in names))
     assert [service.getOption(name) for name in names] == [199] * len(names)
 
 
@@ -138,9 +138,7 @@ def test_concurrent_setters_lose_nothing(often_switching: None) -> None:
 
 def test_reload_names_what_changed(tmp_path: Path) -> None:
     task = noting()
-    file = tmp_path / "x.toml"
-    file.write_text("[web]\nport = 81\n")
-    service = made(service_of(task, a=option(type=int, default=1)), "--config", str(file))
+    service, file = configured(tmp_path, "[web]\nport = 81\n", task, a=option(type=int, default=1))
     pretend_running(service, task)
     file.write_text("[web]\nport = 82\n")
     with environment(MYSERVICE_A="2"):
@@ -175,10 +173,8 @@ def test_value_that_code_put_into_namespace_outlives_reload(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("text", ["a = 'x'\nb = 2\n", "a = 2\nc = 1\n", "a = = 1", "b = 2\n"])
 def test_bad_file_leaves_every_value_as_it_was(tmp_path: Path, text: str) -> None:
-    file = tmp_path / "x.toml"
-    file.write_text("a = 1\nb = 1\n")
-    service = made(
-        service_of(a=option(type=int, required=True), b=option(type=int)), "--config", str(file)
+    service, file = configured(
+        tmp_path, "a = 1\nb = 1\n", a=option(type=int, required=True), b=option(type=int)
     )
     file.write_text(text)
     before = service.options
@@ -189,9 +185,7 @@ def test_bad_file_leaves_every_value_as_it_was(tmp_path: Path, text: str) -> Non
 
 
 def test_missing_file_at_reload_leaves_old_values(tmp_path: Path) -> None:
-    file = tmp_path / "x.toml"
-    file.write_text("a = 1\n")
-    service = made(service_of(a=option(type=int)), "--config", str(file))
+    service, file = configured(tmp_path, "a = 1\n", a=option(type=int))
     file.unlink()
     with pytest.raises(OptionError, match="cannot be read"):
         reload_options(service)
@@ -201,9 +195,7 @@ def test_missing_file_at_reload_leaves_old_values(tmp_path: Path) -> None:
 def test_reload_leaves_fixed_options_and_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    file = tmp_path / "x.toml"
-    file.write_text("[web]\nfixed = 2\n")
-    service = made(service_of(noting()), "--config", str(file))
+    service, file = configured(tmp_path, "[web]\nfixed = 2\n", noting())
     file.write_text("[web]\nfixed = 3\nport = 81\n")
     assert reload_options(service) == {"web_port"}
     assert service.getOption("web_fixed") == 2
@@ -213,9 +205,7 @@ def test_reload_leaves_fixed_options_and_says_so(
 def test_change_that_needs_a_restart_is_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    file = tmp_path / "x.toml"
-    file.write_text("[web]\nplace = 'there'\nport = 80\n")
-    service = made(service_of(noting()), "--config", str(file))
+    service, file = configured(tmp_path, "[web]\nplace = 'there'\nport = 80\n", noting())
     file.write_text("[web]\nplace = 'nowhere'\nport = 81\n")
     assert reload_options(service) == {"web_place", "web_port"}
     service.setOption("web_port", 82)
@@ -244,22 +234,6 @@ def test_namespace_that_argparse_alone_made_is_not_reloaded() -> None:
     assert reload_options(service(argparse.Namespace(a=3, tasks=None))) == frozenset()
 
 
-def test_services_reload_reads_options_and_logs_bad_file(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    file = tmp_path / "x.toml"
-    file.write_text("a = [1]\n")
-    service = made(service_of(a=option(type=listof(int))), "--config", str(file))
-    file.write_text("a = [1, 2]\n")
-    service._instance.reloading.reload()
-    assert service.getOption("a") == [1, 2]
-    file.write_text("a = [")
-    with caplog.at_level(logging.ERROR):
-        service._instance.reloading.reload()
-    assert service.getOption("a") == [1, 2]
-    assert f"Reload of options failed: {file}: line 1: not valid TOML" in caplog.text
-
-
 CONTRADICTION = r"--drain-time \(30 s\) must be shorter than --stop-timeout \(25 s\)"
 
 
@@ -277,24 +251,15 @@ def test_contradiction_is_refused_at_run_time(name: str, value: Any) -> None:
 
 
 def test_contradiction_in_a_reload_changes_nothing(tmp_path: Path) -> None:
-    file = tmp_path / "x.toml"
-    file.write_text("drain-time = 10\n")
-    service = made(service_of(), "--config", str(file))
+    service, file = configured(tmp_path, "drain-time = 10\n")
     file.write_text('drain-time = 30\nlevel = "ERROR"\n')
     with pytest.raises(OptionError, match=CONTRADICTION):
         reload_options(service)
     assert (service.getOption("drain_time"), service.getOption("level")) == (10.0, "DEBUG")
     file.write_text('drain-time = 30\nstop-timeout = 40\nlevel = "ERROR"\n')
     reload_options(service)
-    assert (
-        service.getOption("drain_time"),
-        service.getOption("stop_timeout"),
-        service.getOption("level"),
-    ) == (
-        30.0,
-        40.0,
-        "ERROR",
-    )
+    values = [service.getOption(name) for name in ("drain_time", "stop_timeout", "level")]
+    assert values == [30.0, 40.0, "ERROR"]
 
 
 def test_contradiction_after_preprocess_options_is_wrong_use() -> None:

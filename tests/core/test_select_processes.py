@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import queue
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,10 +19,12 @@ from typing import Any
 import pytest
 from sparts.errors import TaskStoppedError
 from sparts.tasks.select import ProcessFailed, ProcessResult, ProcessStreamHandler, SelectTask
-from sparts.testing.running import make_service, running, running_task, service_of
+from sparts.testing.running import running, running_task, service_of
 from sparts.vtask import RestartPolicy
 
 from tests.children import children
+from tests.core.failing import failing
+from tests.core.queue_tasks import variant
 from tests.core.scripts import service as script
 from tests.processes import pidfd_open
 
@@ -32,8 +35,8 @@ SOON = 30
 
 @pytest.fixture
 def task() -> Iterator[SelectTask]:
-    with running(service_of(SelectTask)) as service:
-        yield service.requireTask(SelectTask)
+    with running_task(SelectTask) as task:
+        yield task
     assert children() == []
 
 
@@ -60,6 +63,26 @@ def await_end(pid: int) -> None:
             assert select.select([descriptor], [], [], SOON)[0], f"{pid} still runs"
         finally:
             os.close(descriptor)
+
+
+class Handled:
+    """A process whose output, errors and exit a handler puts into queues."""
+
+    def __init__(
+        self, task: SelectTask, command: str, stdin: int | None = None, **settings: Any
+    ) -> None:
+        self.output: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.errors: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.statuses: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self.popen = subprocess.Popen(
+            command, shell=True, stdin=stdin, stdout=-1, stderr=-1, process_group=0
+        )
+        callbacks = (self.output.put, self.errors.put, self.statuses.put)
+        ProcessStreamHandler(self.popen, task, *callbacks, **settings)
+
+    def said(self) -> str:
+        """What has come of its output."""
+        return "".join(self.output.get() for _ in range(self.output.qsize()))
 
 
 def test_result_has_output_errors_and_status(task: SelectTask) -> None:
@@ -115,17 +138,6 @@ def test_pipe_without_input_is_closed(task: SelectTask) -> None:
     assert task.popen_communicate(["cat"], stdin=subprocess.PIPE).result(SOON).stdout == ""
 
 
-def test_failure_has_its_result_as_before(task: SelectTask) -> None:
-    failed = task.popen_communicate("echo out; exit 3", shell=True).exception(SOON)
-    assert isinstance(failed, ProcessFailed)
-    assert isinstance(failed.result, ProcessResult)
-    assert (failed.result.stdout, failed.result.returncode, failed.killed) == ("out\n", 3, False)
-    failed = task.popen_communicate("kill -9 $$", shell=True).exception(SOON)
-    assert isinstance(failed, ProcessFailed)
-    assert failed.killed
-    assert isinstance(task.popen_communicate(["true"]).result(SOON), ProcessResult)
-
-
 def test_other_status_is_process_failed(task: SelectTask) -> None:
     code = "import sys; print('out'); print('first\\nlast', file=sys.stderr); sys.exit(3)"
     with pytest.raises(ProcessFailed, match="ended with status 3: last") as caught:
@@ -133,12 +145,14 @@ def test_other_status_is_process_failed(task: SelectTask) -> None:
     error = caught.value
     assert (error.returncode, error.stdout, error.stderr) == (3, "out\n", "first\nlast\n")
     assert error.command == python(code)
+    assert (error.result.stdout, error.result.returncode, error.killed) == ("out\n", 3, False)
+    assert isinstance(error.result, ProcessResult)
 
 
 def test_process_that_a_signal_killed_has_failed(task: SelectTask) -> None:
     with pytest.raises(ProcessFailed, match="was killed by signal 9") as caught:
         task.popen_communicate("kill -9 $$", shell=True).result(SOON)
-    assert caught.value.returncode == -9
+    assert (caught.value.returncode, caught.value.killed) == (-9, True)
 
 
 def test_missing_program_is_an_error_of_the_caller(task: SelectTask) -> None:
@@ -189,10 +203,7 @@ def test_process_with_closed_streams_is_awaited(task: SelectTask) -> None:
 
 
 def test_exit_is_reported_although_grandchild_keeps_pipe_open() -> None:
-    class Impatient(SelectTask):
-        LINGER = 0.01
-
-    with running_task(Impatient) as task:
+    with running_task(variant(SelectTask, LINGER=0.01)) as task:
         done = task.popen_communicate("sleep 1000 & echo $!", shell=True).result(SOON)
         grandchild = int(done.stdout)
         assert not gone(grandchild)
@@ -201,41 +212,29 @@ def test_exit_is_reported_although_grandchild_keeps_pipe_open() -> None:
 
 
 def test_flood_of_grandchild_does_not_hold_up_exit() -> None:
-    class Impatient(SelectTask):
-        LINGER = 0.01
-
-    with running_task(Impatient) as task:
+    with running_task(variant(SelectTask, LINGER=0.01)) as task:
         done = task.popen_communicate("yes & echo $! >&2", shell=True).result(SOON)
         os.kill(int(done.stderr), signal.SIGKILL)
 
 
 def test_flood_of_output_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Impatient(SelectTask):
-        LINGER = 0.01
-
-    with running_task(Impatient) as task:
-        popen = subprocess.Popen("sleep 1000 & echo $!; read line", shell=True, stdin=-1, stdout=-1)
-        pieces: queue.SimpleQueue[str] = queue.SimpleQueue()
-        statuses: queue.SimpleQueue[int] = queue.SimpleQueue()
-        ProcessStreamHandler(popen, task, pieces.put, on_exit=statuses.put)
-        grandchild = int(pieces.get(timeout=SOON))
-        assert popen.stdin is not None
-        assert popen.stdout is not None
-        flooded, read = popen.stdout.fileno(), os.read
+    with running_task(variant(SelectTask, LINGER=0.01)) as task:
+        handled = Handled(task, "sleep 1000 & echo $!; read line", subprocess.PIPE)
+        grandchild = int(handled.output.get(timeout=SOON))
+        assert handled.popen.stdin is not None
+        assert handled.popen.stdout is not None
+        flooded, read = handled.popen.stdout.fileno(), os.read
         monkeypatch.setattr(
             os, "read", lambda fd, size: b"x" if fd == flooded else read(fd, size)
         )  # fmt: skip
-        popen.stdin.close()
-        statuses.get(timeout=SOON)
+        handled.popen.stdin.close()
+        handled.statuses.get(timeout=SOON)
         monkeypatch.undo()
         os.kill(grandchild, signal.SIGKILL)
 
 
 def test_no_zombie_stays_while_others_keep_pipe_open() -> None:
-    class Patient(SelectTask):
-        LINGER = 1000.0
-
-    with running_task(Patient) as task:
+    with running_task(variant(SelectTask, LINGER=1000.0)) as task:
         future = task.popen_communicate("sleep 1000 & echo $! >&2; exec 2>&-", shell=True)
         [child] = task._children
         while child.popen.returncode is None:
@@ -274,8 +273,8 @@ def test_cancelling_the_future_ends_the_process(task: SelectTask) -> None:
 
 
 def test_processes_get_sigterm_at_the_stop() -> None:
-    with running(service_of(SelectTask)) as service:
-        future = service.requireTask(SelectTask).popen_communicate(["sleep", "1000"])
+    with running_task(SelectTask) as task:
+        future = task.popen_communicate(["sleep", "1000"])
     with pytest.raises(ProcessFailed, match="was killed by signal 15"):
         future.result(0)
     assert children() == []
@@ -283,86 +282,50 @@ def test_processes_get_sigterm_at_the_stop() -> None:
 
 def test_process_may_end_itself_in_order_at_stop() -> None:
     code = "trap 'echo bye; exit 0' TERM; echo ready >&2; while :; do sleep 0.01; done"
-    errors: queue.SimpleQueue[str] = queue.SimpleQueue()
-    output: list[str] = []
-    statuses: list[int] = []
-    with running(service_of(SelectTask)) as service:
-        popen = subprocess.Popen(
-            ["sh", "-c", code], stdout=-1, stderr=-1, process_group=0
-        )  # fmt: skip
-        ProcessStreamHandler(
-            popen, service.requireTask(SelectTask), output.append, errors.put, statuses.append
-        )
-        assert errors.get(timeout=SOON) == "ready\n"
-    assert ("".join(output), statuses) == ("bye\n", [0])
+    with running_task(SelectTask) as task:
+        handled = Handled(task, code)
+        assert handled.errors.get(timeout=SOON) == "ready\n"
+    assert (handled.said(), handled.statuses.get()) == ("bye\n", 0)
     assert children() == []
 
 
 def test_process_that_ignores_sigterm_is_killed() -> None:
-    class Impatient(SelectTask):
-        KILL_AFTER = 0.01
-
-    errors: queue.SimpleQueue[str] = queue.SimpleQueue()
-    statuses: list[int] = []
-    with running(service_of(Impatient)) as service:
-        popen = subprocess.Popen(
-            "trap '' TERM; (trap '' TERM; sleep 1000) & echo $! >&2; sleep 1000; sleep 1000",
-            shell=True, stdout=-1, stderr=-1, process_group=0,
-        )  # fmt: skip
-        ProcessStreamHandler(
-            popen, service.requireTask(Impatient), None, errors.put, statuses.append
-        )
-        grandchild = int(errors.get(timeout=SOON))
-    assert statuses == [-9]
+    code = "trap '' TERM; (trap '' TERM; sleep 1000) & echo $! >&2; sleep 1000; sleep 1000"
+    with running_task(variant(SelectTask, KILL_AFTER=0.01)) as task:
+        handled = Handled(task, code)
+        grandchild = int(handled.errors.get(timeout=SOON))
+    assert handled.statuses.get() == -9
     await_end(grandchild)
     assert children() == []
 
 
 def test_grandchild_that_ignores_sigterm_is_killed() -> None:
-    errors: queue.SimpleQueue[str] = queue.SimpleQueue()
-    with running(service_of(SelectTask)) as service:
-        popen = subprocess.Popen(
-            "(trap '' TERM; echo $$ >&2; exec sleep 1000) & echo $! >&2; exec sleep 1000",
-            shell=True, stdout=-1, stderr=-1, process_group=0,
-        )  # fmt: skip
-        ProcessStreamHandler(popen, service.requireTask(SelectTask), None, errors.put)
+    code = "(trap '' TERM; echo $$ >&2; exec sleep 1000) & echo $! >&2; exec sleep 1000"
+    with running_task(SelectTask) as task:
+        handled = Handled(task, code)
         lines = ""
         while lines.count("\n") < 2:
-            lines += errors.get(timeout=SOON)
+            lines += handled.errors.get(timeout=SOON)
     for pid in set(map(int, lines.split())):
         await_end(pid)
 
 
 def test_processes_get_less_time_in_short_stops() -> None:
-    class Hasty(SelectTask):
-        STOP_TIMEOUT = 2.0
-        KILL_AFTER = 1000.0
-
-    errors: queue.SimpleQueue[str] = queue.SimpleQueue()
-    with running(service_of(Hasty)) as service:
-        popen = subprocess.Popen(
-            "trap '' TERM; echo ready >&2; sleep 1000; sleep 1000",
-            shell=True, stdout=-1, stderr=-1, process_group=0,
-        )  # fmt: skip
-        ProcessStreamHandler(popen, service.requireTask(Hasty), None, errors.put)
-        assert errors.get(timeout=SOON) == "ready\n"
-    assert popen.returncode == -9
+    with running_task(variant(SelectTask, STOP_TIMEOUT=2.0, KILL_AFTER=1000.0)) as task:
+        handled = Handled(task, "trap '' TERM; echo ready >&2; sleep 1000; sleep 1000")
+        assert handled.errors.get(timeout=SOON) == "ready\n"
+    assert handled.popen.returncode == -9
 
 
 def test_process_is_killed_when_the_loop_has_failed() -> None:
-    service = make_service(service_of(SelectTask))
-    thread = service.startBG()
-    task = service.requireTask(SelectTask)
-    future = task.popen_communicate(["sleep", "1000"])
-
     def broken(fd: object) -> None:
         raise ValueError("broken callback")
 
     read, write = os.pipe()
-    task.register_read(read, broken)
-    os.write(write, b"x")
-    with pytest.raises(Exception, match="broken callback"):
-        thread.join()
+    with failing(SelectTask, match="broken callback") as task:
+        future = task.popen_communicate(["sleep", "1000"])
+        task.register_read(read, broken)
+        os.write(write, b"x")
     os.close(read)
     os.close(write)
     assert isinstance(future.exception(SOON), ProcessFailed)
@@ -450,12 +413,9 @@ def test_handler_gives_text_in_its_encoding_or_bytes(
     code = "import os\nfor byte in 'gr\xfcn'.encode('{}'): os.write(1, bytes([byte]))"
 
     def said(written: str, **settings: Any) -> list[Any]:
-        output: list[Any] = []
-        statuses: queue.SimpleQueue[int] = queue.SimpleQueue()
-        popen = subprocess.Popen(python(code.format(written)), stdout=-1)
-        ProcessStreamHandler(popen, task, output.append, None, statuses.put, **settings)
-        assert statuses.get(timeout=SOON) == 0
-        return output
+        handled = Handled(task, shlex.join(python(code.format(written))), **settings)
+        assert handled.statuses.get(timeout=SOON) == 0
+        return [handled.output.get() for _ in range(handled.output.qsize())]
 
     assert "".join(said("utf-8")) == "gr\xfcn"
     assert "".join(said("latin-1", encoding="latin-1")) == "gr\xfcn"

@@ -17,6 +17,8 @@ from sparts.tasks.select import SelectTask
 from sparts.testing.running import make_service, running, running_task, service_of
 from sparts.vtask import RestartPolicy
 
+from tests.threads import run_in_threads
+
 SOON = 10
 """Seconds that something which happens at once may take on a busy machine."""
 
@@ -178,20 +180,7 @@ def test_many_threads_register_and_unregister_at_once(task: SelectTask) -> None:
                 assert called.get(timeout=SOON) == b"x"
                 task.unregister_read(one)
 
-    errors: list[BaseException] = []
-
-    def guarded() -> None:
-        try:
-            use()
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=guarded) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
+    run_in_threads(*[use] * 8)
 
 
 def test_descriptor_can_be_registered_before_the_start() -> None:

@@ -34,6 +34,7 @@ from sparts.vservice import VService
 from sparts.vtask import VTask
 
 from tests.processes import captured
+from tests.threads import in_threads
 
 SOON = 0.01  # a time within which what is waited for without effect is not going to come
 
@@ -104,12 +105,10 @@ def test_several_services_are_stopped_the_last_one_first() -> None:
     assert ended == ["second", "first"]
 
 
-def test_stopped_service_is_not_stopped_again() -> None:
-    factory = ServiceFactory()
-    service = factory(MyService)
-    factory.stop(service)
+def test_stopped_service_is_not_stopped_again(service_factory: ServiceFactory) -> None:
+    service = service_factory(MyService)
+    service_factory.stop(service)
     assert service.health.ended.is_set()
-    factory.close()
 
 
 def test_instance_that_restart_made_is_stopped_too() -> None:
@@ -122,17 +121,15 @@ def test_instance_that_restart_made_is_stopped_too() -> None:
     assert new.health.status is ServiceStatus.STOPPED
 
 
-def test_wrong_options_and_start_that_fails_reach_test() -> None:
+def test_wrong_options_and_start_that_fails_reach_test(service_factory: ServiceFactory) -> None:
     class Broken(VTask):
         def initTask(self) -> None:  # noqa: N802
             raise ValueError("no such host")
 
-    factory = ServiceFactory()
     with pytest.raises(UsageError, match="--no-such"):
-        factory(MyService, "--no-such")
+        service_factory(MyService, "--no-such")
     with pytest.raises(StartError, match="initTask of Broken failed: ValueError: no such host"):
-        factory(service_of(Broken))
-    factory.close()
+        service_factory(service_of(Broken))
 
 
 def crashed(factory: ServiceFactory, may_fail: bool) -> None:
@@ -150,17 +147,15 @@ def test_service_that_crashes_fails_test_unless_it_may() -> None:
         factory.close()
 
 
-def test_unready_service_is_reported_and_stopped() -> None:
+def test_unready_service_is_reported_and_stopped(service_factory: ServiceFactory) -> None:
     class Slow(Waits):
         def initTask(self) -> None:  # noqa: N802
             self.set_ready(False)
 
-    factory = ServiceFactory()
     with pytest.raises(AssertionError) as caught:
-        factory(service_of(Slow), ready_timeout=SOON)
+        service_factory(service_of(Slow), ready_timeout=SOON)
     assert "for the service to be ready" in str(caught.value)
     assert "Slow is ALIVE, not ready" in str(caught.value)
-    factory.close()
 
 
 # -- what is left behind ---------------------------------------------------------------------------
@@ -250,9 +245,8 @@ def test_ending_thread_is_waited_for() -> None:
 # -- waiting ---------------------------------------------------------------------------------------
 
 
-def test_states_are_waited_for_as_they_come() -> None:
-    factory = ServiceFactory()
-    service = factory(MyService)
+def test_states_are_waited_for_as_they_come(service_factory: ServiceFactory) -> None:
+    service = service_factory(MyService)
     task = service.requireTask(Waits)
     wait_state(task, TaskState.ALIVE)
     warning = service.registerWarning("disk nearly full")
@@ -263,7 +257,6 @@ def test_states_are_waited_for_as_they_come() -> None:
     wait_state(task, TaskState.STOPPED)
     wait_status(service, ServiceStatus.STOPPED)
     assert wait_ended(service) is None
-    factory.close()
 
 
 def test_stopped_task_is_seen_during_the_stop() -> None:
@@ -292,28 +285,21 @@ def test_stopped_task_is_seen_during_the_stop() -> None:
     factory.close()
 
 
-def test_several_wait_at_time_and_are_all_woken() -> None:
-    factory = ServiceFactory()
-    service = factory(MyService)
+def test_several_wait_at_time_and_are_all_woken(service_factory: ServiceFactory) -> None:
+    service = service_factory(MyService)
     seen: Recorder[str] = Recorder(service)
 
-    def wait(status: ServiceStatus) -> None:
-        wait_status(service, status)
-        seen(str(status))
+    def wait() -> None:
+        wait_status(service, ServiceStatus.WARNING)
+        seen("WARNING")
 
-    threads = [threading.Thread(target=wait, args=(ServiceStatus.WARNING,)) for _ in range(5)]
-    for thread in threads:
-        thread.start()
-    service.registerWarning("disk nearly full")
-    assert seen.wait(5) == ["WARNING"] * 5
-    for thread in threads:
-        thread.join()
-    factory.close()
+    with in_threads(*[wait] * 5):
+        service.registerWarning("disk nearly full")
+        assert seen.wait(5) == ["WARNING"] * 5
 
 
-def test_missing_event_is_reported_with_the_state() -> None:
-    factory = ServiceFactory()
-    service = factory(MyService)
+def test_missing_event_is_reported_with_the_state(service_factory: ServiceFactory) -> None:
+    service = service_factory(MyService)
     task = service.requireTask(Echo)
     assert task.submit(1).result(30) == 1
     waits: dict[str, Callable[[], object]] = {
@@ -334,7 +320,6 @@ def test_missing_event_is_reported_with_the_state() -> None:
         assert "MyService is ALIVE, ready: well" in message
         assert "Waits is ALIVE, ready; its threads: MyService.Waits" in message
         assert "Echo.n_completed = 1" in message
-    factory.close()
 
 
 def _never() -> Any:
@@ -343,32 +328,27 @@ def _never() -> Any:
     return Future[int]()
 
 
-def test_ended_service_is_not_waited_for() -> None:
-    factory = ServiceFactory()
-    service = factory(MyService)
+def test_ended_service_is_not_waited_for(service_factory: ServiceFactory) -> None:
+    service = service_factory(MyService)
     service.shutdown()
     with pytest.raises(AssertionError, match="It ended, and did not come: Waits to be DONE"):
         wait_state(service.requireTask(Waits), TaskState.DONE)
     with pytest.raises(AssertionError, match="It ended before it was ready"):
         wait_ready(service)
-    factory.close()
 
 
-def test_result_of_a_future_is_given_or_raised() -> None:
-    factory = ServiceFactory()
-    service = factory(MyService)
+def test_result_of_a_future_is_given_or_raised(service_factory: ServiceFactory) -> None:
+    service = service_factory(MyService)
     echo = service.requireTask(Echo)
     assert wait_for_result(echo.submit(7), "the echo", service) == 7
     broken = _never()
     broken.set_exception(ValueError("bad"))
     with pytest.raises(ValueError, match="bad"):
         wait_for_result(broken, "the answer")
-    factory.close()
 
 
-def test_lines_of_the_log_are_waited_for() -> None:
-    factory = ServiceFactory()
-    service = factory(MyService, "--level", "DEBUG")
+def test_lines_of_the_log_are_waited_for(service_factory: ServiceFactory) -> None:
+    service = service_factory(MyService, "--level", "DEBUG")
     with log_of(service) as log:
         service.requireTask(Echo).submit("a letter")
         assert log.wait_for_line(r"got (a \w+)")[1] == "a letter"
@@ -377,9 +357,8 @@ def test_lines_of_the_log_are_waited_for() -> None:
             log.wait_for_line("got nothing", SOON)
     assert "for the line 'got nothing'" in str(caught.value)
     assert "'INFO:MyService.Echo:got a letter'" in str(caught.value)
-    factory.stop(service)
+    service_factory.stop(service)
     assert log.items == ["INFO:MyService.Echo:got a letter"]
-    factory.close()
 
 
 def test_notes_are_given_in_order() -> None:

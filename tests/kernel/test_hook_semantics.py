@@ -14,6 +14,8 @@ from sparts.errors import PluginError
 from sparts.hookspecs import hookimpl
 from sparts.plugins import defaults
 
+from tests.threads import in_threads
+
 CHANGE = {"service": None, "old": "A", "new": "B"}
 
 
@@ -23,9 +25,15 @@ def hooks(request: pytest.FixtureRequest) -> Hooks:
     return made
 
 
-def plugin(name: str, function: Callable[..., Any], **marks: Any) -> Any:
+@pytest.fixture
+def said() -> list[str]:
+    """What plugins have said."""
+    return []
+
+
+def plugin(name: str, function: Callable[..., Any], hook: str = "", **marks: Any) -> Any:
     """Make a plugin with one implementation, of the hook that the function is named after."""
-    body = {function.__name__: staticmethod(hookimpl(**marks)(function)), "__name__": name}
+    body = {hook or function.__name__: staticmethod(hookimpl(**marks)(function)), "__name__": name}
     return type(name, (), body)()
 
 
@@ -56,16 +64,14 @@ class Task:
         self.inits += 1
 
 
-def test_the_newest_plugin_is_called_first(hooks: Hooks) -> None:
-    said: list[str] = []
+def test_the_newest_plugin_is_called_first(hooks: Hooks, said: list[str]) -> None:
     for name in "abc":
         hooks.register(teller(name, said))
     hooks.call("sparts_service_change", **CHANGE)
     assert said == ["c", "b", "a"]
 
 
-def test_tryfirst_and_trylast_change_the_order(hooks: Hooks) -> None:
-    said: list[str] = []
+def test_tryfirst_and_trylast_change_the_order(hooks: Hooks, said: list[str]) -> None:
     for name, marks in [
         ("first", {"tryfirst": True}),
         ("last", {"trylast": True}),
@@ -79,15 +85,13 @@ def test_tryfirst_and_trylast_change_the_order(hooks: Hooks) -> None:
     assert said == ["first2", "first", "plain2", "plain", "last", "last2"]
 
 
-def test_results_come_in_order_of_calls_without_none(hooks: Hooks) -> None:
-    said: list[str] = []
+def test_results_come_in_order_of_calls_without_none(hooks: Hooks, said: list[str]) -> None:
     for name, result in [("a", 1), ("b", None), ("c", 3)]:
         hooks.register(teller(name, said, result))
     assert hooks.call("sparts_service_change", **CHANGE) == [3, 1]
 
 
-def test_first_result_ends_the_call(hooks: Hooks) -> None:
-    said: list[str] = []
+def test_first_result_ends_the_call(hooks: Hooks, said: list[str]) -> None:
     hooks.register(asked("a", said, "from a"))
     hooks.register(asked("b", said, None))
     task = Task()
@@ -96,8 +100,7 @@ def test_first_result_ends_the_call(hooks: Hooks) -> None:
     assert task.inits == 0
 
 
-def test_what_sparts_does_comes_after_the_plugins(hooks: Hooks) -> None:
-    said: list[str] = []
+def test_what_sparts_does_comes_after_the_plugins(hooks: Hooks, said: list[str]) -> None:
     hooks.register(asked("a", said, None))
     task = Task()
     assert hooks.call("sparts_task_init", task=task) is True
@@ -129,8 +132,7 @@ def wrapping(name: str, said: list[str], **marks: Any) -> Any:
     return plugin(name, sparts_task_init, wrapper=True, **marks)
 
 
-def test_wrappers_go_around_and_see_the_result(hooks: Hooks) -> None:
-    said: list[str] = []
+def test_wrappers_go_around_and_see_the_result(hooks: Hooks, said: list[str]) -> None:
     hooks.register(wrapping("outer", said, tryfirst=True))
     hooks.register(wrapping("inner", said))
     hooks.register(asked("a", said, "x"))
@@ -149,9 +151,8 @@ def test_wrapper_sees_the_exception_and_may_replace_it(hooks: Hooks) -> None:
     def failing() -> None:
         raise ValueError("broken")
 
-    failing.__name__ = "sparts_task_init"
     hooks.register(plugin("w", sparts_task_init, wrapper=True))
-    hooks.register(plugin("f", failing))
+    hooks.register(plugin("f", failing, "sparts_task_init"))
     assert hooks.call("sparts_task_init", task=Task()) == "mended broken"
 
 
@@ -169,9 +170,8 @@ def test_exception_of_a_wrapper_reaches_the_outer_ones(hooks: Hooks) -> None:
         yield
         raise KeyError("inner")
 
-    inner.__name__ = "sparts_task_init"
     hooks.register(plugin("outer", sparts_task_init, wrapper=True, tryfirst=True))
-    hooks.register(plugin("inner", inner, wrapper=True))
+    hooks.register(plugin("inner", inner, "sparts_task_init", wrapper=True))
     with pytest.raises(KeyError):
         hooks.call("sparts_task_init", task=Task())
     assert seen == ["KeyError('inner')"]
@@ -188,8 +188,7 @@ def test_wrapper_must_yield_once(hooks: Hooks, yields: int) -> None:
         hooks.call("sparts_task_init", task=Task())
 
 
-def test_exception_ends_the_call(hooks: Hooks) -> None:
-    said: list[str] = []
+def test_exception_ends_the_call(hooks: Hooks, said: list[str]) -> None:
 
     def sparts_service_change() -> None:
         raise LookupError("first")
@@ -201,8 +200,7 @@ def test_exception_ends_the_call(hooks: Hooks) -> None:
     assert said == []
 
 
-def test_notification_reaches_all_and_names_who_failed(hooks: Hooks) -> None:
-    said: list[str] = []
+def test_notification_reaches_all_and_names_who_failed(hooks: Hooks, said: list[str]) -> None:
 
     def sparts_service_change() -> None:
         raise LookupError("mine")
@@ -225,17 +223,15 @@ def test_contributions_come_singly_and_errors_name_plugin(hooks: Hooks) -> None:
     def broken() -> str:
         raise OSError("no")
 
-    single.__name__ = broken.__name__ = "sparts_tasks_add"
     hooks.register(plugin("a", sparts_tasks_add))
-    hooks.register(plugin("b", single))
+    hooks.register(plugin("b", single, "sparts_tasks_add"))
     assert hooks.collect("sparts_tasks_add", str.upper, service_class=None) == ["Z", "X", "Y"]
-    hooks.register(plugin("c", broken), "the broken one")
+    hooks.register(plugin("c", broken, "sparts_tasks_add"), "the broken one")
     with pytest.raises(PluginError, match="the broken one failed in sparts_tasks_add: OSError"):
         hooks.collect("sparts_tasks_add", service_class=None)
 
 
-def test_unregistered_plugin_is_called_no_more(hooks: Hooks) -> None:
-    said: list[str] = []
+def test_unregistered_plugin_is_called_no_more(hooks: Hooks, said: list[str]) -> None:
     one = teller("a", said)
     hooks.register(one)
     hooks.unregister(one)
@@ -247,8 +243,7 @@ def test_unregistered_plugin_is_called_no_more(hooks: Hooks) -> None:
     assert said == ["a"]
 
 
-def test_plugin_registers_and_unregisters_during_a_call(hooks: Hooks) -> None:
-    said: list[str] = []
+def test_plugin_registers_and_unregisters_during_a_call(hooks: Hooks, said: list[str]) -> None:
     late = teller("late", said)
 
     def sparts_service_change() -> None:
@@ -333,11 +328,9 @@ def test_old_wrappers_are_refused(hooks: Hooks) -> None:
         hooks.register(Mine(), "mine")
 
 
-def test_hooks_run_in_threads_while_plugins_change(hooks: Hooks) -> None:
+def test_hooks_run_in_threads_while_plugins_change(hooks: Hooks, said: list[str]) -> None:
     stop = threading.Event()
-    said: list[str] = []
-    stable = teller("stable", said)
-    hooks.register(stable)
+    hooks.register(teller("stable", said))
 
     def churn() -> None:
         while not stop.is_set():
@@ -345,14 +338,10 @@ def test_hooks_run_in_threads_while_plugins_change(hooks: Hooks) -> None:
             hooks.register(other)
             hooks.unregister(other)
 
-    threads = [threading.Thread(target=churn) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for _ in range(300):
-        hooks.call("sparts_service_change", **CHANGE)
-    stop.set()
-    for thread in threads:
-        thread.join()
+    with in_threads(churn, churn):
+        for _ in range(300):
+            hooks.call("sparts_service_change", **CHANGE)
+        stop.set()
     assert said == ["stable"] * 300
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import threading
 
 import pytest
 from sparts.counters import CallbackCounter, counter
@@ -13,6 +12,8 @@ from sparts.options import option
 from sparts.testing.running import make_service, running, service_of
 from sparts.vservice import VService
 from sparts.vtask import VTask
+
+from tests.threads import run_in_threads
 
 
 class Mailer(VTask):
@@ -169,11 +170,7 @@ def test_warnings_of_many_threads_are_all_kept() -> None:
                 service.clearWarning(service.registerWarning("passing"))
                 service.registerWarning("staying")
 
-        threads = [threading.Thread(target=warn) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        run_in_threads(*[warn] * 8)
         assert list(service.getWarnings().values()) == ["staying"] * 800
 
 

@@ -21,6 +21,8 @@ from sparts.vservice import VService
 
 from tests.net.listening import Echo, EchoService, echo
 
+BOTH = service_of(Echo, type("Other", (Echo,), {"OPT_PREFIX": "other"}))
+
 
 def start_error(*argv: str, service_class: type[VService] = EchoService) -> str:
     with pytest.raises((StartError, OptionError)) as caught:
@@ -69,16 +71,27 @@ def test_sockets_neither_block_nor_reach_children() -> None:
         assert not os.get_inheritable(sock.fileno())
 
 
-def test_address_that_is_not_this_hosts() -> None:
-    message = start_error("--echo-host", "192.0.2.1")
-    assert message == "--echo-host: 192.0.2.1:0 is not an address of this host."
-
-
-def test_name_that_is_no_host() -> None:
-    message = start_error("--echo-host", "no such host.invalid")
-    assert message.startswith(
-        "--echo-host: 'no such host.invalid' is not an address of this host: "
-    )
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ("--echo-host 192.0.2.1", "--echo-host: 192.0.2.1:0 is not an address of this host."),
+        ("--echo-host no-such.invalid", "--echo-host: 'no-such.invalid' is not an address of this"),
+        ("--echo-sock no/s", "--echo-sock: cannot listen on no/s: No such file or directory."),
+        ("--echo-sock " + "x" * 200, "AF_UNIX path too long."),
+        ("--echo-sock s --echo-sock-group nix", "--echo-sock-group: no group is named 'nix'."),
+        (
+            "--echo-sock s --echo-port 7",
+            "--echo-sock and --echo-port exclude each other (the port comes from: command line: "
+            "--echo-port). Leave one of them out.",
+        ),
+    ],
+)
+def test_where_nobody_can_listen(
+    argv: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert message in start_error(*argv.split())
+    assert not list(tmp_path.iterdir())
 
 
 def test_port_in_use() -> None:
@@ -102,26 +115,20 @@ def test_privileged_port(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_two_tasks_on_one_port() -> None:
-    class Both(VService):
-        TASKS = [Echo, type("Other", (Echo,), {"OPT_PREFIX": "other"})]
-
     argv = ("--echo-port", "7", "--other-port", "7")
-    assert start_error(*argv, service_class=Both) == (
+    assert start_error(*argv, service_class=BOTH) == (
         "Echo and Other are both to listen on 127.0.0.1:7. Give one of them another with "
         "--echo-port or --other-port."
     )
 
 
 def test_all_addresses_share_one_port() -> None:
-    class Both(VService):
-        TASKS = [Echo, type("Other", (Echo,), {"OPT_PREFIX": "other"})]
-
     argv = ("--echo-port", "7", "--other-port", "7", "--other-host", "0.0.0.0")
-    assert "Echo and Other are both to listen on" in start_error(*argv, service_class=Both)
+    assert "Echo and Other are both to listen on" in start_error(*argv, service_class=BOTH)
 
 
 def test_port_0_of_two_tasks_is_two_ports() -> None:
-    with running(service_of(Echo, type("Other", (Echo,), {"OPT_PREFIX": "other"}))) as service:
+    with running(BOTH) as service:
         ports = {service.requireTask(name).bound_addrs[0][1] for name in ("Echo", "Other")}
         assert len(ports) == 2
 
@@ -142,13 +149,6 @@ def test_unix_socket_may_be_a_groups(tmp_path: Path) -> None:
     with running(EchoService, "--echo-sock", str(path), "--echo-sock-group", group.gr_name):
         assert stat.S_IMODE(path.stat().st_mode) == 0o660
         assert path.stat().st_gid == group.gr_gid
-
-
-def test_unknown_group(tmp_path: Path) -> None:
-    path = tmp_path / "echo.sock"
-    message = start_error("--echo-sock", str(path), "--echo-sock-group", "no-such-group")
-    assert message == "--echo-sock-group: no group is named 'no-such-group'."
-    assert not path.exists()
 
 
 def test_stale_unix_socket_is_replaced(tmp_path: Path) -> None:
@@ -179,25 +179,6 @@ def test_plain_file_at_the_socket_path_stays(tmp_path: Path) -> None:
     assert path.read_text() == "data"
 
 
-def test_folder_that_is_missing(tmp_path: Path) -> None:
-    path = tmp_path / "no" / "echo.sock"
-    message = start_error("--echo-sock", str(path))
-    assert message == f"--echo-sock: cannot listen on {path}: No such file or directory."
-
-
-def test_path_that_is_too_long(tmp_path: Path) -> None:
-    path = tmp_path / ("x" * 200)
-    assert start_error("--echo-sock", str(path)).endswith("AF_UNIX path too long.")
-
-
-def test_unix_socket_together_with_an_explicit_port(tmp_path: Path) -> None:
-    message = start_error("--echo-sock", str(tmp_path / "s"), "--echo-port", "7")
-    assert message == (
-        "--echo-sock and --echo-port exclude each other (the port comes from: command line: "
-        "--echo-port). Leave one of them out."
-    )
-
-
 def test_unix_socket_set_beside_port_at_run_time(tmp_path: Path) -> None:
     refused = pytest.raises(OptionError, match="--echo-sock and --echo-port exclude each other")
     with running(EchoService, "--echo-port", "0") as service, refused:
@@ -205,11 +186,7 @@ def test_unix_socket_set_beside_port_at_run_time(tmp_path: Path) -> None:
 
 
 def test_unix_socket_together_with_a_default_port(tmp_path: Path) -> None:
-    class WithPort(VService):
-        TASKS = [Echo]
-        DEFAULT_PORT = 7
-
-    with running(WithPort, "--echo-sock", str(tmp_path / "s")) as service:
+    with running(service_of(Echo, DEFAULT_PORT=7), "--echo-sock", str(tmp_path / "s")) as service:
         assert echo(service).bound_addrs == [str(tmp_path / "s")]
 
 
@@ -293,7 +270,7 @@ def test_inherited_sockets_go_to_servers_of_their_names(
     passed: list[socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inherit(monkeypatch, other=passed[0], echo=passed[1])
-    with running(service_of(Echo, type("Other", (Echo,), {"OPT_PREFIX": "other"}))) as service:
+    with running(BOTH) as service:
         assert echo(service).bound_addrs == [passed[1].getsockname()]
         assert service.requireTask("Other").bound_addrs == [passed[0].getsockname()]
 
@@ -301,11 +278,8 @@ def test_inherited_sockets_go_to_servers_of_their_names(
 def test_inherited_socket_that_nobody_is_named_like(
     passed: list[socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Both(VService):
-        TASKS = [Echo, type("Other", (Echo,), {"OPT_PREFIX": "other"})]
-
     inherit(monkeypatch, unknown=passed[0])
-    message = start_error(service_class=Both)
+    message = start_error(service_class=BOTH)
     assert "No task is named or prefixed like the inherited socket(s) unknown." in message
     assert "FileDescriptorName=echo" in message
 
