@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,20 @@ def often_switching() -> Iterator[None]:
     sys.setswitchinterval(1e-6)
     yield
     sys.setswitchinterval(interval)
+
+
+@pytest.fixture(params=["inotify", "poll"])
+def way(request: pytest.FixtureRequest) -> str:
+    """Each of the two ways to watch a folder."""
+    return str(request.param)
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Path:
+    """A folder to watch, with others beside it."""
+    for name in ("watched", "one", "two"):
+        (tmp_path / name).mkdir()
+    return tmp_path / "watched"
 
 
 @pytest.fixture

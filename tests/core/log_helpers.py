@@ -6,9 +6,10 @@ import io
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
-from sparts import masking
+from sparts import logs, masking
 
 
 @contextmanager
@@ -29,6 +30,16 @@ def no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this test begin without secrets, and leave none behind."""
     monkeypatch.setattr(masking, "_values", frozenset())
     monkeypatch.setattr(masking, "_pattern", None)
+
+
+@contextmanager
+def logging_as(name: str = "Svc", **settings: Any) -> Iterator[logging.Logger]:
+    """Have logging as a service of this name sets it up, and give the logger of the service."""
+    setup = logs.configure(name, **settings)
+    try:
+        yield logging.getLogger(name)
+    finally:
+        setup.close()
 
 
 class FakeStderr(io.StringIO):

@@ -120,8 +120,9 @@ def script_of(folder: Path, body: str) -> Path:
     """Write a service out, as `service` runs it, and return the path of its file."""
     path, body = folder / "service.py", dedent(body)
     if "class S(" not in body:
-        classes = re.findall(r"^class (\w+)", body, re.MULTILINE)
-        tasks = "TASKS" if re.search("^TASKS =", body, re.MULTILINE) else f"[{classes[-1]}]"
-        body += f"class S(VService):\n    TASKS = {tasks}\n"
+        if not re.search("^TASKS =", body, re.MULTILINE):
+            last = re.findall(r"^class (\w+)", body, re.MULTILINE)[-1]
+            body += f"TASKS = [{last}]\n"
+        body += "class S(VService):\n    TASKS = TASKS\n"
     path.write_text(f"{HEAD}\n{body}\n\nS.initFromCLI()\n")
     return path

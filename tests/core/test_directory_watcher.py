@@ -17,78 +17,64 @@ from sparts.testing.running import make_service, running, service_of
 from tests.core.watching import SOON, Moving, Watching, put, watching
 
 
-@pytest.fixture(params=["inotify", "poll"])
-def method(request: pytest.FixtureRequest) -> str:
-    """Each of the two ways to watch."""
-    return str(request.param)
-
-
-def test_created_changed_and_deleted_are_told(tmp_path: Path, method: str) -> None:
-    folder = tmp_path / "watched"
-    folder.mkdir()
-    with watching(folder, method) as task:
-        put(folder / "a", "1")
+def test_created_changed_and_deleted_are_told(watched: Path, way: str) -> None:
+    with watching(watched, way) as task:
+        put(watched / "a", "1")
         task.sees(("created", "a"))
-        put(folder / "a", "22")
+        put(watched / "a", "22")
         task.sees(("changed", "a", "2"))
-        with (folder / "a").open("a") as file:
+        with (watched / "a").open("a") as file:
             file.write("333")
         task.sees(("changed", "a", "5"))
-        (folder / "a").unlink()
+        (watched / "a").unlink()
         task.sees(("deleted", "a"))
         assert task.execute_async().result(SOON) is None
         assert task.n_events() == 4
 
 
-def test_initial_files_are_ignored_or_told(tmp_path: Path, method: str) -> None:
-    folder = tmp_path / "watched"
-    folder.mkdir()
-    put(folder / "old", "1")
-    with watching(folder, method) as task:
-        put(folder / "new", "1")
+def test_initial_files_are_ignored_or_told(watched: Path, way: str) -> None:
+    put(watched / "old", "1")
+    with watching(watched, way) as task:
+        put(watched / "new", "1")
         task.sees(("created", "new"))
-    kind = type("Watcher", (Watching,), {"PATH": str(folder), "IGNORE_INITIAL_FILES": False})
-    with running(service_of(kind), *(["--Watcher-poll"] if method == "poll" else [])) as service:
+    kind = type("Watcher", (Watching,), {"PATH": str(watched), "IGNORE_INITIAL_FILES": False})
+    with running(service_of(kind), *(["--Watcher-poll"] if way == "poll" else [])) as service:
         task = service.requireTask("Watcher")
         task.sees(("created", "new"), ("created", "old"))
         assert task.n_files() == 2
 
 
-def test_broken_links_are_reported_and_subdirectories_not(tmp_path: Path, method: str) -> None:
-    folder = tmp_path / "watched"
-    folder.mkdir()
-    with watching(folder, method) as task:
-        (folder / "sub").mkdir()
-        (folder / "sub" / "inner").touch()
-        (folder / "link").symlink_to("nowhere")
+def test_broken_links_are_reported_and_subdirectories_not(watched: Path, way: str) -> None:
+    with watching(watched, way) as task:
+        (watched / "sub").mkdir()
+        (watched / "sub" / "inner").touch()
+        (watched / "link").symlink_to("nowhere")
         task.sees(("created", "link"))
-        (folder / "sub" / "inner").unlink()
-        (folder / "sub").rmdir()
-        (folder / "link").unlink()
+        (watched / "sub" / "inner").unlink()
+        (watched / "sub").rmdir()
+        (watched / "link").unlink()
         task.sees(("deleted", "link"))
 
 
-def test_returning_directory_is_reported_and_watched(tmp_path: Path, method: str) -> None:
-    folder = tmp_path / "watched"
-    folder.mkdir()
-    put(folder / "a", "1")
-    with watching(folder, method) as task:
+def test_returning_directory_is_reported_and_watched(watched: Path, way: str) -> None:
+    put(watched / "a", "1")
+    with watching(watched, way) as task:
         for _ in range(3):
-            shutil.rmtree(folder)
+            shutil.rmtree(watched)
             task.sees(("deleted", "a"), ("gone",))
-            folder.mkdir()
+            watched.mkdir()
             task.sees(("back",))
-            put(folder / "a", "1")
+            put(watched / "a", "1")
             task.sees(("created", "a"))
-            put(folder / "a", "22")
+            put(watched / "a", "22")
             task.sees(("changed", "a", "2"))
 
 
-def test_moved_directory_is_reported(tmp_path: Path, method: str) -> None:
+def test_moved_directory_is_reported(tmp_path: Path, way: str) -> None:
     folder, other = tmp_path / "watched", tmp_path / "other"
     folder.mkdir()
     put(folder / "a", "1")
-    with watching(folder, method) as task:
+    with watching(folder, way) as task:
         folder.rename(other)
         task.sees(("deleted", "a"), ("gone",))
         put(other / "b", "1")
@@ -96,9 +82,9 @@ def test_moved_directory_is_reported(tmp_path: Path, method: str) -> None:
         task.sees(("back",), ("created", "a"), ("created", "b"))
 
 
-def test_directory_and_its_parents_may_be_missing(tmp_path: Path, method: str) -> None:
+def test_directory_and_its_parents_may_be_missing(tmp_path: Path, way: str) -> None:
     folder = tmp_path / "one" / "two" / "watched"
-    with watching(folder, method) as task:
+    with watching(folder, way) as task:
         folder.mkdir(parents=True)
         task.sees(("back",))
         put(folder / "a", "1")
@@ -109,13 +95,13 @@ def test_directory_and_its_parents_may_be_missing(tmp_path: Path, method: str) -
         task.sees(("back",))
 
 
-def test_path_may_be_link_that_changes_its_target(tmp_path: Path, method: str) -> None:
+def test_path_may_be_link_that_changes_its_target(tmp_path: Path, way: str) -> None:
     link = tmp_path / "current"
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         put(tmp_path / name / name, "1")
     link.symlink_to("one")
-    with watching(link, method) as task:
+    with watching(link, way) as task:
         (tmp_path / "next").symlink_to("two")
         (tmp_path / "next").replace(link)
         task.sees(("deleted", "one"), ("created", "two"))
@@ -132,12 +118,10 @@ def test_moves_are_told_apart_with_inotify(tmp_path: Path) -> None:
         assert list(task._known) == ["b"]
 
 
-def test_move_is_deletion_and_creation_by_default(tmp_path: Path, method: str) -> None:
-    folder = tmp_path / "watched"
-    folder.mkdir()
-    put(folder / "a", "1")
-    with watching(folder, method) as task:
-        (folder / "a").rename(folder / "b")
+def test_move_is_deletion_and_creation_by_default(watched: Path, way: str) -> None:
+    put(watched / "a", "1")
+    with watching(watched, way) as task:
+        (watched / "a").rename(watched / "b")
         task.sees(("deleted", "a"), ("created", "b"))
 
 
@@ -186,18 +170,16 @@ def test_without_inotify_it_polls_and_warns(
 
 @pytest.mark.linux
 def test_link_that_cannot_be_watched_is_polled(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, watched: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def full(self: inotify.Watcher, name: str) -> None:
         if name == "link":
             raise OSError(28, "no watches are left")
 
     monkeypatch.setattr(inotify.Watcher, "follow", full)
-    folder = tmp_path / "watched"
-    folder.mkdir()
     put(tmp_path / "target", "1")
-    with watching(folder, "inotify") as task:
-        (folder / "link").symlink_to("../target")
+    with watching(watched, "inotify") as task:
+        (watched / "link").symlink_to("../target")
         task.sees(("created", "link"))
         put(tmp_path / "target", "22")
         task.sees(("changed", "link", "2"))
@@ -219,15 +201,15 @@ def test_end_of_task_is_end_of_its_watcher(tmp_path: Path, monkeypatch: pytest.M
     assert joined == [watcher]
 
 
-def test_no_thread_and_no_descriptor_is_left(tmp_path: Path, method: str) -> None:
+def test_no_thread_and_no_descriptor_is_left(tmp_path: Path, way: str) -> None:
     def left() -> tuple[int, int]:
         return threading.active_count(), len(os.listdir("/proc/self/fd"))
 
-    with watching(tmp_path, method):
+    with watching(tmp_path, way):
         pass
     before = left()
     for _ in range(3):
-        with watching(tmp_path, method):
+        with watching(tmp_path, way):
             pass
     assert left() == before
 

@@ -14,22 +14,14 @@ from sparts.tasks import file, inotify
 from tests.core.watching import SOON, Watching, watching
 
 
-@pytest.fixture(params=["inotify", "poll"])
-def method(request: pytest.FixtureRequest) -> str:
-    """Each of the two ways to watch."""
-    return str(request.param)
-
-
-def test_ten_thousand_files_come_and_go(tmp_path: Path, method: str) -> None:
-    folder = tmp_path / "watched"
-    folder.mkdir()
+def test_ten_thousand_files_come_and_go(watched: Path, way: str) -> None:
     names = {f"file{number}" for number in range(10_000)}
-    with watching(folder, method) as task:
+    with watching(watched, way) as task:
         for name in names:
-            (folder / name).touch()
+            (watched / name).touch()
         created = task.wait_for(lambda found: len(found) == len(names))
         assert set(created) == {("created", name) for name in names}
-        shutil.rmtree(folder)
+        shutil.rmtree(watched)
         deleted = task.wait_for(lambda found: found[-1:] == [("gone",)])
         assert set(deleted) == {("deleted", name) for name in names} | {("gone",)}
 
@@ -42,14 +34,12 @@ class Sized(Watching):
         self.told.put(("changed", name, str(stat.st_size)))
 
 
-def test_burst_of_50_000_events_ends_true(tmp_path: Path, method: str) -> None:
-    folder = tmp_path / "watched"
-    folder.mkdir()
+def test_burst_of_50_000_events_ends_true(watched: Path, way: str) -> None:
     sizes: dict[str, int] = {}
-    with watching(folder, method, Sized) as task:
+    with watching(watched, way, Sized) as task:
         for number in range(25_000):  # to write and to close are two events
             name = f"file{number * 7919 % 5_000}"
-            with (folder / name).open("a") as file:
+            with (watched / name).open("a") as file:
                 file.write("x")
             sizes[name] = sizes.get(name, 0) + 1
         told: dict[str, int] = {}
@@ -60,7 +50,7 @@ def test_burst_of_50_000_events_ends_true(tmp_path: Path, method: str) -> None:
                 told[name] = int(size)
             return told == sizes
 
-        (folder / "last").touch()
+        (watched / "last").touch()
         sizes["last"] = 0
         try:
             task.wait_for(complete)

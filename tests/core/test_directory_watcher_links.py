@@ -15,20 +15,6 @@ import pytest
 from tests.core.watching import put, watching
 
 
-@pytest.fixture(params=["inotify", "poll"])
-def method(request: pytest.FixtureRequest) -> str:
-    """Each of the two ways to watch."""
-    return str(request.param)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """The folder to watch, with others beside it."""
-    for name in ("watched", "one", "two"):
-        (tmp_path / name).mkdir()
-    return tmp_path / "watched"
-
-
 def link(place: Path, target: str) -> None:
     """Make a symbolic link, or give it another target, in one step."""
     scratch = place.parent.parent / "scratch-link"
@@ -47,33 +33,33 @@ def config_map(folder: Path, number: int, text: str) -> None:
         shutil.rmtree(folder / old)
 
 
-def test_config_map_of_kubernetes(folder: Path, method: str) -> None:
-    config_map(folder, 1, "1")
-    (folder / "conf").symlink_to("..data/conf")
-    with watching(folder, method) as task:
+def test_config_map_of_kubernetes(watched: Path, way: str) -> None:
+    config_map(watched, 1, "1")
+    (watched / "conf").symlink_to("..data/conf")
+    with watching(watched, way) as task:
         for number in range(2, 6):
-            config_map(folder, number, "x" * number)
+            config_map(watched, number, "x" * number)
             task.sees(("changed", "conf", str(number)))
-        (folder / "conf").unlink()
+        (watched / "conf").unlink()
         task.sees(("deleted", "conf"))
 
 
-def test_target_is_written_removed_and_replaced(folder: Path, method: str) -> None:
-    target = folder.parent / "one" / "target"
+def test_target_is_written_removed_and_replaced(watched: Path, way: str) -> None:
+    target = watched.parent / "one" / "target"
     target.write_text("1")
-    (folder / "link").symlink_to("../one/target")
-    with watching(folder, method) as task:
+    (watched / "link").symlink_to("../one/target")
+    with watching(watched, way) as task:
         with target.open("a") as file:
             file.write("2")
         task.sees(("changed", "link", "2"))
         put(target, "333")
         task.sees(("changed", "link", "3"))
-        size = os.lstat(folder / "link").st_size
+        size = os.lstat(watched / "link").st_size
         target.unlink()
         task.sees(("changed", "link", str(size)))
         put(target, "4444")
         task.sees(("changed", "link", "4"))
-        target.rename(folder.parent / "two" / "away")
+        target.rename(watched.parent / "two" / "away")
         task.sees(("changed", "link", str(size)))
         shutil.rmtree(target.parent)
         target.parent.mkdir()
@@ -81,63 +67,63 @@ def test_target_is_written_removed_and_replaced(folder: Path, method: str) -> No
         task.sees(("changed", "link", "5"))
 
 
-def test_link_gets_another_target_and_is_followed_there(folder: Path, method: str) -> None:
+def test_link_gets_another_target_and_is_followed_there(watched: Path, way: str) -> None:
     for name in ("one", "two"):
-        (folder.parent / name / "target").write_text(name)
-    (folder.parent / "two" / "target").write_text("longer")
-    link(folder / "link", str(folder.parent / "one" / "target"))
-    with watching(folder, method) as task:
-        link(folder / "link", str(folder.parent / "two" / "target"))
+        (watched.parent / name / "target").write_text(name)
+    (watched.parent / "two" / "target").write_text("longer")
+    link(watched / "link", str(watched.parent / "one" / "target"))
+    with watching(watched, way) as task:
+        link(watched / "link", str(watched.parent / "two" / "target"))
         task.sees(("changed", "link", "6"))
-        put(folder.parent / "one" / "target", "")
-        put(folder.parent / "two" / "target", "1")
+        put(watched.parent / "one" / "target", "")
+        put(watched.parent / "two" / "target", "1")
         task.sees(("changed", "link", "1"))
 
 
-def test_folder_on_way_is_replaced_or_linked_elsewhere(folder: Path, method: str) -> None:
+def test_folder_on_way_is_replaced_or_linked_elsewhere(watched: Path, way: str) -> None:
     for number, name in enumerate(("one", "two"), 1):
-        (folder.parent / name / "target").write_text("x" * number)
-    link(folder.parent / "current", "one")
-    (folder / "link").symlink_to("../current/target")
-    with watching(folder, method) as task:
-        link(folder.parent / "current", "two")
+        (watched.parent / name / "target").write_text("x" * number)
+    link(watched.parent / "current", "one")
+    (watched / "link").symlink_to("../current/target")
+    with watching(watched, way) as task:
+        link(watched.parent / "current", "two")
         task.sees(("changed", "link", "2"))
-        put(folder.parent / "two" / "target", "333")
+        put(watched.parent / "two" / "target", "333")
         task.sees(("changed", "link", "3"))
-        (folder.parent / "two").rename(folder.parent / "away")
-        (folder.parent / "one").rename(folder.parent / "two")
+        (watched.parent / "two").rename(watched.parent / "away")
+        (watched.parent / "one").rename(watched.parent / "two")
         task.wait_for(lambda found: found[-1:] == [("changed", "link", "1")])
 
 
-def test_link_to_a_folder_becomes_a_file(folder: Path, method: str) -> None:
-    (folder / "link").symlink_to("../one")
-    with watching(folder, method) as task:
-        (folder.parent / "one").rmdir()
+def test_link_to_a_folder_becomes_a_file(watched: Path, way: str) -> None:
+    (watched / "link").symlink_to("../one")
+    with watching(watched, way) as task:
+        (watched.parent / "one").rmdir()
         task.sees(("created", "link"))  # it leads nowhere, and stands for itself
-        put(folder.parent / "one", "1")
+        put(watched.parent / "one", "1")
         task.sees(("changed", "link", "1"))
-        (folder.parent / "one").unlink()
-        (folder.parent / "one").mkdir()
+        (watched.parent / "one").unlink()
+        (watched.parent / "one").mkdir()
         task.wait_for(lambda found: found[-1:] == [("deleted", "link")])
 
 
-def test_links_to_a_file_of_the_same_folder(folder: Path, method: str) -> None:
-    put(folder / "real", "1")
-    (folder / "alias").symlink_to("real")
-    (folder / "other").symlink_to("alias")
-    with watching(folder, method) as task:
-        with (folder / "real").open("a") as file:
+def test_links_to_a_file_of_the_same_folder(watched: Path, way: str) -> None:
+    put(watched / "real", "1")
+    (watched / "alias").symlink_to("real")
+    (watched / "other").symlink_to("alias")
+    with watching(watched, way) as task:
+        with (watched / "real").open("a") as file:
             file.write("2")
         found = task.wait_for(lambda found: len(found) == 3)
         assert set(found) == {("changed", name, "2") for name in ("real", "alias", "other")}
 
 
-def test_folder_further_up_is_renamed(tmp_path: Path, method: str) -> None:
+def test_folder_further_up_is_renamed(tmp_path: Path, way: str) -> None:
     above = tmp_path / "one" / "two"
     above.mkdir(parents=True)
     (above / "watched").mkdir()
     put(above / "watched" / "a", "1")
-    with watching(above / "watched", method) as task:
+    with watching(above / "watched", way) as task:
         (tmp_path / "one").rename(tmp_path / "away")
         task.sees(("deleted", "a"), ("gone",))
         (tmp_path / "away").rename(tmp_path / "one")
@@ -168,25 +154,25 @@ def nowhere(folder: Path) -> None:
 
 @pytest.mark.parametrize("make", [loop, far_loop, long_name, through_a_file, nowhere])
 def test_bad_link_is_file_and_hides_no_other(
-    folder: Path, method: str, make: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+    watched: Path, way: str, make: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    put(folder / "old", "1")
-    with watching(folder, method, IGNORE_INITIAL_FILES=False) as task:
+    put(watched / "old", "1")
+    with watching(watched, way, IGNORE_INITIAL_FILES=False) as task:
         task.sees(("created", "old"))
-        make(folder)
+        make(watched)
         task.sees(("created", "bad"))
-        put(folder / "zebra", "1")
+        put(watched / "zebra", "1")
         task.sees(("created", "zebra"))
         assert caplog.text.count("Cannot look at") == (make is not nowhere)
-        link(folder / "bad", "old")
+        link(watched / "bad", "old")
         task.sees(("changed", "bad", "1"))
-    with watching(folder, method, IGNORE_INITIAL_FILES=False) as task:
+    with watching(watched, way, IGNORE_INITIAL_FILES=False) as task:
         task.sees(("created", "bad"), ("created", "old"), ("created", "zebra"))
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else for a moment")
 def test_forbidden_target_is_a_file_and_ends_nothing(
-    method: str, caplog: pytest.LogCaptureFixture
+    way: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     def become_nobody(self: Any) -> None:
         ctypes.CDLL(None).setfsuid(65534)  # this thread alone; it loses root's rights to files
@@ -198,7 +184,7 @@ def test_forbidden_target_is_a_file_and_ends_nothing(
         Path(above).chmod(0o711)
         secret.chmod(0o700)
         (secret / "target").write_text("1")
-        with watching(folder, method, initTaskThread=become_nobody) as task:
+        with watching(folder, way, initTaskThread=become_nobody) as task:
             (folder / "bad").symlink_to(secret / "target")
             put(folder / "good", "1")
             task.sees(("created", "bad"), ("created", "good"))
@@ -210,7 +196,7 @@ def test_forbidden_target_is_a_file_and_ends_nothing(
 
 
 def test_unreadable_folder_keeps_its_files(
-    folder: Path, method: str, caplog: pytest.LogCaptureFixture
+    watched: Path, way: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     refused = True
 
@@ -219,11 +205,11 @@ def test_unreadable_folder_keeps_its_files(
             raise PermissionError(13, "Permission denied", path)
         return os.listdir(path)
 
-    with watching(folder, method, listdir=listdir) as task:
-        put(folder / "a", "1")
+    with watching(watched, way, listdir=listdir) as task:
+        put(watched / "a", "1")
         for _ in range(3):
             task.execute_async().result(30)
         refused = False
-        put(folder / "b", "1")
+        put(watched / "b", "1")
         task.sees(("created", "a"), ("created", "b"))
     assert caplog.text.count("Permission denied") == 1

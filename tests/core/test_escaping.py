@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sparts import logs, systemd
 from sparts.escaping import lines, one_line
 
-from tests.core.log_helpers import FakeStderr, bare_root
+from tests.core.log_helpers import FakeStderr, bare_root, logging_as
 
 EVIL = "a\n\r\t\x00\x1b[2J\x7f\x85\x9b31m\u2028\u202e\udce9ü\U0001f600"
 SHOWN = r"a\n\r\t\x00\x1b[2J\x7f\x85\x9b31m\u2028\u202e\udce9ü\U0001f600"
@@ -39,8 +39,7 @@ def test_any_text_becomes_one_encodable_line(text: str) -> None:
 def test_no_control_character_reaches_a_log(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     stderr = FakeStderr()
     monkeypatch.setattr("sys.stderr", stderr)
-    with bare_root():
-        setup = logs.configure("Svc", format=form)
+    with bare_root(), logging_as(format=form):
         logger = logging.getLogger("Svc")
         token = logs.log_fields.set({"request_id": EVIL})
         logger.info("told %s", EVIL.replace("\n", ""))
@@ -54,7 +53,6 @@ def test_no_control_character_reaches_a_log(form: str, monkeypatch: pytest.Monke
         except ValueError:
             logger.exception("failed")
         logs.log_fields.reset(token)
-        setup.close()
     written = stderr.getvalue()
     assert r"\u202e" in written
     assert "forged" in written

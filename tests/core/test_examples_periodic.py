@@ -79,20 +79,27 @@ def test_counter_example_shows_every_kind(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "flags"),
     [
-        ("PeriodicTask", ["interval", "jitter", "run-at-start", "cron", "timezone"]),
-        ("PollerTask", ["interval", "jitter", "run-at-start", "cron", "timezone"]),
-        ("DirectoryWatcherTask", ["path", "poll", "interval"]),
-        ("EventTask", []),
+        ("PeriodicTask", "interval jitter run-at-start cron timezone"),
+        ("PollerTask", "interval jitter run-at-start cron timezone"),
+        ("DirectoryWatcherTask", "path poll interval"),
+        ("EventTask", ""),
+        ("QueueTask", "workers max-items max-attempts"),
+        ("PriorityQueueTask", "workers max-items max-attempts"),
+        ("UniqueQueueTask", "workers max-items max-attempts"),
+        ("AsyncQueueTask", "workers"),
+        ("AsyncPeriodicTask", "interval"),
+        ("first=AsyncioTask", ""),
     ],
 )
-def test_task_found_by_name_shows_its_options(name: str, flags: list[str], tmp_path: Path) -> None:
-    script = tmp_path / "by_name.py"
-    script.write_text(
+def test_task_found_by_name_shows_its_options(name: str, flags: str, tmp_path: Path) -> None:
+    code = (
         "from sparts.vservice import VService\n"
         f"class ByName(VService):\n    TASKS = [{name!r}]\n"
         "ByName.initFromCLI()\n"
     )
-    status, output = run_to_end([sys.executable, str(script), "--help-all"], cwd=tmp_path)
+    status, output = run_to_end([sys.executable, "-c", code, "--help-all"], cwd=tmp_path)
     assert status == 0
-    for flag in flags:
+    for flag in flags.split():
         assert f"--{name}-{flag}" in output
+    assert ("--asyncio-uvloop" in output) == ("Async" in name)  # its loop comes along
+    assert ("--asyncio-slow-callback" in output) == ("Async" in name)

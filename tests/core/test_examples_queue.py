@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import signal
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.processes import ServiceProcess, run_to_end
+from tests.processes import ServiceProcess, idle_switches
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -70,47 +69,3 @@ def test_idle_queue_does_not_wake_up(name: str, words: str, tmp_path: Path) -> N
         service.read_until(words)
         assert idle_switches(service.process.pid, 1.0) == 0
         assert service.stop(signal.SIGTERM) == 0
-
-
-def test_idle_loop_does_not_wake_up(tmp_path: Path) -> None:
-    code = """
-from sparts.vservice import VService
-class S(VService):
-    TASKS = ["SelectTask", "QueueTask"]
-S.initFromCLI()
-"""
-    with ServiceProcess([sys.executable, "-c", code], cwd=tmp_path) as service:
-        service.read_until_started()
-        assert idle_switches(service.process.pid, 1.0) == 0
-        assert service.stop(signal.SIGTERM) == 0
-
-
-def idle_switches(pid: int, seconds: float) -> int:
-    """Count how often the threads of a process begin to wait, once it has come to rest."""
-
-    def switches() -> int:
-        total = 0
-        for thread in Path(f"/proc/{pid}/task").iterdir():
-            text = (thread / "status").read_text()
-            total += int(text.split("\nvoluntary_ctxt_switches:")[1].split()[0])
-        return total
-
-    before = -1
-    while before != (before := switches()):  # what it does at its start may not be over
-        time.sleep(0.05)
-    time.sleep(seconds)
-    return switches() - before
-
-
-@pytest.mark.parametrize("name", ["QueueTask", "PriorityQueueTask", "UniqueQueueTask"])
-def test_help_shows_options_of_task_that_is_named(name: str, tmp_path: Path) -> None:
-    code = f"""
-from sparts.vservice import VService
-class S(VService):
-    TASKS = ["{name}"]
-S.initFromCLI()
-"""
-    status, output = run_to_end([sys.executable, "-c", code, "--help-all"], cwd=tmp_path)
-    assert status == 0, output
-    for option in ("workers", "max-items", "max-attempts"):
-        assert f"--{name}-{option}" in output

@@ -9,6 +9,7 @@ import re
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from sparts import logs
 from sparts.logs.formats import JSONFormatter, colour_wanted, local_time, priority, under_journald
 
-from tests.core.log_helpers import FakeStderr
+from tests.core.log_helpers import FakeStderr, logging_as
 
 pytestmark = pytest.mark.usefixtures("stderr")
 
@@ -29,10 +30,11 @@ def json_lines(stderr: FakeStderr) -> list[dict[str, Any]]:
 
 
 def test_json_line_has_service_task_and_fields(stderr: FakeStderr) -> None:
-    setup = logs.configure("Svc", format="json")
-    logging.getLogger("Svc.Task").info("took %d ms", 5, extra={"item": {"id": 7}, "tags": ["a"]})
-    logging.getLogger("library").warning("é\n2")
-    setup.close()
+    with logging_as(format="json"):
+        logging.getLogger("Svc.Task").info(
+            "took %d ms", 5, extra={"item": {"id": 7}, "tags": ["a"]}
+        )
+        logging.getLogger("library").warning("é\n2")
     first, second = json_lines(stderr)
     assert first.pop("time").endswith("Z")
     assert first == {
@@ -49,12 +51,11 @@ def test_json_line_has_service_task_and_fields(stderr: FakeStderr) -> None:
 
 
 def test_json_line_has_the_exception_and_the_stack(stderr: FakeStderr) -> None:
-    setup = logs.configure("Svc", format="json")
-    try:
-        raise KeyError("gone")
-    except KeyError:
-        logging.getLogger("Svc").exception("failed", stack_info=True)
-    setup.close()
+    with logging_as(format="json") as logger:
+        try:
+            raise KeyError("gone")
+        except KeyError:
+            logger.exception("failed", stack_info=True)
     (line,) = json_lines(stderr)
     assert (line["exception"]["type"], line["exception"]["message"]) == ("KeyError", "'gone'")
     assert "test_log_formats.py" in line["exception"]["traceback"]
@@ -132,16 +133,19 @@ def test_whatever_is_logged_is_one_line_of_json(message: Any, extra: Any) -> Non
 # -- colour ----------------------------------------------------------------------------------------
 
 
-def test_level_is_coloured_on_a_terminal(
-    stderr: FakeStderr, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def terminal(stderr: FakeStderr, monkeypatch: pytest.MonkeyPatch) -> FakeStderr:
+    """A stderr that is a terminal with colours."""
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
     stderr.terminal = True
-    setup = logs.configure("Svc")
-    logging.getLogger("Svc").error("x")
-    setup.close()
-    assert stderr.getvalue() == "\x1b[31mERROR\x1b[0m:Svc:x\n"
+    return stderr
+
+
+def test_level_is_coloured_on_a_terminal(terminal: FakeStderr) -> None:
+    with logging_as() as logger:
+        logger.error("x")
+    assert terminal.getvalue() == "\x1b[31mERROR\x1b[0m:Svc:x\n"
 
 
 @pytest.mark.parametrize(
@@ -162,17 +166,11 @@ def test_colour_is_for_willing_terminals(
     assert colour_wanted(environ) is wanted
 
 
-def test_json_and_files_are_never_coloured(
-    stderr: FakeStderr, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    stderr.terminal = True
+def test_json_and_files_are_never_coloured(terminal: FakeStderr, tmp_path: Path) -> None:
     for form, logfile in (("json", None), ("text", tmp_path / "log")):
-        setup = logs.configure("Svc", format=form, logfile=logfile)
-        logging.getLogger("Svc").error("x")
-        setup.close()
-    assert "\x1b" not in stderr.getvalue() + (tmp_path / "log").read_text()
+        with logging_as(format=form, logfile=logfile) as logger:
+            logger.error("x")
+    assert "\x1b" not in terminal.getvalue() + (tmp_path / "log").read_text()
 
 
 # -- the time --------------------------------------------------------------------------------------
@@ -189,9 +187,8 @@ def test_time_begins_lines_of_files_or_as_asked(
     stderr: FakeStderr, tmp_path: Path, time: str | None, in_file: bool, on_stderr: bool
 ) -> None:
     for logfile in (tmp_path / "log", None):
-        setup = logs.configure("Svc", logfile=logfile, time=time)
-        logging.getLogger("Svc").info("x")
-        setup.close()
+        with logging_as(logfile=logfile, time=time) as logger:
+            logger.info("x")
     for text, timed in (((tmp_path / "log").read_text(), in_file), (stderr.getvalue(), on_stderr)):
         assert re.fullmatch((f"{TIME} " if timed else "") + "INFO:Svc:x\n", text)
 
@@ -206,23 +203,16 @@ def test_time_has_the_local_offset(monkeypatch: pytest.MonkeyPatch) -> None:
         time.tzset()
 
 
-def test_time_comes_before_the_coloured_level(
-    stderr: FakeStderr, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    stderr.terminal = True
-    setup = logs.configure("Svc", time="always")
-    logging.getLogger("Svc").error("x")
-    setup.close()
-    assert re.fullmatch(TIME + " \x1b\\[31mERROR\x1b\\[0m:Svc:x\n", stderr.getvalue())
+def test_time_comes_before_the_coloured_level(terminal: FakeStderr) -> None:
+    with logging_as(time="always") as logger:
+        logger.error("x")
+    assert re.fullmatch(TIME + " \x1b\\[31mERROR\x1b\\[0m:Svc:x\n", terminal.getvalue())
 
 
 @pytest.mark.parametrize("time", ["always", "never"])
 def test_json_stays_as_it_is_whatever_the_time(stderr: FakeStderr, time: str) -> None:
-    setup = logs.configure("Svc", format="json", time=time)
-    logging.getLogger("Svc").error("x")
-    setup.close()
+    with logging_as(format="json", time=time) as logger:
+        logger.error("x")
     (line,) = json_lines(stderr)
     assert list(line)[:2] == ["time", "level"]
 
@@ -237,27 +227,26 @@ def journal_of(descriptor: int) -> str:
 
 
 @pytest.fixture
-def journal(stderr: FakeStderr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeStderr:
+def journal(
+    stderr: FakeStderr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[FakeStderr]:
     """A stderr that is the journal's."""
     stderr.descriptor = os.open(tmp_path / "stream", os.O_CREAT | os.O_WRONLY)
     monkeypatch.setenv("JOURNAL_STREAM", journal_of(stderr.descriptor))
-    return stderr
+    yield stderr
+    os.close(stderr.descriptor)
 
 
 def test_every_line_has_its_priority_under_journald(journal: FakeStderr) -> None:
-    setup = logs.configure("Svc")
-    logging.getLogger("Svc").info("one\ntwo")
-    logging.getLogger("Svc").critical("end")
-    setup.close()
-    os.close(journal.descriptor or -1)
+    with logging_as() as logger:
+        logger.info("one\ntwo")
+        logger.critical("end")
     assert journal.getvalue() == "<6>INFO:Svc:one\n<6>two\n<2>CRITICAL:Svc:end\n"
 
 
 def test_json_has_its_priority_too_under_journald(journal: FakeStderr) -> None:
-    setup = logs.configure("Svc", format="json")
-    logging.getLogger("Svc").warning("x")
-    setup.close()
-    os.close(journal.descriptor or -1)
+    with logging_as(format="json") as logger:
+        logger.warning("x")
     assert json.loads(journal.getvalue().removeprefix("<4>"))["message"] == "x"
 
 
@@ -268,7 +257,6 @@ def test_redirected_stderr_is_not_the_journal(journal: FakeStderr, tmp_path: Pat
     journal.descriptor = os.open(tmp_path / "other", os.O_CREAT | os.O_WRONLY)
     assert not under_journald(environ)
     assert not under_journald({})
-    os.close(journal.descriptor)
 
 
 def test_stderr_without_descriptor_is_not_the_journal(stderr: FakeStderr) -> None:
@@ -277,17 +265,8 @@ def test_stderr_without_descriptor_is_not_the_journal(stderr: FakeStderr) -> Non
 
 
 def test_priorities_are_syslogs() -> None:
-    assert [priority(level) for level in (5, 10, 15, 20, 30, 35, 40, 50, 60)] == [
-        7,
-        7,
-        7,
-        6,
-        4,
-        4,
-        3,
-        2,
-        2,
-    ]
+    levels = (5, 10, 15, 20, 30, 35, 40, 50, 60)
+    assert [priority(level) for level in levels] == [7, 7, 7, 6, 4, 4, 3, 2, 2]
 
 
 def test_line_names_the_service_of_its_logger() -> None:

@@ -11,7 +11,7 @@ import pytest
 from sparts import logs
 from sparts.logs.handlers import LogFileHandler
 
-from tests.core.log_helpers import FakeStderr
+from tests.core.log_helpers import FakeStderr, logging_as
 
 FULL = "Log lines are lost: {}: No space left on device"
 
@@ -65,10 +65,9 @@ def test_full_disk_is_told_once_with_lost_lines(
 
 
 def test_second_full_disk_is_told_again(stderr: FakeStderr, tmp_path: Path, disk: Disk) -> None:
-    setup = logs.configure("Svc", logfile=tmp_path / "log")
-    for disk.room in (0, 10**9, 0):
-        logging.getLogger("Svc").info("x")
-    setup.close()
+    with logging_as(logfile=tmp_path / "log") as logger:
+        for disk.room in (0, 10**9, 0):
+            logger.info("x")
     assert stderr.getvalue().count("lines are lost") == 2
 
 
@@ -118,11 +117,9 @@ def test_unwritable_standard_error_loses_only_lines(monkeypatch: pytest.MonkeyPa
 def test_line_that_standard_error_cannot_encode_is_escaped(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    setup = logs.configure("Svc")
-    with (tmp_path / "err").open("w", encoding="ascii") as strict:
+    with logging_as() as logger, (tmp_path / "err").open("w", encoding="ascii") as strict:
         monkeypatch.setattr(sys, "stderr", strict)
-        logging.getLogger("Svc").info("\xe9")
-    setup.close()
+        logger.info("\xe9")
     assert (tmp_path / "err").read_text() == "INFO:Svc:\\xe9\n"
 
 

@@ -10,7 +10,7 @@ import pytest
 from sparts import logs
 from sparts.tasks.tornado.status.recent import RecentLines
 
-from tests.core.log_helpers import FakeStderr
+from tests.core.log_helpers import FakeStderr, logging_as
 
 pytestmark = pytest.mark.usefixtures("stderr")
 
@@ -27,10 +27,9 @@ def keeping() -> Iterator[RecentLines]:
 
 def test_last_lines_are_kept() -> None:
     with keeping() as recent:
-        setup = logs.configure("Svc")
-        for number in range(5):
-            logging.getLogger("Svc.Task").info("line %d", number)
-        setup.close()
+        with logging_as():
+            for number in range(5):
+                logging.getLogger("Svc.Task").info("line %d", number)
         kept = recent.after()
         assert [(line.number, line.level, line.logger, line.text) for line in kept] == [
             (number, "INFO", "Svc.Task", f"line {number - 1}") for number in (3, 4, 5)
@@ -41,9 +40,8 @@ def test_last_lines_are_kept() -> None:
 
 def test_lines_in_memory_are_no_logging_of_applications(stderr: FakeStderr) -> None:
     with keeping() as recent:
-        setup = logs.configure("Svc")
-        logging.getLogger("Svc").info("seen")
-        setup.close()
+        with logging_as() as logger:
+            logger.info("seen")
         assert stderr.getvalue() == "INFO:Svc:seen\n"
         assert [line.text for line in recent.after()] == ["seen"]
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sparts import logs, masking
+from sparts import masking
 from sparts.logs.fields import SecretFilter
 from sparts.masking import hide_secret
 from sparts.options import option, reload_options
 
-from tests.core.log_helpers import FakeStderr
+from tests.core.log_helpers import FakeStderr, logging_as
 from tests.core.option_owners import environment, made, service_of, task_of
 from tests.processes import captured
 
@@ -70,9 +70,8 @@ def assert_no_secret(text: str) -> None:
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_secret_is_masked_in_every_place_of_record(stderr: FakeStderr, form: str) -> None:
     hide_secret(SECRET)
-    setup = logs.configure("Svc", format=form)
-    log_everywhere(logging.getLogger("Svc"))
-    setup.close()
+    with logging_as(format=form) as logger:
+        log_everywhere(logger)
     assert_no_secret(stderr.getvalue())
     if form == "json":
         assert len([json.loads(line) for line in stderr.getvalue().splitlines()]) == 11
@@ -80,9 +79,8 @@ def test_secret_is_masked_in_every_place_of_record(stderr: FakeStderr, form: str
 
 def test_secret_is_masked_in_a_log_file(tmp_path: Path) -> None:
     hide_secret(SECRET)
-    setup = logs.configure("Svc", logfile=tmp_path / "log")
-    log_everywhere(logging.getLogger("Svc.Task"))
-    setup.close()
+    with logging_as(logfile=tmp_path / "log"):
+        log_everywhere(logging.getLogger("Svc.Task"))
     assert_no_secret((tmp_path / "log").read_text())
 
 
@@ -91,9 +89,8 @@ def test_secret_is_masked_in_handlers_of_applications(stderr: FakeStderr) -> Non
     handler = logging.StreamHandler(stderr)
     logging.getLogger().addHandler(handler)
     logging.getLogger("Svc").setLevel(logging.INFO)
-    setup = logs.configure("Svc")
-    log_everywhere(logging.getLogger("Svc"))
-    setup.close()
+    with logging_as() as logger:
+        log_everywhere(logger)
     logging.getLogger("Svc").setLevel(logging.NOTSET)
     assert_no_secret(stderr.getvalue())
 
@@ -109,11 +106,10 @@ def test_filter_works_on_a_foreign_handler(stderr: FakeStderr) -> None:
 
 def test_broken_message_is_reported_without_secret(stderr: FakeStderr) -> None:
     hide_secret(SECRET)
-    setup = logs.configure("Svc")
-    logging.getLogger("Svc").info("%d things", SECRET)
-    logging.getLogger("Svc").info("%s %s", SECRET)
-    logging.getLogger("Svc").info("%(absent)s", {"pw": SECRET})
-    setup.close()
+    with logging_as() as logger:
+        logger.info("%d things", SECRET)
+        logger.info("%s %s", SECRET)
+        logger.info("%(absent)s", {"pw": SECRET})
     assert stderr.getvalue().count("cannot be formatted with") == 3
     assert 'p"ss' not in stderr.getvalue()
     assert "wörd" not in stderr.getvalue()
@@ -121,17 +117,15 @@ def test_broken_message_is_reported_without_secret(stderr: FakeStderr) -> None:
 
 def test_each_line_of_a_secret_is_masked(stderr: FakeStderr) -> None:
     hide_secret("-----BEGIN KEY-----\nMIIEvgIBADANBg\nkqhkiG9w0BAQ\n-----END KEY-----\n")
-    setup = logs.configure("Svc")
-    logging.getLogger("Svc").info("first line: MIIEvgIBADANBg")
-    setup.close()
+    with logging_as() as logger:
+        logger.info("first line: MIIEvgIBADANBg")
     assert stderr.getvalue() == "INFO:Svc:first line: ********\n"
 
 
 def test_secret_that_contains_another_is_masked_whole(stderr: FakeStderr) -> None:
     hide_secret(["abc-123", "abc-123-456", b"bytes-secret", None, "", 987654])
-    setup = logs.configure("Svc", format="json")
-    logging.getLogger("Svc").info("abc-123-456 abc-123 bytes-secret", extra={"pin": 987654, "n": 5})
-    setup.close()
+    with logging_as(format="json") as logger:
+        logger.info("abc-123-456 abc-123 bytes-secret", extra={"pin": 987654, "n": 5})
     (line,) = map(json.loads, stderr.getvalue().splitlines())
     assert line["message"] == "******** ******** ********"
     assert (line["pin"], line["n"]) == ("********", 5)
@@ -152,9 +146,8 @@ def test_secret_in_a_repr_is_masked_in_json(stderr: FakeStderr) -> None:
             return "nothing to see"
 
     hide_secret(SECRET)
-    setup = logs.configure("Svc", format="json")
-    logging.getLogger("Svc").info("x", extra={"odd": {(1,): Sly()}})
-    setup.close()
+    with logging_as(format="json") as logger:
+        logger.info("x", extra={"odd": {(1,): Sly()}})
     assert_no_secret(stderr.getvalue())
 
 
@@ -197,10 +190,9 @@ VAULT = service_of(
 
 def logged(stderr: FakeStderr, *texts: Any) -> str:
     """What these become in the log."""
-    setup = logs.configure("MyService")
-    for text in texts:
-        logging.getLogger("MyService").info("%s", text)
-    setup.close()
+    with logging_as("MyService") as logger:
+        for text in texts:
+            logger.info("%s", text)
     found = stderr.getvalue()
     stderr.truncate(0)
     stderr.seek(0)
@@ -214,16 +206,8 @@ def test_secret_is_masked_once_it_is_read(stderr: FakeStderr, tmp_path: Path) ->
     with environment(MYSERVICE_HTTP_TOKEN="token-env-1"):
         made(VAULT)
     VAULT(VAULT._buildArgumentParser().parse_args(["--http-token", "token-plain-1"]))
-    text = logged(
-        stderr,
-        "token-default-1",
-        "token-file-1",
-        "token-flag-1",
-        "token-env-1",
-        "token-plain-1",
-        "0012345",
-        12345,
-    )
+    words = "token-default-1 token-file-1 token-flag-1 token-env-1 token-plain-1 0012345"
+    text = logged(stderr, *words.split(), 12345)
     assert text == "INFO:MyService:********\n" * 7
 
 
@@ -235,14 +219,8 @@ def test_changed_secret_and_old_one_are_masked(stderr: FakeStderr, tmp_path: Pat
     reload_options(service)
     service.setOption("http_token", "token-third-3")
     service.requireTask("HTTP").token = "token-fourth-4"
-    text = logged(
-        stderr,
-        "token-first-1",
-        "token-second-2",
-        "token-third-3",
-        "token-fourth-4",
-        service.options,
-    )
+    words = "token-first-1 token-second-2 token-third-3 token-fourth-4"
+    text = logged(stderr, *words.split(), service.options)
     assert "token-" not in text
 
 

@@ -13,25 +13,23 @@ from sparts import logs
 from sparts.errors import OptionError
 from sparts.option_types import Expected
 
-from tests.core.log_helpers import FakeStderr
+from tests.core.log_helpers import FakeStderr, logging_as
 
 pytestmark = pytest.mark.usefixtures("stderr")
 
 
 def test_line_is_level_logger_message_on_stderr(stderr: FakeStderr) -> None:
-    setup = logs.configure("Svc")
-    logging.getLogger("Svc").debug("All tasks %s", "started")
-    logging.getLogger("Svc.Task").warning("w")
-    setup.close()
+    with logging_as() as logger:
+        logger.debug("All tasks %s", "started")
+        logging.getLogger("Svc.Task").warning("w")
     assert stderr.getvalue() == "DEBUG:Svc:All tasks started\nWARNING:Svc.Task:w\n"
 
 
 def test_level_holds_for_service_and_libraries_only_warn(stderr: FakeStderr) -> None:
-    setup = logs.configure("Svc", level="DEBUG", package="my_app.services.web")
-    for name in ("Svc", "my_app.jobs", "sparts.x", "asyncio", "tornado.access"):
-        logging.getLogger(name).debug("debug")
-        logging.getLogger(name).warning("warning")
-    setup.close()
+    with logging_as(level="DEBUG", package="my_app.services.web"):
+        for name in ("Svc", "my_app.jobs", "sparts.x", "asyncio", "tornado.access"):
+            logging.getLogger(name).debug("debug")
+            logging.getLogger(name).warning("warning")
     lines = stderr.getvalue().splitlines()
     assert [line for line in lines if "debug" in line] == [
         "DEBUG:Svc:debug",
@@ -42,21 +40,19 @@ def test_level_holds_for_service_and_libraries_only_warn(stderr: FakeStderr) -> 
 
 
 def test_level_above_warning_holds_for_libraries_too(stderr: FakeStderr) -> None:
-    setup = logs.configure("Svc", level="ERROR")
-    for name in ("Svc", "asyncio"):
-        logging.getLogger(name).warning("warning")
-        logging.getLogger(name).error("error")
-    setup.close()
+    with logging_as(level="ERROR"):
+        for name in ("Svc", "asyncio"):
+            logging.getLogger(name).warning("warning")
+            logging.getLogger(name).error("error")
     assert stderr.getvalue() == "ERROR:Svc:error\nERROR:asyncio:error\n"
 
 
 def test_level_for_one_logger_counts_before_all(stderr: FakeStderr) -> None:
     levels = [logs.level_for("asyncio=debug"), logs.level_for("Svc.Noisy = ERROR")]
-    setup = logs.configure("Svc", levels=levels)
-    logging.getLogger("asyncio").debug("shown")
-    logging.getLogger("Svc.Noisy").warning("hidden")
-    logging.getLogger("Svc").debug("shown")
-    setup.close()
+    with logging_as(levels=levels) as logger:
+        logging.getLogger("asyncio").debug("shown")
+        logging.getLogger("Svc.Noisy").warning("hidden")
+        logger.debug("shown")
     assert stderr.getvalue() == "DEBUG:asyncio:shown\nDEBUG:Svc:shown\n"
 
 
@@ -152,13 +148,12 @@ def test_two_services_in_process_write_each_line_once(stderr: FakeStderr) -> Non
 def test_stderr_that_was_replaced_is_one_written_to(
     stderr: FakeStderr, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    setup = logs.configure("Svc")
-    later = FakeStderr()
-    monkeypatch.setattr(sys, "stderr", later)
-    logging.getLogger("Svc").info("x")
-    monkeypatch.setattr(sys, "stderr", None)  # pythonw, or a daemon that closed it
-    logging.getLogger("Svc").info("nowhere")
-    setup.close()
+    with logging_as() as logger:
+        later = FakeStderr()
+        monkeypatch.setattr(sys, "stderr", later)
+        logger.info("x")
+        monkeypatch.setattr(sys, "stderr", None)  # pythonw, or a daemon that closed it
+        logger.info("nowhere")
     assert (stderr.getvalue(), later.getvalue()) == ("", "INFO:Svc:x\n")
 
 
@@ -167,23 +162,21 @@ def test_stderr_that_was_replaced_is_one_written_to(
 
 def test_log_file_grows_and_stderr_stays_silent(stderr: FakeStderr, tmp_path: Path) -> None:
     (tmp_path / "log").write_text("before\n")
-    setup = logs.configure("Svc", logfile=str(tmp_path / "log"), time="never")
-    logging.getLogger("Svc").info("é \udc80")
-    setup.close()
+    with logging_as(logfile=str(tmp_path / "log"), time="never") as logger:
+        logger.info("é \udc80")
     assert (tmp_path / "log").read_text("utf-8") == "before\nINFO:Svc:é \\udc80\n"
     assert stderr.getvalue() == ""
 
 
 def test_rotation_by_move_is_noticed_without_a_signal(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    setup = logs.configure("Svc", logfile=log, time="never")
-    logging.getLogger("Svc").info("1")
-    log.rename(tmp_path / "log.1")
-    logging.getLogger("Svc").info("2")
-    log.rename(tmp_path / "log.2")
-    log.write_text("")  # as logrotate's "create" does
-    logging.getLogger("Svc").info("3")
-    setup.close()
+    with logging_as(logfile=log, time="never") as logger:
+        logger.info("1")
+        log.rename(tmp_path / "log.1")
+        logger.info("2")
+        log.rename(tmp_path / "log.2")
+        log.write_text("")  # as logrotate's "create" does
+        logger.info("3")
     assert [(tmp_path / name).read_text() for name in ("log.1", "log.2", "log")] == [
         "INFO:Svc:1\n",
         "INFO:Svc:2\n",
@@ -193,11 +186,10 @@ def test_rotation_by_move_is_noticed_without_a_signal(tmp_path: Path) -> None:
 
 def test_rotation_by_copy_and_truncate_leaves_no_hole(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    setup = logs.configure("Svc", logfile=log, time="never")
-    logging.getLogger("Svc").info("long line before")
-    os.truncate(log, 0)
-    logging.getLogger("Svc").info("2")
-    setup.close()
+    with logging_as(logfile=log, time="never") as logger:
+        logger.info("long line before")
+        os.truncate(log, 0)
+        logger.info("2")
     assert log.read_bytes() == b"INFO:Svc:2\n"
 
 
@@ -213,27 +205,25 @@ def test_reopen_takes_file_that_path_names_now(tmp_path: Path) -> None:
 def test_file_that_cannot_reopen_stays(stderr: FakeStderr, tmp_path: Path) -> None:
     folder = tmp_path / "logs"
     folder.mkdir()
-    setup = logs.configure("Svc", logfile=folder / "log", time="never")
-    folder.rename(tmp_path / "gone")
-    logging.getLogger("Svc").info("1")
-    logging.getLogger("Svc").info("2")
-    assert (tmp_path / "gone" / "log").read_text() == "INFO:Svc:1\nINFO:Svc:2\n"
-    assert stderr.getvalue().count("Cannot open the log file again") == 1
-    folder.mkdir()
-    logging.getLogger("Svc").info("3")
-    assert (folder / "log").read_text() == "INFO:Svc:3\n"
-    setup.close()
+    with logging_as(logfile=folder / "log", time="never") as logger:
+        folder.rename(tmp_path / "gone")
+        logger.info("1")
+        logger.info("2")
+        assert (tmp_path / "gone" / "log").read_text() == "INFO:Svc:1\nINFO:Svc:2\n"
+        assert stderr.getvalue().count("Cannot open the log file again") == 1
+        folder.mkdir()
+        logger.info("3")
+        assert (folder / "log").read_text() == "INFO:Svc:3\n"
 
 
 def test_relative_log_file_stays_where_it_was_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    setup = logs.configure("Svc", logfile="log", time="never")
-    monkeypatch.chdir("/")
-    (tmp_path / "log").rename(tmp_path / "log.1")
-    logging.getLogger("Svc").info("x")
-    setup.close()
+    with logging_as(logfile="log", time="never") as logger:
+        monkeypatch.chdir("/")
+        (tmp_path / "log").rename(tmp_path / "log.1")
+        logger.info("x")
     assert (tmp_path / "log").read_text() == "INFO:Svc:x\n"
 
 

@@ -16,8 +16,8 @@ from sparts.testing.running import running, service_of
 from sparts.vservice import VService
 from sparts.vtask import VTask
 
-from tests.core.scripts import ended, service, stopped
-from tests.processes import clean_environment
+from tests.core.scripts import ended, script_of, service, stopped
+from tests.processes import clean_environment, idle_switches
 
 
 def test_sigusr1_logs_the_stacks_of_threads_and_coroutines(tmp_path: Path) -> None:
@@ -355,36 +355,12 @@ def test_idle_service_never_wakes_up(tmp_path: Path) -> None:
     body = """
 class Other(Worker):
     workers = 3
-TASKS = [Worker, Other, "AsyncioLoopTask"]
+TASKS = [Worker, Other, "AsyncioLoopTask", "SelectTask", "QueueTask"]
 """
     with service(tmp_path, body) as process:
         process.read_until_started()
-        settled, later = _switches_over(process.process.pid, quiet=0.5)
-        assert later == settled
+        assert idle_switches(process.process.pid, 0.5) == 0
         assert process.stop() == 0
-
-
-def _switches_over(pid: int, quiet: float) -> tuple[int, int]:
-    """Give the number of context switches when it has come to rest, and ``quiet`` seconds later."""
-    before = -1
-    while (now := _switches(pid)) != before:
-        before = now
-        _pass_time(0.05)
-    _pass_time(quiet)
-    return now, _switches(pid)
-
-
-def _pass_time(seconds: float) -> None:
-    """Let time pass: what is measured is what happens in it."""
-    threading.Event().wait(seconds)
-
-
-def _switches(pid: int) -> int:
-    total = 0
-    for status in Path(f"/proc/{pid}/task").glob("*/status"):
-        lines = status.read_text().splitlines()
-        total += sum(int(line.split()[1]) for line in lines if "ctxt_switches" in line)
-    return total
 
 
 def test_thousand_tasks_start_and_stop() -> None:
@@ -401,12 +377,7 @@ def test_thousand_tasks_start_and_stop() -> None:
 
 
 def test_inherited_socket_is_served(tmp_path: Path) -> None:
-    body = """
-TASKS = ["TornadoHTTPTask"]
-"""
-    (tmp_path / "service.py").write_text(
-        "from sparts.vservice import VService\n" + body + "S.initFromCLI()\n"
-    )
+    script_of(tmp_path, "TASKS = ['TornadoHTTPTask']")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         # As systemd does: the socket is descriptor 3, and the process that execs knows its own id.
