@@ -123,6 +123,6 @@ def script_of(folder: Path, body: str) -> Path:
         if not re.search("^TASKS =", body, re.MULTILINE):
             last = re.findall(r"^class (\w+)", body, re.MULTILINE)[-1]
             body += f"TASKS = [{last}]\n"
-        body += "class S(VService):\n    TASKS = TASKS\n"
+        body += "\nclass S(VService):\n    TASKS = TASKS\n"
     path.write_text(f"{HEAD}\n{body}\n\nS.initFromCLI()\n")
     return path
