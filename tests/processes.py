@@ -148,13 +148,14 @@ def forget_cancelled(loop: Any) -> None:
 def idle_switches(pid: int, seconds: float) -> int:
     """Count the context switches of a process in a time that begins when it has come to rest."""
     before = -1
-    while before != (before := _switches(pid)):  # what it does at its start may not be over
+    while before != (before := context_switches(pid)):  # what it does at its start may not be over
         threading.Event().wait(0.05)
     threading.Event().wait(seconds)  # what is measured is what happens in it
-    return _switches(pid) - before
+    return context_switches(pid) - before
 
 
-def _switches(pid: int) -> int:
+def context_switches(pid: int) -> int:
+    """Count how often the threads of a process have been switched off and on."""
     lines = [
         line
         for status in Path(f"/proc/{pid}/task").glob("*/status")

@@ -8,7 +8,6 @@ import signal
 import socket
 import ssl
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from sparts.testing.certificates import FIRST_CERTIFICATE, SECOND_CERTIFICATE
 from sparts.testing.processes import ServiceProcess
 
 from tests.core.copies import PLAIN, Copies, children_of
-from tests.processes import WITHOUT_LINUX
+from tests.processes import WITHOUT_LINUX, idle_switches
 
 
 def test_all_copies_serve_one_port(tmp_path: Path) -> None:
@@ -230,21 +229,10 @@ def test_dry_run_starts_nothing(tmp_path: Path) -> None:
 
 
 def test_idle_parent_does_not_wake_up(tmp_path: Path) -> None:
-    def switches() -> int:
-        text = Path(f"/proc/{service.pid}/status").read_text()
-        return int(re.findall(r"^voluntary_ctxt_switches:\s+(\d+)", text, re.M)[0])
-
-    def wakeups(seconds: float) -> int:
-        before = switches()
-        time.sleep(seconds)  # that nothing happens has no event
-        return switches() - before
-
     with Copies(tmp_path) as service:
         service.wait_ready()
         service.wait_for_notification("STATUS=2 of 2 copies are ready.")
-        while wakeups(0.2):  # by what the copies still report about their start
-            pass
-        assert wakeups(1.0) <= 1
+        assert idle_switches(service.pid, 1.0) <= 1
 
 
 def test_daemon_holds_the_pid_file_for_all_copies(tmp_path: Path) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families as parse
 from sparts.tasks.tornado.status import StatusHTTPTask
 
-from tests.core.test_reliability_system import _pass_time, _switches
-from tests.processes import ServiceProcess, clean_environment
+from tests.processes import ServiceProcess, clean_environment, context_switches
 from tests.tornado.status_clients import TOKEN, Client, Stream
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "status.py"
@@ -66,7 +66,9 @@ def test_service_rests_after_its_page_is_closed(tmp_path: Path) -> None:
         assert "service" in stream.next()
         stream.close()
         before = -1
-        while (now := _switches(service.process.pid)) != before:  # never the same, if it ticks on
+        while (
+            now := context_switches(service.process.pid)
+        ) != before:  # never the same, if it ticks on
             before = now
-            _pass_time(2 * StatusHTTPTask.TICK)
+            threading.Event().wait(2 * StatusHTTPTask.TICK)
         assert service.stop() == 0
