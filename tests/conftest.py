@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 # CPython 3.11.7 may end with a SystemError if hypothesis is first imported by pytest's summary.
 import hypothesis  # noqa: F401
 import pytest
+from sparts.testing.certificates import FIRST_CERTIFICATE
 
 from tests.browsers import launched
 from tests.children import leave_out_others
@@ -60,6 +61,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def forget_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget after each test the secrets that it has read: a process never does."""
     no_secrets(monkeypatch)
+
+
+@pytest.fixture
+def pem(tmp_path: Path) -> str:
+    """Give the path of a server's certificate, which `tests.certificates` trusts."""
+    path = tmp_path / "server.pem"
+    path.write_text(FIRST_CERTIFICATE, encoding="ascii")
+    return str(path)
 
 
 @pytest.fixture

@@ -188,7 +188,8 @@ def application(board: Switchboard) -> Any:
             await send({**message, "type": "websocket.send"})
 
     paths: dict[str, Any] = {
-        "": hello, "echo": echo, "scope": scoped, "slow": slow, "streamed": streamed,
+        "": hello, "echo": echo, "mirror": echo, "upload": echo, "scope": scoped, "slow": slow,
+        "streamed": streamed,
         "endless": endless, "disconnect": waits_for_disconnect, "background": background,
         "broken": broken, "exit": leaves, "broken-late": broken_late, "large": large,
         "missing": missing, "unread": unread, "head-first": head_first, "twice": twice,

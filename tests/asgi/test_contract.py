@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sparts.tasks.asgi import AsgiTask, WsgiTask
+from sparts.testing.waiting import WAIT
 
 from tests.asgi.applications import task_of
-from tests.http_contract import HTTPContract
+from tests.http_contract import ApplicationContract, HTTPContract
 
 
-class TestAsgiTask(HTTPContract):
+class TestAsgiTask(ApplicationContract):
     """On asyncio's loop."""
 
     server_task = task_of(AsgiTask)
     body = b"hello"
+
+    def wait_begun(self, task: Any) -> None:
+        """Wait for the application."""
+        task.loop_task.call(task.board.begun.wait).result(WAIT)
+
+    def go_on(self, task: Any) -> None:
+        """Let it go on."""
+        task.loop_task.call(task.board.go_on.set).result(WAIT)
+
+    def memory(self, task: Any) -> Any:
+        """Return that of its connections."""
+        return task._shared.requests
 
 
 class TestAsgiTaskOnUvloop(TestAsgiTask):

@@ -6,16 +6,14 @@ import contextlib
 import logging
 import socket
 import struct
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sparts.errors import OptionError
 from sparts.testing import log_of
 from sparts.testing.waiting import WAIT
 
-from tests.asgi.conftest import Served
-from tests.asgi.test_requests import raw, rest
+from tests.asgi.test_requests import raw
+from tests.http_contract import rest
 from tests.processes import forget_cancelled, kept
 
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n"
@@ -150,51 +148,9 @@ def test_too_long_late_body_gets_no_second_response(serve: Any) -> None:
     served.wait_for_counter("requests", 1)
 
 
-@contextlib.contextmanager
-def patient(served: Served) -> Iterator[socket.socket]:
-    """Give a connection that waits long for the end."""
-    with served.connect() as connection:
-        connection.settimeout(WAIT)
-        yield connection
-
-
-@pytest.mark.parametrize(
-    "sent",
-    [b"", b"GET /", HEAD, POST + b"Content-Length: 10\r\n\r\n12345", CHUNKED + b"a\r\n123"],
-    ids=["nothing", "half a line", "half a head", "half a body", "half a chunk"],
-)
-def test_who_sends_too_slowly_is_disconnected(serve: Any, sent: bytes) -> None:
-    served = serve("--asgi-read-timeout", "0.3")
-    with patient(served) as connection:
-        connection.sendall(sent)
-        assert rest(connection) == b""
-    served.wait_for_counter("timeouts", 1)
-    served.wait_for_counter("connections", 0)
-
-
-def test_idle_connection_is_closed_and_no_fault(serve: Any) -> None:
-    served = serve("--asgi-idle-timeout", "0.3")
-    with patient(served) as connection:
-        connection.sendall(HEAD + b"\r\n")
-        assert rest(connection).endswith(b"hello")
-    assert served.counter("timeouts") == 0
-
-
-def test_time_of_slow_application_is_not_clients(serve: Any) -> None:
-    served = serve("--asgi-read-timeout", "0.3", "--asgi-idle-timeout", "0.3")
-    with patient(served) as connection:
-        slow = b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-        connection.sendall(slow)
-        served.wait_for(served.board.begun)
-        with served.connect() as other:  # is closed by the same timer, twice as late
-            assert rest(other) == b""
-        served.go_on()
-        assert rest(connection).endswith(b"slow")
-
-
 def test_client_that_reads_nothing_is_disconnected(serve: Any) -> None:
     served = serve("--asgi-write-timeout", "0.2", "--asgi-read-timeout", "1")
-    with patient(served) as connection:
+    with served.connect() as connection:
         connection.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
         with contextlib.suppress(ConnectionResetError):  # it reads again only after the end
             connection.settimeout(None)
@@ -255,80 +211,11 @@ def test_client_leaving_large_response_is_not_logged(
     assert [record for record in caplog.records if record.name == "asyncio"] == []
 
 
-def test_one_connection_more_closes_an_idle_one(serve: Any) -> None:
-    served = serve("--asgi-max-connections", "1")
-    with served.connect() as first:
-        first.sendall(HEAD + b"\r\n")
-        received = b""
-        while not received.endswith(b"hello"):
-            received += first.recv(4096)
-        served.wait_for_counter("in_flight", 0)
-        assert served.get("/") == (200, b"hello")
-        with contextlib.suppress(ConnectionResetError):
-            assert first.recv(1) == b""
-
-
-def test_one_connection_more_than_all_busy_is_refused(serve: Any) -> None:
-    served = serve("--asgi-max-connections", "1")
-    with served.connect() as first:
-        first.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        served.wait_for(served.board.begun)
-        with served.connect() as second:
-            assert rest(second) == b""
-        assert served.counter("refused") == 1
-        served.go_on()
-        assert rest(first).endswith(b"slow")
-
-
-def test_no_connections_at_all_are_refused_as_option(serve: Any) -> None:
-    with pytest.raises(OptionError, match="--asgi-max-connections must be 1 or more"):
-        serve("--asgi-max-connections", "0")
-
-
-def begin(served: Served, size: int, path: str = "/echo") -> socket.socket:
-    """Send half of a body of some bytes, and keep the connection."""
-    client = served.connect()
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n"
-    client.sendall(head.encode() + b"x" * (size // 2))
-    return client
-
-
-def test_unfinished_bodies_have_a_limit_together(serve: Any) -> None:
-    served = serve("--asgi-max-memory", "1MiB", "--asgi-max-body", "600KiB")
-    with contextlib.ExitStack() as stack, log_of(served.service) as log:
-        held = [stack.enter_context(begin(served, 400_000)) for _ in range(12)]
-        for client in held:
-            client.sendall(b"x" * 199_999)
-        served.wait_until(lambda: served.counter("bodies_refused") >= 10)
-        assert served.counter("bodies_refused") >= 10
-        assert served.task._shared.requests.taken <= 2**20
-        assert served.get("/") == (200, b"hello")
-        refused = []
-        for client in held:
-            client.setblocking(False)
-            with contextlib.suppress(BlockingIOError):  # it waits for its answer
-                refused.append(client.recv(12))
-        assert b"HTTP/1.1 503" in refused
-    assert len([line for line in log.items if "take more than 1 MiB of memory" in line]) == 1
-    served.wait_for_counter("in_flight", 0)
-    assert served.task._shared.requests.taken == 0
-
-
-def test_answered_requests_hold_no_memory(serve: Any) -> None:
-    served = serve("--asgi-max-memory", "600KiB", "--asgi-max-body", "600KiB")
-    with contextlib.closing(served.connect()) as client:
-        for _ in range(5):
-            client.sendall(POST + b"Content-Length: 500000\r\n\r\n" + b"x" * 500_000)
-            received = b""
-            while len(received) < 500_000:
-                received += client.recv(1 << 20)
-    assert served.counter("bodies_refused") == 0
-
-
 def test_memory_for_bodies_can_be_unlimited(serve: Any) -> None:
     served = serve("--asgi-max-memory", "0")
     with contextlib.ExitStack() as stack:
         for _ in range(3):
-            stack.enter_context(begin(served, 9_000_000))
+            client = stack.enter_context(served.connect())
+            client.sendall(POST + b"Content-Length: 9000000\r\n\r\n" + b"x" * 4_500_000)
         served.wait_for_counter("in_flight", 3)
     assert served.counter("bodies_refused") == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from sparts.testing.waiting import WAIT
 
 from tests.asgi.applications import task_of
 from tests.asgi.conftest import HERE, Served
+from tests.http_contract import rest
 
 
 def raw(served: Served, sent: bytes) -> bytes:
@@ -23,14 +23,6 @@ def raw(served: Served, sent: bytes) -> bytes:
         return rest(connection)
 
 
-def rest(connection: socket.socket) -> bytes:
-    received = b""
-    with contextlib.suppress(ConnectionResetError):
-        while part := connection.recv(65536):
-            received += part
-    return received
-
-
 def test_keep_alive_serves_many_requests_on_one_connection(serve: Any) -> None:
     client = serve().client()
     for _ in range(3):
@@ -38,14 +30,6 @@ def test_keep_alive_serves_many_requests_on_one_connection(serve: Any) -> None:
         response = client.getresponse()
         assert (response.status, response.read()) == (200, b"abc")
     client.close()
-
-
-def test_pipelined_requests_are_answered_in_order(serve: Any) -> None:
-    request = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n%d"
-    last = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    answer = raw(serve(), b"".join(request % number for number in range(5)) + last)
-    bodies = [part.partition(b"\r\n\r\n")[2][:1] for part in answer.split(b"HTTP/1.1 200")[1:]]
-    assert bodies == [b"0", b"1", b"2", b"3", b"4", b"h"]
 
 
 H2C = b"POST /echo HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
@@ -292,3 +276,20 @@ def test_application_that_exits_ends_the_service_in_order(upgrade: bool) -> None
     with contextlib.suppress(SpartsError):
         thread.join(WAIT)
     assert thread.status == 3
+
+
+def test_pipelined_requests_after_the_stop_are_answered(serve: Any) -> None:
+    served = serve()
+    task, loop = served.task, served.service.requireTask("AsyncioLoopTask")
+    request = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n%d"
+    with served.connect() as connection:
+        connection.sendall(request % 0)
+        received = b""
+        while not received.endswith(b"\r\n\r\n0"):
+            received += connection.recv(4096)
+        served.service.shutdown()
+        loop.call(task.ending.wait).result(WAIT)
+        connection.sendall(b"".join(request % number for number in range(1, 6)))
+        answers = rest(connection).split(b"HTTP/1.1 200 OK\r\n")[1:]
+    assert [answer[-1:] for answer in answers] == [b"1", b"2", b"3", b"4", b"5"]
+    assert [b"connection: close" in answer for answer in answers] == [False] * 4 + [True]

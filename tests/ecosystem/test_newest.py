@@ -21,9 +21,11 @@ CORE = {
     "tornado": [
         "tornado/test_private_names.py", "tornado/test_http.py", "tornado/test_connections.py",
         "tornado/test_requests.py", "tornado/test_refusals.py", "tornado/test_hooks.py",
+        "tornado/test_conformance.py",
     ],
     "uvicorn": [
-        "asgi/test_uvicorn.py", "asgi/test_requests.py", "asgi/test_limits.py", "asgi/test_stop.py",
+        "asgi/test_uvicorn.py", "asgi/test_requests.py", "asgi/test_limits.py",
+        "asgi/test_contract.py",
     ],
 }  # fmt: skip
 

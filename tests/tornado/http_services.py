@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,13 @@ from sparts.vservice import VService
 from tornado.web import RequestHandler, stream_request_body
 from tornado.websocket import WebSocketHandler
 
+from tests.http_contract import get, read_answer
+
 WAIT = 30.0
+HANDSHAKE = get(
+    "/talk", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)  # fmt: skip
 
 
 class Echo(RequestHandler):
@@ -84,10 +89,17 @@ class Stream(RequestHandler):
     """Sends a part at once, and the rest when the task ends."""
 
     async def get(self) -> None:
-        self.write("begin ")
+        self.write("begun\n")
         await self.flush()
         await self.application.task.ending.wait()  # type: ignore[attr-defined]
-        self.write("end")
+        self.write("ended\n")
+
+
+class Mirror(RequestHandler):
+    """Answers with what it gets."""
+
+    def post(self) -> None:
+        self.write(self.request.body)
 
 
 @stream_request_body
@@ -131,7 +143,8 @@ class Http(TornadoHTTPTask):
             ("/logs", Logs),
             ("/fails", Fails),
             ("/gate", Gate),
-            ("/stream", Stream),
+            ("/endless", Stream),
+            ("/mirror", Mirror),
             ("/upload", Upload),
             ("/talk", Talk),
             *super().getApplicationConfig(),
@@ -155,23 +168,6 @@ def connected(service: VService) -> Iterator[socket.socket]:
     """Give a raw connection to the service."""
     with socket.create_connection(("127.0.0.1", port_of(service)), WAIT) as client:
         yield client
-
-
-def read_answer(client: socket.socket | ssl.SSLSocket) -> tuple[int, dict[str, str], bytes]:
-    """Read one answer that has a length: status, headers by their names in small letters, body."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        chunk = client.recv(65536)
-        if not chunk:
-            raise EOFError(data)
-        data += chunk
-    head, _, body = data.partition(b"\r\n\r\n")
-    first, *lines = head.decode("latin1").split("\r\n")
-    pairs = (line.split(": ", 1) for line in lines)
-    headers = {name.lower(): value for name, value in pairs}
-    while len(body) < int(headers.get("content-length", 0)):
-        body += client.recv(65536)
-    return int(first.split()[1]), headers, body
 
 
 def ask(

@@ -8,14 +8,12 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sparts.errors import LoopStoppedError
 from sparts.tasks.tornado import TornadoHTTPTask
 from sparts.tasks.tornado.client import TornadoHTTPClientTask
-from sparts.testing.certificates import FIRST_CERTIFICATE
 from sparts.testing.conformance import check_task
 from sparts.testing.running import make_service, running
 from sparts.vservice import VService
@@ -231,11 +229,9 @@ def test_server_that_asks_for_later_retry_gets_it(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("trusted", [True, False])
-def test_a_server_has_to_be_trusted(trusted: bool, tmp_path: Path) -> None:
-    pem = tmp_path / "pem"
-    pem.write_text(FIRST_CERTIFICATE, encoding="ascii")
-    argv = ["--http-tls-cert", str(pem), "--http-client-retries", "0"]
-    with client_of(*argv, *(["--http-client-tls-ca", str(pem)] if trusted else [])) as (
+def test_a_server_has_to_be_trusted(trusted: bool, pem: str) -> None:
+    argv = ["--http-tls-cert", pem, "--http-client-retries", "0"]
+    with client_of(*argv, *(["--http-client-tls-ca", pem] if trusted else [])) as (
         client,
         service,
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from sparts.tasks.tornado import TornadoHTTPTask
 from sparts.tasks.tornado.status import StatusHTTPTask
 from sparts.testing.conformance import check_task
 
-from tests.http_contract import HTTPContract
+from tests.http_contract import ApplicationContract, HTTPContract
+from tests.tornado.http_services import WAIT, Gate, Http
 
 
 @pytest.mark.parametrize("name", [e.name for e in entry_points.find("sparts.tasks")
@@ -24,10 +26,28 @@ def test_every_task_type_of_sparts_tornado_conforms(name: str) -> None:
     check_task(task, *(argv if issubclass(task, TornadoHTTPTask) else ()))
 
 
-class TestTornadoHTTPTask(HTTPContract):
-    """TornadoHTTPTask is a server like every other."""
+class TestTornadoHTTPTask(ApplicationContract):
+    """TornadoHTTPTask is a server of applications like every other."""
 
-    server_task = TornadoHTTPTask
+    server_task = Http
+    slow = "/gate"
+    late = b"late"
+
+    def setup_method(self) -> None:
+        """Close the gate."""
+        Gate.begun, Gate.go_on = threading.Event(), threading.Event()
+
+    def wait_begun(self, task: Any) -> None:
+        """Wait for a request at the gate."""
+        assert Gate.begun.wait(WAIT)
+
+    def go_on(self, task: Any) -> None:
+        """Open the gate."""
+        Gate.go_on.set()
+
+    def memory(self, task: Any) -> Any:
+        """Return that of its server."""
+        return task.server.requests
 
 
 class TestStatusHTTPTask(HTTPContract):
@@ -41,7 +61,8 @@ class TestStatusHTTPTask(HTTPContract):
 uvloop.new_event_loop().close()  # with the first, libuv opens a pipe that the process keeps
 
 
-class TestTornadoHTTPTaskOnUvloop(TestTornadoHTTPTask):
+class TestTornadoHTTPTaskOnUvloop(HTTPContract):
     """And on uvloop."""
 
+    server_task = TornadoHTTPTask
     argv = ("--ioloop-uvloop",)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import os
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,14 +14,14 @@ from sparts.errors import LoopStoppedError, TaskFailedError
 from sparts.tasks.queue import QueueTask
 from sparts.tasks.tornado import TornadoIOLoopTask
 from sparts.tasks.tornado.server import GracefulHTTPServer
-from sparts.testing.certificates import FIRST_CERTIFICATE
-from sparts.testing.running import make_service, running, running_task, service_of
-from sparts.testing.waiting import log_of
+from sparts.testing.running import make_service, running, service_of
 from sparts.vservice import ServiceThread, VService
 from tornado.web import RequestHandler
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
+from tests.http_contract import PARTS
 from tests.tornado.http_services import (
+    HANDSHAKE,
     WAIT,
     Gate,
     Http,
@@ -73,24 +69,6 @@ def told_to_stop(thread: ServiceThread) -> VService:
 # -- slow clients ----------------------------------------------------------------------------------
 
 QUICK = ("--http-read-timeout", "200ms", "--http-idle-timeout", "300ms")
-PARTS = {
-    "nothing": b"",
-    "half a line": b"GET / HT",
-    "half of the headers": b"GET / HTTP/1.1\r\nHost: x\r\nX-",
-    "half a body": b"POST /echo/ HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf",
-    "half a streamed body": b"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf",
-    "half a chunk": b"POST /echo/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nha",
-}
-
-
-@pytest.mark.parametrize("part", PARTS)
-def test_incomplete_client_is_closed_in_time(part: str) -> None:
-    with running(Service, *QUICK) as service, connected(service) as client:
-        client.sendall(PARTS[part])
-        assert client.recv(1000) == b""
-        settle(service)
-        assert service.getCounter("Http.timeouts") == 1
-        assert ask_once(service)[0] == 200
 
 
 def test_slow_client_is_closed_in_time() -> None:
@@ -114,32 +92,14 @@ def test_many_slow_clients_hold_nobody_up() -> None:
         assert ask_once(service)[0] == 200
 
 
-def test_connection_without_next_request_is_closed_in_time() -> None:
-    with running(Service, *QUICK) as service, connected(service) as client:
-        assert ask(client)[0] == 200
-        assert client.recv(1000) == b""
-        assert service.getCounter("Http.timeouts") == 0
-
-
-def test_stuck_tls_handshake_is_ended_in_time(tmp_path: Path) -> None:
-    pem = tmp_path / "pem"
-    pem.write_text(FIRST_CERTIFICATE, encoding="ascii")
-    with running(Service, *QUICK, "--http-tls-cert", str(pem)) as service:
+def test_stuck_tls_handshake_is_ended_in_time(pem: str) -> None:
+    with running(Service, *QUICK, "--http-tls-cert", pem) as service:
         for part in (b"", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc"):
             with connected(service) as client:
                 client.sendall(part)
                 assert client.recv(1000) == b""
         settle(service)
         assert service.getCounter("Http.timeouts") == 2
-
-
-def test_slow_answer_still_comes() -> None:
-    with running(Service, *QUICK) as service, connected(service) as client:
-        client.sendall(b"GET /gate HTTP/1.1\r\nHost: x\r\n\r\n")
-        with connected(service) as other:
-            assert other.recv(1000) == b""  # so the limit has passed
-        Gate.go_on.set()
-        assert read_answer(client)[2] == b"late"
 
 
 def test_long_body_gets_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,40 +158,12 @@ def test_body_during_the_stop_is_answered() -> None:
         assert read_answer(client)[2] == b"300000"
 
 
-def test_answer_under_way_says_that_it_is_last() -> None:
-    with stopping() as thread, connected(thread.service) as client:
-        client.sendall(b"GET /gate HTTP/1.1\r\nHost: x\r\n\r\n")
-        Gate.begun.wait(WAIT)
-        told_to_stop(thread)
-        Gate.go_on.set()
-        status, headers, body = read_answer(client)
-        assert (status, headers["connection"], body) == (200, "close", b"late")
-        assert client.recv(1) == b""
-
-
-def test_fresh_connection_may_send_one_more_request() -> None:
-    with stopping() as thread, connected(thread.service) as client:
-        ask(client)
-        told_to_stop(thread)
-        status, headers, _ = ask(client)
-        assert (status, headers["connection"]) == (200, "close")
-
-
 def test_idle_connection_is_closed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Http, "FIRST_REQUEST_GRACE", 0.0)
     with stopping() as thread, connected(thread.service) as client:
         ask(client)
         told_to_stop(thread)
         assert client.recv(1) == b""
-
-
-def test_stream_can_end_properly_when_task_ends() -> None:
-    with stopping() as thread, connected(thread.service) as client:
-        client.sendall(b"GET /stream HTTP/1.0\r\n\r\n")
-        with client.makefile("rb") as answer:
-            assert answer.readline().startswith(b"HTTP/1.1 200")
-            told_to_stop(thread)
-            assert answer.read().endswith(b"\r\n\r\nbegin end")
 
 
 def test_pipelined_requests_are_answered_up_to_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,83 +174,6 @@ def test_pipelined_requests_are_answered_up_to_the_last(monkeypatch: pytest.Monk
         client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         Gate.go_on.set()
         assert read_answer(client)[1]["connection"] == "close"  # so the client sends it again
-
-
-def test_stop_cuts_no_answer_of_a_long_pipeline() -> None:
-    from tornado.web import RequestHandler
-
-    class Mirror(RequestHandler):
-        def post(self) -> None:
-            self.write(self.request.body)
-
-    class Mirrors(Http):
-        def getApplicationConfig(self) -> list[Any]:  # noqa: N802
-            return [("/mirror", Mirror)]
-
-    Mirrors.__name__ = "Http"
-    service_class = type("Service", (Service,), {"TASKS": [Mirrors]})
-    size = 3_000_000
-    request = b"POST /mirror HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size
-    request += bytes(size)
-
-    def send(client: socket.socket) -> None:
-        with contextlib.suppress(OSError):  # the server reads no more
-            client.sendall(request * 20)
-
-    with stopping(service_class=service_class) as thread, connected(thread.service) as client:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-        sending = threading.Thread(target=send, args=(client,))
-        sending.start()
-        received = bytearray(client.recv(4096))
-        thread.service.shutdown()
-        while part := client.recv(65536):
-            received += part
-        with contextlib.suppress(OSError):
-            client.shutdown(socket.SHUT_RDWR)
-        sending.join()
-        requests = thread.service.getCounter("Http.requests")
-    answers = bytes(received).split(b"HTTP/1.1 200 OK\r\n")[1:]
-    bodies = [len(answer.partition(b"\r\n\r\n")[2]) for answer in answers]
-    assert bodies == [size] * len(answers)
-    assert b"Connection: close" in answers[-1][:500]
-    assert requests == len(answers)
-
-
-@pytest.mark.parametrize("tls", [False, True])
-def test_connections_that_wait_to_be_accepted_are_served(
-    tls: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Http, "FIRST_REQUEST_GRACE", WAIT)
-    pem = tmp_path / "pem"
-    pem.write_text(FIRST_CERTIFICATE, encoding="ascii")
-    argv = ("--http-tls-cert", str(pem)) if tls else ()
-    with stopping(*argv) as thread, contextlib.ExitStack() as stack:
-        service = thread.service
-        blocked, go_on = threading.Event(), threading.Event()
-
-        def block() -> None:
-            blocked.set()
-            go_on.wait(WAIT)
-
-        service.requireTask(TornadoIOLoopTask).call(block)
-        blocked.wait(WAIT)
-        clients: list[socket.socket] = []
-        for _ in range(20 if tls else 200):
-            clients.append(stack.enter_context(connected(service)))
-            if not tls:
-                clients[-1].sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        service.shutdown()
-        service.requireTask(Http).stop_event.wait(WAIT)
-        go_on.set()
-        for client in clients:
-            if tls:
-                context = ssl.create_default_context(cafile=str(pem))
-                client = stack.enter_context(
-                    context.wrap_socket(client, server_hostname="localhost")
-                )
-                client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            status, headers, _ = read_answer(client)
-            assert (status, headers["connection"]) == (200, "close")
 
 
 def test_unread_answer_is_cut_off_in_time(caplog: pytest.LogCaptureFixture) -> None:
@@ -383,10 +238,7 @@ def test_a_websocket_whose_handler_fails_is_forgotten(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(Talk, "open", fail)
     with running(Service) as service, connected(service) as raw:
-        raw.sendall(
-            b"GET /talk HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-        )
+        raw.sendall(HANDSHAKE)
         assert read_answer(raw)[0] == 101
         assert raw.recv(1) == b""
         settle(service)
@@ -396,10 +248,7 @@ def test_a_websocket_whose_handler_fails_is_forgotten(monkeypatch: pytest.Monkey
 def test_a_stop_closes_websockets_with_going_away() -> None:
     with stopping() as thread, contextlib.ExitStack() as stack:
         raw = stack.enter_context(connected(thread.service))
-        raw.sendall(
-            b"GET /talk HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-        )
+        raw.sendall(HANDSHAKE)
         assert read_answer(raw)[0] == 101
         told_to_stop(thread)
         assert raw.recv(4) == b"\x88\x02\x03\xe9"  # a close frame: 2 bytes, 1001
@@ -413,105 +262,14 @@ def test_a_stop_closes_websockets_with_going_away() -> None:
 
 def test_websocket_without_close_is_cut_off() -> None:
     with stopping("--stop-timeout", "1300ms") as thread, connected(thread.service) as raw:
-        raw.sendall(
-            b"GET /talk HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-        )
+        raw.sendall(HANDSHAKE)
         assert read_answer(raw)[0] == 101
         thread.service.shutdown()
         assert raw.recv(4) == b"\x88\x02\x03\xe9"
         assert raw.recv(1) == b""
 
 
-# -- descriptors -----------------------------------------------------------------------------------
-
-
-def test_clients_without_descriptors_wait(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    full = threading.Event()
-    accept = socket.socket.accept
-
-    def refuse(self: socket.socket) -> Any:
-        if full.is_set():
-            raise OSError(24, os.strerror(24))
-        return accept(self)
-
-    monkeypatch.setattr("sparts.accept_faults.PAUSE", 0.01)
-    monkeypatch.setattr(socket.socket, "accept", refuse)
-    with running(Service) as service:
-        full.set()
-        with connected(service) as client:
-            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            told = service.requireTask(TornadoIOLoopTask).call(asyncio.sleep, 0.1)
-            told.result(WAIT)
-            full.clear()
-            assert read_answer(client)[0] == 200
-    warnings = [r for r in caplog.records if "No connection can be accepted" in r.getMessage()]
-    assert [r.name for r in warnings] == ["Service.Http", "Service"]
-
-
 # -- too many --------------------------------------------------------------------------------------
-
-
-def test_new_connection_replaces_an_idle_one() -> None:
-    with running(Service, "--http-max-connections", "2") as service:
-        with connected(service) as busy, connected(service) as idle:
-            busy.sendall(b"GET /gate HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert Gate.begun.wait(WAIT)
-            assert ask(idle, "/")[0] == 200
-            settle(service)
-            with connected(service) as third:
-                assert ask(third, "/")[0] == 200
-                with contextlib.suppress(ConnectionResetError):
-                    assert idle.recv(1) == b""
-            Gate.go_on.set()
-        assert service.getCounter("Http.refused") == 0
-
-
-def test_new_connection_is_closed_without_idle_ones() -> None:
-    with (
-        running(Service, "--http-max-connections", "1") as service,
-        log_of(service) as log,
-        connected(service) as busy,
-    ):
-        busy.sendall(b"GET /gate HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert Gate.begun.wait(WAIT)
-        for _ in range(2):
-            with connected(service) as other:
-                assert other.recv(1) == b""
-        log.wait_for_line("too many connections are open")
-        assert service.getCounter("Http.refused") == 2
-        Gate.go_on.set()
-        assert read_answer(busy)[0] == 200
-
-
-def test_status_page_has_limit_of_connections_too() -> None:
-    class Status(VService):
-        TASKS = ("StatusHTTPTask",)
-
-    with running(Status, "--status-port", "0", "--status-max-connections", "7") as service:
-        task = service.requireTask("StatusHTTPTask")
-        assert task.getTaskOption("max_connections") == 7
-
-
-class Impatient(Http):
-    """Has no time to stop."""
-
-    def seconds_to_stop(self) -> float:
-        return 0.0
-
-
-def test_too_slow_request_is_cut_off_and_logged() -> None:
-    with running_task(Impatient, "--stop-timeout", "1h") as task, log_of(task.service) as log:
-        address = task.bound_addrs[0]
-        with socket.create_connection(address, WAIT) as client:
-            client.sendall(b"GET /gate HTTP/1.1\r\nHost: x\r\n\r\n")
-            Gate.begun.wait(WAIT)
-            task.service.shutdown()
-            assert client.recv(1) == b""
-            Gate.go_on.set()
-            log.wait_for_line("1 requests were cut off")
 
 
 class Worker(QueueTask):

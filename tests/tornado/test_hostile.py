@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sparts.testing.certificates import FIRST_CERTIFICATE
 
+from tests.certificates import trusting
 from tests.processes import ServiceProcess
 from tests.tornado.http_services import WAIT, ask
 
@@ -180,14 +180,6 @@ def test_nothing_is_injected_into_headers_or_log(given: bytes, server: Server) -
     assert [line for line in lines if not line.isprintable()] == []
 
 
-def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
-    requests = [f"GET /echo/{n} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for n in range(500)]
-    answer = server.send(*requests, HEAD + b"Connection: close\r\n\r\n", more=True)
-    assert re.findall(rb'"path": "(\d+)"', answer) == [b"%d" % n for n in range(500)]
-    assert answer.endswith(b"Hello, world")
-    server.check()
-
-
 def test_request_hidden_in_body_is_not_answered(server: Server) -> None:
     hidden = b"GET /echo/hidden HTTP/1.1\r\nHost: x\r\n\r\n"
     begin = b"POST /echo/ HTTP/1.1\r\nHost: x\r\n"
@@ -264,11 +256,9 @@ TLS_GARBAGE: list[Callable[[], bytes]] = [
 ]
 
 
-def test_tls_garbage_is_refused_and_memory_comes_back(tmp_path: Path) -> None:
-    pem = tmp_path / "pem"
-    pem.write_text(FIRST_CERTIFICATE, encoding="ascii")
-    context = ssl.create_default_context(cafile=str(pem))
-    with serving(tmp_path, "--http-tls-cert", str(pem), context=context) as server:
+def test_tls_garbage_is_refused_and_memory_comes_back(tmp_path: Path, pem: str) -> None:
+    context = trusting()
+    with serving(tmp_path, "--http-tls-cert", pem, context=context) as server:
 
         def attack() -> None:
             for garbage in TLS_GARBAGE * 20:

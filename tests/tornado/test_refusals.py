@@ -5,31 +5,25 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-import select
 import socket
-import ssl
 from collections.abc import Iterator
-from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import pytest
 from sparts.tasks.tornado.server import GracefulHTTPServer
-from sparts.testing.certificates import FIRST_CERTIFICATE
 from sparts.testing.running import make_service, running
-from sparts.testing.waiting import log_of
 from sparts.vservice import VService
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
+from tests.certificates import over_tls
+from tests.http_contract import post
 from tests.tornado.http_services import (
     WAIT,
     Http,
     Service,
     Upload,
-    ask,
     ask_once,
     connected,
-    port_of,
     read_answer,
     settle,
 )
@@ -53,16 +47,13 @@ def in_chunks(path: str) -> Iterator[bytes]:
 @pytest.mark.parametrize("path", ["/echo/", "/upload"])
 @pytest.mark.parametrize("tls", [False, True])
 def test_too_long_body_gets_a_readable_413(
-    framing: Any, path: str, tls: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    framing: Any, path: str, tls: bool, pem: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pem = tmp_path / "pem"
-    pem.write_text(FIRST_CERTIFICATE, encoding="ascii")
-    argv = (*LIMIT, "--http-tls-cert", str(pem)) if tls else LIMIT
+    argv = (*LIMIT, "--http-tls-cert", pem) if tls else LIMIT
     with running(Service, *argv) as service, contextlib.ExitStack() as stack:
         client: socket.socket = stack.enter_context(connected(service))
         if tls:
-            context = ssl.create_default_context(cafile=str(pem))
-            client = stack.enter_context(context.wrap_socket(client, server_hostname="localhost"))
+            client = stack.enter_context(over_tls(client))
         for part in framing(path):
             client.sendall(part)
         status, headers, body = read_answer(client)
@@ -226,50 +217,12 @@ def test_whoever_was_refused_does_not_hold_up_stop(monkeypatch: pytest.MonkeyPat
         assert not thread.is_alive()
 
 
-MEMORY = ("--http-max-memory", "1MiB", "--http-max-body", "600KiB")
-
-
-def begin(service: VService, path: str) -> socket.socket:
-    """Send a body but for its last byte, and keep the connection."""
-    client = socket.create_connection(("127.0.0.1", port_of(service)), WAIT)
-    client.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 400000\r\n\r\n".encode())
-    client.sendall(bytes(399_999))
-    return client
-
-
-def test_unfinished_bodies_have_a_limit_together() -> None:
-    with running(Service, *MEMORY) as service, log_of(service) as log:
-        requests = service.requireTask(Http).server.requests
-        with contextlib.ExitStack() as stack:
-            held = [stack.enter_context(begin(service, "/echo/x")) for _ in range(12)]
-            until = monotonic() + WAIT
-            while requests.n_refused < 10 and monotonic() < until:
-                settle(service)
-            assert (requests.n_refused, service.getCounter("Http.bodies_refused")) == (10, 10)
-            assert requests.taken <= 2**20
-            assert ask_once(service, "/echo/x", method="POST", body=b"well")[2] == b"4"
-            poll = select.poll()
-            for client in held:
-                poll.register(client, select.POLLIN)
-            answers = {client.fileno(): client for client in held}
-            found = {answers[number].recv(12) for number, _ in poll.poll(WAIT * 1000)}
-            assert found == {b"HTTP/1.1 503"}
-        settle(service)
-        assert len([line for line in log.items if "take more than 1 MiB of memory" in line]) == 1
-
-
-def test_answered_requests_hold_no_memory() -> None:
-    with running(Service, *MEMORY) as service, connected(service) as client:
-        for _ in range(5):
-            assert ask(client, "/echo/x", "POST", bytes(500_000))[0] == 200
-        settle(service)
-        server = service.requireTask(Http).server
-        assert (server.requests.n_refused, server.requests.taken) == (0, 0)
-
-
 def test_streamed_bodies_take_no_memory() -> None:
-    with running(Service, *MEMORY) as service, contextlib.ExitStack() as stack:
-        held = [stack.enter_context(begin(service, "/upload")) for _ in range(6)]
+    argv = ("--http-max-memory", "1MiB", "--http-max-body", "600KiB")
+    with running(Service, *argv) as service, contextlib.ExitStack() as stack:
+        held = [stack.enter_context(connected(service)) for _ in range(6)]
+        for client in held:
+            client.sendall(post("/upload", bytes(399_999), size=400_000))
         for client in held:
             client.sendall(b"x")
             assert read_answer(client)[2] == b"400000"

@@ -6,20 +6,20 @@ import asyncio
 import contextlib
 import select
 import socket
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sparts.tasks.tornado import TornadoHTTPTask, TornadoIOLoopTask
-from sparts.testing.certificates import FIRST_CERTIFICATE
 from sparts.testing.running import running
 from sparts.vservice import VService
 from tornado.web import RequestHandler
 from tornado.websocket import WebSocketHandler
 
-from tests.tornado.http_services import WAIT, ask, read_answer, settle
+from tests.certificates import over_tls
+from tests.http_contract import get
+from tests.tornado.http_services import HANDSHAKE, WAIT, ask, read_answer, settle
 
 LONG = 30_000_000  # more than the buffers of both sides hold
 QUICK = ("--http-write-timeout", "200ms")
@@ -94,22 +94,13 @@ def wait_for_end(client: socket.socket) -> None:
     assert poller.poll(WAIT * 1000)
 
 
-def get(path: str) -> bytes:
-    upgrade = (
-        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
-    )
-    more = upgrade if path == "/talk" else ""
-    return f"GET {path} HTTP/1.1\r\nHost: x\r\n{more}\r\n".encode()
-
-
 @pytest.mark.parametrize("path", ["/whole", "/parts", "/events", "/talk"])
 @pytest.mark.parametrize("way", ["tcp", "tls", "unix", "uvloop"])
-def test_client_that_reads_nothing_is_closed_in_time(path: str, way: str, tmp_path: Path) -> None:
-    pem = tmp_path / "pem"
-    pem.write_text(FIRST_CERTIFICATE, encoding="ascii")
+def test_client_that_reads_nothing_is_closed_in_time(
+    path: str, way: str, pem: str, tmp_path: Path
+) -> None:
     more: dict[str, tuple[str, ...]] = {
-        "tls": ("--http-tls-cert", str(pem)),
+        "tls": ("--http-tls-cert", pem),
         "unix": ("--http-sock", str(tmp_path / "sock")),
         "uvloop": ("--ioloop-uvloop",),
     }
@@ -119,9 +110,8 @@ def test_client_that_reads_nothing_is_closed_in_time(path: str, way: str, tmp_pa
         contextlib.ExitStack() as stack,
     ):
         if way == "tls":
-            context = ssl.create_default_context(cafile=str(pem))
-            client = stack.enter_context(context.wrap_socket(client, server_hostname="localhost"))
-        client.sendall(get(path))
+            client = stack.enter_context(over_tls(client))
+        client.sendall(HANDSHAKE if path == "/talk" else get(path))
         wait_for_end(client)
         settle(service)
         assert service.getCounter("Http.timeouts") == 1

@@ -5,41 +5,40 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
-import ssl
 from collections.abc import Iterator
-from pathlib import Path
 from time import monotonic
 
 import pytest
-from sparts.testing.certificates import FIRST_CERTIFICATE
 from sparts.testing.running import running
 from sparts.testing.waiting import log_of
 from sparts.vservice import VService
 
-from tests.tornado.http_services import WAIT, Http, Service, ask_once, port_of, settle
+from tests.certificates import over_tls
+from tests.tornado.http_services import (
+    HANDSHAKE,
+    WAIT,
+    Http,
+    Service,
+    ask_once,
+    port_of,
+    read_answer,
+    settle,
+)
 
 MEMORY = ("--http-max-memory", "1MiB", "--http-max-body", "600KiB")
-HANDSHAKE = (
-    b"GET /talk HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-)
 SIZE = 300_000
 
 
 @contextlib.contextmanager
-def opened(service: VService, pem: Path | None = None) -> Iterator[socket.socket]:
+def opened(service: VService, tls: bool = False) -> Iterator[socket.socket]:
     """Open a websocket."""
     with contextlib.ExitStack() as stack:
         address = ("127.0.0.1", port_of(service))
         client: socket.socket = stack.enter_context(socket.create_connection(address, WAIT))
-        if pem is not None:
-            context = ssl.create_default_context(cafile=str(pem))
-            client = stack.enter_context(context.wrap_socket(client, server_hostname="localhost"))
+        if tls:
+            client = stack.enter_context(over_tls(client))
         client.sendall(HANDSHAKE)
-        answer = b""
-        while not answer.endswith(b"\r\n\r\n"):
-            answer += client.recv(1000)
-        assert answer.startswith(b"HTTP/1.1 101 ")
+        assert read_answer(client)[0] == 101
         yield client
 
 
@@ -55,16 +54,12 @@ def refused(service: VService) -> int:
 
 @pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize("parts", [1, 3])
-def test_unfinished_messages_have_a_limit_together(parts: int, tls: bool, tmp_path: Path) -> None:
-    pem = None
-    if tls:
-        pem = tmp_path / "pem"
-        pem.write_text(FIRST_CERTIFICATE, encoding="ascii")
-    argv = (*MEMORY, "--http-tls-cert", str(pem)) if pem else MEMORY
+def test_unfinished_messages_have_a_limit_together(parts: int, tls: bool, pem: str) -> None:
+    argv = (*MEMORY, "--http-tls-cert", pem) if tls else MEMORY
     with running(Service, *argv) as service, log_of(service) as log:
         requests = service.requireTask(Http).server.requests
         with contextlib.ExitStack() as stack:
-            held = [stack.enter_context(opened(service, pem)) for _ in range(8)]
+            held = [stack.enter_context(opened(service, tls)) for _ in range(8)]
             for client in held:
                 first, part = 0x02, bytes(SIZE // parts)
                 for _ in range(parts - 1):
