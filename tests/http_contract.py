@@ -395,6 +395,6 @@ class ApplicationContract(HTTPContract):
                 for _ in range(20):
                     enough = len(load.answers) + 5
                     while len(load.answers) < enough and not load.failures:
-                        service.wait_ready(WAIT)
+                        self.ask_at(load.address)
                     service = restart(service)
             assert len(load.answers) > 100

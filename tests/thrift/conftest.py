@@ -8,11 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sparts.tasks.thrift import NBServerTask
 from sparts.testing.leftovers import Leftovers
+from sparts.testing.running import ServiceFactory, service_of
 
 from tests.thrift.interop.peers import IDL, generate, peer
 
 PeerFactory = Callable[..., Any]
+
+
+@pytest.fixture
+def serve(service_factory: ServiceFactory) -> Callable[..., Any]:
+    """Give a function that serves a handler on a free port: ``serve(HANDLER, "--flag", ...)``."""
+
+    def run(handler: Any, *argv: str) -> Any:
+        here = ("--thrift-host", "127.0.0.1")
+        return service_factory(service_of(NBServerTask, handler), *here, *argv)
+
+    return run
 
 
 @pytest.fixture(scope="session")

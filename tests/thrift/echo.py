@@ -19,6 +19,7 @@ from thrift.Thrift import TApplicationException
 from thrift.transport.TSocket import TSocket
 from thrift.transport.TTransport import TFramedTransport, TMemoryBuffer
 
+from tests.certificates import over_tls
 from tests.thrift.generated import generated
 
 interop = generated("sparts_interop")
@@ -224,6 +225,10 @@ def apache_client(
 
 
 def connect(service: VService) -> socket.socket:
-    """Connect to the service's server."""
-    host, port = service.requireTask(NBServerTask).bound_addrs[0]
-    return socket.create_connection((host, port), timeout=30)
+    """Connect to the service's server, by TLS where it speaks that."""
+    server = service.requireTask(NBServerTask)
+    address = server.bound_addrs[0]
+    sock = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
+    sock.settimeout(30)
+    sock.connect(address)
+    return sock if server.ssl_context is None else over_tls(sock)

@@ -272,10 +272,10 @@ def test_what_an_exception_ends_is_not_made_again(types: Any) -> None:
         assert len(peer.connections) == 1
 
 
-@both
 # -- time --------------------------------------------------------------------------------------
 
 
+@both
 def test_late_answer_of_a_slow_call_is_dropped(types: Any) -> None:
     late = threading.Event()
 
@@ -321,11 +321,11 @@ def test_peer_without_reading_holds_no_call(types: Any) -> None:
         stop.set()
 
 
-@both
 def void(_: object) -> None:
     """Give nothing."""
 
 
+@both
 def test_retries_end_with_the_time_of_the_call(types: Any) -> None:
     with (
         client_of(free_port(), types, idempotent=True, retries=1000, timeout=0.3) as client,

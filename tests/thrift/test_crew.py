@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 from sparts.tasks.thrift import NBServerTask
@@ -32,8 +33,8 @@ def engine_of(service: VService) -> Engine:
     return engine
 
 
-def test_one_thread_makes_short_calls_of_many_clients(service_factory: ServiceFactory) -> None:
-    service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)
+def test_one_thread_makes_short_calls_of_many_clients(serve: Any) -> None:
+    service = serve(EchoHandler)
     crew = engine_of(service)._crew
     with ExitStack() as stack:
         clients = [stack.enter_context(connect(service)) for _ in range(8)]
@@ -45,8 +46,8 @@ def test_one_thread_makes_short_calls_of_many_clients(service_factory: ServiceFa
         wait_until(lambda: crew._awake == 1)
 
 
-def test_the_clock_of_calls_stands_still_at_rest(service_factory: ServiceFactory) -> None:
-    service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)
+def test_the_clock_of_calls_stands_still_at_rest(serve: Any) -> None:
+    service = serve(EchoHandler)
     crew = engine_of(service)._crew
     with connect(service) as client:
         for _ in range(3):
@@ -56,10 +57,8 @@ def test_the_clock_of_calls_stands_still_at_rest(service_factory: ServiceFactory
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["unexpected", "expected"])
-def test_call_that_lasts_does_not_hold_up_others(
-    known: bool, service_factory: ServiceFactory
-) -> None:
-    service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)
+def test_call_that_lasts_does_not_hold_up_others(known: bool, serve: Any) -> None:
+    service = serve(EchoHandler)
     handler = service.requireTask(EchoHandler)
     with ExitStack() as stack:
         clients = [stack.enter_context(connect(service)) for _ in range(6)]
@@ -77,8 +76,8 @@ def test_call_that_lasts_does_not_hold_up_others(
                 assert texts(client, 1) == ["slow"]
 
 
-def test_call_that_lasts_is_expected_to_last_again(service_factory: ServiceFactory) -> None:
-    service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)
+def test_call_that_lasts_is_expected_to_last_again(serve: Any) -> None:
+    service = serve(EchoHandler)
     handler = service.requireTask(EchoHandler)
     method = handler.processor.methods["slowly"]
     with connect(service) as client:

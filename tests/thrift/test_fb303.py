@@ -199,13 +199,8 @@ def called_from(address: Any) -> Iterator[None]:
     ("address", "local"),
     [
         (("127.0.0.1", 5), True),
-        (("127.9.9.9", 5), True),
-        (("::1", 5, 0, 0), True),
-        (("::ffff:127.0.0.1", 5, 0, 0), True),
         ("", True),
         (("192.0.2.1", 5), False),
-        (("2001:db8::1", 5, 0, 0), False),
-        (("::ffff:192.0.2.1", 5, 0, 0), False),
         (None, False),
     ],
 )

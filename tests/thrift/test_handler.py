@@ -19,7 +19,6 @@ from sparts.testing.waiting import log_of, wait_ended
 from sparts.thrift.calls import Caller, caller
 from sparts.thrift.client import ThriftClient
 from sparts.thrift.compiler import CompileContext
-from sparts.vservice import VService
 from thrift.protocol.TBinaryProtocol import TBinaryProtocol
 from thrift.protocol.TJSONProtocol import TJSONProtocol
 from thrift.Thrift import TApplicationException, TMessageType
@@ -99,13 +98,11 @@ def test_method_with_other_parameters_is_named_at_start(method: Any, told: str) 
         lambda self, text, more=1: text.upper(),
     ],
 )
-def test_names_of_parameters_are_the_handlers_own(
-    method: Any, service_factory: ServiceFactory
-) -> None:
+def test_names_of_parameters_are_the_handlers_own(method: Any, serve: Any) -> None:
     class Free(OtherHandler):
         text = method
 
-    service = service_factory(service_of(Free, NBServerTask), *HERE)
+    service = serve(Free)
     with apache_client(service, made=Other) as asking:
         assert asking.text("a") == "A"
 
@@ -127,7 +124,7 @@ def test_methods_named_like_attributes_of_tasks_fail_start(written: bool) -> Non
 
 
 def test_implementation_gives_reserved_names_another_method(
-    service_factory: ServiceFactory,
+    serve: Any,
 ) -> None:
     made = thriftpy2.load(str(IDL / "reserved.thrift"), "reserved_thrift")
 
@@ -147,7 +144,7 @@ def test_implementation_gives_reserved_names_another_method(
         def on_name(self) -> str:
             return "a name"
 
-    service = service_factory(service_of(Renamed, NBServerTask), *HERE)
+    service = serve(Renamed)
     port = service.requireTask(NBServerTask).bound_port
     with ThriftClient("127.0.0.1", port, made) as client:
         assert client.call("join", "me") == "me"
@@ -181,11 +178,11 @@ class DefaultsHandler(ThriftHandlerTask):
 @pytest.mark.parametrize("compiler", ["thrift", "thriftpy2"])
 @pytest.mark.parametrize("protocol", ["binary", "compact"])
 def test_each_call_has_its_own_defaults(
-    service_factory: ServiceFactory, compiler: str, protocol: str, inline: bool
+    serve: Any, compiler: str, protocol: str, inline: bool
 ) -> None:
     made = CompileContext(compiler=compiler).importThrift(IDL / "defaults.thrift")
     handler = type("Own", (DefaultsHandler,), {"MODULE": made, "INLINE": inline})
-    service = service_factory(service_of(handler, NBServerTask), *HERE)
+    service = serve(handler)
     with apache_client(service, protocol, defaults.Defaults) as client:
         for _ in range(2):
             assert without_arguments(client, "append") == [1, 3]
@@ -230,10 +227,10 @@ def test_json_calls_have_their_own_defaults_too() -> None:
 
 @pytest.mark.parametrize("inline", [False, True], ids=["threads", "inline"])
 def test_a_forgotten_return_is_logged_and_counted(
-    service_factory: ServiceFactory, caplog: pytest.LogCaptureFixture, inline: bool
+    serve: Any, caplog: pytest.LogCaptureFixture, inline: bool
 ) -> None:
     handler = type("Own", (DefaultsHandler,), {"MODULE": defaults.Defaults, "INLINE": inline})
-    service = service_factory(service_of(handler, NBServerTask), *HERE)
+    service = serve(handler)
     with apache_client(service, made=defaults.Defaults) as client:
         client.nothing()
         with pytest.raises(TApplicationException) as failed:
@@ -274,21 +271,21 @@ def test_a_module_that_is_no_service_is_told(module: Any, name: str | None, told
     assert told in message
 
 
-def test_package_of_services_is_told_apart_by_name(service_factory: ServiceFactory) -> None:
+def test_package_of_services_is_told_apart_by_name(serve: Any) -> None:
     class Named(OtherHandler):
         MODULE = interop
         SERVICE_NAME = "Other"
 
-    service = service_factory(service_of(Named, NBServerTask), *HERE)
+    service = serve(Named)
     with apache_client(service, made=Other) as asking:
         assert asking.answer() == 42
 
 
 @pytest.mark.parametrize("handler", [EchoHandler, InlineHandler, AsyncHandler])
 def test_declared_exceptions_reach_the_client_alone(
-    handler: type[ThriftHandlerTask], service_factory: ServiceFactory
+    handler: type[ThriftHandlerTask], serve: Any
 ) -> None:
-    service = service_factory(service_of(handler, NBServerTask), *HERE)
+    service = serve(handler)
     with apache_client(service) as asking:
         with log_of(service) as log:
             with pytest.raises(ttypes.Refused) as refused:
@@ -314,7 +311,7 @@ def test_declared_exceptions_reach_the_client_alone(
         assert asking.text("goes on") == "goes on"
 
 
-def test_result_of_another_type_is_an_error(service_factory: ServiceFactory) -> None:
+def test_result_of_another_type_is_an_error(serve: Any) -> None:
     class Wrong(OtherHandler):
         def answer(self) -> Any:
             return "42"
@@ -322,7 +319,7 @@ def test_result_of_another_type_is_an_error(service_factory: ServiceFactory) -> 
         def text(self, text: str) -> Any:
             return 2**70
 
-    service = service_factory(service_of(Wrong, NBServerTask), *HERE)
+    service = serve(Wrong)
     for protocol in ("binary", "compact"):
         with apache_client(service, protocol, Other) as asking, log_of(service) as log:
             for call in (asking.answer, lambda asking=asking: asking.text("a")):
@@ -335,12 +332,12 @@ def test_result_of_another_type_is_an_error(service_factory: ServiceFactory) -> 
         ]
 
 
-def test_system_exit_in_method_ends_service_in_order(service_factory: ServiceFactory) -> None:
+def test_system_exit_in_method_ends_service_in_order(serve: Any) -> None:
     class Leaving(OtherHandler):
         def answer(self) -> int:
             raise SystemExit
 
-    service = service_factory(service_of(Leaving, NBServerTask), *HERE)
+    service = serve(Leaving)
     with apache_client(service, made=Other) as asking, pytest.raises(TApplicationException):
         asking.answer()
     assert wait_ended(service) is None
@@ -348,9 +345,9 @@ def test_system_exit_in_method_ends_service_in_order(service_factory: ServiceFac
 
 @pytest.mark.parametrize("handler", [EchoHandler, InlineHandler, AsyncHandler])
 def test_calls_errors_and_durations_are_counted_by_method(
-    handler: type[ThriftHandlerTask], service_factory: ServiceFactory
+    handler: type[ThriftHandlerTask], serve: Any
 ) -> None:
-    service = service_factory(service_of(handler, NBServerTask), *HERE)
+    service = serve(handler)
     with apache_client(service) as asking:
         for _ in range(3):
             asking.text("a")
@@ -366,10 +363,8 @@ def test_calls_errors_and_durations_are_counted_by_method(
 
 
 @pytest.mark.parametrize("handler", [EchoHandler, InlineHandler, AsyncHandler])
-def test_a_method_can_ask_who_calls(
-    handler: type[ThriftHandlerTask], service_factory: ServiceFactory
-) -> None:
-    service = service_factory(service_of(handler, NBServerTask), *HERE)
+def test_a_method_can_ask_who_calls(handler: type[ThriftHandlerTask], serve: Any) -> None:
+    service = serve(handler)
     with apache_client(service) as one, apache_client(service) as other:
         assert one.who().startswith("127.0.0.1:")
         assert one.who() != other.who()
@@ -426,9 +421,7 @@ def test_a_handler_does_what_every_task_must(handler: type[ThriftHandlerTask]) -
     check_task(handler)
 
 
-def test_field_without_number_is_served_as_well(
-    service_factory: ServiceFactory, tmp_path: Path
-) -> None:
+def test_field_without_number_is_served_as_well(serve: Any, tmp_path: Path) -> None:
     """Though Apache's C code cannot read it."""
     from tests.thrift.generated import generated
 
@@ -440,15 +433,7 @@ def test_field_without_number_is_served_as_well(
         def join_texts(self, one: str, other: str) -> str:
             return one + other
 
-    service = service_factory(service_of(Handler, NBServerTask), *HERE)
+    service = serve(Handler)
     for protocol in ("plain binary", "plain compact"):
         with apache_client(service, protocol, numberless.Numberless) as asking:
             assert asking.join_texts("a", "b") == "ab"
-
-
-def test_service_of_handler_is_plain_service() -> None:
-    class MyService(VService):
-        TASKS = [NBServerTask, OtherHandler]
-
-    names = [task.__name__ for task in MyService.from_args([]).tasks]
-    assert names == ["OtherHandler", "NBServerTask"]

@@ -9,7 +9,6 @@ import re
 import signal
 import socket
 import struct
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -19,8 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from thrift.protocol.TCompactProtocol import TCompactProtocolAccelerated
 
-from tests.processes import ServiceProcess
 from tests.thrift.echo import ask_text, read_frame, request, ttypes
+from tests.thrift.echo_process import EchoProcess
 from tests.thrift.values import everything
 
 ROOT = Path(__file__).parents[2]
@@ -28,24 +27,12 @@ LIMIT = 1 << 20
 DEEP = 10_000
 
 
-class Server(ServiceProcess):
+class Server(EchoProcess):
     """The process of the echo service."""
 
     def __init__(self, *argv: str) -> None:
-        command = [sys.executable, "-m", "tests.thrift.echo_service", "--thrift-host", "127.0.0.1"]
-        command += ["--thrift-port", "0", "--thrift-max-frame", str(LIMIT), *argv]
-        super().__init__(command, cwd=ROOT)
-        self.port = self.listening_port()
-        self.read_until_started()
+        super().__init__("--thrift-max-frame", str(LIMIT), *argv)
         self.other = self.connect()  # one that does nothing wrong
-
-    def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
-
-    def memory(self) -> int:
-        """Give the resident memory of the process, in MB."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) // 1024  # type: ignore[index]
 
     def check(self) -> None:
         """See that others are served, on an old connection and on a new one."""

@@ -38,10 +38,11 @@ from tests.thrift.echo import (
 from tests.thrift.values import everything
 
 HERE = ("--thrift-http-host", "127.0.0.1", "--thrift-http-port", "0")
+JSON = "application/vnd.apache.thrift.json"
 TYPES = {
     "application/vnd.apache.thrift.binary": TBinaryProtocol,
     "application/vnd.apache.thrift.compact": TCompactProtocol,
-    "application/vnd.apache.thrift.json": TJSONProtocol,
+    JSON: TJSONProtocol,
 }
 
 

@@ -78,15 +78,18 @@ def their_client(
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("handler", [EchoHandler, InlineHandler, AsyncHandler, ThriftPyHandler])
 def test_every_type_goes_both_ways_with_apaches_client(
-    handler: type[ThriftHandlerTask], protocol: str, service_factory: ServiceFactory
+    handler: type[ThriftHandlerTask], protocol: str, serve: Any
 ) -> None:
-    service = service_factory(service_of(NBServerTask, handler), *HERE)
+    service = serve(handler)
     with apache_client(service, protocol) as asking:
         assert asking.everything(everything()) == everything()
         assert asking.everything(ttypes.Everything()) == ttypes.Everything()
+        assert asking.ping() is None
+        asking.tell("once")  # nobody answers; the next answer is that of the next call
         for text in TEXTS:
             assert asking.text(text) == text
             assert asking.raw(text.encode()) == text.encode()
+        assert service.requireTask(handler).told == ["once"]
         for number in INTEGERS:
             assert asking.add(number, 0) == number
         union = ttypes.Shape(group=[ttypes.Shape(name="a"), ttypes.Shape(point=ttypes.Point(1, 2))])
@@ -105,9 +108,9 @@ def test_every_type_goes_both_ways_with_apaches_client(
 @pytest.mark.parametrize("protocol", THEIRS)
 @pytest.mark.parametrize("handler", [EchoHandler, InlineHandler, AsyncHandler, ThriftPyHandler])
 def test_every_type_goes_both_ways_with_thriftpy2s_client(
-    handler: type[ThriftHandlerTask], protocol: str, service_factory: ServiceFactory
+    handler: type[ThriftHandlerTask], protocol: str, serve: Any
 ) -> None:
-    service = service_factory(service_of(NBServerTask, handler), *HERE)
+    service = serve(handler)
     with their_client(service, protocol) as asking:
         sent = everything(py2)
         got = asking.everything(sent)
@@ -142,9 +145,9 @@ def test_thriftpy2s_multiplexed_client_finds_its_service(service_factory: Servic
     ("protocol", "handler"), [("binary", EchoHandler), ("compact", AsyncHandler)]
 )
 def test_payloads_of_15_mb_go_both_ways(
-    protocol: str, handler: type[ThriftHandlerTask], service_factory: ServiceFactory
+    protocol: str, handler: type[ThriftHandlerTask], serve: Any
 ) -> None:
-    service = service_factory(service_of(NBServerTask, handler), *HERE)
+    service = serve(handler)
     large = "\u00e9" * 7_500_000
     with apache_client(service, protocol) as asking:
         assert asking.text(large) == large
@@ -153,14 +156,14 @@ def test_payloads_of_15_mb_go_both_ways(
 
 @pytest.mark.parametrize("handler", [EchoHandler, InlineHandler])
 def test_a_thousand_clients_are_served_at_once(
-    handler: type[ThriftHandlerTask], service_factory: ServiceFactory
+    handler: type[ThriftHandlerTask], serve: Any
 ) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 3000
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
     try:
-        service = service_factory(service_of(NBServerTask, handler), *HERE)
+        service = serve(handler)
         with ExitStack() as stack:
             clients = [stack.enter_context(connect(service)) for _ in range(1000)]
             for round_ in range(2):

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
-import re
 import socket
 import struct
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -15,10 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sparts.errors import OptionError
 from sparts.tasks.thrift import NBServerTask
 from sparts.tasks.tornado_thrift import ThriftHTTPTask
-from sparts.testing.processes import ServiceProcess
 from sparts.testing.running import ServiceFactory, running, service_of
 from sparts.testing.waiting import log_of
 from sparts.vservice import VService
@@ -28,7 +23,6 @@ from thrift.protocol.TJSONProtocol import TJSONProtocol
 from thrift.Thrift import TApplicationException
 from thrift.transport.TTransport import TMemoryBuffer
 
-from tests.processes import clean_environment
 from tests.thrift.echo import (
     HERE,
     AsyncHandler,
@@ -41,28 +35,13 @@ from tests.thrift.echo import (
     request,
     ttypes,
 )
+from tests.thrift.echo_process import EchoProcess
+from tests.thrift.test_http import HERE as OVER_HTTP
+from tests.thrift.test_http import JSON, post
 from tests.thrift.test_lone_client import slowly, wait_until
 
 ROOT = Path(__file__).parents[2]
 MIB = 1 << 20
-
-
-class Process(ServiceProcess):
-    """The echo service as a process."""
-
-    def __init__(self, *argv: str) -> None:
-        command = [sys.executable, "-m", "tests.thrift.echo_service", *HERE, *argv]
-        super().__init__(command, cwd=ROOT, env=clean_environment())
-        self.wait_ready()
-        self.port = self.wait_for_port()
-
-    def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
-
-    def memory(self) -> int:
-        """Give the largest resident memory that the process ever had, in MiB."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) // 1024  # type: ignore[index]
 
 
 def error_in(frame: bytes, protocol: Any = TBinaryProtocolAccelerated) -> TApplicationException:
@@ -93,16 +72,16 @@ def varint(number: int) -> bytes:
 
 @pytest.mark.parametrize("kind", [(), ("--inline",)], ids=["threads", "inline"])
 def test_list_of_many_structs_is_refused_early(kind: tuple[str, ...]) -> None:
-    with Process(*kind) as process, process.connect() as other, process.connect() as greedy:
+    with EchoProcess(*kind) as process, process.connect() as other, process.connect() as greedy:
         ask_text(other, "before")
-        before = process.memory()
+        before = process.memory("VmHWM")
         greedy.sendall(many_trees(15 * MIB))
         client = Echo.Client(TCompactProtocolAccelerated(TMemoryBuffer(read_frame(greedy))))
         with pytest.raises(TApplicationException) as failed:
             client.recv_tree()
         assert failed.value.type == TApplicationException.PROTOCOL_ERROR
         assert "bytes of memory" in str(failed.value)
-        assert process.memory() < before + 100
+        assert process.memory("VmHWM") < before + 100
         ask_text(greedy, "it goes on")
         ask_text(other, "so do others")
         greedy.sendall(many_trees(1000))
@@ -111,16 +90,16 @@ def test_list_of_many_structs_is_refused_early(kind: tuple[str, ...]) -> None:
 
 def test_unfinished_requests_of_all_clients_have_one_limit() -> None:
     with ExitStack() as stack:
-        process = stack.enter_context(Process("--thrift-max-memory", "40MiB"))
+        process = stack.enter_context(EchoProcess("--thrift-max-memory", "40MiB"))
         other = stack.enter_context(process.connect())
         ask_text(other, "before")
-        before = process.memory()
+        before = process.memory("VmHWM")
         for _ in range(20):
             client = stack.enter_context(process.connect())
             with suppress(ConnectionError):
                 client.sendall(struct.pack(">I", 15 * MIB) + b"x" * (15 * MIB - 10))
         process.wait_for_line("was closed: requests of all clients take", 18)
-        assert process.memory() < before + 80
+        assert process.memory("VmHWM") < before + 80
         ask_text(other, "still served")
 
 
@@ -171,8 +150,8 @@ def test_coroutines_that_run_have_the_same_limit(service_factory: ServiceFactory
         wait_until(lambda: server.memory.taken == 0)
 
 
-def test_memory_is_given_back_when_clients_go(service_factory: ServiceFactory) -> None:
-    service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)
+def test_memory_is_given_back_when_clients_go(serve: Any) -> None:
+    service = serve(EchoHandler)
     server = service.requireTask(NBServerTask)
     with connect(service) as client:
         client.sendall(struct.pack(">I", 100_000) + b"x" * 50_000)
@@ -182,25 +161,12 @@ def test_memory_is_given_back_when_clients_go(service_factory: ServiceFactory) -
 
 # -- over HTTP -------------------------------------------------------------------------------------
 
-OVER_HTTP = ("--thrift-http-host", "127.0.0.1", "--thrift-http-port", "0")
-JSON = "application/vnd.apache.thrift.json"
-
 
 def in_json(call: Any) -> bytes:
     buffer = TMemoryBuffer()
     call(Echo.Client(TJSONProtocol(buffer)))
     content: bytes = buffer.getvalue()
     return content
-
-
-def post(service: VService, body: bytes, content_type: str = JSON) -> tuple[int, bytes]:
-    host, port = service.requireTask(ThriftHTTPTask).bound_addrs[0]
-    connection = http.client.HTTPConnection(host, port, timeout=60)
-    connection.request("POST", "/", body, {"Content-Type": content_type})
-    answer = connection.getresponse()
-    content = answer.read()
-    connection.close()
-    return answer.status, content
 
 
 @contextmanager
@@ -270,12 +236,12 @@ def test_bodies_that_arrive_over_http_have_one_limit() -> None:
         for number, client in enumerate(clients, 1):
             client.sendall(head + body[:-1])
             wait_until(lambda number=number: server.memory.taken > 390_000 * number)  # type: ignore[misc]
-        assert post(service, body)[0] == 503
+        assert post(service, body, JSON)[0] == 503
         assert server.n_refused() == 1
         clients[0].sendall(body[-1:])
         assert clients[0].recv(15) == b"HTTP/1.1 200 OK"
         wait_until(lambda: server.memory.taken < 410_000)
-        assert post(service, body)[0] == 200
+        assert post(service, body, JSON)[0] == 200
         stack.close()
         wait_until(lambda: server.memory.taken == 0)
 
@@ -300,13 +266,3 @@ def test_one_connection_too_many_is_closed(service_factory: ServiceFactory) -> N
         wait_until(lambda: server.n_connections() == 1)
         with connect(service) as fourth:
             ask_text(fourth, "there is room again")
-
-
-@pytest.mark.parametrize("prefix", ["thrift", "thrift-http"])
-def test_no_connections_at_all_are_refused_at_start(prefix: str) -> None:
-    server = NBServerTask if prefix == "thrift" else ThriftHTTPTask
-    with (
-        pytest.raises(OptionError, match=f"--{prefix}-max-connections must be 1 or more"),
-        running(service_of(server, EchoHandler), f"--{prefix}-max-connections", "0"),
-    ):
-        pass

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import socket
-import ssl
 import struct
 import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sparts.tasks.thrift import NBServerTask
 from sparts.tasks.thrift.connection import Connection
-from sparts.testing.certificates import FIRST_CERTIFICATE
-from sparts.testing.running import ServiceFactory, service_of
 from sparts.testing.waiting import log_of
 from sparts.vservice import VService
 
 from tests.thrift.echo import (
-    HERE,
     AsyncHandler,
     EchoHandler,
     InlineHandler,
@@ -70,9 +67,9 @@ def slowly(text: str) -> bytes:
 
 @by_kind
 def test_only_client_is_attended_until_there_is_another(
-    handler: type[EchoHandler], service_factory: ServiceFactory
+    handler: type[EchoHandler], serve: Any
 ) -> None:
-    service = service_factory(service_of(NBServerTask, handler), *HERE)
+    service = serve(handler)
     with connect(service) as first:
         for _ in range(3):
             become_familiar(service, first)
@@ -88,8 +85,8 @@ def test_only_client_is_attended_until_there_is_another(
             wait_until(lambda: len(connections_of(service)) == 1)
 
 
-def test_all_calls_have_room_beside_an_attended_client(service_factory: ServiceFactory) -> None:
-    service = service_factory(service_of(NBServerTask, EchoHandler), *HERE, "--thrift-threads", "2")
+def test_all_calls_have_room_beside_an_attended_client(serve: Any) -> None:
+    service = serve(EchoHandler, "--thrift-threads", "2")
     task = service.requireTask(EchoHandler)
     with connect(service) as first, ExitStack() as stack:
         become_familiar(service, first)
@@ -106,8 +103,8 @@ def test_all_calls_have_room_beside_an_attended_client(service_factory: ServiceF
         ask_text(first, "first")
 
 
-def test_many_clients_are_served_beside_a_silent(service_factory: ServiceFactory) -> None:
-    service = service_factory(service_of(NBServerTask, InlineHandler), *HERE)
+def test_many_clients_are_served_beside_a_silent(serve: Any) -> None:
+    service = serve(InlineHandler)
     with connect(service) as first, ExitStack() as stack:
         become_familiar(service, first)
         others = [stack.enter_context(connect(service)) for _ in range(50)]
@@ -118,8 +115,8 @@ def test_many_clients_are_served_beside_a_silent(service_factory: ServiceFactory
         ask_text(first, "first")
 
 
-def test_a_client_of_coroutines_is_left_for_each(service_factory: ServiceFactory) -> None:
-    service = service_factory(service_of(NBServerTask, AsyncHandler), *HERE)
+def test_a_client_of_coroutines_is_left_for_each(serve: Any) -> None:
+    service = serve(AsyncHandler)
     with apache_client(service) as client:
         for number in range(CALLS):  # `add` is no coroutine, `text` is one
             assert client.add(number, 1) == number + 1
@@ -131,8 +128,8 @@ def test_a_client_of_coroutines_is_left_for_each(service_factory: ServiceFactory
             assert client.add(number, 1) == number + 1
 
 
-def test_client_without_room_for_calls_is_left(service_factory: ServiceFactory) -> None:
-    service = service_factory(service_of(NBServerTask, EchoHandler), *HERE, "--thrift-threads", "1")
+def test_client_without_room_for_calls_is_left(serve: Any) -> None:
+    service = serve(EchoHandler, "--thrift-threads", "1")
     task, server = service.requireTask(EchoHandler), service.requireTask(NBServerTask)
     with connect(service) as first, connect(service) as second:
         second.close()
@@ -149,28 +146,16 @@ def test_client_without_room_for_calls_is_left(service_factory: ServiceFactory) 
             assert texts(first, 1) == ["waits"]
 
 
-@pytest.mark.parametrize("how", ["unix", "tls", "idle timeout"])
+@pytest.mark.parametrize(
+    "argv",
+    [("--thrift-sock", "s"), ("--thrift-tls-cert", "server.pem"), ("--thrift-idle-timeout", "1h")],
+)
 def test_unleavable_client_is_not_attended(
-    how: str, service_factory: ServiceFactory, tmp_path: Path
+    argv: tuple[str, ...], serve: Any, pem: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    certificate = tmp_path / "server.pem"
-    certificate.write_text(FIRST_CERTIFICATE)
-    argv = {
-        "unix": ["--thrift-sock", f"{tmp_path}/sock"],
-        "tls": [*HERE, "--thrift-tls-cert", str(certificate)],
-        "idle timeout": [*HERE, "--thrift-idle-timeout", "1h"],
-    }[how]
-    service = service_factory(service_of(NBServerTask, EchoHandler), *argv)
-    with ExitStack() as stack:
-        if how == "unix":
-            client = stack.enter_context(socket.socket(socket.AF_UNIX))
-            client.connect(f"{tmp_path}/sock")
-        elif how == "tls":
-            context = ssl.create_default_context(cafile=certificate)
-            plain = stack.enter_context(connect(service))
-            client = stack.enter_context(context.wrap_socket(plain, server_hostname="localhost"))
-        else:
-            client = stack.enter_context(connect(service))
+    monkeypatch.chdir(Path(pem).parent)
+    service = serve(EchoHandler, *argv)
+    with connect(service) as client:
         for number in range(CALLS):
             ask_text(client, str(number))
             assert not attended(service)
@@ -179,10 +164,8 @@ def test_unleavable_client_is_not_attended(
 # -- hostile ---------------------------------------------------------------------------------------
 
 
-def test_rest_of_requests_is_awaited_together(service_factory: ServiceFactory) -> None:
-    service = service_factory(
-        service_of(NBServerTask, EchoHandler), *HERE, "--thrift-request-timeout", "200ms"
-    )
+def test_rest_of_requests_is_awaited_together(serve: Any) -> None:
+    service = serve(EchoHandler, "--thrift-request-timeout", "200ms")
     with connect(service) as client, log_of(service) as log:
         connection = become_familiar(service, client)
         client.sendall(request(lambda client: client.send_text("a"))[:7])
@@ -198,10 +181,8 @@ class Lavish(EchoHandler):
         return "x" * 12_000_000
 
 
-def test_answer_that_is_not_taken_holds_no_thread(service_factory: ServiceFactory) -> None:
-    service = service_factory(
-        service_of(NBServerTask, Lavish), *HERE, "--thrift-request-timeout", "2s"
-    )
+def test_answer_that_is_not_taken_holds_no_thread(serve: Any) -> None:
+    service = serve(Lavish, "--thrift-request-timeout", "2s")
     with connect(service) as client, log_of(service) as log:
         connection = become_familiar(service, client)
         client.sendall(request(lambda client: client.send_who()))
@@ -211,8 +192,8 @@ def test_answer_that_is_not_taken_holds_no_thread(service_factory: ServiceFactor
     assert service.requireTask(NBServerTask).n_timeouts() == 1
 
 
-def test_answer_that_is_taken_late_is_sent_wholly(service_factory: ServiceFactory) -> None:
-    service = service_factory(service_of(NBServerTask, Lavish), *HERE)
+def test_answer_that_is_taken_late_is_sent_wholly(serve: Any) -> None:
+    service = serve(Lavish)
     with connect(service) as client:
         connection = become_familiar(service, client)
         client.sendall(request(lambda client: client.send_who()))
@@ -233,9 +214,9 @@ def garbage(client: socket.socket) -> None:
 
 @pytest.mark.parametrize("end", [socket.socket.close, reset, garbage])
 def test_an_attended_client_that_goes_leaves_nothing(
-    end: Callable[[socket.socket], None], service_factory: ServiceFactory
+    end: Callable[[socket.socket], None], serve: Any
 ) -> None:
-    service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)
+    service = serve(EchoHandler)
     for _ in range(5):
         with connect(service) as client:
             become_familiar(service, client)
@@ -250,10 +231,8 @@ def test_an_attended_client_that_goes_leaves_nothing(
 
 
 @by_kind
-def test_stop_ends_wait_for_attended_client(
-    handler: type[EchoHandler], service_factory: ServiceFactory
-) -> None:
-    service = service_factory(service_of(NBServerTask, handler), *HERE)
+def test_stop_ends_wait_for_attended_client(handler: type[EchoHandler], serve: Any) -> None:
+    service = serve(handler)
     with connect(service) as client:
         become_familiar(service, client)
         service.shutdown()
@@ -263,9 +242,9 @@ def test_stop_ends_wait_for_attended_client(
 
 @by_kind
 def test_stop_finishes_what_attended_client_has_asked(
-    handler: type[EchoHandler], service_factory: ServiceFactory
+    handler: type[EchoHandler], serve: Any
 ) -> None:
-    service = service_factory(service_of(NBServerTask, handler), *HERE)
+    service = serve(handler)
     task, server = service.requireTask(EchoHandler), service.requireTask(NBServerTask)
     with connect(service) as client:
         become_familiar(service, client)
@@ -279,13 +258,13 @@ def test_stop_finishes_what_attended_client_has_asked(
     assert service.join(30)
 
 
-def test_endless_client_does_not_delay_the_stop(service_factory: ServiceFactory) -> None:
+def test_endless_client_does_not_delay_the_stop(serve: Any) -> None:
     class Slower(InlineHandler):
         def text(self, text: str) -> str:
             time.sleep(0.001)  # so that the client is never waited for
             return text
 
-    service = service_factory(service_of(NBServerTask, Slower), *HERE, "--stop-timeout", "2s")
+    service = serve(Slower, "--stop-timeout", "2s")
     with connect(service) as client:
         become_familiar(service, client)
         asked = request(lambda client: client.send_text("<a>"))
@@ -305,8 +284,8 @@ def test_endless_client_does_not_delay_the_stop(service_factory: ServiceFactory)
 
 
 @pytest.mark.parametrize("rest", ["comes", "does not come"])
-def test_request_during_the_release_is_answered(rest: str, service_factory: ServiceFactory) -> None:
-    service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)
+def test_request_during_the_release_is_answered(rest: str, serve: Any) -> None:
+    service = serve(EchoHandler)
     asked = request(lambda client: client.send_text("<a>"))
     with connect(service) as client:
         connection = become_familiar(service, client)
@@ -324,10 +303,8 @@ def test_request_during_the_release_is_answered(rest: str, service_factory: Serv
         wait_until(lambda: not connections_of(service))
 
 
-def test_familiar_client_is_seen_by_the_stop(
-    service_factory: ServiceFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)
+def test_familiar_client_is_seen_by_the_stop(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = serve(EchoHandler)
     engine = service.requireTask(NBServerTask)._engine
     assert engine is not None
     attends, seen = engine.attends, threading.Event()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-import resource
 import socket
-import ssl
 import threading
 import time
 from contextlib import ExitStack
@@ -16,14 +14,12 @@ import pytest
 from sparts.errors import OptionError, StartError
 from sparts.tasks.thrift import NBServerTask, ThriftHandlerTask
 from sparts.tasks.thrift.nbserver import LONGEST_FRAME
-from sparts.testing.certificates import FIRST_CERTIFICATE
 from sparts.testing.running import ServiceFactory, running, service_of
 from sparts.testing.waiting import log_of
 from thrift.Thrift import TApplicationException
 
 from tests.thrift.echo import (
     HERE,
-    PROTOCOLS,
     AsyncHandler,
     Echo,
     EchoHandler,
@@ -183,24 +179,11 @@ def test_two_handlers_of_one_service_need_names() -> None:
 # -- how it answers --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_client_is_answered_in_protocol_that_it_speaks(
-    protocol: str, service_factory: ServiceFactory
-) -> None:
-    service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)
-    with apache_client(service, protocol) as asking:
-        assert asking.text("héllo") == "héllo"
-        assert asking.ping() is None
-        asking.tell("once")  # nobody answers; the next answer is that of the next call
-        assert asking.add(1, 2) == 3
-        assert service.requireTask(EchoHandler).told == ["once"]
-
-
 @pytest.mark.parametrize("handler", HANDLERS)
 def test_pipelined_requests_are_answered_in_their_order(
-    handler: type[ThriftHandlerTask], service_factory: ServiceFactory
+    handler: type[ThriftHandlerTask], serve: Any
 ) -> None:
-    service = service_factory(service_of(NBServerTask, handler), *HERE)
+    service = serve(handler)
     numbers = [str(number) for number in range(1000)]
     with connect(service) as connection:
         sent = b"".join(
@@ -213,8 +196,8 @@ def test_pipelined_requests_are_answered_in_their_order(
         sender.join()
 
 
-def test_calls_of_several_clients_run_at_a_time(service_factory: ServiceFactory) -> None:
-    service = service_factory(service_of(NBServerTask, EchoHandler), *HERE, "--thrift-threads", "3")
+def test_calls_of_several_clients_run_at_a_time(serve: Any) -> None:
+    service = serve(EchoHandler, "--thrift-threads", "3")
     handler = service.requireTask(EchoHandler)
     server: Any = service.requireTask(NBServerTask)
     with ExitStack() as stack:
@@ -258,7 +241,7 @@ def _multiplexed(frame: bytes, service: bytes = b"Echo:") -> bytes:
     return len(content).to_bytes(4) + content
 
 
-def test_coroutines_of_several_clients_run_at_a_time(service_factory: ServiceFactory) -> None:
+def test_coroutines_of_several_clients_run_at_a_time(serve: Any) -> None:
     class Waiting(OtherHandler):
         def initTask(self) -> None:  # noqa: N802
             super().initTask()
@@ -270,7 +253,7 @@ def test_coroutines_of_several_clients_run_at_a_time(service_factory: ServiceFac
                 await asyncio.sleep(0)
             return text
 
-    service = service_factory(service_of(NBServerTask, Waiting), *HERE, "--thrift-threads", "1")
+    service = serve(Waiting, "--thrift-threads", "1")
     with ExitStack() as stack:
         clients = [stack.enter_context(connect(service)) for _ in range(8)]
         for connection in clients:
@@ -279,11 +262,11 @@ def test_coroutines_of_several_clients_run_at_a_time(service_factory: ServiceFac
             assert texts(connection, 1) == ["a"]
 
 
-def test_coroutines_of_inline_handlers_run_in_their_loop(service_factory: ServiceFactory) -> None:
+def test_coroutines_of_inline_handlers_run_in_their_loop(serve: Any) -> None:
     class Both(AsyncHandler):
         INLINE = True
 
-    service = service_factory(service_of(NBServerTask, Both), *HERE)
+    service = serve(Both)
     with apache_client(service) as asking:
         assert asking.text("a") == "a"
         assert asking.add(1, 2) == 3
@@ -297,21 +280,8 @@ def test_it_speaks_over_a_unix_socket(service_factory: ServiceFactory, tmp_path:
         assert asking.who() == "a Unix socket"
 
 
-def test_large_frames_and_pipelined_ones_go_over_tls(
-    service_factory: ServiceFactory, tmp_path: Any
-) -> None:
-    certificate = tmp_path / "server.pem"
-    certificate.write_text(FIRST_CERTIFICATE)
-    service = service_factory(
-        service_of(NBServerTask, EchoHandler), *HERE, "--thrift-tls-cert", str(certificate)
-    )
-    context = ssl.create_default_context(
-        cadata=FIRST_CERTIFICATE[FIRST_CERTIFICATE.index("-----BEGIN CERT") :]
-    )
-    with (
-        connect(service) as plain,
-        context.wrap_socket(plain, server_hostname="localhost") as connection,
-    ):
+def test_large_frames_and_pipelined_ones_go_over_tls(serve: Any, pem: str) -> None:
+    with connect(serve(EchoHandler, "--thrift-tls-cert", pem)) as connection:
         for size in (1, 16_000, 65_536, 3_000_000):
             ask_text(connection, "x" * size)
         connection.sendall(request(lambda client: client.send_text("<a>")) * 100)
@@ -321,10 +291,8 @@ def test_large_frames_and_pipelined_ones_go_over_tls(
 # -- its limits ------------------------------------------------------------------------------------
 
 
-def test_a_client_that_is_idle_is_disconnected(service_factory: ServiceFactory) -> None:
-    service = service_factory(
-        service_of(NBServerTask, EchoHandler), *HERE, "--thrift-idle-timeout", "50ms"
-    )
+def test_a_client_that_is_idle_is_disconnected(serve: Any) -> None:
+    service = serve(EchoHandler, "--thrift-idle-timeout", "50ms")
     with connect(service) as fresh, connect(service) as used:
         ask_text(used, "a")
         assert fresh.recv(1) == b""
@@ -332,10 +300,8 @@ def test_a_client_that_is_idle_is_disconnected(service_factory: ServiceFactory) 
     assert service.requireTask(NBServerTask).n_timeouts() == 2
 
 
-def test_client_without_answers_is_not_idle(service_factory: ServiceFactory) -> None:
-    service = service_factory(
-        service_of(NBServerTask, EchoHandler), *HERE, "--thrift-idle-timeout", "1h"
-    )
+def test_client_without_answers_is_not_idle(serve: Any) -> None:
+    service = serve(EchoHandler, "--thrift-idle-timeout", "1h")
     with connect(service) as teller:
         ask_text(teller, "a")
         engine: Any = service.requireTask(NBServerTask)._engine
@@ -348,9 +314,8 @@ def test_client_without_answers_is_not_idle(service_factory: ServiceFactory) -> 
             assert connection.active > before
 
 
-def test_a_call_that_takes_long_is_not_idle(service_factory: ServiceFactory) -> None:
-    service = service_factory(
-        service_of(NBServerTask, EchoHandler), *HERE, "--thrift-idle-timeout", "50ms",
+def test_a_call_that_takes_long_is_not_idle(serve: Any) -> None:
+    service = serve(EchoHandler, "--thrift-idle-timeout", "50ms",
         "--thrift-request-timeout", "50ms",
     )  # fmt: skip
     handler = service.requireTask(EchoHandler)
@@ -362,12 +327,8 @@ def test_a_call_that_takes_long_is_not_idle(service_factory: ServiceFactory) -> 
 
 
 @pytest.mark.parametrize("part", [1, 3, 4, 5, 20])
-def test_incomplete_request_is_disconnected_and_logged(
-    part: int, service_factory: ServiceFactory
-) -> None:
-    service = service_factory(
-        service_of(NBServerTask, EchoHandler), *HERE, "--thrift-request-timeout", "50ms"
-    )
+def test_incomplete_request_is_disconnected_and_logged(part: int, serve: Any) -> None:
+    service = serve(EchoHandler, "--thrift-request-timeout", "50ms")
     with connect(service) as connection, log_of(service) as log:
         connection.sendall(request(lambda client: client.send_text("a"))[:part])
         assert connection.recv(1) == b""
@@ -379,21 +340,21 @@ def test_incomplete_request_is_disconnected_and_logged(
     )
 
 
-def test_answer_that_is_not_taken_is_given_up(service_factory: ServiceFactory) -> None:
-    service = service_factory(
-        service_of(NBServerTask, EchoHandler), *HERE, "--thrift-request-timeout", "2s"
-    )
+def test_answer_that_is_not_taken_is_given_up(serve: Any) -> None:
+    service = serve(EchoHandler, "--thrift-request-timeout", "2s")
     with connect(service) as connection, log_of(service) as log:
         connection.sendall(request(lambda client: client.send_text("x" * 12_000_000)))
         log.wait_for_line("was closed: a request or its answer was under way")
     assert service.requireTask(NBServerTask).n_timeouts() == 1
 
 
-@pytest.mark.parametrize("argv", [("--thrift-threads", "0"), ("--thrift-max-frame", "0")])
-def test_limits_of_nothing_are_refused(argv: tuple[str, str]) -> None:
-    told = f"{argv[0]} must be 1 or more, not 0"
-    service = service_of(NBServerTask, EchoHandler)
-    with pytest.raises(OptionError, match=told), running(service, *HERE, *argv):
+@pytest.mark.parametrize("name", ["threads", "max-frame", "max-connections"])
+def test_limits_of_nothing_are_refused(name: str) -> None:
+    flag, service = f"--thrift-{name}", service_of(NBServerTask, EchoHandler)
+    with (
+        pytest.raises(OptionError, match=f"{flag} must be 1 or more, not 0"),
+        running(service, *HERE, flag, "0"),
+    ):
         pass
 
 
@@ -407,8 +368,8 @@ def test_frame_is_shorter_than_http_would_suggest() -> None:
         pass
 
 
-def test_clients_are_accepted_while_all_threads_are_busy(service_factory: ServiceFactory) -> None:
-    service = service_factory(service_of(NBServerTask, EchoHandler), *HERE, "--thrift-threads", "2")
+def test_clients_are_accepted_while_all_threads_are_busy(serve: Any) -> None:
+    service = serve(EchoHandler, "--thrift-threads", "2")
     handler = service.requireTask(EchoHandler)
     for _ in range(3):  # so that threads have rested in between
         handler.go_on.clear()
@@ -422,32 +383,12 @@ def test_clients_are_accepted_while_all_threads_are_busy(service_factory: Servic
             assert texts(one, 1) == texts(two, 1) == ["a"]
 
 
-def test_process_without_descriptors_accepts_again_later(service_factory: ServiceFactory) -> None:
-    service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)
-    address = service.requireTask(NBServerTask).bound_addrs[0]
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with socket.socket() as late, log_of(service) as log:
-        late.settimeout(30)
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (late.fileno() + 1, limits[1]))
-            late.connect(address)
-            log.wait_for_line(
-                "WARNING:.*No connection can be accepted for now: Too many open files"
-            )
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-        ask_text(late, "at last")
-
-
 # -- its end ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("handler", [EchoHandler])
-def test_stop_finishes_running_calls_and_requests(
-    handler: type[EchoHandler], service_factory: ServiceFactory
-) -> None:
-    service = service_factory(service_of(NBServerTask, handler), *HERE, "--thrift-threads", "1")
-    task: Any = service.requireTask(handler)
+def test_stop_finishes_running_calls_and_requests(serve: Any) -> None:
+    service = serve(EchoHandler, "--thrift-threads", "1")
+    task: Any = service.requireTask(EchoHandler)
     server: Any = service.requireTask(NBServerTask)
     with connect(service) as running_, connect(service) as waiting, connect(service) as idle:
         ask_text(idle, "a")
@@ -466,7 +407,7 @@ def test_stop_finishes_running_calls_and_requests(
     assert service.join(30)
 
 
-def test_a_stop_finishes_coroutines(service_factory: ServiceFactory) -> None:
+def test_a_stop_finishes_coroutines(serve: Any) -> None:
     class Slow(OtherHandler):
         async def text(self, text: str) -> str:  # type: ignore[override]
             await asyncio.to_thread(self.inside.set)
@@ -475,7 +416,7 @@ def test_a_stop_finishes_coroutines(service_factory: ServiceFactory) -> None:
 
         inside, go_on = threading.Event(), threading.Event()
 
-    service = service_factory(service_of(NBServerTask, Slow), *HERE)
+    service = serve(Slow)
     with connect(service) as connection:
         connection.sendall(request(lambda client: client.send_text("<a>"), service=Other))
         assert Slow.inside.wait(30)
@@ -529,8 +470,8 @@ def test_slow_call_is_cut_off_and_logged(service_factory: ServiceFactory) -> Non
         assert connection.recv(1) == b""
 
 
-def test_connections_are_counted(service_factory: ServiceFactory) -> None:
-    service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)
+def test_connections_are_counted(serve: Any) -> None:
+    service = serve(EchoHandler)
     server = service.requireTask(NBServerTask)
     with connect(service) as one, connect(service) as other:
         ask_text(one, "a")

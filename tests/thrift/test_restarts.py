@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import socket
-import ssl
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -14,12 +13,10 @@ from typing import Any
 
 import pytest
 from sparts.tasks.thrift import NBServerTask
-from sparts.testing.certificates import FIRST_CERTIFICATE
 from sparts.testing.processes import ServiceProcess
 from sparts.testing.running import ServiceFactory, service_of
 from sparts.testing.waiting import restart
 from sparts.thrift.client import ThriftClient
-from sparts.vservice import VService
 
 from tests.processes import clean_environment
 from tests.thrift.echo import HERE, Echo, EchoHandler, ask_text, connect, request
@@ -139,38 +136,14 @@ def test_no_call_of_lone_client_fails_under_restarts() -> None:
 # -- what a restart hands on -----------------------------------------------------------------------
 
 
-def unix(folder: Path) -> tuple[str, ...]:
-    return ("--thrift-sock", str(folder / "thrift.sock"))
-
-
-def tls(folder: Path) -> tuple[str, ...]:
-    pem = folder / "server.pem"
-    pem.write_text(FIRST_CERTIFICATE)
-    return (*HERE, "--thrift-tls-cert", str(pem))
-
-
-def client_of(service: VService) -> socket.socket:
-    address = service.requireTask(NBServerTask).bound_addrs[0]
-    if isinstance(address, str):
-        sock = socket.socket(socket.AF_UNIX)
-        sock.settimeout(30)
-        sock.connect(address)
-        return sock
-    sock = socket.create_connection(address, timeout=30)
-    if service.requireTask(NBServerTask).ssl_context is None:
-        return sock
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context.wrap_socket(sock)
-
-
-@pytest.mark.parametrize("where", [lambda _: HERE, unix, tls], ids=["tcp", "unix", "tls"])
+@pytest.mark.parametrize("argv", [(), ("--thrift-sock", "s"), ("--thrift-tls-cert", "server.pem")])
 def test_a_restart_keeps_connections_and_half_requests(
-    where: Callable[[Path], tuple[str, ...]], service_factory: ServiceFactory, tmp_path: Path
+    argv: tuple[str, ...], serve: Any, pem: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service = service_factory(service_of(NBServerTask, EchoHandler), *where(tmp_path))
+    monkeypatch.chdir(Path(pem).parent)
+    service = serve(EchoHandler, *argv)
     asked = request(lambda client: client.send_text("<half>"))
-    with client_of(service) as idle, client_of(service) as half:
+    with connect(service) as idle, connect(service) as half:
         for client in (idle, half):
             ask_text(client, "before")
         half.sendall(asked[:9])
@@ -182,8 +155,8 @@ def test_a_restart_keeps_connections_and_half_requests(
         assert service.requireTask(NBServerTask).n_accepted() == 0
 
 
-def test_an_attended_client_is_served_after_restarts(service_factory: ServiceFactory) -> None:
-    service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)
+def test_an_attended_client_is_served_after_restarts(serve: Any) -> None:
+    service = serve(EchoHandler)
     with connect(service) as client:
         become_familiar(service, client)
         for _ in range(3):
@@ -219,8 +192,8 @@ def test_a_restart_hands_on_calls_that_wait(service_factory: ServiceFactory) -> 
         assert texts(second, 1) == ["second"]
 
 
-def test_stop_within_restart_serves_who_was_handed_on(service_factory: ServiceFactory) -> None:
-    service = service_factory(service_of(NBServerTask, EchoHandler), *HERE)
+def test_stop_within_restart_serves_who_was_handed_on(serve: Any) -> None:
+    service = serve(EchoHandler)
     handler, server = service.requireTask(EchoHandler), service.requireTask(NBServerTask)
     with connect(service) as busy, connect(service) as other:
         ask_text(other, "before")

@@ -16,7 +16,8 @@ from sparts.vservice import VService
 from tornado.web import RequestHandler, stream_request_body
 from tornado.websocket import WebSocketHandler
 
-from tests.http_contract import get, read_answer
+from tests.http_contract import get
+from tests.http_contract import read_answer as read_answer
 
 WAIT = 30.0
 HANDSHAKE = get(

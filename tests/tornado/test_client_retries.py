@@ -4,88 +4,15 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from email.utils import formatdate
 from typing import Any
 
 import pytest
-from sparts.tasks.tornado import TornadoHTTPTask
-from sparts.tasks.tornado.client import TornadoHTTPClientTask
 from sparts.tasks.tornado.retrying import asked_for
-from sparts.testing.running import running
-from sparts.vservice import VService
 from tornado.httpclient import HTTPClientError, HTTPRequest, HTTPResponse
 from tornado.httputil import HTTPHeaders
-from tornado.web import RequestHandler
 
-WAIT = 30.0
-
-
-class Client(TornadoHTTPClientTask):
-    RETRY_AFTER = 0.001
-
-
-class Scripted(RequestHandler):
-    """Answers as the next step says, and 200 after all steps."""
-
-    steps: list[Callable[[Scripted], object]] = []
-    seen: list[tuple[str | None, Any, str]] = []
-
-    async def answer(self, path: str) -> None:
-        stream = self.request.connection.stream  # type: ignore[union-attr]
-        self.seen.append((self.request.method, stream.socket.getpeername(), path))
-        step = self.steps.pop(0) if self.steps else None
-        if step is None:
-            self.write("done")
-        elif (waiting := step(self)) is not None:
-            await waiting  # type: ignore[misc]
-
-    get = post = put = delete = answer
-
-
-def says(status: int, **headers: str) -> Callable[[Scripted], object]:
-    def step(handler: Scripted) -> None:
-        handler.set_status(status)
-        for name, value in headers.items():
-            handler.set_header(name.replace("_", "-"), value)
-        handler.write("busy")
-
-    return step
-
-
-def hangs_up(handler: Scripted) -> None:
-    handler.request.connection.stream.close()  # type: ignore[union-attr]
-
-
-async def _part(handler: Scripted) -> None:
-    handler.set_header("Content-Length", "100")
-    handler.write("part")
-    await handler.flush()
-    hangs_up(handler)
-
-
-def breaks_off(handler: Scripted) -> Any:
-    return _part(handler)
-
-
-class Server(TornadoHTTPTask):
-    DEFAULT_HOST = "127.0.0.1"
-
-    def getApplicationConfig(self) -> list[Any]:  # noqa: N802
-        return [("/(.*)", Scripted)]
-
-
-class Service(VService):
-    TASKS = [Client, Server]
-
-
-@contextmanager
-def client_of(*steps: Callable[[Scripted], object]) -> Iterator[tuple[Client, str]]:
-    Scripted.steps, Scripted.seen = list(steps), []
-    with running(Service) as service:
-        host, port = service.requireTask(Server).bound_addrs[0]
-        yield service.requireTask(Client), f"http://{host}:{port}/"
+from tests.tornado.http_clients import WAIT, Client, Scripted, breaks_off, client_of, hangs_up, says
 
 
 def post(client: Client, url: str, **settings: Any) -> HTTPResponse:
@@ -93,7 +20,7 @@ def post(client: Client, url: str, **settings: Any) -> HTTPResponse:
 
 
 def methods() -> list[str | None]:
-    return [method for method, _, _ in Scripted.seen]
+    return [each.method for each in Scripted.seen]
 
 
 # -- what may have been acted on -------------------------------------------------------------------
@@ -133,7 +60,7 @@ def test_post_that_was_redirected_is_not_sent_again(status: int) -> None:
 def test_post_follows_a_redirect_over_the_kept_connection(status: int) -> None:
     with client_of(says(status, Location="/there"), says(200)) as (client, url):
         assert post(client, url).body == b"busy"
-        assert [path for _, _, path in Scripted.seen] == ["", "there"]
+        assert [each.path for each in Scripted.seen] == ["", "there"]
 
 
 @pytest.mark.parametrize("status", [408, 421])
@@ -141,10 +68,10 @@ def test_ignored_post_goes_over_another_connection(status: int) -> None:
     with client_of(says(200), says(status)) as (client, url):
         client.submit(url).result(WAIT)
         assert post(client, url).body == b"done"
-        first, second, third = [peer for _, peer, _ in Scripted.seen]
+        first, second, third = [each.peer for each in Scripted.seen]
         assert first == second != third
         client.submit(url).result(WAIT)
-        assert Scripted.seen[-1][1] in (second, third)  # it keeps connections all the same
+        assert Scripted.seen[-1].peer in (second, third)  # it keeps connections all the same
 
 
 def test_misdirected_request_is_sent_to_one_more_connection() -> None:

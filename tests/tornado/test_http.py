@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sparts import references
 from sparts.errors import StartError, UsageError
-from sparts.tasks.tornado import TornadoHTTPTask, TornadoIOLoopTask, TornadoTask
+from sparts.tasks.tornado import TornadoHTTPTask, TornadoIOLoopTask
 from sparts.testing.running import make_service, running, service_of
 from sparts.vservice import VService
 from sparts.vtask import SkipTask
@@ -63,18 +62,6 @@ def test_http_example_answers_curl(example: str, tmp_path: Path) -> None:
     ]
 
 
-def test_globally_registered_task_runs_in_a_bare_service(tmp_path: Path) -> None:
-    script = (
-        "from sparts.tasks.tornado import TornadoHTTPTask\n"
-        "from sparts.vservice import VService\n"
-        "TornadoHTTPTask.register(); VService.initFromCLI()\n"
-    )
-    command = [sys.executable, "-c", script, "--http-port", "0"]
-    with ServiceProcess(command, cwd=tmp_path) as service:
-        assert get(service.listening_port()) == (200, b"Hello, world")
-        assert service.stop() == 0
-
-
 def test_port_of_service_class_counts_without_option(monkeypatch: pytest.MonkeyPatch) -> None:
     classes: dict[str, Any] = {}
 
@@ -95,18 +82,6 @@ def test_loop_comes_along_and_starts_before_the_server() -> None:
 
     with running(Service) as service:
         assert [type(task) for task in service.tasks] == [TornadoIOLoopTask, TornadoHTTPTask]
-
-
-def test_second_server_has_its_own_options() -> None:
-    class Service(VService):
-        TASKS = ["TornadoHTTPTask", "admin=TornadoHTTPTask"]
-
-    argv = ("--http-host", "127.0.0.1", "--admin-host", "127.0.0.1")
-    with running(Service, *argv) as service:
-        ports = [port_of(service.requireTask(name)) for name in ("TornadoHTTPTask", "admin")]
-        assert len(set(ports)) == 2
-        assert [get(port) for port in ports] == [(200, b"Hello, world")] * 2
-        assert service.requireTask(TornadoHTTPTask).name == "TornadoHTTPTask"
 
 
 def test_start_that_fails_closes_what_it_had_opened() -> None:
@@ -141,68 +116,6 @@ def test_server_that_skips_itself_listens_no_more() -> None:
     ports: list[int] = []
     with running(Service), pytest.raises(ConnectionRefusedError):
         get(ports[0])
-
-
-def test_routes_of_subclass_are_served_and_requests_counted() -> None:
-    from tornado.web import RequestHandler
-
-    class Pong(RequestHandler):
-        def get(self) -> None:
-            self.write("pong")
-
-    class Http(TornadoHTTPTask):
-        DEFAULT_HOST = "127.0.0.1"
-
-        def getApplicationConfig(self) -> list[Any]:  # noqa: N802
-            return [("/ping", Pong)]
-
-    class Service(VService):
-        TASKS = [Http]
-
-    with running(Service) as service:
-        task = service.requireTask(Http)
-        assert get(port_of(task), "/ping") == (200, b"pong")
-        assert get(port_of(task), "/")[0] == 404
-        assert service.getCounter("Http.requests") == 2
-
-
-def test_several_addresses_are_told_one_a_line(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO")
-
-    class Service(VService):
-        TASKS = ["TornadoHTTPTask"]
-
-    with running(Service, "--http-host", "127.0.0.1,127.0.0.2") as service:
-        addresses = service.requireTask("TornadoHTTPTask").bound_addrs
-        assert [host for host, _ in addresses] == ["127.0.0.1", "127.0.0.2"]
-        assert len({port for _, port in addresses}) == 1
-    lines = [r.getMessage() for r in caplog.records if "Server Started" in r.getMessage()]
-    assert lines == [f"TornadoHTTPTask Server Started on {h}:{p}" for h, p in addresses]
-
-
-def test_task_starts_and_stops_in_its_loop() -> None:
-    import threading
-
-    class Bound(TornadoTask):
-        def start_in_loop(self) -> None:
-            self.began = threading.current_thread()
-
-        async def stop_in_loop(self) -> None:
-            self.ended = threading.current_thread()
-
-    class Service(VService):
-        TASKS = [Bound]
-
-    with running(Service) as service:
-        task = service.requireTask(Bound)
-        thread = service.requireTask(TornadoIOLoopTask).threads[0]
-        assert task.ioloop is service.requireTask(TornadoIOLoopTask).ioloop
-    assert task.began is thread
-    assert task.ended is thread
-
-
-def test_registered_list_is_left_as_it_was() -> None:
-    assert TornadoHTTPTask not in references.registered
 
 
 def test_server_and_addresses_are_there_in_inittask() -> None:

@@ -69,11 +69,6 @@ def test_name_alone_adds_the_status_server() -> None:
         assert client_of(service).ask("/livez").status == 200
 
 
-def test_unix_socket_is_served(tmp_path: Path) -> None:
-    with running(service_of("StatusHTTPTask"), "--status-sock", str(tmp_path / "s")) as service:
-        assert client_of(service).ask("/readyz").json()["ok"] is True
-
-
 # -- what every endpoint does ----------------------------------------------------------------------
 
 
@@ -284,13 +279,6 @@ def test_controls_need_a_token_or_unix_socket(tmp_path: Path) -> None:
     assert "--status-control needs a token" in output
     status, output = run_to_end([*command, "--status-sock", "s"], cwd=tmp_path)
     assert status == 0, output
-
-
-def test_two_status_servers_have_their_own_ports() -> None:
-    cls = service_of("StatusHTTPTask", "ops=StatusHTTPTask")
-    with running(cls, "--status-port", "0", "--ops-port", "0") as service:
-        ports = {service.requireTask(n).bound_addrs[0][1] for n in ("StatusHTTPTask", "ops")}
-        assert [Client(port).ask("/livez").status for port in ports] == [200, 200]
 
 
 def test_routes_of_a_subclass_come_first() -> None:
