@@ -18,7 +18,7 @@ from sparts.tasks import asyncio_loop
 from sparts.tasks.asyncio import AsyncioLoopTask
 from sparts.tasks.watched_loops import LoopWatch
 from sparts.testing.loops import WAIT, AsyncioLoopContract, errors_of, switches_of
-from sparts.testing.running import make_service, running
+from sparts.testing.running import make_service, running, service_of
 from sparts.vservice import VService
 from sparts.vtask import RestartPolicy
 
@@ -69,6 +69,9 @@ def test_the_uvloop_option_without_uvloop_names_the_extra(monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "uvloop", None)
     with pytest.raises(UsageError, match=r"--asyncio-uvloop needs .*'sparts-core\[uvloop\]'"):
         make_service(Service, "--asyncio-uvloop").startBG()
+    own = type("Own", (AsyncioLoopTask,), {"OPT_PREFIX": "my_loop"})
+    with pytest.raises(UsageError, match="--my-loop-uvloop needs"):
+        make_service(service_of(own), "--my-loop-uvloop").startBG()
 
 
 def test_a_dry_run_says_that_uvloop_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

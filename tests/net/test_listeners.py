@@ -179,6 +179,16 @@ def test_plain_file_at_the_socket_path_stays(tmp_path: Path) -> None:
     assert path.read_text() == "data"
 
 
+@pytest.mark.parametrize("prefix", ["my-echo", "my_echo"])
+def test_socket_beside_port_of_long_prefix(prefix: str, tmp_path: Path) -> None:
+    task, flag = type("Echo", (Echo,), {"OPT_PREFIX": prefix}), prefix.replace("_", "-")
+    argv = (f"--{flag}-sock", str(tmp_path / "s"), f"--{flag}-port", "7")
+    assert start_error(*argv, service_class=service_of(task)) == (
+        f"--{flag}-sock and --{flag}-port exclude each other (the port comes from: command line: "
+        f"--{flag}-port). Leave one of them out."
+    )
+
+
 def test_unix_socket_set_beside_port_at_run_time(tmp_path: Path) -> None:
     refused = pytest.raises(OptionError, match="--echo-sock and --echo-port exclude each other")
     with running(EchoService, "--echo-port", "0") as service, refused:

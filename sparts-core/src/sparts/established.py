@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 from sparts.counters import CallbackCounter, Metric, counters_of, read_counters
 from sparts.counters.metric import live
 from sparts.errors import OptionError
-from sparts.options import prefix_of, set_option
+from sparts.options import dest_of, set_option
 from sparts.shown import shown
 from sparts.states import ServiceStatus
 
@@ -373,15 +373,12 @@ class EstablishedTask(_Established):
 
     def getTaskOption(self, name: str, default: Any = None) -> Any:  # noqa: N802
         """Return the value of this task's option of a name without its prefix."""
-        value = getattr(self._instance.options, self._dest(name), default)
+        value = getattr(self._instance.options, dest_of(type(self), name), default)
         return default if value is None else value
 
     def setTaskOption(self, name: str, value: Any) -> None:  # noqa: N802
         """Set this task's option of a name without its prefix."""
         set_option(self, name, value)
-
-    def _dest(self, name: str) -> str:
-        return f"{prefix_of(type(self))}_{name}".replace("-", "_")
 
 
 _ENDS = (ServiceStatus.STOPPING, ServiceStatus.STOPPED, ServiceStatus.DEAD)

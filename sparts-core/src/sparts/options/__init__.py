@@ -32,6 +32,7 @@ from sparts.options.binding import (
     Source,
     aside_of,
     dest_of,
+    flag_of,
     origin_of,
     prefix_of,
     source_of,
@@ -67,8 +68,8 @@ if TYPE_CHECKING:
 __all__ = [
     "MISSING", "HelpFormatter", "Option", "OptionGroup", "OptionSource", "Plugins", "Source",
     "add_options", "add_own_arguments", "check_required", "checked_group", "checked_source",
-    "declared_options", "option", "origin_of", "parse_options", "prefix_of", "reload_options",
-    "set_option", "source_of", "state_of", "use_plugins", "warn_of_deprecated",
+    "declared_options", "dest_of", "flag_of", "option", "origin_of", "parse_options", "prefix_of",
+    "reload_options", "set_option", "source_of", "state_of", "use_plugins", "warn_of_deprecated",
 ]  # fmt: skip
 
 T = TypeVar("T")

@@ -152,6 +152,14 @@ def dest_of(owner: type, name: str) -> str:
     return _joined(prefix_of(owner), name)
 
 
+def flag_of(owner: type, name: str = "") -> str:
+    """Return the flag of the option of a class with this name: ``--http-port``.
+
+    Without a name, what all of its flags begin with: ``--http``.
+    """
+    return "--" + dest_of(owner, name).replace("_", "-")
+
+
 def _joined(prefix: str, name: str) -> str:
     return "_".join(filter(None, (prefix, name))).replace("-", "_")
 

@@ -10,7 +10,7 @@ from sparts.counters import counter
 from sparts.errors import text_of
 from sparts.loops import LoopTask
 from sparts.option_types import duration
-from sparts.options import Option, option, prefix_of
+from sparts.options import Option, flag_of, option
 from sparts.stacks import format_coroutines, format_thread
 from sparts.tasks.watched_loops import asyncio_loop, uvloop_loop
 
@@ -73,7 +73,7 @@ class AsyncioLoopTask(LoopTask):
         """
         threshold = self.slow_callback or 0.0
         if self.uvloop:
-            flag = f"--{prefix_of(type(self))}-uvloop"
+            flag = flag_of(type(self), "uvloop")
             loop, self._watch = uvloop_loop(threshold, self._blocked, flag)
         else:
             loop, self._watch = asyncio_loop(threshold, self._blocked)

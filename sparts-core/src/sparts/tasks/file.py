@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.counters import CallbackCounter, counter
 from sparts.errors import OptionError, call_plain
-from sparts.options import Option, option, prefix_of
+from sparts.options import Option, flag_of, option
 from sparts.tasks.file_states import FileStates, same, same_inode
 from sparts.tasks.inotify import Event, Moved, Watcher, make_watcher
 from sparts.tasks.periodic import ExecuteContext, TryLater
@@ -192,7 +192,7 @@ class DirectoryWatcherTask(PollerTask):
         if not self.path:
             raise OptionError(
                 f"{self.name} has no directory to watch: set {type(self).__name__}.PATH, or give "
-                f"--{prefix_of(type(self)).replace('_', '-')}-path."
+                f"{flag_of(type(self), 'path')}."
             )
         self._directory = os.path.abspath(self.path)
         super().initTask()

@@ -9,7 +9,7 @@ from sparts.base_work import must_override
 from sparts.counters import counter
 from sparts.errors import OptionError
 from sparts.option_types import Expected, duration, expectation
-from sparts.options import Option, option, origin_of, prefix_of
+from sparts.options import Option, dest_of, flag_of, option, origin_of
 from sparts.tasks.event import EventTask, ExecuteContext, TryLater
 from sparts.tasks.schedules import Cron, Every, Schedule
 
@@ -99,8 +99,8 @@ class PeriodicTask(EventTask):
     def check_options(self, options: argparse.Namespace) -> None:
         """Refuse a cron expression or a time zone that is not valid."""
         super().check_options(options)
-        if cron := getattr(options, self._dest("cron"), None):
-            zone = getattr(options, self._dest("timezone"))
+        if cron := getattr(options, dest_of(type(self), "cron"), None):
+            zone = getattr(options, dest_of(type(self), "timezone"))
             self._make_cron(cron, zone, options)
 
     def on_options_changed(self, names: frozenset[str]) -> None:
@@ -135,7 +135,7 @@ class PeriodicTask(EventTask):
             cls = type(self)
             raise OptionError(
                 f"{self.name} ({place_of(cls)}) has no interval: set "
-                f"{cls.__name__}.INTERVAL, or give --{prefix_of(cls).replace('_', '-')}-interval."
+                f"{cls.__name__}.INTERVAL, or give {flag_of(cls, 'interval')}."
             )
         return interval
 

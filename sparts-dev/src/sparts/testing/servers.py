@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.errors import StartError
 from sparts.net.listeners import format_address
-from sparts.options import prefix_of
+from sparts.options import flag_of
 from sparts.states import ServiceStatus
 from sparts.testing.certificates import FIRST_CERTIFICATE, SECOND_CERTIFICATE
 from sparts.testing.conformance import check_task
@@ -67,7 +67,7 @@ class ServerContract:
 
     def flag(self, name: str) -> str:
         """Return the flag of one of the server's options."""
-        return f"--{prefix_of(self.server_task).replace('_', '-')}-{name}"
+        return flag_of(self.server_task, name)
 
     def here(self, port: int = 0) -> list[str]:
         """Return the command line that has the server listen on a port of this host alone."""

@@ -10,7 +10,7 @@ from sparts.net import EVERY, Address, TLSFiles, format_address
 from sparts.net.sockets import Listeners
 from sparts.option_types import duration, size
 from sparts.option_types import port as port_number
-from sparts.options import Option, option, prefix_of, source_of
+from sparts.options import Option, dest_of, flag_of, option, prefix_of, source_of
 from sparts.protocols import service_of
 from sparts.shown import ours
 
@@ -121,13 +121,12 @@ class ListeningOptions:
     def check_options(self, options: argparse.Namespace) -> None:
         """Refuse a port and a Unix socket at the same time; see `VTask.check_options`."""
         super().check_options(options)  # type: ignore[misc]
-        prefix = prefix_of(type(self))
-        of_port = source_of(options, f"{prefix}_port")
-        of_sock = source_of(options, f"{prefix}_sock")
+        of_port = source_of(options, dest_of(type(self), "port"))
+        of_sock = source_of(options, dest_of(type(self), "sock"))
         if ListeningOptions.sock.read(self, options) and of_port.explicit and of_sock.explicit:
-            flag = prefix.replace("_", "-")
+            flag = flag_of(type(self))
             raise OptionError(
-                f"--{flag}-sock and --{flag}-port exclude each other (the port comes from: "
+                f"{flag}-sock and {flag}-port exclude each other (the port comes from: "
                 f"{of_port}). Leave one of them out."
             )
 
@@ -140,9 +139,9 @@ class ListeningOptions:
         options = service_of(self).options
         self.check_options(options)
         port, group, backlog = self.port or 0, self.sock_group, self.BACKLOG
-        prefix = prefix_of(type(self))
-        flag = prefix.replace("_", "-")
-        sock = "" if source_of(options, f"{prefix}_port").explicit else self.sock or ""
+        flag = prefix_of(type(self)).replace("_", "-")
+        given = source_of(options, dest_of(type(self), "port")).explicit
+        sock = "" if given else self.sock or ""
         hosts, lenient = self._hosts()
         return Address(ours(self).name, flag, hosts, port, sock, group or "", backlog, lenient)
 
@@ -244,7 +243,7 @@ class ConnectionLimit:
         super().check_options(options)  # type: ignore[misc]
         limit = ConnectionLimit.max_connections.read(self, options)
         if limit is not None and limit < 1:
-            flag = f"--{prefix_of(type(self)).replace('_', '-')}-max-connections"
+            flag = flag_of(type(self), "max-connections")
             raise OptionError(f"{flag} must be 1 or more, not {limit}.")
 
 

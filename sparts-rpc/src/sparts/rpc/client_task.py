@@ -7,7 +7,7 @@ from typing import Any, ClassVar, TypeVar, cast
 from sparts.errors import OptionError
 from sparts.generic import Generic
 from sparts.option_types import duration
-from sparts.options import Option, option, prefix_of
+from sparts.options import Option, flag_of, option
 from sparts.rpc.proxies import AsyncProxy, connect, connect_async
 from sparts.vtask import VTask
 
@@ -63,7 +63,7 @@ class RPCClientTask(VTask, Generic[T]):
             UsageError: nobody provides its scheme, or the interface cannot be described.
         """
         super().initTask()
-        flag = f"--{prefix_of(type(self)).replace('_', '-')}-url"
+        flag = flag_of(type(self), "url")
         if not self.url or self.INTERFACE is None:
             raise OptionError(f"{self.name} needs an INTERFACE, and a URL by {flag}.")
         known = {**self.CONNECT_OPTIONS, "timeout": self.timeout or None}

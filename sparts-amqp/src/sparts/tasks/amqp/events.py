@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sparts.counters import counter
 from sparts.errors import UsageError
 from sparts.generic import Item, Result
-from sparts.options import Option, option, prefix_of
+from sparts.options import Option, flag_of, option
 from sparts.tasks.amqp.addresses import MEMORY, broker_addresses, broker_urls
 from sparts.tasks.amqp.connection import AMQPConnectionTask
 from sparts.tasks.amqp.queue import AMQPQueueTask
@@ -65,11 +65,7 @@ class AMQPPublisherTask(VTask):
         super().initTask()
         addresses = broker_addresses(self.broker or MEMORY)
         if not addresses:
-            raise UsageError(
-                f"{self.name} has no broker: give --{prefix_of(type(self))}-broker".replace(
-                    "_", "-"
-                )
-            )
+            raise UsageError(f"{self.name} has no broker: give {flag_of(type(self), 'broker')}")
         from sparts.tasks.amqp.event_publisher import EventPublisher
 
         link = self.service.requireTask(AMQPConnectionTask).link(addresses)
@@ -129,11 +125,7 @@ class AMQPSubscriberTask(AMQPQueueTask[Item, Result]):
     def initTask(self) -> None:  # noqa: N802
         """See that there is a broker; ``UsageError`` if not."""
         if not broker_addresses(self.broker or MEMORY):
-            raise UsageError(
-                f"{self.name} has no broker: give --{prefix_of(type(self))}-broker".replace(
-                    "_", "-"
-                )
-            )
+            raise UsageError(f"{self.name} has no broker: give {flag_of(type(self), 'broker')}")
         super().initTask()
 
     def layout(self) -> QueueLayout:

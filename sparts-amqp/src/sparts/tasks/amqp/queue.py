@@ -8,7 +8,7 @@ from sparts.context import ExecuteContext
 from sparts.counters import CallbackCounter
 from sparts.errors import TryLater, UsageError, describe, text_of
 from sparts.generic import Item, Result
-from sparts.options import Option, option, prefix_of
+from sparts.options import Option, flag_of, option
 from sparts.tasks.amqp.addresses import MEMORY, broker_addresses, broker_urls
 from sparts.tasks.amqp.connection import AMQPConnectionTask
 from sparts.tasks.backlogs import UniqueBacklog
@@ -130,8 +130,8 @@ class AMQPQueueTask(QueueTask[Item, Result]):
         if self.broker is None:
             self.logger.warning(
                 "%s keeps its items in the memory of this process: they do not survive it, and no "
-                "other process gets any. Name a broker by --%s-broker, or say memory: there.",
-                self.name, prefix_of(type(self)).replace("_", "-"),
+                "other process gets any. Name a broker by %s, or say memory: there.",
+                self.name, flag_of(type(self), "broker"),
             )  # fmt: skip
         elif self.broker != MEMORY and self.PRIORITIES:
             self.logger.warning(

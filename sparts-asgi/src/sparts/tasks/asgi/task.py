@@ -13,7 +13,7 @@ from sparts.counters import CallbackCounter
 from sparts.errors import OptionError, StartError
 from sparts.net.metering import Metered
 from sparts.net.options import RequestLimits
-from sparts.options import Option, option, prefix_of
+from sparts.options import Option, flag_of, option
 from sparts.tasks.asgi.calls import no_application, wrapped_websockets
 from sparts.tasks.asgi.cycle import Cycle, wrapped_requests
 from sparts.tasks.asgi.http import Connection
@@ -107,7 +107,7 @@ class AsgiTask(Metered, RequestLimits, AsyncioServerTask):
         return own
 
     def _flag(self, name: str) -> str:
-        return f"--{prefix_of(type(self)).replace('_', '-')}-{name}"
+        return flag_of(type(self), name)
 
     def check_options(self, options: argparse.Namespace) -> None:
         """Refuse a proxy that can be no client's address; see `VTask.check_options`."""

@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING, Protocol
 
 from dbus_fast import DBusError, Message, MessageFlag, Variant
-from sparts.options import prefix_of
+from sparts.options import flag_of
 from sparts.tasks.dbus.calls import caller
 from sparts.tasks.dbus.errors import STANDARD
 
@@ -75,7 +75,7 @@ async def authorize(task: Controlled, what: str) -> None:
     """
     if task.control:
         return
-    flag = f"--{prefix_of(type(task))}-control"
+    flag = flag_of(type(task), "control")
     who = caller()
     if task.address or not task.system_bus:
         raise _denied(f"{what} is not allowed here: the service was not started with {flag}.")

@@ -22,7 +22,7 @@ from xml.sax.saxutils import escape, quoteattr
 from sparts.cli.targets import find_service
 from sparts.errors import UsageError
 from sparts.option_types import Expected, expand_home
-from sparts.options import prefix_of
+from sparts.options import flag_of
 from sparts.tasks.dbus.control import action_of
 from sparts.tasks.dbus.service import DBusServiceTask
 
@@ -177,8 +177,7 @@ def _command(wanted: argparse.Namespace, task: DBusServiceTask, options: list[st
     sparts = os.path.join(os.path.dirname(sys.executable), "sparts")
     if not os.path.exists(sparts):
         sparts = shutil.which("sparts") or sparts
-    prefix = prefix_of(type(task)).replace("_", "-")
-    bus = [f"--{prefix}-system-bus"] if wanted.system else []
+    bus = [flag_of(type(task), "system-bus")] if wanted.system else []
     return shlex.join([sparts, "run", wanted.service, *bus, *options])
 
 

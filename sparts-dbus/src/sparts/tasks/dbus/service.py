@@ -10,7 +10,7 @@ from sparts.clock import timeout_of
 from sparts.counters import counter
 from sparts.errors import UsageError, message_of
 from sparts.option_types import size
-from sparts.options import Option, option, prefix_of
+from sparts.options import Option, flag_of, option
 from sparts.tasks.dbus.bus import DAEMON, Bus
 from sparts.tasks.dbus.calls import Calls
 from sparts.tasks.dbus.client import DBusClientTask
@@ -174,7 +174,7 @@ class DBusServiceTask(DBusObject, DBusClientTask):
         super().initTask()
         self._check_names()
         if self.threads_for_calls < 1:
-            raise UsageError(f"--{prefix_of(type(self))}-threads must be 1 or more.")
+            raise UsageError(f"{flag_of(type(self), 'threads')} must be 1 or more.")
         self._calls_running = Calls(
             self, self.service.name, self.threads_for_calls, self.max_memory
         )
@@ -214,7 +214,7 @@ class DBusServiceTask(DBusObject, DBusClientTask):
         if not is_bus_name(self.name_on_bus) or self.name_on_bus.startswith(":"):
             raise UsageError(
                 f"{self.name_on_bus!r} is no name on a bus: use org.you.Name (letters, digits, _ "
-                f"and -, at least one dot), by BUS_NAME or --{prefix_of(type(self))}-bus-name."
+                f"and -, at least one dot), by BUS_NAME or {flag_of(type(self), 'bus-name')}."
             )
 
     async def start_in_loop(self) -> None:
@@ -240,12 +240,12 @@ class DBusServiceTask(DBusObject, DBusClientTask):
         except DBusError as error:
             raise BusError(self._refused(error)) from error
         if reply is RequestNameReply.EXISTS:
-            owner, prefix = await _owner_of(bus, name), prefix_of(type(self))
+            owner, flag = await _owner_of(bus, name), flag_of(type(self))
             raise NameTakenError(
                 f"The name {name} on {self.bus_label()} is taken, by {owner}. "
                 + ("It does not let itself be replaced. " if self.replace else "")
-                + f"End that, choose another by --{prefix}-bus-name, or give --{prefix}-queue"
-                + ("." if self.replace else f" or --{prefix}-replace.")
+                + f"End that, choose another by {flag}-bus-name, or give {flag}-queue"
+                + ("." if self.replace else f" or {flag}-replace.")
             )
 
     @base_work

@@ -13,7 +13,7 @@ from sparts.counters.labels import Labelled
 from sparts.errors import OptionError
 from sparts.loops import LoopBoundTask
 from sparts.option_types import duration
-from sparts.options import Option, option, prefix_of
+from sparts.options import Option, flag_of, option
 from sparts.protocols import TaskReference
 from sparts.tasks.asyncio_loop import AsyncioLoopTask
 from sparts.tasks.grpc import client_calls
@@ -112,7 +112,7 @@ class GrpcClientTask(LoopBoundTask):
         self._closed = False
         self._channels: dict[str, SharedChannel] = {}
         self._aio_channels: dict[str, grpc.aio.Channel] = {}
-        flag = f"--{prefix_of(type(self))}".replace("_", "-")
+        flag = flag_of(type(self))
         if not 1 <= (self.attempts or 0) <= 5:
             raise OptionError(f"{flag}-attempts must be 1 to 5, not {self.attempts}.")
         if (self.tls_cert or self.tls_key) and not self.tls_ca:
@@ -131,7 +131,7 @@ class GrpcClientTask(LoopBoundTask):
             with open(path, "rb") as file:
                 return file.read()
         except OSError as error:
-            flag = f"--{prefix_of(type(self))}-tls-{name}".replace("_", "-")
+            flag = flag_of(type(self), f"tls-{name}")
             reason = error.strerror or error
             raise OptionError(f"{flag}: cannot read {path}: {reason}.") from error
 

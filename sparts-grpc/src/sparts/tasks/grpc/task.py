@@ -14,7 +14,7 @@ from sparts.counters.labels import Labelled
 from sparts.errors import OptionError
 from sparts.net.metering import Metered
 from sparts.option_types import duration, size
-from sparts.options import Option, option, prefix_of
+from sparts.options import Option, flag_of, option
 from sparts.tasks.asyncio_server import AsyncioServerTask
 from sparts.tasks.grpc.connection import Connection
 from sparts.tasks.grpc.health import Health
@@ -209,7 +209,7 @@ class GrpcTask(Metered, AsyncioServerTask):
         super().initTask()
         for name in ("threads", "max_calls"):
             if self.getTaskOption(name, 0) < 1:
-                flag = f"--{prefix_of(type(self))}-{name}".replace("_", "-")
+                flag = flag_of(type(self), name)
                 raise OptionError(f"{flag} must be 1 or more, not {self.getTaskOption(name)}.")
         self.registry = registry = Registry(self.interceptors())
         self.add_to_server(registry)

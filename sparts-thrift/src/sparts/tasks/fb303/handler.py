@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.errors import SpartsError, message_of
 from sparts.fb303 import CONTROLS, FB303
-from sparts.options import Option, option, prefix_of
+from sparts.options import Option, flag_of, option
 from sparts.tasks.thrift import ThriftHandlerTask
 from sparts.thrift.calls import caller
 from sparts.thrift.fb303 import FacebookService
@@ -99,7 +99,7 @@ class FB303HandlerTask(FB303, ThriftHandlerTask):  # type: ignore[misc]  # getCo
             self.logger.warning("%s was refused to %s", name, who or "an unknown caller")
             raise TApplicationException(
                 TApplicationException.UNKNOWN,
-                f"{name} is refused from {who or 'an unknown address'}: --"
-                f"{prefix_of(type(self))}-{flag}{means} allows it.",
+                f"{name} is refused from {who or 'an unknown address'}: "
+                f"{flag_of(type(self), flag)}{means} allows it.",
             )
         self.logger.info("%s was called from %s", name, who or "an unknown address")

@@ -12,7 +12,7 @@ from sparts.net.accepting import Accepting
 from sparts.net.listeners import Listening
 from sparts.net.options import ConnectionLimit
 from sparts.option_types import duration, size
-from sparts.options import Option, option, prefix_of
+from sparts.options import Option, flag_of, option
 from sparts.tasks.thrift.engine import Engine
 from sparts.tasks.thrift.server import ThriftServerTask
 from sparts.tasks.thrift.settings import Settings
@@ -127,7 +127,7 @@ class NBServerTask(ConnectionLimit, Listening, ThriftServerTask):
             OptionError: no thread is left for calls, or no length for requests.
         """
         super().initTask()
-        flag = f"--{prefix_of(type(self)).replace('_', '-')}"
+        flag = flag_of(type(self))
         for name, value in (
             ("threads", self.num_threads),
             ("max-frame", self.max_frame),
@@ -151,7 +151,7 @@ class NBServerTask(ConnectionLimit, Listening, ThriftServerTask):
         return Settings(
             logger=self.logger,
             accepting=Accepting(self, lambda: int(self.n_connections() or 0)),
-            flag=f"--{prefix_of(type(self)).replace('_', '-')}",
+            flag=flag_of(type(self)),
             read=self.router.read,
             ssl_context=self.ssl_context,
             inline=self.all_inline,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sparts.counters import counter
 from sparts.errors import LoopStoppedError, UsageError, describe
 from sparts.loops import LoopTask
-from sparts.options import Option, option, prefix_of, source_of
+from sparts.options import Option, dest_of, flag_of, option, source_of
 from sparts.stacks import format_coroutines
 from sparts.tasks.asyncio_loop import AsyncioLoopTask
 from sparts.tasks.twisted import global_reactor
@@ -91,9 +91,9 @@ class TwistedReactorTask(LoopTask):
     def _kind(self) -> str:
         if self.LOOP is None:
             return str(self.reactor_kind)
-        source = source_of(self.service.options, self._dest("reactor"))
+        source = source_of(self.service.options, dest_of(type(self), "reactor"))
         if source.explicit and self.reactor_kind != "asyncio":
-            flag = f"--{prefix_of(type(self))}-reactor"
+            flag = flag_of(type(self), "reactor")
             raise UsageError(
                 f"{flag} {self.reactor_kind}: {self.name} lives on the asyncio loop of "
                 f"{self._shared().name}. Leave {flag} out."

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sparts.calls import CallRefusedError
 from sparts.clock import timeout_of
 from sparts.errors import UsageError
-from sparts.options import Option, option, prefix_of
+from sparts.options import Option, flag_of, option
 from sparts.rpc.errors import NoSuchMethodError, RPCError, UnavailableError
 from sparts.rpc.transport import RPCTransport
 from sparts.rpc.values import Values
@@ -85,7 +85,7 @@ class RPCAMQPTask(RPCTransport):
             UsageError: there is no broker, or a method cannot be carried.
         """
         super().initTask()
-        flag = f"--{prefix_of(type(self))}".replace("_", "-")
+        flag = flag_of(type(self))
         addresses = broker_addresses(self.broker or MEMORY)
         if not addresses:
             raise UsageError(f"{self.name} has no broker: give {flag}-broker.")

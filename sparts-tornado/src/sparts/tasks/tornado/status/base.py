@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparts.net.hosts import allowed_host_option
 from sparts.net.metering import access_level_name
-from sparts.options import Option, option, prefix_of
+from sparts.options import Option, flag_of, option
 from sparts.tasks.tornado.http import TornadoHTTPTask
 from sparts.tasks.tornado.status.acting import with_dependants
 from sparts.tasks.tornado.status.figures import Figures
@@ -107,7 +107,7 @@ class StatusTask(TornadoHTTPTask):
 
     def flag(self, name: str) -> str:
         """Return the flag of one of this task's options, for messages."""
-        return f"--{prefix_of(type(self))}-{name}".replace("_", "-")
+        return flag_of(type(self), name)
 
     @cached_property
     def needed(self) -> frozenset[str]:
