@@ -37,8 +37,9 @@ class Watching:
         """Note what is known of a call now."""
         known = call.attributes
         self.seen.put(
-            (call.peer, known["scheme"], known["path"], known.get("status"), repr(call.error))
-        )
+            (call.peer, known["scheme"], known["path"], known.get("status"), repr(call.error),
+             call.headers.get("authorization"))
+        )  # fmt: skip
 
     def look(self, call: Call, proceed: Callable[[], Any]) -> Any:
         """Note it before the handler runs."""
@@ -79,7 +80,7 @@ def test_wrapper_sees_how_a_handshake_ended(path: str, status: int) -> None:
     with running(wrapping(plugin), *HERE) as service, Served(service).connect() as connection:
         assert Raw(connection).handshake(path)[0] == status
         connection.close()
-        assert plugin.seen.get(timeout=WAIT)[3:] == (status, "None")
+        assert plugin.seen.get(timeout=WAIT)[3:5] == (status, "None")
 
 
 @pytest.mark.parametrize("waits", [False, True], ids=["looks", "waits"])
@@ -93,5 +94,14 @@ def test_wrapped_request_that_fails_late_is_logged(
         assert served.get("/broken-after") == (200, b"well")
         served.go_on()
         seen = plugin.seen.get(timeout=WAIT)
-    assert not waits or seen[3:] == (200, "RuntimeError('broken on purpose')")
+    assert not waits or seen[3:5] == (200, "RuntimeError('broken on purpose')")
     assert "RuntimeError: broken on purpose" in caplog.text
+
+
+def test_values_of_one_header_are_joined() -> None:
+    """A wrapper must not see only one of them: another reader could see the other."""
+    plugin = Watching(waits=False)
+    with running(wrapping(plugin), *HERE) as service, Served(service).connect() as connection:
+        head = b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: one\r\nauthorization: two\r\n\r\n"
+        connection.sendall(head)
+        assert plugin.seen.get(timeout=WAIT)[-1] == "one, two"

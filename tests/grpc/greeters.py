@@ -60,8 +60,13 @@ class Greeter(Base):  # type: ignore[misc]
         return Text(text=f"Hello, {request.text}", number=request.number)
 
     async def Count(self, request: Any, context: Any) -> AsyncIterator[Any]:
-        """Count."""
+        """Count; for one text only until the loop has had a turn."""
+        turned = asyncio.Event()
+        if request.text == "turn":
+            asyncio.get_running_loop().call_soon(turned.set)
         for number in range(request.number):
+            if turned.is_set():
+                return
             yield Text(text=request.text, number=number)
 
     async def Join(self, requests: AsyncIterator[Any], context: Any) -> Any:

@@ -65,6 +65,11 @@ def test_responses_are_streamed(stub: Any) -> None:
     assert list(stub.Count(Text(number=0))) == []
 
 
+def test_stream_that_never_waits_blocks_no_others(channel: grpc.Channel) -> None:
+    stub = pb2_grpc.GreeterStub(channel)
+    assert len(list(stub.Count(Text(text="turn", number=1000), timeout=30))) < 100
+
+
 def test_requests_are_streamed(stub: Any) -> None:
     """Many requests, one response; none is fine too."""
     assert stub.Join(texts("a", "b", "c")).text == "a,b,c"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import threading
+from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from opentelemetry import trace
 from sparts.options import option
 from sparts.rpc import RPCTask, connect, rpc
+from sparts.tasks.asgi import AsgiTask
 from sparts.tasks.asgi.rpc import RPCHTTPTask
 from sparts.tasks.grpc.rpc import RPCGrpcTask
 from sparts.tasks.queue import QueueTask
@@ -20,6 +23,7 @@ from sparts.tasks.tornado.client import TornadoHTTPClientTask
 from sparts.testing.running import running, service_of
 from sparts.vservice import VService
 
+from tests.asgi.applications import task_of
 from tests.grpc.greeters import GreeterTask, Text, pb2_grpc
 from tests.otel.collector import Collector
 from tests.otel.test_traces import CLIENT, ERROR, HTTP, SERVER, WAIT, Pages, get
@@ -137,6 +141,46 @@ def test_grpc_span_has_the_status_of_its_call(collector: Collector, stub: str) -
     (method,) = {each.attributes["rpc.method"] for each in collector.spans}
     assert method == f"sparts.tests.{stub.removesuffix('Stub')}/Greet"
     assert {each.attributes["rpc.system.name"] for each in collector.spans} == {"grpc"}
+
+
+@pytest.mark.parametrize("stub", ["GreeterStub", "ThreadGreeterStub"])
+def test_call_that_its_client_cancels_is_no_error(collector: Collector, stub: str) -> None:
+    argv = ("--grpc-host", "127.0.0.1", "--grpc-port", "0")
+    left = threading.Event()
+
+    def requests() -> Iterator[Any]:
+        yield Text(text="you")
+        left.wait(WAIT)
+
+    with running(service_of(GreeterTask), *argv, "--otel-endpoint", collector.endpoint) as service:
+        port = service.requireTask(GreeterTask).bound_addrs[0][1]
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            answers = getattr(pb2_grpc, stub)(channel).Echo(requests())
+            next(answers)
+            answers.cancel()
+            left.set()
+    span = collector.span(f"sparts.tests.{stub.removesuffix('Stub')}/Echo")
+    assert span.attributes["rpc.response.status_code"] == "CANCELLED"
+    assert span.status != ERROR
+
+
+@pytest.mark.parametrize("second", ["", f"00-{TRACE}-{PARENT}-01"])
+def test_second_traceparent_begins_a_new_trace(collector: Collector, second: str) -> None:
+    """Which of them were right could not be known, so a proxy's could be overruled."""
+    argv = ("--asgi-host", "127.0.0.1", "--asgi-port", "0")
+    with running(
+        service_of(task_of(AsgiTask)), *argv, "--otel-endpoint", collector.endpoint
+    ) as service:
+        port = service.requireTask(AsgiTask).bound_addrs[0][1]
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT)) as connection:
+            connection.putrequest("GET", "/")
+            for each in (f"00-{TRACE}-{PARENT}-01", second):
+                if each:
+                    connection.putheader("traceparent", each)
+            connection.endheaders()
+            connection.getresponse().read()
+    (span,) = collector.spans
+    assert (span.trace.hex() == TRACE) is not bool(second)
 
 
 class Geo(RPCTask):

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 from sparts.errors import SpartsError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Generator, Sequence
+    from collections.abc import Coroutine, Generator, Iterable, Sequence
     from concurrent.futures import Future
 
     from sparts.context import ExecuteContext
@@ -144,6 +144,14 @@ class WorkCall(Call):
 
 
 # -- for transports --------------------------------------------------------------------------------
+
+
+def joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return headers by name; several values of one name become one, as HTTP and gRPC allow."""
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
 
 
 def blocking(task: WrappedTask) -> Wrapper | None:

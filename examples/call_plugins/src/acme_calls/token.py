@@ -45,7 +45,8 @@ def sparts_call_wrap(task: VTask, kind: str) -> Wrapper | None:
     wanted = f"Bearer {token}".encode()
 
     def check(call: Call, proceed: Callable[[], Any]) -> Any:
-        if not hmac.compare_digest(call.headers.get("authorization", "").encode(), wanted):
+        given = call.headers.get("authorization", "").encode(errors="replace")
+        if not hmac.compare_digest(given, wanted):
             raise CallRefusedError(Reason.UNAUTHENTICATED, "A bearer token is needed.")
         return proceed()
 

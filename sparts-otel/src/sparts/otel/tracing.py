@@ -240,10 +240,10 @@ def _grpc_code(call: Call, error: BaseException | None) -> str:
     if isinstance(call, ClientCall):
         name = "OK" if error is None else message_of(error)
         return name if name.isupper() else "UNKNOWN"
-    if isinstance(error, CancelledError):
-        return "CANCELLED"
     code: str = call.attributes["status"]
-    return "UNKNOWN" if error is not None and code == "OK" else code
+    if error is not None and code == "OK":
+        return "CANCELLED" if isinstance(error, CancelledError) else "UNKNOWN"
+    return code
 
 
 def _note_end(span: trace.Span, call: Call, error: BaseException | None) -> None:

@@ -7,7 +7,7 @@ from functools import cached_property
 from math import ceil
 from typing import Any
 
-from sparts.calls import Call, CallRefusedError, Reason, awaiting
+from sparts.calls import Call, CallRefusedError, Reason, awaiting, joined
 from sparts.errors import message_of
 
 _STATUS = {
@@ -47,7 +47,7 @@ class ASGICall(Call):
     def headers(self) -> Mapping[str, str]:  # type: ignore[override]
         """The headers, by lower-case name."""
         pairs = self.scope["headers"]
-        return {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
+        return joined((name.decode("latin-1"), value.decode("latin-1")) for name, value in pairs)
 
     @property
     def attributes(self) -> Mapping[str, Any]:  # type: ignore[override]

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 _EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 _LONGEST = 30 * 86400.0
 """Seconds; a deadline that is farther away is none."""
+_AT_ONCE = 16  # messages of a handler that never waits; then others have their turn
 _HEADERS = [(b":status", b"200"), (b"content-type", b"application/grpc")]
 _Headers = list[tuple[bytes, bytes]]
 
@@ -54,9 +55,9 @@ class Call(Accounted):
 
     __slots__ = (
         "_callbacks", "_ended", "_expires", "_served", "_serving", "_timer", "_uncredited",
-        "_waiter",
-        "began", "cancelled", "connection", "fields", "headers", "incoming", "known", "method",
-        "over", "path", "sent_headers", "server", "stream", "task",
+        "_unwaited", "_waiter",
+        "began", "cancelled", "code", "connection", "fields", "headers", "incoming", "known",
+        "method", "over", "path", "sent_headers", "server", "stream", "task",
     )  # fmt: skip
 
     def __init__(self, connection: CallConnection, stream: int, headers: _Headers) -> None:
@@ -71,6 +72,7 @@ class Call(Accounted):
         self.task: asyncio.Task[None] | None = None
         self.began: float = perf_counter()
         self.over: bool = False
+        self.code: grpc.StatusCode | None = None  # since it is over
         self.cancelled: bool = False
         self.fields: RequestFields | None = None
         encoding = known.get(b"grpc-encoding", b"identity")
@@ -78,7 +80,7 @@ class Call(Accounted):
         self._ended = False  # the client has sent all
         self._serving = False  # the handler was called, or is about to be
         self._served = 0  # bytes of the one message that the handler was called with
-        self._uncredited = 0
+        self._uncredited = self._unwaited = 0  # bytes taken, messages sent without a wait
         self._waiter: asyncio.Future[None] | None = None
         self._callbacks: list[Callable[[], None]] = []
         self.sent_headers: bool = False
@@ -313,6 +315,9 @@ class Call(Accounted):
         while not self.over:
             sent = self.connection.send_data(self.stream, left)
             if sent == len(left):
+                self._unwaited += 1
+                if self._unwaited % _AT_ONCE == 0:
+                    await asyncio.sleep(0)
                 return
             left = memoryview(left)[sent:]
             await self.connection.writable()
@@ -345,21 +350,15 @@ class Call(Accounted):
         if not self.over:
             self.cancelled = True
             self.finish(code, details)
-            self._cancel_handler()
 
     def lost(self) -> None:
         """End the call, of which the client wants to know no more."""
         if not self.over:
             self.cancelled = True
             self._end(grpc.StatusCode.CANCELLED)
-            self._cancel_handler()
-
-    def _cancel_handler(self) -> None:
-        if self.task is not None:
-            self.task.cancel()
 
     def _end(self, code: grpc.StatusCode) -> None:
-        self.over = True
+        self.over, self.code = True, code
         if self._timer is not None:
             self._timer.cancel()
         self.incoming.clear()
@@ -371,6 +370,8 @@ class Call(Accounted):
         for callback in self._callbacks:
             self._run_callback(callback)
         self._callbacks.clear()
+        if self.cancelled and self.task is not None:
+            self.task.cancel()
 
     # -- what its context asks for -----------------------------------------------------------------
 

@@ -85,6 +85,7 @@ class OpenCall(Protocol):
     fields: RequestFields | None
     began: float
     over: bool
+    code: grpc.StatusCode | None
     cancelled: bool
     sent_headers: bool
     task: asyncio.Task[None] | None

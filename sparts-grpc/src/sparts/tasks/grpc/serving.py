@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from sparts.calls import Call as Described
-from sparts.calls import CallRefusedError, Reason
+from sparts.calls import CallRefusedError, Reason, joined
 from sparts.errors import message_of
 from sparts.escaping import one_line
 from sparts.tasks.grpc.context import AbortedError, AsyncContext, ThreadContext
@@ -40,12 +40,14 @@ class GrpcCall(Described):
     """A call, as wrappers see it."""
 
     _auth: Any
+    _call: OpenCall
     _context: Context
 
     @property
     def attributes(self) -> Mapping[str, Any]:  # type: ignore[override]
         """What TLS has found out of the client, and the name of the status as it is now."""
-        return {"auth": self._auth, "status": (self._context.status or OK).name}
+        status = self._call.code or self._context.status or OK
+        return {"auth": self._auth, "status": status.name}
 
 
 def description(call: OpenCall, context: Context, is_async: bool = False) -> Described:
@@ -59,9 +61,10 @@ def description(call: OpenCall, context: Context, is_async: bool = False) -> Des
         call.path.decode("latin-1")[1:],
         is_async=is_async,
         peer=host,
-        headers={key: value for key, value in metadata if isinstance(value, str)},
+        headers=joined((key, value) for key, value in metadata if isinstance(value, str)),
         deadline=None if left is None else monotonic() + left,
         _auth=call.connection.peer.auth,
+        _call=call,
         _context=context,
     )
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import Any, NamedTuple
 
+from sparts.calls import joined
 from sparts.tasks.asgi.rpc.problems import Problem, encoded, headers_of
 
 TIMEOUT = b"x-timeout-ms"
@@ -85,7 +86,7 @@ class FromHTTP:
     def headers(self) -> Mapping[str, str]:
         """The headers of the request."""
         pairs = self._scope["headers"]
-        return {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
+        return joined((name.decode("latin-1"), value.decode("latin-1")) for name, value in pairs)
 
 
 async def body_of(receive: Any) -> bytes:

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from google.protobuf.message import DecodeError, EncodeError
-from sparts.calls import CallRefusedError
+from sparts.calls import CallRefusedError, joined
 from sparts.rpc.errors import InvalidArgumentsError, RPCError
 from sparts.rpc.transport import RPCTransport
 from sparts.rpc.values import WRONG
@@ -91,7 +91,7 @@ class Origin:
     def headers(self) -> Mapping[str, str]:
         """The metadata that are strings."""
         metadata = self._context.invocation_metadata()
-        return {key: value for key, value in metadata if isinstance(value, str)}
+        return joined((key, value) for key, value in metadata if isinstance(value, str))
 
 
 def handler_of(served: Served, messages: Messages) -> Any:
