@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 
 import grpc
 import pytest
-from sparts.calls import CallRefusedError
+from sparts.calls import CallRefusedError, Reason, unwrap_clients, wrap_clients
 from sparts.hookspecs import hookimpl
 from sparts.rpc import RPCTask, connect, rpc
 from sparts.tasks.asgi import AsgiTask
 from sparts.tasks.asgi.rpc import RPCHTTPTask
 from sparts.tasks.dbus import DBusClientTask, DBusError
 from sparts.tasks.event import EventTask
+from sparts.tasks.grpc.rpc import RPCGrpcTask
 from sparts.tasks.periodic import PeriodicTask
 from sparts.tasks.queue import QueueTask
 from sparts.tasks.select import SelectTask
@@ -221,10 +222,30 @@ def rpc_call(service: VService, token: str) -> str:
     port = service.requireTask(RPCHTTPTask).bound_addrs[0][1]
     headers = {"authorization": f"Bearer {token}"} if token else {}
     with connect(f"http://127.0.0.1:{port}", Geo, headers=headers) as geo:
-        try:
-            return "ok" if geo.distance(1, 2) == 1 else "?"
-        except CallRefusedError as error:
-            return str(error.reason)
+        return rpc_answer(geo)
+
+
+def rpc_grpc_call(service: VService, token: str) -> str:
+    port = service.requireTask(RPCGrpcTask).bound_addrs[0][1]
+
+    async def send(call: Any, proceed: Callable[[], Any]) -> Any:
+        call.headers["authorization"] = f"Bearer {token}"
+        return await proceed()
+
+    wrap_clients(send)
+    try:
+        with connect(f"grpc://127.0.0.1:{port}", Geo) as geo:
+            return rpc_answer(geo)
+    finally:
+        unwrap_clients(send)
+
+
+def rpc_answer(geo: Any) -> str:
+    try:
+        return "ok" if geo.distance(1, 2) == 1 else "?"
+    except CallRefusedError as error:
+        early = error.reason is Reason.TOO_MANY and (error.retry_after or 0) < 3000
+        return "too early" if early else str(error.reason)
 
 
 def answer_of(call: Callable[[], Any]) -> str:
@@ -308,6 +329,10 @@ TRANSPORTS = {
     "rpc": Transport(
         [Geo, RPCHTTPTask], ("--rpc-http-host", "127.0.0.1", "--rpc-http-port", "0"), rpc_call,
         "rpc Geo.distance by 127.0.0.1", "unauthenticated", True, "too many",
+    ),
+    "rpc-grpc": Transport(
+        [Geo, RPCGrpcTask], ("--rpc-grpc-host", "127.0.0.1", "--rpc-grpc-port", "0"),
+        rpc_grpc_call, "grpc Geo/distance by 127.0.0.1", "unauthenticated", True, "too many",
     ),
     "thrift": Transport(
         [EchoServer, EchoHandler], FRAMED, thrift_call,

@@ -34,6 +34,8 @@ REFUSALS = {
     Reason.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
 }
 """The statuses of calls that a plugin refuses."""
+REFUSED, RETRY_AFTER = "sparts-refused", "retry-after"
+"""Trailing metadata: why a plugin refuses a call, and for how many seconds."""
 
 
 class GrpcCall(Described):
@@ -69,6 +71,14 @@ def description(call: OpenCall, context: Context, is_async: bool = False) -> Des
     )
 
 
+def refusal(error: CallRefusedError) -> tuple[grpc.StatusCode, str, list[tuple[str, str]]]:
+    """Return the code, the message and the trailing metadata of a call that is refused."""
+    trailing = [(REFUSED, str(error.reason))]
+    if error.retry_after is not None:
+        trailing.append((RETRY_AFTER, str(math.ceil(error.retry_after))))
+    return REFUSALS[error.reason], message_of(error), trailing
+
+
 @contextlib.contextmanager
 def answered(call: OpenCall) -> Iterator[None]:
     """Answer a call whose method cannot be found, or whose interceptor fails; in the loop."""
@@ -87,9 +97,7 @@ def failed(call: OpenCall, context: Context | None, error: BaseException) -> Non
     if isinstance(error, MessageError):
         call.finish(error.code, error.details)
     elif isinstance(error, CallRefusedError):
-        after = error.retry_after
-        trailing = () if after is None else (("retry-after", str(math.ceil(after))),)
-        call.finish(REFUSALS[error.reason], message_of(error), trailing)
+        call.finish(*refusal(error))
     elif isinstance(error, AbortedError) and context is not None:
         call.finish(context.status or grpc.StatusCode.UNKNOWN, context.message, context.trailing)
     elif isinstance(error, asyncio.CancelledError) and not call.server.task.running:

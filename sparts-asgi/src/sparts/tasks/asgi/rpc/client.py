@@ -137,8 +137,7 @@ class _Items:
 
     def end(self, response: Response) -> None:
         if response.status != 200:
-            kind, method = response.content_type, self._call.method
-            raise error_of(method, response.status, kind, self._body)
+            raise error_of(self._call.method, response, self._body)
         if not self._ended:
             raise UnavailableError("The stream was cut off.")
 
@@ -147,4 +146,4 @@ def _result(call: OutgoingCall, values: Values, response: Response) -> Any:
     body = response.take()
     if response.status == 200:
         return values.read_result(body)
-    raise error_of(call.method, response.status, response.content_type, body)
+    raise error_of(call.method, response, body)

@@ -111,6 +111,8 @@ class Response:
         name = name.lower()
         if name == b"content-type":
             self.content_type = value.decode("latin-1").lower()
+        elif name == b"retry-after" and value.isdigit():  # it may also be a date
+            self.retry_after = float(value[:10])
         elif name in (b"content-length", b"transfer-encoding"):
             self._has_length = True
 

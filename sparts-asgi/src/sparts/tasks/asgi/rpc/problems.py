@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,6 +20,7 @@ from sparts.rpc.errors import (
 
 if TYPE_CHECKING:
     from sparts.rpc.interface import Method
+    from sparts.tasks.asgi.rpc.exchange import Response
 
 DECLARED = 409
 """The status of a declared error whose class has no ``http_status``."""
@@ -92,17 +94,18 @@ def headers_of(problem: Problem) -> list[tuple[bytes, bytes]]:
     if problem.status == 401:
         found.append((b"www-authenticate", b"Bearer"))
     if problem.retry_after is not None:
-        found.append((b"retry-after", b"%d" % max(1, round(problem.retry_after))))
+        found.append((b"retry-after", b"%d" % max(1, ceil(problem.retry_after))))
     return found
 
 
-def error_of(method: Method, status: int, content_type: str, body: bytes) -> Exception:
+def error_of(method: Method, response: Response, body: bytes) -> Exception:
     """Return the error that a response means which is no success; for clients."""
-    problem = Problem("", status, body.decode(errors="replace").strip()[:1000])
-    if content_type.partition(";")[0].strip() == CONTENT_TYPE.decode():
+    detail = body.decode(errors="replace").strip()[:1000]
+    problem = Problem("", response.status, detail, retry_after=response.retry_after)
+    if response.content_type.partition(";")[0].strip() == CONTENT_TYPE.decode():
         with suppress(msgspec.DecodeError):
             problem = _decode(body)
-    return error_of_problem(method, problem, status)
+    return error_of_problem(method, problem, response.status)
 
 
 def error_of_problem(method: Method, problem: Problem, status: int) -> Exception:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from sparts.calls import CallRefusedError, Reason
@@ -15,7 +14,7 @@ from sparts.rpc.errors import (
     RPCError,
     UnavailableError,
 )
-from sparts.tasks.grpc.serving import REFUSALS
+from sparts.tasks.grpc.serving import REFUSED, RETRY_AFTER, refusal
 
 import grpc
 
@@ -23,10 +22,8 @@ if TYPE_CHECKING:
     from sparts.rpc.clients import OutgoingCall
     from sparts.rpc.interface import Method
 
-ERROR, ERROR_ID, REFUSED, RETRY_AFTER = (
-    "sparts-error", "sparts-error-id", "sparts-refused", "retry-after",
-)  # fmt: skip
-"""Trailing metadata: the name of an error, its id; why a plugin refuses, for how many seconds."""
+ERROR, ERROR_ID = "sparts-error", "sparts-error-id"
+"""Trailing metadata: the name of an error, and its id."""
 _CODES = {
     InvalidArgumentsError: grpc.StatusCode.INVALID_ARGUMENT,
     NoSuchMethodError: grpc.StatusCode.UNIMPLEMENTED,
@@ -43,10 +40,7 @@ def status_of(method: Method, error: Exception) -> tuple[grpc.StatusCode, str, A
     What a method declares is FAILED_PRECONDITION.
     """
     if isinstance(error, CallRefusedError):
-        trailing = [(REFUSED, str(error.reason))]
-        if error.retry_after is not None:
-            trailing.append((RETRY_AFTER, str(math.ceil(error.retry_after))))
-        return REFUSALS[error.reason], message_of(error), trailing
+        return refusal(error)
     name = (method.declared(error) or type(error)).__name__
     trailing = [(ERROR, name)]
     if isinstance(error, InternalError) and error.id:
@@ -65,8 +59,10 @@ def error_of(call: OutgoingCall, failure: Any) -> RPCError | CallRefusedError:
     code, details = failure.code(), failure.details() or ""
     trailing = {key: value for key, value in failure.trailing_metadata() or () if value}
     if REFUSED in trailing:
-        after = trailing.get(RETRY_AFTER)
-        return CallRefusedError(Reason(trailing[REFUSED]), details, after and float(after))
+        after = str(trailing.get(RETRY_AFTER, ""))
+        seconds = float(after[:10]) if after.isdecimal() else None
+        reasons = [each for each in Reason if each == trailing[REFUSED]]
+        return CallRefusedError(reasons[0] if reasons else Reason.FORBIDDEN, details, seconds)
     if ERROR in trailing:
         return call.method.error(trailing[ERROR], details, trailing.get(ERROR_ID, ""))
     match code:
@@ -79,6 +75,10 @@ def error_of(call: OutgoingCall, failure: Any) -> RPCError | CallRefusedError:
             return NoSuchMethodError(details)
         case grpc.StatusCode.INVALID_ARGUMENT | grpc.StatusCode.RESOURCE_EXHAUSTED:
             return InvalidArgumentsError(details)
+        case grpc.StatusCode.UNAUTHENTICATED:
+            return CallRefusedError(Reason.UNAUTHENTICATED, details)
+        case grpc.StatusCode.PERMISSION_DENIED:
+            return CallRefusedError(Reason.FORBIDDEN, details)
         case grpc.StatusCode.CANCELLED:
             return UnavailableError(details or "The call was cancelled.")
     return InternalError(f"{code.name}: {details}")
