@@ -48,9 +48,8 @@ class UniqueQueue(Queue[Any]):
             self._seen.add(item)
             super()._put(item)
         elif self.silent:
-            self.unfinished_tasks: int = (
-                self.unfinished_tasks - 1
-            )  # `put` counts it, and nobody will call `task_done` for it
+            # `put` counts it, and nobody will call `task_done` for it.
+            self.unfinished_tasks: int = self.unfinished_tasks - 1
         else:
             raise Duplicate(f"{item!r} is in the queue already.")
 

@@ -159,9 +159,7 @@ def _provider(
 def _ordered(needs: dict[type[Any], list[type[Any]]]) -> list[type[Any]]:
     order: dict[type[Any], None] = {}
     for root in needs:
-        path = {
-            root: iter(needs[root])
-        }  # the way down to where we are, each with what it still needs
+        path = {root: iter(needs[root])}  # the way down to here, each with what it still needs
         while path:
             task, rest = next(reversed(path.items()))
             need = next((n for n in rest if n not in order), None)

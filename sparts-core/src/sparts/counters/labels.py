@@ -65,12 +65,8 @@ class Labelled(Generic[M]):
         if len(self._children) >= self.limit:
             key = (OTHER,) * len(self.names)
             if key not in self._children:
-                _log.warning(
-                    "Counter %r has more than %d combinations of labels; the rest counts as %r.",
-                    self.name,
-                    self.limit,
-                    OTHER,
-                )
+                text = "Counter %r has more than %d combinations of labels; the rest counts as %r."
+                _log.warning(text, self.name, self.limit, OTHER)
         return self._children.setdefault(key, self.metric.fresh(self._owner))
 
     def values(self) -> Iterator[tuple[str, Callable[[], float | None]]]:

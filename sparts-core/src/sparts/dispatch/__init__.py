@@ -173,11 +173,8 @@ class Hooks:
 
     def call(self, hook: str, /, **arguments: Any) -> Any:
         """Call a hook; returns its results, or its first result where the specification says so."""
-        return _call(
-            self.callers(hook),
-            arguments,
-            getattr(specifications[hook], SPECIFICATION)["firstresult"],
-        )
+        first = getattr(specifications[hook], SPECIFICATION)["firstresult"]
+        return _call(self.callers(hook), arguments, first)
 
     def notify(self, hook: str, /, **arguments: Any) -> list[tuple[str, BaseException]]:
         """Call a hook that only observes, each implementation by itself: one that fails stops no
