@@ -1,4 +1,4 @@
-"""TLS of tests, by the first certificate of the test kit."""
+"""TLS of tests, by the certificates of the test kit."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ import ssl
 from sparts.testing.certificates import FIRST_CERTIFICATE
 
 
-def trusting() -> ssl.SSLContext:
-    """Return what trusts that certificate alone."""
-    trusted = FIRST_CERTIFICATE[FIRST_CERTIFICATE.index("-----BEGIN CERT") :]
-    return ssl.create_default_context(cadata=trusted)
+def trusting(certificate: str = FIRST_CERTIFICATE) -> ssl.SSLContext:
+    """Return what trusts one certificate alone."""
+    return ssl.create_default_context(cadata=certificate[certificate.index("-----BEGIN CERT") :])
 
 
-def over_tls(client: socket.socket) -> ssl.SSLSocket:
-    """Speak TLS over a connection to a server that has it."""
-    return trusting().wrap_socket(client, server_hostname="localhost")
+def over_tls(client: socket.socket, certificate: str = FIRST_CERTIFICATE) -> ssl.SSLSocket:
+    """Speak TLS over a connection to a server that has a certificate."""
+    return trusting(certificate).wrap_socket(client, server_hostname="localhost")

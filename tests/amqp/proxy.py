@@ -23,6 +23,17 @@ class Proxy:
         self._silent = False
         threading.Thread(target=self._accept, daemon=True).start()
 
+    @property
+    def url(self) -> str:
+        """What clients are given."""
+        return f"amqp://guest:guest@127.0.0.1:{self.port}/"
+
+    def __enter__(self) -> Proxy:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def cut(self, after: int = 0) -> None:
         """Cut each connection that there is when so many more bytes came from the broker."""
         if after:

@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+import amqp
+
 from tests.processes import captured
 
 SCRIPTS = Path("/usr/lib/rabbitmq/bin")
@@ -116,6 +118,15 @@ class Rabbit:
         if check and done.returncode:
             raise RuntimeError(f"rabbitmqctl {' '.join(words)}: {done.stdout}\n{self.output()}")
         return done.stdout
+
+    def depth(self, queue: str) -> int:
+        """How many messages wait in a queue; 0 if there is none."""
+        with amqp.Connection(f"127.0.0.1:{self.port}") as connection:
+            try:
+                found = connection.channel().queue_declare(queue, passive=True)
+                return int(found.message_count)
+            except amqp.NotFound:
+                return 0
 
     def evaluate(self, expression: str) -> str:
         """Run an Erlang expression in the node."""

@@ -43,6 +43,12 @@ class Echo(AMQPQueueTask):
         return item
 
 
+class Producer(Echo):
+    """Puts items in, and works on none."""
+
+    WORKERS = 0
+
+
 class Gated(Echo):
     """Works on an item until the test opens the gate."""
 

@@ -17,7 +17,7 @@ from sparts.testing.waiting import wait_ready
 from tests.amqp.crew import Crew, crew_of
 from tests.amqp.proxy import Proxy
 from tests.amqp.rabbit import Rabbit
-from tests.amqp.tasks import SOON, AsyncEcho, Echo, Gated, until, working
+from tests.amqp.tasks import SOON, AsyncEcho, Echo, Gated, Producer, until, working
 
 pytestmark = pytest.mark.one_python
 
@@ -25,10 +25,9 @@ LONG = 90.0
 PREFETCH = 4
 
 
-class Producer(Echo):
-    """Puts items in; of the same queue as the workers of tests/amqp/worker.py."""
+class Feeder(Producer):
+    """Puts items into the queue of the workers of tests/amqp/worker.py."""
 
-    WORKERS = 0
     DELIVERY_LIMIT = 100
 
 
@@ -43,7 +42,7 @@ def test_kills_and_broker_restarts_lose_nothing(
 ) -> None:
     count, restarts = 1500, 2
     with (
-        working(Producer, own_rabbit.url, "many") as task,
+        working(Feeder, own_rabbit.url, "many") as task,
         crew_of(tmp_path, own_rabbit.url, "many", kind, 4) as crew,
     ):
         fed = threading.Thread(target=task.put_many, args=(range(count),))
@@ -73,7 +72,7 @@ def test_rolling_restart_does_each_item_once(
 ) -> None:
     count = 600
     with (
-        working(Producer, rabbit.url, queue_name) as task,
+        working(Feeder, rabbit.url, queue_name) as task,
         crew_of(tmp_path, rabbit.url, queue_name, "threads", 2) as crew,
     ):
         task.put_many(range(count))
@@ -89,7 +88,7 @@ def test_item_of_killed_process_comes_again_at_once(
     rabbit: Rabbit, queue_name: str, tmp_path: Path
 ) -> None:
     with (
-        working(Producer, rabbit.url, queue_name) as task,
+        working(Feeder, rabbit.url, queue_name) as task,
         crew_of(tmp_path, rabbit.url, queue_name, "threads", 1) as crew,
     ):
         future = task.submit("slow")
@@ -100,7 +99,7 @@ def test_item_of_killed_process_comes_again_at_once(
 
 def test_poison_fails_the_submitter(rabbit: Rabbit, queue_name: str, tmp_path: Path) -> None:
     with (
-        working(Producer, rabbit.url, queue_name) as task,
+        working(Feeder, rabbit.url, queue_name) as task,
         crew_of(tmp_path, rabbit.url, queue_name) as crew,
     ):
         future = task.submit("poison")
@@ -117,14 +116,14 @@ def test_poison_fails_the_submitter(rabbit: Rabbit, queue_name: str, tmp_path: P
 
 def test_item_put_off_survives_worker_and_broker(own_rabbit: Rabbit, tmp_path: Path) -> None:
     with (
-        working(Producer, own_rabbit.url, "later") as task,
+        working(Feeder, own_rabbit.url, "later") as task,
         crew_of(tmp_path, own_rabbit.url, "later", "threads", 1) as crew,
     ):
         # RabbitMQ 3.10 may lose a queue that was declared seconds before it is killed.
         assert task.submit(["later", 3]).result(LONG) == ["later", 3]
         future = task.submit(["later", 3])
         delayed = task.queue.layout.delay_name(3000)
-        until(lambda: depth(own_rabbit, delayed) == 1, "the item in the delay queue")
+        until(lambda: own_rabbit.depth(delayed) == 1, "the item in the delay queue")
         crew.end_one(signal.SIGKILL).wait()
         own_rabbit.kill()
         own_rabbit.start()
@@ -132,23 +131,11 @@ def test_item_put_off_survives_worker_and_broker(own_rabbit: Rabbit, tmp_path: P
         assert future.result(LONG) == ["later", 3]
 
 
-def depth(rabbit: Rabbit, name: str) -> int:
-    """How many messages wait in a queue; 0 if there is none."""
-    with amqp.Connection(f"127.0.0.1:{rabbit.port}") as connection:
-        channel = connection.channel()
-        try:
-            return int(channel.queue_declare(name, passive=True).message_count)
-        except amqp.NotFound:
-            return 0
-
-
 @pytest.mark.parametrize("kind", [Echo, AsyncEcho])
 def test_connections_cut_within_frames_lose_nothing(
     rabbit: Rabbit, queue_name: str, kind: Any
 ) -> None:
-    proxy = Proxy(rabbit.port)
-    url = f"amqp://guest:guest@127.0.0.1:{proxy.port}"
-    with working(kind, url, queue_name) as task:
+    with Proxy(rabbit.port) as proxy, working(kind, proxy.url, queue_name) as task:
         for after in (7, 100, 1001, 3003):
             proxy.cut(after)
             task.put_many(range(200))
@@ -159,14 +146,13 @@ def test_connections_cut_within_frames_lose_nothing(
         seen: set[Any] = set()
         while len(seen) < 200 + 80:
             seen.add(task.seen.get(timeout=SOON)[0])
-    proxy.close()
 
 
 @pytest.mark.parametrize("kind", [Echo, AsyncEcho])
 def test_another_node_takes_over(rabbit: Rabbit, queue_name: str, kind: Any) -> None:
     nodes = [Proxy(rabbit.port) for _ in range(3)]
     nodes[0].close()  # it is down from the beginning
-    url = ",".join(f"amqp://guest:guest@127.0.0.1:{node.port}" for node in nodes)
+    url = ",".join(node.url for node in nodes)
     with working(kind, url, queue_name) as task:
         assert task.submit("second").result(SOON) == "second"
         nodes[1].close()
@@ -177,9 +163,7 @@ def test_another_node_takes_over(rabbit: Rabbit, queue_name: str, kind: Any) -> 
 
 
 def test_half_open_connection_is_found_by_heartbeats(rabbit: Rabbit, queue_name: str) -> None:
-    proxy = Proxy(rabbit.port)
-    url = f"amqp://guest:guest@127.0.0.1:{proxy.port}/?heartbeat=1"
-    with working(Echo, url, queue_name) as task:
+    with Proxy(rabbit.port) as proxy, working(Echo, proxy.url + "?heartbeat=1", queue_name) as task:
         assert task.submit("before").result(SOON) == "before"
         proxy.fall_silent()
         with pytest.raises(Full):
@@ -193,7 +177,6 @@ def test_half_open_connection_is_found_by_heartbeats(rabbit: Rabbit, queue_name:
         waiting.join(SOON)
         assert not waiting.is_alive()
         assert task.submit("after").result(SOON) == "after"
-    proxy.close()
 
 
 def test_blocked_broker_holds_up_neither_put_nor_stop(own_rabbit: Rabbit) -> None:
@@ -243,7 +226,7 @@ def test_put_goes_on_when_the_alarm_ends(own_rabbit: Rabbit) -> None:
 def test_deleted_queue_is_declared_again(rabbit: Rabbit, queue_name: str) -> None:
     with (
         working(Echo, f"{rabbit.url}?heartbeat=1", queue_name) as worker,
-        working(Producer20, rabbit.url, queue_name) as producer,
+        working(Producer, rabbit.url, queue_name) as producer,
     ):
         rabbit.control("delete_queue", queue_name)
         producer.queue.put("put into none")
@@ -252,17 +235,9 @@ def test_deleted_queue_is_declared_again(rabbit: Rabbit, queue_name: str) -> Non
         assert producer.submit("fine").result(SOON) == "fine"
 
 
-class Producer20(Echo):
-    """Puts items in."""
-
-    WORKERS = 0
-
-
 def test_unfinished_work_survives_a_lost_connection(rabbit: Rabbit, queue_name: str) -> None:
     """It is not begun a second time in the same process, and its outcome arrives."""
-    proxy = Proxy(rabbit.port)
-    url = f"amqp://guest:guest@127.0.0.1:{proxy.port}"
-    with working(Gated, url, queue_name) as task:
+    with Proxy(rabbit.port) as proxy, working(Gated, proxy.url, queue_name) as task:
         future = task.submit("long")
         assert task.seen.get(timeout=SOON) == ("long", 1)
         for _ in range(2):
@@ -275,7 +250,6 @@ def test_unfinished_work_survives_a_lost_connection(rabbit: Rabbit, queue_name: 
         assert future.result(SOON) == "long"
         assert task.seen.empty()
         until(lambda: task.queue.consumer.holds == 0, "the acknowledgement")
-    proxy.close()
 
 
 def test_item_that_takes_too_long_is_told(own_rabbit: Rabbit, caplog: Any) -> None:

@@ -13,7 +13,7 @@ from sparts.tasks.amqp.rpc import RPCAMQPTask
 from sparts.testing.running import running, service_of
 
 from tests.amqp.rabbit import Rabbit
-from tests.amqp.tasks import SOON, Echo, working
+from tests.amqp.tasks import SOON, Echo, Producer, working
 
 pytestmark = [pytest.mark.needs("rabbitmq-server"), pytest.mark.one_python]
 
@@ -25,12 +25,6 @@ class Adding(RPCTask):
     def add(self, a: int, b: int) -> int:
         """Return the sum."""
         return a + b
-
-
-class Producer(Echo):
-    """Works on nothing itself."""
-
-    WORKERS = 0
 
 
 class Program:

@@ -8,7 +8,6 @@ import queue
 from dataclasses import dataclass
 from typing import Any
 
-import amqp
 import pytest
 from sparts.errors import TaskStoppedError, UsageError
 from sparts.tasks.amqp import depth
@@ -18,13 +17,7 @@ from sparts.tasks.backlog import RefusedError
 from sparts.tasks.backlogs import UniqueBacklog
 
 from tests.amqp.rabbit import Rabbit
-from tests.amqp.tasks import SOON, AsyncEcho, Echo, Gated, serving, until, working
-
-
-class Producer(Echo):
-    """Puts items in, and works on none."""
-
-    WORKERS = 0
+from tests.amqp.tasks import SOON, AsyncEcho, Echo, Gated, Producer, serving, until, working
 
 
 class Failing(Echo):
@@ -150,12 +143,7 @@ def test_too_many_attempts_end_in_the_dead_queue(rabbit: Rabbit, queue_name: str
         assert isinstance(error, RemoteError)
         assert error.type == "TryLater"
         assert [task.seen.get(timeout=SOON)[1] for _ in range(3)] == [1, 2, 3]
-    assert _depth(rabbit, f"{queue_name}.dead") == 1
-
-
-def _depth(rabbit: Rabbit, name: str) -> int:
-    with amqp.Connection(f"127.0.0.1:{rabbit.port}") as connection:
-        return int(connection.channel().queue_declare(name, passive=True).message_count)
+    assert rabbit.depth(f"{queue_name}.dead") == 1
 
 
 def put_on(task: Any, item: Any, times: int) -> None:

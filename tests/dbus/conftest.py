@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sparts.tasks.dbus import DBusClientTask
+from sparts.testing.running import running_task
 
 from tests.dbus.daemons import RESTRICTIVE, Daemon
 
@@ -15,6 +17,14 @@ def session_bus(tmp_path: Path) -> Iterator[Daemon]:
     """A bus that lets everybody do everything, as that of a session does."""
     with Daemon(tmp_path / "session") as daemon:
         yield daemon
+
+
+@pytest.fixture
+def client(session_bus: Daemon) -> Iterator[DBusClientTask]:
+    """A client of that bus."""
+    argv = ("--dbus-client-address", session_bus.address)
+    with running_task(DBusClientTask, *argv) as task:
+        yield task
 
 
 @pytest.fixture

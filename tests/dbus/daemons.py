@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from sparts.states import ServiceStatus
+from sparts.testing.waiting import wait_status
+from sparts.vservice import VService
 
 from tests.processes import ServiceProcess, captured
 
@@ -115,6 +121,28 @@ class Daemon:
             assert self.process.stdout is not None
             self.process.stdout.close()
             self.process = None
+
+    def kill_under(self, *services: VService) -> None:
+        """End it at once, and return when these services have noticed."""
+        self.kill()
+        for service in services:
+            wait_status(service, ServiceStatus.WARNING)
+
+    def start_for(self, *services: VService) -> None:
+        """Start it, and return when these services are on it again."""
+        self.start()
+        for service in services:
+            wait_status(service, ServiceStatus.ALIVE)
+
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """Have it do nothing meanwhile."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def restart(self) -> None:
         """End it at once, and start another at the same address."""

@@ -198,9 +198,7 @@ def test_call_fails_when_the_bus_is_lost(
     wait_status(client.service, ServiceStatus.WARNING)
     with pytest.raises(DBusError, match="lost"):
         proxy.Tune(1.0)
-    session_bus.start()
-    wait_status(client.service, ServiceStatus.ALIVE)
-    wait_status(radio.service, ServiceStatus.ALIVE)
+    session_bus.start_for(client.service, radio.service)
     assert proxy.Tune(1.0) == "1.0 MHz"
 
 
@@ -323,12 +321,8 @@ def test_subscriptions_outlive_a_lost_bus(
 ) -> None:
     heard = Recorder[float]()
     proxy.on("Tuned", heard)
-    session_bus.kill()
-    wait_status(client.service, ServiceStatus.WARNING)
-    wait_status(radio.service, ServiceStatus.WARNING)
-    session_bus.start()
-    wait_status(client.service, ServiceStatus.ALIVE)
-    wait_status(radio.service, ServiceStatus.ALIVE)
+    session_bus.kill_under(client.service, radio.service)
+    session_bus.start_for(client.service, radio.service)
     proxy.Tune(7.0)
     assert heard.wait(1) == [7.0]
 

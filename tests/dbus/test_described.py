@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -136,13 +135,6 @@ class Strange(DBusServiceTask):
             return super().on_message(bus, message)
         bus.send_quietly(Message.new_method_return(message, "s", [self.xml]))
         return True
-
-
-@pytest.fixture
-def client(session_bus: Daemon) -> Iterator[DBusClientTask]:
-    argv = ("--dbus-client-address", session_bus.address)
-    with running(service_of("DBusClientTask"), *argv) as service:
-        yield service.requireTask("DBusClientTask")
 
 
 def test_proxy_works_although_everything_else_is_odd(

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -193,13 +192,6 @@ def suppressed(action: Callable[[], object]) -> None:
         return
 
 
-def test_a_service_stops_although_the_bus_hangs(session_bus: Daemon) -> None:
-    with running(Service, "--dbus-address", session_bus.address):
-        assert session_bus.process is not None
-        session_bus.process.send_signal(signal.SIGSTOP)
-    session_bus.process.send_signal(signal.SIGCONT)
-
-
 # -- messages --------------------------------------------------------------------------------------
 
 
@@ -262,14 +254,10 @@ def test_socket_that_is_full_keeps_its_bus(session_bus: Daemon) -> None:
         task, heard = service.requireTask(Loud), Recorder[int]()
         connection = task.unique_name
         task.proxy(NAME, PATH).on("Said", lambda number, _: heard(number))
-        assert session_bus.process is not None
-        session_bus.process.send_signal(signal.SIGSTOP)
-        try:
+        with session_bus.hanging():
             for number in range(1000):
                 task.Said(number, "x" * 10_000)
             task.loop_task.call(int).result(30)
-        finally:
-            session_bus.process.send_signal(signal.SIGCONT)
         assert heard.wait(1000) == list(range(1000))
         assert task.unique_name == connection
 
@@ -315,10 +303,8 @@ def test_nothing_stays_behind_after_200_starts_and_stops(
 def test_lost_bus_is_joined_again_on_every_loop(session_bus: Daemon, argv: tuple[str, ...]) -> None:
     with running(Service, "--dbus-address", session_bus.address, *argv) as service:
         assert greet(session_bus) == "('Hello, you',)"
-        session_bus.kill()
-        wait_status(service, ServiceStatus.WARNING)
-        session_bus.start()
-        wait_status(service, ServiceStatus.ALIVE)
+        session_bus.kill_under(service)
+        session_bus.start_for(service)
         assert greet(session_bus) == "('Hello, you',)"
 
 

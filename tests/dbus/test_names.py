@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
-import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -270,13 +271,11 @@ def test_restarted_daemon_is_noticed_shown_and_joined_again(session_bus: Daemon)
     with running(Service, "--dbus-address", session_bus.address) as service:
         task = service.requireTask(Greeter)
         for _ in range(3):
-            session_bus.kill()
-            wait_status(service, ServiceStatus.WARNING)
+            session_bus.kill_under(service)
             assert not service.health.ready
             assert not task.owns_name
             assert service.health.status_details() != ""
-            session_bus.start()
-            wait_status(service, ServiceStatus.ALIVE)
+            session_bus.start_for(service)
             wait_ready(service)
             assert task.owns_name
             assert greet(session_bus) == "('Hello, you',)"
@@ -284,19 +283,15 @@ def test_restarted_daemon_is_noticed_shown_and_joined_again(session_bus: Daemon)
 
 
 def test_call_ends_when_the_daemon_is_killed(session_bus: Daemon) -> None:
-    said: list[str] = []
-
-    def call() -> None:
-        said.append(session_bus.gdbus(NAME, PATH, f"{NAME}.Wait", check=False))
-
-    with running(Service, "--dbus-address", session_bus.address) as service:
+    with (
+        running(Service, "--dbus-address", session_bus.address) as service,
+        ThreadPoolExecutor(1) as caller,
+    ):
         task = service.requireTask(Greeter)
-        caller = threading.Thread(target=call)
-        caller.start()
+        said = caller.submit(session_bus.gdbus, NAME, PATH, f"{NAME}.Wait", check=False)
         assert task.began.wait(30)
         session_bus.restart()
-        caller.join(30)
-        assert "Error" in said[0]
+        assert "Error" in said.result(30)
         task.release.set()
         session_bus.wait_for_name(NAME)
         assert greet(session_bus) == "('Hello, you',)"
@@ -355,19 +350,17 @@ def test_daemon_that_does_not_answer_is_given_up(
     monkeypatch.setattr(bus_module, "ANSWER_TIMEOUT", 0.01)
     with running(Service, "--dbus-address", session_bus.address) as service:
         task: Any = service.requireTask(Greeter)
-        assert session_bus.process is not None
-        session_bus.process.send_signal(signal.SIGSTOP)
-        with pytest.raises(DBusError, match=r"did not answer GetId in 0\.01 s"):
+        with (
+            session_bus.hanging(),
+            pytest.raises(DBusError, match=r"did not answer GetId in 0\.01 s"),
+        ):
             task.wait_for(task.bus.ask, "GetId")
-        session_bus.process.send_signal(signal.SIGCONT)
 
 
 def test_stop_in_one_second_with_daemon_that_hangs(session_bus: Daemon) -> None:
     argv = ("--dbus-address", session_bus.address, "--stop-timeout", "1s")
-    with running(Service, *argv):
-        assert session_bus.process is not None
-        session_bus.process.send_signal(signal.SIGSTOP)
-    session_bus.process.send_signal(signal.SIGCONT)
+    with contextlib.ExitStack() as stack, running(Service, *argv):
+        stack.enter_context(session_bus.hanging())
 
 
 def test_other_faults_end_the_service_at_rejoin(session_bus: Daemon) -> None:
@@ -396,26 +389,21 @@ def test_service_stops_while_it_waits_to_try_again(session_bus: Daemon) -> None:
         RETRY_AFTER = RETRY_MAX_WAIT = 10_000.0
 
     with running(service_of(Patient), "--dbus-address", session_bus.address) as service:
-        session_bus.kill()
-        wait_status(service, ServiceStatus.WARNING)
+        session_bus.kill_under(service)
 
 
 def test_running_call_is_waited_for_at_the_stop(session_bus: Daemon) -> None:
-    said: list[str] = []
-
-    def call() -> None:
-        said.append(session_bus.gdbus(NAME, PATH, f"{NAME}.Wait"))
-
-    with running(Service, "--dbus-address", session_bus.address) as service:
+    with (
+        running(Service, "--dbus-address", session_bus.address) as service,
+        ThreadPoolExecutor(1) as caller,
+    ):
         task = service.requireTask(Greeter)
-        caller = threading.Thread(target=call)
-        caller.start()
+        said = caller.submit(session_bus.gdbus, NAME, PATH, f"{NAME}.Wait")
         assert task.began.wait(30)
         service.shutdown()
         assert task.stop_event.wait(30)
         task.release.set()
-    caller.join(30)
-    assert said == ["('released',)"]
+        assert said.result(30) == "('released',)"
 
 
 def test_endless_call_is_cut_off_and_logged(session_bus: Daemon) -> None:
@@ -428,21 +416,14 @@ def test_endless_call_is_cut_off_and_logged(session_bus: Daemon) -> None:
             self.began.set()
             await asyncio.get_running_loop().create_future()
 
-    said: list[str] = []
-
-    def call() -> None:
-        said.append(session_bus.gdbus(NAME, PATH, f"{NAME}.Hang", check=False))
-
     argv = ("--dbus-address", session_bus.address, "--stop-timeout", "1h")
     service = make_service(service_of(Hanging), *argv)
     thread = service.startBG()
-    with log_of(service) as log:
-        caller = threading.Thread(target=call)
-        caller.start()
+    with log_of(service) as log, ThreadPoolExecutor(1) as caller:
+        said = caller.submit(session_bus.gdbus, NAME, PATH, f"{NAME}.Hang", check=False)
         assert service.requireTask(Hanging).began.wait(30)
         service.shutdown()
         thread.join()
         log.wait_for_line("WARNING:.*1 calls were cut off: they took too long to finish")
-    caller.join(30)
+        assert "Error" in said.result(30)
     assert thread.status == 0
-    assert "Error" in said[0]

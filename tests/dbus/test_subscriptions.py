@@ -66,12 +66,8 @@ def test_refused_subscription_is_error_and_is_not_kept(session_bus: Daemon) -> N
                 subscribe()
             with pytest.raises(TypeError, match=f"is no {what}"):
                 client.loop_task.call(subscribe).result(30)
-        session_bus.kill()
-        wait_status(service, ServiceStatus.WARNING)
-        wait_status(clock, ServiceStatus.WARNING)
-        session_bus.start()
-        wait_status(service, ServiceStatus.ALIVE)
-        wait_status(clock, ServiceStatus.ALIVE)
+        session_bus.kill_under(service, clock)
+        session_bus.start_for(service, clock)
         client.proxy(NAME, PATH).Strike(12)
         assert heard.wait(1) == [12]
 
@@ -94,12 +90,8 @@ def test_subscription_beyond_limit_of_bus_is_not_kept(tmp_path: Path) -> None:
             client.loop_task.call(client._watches.remove, subscription).result(30)
         client.loop_task.call(int).result(30)
         assert client._watches._counts == kept
-        small.kill()
-        wait_status(service, ServiceStatus.WARNING)
-        wait_status(clock, ServiceStatus.WARNING)
-        small.start()
-        wait_status(service, ServiceStatus.ALIVE)
-        wait_status(clock, ServiceStatus.ALIVE)
+        small.kill_under(service, clock)
+        small.start_for(service, clock)
         proxy.Strike(1)
         assert heard.wait(1) == [1]
 
@@ -116,15 +108,12 @@ def test_refused_rule_keeps_no_other_from_working(tmp_path: Path) -> None:
         proxy.on("Struck", heard)
         for number in range(4):
             proxy.on(f"Signal{number}", print)
-        bus.kill()
-        wait_status(service, ServiceStatus.WARNING)
-        wait_status(clock, ServiceStatus.WARNING)
+        bus.kill_under(service, clock)
         config = folder / "bus.conf"
         limit = '<limit name="max_match_rules_per_connection">3</limit></busconfig>'
         config.write_text(config.read_text().replace("</busconfig>", limit))
         with log_of(service) as log:
-            bus.start()
-            wait_status(service, ServiceStatus.ALIVE)
+            bus.start_for(service)
         assert [line for line in log.items if "The bus refuses type='signal'" in line]
         wait_status(clock, ServiceStatus.ALIVE)
         proxy.Strike(1)

@@ -128,13 +128,6 @@ def odd(session_bus: Daemon) -> Iterator[Odd]:
         yield service.requireTask(Odd)
 
 
-@pytest.fixture
-def client(session_bus: Daemon, odd: Odd) -> Iterator[DBusClientTask]:
-    argv = ("--dbus-client-address", session_bus.address)
-    with running(service_of("DBusClientTask"), *argv) as service:
-        yield service.requireTask("DBusClientTask")
-
-
 def raised(client: DBusClientTask, member: str, *args: Any) -> DBusError:
     with pytest.raises(DBusError) as caught:
         client.proxy(NAME, PATH, NAME).call(member, *args)

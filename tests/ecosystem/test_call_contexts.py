@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sparts.hookspecs import hookimpl
 from sparts.rpc import RPCTask, connect, rpc
 from sparts.tasks.asgi import AsgiTask, WsgiTask
 from sparts.tasks.select import SelectTask
@@ -22,6 +21,7 @@ from sparts.vservice import VService
 from tornado.web import RequestHandler
 
 from tests.thrift.echo import EchoServer, InlineHandler
+from tests.wrapping import wrapped_by
 
 WAIT = 20.0
 calls: ContextVar[int] = ContextVar("calls", default=0)
@@ -131,21 +131,6 @@ def by_rpc(service: VService, task: str) -> Iterator[Callable[[], str]]:
     port = service.requireTask(RPCThriftTask).bound_addrs[0][1]
     with connect(f"thrift://127.0.0.1:{port}", Asked) as asked:
         yield asked.count
-
-
-def wrapped_by(wrapper: Any, *tasks: Any) -> type[VService]:
-    class Plugin:
-        @hookimpl
-        def sparts_call_wrap(self) -> Any:
-            return wrapper
-
-    class Wrapped(VService):
-        TASKS = list(tasks)
-
-        def initService(self) -> None:  # noqa: N802
-            self.hooks.register(Plugin())
-
-    return Wrapped
 
 
 @pytest.mark.parametrize("wrapper", [counting, counting_async])

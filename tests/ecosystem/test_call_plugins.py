@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import grpc
 import pytest
 from sparts.calls import CallRefusedError, Reason, unwrap_clients, wrap_clients
-from sparts.hookspecs import hookimpl
 from sparts.rpc import RPCTask, connect, rpc
 from sparts.tasks.asgi import AsgiTask
 from sparts.tasks.asgi.rpc import RPCHTTPTask
@@ -41,6 +40,7 @@ from tests.grpc.greeters import GreeterTask, Text, pb2_grpc
 from tests.needs import require
 from tests.thrift.echo import AsyncHandler, EchoHandler, EchoServer
 from tests.thrift.test_http import EchoOverHTTP
+from tests.wrapping import wrapped_by
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = ROOT / "examples" / "call_plugins"
@@ -467,16 +467,6 @@ async def fails_at_the_end(call: Any, proceed: Callable[[], Any]) -> None:
 def test_faulty_wrapper_leaves_no_request_unanswered(
     name: str, wrapper: Any, statuses: set[str]
 ) -> None:
-    class Plugin:
-        @hookimpl
-        def sparts_call_wrap(self) -> Any:
-            return wrapper
-
-    class Wrapping(VService):
-        TASKS = TRANSPORTS[name].tasks
-
-        def initService(self) -> None:  # noqa: N802
-            self.hooks.register(Plugin())
-
-    with running(Wrapping, *TRANSPORTS[name].argv) as service:
+    wrapping = wrapped_by(wrapper, *TRANSPORTS[name].tasks)
+    with running(wrapping, *TRANSPORTS[name].argv) as service:
         assert TRANSPORTS[name].call(service, "") in statuses

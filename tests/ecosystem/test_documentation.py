@@ -127,48 +127,20 @@ def give_config(folder: Path, config: str) -> None:
     run_block(Block(page, 9, "toml config=service.py", config), folder)
 
 
-def test_configuration_is_given_to_service_of_its_page(tmp_path: Path) -> None:
-    give_config(tmp_path, "size = 2\n")
-
-
 @pytest.mark.parametrize("config", ["sise = 2\n", "size = 'large'\n", "# nothing\n"])
 def test_refused_configuration_is_found_out(config: str, tmp_path: Path) -> None:
     with pytest.raises(AssertionError):
         give_config(tmp_path, config)
 
 
-def test_console_session_may_set_variables(tmp_path: Path) -> None:
-    script = 'import os; print(os.environ["GREETING"], 1, 2)'
-    code = f"$ GREETING=hello python -c '{script}'\nhello ... 2\n"
-    run_block(Block(ROOT / "README.md", 1, "console", code), tmp_path)
-
-
-def test_a_console_session_may_end_with_another_status(tmp_path: Path) -> None:
-    code = "$ python -c 'raise SystemExit(3)'\n"
-    run_block(Block(ROOT / "README.md", 1, "console status=3", code), tmp_path)
-
-
-@pytest.mark.parametrize("unit", ["Type=notify\n", "[Unit]\n[Unit]\n", "[Service]\nnothing\n"])
-def test_a_malformed_unit_is_found_out(unit: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"(?i)section|pars"):
-        run_block(Block(ROOT / "README.md", 1, "ini", unit), tmp_path)
-
-
-def test_broken_toml_is_found_out(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="line 1"):
-        run_block(Block(ROOT / "README.md", 1, "toml", "a = = 1\n"), tmp_path)
-
-
-def test_fixed_ports_give_way_to_free_ones(tmp_path: Path) -> None:
-    code = "DEFAULT_PORT=8000\nassert DEFAULT_PORT == 0\n"
-    run_block(Block(ROOT / "README.md", 1, "python", code), tmp_path)
-
-
-def test_files_of_blocks_are_there_for_others(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text("```python file=jobs.py\nANSWER = 42\n```\n", encoding="utf-8")
-    write_files(page, tmp_path)
-    run_block(Block(page, 5, "python", "from jobs import ANSWER\nassert ANSWER\n"), tmp_path)
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [("ini", "Type=notify\n"), ("ini", "[Unit]\n[Unit]\n"), ("ini", "[Service]\nnothing\n"),
+     ("toml", "a = = 1\n")],
+)  # fmt: skip
+def test_a_malformed_file_is_found_out(kind: str, code: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"(?i)section|pars|line 1"):
+        run_block(Block(ROOT / "README.md", 1, kind, code), tmp_path)
 
 
 WEB = """
@@ -193,12 +165,6 @@ $ python web.py --web-port 8000 &
 INFO:Web:Web Server Started on 127.0.0.1:8000
 $ curl localhost:8000
 """
-
-
-@pytest.mark.needs("curl")
-def test_console_session_calls_its_service(tmp_path: Path) -> None:
-    (tmp_path / "web.py").write_text(WEB, encoding="utf-8")
-    run_block(Block(ROOT / "README.md", 1, "console", f"{SESSION}Hello\n"), tmp_path)
 
 
 @pytest.mark.needs("curl")

@@ -19,8 +19,7 @@ from sparts.net.listeners import Listening
 from sparts.tasks.asgi.rpc import RPCHTTPTask
 from sparts.tasks.tornado import TornadoHTTPTask
 from sparts.tasks.tornado.status import StatusHTTPTask
-from sparts.testing.running import running
-from sparts.vservice import VService
+from sparts.testing.running import running, service_of
 
 from scripts.audit import find_pins
 from scripts.build_distributions import ROOT
@@ -73,10 +72,7 @@ def test_http_serves_its_own_routes_and_nothing_else() -> None:
     class Web(TornadoHTTPTask):
         DEFAULT_HOST = "127.0.0.1"
 
-    class Service(VService):
-        TASKS = [Web]
-
-    with running(Service) as service:
+    with running(service_of(Web)) as service:
         connection = http.client.HTTPConnection(*service.requireTask(Web).bound_addrs[0])
         answers = {}
         for path in ("/", "/status.json", "/metrics", "/stacks", "/act/shutdown", "/readyz"):

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import socket
-import ssl
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sparts import entry_points
-from sparts.testing.certificates import FIRST_CERTIFICATE
 from sparts.testing.running import ServiceFactory, service_of
 from sparts.testing.waiting import WAIT, restart
+
+from tests.certificates import trusting
 
 
 @pytest.mark.parametrize(
@@ -25,16 +24,14 @@ from sparts.testing.waiting import WAIT, restart
     ],
 )
 def test_protocols_of_tls_survive_reload_and_restart(
-    name: str, more: tuple[str, ...], tmp_path: Path, service_factory: ServiceFactory
+    name: str, more: tuple[str, ...], pem: str, service_factory: ServiceFactory
 ) -> None:
     base: Any = entry_points.load_task(name)
     body = {"OPT_PREFIX": "server", "ALPN": ("second", "first"), "app": lambda self: print}
     task = type("Server", (base,), body)
-    certificate = tmp_path / "server.pem"
-    certificate.write_text(FIRST_CERTIFICATE, encoding="ascii")
-    argv = ("--server-host", "127.0.0.1", "--server-tls-cert", str(certificate))
+    argv = ("--server-host", "127.0.0.1", "--server-tls-cert", pem)
     service = service_factory(service_of(task, *more), *argv)
-    context = ssl.create_default_context(cafile=str(certificate))
+    context = trusting()
     context.set_alpn_protocols(["first", "second"])
     for step in ("start", "reload", "reload", "restart"):
         if step == "reload":

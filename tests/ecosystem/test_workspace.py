@@ -9,6 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import tomllib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,22 +34,48 @@ LOCKS = [ROOT / "requirements.lock", ROOT / "requirements-glib.lock"]
 TABLE = {"here": HERE, "missing": MISSING}
 
 
-def test_a_test_whose_system_package_is_there_runs() -> None:
+def test_what_is_there_lets_a_test_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     require(["here"], TABLE)
+    require_module(["sys"])
+    require_root()
 
 
-def test_missing_system_package_skips_test_and_names_itself(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.fixture
+def refused_namespaces(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Let the system refuse namespaces."""
+    refuses = tmp_path / "unshare"
+    refuses.write_text("#!/bin/sh\necho 'unshare: cannot change it' >&2\nexit 1\n")
+    refuses.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    why_no_namespace.cache_clear()
+    yield
+    why_no_namespace.cache_clear()
+
+
+@pytest.mark.usefixtures("refused_namespaces")
+@pytest.mark.parametrize(
+    ("need", "why"),
+    [
+        (lambda: require(["here", "missing"], TABLE), "needs the system package missing"),
+        (lambda: require_module(["nothing_of_that_name"]), "the module nothing_of_that_name"),
+        (require_root, "only root can"),
+        (
+            lambda: require_namespace(["mount"]),
+            r"this machine allows no mount namespaces \(unshare: cannot change it\)",
+        ),
+    ],
+)
+def test_what_is_missing_skips_or_fails_its_test(
+    need: Callable[[], None], why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
     monkeypatch.delenv("SPARTS_REQUIRE_ALL", raising=False)
-    with pytest.raises(pytest.skip.Exception, match="needs the system package missing"):
-        require(["here", "missing"], TABLE)
-
-
-def test_missing_system_package_fails_where_required(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(pytest.skip.Exception, match=why):
+        need()
     monkeypatch.setenv("SPARTS_REQUIRE_ALL", "1")
     with pytest.raises(pytest.fail.Exception, match="allows no skip"):
-        require(["missing"], TABLE)
+        need()
 
 
 def test_system_package_that_table_lacks_fails_test() -> None:
@@ -173,52 +200,6 @@ def test_the_lock_names_no_index() -> None:
         assert "://" not in lock
         assert "--index" not in lock
         assert "--find-links" not in lock
-
-
-def test_missing_module_skips_or_fails_the_test(monkeypatch: pytest.MonkeyPatch) -> None:
-    require_module(["sys"])
-    monkeypatch.delenv("SPARTS_REQUIRE_ALL", raising=False)
-    with pytest.raises(pytest.skip.Exception, match="needs the module nothing_of_that_name"):
-        require_module(["nothing_of_that_name"])
-    monkeypatch.setenv("SPARTS_REQUIRE_ALL", "1")
-    with pytest.raises(pytest.fail.Exception, match="allows no skip"):
-        require_module(["nothing_of_that_name"])
-
-
-def test_root_test_is_skipped_or_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    require_root()
-    monkeypatch.setattr(os, "geteuid", lambda: 54321)
-    monkeypatch.delenv("SPARTS_REQUIRE_ALL", raising=False)
-    with pytest.raises(pytest.skip.Exception, match="only root can"):
-        require_root()
-    monkeypatch.setenv("SPARTS_REQUIRE_ALL", "1")
-    with pytest.raises(pytest.fail.Exception, match="allows no skip"):
-        require_root()
-
-
-def test_refused_namespace_skips_with_a_reason(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    refuses = tmp_path / "unshare"
-    refuses.write_text(
-        "#!/bin/sh\necho 'unshare: cannot change it' >&2\nexit 1\n", encoding="utf-8"
-    )
-    refuses.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.delenv("SPARTS_REQUIRE_ALL", raising=False)
-    why_no_namespace.cache_clear()
-    try:
-        with pytest.raises(
-            pytest.skip.Exception,
-            match=r"this machine allows no mount namespaces \(unshare: cannot change it\)",
-        ):
-            require_namespace(["mount"])
-        monkeypatch.setenv("SPARTS_REQUIRE_ALL", "1")
-        with pytest.raises(pytest.fail.Exception, match="allows no skip"):
-            require_namespace(["mount"])
-    finally:
-        why_no_namespace.cache_clear()
 
 
 def test_headers_of_the_interpreter_are_a_system_package() -> None:

@@ -19,45 +19,54 @@ Base: Any = pb2_grpc.GreeterServicer
 ThreadBase: Any = pb2_grpc.ThreadGreeterServicer
 
 
+class Abort(Exception):  # noqa: N818
+    """Says how a call is to be aborted."""
+
+
+def greet(request: Any, context: Any) -> Any:
+    """Return what both answer; some texts do more."""
+    if request.text == "abort":
+        metadata = (("why", "test"), ("x-bin", b"\0"))
+        raise Abort(grpc.StatusCode.FAILED_PRECONDITION, "not näw", metadata)
+    if request.text == "fail":
+        raise RuntimeError("a secret")
+    if request.text == "long":
+        raise Abort(grpc.StatusCode.FAILED_PRECONDITION, "é" * request.number)
+    if request.text == "left":
+        raise GeneratorExit
+    if request.text in ("code", "bytes"):
+        context.set_code(grpc.StatusCode.NOT_FOUND)
+        context.set_details("nobody" if request.text == "code" else b"nobody \xff")
+    if request.text == "none":
+        return None
+    if request.text == "metadata":
+        context.set_trailing_metadata((("last", "2"), ("raw-bin", b"\xff")))
+        return Text(text=repr(sorted(tuple(each) for each in context.invocation_metadata())))
+    if request.text == "peer":
+        return Text(text=repr((context.peer(), sorted(context.auth_context()))))
+    if request.text == "identity":
+        identities = list(context.peer_identities() or ())
+        return Text(text=repr((context.peer_identity_key(), identities)))
+    if request.text == "deadline":
+        return Text(text=repr(context.time_remaining()))
+    if request.text == "big":
+        return Text(text="x" * request.number)
+    return Text(text=f"Hello, {request.text}", number=request.number)
+
+
 class Greeter(Base):  # type: ignore[misc]
     """Greets in the loop."""
 
     async def Greet(self, request: Any, context: Any) -> Any:
-        """Greet; some texts do more."""
-        if request.text == "abort":
-            await context.abort(
-                grpc.StatusCode.FAILED_PRECONDITION, "not näw", (("why", "test"), ("x-bin", b"\0"))
-            )
-        if request.text == "fail":
-            raise RuntimeError("a secret")
-        if request.text == "long":
-            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "é" * request.number)
-        if request.text == "left":
-            raise GeneratorExit
+        """Greet."""
         if request.text == "wait":
             await asyncio.sleep(request.number or 3600)
-        if request.text == "code":
-            context.set_code(grpc.StatusCode.NOT_FOUND)
-            context.set_details("nobody")
-        if request.text == "bytes":
-            context.set_code(grpc.StatusCode.NOT_FOUND)
-            context.set_details(b"nobody \xff")
-        if request.text == "none":
-            return None
         if request.text == "metadata":
             await context.send_initial_metadata((("first", "1"),))
-            context.set_trailing_metadata((("last", "2"), ("raw-bin", b"\xff")))
-            return Text(text=repr(sorted(tuple(each) for each in context.invocation_metadata())))
-        if request.text == "peer":
-            return Text(text=repr((context.peer(), sorted(context.auth_context()))))
-        if request.text == "identity":
-            identities = list(context.peer_identities() or ())
-            return Text(text=repr((context.peer_identity_key(), identities)))
-        if request.text == "deadline":
-            return Text(text=repr(context.time_remaining()))
-        if request.text == "big":
-            return Text(text="x" * request.number)
-        return Text(text=f"Hello, {request.text}", number=request.number)
+        try:
+            return greet(request, context)
+        except Abort as error:
+            await context.abort(*error.args)
 
     async def Count(self, request: Any, context: Any) -> AsyncIterator[Any]:
         """Count; for one text only until the loop has had a turn."""
@@ -83,34 +92,13 @@ class ThreadGreeter(ThreadBase):  # type: ignore[misc]
     """Greets in threads."""
 
     def Greet(self, request: Any, context: Any) -> Any:
-        """Greet; some texts do more."""
-        if request.text == "abort":
-            context.abort(
-                grpc.StatusCode.FAILED_PRECONDITION, "not näw", (("why", "test"), ("x-bin", b"\0"))
-            )
-        if request.text == "fail":
-            raise RuntimeError("a secret")
-        if request.text == "long":
-            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "é" * request.number)
-        if request.text == "left":
-            raise GeneratorExit
-        if request.text == "code":
-            context.set_code(grpc.StatusCode.NOT_FOUND)
-            context.set_details("nobody")
-        if request.text == "bytes":
-            context.set_code(grpc.StatusCode.NOT_FOUND)
-            context.set_details(b"nobody \xff")
-        if request.text == "none":
-            return None
+        """Greet."""
         if request.text == "metadata":
             context.send_initial_metadata((("first", "1"),))
-            context.set_trailing_metadata((("last", "2"), ("raw-bin", b"\xff")))
-            return Text(text=repr(sorted(tuple(each) for each in context.invocation_metadata())))
-        if request.text == "deadline":
-            return Text(text=repr(context.time_remaining()))
-        if request.text == "big":
-            return Text(text="x" * request.number)
-        return Text(text=f"Hello, {request.text}", number=request.number)
+        try:
+            return greet(request, context)
+        except Abort as error:
+            context.abort(*error.args)
 
     def Count(self, request: Any, context: Any) -> Iterator[Any]:
         """Count."""

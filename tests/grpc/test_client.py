@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from sparts.errors import OptionError
 from sparts.tasks.grpc import GrpcClientTask
-from sparts.testing.certificates import FIRST_CERTIFICATE
 from sparts.testing.conformance import check_task
 from sparts.testing.leftovers import allow
 from sparts.testing.running import running, service_of
@@ -164,11 +162,9 @@ def test_stopped_client_gives_no_channel() -> None:
         pb2_grpc.GreeterStub(channel).Greet(Text(text="you"))
 
 
-def test_tls_is_spoken_with_an_authority(tmp_path: Path) -> None:
+def test_tls_is_spoken_with_an_authority(pem: str) -> None:
     """By option."""
-    path = tmp_path / "server.pem"
-    path.write_text(FIRST_CERTIFICATE)
-    tls = ("--grpc-tls-cert", str(path), "--grpc-client-tls-ca", str(path))
+    tls = ("--grpc-tls-cert", pem, "--grpc-client-tls-ca", pem)
     with running(service_of(GreeterTask, Client), *LOCAL, *tls) as service:
         port = service.requireTask(GreeterTask).bound_addrs[0][1]
         channel = service.requireTask(Client).channel(f"localhost:{port}")

@@ -16,7 +16,6 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 from sparts.calls import CallRefusedError, Reason
 from sparts.errors import OptionError
-from sparts.hookspecs import hookimpl
 from sparts.tasks.grpc import GrpcTask
 from sparts.testing.certificates import FIRST_CERTIFICATE
 from sparts.testing.running import ServiceFactory, running, service_of
@@ -24,6 +23,7 @@ from sparts.testing.waiting import log_of
 from sparts.vservice import VService
 
 from tests.grpc.greeters import Greeter, GreeterTask, Text, ThreadGreeter, pb2_grpc
+from tests.wrapping import wrapped_by
 
 LOCAL = ("--grpc-host", "127.0.0.1", "--grpc-port", "0")
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -195,22 +195,20 @@ def test_peer_of_ipv6_and_unix_sockets(tmp_path: Path) -> None:
                 assert greet(channel, "peer").startswith(peer)
 
 
-def test_client_certificate_is_the_identity(tmp_path: Path) -> None:
+def test_client_certificate_is_the_identity(pem: str) -> None:
     """In `auth_context`, `peer_identities` and `peer_identity_key`."""
-    path = tmp_path / "both.pem"
-    path.write_text(FIRST_CERTIFICATE)
-    tls = ("--grpc-tls-cert", str(path), "--grpc-tls-ca", str(path))
+    tls = ("--grpc-tls-cert", pem, "--grpc-tls-ca", pem)
     with running(service_of(GreeterTask), *LOCAL, *tls) as service:
         port = service.requireTask(GrpcTask).bound_addrs[0][1]
-        pem = FIRST_CERTIFICATE.encode()
+        own = FIRST_CERTIFICATE.encode()
         with grpc.secure_channel(
-            f"localhost:{port}", grpc.ssl_channel_credentials(pem, pem, pem)
+            f"localhost:{port}", grpc.ssl_channel_credentials(own, own, own)
         ) as channel:
             identity = greet(channel, "identity")
             assert identity == "('x509_subject_alternative_name', [b'localhost', b'127.0.0.1'])"
             assert "'x509_common_name'" in greet(channel, "peer")
         with (
-            grpc.secure_channel(f"localhost:{port}", grpc.ssl_channel_credentials(pem)) as channel,
+            grpc.secure_channel(f"localhost:{port}", grpc.ssl_channel_credentials(own)) as channel,
             pytest.raises(grpc.RpcError) as caught,
         ):
             greet(channel, "identity")
@@ -293,36 +291,20 @@ def test_access_log_shows_failed_calls() -> None:
         log.wait_for_line("INFO:Service.GreeterTask.access:OK grpc /sparts.tests.Greeter/Greet")
 
 
-class Refusing:
-    """A plugin that wraps calls."""
-
-    def __init__(self) -> None:
-        self.calls: list[Any] = []
-
-    @hookimpl
-    def sparts_call_wrap(self, task: Any, kind: str) -> Any:
-        """Wrap those of gRPC."""
-
-        def wrapper(call: Any, proceed: Any) -> Any:
-            self.calls.append((call.name, call.peer, call.is_async))
-            if call.headers.get("who") == "evil":
-                raise CallRefusedError(Reason.TOO_MANY, "Enough.", 1.5)
-            return proceed()
-
-        return wrapper if kind == "grpc" else None
-
-
 def test_plugins_wrap_and_refuse_calls() -> None:
     """In the loop and in threads."""
-    plugin = Refusing()
+    calls: list[Any] = []
 
-    class Wrapped(VService):
-        TASKS = [GreeterTask]
+    def refuse(call: Any, proceed: Any) -> Any:
+        calls.append((call.kind, call.name, call.peer, call.is_async))
+        if call.headers.get("who") == "evil":
+            raise CallRefusedError(Reason.TOO_MANY, "Enough.", 1.5)
+        return proceed()
 
-        def initService(self) -> None:  # noqa: N802
-            self.hooks.register(plugin)
-
-    with running(Wrapped, *LOCAL) as service, grpc.insecure_channel(target(service)) as channel:
+    with (
+        running(wrapped_by(refuse, GreeterTask), *LOCAL) as service,
+        grpc.insecure_channel(target(service)) as channel,
+    ):
         for stub in (pb2_grpc.GreeterStub(channel), pb2_grpc.ThreadGreeterStub(channel)):
             assert stub.Greet(Text(text="you"), timeout=20).text == "Hello, you"
             assert len(list(stub.Count(Text(number=2), timeout=20))) == 2
@@ -331,8 +313,8 @@ def test_plugins_wrap_and_refuse_calls() -> None:
             error: Any = caught.value
             assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
             assert [tuple(each) for each in error.trailing_metadata()] == [("retry-after", "2")]
-    assert plugin.calls[0] == ("sparts.tests.Greeter/Greet", "127.0.0.1", True)
-    assert plugin.calls[3] == ("sparts.tests.ThreadGreeter/Greet", "127.0.0.1", False)
+    assert calls[0] == ("grpc", "sparts.tests.Greeter/Greet", "127.0.0.1", True)
+    assert calls[3] == ("grpc", "sparts.tests.ThreadGreeter/Greet", "127.0.0.1", False)
 
 
 def test_cancelled_calls_end_their_handlers() -> None:

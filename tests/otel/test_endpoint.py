@@ -17,15 +17,9 @@ from sparts.otel.reaching import signal_endpoint
 from sparts.testing.running import running, service_of
 
 from tests.otel.collector import Collector
-from tests.otel.test_metrics_and_logs import Counting, Idle
+from tests.otel.test_metrics_and_logs import Idle, send
 
 WAIT = 30.0
-
-
-def send(endpoint: str) -> None:
-    """Let a service send a span, and end."""
-    with running(service_of(Counting), "--otel-endpoint", endpoint) as service:
-        service.requireTask(Counting).submit(3).result(WAIT)
 
 
 def checked(endpoint: str) -> int:

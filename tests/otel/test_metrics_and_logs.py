@@ -38,6 +38,12 @@ class Counting(QueueTask[int, int]):
         return item
 
 
+def send(endpoint: str) -> None:
+    """Let a service send a span, and end."""
+    with running(service_of(Counting), "--otel-endpoint", endpoint) as service:
+        service.requireTask(Counting).submit(3).result(WAIT)
+
+
 def test_every_counter_is_a_metric(collector: Collector) -> None:
     with running(service_of(Counting), "--otel-endpoint", collector.endpoint) as service:
         service.requireTask(Counting).submit(3).result(WAIT)
@@ -71,8 +77,7 @@ def test_log_lines_are_sent_if_wanted(collector: Collector) -> None:
 
 
 def test_log_lines_are_not_sent_by_default(collector: Collector) -> None:
-    with running(service_of(Counting), "--otel-endpoint", collector.endpoint) as service:
-        service.requireTask(Counting).submit(3).result(WAIT)
+    send(collector.endpoint)
     assert collector.logs == []
 
 
@@ -82,16 +87,14 @@ def test_variables_of_opentelemetry_go_first(
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
     monkeypatch.setenv("OTEL_SERVICE_NAME", "other")
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "team=red")
-    with running(service_of(Counting), "--otel-endpoint", "http://127.0.0.1:1") as service:
-        service.requireTask(Counting).submit(3).result(WAIT)
+    send("http://127.0.0.1:1")
     resource = collector.span("Counting").resource
     assert (resource["service.name"], resource["team"]) == ("other", "red")
 
 
 def test_sampling_is_the_sdks(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
-    with running(service_of(Counting), "--otel-endpoint", collector.endpoint) as service:
-        service.requireTask(Counting).submit(3).result(WAIT)
+    send(collector.endpoint)
     assert collector.spans == []
     assert collector.metrics
 
@@ -118,8 +121,7 @@ def test_variables_choose_what_is_sent(
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    with running(service_of(Counting), "--otel-endpoint", collector.endpoint) as service:
-        service.requireTask(Counting).submit(3).result(WAIT)
+    send(collector.endpoint)
     assert {name for name in ("spans", "metrics", "logs") if getattr(collector, name)} == sent
 
 

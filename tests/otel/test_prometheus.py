@@ -27,7 +27,6 @@ from sparts.rpc.errors import InternalError
 from sparts.tasks.periodic import PeriodicTask
 from sparts.tasks.queue import QueueTask
 from sparts.tasks.thrift.rpc import RPCThriftTask
-from sparts.testing.certificates import FIRST_CERTIFICATE
 from sparts.testing.running import running, service_of
 from sparts.thrift.client import ThriftClient
 from sparts.thrift.fb303 import FacebookService
@@ -204,12 +203,10 @@ def prometheus(folder: Path, target: str) -> Iterator[Prometheus]:
         server.log.close()
 
 
-def test_prometheus_scrapes_a_service_and_evaluates_rules(tmp_path: Path) -> None:
-    certificate = tmp_path / "certificate.pem"
-    certificate.write_text(FIRST_CERTIFICATE)
+def test_prometheus_scrapes_a_service_and_evaluates_rules(tmp_path: Path, pem: str) -> None:
     argv = (
         "--http-host", "127.0.0.1", "--http-port", "0",
-        "--http-tls-cert", str(certificate),
+        "--http-tls-cert", pem,
         "--status-port", "0",
     )  # fmt: skip
     tasks = (Failing, NotReady, "TornadoHTTPTask", "StatusHTTPTask")

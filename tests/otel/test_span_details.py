@@ -21,7 +21,6 @@ from sparts.tasks.queue import QueueTask
 from sparts.tasks.thrift.rpc import RPCThriftTask
 from sparts.tasks.tornado.client import TornadoHTTPClientTask
 from sparts.testing.running import running, service_of
-from sparts.vservice import VService
 
 from tests.asgi.applications import task_of
 from tests.grpc.greeters import GreeterTask, Text, pb2_grpc
@@ -217,12 +216,9 @@ def test_rpc_call_is_child_of_what_brought_it(
 
 
 def test_client_span_is_its_services_alone(collector: Collector) -> None:
-    class Other(VService):
-        TASKS = [TornadoHTTPClientTask]
-
     otel = ("--otel-endpoint", collector.endpoint)
     cls = service_of(Pages, TornadoHTTPClientTask)
-    with running(cls, *HTTP, *otel) as service, running(Other, *otel):
+    with running(cls, *HTTP, *otel) as service, running(service_of(TornadoHTTPClientTask), *otel):
         port = service.requireTask(Pages).bound_addrs[0][1]
         client = service.requireTask(TornadoHTTPClientTask)
         answer = client.submit(f"http://127.0.0.1:{port}/nowhere", raise_error=False).result(WAIT)

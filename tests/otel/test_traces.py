@@ -19,7 +19,6 @@ from fastapi import FastAPI
 from opentelemetry import trace
 from sparts.calls import CallRefusedError, Reason
 from sparts.errors import TryLater
-from sparts.hookspecs import hookimpl
 from sparts.logs.formats import JSONFormatter
 from sparts.options import option
 from sparts.tasks.asgi import AsgiTask
@@ -39,6 +38,7 @@ from tests.grpc.greeters import GreeterTask, Text, pb2_grpc
 from tests.otel.collector import Collector
 from tests.processes import ServiceProcess
 from tests.thrift.echo import EchoHandler, EchoServer, apache_client
+from tests.wrapping import wrapped_by
 
 WAIT = 30.0
 HTTP = ("--http-host", "127.0.0.1", "--http-port", "0")
@@ -118,11 +118,8 @@ def test_error_is_recorded_without_secrets(collector: Collector) -> None:
         OPT_PREFIX = "page"
         password = option(type=str, secret=True)
 
-    class Service(VService):
-        TASKS = [WithSecret]
-
     argv = ("--page-host", "127.0.0.1", "--page-port", "0", "--page-password", "hunter22")
-    with running(Service, *argv, "--otel-endpoint", collector.endpoint) as service:
+    with running(service_of(WithSecret), *argv, "--otel-endpoint", collector.endpoint) as service:
         port = service.requireTask(WithSecret).bound_addrs[0][1]
         with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT)) as connection:
             connection.request("GET", "/pages/fails")
@@ -195,21 +192,11 @@ def test_runs_commands_and_coroutines_have_spans(collector: Collector) -> None:
 
 
 def test_refused_call_is_a_span_without_error(collector: Collector) -> None:
-    class Refusing:
-        @hookimpl
-        def sparts_call_wrap(self, task: Any) -> Any:
-            def refuse(call: Any, proceed: Any) -> Any:
-                raise CallRefusedError(Reason.FORBIDDEN)
+    def refuse(call: Any, proceed: Any) -> Any:
+        raise CallRefusedError(Reason.FORBIDDEN)
 
-            return refuse
-
-    class Service(VService):
-        TASKS = [Pages]
-
-        def initService(self) -> None:  # noqa: N802
-            self.hooks.register(Refusing())
-
-    with running(Service, *HTTP, "--otel-endpoint", collector.endpoint) as service:
+    cls = wrapped_by(refuse, Pages)
+    with running(cls, *HTTP, "--otel-endpoint", collector.endpoint) as service:
         assert get(service, "/pages/fine") == 403
     span = collector.span("GET /pages/([a-z]+)")
     assert (span.status, span.attributes["error.type"]) == (0, "forbidden")

@@ -114,15 +114,6 @@ def test_call_given_up_unsent_is_never_made(rabbit: Rabbit) -> None:
         assert service.requireTask(Kit).n_calls.labels("echo_async")() == 1
 
 
-def test_broker_that_is_away_is_unavailable() -> None:
-    with (
-        connect("amqp://127.0.0.1:1", Deadly, retries=0) as deadly,
-        pytest.raises(UnavailableError, match="cannot be reached") as caught,
-    ):
-        deadly.meet("", 1)
-    assert not caught.value.maybe_run
-
-
 def test_server_of_an_older_version_lacks_the_method(rabbit: Rabbit) -> None:
     class Version(RPCTask):
         @rpc

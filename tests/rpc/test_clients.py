@@ -6,7 +6,6 @@ import asyncio
 import json
 import re
 import socket
-import ssl
 import sys
 import threading
 from collections.abc import Iterator
@@ -29,9 +28,9 @@ from sparts.rpc import (
 )
 from sparts.tasks.asgi.rpc import RPCHTTPTask
 from sparts.testing import ServiceFactory, service_of
-from sparts.testing.certificates import FIRST_CERTIFICATE
 from sparts.testing.waiting import WAIT
 
+from tests.certificates import trusting
 from tests.processes import captured
 from tests.rpc.conftest import HERE, Web
 from tests.rpc.geo import Geo, Missing, Point
@@ -177,15 +176,6 @@ def test_async_with_connect_awaits_all_methods(web: Web) -> None:
     assert asyncio.run(main()) == 4
 
 
-def test_server_that_is_not_there_is_unavailable() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    with connect(f"http://127.0.0.1:{port}", Geo, retries=0) as geo:
-        with pytest.raises(UnavailableError, match="cannot be reached") as caught:
-            geo.half(1)
-        assert not caught.value.maybe_run
-
-
 def test_errors_have_their_messages(web: Web) -> None:
     with connect(web.url, Geo) as geo:
         with pytest.raises(Missing) as missing:
@@ -203,11 +193,6 @@ class Other(RPCTask):
 def test_method_that_the_server_lacks_is_an_error(web: Web) -> None:
     with connect(web.url, Other) as other, pytest.raises(NoSuchMethodError):
         other.nothing()
-
-
-def test_unknown_scheme_is_an_error_with_known_ones() -> None:
-    with pytest.raises(UsageError, match=r"'gopher', but .*, grpc, http, https, local, "):
-        connect("gopher://localhost", Geo)
 
 
 class GeoClient(RPCClientTask[Geo]):
@@ -284,21 +269,14 @@ def test_command_calls_and_lists_methods(web: Web) -> None:
     assert "has no RPCTask" in sparts("rpc", "idl", "--proto", "PeriodicTask", status=2)
 
 
-def test_client_speaks_tls_and_checks_the_certificate(
-    factory: ServiceFactory, tmp_path: Path
-) -> None:
-    path = tmp_path / "cert.pem"
-    path.write_text(FIRST_CERTIFICATE)
-    service = factory(service_of(Geo, RPCHTTPTask), *HERE, "--rpc-http-tls-cert", str(path))
+def test_client_speaks_tls_and_checks_the_certificate(factory: ServiceFactory, pem: str) -> None:
+    service = factory(service_of(Geo, RPCHTTPTask), *HERE, "--rpc-http-tls-cert", pem)
     url = f"https://localhost:{Web(service).port}"
-    trusting = ssl.create_default_context(
-        cadata=FIRST_CERTIFICATE[FIRST_CERTIFICATE.index("-----BEGIN CERT") :]
-    )
-    with connect(url, Geo, ssl=trusting) as geo:
+    with connect(url, Geo, ssl=trusting()) as geo:
         assert [geo.half(8), geo.half(6)] == [4, 3]
 
     async def main() -> Any:
-        async with connect_async(url, Geo, ssl=trusting) as geo:
+        async with connect_async(url, Geo, ssl=trusting()) as geo:
             return [await geo.half(8), await geo.half(6)]
 
     assert asyncio.run(main()) == [4, 3]

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any
 
-import msgspec
 import pytest
-from sparts.errors import UsageError
 from sparts.rpc import NoSuchMethodError, RPCTask, UnavailableError, connect, rpc
 from sparts.rpc.command import main as rpc_command
 from sparts.tasks.dbus.rpc import RPCDBusTask
@@ -127,53 +124,4 @@ def test_a_lost_bus_is_connected_again(tmp_path_factory: pytest.TempPathFactory)
             daemon.wait_for_name("org.sparts.rpc.Service")
             assert odd.total(iter([2])) == 2
         factory.stop(service)
-    factory.close()
-
-
-@pytest.mark.parametrize("url", ["dbus:", "dbus:word", "dbus:org.example..X"])
-def test_a_url_without_a_name_is_refused(url: str) -> None:
-    with pytest.raises(UsageError, match="dbus:NAME"):
-        connect(url, Kit)
-
-
-class Huge(RPCTask):
-    @rpc
-    def run(self, a: Annotated[int, msgspec.Meta(ge=0, le=2**65)]) -> None: ...
-
-
-class Lists(RPCTask):
-    @rpc
-    def run(self) -> list[int] | list[str]: ...  # type: ignore[empty-body]
-
-
-class Nested(RPCTask):
-    @rpc
-    def run(self, a: Deep) -> None: ...
-
-
-Deep: Any = list[int]
-for _ in range(32):
-    Deep = list[Deep]
-
-
-class Named(RPCTask):
-    @rpc
-    def grün(self) -> None: ...
-
-
-@pytest.mark.parametrize(
-    ("task", "message"),
-    [
-        (Huge, "D-Bus cannot carry Huge.run, parameter a: .*: it has no ints of more than 64 bits"),
-        (Lists, "D-Bus cannot carry Lists.run, result: .*have values of one class, list"),
-        (Nested, "D-Bus cannot carry Nested.run, a: .* is too long or too deep"),
-        (Named, "D-Bus cannot carry Named.grün, its name can be none on D-Bus"),
-    ],
-)
-def test_what_dbus_cannot_carry_ends_the_start(
-    bus: Daemon, task: type[RPCTask], message: str
-) -> None:
-    factory = ServiceFactory()
-    with pytest.raises(UsageError, match=message):
-        factory(service_of(task, RPCDBusTask), "--rpc-dbus-address", bus.address)
     factory.close()

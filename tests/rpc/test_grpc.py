@@ -20,7 +20,6 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 from grpc_tools import protoc
-from sparts.errors import UsageError
 from sparts.rpc import (
     InvalidArgumentsError,
     RPCError,
@@ -285,34 +284,3 @@ def test_reflection_describes_the_services(address: str) -> None:
         assert {"Geo", "Kit"} <= set(database.get_services())
         found = DescriptorPool(database).FindServiceByName("Geo")
         assert found.FindMethodByName("running_sum").input_type.name == "GeoRunningSumRequest"
-
-
-class Huge(RPCTask):
-    @rpc
-    def run(self, number: Annotated[int, msgspec.Meta(ge=0, le=2**70)]) -> None: ...
-
-
-class Twins(RPCTask):
-    @rpc
-    def run(self, value: list[int] | list[str]) -> None: ...
-
-
-class Accent(RPCTask):
-    @rpc
-    def run(self, naïve: int) -> None: ...
-
-
-@pytest.mark.parametrize(
-    ("task", "message"),
-    [
-        (Huge, "gRPC cannot carry Huge.run, parameter number: .*: protobuf has no integers of"),
-        (Twins, r"parameter value: .*: list\[str\] and list\[int\] have values of one class"),
-        (Accent, "gRPC cannot serve Accent.run: protobuf allows ASCII alone in names"),
-    ],
-)
-def test_what_protobuf_lacks_is_refused(task: type[RPCTask], message: str) -> None:
-    with (
-        pytest.raises(UsageError, match=message),
-        running(service_of(task, RPCGrpcTask), *LOCAL),
-    ):
-        pass

@@ -8,7 +8,6 @@ import json
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
-from datetime import date
 from typing import Any
 
 import pytest
@@ -361,25 +360,6 @@ def test_client_checks_before_it_sends(web: Web) -> None:
     wrong: Any = "far"
     with connect(web.url, Geo) as geo, pytest.raises(InvalidArgumentsError):
         geo.half(wrong)
-
-
-class Odd(RPCTask):
-    @rpc
-    def run(self, a: list[complex]) -> None: ...
-
-
-class Vague(RPCTask):
-    @rpc
-    def run(self, a: str | date) -> None: ...
-
-
-@pytest.mark.parametrize("task", [Odd, Vague])
-def test_what_http_cannot_carry_ends_the_start(task: type[RPCTask]) -> None:
-    with pytest.raises(UsageError) as caught:
-        ServiceFactory()(service_of(task, RPCHTTPTask), *HERE)
-    kind = "complex" if task is Odd else "date"
-    for part in (f"{task.__name__}.run", "parameter a", kind, "HTTP"):
-        assert part in str(caught.value)
 
 
 class Leaving(RPCTask):

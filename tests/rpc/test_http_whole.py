@@ -11,7 +11,6 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from sparts.hookspecs import hookimpl
 from sparts.tasks.asgi import AsgiTask
 from sparts.tasks.asgi.rpc import RPCApplication, RPCHTTPTask
 from sparts.testing import ServiceFactory, service_of
@@ -19,6 +18,7 @@ from sparts.testing.waiting import WAIT
 
 from tests.rpc.conftest import HERE, Web
 from tests.rpc.geo import Fast
+from tests.wrapping import wrapped_by
 
 ID = "X-Request-Id: of-the-test"
 
@@ -153,23 +153,6 @@ def test_errors_of_calls_are_problems(web: Web, caplog: pytest.LogCaptureFixture
     assert "internal error of-the-test" in caplog.text
 
 
-class Noting:
-    """Notes the statuses of HTTP requests."""
-
-    def __init__(self) -> None:
-        self.seen: list[Any] = []
-
-    @hookimpl
-    def sparts_call_wrap(self, task: Any, kind: str) -> Any:
-        async def wrap(call: Any, proceed: Callable[[], Any]) -> Any:
-            try:
-                return await proceed()
-            finally:
-                self.seen.append(call.attributes["status"])
-
-        return wrap if kind == "http" else None
-
-
 class Mounted(AsgiTask):
     """Serves the methods below a path, as a part of an application."""
 
@@ -191,16 +174,21 @@ class Mounted(AsgiTask):
 
 
 def test_plugins_and_outer_applications_see_calls(factory: ServiceFactory) -> None:
-    noting = Noting()
-    wrapped = service_of(
-        Fast, RPCHTTPTask, initService=lambda service: service.hooks.register(noting)
-    )
-    service = factory(wrapped, *HERE)
+    seen: list[Any] = []
+
+    async def note(call: Any, proceed: Callable[[], Any]) -> Any:
+        try:
+            return await proceed()
+        finally:
+            if call.kind == "http":
+                seen.append(call.attributes["status"])
+
+    service = factory(wrapped_by(note, Fast, RPCHTTPTask), *HERE)
     with connected(Web(service)) as client:
         client.sendall(request("/Fast/half", {"n": 2}) + request("/Fast/half", {"n": 13}))
         assert answers(client, 2)[0][1] == "1.0"
     factory.stop(service)
-    assert noting.seen == [200, 500]
+    assert seen == [200, 500]
     service = factory(service_of(Fast, Mounted), *HERE)
     with connected(Web(service, "Mounted")) as client:
         client.sendall(request("/Fast/half", {"n": 2}, "Connection: close"))

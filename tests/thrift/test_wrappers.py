@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 import thriftpy2
-from sparts.hookspecs import hookimpl
 from sparts.tasks.thrift import NBServerTask, ThriftHandlerTask
 from sparts.testing.running import running
 from sparts.thrift.client import ThriftClient
-from sparts.vservice import VService
 from thrift.protocol.TJSONProtocol import TJSONProtocol
 from thrift.transport.THttpClient import THttpClient
 
 from tests.thrift.echo import HERE, AsyncHandler, EchoHandler, EchoServer, InlineHandler, interop
+from tests.thrift.test_http import HERE as OVER_HTTP
 from tests.thrift.test_http import EchoOverHTTP
+from tests.wrapping import wrapped_by
 
 calls: ContextVar[int] = ContextVar("calls", default=0)
 
@@ -34,27 +34,6 @@ class PartialHandler(EchoHandler):
     add = staticmethod(partial(adding, 100))
 
 
-class Plugin:
-    """Wraps all calls in one wrapper."""
-
-    def __init__(self, wrapper: Any) -> None:
-        self.wrapper = wrapper
-
-    @hookimpl
-    def sparts_call_wrap(self) -> Any:
-        return self.wrapper
-
-
-def wrapped_by(wrapper: Any, handler: Any, server: Any = EchoServer) -> type[VService]:
-    class Wrapped(VService):
-        TASKS = [server, handler]
-
-        def initService(self) -> None:  # noqa: N802
-            self.hooks.register(Plugin(wrapper))
-
-    return Wrapped
-
-
 @pytest.mark.parametrize("handler", [EchoHandler, InlineHandler, AsyncHandler, PartialHandler])
 def test_wrapper_sees_arguments_of_each_call(handler: type[EchoHandler]) -> None:
     seen: list[Any] = []
@@ -63,7 +42,7 @@ def test_wrapper_sees_arguments_of_each_call(handler: type[EchoHandler]) -> None
         seen.append(call)
         return proceed()
 
-    with running(wrapped_by(note, handler), *HERE) as service:
+    with running(wrapped_by(note, EchoServer, handler), *HERE) as service:
         port = service.requireTask(EchoServer).bound_port
         with ThriftClient.for_localhost(port, module=interop.Echo) as echo:
             echo.ping()
@@ -86,7 +65,7 @@ def test_wrapper_proceeds_as_often_as_it_likes(handler: type[EchoHandler]) -> No
     async def twice(call: Any, proceed: Any) -> Any:
         return await proceed() + await proceed() if call.name == "text" else "instead"
 
-    with running(wrapped_by(twice, handler), *HERE) as service:
+    with running(wrapped_by(twice, EchoServer, handler), *HERE) as service:
         port = service.requireTask(EchoServer).bound_port
         with ThriftClient.for_localhost(port, module=interop.Echo) as echo:
             assert echo.text("one") == "oneone"
@@ -123,7 +102,7 @@ def test_parameters_may_be_named_as_those_of_calls(wrapper: Any, tmp_path: Path)
     idl.write_text(ODD)
     module = thriftpy2.load(str(idl), f"odd{wrapper is None}_thrift")
     handler: Any = type("Handler", (OddHandler,), {"MODULE": module.Odd})
-    with running(wrapped_by(wrapper, handler, NBServerTask), *HERE) as service:
+    with running(wrapped_by(wrapper, NBServerTask, handler), *HERE) as service:
         port = service.requireTask(NBServerTask).bound_port
         with ThriftClient.for_localhost(port, module=module.Odd) as odd:
             assert odd.said("a", "b", "c", "d") == "a/b/c/d"
@@ -149,13 +128,10 @@ class CountingInThreads(Counting):
 
 @pytest.mark.parametrize("handler", [Counting, CountingInThreads])
 def test_what_a_method_sets_is_for_its_call(handler: type[EchoHandler]) -> None:
-    with running(wrapped_by(None, handler), *HERE) as service:
+    with running(wrapped_by(None, EchoServer, handler), *HERE) as service:
         port = service.requireTask(EchoServer).bound_port
         with ThriftClient.for_localhost(port, module=interop.Echo) as echo:
             assert [echo.text("") for _ in range(3)] == ["1", "1", "1"]
-
-
-OVER_HTTP = ("--thrift-http-host", "127.0.0.1", "--thrift-http-port", "0")
 
 
 def test_json_over_http_is_wrapped() -> None:
@@ -166,7 +142,7 @@ def test_json_over_http_is_wrapped() -> None:
             seen.append((call.name, call.arguments))
         return proceed()
 
-    with running(wrapped_by(note, EchoHandler, EchoOverHTTP), *OVER_HTTP) as service:
+    with running(wrapped_by(note, EchoOverHTTP, EchoHandler), *OVER_HTTP) as service:
         port = service.requireTask(EchoOverHTTP).bound_addrs[0][1]
         transport = THttpClient(f"http://127.0.0.1:{port}/")
         transport.setCustomHeaders({"Content-Type": "application/vnd.apache.thrift.json"})

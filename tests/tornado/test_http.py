@@ -85,9 +85,6 @@ def test_loop_comes_along_and_starts_before_the_server() -> None:
 
 
 def test_start_that_fails_closes_what_it_had_opened() -> None:
-    class Service(VService):
-        TASKS = ["TornadoHTTPTask", "admin=TornadoHTTPTask"]
-
     with socket.create_server(("127.0.0.1", 0)) as taken:
         free = socket.create_server(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -95,7 +92,7 @@ def test_start_that_fails_closes_what_it_had_opened() -> None:
         argv = ["--http-host", "127.0.0.1", "--http-port", str(port)]
         argv += ["--admin-host", "127.0.0.1", "--admin-port", str(taken.getsockname()[1])]
         with pytest.raises(StartError, match="--admin-port: .* is in use"):
-            make_service(Service, *argv).startBG()
+            make_service(service_of("TornadoHTTPTask", "admin=TornadoHTTPTask"), *argv).startBG()
         with pytest.raises(ConnectionRefusedError):
             get(port)
 
@@ -110,11 +107,8 @@ def test_server_that_skips_itself_listens_no_more() -> None:
             sock.close()
             raise SkipTask
 
-    class Service(VService):
-        TASKS = [Skips]
-
     ports: list[int] = []
-    with running(Service), pytest.raises(ConnectionRefusedError):
+    with running(service_of(Skips)), pytest.raises(ConnectionRefusedError):
         get(ports[0])
 
 
@@ -124,10 +118,7 @@ def test_server_and_addresses_are_there_in_inittask() -> None:
             super().initTask()
             self.early = (self.server, self.app, list(self.bound_addrs), self.bound_v4_addrs)
 
-    class Service(VService):
-        TASKS = [Early]
-
-    with running(Service) as service:
+    with running(service_of(Early)) as service:
         task = service.requireTask(Early)
         assert task.early == (task.server, task.application, task.bound_addrs, task.bound_v4_addrs)
         for host in ("127.0.0.1", "[::1]"):

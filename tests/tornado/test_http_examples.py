@@ -7,12 +7,12 @@ import http.client
 import json
 import signal
 import socket
-import ssl
 import sys
 from pathlib import Path
 
 from sparts.testing.certificates import FIRST_CERTIFICATE, SECOND_CERTIFICATE
 
+from tests.certificates import over_tls
 from tests.processes import ServiceProcess
 from tests.tornado.http_services import WAIT, ask, read_answer
 
@@ -66,24 +66,17 @@ def test_streams_go_on_until_the_service_goes(tmp_path: Path) -> None:
         assert "cut off" not in process.output
 
 
-def test_https_shows_its_certificate_and_takes_in_another(tmp_path: Path) -> None:
-    pem = tmp_path / "server.pem"
-    pem.write_text(FIRST_CERTIFICATE, encoding="ascii")
-    argv = ("--https-port", "0", "--https-tls-cert", str(pem))
+def test_https_shows_its_certificate_and_takes_in_another(tmp_path: Path, pem: str) -> None:
+    argv = ("--https-port", "0", "--https-tls-cert", pem)
     with example("https", tmp_path, *argv) as process:
         port = process.listening_port("Https")
         process.read_until_started()
         for certificate in (FIRST_CERTIFICATE, SECOND_CERTIFICATE):
             if certificate is SECOND_CERTIFICATE:
-                pem.write_text(certificate, encoding="ascii")
+                Path(pem).write_text(certificate, encoding="ascii")
                 process.process.send_signal(signal.SIGHUP)
                 process.read_until("Reloaded")
-            trusted = certificate[certificate.index("-----BEGIN CERT") :]
-            context = ssl.create_default_context(cadata=trusted)
-            with (
-                connect(port) as plain,
-                context.wrap_socket(plain, server_hostname="localhost") as client,
-            ):
+            with over_tls(connect(port), certificate) as client:
                 found = json.loads(ask(client)[2])
                 assert found == {"protocol": "https", "client": None}
         assert process.stop() == 0

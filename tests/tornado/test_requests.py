@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import json
 import logging
 import re
@@ -16,7 +15,6 @@ import pytest
 from sparts.errors import OptionError
 from sparts.tasks.tornado import TornadoHTTPTask
 from sparts.testing.running import make_service, running, service_of
-from sparts.vservice import VService
 from tornado.web import RequestHandler
 
 from tests.core.log_helpers import bare_root
@@ -234,10 +232,7 @@ def test_xheaders_of_class_skip_trusted_proxies() -> None:
         XHEADERS = True
         TRUSTED_DOWNSTREAM = ("192.0.2.9",)
 
-    class BehindService(VService):
-        TASKS = [Behind]
-
-    with running(BehindService) as service:
+    with running(service_of(Behind)) as service:
         _, _, body = ask_once(service, "/echo/", X_Forwarded_For="192.0.2.7, 192.0.2.9")
     assert json.loads(body)["ip"] == "192.0.2.7"
 
@@ -271,10 +266,7 @@ def test_static_files_are_served_and_nothing_beside_them(tmp_path: Path) -> None
         DEFAULT_HOST = "127.0.0.1"
         APPLICATION_SETTINGS = {"static_path": str(files), "compress_response": True}
 
-    class FilesService(VService):
-        TASKS = [Files]
-
-    with running(FilesService) as service:
+    with running(service_of(Files)) as service:
         address = service.requireTask(Files).bound_addrs[0]
 
         def get(path: str, **headers: Any) -> tuple[int, dict[str, str], bytes]:
@@ -298,41 +290,12 @@ def test_impossible_static_file_is_not_found(
     class Files(Http):
         APPLICATION_SETTINGS = {"static_path": str(tmp_path)}
 
-    Files.__name__ = "Http"
-
-    class FilesService(VService):
-        TASKS = [Files]
-
     (tmp_path / "folder").mkdir()
-    with running(FilesService) as service:
+    with running(service_of(Files)) as service:
         for name in ("%00", "a%00.html", "folder/%00", "%00/a", "..%00", "x" * 300, "x" * 5000,
                      "x/" * 5000, "folder%2f%00"):  # fmt: skip
             assert ask_once(service, f"/static/{name}")[0] == 404, name[:20]
     assert not [record for record in caplog.records if record.exc_info]
-
-
-def test_responses_are_compressed_where_the_settings_say_so() -> None:
-    class Compressed(Http):
-        APPLICATION_SETTINGS = {"compress_response": True}
-
-        def getApplicationConfig(self) -> list[Any]:  # noqa: N802
-            from tornado.web import RequestHandler
-
-            class Long(RequestHandler):
-                def get(self) -> None:
-                    self.set_header("Content-Type", "text/plain")
-                    self.write("x" * 5000)
-
-            return [("/", Long)]
-
-    class CompressedService(VService):
-        TASKS = [Compressed]
-
-    with running(CompressedService) as service:
-        _, headers, body = ask_once(service, Accept_Encoding="gzip")
-    assert headers["content-encoding"] == "gzip"
-    assert gzip.decompress(body) == b"x" * 5000
-    assert "x-request-id" in headers
 
 
 def test_log_function_of_settings_is_called_too() -> None:
@@ -341,10 +304,7 @@ def test_log_function_of_settings_is_called_too() -> None:
     class Own(Http):
         APPLICATION_SETTINGS = {"log_function": lambda handler: seen.append(handler.get_status())}
 
-    class OwnService(VService):
-        TASKS = [Own]
-
-    with running(OwnService) as service:
+    with running(service_of(Own)) as service:
         ask_once(service, "/status/204")
         assert service.getCounter('Own.responses{status="2xx"}') == 1
     assert seen == [204]

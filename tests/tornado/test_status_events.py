@@ -106,31 +106,6 @@ def test_page_that_opens_gets_the_last_hour(service: Any) -> None:
     stream.close()
 
 
-def wait_unwatched(service: Any) -> None:
-    """Wait until the server has noticed that the last page is gone."""
-    task = service.requireTask("StatusHTTPTask")
-    loop = service.requireTask("TornadoIOLoopTask")
-    while loop.call(lambda: task.feed.watched).result(WAIT):
-        pass
-
-
-def test_nothing_ticks_while_no_page_is_open(service: Any) -> None:
-    task = service.requireTask("StatusHTTPTask")
-    loop = service.requireTask("TornadoIOLoopTask").loop
-    assert task.feed.ticks == 0
-    stream = Stream(client_of(service))
-    stream.next()
-    stream.close()
-    wait_unwatched(service)
-    before = task.feed.ticks
-    service.requireTask("TornadoIOLoopTask").call(lambda: None).result(WAIT)
-    assert task.feed.ticks == before
-    assert not [each for each in loop._scheduled if not each.cancelled()]
-    again = Stream(client_of(service))
-    assert "service" in again.next()
-    again.close()
-
-
 def test_stop_ends_unread_streams_at_once(caplog: pytest.LogCaptureFixture) -> None:
     with serving(Mailer) as service:
         task = service.requireTask("StatusHTTPTask")

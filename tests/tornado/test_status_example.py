@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 from pathlib import Path
@@ -38,20 +37,6 @@ def test_status_example_serves_probes_metrics_and_controls(tmp_path: Path) -> No
         assert client.act("shutdown").status == 200
         assert service.finish() == 0
     assert TOKEN not in service.output
-
-
-def test_status_example_ends_with_an_open_page(tmp_path: Path) -> None:
-    command = [sys.executable, str(EXAMPLE), "--status-port", "0"]
-    with ServiceProcess(command, cwd=tmp_path) as service:
-        client = Client(service.listening_port("StatusHTTPTask"))
-        service.read_until_started()
-        with client.connected() as connection:
-            connection.request("GET", "/events")
-            answer = connection.getresponse()
-            assert answer.readline() == b"retry: 1000\n"
-            assert service.stop(signal.SIGTERM) == 0
-            answer.read()
-    assert "cut off" not in service.output
 
 
 SCRIPT = "from sparts.vservice import VService as S; S.TASKS = ['StatusHTTPTask']; S.initFromCLI()"

@@ -19,7 +19,6 @@ from sparts.tasks.queue import ExecuteContext, QueueTask
 from sparts.tasks.twisted import TwistedReactorTask, TwistedTask
 from sparts.testing.loops import WAIT, errors_of
 from sparts.testing.running import make_service, running, service_of
-from sparts.vservice import VService
 from sparts.vtask import RestartPolicy
 from twisted.internet import reactor as global_reactor
 from twisted.internet import threads, utils
@@ -298,8 +297,5 @@ def test_reactor_leaves_signals_to_the_service() -> None:
 
 
 def test_a_name_is_enough() -> None:
-    class Named(VService):
-        TASKS = ["TwistedReactorTask"]
-
-    with running(Named) as service:
+    with running(service_of("TwistedReactorTask")) as service:
         assert service.requireTask("TwistedReactorTask").reactor.running
