@@ -17,7 +17,6 @@ import pytest
 from sparts.errors import UsageError
 from sparts.rpc import (
     DeadlineExceededError,
-    InternalError,
     NoSuchMethodError,
     RPCClientTask,
     RPCTask,
@@ -33,7 +32,7 @@ from sparts.testing.waiting import WAIT
 from tests.certificates import trusting
 from tests.processes import captured
 from tests.rpc.conftest import HERE, Web
-from tests.rpc.geo import Geo, Missing, Point
+from tests.rpc.geo import Geo, Point
 
 TYPED = """
 from sparts.rpc import RPCClientTask, connect, connect_async
@@ -174,15 +173,6 @@ def test_async_with_connect_awaits_all_methods(web: Web) -> None:
             return await geo.half(8)
 
     assert asyncio.run(main()) == 4
-
-
-def test_errors_have_their_messages(web: Web) -> None:
-    with connect(web.url, Geo) as geo:
-        with pytest.raises(Missing) as missing:
-            geo.find("it")
-        assert str(missing.value) == "There is no such route."
-        with pytest.raises(InternalError, match="internal error"):
-            geo.find("bug")
 
 
 class Other(RPCTask):

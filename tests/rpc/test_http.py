@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from sparts.errors import UsageError
-from sparts.rpc import InvalidArgumentsError, RPCTask, connect, rpc
+from sparts.rpc import RPCTask, connect, rpc
 from sparts.rpc.values import check_weight
 from sparts.tasks.asgi.rpc import RPCHTTPTask
 from sparts.testing import ServiceFactory, service_of, wait_ended
@@ -354,12 +354,6 @@ def test_cors_lets_named_origins_call(factory: ServiceFactory) -> None:
 def test_nothing_to_serve_ends_the_start() -> None:
     with pytest.raises(UsageError, match="HTTP has nothing to serve"):
         ServiceFactory()(service_of(RPCHTTPTask), *HERE)
-
-
-def test_client_checks_before_it_sends(web: Web) -> None:
-    wrong: Any = "far"
-    with connect(web.url, Geo) as geo, pytest.raises(InvalidArgumentsError):
-        geo.half(wrong)
 
 
 class Leaving(RPCTask):

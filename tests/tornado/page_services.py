@@ -24,11 +24,13 @@ class Database(VTask):
     OPT_PREFIX = "db"
     password = option(type=str, secret=True)
     fixed = option(type=int, default=1, reloadable=False)
+    queries = counter(help="Queries.")
     up = True
+    VITAL = False
 
     def initTask(self) -> None:  # noqa: N802
         """Add the check."""
-        self.service.add_check("database", self.ping)
+        self.service.add_check("database", self.ping, vital=self.VITAL)
 
     def ping(self) -> None:
         """Fail while it is down."""

@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sparts.counters import counter
 from sparts.errors import OptionError
 from sparts.hookspecs import hookimpl
-from sparts.options import option
 from sparts.tasks.tornado.status import StatusHTTPTask
 from sparts.testing.running import make_service, running, service_of
 from sparts.testing.waiting import WAIT
@@ -20,25 +18,10 @@ from sparts.vservice import VService
 from sparts.vtask import VTask
 
 from tests.processes import run_to_end
+from tests.tornado.page_services import Database
 from tests.tornado.status_clients import CONTROL, Client, client_of, serving
 
 ENDPOINTS = ["/", "/livez", "/readyz", "/metrics", "/status.json", "/stacks", "/static/app.js"]
-
-
-class Database(VTask):
-    LOOPLESS = True
-    OPT_PREFIX = "db"
-    VITAL = False
-    password = option(type=str, secret=True)
-    up = True
-    queries = counter(help="Queries.")
-
-    def initTask(self) -> None:  # noqa: N802
-        self.service.add_check("database", self.ping, vital=self.VITAL)
-
-    def ping(self) -> None:
-        if not self.up:
-            raise ConnectionError("refused")
 
 
 class VitalDatabase(Database):

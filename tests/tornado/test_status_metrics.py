@@ -186,14 +186,10 @@ def test_life_of_service_and_process_is_shown(found: Any) -> None:
 
 def test_units_are_told_where_the_format_has_them() -> None:
     with serving(Mailer) as service:
-        count_all_of(service)
+        service.requireTask(Mailer).size.add(1)
         text = client_of(service).ask("/metrics", headers={"Accept": OPENMETRICS}).text
     assert "# UNIT sparts_size_bytes bytes\n" in text
     assert "# UNIT sparts_traffic_bytes bytes\n" in text
-
-
-def count_all_of(service: Any) -> None:
-    service.requireTask(Mailer).size.add(1)
 
 
 def test_every_number_of_the_service_is_there() -> None:

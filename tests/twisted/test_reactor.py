@@ -227,17 +227,6 @@ def test_failure_only_twisted_catches_is_logged_once(
     assert "Traceback" not in capfd.readouterr().out
 
 
-@pytest.mark.parametrize("kind", ["epoll", "asyncio"])
-def test_system_exit_in_timer_ends_the_service(kind: str) -> None:
-    def leave() -> None:
-        raise SystemExit(3)
-
-    thread = make_service(service_of(TwistedReactorTask), "--twisted-reactor", kind).startBG()
-    thread.service.requireTask(TwistedReactorTask).call(reactor.callLater, 0, leave)
-    thread.join(WAIT)
-    assert thread.status == 3
-
-
 def test_twisted_log_goes_through_logging(caplog: pytest.LogCaptureFixture) -> None:
     observers = list(globalLogPublisher._observers)
     said = Logger(namespace="acme.shop")
@@ -294,8 +283,3 @@ def test_reactor_leaves_signals_to_the_service() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGCHLD, signal.SIGINT)]
     with reactor_of():
         assert [signal.getsignal(n) for n in (signal.SIGCHLD, signal.SIGINT)] == before
-
-
-def test_a_name_is_enough() -> None:
-    with running(service_of("TwistedReactorTask")) as service:
-        assert service.requireTask("TwistedReactorTask").reactor.running
