@@ -207,7 +207,8 @@ class ApplicationContract(HTTPContract):
 
     def test_connection_without_next_request_is_closed_in_time(self) -> None:
         """After ``--PREFIX-idle-timeout``; that is no fault."""
-        with self.serving(idle_timeout="200ms") as (service, task), self.client(task) as client:
+        limits = {"idle_timeout": "200ms", "read_timeout": "0"}
+        with self.serving(**limits) as (service, task), self.client(task) as client:
             self.ask(client)
             assert client.recv(1000) == b""
             assert service.getCounter(f"{task.name}.timeouts") == 0
