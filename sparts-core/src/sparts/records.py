@@ -31,6 +31,8 @@ else:
 
         def __new__(cls, *values: Any, **named: Any) -> Any:
             """Make one; TypeError if the arguments do not fit the fields."""
+            if len(values) == len(cls._fields) and not named:
+                return tuple.__new__(cls, values)
             rest = cls._fields[len(values) :]
             found = cls._field_defaults | named
             if len(values) > len(cls._fields) or not named.keys() <= set(rest) <= found.keys():

@@ -48,6 +48,8 @@ def of_ours(owner: Any, name: str) -> Any:
     kinds = getattr(cls, "_settable", {}).get(name)
     if kinds and isinstance(value := vars(owner).get(name), kinds):
         return value
+    if name not in vars(owner) and _is_ours(cls, name):
+        return getattr(owner, name)
     holders = [vars(base)[name] for base in cls.__mro__ if name in vars(base)]
     if not holders:
         return getattr(owner, name)  # no name of ours
@@ -57,6 +59,19 @@ def of_ours(owner: Any, name: str) -> Any:
         return kept(owner)
     get = getattr(type(holders[0]), "__get__", None)
     return holders[0] if get is None else get(holders[0], owner, cls)
+
+
+def _is_ours(cls: Any, name: str) -> bool:
+    """Return whether a class has a name of ours as we wrote it; quick, as nearly all are."""
+    for base in _our_bases(cls):
+        if name in vars(base):
+            return getattr(cls, name, _GONE) is vars(base)[name]
+    return False
+
+
+@functools.cache
+def _our_bases(cls: Any) -> list[Any]:
+    return [base for base in cls.__mro__ if base.__module__ in OURS]
 
 
 def _active(attribute: object) -> bool:
@@ -82,8 +97,9 @@ def ours(owner: T) -> T:
 def overwritten(owner: Any) -> Iterator[str]:
     """Give the public names of a service or task that a subclass uses for something else."""
     values, cls = vars(owner), cast("Any", type(owner))
-    theirs = {name for base in cls.__mro__ if base.__module__ not in OURS for name in vars(base)}
-    for name in sorted((theirs | values.keys()) & set(public_names(cls))):
+    for name in public_names(cls):
+        if name not in values and _is_ours(cls, name):
+            continue
         kept = next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), _GONE)
         if kept is _GONE or (name not in values and _active(kept)):
             continue
@@ -107,5 +123,5 @@ def warn_of_overwritten(owner: Any, warned: set[tuple[Any, str]]) -> None:
 @functools.cache
 def public_names(cls: Any) -> list[str]:
     """Return the public names that a service or task class has from sparts."""
-    ours = [base for base in cls.__mro__ if base.__module__ in OURS]
-    return sorted({name for base in ours for name in vars(base) if not name.startswith("_")})
+    names = {name for base in _our_bases(cls) for name in vars(base)}
+    return sorted(name for name in names if not name.startswith("_"))

@@ -132,7 +132,7 @@ class VService(EstablishedService):
             raise UsageError(
                 "A task of this service listens on sockets, which the built-in plugin 'listeners' "
                 "opens. It is blocked: see --no-plugin and SPARTS_DISABLE_PLUGINS."
-                if entry_points.kept_out_by_name("listeners")
+                if "listeners" in entry_points.kept_out_names()
                 else "No task of this service listens on sockets."
             ) from None
 

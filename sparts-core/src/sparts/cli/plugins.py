@@ -57,7 +57,8 @@ def _describe(entries: list[entry_points.EntryPoint]) -> dict[str, Any]:
     kinds: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS.values()}
     for entry in entries:
         own = entry.value.startswith("sparts.builtin.")
-        blocked = entry_points.kept_out_by_name(entry.name) if own else entry_points.blocked(entry)
+        kept_out = entry.name in entry_points.kept_out_names()
+        blocked = kept_out if own else entry_points.blocked(entry)
         each = {"name": entry.name, "target": entry.value, "blocked": blocked, "built_in": own}
         kinds[KINDS[entry.group]].append(each)
     return {

@@ -171,8 +171,10 @@ def own(obj: object, declared: V) -> V:
     Two threads that come first at once get the same one: `dict.setdefault` settles it.
     """
     metric: Any = declared
-    every = (pair for base in type(obj).__mro__ for pair in vars(base).items())
-    attribute = next((name for name, value in every if value is declared), metric.name)
+    attribute: str = metric.name
+    if getattr(type(obj), attribute, None) is not declared:  # it has another name than it shows
+        every = (pair for base in type(obj).__mro__ for pair in vars(base).items())
+        attribute = next((name for name, value in every if value is declared), attribute)
     try:
         mine: dict[str, Any] = obj.__dict__
     except AttributeError:

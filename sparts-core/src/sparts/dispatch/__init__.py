@@ -293,7 +293,7 @@ def _parameters(function: Function) -> tuple[str, ...]:
     if code is None:
         return ()
     names: tuple[str, ...] = code.co_varnames[: code.co_argcount]
-    return names[1:] if getattr(function, "__self__", None) is not None else names
+    return names[1:] if isinstance(function, MethodType) else names
 
 
 def _inserted(

@@ -105,12 +105,12 @@ def blocked(entry: EntryPoint) -> bool:
     only = os.environ.get("SPARTS_LOAD_PLUGINS")
     if only is not None and not names & _listed(only):
         return True
-    return bool(names & (_kept_out | _listed(os.environ.get("SPARTS_DISABLE_PLUGINS", ""))))
+    return bool(names & kept_out_names())
 
 
-def kept_out_by_name(name: str) -> bool:
-    """Return whether a plugin is blocked by its own name; nothing else blocks one of the core."""
-    return name in _kept_out | _listed(os.environ.get("SPARTS_DISABLE_PLUGINS", ""))
+def kept_out_names() -> set[str]:
+    """Return what is blocked by its own name; nothing else blocks a plugin of the core."""
+    return _kept_out | _listed(os.environ.get("SPARTS_DISABLE_PLUGINS", ""))
 
 
 def _listed(text: str) -> set[str]:

@@ -52,8 +52,8 @@ def declared_options(cls: type) -> list[Declaration]:
         for attribute, value in vars(base).items():
             if isinstance(value, Declaration):
                 found[attribute] = value
-            else:
-                found.pop(attribute, None)
+            elif attribute in found:
+                del found[attribute]
     return list(found.values())
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import functools
 import importlib
+import itertools
 from typing import TYPE_CHECKING, Any
 
-from sparts.entry_points import PLUGINS, find, kept_out_by_name
+from sparts.entry_points import PLUGINS, find, kept_out_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,7 +38,8 @@ def blocked_options(service_class: type[Any]) -> list[Any]:
     They stay in the parser, so that a user who sets one gets an error.
     """
     found: dict[Any, None] = {}
-    for name in filter(kept_out_by_name, BUILT_IN):
+    kept_out = kept_out_names()
+    for name in filter(kept_out.__contains__, BUILT_IN):
         if (add := getattr(built_in(name), "sparts_options_add", None)) is not None:
             groups = add()
             found.update(dict.fromkeys([groups] if isinstance(groups, type) else groups))
@@ -53,7 +55,7 @@ def load_hooks(tolerant: bool = False) -> Hooks:
     Raises:
         PluginError: one fails to import or implements no valid hook; the message names it.
     """
-    own = tuple(name for name in BUILT_IN if not kept_out_by_name(name))
+    own = tuple(itertools.filterfalse(kept_out_names().__contains__, BUILT_IN))
     entries = find(PLUGINS)
     if not entries:
         return _registered(own).copy()

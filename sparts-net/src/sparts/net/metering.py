@@ -18,8 +18,9 @@ from math import floor
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sparts.counters import CallbackCounter, SampleType, counter, labelled, samples
-from sparts.counters.labels import Labelled
+from sparts.counters import CallbackCounter, counter
+from sparts.counters.labels import Labelled, labelled
+from sparts.counters.sampling import SampleType, samples
 from sparts.escaping import one_line
 from sparts.logs import level_name, log_fields
 from sparts.options import Option, option
