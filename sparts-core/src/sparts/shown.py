@@ -97,9 +97,8 @@ def ours(owner: T) -> T:
 def overwritten(owner: Any) -> Iterator[str]:
     """Give the public names of a service or task that a subclass uses for something else."""
     values, cls = vars(owner), cast("Any", type(owner))
-    for name in public_names(cls):
-        if name not in values and _is_ours(cls, name):
-            continue
+    theirs = {name for base in cls.__mro__ if base.__module__ not in OURS for name in vars(base)}
+    for name in sorted((theirs | values.keys()) & set(public_names(cls))):
         kept = next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), _GONE)
         if kept is _GONE or (name not in values and _active(kept)):
             continue
