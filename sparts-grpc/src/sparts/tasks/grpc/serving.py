@@ -35,7 +35,8 @@ REFUSALS = {
 }
 """The statuses of calls that a plugin refuses."""
 REFUSED, RETRY_AFTER = "sparts-refused", "retry-after"
-"""Trailing metadata: why a plugin refuses a call, and for how many seconds."""
+"""Trailing metadata: why a plugin refuses a call, which is for clients of RPC, and for how many
+seconds."""
 
 
 class GrpcCall(Described):
@@ -97,7 +98,10 @@ def failed(call: OpenCall, context: Context | None, error: BaseException) -> Non
     if isinstance(error, MessageError):
         call.finish(error.code, error.details)
     elif isinstance(error, CallRefusedError):
-        call.finish(*refusal(error))
+        status, message, metadata = refusal(error)
+        if not call.server.task._for_rpc:
+            metadata = [each for each in metadata if each[0] != REFUSED]
+        call.finish(status, message, metadata)
     elif isinstance(error, AbortedError) and context is not None:
         call.finish(context.status or grpc.StatusCode.UNKNOWN, context.message, context.trailing)
     elif isinstance(error, asyncio.CancelledError) and not call.server.task.running:

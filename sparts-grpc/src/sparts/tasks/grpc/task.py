@@ -64,6 +64,7 @@ class GrpcTask(Metered, AsyncioServerTask):
     DEFAULT_PORT: ClassVar[int] = 50051
     ALPN: ClassVar[Sequence[str]] = ("h2",)
 
+    _for_rpc = False
     SERVICERS: ClassVar[Sequence[Any]] = ()
     """Servicers: classes, which are called without arguments, or objects."""
     INTERCEPTORS: ClassVar[Sequence[Any]] = ()

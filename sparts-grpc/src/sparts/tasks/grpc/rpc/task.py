@@ -45,6 +45,7 @@ class RPCGrpcTask(RPCTransport, GrpcTask):
     TRANSPORT: ClassVar[str] = "gRPC"
     DEFAULT_PORT: ClassVar[int] = 50061
     MAX_MESSAGE: ClassVar[int] = 64 * 1024 * 1024
+    _for_rpc = True
 
     def refuse(self, method: Method, where: str, type_: Type) -> str:
         """Return why protobuf cannot carry a type, if so."""
