@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from sparts.errors import OptionError
+from sparts.errors import LoopStoppedError, OptionError
 from sparts.testing.certificates import FIRST_CERTIFICATE
 from sparts.testing.servers import ServerContract
 from sparts.testing.waiting import WAIT, log_of, restart
@@ -67,6 +67,8 @@ PARTS = {
     "half a streamed body": post("/upload", b"half", size=100),
     "half a chunk": post("/mirror", b"").replace(b"Content-Length: 0", CHUNKED) + b"5\r\nha",
 }
+
+UNASKED = ("nothing", "half a line", "half of the headers")
 
 
 class Load:
@@ -306,8 +308,11 @@ class ApplicationContract(HTTPContract):
             assert (status, headers["connection"], body) == (200, "close", self.late)
             assert client.recv(1) == b""
 
-    def test_request_right_after_the_stop_is_answered(self) -> None:
+    def test_request_right_after_the_stop_is_answered(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """A connection that has served may send one more."""
+        monkeypatch.setattr(self.server_task, "FIRST_REQUEST_GRACE", WAIT)
         with self.serving() as (service, task), self.client(task) as client:
             self.ask(client)
             service.shutdown()
@@ -350,8 +355,11 @@ class ApplicationContract(HTTPContract):
         assert b"connection: close" in answers[-1][:500].lower()
 
     @pytest.mark.parametrize("tls", [False, True])
-    def test_connections_that_wait_to_be_accepted_are_served(self, tls: bool) -> None:
+    def test_connections_that_wait_to_be_accepted_are_served(
+        self, tls: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """A stop answers them once, also where the handshake is yet to come."""
+        monkeypatch.setattr(self.server_task, "FIRST_REQUEST_GRACE", WAIT)
         held, let_go = threading.Event(), threading.Event()
 
         def hold() -> None:
@@ -386,8 +394,24 @@ class ApplicationContract(HTTPContract):
                 self.wait_begun(task)
                 service.shutdown()
                 assert rest(client) == b""
-                self.go_on(task)
                 log.wait_for_line(r"1 (requests|connections) were cut off")
+            with contextlib.suppress(LoopStoppedError):  # where it has been cancelled
+                self.go_on(task)
+
+    @pytest.mark.parametrize("served", [False, True], ids=["new", "served"])
+    @pytest.mark.parametrize("part", UNASKED)
+    def test_silent_client_does_not_delay_the_stop(
+        self, part: str, served: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It has no longer than the grace for its first request."""
+        monkeypatch.setattr(self.server_task, "FIRST_REQUEST_GRACE", 0.0)
+        with self.serving() as (service, task), self.client(task) as client:
+            if served:
+                self.ask(client)
+            client.sendall(PARTS[part])
+            self.ask_at(task.bound_addrs[0])  # so the other has been accepted and read
+            service.shutdown()
+            assert rest(client) == b""
 
     def test_restarts_under_load_fail_no_request(self) -> None:
         """Over kept connections and new ones."""

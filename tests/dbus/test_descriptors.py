@@ -46,21 +46,10 @@ class Files(DBusServiceTask):
 KEPT = Variant("h", 0)
 
 
-class Client(DBusClientTask):
-    """Takes descriptors."""
-
-
 @pytest.fixture
 def files(session_bus: Daemon) -> Iterator[Files]:
     with running(service_of(Files), "--dbus-address", session_bus.address) as service:
         yield service.requireTask(Files)
-
-
-@pytest.fixture
-def client(session_bus: Daemon, files: Files) -> Iterator[Client]:
-    argv = ("--dbus-client-address", session_bus.address)
-    with running(service_of(Client), *argv) as service:
-        yield service.requireTask(Client)
 
 
 def opened(path: Path | str) -> int:
@@ -87,7 +76,7 @@ def send(task: DBusClientTask, message: Message) -> None:
 @pytest.mark.parametrize("kind", ["signal", "return", "error", "ping", "method"])
 @pytest.mark.parametrize("receiver", ["files", "client"])
 def test_descriptors_of_stray_messages_are_closed(
-    request: pytest.FixtureRequest, files: Files, client: Client, tmp_path: Path, kind: str,
+    request: pytest.FixtureRequest, files: Files, client: DBusClientTask, tmp_path: Path, kind: str,
     receiver: str,
 ) -> None:  # fmt: skip
     task = request.getfixturevalue(receiver)
@@ -113,7 +102,7 @@ def test_descriptors_of_stray_messages_are_closed(
         assert opened(path) == 1
 
 
-def test_reply_closes_what_its_body_does_not_name(files: Files, client: Client) -> None:
+def test_reply_closes_what_its_body_does_not_name(files: Files, client: DBusClientTask) -> None:
     asked = client.loop_task.call(client.proxy(NAME, PATH, NAME).call_in_loop, "Same", (),
                                   signature="")  # fmt: skip
     fd = asked.result(30)
@@ -128,14 +117,18 @@ def test_reply_closes_what_its_body_does_not_name(files: Files, client: Client) 
         os.fstat(number)
 
 
-def test_value_that_method_returns_again_is_not_changed(client: Client) -> None:
+def test_value_that_method_returns_again_is_not_changed(
+    files: Files, client: DBusClientTask
+) -> None:
     for _ in range(2):
         os.close(client.proxy(NAME, PATH, NAME).Same())
     assert Variant("h", 0) == KEPT
 
 
 @pytest.mark.parametrize("index", [0, 1, 5, 2**32 - 1])
-def test_descriptor_that_did_not_come_is_an_error(files: Files, client: Client, index: int) -> None:
+def test_descriptor_that_did_not_come_is_an_error(
+    files: Files, client: DBusClientTask, index: int
+) -> None:
     """Its number would be a file of the service."""
 
     async def call(member: str, signature: str, body: list[Any]) -> Any:
@@ -154,7 +147,7 @@ def test_descriptor_that_did_not_come_is_an_error(files: Files, client: Client, 
 
 
 def test_signal_brings_its_descriptor_for_the_callback(
-    files: Files, client: Client, tmp_path: Path
+    files: Files, client: DBusClientTask, tmp_path: Path
 ) -> None:
     path = tmp_path / "file"
     path.write_text("content", encoding="utf-8")

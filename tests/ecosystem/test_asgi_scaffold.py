@@ -17,14 +17,10 @@ pytestmark = pytest.mark.timeout(300)  # it builds and checks whole projects
 @pytest.fixture(scope="session")
 def projects(tmp_path_factory: pytest.TempPathFactory, wheels: dict[str, Path]) -> Environment:
     """Give an environment with a project for each framework."""
-    ours: list[str | Path] = [
-        wheels["sparts-core"],
-        wheels["sparts-dev"],
-        wheels["sparts-asgi"],
-        "fastapi",
-    ]
     commands = {f"acme-{name}": ("service", "--asgi", name) for name in FRAMEWORKS}
-    return projects_of(tmp_path_factory, "asgi-scaffolds", ours, commands)
+    return projects_of(
+        tmp_path_factory, "asgi-scaffolds", wheels, [wheels["sparts-asgi"], "fastapi"], commands
+    )
 
 
 @pytest.mark.parametrize("name", FRAMEWORKS)

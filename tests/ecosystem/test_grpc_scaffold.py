@@ -19,14 +19,10 @@ IDL = Path(__file__).parents[1] / "grpc" / "idl" / "greeter.proto"
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory, wheels: dict[str, Path]) -> Environment:
     """Give an environment with a project."""
-    ours: list[str | Path] = [
-        wheels["sparts-core"],
-        wheels["sparts-dev"],
-        wheels["sparts-grpc"],
-        "grpcio-tools",
-    ]
     commands = {"acme-greeter": ("service", "--grpc", str(IDL))}
-    return projects_of(tmp_path_factory, "grpc-scaffold", ours, commands)
+    return projects_of(
+        tmp_path_factory, "grpc-scaffold", wheels, [wheels["sparts-grpc"], "grpcio-tools"], commands
+    )
 
 
 def test_tests_style_and_types_of_grpc_service_hold(project: Environment) -> None:

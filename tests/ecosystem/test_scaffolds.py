@@ -33,6 +33,7 @@ TOOLS = ["hatchling", "mypy", "pytest", "ruff"]
 def projects_of(
     factory: pytest.TempPathFactory,
     name: str,
+    wheels: Mapping[str, Path],
     requirements: Sequence[str | Path],
     commands: Mapping[str, Sequence[str]],
     prepare: Callable[[Path], object] = lambda work: None,
@@ -42,14 +43,16 @@ def projects_of(
     Args:
         factory: pytest's, for folders.
         name: the name of the folder.
-        requirements: what is installed before.
+        wheels: our distributions, by their names.
+        requirements: what is installed before, beside the core and sparts-dev.
         commands: what follows ``sparts new`` of each project, by its name.
         prepare: called with the working folder before they are written.
     """
 
     def make(folder: Path) -> None:
         environment = make_environment(folder, ["--without-pip"])
-        environment.uv_install(*requirements, *TOOLS)
+        ours = (wheels["sparts-core"], wheels["sparts-dev"])
+        environment.uv_install(*ours, *requirements, *TOOLS)
         prepare(environment.work)
         for project, (kind, *options) in commands.items():
             environment.run("-m", "sparts", "new", kind, project, *options)
@@ -62,8 +65,7 @@ def projects_of(
 @pytest.fixture(scope="session")
 def projects(tmp_path_factory: pytest.TempPathFactory, wheels: dict[str, Path]) -> Environment:
     """Give an environment with all projects."""
-    ours = [wheels["sparts-core"], wheels["sparts-dev"], wheels["sparts-tornado"]]
-    return projects_of(tmp_path_factory, "scaffolds", ours, PROJECTS)
+    return projects_of(tmp_path_factory, "scaffolds", wheels, [wheels["sparts-tornado"]], PROJECTS)
 
 
 def check_project(name: str, projects: Environment) -> None:

@@ -63,13 +63,15 @@ def write_interfaces(folder: Path) -> None:
 @pytest.fixture(scope="session")
 def projects(tmp_path_factory: pytest.TempPathFactory, wheels: dict[str, Path]) -> Environment:
     """Give an environment with a project for each interface."""
-    ours: list[str | Path] = [
-        wheels["sparts-core"],
-        wheels["sparts-dev"],
-        f"{wheels['sparts-thrift']}[thriftpy2]",
-    ]
     commands = {f"acme-{name}": ("service", "--thrift", f"{name}.thrift") for name in FILES}
-    return projects_of(tmp_path_factory, "thrift-scaffolds", ours, commands, write_interfaces)
+    return projects_of(
+        tmp_path_factory,
+        "thrift-scaffolds",
+        wheels,
+        [f"{wheels['sparts-thrift']}[thriftpy2]"],
+        commands,
+        write_interfaces,
+    )
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -176,14 +175,6 @@ def test_a_profile_is_taken_of_the_running_service() -> None:
         assert "ttot" in text
         with pytest.raises(TApplicationException, match="1 to 600 seconds"):
             client.getCpuProfile(0)
-
-
-def test_it_is_served_on_a_unix_socket(tmp_path: Path) -> None:
-    path = str(tmp_path / "s")
-    with running(Monitored, "--thrift-sock", path) as service:
-        with ThriftClient.for_unix(path, FacebookService) as client:
-            client.setOption("batch", "3")
-        assert service.batch == 3
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from sparts.vservice import ServiceThread, VService
 from tornado.web import RequestHandler
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
-from tests.http_contract import PARTS
+from tests.http_contract import PARTS, UNASKED
 from tests.tornado.http_services import (
     HANDSHAKE,
     WAIT,
@@ -135,7 +135,7 @@ def test_a_server_without_connections_has_no_timer() -> None:
 # -- the stop --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", [part for part in PARTS if part not in UNASKED])
 def test_incomplete_client_does_not_delay_the_stop(
     part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

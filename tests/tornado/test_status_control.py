@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sparts.context import ExecuteContext
 from sparts.options import option
 from sparts.states import ServiceStatus
-from sparts.tasks.periodic import PeriodicTask
 from sparts.testing.running import make_service, running, service_of
 from sparts.testing.waiting import WAIT
 from sparts.vtask import VTask
 
+from tests.tornado import page_services
 from tests.tornado.status_clients import CONTROL, TOKEN, Client, client_of, serving
 
 
-class Report(PeriodicTask):
-    INTERVAL = "1h"
-    RUN_AT_START = False
+class Report(page_services.Report):
     OPT_PREFIX = "report"
     most = option(type=int, default=3)
     fixed = option(type=int, default=3, reloadable=False)
     password = option(type=str, secret=True)
-
-    def __init__(self, service: Any) -> None:
-        super().__init__(service)
-        self.ran = threading.Event()
-
-    def execute(self, context: ExecuteContext | None = None) -> None:
-        self.ran.set()
 
 
 class Idle(VTask):

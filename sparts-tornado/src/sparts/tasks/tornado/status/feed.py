@@ -81,16 +81,6 @@ class Feed:
         self._tick = 0
         self._closed = False
 
-    @property
-    def ticks(self) -> int:
-        """How many ticks there have been."""
-        return self._tick
-
-    @property
-    def watched(self) -> int:
-        """How many pages are open."""
-        return len(self._pages)
-
     def join(self, page: Events) -> None:
         """Take in a page, and begin to tick if it is the first.
 
