@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.core.daemons import Script, script
 from tests.core.log_helpers import FakeStderr, bare_root, no_secrets
 
 # A machine that is busy is no failure: no test asserts on time.
@@ -39,6 +40,13 @@ def watched(tmp_path: Path) -> Path:
     for name in ("watched", "one", "two"):
         (tmp_path / name).mkdir()
     return tmp_path / "watched"
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Script]:
+    """A service with a pid file, which is not running any more after the test."""
+    with script(tmp_path) as made:
+        yield made
 
 
 @pytest.fixture

@@ -8,12 +8,14 @@ import select
 import signal
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from textwrap import dedent
 from typing import Self
 
 from sparts.testing.processes import ServiceProcess
 from sparts.testing.waiting import WAIT
+
+from tests.core.scripts import script_of
 
 HEAD = """
 import asyncio, os, signal, sys, threading, time
@@ -45,10 +47,7 @@ class Once(VTask):
 class Idle(VTask):
     LOOPLESS = True
 """
-PLAIN = """
-class S(VService):
-    TASKS = [Web, Once]
-"""
+PLAIN = "TASKS = [Web, Once]"
 
 
 class Copies(ServiceProcess):
@@ -56,14 +55,13 @@ class Copies(ServiceProcess):
 
     Args:
         folder: where the script is written, and run.
-        body: the class ``S`` of the service.
+        body: the service, as `script_of` takes it.
         argv: the command line.
         variables: of the environment.
     """
 
     def __init__(self, folder: Path, body: str = PLAIN, *argv: str, **variables: str) -> None:
-        path = folder / "service.py"
-        path.write_text(f"{HEAD}\n{dedent(body)}\n\nS.initFromCLI()\n")
+        path = script_of(folder, body, HEAD)
         words = argv or ("--processes", "2")
         super().__init__([sys.executable, str(path), *words], cwd=folder, env=variables)
 
@@ -111,6 +109,14 @@ class Copies(ServiceProcess):
 
     def __enter__(self) -> Self:
         return self
+
+
+@contextlib.contextmanager
+def ready(folder: Path, body: str = PLAIN, *argv: str, **variables: str) -> Iterator[Copies]:
+    """Run `Copies`, from when all of them are ready."""
+    with Copies(folder, body, *argv, **variables) as service:
+        service.wait_ready()
+        yield service
 
 
 def children_of(pid: int) -> list[int]:

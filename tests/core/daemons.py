@@ -10,17 +10,16 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from textwrap import dedent
 
 from tests.core.commands import Done
-from tests.core.scripts import HEAD
+from tests.core.scripts import script_of
 from tests.processes import clean_environment
 
 READ_ALL = "+dac_read_search"
 UNPRIVILEGED = ("setpriv", "--reuid=54321", "--regid=54321", "--clear-groups",
                 f"--inh-caps={READ_ALL}", f"--ambient-caps={READ_ALL}")  # fmt: skip
 """What runs a command as a user with no rights but to read: Python may lie in a closed folder."""
-PLAIN = "class S(VService):\n    TASKS = [Worker]\n"
+PLAIN = "TASKS = [Worker]"
 
 
 class Script:
@@ -29,8 +28,7 @@ class Script:
     def __init__(self, folder: Path, body: str = PLAIN) -> None:
         self.folder = folder
         self.pid_file = folder / "S.pid"
-        self.path = folder / "service.py"
-        self.path.write_text(f"{HEAD}\n{dedent(body)}\n\nS.initFromCLI()\n")
+        self.path = script_of(folder, body)
 
     def command(self, *argv: str) -> list[str]:
         """Give the command line, with the pid file."""

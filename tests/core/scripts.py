@@ -116,7 +116,7 @@ def hung(folder: Path, body: str, **how: Any) -> ServiceProcess:
     return stopped(folder, body, "--stop-timeout", "200ms", status=70, **how)
 
 
-def script_of(folder: Path, body: str) -> Path:
+def script_of(folder: Path, body: str, head: str = HEAD) -> Path:
     """Write a service out, as `service` runs it, and return the path of its file."""
     path, body = folder / "service.py", dedent(body)
     if "class S(" not in body:
@@ -124,5 +124,5 @@ def script_of(folder: Path, body: str) -> Path:
             last = re.findall(r"^class (\w+)", body, re.MULTILINE)[-1]
             body += f"TASKS = [{last}]\n"
         body += "\nclass S(VService):\n    TASKS = TASKS\n"
-    path.write_text(f"{HEAD}\n{body}\n\nS.initFromCLI()\n")
+    path.write_text(f"{head}\n{body}\n\nS.initFromCLI()\n")
     return path

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from functools import partial
 
 import pytest
 import uvloop
@@ -18,8 +18,7 @@ from sparts.tasks import asyncio_loop
 from sparts.tasks.asyncio import AsyncioLoopTask
 from sparts.tasks.watched_loops import LoopWatch
 from sparts.testing.loops import WAIT, AsyncioLoopContract, errors_of, switches_of
-from sparts.testing.running import make_service, running, service_of
-from sparts.vservice import VService
+from sparts.testing.running import make_service, running_task, service_of
 from sparts.vtask import RestartPolicy
 
 IDLE = 0.1
@@ -41,14 +40,8 @@ class TestUnwatchedLoop(AsyncioLoopContract):
     cycles = 2
 
 
-class Service(VService):
-    TASKS = (AsyncioLoopTask,)
-
-
-@contextmanager
-def loop_of(*argv: str) -> Iterator[AsyncioLoopTask]:
-    with running(Service, *argv) as service:
-        yield service.requireTask(AsyncioLoopTask)
+Service = service_of(AsyncioLoopTask)
+loop_of = partial(running_task, AsyncioLoopTask)
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
@@ -281,9 +274,6 @@ def test_coroutine_that_ignores_failure_delays_no_restart(monkeypatch: pytest.Mo
     class Restarted(AsyncioLoopTask):
         RESTART = RestartPolicy("on-failure", first_wait=0.001)
 
-    class Stubborn(VService):
-        TASKS = (Restarted,)
-
     async def ignore() -> None:
         while True:
             try:
@@ -291,8 +281,7 @@ def test_coroutine_that_ignores_failure_delays_no_restart(monkeypatch: pytest.Mo
             except asyncio.CancelledError:
                 ignored.set()
 
-    with running(Stubborn) as service:
-        task = service.requireTask(Restarted)
+    with running_task(Restarted) as task:
         task.call(ignore)
         task.call(task.loop.stop)
         assert ignored.wait(WAIT)
@@ -319,11 +308,7 @@ def test_loop_that_is_stopped_during_its_restart_ends() -> None:
             super().initTask()
             self.told = threading.Event()
 
-    class Stopped(VService):
-        TASKS = (Slow,)
-
-    with running(Stopped, "--stop-timeout", "10s") as service:
-        task = service.requireTask(Slow)
+    with running_task(Slow, "--stop-timeout", "10s") as task:
         task.call(task.loop.stop)
         assert task.stop_event.wait(WAIT)
     assert task.supervisor.n_restarts() == 1

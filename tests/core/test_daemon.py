@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.daemons import UNPRIVILEGED, script
+from tests.core.daemons import UNPRIVILEGED, Script, script
 from tests.processes import STARTED, pidfd_open
 
 root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
@@ -27,22 +27,21 @@ def status_of(pid: int, task: str = "self") -> dict[str, str]:
     }
 
 
-def test_ready_daemon_is_found_and_stopped(tmp_path: Path) -> None:
-    with script(tmp_path) as service:
-        done = service.run("--daemon")
-        assert done.status == 0
-        pid = service.pid()
-        assert f"WARNING:S:Ready, pid {pid}. No --logfile: no log from here on" in done.err
-        assert service.pid_file.read_text() == f"{pid}\n\n"
-        assert service.pid_file.stat().st_mode & 0o133 == 0  # nobody else writes to it
-        assert os.getsid(pid) not in (pid, os.getsid(0))  # no terminal, nor one to come
-        assert {os.readlink(f"/proc/{pid}/fd/{number}") for number in range(3)} == {"/dev/null"}
-        assert os.readlink(f"/proc/{pid}/cwd") == str(tmp_path)
-        service.stop()
-        assert not service.pid_file.exists()
-        nobody = f"S is not running (nobody holds {service.pid_file}).\n"
-        assert service.run("--status") == (1, nobody, "")
-        assert service.run("--kill") == (0, nobody, "")
+def test_ready_daemon_is_found_and_stopped(tmp_path: Path, daemon: Script) -> None:
+    done = daemon.run("--daemon")
+    assert done.status == 0
+    pid = daemon.pid()
+    assert f"WARNING:S:Ready, pid {pid}. No --logfile: no log from here on" in done.err
+    assert daemon.pid_file.read_text() == f"{pid}\n\n"
+    assert daemon.pid_file.stat().st_mode & 0o133 == 0  # nobody else writes to it
+    assert os.getsid(pid) not in (pid, os.getsid(0))  # no terminal, nor one to come
+    assert {os.readlink(f"/proc/{pid}/fd/{number}") for number in range(3)} == {"/dev/null"}
+    assert os.readlink(f"/proc/{pid}/cwd") == str(tmp_path)
+    daemon.stop()
+    assert not daemon.pid_file.exists()
+    nobody = f"S is not running (nobody holds {daemon.pid_file}).\n"
+    assert daemon.run("--status") == (1, nobody, "")
+    assert daemon.run("--kill") == (0, nobody, "")
 
 
 def test_daemon_reloads_and_restarts(tmp_path: Path) -> None:
@@ -79,8 +78,6 @@ def test_failed_start_is_shown_on_the_terminal(tmp_path: Path, more: tuple[str, 
 class Broken(Worker):
     def initTask(self):
         raise OSError("no disk")
-class S(VService):
-    TASKS = [Broken]
 """
     with script(tmp_path, body) as service:
         done = service.run("--daemon", *more)
@@ -122,8 +119,6 @@ class Slow(Worker):
     def stop(self):
         os.close(os.open("gate", os.O_RDWR))
         super().stop()
-class S(VService):
-    TASKS = [Slow]
 """
 
 
@@ -184,8 +179,6 @@ def test_kill_that_takes_too_long_says_so(tmp_path: Path) -> None:
 class Hung(Worker):
     def stop(self):
         threading.Event().wait()
-class S(VService):
-    TASKS = [Hung]
 """
     with script(tmp_path, body) as service:
         pid = service.start()
@@ -203,8 +196,6 @@ class Crashing(VTask):
         with open("gate") as gate:
             gate.read()
         raise OSError("no disk")
-class S(VService):
-    TASKS = [Crashing]
 """
     os.mkfifo(tmp_path / "gate")
     with script(tmp_path, body) as service:
@@ -317,13 +308,12 @@ def test_users_and_groups_by_name_or_number(
     ],
 )
 def test_wrong_user_group_folder_or_mask(
-    tmp_path: Path, argv: tuple[str, ...], message: str
+    argv: tuple[str, ...], message: str, daemon: Script
 ) -> None:
-    with script(tmp_path) as service:
-        for more in ((), ("--daemon",)):
-            done = service.run(*argv, *more)
-            assert done.status == 2, done
-            assert message in done.err
+    for more in ((), ("--daemon",)):
+        done = daemon.run(*argv, *more)
+        assert done.status == 2, done
+        assert message in done.err
 
 
 @root
@@ -334,22 +324,20 @@ def test_only_root_may_become_another_user(public_folder: Path) -> None:
         assert (done.status, done.err[: len(message)]) == (2, message), done
 
 
-def test_foreground_service_writes_a_named_pid_file(tmp_path: Path) -> None:
-    with script(tmp_path) as service:
-        with service.started() as process:
-            read_until_started(process)
-            assert service.pid() == process.pid
-            process.terminate()
-            process.communicate()
-        assert not service.pid_file.exists()
+def test_foreground_service_writes_a_named_pid_file(daemon: Script) -> None:
+    with daemon.started() as process:
+        read_until_started(process)
+        assert daemon.pid() == process.pid
+        process.terminate()
+        process.communicate()
+    assert not daemon.pid_file.exists()
 
 
 def test_inherited_socket_is_served_by_a_daemon(tmp_path: Path) -> None:
     body = """
 os.environ["LISTEN_PID"] = str(os.getpid())
 from sparts.tasks.tornado import TornadoHTTPTask
-class S(VService):
-    TASKS = [TornadoHTTPTask]
+TASKS = [TornadoHTTPTask]
 """
     with script(tmp_path, body) as service, socket.create_server(("127.0.0.1", 0)) as listener:
         start = (

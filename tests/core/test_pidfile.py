@@ -17,41 +17,38 @@ from tests.core.daemons import UNPRIVILEGED, Script, script
 from tests.processes import pidfd_open
 
 
-def test_of_many_starts_at_once_one_succeeds(tmp_path: Path) -> None:
-    with script(tmp_path) as service:
-        starts = [service.popen("--daemon") for _ in range(6)]
-        ended = []
-        for process in starts:
-            with process:
-                _, err = process.communicate()
-            ended.append((process.returncode, err))
-        assert sorted(status for status, _ in ended) == [0, 1, 1, 1, 1, 1]
-        pid = service.pid()
-        told = f"service.py: error: S is running already: pid {pid}, {service.pid_file}\n"
-        assert [err for status, err in ended if status] == [told] * 5
-        service.stop()
+def test_of_many_starts_at_once_one_succeeds(daemon: Script) -> None:
+    starts = [daemon.popen("--daemon") for _ in range(6)]
+    ended = []
+    for process in starts:
+        with process:
+            _, err = process.communicate()
+        ended.append((process.returncode, err))
+    assert sorted(status for status, _ in ended) == [0, 1, 1, 1, 1, 1]
+    pid = daemon.pid()
+    told = f"service.py: error: S is running already: pid {pid}, {daemon.pid_file}\n"
+    assert [err for status, err in ended if status] == [told] * 5
+    daemon.stop()
 
 
-def test_file_of_a_killed_service_is_stale(tmp_path: Path) -> None:
-    with script(tmp_path) as service:
-        pid = service.start()
-        os.kill(pid, signal.SIGKILL)
-        assert service.run("--kill").status == 0
-        assert not service.is_running()
-        assert service.pid_file.exists()
-        assert service.start() != pid
-        service.stop()
+def test_file_of_a_killed_service_is_stale(daemon: Script) -> None:
+    pid = daemon.start()
+    os.kill(pid, signal.SIGKILL)
+    assert daemon.run("--kill").status == 0
+    assert not daemon.is_running()
+    assert daemon.pid_file.exists()
+    assert daemon.start() != pid
+    daemon.stop()
 
 
-def test_shell_can_use_the_file_as_it_is(tmp_path: Path) -> None:
-    with script(tmp_path) as service:
-        pidfd = pidfd_open(service.start())
-        command = ["sh", "-c", "kill $(cat S.pid)"]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-        assert (done.returncode, done.stderr) == (0, "")
-        select.select([pidfd], [], [])
-        os.close(pidfd)
-        assert not service.is_running()
+def test_shell_can_use_the_file_as_it_is(tmp_path: Path, daemon: Script) -> None:
+    pidfd = pidfd_open(daemon.start())
+    command = ["sh", "-c", "kill $(cat S.pid)"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    select.select([pidfd], [], [])
+    os.close(pidfd)
+    assert not daemon.is_running()
 
 
 def test_recycled_pid_is_not_signalled(tmp_path: Path) -> None:
@@ -65,22 +62,21 @@ def test_recycled_pid_is_not_signalled(tmp_path: Path) -> None:
         innocent.kill()
 
 
-def test_file_of_another_program_is_left_alone(tmp_path: Path) -> None:
-    with script(tmp_path) as service:
-        for text in (
-            f"{os.getpid()}\n",
-            "0\n",
-            "9" * 30,
-            "garbage \0\xff" * 1000,
-            f"{os.getpid()}\nnginx\n",
-            "\n",
-        ):
-            service.pid_file.write_text(text)
-            assert service.run("--kill").status == 0
-            done = service.run("--daemon")
-            assert done.status == 2
-            assert "is not one of ours; another program's, perhaps. Remove it" in done.err
-            assert service.pid_file.read_text() == text
+def test_file_of_another_program_is_left_alone(daemon: Script) -> None:
+    for text in (
+        f"{os.getpid()}\n",
+        "0\n",
+        "9" * 30,
+        "garbage \0\xff" * 1000,
+        f"{os.getpid()}\nnginx\n",
+        "\n",
+    ):
+        daemon.pid_file.write_text(text)
+        assert daemon.run("--kill").status == 0
+        done = daemon.run("--daemon")
+        assert done.status == 2
+        assert "is not one of ours; another program's, perhaps. Remove it" in done.err
+        assert daemon.pid_file.read_text() == text
 
 
 @pytest.mark.parametrize("form", ["{}", "{}\n", " {} \n"])
@@ -108,8 +104,7 @@ def test_pid_file_on_a_full_disk(tmp_path: Path, before: str | None) -> None:
     body = """
 import resource
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-class S(VService):
-    TASKS = [Worker]
+TASKS = [Worker]
 """
     with script(tmp_path, body) as service:
         if before:
@@ -166,21 +161,20 @@ sys.stdin.read()
 
 
 @pytest.mark.linux
-def test_file_that_another_program_has_locked(tmp_path: Path) -> None:
-    with script(tmp_path) as service:
-        command = [sys.executable, "-c", LOCKER, str(service.pid_file)]
-        pipe = subprocess.PIPE
-        with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as other:
-            assert other.stdout is not None
-            assert other.stdout.readline() == "locked\n"
-            for option in ("--kill", "--status"):
-                done = service.run(option)
-                assert done.status == 1
-                whose = f"of another service or program (pid {other.pid}), not of S."
-                assert f"is the pid file {whose}" in done.err
-            assert service.run("--daemon").status == 1
-            other.communicate()
-            assert other.returncode == 0
+def test_file_that_another_program_has_locked(daemon: Script) -> None:
+    command = [sys.executable, "-c", LOCKER, str(daemon.pid_file)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "locked\n"
+        for option in ("--kill", "--status"):
+            done = daemon.run(option)
+            assert done.status == 1
+            whose = f"of another service or program (pid {other.pid}), not of S."
+            assert f"is the pid file {whose}" in done.err
+        assert daemon.run("--daemon").status == 1
+        other.communicate()
+        assert other.returncode == 0
 
 
 def test_foreign_pid_file_kills_nobody(tmp_path: Path) -> None:
@@ -228,19 +222,18 @@ def of_another_user(path: Path) -> None:
     ],
 )
 def test_what_is_no_pid_file_is_refused(
-    tmp_path: Path, prepare: Callable[[Path], object], message: str
+    tmp_path: Path, prepare: Callable[[Path], object], message: str, daemon: Script
 ) -> None:
-    with script(tmp_path) as service:
-        folder = tmp_path / "folder"
-        folder.mkdir()
-        service.pid_file = folder / "S.pid"
-        prepare(service.pid_file)
-        done = service.run("--daemon")
-        assert done.status == 2, done
-        assert message in done.err
-        assert str(service.pid_file) in done.err
-        if (folder / "precious").exists():
-            assert (folder / "precious").read_text() == ""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    daemon.pid_file = folder / "S.pid"
+    prepare(daemon.pid_file)
+    done = daemon.run("--daemon")
+    assert done.status == 2, done
+    assert message in done.err
+    assert str(daemon.pid_file) in done.err
+    if (folder / "precious").exists():
+        assert (folder / "precious").read_text() == ""
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a folder that we may not write to is another's")
@@ -257,16 +250,15 @@ def test_folder_that_may_not_be_written(public_folder: Path) -> None:
         service.stop()
 
 
-def test_file_that_was_replaced_meanwhile_is_left_alone(tmp_path: Path) -> None:
-    with script(tmp_path) as service:
-        pidfd = pidfd_open(pid := service.start())
-        service.pid_file.unlink()
-        service.pid_file.write_text("another's")
-        os.kill(pid, signal.SIGTERM)
-        from tests.core.test_daemon import wait_for_end
+def test_file_that_was_replaced_meanwhile_is_left_alone(daemon: Script) -> None:
+    pidfd = pidfd_open(pid := daemon.start())
+    daemon.pid_file.unlink()
+    daemon.pid_file.write_text("another's")
+    os.kill(pid, signal.SIGTERM)
+    from tests.core.test_daemon import wait_for_end
 
-        assert wait_for_end(pidfd)
-        assert service.pid_file.read_text() == "another's"
+    assert wait_for_end(pidfd)
+    assert daemon.pid_file.read_text() == "another's"
 
 
 def test_start_during_another_end_takes_new_file(

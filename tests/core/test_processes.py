@@ -14,13 +14,12 @@ import pytest
 from sparts.testing.certificates import FIRST_CERTIFICATE, SECOND_CERTIFICATE
 from sparts.testing.processes import ServiceProcess
 
-from tests.core.copies import PLAIN, Copies, children_of
+from tests.core.copies import PLAIN, Copies, children_of, ready
 from tests.processes import WITHOUT_LINUX, idle_switches
 
 
 def test_all_copies_serve_one_port(tmp_path: Path) -> None:
-    with Copies(tmp_path) as service:
-        service.wait_ready()
+    with ready(tmp_path) as service:
         pids = service.pids
         assert {service.ready_pid(1), service.ready_pid(2)} == set(pids)
         assert {service.ask() for _ in range(50)} <= set(pids)
@@ -29,14 +28,12 @@ def test_all_copies_serve_one_port(tmp_path: Path) -> None:
 
 
 def test_parent_runs_no_task(tmp_path: Path) -> None:
-    with Copies(tmp_path) as service:
-        service.wait_ready()
+    with ready(tmp_path) as service:
         assert len(os.listdir(f"/proc/{service.pid}/task")) == 2  # one of them writes the log
 
 
 def test_sighup_replaces_all_copies(tmp_path: Path) -> None:
-    with Copies(tmp_path) as service:
-        service.wait_ready()
+    with ready(tmp_path) as service:
         before = service.pids
         service.send(signal.SIGHUP)
         service.wait_replaced()
@@ -55,9 +52,7 @@ class Broken(VTask):
             raise ValueError("it is broken")
     def _runloop(self):
         self.stop_event.wait()
-
-class S(VService):
-    TASKS = [Web, Broken]
+TASKS = [Web, Broken]
 """
 
 
@@ -67,23 +62,19 @@ class Needs(VTask):
     def _runloop(self):
         self.logger.info("needs it in %d", os.getpid())
         self.stop_event.wait()
-
-class S(VService):
-    TASKS = [Web, Needs]
+TASKS = [Web, Needs]
 """
 
 
 def test_task_needing_a_single_one_runs_once(tmp_path: Path) -> None:
-    with Copies(tmp_path, DEPENDS) as service:
-        service.wait_ready()
+    with ready(tmp_path, DEPENDS) as service:
         os.kill(service.ready_pid(1), signal.SIGKILL)
         service.wait_for_line("needs it in", 2)
         assert len(re.findall("needs it in", service.output)) == 2
 
 
 def test_single_task_moves_once_when_copies_are_replaced(tmp_path: Path) -> None:
-    with Copies(tmp_path, PLAIN, "--processes", "3") as service:
-        service.wait_ready()
+    with ready(tmp_path, PLAIN, "--processes", "3") as service:
         service.send(signal.SIGHUP)
         service.wait_replaced()
         ran = service.wait_for_line(r"once in (\d+)", 2)
@@ -93,7 +84,7 @@ def test_single_task_moves_once_when_copies_are_replaced(tmp_path: Path) -> None
 
 
 def test_unknown_word_in_processes_attribute_is_wrong_use(tmp_path: Path) -> None:
-    body = "Once.PROCESSES = 'last'\nclass S(VService):\n    TASKS = [Once]\n"
+    body = "Once.PROCESSES = 'last'\nTASKS = [Once]"
     with Copies(tmp_path, body) as service:
         assert service.wait() == 2
         assert re.search(
@@ -116,21 +107,18 @@ def test_other_systems_than_linux_are_refused(tmp_path: Path) -> None:
 
 
 def test_auto_is_a_copy_for_each_cpu(tmp_path: Path) -> None:
-    with Copies(tmp_path, "class S(VService):\n    TASKS = [Idle]", "--processes", "auto") as it:
-        it.wait_ready()
+    with ready(tmp_path, "TASKS = [Idle]", "--processes", "auto") as it:
         assert 1 <= len(it.pids) <= len(os.sched_getaffinity(0))
 
 
 def test_interrupt_of_a_terminal_reaches_each_copy_once(tmp_path: Path) -> None:
-    with Copies(tmp_path) as service:
-        service.wait_ready()
+    with ready(tmp_path) as service:
         assert all(os.getpgid(pid) == pid for pid in service.pids)
         assert service.stop(signal.SIGINT) == 0, service.output
 
 
 def test_ttin_and_ttou_change_the_number_of_copies(tmp_path: Path) -> None:
-    with Copies(tmp_path) as service:
-        service.wait_ready()
+    with ready(tmp_path) as service:
         service.send(signal.SIGTTIN)
         third = service.ready_pid(3)
         service.send(signal.SIGTTOU)
@@ -139,8 +127,7 @@ def test_ttin_and_ttou_change_the_number_of_copies(tmp_path: Path) -> None:
 
 
 def test_systemd_hears_of_the_whole_service(tmp_path: Path) -> None:
-    with Copies(tmp_path) as service:
-        service.wait_ready()
+    with ready(tmp_path) as service:
         service.wait_for_notification("STATUS=2 of 2 copies are ready.")
         service.send(signal.SIGHUP)
         service.wait_for_notification("RELOADING=1")
@@ -153,7 +140,7 @@ def test_systemd_hears_of_the_whole_service(tmp_path: Path) -> None:
 
 
 def test_watchdog_of_systemd_is_fed_by_the_parent(tmp_path: Path) -> None:
-    body = "class S(VService):\n    TASKS = [Idle]"
+    body = "TASKS = [Idle]"
     with Copies(tmp_path, body, "--processes", "1", WATCHDOG_USEC="400000") as service:
         service.wait_for_notification("WATCHDOG=1")
 
@@ -163,7 +150,7 @@ def test_inherited_socket_is_shared_by_all_copies(tmp_path: Path) -> None:
     script += "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1')\n"
     script += "os.execv(sys.executable, [sys.executable, *sys.argv[2:]])\n"
     (tmp_path / "hand.py").write_text(script)
-    with Copies(tmp_path, "class S(VService):\n    TASKS = [Web]", "--tasks") as service:
+    with Copies(tmp_path, "TASKS = [Web]", "--tasks") as service:
         assert service.wait() == 0
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.set_inheritable(True)
@@ -188,7 +175,7 @@ def test_inherited_socket_is_shared_by_all_copies(tmp_path: Path) -> None:
 
 def test_unix_socket_is_shared_and_removed(tmp_path: Path) -> None:
     path = tmp_path / "web.sock"
-    with Copies(tmp_path, "class S(VService):\n    TASKS = [Web]", "--processes", "2",
+    with Copies(tmp_path, "TASKS = [Web]", "--processes", "2",
                 "--web-sock", str(path)) as service:  # fmt: skip
         service.wait_ready()
         service.send(signal.SIGHUP)
@@ -201,16 +188,14 @@ def test_unix_socket_is_shared_and_removed(tmp_path: Path) -> None:
 
 
 def test_log_lines_name_the_copy(tmp_path: Path) -> None:
-    with Copies(tmp_path) as service:
-        service.wait_ready()
+    with ready(tmp_path) as service:
         service.wait_for_line(r"Web Server Started on .* \[copy=1\]$")
         service.wait_for_line(r"Web Server Started on .* \[copy=2\]$")
 
 
 def test_all_processes_write_to_one_log_file(tmp_path: Path) -> None:
     argv = ("--processes", "2", "--logfile", "log")
-    with Copies(tmp_path, "class S(VService):\n    TASKS = [Web]", *argv) as service:
-        service.wait_ready()
+    with ready(tmp_path, "TASKS = [Web]", *argv) as service:
         (tmp_path / "log").rename(tmp_path / "log.1")
         service.send(signal.SIGHUP)
         service.wait_for_notification("RELOADING=1")
@@ -221,7 +206,7 @@ def test_all_processes_write_to_one_log_file(tmp_path: Path) -> None:
 
 
 def test_dry_run_starts_nothing(tmp_path: Path) -> None:
-    with Copies(tmp_path, "class S(VService):\n    TASKS = [Web]", "--processes", "2",
+    with Copies(tmp_path, "TASKS = [Web]", "--processes", "2",
                 "--dryrun") as service:  # fmt: skip
         assert service.wait() == 0
         assert "would run" in service.output
@@ -229,15 +214,14 @@ def test_dry_run_starts_nothing(tmp_path: Path) -> None:
 
 
 def test_idle_parent_does_not_wake_up(tmp_path: Path) -> None:
-    with Copies(tmp_path) as service:
-        service.wait_ready()
+    with ready(tmp_path) as service:
         service.wait_for_notification("STATUS=2 of 2 copies are ready.")
         assert idle_switches(service.pid, 1.0) <= 1
 
 
 def test_daemon_holds_the_pid_file_for_all_copies(tmp_path: Path) -> None:
     argv = ("--pidfile", str(tmp_path / "s.pid"))
-    body = "class S(VService):\n    TASKS = [Web]"
+    body = "TASKS = [Web]"
     with Copies(tmp_path, body, "--processes", "2", "--daemon", *argv) as starter:
         assert starter.wait() == 0, starter.output
     pid = int((tmp_path / "s.pid").read_text().split()[0])
@@ -261,10 +245,9 @@ def test_daemon_that_fails_to_start_says_why(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
 def test_copies_become_the_user_but_not_the_parent(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
-    body = "class S(VService):\n    TASKS = [Web]"
+    body = "TASKS = [Web]"
     argv = ("--processes", "2", "--user", "nobody", "--web-sock", str(tmp_path / "sock"))
-    with Copies(tmp_path, body, *argv) as service:
-        service.wait_ready()
+    with ready(tmp_path, body, *argv) as service:
         assert {os.stat(f"/proc/{pid}").st_uid for pid in service.pids} == {65534}
         assert (tmp_path / "sock").stat().st_uid == 65534
         service.send(signal.SIGHUP)
@@ -285,9 +268,6 @@ def test_copies_start_where_the_parent_was_started(tmp_path: Path) -> None:
                 release = open(os.path.dirname(__file__) + "/../release").read()
                 os.write(1, f"release {release} {os.path.basename(os.getcwd())}\\n".encode())
                 self.stop_event.wait()
-
-        class S(VService):
-            TASKS = [Tells]
         """
     (tmp_path / "2" / "bin").mkdir()
     (tmp_path / "1" / "bin").mkdir()
@@ -319,9 +299,6 @@ def test_grandchild_of_a_copy_is_no_copy(tmp_path: Path) -> None:
             def _runloop(self):
                 os.write(1, f"works as {self.service.hooks.kept.get('processes')}\\n".encode())
                 self.stop_event.wait()
-
-        class S(VService):
-            TASKS = [Starts]
         """
     with Copies(tmp_path, body, "--processes", "1") as service:
         service.wait_for_line("^other works as None")
@@ -332,8 +309,7 @@ def test_replaced_copies_serve_the_new_certificate(tmp_path: Path) -> None:
     path = tmp_path / "server.pem"
     path.write_text(FIRST_CERTIFICATE)
     argv = ("--processes", "2", "--web-tls-cert", str(path))
-    with Copies(tmp_path, "class S(VService):\n    TASKS = [Web]", *argv) as service:
-        service.wait_ready()
+    with ready(tmp_path, "TASKS = [Web]", *argv) as service:
         address = ("127.0.0.1", service.port)
         first = ssl.get_server_certificate(address)
         assert first in FIRST_CERTIFICATE
@@ -352,9 +328,6 @@ class Slow(VTask):
             time.sleep(0.02)
     def _runloop(self):
         self.stop_event.wait()
-
-class S(VService):
-    TASKS = [Slow]
 """
 
 
@@ -396,9 +369,6 @@ def test_waiting_copy_is_started_by_a_replacement(tmp_path: Path) -> None:
                 if not os.path.exists("mended"):
                     os._exit(3)
                 self.stop_event.wait()
-
-        class S(VService):
-            TASKS = [Crashes]
         """
     with Copies(tmp_path, body, "--processes", "1") as service:
         service.wait_for_line("failed 4 times in a row: it is started again in 2 s")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.copies import Copies
+from tests.core.copies import Copies, ready
 
 BROKEN = """
 class Broken(VTask):
@@ -20,15 +20,12 @@ class Broken(VTask):
             raise ValueError("it is broken")
     def _runloop(self):
         self.stop_event.wait()
-
-class S(VService):
-    TASKS = [Web, Broken]
+TASKS = [Web, Broken]
 """
 
 
 def test_old_copies_stay_when_new_one_fails(tmp_path: Path) -> None:
-    with Copies(tmp_path, BROKEN) as service:
-        service.wait_ready()
+    with ready(tmp_path, BROKEN) as service:
         before = service.pids
         (tmp_path / "broken").touch()
         service.send(signal.SIGHUP)
@@ -47,16 +44,13 @@ class Hangs(VTask):
             time.sleep(60)
     def _runloop(self):
         self.stop_event.wait()
-
-class S(VService):
-    TASKS = [Web, Hangs]
+TASKS = [Web, Hangs]
 """
 
 
 def test_old_copies_stay_when_new_one_hangs(tmp_path: Path) -> None:
     argv = ("--processes", "2", "--start-timeout", "300ms")
-    with Copies(tmp_path, HANGS, *argv) as service:
-        service.wait_ready()
+    with ready(tmp_path, HANGS, *argv) as service:
         before = service.pids
         (tmp_path / "broken").touch()
         service.send(signal.SIGHUP)
@@ -74,15 +68,12 @@ class Fails(VTask):
             raise RuntimeError("broken")
     def _runloop(self):
         self.stop_event.wait()
-
-class S(VService):
-    TASKS = [Web, Fails]
+TASKS = [Web, Fails]
 """
 
 
 def test_newer_sighup_counts_when_new_copy_fails(tmp_path: Path) -> None:
-    with Copies(tmp_path, FAILS_LATER) as service:
-        service.wait_ready()
+    with ready(tmp_path, FAILS_LATER) as service:
         (tmp_path / "broken").touch()
         service.send(signal.SIGHUP)
         service.wait_for_line("It will fail")
@@ -96,8 +87,7 @@ def test_newer_sighup_counts_when_new_copy_fails(tmp_path: Path) -> None:
 
 
 def test_copy_that_is_killed_is_replaced(tmp_path: Path) -> None:
-    with Copies(tmp_path) as service:
-        service.wait_ready()
+    with ready(tmp_path) as service:
         os.kill(service.ready_pid(2), signal.SIGKILL)
         service.wait_for_line(r"Copy 2 \(pid \d+\) was ended by SIGKILL")
         service.ready_pid(2, 2)
@@ -105,8 +95,7 @@ def test_copy_that_is_killed_is_replaced(tmp_path: Path) -> None:
 
 
 def test_single_task_moves_when_its_copy_dies(tmp_path: Path) -> None:
-    with Copies(tmp_path) as service:
-        service.wait_ready()
+    with ready(tmp_path) as service:
         assert int(service.wait_for_line(r"once in (\d+)")[1]) == service.ready_pid(1)
         os.kill(service.ready_pid(1), signal.SIGKILL)
         assert int(service.wait_for_line(r"once in (\d+)", 2)[1]) == service.ready_pid(2)
@@ -120,9 +109,6 @@ class Crashes(VTask):
     def _runloop(self):
         self.stop_event.wait(0.2)
         os._exit(3)
-
-class S(VService):
-    TASKS = [Crashes]
 """
 
 
@@ -135,8 +121,7 @@ def test_crash_loop_backs_off(tmp_path: Path) -> None:
 
 
 def test_copies_end_when_parent_is_killed(tmp_path: Path) -> None:
-    with Copies(tmp_path) as service:
-        service.wait_ready()
+    with ready(tmp_path) as service:
         pids = service.pids
         service.send(signal.SIGKILL)
         service.wait_gone(*pids)
@@ -144,7 +129,7 @@ def test_copies_end_when_parent_is_killed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("argv", [("--web-port", "-1"), ("--nothing",)])
 def test_wrong_option_is_said_once(argv: tuple[str, ...], tmp_path: Path) -> None:
-    with Copies(tmp_path, "class S(VService):\n    TASKS = [Web]", "--processes", "3", *argv) as it:
+    with Copies(tmp_path, "TASKS = [Web]", "--processes", "3", *argv) as it:
         assert it.wait() == 2
         assert len(re.findall("error: ", it.output)) == 1, it.output
 
@@ -158,7 +143,7 @@ def test_wrong_option_is_said_once(argv: tuple[str, ...], tmp_path: Path) -> Non
     ],
 )
 def test_start_that_fails_is_said_once(body: str, status: int, tmp_path: Path) -> None:
-    text = f"class Bad(VTask):\n    {body}\nclass S(VService):\n    TASKS = [Bad]\n"
+    text = f"class Bad(VTask):\n    {body}\nTASKS = [Bad]"
     with Copies(tmp_path, text, "--processes", "3") as service:
         assert service.wait() == status, service.output
         assert len(re.findall("^(ERROR:.*)?not like this", service.output, re.M)) == 1
@@ -168,23 +153,18 @@ STAYS = """
 class Stays(VTask):
     def _runloop(self):
         time.sleep(60)
-
-class S(VService):
-    TASKS = [Stays]
 """
 
 
 def test_hung_copies_end_within_one_deadline(tmp_path: Path) -> None:
-    with Copies(tmp_path, STAYS, "--processes", "2", "--stop-timeout", "500ms") as service:
-        service.wait_ready()
+    with ready(tmp_path, STAYS, "--processes", "2", "--stop-timeout", "500ms") as service:
         pids = service.pids
         assert service.stop() == 70, service.output
         service.wait_gone(*pids)
 
 
 def test_second_signal_ends_all_copies_at_once(tmp_path: Path) -> None:
-    with Copies(tmp_path, STAYS) as service:
-        service.wait_ready()
+    with ready(tmp_path, STAYS) as service:
         service.send(signal.SIGTERM)
         service.wait_for_line("SIGTERM Received!  Stopping Tasks", 2)
         time.sleep(0.06)  # else it counts as the same
@@ -193,8 +173,7 @@ def test_second_signal_ends_all_copies_at_once(tmp_path: Path) -> None:
 
 def test_stopped_copy_is_killed_and_replaced(tmp_path: Path) -> None:
     argv = ("--processes", "2", "--processes-watchdog", "1s")
-    with Copies(tmp_path, "class S(VService):\n    TASKS = [Idle]", *argv) as service:
-        service.wait_ready()
+    with ready(tmp_path, "TASKS = [Idle]", *argv) as service:
         os.kill(service.ready_pid(1), signal.SIGSTOP)
         service.wait_for_line(r"Copy 1 .* has not shown for 1 s that it works: it is killed")
         service.ready_pid(1, 2)
@@ -203,7 +182,7 @@ def test_stopped_copy_is_killed_and_replaced(tmp_path: Path) -> None:
 def test_port_that_is_taken_fails_the_start_once(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         argv = ("--processes", "2", "--web-port", str(taken.getsockname()[1]))
-        with Copies(tmp_path, "class S(VService):\n    TASKS = [Web]", *argv) as service:
+        with Copies(tmp_path, "TASKS = [Web]", *argv) as service:
             assert service.wait() == 1
             assert len(service.lines) == 1, service.output
 
@@ -214,9 +193,6 @@ def test_copy_that_stops_by_itself_is_replaced(tmp_path: Path) -> None:
             def _runloop(self):
                 self.stop_event.wait(0.1)
                 self.service.shutdown()
-
-        class S(VService):
-            TASKS = [Ends]
         """
     with Copies(tmp_path, body, "--processes", "1") as service:
         service.ready_pid(1, 2)
@@ -238,9 +214,7 @@ class Told(VTask):
                 if text not in self.seen:
                     self.seen.add(text)
                     os.write(1, f"warned: {text}\\n".encode())
-
-class S(VService):
-    TASKS = [Told, Sometimes]
+TASKS = [Told, Sometimes]
 """
 
 
@@ -253,8 +227,7 @@ def test_copies_warn_of_a_replacement_that_failed(tmp_path: Path) -> None:
     body = BROKEN.replace(
         "class S", LOOPS_IN_ONE[LOOPS_IN_ONE.index("class Told") :].split("class S")[0] + "class S"
     )
-    with Copies(tmp_path, body.replace("Broken]", "Broken, Told]")) as service:
-        service.wait_ready()
+    with ready(tmp_path, body.replace("Broken]", "Broken, Told]")) as service:
         (tmp_path / "broken").touch()
         service.send(signal.SIGHUP)
         service.wait_for_line("^warned: Not all copies were replaced: Copy 1")
@@ -275,9 +248,6 @@ class Says(VTask):
         os.write(1, b"begins %d\\n" % os.getpid())
         self.stop_event.wait()
         os.write(1, b"ends\\n")
-
-class S(VService):
-    TASKS = [Says]
 """
 
 
@@ -317,7 +287,7 @@ def test_stop_during_preparation_starts_no_copy(tmp_path: Path) -> None:
 
 
 def test_exit_of_the_parent_has_what_is_left(tmp_path: Path) -> None:
-    body = "import atexit\natexit.register(time.sleep, 60)\nclass S(VService):\n    TASKS = [Idle]"
+    body = "import atexit\natexit.register(time.sleep, 60)\nTASKS = [Idle]"
     with Copies(tmp_path, body, "--processes", "1", "--stop-timeout", "2s") as service:
         service.wait_for_line("All 1 copies are ready")
         assert service.stop() == 70, service.output
@@ -330,9 +300,6 @@ def test_copies_stopped_with_their_parent_live_on(tmp_path: Path) -> None:
             def _runloop(self):
                 while not self.stop_event.wait(0.2):
                     os.write(1, b"tick\\n")
-
-        class S(VService):
-            TASKS = [Ticks]
         """
     argv = ("--processes", "1", "--processes-watchdog", "1s")
     with Copies(tmp_path, body, *argv) as service:

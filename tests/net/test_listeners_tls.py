@@ -20,6 +20,7 @@ import pytest
 from sparts.builtin.dryrun import dry_run
 from sparts.errors import OptionError, StartError
 from sparts.net.listeners import Listening
+from sparts.testing import ServiceFactory
 from sparts.testing.certificates import FIRST_CERTIFICATE, SECOND_CERTIFICATE
 from sparts.testing.running import make_service, running, running_task
 from sparts.testing.waiting import restart
@@ -118,6 +119,12 @@ def connected(task: Any, trusted: str, **settings: Any) -> Iterator[ssl.SSLSocke
         yield connection
 
 
+def greet(task: Any, trusted: str, **settings: Any) -> None:
+    """Connect, and have the server say hello."""
+    with connected(task, trusted, **settings) as connection:
+        assert connection.recv(6) == b"hello\n"
+
+
 WRONG: list[tuple[list[str], str]] = [
     (["cert=missing"], "--serial-tls-cert: cannot read {missing}: No such file or directory."),
     (["cert=garbage"],
@@ -183,8 +190,7 @@ def test_versions_below_1_2_are_refused(pems: dict[str, str]) -> None:
         with pytest.raises(ssl.SSLError), connected(task, pems["first"], **old):
             pytest.fail("It speaks TLS 1.1.")
         for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
-            with connected(task, pems["first"], maximum_version=version) as connection:
-                assert connection.recv(6) == b"hello\n"
+            greet(task, pems["first"], maximum_version=version)
 
 
 @pytest.mark.needs("openssl")
@@ -234,8 +240,7 @@ def test_task_keeps_one_context_over_reloads(pems: dict[str, str]) -> None:
         Path(pems["first"]).write_text(SECOND_CERTIFICATE, encoding="ascii")
         task.service._instance.reloading.reload()
         assert task.ssl_context is task.context_at_init
-        with connected(task, pems["second"]) as connection:
-            assert connection.recv(6) == b"hello\n"
+        greet(task, pems["second"])
 
 
 def test_broken_certificate_at_reload_is_a_warning(
@@ -248,27 +253,22 @@ def test_broken_certificate_at_reload_is_a_warning(
             service._instance.reloading.reload()
             (warning,) = service.getWarnings().values()
             assert warning.startswith("Reload of listeners failed: TLS of Serial: --serial-tls-")
-            with connected(task, pems["first"]) as connection:
-                assert connection.recv(6) == b"hello\n"
+            greet(task, pems["first"])
         assert "Traceback" not in caplog.text
         Path(pems["first.cert"]).write_text(FIRST_CERTIFICATE, encoding="ascii")
         service._instance.reloading.reload()
         assert service.getWarnings() == {}
 
 
-def test_broken_certificate_at_restart_keeps_the_old(pems: dict[str, str]) -> None:
-    thread = make_service(Service, *argv_of(pems, "cert=first")).startBG()
-    before = thread.service
+def test_broken_certificate_at_restart_keeps_the_old(
+    pems: dict[str, str], service_factory: ServiceFactory
+) -> None:
+    service = service_factory(Service, *argv_of(pems, "cert=first"))
     Path(pems["first"]).write_text("", encoding="ascii")
-    before.restart()
-    assert before.join(WAIT)
-    assert thread.service.wait_ready(WAIT)
-    (warning,) = thread.service.getWarnings().values()
+    service = restart(service)
+    (warning,) = service.getWarnings().values()
     assert warning.startswith("TLS of Serial stays as it was: --serial-tls-cert")
-    with connected(thread.service.requireTask(Serial), pems["first.cert"]) as connection:
-        assert connection.recv(6) == b"hello\n"
-    thread.service.shutdown()
-    thread.join()
+    greet(service.requireTask(Serial), pems["first.cert"])
 
 
 SCRIPT = """
@@ -296,8 +296,7 @@ def test_sighup_gives_new_connections_the_new_certificate(
             Path(pems["first"]).write_text(SECOND_CERTIFICATE, encoding="ascii")
             process.process.send_signal(signal.SIGHUP)
             process.read_until("Reloaded")
-            with connected(task, pems["second"]) as connection:
-                assert connection.recv(6) == b"hello\n"
+            greet(task, pems["second"])
             before.sendall(b"still here")
             assert before.recv(10) == b"still here"
         assert process.stop() == 0
@@ -363,28 +362,21 @@ def negotiate(task: Any, trusted: str, name: str = "localhost") -> tuple[str | N
 
 
 def test_settings_of_a_task_survive_reloads_and_restarts(
-    pems: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    pems: dict[str, str], monkeypatch: pytest.MonkeyPatch, service_factory: ServiceFactory
 ) -> None:
     monkeypatch.setattr(Negotiates, "other", pems["second.both"])
-    thread = make_service(NegotiatingService, *argv_of(pems, "cert=first")).startBG()
-    try:
-        for number in range(4):
-            task = thread.service.requireTask(Negotiates)
-            assert negotiate(task, pems["first"]) == ("h2", "TLSv1.3")
-            negotiate(task, pems["second.both"], "127.0.0.1.other")
-            with (
-                pytest.raises((ssl.SSLError, ConnectionError)),
-                connected(task, pems["first"], maximum_version=ssl.TLSVersion.TLSv1_2) as old,
-            ):
-                old.recv(6)
-            if number == 1:
-                restart(thread.service)
-            else:
-                thread.service._instance.reloading.reload()
-        assert thread.service.getWarnings() == {}
-    finally:
-        thread.service.shutdown()
-        thread.join()
+    service = service_factory(NegotiatingService, *argv_of(pems, "cert=first"))
+    for number in range(4):
+        task = service.requireTask(Negotiates)
+        assert negotiate(task, pems["first"]) == ("h2", "TLSv1.3")
+        negotiate(task, pems["second.both"], "127.0.0.1.other")
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            greet(task, pems["first"], maximum_version=ssl.TLSVersion.TLSv1_2)
+        if number == 1:
+            service = restart(service)
+        else:
+            service._instance.reloading.reload()
+    assert service.getWarnings() == {}
 
 
 def test_settings_that_fail_at_reload_leave_context(
@@ -408,14 +400,13 @@ def test_settings_that_fail_at_the_start_fail_it(
         make_service(NegotiatingService, *argv_of(pems, "cert=first")).startBG()
 
 
-def test_instance_before_is_not_kept_by_its_tls(pems: dict[str, str]) -> None:
-    thread = make_service(Service, *argv_of(pems, "cert=first")).startBG()
-    try:
-        task = weakref.ref(thread.service.requireTask(Serial))
-        restart(thread.service)
-        gc.unfreeze()
-        gc.collect()
-        assert task() is None
-    finally:
-        thread.service.shutdown()
-        thread.join()
+def test_instance_before_is_not_kept_by_its_tls(
+    pems: dict[str, str], service_factory: ServiceFactory
+) -> None:
+    service = service_factory(Service, *argv_of(pems, "cert=first"))
+    task = weakref.ref(service.requireTask(Serial))
+    restart(service)
+    del service
+    gc.unfreeze()
+    gc.collect()
+    assert task() is None

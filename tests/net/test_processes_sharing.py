@@ -12,7 +12,7 @@ from sparts.builtin.processes.channel import CopyEnd, ParentEnd
 from sparts.net import sharing
 from sparts.net.sharing import PAUSES, Share
 
-from tests.core.copies import Copies
+from tests.core.copies import ready
 
 
 class Pair:
@@ -161,15 +161,11 @@ class Asks(VTask):
             os.write(1, f"given up: {json.dumps(given_up.result()['answers'])}\\n".encode())
             self.copy.order("stop").result()
         self.stop_event.wait()
-
-class S(VService):
-    TASKS = [Asks]
 """
 
 
 def test_copies_ask_each_other_through_the_parent(tmp_path: Path) -> None:
-    with Copies(tmp_path, ASKS) as service:
-        service.wait_ready()
+    with ready(tmp_path, ASKS) as service:
         (tmp_path / "ask").touch()
 
         def answer(question: str) -> object:
