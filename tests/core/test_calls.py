@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from contextvars import Context, ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from sparts.calls import Call, CallRefusedError, Reason, blocking
@@ -25,6 +27,7 @@ from sparts.vservice import VService
 from sparts.vtask import VTask
 
 WAIT = 20.0
+T = TypeVar("T", bound=VTask)
 variable: ContextVar[str] = ContextVar("variable", default="nothing")
 
 
@@ -41,7 +44,7 @@ class Plugin:
         return self.wrapper
 
 
-def service_with(*tasks: type[VTask], plugins: list[Plugin]) -> type[VService]:
+def service_with(*tasks: type[VTask], plugins: Sequence[Any] = ()) -> type[VService]:
     class Wrapped(VService):
         TASKS = list(tasks)
 
@@ -50,6 +53,21 @@ def service_with(*tasks: type[VTask], plugins: list[Plugin]) -> type[VService]:
                 self.hooks.register(plugin)
 
     return Wrapped
+
+
+@contextmanager
+def running_wrapped(task: type[T], *plugins: Any) -> Iterator[T]:
+    """Run a service of one task with plugins, and give the task."""
+    with running(service_with(task, plugins=list(plugins))) as service:
+        yield service.requireTask(task)
+
+
+@contextmanager
+def variable_set(value: str) -> Iterator[None]:
+    """Have the variable a value in the block."""
+    token = variable.set(value)
+    yield
+    variable.reset(token)
 
 
 class Doubling(QueueTask[int, int]):
@@ -131,8 +149,8 @@ def test_wrapper_sees_each_call(task_class: Any, kind: str, is_async: bool) -> N
         return result
 
     plugin = Plugin(awaiting if is_async else plain(calls))
-    with running(service_with(task_class, plugins=[plugin])) as service:
-        result = one_call(service.requireTask(task_class)).result(WAIT)
+    with running_wrapped(task_class, plugin) as task:
+        result = one_call(task).result(WAIT)
     assert result in (42, "done")
     assert plugin.asked == [(task_class.__name__, kind)]
     call = calls[-1]
@@ -162,8 +180,8 @@ def test_wrappers_nest_in_the_order_of_hooks() -> None:
         return result
 
     plugins = [Plugin(named("inner")), Plugin(awaiting), Plugin(None), Plugin(named("outer"))]
-    with running(service_with(Doubling, plugins=plugins)) as service:
-        assert service.requireTask(Doubling).submit(1).result(WAIT) == 2
+    with running_wrapped(Doubling, *plugins) as task:
+        assert task.submit(1).result(WAIT) == 2
     assert order == ["outer", "async", "inner", "inner ends", "async ends", "outer ends"]
 
 
@@ -171,7 +189,7 @@ def test_without_a_plugin_the_handler_is_unchanged() -> None:
     class Kindless(VTask):
         LOOPLESS = True
 
-    with running(service_with(Doubling, Kindless, plugins=[])) as service:
+    with running(service_with(Doubling, Kindless)) as service:
         assert blocking(service.requireTask(Doubling)) is None
         assert blocking(service.requireTask(Kindless)) is None
 
@@ -191,14 +209,13 @@ def test_refused_item_is_a_dead_letter(task_class: Any) -> None:
     def refuse(call: Call, proceed: Any) -> Any:
         raise CallRefusedError(Reason.FORBIDDEN, "not this one")
 
-    with running(service_with(Kept, plugins=[Plugin(refuse)])) as service:
-        task = service.requireTask(Kept)
+    with running_wrapped(Kept, Plugin(refuse)) as task:
         with pytest.raises(CallRefusedError, match="not this one"):
             task.submit(1).result(WAIT)
         ended.clear()
         task.queue.put(2)  # nobody waits: the service goes on all the same
         assert ended.wait(WAIT)
-        assert service.health.status is not ServiceStatus.STOPPING
+        assert task.service.health.status is not ServiceStatus.STOPPING
     assert [item for item, _ in dead] == [1, 2]
 
 
@@ -210,12 +227,11 @@ def test_refused_run_ends_its_future_alone(task_class: Any) -> None:
     class Late(task_class):  # type: ignore[misc]
         RUN_AT_START = False
 
-    with running(service_with(Late, plugins=[Plugin(refuse)])) as service:
-        task = service.requireTask(Late)
+    with running_wrapped(Late, Plugin(refuse)) as task:
         for _ in range(2):
             with pytest.raises(CallRefusedError, match="too many"):
                 task.execute_async().result(WAIT)
-        assert service.health.status is not ServiceStatus.STOPPING
+        assert task.service.health.status is not ServiceStatus.STOPPING
 
 
 def test_wrapper_sees_try_later_and_further_attempts() -> None:
@@ -231,8 +247,8 @@ def test_wrapper_sees_try_later_and_further_attempts() -> None:
         attempts.append(call.attempt)
         return proceed()
 
-    with running(service_with(Later, plugins=[Plugin(wrapper)])) as service:
-        assert service.requireTask(Later).submit(7).result(WAIT) == 7
+    with running_wrapped(Later, Plugin(wrapper)) as task:
+        assert task.submit(7).result(WAIT) == 7
     assert attempts == [1, 2, 3]
 
 
@@ -241,11 +257,9 @@ def test_wrapper_that_waits_in_thread_fails_call() -> None:
         await asyncio.sleep(0)
         return await proceed()
 
-    with (
-        running(service_with(Doubling, plugins=[Plugin(waits)])) as service,
-        pytest.raises(RuntimeError, match="has no loop"),
-    ):
-        service.requireTask(Doubling).submit(1).result(WAIT)
+    refused = pytest.raises(RuntimeError, match="has no loop")
+    with running_wrapped(Doubling, Plugin(waits)) as task, refused:
+        task.submit(1).result(WAIT)
 
 
 def test_hook_that_fails_ends_the_start_by_name() -> None:
@@ -256,7 +270,7 @@ def test_hook_that_fails_ends_the_start_by_name() -> None:
 
     with (
         pytest.raises(PluginError, match=r"Broken.*sparts_call_wrap.*no wrapper today"),
-        running(service_with(Doubling, plugins=[Broken()])),  # type: ignore[list-item]
+        running(service_with(Doubling, plugins=[Broken()])),
     ):
         pass
 
@@ -294,14 +308,12 @@ def looks(task_class: Any, *, keep: bool = True) -> Any:
 def test_execute_has_the_variables_of_who_asked(task_class: Any, wrapped: bool) -> None:
     cls = looks(task_class)
     plugins = [Plugin(plain([]))] if wrapped else []
-    with running(service_with(cls, plugins=plugins)) as service:
-        task = service.requireTask(cls)
+    with running_wrapped(cls, *plugins) as task:
         seen = []
         for value in ("one", "two"):
-            token = variable.set(value)
-            seen.append(one_call(task))
-            assert seen[-1].result(WAIT) == value
-            variable.reset(token)
+            with variable_set(value):
+                seen.append(one_call(task))
+                assert seen[-1].result(WAIT) == value
         assert one_call(task).result(WAIT) == "nothing"
 
 
@@ -340,10 +352,8 @@ def test_only_next_attempt_sees_what_execute_sets(task_class: Any) -> None:
 @pytest.mark.parametrize("task_class", [Doubling, AsyncDoubling])
 def test_context_can_be_left_to_the_worker(task_class: Any) -> None:
     cls = looks(task_class, keep=False)
-    with running(service_with(cls, plugins=[])) as service:
-        token = variable.set("mine")
-        assert service.requireTask(cls).submit(1).result(WAIT) == "nothing"
-        variable.reset(token)
+    with running_wrapped(cls) as task, variable_set("mine"):
+        assert task.submit(1).result(WAIT) == "nothing"
 
 
 def test_trigger_brings_variables_of_first_who_asked() -> None:
@@ -356,12 +366,10 @@ def test_trigger_brings_variables_of_first_who_asked() -> None:
             seen.append(variable.get())
             ran.release()
 
-    with running(service_with(Looking, plugins=[])) as service:
-        task = service.requireTask(Looking)
+    with running_wrapped(Looking) as task:
         for value in ("first", "second", "third"):
-            token = variable.set(value)
-            task.trigger()
-            variable.reset(token)
+            with variable_set(value):
+                task.trigger()
             if value == "first":
                 while task.has_pending():
                     ran.acquire(timeout=0.01)
@@ -377,7 +385,7 @@ def test_loop_calls_have_the_variables_of_their_caller(loop_class: Any) -> None:
         def execute(self, item: int, context: Any) -> int:
             return item
 
-    with running(service_with(loop_class, Numbers, plugins=[])) as service:
+    with running(service_with(loop_class, Numbers)) as service:
         loop, numbers = service.requireTask(loop_class), service.requireTask(Numbers)
 
         async def waits() -> str:
@@ -385,10 +393,9 @@ def test_loop_calls_have_the_variables_of_their_caller(loop_class: Any) -> None:
             return variable.get()
 
         for value in ("one", "two"):
-            token = variable.set(value)
-            assert loop.call(variable.get).result(WAIT) == value
-            assert loop.call(waits).result(WAIT) == value
-            variable.reset(token)
+            with variable_set(value):
+                assert loop.call(variable.get).result(WAIT) == value
+                assert loop.call(waits).result(WAIT) == value
         assert loop.call(variable.get).result(WAIT) == "nothing"
 
 
@@ -400,11 +407,10 @@ def test_early_loop_call_has_variables_of_its_caller() -> None:
         LOOPLESS = True
 
         def initTask(self) -> None:  # noqa: N802
-            token = variable.set("early")
-            found.append(self.service.requireTask(AsyncioLoopTask).call(variable.get))
-            variable.reset(token)
+            with variable_set("early"):
+                found.append(self.service.requireTask(AsyncioLoopTask).call(variable.get))
 
-    with running(service_with(AsyncioLoopTask, Early, plugins=[])):
+    with running(service_with(AsyncioLoopTask, Early)):
         assert found[0].result(WAIT) == "early"
 
 
@@ -422,11 +428,9 @@ def test_cancelled_item_is_cancelled_in_its_context() -> None:
                 seen.append(variable.get())
             return item
 
-    token = variable.set("mine")
-    with running(service_with(Hangs, plugins=[]), "--stop-timeout", "2") as service:
+    with variable_set("mine"), running(service_with(Hangs), "--stop-timeout", "2") as service:
         future = service.requireTask(Hangs).submit(1)
         assert begun.wait(WAIT)
-    variable.reset(token)
     with pytest.raises(CancelledError):
         future.result(WAIT)
     assert seen == ["mine"]
@@ -437,7 +441,5 @@ def test_equal_items_have_the_variables_of_the_first() -> None:
         def execute(self, item: str, context: Any) -> str:
             return variable.get()
 
-    with running(service_with(Unique, plugins=[])) as service:
-        token = variable.set("mine")
-        assert service.requireTask(Unique).submit("x").result(WAIT) == "mine"
-        variable.reset(token)
+    with running_wrapped(Unique) as task, variable_set("mine"):
+        assert task.submit("x").result(WAIT) == "mine"

@@ -7,7 +7,7 @@ import random
 import sys
 import tracemalloc
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -26,6 +26,14 @@ finite = st.floats(allow_nan=False, allow_infinity=False, width=64).filter(
 def tell(given: samples, kind: str, window: int = 60) -> Any:
     """Read one of its counters."""
     return given.getCounter(f"{given.name}.{kind}.{window}")
+
+
+def recording(
+    *types: SampleType, windows: Sequence[int] = (60,), start: float = 1000.0
+) -> tuple[samples, TurnableClock]:
+    """Make one that is named x, of all types if none are given, and its clock."""
+    clock = TurnableClock(start)
+    return samples(types=types or ALL, windows=windows, name="x", clock=clock), clock
 
 
 def test_counter_is_named_by_name_type_and_window() -> None:
@@ -58,8 +66,7 @@ def test_infinite_value_is_refused_without_trace(value: float) -> None:
 
 
 def test_each_type_tells_of_its_window() -> None:
-    clock = TurnableClock()
-    recorded = samples(types=ALL, windows=[60, 600], name="x", clock=clock)
+    recorded, clock = recording(windows=[60, 600])
     for value in (1, 2, 3, 6):
         recorded.add(value)
     clock.turn(100)
@@ -75,16 +82,14 @@ def test_each_type_tells_of_its_window() -> None:
 
 
 def test_empty_window_is_zero() -> None:
-    clock = TurnableClock()
-    recorded = samples(types=ALL, windows=[60], name="x", clock=clock)
+    recorded, clock = recording()
     recorded.add(5)
     clock.turn(61)
     assert {fn() for fn in recorded.getCounters().values()} == {0.0}
 
 
 def test_rate_counts_time_since_the_start() -> None:
-    clock = TurnableClock()
-    recorded = samples(types=[SampleType.RATE], windows=[60], name="x", clock=clock)
+    recorded, clock = recording(SampleType.RATE)
     for _ in range(20):
         recorded.add(1)
         clock.turn(0.5)
@@ -98,8 +103,7 @@ def test_rate_counts_time_since_the_start() -> None:
 @pytest.mark.parametrize("window", [1, 5, 60, 61, 119, 600, 3600])
 @pytest.mark.parametrize("offset", [0.0, 0.3, 0.999])
 def test_value_leaves_its_window_within_one_second(window: int, offset: float) -> None:
-    clock = TurnableClock(start=1000 + offset)
-    recorded = samples(types=[SampleType.COUNT], windows=[window], name="x", clock=clock)
+    recorded, clock = recording(SampleType.COUNT, windows=[window], start=1000 + offset)
     recorded.add(1)
     clock.turn(window - 1)
     assert recorded() == 1
@@ -115,8 +119,7 @@ def test_value_leaves_its_window_within_one_second(window: int, offset: float) -
 def test_windows_equal_what_a_careful_list_says(
     steps: list[tuple[float, float]], window: int
 ) -> None:
-    clock = TurnableClock()
-    recorded = samples(types=ALL, windows=[window, 1000], name="x", clock=clock)
+    recorded, clock = recording(windows=[window, 1000])
     kept: list[tuple[float, float]] = []
     for pause, value in steps:
         clock.turn(pause)
@@ -132,16 +135,20 @@ def test_windows_equal_what_a_careful_list_says(
         assert tell(recorded, "p50", window) == pytest.approx(middle, rel=0.01)
 
 
+def percentiles_of(values: list[float]) -> list[tuple[str, float]]:
+    """The percentiles of sorted values, by their names."""
+    permilles = {"p50": 500, "p90": 900, "p99": 990, "p99.9": 999}
+    return [(name, values[-(-len(values) * p // 1000) - 1]) for name, p in permilles.items()]
+
+
 @settings(max_examples=200, deadline=None)
 @given(values=st.lists(finite, min_size=1, max_size=300))
 def test_percentiles_are_within_one_percent_of_any_values(values: list[float]) -> None:
-    clock = TurnableClock()
-    recorded = samples(types=ALL, windows=[60], name="x", clock=clock)
+    recorded, _ = recording()
     for value in values:
         recorded.add(value)
     values.sort()
-    for name, permille in (("p50", 500), ("p90", 900), ("p99", 990), ("p99.9", 999)):
-        true = values[-(-len(values) * permille // 1000) - 1]
+    for name, true in percentiles_of(values):
         assert abs(tell(recorded, name) - true) <= 0.01 * abs(true)
 
 
@@ -154,21 +161,18 @@ def test_percentiles_are_within_one_percent(shape: str) -> None:
         "uniform": lambda: dice.uniform(-100, 100),
         "pareto": lambda: dice.paretovariate(1.1),
     }[shape]
-    clock = TurnableClock()
-    recorded = samples(types=ALL, windows=[600], name="x", clock=clock)
+    recorded, clock = recording(windows=[600])
     values = [draw() for _ in range(20_000)]
     for value in values:
         recorded.add(value)
         clock.turn(0.025)
     values.sort()
-    for name, permille in (("p50", 500), ("p90", 900), ("p99", 990), ("p99.9", 999)):
-        true = values[-(-len(values) * permille // 1000) - 1]
+    for name, true in percentiles_of(values):
         assert tell(recorded, name, 600) == pytest.approx(true, rel=0.01)
 
 
 def test_memory_does_not_grow_with_number_of_values() -> None:
-    clock = TurnableClock()
-    recorded = samples(types=ALL, windows=[60], name="x", clock=clock)
+    recorded, clock = recording()
     dice = random.Random(7)  # noqa: S311 - repeatable
     values = [dice.lognormvariate(0, 1) for _ in range(500)]
 
@@ -198,8 +202,7 @@ def test_memory_does_not_grow_with_number_of_values() -> None:
 
 
 def test_values_share_bounded_number_of_bins() -> None:
-    clock = TurnableClock()
-    recorded = samples(types=ALL, windows=[60], name="x", clock=clock)
+    recorded, clock = recording()
     for exponent in range(-300_000, 300_000, 40):
         recorded.add(10.0 ** (exponent / 1000))
     clock.turn(1)
@@ -225,8 +228,7 @@ def test_reading_costs_the_same_whatever_was_added(monkeypatch: pytest.MonkeyPat
 
     def work_of_a_read(adds: int) -> int:
         nonlocal merged
-        clock = TurnableClock()
-        recorded = samples(types=ALL, windows=[3600], name="x", clock=clock)
+        recorded, clock = recording(windows=[3600])
         for _ in range(3600):
             for number in range(adds):
                 recorded.add(number % 3)
@@ -271,8 +273,7 @@ def test_reset_forgets_everything() -> None:
 
 
 def test_totals_remember_what_has_left_the_windows() -> None:
-    clock = TurnableClock()
-    recorded = samples(types=[SampleType.COUNT], windows=[1], name="x", clock=clock)
+    recorded, clock = recording(SampleType.COUNT, windows=[1])
     for _ in range(10):
         recorded.add(2)
         clock.turn(5)
@@ -295,7 +296,7 @@ def test_samples_on_class_take_clock_of_instance() -> None:
 
 
 def test_zeros_of_both_signs_are_near_zero() -> None:
-    recorded = samples(types=ALL, windows=[60], name="x", clock=TurnableClock())
+    recorded = recording()[0]
     for value in (0.0, -0.0, 5e-324, -5e-324, 1e-310):
         recorded.add(value)
     for name in ("p50", "p90", "p99", "p99.9"):
@@ -305,8 +306,7 @@ def test_zeros_of_both_signs_are_near_zero() -> None:
 
 
 def test_buckets_include_their_bounds() -> None:
-    clock = TurnableClock()
-    recorded = samples(types=[SampleType.P50], windows=[1], name="x", clock=clock)
+    recorded, clock = recording(SampleType.P50, windows=[1])
     assert recorded.buckets() == [(math.inf, 0)]
     for value in (-7, 0, 0.75, 1, 1.5, 2, 1000):
         recorded.add(value)
@@ -336,8 +336,7 @@ def test_buckets_equal_what_a_careful_list_says(values: list[float]) -> None:
 @settings(max_examples=60, deadline=None)
 @given(steps=st.lists(st.tuples(st.floats(0, 3), st.integers(-9, 9)), max_size=300))
 def test_unread_values_keep_their_seconds(steps: list[tuple[float, int]]) -> None:
-    clock = TurnableClock()
-    recorded = samples(types=ALL, windows=[1, 7, 100], name="x", clock=clock)
+    recorded, clock = recording(windows=[1, 7, 100])
     kept: list[tuple[int, int]] = []
     for pause, value in steps:
         clock.turn(pause)
@@ -362,7 +361,7 @@ def test_adding_pauses_for_few_values(monkeypatch: pytest.MonkeyPatch) -> None:
         take(span, batch)
 
     monkeypatch.setattr(Span, "take", noting)
-    recorded = samples(types=ALL, windows=[60], name="x", clock=TurnableClock())
+    recorded = recording()[0]
     for _ in range(5000):
         recorded.add(1.0)
     assert tell(recorded, "count") == 5000

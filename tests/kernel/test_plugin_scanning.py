@@ -74,15 +74,14 @@ def test_path_with_a_null_byte_is_ignored(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("value", ["acme_hooks [prom]", "acme_hooks[prom,yaml]", "acme_hooks"])
 def test_hook_module_with_extras_is_loaded(
-    value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    value: str, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_distribution(
-        tmp_path,
+        site,
         "acme-hooks",
         entry_points={"sparts.plugins": {"metrics": value}},
         modules={"acme_hooks": HOOKS},
     )
-    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "acme_hooks", raising=False)
     assert plugins.load_hooks().broken == []
     assert "acme_hooks" in sys.modules
@@ -117,12 +116,11 @@ def test_every_form_of_an_entry_point_is_loaded(target: str, wanted: Any) -> Non
     ],
 )
 def test_name_with_dashes_comes_from_the_metadata(
-    name: str, version: str, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, version: str, folder: str, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_distribution(tmp_path, name, version, entry_points=entry("Job"))
-    before = next(path.name for path in tmp_path.iterdir())
-    rename(tmp_path, before, folder)
-    monkeypatch.syspath_prepend(tmp_path)
+    make_distribution(site, name, version, entry_points=entry("Job"))
+    before = next(path.name for path in site.iterdir())
+    rename(site, before, folder)
     assert found("Job") == [("job_module:Job", name, version)]
     monkeypatch.setenv("SPARTS_DISABLE_PLUGINS", name)
     assert found("Job") == []

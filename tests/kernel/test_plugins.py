@@ -40,11 +40,8 @@ def found(name: str) -> list[tuple[str, str, str]]:
     return [(e.value, e.distribution, e.version) for e in entries if e.name == name]
 
 
-def test_distributions_in_a_folder_are_read_directly(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make_distribution(tmp_path, "Acme_Jobs", "2.0", entry_points=entry("Job"))
-    monkeypatch.syspath_prepend(tmp_path)
+def test_distributions_in_a_folder_are_read_directly(site: Path) -> None:
+    make_distribution(site, "Acme_Jobs", "2.0", entry_points=entry("Job"))
     assert found("Job") == [("job_module:Job", "acme-jobs", "2.0")]
 
 
@@ -58,14 +55,11 @@ def test_first_distribution_hides_later_ones(
     assert found("Job") == [("job_module:Job", "acme-jobs", "2.0")]
 
 
-def test_development_install_tells_its_version_in_pkg_info(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    info = tmp_path / "acme_jobs.egg-info"
+def test_development_install_tells_its_version_in_pkg_info(site: Path) -> None:
+    info = site / "acme_jobs.egg-info"
     info.mkdir()
     (info / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: acme-jobs\nVersion: 3.1\n")
     (info / "entry_points.txt").write_text("[sparts.tasks]\nJob = job_module:Job\n")
-    monkeypatch.syspath_prepend(tmp_path)
     assert found("Job") == [("job_module:Job", "acme-jobs", "3.1")]
 
 
@@ -121,24 +115,20 @@ def test_scan_agrees_with_importlib_metadata_on_this_environment() -> None:
     ],
 )
 def test_environment_blocks_by_distribution_or_name(
-    variable: str, value: str, left: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    variable: str, value: str, left: list[str], site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_distribution(tmp_path, "acme-jobs", entry_points=entry("Job"))
-    make_distribution(tmp_path, "beta-jobs", entry_points=entry("Other"))
-    monkeypatch.syspath_prepend(tmp_path)
+    make_distribution(site, "acme-jobs", entry_points=entry("Job"))
+    make_distribution(site, "beta-jobs", entry_points=entry("Other"))
     monkeypatch.setenv(variable, value)
     assert [name for name in ("Job", "Other") if found(name)] == left
 
 
-def test_garbage_in_entry_points_is_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_garbage_in_entry_points_is_passed_over(site: Path) -> None:
     texts = [b"\xff\xfe sparts.", b"[sparts.tasks\n=x\nJob", b"[sparts.tasks]\n#a=b"]
     for number, text in enumerate(texts):
-        info = tmp_path / f"garbage{number}-1.0.dist-info"
+        info = site / f"garbage{number}-1.0.dist-info"
         info.mkdir()
         (info / "entry_points.txt").write_bytes(text)
-    monkeypatch.syspath_prepend(tmp_path)
     assert found("#a") == found("Job") == []
 
 
@@ -160,26 +150,23 @@ class Recorder:
     def sparts_task_change(self, task: VTask, old: str, new: str) -> None:
         self.calls.append(f"{task.name} {old} {new}")
 
+    def _around(self, step: str) -> Any:
+        self.calls.append(f"before {step}")
+        result = yield
+        self.calls.append(f"after {step}")
+        return result
+
     @hookimpl(wrapper=True)
     def sparts_task_init(self, task: VTask) -> Any:
-        self.calls.append("before init")
-        result = yield
-        self.calls.append("after init")
-        return result
+        return (yield from self._around("init"))
 
     @hookimpl(wrapper=True)
     def sparts_task_start(self, task: VTask) -> Any:
-        self.calls.append("before start")
-        result = yield
-        self.calls.append("after start")
-        return result
+        return (yield from self._around("start"))
 
     @hookimpl(wrapper=True)
     def sparts_task_stop(self, task: VTask) -> Any:
-        self.calls.append("before stop")
-        result = yield
-        self.calls.append("after stop")
-        return result
+        return (yield from self._around("stop"))
 
 
 class Quiet(VTask):
