@@ -198,13 +198,7 @@ def test_copy_that_stops_by_itself_is_replaced(tmp_path: Path) -> None:
         service.ready_pid(1, 2)
 
 
-LOOPS_IN_ONE = """
-class Sometimes(VTask):
-    PROCESSES = "first"
-    def _runloop(self):
-        time.sleep(0.05)
-        os._exit(3)
-
+TOLD = """
 class Told(VTask):
     def initTask(self):
         self.seen = set()
@@ -214,6 +208,13 @@ class Told(VTask):
                 if text not in self.seen:
                     self.seen.add(text)
                     os.write(1, f"warned: {text}\\n".encode())
+"""
+LOOPS_IN_ONE = f"""{TOLD}
+class Sometimes(VTask):
+    PROCESSES = "first"
+    def _runloop(self):
+        time.sleep(0.05)
+        os._exit(3)
 TASKS = [Told, Sometimes]
 """
 
@@ -224,10 +225,8 @@ def test_copies_warn_of_a_crash_loop(tmp_path: Path) -> None:
 
 
 def test_copies_warn_of_a_replacement_that_failed(tmp_path: Path) -> None:
-    body = BROKEN.replace(
-        "class S", LOOPS_IN_ONE[LOOPS_IN_ONE.index("class Told") :].split("class S")[0] + "class S"
-    )
-    with ready(tmp_path, body.replace("Broken]", "Broken, Told]")) as service:
+    body = f"{BROKEN}{TOLD}TASKS = [Web, Broken, Told]"
+    with ready(tmp_path, body) as service:
         (tmp_path / "broken").touch()
         service.send(signal.SIGHUP)
         service.wait_for_line("^warned: Not all copies were replaced: Copy 1")
