@@ -393,6 +393,15 @@ def test_token_is_checked_on_every_transport(transport: Transport) -> None:
             assert transport.call(service, "right") == "ok"
 
 
+@pytest.mark.parametrize("name", ["http", "websocket", "web", "asgi", "asgi-websocket"])
+@pytest.mark.parametrize("token", ["r\xefght", "\xff" * 4000, "right, Bearer right", " right"])
+def test_hostile_token_is_refused_as_any_other(name: str, token: str) -> None:
+    found = TRANSPORTS[name]
+    with running(service_of(*found.tasks), *found.argv, "--calls-token", "right") as service:
+        assert found.call(service, token) == "401"
+        assert found.call(service, "right") == "ok"
+
+
 def test_rate_is_limited_on_every_transport(transport: Transport) -> None:
     if transport.guarded == "401" and not transport.takes_token:
         pytest.skip("there is nothing that can be called")

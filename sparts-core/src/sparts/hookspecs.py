@@ -142,7 +142,8 @@ def sparts_call_wrap(task: Task, kind: str) -> Callable[[Call, Callable[[], Any]
     Asked once for each task that handles calls, in the lifecycle thread before it is initialised
     (earlier, if something needs the task's handler before). `sparts.calls` describes wrappers. Of
     several, the first in the order of the hook's calls is the outermost. Without any, calls cost
-    nothing more. An exception fails the start with status 2 and names the plugin.
+    nothing more. A plugin that is registered later is not asked. An exception fails the start with
+    status 2 and names the plugin.
 
     Args:
         task: the task.
