@@ -9,12 +9,7 @@ from sparts import plugins
 from sparts.dispatch.through_pluggy import PluginHooks
 from sparts.plugins import defaults
 from sparts.tasks.tornado import TornadoHTTPTask
-from sparts.testing.running import running
-from sparts.vservice import VService
-
-
-class Service(VService):
-    TASKS = [TornadoHTTPTask]
+from sparts.testing.running import running, service_of
 
 
 def calls_of_hooks(requests: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -24,7 +19,9 @@ def calls_of_hooks(requests: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     hooks = PluginHooks({"sparts": defaults, **own})
     hooks.manager.add_hookcall_monitoring(lambda name, *_: called.append(name), lambda *_: None)
     monkeypatch.setattr(plugins, "load_hooks", lambda tolerant=False: hooks)
-    with running(Service, "--http-host", "127.0.0.1", "--http-port", "0") as service:
+    with running(
+        service_of(TornadoHTTPTask), "--http-host", "127.0.0.1", "--http-port", "0"
+    ) as service:
         port = service.requireTask(TornadoHTTPTask).bound_addrs[0][1]
         for _ in range(requests):
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/") as response:

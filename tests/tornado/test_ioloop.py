@@ -7,8 +7,7 @@ import threading
 import uvloop
 from sparts.tasks.tornado import TornadoIOLoopTask, TornadoTask
 from sparts.testing.loops import WAIT, AsyncioLoopContract
-from sparts.testing.running import running
-from sparts.vservice import VService
+from sparts.testing.running import running, service_of
 from tornado.ioloop import IOLoop
 
 
@@ -34,8 +33,7 @@ class Ticker(TornadoTask):
         IOLoop.current().call_later(0.001, self.ticked.set)
 
 
-class Service(VService):
-    TASKS = (Ticker,)
+Service = service_of(Ticker)
 
 
 def test_tornado_task_finds_its_loop() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from sparts.tasks.tornado import TornadoHTTPTask, TornadoIOLoopTask
-from sparts.testing.running import running
+from sparts.testing.running import running, service_of
 from sparts.vservice import VService
 from tornado.web import RequestHandler
 from tornado.websocket import WebSocketHandler
@@ -69,10 +69,7 @@ class Http(TornadoHTTPTask):
         return [*mine, ("/talk", Talk), *super().getApplicationConfig()]
 
 
-class Service(VService):
-    """Serves them."""
-
-    TASKS = [Http]
+Service = service_of(Http)
 
 
 @contextlib.contextmanager
