@@ -148,6 +148,7 @@ class A(Worker):
         process.process.send_signal(signal.SIGHUP)
         process.read_until("size is 3 ALIVE {}")
         assert process.stop() == 0
+    assert process.read_line(f"ERROR:S:Reload of options failed: {config}: line 2: not valid TOML")
 
 
 def test_reload_of_options_that_contradict_each_other(tmp_path: Path) -> None:
