@@ -103,10 +103,13 @@ def test_file_that_sets_option_of_blocked_plugin(tmp_path: Path) -> None:
     assert "--user is set (file: " in output
 
 
-def test_server_task_without_listeners_is_wrong_use(tmp_path: Path) -> None:
-    status, output = run(tmp_path, WEB, "--no-plugin", "listeners")
+@pytest.mark.parametrize("argv", [(), ("--tasks", "AsgiTask", "--asgi-app", "builtins:print")])
+def test_server_task_without_listeners_is_wrong_use(argv: tuple[str, ...], tmp_path: Path) -> None:
+    text = WEB.replace('"TornadoHTTPTask"', '"TornadoHTTPTask", "AsgiTask"')
+    status, output = run(tmp_path, text if argv else WEB, *argv, "--no-plugin", "listeners")
     assert status == 2, output
     assert "the built-in plugin 'listeners' opens. It is blocked" in output
+    assert "Traceback" not in output
 
 
 def test_without_logs_lines_are_loggings_last_resort(tmp_path: Path) -> None:

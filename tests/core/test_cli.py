@@ -54,6 +54,7 @@ def test_version_is_that_of_the_core(tmp_path: Path) -> None:
         (["run", "nowhere:Service"], "No module named 'nowhere' in the current folder"),
         (["run", "broken:Service"], "'broken:Service' could not be imported: ZeroDivisionError"),
         (["run", "leaves:Service"], "'leaves:Service' could not be imported: SystemExit: 7"),
+        (["run", "lacks:Service"], "comes with sparts-rpc: pip install sparts-rpc"),
         (["run", "mine:Servise"], "no 'Servise' there. Its services: mine:Ring, mine:MyService."),
         (["run", "mine:MyService", "TornadoHTTPTask"], "is a service, not a task: name it alone"),
         (["run", "mine:number"], "is not a task type"),
@@ -69,6 +70,8 @@ def test_wrong_use_ends_with_2_and_no_traceback(
 ) -> None:
     (tmp_path / "broken.py").write_text("1 / 0\n")
     (tmp_path / "leaves.py").write_text("raise SystemExit(7)\n")
+    text = "import sys\nsys.modules['sparts.rpc'] = None\nimport sparts.rpc\n"
+    (tmp_path / "lacks.py").write_text(text)
     (tmp_path / "mine.py").write_text(
         "from sparts.vservice import VService\n"
         "from sparts.vtask import VTask\n"

@@ -153,6 +153,7 @@ NEAR = "Did you mean"
     [
         ("[http]\nprot = 1\n", f"{{file}}: [http] prot: no such key. {NEAR} 'port'?"),
         ("limitt = 1\n", f"{{file}}: limitt: no such key. {NEAR} 'limit'?"),
+        ("otel-endpoint = 'x'\n", "{file}: otel-endpoint: no such key. It comes with sparts-otel"),
         ("[htpp]\nport = 1\n", f"{{file}}: [htpp]: no such section. {NEAR} 'http'?"),
         ("http = 3\n", "{file}: http: expected a section: [http], its keys below it."),
         (

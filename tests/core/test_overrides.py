@@ -596,6 +596,18 @@ def test_misspelt_variables_are_warnings_at_the_start(tmp_path: Path) -> None:
     )
 
 
+def test_variable_of_an_absent_plugin_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "post.py").write_text(SERVICE.format(mailer="", loopless=True))
+    environment = clean_environment(POST_RELOAD="1", SPARTS_DISABLE_PLUGINS="sparts-dev")
+    with ServiceProcess([sys.executable, "post.py"], cwd=tmp_path, env=environment) as process:
+        process.read_until(
+            "WARNING:Post:The variable POST_RELOAD is set, but sparts does not read it. It comes "
+            "with sparts-dev, which"
+        )
+        process.read_until("All tasks started")
+        assert process.stop() == 0
+
+
 def test_built_in_plugin_can_be_left_out(tmp_path: Path) -> None:
     status, lines = run(tmp_path, "onDeadLetter = print", "--no-plugin", "overrides", stop=True)
     assert status == 0

@@ -9,7 +9,7 @@ import pytest
 
 from scripts.build_distributions import ROOT
 from tests.ecosystem.conftest import Environment, make_environment, make_once
-from tests.processes import ServiceProcess
+from tests.processes import ServiceProcess, clean_environment
 
 BY_NAME = """
 from sparts.vservice import VService
@@ -26,8 +26,11 @@ def test_plugin_adds_tasks_to_the_core_alone(wheels: dict[str, Path], tmp_path: 
     environment.uv_install(wheels["sparts-core"])
     assert environment.installed() == {"sparts-core", "pluggy"}
     first = [environment.python, str(ROOT / "examples" / "simple.py")]
-    with ServiceProcess(first, cwd=environment.work) as service:
+    variables = clean_environment(MYSERVICE_RELOAD="1")
+    with ServiceProcess(first, cwd=environment.work, env=variables) as service:
+        service.read_until("The variable MYSERVICE_RELOAD is set")
         service.read_until_started()
+        assert "It comes with sparts-dev: pip install sparts-dev" in service.output
         assert service.stop() == 0, service.output
         assert "INFO:MyService:Instance shut down gracefully" in service.lines
 

@@ -106,6 +106,7 @@ def test_name_that_was_not_kept_out_is_refused(monkeypatch: pytest.MonkeyPatch) 
 BROKEN = [
     ("1 / 0", "could not be imported: ZeroDivisionError"),
     ("raise SystemExit(0)", "could not be imported: SystemExit"),
+    ("import sys; sys.modules['sparts.net'] = None; import sparts.net", "pip install sparts-net"),
     ("x = 1", "implements no hook"),
     (HOOKIMPL + "def sparts_service_chance(): pass", "unknown hook"),
     (HOOKIMPL + "def sparts_service_change(x): pass", "has no parameter x"),

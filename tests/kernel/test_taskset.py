@@ -409,6 +409,11 @@ S.initFromCLI()
         ("['TornadoHTTTask']", "", "error: No task is named 'TornadoHTTTask'. Did you mean 'Torn"),
         ("[X]", "X.DEPS = [Y]", "error: Tasks depend on each other: X -> Y -> X."),
         ("['nowhere_at_all:T']", "", "error: Task 'nowhere_at_all:T' could not be imported: Modul"),
+        (
+            "['sparts.testing:T']",
+            "import sys; sys.modules['sparts.testing'] = None",
+            "It comes with sparts-dev: pip install sparts-dev",
+        ),
         ("[3]", "", "error: S.TASKS (in __main__) lists 3, which is neither a task class nor"),
     ],
 )

@@ -79,7 +79,7 @@ def _import(target: str) -> Any:
         for attribute in attributes.split("."):
             found = getattr(found, attribute)
     except Exception as error:
-        cause = describe(error)
+        cause = f"{describe(error)}{entry_points.module_hint(error)}"
         raise TaskLoadError(f"Task {target!r} could not be imported: {cause}") from error
     return found
 

@@ -63,8 +63,9 @@ def import_object(target: str) -> Any:
     except (Exception, SystemExit) as error:
         cause = describe(error)
         missing = isinstance(error, ModuleNotFoundError) and error.name == module_name
-        hint = " in the current folder, nor installed" if missing else ""
-        raise UsageError(f"{target!r} could not be imported: {cause}{hint}.") from error
+        nowhere = " in the current folder, nor installed." if missing else "."
+        hint = entry_points.module_hint(error) or nowhere
+        raise UsageError(f"{target!r} could not be imported: {cause}{hint}") from error
     finally:
         setattr(VService, "initFromCLI", original)  # noqa: B010
     module = found

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 from sparts.dispatch import Hooks, Implementation, implementations, name_of, specifications
-from sparts.errors import PluginError, describe
+from sparts.entry_points import load_of
+from sparts.errors import PluginError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,7 +34,7 @@ class PluginHooks(Hooks):
         self.tolerant = tolerant
         for entry in entries:
             try:
-                self.register(_imported(entry), str(entry))
+                self.register(load_of(entry, "Hook plugin", PluginError), str(entry))
             except PluginError as error:
                 if not tolerant:
                     raise
@@ -63,11 +64,3 @@ class PluginHooks(Hooks):
             Implementation(i.plugin, i.plugin_name, i.function, i.argnames, 0, i.wrapper)
             for i in reversed(getattr(self.manager.hook, hook).get_hookimpls())
         )
-
-
-def _imported(entry: EntryPoint) -> Any:
-    try:
-        return entry.load()
-    except (Exception, SystemExit) as error:
-        message = f"Hook plugin {entry} could not be imported: {describe(error)}"
-        raise PluginError(message) from error

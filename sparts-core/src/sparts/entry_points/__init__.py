@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 TASKS = "sparts.tasks"
 PLUGINS = "sparts.plugins"
 COMMANDS = "sparts.commands"
-OPTIONS = "options"
-"""No group, but what `known_providers` calls the flags of hook plugins."""
+OPTIONS, MODULES = "options", "modules"
+"""No groups, but what `known_providers` calls the flags of hook plugins, and import names."""
 
 
 # -- find ------------------------------------------------------------------------------------------
@@ -170,12 +170,13 @@ def load_of(entry: EntryPoint, kind: str, failure: type[UsageError]) -> Any:
     try:
         return entry.load()
     except (Exception, SystemExit) as error:
-        message = f"{kind} {entry} could not be imported: {describe(error)}"
+        needed = None
         if isinstance(error, ImportError):
             from sparts.entry_points.extras import missing_extra, missing_requirement
 
-            if needed := missing_extra(entry, error) or missing_requirement(entry, error):
-                message += f". It needs {needed}: pip install '{needed}'"
+            needed = missing_extra(entry, error) or missing_requirement(entry, error)
+        hint = f". It needs {needed}: pip install '{needed}'" if needed else module_hint(error)
+        message = f"{kind} {entry} could not be imported: {describe(error)}{hint}"
         raise failure(message) from error
 
 
@@ -218,6 +219,16 @@ def known_providers(group: str) -> dict[str, str]:
     lines = resources.files(__name__).joinpath("known.txt").read_text().splitlines()
     rows = (line.split() for line in lines if not line.startswith("#"))
     return {name: distribution for kind, name, distribution in rows if kind == group}
+
+
+def module_hint(error: BaseException) -> str:
+    """Return what to install for a module of this project that an import did not find, or ``""``.
+
+    It is to follow the text of the error.
+    """
+    name = (isinstance(error, ImportError) and error.name) or ""
+    distribution = known_providers(MODULES).get(name) if name.startswith("sparts.") else None
+    return f". It comes with {distribution}: pip install {distribution}" if distribution else ""
 
 
 def install_hint(distribution: str) -> str:

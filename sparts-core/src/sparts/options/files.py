@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from sparts.entry_points import OPTIONS, install_hint, known_providers
 from sparts.errors import OptionError, nearest
 from sparts.options.binding import Binding, Layer, Source
 
@@ -46,6 +47,9 @@ def _read(file: str, sections: Mapping[str, Mapping[str, Binding]]) -> Layer:
         for binding in (b for name, known in sections.items() if name for b in known.values()):
             if key.replace("-", "_") == binding.dest:
                 return f" It goes into [{binding.owner.__name__}] as '{binding.key}'."
+        flag = f"--{key.replace('_', '-')}"
+        if keys is sections[""] and flag in (known := known_providers(OPTIONS)):
+            return f" {install_hint(known[flag])}"
         return _near(key, keys)
 
     for name, value in _parse(file).items():

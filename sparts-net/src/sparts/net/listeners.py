@@ -52,8 +52,9 @@ class Listening(ListeningOptions):
     def close_sockets(self) -> None:
         """Close the duplicates and, unless the service restarts, the process's own sockets."""
         self._close_duplicates()
-        if not service_of(self).health.restarting:
-            service_of(self).listeners.close(ours(self).name)
+        service = service_of(self)
+        if not service.health.restarting and "listeners" in service.hooks.kept:
+            service.listeners.close(ours(self).name)
 
     def _close_duplicates(self) -> None:
         for sock in getattr(self, "_sockets", ()):

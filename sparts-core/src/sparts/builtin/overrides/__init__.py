@@ -3,8 +3,8 @@
 Each class of a service and of its tasks is compared with the bases that it overrides something of,
 whether they are ours or a third party's. What would silently never run ends the start with status
 2. What may well be meant otherwise is a warning. So is an environment variable whose name is one
-letter away from one that is read. ``SPARTS_ALLOW_NAMES = ("name", ...)`` on a class accepts names
-as they are.
+letter away from one that is read, or that a distribution would read which is not installed.
+``SPARTS_ALLOW_NAMES = ("name", ...)`` on a class accepts names as they are.
 """
 
 from __future__ import annotations
@@ -81,11 +81,11 @@ def sparts_service_create(service: VService) -> None:
             ours(service).logger.warning("%s", problem)
     prefixes = ("SPARTS_", env_prefix(type(service)) or "SPARTS_")
     if names := [name for name in os.environ if name.upper().startswith(prefixes)]:
-        from sparts.builtin.overrides.spelling import misspelt
+        from sparts.builtin.overrides.spelling import unread
 
-        for name, meant in misspelt(names, service):
+        for name, hint in unread(names, service):
             ours(service).logger.warning(
-                "The variable %s is set, but sparts does not read it. Did you mean %s?", name, meant
+                "The variable %s is set, but sparts does not read it. %s", name, hint
             )
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
+from sparts import entry_points
 from sparts.options import Option, state_of
+from sparts.options.binding import env_prefix
 from sparts.shown import ours
 
 if TYPE_CHECKING:
@@ -140,14 +142,21 @@ def is_one_edit(one: str, other: str) -> bool:
     return max(len(one), len(other)) == 1
 
 
-def misspelt(names: Iterable[str], service: VService) -> Iterator[tuple[str, str]]:
-    """Give each of these variables that nothing reads, with the one that was probably meant."""
+def unread(names: Iterable[str], service: VService) -> Iterator[tuple[str, str]]:
+    """Give each of these variables that nothing reads, and what to do: another name or a plugin."""
     state = state_of(ours(service).options)
     bindings = state.bindings.values() if state else ()
     read = OF_ALL | {each.env for each in bindings}
     read |= {f"{each.env}_FILE" for each in bindings if each.option.secret}
     allowed = getattr(service, "SPARTS_ALLOW_NAMES", ())
+    flags = entry_points.known_providers(entry_points.OPTIONS).items()
+    prefix = env_prefix(type(service))
+    plugins = {f"{prefix}{flag[2:].replace('-', '_').upper()}": known for flag, known in flags}
     for name in names:
+        if name in read or name in allowed:
+            continue
         near = [each for each in read if name.upper() == each or is_one_edit(name, each)]
-        if near and name not in read and name not in allowed:
-            yield name, min(near)
+        if near:
+            yield name, f"Did you mean {min(near)}?"
+        elif name in plugins:
+            yield name, entry_points.install_hint(plugins[name])
