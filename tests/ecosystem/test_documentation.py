@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from sparts.entry_points import MODULES, known_providers
 
 from scripts.build_distributions import ROOT
 from tests.ecosystem.documentation import (
@@ -19,6 +20,8 @@ from tests.ecosystem.documentation import (
 )
 
 PAGES = find_pages()
+BRINGING = {"sparts-rpc": ("[rpc]", "sparts-amqp")}
+"""Other words of an install line that bring a distribution."""
 
 
 def collect_blocks() -> list[object]:
@@ -67,6 +70,17 @@ def test_commands_are_shown_in_console_blocks() -> None:
 def test_every_link_leads_to_a_file(page: Path) -> None:
     links = find_links(page.read_text(encoding="utf-8"))
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_page_names_what_its_examples_import(page: Path) -> None:
+    text, known = page.read_text(encoding="utf-8"), known_providers(MODULES)
+    code = "\n".join(block.code for block in find_blocks(page, text))
+    for name in re.findall(r"^ *(?:from|import) (sparts\.[\w.]+)", code, re.MULTILINE):
+        parts = name.split(".")
+        package = ".".join(parts[: 3 if parts[1] == "tasks" else 2])
+        if needed := known.get(package):
+            assert any(each in text for each in (needed, *BRINGING.get(needed, ()))), name
 
 
 def test_first_readme_has_blocks_of_every_kind() -> None:
