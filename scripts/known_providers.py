@@ -1,4 +1,4 @@
-"""Write which distribution provides each task, command, option and package: `make known`.
+"""Write which distribution provides each task, command, URL, option and package: `make known`.
 
 The source is the entry points in every distribution's pyproject.toml, what its hook plugins add to
 a service, and its folders. The core reads the result to say what to install when a name is not
@@ -18,7 +18,7 @@ from sparts.vservice import VService
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = ROOT / "sparts-core" / "src" / "sparts" / "entry_points" / "known.txt"
-GROUPS = (entry_points.COMMANDS, entry_points.TASKS)
+GROUPS = (entry_points.COMMANDS, entry_points.TASKS, "sparts.rpc")
 HEADER = "# Group, name and distribution, written by `make known` from the distributions.\n"
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sparts import entry_points
 from sparts.errors import UsageError
 from sparts.rpc import (
     DeadlineExceededError,
@@ -21,6 +22,7 @@ from sparts.rpc import (
     RPCClientTask,
     RPCTask,
     UnavailableError,
+    clients,
     connect,
     connect_async,
     rpc,
@@ -292,3 +294,15 @@ class Carrier(RPCTask):
 def test_type_that_cannot_be_carried_is_named(url: str) -> None:
     with pytest.raises(UsageError, match="cannot carry Carrier.carry: Enums must contain either"):
         connect(url, Carrier)
+
+
+@pytest.mark.parametrize(("url", "wanted"), [("dbus:a.b", "dbus"), ("https://a", "asgi")])
+def test_scheme_without_its_distribution_names_it(
+    url: str, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clients, "providers", list)
+    monkeypatch.setattr(entry_points, "installed", list)
+    with pytest.raises(UsageError, match=rf"but local\. .*: pip install sparts-{wanted}$"):
+        connect(url, Geo)
+    with pytest.raises(UsageError, match=r"provides 'gopher', but local\.$"):
+        connect("gopher:a", Geo)

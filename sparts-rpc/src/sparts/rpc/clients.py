@@ -143,7 +143,11 @@ def provided(name: str, problem: str) -> EntryPoint:
     found = {entry.name: entry for entry in reversed(providers())}
     if name not in found:
         names = ", ".join(sorted(each for each in (*found, "local") if not each.startswith("idl-")))
-        raise UsageError(f"{problem}: no installed distribution provides {name!r}, but {names}.")
+        wanted = entry_points.known_providers(GROUP).get(name)
+        hint = f" {entry_points.install_hint(wanted)}" if wanted else ""
+        raise UsageError(
+            f"{problem}: no installed distribution provides {name!r}, but {names}.{hint}"
+        )
     return found[name]
 
 
