@@ -149,14 +149,12 @@ def unread(names: Iterable[str], service: VService) -> Iterator[tuple[str, str]]
     read = OF_ALL | {each.env for each in bindings}
     read |= {f"{each.env}_FILE" for each in bindings if each.option.secret}
     allowed = getattr(service, "SPARTS_ALLOW_NAMES", ())
-    flags = entry_points.known_providers(entry_points.OPTIONS).items()
     prefix = env_prefix(type(service))
-    plugins = {f"{prefix}{flag[2:].replace('-', '_').upper()}": known for flag, known in flags}
-    for name in names:
-        if name in read or name in allowed:
-            continue
+    for name in sorted({*names} - read - {*allowed}):
         near = [each for each in read if name.upper() == each or is_one_edit(name, each)]
         if near:
             yield name, f"Did you mean {min(near)}?"
-        elif name in plugins:
-            yield name, entry_points.install_hint(plugins[name])
+            continue
+        for flag, known in entry_points.known_providers(entry_points.OPTIONS).items():
+            if name == f"{prefix}{flag[2:].replace('-', '_').upper()}":
+                yield name, entry_points.install_hint(known)
