@@ -214,10 +214,8 @@ def known_providers(group: str) -> dict[str, str]:
     Read from ``known.txt`` beside this module, which `make known` writes from the entry points of
     the distributions of this project.
     """
-    from importlib import resources
-
-    lines = resources.files(__name__).joinpath("known.txt").read_text().splitlines()
-    rows = (line.split() for line in lines if not line.startswith("#"))
+    with open(os.path.join(os.path.dirname(__file__), "known.txt"), encoding="utf-8") as file:
+        rows = [line.split() for line in file if not line.startswith("#")]
     return {name: distribution for kind, name, distribution in rows if kind == group}
 
 

@@ -40,7 +40,7 @@ class Listeners:
         self._kept: dict[str, list[Any]] = {}
 
     def open(self, tasks: Iterable[Any], /) -> None:
-        """Open what these server tasks need, and set their ``bound_addrs``.
+        """Open what the server tasks among these need, and set their ``bound_addrs``.
 
         What is open already stays, and what none of them needs is closed.
 
@@ -49,7 +49,7 @@ class Listeners:
                 reason.
             UsageError: the options of a task contradict each other.
         """
-        servers = list(tasks)
+        servers = [task for task in tasks if hasattr(type(task), "_opened_by")]
         wanted = {ours(task).name: task.address() for task in servers}
         _check_distinct(list(wanted.values()))
         for owner in [each for each in self._open if self._open[each].address != wanted.get(each)]:
