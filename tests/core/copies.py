@@ -38,11 +38,20 @@ class Web(AsyncioServerTask):
     def make_protocol(self):
         return Pid()
 
-class Once(VTask):
+class Worker(VTask):
+    def _runloop(self):
+        self.stop_event.wait()
+
+class Once(Worker):
     PROCESSES = "first"
     def _runloop(self):
         self.logger.info("once in %d", os.getpid())
-        self.stop_event.wait()
+        super()._runloop()
+
+class Broken(Worker):
+    def initTask(self):
+        if os.path.exists("broken"):
+            raise ValueError("it is broken")
 
 class Idle(VTask):
     LOOPLESS = True

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import signal
+import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -38,6 +40,9 @@ class Idle(VTask):
     def join(self):
         super().join()
         say(self.name, "joined")
+
+class Needed(Idle):
+    pass
 
 class Ready:
     def __init__(self, service):
@@ -114,6 +119,36 @@ def hung(folder: Path, body: str, **how: Any) -> ServiceProcess:
     """Stop, as `stopped` does by SIGTERM, a service that cannot end within its short time."""
     how.setdefault("number", signal.SIGTERM)
     return stopped(folder, body, "--stop-timeout", "200ms", status=70, **how)
+
+
+class Manager:
+    """What systemd reads of a service.
+
+    Args:
+        address: where the service writes to it.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(address)
+
+    def read_until(self, wanted: str) -> list[str]:
+        """Read messages up to this one, and give them."""
+        told: list[str] = []
+        while wanted not in told:
+            told.append(self.socket.recv(65536).decode())
+        return told
+
+
+@contextmanager
+def managed(
+    folder: Path, body: str, address: str = "", **variables: str
+) -> Iterator[tuple[ServiceProcess, Manager]]:
+    """Run `service` as systemd does, at an address or at the path of a file in the folder."""
+    address = address or str(folder / "notify")
+    manager, name = Manager(address), address.replace("\0", "@")
+    with manager.socket, service(folder, body, NOTIFY_SOCKET=name, **variables) as process:
+        yield process, manager
 
 
 def script_of(folder: Path, body: str, head: str = HEAD) -> Path:

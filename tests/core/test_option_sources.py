@@ -116,9 +116,9 @@ def folder(tmp_path: Path) -> Path:
     return make_plugin(tmp_path, "values", next(b.code for b in blocks if b.kind == "python"))
 
 
-def started(folder: Path, server: Server, *argv: str) -> Process:
-    environment = clean_environment(PYTHONPATH=str(folder), SVC_VALUES_URL=server.url)
-    return Process([*BY, *argv], cwd=folder, env=environment)
+def started(folder: Path, source: str = SERVICE, **variables: str) -> Process:
+    environment = clean_environment(PYTHONPATH=str(folder), **variables)
+    return Process([sys.executable, "-c", source], cwd=folder, env=environment)
 
 
 def shown(folder: Path, *argv: str, **variables: str) -> str:
@@ -164,7 +164,7 @@ def test_source_that_fails_at_the_start_ends_it(
 
 def test_change_at_the_source_reaches_the_running_service(folder: Path, server: Server) -> None:
     server.put(worker_limit=2, worker_fixed=1)
-    with started(folder, server) as service:
+    with started(folder, SVC_VALUES_URL=server.url) as service:
         service.wait_for_line(":limit 2$")
         server.wait_watched()
         server.put(worker_limit=3, worker_fixed=5)
@@ -183,8 +183,7 @@ def test_wrong_change_is_warning_until_next_success(folder: Path, server: Server
         "    @hookimpl\n    def sparts_service_change(self, new):\n"
         "        self.logger.info('status %s', new)\n",
     )
-    environment = clean_environment(PYTHONPATH=str(folder), SVC_VALUES_URL=server.url)
-    with Process([sys.executable, "-c", source], cwd=folder, env=environment) as service:
+    with started(folder, source, SVC_VALUES_URL=server.url) as service:
         service.wait_for_line("status ALIVE")
         server.wait_watched()
         server.put(worker_limit="many")
@@ -198,8 +197,7 @@ def test_wrong_change_is_warning_until_next_success(folder: Path, server: Server
 
 def test_watch_ends_with_instance_and_begins_with_next(folder: Path, server: Server) -> None:
     source = SERVICE.replace("*sorted(names))", "*names)\n        self.service.restart()")
-    environment = clean_environment(PYTHONPATH=str(folder), SVC_VALUES_URL=server.url)
-    with Process([sys.executable, "-c", source], cwd=folder, env=environment) as service:
+    with started(folder, source, SVC_VALUES_URL=server.url) as service:
         service.wait_for_line("All tasks started")
         server.wait_watched()
         server.put(worker_limit=2)
@@ -236,19 +234,9 @@ def plugin(folder: Path, watch: str = "pass", add: str = "return [Source()]") ->
     return make_plugin(folder, "mine", PLUGIN.format(watch=watch, add=add))
 
 
-def run(folder: Path) -> tuple[int, str]:
-    """Run the service until it is ready, and end it."""
-    environment = clean_environment(PYTHONPATH=str(folder))
-    with Process(BY, cwd=folder, env=environment) as service:
-        service.wait_for_line("All tasks started")
-        service.wait_for_line(":limit")
-        return service.stop(), service.output
-
-
 def test_what_changes_before_the_watch_is_not_missed(tmp_path: Path) -> None:
     plugin(tmp_path, "self.value = 5")
-    environment = clean_environment(PYTHONPATH=str(tmp_path))
-    with Process(BY, cwd=tmp_path, env=environment) as service:
+    with started(tmp_path) as service:
         service.wait_for_line(":limit 5 worker_limit$")
         assert service.stop() == 0, service.output
 
@@ -262,9 +250,11 @@ def test_what_changes_before_the_watch_is_not_missed(tmp_path: Path) -> None:
     ids=["begin", "end"],
 )
 def test_watch_that_fails_ends_nothing(watch: str, said: str, tmp_path: Path) -> None:
-    status, output = run(plugin(tmp_path, watch))
-    assert status == 0, output
-    assert said in output
+    with started(plugin(tmp_path, watch)) as service:
+        service.wait_for_line("All tasks started")
+        service.wait_for_line(":limit")
+        assert service.stop() == 0, service.output
+    assert said in service.output
 
 
 @pytest.mark.parametrize(

@@ -34,24 +34,20 @@ from tests.processes import ServiceProcess, clean_environment
 Body = dict[str, Any]
 
 
-def derive(base: type, *, of: str = "acme", **body: Any) -> Any:
-    """Make a class as a module of somebody else has it."""
-    return type("Mine", (base,), {"__module__": of, **body})
+def derive(base: type, name: str = "__module__", value: Any = "acme", /, **body: Any) -> Any:
+    """Make a class as a module of somebody else has it, with something under a name."""
+    return type("Mine", (base,), {"__module__": "acme", name: value, **body})
 
 
-def derive_with(base: type, name: str, value: Any) -> Any:
-    """Make a class that has something under a name."""
-    return type("Mine", (base,), {"__module__": "acme", name: value})
+def told(*classes: Any, error: bool) -> list[str]:
+    """Give the errors, or the warnings, of tasks and of a service that may be among them."""
+    service = next((each for each in classes if issubclass(each, VService)), None)
+    problems = find_problems(service, [each for each in classes if each is not service])
+    return [str(each) for each in problems if bool(each.error) is error]
 
 
-def errors(*tasks: Any, service: Any = None) -> list[str]:
-    """Give the errors of tasks and a service."""
-    return [str(each) for each in find_problems(service, tasks) if each.error]
-
-
-def warnings(*tasks: Any, service: Any = None) -> list[str]:
-    """Give the warnings of tasks and a service."""
-    return [str(each) for each in find_problems(service, tasks) if not each.error]
+errors = functools.partial(told, error=True)
+warnings = functools.partial(told, error=False)
 
 
 async def coroutine(self: Any, *args: Any) -> None:
@@ -90,7 +86,7 @@ def execute(self: Any, *args: Any) -> None:
     ],
 )
 def test_coroutine_for_a_plain_method(base: type, name: str, remedy: str) -> None:
-    (error,) = errors(derive_with(base, name, coroutine))
+    (error,) = errors(derive(base, name, coroutine))
     line = coroutine.__code__.co_firstlineno
     assert error.startswith(f"Mine.{name} (tests/core/test_overrides.py:{line}) is a coroutine")
     assert f"but {base.__name__} calls it as a plain one" in error
@@ -103,21 +99,16 @@ def test_coroutine_for_a_plain_method(base: type, name: str, remedy: str) -> Non
         (QueueTask, "execute", classmethod(lambda cls, item, context: None), "@classmethod"),
         (AsyncQueueTask, "execute", classmethod(coroutine), "@classmethod"),
         (PollerTask, "fetch", classmethod(lambda cls: None), "@classmethod"),
-        (VTask, "_runloop", classmethod(lambda cls: None), "@classmethod"),
+        (VService, "initService", classmethod(lambda cls: None), "@classmethod"),
         (QueueTask, "execute", staticmethod(lambda self, item: None), "@staticmethod"),
         (PeriodicTask, "execute", staticmethod(lambda self: None), "@staticmethod"),
     ],
 )
 def test_method_that_would_not_get_the_task(base: type, name: str, value: Any, remedy: str) -> None:
-    (error,) = errors(derive_with(base, name, value))
+    (error,) = errors(derive(base, name, value))
     assert "not get" in error
     assert error.endswith(f"Remove `{remedy}`.")
     assert errors(derive(base, **{name: value}, SPARTS_ALLOW_NAMES=name)) == []
-
-
-def test_class_method_of_a_service() -> None:
-    (error,) = errors(service=derive(VService, initService=classmethod(lambda cls: None)))
-    assert "but VService calls it on the object, which it would not get" in error
 
 
 @pytest.mark.parametrize("base", [AsyncQueueTask, AsyncPeriodicTask])
@@ -168,12 +159,12 @@ def test_every_method_of_our_task_types() -> None:
     for task in our_tasks():
         either = {name for base in task.__mro__ for name in vars(base).get("MAY_BE_ASYNC", ())}
         for name, is_async in methods_of(task).items():
-            refused = bool(errors(derive_with(task, name, coroutine)))
+            refused = bool(errors(derive(task, name, coroutine)))
             if refused is not (not is_async and name not in either):
                 wrong.append(f"async {task.__name__}.{name}")
             if is_async and name not in either:
                 plain = FunctionType(execute.__code__.replace(co_name=name), globals(), name)
-                if not errors(derive_with(task, name, plain)):
+                if not errors(derive(task, name, plain)):
                     wrong.append(f"{task.__name__}.{name}")
     assert wrong == []
 
@@ -225,8 +216,8 @@ def test_classes_of_one_package_know_each_other() -> None:
         def handle(self, item: str) -> None:
             raise NotImplementedError
 
-    assert errors(derive(Base, of=__name__, handle=coroutine)) == []
-    assert len(errors(derive(Base, of=__name__, execute=coroutine))) == 1
+    assert errors(derive(Base, __module__=__name__, handle=coroutine)) == []
+    assert len(errors(derive(Base, __module__=__name__, execute=coroutine))) == 1
 
 
 def test_task_with_its_own_runner() -> None:
@@ -300,7 +291,7 @@ ORDINARY: list[tuple[type, Any]] = [
     ],
 )
 def test_wrong_number_of_parameters(base: type, name: str, function: Any, passed: str) -> None:
-    (error,) = errors(derive_with(base, name, function))
+    (error,) = errors(derive(base, name, function))
     assert f"but {base.__name__} calls it with {passed}. Write `def {name}(self" in error
 
 
@@ -323,7 +314,7 @@ def test_required_keyword_is_refused() -> None:
     ],
 )
 def test_forms_that_can_be_called(base: type, name: str, function: Any) -> None:
-    assert errors(derive_with(base, name, function)) == []
+    assert errors(derive(base, name, function)) == []
 
 
 @pytest.mark.parametrize(("base", "argument"), [(QueueTask, "service"), (VService, "ns")])
@@ -334,14 +325,10 @@ def test_init_without_super_is_refused(base: Any, argument: str) -> None:
     def calls(self: Any, own: Any) -> None:
         base.__init__(self, own)
 
-    def errors_of(function: Any) -> list[str]:
-        mine = derive_with(base, "__init__", function)
-        return errors(service=mine) if base is VService else errors(mine)
-
-    (error,) = errors_of(init)
+    (error,) = errors(derive(base, "__init__", init))
     assert "does not call that of" in error
     assert error.endswith(f"Add `super().__init__({argument})`.")
-    assert errors_of(calls) == []
+    assert errors(derive(base, "__init__", calls)) == []
 
 
 # -- values ----------------------------------------------------------------------------------------
@@ -363,8 +350,7 @@ def test_init_without_super_is_refused(base: Any, argument: str) -> None:
     ],
 )
 def test_value_of_the_wrong_type(base: type, name: str, value: Any, must: str) -> None:
-    mine = derive_with(base, name, value)
-    (error,) = errors(service=mine) if base is VService else errors(mine)
+    (error,) = errors(derive(base, name, value))
     assert error.startswith(f"Mine.{name} (")
     assert error.endswith(f"is {value!r}. It must be {must}.")
 
@@ -402,14 +388,10 @@ def test_name_that_differs_in_case_and_underscores(
     assert errors(derive(base, SPARTS_ALLOW_NAMES=(name,), **{name: value})) == []
 
 
-@pytest.mark.parametrize(
-    ("base", "name"),
-    [
-        (VService, "_createTasks"),
-        (VTask, "_loptName"),
-        (PeriodicTask, "_handle_try_later"),
-    ],
-)
+OLD = [(VService, "_createTasks"), (VTask, "_loptName"), (PeriodicTask, "_handle_try_later")]
+
+
+@pytest.mark.parametrize(("base", "name"), OLD)
 def test_methods_that_sparts_07_called(base: Any, name: str) -> None:
     def own(self: Any) -> None:
         getattr(super(base, self), name)()
@@ -417,23 +399,19 @@ def test_methods_that_sparts_07_called(base: Any, name: str) -> None:
     def run(self: Any) -> None:
         self._createTasks(), self._loptName(), self._handle_try_later()
 
-    def errors_of(**body: Any) -> list[str]:
-        mine = derive(base, **body)
-        return errors(service=mine) if base is VService else errors(mine)
-
-    (problem,) = errors_of(**{name: own})
+    (problem,) = errors(derive(base, name, own))
     assert f"Mine.{name}" in problem
     assert "is not called any more" in problem
-    assert errors_of(**{name: own, "run_it": run}) == []
-    assert errors_of(**{name: own, "SPARTS_ALLOW_NAMES": (name,)}) == []
+    assert errors(derive(base, name, own, run_it=run)) == []
+    assert errors(derive(base, name, own, SPARTS_ALLOW_NAMES=(name,))) == []
 
 
 def test_tasks_on_a_service_means_TASKS() -> None:  # noqa: N802
-    (error,) = errors(service=derive(VService, tasks=[Acme]))
+    (error,) = errors(derive(VService, tasks=[Acme]))
     assert "which has TASKS" in error
-    assert len(errors(service=derive(VService, Version="1"))) == 1
-    assert len(errors(service=derive(VService, initService=coroutine))) == 1
-    assert len(errors(service=derive(VService, init_service=execute))) == 1
+    assert len(errors(derive(VService, Version="1"))) == 1
+    assert len(errors(derive(VService, initService=coroutine))) == 1
+    assert len(errors(derive(VService, init_service=execute))) == 1
 
 
 def test_names_of_ones_own_are_no_misspellings() -> None:
@@ -452,7 +430,7 @@ def test_names_of_ones_own_are_no_misspellings() -> None:
 
 def test_near_miss_of_a_class_attribute_warns() -> None:
     for name in ("WORKER", "WORKERSS", "WORKRES", "WORKURS"):
-        (warning,) = warnings(derive_with(QueueTask, name, 4))
+        (warning,) = warnings(derive(QueueTask, name, 4))
         assert warning.startswith(f"Mine.{name} (")
         assert warning.endswith("is not used by sparts. Did you mean WORKERS?")
     assert warnings(derive(QueueTask, WORKER=4, SPARTS_ALLOW_NAMES="WORKER")) == []
@@ -461,8 +439,8 @@ def test_near_miss_of_a_class_attribute_warns() -> None:
 
 def test_service_may_set_attributes_of_its_tasks() -> None:
     queue = derive(QueueTask, execute=execute)
-    assert find_problems(derive(VService, WORKERS=4), [queue]) == []
-    (warning,) = warnings(queue, service=derive(VService, WORKRES=4))
+    assert warnings(queue, derive(VService, WORKERS=4)) == []
+    (warning,) = warnings(queue, derive(VService, WORKRES=4))
     assert warning.endswith("Did you mean WORKERS?")
 
 
@@ -482,15 +460,13 @@ def test_near_miss_of_a_method_warns(base: Any, name: str, meant: str) -> None:
         self.initTaks(), self.onFileCreatd(), self.work_sucess(), self.on_mesage()
         self.initServise()
 
-    def warnings_of(**body: Any) -> list[str]:
-        mine = derive(base, of="others", **body)
-        return warnings(service=mine) if base is VService else warnings(mine)
-
-    (warning,) = warnings_of(**{name: execute})
+    mine = functools.partial(derive, base, name, execute, __module__="others")
+    (warning,) = warnings(mine())
     assert warning.endswith(f"is not called by sparts. Did you mean {meant}?")
-    assert warnings_of(**{name: execute, "SPARTS_ALLOW_NAMES": (name,)}) == []
-    assert warnings_of(**{name: execute, "work_now": calls}) == []
-    assert warnings_of(getTasks=execute, setTask=execute, stops=execute, resume=execute) == []
+    assert warnings(mine(SPARTS_ALLOW_NAMES=(name,))) == []
+    assert warnings(mine(work_now=calls)) == []
+    far = dict.fromkeys(("getTasks", "setTask", "stops", "resume"), execute)
+    assert warnings(derive(base, __module__="others", **far)) == []
 
 
 def test_annotation_in_place_of_a_value() -> None:
@@ -513,13 +489,13 @@ def test_data_in_place_of_a_method() -> None:
 
 def test_option_that_hides_what_sparts_has() -> None:
     for name in ("name", "state", "service", "logger"):
-        found = errors(derive_with(VTask, name, option(default="x")))
+        found = errors(derive(VTask, name, option(default="x")))
         assert len(found) == (name != "logger")
     for name in ("options", "tasks", "health"):
-        (error,) = errors(service=derive_with(VService, name, option(default="x")))
+        (error,) = errors(derive(VService, name, option(default="x")))
         assert error.endswith(f"of that name. Write `own_{name} = option({name!r})`.")
     for name in ("name", "daemon", "level"):
-        assert errors(service=derive_with(VService, name, option(default="x"))) == []
+        assert errors(derive(VService, name, option(default="x"))) == []
 
 
 # -- as processes ----------------------------------------------------------------------------------
@@ -536,41 +512,47 @@ class Mailer(QueueTask):
         pass
 
 class Bare(VTask):
-    LOOPLESS = {loopless}
+    LOOPLESS = True
 
 class Post(VService):
     TASKS = [Mailer, Bare]
+    SPARTS_ALLOW_NAMES = ("POST_LEVLE",)
 
 if __name__ == "__main__":
     Post.initFromCLI()
 """
 
 
-def run(
-    folder: Path, mailer: str, *argv: str, loopless: bool = True, stop: bool = False
-) -> tuple[int, list[str]]:
-    """Run the service as a process; give its status and what it says."""
-    (folder / "post.py").write_text(SERVICE.format(mailer=mailer, loopless=loopless))
+def run(folder: Path, *argv: str, mailer: str = "", **variables: str) -> list[str]:
+    """Run the service as a process until it has started; give its log."""
+    (folder / "post.py").write_text(SERVICE.format(mailer=mailer))
     command = [sys.executable, "post.py", *argv]
-    with ServiceProcess(command, cwd=folder, env=clean_environment()) as process:
-        if stop:
-            process.read_until("All tasks started")
-            return process.stop(), process.lines
-        return process.finish(), process.lines
+    with ServiceProcess(command, cwd=folder, env=clean_environment(**variables)) as process:
+        process.read_until_started()
+        assert process.stop() == 0
+        return process.lines
+
+
+def refused(
+    folder: Path, *argv: str, mailer: str = "", tasks: str = "TASKS = [Mailer, Bare]"
+) -> str:
+    """Run the service as a process, which says in one line what is wrong."""
+    text = SERVICE.replace("TASKS = [Mailer, Bare]", tasks).format(mailer=mailer)
+    (folder / "post.py").write_text(text)
+    done = sparts(*argv, cwd=folder, by=[sys.executable, "post.py"])
+    assert (done.status, len(done.err.splitlines())) == (2, 1), done
+    return done.err
 
 
 @pytest.mark.parametrize("argv", [(), ("--dryrun",), ("--tasks", "Bare")])
 def test_service_with_an_error_ends_with_2(argv: tuple[str, ...], tmp_path: Path) -> None:
-    status, lines = run(tmp_path, "async def on_dead_letter(self, context, error): ...", *argv)
-    assert status == 2
-    assert len(lines) == 1
-    assert lines[0].startswith("post.py: error: Mailer.on_dead_letter (post.py:8) is a coroutine")
+    said = refused(tmp_path, *argv, mailer="async def on_dead_letter(self, context, error): ...")
+    assert said.startswith("post.py: error: Mailer.on_dead_letter (post.py:8) is a coroutine")
 
 
 def test_near_miss_is_one_warning_at_the_start(tmp_path: Path) -> None:
-    status, lines = run(tmp_path, "WORKER = 4", stop=True)
-    assert status == 0
     text = "WARNING:Post:Mailer.WORKER (post.py:8) is not used by sparts. Did you mean WORKERS?"
+    lines = run(tmp_path, mailer="WORKER = 4")
     assert [line for line in lines if "WARNING" in line] == [text]
 
 
@@ -582,14 +564,9 @@ def test_misspelt_variables_are_warnings_at_the_start(tmp_path: Path) -> None:
         "POST_MAILER_WROKERS": "POST_MAILER_WORKERS",
     }
     right = ("POST_DRAIN_TIME", "POST_OFFICE", "SPARTS_RUNTIME_DIR", "POST_LEVLE", "LEVLE")
-    text = SERVICE.replace("Post.init", "Post.SPARTS_ALLOW_NAMES = 'POST_LEVLE',\n    Post.init")
-    (tmp_path / "post.py").write_text(text.format(mailer="OPT_PREFIX = 'mailer'", loopless=True))
-    environment = clean_environment(**dict.fromkeys((*wrong, *right), "1"))
-    with ServiceProcess([sys.executable, "post.py"], cwd=tmp_path, env=environment) as process:
-        process.read_until("All tasks started")
-        assert process.stop() == 0
-    warned = sorted(line for line in process.lines if line.startswith("WARNING"))
-    assert warned == sorted(
+    variables = dict.fromkeys((*wrong, *right), "1")
+    lines = run(tmp_path, mailer="OPT_PREFIX = 'mailer'", **variables)
+    assert sorted(line for line in lines if line.startswith("WARNING")) == sorted(
         f"WARNING:Post:The variable {name} is set, but sparts does not read it. Did you mean "
         f"{meant}?"
         for name, meant in wrong.items()
@@ -597,20 +574,16 @@ def test_misspelt_variables_are_warnings_at_the_start(tmp_path: Path) -> None:
 
 
 def test_variable_of_an_absent_plugin_is_a_warning(tmp_path: Path) -> None:
-    (tmp_path / "post.py").write_text(SERVICE.format(mailer="", loopless=True))
-    environment = clean_environment(POST_RELOAD="1", SPARTS_DISABLE_PLUGINS="sparts-dev")
-    with ServiceProcess([sys.executable, "post.py"], cwd=tmp_path, env=environment) as process:
-        process.read_until(
-            "WARNING:Post:The variable POST_RELOAD is set, but sparts does not read it. It comes "
-            "with sparts-dev, which"
-        )
-        process.read_until("All tasks started")
-        assert process.stop() == 0
+    said = (
+        "WARNING:Post:The variable POST_RELOAD is set, but sparts does not read it. It comes with "
+        "sparts-dev, which"
+    )
+    lines = run(tmp_path, POST_RELOAD="1", SPARTS_DISABLE_PLUGINS="sparts-dev")
+    assert [line for line in lines if line.startswith(said)]
 
 
 def test_built_in_plugin_can_be_left_out(tmp_path: Path) -> None:
-    status, lines = run(tmp_path, "onDeadLetter = print", "--no-plugin", "overrides", stop=True)
-    assert status == 0
+    lines = run(tmp_path, "--no-plugin", "overrides", mailer="onDeadLetter = print")
     assert not [line for line in lines if "onDeadLetter" in line]
 
 
@@ -623,6 +596,13 @@ def test_built_in_plugin_can_be_left_out(tmp_path: Path) -> None:
         (AsyncPeriodicTask, "execute", "`async def execute(self, context)`"),
         (PollerTask, "fetch", "`def fetch(self)`"),
         (AsyncioTask, "run", "`async def run(self)`"),
+        (
+            VTask,
+            "_runloop",
+            "`def _runloop(self)`, which returns when `self.stop_event` is set. Or derive "
+            "from PeriodicTask, QueueTask or AsyncioTask. Or set LOOPLESS = True if the task "
+            "needs no thread",
+        ),
     ],
 )
 def test_method_that_must_be_written(base: Any, method: str, form: str) -> None:
@@ -630,11 +610,11 @@ def test_method_that_must_be_written(base: Any, method: str, form: str) -> None:
         sparts_task_start(mine(VService.from_args([])))
 
     with pytest.raises(UsageError) as caught:
-        start(derive_with(base, "process", execute))
+        start(derive(base, "process", execute))
     assert str(caught.value).startswith(f"Mine.{method} (")
     assert "is missing" in str(caught.value)
     assert str(caught.value).endswith(f"Write {form}.")
-    start(derive_with(base, method, coroutine if "async" in form else execute))
+    start(derive(base, method, coroutine if "async" in form else execute))
     start(derive(base, _runloop=execute))
     start(derive(base, workers=0))
 
@@ -668,18 +648,4 @@ BAD_LISTS = {
 
 @pytest.mark.parametrize("line", BAD_LISTS)
 def test_mistakes_before_the_service_is_made(line: str, tmp_path: Path) -> None:
-    text = SERVICE.replace("TASKS = [Mailer, Bare]", line).format(mailer="", loopless=True)
-    (tmp_path / "post.py").write_text(text)
-    done = sparts(cwd=tmp_path, by=[sys.executable, "post.py"])
-    assert done.status == 2
-    assert done.err.startswith(f"post.py: error: {BAD_LISTS[line]}")
-    assert len(done.err.splitlines()) == 1
-
-
-def test_task_without_runloop_says_what_to_write(tmp_path: Path) -> None:
-    status, lines = run(tmp_path, "", loopless=False)
-    assert status == 2
-    (error,) = [line for line in lines if line.startswith("ERROR:Post:Bare._runloop")]
-    assert "(post.py:12) is missing" in error
-    assert "Write `def _runloop(self)`" in error
-    assert "LOOPLESS = True" in error
+    assert refused(tmp_path, tasks=line).startswith(f"post.py: error: {BAD_LISTS[line]}")

@@ -14,7 +14,8 @@ import pytest
 from sparts.testing.certificates import FIRST_CERTIFICATE, SECOND_CERTIFICATE
 from sparts.testing.processes import ServiceProcess
 
-from tests.core.copies import PLAIN, Copies, children_of, ready
+from tests.core.copies import HEAD, PLAIN, Copies, children_of, ready
+from tests.core.scripts import script_of
 from tests.processes import WITHOUT_LINUX, idle_switches
 
 
@@ -22,14 +23,10 @@ def test_all_copies_serve_one_port(tmp_path: Path) -> None:
     with ready(tmp_path) as service:
         pids = service.pids
         assert {service.ready_pid(1), service.ready_pid(2)} == set(pids)
+        assert len(os.listdir(f"/proc/{service.pid}/task")) == 2  # one of them writes the log
         assert {service.ask() for _ in range(50)} <= set(pids)
         assert service.stop() == 0, service.output
         service.wait_gone(*pids)
-
-
-def test_parent_runs_no_task(tmp_path: Path) -> None:
-    with ready(tmp_path) as service:
-        assert len(os.listdir(f"/proc/{service.pid}/task")) == 2  # one of them writes the log
 
 
 def test_sighup_replaces_all_copies(tmp_path: Path) -> None:
@@ -45,23 +42,11 @@ def test_sighup_replaces_all_copies(tmp_path: Path) -> None:
         assert [re.findall(r"Copy (\d)", line)[0] for line in replaced] == ["1", "2", "1", "2"]
 
 
-BROKEN = """
-class Broken(VTask):
-    def initTask(self):
-        if os.path.exists("broken"):
-            raise ValueError("it is broken")
-    def _runloop(self):
-        self.stop_event.wait()
-TASKS = [Web, Broken]
-"""
-
-
 DEPENDS = """
-class Needs(VTask):
+class Needs(Worker):
     DEPS = [Once]
-    def _runloop(self):
+    def initTask(self):
         self.logger.info("needs it in %d", os.getpid())
-        self.stop_event.wait()
 TASKS = [Web, Needs]
 """
 
@@ -145,32 +130,23 @@ def test_watchdog_of_systemd_is_fed_by_the_parent(tmp_path: Path) -> None:
         service.wait_for_notification("WATCHDOG=1")
 
 
-def test_inherited_socket_is_shared_by_all_copies(tmp_path: Path) -> None:
-    script = "import os, sys\nos.dup2(int(sys.argv[1]), 3)\nos.set_inheritable(3, True)\n"
-    script += "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1')\n"
-    script += "os.execv(sys.executable, [sys.executable, *sys.argv[2:]])\n"
-    (tmp_path / "hand.py").write_text(script)
-    with Copies(tmp_path, "TASKS = [Web]", "--tasks") as service:
-        assert service.wait() == 0
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.set_inheritable(True)
-        command = [sys.executable, "hand.py", str(listener.fileno()), "service.py"]
-        import subprocess
+INHERITS = """
+import socket
+if "PORT" not in os.environ:  # in the parent alone
+    listener = socket.create_server(("127.0.0.1", 0))
+    os.dup2(listener.fileno(), 3)
+    os.environ["PORT"] = str(listener.getsockname()[1])
+    os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+os.write(1, f"inherited {os.environ['PORT']}\\n".encode())
+TASKS = [Web]
+"""
 
-        with subprocess.Popen(
-            [*command, "--processes", "2"],
-            cwd=tmp_path,
-            pass_fds=[listener.fileno()],
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
-            assert process.stderr is not None
-            while "All 2 copies are ready" not in (line := process.stderr.readline()):
-                assert line
-            with socket.create_connection(listener.getsockname()) as connection:
-                assert int(connection.makefile().readline()) != process.pid
-            process.terminate()
-            assert process.wait() == 0
+
+def test_inherited_socket_is_shared_by_all_copies(tmp_path: Path) -> None:
+    with ready(tmp_path, INHERITS) as service:
+        assert int(service.wait_for_line(r"inherited (\d+)")[1]) == service.port
+        assert service.ask() in service.pids
+        assert service.stop() == 0, service.output
 
 
 def test_unix_socket_is_shared_and_removed(tmp_path: Path) -> None:
@@ -185,12 +161,6 @@ def test_unix_socket_is_shared_and_removed(tmp_path: Path) -> None:
             assert int(connection.makefile().readline()) in service.pids
         assert service.stop() == 0
         assert not path.exists()
-
-
-def test_log_lines_name_the_copy(tmp_path: Path) -> None:
-    with ready(tmp_path) as service:
-        service.wait_for_line(r"Web Server Started on .* \[copy=1\]$")
-        service.wait_for_line(r"Web Server Started on .* \[copy=2\]$")
 
 
 def test_all_processes_write_to_one_log_file(tmp_path: Path) -> None:
@@ -215,6 +185,8 @@ def test_dry_run_starts_nothing(tmp_path: Path) -> None:
 
 def test_idle_parent_does_not_wake_up(tmp_path: Path) -> None:
     with ready(tmp_path) as service:
+        for number in (1, 2):
+            service.wait_for_line(rf"Web Server Started on .* \[copy={number}\]$")
         service.wait_for_notification("STATUS=2 of 2 copies are ready.")
         assert idle_switches(service.pid, 1.0) <= 1
 
@@ -236,7 +208,7 @@ def test_daemon_holds_the_pid_file_for_all_copies(tmp_path: Path) -> None:
 def test_daemon_that_fails_to_start_says_why(tmp_path: Path) -> None:
     (tmp_path / "broken").touch()
     argv = ("--processes", "2", "--daemon", "--pidfile", str(tmp_path / "s.pid"))
-    with Copies(tmp_path, BROKEN, *argv) as starter:
+    with Copies(tmp_path, "TASKS = [Web, Broken]", *argv) as starter:
         assert starter.wait() == 1
         assert "it is broken" in starter.output
         assert not (tmp_path / "s.pid").exists()
@@ -258,23 +230,19 @@ def test_copies_become_the_user_but_not_the_parent(tmp_path: Path) -> None:
 def test_copies_start_where_the_parent_was_started(tmp_path: Path) -> None:
     """Where a link leads by then: the next release."""
     for release in ("1", "2"):
-        (tmp_path / release).mkdir()
-        (tmp_path / release / "run").mkdir()
+        (tmp_path / release / "run").mkdir(parents=True)
+        (tmp_path / release / "bin").mkdir()
         (tmp_path / release / "release").write_text(release)
-    (tmp_path / "current").symlink_to("1")
+    link = tmp_path / "current"
+    link.symlink_to("1")
     body = """
-        class Tells(VTask):
-            def _runloop(self):
+        class Tells(Worker):
+            def initTask(self):
                 release = open(os.path.dirname(__file__) + "/../release").read()
                 os.write(1, f"release {release} {os.path.basename(os.getcwd())}\\n".encode())
-                self.stop_event.wait()
         """
-    (tmp_path / "2" / "bin").mkdir()
-    (tmp_path / "1" / "bin").mkdir()
-    link = tmp_path / "current"
-    with Copies(tmp_path / "1" / "bin", body, "--dryrun") as dry:
-        assert dry.wait() == 0
-    (tmp_path / "2" / "bin" / "service.py").write_text((tmp_path / "1/bin/service.py").read_text())
+    for release in ("1", "2"):
+        script_of(tmp_path / release / "bin", body, HEAD)
     command = [sys.executable, "bin/service.py", "--processes", "1", "--chdir", "run"]
     with ServiceProcess(command, cwd=link, env={"PWD": str(link)}) as service:
         service.wait_for_line("^release 1 run$")
@@ -289,16 +257,14 @@ def test_grandchild_of_a_copy_is_no_copy(tmp_path: Path) -> None:
     body = """
         import subprocess
 
-        class Starts(VTask):
+        class Starts(Worker):
             def initTask(self):
                 if "--level" not in sys.argv:
                     words = [sys.executable, __file__, "--level", "INFO"]
                     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as other:
                         os.write(1, f"other {other.stdout.readline()}".encode())
                         other.terminate()
-            def _runloop(self):
                 os.write(1, f"works as {self.service.hooks.kept.get('processes')}\\n".encode())
-                self.stop_event.wait()
         """
     with Copies(tmp_path, body, "--processes", "1") as service:
         service.wait_for_line("^other works as None")
@@ -321,13 +287,11 @@ def test_replaced_copies_serve_the_new_certificate(tmp_path: Path) -> None:
 
 
 SLOW = """
-class Slow(VTask):
+class Slow(Worker):
     def initTask(self):
         os.write(1, b"starts\\n")
         while not os.path.exists("go"):
             time.sleep(0.02)
-    def _runloop(self):
-        self.stop_event.wait()
 """
 
 
@@ -350,11 +314,7 @@ def test_sigterm_during_the_start_ends_in_order(tmp_path: Path) -> None:
 
 
 def test_sparts_run_starts_copies(tmp_path: Path) -> None:
-    (tmp_path / "tasks.py").write_text(
-        "from sparts.vtask import VTask\nclass T(VTask):\n"
-        "    def _runloop(self):\n        self.stop_event.wait()\n"
-    )
-    command = [sys.executable, "-m", "sparts", "run", "tasks:T", "--processes", "2"]
+    command = [sys.executable, "-m", "sparts", "run", "QueueTask", "--processes", "2"]
     with ServiceProcess(command, cwd=tmp_path) as service:
         service.wait_ready()
         assert len(children_of(service.pid)) == 2

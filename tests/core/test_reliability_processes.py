@@ -13,15 +13,7 @@ import pytest
 
 from tests.core.copies import Copies, ready
 
-BROKEN = """
-class Broken(VTask):
-    def initTask(self):
-        if os.path.exists("broken"):
-            raise ValueError("it is broken")
-    def _runloop(self):
-        self.stop_event.wait()
-TASKS = [Web, Broken]
-"""
+BROKEN = "TASKS = [Web, Broken]"
 
 
 def test_old_copies_stay_when_new_one_fails(tmp_path: Path) -> None:
@@ -38,12 +30,10 @@ def test_old_copies_stay_when_new_one_fails(tmp_path: Path) -> None:
 
 
 HANGS = """
-class Hangs(VTask):
+class Hangs(Worker):
     def initTask(self):
         if os.path.exists("broken"):
             time.sleep(60)
-    def _runloop(self):
-        self.stop_event.wait()
 TASKS = [Web, Hangs]
 """
 
@@ -59,15 +49,13 @@ def test_old_copies_stay_when_new_one_hangs(tmp_path: Path) -> None:
 
 
 FAILS_LATER = """
-class Fails(VTask):
+class Fails(Worker):
     def initTask(self):
         if os.path.exists("broken"):
             self.logger.info("It will fail")
             while not os.path.exists("go"):
                 time.sleep(0.02)
             raise RuntimeError("broken")
-    def _runloop(self):
-        self.stop_event.wait()
 TASKS = [Web, Fails]
 """
 
@@ -225,7 +213,7 @@ def test_copies_warn_of_a_crash_loop(tmp_path: Path) -> None:
 
 
 def test_copies_warn_of_a_replacement_that_failed(tmp_path: Path) -> None:
-    body = f"{BROKEN}{TOLD}TASKS = [Web, Broken, Told]"
+    body = f"{TOLD}TASKS = [Web, Broken, Told]"
     with ready(tmp_path, body) as service:
         (tmp_path / "broken").touch()
         service.send(signal.SIGHUP)

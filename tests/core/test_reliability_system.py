@@ -6,18 +6,19 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 from pathlib import Path
 
+import pytest
+from sparts import systemd
 from sparts.builtin.systemd import Watchdog
 from sparts.testing.running import running, service_of
 from sparts.vservice import VService
 from sparts.vtask import VTask
 
-from tests.core.scripts import ended, script_of, service, stopped
-from tests.processes import clean_environment, idle_switches
+from tests.core.scripts import PLAIN, ended, managed, service, stopped
+from tests.processes import idle_switches
 
 
 def test_sigusr1_logs_the_stacks_of_threads_and_coroutines(tmp_path: Path) -> None:
@@ -59,9 +60,11 @@ def test_service_that_leaves_signals_to_the_application(tmp_path: Path) -> None:
     body = """
 class S(VService):
     REGISTER_SIGNAL_HANDLERS = False
+    TASKS = [Idle]
 """
     process = stopped(tmp_path, body, number=signal.SIGINT, status=0)
     assert "INFO:S:KeyboardInterrupt Received!  Stopping Tasks..." in process.lines
+    assert "Idle joined" in process.lines
     with service(tmp_path, body) as process:
         process.read_until_started()
         assert process.stop(signal.SIGTERM) == -signal.SIGTERM
@@ -106,12 +109,8 @@ class A(VTask):
 
 
 def test_timeout_of_coreutils_ends_the_service_in_order(tmp_path: Path) -> None:
-    body = """
-class S(VService):
-    pass
-"""
     timeout = ("timeout", "--preserve-status", "3", sys.executable)
-    process = ended(tmp_path, body, python=timeout, status=0)
+    process = ended(tmp_path, PLAIN, python=timeout, status=0)
     assert "INFO:S:Instance shut down gracefully" in process.lines
 
 
@@ -175,21 +174,18 @@ class A(Worker):
     def reload(self):
         self.service.registerWarning("disk is nearly full")
 """
-    address = tmp_path / "notify"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(address))
-        with service(tmp_path, body, NOTIFY_SOCKET=str(address)) as process:
-            told = _read_until(manager, "READY=1")
-            assert told[0] == "STATUS=STARTING"
-            assert "STATUS=ALIVE" in told
-            process.process.send_signal(signal.SIGHUP)
-            told = _read_until(manager, "READY=1")
-            assert told[0].startswith("RELOADING=1\nMONOTONIC_USEC=")
-            assert "STATUS=WARNING: disk is nearly full" in told
-            process.process.send_signal(signal.SIGTERM)
-            told = _read_until(manager, "STATUS=STOPPED: disk is nearly full")
-            assert told[0] == "STOPPING=1"
-            assert process.finish() == 0
+    with managed(tmp_path, body) as (process, manager):
+        told = manager.read_until("READY=1")
+        assert told[0] == "STATUS=STARTING"
+        assert "STATUS=ALIVE" in told
+        process.process.send_signal(signal.SIGHUP)
+        told = manager.read_until("READY=1")
+        assert told[0].startswith("RELOADING=1\nMONOTONIC_USEC=")
+        assert "STATUS=WARNING: disk is nearly full" in told
+        process.process.send_signal(signal.SIGTERM)
+        told = manager.read_until("STATUS=STOPPED: disk is nearly full")
+        assert told[0] == "STOPPING=1"
+        assert process.finish() == 0
 
 
 def test_systemd_sees_a_restart_as_a_reload(tmp_path: Path) -> None:
@@ -198,30 +194,25 @@ class A(Worker):
     def reload(self):
         self.service.restart()
 """
-    address = tmp_path / "notify"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(address))
-        with service(tmp_path, body, NOTIFY_SOCKET=str(address)) as process:
-            _read_until(manager, "READY=1")
-            process.process.send_signal(signal.SIGHUP)
-            told = _read_until(manager, "STATUS=STARTING")
-            # After STOPPING=1, systemd kills the process when TimeoutStopSec has passed.
-            assert "STOPPING=1" not in told
-            begins = [line.startswith("RELOADING=1\nMONOTONIC_USEC=") for line in told]
-            assert any(begins[told.index("STATUS=STOPPING") - 1 :])
-            assert _read_until(manager, "READY=1")[-1] == "READY=1"
-            process.process.send_signal(signal.SIGTERM)
-            assert "STOPPING=1" in _read_until(manager, "STATUS=STOPPED")
-            assert process.finish() == 0
+    with managed(tmp_path, body) as (process, manager):
+        manager.read_until("READY=1")
+        process.process.send_signal(signal.SIGHUP)
+        told = manager.read_until("STATUS=STARTING")
+        # After STOPPING=1, systemd kills the process when TimeoutStopSec has passed.
+        assert "STOPPING=1" not in told
+        begins = [line.startswith("RELOADING=1\nMONOTONIC_USEC=") for line in told]
+        assert any(begins[told.index("STATUS=STOPPING") - 1 :])
+        assert manager.read_until("READY=1")[-1] == "READY=1"
+        process.process.send_signal(signal.SIGTERM)
+        assert "STOPPING=1" in manager.read_until("STATUS=STOPPED")
+        assert process.finish() == 0
 
 
 def test_systemd_in_the_abstract_namespace_is_told_too(tmp_path: Path) -> None:
     name = f"sparts-test-{os.getpid()}-{threading.get_ident()}"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(f"\0{name}")
-        with service(tmp_path, "class S(VService): pass", NOTIFY_SOCKET=f"@{name}") as process:
-            _read_until(manager, "READY=1")
-            assert process.stop() == 0
+    with managed(tmp_path, PLAIN, f"\0{name}") as (process, manager):
+        manager.read_until("READY=1")
+        assert process.stop() == 0
 
 
 def test_watchdog_is_fed_while_the_service_is_healthy(tmp_path: Path) -> None:
@@ -235,30 +226,26 @@ class A(Worker):
         self.well = not self.well
         say("healthy", self.well)
 """
-    address = tmp_path / "notify"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(address))
-        variables = {"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "20000"}
-        with service(tmp_path, body, **variables) as process:
-            told = _read_until(manager, "WATCHDOG=1")
-            assert "READY=1" in told  # not before it is ready
-            _read_until(manager, "WATCHDOG=1")
-            process.process.send_signal(signal.SIGHUP)
-            process.read_until("healthy False")
-            _read_until(manager, "READY=1")  # the reload has ended
-            manager.settimeout(0.2)  # twenty times as long as between two
-            told = []
-            with contextlib.suppress(TimeoutError):
-                while True:
-                    told.append(manager.recv(65536).decode())
-            assert told in ([], ["WATCHDOG=1"])  # one may have been on its way
-            manager.settimeout(None)
-            process.process.send_signal(signal.SIGHUP)
-            _read_until(manager, "WATCHDOG=1")
-            process.process.send_signal(signal.SIGTERM)
-            _read_until(manager, "STOPPING=1")
-            assert _read_until(manager, "STATUS=STOPPED")[-1] == "STATUS=STOPPED"
-            assert process.finish() == 0
+    with managed(tmp_path, body, WATCHDOG_USEC="20000") as (process, manager):
+        told = manager.read_until("WATCHDOG=1")
+        assert "READY=1" in told  # not before it is ready
+        manager.read_until("WATCHDOG=1")
+        process.process.send_signal(signal.SIGHUP)
+        process.read_until("healthy False")
+        manager.read_until("READY=1")  # the reload has ended
+        manager.socket.settimeout(0.2)  # twenty times as long as between two
+        told = []
+        with contextlib.suppress(TimeoutError):
+            while True:
+                told.append(manager.socket.recv(65536).decode())
+        assert told in ([], ["WATCHDOG=1"])  # one may have been on its way
+        manager.socket.settimeout(None)
+        process.process.send_signal(signal.SIGHUP)
+        manager.read_until("WATCHDOG=1")
+        process.process.send_signal(signal.SIGTERM)
+        manager.read_until("STOPPING=1")
+        assert manager.read_until("STATUS=STOPPED")[-1] == "STATUS=STOPPED"
+        assert process.finish() == 0
 
 
 def test_watchdog_is_fed_at_half_its_interval() -> None:
@@ -288,48 +275,32 @@ class A(Worker):
         self.service.restart()
 begun = []
 """
-    address, gate = tmp_path / "notify", tmp_path / "gate"
+    gate = tmp_path / "gate"
     os.mkfifo(gate)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(address))
-        variables = {"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "20000", "GATE": str(gate)}
-        with service(tmp_path, body, **variables) as process:
-            _read_until(manager, "READY=1")
-            process.process.send_signal(signal.SIGHUP)
-            _read_until(manager, "STATUS=STARTING")
-            for _ in range(20):  # the restart waits in initTask
-                _read_until(manager, "WATCHDOG=1")
-            gate.write_text("")
-            _read_until(manager, "READY=1")
-            process.process.send_signal(signal.SIGTERM)
-            assert _read_until(manager, "STATUS=STOPPED")[-1] == "STATUS=STOPPED"
-            assert process.finish() == 0
+    variables = {"WATCHDOG_USEC": "20000", "GATE": str(gate)}
+    with managed(tmp_path, body, **variables) as (process, manager):
+        manager.read_until("READY=1")
+        process.process.send_signal(signal.SIGHUP)
+        manager.read_until("STATUS=STARTING")
+        for _ in range(20):  # the restart waits in initTask
+            manager.read_until("WATCHDOG=1")
+        gate.write_text("")
+        manager.read_until("READY=1")
+        process.process.send_signal(signal.SIGTERM)
+        assert manager.read_until("STATUS=STOPPED")[-1] == "STATUS=STOPPED"
+        assert process.finish() == 0
 
 
-def test_watchdog_of_another_process_is_left_alone(tmp_path: Path) -> None:
-    from sparts import systemd
-
-    os.environ.update(WATCHDOG_USEC="20000", WATCHDOG_PID="1")
-    try:
-        assert systemd.watchdog_interval() is None
-        os.environ["WATCHDOG_PID"] = str(os.getpid())
-        assert systemd.watchdog_interval() == 0.02
-        os.environ["WATCHDOG_USEC"] = "garbage"
-        assert systemd.watchdog_interval() is None
-    finally:
-        del os.environ["WATCHDOG_USEC"], os.environ["WATCHDOG_PID"]
+def test_watchdog_of_another_process_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for pid, interval in (("1", None), (str(os.getpid()), 0.02)):
+        monkeypatch.setenv("WATCHDOG_USEC", "20000")
+        monkeypatch.setenv("WATCHDOG_PID", pid)
+        assert systemd.watchdog_interval() == interval
 
 
 def test_manager_that_is_gone_does_not_disturb(tmp_path: Path) -> None:
     for address in (str(tmp_path / "nobody"), "garbage", "@nobody-there", "/" + "x" * 200):
-        stopped(tmp_path, "class S(VService): pass", NOTIFY_SOCKET=address, status=0)
-
-
-def _read_until(manager: socket.socket, wanted: str) -> list[str]:
-    told: list[str] = []
-    while wanted not in told:
-        told.append(manager.recv(65536).decode())
-    return told
+        stopped(tmp_path, PLAIN, NOTIFY_SOCKET=address, status=0)
 
 
 def test_development_mode_shows_no_warning(tmp_path: Path) -> None:
@@ -377,34 +348,19 @@ def test_thousand_tasks_start_and_stop() -> None:
 
 
 def test_inherited_socket_is_served(tmp_path: Path) -> None:
-    script_of(tmp_path, "TASKS = ['TornadoHTTPTask']")
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        # As systemd does: the socket is descriptor 3, and the process that execs knows its own id.
-        start = (
-            f"import os; os.dup2({listener.fileno()}, 3)\n"
-            f"os.environ['LISTEN_PID'] = str(os.getpid())\n"
-            f"os.execv({sys.executable!r}, [{sys.executable!r}, 'service.py'])\n"
-        )
-        env = clean_environment(LISTEN_FDS="1", LISTEN_FDNAMES="http")
-        process = subprocess.Popen(
-            [sys.executable, "-c", start],
-            cwd=tmp_path,
-            env=env,
-            pass_fds=[listener.fileno()],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        assert process.stdout is not None
-        with process.stdout as output:
-            first = output.readline()
-            assert first.endswith(f"TornadoHTTPTask Server Started on 127.0.0.1:{port}\n")
-            listener.close()
-            with socket.create_connection(("127.0.0.1", port)) as client:
-                client.sendall(b"GET / HTTP/1.0\r\n\r\n")
-                with client.makefile("rb") as answer:
-                    assert answer.read().endswith(b"Hello, world")
-            process.terminate()
-            assert "gracefully" in output.read()
-        assert process.wait() == 0
+    body = """
+import socket
+
+listener = socket.create_server(("127.0.0.1", 0))
+say("port", listener.getsockname()[1])
+os.dup2(listener.detach(), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="http")
+TASKS = ["TornadoHTTPTask"]
+"""
+    with service(tmp_path, body) as process:
+        port = int(process.read_until(r"port (\d+)")[1])
+        assert process.listening_port("TornadoHTTPTask") == port
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            assert client.makefile("rb").read().endswith(b"Hello, world")
+        assert process.stop() == 0

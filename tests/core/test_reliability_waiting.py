@@ -23,150 +23,84 @@ SOON = 20
 """Seconds that something which happens at once may take on a busy machine."""
 
 
-class Queue(QueueTask):
-    """Fails with its first item when the test says so."""
-
-    WORKERS = 2
-    MAX_ITEMS = 1
+class Breaks(VTask):
+    """Fails when the test says so."""
 
     def initTask(self) -> None:  # noqa: N802
         super().initTask()
-        self.go_on = threading.Event()
+        self.began, self.go_on = threading.Event(), threading.Event()
 
-    def execute(self, item: Any, context: Any) -> None:
+    def fail(self, *_: object) -> None:
+        """Wait for that, and fail."""
+        self.began.set()
         self.go_on.wait()
         raise ValueError("broken")
+
+    def break_down(self) -> None:
+        """Fail."""
+        self.go_on.set()
+
+
+class Queue(Breaks, QueueTask):
+    WORKERS = 2
+    MAX_ITEMS = 1
+
+    def execute(self, item: Any, context: Any) -> None:
+        self.fail()
 
     def fill(self) -> None:
         """Have both workers work on something, and something wait."""
         for item in range(3):
             self.queue.put(item)
 
-    def break_down(self) -> None:
-        """Fail."""
-        self.go_on.set()
-
 
 class SubmittedQueue(Queue):
     MAX_ITEMS = 0
 
 
-class AsyncQueue(AsyncQueueTask):
-    """Fails with its first item."""
-
+class AsyncQueue(Breaks, AsyncQueueTask):
     WORKERS = 1
 
-    def initTask(self) -> None:  # noqa: N802
-        super().initTask()
-        self.go_on = threading.Event()
-
     async def execute(self, item: Any, context: Any) -> None:
-        await asyncio.get_running_loop().run_in_executor(None, self.go_on.wait)
-        await self.fail()
-
-    async def fail(self) -> None:
-        """Fail in the task's own way."""
-        raise ValueError("broken")
-
-    def break_down(self) -> None:
-        """Fail."""
-        self.go_on.set()
+        await asyncio.get_running_loop().run_in_executor(None, self.fail)
 
 
 class LostLoop(AsyncQueue):
-    """Loses its loop."""
-
-    async def fail(self) -> None:
-        """Stop the loop."""
-        self.loop_task.loop.stop()  # type: ignore[attr-defined]
+    async def execute(self, item: Any, context: Any) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, self.go_on.wait)
+        asyncio.get_running_loop().stop()
         await asyncio.Event().wait()
 
 
-class Event(EventTask):
-    """Fails in a run for which nobody waits."""
-
-    def initTask(self) -> None:  # noqa: N802
-        super().initTask()
-        self.began, self.go_on = threading.Event(), threading.Event()
-
+class Event(Breaks, EventTask):
     def execute(self, context: Any = None) -> Any:
-        self.began.set()
-        self.go_on.wait()
-        raise ValueError("broken")
+        self.fail()
 
     def begin(self) -> None:
-        """Have a run begin."""
+        """Have a run begin, for which nobody waits."""
         self.trigger()
         self.began.wait()
 
-    def break_down(self) -> None:
-        """Fail."""
-        self.go_on.set()
-
 
 class AsyncPeriodic(Event, AsyncPeriodicTask):
-    """Fails in a run for which nobody waits."""
-
     INTERVAL = 3600
     RUN_AT_START = False
 
     async def execute(self, context: Any = None) -> Any:
-        await asyncio.get_running_loop().run_in_executor(None, Event.execute, self)
+        await asyncio.get_running_loop().run_in_executor(None, self.fail)
 
 
-class Poller(PollerTask):
-    """Never has a value."""
-
+class Poller(Breaks, PollerTask):
     INTERVAL = 3600
 
-    def initTask(self) -> None:  # noqa: N802
-        super().initTask()
-        self.go_on = threading.Event()
-
     def fetch(self) -> None:
-        self.go_on.wait()
-        raise ValueError("broken")
+        self.fail()
 
+
+class Select(Breaks, SelectTask):
     def break_down(self) -> None:
-        """Fail."""
-        self.go_on.set()
-
-
-class Select(SelectTask):
-    """Fails in its loop."""
-
-    def break_down(self) -> None:
-        """Fail."""
-
-        def fail(_: object) -> None:
-            raise ValueError("broken")
-
-        self.register_write(self._waker, fail)
-
-
-def submit(task: Any) -> None:
-    """Wait for an item."""
-    task.submit("waits").result()
-
-
-def put(task: Any) -> None:
-    """Wait for room."""
-    task.queue.put("waits")
-
-
-def run_event(task: Any) -> None:
-    """Wait for a run after the one that is under way."""
-    task.execute_async().result()
-
-
-def value(task: Any) -> None:
-    """Wait for a value."""
-    task.getValue()
-
-
-def process(task: Any) -> None:
-    """Wait for a process."""
-    task.popen_communicate(["sleep", "3600"]).result()
+        super().break_down()
+        self.register_write(self._waker, self.fail)
 
 
 def call(task: Any) -> None:
@@ -178,16 +112,15 @@ def call(task: Any) -> None:
 @pytest.mark.parametrize(
     ("kind", "prepare", "wait"),
     [
-        (Queue, Queue.fill, put),
-        (SubmittedQueue, SubmittedQueue.fill, submit),
+        (Queue, Queue.fill, lambda task: task.queue.put("waits")),
+        (SubmittedQueue, SubmittedQueue.fill, lambda task: task.submit("waits").result()),
         (AsyncQueue, None, call),
         (LostLoop, None, call),
-        (Event, Event.begin, run_event),
-        (AsyncPeriodic, AsyncPeriodic.begin, run_event),
-        (Poller, None, value),
-        (Select, None, process),
+        (Event, Event.begin, lambda task: task.execute_async().result()),
+        (AsyncPeriodic, AsyncPeriodic.begin, lambda task: task.execute_async().result()),
+        (Poller, None, lambda task: task.getValue()),
+        (Select, None, lambda task: task.popen_communicate(["sleep", "3600"]).result()),
     ],
-    ids=lambda value: getattr(value, "__name__", None),
 )
 def test_last_worker_ends_what_others_wait_for(
     kind: type[Any], prepare: Callable[[Any], object] | None, wait: Callable[[Any], object]

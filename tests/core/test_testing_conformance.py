@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +16,8 @@ from sparts.rpc import rpc
 from sparts.tasks.asyncio import AsyncioTask
 from sparts.testing.conformance import check_task, find_problems
 from sparts.vtask import VTask
+
+from tests.core.leaving import LEFT, leave_a_descriptor
 
 
 async def _wait(self: Any, *arguments: Any) -> None:
@@ -116,69 +117,31 @@ class Greedy(Well):
 class Leaking(Well):
     """Leaves something behind."""
 
-    left: ClassVar[list[Any]] = []
-
-
-class LeaksThreads(Leaking):
-    """Leaves threads behind."""
-
-    def initTask(self) -> None:  # noqa: N802
-        end = threading.Event()
-        thread = threading.Thread(target=end.wait, name="of mine", daemon=True)
-        thread.start()
-        self.left.append((end, thread))
-
-
-class LeaksDescriptors(Leaking):
-    """Leaves descriptors behind."""
-
-    def initTask(self) -> None:  # noqa: N802
-        self.left.append(open(os.devnull, "rb"))  # noqa: SIM115
-
-
-class LeaksCoroutines(Leaking):
-    """Leaves coroutines behind."""
-
-    LOOPLESS = True
-
-    def initTask(self) -> None:  # noqa: N802
-        loop = asyncio.new_event_loop()
-        self.left.append((loop, loop.create_task(_wait(self))))
-        loop.run_until_complete(asyncio.sleep(0))
+    left: ClassVar[list[Callable[[], object]]] = []
 
 
 @pytest.fixture
 def mend() -> Iterator[None]:
     """Let go of what the leaking tasks left behind."""
     yield
-    for thing in Leaking.left:
-        if isinstance(thing, tuple) and isinstance(thing[0], threading.Event):
-            thing[0].set()
-            thing[1].join()
-        elif isinstance(thing, tuple):
-            loop, task = thing
-            task.cancel()
-            loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
-            loop.close()
-        else:
-            thing.close()
+    for end in Leaking.left:
+        end()
     Leaking.left.clear()
 
 
 @pytest.mark.usefixtures("mend")
-@pytest.mark.parametrize(
-    ("task", "told"),
-    [
-        (LeaksThreads, "the thread 'of mine'"),
-        (LeaksDescriptors, f"({os.devnull})"),
-        (LeaksCoroutines, "the unfinished <Task pending"),
-    ],
-)
+@pytest.mark.parametrize(("leave", "told"), LEFT)
 def test_what_is_left_behind_is_told(
-    task: type[VTask], told: str, monkeypatch: pytest.MonkeyPatch
+    leave: Callable[[], Callable[[], object]], told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    class Leaks(Leaking):
+        """Leaves something behind."""
+
+        def initTask(self) -> None:  # noqa: N802
+            self.left.append(leave())
+
     monkeypatch.setattr("sparts.testing.leftovers.PATIENCE", 0.01)
-    message = problems_of(task)
+    message = problems_of(Leaks)
     assert told in message
     assert "When stopped before its start, it left behind" in message
     assert "When started and stopped 3 times, it left behind" in message
@@ -317,7 +280,7 @@ class LeaksAtRestarts(Leaking):
     def stop(self) -> None:
         super().stop()
         if self.service.health.restarting:
-            self.left.append(open(os.devnull, "rb"))  # noqa: SIM115
+            self.left.append(leave_a_descriptor())
 
 
 @pytest.mark.usefixtures("mend")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from sparts.testing import Leftovers, ServiceFactory, leftovers, service_of
 from sparts.vtask import VTask
+
+from tests.core.leaving import leave_a_coroutine, leave_a_descriptor, leave_a_thread
 
 
 @pytest.fixture
@@ -20,43 +21,32 @@ def allowed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("allow", [False, True])
-def test_thread_of_library_is_allowed_by_its_name(allowed: None, allow: bool) -> None:
-    before, end = Leftovers(), threading.Event()
-    thread = threading.Thread(target=end.wait, name="library 7")
-    thread.start()
+@pytest.mark.parametrize(
+    ("leave", "of"),
+    [
+        (leave_a_thread, {"thread": r"of \w+"}),
+        (leave_a_descriptor, {"descriptor": os.devnull}),
+    ],
+)
+def test_what_a_library_leaves_can_be_allowed(
+    allowed: None, leave: Callable[[], Callable[[], object]], of: dict[str, str], allow: bool
+) -> None:
+    before, end = Leftovers(), leave()
     try:
         if allow:
-            leftovers.allow(thread=r"library \d+")
+            leftovers.allow(**of)
         assert bool(before.find(patience=0.0)) is not allow
     finally:
-        end.set()
-        thread.join()
-
-
-@pytest.mark.parametrize("allow", [False, True])
-def test_descriptor_of_a_library_is_allowed(allowed: None, allow: bool) -> None:
-    before = Leftovers()
-    descriptor = os.open("/dev/zero", os.O_RDONLY)
-    try:
-        if allow:
-            leftovers.allow(descriptor="/dev/zero")
-        assert bool(before.find()) is not allow
-    finally:
-        os.close(descriptor)
+        end()
 
 
 def test_coroutines_are_found_without_all_objects(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("gc.get_objects")
-    before = Leftovers()
-    loop = asyncio.new_event_loop()
-    task = loop.create_task(asyncio.sleep(60))
-    loop.run_until_complete(asyncio.sleep(0))
+    before, end = Leftovers(), leave_a_coroutine()
     try:
         assert any("unfinished <Task pending" in line for line in before.find())
     finally:
-        task.cancel()
-        loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
-        loop.close()
+        end()
     assert before.find() == []
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import sys
 import threading
 from collections.abc import Callable
@@ -33,6 +31,7 @@ from sparts.testing.running import make_service
 from sparts.vservice import VService
 from sparts.vtask import VTask
 
+from tests.core.leaving import LEFT
 from tests.processes import captured
 from tests.threads import in_threads
 
@@ -161,43 +160,7 @@ def test_unready_service_is_reported_and_stopped(service_factory: ServiceFactory
 # -- what is left behind ---------------------------------------------------------------------------
 
 
-def leave_a_thread() -> Callable[[], object]:
-    end = threading.Event()
-    thread = threading.Thread(target=end.wait, name="of mine")
-    thread.start()
-
-    def stop() -> None:
-        end.set()
-        thread.join()
-
-    return stop
-
-
-def leave_a_descriptor() -> Callable[[], object]:
-    return open(os.devnull, "rb").close
-
-
-def leave_a_coroutine() -> Callable[[], object]:
-    loop = asyncio.new_event_loop()
-    task = loop.create_task(asyncio.Event().wait())
-    loop.run_until_complete(asyncio.sleep(0))
-
-    def end() -> None:
-        task.cancel()
-        loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
-        loop.close()
-
-    return end
-
-
-@pytest.mark.parametrize(
-    ("leave", "told"),
-    [
-        (leave_a_thread, "the thread 'of mine'"),
-        (leave_a_descriptor, f"({os.devnull})"),
-        (leave_a_coroutine, "the unfinished <Task pending"),
-    ],
-)
+@pytest.mark.parametrize(("leave", "told"), LEFT)
 def test_what_a_service_leaves_behind_fails_the_test(
     leave: Callable[[], Callable[[], object]], told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,7 +182,7 @@ def test_what_a_service_leaves_behind_fails_the_test(
 
 
 def test_what_was_there_before_is_not_left_behind() -> None:
-    ends = [leave_a_thread(), leave_a_descriptor(), leave_a_coroutine()]
+    ends = [leave() for leave, _ in LEFT]
     try:
         assert Leftovers().find() == []
     finally:

@@ -20,7 +20,7 @@ from sparts.testing.running import make_service, running, service_of
 from sparts.vservice import VService
 from sparts.vtask import VTask
 
-from tests.core.scripts import ended, hung, service, stopped
+from tests.core.scripts import PLAIN, ended, hung, service, stopped
 
 HANGS = """
 class Hangs(VTask):
@@ -31,10 +31,8 @@ class Hangs(VTask):
 
 def test_dependants_end_before_what_they_need(tmp_path: Path) -> None:
     body = """
-class A(Idle):
-    pass
 class B(Idle):
-    DEPS = [A]
+    DEPS = [Needed]
 class C(Idle):
     pass
 class D(Idle):
@@ -43,9 +41,9 @@ TASKS = [C, D]
 """
     process = stopped(tmp_path, body, number=signal.SIGTERM, status=0)
     starts = [line.split()[0] for line in process.lines if line.endswith("start")]
-    assert starts == ["C", "A", "B", "D"]
+    assert starts == ["C", "Needed", "B", "D"]
     ends = [line for line in process.lines if line.endswith(("stop", "joined"))]
-    for dependant, need in (("D", "B"), ("B", "A")):
+    for dependant, need in (("D", "B"), ("B", "Needed")):
         assert ends.index(f"{dependant} joined") < ends.index(f"{need} stop")
     stops = [line.split()[0] for line in ends if line.endswith("stop")]
     assert stops == list(reversed(starts))
@@ -53,10 +51,8 @@ TASKS = [C, D]
 
 def test_exception_in_stop(tmp_path: Path) -> None:
     body = """
-class A(Idle):
-    pass
 class B(Idle):
-    DEPS = [A]
+    DEPS = [Needed]
     def stop(self):
         raise ValueError("will not")
 """
@@ -65,21 +61,19 @@ class B(Idle):
     assert "ValueError: will not" in process.lines
     text = "ERROR:S:Instance ended with status 1: B failed while stopping: ValueError: will not"
     assert process.lines[-1] == text
-    assert process.lines.index("B joined") < process.lines.index("A joined")
+    assert process.lines.index("B joined") < process.lines.index("Needed joined")
 
 
 def test_exception_in_join(tmp_path: Path) -> None:
     body = """
-class A(Idle):
-    pass
 class B(Idle):
-    DEPS = [A]
+    DEPS = [Needed]
     def join(self):
         raise ValueError("no end")
 """
     process = stopped(tmp_path, body, status=1)
     assert "ERROR:S.B:B failed while stopping" in process.lines
-    assert "A joined" in process.lines
+    assert "Needed joined" in process.lines
 
 
 @pytest.mark.parametrize("restart", ["never", "always"])
@@ -114,21 +108,14 @@ class Ends(Worker):
     assert "CRITICAL:S:Not stopped, although 0.2 s have passed: Hangs" in process.lines
 
 
-def test_second_sigterm_ends_a_hung_stop_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_second_signal_ends_a_hung_stop_at_once(number: signal.Signals, tmp_path: Path) -> None:
     with service(tmp_path, HANGS, "--stop-timeout", "1h") as process:
         process.read_until_started()
-        process.process.send_signal(signal.SIGTERM)
-        process.read_until("SIGTERM Received!")
-        assert process.stop_again(signal.SIGTERM) == 70
-    assert "CRITICAL:S:Not stopped, although a second SIGTERM came: Hangs" in process.lines
-
-
-def test_second_interrupt_ends_a_hung_stop_at_once(tmp_path: Path) -> None:
-    with service(tmp_path, HANGS, "--stop-timeout", "1h") as process:
-        process.read_until_started()
-        process.process.send_signal(signal.SIGINT)
-        process.read_until("KeyboardInterrupt Received!")
-        assert process.stop_again(signal.SIGINT) == 70
+        process.send(number)
+        process.read_until("(SIGTERM|KeyboardInterrupt) Received!")
+        assert process.stop_again(number) == 70
+    assert f"CRITICAL:S:Not stopped, although a second {number.name} came: Hangs" in process.lines
 
 
 def test_task_that_overruns_its_own_stop_timeout(tmp_path: Path) -> None:
@@ -145,15 +132,13 @@ class Slow(VTask):
 
 def test_stop_method_that_never_returns(tmp_path: Path) -> None:
     body = """
-class A(Idle):
-    pass
 class B(Idle):
-    DEPS = [A]
+    DEPS = [Needed]
     def stop(self):
         threading.Event().wait()
 """
     process = hung(tmp_path, body)
-    assert "CRITICAL:S:Not stopped, although 0.2 s have passed: A, B" in process.lines
+    assert "CRITICAL:S:Not stopped, although 0.2 s have passed: Needed, B" in process.lines
     assert "Thread S lifecycle:" in process.lines
 
 
@@ -310,24 +295,19 @@ def test_drain_keeps_serving_though_not_ready(tmp_path: Path) -> None:
 
 
 def test_second_signal_cuts_a_drain_short(tmp_path: Path) -> None:
-    body = """
-class A(Idle):
-    pass
-"""
     argv = ("--drain-time", "50m", "--stop-timeout", "1h")
-    with service(tmp_path, body, *argv) as process:
+    with service(tmp_path, "TASKS = [Idle]", *argv) as process:
         process.read_until_started()
         process.process.send_signal(signal.SIGTERM)
         process.read_until("Draining for 3000 s")
-        assert "A stop" not in process.lines
+        assert "Idle stop" not in process.lines
         assert process.stop_again(signal.SIGTERM) == 0
     assert "INFO:S:SIGTERM Received!  Not draining any longer" in process.lines
-    assert "A joined" in process.lines
+    assert "Idle joined" in process.lines
 
 
 def test_drain_that_is_longer_than_stop_may_take(tmp_path: Path) -> None:
-    body = "class S(VService): pass"
-    process = ended(tmp_path, body, "--drain-time", "30s", status=2)
+    process = ended(tmp_path, PLAIN, "--drain-time", "30s", status=2)
     assert "--drain-time (30 s) must be shorter than --stop-timeout (25 s)" in process.output
 
 
@@ -474,19 +454,6 @@ class S(VService):
     process = hung(tmp_path, body)
     assert "CRITICAL:S:Not stopped, although 0.2 s have passed: Worker" in process.lines
     assert "in sparts_task_change" in process.output
-
-
-def test_interrupt_while_handlers_are_the_applications(tmp_path: Path) -> None:
-    body = """
-class S(VService):
-    REGISTER_SIGNAL_HANDLERS = False
-    TASKS = [Idle]
-"""
-    with service(tmp_path, body) as process:
-        process.read_until_started()
-        process.process.send_signal(signal.SIGINT)
-        assert process.finish() == 0
-    assert "Idle joined" in process.lines
 
 
 def test_hook_that_fails_around_a_stop(tmp_path: Path) -> None:

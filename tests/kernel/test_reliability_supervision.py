@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from typing import Any
 import pytest
 from sparts import systemd
 
-from tests.core.scripts import PLAIN, ended, hung, script_of, service, stopped
+from tests.core.scripts import PLAIN, ended, hung, managed, script_of, service, stopped
 from tests.processes import clean_environment
 
 BROKEN = """
@@ -317,19 +316,14 @@ def test_watchdog_variable_that_makes_no_sense(usec: str, tmp_path: Path) -> Non
     stopped(tmp_path, PLAIN, WATCHDOG_USEC=usec, until=said, status=0)
 
 
-def test_watchdog_that_is_to_be_fed_all_time(tmp_path: Path) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(tmp_path / "notify"))
-        variables = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "1"}
-        with service(tmp_path, PLAIN, **variables) as process:
-            while manager.recv(4096) != b"WATCHDOG=1":
-                pass
-            assert process.stop(signal.SIGTERM) == 0
-    os.environ["WATCHDOG_USEC"] = "1"
-    try:
-        assert systemd.watchdog_interval() == 0.02
-    finally:
-        del os.environ["WATCHDOG_USEC"]
+def test_watchdog_that_is_to_be_fed_all_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with managed(tmp_path, PLAIN, WATCHDOG_USEC="1") as (process, manager):
+        manager.read_until("WATCHDOG=1")
+        assert process.stop(signal.SIGTERM) == 0
+    monkeypatch.setenv("WATCHDOG_USEC", "1")
+    assert systemd.watchdog_interval() == 0.02
 
 
 def test_preparation_that_hangs(tmp_path: Path) -> None:
