@@ -394,7 +394,7 @@ class ApplicationContract(HTTPContract):
                 self.wait_begun(task)
                 service.shutdown()
                 assert rest(client) == b""
-                log.wait_for_line(r"1 (requests|connections) were cut off")
+                log.wait_for_line(r"(Requests|Connections) cut off, .*: 1")
             with contextlib.suppress(LoopStoppedError):  # where it has been cancelled
                 self.go_on(task)
 

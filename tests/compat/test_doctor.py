@@ -56,7 +56,7 @@ def test_each_name_has_file_line_and_row(tmp_path: Path) -> None:
         "differs: old.py:14: getValue: raises TimeoutError where it gave None [poller-timeout]",
         "missing: old.py:21: warning_id: use the result of registerWarning [warning-ids]",
         "differs: old.py:25: initFromCLI: ends the process [init-returns]",
-        "4 names as before, 2 differ, 1 missing. The ids are in docs/from-sparts-0.7.md.",
+        "As before: 4, different: 2, missing: 1. The ids are in docs/from-sparts-0.7.md.",
     ]
     assert status == 1
 
@@ -65,7 +65,7 @@ def test_service_without_anything_missing_is_well(tmp_path: Path) -> None:
     status, lines = examine(tmp_path, SERVICE.replace("self.warning_id", "0"))
     assert (status, lines[-1]) == (
         0,
-        "4 names as before, 2 differ, 0 missing. The ids are in docs/from-sparts-0.7.md.",
+        "As before: 4, different: 2, missing: 0. The ids are in docs/from-sparts-0.7.md.",
     )
 
 

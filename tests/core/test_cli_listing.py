@@ -12,6 +12,7 @@ from tests.core.commands import TASK, make_plugin, make_task, sparts
 HOOK = (
     "from sparts.hookspecs import hookimpl\n@hookimpl\ndef sparts_service_create(service): pass\n"
 )
+NET = "sparts.net"  # as if sparts-net had been uninstalled
 SERVICE = """
 from sparts.vservice import VService
 from sparts.vtask import VTask
@@ -41,6 +42,7 @@ def make_zoo(folder: Path) -> Path:
         requires=["smtp-of-tomorrow>=2; extra == 'mail'", "other-thing; extra == 'other'"],
         extras=["mail", "other"],
     )
+    make_task(folder, "Gone", "acme-gone", text=f"raise ImportError('no net', name={NET!r})")
     return folder
 
 
@@ -52,6 +54,7 @@ def test_every_task_is_listed_also_broken_ones(tmp_path: Path) -> None:
     assert "acme-bombs 1.0 Boom BROKEN: RuntimeError: no fuse" in text
     assert "acme-quits 1.0 Quits BROKEN: SystemExit: by itself" in text
     assert "acme-mail 1.0 Mailer needs acme-mail[mail]" in text
+    assert "BROKEN: ImportError: no net. It comes with sparts-net: pip install sparts-net" in text
     assert "TornadoHTTPTask Serves HTTP" in text
     assert max(map(len, done.out.splitlines())) <= 80
 
@@ -167,6 +170,7 @@ def test_plugins_are_listed_from_metadata_alone(tmp_path: Path) -> None:
         ],
         "blocked": False,
     }
+    assert "run-reload (run --reload)" in " ".join(done.out.split())
     assert {"sparts-core", "sparts-tornado"} <= {each["distribution"] for each in found}
 
 

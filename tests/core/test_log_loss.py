@@ -57,7 +57,7 @@ def test_full_disk_is_told_once_with_lost_lines(
     setup.close()
     assert log.read_text() == (
         "INFO:Svc:one\nIN\n"
-        "WARNING:sparts.logs:3 log lines were lost before this one\n"
+        "WARNING:sparts.logs:Log lines lost before this one: 3\n"
         "INFO:Svc:five\nINFO:Svc:six\n"
     )
     assert stderr.getvalue() == FULL.format(log) + "\n"

@@ -113,13 +113,13 @@ def test_ttin_and_ttou_change_the_number_of_copies(tmp_path: Path) -> None:
 
 def test_systemd_hears_of_the_whole_service(tmp_path: Path) -> None:
     with ready(tmp_path) as service:
-        service.wait_for_notification("STATUS=2 of 2 copies are ready.")
+        service.wait_for_notification("STATUS=Copies ready: 2 of 2.")
         service.send(signal.SIGHUP)
         service.wait_for_notification("RELOADING=1")
         service.wait_replaced()
         service.send(signal.SIGTTIN)
-        service.wait_for_notification("STATUS=2 of 3 copies are ready.")
-        service.wait_for_notification("STATUS=3 of 3 copies are ready.")
+        service.wait_for_notification("STATUS=Copies ready: 2 of 3.")
+        service.wait_for_notification("STATUS=Copies ready: 3 of 3.")
         assert service.stop() == 0
         service.wait_for_notification("STOPPING=1")
 
@@ -337,9 +337,9 @@ def test_waiting_copy_is_started_by_a_replacement(tmp_path: Path) -> None:
         service.send(signal.SIGHUP)
         service.ready_pid(1, count + 1)
         service.send(signal.SIGTTIN)
-        service.wait_for_line("There are to be 2 copies")
+        service.wait_for_line("Copies wanted: 2")
         service.send(signal.SIGTTOU)
-        service.wait_for_line("There is to be 1 copy")
+        service.wait_for_line("Copies wanted: 1")
         assert service.stop() == 0, service.output
 
 
@@ -352,7 +352,7 @@ def test_ready_of_another_process_is_not_believed(tmp_path: Path) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.sendto(b"READY=1", b"\0" + address[1:])
         service.send(signal.SIGTTIN)  # acted on after what came before it
-        service.wait_for_line("There are to be 3 copies")
+        service.wait_for_line("Copies wanted: 3")
         assert "is ready" not in service.output
         (tmp_path / "go").touch()
         service.wait_ready()

@@ -108,7 +108,7 @@ def test_task_without_drain_drops_in_order(gated: Any, caplog: pytest.LogCapture
     assert isinstance(deferred.outcome(), CancelledError)
     assert task.dropped == [1, 2, 3, 4, 5]
     assert task.n_dropped() == 5
-    assert f"5 items were left when {gated.__name__} had stopped; the first: 1" in caplog.text
+    assert f"Items left when {gated.__name__} had stopped: 5; the first: 1" in caplog.text
 
 
 @of_gated

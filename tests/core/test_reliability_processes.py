@@ -276,7 +276,7 @@ def test_stop_during_preparation_starts_no_copy(tmp_path: Path) -> None:
 def test_exit_of_the_parent_has_what_is_left(tmp_path: Path) -> None:
     body = "import atexit\natexit.register(time.sleep, 60)\nTASKS = [Idle]"
     with Copies(tmp_path, body, "--processes", "1", "--stop-timeout", "2s") as service:
-        service.wait_for_line("All 1 copies are ready")
+        service.wait_for_line("Copies ready: 1 of 1")
         assert service.stop() == 70, service.output
         assert "Not ended within 1 s after the service" in service.output
 

@@ -71,7 +71,7 @@ class S(Tells):
     process = ended(tmp_path, body, "--logfile", "log", status=0)
     assert re.fullmatch(f"{FULL}\nwarnings {FULL}\nno warnings \\[\\]", process.output)
     lines = [line.split(" ", 1)[1] for line in (tmp_path / "log").read_text().splitlines()]
-    assert re.fullmatch(r"WARNING:sparts.logs:\d+ log lines were lost before this one", lines[0])
+    assert re.fullmatch(r"WARNING:sparts.logs:Log lines lost before this one: \d+", lines[0])
     assert lines[1] == "INFO:S.Logs:the first line of the new file"
     assert lines[-1] == "INFO:S:Instance shut down gracefully"
 

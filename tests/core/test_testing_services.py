@@ -273,7 +273,7 @@ def test_missing_event_is_reported_with_the_state(service_factory: ServiceFactor
         "for the end of MyService": lambda: wait_ended(service, SOON),
         "for the mail": lambda: wait_for_event(threading.Event(), "the mail", service, SOON),
         "for the answer": lambda: wait_for_result(_never(), "the answer", service, SOON),
-        "for 3 things to be noted": lambda: Recorder[int](service).wait(3, SOON),
+        "for things to be noted: 3": lambda: Recorder[int](service).wait(3, SOON),
     }
     for what, wait in waits.items():
         with pytest.raises(AssertionError) as caught:

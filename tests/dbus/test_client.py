@@ -161,7 +161,7 @@ def test_missing_member_of_the_peer_is_named(client: DBusClientTask, proxy: Prox
         proxy.Bake()
     with pytest.raises(DBusError, match="has no property Size"):
         proxy.get("Size")
-    with pytest.raises(TypeError, match=r"Tune takes 1 arguments \('d'\)"):
+    with pytest.raises(TypeError, match=r"Tune needs arguments of 'd': 1, not "):
         proxy.Tune()
     with pytest.raises(DBusError) as caught:
         client.proxy("org.example.Nobody", "/x").Tune()

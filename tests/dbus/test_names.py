@@ -424,6 +424,6 @@ def test_endless_call_is_cut_off_and_logged(session_bus: Daemon) -> None:
         assert service.requireTask(Hanging).began.wait(30)
         service.shutdown()
         thread.join()
-        log.wait_for_line("WARNING:.*1 calls were cut off: they took too long to finish")
+        log.wait_for_line("WARNING:.*Calls cut off, which took too long to finish: 1")
         assert "Error" in said.result(30)
     assert thread.status == 0

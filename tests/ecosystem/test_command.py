@@ -70,7 +70,8 @@ def test_doctor_is_content_with_a_fresh_environment(environment: Environment) ->
     status, told = call(environment, "doctor")
     assert status == 0, told
     assert "that needs packaging" in told  # only pluggy came with the core
-    assert told.endswith("of 2 distributions: all is well.")
+    assert "Examined: distributions 2, tasks " in told
+    assert told.endswith("; all is well.")
 
 
 def test_core_alone_names_where_the_rest_is(environment: Environment) -> None:

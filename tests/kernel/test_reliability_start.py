@@ -224,7 +224,7 @@ def test_start_that_ends_early_leaves_nobody_waiting(caplog: pytest.LogCaptureFi
     states = {task.name: str(task.state) for task in service.getChildren().values()}
     assert states["Fails"] == "DEAD"
     assert states["Items"] == "NEW"
-    assert "1 items were left when Items had stopped" in caplog.text
+    assert "Items left when Items had stopped: 1;" in caplog.text
     with pytest.raises(TaskStoppedError):
         service.tasks.Items.queue.put(2)
 

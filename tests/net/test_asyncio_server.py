@@ -170,7 +170,7 @@ def test_slow_client_is_cut_off_and_logged() -> None:
     ):
         service.shutdown()
         assert connection.recv(5) == b""
-        log.wait_for_line("WARNING:.*1 connections were cut off")
+        log.wait_for_line("WARNING:.*Connections cut off.*: 1")
 
 
 def test_one_connection_more_is_refused_and_counted() -> None:

@@ -202,7 +202,7 @@ def test_unread_answer_is_cut_off_in_time(caplog: pytest.LogCaptureFixture) -> N
         client.recv(1000)
         thread.service.shutdown()
         thread.join(WAIT)
-    assert "1 requests were cut off" in caplog.text
+    assert "Requests cut off, which took too long to finish: 1" in caplog.text
 
 
 # -- websockets ------------------------------------------------------------------------------------

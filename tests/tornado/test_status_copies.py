@@ -197,7 +197,7 @@ def test_commands_show_and_scale_the_copies(
     (listed,) = json.loads(capsys.readouterr().out)
     assert (listed["pid"], listed["copies"], listed["ready"]) == (service.pid, 2, True)
     assert commands.scale(["S", "2"]) == 0
-    assert "There are to be 2 copies." in capsys.readouterr().out
+    assert "Copies wanted: 2." in capsys.readouterr().out
     with pytest.raises(NoAnswerError, match="number' of copies must be from 1 to 256"):
         commands.scale(["S", "0"])
 
@@ -240,11 +240,11 @@ def test_console_replaces_scales_and_stops_all_copies(tmp_path: Path) -> None:
         before = set(children_of(service.pid))
         console = service.console()
         told = console.act("restart")
-        assert told == "2 copies are replaced, one after the other."
+        assert told == "Copies to replace, one after the other: 2."
         service.wait_for_line("All copies are replaced")
         now = service.read("/status.json")["copies"]
         assert not before & {each["pid"] for each in now if each["state"] == "READY"}
-        assert console.act("scale", number=3) == "There are to be 3 copies."
+        assert console.act("scale", number=3) == "Copies wanted: 3."
         service.wait_for_line(r"Copy 3 \(pid \d+\) is ready")
         assert len(service.read("/status.json")["copies"]) == 3
         assert service.client.act("scale", {"number": 0}).status == 400

@@ -133,7 +133,7 @@ def test_more_pages_than_there_may_be_are_refused(
     stream = Stream(client_of(service))
     stream.next()
     answer = client_of(service).ask("/events")
-    assert (answer.status, answer.text) == (503, "1 pages are open already.\n")
+    assert (answer.status, answer.text) == (503, "As many pages are open as there may be: 1.\n")
     stream.close()
 
 

@@ -187,7 +187,7 @@ def test_slow_request_is_cut_off_in_time(client: Client) -> None:
             connection.getresponse()
         thread.join()
     assert thread.status == 0
-    log.wait_for_line("1 requests were cut off")
+    log.wait_for_line("Requests cut off, which took too long to finish: 1")
 
 
 def test_requests_are_counted_and_logged(client: Client) -> None:

@@ -151,7 +151,7 @@ def test_client_without_reading_is_cut_off() -> None:
         service.shutdown()
         thread.join()
     assert thread.status == 0
-    assert "WARNING:Service.Flood:1 connections were cut off: they took too long" in log.items
+    assert "WARNING:Service.Flood:Connections cut off, which took too long: 1" in log.items
 
 
 @pytest.mark.parametrize("kind", ["plain", "async"])

@@ -40,7 +40,7 @@ COMMANDS = {
 returns the exit status (None: 0). A `UsageError` that it raises is shown without a traceback, with
 status 2.
 """
-FLAGS = {"run-reload": "--reload", "doctor-compat": "--compat"}
+FLAGS = {"run-reload": "run --reload", "doctor-compat": "doctor --compat"}
 """Commands of sparts-dev that a flag of one of ours calls; ``sparts --help`` lists none of them."""
 
 
@@ -114,7 +114,8 @@ def find_command(name: str) -> entry_points.EntryPoint:
     if name.startswith("-"):
         raise UsageError(f"No option {name!r}. A command comes first: see `sparts --help`.")
     if name in (known := entry_points.known_providers(entry_points.COMMANDS)):
-        what = f"No option {FLAGS[name]!r}" if name in FLAGS else f"No command is named {name!r}"
+        flag = FLAGS.get(name, "").partition(" ")[2]
+        what = f"No option {flag!r}" if flag else f"No command is named {name!r}"
         raise UsageError(f"{what}. {entry_points.install_hint(known[name])}")
     near = nearest(name, [entry.name for entry in (*ours, *others)])
     near = f"sparts run {name}" if ":" in name else near

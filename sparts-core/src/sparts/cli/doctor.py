@@ -64,8 +64,8 @@ def main(argv: list[str]) -> int:
     kinds = Counter(entry.group for entry in entry_points.installed())
     owners = {entry.distribution for entry in entry_points.installed()}
     text = (
-        f"Examined {kinds[entry_points.TASKS]} tasks, {kinds[entry_points.PLUGINS]} hook modules "
-        f"and {kinds[entry_points.COMMANDS]} commands of {len(owners)} distributions: "
+        f"Examined: distributions {len(owners)}, tasks {kinds[entry_points.TASKS]}, "
+        f"hook modules {kinds[entry_points.PLUGINS]}, commands {kinds[entry_points.COMMANDS]}; "
     )
     print("\n".join(wrapped(text + (f"{wrong} wrong." if wrong else "all is well."), rest="")))
     return 1 if wrong else 0

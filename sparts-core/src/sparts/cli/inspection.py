@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sparts import entry_points, references
 from sparts.entry_points.extras import missing_extra
 from sparts.errors import UsageError
-from sparts.errors import describe as describe_error
 from sparts.vservice import VService
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def inspect_task(entry: entry_points.EntryPoint) -> Inspected:
         cause = error.__cause__
         if isinstance(cause, ImportError) and (extra := missing_extra(entry, cause)):
             return Inspected(entry, needs=extra, cause=str(cause))
-        short = describe_error(cause) if cause else str(error)
+        short = str(error).removeprefix(f"Task {entry} could not be imported: ")
         return Inspected(entry, problem=str(error), cause=short)
 
 

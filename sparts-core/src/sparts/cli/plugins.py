@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 from sparts import entry_points, plugins
+from sparts.cli import FLAGS
 from sparts.cli.columns import rows
 
 KINDS = {
@@ -81,5 +82,6 @@ def _text(found: dict[str, Any]) -> str:
 def _shown(each: dict[str, Any], kind: str, all_blocked: bool) -> str:
     if each["built_in"]:
         return f"{each['name']} (built-in{', blocked' if each['blocked'] else ''})"
-    text = f"{each['name']} ({each['target']})" if kind == "hooks" else str(each["name"])
+    note = each["target"] if kind == "hooks" else FLAGS.get(each["name"])
+    text = f"{each['name']} ({note})" if note else str(each["name"])
     return f"{text} (blocked)" if each["blocked"] and not all_blocked else text

@@ -65,7 +65,7 @@ class Labelled(Generic[M]):
         if len(self._children) >= self.limit:
             key = (OTHER,) * len(self.names)
             if key not in self._children:
-                text = "Counter %r has more than %d combinations of labels; the rest counts as %r."
+                text = "Counter %r has more combinations of labels than %d; the rest counts as %r."
                 _log.warning(text, self.name, self.limit, OTHER)
         return self._children.setdefault(key, self.metric.fresh(self._owner))
 

@@ -72,7 +72,7 @@ class OutputHandler(logging.Handler):
             observer(trouble)
 
     def _note_of_loss(self) -> str:
-        text, level = "%d log lines were lost before this one", logging.WARNING
+        text, level = "Log lines lost before this one: %d", logging.WARNING
         record = logging.LogRecord("sparts.logs", level, "", 0, text, (self._lost,), None)
         return self.format(record) + "\n"
 

@@ -256,7 +256,7 @@ class Binding:
         if nargs == "+" and not values:
             raise Expected("at least one value")
         if isinstance(nargs, int) and self.option.action != "extend" and len(values) != nargs:
-            raise Expected(f"{nargs} values")
+            raise Expected(f"{nargs} value{'s' * (nargs != 1)}")
         return [self._one(value) for value in values]
 
     def _resolve_default(self, service: type) -> tuple[Any, Source]:

@@ -255,12 +255,12 @@ class QueueTask(ItemWork[Item, Result]):
             self.n_dropped.add(len(dropped))
             self.n_returned.add(len(returned))
         if returned:
-            self.logger.info("%d items of %s are left to other processes", len(returned), self.name)
+            self.logger.info("Items of %s left to other processes: %d", self.name, len(returned))
         if not dropped:
             return
         self.logger.error(
-            "%d items were left when %s had stopped; the first: %.200s",
-            len(dropped), self.name, text_of(dropped[0].item, repr),
+            "Items left when %s had stopped: %d; the first: %.200s",
+            self.name, len(dropped), text_of(dropped[0].item, repr),
         )  # fmt: skip
         error = CancelledError(f"{self.name} has stopped before it was done.")
         for context in dropped:

@@ -68,7 +68,7 @@ def main(argv: list[str]) -> int:
         print(note)
     if problem:
         print(problem)
-    print(f"{same} names as before, {differs} differ, {missing} missing. The ids are in {PAGE}.")
+    print(f"As before: {same}, different: {differs}, missing: {missing}. The ids are in {PAGE}.")
     return 1 if missing else 0
 
 

@@ -107,7 +107,7 @@ class TurnableClock(Clock):
         These are times of `monotonic`, None for those who wait for a notification alone.
         TimeoutError, after ``timeout`` real seconds, says how many do.
         """
-        self._wait_for(lambda: len(self._waiters) >= count, f"{count} threads to wait", timeout)
+        self._wait_for(lambda: len(self._waiters) >= count, f"waiting threads: {count}", timeout)
         return [until for _, until in self._waiters.copy().values()]
 
     def wait_for_waiter_until(self, until: float, timeout: float = 10.0) -> None:

@@ -207,7 +207,7 @@ class _Trial:
 
     def cycle(self, cycles: int) -> Iterator[str]:
         """Start and stop again and again."""
-        what, before = f"started and stopped {cycles} times", Leftovers()
+        what, before = f"started and stopped (times: {cycles})", Leftovers()
         for _ in range(cycles):
             found = list(self._life(what, self._task))
             if found:

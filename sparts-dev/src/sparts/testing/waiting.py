@@ -209,7 +209,7 @@ class Recorder(Generic[T]):
         """Wait until at least ``count`` things were noted; return all."""
         with self._noted:
             if not self._noted.wait_for(lambda: len(self._items) >= count, timeout):
-                raise self._missing(f"{count} things to be noted", timeout)
+                raise self._missing(f"things to be noted: {count}", timeout)
             return list(self._items)
 
     def wait_for(self, wanted: Callable[[T], object], what: str, timeout: float = WAIT) -> T:

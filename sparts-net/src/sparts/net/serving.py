@@ -290,7 +290,7 @@ class Serving(ConnectionLimit, Listening):
         if restarting and not service_of(self).health.restarting:
             cut += await self._end(server)  # a stop has come: no next instance serves who waits
         if cut:
-            self.logger.warning("%d connections were cut off: they took too long to finish", cut)
+            self.logger.warning("Connections cut off, which took too long to finish: %d", cut)
 
     async def _end(self, server: Server) -> int:
         limit = timeout_of(self.seconds_to_stop())  # type: ignore[attr-defined]

@@ -204,7 +204,7 @@ class Consumer(Publisher):
         ):
             error = RemoteError(
                 "TooManyDeliveries",
-                f"it was begun {context.attempt - 1} times, and each time not finished",
+                f"it was begun and not finished, times: {context.attempt - 1}",
             )
             self.bury(context, "deliveries", error)
         else:

@@ -225,5 +225,5 @@ class AsgiTask(Metered, RequestLimits, AsyncioServerTask):
         for task in left:
             task.cancel()
         if left:
-            self.logger.warning("%d requests were cut off: they took too long", len(left))
+            self.logger.warning("Requests cut off, which took too long: %d", len(left))
             await asyncio.wait(left, timeout=0.5)

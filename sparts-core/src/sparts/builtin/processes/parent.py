@@ -259,17 +259,14 @@ class Parent:
         systemd.notify_reloading()
         self.rolling, self.trouble = list(range(1, self.target + 1)), ""
         self._again = Again()  # the new code may not fail
-        return f"{self.target} copies are replaced, one after the other."
+        return f"Copies to replace, one after the other: {self.target}."
 
     def scale(self, target: int) -> str:
         """Change how many copies there are; return what is said of it."""
-        if wanted := 1 <= target <= MOST and not self.stopping:
+        if 1 <= target <= MOST and not self.stopping:
             self.target = target
-        several = f"There are to be {self.target} copies"
-        text = "There is to be 1 copy" if self.target == 1 else several
-        if wanted:
-            self._say(INFO, "%s", text)
-        return f"{text}."
+            self._say(INFO, "Copies wanted: %d", target)
+        return f"Copies wanted: {self.target}."
 
     def told(self) -> dict[str, Any]:
         """Return what is shown of the parent and its copies, also of those that wait to start."""
@@ -296,7 +293,7 @@ class Parent:
         if not self._started:
             self._started = len(self._ready()) >= self.target
             if self._started:
-                self._say(INFO, "All %d copies are ready", self.target)
+                self._say(INFO, "Copies ready: %d of %d", self.target, self.target)
                 self._later(partial(daemon.sparts_service_ready, self._service, True))
                 self._tell("READY=1")
                 if self._replaces_later:
@@ -380,7 +377,7 @@ class Parent:
 
     def _tell(self, *more: str) -> None:
         """Have systemd know how many copies are ready, if that has changed, and more."""
-        text = f"STATUS={len(self._ready())} of {self.target} copies are ready. {self.trouble}"
+        text = f"STATUS=Copies ready: {len(self._ready())} of {self.target}. {self.trouble}"
         if more or text != self._told:
             self._told = text
             systemd.notify(*more, text.rstrip())

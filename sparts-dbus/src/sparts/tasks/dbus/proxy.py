@@ -146,7 +146,9 @@ class Proxy:
             raise UnsupportedTypeError(f"{signature!r} is no signature.")
         tree = get_signature_tree(signature)
         if len(tree.types) != len(args):
-            raise TypeError(f"{member} takes {len(tree.types)} arguments ({signature!r}).")
+            raise TypeError(
+                f"{member} needs arguments of {signature!r}: {len(tree.types)}, not {len(args)}."
+            )
         body = [_encoded(kind, value) for kind, value in zip(tree.types, args, strict=True)]
         files: list[Any] = []
         if may_have_fds(signature):

@@ -300,7 +300,7 @@ class DBusServiceTask(DBusObject, DBusClientTask):
         """
         cut = await self._calls_running.end(timeout_of(self.seconds_to_stop()))
         if cut:
-            self.logger.warning("%d calls were cut off: they took too long to finish", cut)
+            self.logger.warning("Calls cut off, which took too long to finish: %d", cut)
         await super().stop_in_loop()
 
     def join(self) -> None:

@@ -194,7 +194,7 @@ def _struct(parts: Sequence[Any], kind: type[Any]) -> DBusType:
 def _converted(converters: list[Convert | None], values: Sequence[Any]) -> list[Any]:
     """Convert each of several values by its own converter."""
     if len(values) != len(converters):
-        raise UnsupportedTypeError(f"{len(converters)} values are needed, not {len(values)}.")
+        raise UnsupportedTypeError(f"Values needed: {len(converters)}, not {len(values)}.")
     return [v if c is None else c(v) for c, v in zip(converters, values, strict=True)]
 
 

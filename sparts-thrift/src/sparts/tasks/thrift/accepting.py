@@ -97,7 +97,7 @@ class Acceptor:
         self._settings.n_refused.increment()
         if not self._full:
             self._settings.logger.warning(
-                "%s was disconnected, as everybody is who comes now: there are %d connections "
+                "%s was disconnected, as everybody is who comes now: connections are open: %d "
                 "(%s-max-connections)",
                 format_address(address) or "a client",
                 len(self._connections),

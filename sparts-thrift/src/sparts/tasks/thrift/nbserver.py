@@ -194,7 +194,7 @@ class NBServerTask(ConnectionLimit, Listening, ThriftServerTask):
                 engine.drain_after_all(self.stop_listening)  # a stop has come meanwhile
                 engine.emptied.wait(timeout_of(self.seconds_to_stop()))
             if cut := engine.finish():
-                self.logger.warning("%d clients were cut off: they took too long", cut)
+                self.logger.warning("Clients cut off, which took too long: %d", cut)
             super().join()
             engine.close()
             self.service.listeners.keep(self.name, engine.parted)

@@ -200,7 +200,7 @@ class Forms:
         def write(value: Any) -> SimpleNamespace:
             found = values(value)
             if len(found) != len(names):
-                raise msgspec.ValidationError(f"Expected {len(names)} items, got {len(found)}")
+                raise msgspec.ValidationError(f"Expected items: {len(names)}, got {len(found)}")
             rows = zip(names, writes, found, strict=True)
             return SimpleNamespace(**{field: applied(field, w, v) for field, w, v in rows})
 

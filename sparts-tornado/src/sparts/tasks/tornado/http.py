@@ -157,7 +157,7 @@ class TornadoHTTPTask(Metered, RequestLimits, ConnectionLimit, Listening, Tornad
         if restarting and not self.service.health.restarting:
             cut += await self._end_server()  # a stop has come: no next instance serves who waits
         if cut:
-            self.logger.warning("%d requests were cut off: they took too long to finish", cut)
+            self.logger.warning("Requests cut off, which took too long to finish: %d", cut)
 
     async def _end_server(self) -> int:
         limit = timeout_of(self.seconds_to_stop())

@@ -112,7 +112,7 @@ class TwistedTask(LoopBoundTask):
                 for port in self._ports
             ]
             if any(cut):
-                self.logger.warning("%d connections were cut off: they took too long", sum(cut))
+                self.logger.warning("Connections cut off, which took too long: %d", sum(cut))
 
     async def _stop_listening(self) -> None:
         for port in self._ports:

@@ -269,4 +269,4 @@ class TwistedWebTask(TwistedServerTask):
         """
         cut = await self.site.end(self.FIRST_REQUEST_GRACE, timeout_of(self.seconds_to_stop()))
         if cut:
-            self.logger.warning("%d requests were cut off: they took too long to finish", cut)
+            self.logger.warning("Requests cut off, which took too long to finish: %d", cut)

@@ -123,7 +123,7 @@ def _named(route: Any, params: bytes) -> bytes:
         return params
     values, names = _raws(params), route.method.names
     if len(values) > len(names):
-        raise InvalidArgumentsError(f"{route.method.qualified} takes {len(names)} arguments")
+        raise InvalidArgumentsError(f"{route.method.qualified} takes fewer arguments: {len(names)}")
     return bytes(_encode(dict(zip(names, values, strict=False))))
 
 

@@ -248,7 +248,7 @@ def _encoder(parts: Sequence[tuple[str, DBusType]]) -> Convert:
     def encode(values: Sequence[Any]) -> list[Any]:
         written = list(values)
         if len(written) != count:
-            raise msgspec.ValidationError(f"Expected {count} items, got {len(written)}")
+            raise msgspec.ValidationError(f"Expected items: {count}, got {len(written)}")
         for number, path, convert in converts:
             written[number] = at(path, convert, written[number])
         return written

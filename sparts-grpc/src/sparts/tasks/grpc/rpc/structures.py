@@ -105,7 +105,7 @@ class Structure:
         columns, cls = self._columns, self._cls
         if cls is None:
             if len(value) != len(columns):
-                raise TypeError(f"expected {len(columns)} items, got {len(value)}")
+                raise TypeError(f"expected items: {len(columns)}, got {len(value)}")
             return built(self._message(), columns, value)
         if self._is_dict:
             if unknown := value.keys() - {each.name for each in columns}:

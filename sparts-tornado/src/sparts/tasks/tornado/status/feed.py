@@ -88,7 +88,11 @@ class Feed:
             RefusedError: there are too many already, or the server stops.
         """
         if self._closed or len(self._pages) >= WATCHERS:
-            why = "The server stops." if self._closed else f"{WATCHERS} pages are open already."
+            why = (
+                "The server stops."
+                if self._closed
+                else f"As many pages are open as there may be: {WATCHERS}."
+            )
             raise RefusedError(503, why)
         self._pages.add(page)
         if self._ticking is None:

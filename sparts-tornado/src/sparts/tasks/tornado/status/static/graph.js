@@ -35,7 +35,7 @@ export function drawGraph(box, tasks) {
   }
   const size = { width: Math.max(1, x - BETWEEN + 1), height: Math.max(1, rows * ROW - (ROW - HEIGHT) + 2) };
   const drawing = svg("svg", { class: "graph", viewBox: `0 0 ${size.width} ${size.height}`, ...size,
-    role: "img", "aria-label": `${tasks.length} tasks; an arrow leads from a task to what it needs. The list of tasks says the same.` },
+    role: "img", "aria-label": `Tasks: ${tasks.length}; an arrow leads from a task to what it needs. The list of tasks says the same.` },
     svg("defs", null, svg("marker", { id: "tip", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7,
       orient: "auto-start-reverse" }, svg("path", { d: "M0 0L8 4L0 8z" }))));
   for (const { x: right, y, task } of places.values()) {

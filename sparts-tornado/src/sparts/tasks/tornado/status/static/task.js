@@ -85,7 +85,7 @@ function showTask() {
   const facts = [found.kind, `${found.state.toLowerCase()} for ${span(Date.now() / 1000 - found.since)}`];
   if (found.depends_on.length) facts.push(`needs ${found.depends_on.join(", ")}`);
   if (found.needed_by.length) facts.push(`needed by ${found.needed_by.join(", ")}`);
-  facts.push(`${found.threads.length} threads`, `${found.failures} failures`, `${found.restarts} restarts`);
+  facts.push(`threads: ${found.threads.length}`, `failures: ${found.failures}`, `restarts: ${found.restarts}`);
   say(byId("task-facts"), facts.join(" \u00b7 "));
   say(byId("task-problem"), found.problem || (found.ready ? "" : "not ready"));
   say(byId("task-doc"), found.doc.split("\n\n")[0]);

@@ -59,7 +59,7 @@ export const stacksView = {
     const list = byId("stacks-list");
     if (!answer || !list) return;
     const groups = groupStacks(await answer.text());
-    say(byId("stacks-told"), `${groups.reduce((sum, each) => sum + each.titles.length, 0)} threads and coroutines, ${groups.length} different stacks`);
+    say(byId("stacks-told"), `Threads and coroutines: ${groups.reduce((sum, each) => sum + each.titles.length, 0)}, different stacks: ${groups.length}`);
     list.replaceChildren(...groups.map(({ stack, titles, idle }) => make("li", null,
       make("details", { open: !idle }, make("summary", null, `${titles.length > 1 ? `${titles.length} \u00d7 ` : ""}${titles.slice(0, 5).join(", ")}${titles.length > 5 ? " \u2026" : ""} `,
         make("span", { class: "badge idle" }, idle ? "idle" : "busy")), make("pre", { tabindex: 0 }, stack)))));
@@ -145,7 +145,7 @@ export const instancesView = {
         make("small")), (node, each) => {
         badge(node.querySelector(".badge"), each.error ? "DEAD" : each.status);
         const tasks = Object.entries(each.tasks ?? {}).map(([state, count]) => `${count} ${state}`).join(", ");
-        say(node.querySelector("small"), each.error || `${each.name} ${each.version ?? ""}, pid ${each.pid}, up ${span(each.uptime)}; ${tasks}; ${each.warnings} warnings ${each.status_details}`);
+        say(node.querySelector("small"), each.error || `${each.name} ${each.version ?? ""}, pid ${each.pid}, up ${span(each.uptime)}; ${tasks}; warnings: ${each.warnings} ${each.status_details}`);
       });
     }
     this.timer = setTimeout(() => this.look(), 3000);
