@@ -187,7 +187,7 @@ def test_idle_parent_does_not_wake_up(tmp_path: Path) -> None:
     with ready(tmp_path) as service:
         for number in (1, 2):
             service.wait_for_line(rf"Web Server Started on .* \[copy={number}\]$")
-        service.wait_for_notification("STATUS=2 of 2 copies are ready.")
+        service.wait_for_notification("STATUS=Copies ready: 2 of 2.")
         assert idle_switches(service.pid, 1.0) <= 1
 
 
