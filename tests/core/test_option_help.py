@@ -65,44 +65,33 @@ def test_docstring_is_inherited_and_empty_group_left_out() -> None:
     assert "Silent" not in text
 
 
-def test_each_option_shows_default_and_variable() -> None:
-    text = " ".join(help_of(service_of(ALPHA, BETA)).split())
-    assert "[default: 3; env: MYSERVICE_ALPHA_SIZE]" in text
-    assert "rest [default: 60s; env: MYSERVICE_BETA_PAUSE]" in text
-    assert "[env: MYSERVICE_LOGFILE]" in text
+HIDDEN: dict[str, Any] = {"secret": True, "default": "s3cr3t-default"}
 
 
-def test_required_and_choices_show() -> None:
-    text = " ".join(help_of(service_of(mode=option(choices=["a", "b"], required=True))).split())
-    assert "--mode {a,b} [required; env: MYSERVICE_MODE]" in text
-    text = " ".join(help_of(service_of(hue=option(choices=[Hue.RED], default=Hue.RED))).split())
-    assert "--hue {RED} [default: RED; env: MYSERVICE_HUE]" in text
-    text = " ".join(help_of(service_of(hue=option(type=Hue))).split())
-    assert "--hue {RED,BLUE} [env: MYSERVICE_HUE]" in text
-
-
-def test_percent_signs_in_help_stay() -> None:
-    text = help_of(
-        service_of(
-            a=option(help="50% of %s"),
-            b=option(help="5 %% x"),
-            c=option(default="C", help="is %(default)s"),
-        )
-    )
-    assert "50% of %s" in text
-    assert "5 % x" in text
-    assert "is C [env: MYSERVICE_C]" in text
-
-
-def test_secret_default_never_shows() -> None:
-    text = help_of(
-        service_of(
-            a=option(secret=True, default="s3cr3t-default"),
-            b=option(secret=True, default="s3cr3t-default", help="not %(default)s"),
-        )
-    )
-    assert "s3cr3t-default" not in text
-    assert "[secret; env: MYSERVICE_A]" in text
+@pytest.mark.parametrize(
+    ("declared", "shown"),
+    [
+        (option(type=int, default=3), "THING [default: 3; "),
+        (option(type=duration, default="1m", help="rest"), "rest [default: 60s; "),
+        (option(type=duration, default=0.0), "[default: 0s; "),
+        (option(choices=["a", "b"], required=True), "{a,b} [required; "),
+        (option(choices=[Hue.RED], default=Hue.RED), "{RED} [default: RED; "),
+        (option(type=Hue), "{RED,BLUE} ["),
+        (option(help="50% of %s"), "50% of %s ["),
+        (option(help="5 %% x"), "5 % x ["),
+        (option(default="C", help="is %(default)s"), "is C ["),
+        (option(**HIDDEN), "THING [secret; "),
+        (option(**HIDDEN, help="not %(default)s"), "not ******** [secret; "),
+        (option(default=None), "THING ["),
+        (option(default=""), "THING ["),
+        (option(default=False, type=bool), "--no-thing ["),
+        (option(default=[], nargs="*"), "[THING ...] ["),
+    ],
+)
+def test_option_shows_values_default_and_variable(declared: Any, shown: str) -> None:
+    text = " ".join(help_of(service_of(thing=declared)).split())
+    assert f"{shown}env: MYSERVICE_THING]" in text
+    assert "s3cr3t" not in text
 
 
 def test_default_from_service_is_one_that_shows() -> None:
@@ -190,18 +179,6 @@ def test_http_service_has_a_short_help(capsys: pytest.CaptureFixture[str]) -> No
 def test_sizes_are_shown_with_their_units(capsys: pytest.CaptureFixture[str]) -> None:
     text = output_of(service_of("TornadoHTTPTask"), "--help-all", capsys)
     assert "[default: 10MiB;" in " ".join(text.split())
-
-
-@pytest.mark.parametrize("default", [None, False, "", []])
-def test_empty_default_is_not_shown(default: Any) -> None:
-    kind = {"type": bool} if default is False else {"nargs": "*"} if default == [] else {}
-    text = " ".join(help_of(service_of(thing=option(default=default, **kind))).split())
-    assert "[env: MYSERVICE_THING]" in text
-
-
-def test_zero_is_shown_as_a_default() -> None:
-    text = " ".join(help_of(service_of(thing=option(type=duration, default=0.0))).split())
-    assert "[default: 0s; env: MYSERVICE_THING]" in text
 
 
 def test_flags_cannot_be_shortened() -> None:

@@ -33,12 +33,8 @@ class Web(VTask):
     def on_options_changed(self, names):
         self.logger.info("told of %s: %s", ", ".join(sorted(names)), self.port)
 
-    def check(self):
-        if self.port == 13:
-            raise ValueError("13 is no good port")
-
 class Other(VTask):
-    OPT_PREFIX = @prefix@
+    OPT_PREFIX = "other"
     LOOPLESS = True
     port = option(type=port, default=81)
     def initTask(self):
@@ -54,40 +50,39 @@ MyService.initFromCLI()
 '''
 
 
-def script(folder: Path, prefix: str = "other", required: bool = False) -> list[str]:
+def script(folder: Path, required: bool = False) -> list[str]:
     """The command that runs the service."""
-    text = SCRIPT.replace("@prefix@", repr(prefix)).replace("@required@", str(required))
-    (folder / "myservice.py").write_text(text)
+    (folder / "myservice.py").write_text(SCRIPT.replace("@required@", str(required)))
     return [sys.executable, str(folder / "myservice.py")]
 
 
-def assert_refused(status: int, output: str, *parts: str) -> None:
-    """The process ended with status 2 after one sentence, without a traceback."""
+def refusal(command: list[str], folder: Path) -> str:
+    """Run a command, which ends with status 2 after one sentence, and give the sentence."""
+    status, output = run_to_end(command, cwd=folder)
     assert status == 2, output
     assert output.startswith("myservice.py: error: ")
     assert len(output.splitlines()) == 1
-    for part in parts:
-        assert part in output
+    return output
 
 
 @pytest.mark.parametrize(
-    ("argv", "parts"),
+    ("argv", "said"),
     [
-        (["--web-port", "http"], ["--web-port: expected a port from 0 to 65535, got 'http'"]),
-        (["--reload"], ["unrecognized arguments: --reload. It comes with sparts-dev, which"]),
-        (["--web-prot=1"], ["unrecognized arguments: --web-prot=1. Did you mean '--web-port'?"]),
-        (["--nonsense", "x"], ["unrecognized arguments: --nonsense x"]),
-        (["start"], ["unrecognized arguments: start"]),
-        (["--level", "LOUD"], ["--level: expected a log level (DEBUG, INFO,"]),
-        (["--log-format", "xml"], ["--log-format: expected one of text, json"]),
-        (["--log-level-for", "x"], ["--log-level-for: expected NAME=LEVEL"]),
-        (["--config", "absent.toml"], ["absent.toml: cannot be read: No such file or directory."]),
-        (["--logfile", "absent/log"], ["--logfile: cannot log to", "No such file or directory"]),
+        (["--web-port", "http"], "--web-port: expected a port from 0 to 65535, got 'http'"),
+        (["--reload"], "unrecognized arguments: --reload. It comes with sparts-dev, which"),
+        (["--web-prot=1"], "unrecognized arguments: --web-prot=1. Did you mean '--web-port'?"),
+        (["--nonsense", "x"], "unrecognized arguments: --nonsense x"),
+        (["start"], "unrecognized arguments: start"),
+        (["--level", "LOUD"], "--level: expected a log level (DEBUG, INFO,"),
+        (["--log-format", "xml"], "--log-format: expected one of text, json"),
+        (["--log-level-for", "x"], "--log-level-for: expected NAME=LEVEL"),
+        (["--config", "absent.toml"], "absent.toml: cannot be read: No such file or directory."),
+        (["--logfile", "absent/log"], "absent/log: No such file or directory"),
     ],
 )
-def test_bad_command_line_ends_with_2(tmp_path: Path, argv: list[str], parts: list[str]) -> None:
-    status, output = run_to_end([*script(tmp_path), *argv], cwd=tmp_path)
-    assert_refused(status, output, *parts)
+def test_bad_command_line_ends_with_2(tmp_path: Path, argv: list[str], said: str) -> None:
+    output = refusal([*script(tmp_path), *argv], tmp_path)
+    assert said in output
     assert argv != ["start"] or "Did you mean" not in output  # no flag was meant
 
 
@@ -103,35 +98,31 @@ def test_bad_command_line_ends_with_2(tmp_path: Path, argv: list[str], parts: li
     ],
 )
 def test_value_of_misspelt_secret_flag_is_masked(tmp_path: Path, argv: list[str]) -> None:
-    status, output = run_to_end([*script(tmp_path), *argv], cwd=tmp_path)
-    assert_refused(status, output, "unrecognized arguments: ", "********")
+    output = refusal([*script(tmp_path), *argv], tmp_path)
+    assert "unrecognized arguments: " in output
+    assert "********" in output
     assert "hunter2" not in output
 
 
 @pytest.mark.parametrize(
-    ("text", "parts"),
+    ("text", "said"),
     [
-        ("[web]\nprot = 1\n", ["x.toml: [web] prot: no such key. Did you mean 'port'?"]),
-        ("[web]\nport = 'x'\n", ["x.toml: [web] port: expected a port from 0 to 65535, got 'x'"]),
-        ("a = 1\nb = = 2\n", ["x.toml: line 2: not valid TOML"]),
-        ("logfile = '/absent/log'\n", ["x.toml: logfile: cannot log to /absent/log: No such file"]),
+        ("[web]\nprot = 1\n", "[web] prot: no such key. Did you mean 'port'?"),
+        ("[web]\nport = 'x'\n", "[web] port: expected a port from 0 to 65535, got 'x'"),
+        ("a = 1\nb = = 2\n", "line 2: not valid TOML"),
+        ("logfile = '/absent/log'\n", "logfile: cannot log to /absent/log: No such file"),
     ],
 )
-def test_bad_file_ends_with_2(tmp_path: Path, text: str, parts: list[str]) -> None:
+def test_bad_file_ends_with_2(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "x.toml").write_text(text)
-    command = [*script(tmp_path), "--config", "x.toml"]
-    assert_refused(*run_to_end(command, cwd=tmp_path), str(tmp_path), *parts)
-
-
-def test_bad_variable_ends_with_2(tmp_path: Path) -> None:
-    environment = clean_environment(MYSERVICE_WEB_PORT="http")
-    with ServiceProcess(script(tmp_path), cwd=tmp_path, env=environment) as process:
-        assert_refused(process.finish(), process.output, "MYSERVICE_WEB_PORT: expected a port")
+    output = refusal([*script(tmp_path), "--config", "x.toml"], tmp_path)
+    assert f"{tmp_path}/x.toml: {said}" in output
 
 
 def test_missing_required_option_ends_with_status_2(tmp_path: Path) -> None:
-    command = script(tmp_path, required=True)
-    assert_refused(*run_to_end(command, cwd=tmp_path), "--pause is required", "MYSERVICE_PAUSE")
+    output = refusal(script(tmp_path, required=True), tmp_path)
+    assert "--pause is required" in output
+    assert "MYSERVICE_PAUSE" in output
 
 
 NEEDY = """
@@ -156,7 +147,7 @@ MyService.initFromCLI()
 def test_requirement_holds_only_where_task_runs(tmp_path: Path) -> None:
     (tmp_path / "myservice.py").write_text(NEEDY)
     command = [sys.executable, str(tmp_path / "myservice.py")]
-    assert_refused(*run_to_end([*command, "--tasks", "Needy"], cwd=tmp_path), "--Needy-key is")
+    assert "--Needy-key is" in refusal([*command, "--tasks", "Needy"], tmp_path)
     assert run_to_end([*command, "--tasks"], cwd=tmp_path) == (0, "Plain\nNeedy")
     status, text = run_to_end([*command, "--tasks", "Plain", "--dryrun"], cwd=tmp_path)
     assert (status, text.split()[-1]) == (0, "Plain")
@@ -171,64 +162,20 @@ def test_requirement_holds_only_where_task_runs(tmp_path: Path) -> None:
         assert process.stop(signal.SIGTERM) == 0
 
 
-def test_two_tasks_with_one_flag_end_with_2(tmp_path: Path) -> None:
-    command = script(tmp_path, prefix="web")
-    assert_refused(
-        *run_to_end(command, cwd=tmp_path), "Web and Other both have the option --web-port"
-    )
-
-
-def test_show_and_write_config_end_with_status_0(tmp_path: Path) -> None:
-    status, text = run_to_end([*script(tmp_path, required=True), "--write-config"], cwd=tmp_path)
-    assert status == 0
-    (tmp_path / "x.toml").write_text(text.replace("#pause =", "pause = '2s'"))
-    command = [*script(tmp_path), "--config", "x.toml", "--web-token", "t0ken-1", "--show-config"]
-    status, text = run_to_end(command, cwd=tmp_path)
-    assert status == 0
-    assert f"pause = 2.0  # file: {tmp_path}/x.toml: pause" in text
-    assert 'token = "********"  # command line: --web-token' in text
-    assert "t0ken-1" not in text
-
-
-# -- dry run ---------------------------------------------------------------------------------------
-
-
-def test_dry_run_starts_nothing(tmp_path: Path) -> None:
-    status, output = run_to_end([*script(tmp_path), "--dryrun"], cwd=tmp_path)
-    assert (status, output) == (0, "MyService would run, in this order:\n  Web\n  Other")
-
-
-def test_dry_run_with_failing_check_ends_with_1(tmp_path: Path) -> None:
-    status, output = run_to_end([*script(tmp_path), "--dryrun", "--web-port", "13"], cwd=tmp_path)
-    assert status == 1
-    assert "Wrong: Web: ValueError: 13 is no good port" in output
-    assert "Traceback" not in output
-
-
 # -- logging ---------------------------------------------------------------------------------------
 
 
-def test_libraries_only_warn_and_secrets_are_masked(tmp_path: Path) -> None:
-    command = [*script(tmp_path), "--web-token", "t0ken-1"]
-    with ServiceProcess(command, cwd=tmp_path) as service:
-        service.read_until_started()
-        assert service.stop(signal.SIGTERM) == 0
-    assert service.lines[:3] == [
-        "INFO:MyService.Other:INITIALISED",
-        "WARNING:library:the token is ********",
-        "DEBUG:MyService:All tasks started",
-    ]
-
-
 def test_json_log_is_json_to_its_end(tmp_path: Path) -> None:
-    command = [*script(tmp_path), "--log-format", "json", "--log-level-for", "asyncio=DEBUG"]
+    argv = ["--log-format", "json", "--log-level-for", "asyncio=DEBUG", "--web-token", "t0ken-1"]
+    command = [*script(tmp_path), *argv]
     with ServiceProcess(command, cwd=tmp_path) as service:
         service.read_until_started()
         assert service.stop(signal.SIGTERM) == 0
     lines = [json.loads(line) for line in service.lines]
     assert {line["service"] for line in lines} == {"MyService"}
-    assert "Using selector" in [line["message"] for line in lines]
-    assert lines[-1]["message"] == "Instance shut down gracefully"
+    messages = [line["message"] for line in lines]
+    assert messages[:3] == ["INITIALISED", "Using selector", "the token is ********"]
+    assert messages[-1] == "Instance shut down gracefully"
 
 
 def test_log_after_logrotate_goes_to_the_new_file(tmp_path: Path) -> None:

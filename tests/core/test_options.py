@@ -31,8 +31,8 @@ def test_task_option_has_flag_attribute_and_name() -> None:
 
 
 def test_without_prefix_the_class_name_is_the_prefix() -> None:
-    task = task_of("Poll", prefix=None, interval=option(type=float))
-    assert parsed(service_of(task), "--Poll-interval", "2").Poll_interval == 2.0
+    service = service_of(task_of("Poll", prefix=None, interval=option(type=float)))
+    assert parsed(service, "--Poll-interval", "1", "--Poll-interval=2").Poll_interval == 2.0
 
 
 def test_service_option_has_no_prefix() -> None:
@@ -45,11 +45,6 @@ def test_underscore_is_a_dash_in_the_flag() -> None:
     declared: Option[str] = option("a_b")
     assert declared.flag("my_task") == "--my-task-a-b"
     assert declared.dest("my-task") == "my_task_a_b"
-
-
-def test_last_flag_counts() -> None:
-    service = service_of(limit=option(type=int))
-    assert parsed(service, "--limit", "1", "--limit=2").limit == 2
 
 
 def test_value_is_typed_and_none_stays_none() -> None:
@@ -161,31 +156,26 @@ def test_parser_still_requires_what_is_required() -> None:
         parser.parse_args([])
 
 
-def test_taken_flag_is_an_error_naming_both() -> None:
-    service = service_of(help=option())
-    with pytest.raises(
-        OptionError, match=r"MyService cannot have the option --help: the parser has"
-    ):
-        service._buildArgumentParser()
+PORT: dict[str, Any] = {"port": option(type=int)}
 
 
-def test_one_flag_of_two_tasks_is_an_error() -> None:
-    one, two = task_of("One", port=option(type=int)), task_of("Two", port=option(type=int))
-    with pytest.raises(
-        OptionError, match=r"One and Two both have the option --http-port: give one.*OPT_PREFIX"
-    ):
-        service_of(one, two)._buildArgumentParser()
-
-
-def test_service_and_task_may_not_share_a_flag() -> None:
-    service = service_of(task_of(port=option(type=int)), http_port=option(type=int))
-    with pytest.raises(OptionError, match="MyService and HTTP both have the option --http-port"):
-        service._buildArgumentParser()
-
-
-def test_options_that_share_a_variable_are_an_error() -> None:
-    service = service_of(limit=option(), LIMIT=option())
-    with pytest.raises(OptionError, match="MyService declares MYSERVICE_LIMIT twice"):
+@pytest.mark.parametrize(
+    ("service", "problem"),
+    [
+        (service_of(help=option()), "MyService cannot have the option --help: the parser has"),
+        (
+            service_of(task_of("One", **PORT), task_of("Two", **PORT)),
+            "One and Two both have the option --http-port: give one.*OPT_PREFIX",
+        ),
+        (
+            service_of(task_of(**PORT), http_port=option(type=int)),
+            "MyService and HTTP both have the option --http-port",
+        ),
+        (service_of(limit=option(), LIMIT=option()), "MyService declares MYSERVICE_LIMIT twice"),
+    ],
+)
+def test_flag_or_variable_that_is_taken_is_error(service: Any, problem: str) -> None:
+    with pytest.raises(OptionError, match=problem):
         service._buildArgumentParser()
 
 
@@ -343,13 +333,7 @@ def test_service_is_made_from_arguments(monkeypatch: pytest.MonkeyPatch) -> None
     made = service.from_args(["--http-port", "8"], name="other")
     assert (made.options.http_port, made.options.http_host, made.name) == (8, "b", "other")
     assert made.status == "NEW"
-
-
-def test_service_from_arguments_refuses_wrong_ones() -> None:
     with pytest.raises(OptionError, match="--http-port: expected a whole number, got 'x'"):
-        service_of(task_of(port=option(type=int))).from_args(["--http-port", "x"])
-
-
-def test_service_from_arguments_takes_those_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+        service.from_args(["--http-port", "x"])
     monkeypatch.setattr("sys.argv", ["service.py", "--level", "ERROR"])
-    assert service_of().from_args().options.level == "ERROR"
+    assert service.from_args().options.level == "ERROR"
