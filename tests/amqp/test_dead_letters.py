@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import struct
+from collections.abc import Callable
 from typing import Any
 
 import amqp
 import pytest
+from amqp import serialization
 from sparts.errors import StartError, UsageError
 from sparts.tasks.amqp.dead import _all_of, main
 from sparts.tasks.amqp.queue import ExecuteContext
@@ -24,6 +27,37 @@ class Picky(Echo):
         if item == "bad":
             raise LookupError("no such\nperson")
         return item
+
+
+class _Written(bytes):
+    """A value of a header as it is on the wire."""
+
+
+_write = serialization._write_item
+
+
+def _written(kind: bytes, value: bytes) -> bytes:
+    return _Written(kind + value)
+
+
+def nested(levels: int) -> bytes:
+    value = b"V"
+    for _ in range(levels):
+        value = b"A" + struct.pack(">I", len(value)) + value
+    return _Written(value)
+
+
+@pytest.fixture(autouse=True)
+def written_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have py-amqp send what it cannot read itself."""
+
+    def write(value: Any, out: Callable[[bytes], None], bits: Any) -> None:
+        if isinstance(value, _Written):
+            out(value)
+        else:
+            _write(value, out, bits)
+
+    monkeypatch.setattr(serialization, "_write_item", write)
 
 
 @pytest.fixture
@@ -96,10 +130,12 @@ def test_wrong_queue_and_absent_broker_are_errors(
         (b"", {"content_encoding": "nonsense"}, "truncated"),
         (b'"x"', {"content_type": "application/x-pickle"}, "application/x-pickle"),
         (b'"x"', {"type": "sparts.item/9"}, "sparts.item/9"),
-        (b'"x"', {"correlation_id": b"\xff"}, "no UTF-8"),
+        (b'"x"', {"correlation_id": b"\xff"}, "cannot be read"),
+        (b'"x"', {"application_headers": {"t": _written(b"T", b"\x7f" * 8)}}, "cannot be read"),
+        (b'"x"', {"application_headers": {"t": nested(5_000)}}, "cannot be read"),
         (json.dumps("x" * 2000).encode(), {}, "2002 bytes"),
     ],
-    ids=["body", "empty", "content type", "version", "bytes", "size"],
+    ids=["body", "empty", "content type", "version", "bytes", "year", "nested", "size"],
 )
 def test_foreign_messages_go_to_the_dead_queue(
     broker: Rabbit,
@@ -118,6 +154,46 @@ def test_foreign_messages_go_to_the_dead_queue(
     shown = capsys.readouterr().out
     assert reason in shown
     assert "undecodable" in shown
+
+
+def test_hostile_headers_neither_lose_nor_repeat_items(
+    broker: Rabbit, queue_name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile: list[dict[Any, Any]] = [
+        {b"\xff": 1},
+        {"CC": [queue_name], "BCC": [queue_name]},
+        {"x-sparts-attempt": 2**63 - 1, "x-sparts-queue": "amq.topic"},
+        {"x-delivery-count": 1000},
+        {"x-death": "none", "t": nested(450)},
+        {"t": {b"\xff": {b"\xff": 1}}},
+        {"x": "y" * 131_000, "traceparent": 5},
+    ]
+    with working(Picky, broker.url, queue_name) as task:
+        for headers in hostile:
+            publish(broker, queue_name, b'"bad"', application_headers=headers)
+        until(lambda: task.n_dead_letters() == len(hostile), "the dead letters")
+        publish(broker, queue_name, b'"plain"')
+        seen = [task.seen.get(timeout=SOON) for _ in range(len(hostile) + 1)]
+        assert seen == [("bad", 1)] * len(hostile) + [("plain", 1)]
+        assert task.queue.link.n_losses == 0
+        hostile[0]["z"] = hostile.pop(1)  # the broker would put it into the queue, too
+        for headers in hostile:
+            publish(broker, f"{queue_name}.dead", b'"bad"', application_headers=headers)
+        for words in ((), ("--json",), ("--show", "#8")):
+            assert main(["dead", queue_name, *words]) == 0
+        capsys.readouterr()
+        assert main(["dead", queue_name, "--requeue", "all"]) == 0
+        assert "13 items requeued" in capsys.readouterr().out
+        assert [task.seen.get(timeout=SOON)[0] for _ in range(13)] == ["bad"] * 13
+
+
+def test_full_dead_queue_slows_items_down(broker: Rabbit, queue_name: str) -> None:
+    words = (f"^{queue_name}[.]dead$", '{"max-length": 1}', "--apply-to", "queues")
+    broker.control("set_policy", queue_name, *words)
+    with working(Picky, broker.url, queue_name) as task:
+        for _ in range(4):
+            publish(broker, queue_name, b'"bad"')
+        until(lambda: task.queue.consumer.delays, "an item that is put off")
 
 
 def publish(rabbit: Rabbit, queue: str, body: bytes, **properties: Any) -> None:

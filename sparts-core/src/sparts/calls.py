@@ -140,7 +140,7 @@ class WorkCall(Call):
     @property
     def headers(self) -> Mapping[str, str]:  # type: ignore[override]
         """The headers of the message that brought the item, if a broker did."""
-        return getattr(self.context, "headers", None) or _NOTHING
+        return getattr(self.context, "text_headers", _NOTHING)
 
 
 # -- for transports --------------------------------------------------------------------------------

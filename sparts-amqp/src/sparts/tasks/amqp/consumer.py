@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from collections import deque
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sparts.context import ExecuteContext
 from sparts.errors import describe
 from sparts.tasks.amqp import messages
-from sparts.tasks.amqp.errors import BrokenError, RemoteError, UnroutableError
+from sparts.tasks.amqp.errors import BrokenError, RejectedError, RemoteError, UnroutableError
 from sparts.tasks.amqp.publishing import Publish, Publisher
 from sparts.tasks.amqp.topology import LONGEST_WAIT
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import amqp
 
 
+Key: TypeAlias = "tuple[str, int] | int"
 _REMEMBERED = 10_000
 """Of how many items that are done it is remembered that they are."""
 _FULL_WAIT = 1000
@@ -39,7 +40,8 @@ class Delivery(ExecuteContext):
 
     Attributes:
         message: as it came.
-        key: distinguishes it from all other deliveries, and is the same when it is delivered again.
+        key: distinguishes it from all other deliveries, and is the same when it is delivered again:
+            its id and a hash of its body (a program may give one id to all), else a number.
         tag: what the broker calls it on the present channel; None: the channel is gone.
         working: whether a worker has it.
         ending: whether it is done, and only the broker has not noted it yet.
@@ -49,10 +51,10 @@ class Delivery(ExecuteContext):
 
     __slots__ = ("dead", "ending", "key", "left", "message", "settled", "stale", "tag", "working")
 
-    def __init__(self, message: amqp.Message, key: str, tag: int) -> None:
+    def __init__(self, message: amqp.Message, key: Key, tag: int) -> None:
         super().__init__(messages.attempt_of(message))
         self.message: amqp.Message = message
-        self.key: str = key
+        self.key: Key = key
         self.tag: int | None = tag
         self.working: bool = False
         self.ending: bool = False
@@ -69,12 +71,20 @@ class Delivery(ExecuteContext):
     @property
     def headers(self) -> dict[str, Any]:
         """The headers of the message, such as ``traceparent``."""
-        return self.message.headers or {}
+        return messages.headers_of(self.message)
+
+    @property
+    def text_headers(self) -> dict[str, str]:
+        """The headers that are strings, by lower-case name: what a wrapper of calls sees."""
+        found = self.headers.items()
+        return {name.lower(): value for name, value in found if isinstance(value, str)}
 
     @property
     def topic(self) -> str:
         """The topic of an event; the queue's name for an item."""
-        return str(self.headers.get(messages.TOPIC) or self.message.delivery_info["routing_key"])
+        came = self.message.delivery_info
+        again = None if came["exchange"] else self.headers.get(messages.TOPIC)  # by ourselves
+        return str(again or came["routing_key"])
 
 
 class Consumer(Publisher):
@@ -115,9 +125,9 @@ class Consumer(Publisher):
         self.taking: threading.Lock = threading.Lock()  # guards `working` and `stale`
         self._deliver = deliver
         self._buried = buried
-        self._held: dict[str, Delivery] = {}
-        self._done: dict[str, None] = {}
-        self._done_order: deque[str] = deque()
+        self._held: dict[Key, Delivery] = {}
+        self._done: dict[Key, None] = {}
+        self._done_order: deque[Key] = deque()
         self._delays: set[str] = set()
         self._consumer_tag: str | None = None
         self._numbers = 0
@@ -179,7 +189,8 @@ class Consumer(Publisher):
             self.channel.basic_cancel(self._consumer_tag, nowait=True)  # it may be blocked
 
     def _delivered(self, message: amqp.Message) -> None:
-        key = message.properties.get("message_id") or ""
+        number = message.properties.get("message_id") or ""
+        key: Key = (number, hash(message.body))
         tag = message.delivery_tag
         if message.delivery_info["redelivered"]:
             if (known := self._held.get(key)) is not None and known.tag is None:
@@ -191,9 +202,9 @@ class Consumer(Publisher):
                 self.n_redelivered += 1
                 message.channel.basic_ack(tag)
                 return
-        if not key or key in self._held:
+        if not number or key in self._held:
             self._numbers += 1
-            key = f"{self._numbers}"  # no message's id, as those of ours are longer
+            key = self._numbers
         context = self._held[key] = Delivery(message, key, tag)
         if not self.consuming:
             self.give_back(context)
@@ -234,6 +245,9 @@ class Consumer(Publisher):
         def ended(error: Exception | None) -> None:
             if error is not None and key == self.layout.dead:
                 self.logger.error("An item could not be put into %s: %s", key, error)
+                if isinstance(error, RejectedError):  # full: it comes again, not at once
+                    self.link.post(lambda: self.put_back(context, _FULL_WAIT))
+                    return
                 self._requeue(context)
                 if isinstance(error, UnroutableError):
                     self.link.post(lambda: self.link.reopen(self))

@@ -9,7 +9,7 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any
 
-from sparts.errors import StartError, UsageError, describe
+from sparts.errors import StartError, UsageError, describe, text_of
 from sparts.escaping import lines, one_line
 from sparts.option_types import Expected
 from sparts.tasks.amqp.addresses import broker_addresses
@@ -107,20 +107,37 @@ def _row(number: str, message: amqp.Message) -> str:
 
 
 def _details(number: str, message: amqp.Message) -> str:
+    from sparts.tasks.amqp.messages import headers_of
+
     rows = {"id": number, **_facts(message)}
-    rows |= {f"header {name}": value for name, value in sorted((message.headers or {}).items())}
+    rows |= {f"header {name}": value for name, value in sorted(headers_of(message).items())}
     shown = [one_line(f"{name}: {value}") for name, value in rows.items()]
     return "\n".join([*shown, "item:", lines(message.body.decode("utf-8", "replace"))])
 
 
 def _all_of(number: str, message: amqp.Message) -> dict[str, Any]:
+    from sparts.tasks.amqp.messages import headers_of
+
     body = message.body.decode("utf-8", "replace")
     try:
-        item = json.loads(body)
-        json.dumps([{"item": item}], indent=2)  # what is nested deeply stays a string
+        item = _shown(json.loads(body), body)
     except (ValueError, RecursionError):
         item = body
-    return {"id": number, **_facts(message), "headers": message.headers or {}, "item": item}
+    every = {**_facts(message), "headers": headers_of(message)}
+    return {
+        "id": number,
+        **{name: _shown(value, text_of(value, repr)) for name, value in every.items()},
+        "item": item,
+    }
+
+
+def _shown(value: Any, text: str) -> Any:
+    """Return ``value`` if JSON can have it, else ``text``: it is nested deeply, say."""
+    try:
+        json.dumps([{"item": [value]}], indent=2, default=str)
+    except (TypeError, ValueError, RecursionError):
+        return text
+    return value
 
 
 def _facts(message: amqp.Message) -> dict[str, Any]:
@@ -187,7 +204,9 @@ class DeadLetters:
         fresh = messages.again(message)
         for name in (messages.ATTEMPT, messages.REASON, messages.ERROR, messages.DIED_AT):
             fresh.headers.pop(name, None)
-        target = str(fresh.headers.pop(messages.FAILED_QUEUE, self.queue))
+        target = str(fresh.headers.pop(messages.FAILED_QUEUE, ""))
+        if not target.startswith(f"{self.queue}."):  # that of one process; else any sender's word
+            target = self.queue
         confirmation, publish = Confirmation(), Publish("", target, fresh, kept=False)
         confirmation.add(publish)
         self._publisher.publish(publish)

@@ -34,6 +34,7 @@ from sparts.tasks.amqp.errors import ForeignError, RemoteError
 from sparts.tasks.amqp.wire import UNREADABLE
 
 import amqp
+from amqp.serialization import dumps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,6 +52,11 @@ REASON, ERROR, FAILED_QUEUE, DIED_AT = (
 """Headers of a dead letter: a word for why, the error's text, where from, when (ISO 8601)."""
 _KEPT = ("content_type", "content_encoding", "message_id", "reply_to", "type", "priority",
          "correlation_id", "timestamp", "app_id")  # fmt: skip
+
+_ROUTES = ("CC", "BCC")
+"""Headers by which the broker puts a message into further queues, at each attempt again."""
+_ROOM = 100_000
+"""Bytes of headers that are kept; all headers of a message must fit into one frame, of 128 KiB."""
 
 _process, _number = uuid.uuid4().hex, itertools.count(1)
 
@@ -99,13 +105,29 @@ def item_message(
 def again(message: amqp.Message, **headers: Any) -> amqp.Message:
     """Return a message of the same content, with further headers, to be published again."""
     kept = {name: message.properties[name] for name in _KEPT if name in message.properties}
-    old = {
-        name: value for name, value in (message.headers or {}).items()
-        if not name.startswith("x-") or name.startswith("x-sparts-")
-    }  # fmt: skip
+    old, room = {}, _ROOM
+    for name, value in headers_of(message).items():
+        if name in _ROUTES or (name.startswith("x-") and not name.startswith("x-sparts-")):
+            continue
+        if _shallow(value) and (size := len(dumps("F", [{name: value}]))) <= room:
+            old[name] = value
+            room -= size
     return amqp.Message(
         message.body, delivery_mode=2, application_headers={**old, **headers}, **kept
     )
+
+
+def headers_of(message: amqp.Message) -> dict[str, Any]:
+    """Return the headers of a message without those whose names are no UTF-8."""
+    return {name: each for name, each in (message.headers or {}).items() if isinstance(name, str)}
+
+
+def _shallow(value: Any, levels: int = 20) -> bool:
+    """Whether a table or an array can be written as it was read: that takes more of the stack."""
+    inner = value.values() if isinstance(value, dict) else value
+    if not isinstance(value, dict | list):
+        return True
+    return levels > 0 and all(_shallow(each, levels - 1) for each in inner)
 
 
 def check_item(message: amqp.Message, max_bytes: int) -> None:
@@ -113,7 +135,7 @@ def check_item(message: amqp.Message, max_bytes: int) -> None:
     properties = message.properties
     kind = properties.get("type") or ITEM
     if kind == UNREADABLE:
-        raise ForeignError("its properties are no UTF-8")
+        raise ForeignError("its properties cannot be read")
     if kind.startswith("sparts.") and kind != ITEM:
         raise ForeignError(f"its type is {kind!r}, and only {ITEM!r} is known here")
     content = properties.get("content_type") or JSON
@@ -125,16 +147,16 @@ def check_item(message: amqp.Message, max_bytes: int) -> None:
 
 def deliveries(message: amqp.Message) -> int:
     """How often a message was delivered before without being acknowledged."""
+    if not (message.delivery_info and message.delivery_info.get("redelivered")):
+        return 0  # whatever its sender has written into the header
     count = (message.headers or {}).get("x-delivery-count")
-    if isinstance(count, int):
-        return max(0, count)
-    return int(bool(message.delivery_info and message.delivery_info.get("redelivered")))
+    return max(0, count) if isinstance(count, int) else 1
 
 
 def attempt_of(message: amqp.Message) -> int:
     """Which attempt at its item a delivery is: those that ended a process count, too."""
     said = (message.headers or {}).get(ATTEMPT, 1)
-    return (said if isinstance(said, int) and said > 0 else 1) + deliveries(message)
+    return (said if isinstance(said, int) and 0 < said < 2**31 else 1) + deliveries(message)
 
 
 def outcome_message(

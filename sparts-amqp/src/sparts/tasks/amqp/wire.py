@@ -22,7 +22,7 @@ from sparts.tasks.amqp.errors import BrokenError
 
 import amqp
 from amqp import sasl, spec
-from amqp.exceptions import ChannelError, FrameSyntaxError, error_for_code
+from amqp.exceptions import ChannelError, error_for_code
 from amqp.transport import AMQP_PROTOCOL_HEADER
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _HEADER = Struct(">BHI")
 _FRAME_END = 206
 _CONTENT_HEADER = 2
 UNREADABLE = "sparts.unreadable"
-"""The type that a message gets whose properties are no UTF-8: it must not end the connection, or
+"""The type that a message gets whose properties cannot be read: it must not end the connection, or
 the broker would deliver it to the next one."""
 _UNREADABLE = b"\x00\x20" + bytes([len(UNREADABLE)]) + UNREADABLE.encode()
 _CHUNK = 256 * 1024
@@ -329,7 +329,7 @@ class Wire(_Connection):
             try:
                 try:
                     self.on_inbound_frame((kind, number, payload))
-                except (UnicodeDecodeError, FrameSyntaxError):
+                except Exception:  # no UTF-8, a time after the year 9999, tables 1,000 deep ...
                     if kind != _CONTENT_HEADER:
                         raise
                     self.on_inbound_frame((kind, number, payload[:12] + _UNREADABLE))

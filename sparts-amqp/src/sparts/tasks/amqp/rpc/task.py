@@ -152,8 +152,7 @@ class _Origin:
     @property
     def headers(self) -> Mapping[str, str]:
         """The headers that are strings."""
-        found = self._context.headers.items()
-        return {key: value for key, value in found if isinstance(value, str)}
+        return self._context.text_headers
 
 
 class _Lane:
