@@ -57,6 +57,20 @@ def asked(name: str, said: list[str], result: Any, **marks: Any) -> Any:
     return plugin(name, sparts_task_init, **marks)
 
 
+def change(hooks: Hooks, *plugins: Any) -> Any:
+    """Register plugins, and say that a service changes."""
+    for each in plugins:
+        hooks.register(each)
+    return hooks.call("sparts_service_change", **CHANGE)
+
+
+def init(hooks: Hooks, *plugins: Any) -> Any:
+    """Register plugins, and initialise a task."""
+    for each in plugins:
+        hooks.register(each)
+    return hooks.call("sparts_task_init", task=Task())
+
+
 class Task:
     inits = 0
 
@@ -65,61 +79,41 @@ class Task:
 
 
 def test_the_newest_plugin_is_called_first(hooks: Hooks, said: list[str]) -> None:
-    for name in "abc":
-        hooks.register(teller(name, said))
-    hooks.call("sparts_service_change", **CHANGE)
+    change(hooks, *(teller(name, said) for name in "abc"))
     assert said == ["c", "b", "a"]
 
 
 def test_tryfirst_and_trylast_change_the_order(hooks: Hooks, said: list[str]) -> None:
-    for name, marks in [
-        ("first", {"tryfirst": True}),
-        ("last", {"trylast": True}),
-        ("plain", {}),
-        ("first2", {"tryfirst": True}),
-        ("last2", {"trylast": True}),
-        ("plain2", {}),
-    ]:
-        hooks.register(teller(name, said, **marks))
-    hooks.call("sparts_service_change", **CHANGE)
+    first, last = {"tryfirst": True}, {"trylast": True}
+    names = {"first": first, "last": last, "plain": {}}
+    names |= {"first2": first, "last2": last, "plain2": {}}
+    change(hooks, *(teller(name, said, **marks) for name, marks in names.items()))
     assert said == ["first2", "first", "plain2", "plain", "last", "last2"]
 
 
 def test_results_come_in_order_of_calls_without_none(hooks: Hooks, said: list[str]) -> None:
-    for name, result in [("a", 1), ("b", None), ("c", 3)]:
-        hooks.register(teller(name, said, result))
-    assert hooks.call("sparts_service_change", **CHANGE) == [3, 1]
+    assert change(hooks) == []
+    results = {"a": 1, "b": None, "c": 3}.items()
+    assert change(hooks, *(teller(name, said, result) for name, result in results)) == [3, 1]
 
 
 def test_first_result_ends_the_call(hooks: Hooks, said: list[str]) -> None:
-    hooks.register(asked("a", said, "from a"))
-    hooks.register(asked("b", said, None))
-    task = Task()
-    assert hooks.call("sparts_task_init", task=task) == "from a"
+    assert init(hooks, asked("a", said, "from a"), asked("b", said, None)) == "from a"
     assert said == ["b", "a"]
-    assert task.inits == 0
 
 
 def test_what_sparts_does_comes_after_the_plugins(hooks: Hooks, said: list[str]) -> None:
-    hooks.register(asked("a", said, None))
     task = Task()
+    hooks.register(plugin("a", lambda: said.append(f"inits: {task.inits}"), "sparts_task_init"))
     assert hooks.call("sparts_task_init", task=task) is True
-    assert (said, task.inits) == (["a"], 1)
-
-
-def test_nobody_answers_with_nothing(hooks: Hooks) -> None:
-    assert hooks.call("sparts_service_change", **CHANGE) == []
+    assert (said, task.inits) == (["inits: 0"], 1)
 
 
 def test_implementation_takes_only_the_arguments_that_it_names(hooks: Hooks) -> None:
-    seen: list[Any] = []
+    def sparts_service_change(new: Any, old: Any) -> tuple[Any, Any]:
+        return new, old
 
-    def sparts_service_change(new: Any, old: Any) -> None:
-        seen.append((new, old))
-
-    hooks.register(plugin("p", sparts_service_change))
-    hooks.call("sparts_service_change", **CHANGE)
-    assert seen == [("B", "A")]
+    assert change(hooks, plugin("p", sparts_service_change)) == [("B", "A")]
 
 
 def wrapping(name: str, said: list[str], **marks: Any) -> Any:
@@ -133,10 +127,8 @@ def wrapping(name: str, said: list[str], **marks: Any) -> Any:
 
 
 def test_wrappers_go_around_and_see_the_result(hooks: Hooks, said: list[str]) -> None:
-    hooks.register(wrapping("outer", said, tryfirst=True))
-    hooks.register(wrapping("inner", said))
-    hooks.register(asked("a", said, "x"))
-    assert hooks.call("sparts_task_init", task=Task()) == "outer(inner(x))"
+    outer, inner = wrapping("outer", said, tryfirst=True), wrapping("inner", said)
+    assert init(hooks, outer, inner, asked("a", said, "x")) == "outer(inner(x))"
     assert said == ["outer before", "inner before", "a", "inner after x", "outer after inner(x)"]
 
 
@@ -151,9 +143,8 @@ def test_wrapper_sees_the_exception_and_may_replace_it(hooks: Hooks) -> None:
     def failing() -> None:
         raise ValueError("broken")
 
-    hooks.register(plugin("w", sparts_task_init, wrapper=True))
-    hooks.register(plugin("f", failing, "sparts_task_init"))
-    assert hooks.call("sparts_task_init", task=Task()) == "mended broken"
+    wrapper = plugin("w", sparts_task_init, wrapper=True)
+    assert init(hooks, wrapper, plugin("f", failing, "sparts_task_init")) == "mended broken"
 
 
 def test_exception_of_a_wrapper_reaches_the_outer_ones(hooks: Hooks) -> None:
@@ -170,10 +161,9 @@ def test_exception_of_a_wrapper_reaches_the_outer_ones(hooks: Hooks) -> None:
         yield
         raise KeyError("inner")
 
-    hooks.register(plugin("outer", sparts_task_init, wrapper=True, tryfirst=True))
-    hooks.register(plugin("inner", inner, "sparts_task_init", wrapper=True))
+    outer = plugin("outer", sparts_task_init, wrapper=True, tryfirst=True)
     with pytest.raises(KeyError):
-        hooks.call("sparts_task_init", task=Task())
+        init(hooks, outer, plugin("inner", inner, "sparts_task_init", wrapper=True))
     assert seen == ["KeyError('inner')"]
 
 
@@ -183,33 +173,21 @@ def test_wrapper_must_yield_once(hooks: Hooks, yields: int) -> None:
         for _ in range(yields):
             yield
 
-    hooks.register(plugin("w", sparts_task_init, wrapper=True))
     with pytest.raises(RuntimeError, match="yield"):
-        hooks.call("sparts_task_init", task=Task())
+        init(hooks, plugin("w", sparts_task_init, wrapper=True))
 
 
-def test_exception_ends_the_call(hooks: Hooks, said: list[str]) -> None:
-
-    def sparts_service_change() -> None:
-        raise LookupError("first")
-
-    hooks.register(teller("a", said))
-    hooks.register(plugin("b", sparts_service_change))
-    with pytest.raises(LookupError):
-        hooks.call("sparts_service_change", **CHANGE)
-    assert said == []
-
-
-def test_notification_reaches_all_and_names_who_failed(hooks: Hooks, said: list[str]) -> None:
-
+def test_exception_ends_call_but_no_notification(hooks: Hooks, said: list[str]) -> None:
     def sparts_service_change() -> None:
         raise LookupError("mine")
 
     hooks.register(teller("a", said))
     hooks.register(plugin("b", sparts_service_change), "the broken one")
-    hooks.register(teller("c", said))
+    with pytest.raises(LookupError):
+        change(hooks, teller("c", said))
+    assert said == ["c"]
     failures = hooks.notify("sparts_service_change", **CHANGE)
-    assert said == ["c", "a"]
+    assert said == ["c", "c", "a"]
     assert [(name, type(error)) for name, error in failures] == [("the broken one", LookupError)]
 
 
@@ -236,33 +214,26 @@ def test_unregistered_plugin_is_called_no_more(hooks: Hooks, said: list[str]) ->
     hooks.register(one)
     hooks.unregister(one)
     hooks.unregister(one)
-    hooks.call("sparts_service_change", **CHANGE)
+    change(hooks)
     assert said == []
-    hooks.register(one)
-    hooks.call("sparts_service_change", **CHANGE)
+    change(hooks, one)
     assert said == ["a"]
 
 
 def test_plugin_registers_and_unregisters_during_a_call(hooks: Hooks, said: list[str]) -> None:
     late = teller("late", said)
-
-    def sparts_service_change() -> None:
-        hooks.register(late)
-
-    early = plugin("early", sparts_service_change)
-    hooks.register(early)
-    hooks.call("sparts_service_change", **CHANGE)
+    early = plugin("early", lambda: hooks.register(late), "sparts_service_change")
+    change(hooks, early)
     assert said == []
     hooks.unregister(early)
-    hooks.call("sparts_service_change", **CHANGE)
+    change(hooks)
     assert said == ["late"]
 
 
 def test_plugin_is_registered_once(hooks: Hooks) -> None:
     one = teller("a", [])
-    hooks.register(one)
     with pytest.raises(PluginError, match="registered already"):
-        hooks.register(one)
+        change(hooks, one, one)
 
 
 def test_object_with_properties_is_asked_for_none(hooks: Hooks) -> None:
@@ -275,8 +246,7 @@ def test_object_with_properties_is_asked_for_none(hooks: Hooks) -> None:
         def sparts_service_change(self, new: Any) -> Any:
             return new
 
-    hooks.register(Mine())
-    assert hooks.call("sparts_service_change", **CHANGE) == ["B"]
+    assert change(hooks, Mine()) == ["B"]
 
 
 def test_marks_of_pluggy_itself_are_understood(hooks: Hooks) -> None:
@@ -289,8 +259,7 @@ def test_marks_of_pluggy_itself_are_understood(hooks: Hooks) -> None:
         def changed(self) -> str:
             return "mine"
 
-    hooks.register(Mine())
-    assert hooks.call("sparts_service_change", **CHANGE) == ["mine"]
+    assert change(hooks, Mine()) == ["mine"]
 
 
 @pytest.mark.parametrize(
@@ -308,7 +277,7 @@ def test_wrong_plugin_is_refused(hooks: Hooks, name: str, parameters: str, wrapp
     wrong = plugin("wrong", namespace[name], wrapper=wrapper)
     with pytest.raises(PluginError, match="Hook plugin mine is wrong"):
         hooks.register(wrong, "mine")
-    hooks.call("sparts_service_change", **CHANGE)
+    change(hooks)
 
 
 def test_plugin_without_a_hook_is_refused(hooks: Hooks) -> None:
@@ -340,7 +309,7 @@ def test_hooks_run_in_threads_while_plugins_change(hooks: Hooks, said: list[str]
 
     with in_threads(churn, churn):
         for _ in range(300):
-            hooks.call("sparts_service_change", **CHANGE)
+            change(hooks)
         stop.set()
     assert said == ["stable"] * 300
 

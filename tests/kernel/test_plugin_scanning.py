@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import zipfile
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,81 @@ def test_path_with_a_null_byte_is_ignored(monkeypatch: pytest.MonkeyPatch) -> No
     assert entry_points.distribution("sparts-core") is not None
 
 
+def test_first_distribution_hides_later_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_distribution(tmp_path / "old", "acme-jobs", "1.0", entry_points=entry("Job"))
+    make_distribution(tmp_path / "new", "acme.jobs", "2.0", entry_points=entry("Job"))
+    monkeypatch.syspath_prepend(tmp_path / "old")
+    monkeypatch.syspath_prepend(tmp_path / "new")
+    assert found("Job") == [("job_module:Job", "acme-jobs", "2.0")]
+
+
+def test_zip_file_is_left_to_importlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_distribution(tmp_path / "f", "zipped-jobs", "1.1", entry_points=entry("Job"))
+    with zipfile.ZipFile(tmp_path / "jobs.zip", "w") as archive:
+        for path in folder.rglob("*"):
+            archive.write(path, path.relative_to(folder))
+    monkeypatch.syspath_prepend(tmp_path / "jobs.zip")
+    assert found("Job") == [("job_module:Job", "zipped-jobs", "1.1")]
+
+
+def test_foreign_finder_is_left_to_importlib(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_distribution(tmp_path, "hidden-jobs", "1.0", entry_points=entry("Job"))
+
+    class Finder:
+        @staticmethod
+        def find_spec(*_: object) -> None:
+            return None
+
+        @staticmethod
+        def find_distributions(context: Any = None) -> Any:
+            return metadata.MetadataPathFinder.find_distributions(
+                metadata.DistributionFinder.Context(path=[str(tmp_path)])
+            )
+
+    monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
+    monkeypatch.setattr(entry_points, "_scanned", {})
+    assert found("Job") == [("job_module:Job", "hidden-jobs", "1.0")]
+    entry_points._scanned.clear()
+
+
+def test_scan_agrees_with_importlib_metadata_on_this_environment() -> None:
+    ours = {(e.name, e.value) for e in entry_points.find(entry_points.TASKS)}
+    assert ours == {(e.name, e.value) for e in metadata.entry_points(group="sparts.tasks")}
+    assert ("TornadoHTTPTask", "sparts.tasks.tornado:TornadoHTTPTask") in ours
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "left"),
+    [
+        ("SPARTS_DISABLE_PLUGINS", "acme-jobs", ["Other"]),
+        ("SPARTS_DISABLE_PLUGINS", "Acme_Jobs", ["Other"]),
+        ("SPARTS_DISABLE_PLUGINS", "Other", ["Job"]),
+        ("SPARTS_LOAD_PLUGINS", "acme-jobs", ["Job"]),
+        ("SPARTS_LOAD_PLUGINS", "", []),
+    ],
+)
+def test_environment_blocks_by_distribution_or_name(
+    variable: str, value: str, left: list[str], site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_distribution(site, "acme-jobs", entry_points=entry("Job"))
+    make_distribution(site, "beta-jobs", entry_points=entry("Other"))
+    monkeypatch.setenv(variable, value)
+    assert [name for name in ("Job", "Other") if found(name)] == left
+
+
+def test_garbage_in_entry_points_is_passed_over(site: Path) -> None:
+    texts = [b"\xff\xfe sparts.", b"[sparts.tasks\n=x\nJob", b"[sparts.tasks]\n#a=b"]
+    for number, text in enumerate(texts):
+        info = site / f"garbage{number}-1.0.dist-info"
+        info.mkdir()
+        (info / "entry_points.txt").write_bytes(text)
+    assert found("#a") == found("Job") == []
+
+
 # -- extras ----------------------------------------------------------------------------------------
 
 
@@ -113,15 +190,18 @@ def test_every_form_of_an_entry_point_is_loaded(target: str, wanted: Any) -> Non
         ("plugin-2", "1.0", "plugin-2-1.0.dist-info"),
         ("a-b-c", "2!1.0", "a-b-c-2!1.0.dist-info"),
         ("plain", "1.0", "plain-1.0.dist-info"),
+        ("Acme_Jobs", "2.0", "Acme_Jobs-2.0.dist-info"),
     ],
 )
 def test_name_with_dashes_comes_from_the_metadata(
     name: str, version: str, folder: str, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_distribution(site, name, version, entry_points=entry("Job"))
-    before = next(path.name for path in site.iterdir())
+    never = {"job_module": "raise SystemExit('a search imports nothing')"}
+    make_distribution(site, name, version, entry_points=entry("Job"), modules=never)
+    before = next(path.name for path in site.glob("*.dist-info"))
     rename(site, before, folder)
-    assert found("Job") == [("job_module:Job", name, version)]
+    normal = name.lower().replace("_", "-")
+    assert found("Job") == [("job_module:Job", normal, version)]
     monkeypatch.setenv("SPARTS_DISABLE_PLUGINS", name)
     assert found("Job") == []
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sparts import entry_points, plugins
+from sparts import plugins
 from sparts.dispatch.through_pluggy import PluginHooks
 from sparts.hookspecs import hookimpl
 from sparts.plugins import defaults
-from sparts.testing.distributions import make_distribution
 from sparts.testing.running import running
 from sparts.vservice import VService
 from sparts.vtask import VTask
@@ -29,107 +25,6 @@ from sparts.hookspecs import hookimpl
 def sparts_service_change(service, old, new):
     print(f"hook: {old} to {new}", flush=True)
 """
-
-
-def entry(name: str) -> dict[str, dict[str, str]]:
-    return {"sparts.tasks": {name: f"{name.lower()}_module:{name}"}}
-
-
-def found(name: str) -> list[tuple[str, str, str]]:
-    entries = entry_points.find(entry_points.TASKS)
-    return [(e.value, e.distribution, e.version) for e in entries if e.name == name]
-
-
-def test_distributions_in_a_folder_are_read_directly(site: Path) -> None:
-    make_distribution(site, "Acme_Jobs", "2.0", entry_points=entry("Job"))
-    assert found("Job") == [("job_module:Job", "acme-jobs", "2.0")]
-
-
-def test_first_distribution_hides_later_ones(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make_distribution(tmp_path / "old", "acme-jobs", "1.0", entry_points=entry("Job"))
-    make_distribution(tmp_path / "new", "acme.jobs", "2.0", entry_points=entry("Job"))
-    monkeypatch.syspath_prepend(tmp_path / "old")
-    monkeypatch.syspath_prepend(tmp_path / "new")
-    assert found("Job") == [("job_module:Job", "acme-jobs", "2.0")]
-
-
-def test_development_install_tells_its_version_in_pkg_info(site: Path) -> None:
-    info = site / "acme_jobs.egg-info"
-    info.mkdir()
-    (info / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: acme-jobs\nVersion: 3.1\n")
-    (info / "entry_points.txt").write_text("[sparts.tasks]\nJob = job_module:Job\n")
-    assert found("Job") == [("job_module:Job", "acme-jobs", "3.1")]
-
-
-def test_zip_file_is_left_to_importlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = make_distribution(tmp_path / "f", "zipped-jobs", "1.1", entry_points=entry("Job"))
-    with zipfile.ZipFile(tmp_path / "jobs.zip", "w") as archive:
-        for path in folder.rglob("*"):
-            archive.write(path, path.relative_to(folder))
-    monkeypatch.syspath_prepend(tmp_path / "jobs.zip")
-    assert found("Job") == [("job_module:Job", "zipped-jobs", "1.1")]
-
-
-def test_foreign_finder_is_left_to_importlib(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from importlib import metadata
-
-    make_distribution(tmp_path, "hidden-jobs", "1.0", entry_points=entry("Job"))
-
-    class Finder:
-        @staticmethod
-        def find_spec(*_: object) -> None:
-            return None
-
-        @staticmethod
-        def find_distributions(context: Any = None) -> Any:
-            return metadata.MetadataPathFinder.find_distributions(
-                metadata.DistributionFinder.Context(path=[str(tmp_path)])
-            )
-
-    monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
-    monkeypatch.setattr(entry_points, "_scanned", {})
-    assert found("Job") == [("job_module:Job", "hidden-jobs", "1.0")]
-    entry_points._scanned.clear()
-
-
-def test_scan_agrees_with_importlib_metadata_on_this_environment() -> None:
-    from importlib import metadata
-
-    ours = {(e.name, e.value) for e in entry_points.find(entry_points.TASKS)}
-    assert ours == {(e.name, e.value) for e in metadata.entry_points(group="sparts.tasks")}
-    assert ("TornadoHTTPTask", "sparts.tasks.tornado:TornadoHTTPTask") in ours
-
-
-@pytest.mark.parametrize(
-    ("variable", "value", "left"),
-    [
-        ("SPARTS_DISABLE_PLUGINS", "acme-jobs", ["Other"]),
-        ("SPARTS_DISABLE_PLUGINS", "Acme_Jobs", ["Other"]),
-        ("SPARTS_DISABLE_PLUGINS", "Other", ["Job"]),
-        ("SPARTS_LOAD_PLUGINS", "acme-jobs", ["Job"]),
-        ("SPARTS_LOAD_PLUGINS", "", []),
-    ],
-)
-def test_environment_blocks_by_distribution_or_name(
-    variable: str, value: str, left: list[str], site: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make_distribution(site, "acme-jobs", entry_points=entry("Job"))
-    make_distribution(site, "beta-jobs", entry_points=entry("Other"))
-    monkeypatch.setenv(variable, value)
-    assert [name for name in ("Job", "Other") if found(name)] == left
-
-
-def test_garbage_in_entry_points_is_passed_over(site: Path) -> None:
-    texts = [b"\xff\xfe sparts.", b"[sparts.tasks\n=x\nJob", b"[sparts.tasks]\n#a=b"]
-    for number, text in enumerate(texts):
-        info = site / f"garbage{number}-1.0.dist-info"
-        info.mkdir()
-        (info / "entry_points.txt").write_bytes(text)
-    assert found("#a") == found("Job") == []
 
 
 class Recorder:
@@ -263,22 +158,3 @@ def test_collector_pauses_while_tasks_are_imported(tmp_path: Path) -> None:
         assert status == 0, output
         assert "enabled at import: False" in output
         assert f"enabled at work: {after}" in output
-
-
-def test_search_runs_no_command_line(tmp_path: Path) -> None:
-    """Finding imports nothing: a plugin whose module would fail is still listed."""
-    make_distribution(
-        tmp_path,
-        "broken",
-        entry_points={"sparts.tasks": {"Boom": "boom_module:Boom"}},
-        modules={"boom_module": "raise SystemExit('imported')"},
-    )
-    script = "from sparts.entry_points import *; print([e.name for e in find(TASKS)])"
-    result = subprocess.run(
-        [sys.executable, "-c", script],
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "'Boom'" in result.stdout

@@ -179,23 +179,6 @@ def test_what_services_may_set_counts(caplog: pytest.LogCaptureFixture) -> None:
     assert messages == ["low on memory"]
 
 
-def test_task_says_when_it_is_ready(caplog: pytest.LogCaptureFixture) -> None:
-    class Slow(VTask):
-        LOOPLESS = True
-
-        def initTask(self) -> None:  # noqa: N802
-            self.set_ready(False)
-
-    thread = make_service(service_of(Slow)).startBG()
-    service = thread.service
-    assert not service.health.wait_ready(0)
-    service.requireTask(Slow).set_ready(True)
-    assert service.health.wait_ready(0)
-    service.shutdown()
-    thread.join()
-    assert warned(caplog, "Service.Slow") == []
-
-
 def test_parts_are_read_by_short_names() -> None:
     with running(service_of(Stays)) as service:
         old: Any = service

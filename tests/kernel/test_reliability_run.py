@@ -299,6 +299,7 @@ def test_task_that_becomes_ready_later() -> None:
     with running(service_of(Slow)) as instance:
         assert instance.health.status == "ALIVE"
         assert not instance.health.ready
+        assert instance.health.status_details() == "Slow is not ready"
         assert not instance.health.wait_ready(timeout=0)
         instance.requireTask(Slow).set_ready(True)
         assert instance.health.wait_ready()
