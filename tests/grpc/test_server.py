@@ -299,7 +299,7 @@ def test_plugins_wrap_and_refuse_calls() -> None:
         calls.append((call.kind, call.name, call.peer, call.is_async))
         if call.headers.get("who") == "evil":
             raise CallRefusedError(Reason.TOO_MANY, "Enough.", 1.5)
-        return proceed()
+        return None if call.headers.get("who") == "nobody" else proceed()
 
     with (
         running(wrapped_by(refuse, GreeterTask), *LOCAL) as service,
@@ -313,8 +313,10 @@ def test_plugins_wrap_and_refuse_calls() -> None:
             error: Any = caught.value
             assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
             assert [tuple(each) for each in error.trailing_metadata()] == [("retry-after", "2")]
+            with pytest.raises(grpc.RpcError, match="PERMISSION_DENIED"):
+                list(stub.Count(Text(number=2), metadata=(("who", "nobody"),), timeout=20))
     assert calls[0] == ("grpc", "sparts.tests.Greeter/Greet", "127.0.0.1", True)
-    assert calls[3] == ("grpc", "sparts.tests.ThreadGreeter/Greet", "127.0.0.1", False)
+    assert calls[4] == ("grpc", "sparts.tests.ThreadGreeter/Greet", "127.0.0.1", False)
 
 
 def test_cancelled_calls_end_their_handlers() -> None:

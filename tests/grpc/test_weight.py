@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import grpc
@@ -97,6 +99,29 @@ def test_list_of_many_structs_is_refused_by_rpc(method: str) -> None:
             assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
             assert "256 MiB of memory" in error.details()
             assert call(b"\x0a\x00" * 40_000, timeout=30) == b"\x08\xc0\xb8\x02"
+
+
+class Inline(RPCTask):
+    """Gets the items of a stream at once."""
+
+    INLINE = True
+
+    @rpc
+    def total(self, items: Iterator[Item]) -> int:
+        """Return how many there are."""
+        return len(list(items))
+
+
+def test_items_that_an_inline_method_gets_count_as_memory() -> None:
+    argv = [*ARGV, "--rpc-grpc-max-message", "1MiB", "--rpc-grpc-max-memory", "1MiB"]
+    with running(service_of(Inline, RPCGrpcTask), *argv) as service:
+        task: Any = service.requireTask(RPCGrpcTask)
+        with grpc.insecure_channel("{}:{}".format(*task.bound_addrs[0])) as channel:
+            call = channel.stream_unary("/Inline/total")
+            assert call((b"\x0a\x00" for _ in range(500)), timeout=30) == b"\x08\xf4\x03"
+            with pytest.raises(grpc.RpcError, match="RESOURCE_EXHAUSTED"):
+                call(itertools.repeat(b"\x0a\x00"), timeout=30)
+        assert task.calls_server.requests.taken == 0
 
 
 def test_large_request_is_decoded_beside_the_loop() -> None:

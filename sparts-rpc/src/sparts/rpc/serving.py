@@ -11,7 +11,7 @@ from functools import cached_property, partial
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
 
-from sparts.calls import CallRefusedError, awaiting, blocking
+from sparts.calls import CallRefusedError, Reason, awaiting, blocking
 from sparts.errors import LoopStoppedError, UsageError, log_error
 from sparts.net.metering import request_id, valid_or_new_id
 from sparts.rpc import steps
@@ -172,7 +172,7 @@ class Served:
         items: Any = None
         try:
             async with asyncio.timeout(steps.left(call)):
-                items = await self._run(call, self._fitted(arguments))
+                items = self._kept(await self._run(call, self._fitted(arguments)))
             while True:
                 async with asyncio.timeout(steps.left(call)):
                     await asyncio.sleep(0)  # to notice that the caller has gone, or that it is late
@@ -202,7 +202,7 @@ class Served:
         context.run(current.set, call)
         items: Any = None
         try:
-            items = context.run(self._run_here, call, self._fitted(arguments))
+            items = self._kept(context.run(self._run_here, call, self._fitted(arguments)))
             step = partial(self._step_here, context, items, "__anext__", "__next__")
             for item in iter(step, steps.END):
                 if call.deadline is not None and monotonic() > call.deadline:
@@ -285,6 +285,12 @@ class Served:
         return await (
             function(*arguments) if wrapper is None else wrapper(call, lambda: function(*arguments))
         )
+
+    def _kept(self, items: Any) -> Any:
+        """Return the generator of a stream, if no wrapper has kept it back."""
+        if items is None and self._blocking is not None:
+            raise CallRefusedError(Reason.FORBIDDEN)
+        return items
 
     async def _in_thread(self, work: Callable[[], Any]) -> Any:
         """Run a function in one of the task's threads, and return its result."""

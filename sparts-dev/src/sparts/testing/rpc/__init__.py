@@ -61,6 +61,8 @@ class Wrapping:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, str, str, Any]] = []
+        self.kept_back: str = ""
+        """The name of what it does not let proceed."""
 
     @hookimpl
     def sparts_call_wrap(self, task: VTask, kind: str) -> Any:
@@ -71,7 +73,7 @@ class Wrapping:
         self.calls.append((call.kind, call.name, call.peer, call.deadline))
         if call.name == "Kit.refused":
             raise CallRefusedError(Reason.TOO_MANY, "not so often", 7.0)
-        return proceed()
+        return None if call.name == self.kept_back else proceed()
 
 
 def failure(call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
@@ -370,6 +372,15 @@ class RPCTransportContract:
         assert (refused.reason, str(refused)) == (Reason.TOO_MANY, "not so often")
         seen = [(kind, name) for kind, name, *_ in self.wrapping.calls]
         assert seen == [("rpc", "Kit.nothing"), ("rpc", "Kit.refused")]
+
+    def test_stream_that_a_wrapper_keeps_back_is_refused(self) -> None:
+        """It is not an empty stream."""
+        with self.connect() as kit:
+            self.wrapping.kept_back = "Kit.count"
+            refused = failure(lambda: list(kit.count(2)))
+            self.wrapping.kept_back = ""
+        assert isinstance(refused, CallRefusedError)
+        assert refused.reason is Reason.FORBIDDEN
 
     def test_calls_and_errors_are_counted_by_method(self) -> None:
         """And timed."""

@@ -30,6 +30,7 @@ class Context:
         self.trailing: Any = ()
         self.compression: grpc.Compression | None = None
         self.compress_next: bool = True
+        self.begun: bool = False  # whether a handler that streams was called
 
     @property
     def service(self) -> Any:

@@ -96,6 +96,7 @@ class OpenCall(Protocol):
     def server(self) -> CallServer: ...  # noqa: D102
     def spawn(self, coroutine: Any, /) -> asyncio.Task[None]: ...  # noqa: D102
     async def read(self) -> bytes | None: ...  # noqa: D102
+    def keep(self, size: int, /) -> None: ...  # noqa: D102
     async def write(self, data: bytes, context: Any = None, /) -> None: ...  # noqa: D102
     def decoded(self, message: bytes, /) -> Any: ...  # noqa: D102
     async def decoded_in_loop(self, message: bytes, /) -> Any: ...  # noqa: D102

@@ -155,6 +155,7 @@ def _run(call: OpenCall, method: Method, request: Any, context: AsyncContext) ->
 
 
 async def _stream(call: OpenCall, method: Method, request: Any, context: AsyncContext) -> None:
+    context.begun = True
     responses = method.function(request, context)
     if not hasattr(responses, "__aiter__"):  # it writes by its context
         await responses
@@ -236,11 +237,14 @@ def _run_in_thread(call: OpenCall, method: Method, request: Any, context: Thread
 def _stream_from_thread(
     call: OpenCall, method: Method, request: Any, context: ThreadContext
 ) -> None:
+    context.begun = True
     for response in method.function(request, context):
         context.wait(call.write(call.encoded(response, context), context))
 
 
 def _finish_stream(call: OpenCall, context: Context) -> None:
+    if not context.begun:  # a wrapper has not let it proceed
+        failed(call, context, CallRefusedError(Reason.FORBIDDEN))
     if not call.over and not call.sent_headers:
         call.send_headers(context)
     _finish(call, context)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sparts.rpc.interface import Method
     from sparts.rpc.serving import Served
     from sparts.rpc.types import Type
+    from sparts.tasks.grpc.protocols import OpenCall
 
 
 PER_FIELD = 100
@@ -174,7 +175,7 @@ class _LoopHandler(_Handler):
     async def run(self, request: Any, context: Any) -> bytes:
         """Serve a call with one response."""
         try:
-            arguments = await self._arguments(request)
+            arguments = await self._arguments(request, context)
             result = await self._served.call(arguments, Origin(context), _deadline(context))
             return self._response(result)
         except (RPCError, CallRefusedError) as error:
@@ -184,7 +185,7 @@ class _LoopHandler(_Handler):
     async def stream(self, request: Any, context: Any) -> AsyncIterator[bytes]:
         """Serve a call with a stream of responses."""
         try:
-            arguments = await self._arguments(request)
+            arguments = await self._arguments(request, context)
             items: Any = self._served.stream(arguments, Origin(context), _deadline(context))
             try:
                 async for item in items:
@@ -194,14 +195,17 @@ class _LoopHandler(_Handler):
         except (RPCError, CallRefusedError) as error:
             await context.abort(*status_of(self._served.method, error))
 
-    async def _arguments(self, request: Any) -> list[Any]:
+    async def _arguments(self, request: Any, context: Any) -> list[Any]:
         if self._items is None:
             if len(request) < LARGE:
                 return self._whole(request)
             return await asyncio.to_thread(self._whole, request)
+        inline = not self._served.method.is_async
+        if inline:  # it gets all items at once
+            request = _kept(request, context.call)
         message, values = self._split(await anext(request, b""))
         items: Any = self._rest(message, request)
-        if not self._served.method.is_async:
+        if inline:
             items = [item async for item in items]
         return self._arranged(values, items)
 
@@ -247,6 +251,13 @@ class _ThreadHandler(_Handler):
             yield self._item(first)
         for data in rest:
             yield self._item(self._parsed(data))
+
+
+async def _kept(request: AsyncIterator[bytes], call: OpenCall) -> AsyncIterator[bytes]:
+    """Give the messages of a request, and count them as memory until the call ends."""
+    async for data in request:
+        call.keep(len(data) + PER_FIELD)
+        yield data
 
 
 def _deadline(context: Any) -> float | None:
