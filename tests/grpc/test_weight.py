@@ -112,7 +112,7 @@ class Inline(RPCTask):
         return len(list(items))
 
 
-def test_items_that_an_inline_method_gets_count_as_memory() -> None:
+def test_items_of_inline_methods_count_as_memory() -> None:
     argv = [*ARGV, "--rpc-grpc-max-message", "1MiB", "--rpc-grpc-max-memory", "1MiB"]
     with running(service_of(Inline, RPCGrpcTask), *argv) as service:
         task: Any = service.requireTask(RPCGrpcTask)

@@ -224,6 +224,11 @@ class Call(Accounted):
             self._credit()
         return message
 
+    def keep(self, size: int) -> None:
+        """Count what a handler keeps of messages that it has read, until the call ends."""
+        self._served += size
+        self._hold()
+
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)

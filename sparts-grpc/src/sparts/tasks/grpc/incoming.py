@@ -98,11 +98,6 @@ class Accounted:
         elif self.server.requests.taken:
             self.server.requests.release(self)
 
-    def keep(self, size: int) -> None:
-        """Count what a handler keeps of messages that it has read, until the call ends."""
-        self._served += size
-        self._hold()
-
     def sending_for(self) -> float | None:
         """Return for how many seconds the client has been sending; None: it has sent all."""
         return None if self._ended else perf_counter() - self.began
