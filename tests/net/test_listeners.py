@@ -19,7 +19,7 @@ from sparts.net.listeners import Listening, format_address
 from sparts.testing.running import make_service, running, service_of
 from sparts.vservice import VService
 
-from tests.net.listening import Echo, EchoService, echo
+from tests.net.listening import Echo, EchoService, echo, inherit
 
 BOTH = service_of(Echo, type("Other", (Echo,), {"OPT_PREFIX": "other"}))
 
@@ -28,35 +28,6 @@ def start_error(*argv: str, service_class: type[VService] = EchoService) -> str:
     with pytest.raises((StartError, OptionError)) as caught:
         make_service(service_class, *argv).startBG()
     return str(caught.value)
-
-
-def test_port_0_takes_free_one_and_says_which(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO")
-    with running(EchoService) as service:
-        ((host, port),) = echo(service).bound_addrs
-        assert host == "127.0.0.1"
-        assert port != 0
-        socket.create_connection((host, port)).close()
-    assert f"Echo Server Started on 127.0.0.1:{port}" in caplog.text
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection((host, port))
-
-
-def test_ipv6_is_served_and_shown_in_brackets(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO")
-    with running(EchoService, "--echo-host", "::1") as service:
-        address = echo(service).bound_addrs[0]
-        socket.create_connection(address[:2]).close()
-    assert f"Server Started on [::1]:{address[1]}" in caplog.text
-
-
-def test_all_addresses_of_both_kinds_share_one_port() -> None:
-    with running(EchoService, "--echo-host", "0.0.0.0,::") as service:
-        addresses = echo(service).bound_addrs
-        assert {address[0] for address in addresses} == {"0.0.0.0", "::"}
-        assert len({address[1] for address in addresses}) == 1
-        for host in ("127.0.0.1", "::1"):
-            socket.create_connection((host, addresses[0][1])).close()
 
 
 def test_name_of_host_stands_for_all_its_addresses() -> None:
@@ -94,15 +65,6 @@ def test_where_nobody_can_listen(
     assert not list(tmp_path.iterdir())
 
 
-def test_port_in_use() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        assert start_error("--echo-port", str(port)) == (
-            f"--echo-port: 127.0.0.1:{port} is in use by another process. Stop it, or choose "
-            f"another."
-        )
-
-
 def test_privileged_port(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> Any:
         raise PermissionError(errno.EACCES, "Permission denied")
@@ -114,33 +76,13 @@ def test_privileged_port(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_two_tasks_on_one_port() -> None:
-    argv = ("--echo-port", "7", "--other-port", "7")
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_two_tasks_on_one_port(host: str) -> None:
+    argv = ("--echo-port", "7", "--other-port", "7", "--other-host", host)
     assert start_error(*argv, service_class=BOTH) == (
-        "Echo and Other are both to listen on 127.0.0.1:7. Give one of them another with "
+        f"Echo and Other are both to listen on {host}:7. Give one of them another with "
         "--echo-port or --other-port."
     )
-
-
-def test_all_addresses_share_one_port() -> None:
-    argv = ("--echo-port", "7", "--other-port", "7", "--other-host", "0.0.0.0")
-    assert "Echo and Other are both to listen on" in start_error(*argv, service_class=BOTH)
-
-
-def test_port_0_of_two_tasks_is_two_ports() -> None:
-    with running(BOTH) as service:
-        ports = {service.requireTask(name).bound_addrs[0][1] for name in ("Echo", "Other")}
-        assert len(ports) == 2
-
-
-def test_unix_socket_is_private_and_removed(tmp_path: Path) -> None:
-    path = tmp_path / "echo.sock"
-    with running(EchoService, "--echo-sock", str(path)) as service:
-        assert echo(service).bound_addrs == [str(path)]
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        with socket.socket(socket.AF_UNIX) as client:
-            client.connect(str(path))
-    assert not path.exists()
 
 
 def test_unix_socket_may_be_a_groups(tmp_path: Path) -> None:
@@ -214,8 +156,7 @@ class Late(Echo):
             connection.close()
 
 
-class LateService(VService):
-    TASKS = [Late]
+LateService = service_of(Late)
 
 
 @pytest.mark.parametrize("kind", ["tcp", "tcp6", "unix"])
@@ -253,18 +194,13 @@ def test_connections_that_wait_at_restart_are_next_instances() -> None:
 
 
 @pytest.fixture
-def passed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[socket.socket]]:
+def passed() -> Iterator[list[socket.socket]]:
     """Two sockets that the process was given, as if at its start."""
-    given = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-    yield given
-    for sock in given:
-        sock.close()
-
-
-def inherit(monkeypatch: pytest.MonkeyPatch, **named: socket.socket) -> None:
-    found = {name: [os.dup(sock.fileno())] for name, sock in named.items()}
-    monkeypatch.setenv("LISTEN_FDS", "1")
-    monkeypatch.setattr("sparts.net.inherited.inherited_sockets", lambda: found)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as one,
+        socket.create_server(("127.0.0.1", 0)) as other,
+    ):
+        yield [one, other]
 
 
 @pytest.mark.parametrize("name", ["echo", "Echo", "unknown", "my.socket"])
@@ -297,7 +233,7 @@ def test_inherited_socket_that_nobody_is_named_like(
 def test_sockets_for_another_process_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LISTEN_FDS", "1")
     monkeypatch.setenv("LISTEN_PID", "1")
-    with running(service_of(Echo, type("Other", (Echo,), {"OPT_PREFIX": "other"}))) as service:
+    with running(BOTH) as service:
         assert len(echo(service).bound_addrs) == len(service.requireTask("Other").bound_addrs) == 1
     assert "LISTEN_FDS" not in os.environ
 

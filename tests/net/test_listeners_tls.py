@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import signal
 import socket
 import ssl
 import subprocess
@@ -22,14 +21,14 @@ from sparts.errors import OptionError, StartError
 from sparts.net.listeners import Listening
 from sparts.testing import ServiceFactory
 from sparts.testing.certificates import FIRST_CERTIFICATE, SECOND_CERTIFICATE
-from sparts.testing.running import make_service, running, running_task
+from sparts.testing.running import make_service, running, running_task, service_of
 from sparts.testing.waiting import restart
-from sparts.vservice import VService
 from sparts.vtask import VTask
 
-from tests.processes import ServiceProcess
+from tests.processes import captured
 
 WAIT = 30.0
+ROOT = Path(__file__).parents[2]
 
 
 class Serial(Listening, VTask):
@@ -74,23 +73,19 @@ class Serial(Listening, VTask):
         self.close_sockets()
 
 
-class Service(VService):
-    TASKS = [Serial]
+Service = service_of(Serial)
 
 
 @pytest.fixture
 def pems(tmp_path: Path) -> dict[str, str]:
     """Paths of PEM files, right ones and wrong ones."""
     first_key, _, first_cert = FIRST_CERTIFICATE.partition("-----BEGIN CERT")
-    second_key, _, second_cert = SECOND_CERTIFICATE.partition("-----BEGIN CERT")
     contents = {
         "first": FIRST_CERTIFICATE,
         "second": SECOND_CERTIFICATE,
         "first.cert": "-----BEGIN CERT" + first_cert,
         "first.key": first_key,
-        "second.cert": "-----BEGIN CERT" + second_cert,
-        "second.key": second_key,
-        "second.both": SECOND_CERTIFICATE,
+        "second.key": SECOND_CERTIFICATE.partition("-----BEGIN CERT")[0],
         "garbage": "-----BEGIN CERTIFICATE-----\nMIIgarbage\n-----END CERTIFICATE-----\n",
         "empty": "",
     }
@@ -106,23 +101,27 @@ def argv_of(pems: dict[str, str], *named: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def connected(task: Any, trusted: str, **settings: Any) -> Iterator[ssl.SSLSocket]:
+def connected(
+    task: Any, trusted: str, name: str = "localhost", **settings: Any
+) -> Iterator[ssl.SSLSocket]:
     context = ssl.create_default_context(cafile=trusted)
-    for name, value in settings.items():
+    context.set_alpn_protocols(["http/1.1", "h2"])
+    for setting, value in settings.items():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of old versions of TLS
-            setattr(context, name, value)
+            setattr(context, setting, value)
     with (
         socket.create_connection(task.bound_addrs[0][:2], WAIT) as plain,
-        context.wrap_socket(plain, server_hostname="localhost") as connection,
+        context.wrap_socket(plain, server_hostname=name) as connection,
     ):
         yield connection
 
 
-def greet(task: Any, trusted: str, **settings: Any) -> None:
-    """Connect, and have the server say hello."""
+def greet(task: Any, trusted: str, **settings: Any) -> tuple[str | None, str | None]:
+    """Connect, and have the server say hello; give the protocol and the version agreed on."""
     with connected(task, trusted, **settings) as connection:
         assert connection.recv(6) == b"hello\n"
+        return connection.selected_alpn_protocol(), connection.version()
 
 
 WRONG: list[tuple[list[str], str]] = [
@@ -186,25 +185,14 @@ def test_versions_below_1_2_are_refused(pems: dict[str, str]) -> None:
     with running(Service, *argv_of(pems, "cert=first")) as service:
         task: Any = service.requireTask(Serial)
         assert task.ssl_context.minimum_version is ssl.TLSVersion.TLSv1_2
-        old = {"minimum_version": ssl.TLSVersion.TLSv1, "maximum_version": ssl.TLSVersion.TLSv1_1}
+        old: Any = {
+            "minimum_version": ssl.TLSVersion.TLSv1,
+            "maximum_version": ssl.TLSVersion.TLSv1_1,
+        }
         with pytest.raises(ssl.SSLError), connected(task, pems["first"], **old):
             pytest.fail("It speaks TLS 1.1.")
         for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
             greet(task, pems["first"], maximum_version=version)
-
-
-@pytest.mark.needs("openssl")
-def test_openssls_own_client_is_served(pems: dict[str, str]) -> None:
-    with running(Service, *argv_of(pems, "cert=first.cert", "key=first.key")) as service:
-        host, port = service.requireTask(Serial).bound_addrs[0]
-        command = ["openssl", "s_client", "-connect", f"{host}:{port}", "-quiet"]
-        command += ["-verify_return_error", "-CAfile", pems["first"], "-servername", "localhost"]
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        ) as client:
-            assert client.stdout is not None
-            assert client.stdout.readline() == b"hello\n"
-            client.terminate()
 
 
 def test_removed_certificate_authority_counts_no_more(pems: dict[str, str], tmp_path: Path) -> None:
@@ -271,57 +259,18 @@ def test_broken_certificate_at_restart_keeps_the_old(
     greet(service.requireTask(Serial), pems["first.cert"])
 
 
-SCRIPT = """
-from sparts.vservice import VService
-from tests.net.test_listeners_tls import Serial
-
-class MyService(VService):
-    TASKS = [Serial]
-
-MyService.initFromCLI()
-"""
-
-
-def test_sighup_gives_new_connections_the_new_certificate(
-    pems: dict[str, str], tmp_path: Path
-) -> None:
-    root = str(Path(__file__).parents[2])
-    script = f"import sys; sys.path.insert(0, {root!r})\n{SCRIPT}"
-    command = [sys.executable, "-c", script, *argv_of(pems, "cert=first")]
-    with ServiceProcess(command, cwd=tmp_path) as process:
-        port = process.listening_port("Serial")
-        task = type("There", (), {"bound_addrs": [("127.0.0.1", port)]})
-        with connected(task, pems["first.cert"]) as before:
-            assert before.recv(6) == b"hello\n"
-            Path(pems["first"]).write_text(SECOND_CERTIFICATE, encoding="ascii")
-            process.process.send_signal(signal.SIGHUP)
-            process.read_until("Reloaded")
-            greet(task, pems["second"])
-            before.sendall(b"still here")
-            assert before.recv(10) == b"still here"
-        assert process.stop() == 0
-        assert "Traceback" not in process.output
-
-
-def test_tls_is_imported_only_on_demand(tmp_path: Path) -> None:
+def test_what_few_need_is_imported_on_demand() -> None:
     script = (
         "import sys\n"
-        "from sparts.net.listeners import Listening\n"
-        "from sparts.testing.running import running, service_of\n"
-        "from sparts.vtask import VTask\n"
-        "class Plain(Listening, VTask):\n"
-        "    LOOPLESS = True\n"
-        "    def start(self):\n"
-        "        self.take_sockets()\n"
-        "    def join(self):\n"
-        "        self.close_sockets()\n"
-        "with running(service_of(Plain), '--Plain-host', '127.0.0.1'):\n"
-        "    print('sparts.net.sockets' in sys.modules, 'ssl' in sys.modules)\n"
+        "from sparts.testing.running import running\n"
+        "from tests.net.listening import EchoService\n"
+        "with running(EchoService):\n"
+        "    few = ('certificates', 'inherited', 'sharing', 'tls', 'unix_sockets')\n"
+        "    few = ['ssl', *(f'sparts.net.{each}' for each in few)]\n"
+        "    print('sparts.net.sockets' in sys.modules, {*few} & {*sys.modules})"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, check=True, text=True
-    )
-    assert done.stdout == "True False\n"
+    done = captured([sys.executable, "-c", script], cwd=ROOT)
+    assert done.stdout == "True set()\n", done.stderr
 
 
 class Negotiates(Serial):
@@ -344,32 +293,18 @@ class Negotiates(Serial):
         context.sni_callback = choose
 
 
-class NegotiatingService(VService):
-    TASKS = [Negotiates]
-
-
-def negotiate(task: Any, trusted: str, name: str = "localhost") -> tuple[str | None, str | None]:
-    """Give the protocol and the version that are agreed on; the certificate is a trusted one."""
-    context = ssl.create_default_context(cafile=trusted)
-    context.check_hostname = False
-    context.set_alpn_protocols(["http/1.1", "h2"])
-    with (
-        socket.create_connection(task.bound_addrs[0], WAIT) as plain,
-        context.wrap_socket(plain, server_hostname=name) as connection,
-    ):
-        assert connection.recv(6) == b"hello\n"
-        return connection.selected_alpn_protocol(), connection.version()
+NegotiatingService = service_of(Negotiates)
 
 
 def test_settings_of_a_task_survive_reloads_and_restarts(
     pems: dict[str, str], monkeypatch: pytest.MonkeyPatch, service_factory: ServiceFactory
 ) -> None:
-    monkeypatch.setattr(Negotiates, "other", pems["second.both"])
+    monkeypatch.setattr(Negotiates, "other", pems["second"])
     service = service_factory(NegotiatingService, *argv_of(pems, "cert=first"))
     for number in range(4):
         task = service.requireTask(Negotiates)
-        assert negotiate(task, pems["first"]) == ("h2", "TLSv1.3")
-        negotiate(task, pems["second.both"], "127.0.0.1.other")
+        assert greet(task, pems["first"]) == ("h2", "TLSv1.3")
+        greet(task, pems["second"], name="127.0.0.1.other", check_hostname=False)
         with pytest.raises((ssl.SSLError, ConnectionError)):
             greet(task, pems["first"], maximum_version=ssl.TLSVersion.TLSv1_2)
         if number == 1:
@@ -382,14 +317,14 @@ def test_settings_of_a_task_survive_reloads_and_restarts(
 def test_settings_that_fail_at_reload_leave_context(
     pems: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Negotiates, "other", pems["second.both"])
+    monkeypatch.setattr(Negotiates, "other", pems["second"])
     with running(NegotiatingService, *argv_of(pems, "cert=first")) as service:
         monkeypatch.setattr(Negotiates, "other", pems["missing"])
         service._instance.reloading.reload()
         (warning,) = service.getWarnings().values()
         assert warning.startswith("Reload of listeners failed: TLS of Negotiates: ")
         task = service.requireTask(Negotiates)
-        assert negotiate(task, pems["first"]) == ("h2", "TLSv1.3")
+        assert greet(task, pems["first"]) == ("h2", "TLSv1.3")
 
 
 def test_settings_that_fail_at_the_start_fail_it(

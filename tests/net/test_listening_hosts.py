@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import os
 import socket
 from typing import Any
 
 import pytest
 from sparts.errors import StartError
 from sparts.net import sockets
-from sparts.testing.running import make_service, running, running_task
+from sparts.testing.running import make_service, running, running_task, service_of
 from sparts.vservice import VService
 
-from tests.net.listening import Echo, EchoService, echo
+from tests.net.listening import Echo, EchoService, echo, inherit
 
 
 class Open(Echo):
@@ -24,8 +23,7 @@ class Open(Echo):
     DEFAULT_HOST = ""
 
 
-class OpenService(VService):
-    TASKS = [Open]
+OpenService = service_of(Open)
 
 
 def hosts(service: VService, task: type[Echo] = Echo) -> list[str]:
@@ -109,13 +107,8 @@ def test_name_serves_the_addresses_that_can_be_bound(
     ]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: infos)
     lacking(monkeypatch, socket.AF_INET6, number)
-    service = make_service(EchoService, "--echo-host", "localhost")
-    thread = service.startBG()
-    try:
+    with running(EchoService, "--echo-host", "localhost") as service:
         assert [each[0] for each in echo(service).bound_addrs] == ["127.0.0.1"]
-    finally:
-        service.shutdown()
-        thread.join()
     assert "Echo does not listen on [::1]:0: lacking" in caplog.messages
 
 
@@ -167,9 +160,7 @@ def test_connections_send_without_delay_also_in_asyncio(
     with contextlib.ExitStack() as stack:
         if inherited:
             given = stack.enter_context(socket.create_server((host, 0), family=family))
-            found = {"echo": [os.dup(given.fileno())]}
-            monkeypatch.setenv("LISTEN_FDS", "1")
-            monkeypatch.setattr("sparts.net.inherited.inherited_sockets", lambda: found)
+            inherit(monkeypatch, echo=given)
         service = stack.enter_context(running(EchoService, "--echo-host", host))
         (listener,) = echo(service)._sockets
         accepted = asyncio.run(accepted_by_asyncio(listener))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sparts.counters import SampleType, samples
 from sparts.logs import log_fields
-from sparts.net.metering import LOST, Metered, RequestFields, request_id, valid_or_new_id
+from sparts.net.metering import LOST, Metered, RequestFields, request_id
 from sparts.testing import TurnableClock, log_of, running, running_task, service_of
 from sparts.vtask import VTask
 
@@ -127,13 +127,6 @@ def test_access_log_line_has_an_id() -> None:
     with running(service_of(Metering)) as service, log_of(service) as lines:
         log(service.requireTask(Metering), 5, "/a\nb")
         lines.wait_for_line(r"ERROR:Service.Metering.access:503 GET /a\\nb \(192.0.2.1\) 250.00 ms")
-
-
-def test_valid_request_ids_are_taken_over() -> None:
-    assert valid_or_new_id("abc-1") == "abc-1"
-    made = valid_or_new_id("a\nb")
-    assert "\n" not in made
-    assert made != valid_or_new_id("")
 
 
 def test_fields_of_a_request_make_its_id_once() -> None:

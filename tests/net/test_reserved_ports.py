@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sparts.errors import StartError
 from sparts.net.options import ListeningOptions
-from sparts.testing.running import make_service, running, running_task, service_of
+from sparts.testing.running import make_service, running_task, service_of
 from sparts.testing.waiting import restart
-from sparts.vservice import VService
 from sparts.vtask import VTask
 
+from tests.net.listening import inherit
 from tests.processes import captured
 
 ROOT = Path(__file__).parents[2]
@@ -52,8 +50,7 @@ class Binder(ListeningOptions, VTask):
             listener.close()
 
 
-class BinderService(VService):
-    TASKS = [Binder]
+BinderService = service_of(Binder)
 
 
 def binds(address: Any) -> bool:
@@ -90,22 +87,17 @@ def test_reserved_port_stays_across_a_restart(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_reserved_addresses_of_both_families_have_one_port() -> None:
-    with running(BinderService, "--binder-host", "::") as service:
-        task = service.requireTask(Binder)
+    with running_task(Binder, "--binder-host", "::") as task:
         assert [each[0] for each in task.bound_addrs] == ["0.0.0.0", "::"]
         for host in ("127.0.0.1", "::1"):
             socket.create_connection((host, task.bound_addrs[0][1])).close()
 
 
-@contextlib.contextmanager
-def taken() -> Iterator[int]:
-    with running(BinderService) as service:
-        yield service.requireTask(Binder).bound_addrs[0][1]
-
-
 def test_port_that_another_has_reserved_is_start_error() -> None:
-    with taken() as port, pytest.raises(StartError, match=f"--binder-port: 127.0.0.1:{port} is in"):
-        make_service(BinderService, "--binder-port", str(port)).startBG()
+    with running_task(Binder) as task:
+        port = task.bound_addrs[0][1]
+        with pytest.raises(StartError, match=f"--binder-port: 127.0.0.1:{port} is in"):
+            make_service(BinderService, "--binder-port", str(port)).startBG()
 
 
 def test_live_unix_socket_is_a_start_error(tmp_path: Path) -> None:
@@ -115,8 +107,8 @@ def test_live_unix_socket_is_a_start_error(tmp_path: Path) -> None:
         live.listen()
         with pytest.raises(StartError, match="another process is listening"):
             make_service(BinderService, "--binder-sock", path).startBG()
-    with running(BinderService, "--binder-sock", path) as service:
-        assert service.requireTask(Binder).bound_addrs == []
+    with running_task(Binder, "--binder-sock", path) as task:
+        assert task.bound_addrs == []
         assert not os.path.exists(path)
 
 
@@ -138,26 +130,24 @@ def test_two_tasks_on_one_port_are_refused() -> None:
 
 def test_inherited_socket_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as given:
-        found = {"binder": [os.dup(given.fileno())]}
-        monkeypatch.setenv("LISTEN_FDS", "1")
-        monkeypatch.setattr("sparts.net.inherited.inherited_sockets", lambda: found)
+        found = inherit(monkeypatch, binder=given)
         with pytest.raises(StartError, match="Binder binds for itself"):
             make_service(BinderService).startBG()
         os.close(found["binder"][0])
 
 
-@pytest.mark.parametrize("flag", ["--user", "--group"])
-def test_another_user_is_refused_with_status_2(flag: str) -> None:
-    script = "from tests.net.test_reserved_ports import BinderService as S; S.initFromCLI()"
-    done = captured([sys.executable, "-c", script, flag, "daemon"], cwd=ROOT, timeout=60)
-    assert done.returncode == 2
-    if os.geteuid() == 0:
-        assert "Binder binds its port again at each start, which another user cannot" in done.stderr
+USERS = "Binder binds its port again at each start, which another user cannot"
+COPIES = "Binder opens its sockets itself, which several processes cannot"
 
 
 @pytest.mark.linux
-def test_several_processes_are_refused_with_status_2() -> None:
+@pytest.mark.parametrize(
+    ("flag", "value", "why"),
+    [("--user", "daemon", USERS), ("--group", "daemon", USERS), ("--processes", "2", COPIES)],
+)
+def test_what_cannot_bind_again_is_refused(flag: str, value: str, why: str) -> None:
     script = "from tests.net.test_reserved_ports import BinderService as S; S.initFromCLI()"
-    done = captured([sys.executable, "-c", script, "--processes", "2"], cwd=ROOT, timeout=60)
+    done = captured([sys.executable, "-c", script, flag, value], cwd=ROOT, timeout=60)
     assert done.returncode == 2
-    assert "Binder opens its sockets itself, which several processes cannot" in done.stderr
+    if os.geteuid() == 0 or why == COPIES:
+        assert why in done.stderr

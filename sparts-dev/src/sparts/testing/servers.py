@@ -198,7 +198,9 @@ class ServerContract:
             except StartError as error:
                 message = str(error)
             before.check("The start that failed")
-        assert message.startswith(f"{self.flag('port')}: {LOCAL}:{port} is in use"), message
+        where = f"{self.flag('port')}: {LOCAL}:{port}"
+        known = f"{where} is in use by another process. Stop it, or choose another."
+        assert message == known, message
 
     def test_a_unix_socket_is_served_to_its_owner_alone_and_removed_at_the_end(self) -> None:
         """``--PREFIX-sock PATH``."""
