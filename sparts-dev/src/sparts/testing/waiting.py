@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import queue
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -92,25 +91,29 @@ def wait_ended(service: VService, timeout: float = WAIT) -> BaseException | None
 def restart(service: S, timeout: float = WAIT, between: Callable[[], object] = lambda: None) -> S:
     """Restart a service that runs in this process; return its new instance when that is ready.
 
-    ``between`` is called when the old instance has ended and there is no new one.
+    ``between`` is called when the old instance has ended and there is no new one. What it raises is
+    raised here, too.
 
     AssertionError: there was none, or it was not ready, within ``timeout`` seconds.
     """
-    made: queue.SimpleQueue[S] = queue.SimpleQueue()
+    from concurrent.futures import Future
+
+    made: Future[S] = Future()
     successor = service._instance.successor
 
     def note() -> Instance:
-        between()
-        new = successor()
-        made.put(cast("S", new.service))
+        try:
+            between()
+            new = successor()
+        except BaseException as error:
+            made.set_exception(error)
+            raise
+        made.set_result(cast("S", new.service))
         return new
 
     service._instance.successor = note  # type: ignore[method-assign]
     service.restart()
-    try:
-        new = made.get(timeout=timeout)
-    except queue.Empty:
-        raise not_come("a new instance", timeout, service) from None
+    new = wait_for_result(made, "a new instance", service, timeout)
     wait_ready(new, timeout)
     return new
 
