@@ -54,7 +54,7 @@ class Call(Accounted):
     """
 
     __slots__ = (
-        "_callbacks", "_ended", "_expires", "_served", "_serving", "_timer", "_uncredited",
+        "_callbacks", "_ended", "_expires", "_serving", "_timer", "_uncredited",
         "_unwaited", "_waiter",
         "began", "cancelled", "code", "connection", "fields", "headers", "incoming", "known",
         "method", "over", "path", "sent_headers", "server", "stream", "task",
@@ -223,11 +223,6 @@ class Call(Accounted):
         if not self._ended:
             self._credit()
         return message
-
-    def keep(self, size: int) -> None:
-        """Count what a handler keeps of messages that it has read, until the call ends."""
-        self._served += size
-        self._hold()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

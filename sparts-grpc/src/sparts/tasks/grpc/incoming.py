@@ -81,7 +81,7 @@ class Incoming:
 class Accounted:
     """The part of a call that counts its messages; see `sparts.net.memory`."""
 
-    __slots__ = ()
+    __slots__ = ("_served",)
 
     incoming: Incoming
     began: float
@@ -97,6 +97,11 @@ class Accounted:
             self.server.requests.hold(self, size)
         elif self.server.requests.taken:
             self.server.requests.release(self)
+
+    def keep(self, size: int) -> None:
+        """Count what a handler keeps of messages that it has read, until the call ends."""
+        self._served += size
+        self._hold()
 
     def sending_for(self) -> float | None:
         """Return for how many seconds the client has been sending; None: it has sent all."""
