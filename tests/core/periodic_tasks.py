@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import queue
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from sparts.tasks.async_periodic import AsyncPeriodicTask
 from sparts.tasks.periodic import ExecuteContext, PeriodicTask
 from sparts.testing.clock import TurnableClock
+from sparts.testing.running import running_task
 from sparts.testing.waiting import WAIT
 
 START = 1000.0
@@ -64,3 +66,12 @@ class AsyncTicking(AsyncPeriodicTask, Ticking):
 def ticking(kind: type[T], **attributes: Any) -> type[T]:
     """Make a task type with a clock of its own."""
     return type("Ticker", (kind,), {"clock": TurnableClock(START), **attributes})
+
+
+@contextmanager
+def ran_once(kind: type[T], *argv: str) -> Iterator[T]:
+    """Run a service of one task that has run at the start, and waits for its next time."""
+    with running_task(kind, *argv) as task:
+        assert task.ran.get(timeout=WAIT) == 0
+        task.waits_until()
+        yield task

@@ -42,6 +42,21 @@ class _Notes(QueueTask):
         """Wait until an item is begun, and give it."""
         return self.began.get(timeout=SOON).item
 
+    def works_on(self, item: Any, outcome: Any = None) -> None:
+        """Wait until this item is begun, and say how it ends."""
+        assert self.begun() == item
+        self.gate.put(outcome)
+
+    def let(self, *outcomes: Any) -> None:
+        """Say how the next items end."""
+        for outcome in outcomes:
+            self.gate.put(outcome)
+
+    def ask_to_stop(self) -> None:
+        """Have the service stop, and wait until the task knows."""
+        self.service.shutdown()
+        assert self.stop_event.wait(SOON)
+
     def on_dropped(self, items: Sequence[Any]) -> None:
         """Keep what was left."""
         self.dropped += items

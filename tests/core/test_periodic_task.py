@@ -23,7 +23,7 @@ from sparts.testing.waiting import WAIT, wait_state
 
 from tests.core import periodic_tasks
 from tests.core.failing import failing
-from tests.core.periodic_tasks import START, AsyncTicking, Ticking
+from tests.core.periodic_tasks import START, AsyncTicking, Ticking, ran_once
 
 Make = Callable[..., type[Ticking]]
 
@@ -62,17 +62,14 @@ def test_runs_are_due_at_start_plus_intervals(ticking: Make) -> None:
 
 
 def test_late_wake_up_does_not_move_the_schedule(ticking: Make) -> None:
-    with running_task(ticking()) as task:
-        task.ran.get(timeout=WAIT)
-        task.waits_until()
+    with ran_once(ticking()) as task:
         task.clock.turn(14)
         assert task.ran.get(timeout=WAIT) == 14
         assert task.waits_until() == 20
 
 
 def test_one_run_makes_up_for_an_overrun(ticking: Make) -> None:
-    with running_task(ticking()) as task:
-        task.ran.get(timeout=WAIT)
+    with ran_once(ticking()) as task:
         task.work.put(lambda: task.clock.turn(35))
         assert task.next_run() == 10
         assert task.ran.get(timeout=WAIT) == 45
@@ -205,9 +202,7 @@ def test_changed_interval_counts_from_the_last_run(ticking: Make) -> None:
 
 
 def test_execute_async_runs_now_and_schedule_stays(ticking: Make) -> None:
-    with running_task(ticking()) as task:
-        task.ran.get(timeout=WAIT)
-        task.waits_until()
+    with ran_once(ticking()) as task:
         task.clock.turn(4)
         task.work.put(lambda: "extra")
         assert task.execute_async().result(WAIT) == "extra"
@@ -219,8 +214,7 @@ def test_try_later_with_time_comes_then(ticking: Make) -> None:
     def refuse() -> None:
         raise TryLater("later", after=25)
 
-    with running_task(ticking()) as task:
-        task.ran.get(timeout=WAIT)
+    with ran_once(ticking()) as task:
         task.work.put(refuse)
         assert task.next_run() == 10
         assert task.waits_until() == 35
@@ -235,9 +229,7 @@ def test_plain_try_later_comes_with_the_next_run(ticking: Make) -> None:
     def refuse() -> None:
         raise TryLater
 
-    with running_task(ticking()) as task:
-        task.ran.get(timeout=WAIT)
-        task.waits_until()
+    with ran_once(ticking()) as task:
         task.work.put(refuse)
         future = task.execute_async()
         task.ran.get(timeout=WAIT)
@@ -248,8 +240,7 @@ def test_plain_try_later_comes_with_the_next_run(ticking: Make) -> None:
 
 
 def test_futures_end_when_the_task_stops(ticking: Make) -> None:
-    with running_task(ticking()) as task:
-        task.ran.get(timeout=WAIT)
+    with ran_once(ticking()) as task:
         gate: queue.SimpleQueue[str] = queue.SimpleQueue()
         task.work.put(gate.get)
         under_way = task.execute_async()
@@ -273,9 +264,7 @@ def test_futures_end_when_the_task_crashes(ticking: Make) -> None:
 
 
 def test_restarted_task_begins_a_new_schedule(ticking: Make) -> None:
-    with running_task(ticking(RESTART="on-failure")) as task:
-        task.ran.get(timeout=WAIT)
-        task.waits_until()
+    with ran_once(ticking(RESTART="on-failure")) as task:
         task.clock.turn(4)
         task.work.put(lambda: 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -286,8 +275,7 @@ def test_restarted_task_begins_a_new_schedule(ticking: Make) -> None:
 
 
 def test_task_ends_its_own_schedule(ticking: Make) -> None:
-    with running_task(ticking()) as task:
-        task.ran.get(timeout=WAIT)
+    with ran_once(ticking()) as task:
         task.work.put(task.end_schedule)
         task.next_run()
         wait_state(task, TaskState.DONE)

@@ -21,18 +21,13 @@ from sparts.tasks.queue import QueueTask, TryLater
 from sparts.testing.clock import TurnableClock
 from sparts.testing.running import running, running_task, service_of
 
-from tests.core.queue_tasks import SOON, Echo, Gated, variant
+from tests.core.queue_tasks import SOON, Gated, variant
 
 
 class ByHand(Gated):
     """Has no workers: the test takes its items."""
 
     WORKERS = 0
-
-
-def test_map_returns_list_in_order_of_items() -> None:
-    with running(service_of(Echo)) as service:
-        assert service.requireTask(Echo).map(iter("cab"), SOON) == ["c", "a", "b"]
 
 
 def test_items_are_taken_out_by_hand() -> None:
@@ -117,8 +112,7 @@ def test_ends_are_reported_before_futures_end() -> None:
         ):
             task.notes.clear()
             future = task.submit(item)
-            for outcome in outcomes:
-                task.gate.put(outcome)
+            task.let(*outcomes)
             future.exception(SOON)
             wanted = [note or ("done", item) for note in notes]
             assert task.notes == [*wanted, ("done", item)]
@@ -153,8 +147,7 @@ def test_queue_of_ones_own_gives_the_order(make: Callable[[], Any], order: str) 
             (task.queue.put, task.submit, task.own.put), order_of(order), strict=True
         ):
             put(item)
-        for _ in range(4):
-            task.gate.put(None)
+        task.let(*[None] * 4)
         assert "".join(task.begun() for _ in range(3)) == order
         task.own.join()
 
@@ -162,17 +155,6 @@ def test_queue_of_ones_own_gives_the_order(make: Callable[[], Any], order: str) 
 def order_of(order: str) -> str:
     """Give the order to put items in, so that those queues give them in another."""
     return "bac" if order == "bac" else "bca" if order == "abc" else "abc"
-
-
-def test_custom_queue_limits_its_items() -> None:
-    class Small(ByHand):
-        def _makeQueue(self) -> Any:  # noqa: N802
-            return queue.Queue(1)
-
-    with running_task(Small) as task:
-        task.queue.put(1)
-        with pytest.raises(queue.Full):
-            task.queue.put_nowait(2)
 
 
 def test_item_that_ones_own_queue_refuses_or_discards() -> None:

@@ -33,8 +33,7 @@ def order(items: list[Any]) -> list[Any]:
         task.begun()
         for item in items:
             task.queue.put(item)
-        for _ in range(len(items) + 1):
-            task.gate.put(None)
+        task.let(*[None] * (len(items) + 1))
         return [task.begun() for _ in items]
 
 
@@ -72,10 +71,8 @@ def test_retried_item_takes_its_place_by_priority() -> None:
         assert task.begun() == 1
         task.queue.put(2)
         task.gate.put(TryLater())
-        assert task.begun() == 1
-        task.gate.put(None)
-        assert task.begun() == 2
-        task.gate.put(None)
+        task.works_on(1)
+        task.works_on(2)
 
 
 def test_item_equal_to_waiting_one_is_refused() -> None:
@@ -84,8 +81,7 @@ def test_item_equal_to_waiting_one_is_refused() -> None:
         task.queue.put((1, "a"))
         assert task.submit((1, "a")) is waiting
         assert task.queue.qsize() == 1
-        task.gate.put(None)
-        task.gate.put("once")
+        task.let(None, "once")
         assert waiting.result(SOON) == "once"
         task.queue.join()
         assert task.n_completed() == 2
@@ -154,8 +150,7 @@ def test_cancelled_item_can_be_submitted_again() -> None:
         assert task.queue.qsize() == 1
         third = task.submit("other")
         assert third.cancel()
-        for outcome in (None, "done"):
-            task.gate.put(outcome)
+        task.let(None, "done")
         assert second.result(SOON) == "done"
         task.queue.join()
         fourth = task.submit("other")
@@ -168,8 +163,7 @@ def test_cancelled_item_runs_when_it_is_put() -> None:
         assert task.submit("item").cancel()
         task.queue.put("item")
         task.gate.put(None)
-        assert task.begun() == "item"
-        task.gate.put(None)
+        task.works_on("item")
 
 
 def test_put_item_runs_despite_a_cancelled_submission() -> None:
@@ -179,8 +173,7 @@ def test_put_item_runs_despite_a_cancelled_submission() -> None:
             assert [future.cancel() for future in futures] == [True]
         assert task.queue.qsize() == 1
         task.gate.put(None)
-        assert task.begun() == "item"
-        task.gate.put(None)
+        task.works_on("item")
         task.queue.join()
         assert task.n_completed() == 2
 
@@ -191,8 +184,7 @@ def test_item_runs_while_one_submitter_waits() -> None:
         assert first is second
         assert not first.cancel()  # the other one still waits
         task.gate.put(None)
-        assert task.begun() == "item"
-        task.gate.put("done")
+        task.works_on("item", "done")
         assert second.result(SOON) == "done"
 
 
@@ -203,8 +195,7 @@ def test_item_of_cancelled_submitters_does_not_run() -> None:
         shared = task.submit("item")
         assert task.submit("item") is shared
         assert [shared.cancel(), shared.cancel(), future.cancel()] == [False, True, True]
-        task.gate.put(None)
-        task.gate.put("next")
+        task.let(None, "next")
         assert task.submit("next").result(SOON) == "next"
         assert task.n_completed() == 2
 
@@ -220,8 +211,7 @@ def test_timeout_does_not_cancel_what_was_put() -> None:
         with pytest.raises(TimeoutError):
             task.map(["item"], timeout=0.01)
         task.gate.put(None)
-        assert task.begun() == "item"
-        task.gate.put(None)
+        task.works_on("item")
 
 
 def test_all_waiters_get_the_outcome() -> None:
@@ -243,8 +233,7 @@ def test_equal_item_needs_no_room() -> None:
     with running_busy(variant(Unique, MAX_ITEMS=1)) as task:
         task.queue.put("item")
         task.queue.put("item", block=False)
-        for _ in range(2):
-            task.gate.put(None)
+        task.let(*[None] * 2)
 
 
 def test_room_goes_to_the_next_waiter() -> None:
@@ -265,8 +254,7 @@ def test_room_goes_to_the_next_waiter() -> None:
             thread.join(SOON)
             assert not thread.is_alive()
         task.gate.put(None)
-        assert task.begun() == "other"
-        task.gate.put(None)
+        task.works_on("other")
 
 
 def test_item_without_a_hash_is_a_clear_error() -> None:
@@ -314,8 +302,7 @@ def test_dropped_item_of_several_waiters_ends_for_all() -> None:
     with running_busy(variant(Unique, DRAIN=False)) as task:
         future, deferred = task.submit("item"), Deferred()
         task.queue.put(ExecuteContext(item="item", deferred=deferred))
-        task.service.shutdown()
-        assert task.stop_event.wait(SOON)
+        task.ask_to_stop()
         task.gate.put(None)
         assert isinstance(deferred.outcome(), CancelledError)
     assert future.cancelled()

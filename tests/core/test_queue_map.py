@@ -27,7 +27,7 @@ def test_results_come_in_the_order_of_the_items() -> None:
             return item * 10
 
     with running(service_of(Backwards)) as service:
-        assert list(service.requireTask(Backwards).imap(range(4))) == [0, 10, 20, 30]
+        assert service.requireTask(Backwards).map(iter(range(4)), SOON) == [0, 10, 20, 30]
 
 
 @pytest.mark.parametrize(
@@ -57,8 +57,7 @@ def test_items_without_end_are_taken_bounded_number_ahead() -> None:
 def test_items_are_submitted_before_anybody_reads_the_results() -> None:
     with running_task(Gated) as task:
         results = task.imap(["item"])
-        assert task.begun() == "item"
-        task.gate.put(1)
+        task.works_on("item", 1)
         assert next(results) == 1
 
 
@@ -86,8 +85,7 @@ def test_exception_comes_in_its_place_and_cancels() -> None:
         task.gate.put(1)
         assert task.begun() == "a"
         assert next(results) == 1
-        assert task.begun() == "b"
-        task.gate.put(ValueError("broken"))
+        task.works_on("b", ValueError("broken"))
         assert task.begun() == "c"
         with pytest.raises(ValueError, match="broken"):
             next(results)

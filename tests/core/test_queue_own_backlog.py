@@ -77,8 +77,7 @@ def test_returned_items_are_counted_apart_and_not_dropped() -> None:
         for item in range(3):
             task.queue.put(item)
         task.begun()
-        task.service.shutdown()
-        assert task.stop_event.wait(SOON)
+        task.ask_to_stop()
         task.gate.put(None)
     assert (task.n_returned(), task.n_dropped(), task.dropped) == (2, 0, [])
 

@@ -9,12 +9,10 @@ import pytest
 from sparts.tasks.queue import ExecuteContext, TryLater
 from sparts.testing.clock import TurnableClock
 from sparts.testing.running import make_service, running_task, service_of
-from sparts.vtask import RestartPolicy
 
 from tests.core.failing import failing
 from tests.core.queue_tasks import SOON, Gated, of_gated, variant
-
-AT_ONCE = RestartPolicy("on-failure", first_wait=0.0)
+from tests.core.scripted_tasks import AT_ONCE, LATE
 
 
 def timed(base: type[Any], **attributes: Any) -> type[Any]:
@@ -24,15 +22,12 @@ def timed(base: type[Any], **attributes: Any) -> type[Any]:
 
 @of_gated
 def test_waiting_item_holds_no_worker(gated: Any) -> None:
-    cls = timed(gated)
-    clock = cls.clock
-    with running_task(cls) as task:
+    with running_task(timed(gated)) as task:
+        clock = task.clock
         future = task.submit("later")
-        assert task.begun() == "later"
-        task.gate.put(TryLater(after=60))
+        task.works_on("later", TryLater(after=60))
         task.queue.put("other")
-        assert task.begun() == "other"
-        task.gate.put(None)
+        task.works_on("other")
         assert clock.wait_for_waiters() == [clock.monotonic() + 60]
         assert task.queue_depth() == 1
         clock.turn(59)
@@ -48,47 +43,39 @@ def test_waiting_item_holds_no_worker(gated: Any) -> None:
 
 @of_gated
 def test_items_come_back_when_due(gated: Any) -> None:
-    cls = timed(gated)
-    clock = cls.clock
-    with running_task(cls) as task:
+    with running_task(timed(gated)) as task:
+        clock = task.clock
         for item, after in (("last", 30), ("first", 10), ("second", 20)):
             task.queue.put(item)
-            assert task.begun() == item
-            task.gate.put(TryLater(after=after))
+            task.works_on(item, TryLater(after=after))
             clock.wait_for_waiters()
         for item in ("first", "second", "last"):
             clock.wait_for_waiters()
             assert task.began.empty()
             clock.turn(10)
-            assert task.begun() == item
-            task.gate.put(None)
+            task.works_on(item)
         task.queue.join()
 
 
 @of_gated
 def test_earlier_time_is_kept_beside_a_later(gated: Any) -> None:
-    cls = timed(gated, WORKERS=2)
-    clock = cls.clock
-    with running_task(cls) as task:
+    with running_task(timed(gated, WORKERS=2)) as task:
+        clock = task.clock
         for number, (item, after) in enumerate((("later", 60), ("sooner", 10)), 1):
             task.queue.put(item)
-            assert task.begun() == item
-            task.gate.put(TryLater(after=after))
+            task.works_on(item, TryLater(after=after))
             clock.wait_for_waiters(number)
         for item, seconds in (("sooner", 10), ("later", 50)):
             clock.turn(seconds)
-            assert task.begun() == item
-            task.gate.put(None)
+            task.works_on(item)
         task.queue.join()
 
 
 def test_worker_hands_on_the_time_it_keeps() -> None:
-    cls = timed(Gated, WORKERS=2)
-    clock = cls.clock
-    with running_task(cls) as task:
+    with running_task(timed(Gated, WORKERS=2)) as task:
+        clock = task.clock
         task.queue.put("later")
-        assert task.begun() == "later"
-        task.gate.put(TryLater(after=60))
+        task.works_on("later", TryLater(after=60))
         clock.wait_for_waiters()
         task.queue.put("one")
         task.queue.put("two")
@@ -96,8 +83,7 @@ def test_worker_hands_on_the_time_it_keeps() -> None:
         task.gate.put(None)
         assert clock.wait_for_waiters() == [clock.monotonic() + 60]
         clock.turn(60)
-        assert task.begun() == "later"
-        task.gate.put(None)
+        task.works_on("later")
         task.gate.put(None)
 
 
@@ -115,13 +101,11 @@ def test_wait_between_attempts_grows_to_limit_with_jitter() -> None:
 def test_item_is_given_up_after_its_last_attempt(
     gated: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    cls = variant(gated, MAX_ATTEMPTS=2, RETRY_AFTER=0.0)
-    with running_task(cls) as task:
+    with running_task(variant(gated, MAX_ATTEMPTS=2, RETRY_AFTER=0.0)) as task:
         awaited = task.submit("awaited")
         error = TryLater("never")
         for _ in range(2):
-            assert task.begun() == "awaited"
-            task.gate.put(error)
+            task.works_on("awaited", error)
         assert awaited.exception(SOON) is error
         task.queue.put("nobody waits")
         for _ in range(2):
@@ -169,11 +153,9 @@ def test_failing_dead_letter_hook_ends_the_future(
 
 @of_gated
 def test_restarted_worker_keeps_its_item(gated: Any) -> None:
-    cls = variant(gated, RESTART=AT_ONCE, RETRY_AFTER=0.0)
-    with running_task(cls) as task:
+    with running_task(variant(gated, RESTART=AT_ONCE, RETRY_AFTER=0.0)) as task:
         task.queue.put("item")
-        assert task.begun() == "item"
-        task.gate.put(ValueError("broken"))
+        task.works_on("item", ValueError("broken"))
         context = task.began.get(timeout=SOON)
         assert (context.item, context.attempt) == ("item", 2)
         task.gate.put(None)
@@ -185,37 +167,26 @@ def test_restarted_worker_keeps_its_item(gated: Any) -> None:
 
 @of_gated
 def test_restarted_worker_gives_up_after_last_attempt(gated: Any) -> None:
-    cls = variant(gated, RESTART=AT_ONCE, MAX_ATTEMPTS=1)
-    with running_task(cls) as task:
+    with running_task(variant(gated, RESTART=AT_ONCE, MAX_ATTEMPTS=1)) as task:
         error = ValueError("broken")
         task.queue.put("poison")
-        task.gate.put(error)
-        task.gate.put("fine")
+        task.let(error, "fine")
         assert task.submit("next").result(SOON) == "fine"
         assert task.dead == [("poison", error)]
 
 
 @of_gated
 def test_other_workers_take_over(gated: Any) -> None:
-    cls = variant(
-        gated,
-        WORKERS=2,
-        RESTART=RestartPolicy("on-failure", first_wait=3600, max_wait=3600),
-        RETRY_AFTER=0.0,
-    )
-    with running_task(cls) as task:
+    with running_task(variant(gated, WORKERS=2, RESTART=LATE, RETRY_AFTER=0.0)) as task:
         task.queue.put("item")
-        assert task.begun() == "item"
-        task.gate.put(ValueError("broken"))
-        assert task.begun() == "item"
-        task.gate.put(None)
+        task.works_on("item", ValueError("broken"))
+        task.works_on("item")
         task.queue.join()
 
 
 @of_gated
 def test_crash_loop_hands_over_poison(gated: Any) -> None:
-    policy = RestartPolicy("on-failure", first_wait=0.0, limit=2)
-    cls = variant(gated, RESTART=policy, RETRY_AFTER=0.0)
+    cls = variant(gated, RESTART=AT_ONCE._replace(limit=2), RETRY_AFTER=0.0)
     with failing(cls, match="Gated failed") as task:
         task.queue.put("poison")
         for _ in range(3):

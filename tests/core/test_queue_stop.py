@@ -57,8 +57,7 @@ def test_what_is_queued_is_finished_at_a_stop(gated: Any) -> None:
     with running_task(gated) as task:
         futures = [task.submit(item) for item in range(5)]
         assert task.begun() == 0
-        task.service.shutdown()
-        assert task.stop_event.wait(SOON)
+        task.ask_to_stop()
         for item in range(5):
             task.gate.put(item)
     assert [future.result(0) for future in futures] == list(range(5))
@@ -100,8 +99,7 @@ def test_task_without_drain_drops_in_order(gated: Any, caplog: pytest.LogCapture
         task.queue.put(ExecuteContext(item=4, deferred=deferred))
         task.queue.put(5)
         assert task.begun() == 0
-        task.service.shutdown()
-        assert task.stop_event.wait(SOON)
+        task.ask_to_stop()
         task.gate.put("done")
     assert futures[0].result(0) == "done"
     assert all(future.cancelled() for future in futures[1:])
@@ -117,8 +115,7 @@ def test_what_was_cancelled_before_is_not_dropped(gated: Any) -> None:
         futures = [task.submit(item) for item in range(3)]
         assert task.begun() == 0
         futures[1].cancel()
-        task.service.shutdown()
-        assert task.stop_event.wait(SOON)
+        task.ask_to_stop()
         task.gate.put(None)
     assert task.dropped == [2]
 
@@ -188,10 +185,8 @@ def test_error_during_drain_stops_no_other_item(gated: Any) -> None:
         for item in range(3):
             task.queue.put(item)
         assert task.begun() == 0
-        task.service.shutdown()
-        assert task.stop_event.wait(SOON)
-        for outcome in (ValueError("broken"), None, None):
-            task.gate.put(outcome)
+        task.ask_to_stop()
+        task.let(ValueError("broken"), None, None)
     assert task.n_completed() == 2
     assert [item for item, _ in task.dead] == [0]
 
@@ -207,8 +202,7 @@ def test_failing_on_dropped_still_ends_futures(gated: Any) -> None:
     with failing(Broken, match="nowhere to keep them") as task:
         futures = [task.submit(item) for item in range(2)]
         task.begun()
-        task.service.shutdown()
-        assert task.stop_event.wait(SOON)
+        task.ask_to_stop()
         task.gate.put(None)
     assert futures[1].cancelled()
 

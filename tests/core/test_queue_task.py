@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from sparts.errors import TaskStoppedError
 from sparts.tasks.queue import ExecuteContext, QueueTask
+from sparts.tasks.submission import Submission
 from sparts.testing.running import make_service, running, running_task, service_of
 
 from tests.core.failing import failing
@@ -26,24 +27,19 @@ def test_items_are_worked_on_in_order_of_arrival(gated: Any) -> None:
         for item in "abc":
             task.queue.put(item)
         for item in "abc":
-            assert task.begun() == item
-            task.gate.put(None)
+            task.works_on(item)
         task.queue.join()
         assert task.n_completed() == 3
 
 
 def test_items_put_before_the_start_are_worked_on() -> None:
-    service = make_service(service_of(Echo))
-    service.tasks.create(service)
-    task = service.requireTask(Echo)
-    future = task.submit(1)
-    assert task.queue.qsize() == 1
-    task.initTask()
-    task.start()
-    assert future.result(SOON) == 1
-    task.stop_event.set()
-    task.stop()
-    task.join()
+    futures: list[Future[Any]] = []
+
+    def init(self: Any) -> None:
+        futures.append(self.tasks.Echo.submit(1))
+
+    with running(service_of(Echo, initService=init)):
+        assert futures[0].result(SOON) == 1
 
 
 @of_gated
@@ -119,8 +115,7 @@ def test_queue_depth_counts_what_waits(gated: Any) -> None:
         assert task.begun() == 0
         assert task.queue_depth() == task.queue.qsize() == 3
         assert not task.queue.empty()
-        for _ in range(4):
-            task.gate.put(None)
+        task.let(*[None] * 4)
         task.queue.join()
         assert task.queue.empty()
 
@@ -141,22 +136,17 @@ def test_exception_goes_to_the_future_and_counts(
 
 
 @of_echo
-def test_outcome_goes_to_a_deferred(echo: Any) -> None:
+def test_outcome_goes_to_the_context_that_was_put(echo: Any) -> None:
     with running_task(echo) as task:
         good, bad = Deferred(), Deferred()
         error = ValueError("broken")
+        future: Future[int] = Future()
+        task.queue.put(ExecuteContext(item=5, future=future))
+        assert future.result(SOON) == 5
         task.queue.put(ExecuteContext(item=5, deferred=good))
         task.queue.put(ExecuteContext(item=error, deferred=bad))
         assert good.outcome() == 5
         assert bad.outcome() is error
-
-
-@of_echo
-def test_outcome_goes_to_the_context_that_was_put(echo: Any) -> None:
-    with running(service_of(echo)) as service:
-        future: Future[int] = Future()
-        service.requireTask(echo).queue.put(ExecuteContext(item=5, future=future))
-        assert future.result(SOON) == 5
 
 
 @of_echo
@@ -197,8 +187,7 @@ def test_cancelled_item_is_not_worked_on(gated: Any) -> None:
         assert task.begun() == 1
         assert second.cancel()
         task.gate.put(None)
-        assert task.begun() == 3
-        task.gate.put(None)
+        task.works_on(3)
         task.queue.join()
         assert (first.done(), third.done(), task.n_completed()) == (True, True, 2)
 
@@ -221,6 +210,16 @@ def test_foreign_end_of_a_future_ends_no_worker(echo: Any) -> None:
         assert task.submit(6).result(SOON) == 6
         assert task.n_completed() == 2
     assert future.result() == 1
+
+
+def test_cancelled_coroutine_cancels_its_item() -> None:
+    async def main() -> Submission:
+        future: Submission = Submission()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(future, 0.01)
+        return future
+
+    assert asyncio.run(main()).cancelled()
 
 
 # -- a full queue ----------------------------------------------------------------------------------
@@ -250,8 +249,7 @@ def test_full_queue_blocks_put_until_there_is_room() -> None:
         assert not thread.is_alive()
         assert task.queue.qsize() == 1
         task.gate.put(None)
-        assert task.begun() == "late"
-        task.gate.put(None)
+        task.works_on("late")
 
 
 def test_full_queue_raises_in_time() -> None:
@@ -266,8 +264,7 @@ def test_full_queue_raises_in_time() -> None:
         for attempt in attempts:
             with pytest.raises(queue.Full, match="Full has no room: items waiting: 1"):
                 attempt()
-        task.gate.put(None)
-        task.gate.put(None)
+        task.let(None, None)
 
 
 def test_bounded_queue_never_holds_more_than_it_may() -> None:
@@ -314,5 +311,4 @@ def test_stop_releases_who_waits_for_room() -> None:
         task.fill()
         with in_threads(put, put, put):
             task.service.shutdown()
-        task.gate.put(None)
-        task.gate.put(None)
+        task.let(None, None)
