@@ -80,6 +80,10 @@ class ServiceProcess(processes.ServiceProcess):
         """Read until a server task says where it listens, and give the port."""
         return int(self.read_until(rf"{task} Server Started on \S+:(\d+)")[1])
 
+    def ending(self, *words: str) -> list[str]:
+        """Give the lines so far that end with one of these words."""
+        return [line for line in self.lines if line.endswith(words)]
+
     def read_line(self, pattern: str) -> str:
         """Give the line among those read so far that holds the regular expression `pattern`."""
         return self.wait_for_line(pattern, timeout=0.0).string

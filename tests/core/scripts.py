@@ -52,6 +52,10 @@ class Ready:
         if ready:
             self.service.when_ready()
 
+class Plugged(VService):
+    def initService(self):
+        self.hooks.register(Plugin(), "the plugin")
+
 class ActsWhenReady(VService):
     def initService(self):
         self.hooks.register(Ready(self))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.processes import run_to_end
 
 GROWTH = """
@@ -67,16 +69,8 @@ print("memory", "stays" if grown < 200 * 8 else f"grew by {grown} bytes: {suspec
 """
 
 
-def test_two_hundred_starts_and_stops_leave_nothing_behind(tmp_path: Path) -> None:
-    _expect_no_growth("start_and_stop", tmp_path)
-
-
-def test_two_hundred_restarts_leave_nothing_behind(tmp_path: Path) -> None:
-    _expect_no_growth("restart", tmp_path)
-
-
-def _expect_no_growth(cycle: str, folder: Path) -> None:
-    """Run the cycles in a process in which nothing else happens."""
-    script = GROWTH.replace("{cycle}", cycle)
-    status, output = run_to_end([sys.executable, "-c", script], cwd=folder)
+@pytest.mark.parametrize("cycle", ["start_and_stop", "restart"])
+def test_two_hundred_starts_leave_nothing_behind(cycle: str, tmp_path: Path) -> None:
+    script = GROWTH.replace("{cycle}", cycle)  # in a process in which nothing else happens
+    status, output = run_to_end([sys.executable, "-c", script], cwd=tmp_path)
     assert (status, output) == (0, "threads and descriptors stay\nmemory stays")

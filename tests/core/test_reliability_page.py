@@ -15,5 +15,5 @@ def test_every_row_has_its_test_and_vice_versa() -> None:
     for path in HERE.parent.glob("*/test_reliability_*.py"):
         if path.name != Path(__file__).name:
             tests += re.findall(r"^def test_(\w+)\(", path.read_text(), re.MULTILINE)
-    assert sorted(rows) == sorted(tests)
+    assert sorted(set(rows)) == sorted(tests)  # a test that is a table has several rows
     assert len(rows) >= 30

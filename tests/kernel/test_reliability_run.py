@@ -55,38 +55,27 @@ class A(VTask):
         assert process.stop() == 0
 
 
-@pytest.mark.parametrize(("code", "status"), [("3", 3), ("0", 0), ("None", 0), ("'sorry'", 1)])
-def test_system_exit_in_a_worker(code: str, status: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        ("SystemExit(3)", 3, "A asks for the exit of the process"),
+        ("SystemExit(0)", 0, "A asks for the exit of the process"),
+        ("SystemExit(None)", 0, "A asks for the exit of the process"),
+        ("SystemExit('sorry')", 1, "A asks for the exit of the process"),
+        ("KeyboardInterrupt", 0, "INFO:S.A:KeyboardInterrupt Received!  Stopping Tasks..."),
+        ("MemoryError", 1, "A failed: MemoryError"),
+    ],
+)
+def test_worker_that_is_never_restarted(error: str, status: int, said: str, tmp_path: Path) -> None:
     body = f"""
 class A(VTask):
     RESTART = "always"
     def _runloop(self):
-        raise SystemExit({code})
+        raise {error}
 """
     process = ended(tmp_path, body, status=status)
-    assert "A asks for the exit of the process" in process.output
-
-
-def test_keyboard_interrupt_in_a_worker(tmp_path: Path) -> None:
-    body = """
-class A(VTask):
-    RESTART = "always"
-    def _runloop(self):
-        raise KeyboardInterrupt
-"""
-    process = ended(tmp_path, body, status=0)
-    assert "INFO:S.A:KeyboardInterrupt Received!  Stopping Tasks..." in process.lines
-
-
-def test_memory_error_in_a_worker(tmp_path: Path) -> None:
-    body = """
-class A(VTask):
-    RESTART = "always"
-    def _runloop(self):
-        raise MemoryError
-"""
-    process = ended(tmp_path, body, status=1)
-    assert process.output.count("A failed: MemoryError") == 2  # when it happened, and at the end
+    # An error is said when it happens, and at the end.
+    assert process.output.count(said) == (2 if error == "MemoryError" else 1)
 
 
 def test_exception_in_a_thread_that_is_no_tasks(tmp_path: Path) -> None:

@@ -40,8 +40,7 @@ TASKS = [B, C]
 """
     process = ended(tmp_path, body, status=1)
     assert "ERROR:S:initTask of C failed: ValueError: no such table" in process.lines
-    stops = [line for line in process.lines if line.endswith(("stop", "joined"))]
-    assert stops == ["B stop", "B joined", "A stop", "A joined"]
+    assert process.ending("stop", "joined") == ["B stop", "B joined", "A stop", "A joined"]
     assert "A start" not in process.lines
 
 
@@ -58,8 +57,7 @@ TASKS = [B, C, D]
     assert "ERROR:S:start of C failed: OSError: no room" in process.lines
     assert "B start" in process.lines
     assert "D start" not in process.lines
-    stops = [line for line in process.lines if line.endswith("stop")]
-    assert stops == ["D stop", "C stop", "B stop", "A stop"]
+    assert process.ending("stop") == ["D stop", "C stop", "B stop", "A stop"]
 
 
 def test_service_that_fails_in_init_service(tmp_path: Path) -> None:
@@ -112,8 +110,7 @@ TASKS = [B, C]
     process = ended(tmp_path, body, "--start-timeout", "200ms", status=1)
     assert "ERROR:S:initTask of C did not end within 0.2 s (--start-timeout)" in process.lines
     assert "in initTask" in process.output
-    stops = [line for line in process.lines if line.endswith("stop")]
-    assert stops == ["B stop", "A stop"]
+    assert process.ending("stop") == ["B stop", "A stop"]
 
 
 def test_stop_during_start_starts_nothing_further(tmp_path: Path) -> None:
@@ -132,33 +129,28 @@ class S(TellsOfItsStop):
     process = stopped(tmp_path, body, until="B starts", number=signal.SIGTERM, status=0)
     assert "C start" not in process.lines
     assert "DEBUG:S:All tasks started" not in process.lines
-    stops = [line for line in process.lines if line.endswith("stop")]
-    assert stops == ["C stop", "B stop", "A stop"]
+    assert process.ending("stop") == ["C stop", "B stop", "A stop"]
     assert "INFO:S:Instance shut down gracefully" in process.lines
 
 
-def test_stop_during_hung_start_ends_at_deadline(tmp_path: Path) -> None:
-    body = """
+HANGS = """
 class C(VTask):
     def initTask(self):
         say("hangs")
         threading.Event().wait()
 """
-    process = hung(tmp_path, body, until="hangs")
+
+
+def test_stop_during_hung_start_ends_at_deadline(tmp_path: Path) -> None:
+    process = hung(tmp_path, HANGS, until="hangs")
     assert "CRITICAL:S:Not stopped, although 0.2 s have passed: C" in process.lines
     assert "in initTask" in process.output
 
 
 def test_second_signal_ends_a_hung_start_at_once(tmp_path: Path) -> None:
-    body = """
-class C(VTask):
-    def initTask(self):
-        say("hangs")
-        threading.Event().wait()
-"""
-    with service(tmp_path, body, "--stop-timeout", "1h") as process:
+    with service(tmp_path, HANGS, "--stop-timeout", "1h") as process:
         process.read_until("hangs")
-        process.process.send_signal(signal.SIGTERM)
+        process.send(signal.SIGTERM)
         process.read_until("SIGTERM Received!")
         assert process.stop_again(signal.SIGTERM) == 70
     assert "CRITICAL:S:Not stopped, although a second SIGTERM came: C" in process.lines
@@ -326,7 +318,6 @@ class S(VService):
 
 def test_hook_that_fails_around_a_start(tmp_path: Path) -> None:
     body = """
-from sparts.hookspecs import hookimpl
 class Plugin:
     @hookimpl(wrapper=True)
     def sparts_task_start(self, task):
@@ -338,10 +329,8 @@ class A(Idle):
     pass
 class B(Idle):
     DEPS = [A]
-class S(VService):
+class S(Plugged):
     TASKS = [B]
-    def initService(self):
-        self.hooks.register(Plugin(), "particular plugin")
 """
     process = ended(tmp_path, body, status=1)
     assert "ERROR:S:start of B failed: ValueError: not like this" in process.lines

@@ -49,11 +49,13 @@ TASKS = [C, D]
     assert stops == list(reversed(starts))
 
 
-def test_exception_in_stop(tmp_path: Path) -> None:
-    body = """
+@pytest.mark.parametrize("method", ["stop", "join"])
+def test_exception_in_stop_or_join(method: str, tmp_path: Path) -> None:
+    body = f"""
 class B(Idle):
     DEPS = [Needed]
-    def stop(self):
+    def {method}(self):
+        super().{method}()
         raise ValueError("will not")
 """
     process = stopped(tmp_path, body, status=1)
@@ -61,19 +63,7 @@ class B(Idle):
     assert "ValueError: will not" in process.lines
     text = "ERROR:S:Instance ended with status 1: B failed while stopping: ValueError: will not"
     assert process.lines[-1] == text
-    assert process.lines.index("B joined") < process.lines.index("Needed joined")
-
-
-def test_exception_in_join(tmp_path: Path) -> None:
-    body = """
-class B(Idle):
-    DEPS = [Needed]
-    def join(self):
-        raise ValueError("no end")
-"""
-    process = stopped(tmp_path, body, status=1)
-    assert "ERROR:S.B:B failed while stopping" in process.lines
-    assert "Needed joined" in process.lines
+    assert process.ending("joined") == ["B joined", "Needed joined"]
 
 
 @pytest.mark.parametrize("restart", ["never", "always"])
@@ -440,16 +430,13 @@ class S(VService):
 def test_hook_that_hangs(tmp_path: Path) -> None:
     body = """
 from sparts import plugins
-from sparts.hookspecs import hookimpl
 class Plugin:
     @hookimpl
     def sparts_task_change(self, task, new):
         if new == "STOPPING":
             threading.Event().wait()
-class S(VService):
+class S(Plugged):
     TASKS = [Worker]
-    def initService(self):
-        self.hooks.register(Plugin(), "hanging plugin")
 """
     process = hung(tmp_path, body)
     assert "CRITICAL:S:Not stopped, although 0.2 s have passed: Worker" in process.lines
@@ -458,16 +445,13 @@ class S(VService):
 
 def test_hook_that_fails_around_a_stop(tmp_path: Path) -> None:
     body = """
-from sparts.hookspecs import hookimpl
 class Plugin:
     @hookimpl(wrapper=True)
     def sparts_task_stop(self, task):
         yield
         raise ValueError("one more thing")
-class S(VService):
+class S(Plugged):
     TASKS = [Idle]
-    def initService(self):
-        self.hooks.register(Plugin(), "particular plugin")
 """
     process = stopped(tmp_path, body, status=1)
     assert "ERROR:S.Idle:Idle failed while stopping" in process.lines

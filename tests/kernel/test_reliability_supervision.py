@@ -7,8 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,43 +27,29 @@ class Ends(Idle):
 TEXT = "Broken: <Broken that cannot be shown: RuntimeError>"
 
 
-@contextmanager
-def run(argv: list[str], **how: Any) -> Iterator[subprocess.Popen[str]]:
-    """Run a command of which standard output alone is read; leave no process behind."""
-    how.setdefault("env", clean_environment())
-    process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, **how)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
+def unread(
+    folder: Path, body: str, *argv: str, begins: str, filled: bool = True
+) -> tuple[int, str]:
+    """Stop a service whose standard error is a small pipe that nobody reads.
 
-
-@contextmanager
-def full_pipe(*, filled: bool = True) -> Iterator[int]:
-    """Give a small pipe that nobody reads, and that may have no room from the start on."""
+    Give its status and its last output. ``filled``: the pipe has no room from the start on.
+    """
+    command = [sys.executable, str(script_of(folder, body)), *argv]
     reader, writer = os.pipe()
     size = fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
     if filled:
         os.write(writer, b"x" * size)
-    try:
-        yield writer
-    finally:
-        os.close(reader)
-        os.close(writer)
-
-
-def unread(
-    folder: Path, body: str, *argv: str, begins: str, filled: bool = True
-) -> tuple[int, str]:
-    """Stop a service whose standard error nobody reads; give its status and its last output."""
-    command = [sys.executable, str(script_of(folder, body)), *argv]
-    with full_pipe(filled=filled) as writer, run(command, stderr=writer) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == f"{begins}\n"
-        process.send_signal(signal.SIGTERM)
-        output = process.stdout.read()
-        return process.wait(), output
+    settings: Any = {"stdout": subprocess.PIPE, "stderr": writer, "text": True}
+    with subprocess.Popen(command, env=clean_environment(), **settings) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == f"{begins}\n"
+            process.send_signal(signal.SIGTERM)
+            return process.wait(), process.stdout.read()
+        finally:
+            process.kill()
+            os.close(reader)
+            os.close(writer)
 
 
 # -- errors that cannot be shown -------------------------------------------------------------------
@@ -285,10 +269,8 @@ class A(Worker):
             self.service.wait_ready()
             raise ValueError("once")
         super()._runloop()
-class S(VService):
+class S(Plugged):
     TASKS = [A]
-    def initService(self):
-        self.hooks.register(Plugin(), "hanging plugin")
 """
     with service(tmp_path, body, "--stop-timeout", "200ms") as process:
         process.read_until("^hangs$")
@@ -369,44 +351,31 @@ class A(VTask):
     assert "Not stopped, although 0.2 s have passed: A" in process.output
 
 
-def test_lock_that_c_code_holds_when_signal_comes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("release", [True, False])
+def test_lock_that_c_code_holds_when_signal_comes(release: bool, tmp_path: Path) -> None:
     """Nothing of Python's can act before C code gives the lock back."""
     body = """
 import ctypes
 class Selfish(Worker):
     def _runloop(self):
-        byte = ctypes.create_string_buffer(1)
+        byte, gate = ctypes.create_string_buffer(1), os.open("gate", os.O_RDWR)
         say("holds the lock")
-        ctypes.PyDLL(None).read(int(os.environ["GATE"]), byte, 1)  # PyDLL keeps the lock
+        ctypes.PyDLL(None).read(gate, byte, 1)  # PyDLL keeps the lock
         say("gave it back")
         super()._runloop()
 """
-    reader, writer = os.pipe()
-    argv = [sys.executable, str(script_of(tmp_path, body)), "--stop-timeout", "200ms"]
-    try:
-        for release in (True, False):
-            with run(
-                argv,
-                stderr=subprocess.STDOUT,
-                pass_fds=[reader],
-                env=clean_environment(GATE=str(reader)),
-            ) as process:
-                assert process.stdout is not None
-                while process.stdout.readline() != "holds the lock\n":
-                    pass
-                process.send_signal(signal.SIGTERM)
-                if release:
-                    os.write(writer, b"x")
-                    assert "gave it back" in process.stdout.read()
-                    assert process.wait() == 0
-                else:
-                    with pytest.raises(subprocess.TimeoutExpired):
-                        process.wait(0.5)
-                    process.kill()
-                    assert process.wait() == -signal.SIGKILL
-    finally:
-        os.close(reader)
-        os.close(writer)
+    os.mkfifo(tmp_path / "gate")
+    with service(tmp_path, body, "--stop-timeout", "200ms") as process:
+        process.read_until("holds the lock")
+        process.send(signal.SIGTERM)
+        if release:
+            (tmp_path / "gate").write_text("x")
+            process.read_until("gave it back")
+            assert process.finish() == 0
+        else:
+            with pytest.raises(AssertionError, match="it still runs"):
+                process.wait(0.5)
+            assert process.stop(signal.SIGKILL) == -signal.SIGKILL
 
 
 # -- what the system does not give -----------------------------------------------------------------
