@@ -9,7 +9,7 @@ import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from time import monotonic
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from sparts.errors import LoopStoppedError, OptionError
@@ -137,15 +137,16 @@ class HTTPContract(ServerContract):
         assert answer.startswith(b"HTTP/1.1 200 ")
 
 
-class ApplicationContract(HTTPContract):
-    """What holds for servers of applications that clients send bodies to.
+class PatienceContract(HTTPContract):
+    """What holds for servers that disconnect clients which are too slow, or too many.
 
-    ``/mirror`` answers with the body that it gets; ``/upload`` reads a body; `slow` answers `late`
-    when it may; ``/endless`` streams a part at once, and the rest when the task ends.
+    `slow` answers `late` when it may.
     """
 
     slow = "/slow"
     late = b"slow"
+    answered: ClassVar[tuple[str, int]] = ('responses{status="2xx"}', 1)
+    """The counter of answers, and its value after one of two requests."""
 
     @abstractmethod
     def wait_begun(self, task: Any) -> None:
@@ -154,10 +155,6 @@ class ApplicationContract(HTTPContract):
     @abstractmethod
     def go_on(self, task: Any) -> None:
         """Let it go on."""
-
-    @abstractmethod
-    def memory(self, task: Any) -> Any:
-        """Return what limits the memory of requests together."""
 
     # -- helpers -----------------------------------------------------------------------------------
 
@@ -186,16 +183,7 @@ class ApplicationContract(HTTPContract):
         """Wait until a counter of the server has a value."""
         self.wait_for(task, lambda: task.service.getCounter(f"{task.name}.{name}") == value)
 
-    # -- requests ----------------------------------------------------------------------------------
-
-    def test_pipelined_requests_are_answered_in_order(self) -> None:
-        """However many there are."""
-        with self.serving() as (_, task):
-            requests = [post("/mirror", b"<%d>" % number) for number in range(200)]
-            with self.client(task, b"".join(requests) + get("/", "Connection: close")) as client:
-                answers = rest(client).split(b"HTTP/1.1 200 OK\r\n")[1:]
-        bodies = [answer.partition(b"\r\n\r\n")[2] for answer in answers]
-        assert bodies == [*(b"<%d>" % number for number in range(200)), self.body]
+    # -- time and number ---------------------------------------------------------------------------
 
     @pytest.mark.parametrize("part", PARTS)
     def test_incomplete_client_is_closed_in_time(self, part: str) -> None:
@@ -206,6 +194,26 @@ class ApplicationContract(HTTPContract):
             self.wait_for_counter(task, "timeouts", 1)
             self.wait_for_counter(task, "connections", 0)
             self.ask_at(task.bound_addrs[0])
+
+    def test_single_bytes_give_client_no_more_time(self) -> None:
+        """The time is that of all headers."""
+        with (
+            self.serving(read_timeout="200ms") as (_, task),
+            self.client(task, PARTS["half of the headers"]) as client,
+        ):
+            client.settimeout(0.02)
+            for _ in range(500):  # far beyond the limit
+                try:
+                    client.sendall(b"x")
+                    if not client.recv(1):
+                        break
+                except TimeoutError:
+                    continue
+                except ConnectionError:
+                    break
+            else:
+                pytest.fail("It goes on.")
+            self.wait_for_counter(task, "timeouts", 1)
 
     def test_connection_without_next_request_is_closed_in_time(self) -> None:
         """After ``--PREFIX-idle-timeout``; that is no fault."""
@@ -224,6 +232,66 @@ class ApplicationContract(HTTPContract):
                 assert other.recv(1000) == b""
             self.go_on(task)
             assert read_answer(client)[2] == self.late
+
+    def test_new_connection_replaces_an_idle_one(self) -> None:
+        """``--PREFIX-max-connections``."""
+        with self.serving(max_connections="2") as (service, task):
+            with self.client(task, get(self.slow)), self.client(task) as idle:
+                self.wait_begun(task)
+                self.ask(idle)
+                self.wait_for_counter(task, *self.answered)
+                self.ask_at(task.bound_addrs[0])
+                assert rest(idle) == b""
+                self.go_on(task)
+            assert service.getCounter(f"{task.name}.refused") == 0
+
+    def test_new_connection_is_closed_without_idle_ones(self) -> None:
+        """It is counted and logged."""
+        with (
+            self.serving(max_connections="1") as (service, task),
+            log_of(service) as log,
+            self.client(task, get(self.slow)) as busy,
+        ):
+            self.wait_begun(task)
+            for _ in range(2):
+                with self.client(task) as other:
+                    assert other.recv(1) == b""
+            log.wait_for_line("too many connections are open")
+            assert service.getCounter(f"{task.name}.refused") == 2
+            self.go_on(task)
+            assert read_answer(busy)[2] == self.late
+
+    def test_no_connections_at_all_are_refused_as_option(self) -> None:
+        """The error names the option."""
+        flag = self.flag("max-connections")
+        with (
+            pytest.raises(OptionError, match=f"{flag} must be 1 or more"),
+            self.serving(max_connections="0"),
+        ):
+            pass
+
+
+class ApplicationContract(PatienceContract):
+    """What holds for servers of applications that clients send bodies to.
+
+    ``/mirror`` answers with the body that it gets; ``/upload`` reads a body; ``/endless`` streams a
+    part at once, and the rest when the task ends.
+    """
+
+    @abstractmethod
+    def memory(self, task: Any) -> Any:
+        """Return what limits the memory of requests together."""
+
+    # -- requests ----------------------------------------------------------------------------------
+
+    def test_pipelined_requests_are_answered_in_order(self) -> None:
+        """However many there are."""
+        with self.serving() as (_, task):
+            requests = [post("/mirror", b"<%d>" % number) for number in range(200)]
+            with self.client(task, b"".join(requests) + get("/", "Connection: close")) as client:
+                answers = rest(client).split(b"HTTP/1.1 200 OK\r\n")[1:]
+        bodies = [answer.partition(b"\r\n\r\n")[2] for answer in answers]
+        assert bodies == [*(b"<%d>" % number for number in range(200)), self.body]
 
     # -- limits ------------------------------------------------------------------------------------
 
@@ -256,43 +324,6 @@ class ApplicationContract(HTTPContract):
                 client.sendall(post("/mirror", bytes(500_000)))
                 assert read_answer(client)[2] == bytes(500_000)
             assert service.getCounter(f"{task.name}.bodies_refused") == 0
-
-    def test_new_connection_replaces_an_idle_one(self) -> None:
-        """``--PREFIX-max-connections``."""
-        with self.serving(max_connections="2") as (service, task):
-            with self.client(task, get(self.slow)), self.client(task) as idle:
-                self.wait_begun(task)
-                self.ask(idle)
-                self.wait_for_counter(task, 'responses{status="2xx"}', 1)
-                self.ask_at(task.bound_addrs[0])
-                assert rest(idle) == b""
-                self.go_on(task)
-            assert service.getCounter(f"{task.name}.refused") == 0
-
-    def test_new_connection_is_closed_without_idle_ones(self) -> None:
-        """It is counted and logged."""
-        with (
-            self.serving(max_connections="1") as (service, task),
-            log_of(service) as log,
-            self.client(task, get(self.slow)) as busy,
-        ):
-            self.wait_begun(task)
-            for _ in range(2):
-                with self.client(task) as other:
-                    assert other.recv(1) == b""
-            log.wait_for_line("too many connections are open")
-            assert service.getCounter(f"{task.name}.refused") == 2
-            self.go_on(task)
-            assert read_answer(busy)[2] == self.late
-
-    def test_no_connections_at_all_are_refused_as_option(self) -> None:
-        """The error names the option."""
-        flag = self.flag("max-connections")
-        with (
-            pytest.raises(OptionError, match=f"{flag} must be 1 or more"),
-            self.serving(max_connections="0"),
-        ):
-            pass
 
     # -- stops -------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from sparts.tasks.twisted import TwistedServerTask, TwistedWebTask
+from sparts.tasks.twisted.web import HelloWorld
 from sparts.testing.loops import WAIT, switches_of
 from sparts.testing.running import make_service, running, running_task, service_of
 from sparts.testing.servers import ServerContract
@@ -21,13 +22,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from tests.http_contract import HTTPContract
-
-
-class TestTwistedWebTask(HTTPContract):
-    """TwistedWebTask is a server like every other."""
-
-    server_task = TwistedWebTask
+from tests.http_contract import PatienceContract, get
 
 
 class Echo(Protocol):
@@ -81,6 +76,7 @@ class Slow(Resource):
 
     def answer(self) -> None:
         for request in self.pending:
+            request.setHeader(b"content-length", b"4")
             request.write(b"done")
             request.finish()
 
@@ -89,6 +85,50 @@ class SlowWeb(TwistedWebTask):
     def make_resource(self) -> Any:
         self.slow = Slow()
         return self.slow
+
+
+class Large(HelloWorld):
+    """Answers with more than a client gets that reads nothing."""
+
+    def render_GET(self, request: Any) -> bytes:  # noqa: N802
+        return bytes(20_000_000)
+
+
+class Web(TwistedWebTask):
+    """Greets, and has what is slow."""
+
+    def make_resource(self) -> Any:
+        root: Any = HelloWorld()  # type: ignore[no-untyped-call]
+        root.isLeaf, self.slow = False, Slow()
+        root.putChild(b"", HelloWorld())  # type: ignore[no-untyped-call]
+        root.putChild(b"slow", self.slow)
+        root.putChild(b"large", Large())  # type: ignore[no-untyped-call]
+        return root
+
+
+class TestTwistedWebTask(PatienceContract):
+    """TwistedWebTask is a server like every other."""
+
+    server_task = Web
+    late = b"done"
+    answered = ("requests", 2)
+
+    def wait_begun(self, task: Any) -> None:
+        """Wait for the request."""
+        assert task.slow.asked.wait(WAIT)
+
+    def go_on(self, task: Any) -> None:
+        """Answer it."""
+        task.loop_task.call(task.slow.answer).result(WAIT)
+
+    @pytest.mark.parametrize("last", ["Connection: close", "X-Kept: 1"])
+    def test_client_that_reads_nothing_is_closed(self, last: str) -> None:
+        with (
+            self.serving(write_timeout="200ms") as (_, task),
+            self.client(task, get("/large", last)),
+        ):
+            self.wait_for_counter(task, "timeouts", 1)
+            self.wait_for_counter(task, "connections", 0)
 
 
 @pytest.fixture

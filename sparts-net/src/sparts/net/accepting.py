@@ -33,10 +33,18 @@ class Accepting:
     Args:
         task: the task.
         connections: returns how many are open, for its share among processes; None: there is none.
+        admits: whether one more connection may be open; one that may not is disconnected.
     """
 
-    def __init__(self, task: Task, connections: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self,
+        task: Task,
+        connections: Callable[[], int] | None = None,
+        admits: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._backoff = Backoff(task, "No connection can be accepted for now")
+        self._logger = task.logger
+        self._admits, self._full = admits, False
         self._share: Share | None = None
         copy = service_of(task).hooks.kept.get("processes")
         if copy is not None and connections is not None:
@@ -56,7 +64,7 @@ class Accepting:
             self.pause = self._share.pause(listener)
             if self.pause:
                 return None
-        problem = OSError()
+        problem: OSError | None = None
         for _ in range(AT_ONCE):
             try:
                 found: tuple[socket.socket, Any] | None = listener.accept()
@@ -68,9 +76,25 @@ class Accepting:
                     continue
                 break
             self.works()
-            return found
-        self.pause = self._backoff.failed(problem)
+            problem = None
+            if found is None:
+                return None
+            if self._admits():
+                self._full = False
+                return found
+            self._refuse(*found)
+        if problem is not None:
+            self.pause = self._backoff.failed(problem)
         return None
+
+    def _refuse(self, connection: socket.socket, address: Any) -> None:
+        if not self._full:
+            self._logger.warning(
+                "%s was disconnected, as everybody is who comes now: too many connections are open",
+                format_address(address) or "a client",
+            )
+        self._full = True
+        connection.close()
 
     def recount(self) -> bool:
         """Note that a connection has ended; return whether to accept again before `pause` is over.
@@ -114,10 +138,8 @@ class Acceptor:
         connections: Callable[[], int] | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._accepting = Accepting(task, connections)
-        self._logger = task.logger
+        self._accepting = Accepting(task, connections, admits)
         self._accepted = accepted
-        self._admits, self._full = admits, False
         self._sockets = list(sockets)
         self._paused: asyncio.TimerHandle | None = None
         self._begin()
@@ -136,23 +158,10 @@ class Acceptor:
             found = self._accepting.accept(listener)
             if found is None:
                 break
-            if self._admits():
-                self._full = False
-                self._accepted(*found)
-            else:
-                self._refuse(*found)
+            self._accepted(*found)
         if self._accepting.pause and self._paused is None:
             self._end()
             self._paused = self._loop.call_later(self._accepting.pause, self._try_again)
-
-    def _refuse(self, connection: socket.socket, address: Any) -> None:
-        if not self._full:
-            self._logger.warning(
-                "%s was disconnected, as everybody is who comes now: too many connections are open",
-                format_address(address) or "a client",
-            )
-        self._full = True
-        connection.close()
 
     def _try_again(self) -> None:
         self._begin()

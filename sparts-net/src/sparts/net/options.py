@@ -247,15 +247,11 @@ class ConnectionLimit:
             raise OptionError(f"{flag} must be 1 or more, not {limit}.")
 
 
-class RequestLimits:
-    """A mixin for HTTP servers: options that limit requests; the task has to keep to them."""
+class RequestTimeouts:
+    """A mixin for HTTP servers: options that limit how slow clients may be; the task has to keep to
+    them.
+    """
 
-    MAX_BODY: ClassVar[int] = 10 * 1024 * 1024
-    """Bytes that the body of a request may have; the default of ``--PREFIX-max-body``."""
-    MAX_MEMORY: ClassVar[int] = 256 * 1024 * 1024
-    """Bytes; the default of ``--PREFIX-max-memory``."""
-    MAX_HEADERS: ClassVar[int] = 64 * 1024
-    """Bytes that the headers of a request may have; the default of ``--PREFIX-max-headers``."""
     IDLE_TIMEOUT: ClassVar[float] = 75.0
     """Seconds; the default of ``--PREFIX-idle-timeout``."""
     READ_TIMEOUT: ClassVar[float] = 30.0
@@ -263,18 +259,6 @@ class RequestLimits:
     WRITE_TIMEOUT: ClassVar[float] = 60.0
     """Seconds; the default of ``--PREFIX-write-timeout``."""
 
-    max_body: Option[int] = _limit(
-        size, "MAX_BODY", "longest body of a request; a longer one is answered with 413"
-    )
-    max_memory: Option[int] = _limit(
-        size,
-        "MAX_MEMORY",
-        "memory limit for the bodies of all clients that arrive or wait for their answer; further"
-        " ones are answered with 503 (0: no limit)",
-    )
-    max_headers: Option[int] = _limit(
-        size, "MAX_HEADERS", "longest headers of a request; longer ones are answered with 431"
-    )
     idle_timeout: Option[float] = _limit(
         duration,
         "IDLE_TIMEOUT",
@@ -290,4 +274,28 @@ class RequestLimits:
         duration,
         "WRITE_TIMEOUT",
         "close a connection whose client has read nothing for this long (0: never)",
+    )
+
+
+class RequestLimits(RequestTimeouts):
+    """A mixin for HTTP servers: options that limit requests; the task has to keep to them."""
+
+    MAX_BODY: ClassVar[int] = 10 * 1024 * 1024
+    """Bytes that the body of a request may have; the default of ``--PREFIX-max-body``."""
+    MAX_MEMORY: ClassVar[int] = 256 * 1024 * 1024
+    """Bytes; the default of ``--PREFIX-max-memory``."""
+    MAX_HEADERS: ClassVar[int] = 64 * 1024
+    """Bytes that the headers of a request may have; the default of ``--PREFIX-max-headers``."""
+
+    max_body: Option[int] = _limit(
+        size, "MAX_BODY", "longest body of a request; a longer one is answered with 413"
+    )
+    max_memory: Option[int] = _limit(
+        size,
+        "MAX_MEMORY",
+        "memory limit for the bodies of all clients that arrive or wait for their answer; further"
+        " ones are answered with 503 (0: no limit)",
+    )
+    max_headers: Option[int] = _limit(
+        size, "MAX_HEADERS", "longest headers of a request; longer ones are answered with 431"
     )

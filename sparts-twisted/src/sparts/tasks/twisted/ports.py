@@ -28,9 +28,10 @@ class OpenPort:
         reactor: where it listens.
         port: an ``IListeningPort`` that has not taken a connection yet.
         task: whose service and logger report when no connection can be accepted.
+        admits: whether one more connection may be open.
     """
 
-    def __init__(self, reactor: Any, port: Any, task: Task) -> None:
+    def __init__(self, reactor: Any, port: Any, task: Task, admits: Callable[[], bool]) -> None:
         self._reactor = reactor
         self._port = port
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -38,7 +39,7 @@ class OpenPort:
         self._guard: Guard | None = None
         if hasattr(port, "socket"):
             send_at_once(port.socket)
-            self._guard = Guard(reactor, port, task, lambda: len(self._connected()))
+            self._guard = Guard(reactor, port, task, admits)
         make = getattr(port, "transport", None)  # the class of the connections
         if make is None:
             return
@@ -51,6 +52,11 @@ class OpenPort:
             return connection
 
         port.transport = made
+
+    @property
+    def n_connections(self) -> int:
+        """How many connections are open that the port has accepted."""
+        return 0 if self._guard is None else self._guard.n_connections
 
     async def stop_listening(self) -> None:
         """Take no more connections."""
@@ -95,10 +101,11 @@ class Guard:
     closed without a word when the system reports their socket as disconnected.
     """
 
-    def __init__(self, reactor: Any, port: Any, task: Task, connections: Callable[[], int]) -> None:
+    def __init__(self, reactor: Any, port: Any, task: Task, admits: Callable[[], bool]) -> None:
         self._reactor, self._port = reactor, port
         self._socket = port.socket
-        self._accepting = Accepting(task, connections)
+        self.n_connections: int = 0
+        self._accepting = Accepting(task, lambda: self.n_connections, admits)
         self._timer: Any = None
         self._lost = port.connectionLost
         port.socket, port.connectionLost = self, self._connection_lost
@@ -135,10 +142,12 @@ class Guard:
             self._lost(reason)
 
     def watch(self, connection: Any) -> None:
-        """Count again when a connection ends."""
+        """Count a connection until it ends."""
         lost = connection.connectionLost
+        self.n_connections += 1
 
         def connection_lost(*args: Any) -> None:
+            self.n_connections -= 1
             lost(*args)
             if self._accepting.recount() and self._timer is not None:
                 self._timer.reset(0)

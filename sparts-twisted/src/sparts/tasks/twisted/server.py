@@ -27,7 +27,7 @@ class TwistedServerTask(Listening, TwistedTask):
             self._factory = TLSFactory(self._factory, self.ssl_context, self.reactor)
         for sock in self.take_sockets():
             port = adopt_port(self.reactor, sock, self._factory, self.BACKLOG)
-            self._ports.append(OpenPort(self.reactor, port, self))
+            self._ports.append(OpenPort(self.reactor, port, self, self._admits))
         self.log_started()
 
     async def _stop_listening(self) -> None:

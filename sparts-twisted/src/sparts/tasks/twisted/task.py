@@ -82,13 +82,17 @@ class TwistedTask(LoopBoundTask):
         """Begin to work; the default serves at the ``endpoint``, if there is one."""
         return None if self.endpoint is None else self._listen()
 
+    def _admits(self) -> bool:
+        """Return whether one more connection may be open."""
+        return True
+
     async def _listen(self) -> None:
         try:
             port = await self._endpoint().listen(self.make_factory())
         except CannotListenError as error:
             why = error.socketError.strerror or error.socketError
             raise StartError(f"{self.name} cannot listen on {self.endpoint!r}: {why}.") from error
-        self._ports.append(OpenPort(self.reactor, port, self))
+        self._ports.append(OpenPort(self.reactor, port, self, self._admits))
         self.bound_addrs = [self._ports[0].address]
         self.logger.info("%s Server Started on %s", self.name, format_address(self.bound_addrs[0]))
 

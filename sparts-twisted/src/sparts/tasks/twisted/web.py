@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import logging
-import weakref
-from time import monotonic
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from sparts.clock import timeout_of
 from sparts.counters import CallbackCounter, counter
-from sparts.net.memory import FULL, SMALL, Requests
+from sparts.net.memory import Requests
+from sparts.net.options import ConnectionLimit, RequestTimeouts
 from sparts.option_types import size
 from sparts.options import Option, option
-from sparts.tasks.twisted.calls import WrappedResource
 from sparts.tasks.twisted.server import TwistedServerTask
+from sparts.tasks.twisted.site import GracefulSite
 
-from twisted.web.http import HTTPChannel, combinedLogFormatter, datetimeToLogString
 from twisted.web.resource import Resource
-from twisted.web.server import Request, Site
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-_access = logging.getLogger("twisted.web.access")
 
 
 class HelloWorld(Resource):
@@ -41,183 +32,7 @@ def _not_found(request: Any) -> bytes:
     return b"Not found"
 
 
-class CountedRequest(Request):
-    """A request whose body counts against the memory for those of all clients."""
-
-    channel: Any
-    _received = 0
-    _began = 0.0
-    _refused = False
-
-    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
-        """Keep a part of the body; called by Twisted."""
-        if self._refused:
-            return
-        super().handleContentChunk(data)  # type: ignore[no-untyped-call]
-        self._began = self._began or monotonic()
-        self._received += len(data)
-        if self._received > SMALL:
-            self.channel.site.bodies.hold(self, self._received)
-
-    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:  # noqa: N802
-        """Answer the request, all of which has come; called by Twisted."""
-        self._began = 0.0
-        super().requestReceived(command, path, version)  # type: ignore[no-untyped-call]
-
-    def sending_for(self) -> float | None:
-        """Return for how many seconds the client has been sending; see `sparts.net.memory`."""
-        return monotonic() - self._began if self._began else None
-
-    def refuse_for_memory(self) -> None:
-        """Answer that there is no memory for the request, and close its connection."""
-        self._refused = True
-        if self.startedWriting:
-            self.channel.forceAbortClient()
-            return
-        head = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nConnection: close"
-        self.channel.transport.write(
-            f"{head}\r\nContent-Length: {len(FULL) + 1}\r\n\r\n{FULL}\n".encode()
-        )
-        self.channel.loseConnection()
-
-    def finish(self) -> None:
-        """End the answer; called by the resource."""
-        if self.channel is not None:
-            self.channel.site.bodies.release(self)
-        super().finish()  # type: ignore[no-untyped-call]
-
-    def connectionLost(self, reason: Any) -> None:  # noqa: N802 - Twisted's name
-        """Note that the client has gone; called by Twisted."""
-        if self.channel is not None:
-            self.channel.site.bodies.release(self)
-        super().connectionLost(reason)  # type: ignore[no-untyped-call]
-
-
-class GracefulChannel(HTTPChannel):
-    """A connection that can end after the request that is under way."""
-
-    site: GracefulSite
-    _served = False
-
-    def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
-        """Begin to wait for a request."""
-        super().connectionMade()  # type: ignore[no-untyped-call]
-        self.site.channels.add(self)
-
-    def checkPersistence(self, request: Any, version: bytes) -> bool:  # noqa: N802
-        """Return whether another request may follow; called when one's headers have come."""
-        self._served = True
-        self.site.count()
-        persistent = bool(super().checkPersistence(request, version))  # type: ignore[no-untyped-call]
-        if self.site.ending:
-            request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
-            return False
-        return persistent
-
-    @property
-    def open(self) -> bool:
-        """Whether the connection is there."""
-        return self.transport is not None and bool(self.transport.connected)
-
-    @property
-    def busy(self) -> bool:
-        """Whether a request is under way (and the connection has not become something else)."""
-        return self.open and bool(self.requests) and "connectionLost" not in vars(self)
-
-    @property
-    def fresh(self) -> bool:
-        """Whether no request has come yet."""
-        return self.open and not self._served
-
-    def end(self) -> None:
-        """Take no further request; end now if none is under way or still to come."""
-        if self.busy:
-            self.persistent = False
-            for request in self.requests:
-                if not request.startedWriting:
-                    request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
-        elif not self.fresh:
-            self.loseConnection()  # type: ignore[no-untyped-call]
-
-
-class GracefulSite(Site):
-    """A site that knows its connections. It reports requests in the log, and needs no timer for
-    it.
-
-    Args:
-        resource: what is served.
-        count: called for each request.
-        reactor: where it lives.
-        bodies: counts what those of all clients take.
-    """
-
-    protocol: Any = GracefulChannel
-    requestFactory: Any = CountedRequest  # noqa: N815 - Twisted's name
-
-    def __init__(
-        self, resource: Any, count: Callable[[], object], reactor: Any, bodies: Requests
-    ) -> None:
-        super().__init__(resource, reactor=reactor)  # type: ignore[no-untyped-call]
-        self.bodies = bodies
-        self.count = count
-        self.ending: bool = False
-        self.task: Any = None
-        """The task whose calls plugins wrap; None: they wrap none."""
-        self.channels: weakref.WeakSet[GracefulChannel] = weakref.WeakSet()
-
-    def startFactory(self) -> None:  # noqa: N802 - Twisted's name
-        """Do without the timer that Twisted's own has for its log."""
-
-    def stopFactory(self) -> None:  # noqa: N802 - Twisted's name
-        """Do nothing."""
-
-    def getResourceFor(self, request: Any) -> Any:  # noqa: N802 - Twisted's name
-        """Return what answers a request; called by Twisted."""
-        found = super().getResourceFor(request)  # type: ignore[no-untyped-call]
-        return found if self.task is None else WrappedResource(self.task, found)
-
-    def log(self, request: Any) -> None:
-        """Log a request that was answered, to ``twisted.web.access`` at level INFO."""
-        if _access.isEnabledFor(logging.INFO):
-            reactor: Any = self.reactor
-            now: Any = datetimeToLogString(reactor.seconds())
-            _access.info("%s", combinedLogFormatter(now, request))
-
-    async def end(self, grace: float, limit: float | None) -> int:
-        """Let what has begun finish, and return how many requests were cut off.
-
-        Args:
-            grace: seconds that a fresh connection has to begin with its request.
-            limit: seconds after which what has not finished is cut off; None: never.
-        """
-        self.ending = True
-        reactor: Any = self.reactor
-        cut: list[GracefulChannel] = []
-        for channel in list(self.channels):
-            channel.end()
-
-        def end_fresh() -> None:
-            for channel in list(self.channels):
-                if channel.fresh and not channel.busy:
-                    channel.loseConnection()  # type: ignore[no-untyped-call]
-
-        def cut_off() -> None:
-            cut.extend(channel for channel in list(self.channels) if channel.busy)
-            for channel in list(self.channels):
-                if channel.open:
-                    channel.forceAbortClient()  # type: ignore[no-untyped-call]
-
-        timers = [reactor.callLater(grace if limit is None else min(grace, limit), end_fresh)]
-        if limit is not None:
-            timers.append(reactor.callLater(limit, cut_off))
-        await reactor.when(lambda: not any(channel.open for channel in self.channels))
-        for timer in timers:
-            if timer.active():
-                timer.cancel()
-        return len(cut)
-
-
-class TwistedWebTask(TwistedServerTask):
+class TwistedWebTask(RequestTimeouts, ConnectionLimit, TwistedServerTask):
     """Serves by HTTP what `make_resource` makes, and a greeting unless it is overridden."""
 
     OPT_PREFIX: ClassVar[str | None] = "web"
@@ -244,6 +59,19 @@ class TwistedWebTask(TwistedServerTask):
         lambda task: task.site.bodies.n_refused if "site" in vars(task) else 0,
         help="Requests refused because those of all clients took too much memory.",
     )
+    connections: CallbackCounter = CallbackCounter(
+        lambda task: task._n_connections(), help="Connections that are open now."
+    )
+    timeouts: CallbackCounter = CallbackCounter(
+        lambda task: task.site.n_timeouts if "site" in vars(task) else 0,
+        help="Connections closed because the client took too long to send its request, or to "
+        "read its answer.",
+    )
+    refused: CallbackCounter = CallbackCounter(
+        lambda task: task._n_refused,
+        help="Clients disconnected because too many connections were open.",
+    )
+    _n_refused = 0
 
     site: GracefulSite
     """Twisted's site, from the start on."""
@@ -258,9 +86,26 @@ class TwistedWebTask(TwistedServerTask):
         """Return the site."""
         bodies = Requests(self.max_memory, self.logger)
         count = self.requests.increment
-        self.site = GracefulSite(self.make_resource(), count, self.reactor, bodies)
+        self.site = GracefulSite(
+            self.make_resource(),
+            count,
+            self.reactor,
+            bodies,
+            read_timeout=self.read_timeout or None,
+            idle_timeout=self.idle_timeout or None,
+            write_timeout=self.write_timeout or None,
+        )
         self.site.task = self if self._call_wrappers else None
         return self.site
+
+    def _n_connections(self) -> int:
+        return sum(port.n_connections for port in self._ports)
+
+    def _admits(self) -> bool:
+        """Return whether one more connection may be open, and close an idle one for it."""
+        admitted = self._n_connections() < self.max_connections or self.site.make_room()
+        self._n_refused += not admitted
+        return admitted
 
     async def stop_in_loop(self) -> None:
         """Let the requests finish that have begun.
