@@ -268,7 +268,8 @@ class GracefulSite(Site):
         write_timeout: float | None = None,
     ) -> None:
         super().__init__(resource, reactor=reactor, timeout=read_timeout)  # type: ignore[no-untyped-call]
-        self.read_timeout, self.idle_timeout = read_timeout, idle_timeout
+        self.read_timeout: float | None = read_timeout
+        self.idle_timeout: float | None = idle_timeout
         self.write_timeout: float | None = write_timeout
         self.seconds: Callable[[], float] = reactor.seconds
         self.call_later: Callable[..., Any] = reactor.callLater
