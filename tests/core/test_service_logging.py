@@ -15,16 +15,7 @@ from tests.processes import ServiceProcess, run_to_end
 
 def test_init_logging_follows_the_options(stderr: FakeStderr, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    argv = [
-        "--level",
-        "info",
-        "--logfile",
-        str(log),
-        "--log-format",
-        "json",
-        "--log-level-for",
-        "x=ERROR",
-    ]
+    argv = f"--level info --logfile {log} --log-format json --log-level-for x=ERROR".split()
     service = made(service_of(), *argv)
     service.initLogging()
     service.logger.debug("hidden")

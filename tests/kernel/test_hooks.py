@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import re
@@ -13,12 +14,14 @@ from typing import Any
 import pytest
 from sparts import hookspecs, plugins
 from sparts.dispatch.through_pluggy import PluginHooks
+from sparts.hookspecs import hookimpl
 from sparts.plugins import defaults
-from sparts.tasks.queue import QueueTask
 from sparts.testing.distributions import make_distribution
 from sparts.testing.running import running, service_of
+from sparts.vtask import VTask
 
 from tests.core.commands import make_plugin, sparts
+from tests.core.queue_tasks import Echo
 from tests.processes import ServiceProcess, clean_environment
 
 ROOT = Path(__file__).parents[2]
@@ -57,6 +60,7 @@ class MyService(VService):
 
 MyService.initFromCLI()
 """
+BY = [sys.executable, "-c", SERVICE]
 SEEN = {
     "sparts_options_add": r'"pulse_max_failures": 3',
     "sparts_tasks_add": r'"name": "Heartbeat"',
@@ -106,7 +110,7 @@ def installed(tmp_path: Path) -> Path:
 
 def run(folder: Path, *argv: str, status: int = 0) -> list[str]:
     """Run the service to its end, with what is installed in `folder`; its lines."""
-    command = [sys.executable, "-c", SERVICE, *argv]
+    command = [*BY, *argv]
     environment = clean_environment(PYTHONPATH=str(folder))
     with ServiceProcess(command, cwd=folder, env=environment) as service:
         assert service.finish() == status, service.output
@@ -156,29 +160,23 @@ def test_name_of_every_hook_is_noun_and_verb(name: str) -> None:
 def test_doctor_finds_nothing_wrong_with_the_example_plugin(installed: Path) -> None:
     done = sparts("doctor", cwd=installed, path=installed)
     assert done.status == 0, done.out
-    assert re.search(r"[1-3] hook modules", " ".join(done.out.split()))
+    assert re.search(r"hook modules [1-3]", " ".join(done.out.split()))
 
 
 def test_options_of_a_plugin_are_like_all_others(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text("[pulse]\nmax_failures = 8\n")
-    by = [sys.executable, "-c", SERVICE]
-    shown = sparts("--help", by=by, cwd=tmp_path, path=installed)
-    assert "What acme-pulse does in this service." in shown.out
-    assert "--pulse-max-failures NUMBER" in shown.out.replace("FAILURES", "NUMBER")
-    shown = sparts("--show-config", "--config", "c.toml", by=by, cwd=tmp_path, path=installed)
-    assert "[PulseOptions]\nmax_failures = 8  # file:" in shown.out
-    shown = sparts(
-        *("--show-config", "--config", "c.toml"),
-        by=by,
-        cwd=tmp_path,
-        path=installed,
-        MYSERVICE_PULSE_MAX_FAILURES="9",
-    )
-    assert "max_failures = 9  # environment: MYSERVICE_PULSE_MAX_FAILURES" in shown.out
-    wrong = sparts("--pulse-max-failures", "x", by=by, cwd=tmp_path, path=installed)
+    run = functools.partial(sparts, by=BY, cwd=tmp_path, path=installed)
+    shown = run("--help").out
+    assert "What acme-pulse does in this service." in shown
+    assert "--pulse-max-failures NUMBER" in shown.replace("FAILURES", "NUMBER")
+    configured = ("--show-config", "--config", "c.toml")
+    assert "[PulseOptions]\nmax_failures = 8  # file:" in run(*configured).out
+    shown = run(*configured, MYSERVICE_PULSE_MAX_FAILURES="9").out
+    assert "max_failures = 9  # environment: MYSERVICE_PULSE_MAX_FAILURES" in shown
+    wrong = run("--pulse-max-failures", "x")
     assert (wrong.status, "--pulse-max-failures" in wrong.err) == (2, True)
-    written = sparts("--write-config", by=by, cwd=tmp_path, path=installed)
-    assert "# What acme-pulse does in this service.\n[PulseOptions]" in written.out
+    written = run("--write-config").out
+    assert "# What acme-pulse does in this service.\n[PulseOptions]" in written
 
 
 def test_options_of_a_plugin_steer_its_hooks(installed: Path) -> None:
@@ -197,61 +195,92 @@ def test_service_is_healthy_while_checks_of_plugins_hold(installed: Path) -> Non
     assert told["counters"]["pulse.failures"] == 1
 
 
-def calls_of_hooks(items: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of all hooks called while a service works through some items."""
-    called: list[str] = []
+class Told:
+    """Notes changes: a hook that only tells is called past what watches the others."""
+
+    def __init__(self, calls: list[str]) -> None:
+        self.calls = calls
+
+    @hookimpl
+    def sparts_service_create(self) -> None:
+        self.calls.append("create")
+
+    @hookimpl
+    def sparts_service_change(self, old: str, new: str) -> None:
+        self.calls.append(f"service {old} {new}")
+
+    @hookimpl
+    def sparts_task_change(self, old: str, new: str) -> None:
+        self.calls.append(f"task {old} {new}")
+
+
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The hooks that services call, and those that have ended."""
+    calls: list[str] = []
     hooks = PluginHooks(plugins={"sparts": defaults})
-    hooks.manager.add_hookcall_monitoring(lambda name, *_: called.append(name), lambda *_: None)
+    hooks.register(Told(calls))
+    hooks.manager.add_hookcall_monitoring(
+        lambda name, *_: calls.append(name), lambda _, name, *__: calls.append(f"end of {name}")
+    )
     monkeypatch.setattr(plugins, "load_hooks", lambda tolerant=False: hooks)
-
-    class Worker(QueueTask):
-        done = 0
-
-        def execute(self, item: object, context: object) -> None:
-            self.done += 1
-
-    with running(service_of(Worker)) as service:
-        worker = service.requireTask(Worker)
-        for future in [worker.submit(item) for item in range(items)]:
-            future.result(60)
-        assert worker.done == items
-    return called
+    return calls
 
 
-def test_no_hook_is_called_per_queue_item(monkeypatch: pytest.MonkeyPatch) -> None:
-    few = calls_of_hooks(1, monkeypatch)
-    assert "sparts_task_start" in few
-    assert calls_of_hooks(200, monkeypatch) == few
+def test_hooks_hear_of_the_whole_life_in_order(called: list[str]) -> None:
+    with running(service_of(type("Quiet", (VTask,), {"LOOPLESS": True}))):
+        pass
+    steps = "service |task |create|(end of )?sparts_task_(init|start|stop)"
+    assert [call for call in called if re.match(steps, call)] == [
+        "service NEW STARTING",
+        "create",
+        "task NEW STARTING",
+        *("sparts_task_init", "end of sparts_task_init"),
+        *("sparts_task_start", "end of sparts_task_start"),
+        "task STARTING ALIVE",
+        "service STARTING ALIVE",
+        "service ALIVE STOPPING",
+        "task ALIVE STOPPING",
+        *("sparts_task_stop", "end of sparts_task_stop"),
+        "task STOPPING STOPPED",
+        "service STOPPING STOPPED",
+    ]
 
 
-CHECKS = """
-from sparts.hookspecs import hookimpl
-@hookimpl
+def test_no_hook_is_called_per_queue_item(called: list[str]) -> None:
+    seen: list[list[str]] = []
+    for items in (1, 200):
+        with running(service_of(Echo)) as service:
+            assert service.requireTask(Echo).map(range(items), 60) == [*range(items)]
+        seen.append(called[:])
+        called.clear()
+    assert "sparts_task_start" in seen[0]
+    assert seen[1] == seen[0]
+
+
+HOOK = "from sparts.hookspecs import hookimpl\n@hookimpl"
+CHECKS = f"""
+{HOOK}
 def sparts_checks_add(service):
     def raises():
         raise OSError("disk full")
-    return {"w.raises": raises, "w.says": lambda: False, "w.none": lambda: None}
+    return {{"w.raises": raises, "w.says": lambda: False, "w.none": lambda: None}}
 """
 
 
 def test_check_fails_by_false_or_exception(tmp_path: Path) -> None:
     told = description(run(make_plugin(tmp_path, "watcher", CHECKS)))
     assert told["healthy"] is False
-    assert told["checks"] == {
-        "w.raises": "OSError: disk full",
-        "w.says": "it says so",
-        "w.none": "",
-    }
+    checks = {"w.raises": "OSError: disk full", "w.says": "it says so", "w.none": ""}
+    assert told["checks"] == checks
 
 
 @pytest.mark.parametrize("name", ["Fragile.n_failures", "twice"])
 def test_counter_of_name_that_is_taken_fails_start(name: str, tmp_path: Path) -> None:
     for owner in ("one", "two"):
-        text = "from sparts.hookspecs import hookimpl\n@hookimpl\n"
-        text += f"def sparts_counters_add(service): return {{{name!r}: lambda: 1}}\n"
+        text = f"{HOOK}\ndef sparts_counters_add(service): return {{{name!r}: lambda: 1}}\n"
         make_plugin(tmp_path, owner, text)
-    by = [sys.executable, "-c", SERVICE]
-    done = sparts(by=by, cwd=tmp_path, path=tmp_path)
+    done = sparts(by=BY, cwd=tmp_path, path=tmp_path)
     assert done.status == 2
     assert f"failed in sparts_counters_add: the name {name!r} is taken" in done.err
     assert "Hook plugin 'two' of two 4.2" in done.err or name == "twice"
@@ -259,9 +288,8 @@ def test_counter_of_name_that_is_taken_fails_start(name: str, tmp_path: Path) ->
 
 def test_plugins_are_called_in_reverse_name_order(tmp_path: Path) -> None:
     for owner, mark in (("a", ""), ("b", ""), ("c", "(trylast=True)"), ("d", "")):
-        text = f"from sparts.hookspecs import hookimpl\n@hookimpl{mark}\n"
-        text += f"def sparts_service_create(service): print('order', {owner!r})\n"
-        make_plugin(tmp_path, owner, text)
+        does = f"print('order', {owner!r})"
+        make_plugin(tmp_path, owner, f"{HOOK}{mark}\ndef sparts_service_create(): {does}\n")
     lines = run(tmp_path)
     assert [line for line in lines if line.startswith("order")] == [
         *("order d", "order b", "order a", "order c")
@@ -282,8 +310,7 @@ TELLING = {
 @pytest.mark.parametrize("hook", TELLING)
 def test_failing_hook_is_logged_by_name(hook: str, tmp_path: Path) -> None:
     for owner, does in (("a", "print('told', flush=True)"), ("b", "raise LookupError('mine')")):
-        text = f"from sparts.hookspecs import hookimpl\n@hookimpl\ndef {hook}(): {does}\n"
-        make_plugin(tmp_path, owner, text)
+        make_plugin(tmp_path, owner, f"{HOOK}\ndef {hook}(): {does}\n")
     lines = run(tmp_path)
     assert "told" in "\n".join(lines)
     said = TELLING[hook].format("'b' of b 4.2 (b_module)")

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,10 +21,11 @@ from tests.processes import run_to_end
 
 
 @pytest.fixture
-def inbox() -> Inbox:
+def inbox() -> Iterator[Inbox]:
     made = Inbox()
     made.open()
-    return made
+    yield made
+    made.close()
 
 
 def test_messages_keep_their_order_across_opening() -> None:
@@ -33,7 +35,6 @@ def test_messages_keep_their_order_across_opening() -> None:
     inbox.put(Message("second"))
     assert [inbox.get(), inbox.get()] == [Message("first"), Message("second")]
     assert inbox.get(timeout=0) is None
-    inbox.close()
 
 
 def test_reader_waits_for_a_message_of_another_thread(inbox: Inbox) -> None:
@@ -41,7 +42,6 @@ def test_reader_waits_for_a_message_of_another_thread(inbox: Inbox) -> None:
     thread.start()
     assert inbox.get() == Message("late")
     thread.join()
-    inbox.close()
 
 
 def test_more_messages_than_pipe_holds_are_all_read(inbox: Inbox) -> None:
@@ -49,7 +49,6 @@ def test_more_messages_than_pipe_holds_are_all_read(inbox: Inbox) -> None:
         inbox.put(Message("many", value=number))
     values = [message.value for _ in range(100_000) if (message := inbox.get()) is not None]
     assert values == list(range(100_000))
-    inbox.close()
 
 
 def test_closing_leaves_no_descriptor() -> None:
@@ -68,9 +67,6 @@ def test_closing_leaves_no_descriptor() -> None:
 STORM = """
 import os, signal, threading
 from sparts.inbox import Inbox, Message
-from sparts.kernel.lifecycle import Lifecycle
-from sparts.testing.running import make_service
-from sparts.vservice import VService
 from sparts.signals import SignalHandlers
 inbox = Inbox()
 inbox.open()
@@ -94,17 +90,14 @@ def test_signal_just_before_the_wait_is_noticed(tmp_path: Path) -> None:
     assert run_to_end([sys.executable, "-c", STORM], cwd=tmp_path) == (0, "all")
 
 
-def test_handlers_and_wakeup_are_put_back() -> None:
+def test_handlers_and_wakeup_are_put_back(inbox: Inbox) -> None:
     from sparts.signals import SignalHandlers
 
     before = signal.getsignal(signal.SIGTERM)
-    inbox = Inbox()
-    inbox.open()
     with SignalHandlers(lambda number: None, inbox.wakeup):
         assert signal.getsignal(signal.SIGTERM) is not before
     assert signal.getsignal(signal.SIGTERM) is before
     assert signal.set_wakeup_fd(-1) == -1
-    inbox.close()
 
 
 @pytest.mark.parametrize("timeout", [1e9, 1e300, math.inf])
@@ -113,7 +106,6 @@ def test_reader_may_wait_longer_than_the_system_can(timeout: float, inbox: Inbox
     thread.start()
     assert inbox.get(timeout) == Message("late")
     thread.join()
-    inbox.close()
 
 
 def test_timers_and_messages_are_served_fairly() -> None:
