@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from contextvars import Context, ContextVar
@@ -22,43 +22,21 @@ from sparts.tasks.event import EventTask
 from sparts.tasks.periodic import PeriodicTask
 from sparts.tasks.queue import QueueTask, UniqueQueueTask
 from sparts.tasks.select import SelectTask
-from sparts.testing.running import running, running_task
-from sparts.vservice import VService
+from sparts.testing.running import running, running_task, service_of
+from sparts.testing.waiting import WAIT
 from sparts.vtask import VTask
 
-WAIT = 20.0
+from tests.core.queue_tasks import variant
+from tests.wrapping import Plugin, with_plugins
+
 T = TypeVar("T", bound=VTask)
 variable: ContextVar[str] = ContextVar("variable", default="nothing")
-
-
-class Plugin:
-    """Gives one wrapper for all tasks."""
-
-    def __init__(self, wrapper: Any) -> None:
-        self.wrapper = wrapper
-        self.asked: list[tuple[str, str]] = []
-
-    @hookimpl
-    def sparts_call_wrap(self, task: VTask, kind: str) -> Any:
-        self.asked.append((task.name, kind))
-        return self.wrapper
-
-
-def service_with(*tasks: type[VTask], plugins: Sequence[Any] = ()) -> type[VService]:
-    class Wrapped(VService):
-        TASKS = list(tasks)
-
-        def initService(self) -> None:  # noqa: N802
-            for plugin in plugins:
-                self.hooks.register(plugin)
-
-    return Wrapped
 
 
 @contextmanager
 def running_wrapped(task: type[T], *plugins: Any) -> Iterator[T]:
     """Run a service of one task with plugins, and give the task."""
-    with running(service_with(task, plugins=list(plugins))) as service:
+    with running(with_plugins(plugins, task)) as service:
         yield service.requireTask(task)
 
 
@@ -96,13 +74,7 @@ class Asked(EventTask):
         return "done"
 
 
-class Regular(PeriodicTask):
-    """Runs when it is asked, as often as not."""
-
-    INTERVAL = 3600.0
-
-    def execute(self, context: Any = None) -> str:
-        return "done"
+Regular = type("Regular", (PeriodicTask,), {"INTERVAL": 3600.0, "execute": Asked.execute})
 
 
 class AsyncRegular(AsyncPeriodicTask):
@@ -134,6 +106,15 @@ def plain(calls: list[Call]) -> Any:
         return proceed()
 
     return wrapper
+
+
+def refusing(*why: Any) -> Plugin:
+    """Make a plugin that refuses all calls."""
+
+    def wrapper(call: Call, proceed: Any) -> Any:
+        raise CallRefusedError(*why)
+
+    return Plugin(wrapper)
 
 
 @pytest.mark.parametrize("is_async", [False, True])
@@ -186,12 +167,10 @@ def test_wrappers_nest_in_the_order_of_hooks() -> None:
 
 
 def test_without_a_plugin_the_handler_is_unchanged() -> None:
-    class Kindless(VTask):
-        LOOPLESS = True
-
-    with running(service_with(Doubling, Kindless)) as service:
+    kindless = variant(VTask, LOOPLESS=True)
+    with running(service_of(Doubling, kindless)) as service:
         assert blocking(service.requireTask(Doubling)) is None
-        assert blocking(service.requireTask(Kindless)) is None
+        assert blocking(service.requireTask(kindless)) is None
 
 
 @pytest.mark.parametrize("task_class", [Doubling, AsyncDoubling])
@@ -206,10 +185,7 @@ def test_refused_item_is_a_dead_letter(task_class: Any) -> None:
             dead.append((context.item, error))
             ended.set()
 
-    def refuse(call: Call, proceed: Any) -> Any:
-        raise CallRefusedError(Reason.FORBIDDEN, "not this one")
-
-    with running_wrapped(Kept, Plugin(refuse)) as task:
+    with running_wrapped(Kept, refusing(Reason.FORBIDDEN, "not this one")) as task:
         with pytest.raises(CallRefusedError, match="not this one"):
             task.submit(1).result(WAIT)
         ended.clear()
@@ -221,13 +197,8 @@ def test_refused_item_is_a_dead_letter(task_class: Any) -> None:
 
 @pytest.mark.parametrize("task_class", [Asked, Regular, AsyncRegular])
 def test_refused_run_ends_its_future_alone(task_class: Any) -> None:
-    def refuse(call: Call, proceed: Any) -> Any:
-        raise CallRefusedError(Reason.TOO_MANY)
-
-    class Late(task_class):  # type: ignore[misc]
-        RUN_AT_START = False
-
-    with running_wrapped(Late, Plugin(refuse)) as task:
+    late = variant(task_class, RUN_AT_START=False)
+    with running_wrapped(late, refusing(Reason.TOO_MANY)) as task:
         for _ in range(2):
             with pytest.raises(CallRefusedError, match="too many"):
                 task.execute_async().result(WAIT)
@@ -235,7 +206,7 @@ def test_refused_run_ends_its_future_alone(task_class: Any) -> None:
 
 
 def test_wrapper_sees_try_later_and_further_attempts() -> None:
-    attempts: list[int] = []
+    calls: list[Call] = []
 
     class Later(Doubling):
         def execute(self, item: int, context: Any) -> int:
@@ -243,13 +214,9 @@ def test_wrapper_sees_try_later_and_further_attempts() -> None:
                 raise TryLater
             return item
 
-    def wrapper(call: Call, proceed: Any) -> Any:
-        attempts.append(call.attempt)
-        return proceed()
-
-    with running_wrapped(Later, Plugin(wrapper)) as task:
+    with running_wrapped(Later, Plugin(plain(calls))) as task:
         assert task.submit(7).result(WAIT) == 7
-    assert attempts == [1, 2, 3]
+    assert [call.attempt for call in calls] == [1, 2, 3]
 
 
 def test_wrapper_that_waits_in_thread_fails_call() -> None:
@@ -270,7 +237,7 @@ def test_hook_that_fails_ends_the_start_by_name() -> None:
 
     with (
         pytest.raises(PluginError, match=r"Broken.*sparts_call_wrap.*no wrapper today"),
-        running(service_with(Doubling, plugins=[Broken()])),
+        running(with_plugins([Broken()], Doubling)),
     ):
         pass
 
@@ -281,26 +248,17 @@ def test_hook_that_fails_ends_the_start_by_name() -> None:
 def looks(task_class: Any, *, keep: bool = True) -> Any:
     """Make a task of a class that gives the variable as ``execute`` sees it."""
 
-    class Looks(task_class):  # type: ignore[misc]
-        KEEP_CONTEXT = keep
-        RUN_AT_START = False
+    async def deeper() -> str:
+        await asyncio.sleep(0)
+        return variable.get()
 
-        def execute(self, *_: Any) -> str:
-            return variable.get()
+    async def in_loop(self: Any, *_: Any) -> str:
+        await asyncio.sleep(0)
+        return await asyncio.create_task(deeper())
 
-    class AsyncLooks(task_class):  # type: ignore[misc]
-        KEEP_CONTEXT = keep
-        RUN_AT_START = False
-
-        async def execute(self, *_: Any) -> str:
-            await asyncio.sleep(0)
-            return await asyncio.create_task(self.deeper())
-
-        async def deeper(self) -> str:
-            await asyncio.sleep(0)
-            return variable.get()
-
-    return AsyncLooks if issubclass(task_class, AsyncQueueTask | AsyncPeriodicTask) else Looks
+    is_async = issubclass(task_class, AsyncQueueTask | AsyncPeriodicTask)
+    execute = in_loop if is_async else lambda self, *_: variable.get()
+    return variant(task_class, KEEP_CONTEXT=keep, RUN_AT_START=False, execute=execute)
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
@@ -320,24 +278,20 @@ def test_execute_has_the_variables_of_who_asked(task_class: Any, wrapped: bool) 
 def sets(task_class: Any) -> Any:
     """Make a task of a class that gives the variable, and sets it."""
 
-    class Sets(task_class):  # type: ignore[misc]
-        RUN_AT_START = False
+    def execute(self: Any, *arguments: Any) -> str:
+        attempt = arguments[-1].attempt
+        variable.set(f"{variable.get()}, {attempt}")
+        if attempt == 1:
+            raise TryLater(after=0)
+        return variable.get()
 
-        def execute(self, *arguments: Any) -> str:
-            attempt = arguments[-1].attempt
-            variable.set(f"{variable.get()}, {attempt}")
-            if attempt == 1:
-                raise TryLater(after=0)
-            return variable.get()
+    async def in_loop(self: Any, *arguments: Any) -> str:
+        await asyncio.sleep(0)
+        return execute(self, *arguments)
 
-    class AsyncSets(Sets):
-        async def execute(self, *arguments: Any) -> str:  # type: ignore[override]
-            await asyncio.sleep(0)
-            return super().execute(*arguments)
-
-    if issubclass(task_class, QueueTask):
-        Sets.WORKERS = 1
-    return AsyncSets if issubclass(task_class, AsyncQueueTask | AsyncPeriodicTask) else Sets
+    is_async = issubclass(task_class, AsyncQueueTask | AsyncPeriodicTask)
+    more = {"WORKERS": 1} if issubclass(task_class, QueueTask) else {}
+    return variant(task_class, RUN_AT_START=False, execute=in_loop if is_async else execute, **more)
 
 
 @pytest.mark.parametrize("task_class", [task for task, _ in WORK])
@@ -352,7 +306,7 @@ def test_only_next_attempt_sees_what_execute_sets(task_class: Any) -> None:
 @pytest.mark.parametrize("task_class", [Doubling, AsyncDoubling])
 def test_context_can_be_left_to_the_worker(task_class: Any) -> None:
     cls = looks(task_class, keep=False)
-    with running_wrapped(cls) as task, variable_set("mine"):
+    with running_task(cls) as task, variable_set("mine"):
         assert task.submit(1).result(WAIT) == "nothing"
 
 
@@ -381,12 +335,8 @@ def test_trigger_brings_variables_of_first_who_asked() -> None:
 
 @pytest.mark.parametrize("loop_class", [AsyncioLoopTask, SelectTask])
 def test_loop_calls_have_the_variables_of_their_caller(loop_class: Any) -> None:
-    class Numbers(QueueTask[int, int]):
-        def execute(self, item: int, context: Any) -> int:
-            return item
-
-    with running(service_with(loop_class, Numbers)) as service:
-        loop, numbers = service.requireTask(loop_class), service.requireTask(Numbers)
+    with running(service_of(loop_class, Doubling)) as service:
+        loop, numbers = service.requireTask(loop_class), service.requireTask(Doubling)
 
         async def waits() -> str:
             await numbers.submit(1)
@@ -410,7 +360,7 @@ def test_early_loop_call_has_variables_of_its_caller() -> None:
             with variable_set("early"):
                 found.append(self.service.requireTask(AsyncioLoopTask).call(variable.get))
 
-    with running(service_with(AsyncioLoopTask, Early)):
+    with running(service_of(AsyncioLoopTask, Early)):
         assert found[0].result(WAIT) == "early"
 
 
@@ -428,8 +378,8 @@ def test_cancelled_item_is_cancelled_in_its_context() -> None:
                 seen.append(variable.get())
             return item
 
-    with variable_set("mine"), running(service_with(Hangs), "--stop-timeout", "2") as service:
-        future = service.requireTask(Hangs).submit(1)
+    with variable_set("mine"), running_task(Hangs, "--stop-timeout", "2") as task:
+        future = task.submit(1)
         assert begun.wait(WAIT)
     with pytest.raises(CancelledError):
         future.result(WAIT)
@@ -437,9 +387,5 @@ def test_cancelled_item_is_cancelled_in_its_context() -> None:
 
 
 def test_equal_items_have_the_variables_of_the_first() -> None:
-    class Unique(UniqueQueueTask[str, str]):
-        def execute(self, item: str, context: Any) -> str:
-            return variable.get()
-
-    with running_wrapped(Unique) as task, variable_set("mine"):
+    with running_task(looks(UniqueQueueTask)) as task, variable_set("mine"):
         assert task.submit("x").result(WAIT) == "mine"
