@@ -12,11 +12,11 @@ from sparts.states import TaskState
 from sparts.tasks.event import EventTask, ExecuteContext, TryLater
 from sparts.testing.clock import TurnableClock
 from sparts.testing.running import running, running_task, service_of
+from sparts.testing.waiting import WAIT
 
 from tests.core.failing import failing
-
-SOON = 10
-"""Seconds that something which happens at once may take on a busy machine."""
+from tests.core.queue_tasks import given, variant
+from tests.threads import run_in_threads
 
 
 class Gated(EventTask):
@@ -30,10 +30,17 @@ class Gated(EventTask):
     def execute(self, context: ExecuteContext | None = None) -> Any:
         assert context is not None
         self.began.put(context)
-        outcome = self.gate.get()
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return outcome
+        return given(self.gate.get())
+
+    def begun(self) -> ExecuteContext:
+        """Wait until a run has begun."""
+        return self.began.get(timeout=WAIT)
+
+    def run_once(self, outcome: Any = None) -> ExecuteContext:
+        """Wait until a run has begun, and have it end so."""
+        context = self.begun()
+        self.gate.put(outcome)
+        return context
 
 
 class Echo(EventTask):
@@ -45,44 +52,35 @@ class Echo(EventTask):
 
 def with_clock(kind: type[EventTask], **attributes: Any) -> type[Any]:
     """Make a task type with a clock of its own."""
-    return type(kind.__name__, (kind,), {"clock": TurnableClock(), **attributes})
+    return variant(kind, clock=TurnableClock(), **attributes)
 
 
-def test_trigger_from_any_thread_runs_it() -> None:
-    with running_task(Gated) as task:
-        thread = threading.Thread(target=task.trigger)
-        thread.start()
-        thread.join()
-        assert task.began.get(timeout=SOON).attempt == 1
-        task.gate.put(None)
-
-
-def test_execute_never_runs_twice_at_a_time() -> None:
+def test_trigger_from_any_thread_runs_it_in_one() -> None:
     seen: list[int] = []
 
-    class Careful(EventTask):
+    class Careful(Gated):
         def execute(self, context: ExecuteContext | None = None) -> None:
             seen.append(threading.get_ident())
+            super().execute(context)
 
     with running_task(Careful) as task:
         for _ in range(20):
-            task.execute_async().result(SOON)
+            run_in_threads(task.trigger)
+            assert task.run_once().attempt == 1
         assert set(seen) == {task.threads[0].ident}
 
 
 def test_triggers_during_a_run_coalesce() -> None:
     with running_task(Gated) as task:
         task.trigger()
-        task.began.get(timeout=SOON)
+        task.begun()
         for _ in range(1000):
             task.trigger()
         task.gate.put(None)
-        task.began.get(timeout=SOON)
-        task.gate.put(None)
+        task.run_once()
         after = task.execute_async()
-        task.began.get(timeout=SOON)
-        task.gate.put(None)
-        after.result(SOON)
+        task.run_once()
+        after.result(WAIT)
         assert task.n_iterations() == 3
         assert task.began.empty()
 
@@ -94,22 +92,21 @@ def test_trigger_before_the_start_is_not_lost() -> None:
             self.trigger()
 
     with running_task(Early) as task:
-        task.began.get(timeout=SOON)
-        task.gate.put(None)
+        task.run_once()
 
 
 def test_future_belongs_to_a_later_run() -> None:
     with running_task(Gated) as task:
         first = task.execute_async()
-        task.began.get(timeout=SOON)
+        task.begun()
         second, third = task.execute_async(), task.execute_async()
         assert task.has_pending()
         task.gate.put("one")
-        context = task.began.get(timeout=SOON)
-        assert first.result(SOON) == "one"
+        context = task.begun()
+        assert first.result(WAIT) == "one"
         assert context.future is second
         task.gate.put("two")
-        assert second.result(SOON) == third.result(SOON) == "two"
+        assert second.result(WAIT) == third.result(WAIT) == "two"
         assert not task.has_pending()
 
 
@@ -117,14 +114,15 @@ def test_awaited_run_is_pending() -> None:
     with running_task(Gated) as task:
         for ask, pending in ((task.trigger, False), (task.execute_async, True)):
             ask()
-            task.began.get(timeout=SOON)
+            task.begun()
             assert task.has_pending() is pending
             task.gate.put(None)
 
 
 def test_counters_are_complete_once_a_future_ends() -> None:
-    with running_task(Echo) as task:
-        assert [task.execute_async().result(SOON) for _ in range(3)] == [0, 1, 2]
+    with running_task(with_clock(Echo)) as task:
+        assert task.clock.wait_for_waiters() == [None]  # idle, it waits for a notification alone
+        assert [task.execute_async().result(WAIT) for _ in range(3)] == [0, 1, 2]
         assert task.service.getCounter("Echo.n_iterations") == 3
         assert task.execute_duration_ms.totals()[0] == 3
 
@@ -132,28 +130,27 @@ def test_counters_are_complete_once_a_future_ends() -> None:
 def test_run_that_everybody_cancelled_does_not_happen() -> None:
     with running_task(Gated) as task:
         task.trigger()
-        task.began.get(timeout=SOON)
+        task.begun()
         unwanted = task.execute_async()
         assert unwanted.cancel()
         task.gate.put(None)
         wanted = task.execute_async()
-        task.began.get(timeout=SOON)
-        task.gate.put(None)
-        wanted.result(SOON)
+        task.run_once()
+        wanted.result(WAIT)
         assert task.n_iterations() == 2
 
 
 def test_stop_ends_the_run_and_cancels_waiting_ones() -> None:
     with running_task(Gated) as task:
         under_way = task.execute_async()
-        task.began.get(timeout=SOON)
+        task.begun()
         waiting = [task.execute_async() for _ in range(5)]
         task.service.shutdown()
         for future in waiting:
             with pytest.raises(CancelledError):
-                future.result(SOON)
+                future.result(WAIT)
         task.gate.put("done")
-        assert under_way.result(SOON) == "done"
+        assert under_way.result(WAIT) == "done"
     assert task.execute_async().cancelled()
     assert task.n_iterations() == 1
 
@@ -161,13 +158,13 @@ def test_stop_ends_the_run_and_cancels_waiting_ones() -> None:
 def test_crash_reaches_its_future_and_ends_the_service() -> None:
     with failing(Gated, match="boom") as task:
         crashed = task.execute_async()
-        task.began.get(timeout=SOON)
+        task.begun()
         waiting = task.execute_async()
         task.gate.put(ZeroDivisionError("boom"))
         with pytest.raises(ZeroDivisionError, match="boom"):
-            crashed.result(SOON)
+            crashed.result(WAIT)
         with pytest.raises(CancelledError):
-            waiting.result(SOON)
+            waiting.result(WAIT)
     assert task.execute_async().cancelled()
 
 
@@ -177,30 +174,27 @@ def test_restarted_worker_serves_earlier_triggers() -> None:
 
     with running_task(Restarted) as task:
         crashed = task.execute_async()
-        task.began.get(timeout=SOON)
+        task.begun()
         waiting = task.execute_async()
         task.gate.put(ZeroDivisionError("boom"))
         task.gate.put("fine")
-        assert isinstance(crashed.exception(SOON), ZeroDivisionError)
-        assert waiting.result(SOON) == "fine"
+        assert isinstance(crashed.exception(WAIT), ZeroDivisionError)
+        assert waiting.result(WAIT) == "fine"
 
 
 def test_try_later_attempts_again_and_future_waits() -> None:
     with running_task(with_clock(Gated)) as task:
         future = task.execute_async()
-        assert task.began.get(timeout=SOON).attempt == 1
-        task.gate.put(TryLater("not yet", after=30))
+        assert task.run_once(TryLater("not yet", after=30)).attempt == 1
         assert task.clock.wait_for_waiters() == [1030]
         assert task.has_pending()
         assert not future.done()
         task.clock.turn(30)
-        assert task.began.get(timeout=SOON).attempt == 2
-        task.gate.put(TryLater())
+        assert task.run_once(TryLater()).attempt == 2
         assert task.clock.wait_for_waiters() == [1031]
         task.clock.turn(1)
-        assert task.began.get(timeout=SOON).attempt == 3
-        task.gate.put("at last")
-        assert future.result(SOON) == "at last"
+        assert task.run_once("at last").attempt == 3
+        assert future.result(WAIT) == "at last"
         assert task.n_try_later() == 2
         assert task.n_iterations() == 3
 
@@ -208,29 +202,27 @@ def test_try_later_attempts_again_and_future_waits() -> None:
 def test_trigger_does_not_wait_for_try_later() -> None:
     with running_task(with_clock(Gated)) as task:
         first = task.execute_async()
-        task.began.get(timeout=SOON)
-        task.gate.put(TryLater(after=30))
+        task.run_once(TryLater(after=30))
         task.clock.wait_for_waiters()
         second = task.execute_async()
-        assert task.began.get(timeout=SOON).attempt == 2
-        task.gate.put("now")
-        assert first.result(SOON) == second.result(SOON) == "now"
+        assert task.run_once("now").attempt == 2
+        assert first.result(WAIT) == second.result(WAIT) == "now"
 
 
 @pytest.mark.parametrize("when", ["waiting", "in the run"])
 def test_future_that_was_put_off_ends_with_task(when: str) -> None:
     with running_task(Gated) as task:
         future = task.execute_async()
-        task.began.get(timeout=SOON)
+        task.begun()
         if when == "waiting":
             task.gate.put(TryLater(after=3600))
             task.service.shutdown()
         else:
             task.service.shutdown()
-            task.stop_event.wait(SOON)
+            task.stop_event.wait(WAIT)
             task.gate.put(TryLater(after=3600))
         with pytest.raises(CancelledError):
-            future.result(SOON)
+            future.result(WAIT)
 
 
 def test_task_ends_its_own_schedule() -> None:
@@ -241,36 +233,30 @@ def test_task_ends_its_own_schedule() -> None:
 
     with running(service_of(Once, Echo)) as service:
         task = service.requireTask(Once)
-        assert task.execute_async().result(SOON) == "only"
-        task.threads[0].join(SOON)
+        assert task.execute_async().result(WAIT) == "only"
+        task.threads[0].join(WAIT)
         assert task.state is TaskState.DONE
         task.trigger()
         assert task.execute_async().cancelled()
-        assert service.requireTask(Echo).execute_async().result(SOON) == 0
+        assert service.requireTask(Echo).execute_async().result(WAIT) == 0
 
 
 def test_runs_of_several_workers_overlap() -> None:
     with running_task(with_clock(Gated, workers=2)) as task:
         futures = [task.execute_async()]
-        task.began.get(timeout=SOON)
+        task.begun()
         futures.append(task.execute_async())
-        task.began.get(timeout=SOON)
-        task.gate.put(TryLater(after=3600))
+        task.run_once(TryLater(after=3600))
         task.clock.wait_for_waiter_until(4600)
         task.gate.put(TryLater(after=3600))
         task.clock.wait_for_waiters(2)
         task.service.shutdown()
         for future in futures:
             with pytest.raises(CancelledError):
-                future.result(SOON)
-
-
-def test_idle_task_waits_for_notification_alone() -> None:
-    with running_task(with_clock(Echo)) as task:
-        assert task.clock.wait_for_waiters() == [None]
+                future.result(WAIT)
 
 
 def test_task_without_execute_says_what_to_write() -> None:
     with failing(EventTask, match="write its execute") as task:
-        error = task.execute_async().exception(SOON)
+        error = task.execute_async().exception(WAIT)
         assert isinstance(error, NotImplementedError)
