@@ -9,11 +9,16 @@ from contextlib import contextmanager
 
 @contextmanager
 def in_threads(*functions: Callable[[], object]) -> Iterator[None]:
-    """Run functions while the block runs, and wait for them; what one raises is raised here."""
+    """Run functions, which begin together, while the block runs, and wait for them.
+
+    What one raises is raised here.
+    """
     errors: list[BaseException] = []
+    together = threading.Barrier(len(functions))
 
     def run(function: Callable[[], object]) -> None:
         try:
+            together.wait()
             function()
         except BaseException as error:
             errors.append(error)

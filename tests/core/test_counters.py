@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 
 import pytest
 from sparts.counters import (
@@ -25,6 +24,8 @@ from sparts.counters import (
 )
 from sparts.counters.sampling import SampleType
 
+from tests.threads import in_threads, run_in_threads
+
 
 class Mailer:
     """Something that counts."""
@@ -41,21 +42,6 @@ class Mailer:
     def backlog(self) -> float:
         """Mails that wait."""
         return self.waiting
-
-
-def in_threads(count: int, work: Callable[[], object]) -> None:
-    """Run ``work`` in ``count`` threads that begin together."""
-    barrier = threading.Barrier(count)
-
-    def begin() -> None:
-        barrier.wait()
-        work()
-
-    threads = [threading.Thread(target=begin) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
 
 
 def test_counter_is_a_sum() -> None:
@@ -77,13 +63,9 @@ def test_count_counts_calls_and_not_values() -> None:
     assert calls() == 3
 
 
-def test_average_max_and_min_of_nothing_are_none() -> None:
-    for kind in (Average, Max, Min):
-        assert kind()() is None
-
-
 def test_average_and_extremes_include_negative_values() -> None:
     average, largest, smallest = Average(), Max(), Min()
+    assert (average(), largest(), smallest()) == (None, None, None)
     for value in (-7, -1, -4):
         for metric in (average, largest, smallest):
             metric.add(value)
@@ -135,7 +117,7 @@ def test_class_without_dict_is_told_what_is_missing() -> None:
 def test_first_access_by_many_threads_makes_one_counter(often_switching: None) -> None:
     for _ in range(50):
         mailer = Mailer()
-        in_threads(8, lambda mailer=mailer: mailer.sent.increment())  # type: ignore[misc]
+        run_in_threads(*[lambda mailer=mailer: mailer.sent.increment()] * 8)
         assert mailer.sent() == 8
 
 
@@ -152,7 +134,7 @@ def test_exact_with_32_threads_adding(often_switching: None) -> None:
             mailer.size.add(value)
             average.add(value)
 
-    in_threads(32, work)
+    run_in_threads(*[work] * 32)
     assert mailer.sent() == 32 * rounds
     assert mailer.depth() == 64 * rounds
     assert mailer.by_host.labels("a", 1)() == 32 * rounds
@@ -180,10 +162,8 @@ def test_addition_that_is_interrupted_in_middle_loses_nothing() -> None:
         total.add(100)
         done.set()
 
-    thread = threading.Thread(target=other)
-    thread.start()
-    total.add(Slow(1000))
-    thread.join()
+    with in_threads(other):
+        total.add(Slow(1000))
     assert total() == 1112
 
 
@@ -191,30 +171,26 @@ def test_counters_of_gives_names_in_declared_order() -> None:
     mailer = Mailer()
     mailer.by_host.labels(ok="yes", host='a"b\\c').increment()
     mailer.backlog  # noqa: B018 - the first access must not change the order
-    assert read_counters(counters_of(mailer)) == {
-        "sent": 0,
-        "depth": 0,
-        'by_host{host="a\\"b\\\\c",ok="yes"}': 1,
-        "size.count.60": 0,
-        "size.count.600": 0,
-        "backlog": 3,
-    }
-    assert list(counters_of(mailer))[:2] == ["sent", "depth"]
-
-
-def test_counters_that_instance_sets_on_itself_are_found() -> None:
-    mailer = Mailer()
     mailer.extra = CallbackCounter(lambda: 7)  # type: ignore[attr-defined]
-    assert counters_of(mailer)["extra"]() == 7
+    assert list(read_counters(counters_of(mailer)).items()) == [
+        ("sent", 0),
+        ("depth", 0),
+        ('by_host{host="a\\"b\\\\c",ok="yes"}', 1),
+        ("size.count.60", 0),
+        ("size.count.600", 0),
+        ("backlog", 3),
+        ("extra", 7),
+    ]
 
 
 def test_a_given_name_replaces_that_of_the_attribute() -> None:
     class Named:
         hits = counter(name="requests")
+        answer = CallbackCounter(lambda: 42, name="of_all")
 
     named = Named()
     named.hits.increment()
-    assert {name: fn() for name, fn in counters_of(named).items()} == {"requests": 1}
+    assert read_counters(counters_of(named)) == {"requests": 1, "of_all": 42}
 
 
 def test_labelled_samples_keep_the_family_name_first() -> None:
@@ -264,12 +240,12 @@ def test_reset_family_goes_on_counting_in_combinations_held() -> None:
     """As servers hold them for their requests."""
     mailer = Mailer()
     held = mailer.by_host.labels("a", "no")
-    held.increment()
-    mailer.by_host.reset()
-    assert read_counters(counters_of(mailer))['by_host{host="a",ok="no"}'] == 0
-    held.increment()
+    for _ in range(2):
+        held.increment()
+        assert read_counters(counters_of(mailer))['by_host{host="a",ok="no"}'] == 1
+        mailer.by_host.reset()
+        assert read_counters(counters_of(mailer))['by_host{host="a",ok="no"}'] == 0
     assert mailer.by_host.labels("a", "no") is held
-    assert read_counters(counters_of(mailer))['by_host{host="a",ok="no"}'] == 1
 
 
 def test_walk_gives_type_help_unit_labels_and_value() -> None:
@@ -281,13 +257,6 @@ def test_walk_gives_type_help_unit_labels_and_value() -> None:
     assert found[1].kind == "gauge"
     assert found[2] == Reading("by_host", "counter", "by host", "", {"host": "a", "ok": "no"}, 1)
     assert found[-1] == Reading("backlog", "gauge", "Mails that wait.", "", {}, 3)
-
-
-def test_callback_counter_on_class_may_ignore_instance() -> None:
-    class Fixed:
-        answer = CallbackCounter(lambda: 42)
-
-    assert Fixed().answer() == 42
 
 
 def test_raising_callback_is_logged_once_and_left_out(caplog: pytest.LogCaptureFixture) -> None:
