@@ -12,14 +12,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from textwrap import dedent
+from typing import Any
 
 import pytest
 
 from scripts.build_distributions import ROOT
-from tests.core.commands import Done
+from tests.core.commands import SCRIPT, Done, sparts
 from tests.ecosystem.documentation import find_blocks, read_unit
-from tests.processes import captured, clean_environment
+from tests.processes import captured
 
 SERVICE = '''
 import os, sys
@@ -41,12 +41,20 @@ Web.initFromCLI()
 HARD = ["a b", "$HOME", "%h", 'quo"te', "it's", "back\\slash", "new\nline", "ü", ""]
 
 
-def install(folder: Path, *argv: str, text: str = SERVICE, **variables: str) -> Done:
-    (folder / "web.py").write_text(dedent(text))
-    done = captured(
-        [sys.executable, "web.py", *argv], cwd=folder, env=clean_environment(**variables)
-    )
-    return Done(done.returncode, done.stdout, done.stderr)
+def install(
+    folder: Path, *argv: str, text: str = SERVICE, status: int = 0, **variables: Any
+) -> Done:
+    """Run the service, which ends with this exit status."""
+    (folder / "web.py").write_text(text)
+    done = sparts(*argv, cwd=folder, by=[sys.executable, "web.py"], **variables)
+    assert done.status == status, done
+    return done
+
+
+def verify(*units: Path) -> None:
+    """Have systemd check units, of which it has nothing to say."""
+    verified = captured(["systemd-analyze", "verify", "--man=no", *units])
+    assert (verified.returncode, verified.stderr) == (0, ""), verified
 
 
 @pytest.mark.needs("systemd")
@@ -54,17 +62,14 @@ def test_systemd_accepts_units_and_rates_them_well(tmp_path: Path) -> None:
     argv = ("--systemd-install", "--install-folder", "units", "--http-port", "80")
     more = ("--admin-sock", "admin.sock", "--admin-sock-group", "nogroup", "--logfile", "log")
     done = install(tmp_path, *argv, *more, "--words", *HARD)
-    assert done.status == 0, done
     assert done.err == ""
     units = tmp_path / "units"
     names = ["Web-admin.socket", "Web-http.socket", "Web.service"]
     assert sorted(os.listdir(units)) == names
-    verify = ["systemd-analyze", "verify", "--man=no", *(str(units / name) for name in names)]
-    verified = captured(verify)
-    assert (verified.returncode, verified.stderr) == (0, ""), verified
+    verify(*(units / name for name in names))
     level = ["systemd-analyze", "security", "--offline=true", "--threshold=20"]
-    safe = subprocess.run([*level, units / "Web.service"], capture_output=True, check=False)
-    assert safe.returncode == 0, safe.stdout.decode()
+    safe = captured([*level, units / "Web.service"])
+    assert safe.returncode == 0, safe.stdout
 
 
 def test_unit_agrees_with_the_service_and_its_options(tmp_path: Path) -> None:
@@ -75,7 +80,6 @@ def test_unit_agrees_with_the_service_and_its_options(tmp_path: Path) -> None:
         WEB_ADMIN_PORT="8001",
         WEB_TOKEN="not to be seen",
     )
-    assert done.status == 0, done
     assert "not to be seen" not in done.out
     assert "# WEB_TOKEN is a secret: LoadCredential=token:" in done.out
     texts = dict(part.split("\n", 1) for part in done.out.split("\n# /")[0:] if part)
@@ -85,15 +89,19 @@ def test_unit_agrees_with_the_service_and_its_options(tmp_path: Path) -> None:
     service = read_unit(text.replace("SystemCallFilter=~", "Without=~"))["Service"]
     command = f"{sys.executable} {tmp_path}/web.py"
     options = "--http-port=8000 --admin-host ::1,127.0.0.1 --stop-timeout 1m --umask=027"
-    assert service["ExecStart"] == f"{command} {options}"
-    assert service["Type"] == "notify"
-    assert service["WorkingDirectory"] == str(tmp_path)
-    assert service["Environment"] == "WEB_ADMIN_PORT=8001"
-    assert service["Restart"] == "on-failure"
-    assert service["RestartPreventExitStatus"] == "2"
-    assert service["TimeoutStopSec"] == "65"
-    assert service["WatchdogSec"] == "30"
-    assert (service["User"], service["UMask"]) == ("nobody", "0027")
+    expected = {
+        "ExecStart": f"{command} {options}",
+        "Type": "notify",
+        "WorkingDirectory": str(tmp_path),
+        "Environment": "WEB_ADMIN_PORT=8001",
+        "Restart": "on-failure",
+        "RestartPreventExitStatus": "2",
+        "TimeoutStopSec": "65",
+        "WatchdogSec": "30",
+        "User": "nobody",
+        "UMask": "0027",
+    }
+    assert service | expected == service
     assert "DynamicUser" not in service
     admin = units["Web-admin.socket"]
     assert "ListenStream=127.0.0.1:8001\nListenStream=[::1]:8001\n" in admin
@@ -115,17 +123,13 @@ def test_words_of_command_line_come_through_systemd_unchanged(tmp_path: Path) ->
     command = next(line for line in done.out.splitlines() if line.startswith("ExecStart="))
     unit = tmp_path / "words.service"
     unit.write_text(f"[Service]\nType=oneshot\n{command}\n")
-    verified = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, check=False
-    )
-    assert verified.returncode == 0, verified
+    verify(unit)
     assert parse_as_systemd_does(command.removeprefix("ExecStart="))[3:] == ["show", *HARD]
 
 
 @pytest.mark.parametrize("flag", ["--systemd-install", "--runit-install"])
 def test_secret_of_command_line_is_never_written(flag: str, tmp_path: Path) -> None:
-    done = install(tmp_path, flag, "--token", "hidden-word", "--dryrun")
-    assert done.status == 2
+    done = install(tmp_path, flag, "--token", "hidden-word", "--dryrun", status=2)
     assert "hidden-word" not in done.out + done.err
     assert "--token is a secret" in done.err
 
@@ -181,37 +185,27 @@ def test_socket_of_systemd_is_served(tmp_path: Path) -> None:
 
 def test_foreign_files_stay_and_ours_are_rewritten(tmp_path: Path) -> None:
     argv = ("--systemd-install", "--install-folder", str(tmp_path / "units"))
-    assert install(tmp_path, *argv).status == 0
-    assert install(tmp_path, *argv, "--level", "INFO").status == 0
+    install(tmp_path, *argv)
+    install(tmp_path, *argv, "--level", "INFO")
     unit = tmp_path / "units" / "Web.service"
     assert "--level INFO\n" in unit.read_text()
     unit.write_text("[Service]\n")
-    done = install(tmp_path, *argv)
-    assert done.status == 2
+    done = install(tmp_path, *argv, status=2)
     assert done.err.endswith(f"{unit} is not of our writing, and is left as it is.\n")
     assert unit.read_text() == "[Service]\n"
 
 
 @pytest.mark.parametrize("option", ["--systemd-install", "--runit-install"])
 def test_folder_that_cannot_be_written(tmp_path: Path, option: str) -> None:
-    done = install(tmp_path, option, "--install-folder", "/proc/nowhere")
-    assert done.status == 2
+    done = install(tmp_path, option, "--install-folder", "/proc/nowhere", status=2)
     assert "/proc/nowhere" in done.err
     assert "cannot be written" in done.err
 
 
 def test_tasks_that_sparts_command_runs_are_installed_too(tmp_path: Path) -> None:
-    script = Path(sys.executable).with_name("sparts")
-    command = [
-        str(script),
-        "run",
-        "TornadoHTTPTask",
-        "--runit-install",
-        "--dryrun",
-        "--http-port=0",
-    ]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert f"exec {sys.executable} {script} run TornadoHTTPTask --http-port=0\n" in done.stdout
+    words = ("run", "TornadoHTTPTask", "--runit-install", "--dryrun", "--http-port=0")
+    out = sparts(*words, cwd=tmp_path, by=SCRIPT).out
+    assert f"exec {sys.executable} {SCRIPT[0]} run TornadoHTTPTask --http-port=0\n" in out
 
 
 BEATS = """
@@ -250,7 +244,6 @@ def test_runit_runs_restarts_and_stops_the_service(tmp_path: Path) -> None:
     words = ["--start-timeout", "1m", "--log-level-for", "a b$HOME'\"=INFO"]
     argv = ("--runit-install", "--install-folder", str(tmp_path / "sv"), *words)
     done = install(tmp_path, *argv, text=BEATS)
-    assert done.status == 0, done
     assert "sv -w 30 down Beating" in done.out
     folder = tmp_path / "sv" / "Beating"
 
@@ -300,7 +293,4 @@ def test_documented_units_of_copies_are_good(tmp_path: Path) -> None:
     for name, text in zip(names, units, strict=True):
         (tmp_path / name).write_text(text.replace("/opt/myservice/bin/python", sys.executable))
     (tmp_path / "myservice@1.service").symlink_to(names[0])
-    verify = ["systemd-analyze", "verify", "--man=no"]
-    verify += [str(tmp_path / name) for name in ("myservice@1.service", names[1])]
-    verified = captured(verify)
-    assert (verified.returncode, verified.stderr) == (0, "")
+    verify(tmp_path / "myservice@1.service", tmp_path / names[1])
