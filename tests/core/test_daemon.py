@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
+import select
 import signal
 import socket
 import subprocess
 from pathlib import Path
 
 import pytest
+from sparts.testing.waiting import WAIT
 
 from tests.core.daemons import UNPRIVILEGED, Script, script
 from tests.processes import STARTED, pidfd_open
 
-root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+root = pytest.mark.needs_root
 NOBODY = pwd.getpwnam("nobody")
 
 
-def status_of(pid: int, task: str = "self") -> dict[str, str]:
-    """Read what the kernel says about a process, or of one of its threads."""
-    folder = f"/proc/{pid}" if task == "self" else f"/proc/{pid}/task/{task}"
-    lines = Path(folder, "status").read_text().splitlines()
-    return {
-        key: " ".join(value.split()) for key, _, value in (line.partition(":") for line in lines)
-    }
+def status_of(pid: int, thread: str | int) -> dict[str, list[str]]:
+    """Read what the kernel says about a thread of a process: the words of each line."""
+    lines = Path(f"/proc/{pid}/task/{thread}/status").read_text().splitlines()
+    return {key: value.split() for key, _, value in (line.partition(":") for line in lines)}
 
 
 def test_ready_daemon_is_found_and_stopped(tmp_path: Path, daemon: Script) -> None:
@@ -130,25 +130,23 @@ def read_until_started(process: subprocess.Popen[str]) -> None:
 
 def test_start_returns_exactly_when_ready(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "gate")
-    with script(tmp_path, SLOW) as service:
-        with service.started("--daemon") as process:
-            read_until_started(process)
-            assert service.pid() > 0
-            with pytest.raises(subprocess.TimeoutExpired):
-                process.wait(0.3)
-            (tmp_path / "gate").write_text("open")
-            assert process.wait() == 0
+    with script(tmp_path, SLOW) as service, service.started("--daemon") as process:
+        read_until_started(process)
+        assert service.pid() > 0
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.3)
+        (tmp_path / "gate").write_text("open")
+        assert process.wait() == 0
         service.stop()
 
 
 def test_interrupt_of_start_that_waits_stops_service(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "gate")
-    with script(tmp_path, SLOW) as service:
-        with service.started("--daemon") as process:
-            read_until_started(process)
-            process.send_signal(signal.SIGINT)
-            assert process.wait() == 1
-            assert "it ended before it was ready" in process.communicate()[1]
+    with script(tmp_path, SLOW) as service, service.started("--daemon") as process:
+        read_until_started(process)
+        process.send_signal(signal.SIGINT)
+        assert "it ended before it was ready" in process.communicate()[1]
+        assert process.returncode == 1
         assert not service.is_running()
 
 
@@ -201,19 +199,9 @@ class Crashing(VTask):
     with script(tmp_path, body) as service:
         pidfd = pidfd_open(service.start())
         (tmp_path / "gate").write_text("crash")
-        assert wait_for_end(pidfd)
-        assert not service.pid_file.exists()
-
-
-def wait_for_end(pidfd: int) -> bool:
-    import select
-
-    try:
-        waits = select.poll()
-        waits.register(pidfd, select.POLLIN)
-        return bool(waits.poll(60_000))
-    finally:
+        assert select.select([pidfd], [], [], WAIT)[0]
         os.close(pidfd)
+        assert not service.pid_file.exists()
 
 
 @root
@@ -252,12 +240,11 @@ class S(VService):
         pid = service.start(*argv)
         threads = os.listdir(f"/proc/{pid}/task")
         assert len(threads) > 3
-        for told in [status_of(pid, task) for task in threads]:
-            assert set(told["Uid"].split()) == {str(NOBODY.pw_uid)}
-            assert set(told["Gid"].split()) == {str(NOBODY.pw_gid)}
-            assert told["Groups"] == str(NOBODY.pw_gid)
-            assert told["Umask"] == "0027"
-            assert int(told["CapEff"], 16) == 0
+        uid, gid = str(NOBODY.pw_uid), str(NOBODY.pw_gid)
+        expected = {"Uid": [uid] * 4, "Gid": [gid] * 4, "Groups": [gid], "Umask": ["0027"]}
+        expected["CapEff"] = ["0" * 16]
+        for told in [status_of(pid, thread) for thread in threads]:
+            assert told | expected == told
         assert os.readlink(f"/proc/{pid}/cwd") == str(folder)
         assert sock.stat().st_uid == log.stat().st_uid == NOBODY.pw_uid
         assert log.stat().st_mode & 0o777 == 0o640
@@ -274,27 +261,22 @@ class S(VService):
 
 @root
 @pytest.mark.parametrize(
-    ("argv", "ids"),
+    ("argv", "uid", "gid"),
     [
-        (("--group", "nogroup"), "0 nogroup"),
-        (("--user", "nobody", "--group", "0"), "nobody 0"),
-        (("--user", "54321", "--group", "12345"), "54321 12345"),
-        (("--user", "root"), "0 0"),
+        (("--group", "nogroup"), 0, grp.getgrnam("nogroup").gr_gid),
+        (("--user", "nobody", "--group", "0"), NOBODY.pw_uid, 0),
+        (("--user", "54321", "--group", "12345"), 54321, 12345),
+        (("--user", "root"), 0, 0),
     ],
 )
 def test_users_and_groups_by_name_or_number(
-    tmp_path: Path, argv: tuple[str, ...], ids: str
+    argv: tuple[str, ...], uid: int, gid: int, daemon: Script
 ) -> None:
-    import grp
-
-    user, group = ids.split()
-    uid = NOBODY.pw_uid if user == "nobody" else int(user)
-    gid = grp.getgrnam(group).gr_gid if group == "nogroup" else int(group)
-    with script(tmp_path) as service:
-        told = status_of(service.start(*argv))
-        assert (told["Uid"].split()[0], told["Gid"].split()[0]) == (str(uid), str(gid))
-        assert str(gid) in told["Groups"].split()
-        service.stop()
+    pid = daemon.start(*argv)
+    told = status_of(pid, pid)
+    assert (told["Uid"][0], told["Gid"][0]) == (str(uid), str(gid))
+    assert str(gid) in told["Groups"]
+    daemon.stop()
 
 
 @pytest.mark.parametrize(
@@ -318,10 +300,9 @@ def test_wrong_user_group_folder_or_mask(
 
 @root
 def test_only_root_may_become_another_user(public_folder: Path) -> None:
-    with script(public_folder) as service:
-        done = service.run("--user", "nobody", "--dryrun", prefix=UNPRIVILEGED)
-        message = "service.py: error: --user: only root may become another."
-        assert (done.status, done.err[: len(message)]) == (2, message), done
+    done = Script(public_folder).run("--user", "nobody", "--dryrun", prefix=UNPRIVILEGED)
+    assert done.status == 2, done
+    assert done.err.startswith("service.py: error: --user: only root may become another.")
 
 
 def test_foreground_service_writes_a_named_pid_file(daemon: Script) -> None:
@@ -340,18 +321,14 @@ from sparts.tasks.tornado import TornadoHTTPTask
 TASKS = [TornadoHTTPTask]
 """
     with script(tmp_path, body) as service, socket.create_server(("127.0.0.1", 0)) as listener:
-        start = (
-            f"import os, sys; os.dup2({listener.fileno()}, 3); os.execv(sys.argv[1], sys.argv[1:])"
-        )
-        command = service.command("--daemon", "--logfile", "log")
-        done = subprocess.run(
-            [command[0], "-c", start, *command],
+        port, number = listener.getsockname()[1], listener.fileno()
+        words = service.command("--daemon", "--logfile", "log")
+        subprocess.run(
+            ["bash", "-c", f'exec "$@" 3<&{number}', "-", *words],
             cwd=tmp_path,
             env={**os.environ, "LISTEN_FDS": "1", "LISTEN_FDNAMES": "http"},
-            pass_fds=[listener.fileno()],
-            check=False,
+            pass_fds=[number],
+            check=True,
         )
-        assert done.returncode == 0
-        port = listener.getsockname()[1]
         assert f"Server Started on 127.0.0.1:{port}\n" in (tmp_path / "log").read_text()
         service.stop()
