@@ -22,6 +22,7 @@ from sparts.logs.formats import JSONFormatter, colour_wanted, local_time, priori
 from tests.core.log_helpers import FakeStderr, logging_as
 
 pytestmark = pytest.mark.usefixtures("stderr")
+TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d"
 
 
 def json_lines(stderr: FakeStderr) -> list[dict[str, Any]]:
@@ -29,8 +30,9 @@ def json_lines(stderr: FakeStderr) -> list[dict[str, Any]]:
     return [json.loads(line) for line in stderr.getvalue().splitlines()]
 
 
-def test_json_line_has_service_task_and_fields(stderr: FakeStderr) -> None:
-    with logging_as(format="json"):
+@pytest.mark.parametrize("time", [None, "always", "never"])
+def test_json_line_has_service_task_and_fields(stderr: FakeStderr, time: str | None) -> None:
+    with logging_as(format="json", time=time):
         logging.getLogger("Svc.Task").info(
             "took %d ms", 5, extra={"item": {"id": 7}, "tags": ["a"]}
         )
@@ -62,17 +64,18 @@ def test_json_line_has_the_exception_and_the_stack(stderr: FakeStderr) -> None:
     assert line["stack"].startswith("Stack (most recent call last)")
 
 
-def test_time_is_utc_with_milliseconds() -> None:
-    record = logging.makeLogRecord({"created": 1_700_000_000.9996, "name": "Svc", "msg": "x"})
-    assert json.loads(JSONFormatter(["Svc"]).format(record))["time"] == "2023-11-14T22:13:20.999Z"
-
-
-def test_extra_field_of_a_standard_name_gets_another() -> None:
-    record = logging.makeLogRecord({"name": "Svc", "msg": "x", "task": 5, "service": "other"})
-    fields = json.loads(JSONFormatter(["Svc"]).format(record))
-    assert fields["service"] == "Svc"
-    assert fields["extra.service"] == "other"
-    assert fields["task"] == 5
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        ({"created": 1_700_000_000.9996}, {"time": "2023-11-14T22:13:20.999Z"}),
+        ({"task": 5, "service": "x"}, {"service": "Svc", "extra.service": "x", "task": 5}),
+        ({"name": "Svc.admin.Task"}, {"service": "Svc.admin", "task": "Task"}),
+    ],
+)
+def test_json_fields_of_a_record(record: dict[str, Any], expected: dict[str, Any]) -> None:
+    made = logging.makeLogRecord({"name": "Svc", "msg": "x", **record})
+    fields = json.loads(JSONFormatter(["Svc", "Svc.admin"]).format(made))
+    assert fields | expected == fields
 
 
 def test_two_services_with_json_are_distinguished(stderr: FakeStderr) -> None:
@@ -143,9 +146,11 @@ def terminal(stderr: FakeStderr, monkeypatch: pytest.MonkeyPatch) -> FakeStderr:
 
 
 def test_level_is_coloured_on_a_terminal(terminal: FakeStderr) -> None:
-    with logging_as() as logger:
-        logger.error("x")
-    assert terminal.getvalue() == "\x1b[31mERROR\x1b[0m:Svc:x\n"
+    for timed in ("never", "always"):
+        with logging_as(time=timed) as logger:
+            logger.error("x")
+    line = "\x1b\\[31mERROR\x1b\\[0m:Svc:x\n"
+    assert re.fullmatch(f"{line}{TIME} {line}", terminal.getvalue())
 
 
 @pytest.mark.parametrize(
@@ -176,9 +181,6 @@ def test_json_and_files_are_never_coloured(terminal: FakeStderr, tmp_path: Path)
 # -- the time --------------------------------------------------------------------------------------
 
 
-TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d"
-
-
 @pytest.mark.parametrize(
     ("time", "in_file", "on_stderr"),
     [(None, True, False), ("always", True, True), ("never", False, False)],
@@ -203,27 +205,7 @@ def test_time_has_the_local_offset(monkeypatch: pytest.MonkeyPatch) -> None:
         time.tzset()
 
 
-def test_time_comes_before_the_coloured_level(terminal: FakeStderr) -> None:
-    with logging_as(time="always") as logger:
-        logger.error("x")
-    assert re.fullmatch(TIME + " \x1b\\[31mERROR\x1b\\[0m:Svc:x\n", terminal.getvalue())
-
-
-@pytest.mark.parametrize("time", ["always", "never"])
-def test_json_stays_as_it_is_whatever_the_time(stderr: FakeStderr, time: str) -> None:
-    with logging_as(format="json", time=time) as logger:
-        logger.error("x")
-    (line,) = json_lines(stderr)
-    assert list(line)[:2] == ["time", "level"]
-
-
 # -- journald --------------------------------------------------------------------------------------
-
-
-def journal_of(descriptor: int) -> str:
-    """What systemd would set ``JOURNAL_STREAM`` to for this descriptor."""
-    found = os.fstat(descriptor)
-    return f"{found.st_dev}:{found.st_ino}"
 
 
 @pytest.fixture
@@ -232,7 +214,8 @@ def journal(
 ) -> Iterator[FakeStderr]:
     """A stderr that is the journal's."""
     stderr.descriptor = os.open(tmp_path / "stream", os.O_CREAT | os.O_WRONLY)
-    monkeypatch.setenv("JOURNAL_STREAM", journal_of(stderr.descriptor))
+    found = os.fstat(stderr.descriptor)
+    monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
     yield stderr
     os.close(stderr.descriptor)
 
@@ -242,21 +225,11 @@ def test_every_line_has_its_priority_under_journald(journal: FakeStderr) -> None
         logger.info("one\ntwo")
         logger.critical("end")
     assert journal.getvalue() == "<6>INFO:Svc:one\n<6>two\n<2>CRITICAL:Svc:end\n"
-
-
-def test_json_has_its_priority_too_under_journald(journal: FakeStderr) -> None:
+    journal.truncate(0)
+    journal.seek(0)
     with logging_as(format="json") as logger:
         logger.warning("x")
     assert json.loads(journal.getvalue().removeprefix("<4>"))["message"] == "x"
-
-
-def test_redirected_stderr_is_not_the_journal(journal: FakeStderr, tmp_path: Path) -> None:
-    environ = {"JOURNAL_STREAM": journal_of(journal.descriptor or -1)}
-    assert under_journald(environ)
-    os.close(journal.descriptor or -1)
-    journal.descriptor = os.open(tmp_path / "other", os.O_CREAT | os.O_WRONLY)
-    assert not under_journald(environ)
-    assert not under_journald({})
 
 
 def test_stderr_without_descriptor_is_not_the_journal(stderr: FakeStderr) -> None:
@@ -267,9 +240,3 @@ def test_stderr_without_descriptor_is_not_the_journal(stderr: FakeStderr) -> Non
 def test_priorities_are_syslogs() -> None:
     levels = (5, 10, 15, 20, 30, 35, 40, 50, 60)
     assert [priority(level) for level in levels] == [7, 7, 7, 6, 4, 4, 3, 2, 2]
-
-
-def test_line_names_the_service_of_its_logger() -> None:
-    record = logging.makeLogRecord({"name": "Web.admin.Task", "msg": "done"})
-    fields = json.loads(JSONFormatter(["Web", "Web.admin"]).format(record))
-    assert (fields["service"], fields["task"]) == ("Web.admin", "Task")

@@ -193,15 +193,6 @@ def test_rotation_by_copy_and_truncate_leaves_no_hole(tmp_path: Path) -> None:
     assert log.read_bytes() == b"INFO:Svc:2\n"
 
 
-def test_reopen_takes_file_that_path_names_now(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    setup = logs.configure("Svc", logfile=log)
-    log.rename(tmp_path / "log.1")
-    setup.reopen()
-    assert log.exists()
-    setup.close()
-
-
 def test_file_that_cannot_reopen_stays(stderr: FakeStderr, tmp_path: Path) -> None:
     folder = tmp_path / "logs"
     folder.mkdir()
