@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 import tomllib
 from datetime import date
@@ -32,8 +31,9 @@ from sparts.option_types import (
 from sparts.options import option
 from sparts.options.binding import STATE
 
+from tests.core.commands import sparts
 from tests.core.option_owners import environment, parsed, service_of, task_of
-from tests.processes import clean_environment
+from tests.core.scripts import script_of
 
 
 class Colour(Enum):
@@ -119,20 +119,19 @@ def test_written_config_changes_nothing_and_uncommented_gives_defaults(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     text = printed(capsys, SERVICE, "--write-config")
-    (tmp_path / "x.toml").write_text(text)
     defaults = vars(parsed(SERVICE))
     kept = {
         name: value
         for name, value in defaults.items()
         if name != "config" and not name.startswith("_sparts")
     }
-    assert kept == {n: vars(parsed(SERVICE, "--config", str(tmp_path / "x.toml")))[n] for n in kept}
     live = re.sub(r"(?m)^#(\w+ = )", r"\1", text)
-    assert (
-        len(tomllib.loads(live)["Worker"]) == 10
-    )  # all but the secret and the one without default
-    (tmp_path / "x.toml").write_text(live)
-    assert kept == {n: vars(parsed(SERVICE, "--config", str(tmp_path / "x.toml")))[n] for n in kept}
+    # All but the secret and the one without default.
+    assert len(tomllib.loads(live)["Worker"]) == 10
+    for content in (text, live):
+        (tmp_path / "x.toml").write_text(content)
+        found = vars(parsed(SERVICE, "--config", str(tmp_path / "x.toml")))
+        assert kept == {name: found[name] for name in kept}
 
 
 def test_written_config_comments_every_option(capsys: pytest.CaptureFixture[str]) -> None:
@@ -263,25 +262,12 @@ def same(found: object, value: object) -> bool:
     return found == value or repr(found) == repr(value)
 
 
-def test_config_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
-    (tmp_path / "x.toml").write_bytes(b"\xef\xbb\xbflimit = 20\n")
-    assert parsed(SERVICE, "--config", str(tmp_path / "x.toml")).limit == 20
-
-
 def test_config_is_utf_8_whatever_the_terminal_takes(tmp_path: Path) -> None:
-    (tmp_path / "s.py").write_text(
-        "from sparts.vservice import VService\n"
-        "from sparts.options import option\n"
-        "class S(VService):\n"
-        "    word = option(default='\\xe9\\u20ac')\n"
-        "S.initFromCLI()\n"
+    body = (
+        "from sparts.options import option\nclass S(VService):\n    word = option(default='é€')\n"
     )
+    script = [sys.executable, str(script_of(tmp_path, body))]
     for flag in ("--write-config", "--show-config"):
-        done = subprocess.run(
-            [sys.executable, "s.py", flag],
-            cwd=tmp_path,
-            env=clean_environment(PYTHONIOENCODING="ascii"),
-            capture_output=True,
-        )
-        assert (done.returncode, done.stderr) == (0, b"")
-        assert 'word = "\xe9\u20ac"' in done.stdout.decode()
+        done = sparts(flag, cwd=tmp_path, by=script, PYTHONIOENCODING="ascii")
+        assert (done.status, done.err) == (0, "")
+        assert 'word = "é€"' in done.out
