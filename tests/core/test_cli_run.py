@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,46 +26,41 @@ MyService.initFromCLI()
 '''
 
 
+@contextmanager
+def runs(folder: Path, *words: str, by: list[str] = SCRIPT) -> Iterator[ServiceProcess]:
+    """Run a service by `sparts run`, and stop it in order when it has started."""
+    environment = clean_environment(PYTHONPATH=str(folder / "site"))
+    with ServiceProcess([*by, "run", *words], cwd=folder, env=environment) as service:
+        yield service
+        service.read_until_started()
+        assert service.stop() == 0
+
+
 @pytest.mark.parametrize("by", [MODULE, SCRIPT], ids=["python -m sparts", "sparts"])
 def test_task_runs_by_its_name_with_its_options(by: list[str], tmp_path: Path) -> None:
     make_task(tmp_path / "site", "Greeter")
-    with ServiceProcess(
-        [*by, "run", "Greeter", "--greeter-greeting", "Ahoy", "--level", "INFO"],
-        cwd=tmp_path,
-        env=clean_environment(PYTHONPATH=str(tmp_path / "site")),
-    ) as service:
+    with runs(tmp_path, "Greeter", "--greeter-greeting", "Ahoy", by=by) as service:
         service.read_until("INFO:Sparts.Greeter:Ahoy from Greeter")
-        assert service.stop() == 0
-    assert "DEBUG" not in service.output
 
 
 def test_http_task_runs_by_name_with_its_loop(tmp_path: Path) -> None:
-    command = [*SCRIPT, "run", "TornadoHTTPTask", "--http-port", "0"]
-    with ServiceProcess(command, cwd=tmp_path) as service:
+    with runs(tmp_path, "TornadoHTTPTask", "--http-port", "0") as service:
         service.read_until(r"TornadoHTTPTask Server Started on 0\.0\.0\.0:\d+")
-        service.read_until_started()
-        assert service.stop() == 0
 
 
 def test_several_tasks_and_aliases_run_together(tmp_path: Path) -> None:
     make_task(tmp_path / "site", "Greeter")
-    command = [*MODULE, "run", "Greeter", "second=Greeter@acme-jobs", "--second-greeting", "Hey"]
-    environment = clean_environment(PYTHONPATH=str(tmp_path / "site"))
-    with ServiceProcess(command, cwd=tmp_path, env=environment) as service:
-        service.read_until_started()
-        assert service.stop() == 0
-    assert service.lines[:2] == [
-        "INFO:Sparts.Greeter:Hello from Greeter",
-        "INFO:Sparts.second:Hey from second",
-    ]
+    words = ("Greeter", "second=Greeter@acme-jobs", "--second-greeting", "Hey")
+    with runs(tmp_path, *words, by=MODULE) as service:
+        service.read_until("INFO:Sparts.Greeter:Hello from Greeter")
+        service.read_until("INFO:Sparts.second:Hey from second")
 
 
 @pytest.mark.parametrize("target", ["mine:MyService", "mine:Job"])
 def test_class_of_current_folder_runs_despite_its_start(target: str, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(MINE)
-    with ServiceProcess([*SCRIPT, "run", target, "--tasks", "Job"], cwd=tmp_path) as service:
-        service.read_until_started()
-        assert service.stop() == 0
+    with runs(tmp_path, target, "--tasks", "Job") as service:
+        pass
     name = target.partition(":")[2] if target.endswith("Service") else "Sparts"
     assert service.lines[0] == f"DEBUG:{name}:All tasks started"
 
@@ -73,9 +70,8 @@ def test_help_after_names_is_that_of_service(tmp_path: Path) -> None:
     done = sparts("run", "Greeter", "-h", cwd=tmp_path, path=tmp_path / "site")
     assert done.status == 0
     assert done.out.startswith("usage: sparts run Greeter [options]\n")
-    assert "--greeter-greeting" in done.out
-    assert "SPARTS_GREETER_GREETING" in done.out
-    assert "What Greeter does." in done.out
+    for part in ("--greeter-greeting", "SPARTS_GREETER_GREETING", "What Greeter does."):
+        assert part in done.out
 
 
 def test_configuration_counts_as_for_any_service(tmp_path: Path) -> None:
@@ -95,16 +91,3 @@ def test_broken_task_fails_only_service_that_names_it(tmp_path: Path) -> None:
     assert "Task 'Boom' of acme-bombs 1.0 (acme_bombs_boom:Boom) could not be" in done.err
     assert "RuntimeError: no fuse" in done.err
     assert sparts("run", "Greeter", "--dryrun", cwd=tmp_path, path=tmp_path).status == 0
-
-
-def test_missing_extra_is_shown_with_its_command(tmp_path: Path) -> None:
-    make_task(
-        tmp_path,
-        "Mailer",
-        text="import smtp_of_tomorrow",
-        requires=["smtp-of-tomorrow>=2; extra == 'mail'"],
-        extras=["mail"],
-    )
-    done = sparts("run", "Mailer", cwd=tmp_path, path=tmp_path)
-    assert done.status == 2
-    assert "It needs acme-jobs[mail]: pip install 'acme-jobs[mail]'" in done.err

@@ -143,18 +143,25 @@ def test_run_with_a_file_suggests_module_and_class(tmp_path: Path) -> None:
     assert "`python ../bad14.py`" in outside.err
 
 
-@pytest.mark.parametrize("dependency", ["mail-of-tomorrow", "what-else"])
-def test_missing_dependency_is_no_missing_extra(dependency: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("requires", "needed"),
+    [
+        ("mail-of-tomorrow>=1", "mail-of-tomorrow: pip install 'mail-of-tomorrow'"),
+        ("what-else>=1", "what-else: pip install 'what-else'"),
+        ("mail-of-tomorrow; extra == 'mail'", "acme-jobs[mail]: pip install 'acme-jobs[mail]'"),
+    ],
+)
+def test_missing_dependency_or_extra_is_named(requires: str, needed: str, tmp_path: Path) -> None:
     make_task(
         tmp_path,
         "Mailer",
         text="import mail_of_tomorrow.client",
-        requires=[f"{dependency}>=1", "curl-of-tomorrow; extra == 'curl'"],
-        extras=["curl"],
+        requires=[requires, "curl-of-tomorrow; extra == 'curl'"],
+        extras=["curl", "mail"],
     )
     done = sparts("run", "Mailer", cwd=tmp_path, path=tmp_path)
     assert done.status == 2
-    assert f"It needs {dependency}: pip install '{dependency}'" in done.err
+    assert f"It needs {needed}" in done.err
     assert "[curl]" not in done.err
 
 
