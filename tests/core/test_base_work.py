@@ -8,8 +8,10 @@ import pytest
 from sparts.base_work import base_work, marked_methods
 from sparts.loops import LoopBoundTask
 from sparts.tasks.asyncio import AsyncioLoopTask
-from sparts.testing.running import running, running_task, service_of
+from sparts.testing.running import running_task, service_of
 from sparts.vtask import VTask
+
+from tests.core.queue_tasks import variant
 
 
 class Base(VTask):
@@ -73,8 +75,8 @@ class LaterForgetful(Careful):
     ],
 )
 def test_work_of_the_base_is_done_once(task: type[Base], done: list[str]) -> None:
-    with running(service_of(task)) as service:
-        assert service.requireTask(task).done == done
+    with running_task(task) as found:
+        assert found.done == done
 
 
 def test_override_that_raises_is_not_completed() -> None:
@@ -124,17 +126,12 @@ class Awaiting(OnLoop):
         super().stop_in_loop()
 
 
-@pytest.mark.parametrize(
-    ("task", "done"),
-    [
-        (Plain, ["own start", "base start", "own stop", "base stop"]),
-        (Awaiting, ["base start", "own start", "own stop", "base stop"]),
-    ],
-)
-def test_plain_and_async_overrides_are_completed(task: type[OnLoop], done: list[str]) -> None:
-    with running(service_of(task)) as service:
-        found = service.requireTask(task)
-    assert found.done == done
+@pytest.mark.parametrize("task", [Plain, Awaiting])
+def test_plain_and_async_overrides_are_completed(task: type[OnLoop]) -> None:
+    with running_task(task) as found:
+        pass
+    starts = ["base start", "own start"] if task is Awaiting else ["own start", "base start"]
+    assert found.done == [*starts, "own stop", "base stop"]
 
 
 def test_arguments_reach_the_work_of_the_base() -> None:
@@ -146,31 +143,23 @@ def test_arguments_reach_the_work_of_the_base() -> None:
         def on_options_changed(self, names: frozenset[str]) -> None:
             self.heard = names
 
-    class Deaf(Heard):
-        def on_options_changed(self, names: frozenset[str]) -> None:
-            pass
-
-    with running_task(Deaf) as task:
+    with running_task(variant(Heard, on_options_changed=lambda self, names: None)) as task:
         task.on_options_changed(frozenset({"a"}))
         assert task.heard == frozenset({"a"})
 
 
 def test_worker_ends_although_stop_is_overridden() -> None:
+    def nothing(self: VTask) -> None:
+        """Call no method of the base."""
+
     class Worker(VTask):
+        start = stop = join = nothing
+
         def _runloop(self) -> None:
             self.stop_event.wait()
 
-        def stop(self) -> None:
-            pass
-
-        def start(self) -> None:
-            pass
-
-        def join(self) -> None:
-            pass
-
-    with running(service_of(Worker)) as service:
-        (thread,) = service.requireTask(Worker).threads
+    with running_task(Worker) as task:
+        (thread,) = task.threads
     assert not thread.is_alive()
     assert {"start", "stop", "join"} <= set(marked_methods(VTask))
     assert not {"start", "stop", "join"} & set(marked_methods(Worker))

@@ -10,6 +10,7 @@ from sparts import entry_points
 from sparts.cli import COMMANDS, FLAGS, main
 
 from tests.core.commands import MODULE, SCRIPT, make_plugin, make_task, sparts
+from tests.core.scripts import ended
 from tests.processes import captured, clean_environment
 
 GREET = "def main(argv):\n    print('greetings', *argv)\n    return 3\n"
@@ -89,20 +90,15 @@ def test_wrong_use_ends_with_2_and_no_traceback(
 
 def test_command_of_plugin_is_called_with_its_words(tmp_path: Path) -> None:
     make_plugin(tmp_path, "greet", GREET, "sparts.commands")
+    code = 'def main(argv):\n    """Wave to `everybody`.\n\n    More.\n    """\n    print("漢 ü")\n'
+    make_plugin(tmp_path, "wave", code, "sparts.commands")
     done = sparts("greet", "-h", "you", cwd=tmp_path, path=tmp_path)
     assert (done.status, done.out) == (3, "greetings -h you\n")
-    assert re.search(r"  greet +\(of greet 4.2\)", sparts("-h", cwd=tmp_path, path=tmp_path).out)
-
-
-def test_help_describes_the_command_of_a_plugin(tmp_path: Path) -> None:
-    code = 'def main(argv):\n    """Greet `everybody`.\n\n    More.\n    """\n'
-    make_plugin(tmp_path, "greet", code, "sparts.commands")
-    assert re.search(r"  greet +greet everybody\n", sparts("-h", cwd=tmp_path, path=tmp_path).out)
-
-
-def test_output_shows_what_its_encoding_lacks_as_escapes(tmp_path: Path) -> None:
-    make_plugin(tmp_path, "greet", "def main(argv): print('漢 ü')\n", "sparts.commands")
-    done = sparts("greet", cwd=tmp_path, path=tmp_path, PYTHONIOENCODING="ascii")
+    out = sparts("-h", cwd=tmp_path, path=tmp_path).out
+    assert re.search(r"  greet +\(of greet 4.2\)\n", out)
+    assert re.search(r"  wave +wave to everybody\n", out)
+    # What the encoding of its output lacks is shown as escapes.
+    done = sparts("wave", cwd=tmp_path, path=tmp_path, PYTHONIOENCODING="ascii")
     assert (done.status, done.out) == (0, "\\u6f22 \\xfc\n")
 
 
@@ -169,21 +165,18 @@ def test_current_folder_is_left_out_in_safe_mode(tmp_path: Path) -> None:
 
 
 def test_a_service_imports_nothing_of_the_command(tmp_path: Path) -> None:
-    script = (
-        "import sys\nfrom sparts.vservice import VService\n"
-        "class S(VService):\n"
-        "    def initService(self):\n"
-        "        print(*(m for m in sys.modules if m.startswith('sparts.')))\n"
-        "        self.shutdown()\n"
-        "S.initFromCLI()\n"
-    )
-    done = sparts("-c", script, cwd=tmp_path, by=MODULE[:1])
-    imported = done.out.split()
+    body = """
+class S(VService):
+    def initService(self):
+        say(*(name for name in sys.modules if name.startswith("sparts.")))
+        self.shutdown()
+"""
+    process = ended(tmp_path, body, "--level", "INFO", status=0)
+    imported = process.lines[0].split()
     assert "sparts.vservice" in imported
-    assert not [
-        name for name in imported if name.startswith(("sparts.cli", "sparts.testing", "sparts.dev"))
-    ]
-    assert not {"sparts.dispatch.through_pluggy", "sparts.entry_points.extras"} & {*imported}
+    rooms = ("sparts.cli", "sparts.testing", "sparts.dev", "sparts.dispatch.through_pluggy")
+    others = (*rooms, "sparts.entry_points.extras")
+    assert not [name for name in imported if name.startswith(others)]
 
 
 MISSING = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from sparts.testing.distributions import make_distribution
 
 from tests.core.commands import TASK, make_plugin, make_task, sparts
@@ -110,30 +111,24 @@ def test_one_task_is_described_with_its_options(tmp_path: Path) -> None:
 def test_json_of_a_task_has_no_secret(tmp_path: Path) -> None:
     text = TASK.format(name="Greeter", doc="Greets.\n\n    At length.")
     text += "    password = option(default='hunter2', secret=True)\n"
-    make_task(tmp_path, "Greeter", text=text)
-    done = sparts("tasks", "Greeter", "--json", cwd=tmp_path, path=tmp_path)
+    (tmp_path / "mine.py").write_text(text)  # of the current folder, as named
+    done = sparts("tasks", "mine:Greeter", "--json", cwd=tmp_path)
     (found,) = json.loads(done.out)
     assert found["documentation"] == "Greets.\n\nAt length."
     options = {each["flag"]: each for each in found["options"]}
-    assert options["--greeter-greeting"]["default"] == "Hello"
-    assert options["--greeter-greeting"]["environment"] == "SPARTS_GREETER_GREETING"
+    greeting = options["--greeter-greeting"]
+    expected = {"default": "Hello", "environment": "SPARTS_GREETER_GREETING"}
+    assert greeting | expected == greeting
     assert "hunter2" not in done.out
-
-
-def test_task_of_the_current_folder_is_told_too(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(TASK.format(name="Greeter", doc="Mine alone."))
-    done = sparts("tasks", "mine:Greeter", cwd=tmp_path)
-    assert "Mine alone." in done.out
 
 
 def test_broken_and_ambiguous_tasks_cannot_be_told_of(tmp_path: Path) -> None:
     make_zoo(tmp_path)
     make_task(tmp_path, "Greeter", "beta-jobs")
-    done = sparts("tasks", "Boom", cwd=tmp_path, path=tmp_path)
-    assert (done.status, "RuntimeError: no fuse" in done.err) == (2, True)
-    done = sparts("tasks", "Greeter", cwd=tmp_path, path=tmp_path)
-    assert done.status == 2
-    assert "'Greeter@acme-jobs' or 'Greeter@beta-jobs'" in done.err
+    ambiguous = "'Greeter@acme-jobs' or 'Greeter@beta-jobs'"
+    for name, error in (("Boom", "RuntimeError: no fuse"), ("Greeter", ambiguous)):
+        done = sparts("tasks", name, cwd=tmp_path, path=tmp_path)
+        assert (done.status, error in done.err) == (2, True)
     done = sparts("tasks", "Greeter@beta-jobs", cwd=tmp_path, path=tmp_path)
     assert "Greeter, of beta-jobs 1.0" in done.out
 
@@ -152,22 +147,17 @@ def test_plugins_are_listed_from_metadata_alone(tmp_path: Path) -> None:
     )
     done = sparts("plugins", cwd=tmp_path, path=tmp_path)
     assert (done.status, done.err) == (0, "")
-    expected = (
-        "loud-things 3.1\n  tasks     Loud\n  hooks     loud (loud_module)\n  commands  shout"
-    )
-    assert expected in done.out
+    assert "loud-things 3.1\n  tasks     Loud\n  hooks     loud (loud_module)\n" in done.out
+    assert "  commands  shout\n" in done.out
     found = json.loads(sparts("plugins", "--json", cwd=tmp_path, path=tmp_path).out)
     loud = next(each for each in found if each["distribution"] == "loud-things")
+    plain = {"blocked": False, "built_in": False}
     assert loud == {
         "distribution": "loud-things",
         "version": "3.1",
-        "tasks": [
-            {"name": "Loud", "target": "loud_module:Loud", "blocked": False, "built_in": False}
-        ],
-        "hooks": [{"name": "loud", "target": "loud_module", "blocked": False, "built_in": False}],
-        "commands": [
-            {"name": "shout", "target": "loud_module:main", "blocked": False, "built_in": False}
-        ],
+        "tasks": [{"name": "Loud", "target": "loud_module:Loud", **plain}],
+        "hooks": [{"name": "loud", "target": "loud_module", **plain}],
+        "commands": [{"name": "shout", "target": "loud_module:main", **plain}],
         "blocked": False,
     }
     assert "run-reload (run --reload)" in " ".join(done.out.split())
@@ -187,17 +177,6 @@ def test_plugins_tells_what_is_blocked(tmp_path: Path) -> None:
     assert "TornadoHTTPTask (blocked), TornadoIOLoopTask" in " ".join(done.out.split())
 
 
-def test_graph_shows_start_order_and_needs(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(SERVICE)
-    done = sparts("graph", "mine:MyService", cwd=tmp_path)
-    assert done.out.splitlines() == [
-        "1. end",
-        "2. Store",
-        "3. Web      needs end, Store",
-        "4. Cleaner  needs Store",
-    ]
-
-
 def test_graph_of_names_is_that_of_run(tmp_path: Path) -> None:
     make_task(tmp_path, "Greeter")
     text = HOOK + "@hookimpl\ndef sparts_tasks_add(service_class): return 'Greeter'\n"
@@ -207,19 +186,14 @@ def test_graph_of_names_is_that_of_run(tmp_path: Path) -> None:
     assert names == ["TornadoIOLoopTask", "TornadoHTTPTask", "Greeter"]
 
 
-def test_mermaid_graph_has_node_task_and_arrow_need(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", [(), ("--mermaid",)])
+def test_graph_shows_start_order_and_needs(form: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(SERVICE)
-    done = sparts("graph", "--mermaid", "mine:MyService", cwd=tmp_path)
-    assert done.out.splitlines() == [
-        "flowchart TD",
-        '  t1["end"]',
-        '  t2["Store"]',
-        '  t3["Web"]',
-        '  t4["Cleaner"]',
-        "  t3 -->|needs| t1",
-        "  t3 -->|needs| t2",
-        "  t4 -->|needs| t2",
-    ]
+    lines = sparts("graph", *form, "mine:MyService", cwd=tmp_path).out.splitlines()
+    nodes = ['  t1["end"]', '  t2["Store"]', '  t3["Web"]', '  t4["Cleaner"]']
+    needs = ["  t3 -->|needs| t1", "  t3 -->|needs| t2", "  t4 -->|needs| t2"]
+    order = ["1. end", "2. Store", "3. Web      needs end, Store", "4. Cleaner  needs Store"]
+    assert lines == (["flowchart TD", *nodes, *needs] if form else order)
 
 
 def test_listings_show_no_markup(tmp_path: Path) -> None:

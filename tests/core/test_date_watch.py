@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import queue
 import threading
 import time
 from pathlib import Path
@@ -12,8 +11,7 @@ import pytest
 from sparts import date_watch
 from sparts.clock import SYSTEM
 from sparts.date_watch import watch_date
-
-SOON = 10
+from sparts.testing.waiting import Recorder
 
 
 def set_the_date() -> None:
@@ -25,12 +23,12 @@ def set_the_date() -> None:
 
 
 def test_setting_the_date_calls_back_each_time() -> None:
-    told: queue.SimpleQueue[int] = queue.SimpleQueue()
-    end = SYSTEM.watch_date(lambda: told.put(1))
+    told: Recorder[None] = Recorder()
+    end = SYSTEM.watch_date(lambda: told(None))
     try:
-        for _ in range(3):
+        for count in range(1, 4):
             set_the_date()
-            assert told.get(timeout=SOON) == 1
+            told.wait(count)
     finally:
         end()
 
@@ -63,7 +61,7 @@ def test_without_kernels_timer_it_looks_now_and_then(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(date_watch, "open_timer", missing)
     monkeypatch.setattr(date_watch, "_LOOK_EVERY", 0.01)
-    told: queue.SimpleQueue[int] = queue.SimpleQueue()
-    end = watch_date(lambda: told.put(1))
-    assert told.get(timeout=SOON) == 1
+    told: Recorder[None] = Recorder()
+    end = watch_date(lambda: told(None))
+    told.wait()
     end()

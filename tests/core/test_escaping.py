@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sparts import logs, systemd
 from sparts.escaping import lines, one_line
+from sparts.testing.running import running
+from sparts.vservice import VService
 
 from tests.core.log_helpers import FakeStderr, bare_root, logging_as
 
@@ -39,8 +41,7 @@ def test_any_text_becomes_one_encodable_line(text: str) -> None:
 def test_no_control_character_reaches_a_log(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     stderr = FakeStderr()
     monkeypatch.setattr("sys.stderr", stderr)
-    with bare_root(), logging_as(format=form):
-        logger = logging.getLogger("Svc")
+    with bare_root(), logging_as(format=form) as logger:
         token = logs.log_fields.set({"request_id": EVIL})
         logger.info("told %s", EVIL.replace("\n", ""))
         try:
@@ -63,37 +64,28 @@ def test_no_control_character_reaches_a_log(form: str, monkeypatch: pytest.Monke
     assert [line for line in found if line.startswith(("ERROR:Svc:forged", "INFO:Svc.T"))] == []
 
 
-class Manager:
+@pytest.fixture
+def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
     """A socket that takes what a service tells systemd."""
-
-    def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.bind(str(path))
-        self.socket.setblocking(False)
-        monkeypatch.setenv("NOTIFY_SOCKET", str(path))
-
-    def told(self) -> bytes:
-        return self.socket.recv(65536)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bound:
+        bound.bind(str(tmp_path / "notify"))
+        bound.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        yield bound
 
 
-def test_text_told_to_systemd_stays_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    manager = Manager(tmp_path / "notify", monkeypatch)
-    systemd.notify("STATUS=failed: x\nMAINPID=1\rWATCHDOG=trigger\u2028STOPPING=1")
-    assert manager.told().splitlines() == [
-        rb"STATUS=failed: x\nMAINPID=1\rWATCHDOG=trigger\u2028STOPPING=1"
-    ]
+def test_text_told_to_systemd_stays_one_line(manager: socket.socket) -> None:
+    status = "failed: x\nMAINPID=1\rWATCHDOG=trigger\u2028STOPPING=1"
+    for text in (status, os.fsdecode(b"caf\xe9")):
+        systemd.notify(f"STATUS={text}")
+        assert manager.recv(65536).decode() == f"STATUS={one_line(text)}"
     systemd.notify("RELOADING=1", "MONOTONIC_USEC=5")
-    assert manager.told() == b"RELOADING=1\nMONOTONIC_USEC=5"
-    systemd.notify("STATUS=" + os.fsdecode(b"caf\xe9"))
-    assert manager.told() == rb"STATUS=caf\udce9"
+    assert manager.recv(65536) == b"RELOADING=1\nMONOTONIC_USEC=5"
     for text in ("ü" * 1_000_000, "\n" * 1_000_000, "€" * 1499):
         systemd.notify(f"STATUS={text}")
-        told = manager.told()
+        told = manager.recv(65536)
         assert 2990 < len(told) <= systemd.LONGEST
         told.decode()
-    manager.socket.close()
 
 
 @pytest.mark.parametrize("address", ["/no/such", "@" + "x" * 300, "/" + "x" * 300, "/\udce9"])
@@ -102,16 +94,9 @@ def test_telling_systemd_never_raises(address: str, monkeypatch: pytest.MonkeyPa
     systemd.notify("STATUS=\ud800")
 
 
-def test_outside_text_reaches_systemd_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from sparts.testing.running import running
-    from sparts.vservice import VService
-
-    manager = Manager(tmp_path / "notify", monkeypatch)
+def test_outside_text_reaches_systemd_in_one_line(manager: socket.socket) -> None:
     with running(VService) as service:
         service.registerWarning("caf\xe9\x9b\nMAINPID=1\nSTOPPING=1")
-        while b"caf" not in (told := manager.told()):
+        while b"caf" not in (told := manager.recv(65536)):
             pass
         assert told.split(b"\n") == [r"STATUS=WARNING: café\x9b\nMAINPID=1\nSTOPPING=1".encode()]
-    manager.socket.close()
