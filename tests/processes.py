@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import heapq
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from typing import Any
 
 from sparts.signals import SAME
 from sparts.testing import processes
+from sparts.testing.waiting import WAIT
 
 WITHOUT_LINUX = "tests/without_linux"
 """The folder whose sitecustomize makes Python as it is on macOS."""
@@ -87,6 +90,16 @@ class ServiceProcess(processes.ServiceProcess):
     def read_line(self, pattern: str) -> str:
         """Give the line among those read so far that holds the regular expression `pattern`."""
         return self.wait_for_line(pattern, timeout=0.0).string
+
+
+def await_end(pid: int) -> None:
+    """Wait until a process that need not be our child has ended."""
+    with contextlib.suppress(ProcessLookupError):
+        descriptor = pidfd_open(pid)
+        try:
+            assert select.select([descriptor], [], [], WAIT)[0], f"{pid} still runs"
+        finally:
+            os.close(descriptor)
 
 
 def captured(command: Sequence[Any], **settings: Any) -> subprocess.CompletedProcess[str]:

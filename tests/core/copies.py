@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import socket
 import sys
@@ -13,9 +12,9 @@ from pathlib import Path
 from typing import Self
 
 from sparts.testing.processes import ServiceProcess
-from sparts.testing.waiting import WAIT
 
 from tests.core.scripts import script_of
+from tests.processes import await_end
 
 HEAD = """
 import asyncio, os, signal, sys, threading, time
@@ -100,13 +99,7 @@ class Copies(ServiceProcess):
     def wait_gone(self, *pids: int) -> None:
         """Wait until processes have ended."""
         for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                descriptor = os.pidfd_open(pid)
-                try:
-                    ended, *_ = select.select([descriptor], [], [], WAIT)
-                finally:
-                    os.close(descriptor)
-                assert ended, f"{pid} still runs:\n{self.output}"
+            await_end(pid)
 
     def close(self) -> None:
         """Kill the parent and its copies, if they still run."""

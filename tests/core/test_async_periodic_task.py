@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from concurrent.futures import CancelledError
 from functools import partial
 from typing import Any
@@ -12,12 +11,13 @@ import pytest
 from sparts.errors import LoopStoppedError
 from sparts.states import TaskState
 from sparts.tasks.asyncio import AsyncioLoopTask
-from sparts.testing.running import running, running_task, service_of
+from sparts.testing.running import running_task
 from sparts.testing.waiting import WAIT
 from sparts.vtask import RestartPolicy
 
 from tests.core import periodic_tasks
 from tests.core.periodic_tasks import AsyncTicking
+from tests.core.queue_tasks import given, variant
 
 SOON = RestartPolicy("on-failure", first_wait=0.001)
 ticking = partial(periodic_tasks.ticking, AsyncTicking)
@@ -26,15 +26,6 @@ ticking = partial(periodic_tasks.ticking, AsyncTicking)
 async def forever() -> None:
     """Wait until cancelled."""
     await asyncio.Event().wait()
-
-
-def raiser(error: BaseException) -> Callable[[], None]:
-    """Make a function that raises."""
-
-    def fail() -> None:
-        raise error
-
-    return fail
 
 
 def test_trigger_runs_it_at_once_and_coalesces() -> None:
@@ -73,10 +64,7 @@ def test_run_under_way_at_the_stop_ends() -> None:
 
 
 def test_endless_run_is_cancelled_in_time() -> None:
-    with running(
-        service_of(ticking()), "--stop-timeout", "3s"
-    ) as service:  # cancelled 0.3 s before
-        task = service.requireTask("Ticker")
+    with running_task(ticking(), "--stop-timeout", "3s") as task:  # cancelled 0.3 s before
         task.ran.get(timeout=WAIT)
         task.work.put(forever)
         future = task.execute_async()
@@ -90,17 +78,14 @@ def test_stop_waits_for_no_restart_of_a_run() -> None:
     policy = SOON._replace(first_wait=10000.0, max_wait=10000.0)
     with running_task(ticking(RESTART=policy), "--stop-timeout", "1h") as task:
         task.ran.get(timeout=WAIT)
-        task.work.put(raiser(ValueError("no way")))
+        task.work.put(lambda: given(ValueError("no way")))
         assert isinstance(task.execute_async().exception(WAIT), ValueError)
         task.loop_task.call(asyncio.sleep, 0).result(WAIT)
         assert task.state is TaskState.DEGRADED
 
 
 def test_failed_loop_cancels_runs_and_schedule_goes_on() -> None:
-    class Fragile(AsyncioLoopTask):
-        RESTART = SOON
-
-    with running_task(ticking(LOOP=Fragile)) as task:
+    with running_task(ticking(LOOP=variant(AsyncioLoopTask, RESTART=SOON))) as task:
         task.ran.get(timeout=WAIT)
         task.work.put(forever)
         future = task.execute_async()

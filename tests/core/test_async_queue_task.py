@@ -6,7 +6,6 @@ import asyncio
 import queue
 import threading
 from concurrent.futures import CancelledError
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -16,7 +15,9 @@ from sparts.tasks.asyncio import AsyncioLoopTask
 from sparts.testing.running import make_service, running_task, service_of
 from sparts.vtask import RestartPolicy
 
-from tests.core.queue_tasks import SOON, AsyncEcho, AsyncGated, variant
+from tests.core.failing import failing
+from tests.core.queue_tasks import SOON, AsyncEcho, AsyncGated, running_busy, variant
+from tests.threads import run_in_threads
 
 AT_ONCE = RestartPolicy("on-failure", first_wait=0.001)
 
@@ -62,16 +63,10 @@ def test_coroutine_of_its_loop_awaits_a_submission() -> None:
 
 def test_nobody_waits_for_a_pausing_worker() -> None:
     policy = RestartPolicy("on-failure", first_wait=10000.0, max_wait=10000.0)
-    cls = variant(AsyncGated, RESTART=policy, MAX_ATTEMPTS=1)
-    with running_task(cls) as task:
-        task.queue.put("item")
-        assert task.begun() == "item"
+    with running_busy(variant(AsyncGated, RESTART=policy, MAX_ATTEMPTS=1)) as task:
         task.gate.put(ValueError("no way"))
-        joiner = threading.Thread(target=task.queue.join, daemon=True)
-        joiner.start()
-        joiner.join(SOON)
-        assert not joiner.is_alive()
-        assert [item for item, _ in task.dead] == ["item"]
+        run_in_threads(task.queue.join)
+        assert [item for item, _ in task.dead] == ["running"]
 
 
 def test_work_that_cancels_itself_ends_its_item_only() -> None:
@@ -127,10 +122,7 @@ def test_start_that_fails_elsewhere_hands_over_early_items() -> None:
 
 
 def test_full_queue_refuses_its_loop() -> None:
-    cls = variant(AsyncGated, MAX_ITEMS=1)
-    with running_task(cls) as task:
-        task.queue.put(1)
-        assert task.begun() == 1
+    with running_busy(variant(AsyncGated, MAX_ITEMS=1)) as task:
         task.queue.put(2)
         with pytest.raises(queue.Full):
             task.loop_task.call(task.queue.put, 3).result(SOON)
@@ -142,11 +134,8 @@ def test_full_queue_refuses_its_loop() -> None:
 
 
 def test_work_interrupted_by_its_loop_is_retried() -> None:
-    class Fragile(AsyncioLoopTask):
-        RESTART = AT_ONCE
-
     class Interrupted(AsyncGated):
-        LOOP = Fragile
+        LOOP = variant(AsyncioLoopTask, RESTART=AT_ONCE)
         WORKERS = 2
 
         async def execute(self, item: Any, context: ExecuteContext) -> Any:
@@ -167,13 +156,10 @@ def test_work_interrupted_by_its_loop_is_retried() -> None:
 
 
 def test_loop_that_fails_for_good_loses_nothing() -> None:
-    thread = make_service(service_of(AsyncGated)).startBG()
-    task: Any = thread.service.requireTask(AsyncGated)
-    future = task.submit("item")
-    assert task.begun() == "item"
-    task.loop_task.call(task.loop_task.loop.stop)
-    with suppress(SpartsError):
-        thread.join(SOON)
-    assert thread.status == 1
+    with failing(AsyncGated, match="AsyncioLoopTask") as task:
+        future = task.submit("item")
+        assert task.begun() == "item"
+        loop_task: Any = task.loop_task
+        loop_task.call(loop_task.loop.stop)
     assert task.dropped == ["item"]
     assert isinstance(future.exception(SOON), CancelledError)

@@ -21,6 +21,9 @@ from sparts.testing.loops import WAIT, AsyncioLoopContract, errors_of, switches_
 from sparts.testing.running import make_service, running_task, service_of
 from sparts.vtask import RestartPolicy
 
+from tests.core.queue_tasks import variant
+
+SOON = RestartPolicy("on-failure", first_wait=0.001)
 IDLE = 0.1
 """Seconds after which the watch of a loop that is quick to warn sleeps, most probably."""
 
@@ -52,27 +55,23 @@ def quick_to_warn(request: pytest.FixtureRequest) -> tuple[str, ...]:
 
 
 def test_the_uvloop_option_runs_uvloop() -> None:
-    with loop_of("--asyncio-uvloop") as task:
-        assert isinstance(task.loop, uvloop.Loop)
-    with loop_of() as task:
-        assert not isinstance(task.loop, uvloop.Loop)
+    for argv in (("--asyncio-uvloop",), ()):
+        with loop_of(*argv) as task:
+            assert isinstance(task.loop, uvloop.Loop) is bool(argv)
 
 
 def test_the_uvloop_option_without_uvloop_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    service = make_service(Service, "--asyncio-uvloop", "--dryrun")
+    assert Service.initFromOptions(service.options) == 0
     monkeypatch.setitem(sys.modules, "uvloop", None)
-    with pytest.raises(UsageError, match=r"--asyncio-uvloop needs .*'sparts-core\[uvloop\]'"):
+    needed = r"--asyncio-uvloop needs .*'sparts-core\[uvloop\]'"
+    with pytest.raises(UsageError, match=needed):
+        Service.initFromOptions(service.options)
+    with pytest.raises(UsageError, match=needed):
         make_service(Service, "--asyncio-uvloop").startBG()
     own = type("Own", (AsyncioLoopTask,), {"OPT_PREFIX": "my_loop"})
     with pytest.raises(UsageError, match="--my-loop-uvloop needs"):
         make_service(service_of(own), "--my-loop-uvloop").startBG()
-
-
-def test_a_dry_run_says_that_uvloop_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    service = make_service(Service, "--asyncio-uvloop", "--dryrun")
-    assert Service.initFromOptions(service.options) == 0
-    monkeypatch.setitem(sys.modules, "uvloop", None)
-    with pytest.raises(UsageError, match=r"sparts-core\[uvloop\]"):
-        Service.initFromOptions(service.options)
 
 
 # -- a blocked loop --------------------------------------------------------------------------------
@@ -141,9 +140,8 @@ def test_longer_block_is_reported_again(quick_to_warn: tuple[str, ...]) -> None:
         task.call(release.wait, WAIT)
         lengths = [warnings.get(timeout=WAIT).args for _ in range(3)]
         release.set()
-    seconds = [args[0] for args in lengths if isinstance(args, tuple)]
-    assert 2 * float(str(seconds[0])) <= float(str(seconds[1]))
-    assert 2 * float(str(seconds[1])) <= float(str(seconds[2]))
+    first, second, third = (float(str(args[0])) for args in lengths if isinstance(args, tuple))
+    assert 4 * first <= 2 * second <= third
 
 
 def test_busy_loop_is_not_warned_about() -> None:
@@ -158,23 +156,22 @@ def test_busy_loop_is_not_warned_about() -> None:
     assert not reports
 
 
+def watches() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if "watch" in thread.name]
+
+
 def test_busy_loop_does_not_always_wake_its_watch() -> None:
     async def turn_often() -> None:
         for number in range(20_000):
             await asyncio.sleep(0.001 if number < 500 else 0)
 
     with loop_of() as task:
-        [watch] = [thread for thread in threading.enumerate() if "watch" in thread.name]
+        [watch] = watches()
         before = switches_of(watch)
         task.call(turn_often).result(WAIT)
         assert switches_of(watch) - before < 300
-
-
-def test_a_threshold_of_0_means_no_watch() -> None:
     with loop_of("--asyncio-slow-callback", "0"):
-        assert not [thread for thread in threading.enumerate() if "watch" in thread.name]
-    with loop_of():
-        assert [thread for thread in threading.enumerate() if "watch" in thread.name]
+        assert not watches()
 
 
 # -- asyncio's own errors --------------------------------------------------------------------------
@@ -228,25 +225,16 @@ def test_exception_in_callback_is_counted_and_logged() -> None:
 # -- the end ---------------------------------------------------------------------------------------
 
 
-def test_running_coroutines_are_cancelled_at_the_stop() -> None:
+def test_coroutines_generators_and_executor_end_with_loop() -> None:
     seen: list[str] = []
-    kept: list[object] = []
+    left: list[object] = []
 
-    async def work() -> None:
+    async def hang() -> None:
         try:
             await asyncio.Event().wait()
         finally:
             await asyncio.sleep(0.001)
-            seen.append("cleaned up")
-
-    with loop_of() as task:
-        kept.append(task.call(lambda: [task.loop.create_task(work())]).result(WAIT))
-        task.call(asyncio.sleep, 0).result(WAIT)
-    assert seen == ["cleaned up"]
-
-
-def test_async_generators_and_executor_are_ended_with_loop() -> None:
-    seen: list[str] = []
+            seen.append("cancelled")
 
     async def numbers() -> Iterator[int]:  # type: ignore[misc]
         try:
@@ -258,21 +246,19 @@ def test_async_generators_and_executor_are_ended_with_loop() -> None:
     kept = numbers()
 
     async def work() -> None:
+        left.append(asyncio.create_task(hang()))
         await anext(kept)  # type: ignore[call-overload]
         await asyncio.to_thread(seen.append, "thread")
 
     with loop_of() as task:
         task.call(work).result(WAIT)
-    assert seen == ["thread", "closed"]
+    assert seen == ["thread", "cancelled", "closed"]
     assert not [thread for thread in threading.enumerate() if "asyncio_" in thread.name]
 
 
 def test_coroutine_that_ignores_failure_delays_no_restart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asyncio_loop, "CRASH_GRACE", 0.01)
     ignored = threading.Event()
-
-    class Restarted(AsyncioLoopTask):
-        RESTART = RestartPolicy("on-failure", first_wait=0.001)
 
     async def ignore() -> None:
         while True:
@@ -281,7 +267,7 @@ def test_coroutine_that_ignores_failure_delays_no_restart(monkeypatch: pytest.Mo
             except asyncio.CancelledError:
                 ignored.set()
 
-    with running_task(Restarted) as task:
+    with running_task(variant(AsyncioLoopTask, RESTART=SOON)) as task:
         task.call(ignore)
         task.call(task.loop.stop)
         assert ignored.wait(WAIT)
@@ -291,7 +277,7 @@ def test_coroutine_that_ignores_failure_delays_no_restart(monkeypatch: pytest.Mo
 
 def test_loop_that_is_stopped_during_its_restart_ends() -> None:
     class Slow(AsyncioLoopTask):
-        RESTART = RestartPolicy("on-failure", first_wait=0.001)
+        RESTART = SOON
 
         def new_loop(self) -> asyncio.AbstractEventLoop:
             if self.supervisor.n_restarts():

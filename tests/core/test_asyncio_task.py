@@ -18,6 +18,7 @@ from sparts.testing.running import make_service, running, running_task, service_
 from sparts.vtask import VTask
 
 from tests.core import scripted_tasks
+from tests.core.failing import failing
 from tests.core.scripted_tasks import AT_ONCE, LATE, AsyncScripted
 
 scripted = partial(scripted_tasks.scripted, AsyncScripted)
@@ -27,14 +28,10 @@ def run_to_end(cls: type[VTask]) -> ServiceThread:
     """Run a service of a task that ends it, perhaps while it is still being started."""
     thread = ServiceThread(make_service(service_of(cls)))
     thread.start()
-    wait_for_end(thread)
-    return thread
-
-
-def wait_for_end(thread: ServiceThread) -> None:
     with suppress(SpartsError):
         thread.join(WAIT)
     assert not thread.is_alive()
+    return thread
 
 
 def test_run_is_cancelled_and_awaited_at_the_stop() -> None:
@@ -114,13 +111,10 @@ def test_exception_during_stop_makes_status_1() -> None:
             finally:
                 raise ValueError("disk full")
 
-    thread = make_service(service_of(Failing)).startBG()
-    thread.service.requireTask(Failing).loop_task.call(asyncio.sleep, 0).result(WAIT)
-    thread.service.shutdown()
-    wait_for_end(thread)
-    assert thread.status == 1
-    assert "disk full" in str(thread.error)
-    assert not thread.service.requireTask(Failing).supervisor.n_restarts()
+    with failing(Failing, match="disk full") as task:
+        task.loop_task.call(asyncio.sleep, 0).result(WAIT)
+        task.service.shutdown()
+    assert not task.supervisor.n_restarts()
 
 
 def test_run_that_ignores_cancellation_is_named() -> None:

@@ -211,7 +211,7 @@ def test_unreadable_file_is_named_with_reason(tmp_path: Path, name: str, reason:
         ("MYSERVICE_TAGS 1,x", "MYSERVICE_TAGS: expected a whole number, got '1,x'"),
     ],
 )
-def test_bad_flag_or_variable_is_told_with_its_name(given: str, message: str) -> None:
+def test_bad_flag_or_variable_is_told_by_name(given: str, message: str) -> None:
     words = given.split()
     argv, variables = (words, {}) if given.startswith("-") else ([], dict([words]))
     with environment(**variables), pytest.raises(OptionError) as error:

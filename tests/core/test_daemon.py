@@ -5,17 +5,15 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-import select
 import signal
 import socket
 import subprocess
 from pathlib import Path
 
 import pytest
-from sparts.testing.waiting import WAIT
 
 from tests.core.daemons import UNPRIVILEGED, Script, script
-from tests.processes import STARTED, pidfd_open
+from tests.processes import STARTED, await_end
 
 root = pytest.mark.needs_root
 NOBODY = pwd.getpwnam("nobody")
@@ -197,10 +195,9 @@ class Crashing(VTask):
 """
     os.mkfifo(tmp_path / "gate")
     with script(tmp_path, body) as service:
-        pidfd = pidfd_open(service.start())
+        pid = service.start()
         (tmp_path / "gate").write_text("crash")
-        assert select.select([pidfd], [], [], WAIT)[0]
-        os.close(pidfd)
+        await_end(pid)
         assert not service.pid_file.exists()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import pytest
 from sparts.builtin.daemon import pidfile
 
 from tests.core.daemons import UNPRIVILEGED, Script, script
-from tests.processes import pidfd_open
+from tests.processes import await_end
 
 
 def test_of_many_starts_at_once_one_succeeds(daemon: Script) -> None:
@@ -42,12 +41,11 @@ def test_file_of_a_killed_service_is_stale(daemon: Script) -> None:
 
 
 def test_shell_can_use_the_file_as_it_is(tmp_path: Path, daemon: Script) -> None:
-    pidfd = pidfd_open(daemon.start())
+    pid = daemon.start()
     command = ["sh", "-c", "kill $(cat S.pid)"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    select.select([pidfd], [], [])
-    os.close(pidfd)
+    await_end(pid)
     assert not daemon.is_running()
 
 
@@ -251,13 +249,11 @@ def test_folder_that_may_not_be_written(public_folder: Path) -> None:
 
 
 def test_file_that_was_replaced_meanwhile_is_left_alone(daemon: Script) -> None:
-    pidfd = pidfd_open(pid := daemon.start())
+    pid = daemon.start()
     daemon.pid_file.unlink()
     daemon.pid_file.write_text("another's")
     os.kill(pid, signal.SIGTERM)
-    from tests.core.test_daemon import wait_for_end
-
-    assert wait_for_end(pidfd)
+    await_end(pid)
     assert daemon.pid_file.read_text() == "another's"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import queue
 import shlex
@@ -26,7 +25,7 @@ from tests.children import children
 from tests.core.failing import failing
 from tests.core.queue_tasks import variant
 from tests.core.scripts import service as script
-from tests.processes import pidfd_open
+from tests.processes import await_end
 
 pytestmark = pytest.mark.usefixtures("own_children")
 SOON = 30
@@ -51,18 +50,6 @@ def gone(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
     except FileNotFoundError:
         return True
-
-
-def await_end(pid: int) -> None:
-    """Wait until a process that need not be our child has ended."""
-    with contextlib.suppress(ProcessLookupError):
-        descriptor = pidfd_open(pid)
-        try:
-            import select
-
-            assert select.select([descriptor], [], [], SOON)[0], f"{pid} still runs"
-        finally:
-            os.close(descriptor)
 
 
 class Handled:

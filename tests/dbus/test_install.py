@@ -5,7 +5,6 @@ from __future__ import annotations
 import configparser
 import os
 import re
-import select
 import shlex
 import signal
 import subprocess
@@ -22,7 +21,7 @@ from scripts.build_distributions import ROOT
 from tests.dbus.daemons import OPEN, RESTRICTIVE, Daemon
 from tests.dbus.services import Greeter
 from tests.ecosystem.documentation import find_blocks, read_unit
-from tests.processes import clean_environment, pidfd_open, run_to_end
+from tests.processes import await_end, clean_environment, run_to_end
 
 if TYPE_CHECKING:
     from dbus_fast import Message
@@ -140,10 +139,8 @@ def tune(bus: Daemon) -> str:
 
 def end(pid: int) -> None:
     """End a process of which we are not the parent, and wait for that."""
-    descriptor = pidfd_open(pid)
     os.kill(pid, signal.SIGTERM)
-    assert select.select([descriptor], [], [], 30)[0]
-    os.close(descriptor)
+    await_end(pid)
 
 
 @pytest.mark.needs("dbus", "libglib2.0-bin")

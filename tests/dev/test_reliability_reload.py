@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import select
 import signal
 import socket
 from pathlib import Path
@@ -11,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.dev.reloads import CODE, WAYS, Reloaded, ask
-from tests.processes import pidfd_open
+from tests.processes import await_end
 
 LOCAL = ("--line-host", "127.0.0.1", "--line-port", "0")
 MISTAKES = {
@@ -30,20 +28,6 @@ HAS_CHILD = CODE.replace(
     '''])
     TASKS""",
 )
-
-
-def await_end(pid: int) -> None:
-    """Wait until a process has ended that is not our child."""
-    try:
-        descriptor = pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        assert poll.poll(60_000)
-    finally:
-        os.close(descriptor)
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
